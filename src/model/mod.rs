@@ -1,0 +1,18 @@
+//! The values that rooms exchange: ids, time, what each leg sends where, and what is asked of the recorder.
+//!
+//! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
+
+mod ids;
+mod plan;
+mod recording;
+mod time;
+
+pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
+pub use plan::{
+    Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Recorded, Remote, StreamTally, Tally,
+};
+pub use recording::{
+    Closing, Direction, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand, RecordingEvent,
+    SignalPath,
+};
+pub use time::{Timestamp, earliest};

@@ -1,0 +1,149 @@
+//! What each leg sends where: the words between signalling and the media plane.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, Leg, SessionId, Ssrc};
+
+/// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MediaCommand {
+    /// Bind every line's ports and relay between them. Answered by `Opened` or `OpenFailed`.
+    Open(Box<MediaPlan>),
+    /// The session was negotiated anew: the plan as it is now, lines never fewer than before. Lines that are new
+    /// are bound; answered like `Open`. A remote that changed unlocks that side's latch.
+    Modify(Box<MediaPlan>),
+    /// Stop or resume forwarding and recording, at once.
+    Gate { session: SessionId, gate: Gate },
+    /// Stop, flush what the recorder has not yet taken, give the ports back. Answered by `Closed`.
+    Close { session: SessionId },
+}
+
+/// From the media plane to signalling.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MediaEvent {
+    Opened {
+        session: SessionId,
+    },
+    /// A port could not be bound; the session is gone from the plane, no `Closed` follows.
+    OpenFailed {
+        session: SessionId,
+        local: SocketAddr,
+    },
+    /// The recorder took no packet of this session: its gate shut before the packet was forwarded if the session is
+    /// strict; otherwise forwarding goes on. Said once until a later packet is taken again.
+    Refused {
+        session: SessionId,
+        fault: Fault,
+    },
+    Closed {
+        session: SessionId,
+        tally: Box<Tally>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gate {
+    Open,
+    Shut,
+}
+
+/// One session's media, all of its m-lines, in order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MediaPlan {
+    pub session: SessionId,
+    pub recorded: Recorded,
+    pub lines: Vec<LinePlan>,
+}
+
+/// Whether packets are copied to the recorder, and what a refusal means.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// Not copied.
+    No,
+    /// Copied before it is forwarded; what the recorder refuses is forwarded all the same and counted as a gap.
+    Lenient,
+    /// Copied before it is forwarded; the first refusal shuts the gate.
+    Strict,
+}
+
+/// One m-line (RFC 4566 §5.14) and the two ways it is relayed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LinePlan {
+    /// Position among the m-lines, from 0.
+    pub index: u16,
+    pub kind: MediaKind,
+    pub a: LegPlan,
+    pub b: LegPlan,
+}
+
+impl LinePlan {
+    pub const fn leg(&self, leg: Leg) -> &LegPlan {
+        match leg {
+            Leg::A => &self.a,
+            Leg::B => &self.b,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    Audio,
+    Video,
+    Other,
+}
+
+/// One leg's side of an m-line.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LegPlan {
+    /// Where we receive this leg's RTP: an even port of ours; RTCP on the next (RFC 3550 §11).
+    pub local: SocketAddr,
+    /// Where this leg said that it receives, so where its packets have to come from; none before its SDP is known or
+    /// when the line is refused (port 0).
+    pub remote: Option<Remote>,
+    /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).
+    pub formats: Vec<(u8, String, u32, u8)>,
+}
+
+/// The transport addresses that a leg's SDP names (c=, m=, a=rtcp: RFC 4566 §5.7, RFC 3605).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Remote {
+    pub rtp: SocketAddr,
+    pub rtcp: SocketAddr,
+}
+
+/// What the relay did for one session, at its end.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tally {
+    /// Packets (RTP, RTCP and other) that the recorder accepted.
+    pub accepted: u64,
+    /// Packets handed to the network for the far leg.
+    pub forwarded: u64,
+    /// Accepted, but the network did not take them.
+    pub unsent: u64,
+    /// Forwarded without the recorder (lenient sessions only).
+    pub unrecorded: u64,
+    /// Arrived while the gate was shut.
+    pub gated: u64,
+    /// Rejected: not from the signalled source.
+    pub foreign: u64,
+    /// From the right source while the far leg's address was not known yet.
+    pub early: u64,
+    pub streams: Vec<StreamTally>,
+}
+
+/// One RTP stream as one leg sent it. At most 64 per session are told apart; the rest counts as its line's last.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StreamTally {
+    pub leg: Leg,
+    pub line: u16,
+    pub ssrc: Ssrc,
+    /// The most frequent payload type.
+    pub payload_type: u8,
+    pub packets: u64,
+    /// Expected less received by extended sequence numbers (RFC 3550 §A.3), never below zero.
+    pub lost: u64,
+}

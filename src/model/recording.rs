@@ -1,0 +1,239 @@
+//! What is asked of the recorder and what it answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Generation, Leg, LinePlan, PolicyId, SessionId, Tally, Timestamp, TrunkName};
+
+/// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordingCommand {
+    /// Make the call's opening record durable. Answered by `Ready` or `OpenFailed`.
+    Open(Box<Header>),
+    /// A SIP message of the call, as it crossed the wire.
+    Signal {
+        session: SessionId,
+        at: Timestamp,
+        path: SignalPath,
+        bytes: Bytes,
+    },
+    Mark {
+        session: SessionId,
+        at: Timestamp,
+        mark: Mark,
+    },
+    /// The call ended: everything accepted is in the recorder's queue already. Answered by `Sealed`.
+    Close {
+        session: SessionId,
+        at: Timestamp,
+        closing: Box<Closing>,
+    },
+    /// A record of a call of which nothing was recorded: blocked, exempt or unrecorded. Answered by `Sealed`, when
+    /// a volume takes it.
+    Keep {
+        header: Box<Header>,
+        at: Timestamp,
+        closing: Box<Closing>,
+    },
+}
+
+/// From the recorder to signalling.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RecordingEvent {
+    /// The opening record is durable.
+    Ready {
+        session: SessionId,
+    },
+    OpenFailed {
+        session: SessionId,
+        fault: Fault,
+    },
+    /// This recording alone is broken.
+    Faulted {
+        session: SessionId,
+        fault: Fault,
+    },
+    /// No volume takes anything: every open recording is broken, none can be opened.
+    Down {
+        fault: Fault,
+    },
+    /// A volume takes writes again. Recordings that are still open go on, with a gap.
+    Up,
+    /// Sent at least every 250 ms while up: every frame accepted before this time is durable.
+    Heartbeat {
+        durable_until: Timestamp,
+    },
+    Sealed {
+        session: SessionId,
+        reconciliation: Box<Reconciliation>,
+    },
+}
+
+/// Why nothing can be recorded (strict-mode's "what counts as failure").
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    #[error("no volume could be opened")]
+    OpenFailed,
+    #[error("disk full (ENOSPC)")]
+    DiskFull,
+    #[error("disk quota exceeded (EDQUOT)")]
+    QuotaExceeded,
+    #[error("input/output error (EIO)")]
+    Io,
+    #[error("read-only file system (EROFS)")]
+    ReadOnly,
+    #[error("short write")]
+    ShortWrite,
+    #[error("write or flush stalled beyond lag_max")]
+    Stalled,
+    #[error("recorder queue full")]
+    QueueFull,
+    #[error("no free block to record into")]
+    PoolEmpty,
+    #[error("recorder thread gave no sign of life")]
+    Hung,
+    #[error("free space below the reserve")]
+    Reserve,
+    #[error("media relayed but not counted by the recorder")]
+    Miscounted,
+}
+
+/// How a call ended, for the law. Exactly one per call.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All of it is kept.
+    Recorded,
+    /// Recording broke off: a strict call was ended, a lenient one has gaps.
+    Faulted,
+    /// Refused because it could not or must not take place.
+    Blocked,
+    /// No policy asked for it (or an emergency call that none did).
+    Exempt,
+    /// A policy asked for it, without strictness, and the recorder was down from the start to the end.
+    Unrecorded,
+    /// Opened in order, but no media crossed: busy, cancelled, not answered, or silent.
+    NoMedia,
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Faulted => "faulted",
+            Self::Blocked => "blocked",
+            Self::Exempt => "exempt",
+            Self::Unrecorded => "unrecorded",
+            Self::NoMedia => "no_media",
+        }
+    }
+}
+
+/// One party of a call, as signalled and as normalised.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Party {
+    /// The URI that decided, normalised, like `sip:alice@example.com` or `tel:+442079460001`.
+    pub identity: String,
+    pub display_name: Option<String>,
+    /// The header values as they arrived, with their names.
+    pub raw: Vec<(String, String)>,
+}
+
+/// The opening record: who, when, why. Kept as JSON.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Header {
+    pub session: SessionId,
+    pub node: String,
+    pub started: Timestamp,
+    pub caller: Party,
+    pub callee: Party,
+    pub from_trunk: TrunkName,
+    pub to_trunk: Option<TrunkName>,
+    /// Call-IDs of leg A and, once sent, of leg B.
+    pub call_ids: Vec<String>,
+    pub policies: Vec<PolicyId>,
+    pub generation: Generation,
+    /// SHA-256 of the policy files as loaded, in hexadecimal.
+    pub policy_hash: String,
+    /// The decision and its trail, a line each.
+    pub trace: Vec<String>,
+    pub strict_before: bool,
+    pub strict_during: bool,
+    pub emergency: bool,
+}
+
+/// Which way a SIP message went, seen from the proxy.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SignalPath {
+    pub leg: Leg,
+    pub direction: Direction,
+    pub peer: std::net::SocketAddr,
+    pub local: std::net::SocketAddr,
+    pub tcp: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Received,
+    Sent,
+}
+
+/// Something on the recording's timeline that is no packet. Kept as JSON.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// The media as negotiated from here on: addresses and payload types of every line.
+    Media(Vec<LinePlan>),
+    Answered,
+    Held {
+        by: Leg,
+    },
+    Resumed {
+        by: Leg,
+    },
+    /// From here nothing was kept.
+    GapOpened {
+        fault: Fault,
+    },
+    /// From here it is kept again; `packets` passed unrecorded.
+    GapClosed {
+        packets: u64,
+    },
+    Note(String),
+}
+
+/// The facts that only the end of a call knows.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Closing {
+    pub outcome: Outcome,
+    pub answered: Option<Timestamp>,
+    pub ended: Timestamp,
+    /// Who or what ended it, like `BYE from A` or `recorder: disk full (ENOSPC)`.
+    pub ended_by: String,
+    /// The final status of the INVITE towards A, if there was one.
+    pub status: Option<u16>,
+    /// None when no media was ever opened.
+    pub tally: Option<Tally>,
+    pub fault: Option<Fault>,
+}
+
+/// Packets relayed against packets stored, after the last byte is durable.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Reconciliation {
+    /// What the relay says the recorder accepted.
+    pub accepted: u64,
+    pub forwarded: u64,
+    /// What is in the sealed recording.
+    pub stored: u64,
+    pub gaps: Vec<(Timestamp, Duration)>,
+}
+
+impl Reconciliation {
+    pub fn is_exact(&self) -> bool {
+        self.accepted == self.stored && self.gaps.is_empty()
+    }
+}
