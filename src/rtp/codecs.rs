@@ -164,3 +164,104 @@ pub const fn to_pcma(sample: i16) -> u8 {
     };
     (sign | code) ^ 0x55
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mu_law_is_the_table_of_g_711() {
+        for (code, sample) in [
+            (0x00, -32_124),
+            (0x80, 32_124),
+            (0xff, 0),
+            (0x7f, 0),
+            (0xfe, 8),
+            (0x7e, -8),
+            (0xf0, 120),
+        ] {
+            assert_eq!(pcmu(code), sample, "{code:#x}");
+        }
+    }
+
+    #[test]
+    fn a_law_is_the_table_of_g_711() {
+        for (code, sample) in [
+            (0xd5, 8),
+            (0x55, -8),
+            (0xaa, 32_256),
+            (0x2a, -32_256),
+            (0xd4, 24),
+            (0xc5, 264),
+        ] {
+            assert_eq!(pcma(code), sample, "{code:#x}");
+        }
+    }
+
+    #[test]
+    fn every_code_survives_the_way_there_and_back() {
+        for code in 0..=255_u8 {
+            assert_eq!(pcma(to_pcma(pcma(code))), pcma(code));
+            assert_eq!(pcmu(to_pcmu(pcmu(code))), pcmu(code));
+        }
+    }
+
+    #[test]
+    fn every_sample_comes_back_within_its_segment() {
+        for sample in i16::MIN..=i16::MAX {
+            let (wanted, mu, a) = (
+                i32::from(sample),
+                i32::from(pcmu(to_pcmu(sample))),
+                i32::from(pcma(to_pcma(sample))),
+            );
+            let allowed = 16 + wanted.abs() / 32;
+            let clipped = if wanted.abs() > 32_124 { 700 } else { 0 };
+            assert!((wanted - mu).abs() <= allowed + clipped, "µ-law {sample}: {mu}");
+            assert!((wanted - a).abs() <= allowed + clipped, "A-law {sample}: {a}");
+        }
+    }
+
+    #[test]
+    fn linear_samples_are_read_and_stereo_is_mixed_down() {
+        let mut samples = Vec::new();
+        let mono = Codec::of_format("l16", 16_000, 1).expect("known");
+        mono.decoder().decode(&[0x01, 0x02, 0xff, 0xff, 0x00], &mut samples);
+        assert_eq!(samples, [0x0102, -1]);
+        samples.clear();
+        let stereo = Codec::of_format("L16", 44_100, 2).expect("known");
+        stereo.decoder().decode(&[0, 10, 0, 20, 0x80, 0, 0x80, 0], &mut samples);
+        assert_eq!(samples, [15, i16::MIN]);
+    }
+
+    #[test]
+    fn g722_gives_two_samples_a_byte_and_a_tone_stays_a_tone() {
+        use audio_codec::Encoder as _;
+        use audio_codec::g722::G722Encoder;
+
+        let tone: Vec<i16> = (0..3_200)
+            .map(|n| (8_000.0 * (f64::from(n) * 0.4).sin()) as i16)
+            .collect();
+        let encoded = G722Encoder::new().encode(&tone);
+        assert_eq!(encoded.len(), 1_600);
+        let (mut decoder, mut samples) = (Codec::G722.decoder(), Vec::new());
+        for packet in encoded.chunks(160) {
+            decoder.decode(packet, &mut samples);
+        }
+        assert_eq!(samples.len(), 3_200);
+        let power = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
+        let ratio = power(&samples[800..]) / power(&tone[800..]);
+        assert!((0.8..1.2).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn what_is_not_decoded_here_is_said() {
+        for (name, clock_rate, channels) in [
+            ("G729", 8_000, 1),
+            ("opus", 48_000, 2),
+            ("PCMU", 16_000, 1),
+            ("L16", 0, 1),
+        ] {
+            assert_eq!(Codec::of_format(name, clock_rate, channels), None);
+        }
+    }
+}
