@@ -16,3 +16,6 @@ mod relay;
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
+
+#[cfg(test)]
+mod stories;
