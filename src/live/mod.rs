@@ -1,1 +1,3 @@
-//!
+//! The driver with sockets.
+
+pub mod clock;
