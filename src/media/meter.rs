@@ -1,13 +1,18 @@
 //! The meter: which RTP streams crossed a session, and how much of each was lost on the way to us.
 
 use crate::model::{Leg, Ssrc, StreamTally};
+use crate::rtp::{ExtendedSequence, RtpHeader};
 
 use super::port::LINES_MAX;
 
-/// Streams of one session that are told apart.
-pub(super) const STREAMS_MAX: usize = 64;
+/// Streams of one session that are told apart; what one side sends beyond counts as its last. The first stream of a
+/// side always has a place, however many the others have.
+const STREAMS_MAX: usize = 64;
 
-/// Sides of m-lines: each keeps a place for its first stream, however many the others have.
+/// Places made when the session is opened. Only the 9th, 17th and 33rd stream make more.
+const STREAMS_AT_OPEN: usize = 8;
+
+/// Two for each m-line.
 const SIDES_MAX: usize = 2 * LINES_MAX;
 
 const NONE: u8 = u8::MAX;
@@ -17,7 +22,6 @@ const fn side(line: usize, leg: Leg) -> usize {
     2 * line + leg.index()
 }
 
-/// Allocates once, when the session is opened.
 #[derive(Debug)]
 pub(super) struct Meter {
     streams: Vec<Stream>,
@@ -30,7 +34,7 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new() -> Self {
         Self {
-            streams: Vec::with_capacity(STREAMS_MAX),
+            streams: Vec::with_capacity(STREAMS_AT_OPEN),
             latest: [NONE; SIDES_MAX],
             silent: 0,
         }
@@ -43,23 +47,22 @@ impl Meter {
 
     pub(super) fn count(&mut self, line: usize, leg: Leg, bytes: &[u8]) {
         let side = side(line, leg);
-        let (Some(rtp), Some(&latest)) = (RtpView::of(bytes), self.latest.get(side)) else {
+        let (Ok(rtp), Some(&latest)) = (RtpHeader::parse(bytes), self.latest.get(side)) else {
             return;
         };
         let side = side as u8;
+        let is_it = |stream: &Stream| stream.side == side && stream.ssrc == rtp.ssrc;
         let known = match self.streams.get(usize::from(latest)) {
-            Some(stream) if stream.ssrc == rtp.ssrc => Some(usize::from(latest)),
-            _ => self
-                .streams
-                .iter()
-                .position(|stream| stream.side == side && stream.ssrc == rtp.ssrc),
+            Some(stream) if is_it(stream) => Some(usize::from(latest)),
+            _ => self.streams.iter().position(is_it),
         };
         let index = match known {
             Some(index) => index,
             None if latest == NONE || self.streams.len() + self.silent < STREAMS_MAX => {
                 self.silent = self.silent.saturating_sub(usize::from(latest == NONE));
-                self.streams.push(Stream::new(side, rtp));
-                self.streams.len() - 1
+                self.latest[usize::from(side)] = self.streams.len() as u8;
+                self.streams.push(Stream::new(side, &rtp));
+                return;
             }
             None => {
                 if let Some(stream) = self.streams.get_mut(usize::from(latest)) {
@@ -69,7 +72,7 @@ impl Meter {
             }
         };
         self.latest[usize::from(side)] = index as u8;
-        self.streams[index].count(rtp);
+        self.streams[index].count(&rtp);
     }
 
     /// In the order in which the streams were first heard. `index_of` gives the m-line's index of a line's place.
@@ -79,10 +82,10 @@ impl Meter {
             .map(|stream| StreamTally {
                 leg: if stream.side % 2 == 0 { Leg::A } else { Leg::B },
                 line: index_of(usize::from(stream.side / 2)),
-                ssrc: Ssrc(stream.ssrc),
+                ssrc: stream.ssrc,
                 payload_type: stream.payload_type(),
                 packets: stream.packets,
-                lost: stream.lost(),
+                lost: stream.sequence.lost(),
             })
             .collect()
     }
@@ -90,119 +93,43 @@ impl Meter {
 
 #[derive(Debug)]
 struct Stream {
-    ssrc: u32,
+    ssrc: Ssrc,
     side: u8,
     /// The most frequent payload types and how often each was seen: the least frequent gives way to a new one.
     payload_types: [(u8, u32); 4],
-    sequence: Sequence,
+    sequence: ExtendedSequence,
     packets: u64,
 }
 
 impl Stream {
-    fn new(side: u8, rtp: RtpView) -> Self {
+    fn new(side: u8, rtp: &RtpHeader<'_>) -> Self {
         Self {
             ssrc: rtp.ssrc,
             side,
-            payload_types: [(rtp.payload_type, 0); 4],
-            sequence: Sequence::new(rtp.sequence),
-            packets: 0,
+            payload_types: [(rtp.payload_type, 1), (0, 0), (0, 0), (0, 0)],
+            sequence: ExtendedSequence::new(rtp.sequence),
+            packets: 1,
         }
     }
 
-    fn count(&mut self, rtp: RtpView) {
+    fn count(&mut self, rtp: &RtpHeader<'_>) {
         self.packets += 1;
-        self.sequence.receive(rtp.sequence);
+        self.sequence.update(rtp.sequence);
         let types = &mut self.payload_types;
         if types[0].0 == rtp.payload_type {
             types[0].1 = types[0].1.saturating_add(1);
             return;
         }
-        let slot = match types
-            .iter()
-            .position(|(payload_type, _)| *payload_type == rtp.payload_type)
-        {
-            Some(slot) => slot,
-            None => types.len() - 1,
-        };
+        let known = types.iter().position(|(known, _)| *known == rtp.payload_type);
+        let mut slot = known.unwrap_or(types.len() - 1);
         types[slot] = (rtp.payload_type, types[slot].1.saturating_add(1));
-        if slot > 0 && types[slot].1 > types[slot - 1].1 {
+        while slot > 0 && types[slot].1 > types[slot - 1].1 {
             types.swap(slot, slot - 1);
+            slot -= 1;
         }
     }
 
     const fn payload_type(&self) -> u8 {
         self.payload_types[0].0
-    }
-
-    fn lost(&self) -> u64 {
-        self.sequence.expected().saturating_sub(self.packets)
-    }
-}
-
-/// The fixed header (RFC 3550 §5.1), of packets that have all of it.
-#[derive(Clone, Copy, Debug)]
-struct RtpView {
-    payload_type: u8,
-    sequence: u16,
-    ssrc: u32,
-}
-
-impl RtpView {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let header: &[u8; 12] = bytes.first_chunk()?;
-        Some(Self {
-            payload_type: header[1] & 0x7f,
-            sequence: u16::from_be_bytes([header[2], header[3]]),
-            ssrc: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
-        })
-    }
-}
-
-/// Extended sequence numbers (RFC 3550 §A.1, without probation: every packet is kept, so every packet counts).
-#[derive(Debug)]
-struct Sequence {
-    base: u64,
-    highest: u64,
-    /// Expected before the sender started anew.
-    past: u64,
-    /// What would follow a jump.
-    after_jump: Option<u16>,
-}
-
-impl Sequence {
-    /// Largest gap that is loss (RFC 3550 §A.1).
-    const DROPOUT_MAX: u16 = 3_000;
-    /// Largest step back that is reordering (RFC 3550 §A.1).
-    const MISORDER_MAX: u16 = 100;
-
-    fn new(first: u16) -> Self {
-        Self {
-            base: u64::from(first),
-            highest: u64::from(first),
-            past: 0,
-            after_jump: None,
-        }
-    }
-
-    fn receive(&mut self, sequence: u16) {
-        let step = sequence.wrapping_sub(self.highest as u16);
-        if step < Self::DROPOUT_MAX {
-            self.highest += u64::from(step);
-            self.after_jump = None;
-        } else if step > u16::MAX - Self::MISORDER_MAX {
-            // Late or doubled.
-        } else if self.after_jump == Some(sequence) {
-            self.past = self.expected() + 1;
-            *self = Self {
-                past: self.past,
-                ..Self::new(sequence)
-            };
-        } else {
-            self.after_jump = Some(sequence.wrapping_add(1));
-        }
-    }
-
-    const fn expected(&self) -> u64 {
-        self.past + self.highest - self.base + 1
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::model::{Fault, Leg, LinePlan, MediaPlan, Recorded, Remote, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
+use crate::rtp::{self, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
@@ -335,12 +336,11 @@ fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
     SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
 }
 
-/// RTP and RTCP are version 2; RTCP's packet types are 192 to 223, where RTP on a shared port has none (RFC 5761 §4).
-/// DTLS and STUN differ in the first byte (RFC 7983).
+/// By its first bytes; RTP on the port that was signalled for RTCP is none.
 fn kind_of(channel: Channel, bytes: &[u8]) -> PacketKind {
-    match (bytes, channel) {
-        ([first, 192..=223, _, _, _, _, _, _, ..], _) if first >> 6 == 2 => PacketKind::Rtcp,
-        ([first, ..], Channel::Rtp) if first >> 6 == 2 && bytes.len() >= 12 => PacketKind::Rtp,
+    match (rtp::classify(bytes), channel) {
+        (WireKind::Rtcp, _) => PacketKind::Rtcp,
+        (WireKind::Rtp, Channel::Rtp) => PacketKind::Rtp,
         _ => PacketKind::Other,
     }
 }
