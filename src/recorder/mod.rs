@@ -5,6 +5,7 @@
 //! Architecture Invariant: no file, clock or thread. [`Writer`] and [`Recovery`] emit [`IoRequest`]s and take
 //! [`IoDone`]s; [`Intake`] only copies.
 
+mod chain;
 mod config;
 mod extent;
 mod frame;
@@ -12,6 +13,10 @@ mod intake;
 mod io;
 mod manifest;
 mod output;
+mod seal;
+mod sealed;
+mod store;
+mod stored;
 mod writer;
 
 pub use config::{VolumeConfig, WriterConfig};
@@ -21,4 +26,7 @@ pub use intake::{Intake, IntakeConfig};
 pub use io::{File, Folder, IoDone, IoError, IoId, IoOp, IoOutcome, IoRequest, Lane, SegmentId, Span, VolumeId};
 pub use manifest::{ChainBreak, Counts, Manifest, Recovered, StoredStream};
 pub use output::Output;
+pub use seal::SealKind;
+pub use sealed::{Frames, SealError, SealedCall};
+pub use store::{Store, StoreError};
 pub use writer::Writer;
