@@ -38,7 +38,7 @@ fn sources() -> Vec<Source> {
             source
                 .test_modules
                 .iter()
-                .map(|name| [source.module.as_slice(), &[name.clone()]].concat())
+                .map(|name| [source.module.as_slice(), std::slice::from_ref(name)].concat())
         })
         .collect();
     sources.retain(|source| !tests.iter().any(|test| source.module.starts_with(test)));

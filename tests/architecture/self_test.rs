@@ -150,7 +150,7 @@ fn a_reserved_path_is_seen_in_groups_and_under_aliases() {
 #[test]
 fn circles_are_found_between_rooms_and_between_siblings() {
     let rooms = findings(&[
-        ("src/cli/a.rs", "use crate::sip::x;"),
+        ("src/cli/mod.rs", "use crate::sip::x;"),
         ("src/sip/mod.rs", "use crate::cli::y;"),
     ]);
     assert!(
