@@ -131,7 +131,10 @@ impl Intake {
     /// Hands on every extent of `extent_age`, and makes blocks if few are left. Call it by `poll_timeout`.
     pub fn flush(&mut self, now: Timestamp) {
         while let Some(key) = self.oldest {
-            if self.opened(key).is_none_or(|opened| now < opened + self.config.extent_age) {
+            if self
+                .opened(key)
+                .is_none_or(|opened| now < opened + self.config.extent_age)
+            {
                 break;
             }
             self.hand_on(key);
@@ -309,7 +312,11 @@ impl FrameSink for Intake {
             Err(fault) => {
                 if let Some(line) = self.lines.get_mut(slot.0 as usize) {
                     let since = packet.at;
-                    let refused = line.refused.get_or_insert(Refusals { fault, since, packets: 0 });
+                    let refused = line.refused.get_or_insert(Refusals {
+                        fault,
+                        since,
+                        packets: 0,
+                    });
                     refused.packets += 1;
                 }
                 Offer::Refused(fault)
