@@ -1,0 +1,407 @@
+//! SIP over TCP: segments put in order, then cut into messages by Content-Length (RFC 3261 §18.3).
+//!
+//! Which connections are SIP is seen by their first bytes, whatever the port; the others cost nothing. A hole that the
+//! capture left is stepped over and the next start line is looked for. Every buffer has a cap.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::demux::{StartLine, skip_crlf, start_line};
+use super::flaw::{Flaw, FlawKind};
+use super::fragments::Place;
+use super::link::Segment;
+use crate::model::Timestamp;
+
+/// Directions of connections that are followed. Full: the quarter that was silent longest is forgotten.
+const STREAMS_MAX: usize = 4_096;
+/// Bytes in all buffers. Full: as above.
+const BYTES_MAX: usize = 32 << 20;
+/// Segments that wait for an earlier one, per direction. Full: the earlier one is taken for lost.
+const WAITING_BYTES_MAX: usize = 256 << 10;
+const WAITING_SEGMENTS_MAX: usize = 1_024;
+/// How long they wait, in capture time.
+const WAITING_AGE_MAX: Duration = Duration::from_secs(10);
+/// A sequence number further ahead starts the stream anew.
+const WINDOW_MAX: i32 = 16 << 20;
+const HEADER_BYTES_MAX: usize = 64 << 10;
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// A stream that has no start line for so long is no SIP.
+const SKIPPED_BYTES_MAX: usize = 1 << 20;
+
+/// What the streams gave.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Output {
+    /// One message, brought to its end by the packet at `place`.
+    Message {
+        place: Place,
+        src: SocketAddr,
+        dst: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Flaw(Flaw),
+}
+
+type Key = (SocketAddr, SocketAddr);
+
+#[derive(Default)]
+pub(crate) struct Streams {
+    streams: BTreeMap<Key, Stream>,
+    /// Grows with every segment: what was used last has the highest.
+    tick: u64,
+    bytes: usize,
+    /// Bounded by one segment's worth of messages: the caller drains it after every segment.
+    outputs: VecDeque<Output>,
+}
+
+struct Stream {
+    /// Sequence number of the byte after `buffer`.
+    next: u32,
+    is_sip: bool,
+    buffer: Vec<u8>,
+    /// How much of the buffer holds no end of a header section.
+    searched: usize,
+    skipped: usize,
+    /// By distance from the stream's first byte.
+    waiting: BTreeMap<u64, Vec<u8>>,
+    waiting_bytes: usize,
+    waiting_since: Timestamp,
+    /// The distance that `next` stands for.
+    position: u64,
+    used: u64,
+}
+
+impl Streams {
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(crate) fn push(&mut self, place: Place, src: SocketAddr, dst: SocketAddr, segment: &Segment<'_>) {
+        self.tick += 1;
+        if let Some(acknowledged) = segment.acknowledged {
+            self.on_acknowledged(place, (dst, src), acknowledged);
+        }
+        let key = (src, dst);
+        if segment.rst {
+            self.remove(place, key);
+            return;
+        }
+        let mut sequence = segment.sequence;
+        if segment.syn {
+            sequence = sequence.wrapping_add(1);
+            if self.streams.get(&key).is_none_or(|stream| stream.next != sequence) {
+                self.remove(place, key);
+                self.open(place, key, sequence, false);
+            }
+        }
+        if !segment.payload.is_empty() {
+            self.on_payload(place, key, sequence, segment.payload);
+        }
+        if segment.fin && self.streams.get(&key).is_some_and(|stream| stream.waiting.is_empty()) {
+            self.remove(place, key);
+        }
+    }
+
+    /// At the end of the capture: what waits is used, what is left is named.
+    pub(crate) fn finish(&mut self, place: Place) {
+        while let Some(key) = self.streams.keys().next().copied() {
+            self.remove(place, key);
+        }
+    }
+
+    fn open(&mut self, place: Place, key: Key, next: u32, is_sip: bool) {
+        if self.streams.len() >= STREAMS_MAX {
+            self.forget_quarter(place);
+        }
+        self.streams.insert(key, Stream::new(next, is_sip, self.tick));
+    }
+
+    fn on_payload(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8]) {
+        if !self.streams.contains_key(&key) {
+            // The connection was there before the capture: SIP from the first start line on.
+            let Some(start) = first_start_line(payload) else {
+                return;
+            };
+            self.open(place, key, sequence.wrapping_add(start as u32), true);
+        }
+        let tick = self.tick;
+        self.with_stream(key, |stream, outputs| {
+            stream.used = tick;
+            stream.accept(place, key, sequence, payload, outputs);
+        });
+        if self.streams.get(&key).is_some_and(Stream::is_hopeless) {
+            self.remove(place, key);
+        }
+        if self.bytes > BYTES_MAX {
+            self.forget_quarter(place);
+        }
+    }
+
+    /// The far end has bytes that are still missing here: the capture lost them.
+    fn on_acknowledged(&mut self, place: Place, key: Key, acknowledged: u32) {
+        let Some(stream) = self.streams.get(&key) else {
+            return;
+        };
+        if !stream.waiting.is_empty() && acknowledged.wrapping_sub(stream.next).cast_signed() > 0 {
+            self.with_stream(key, |stream, outputs| {
+                let ahead = u64::from(acknowledged.wrapping_sub(stream.next));
+                let until = stream.position + ahead;
+                while stream
+                    .waiting
+                    .first_key_value()
+                    .is_some_and(|(at, _)| *at < until && *at > stream.position)
+                {
+                    stream.step_over_gap(place, key, outputs);
+                }
+            });
+        }
+    }
+
+    fn remove(&mut self, place: Place, key: Key) {
+        self.with_stream(key, |stream, outputs| {
+            while !stream.waiting.is_empty() {
+                stream.step_over_gap(place, key, outputs);
+            }
+            stream.skipped += stream.buffer.len();
+            stream.name_skipped(place, key, outputs);
+        });
+        if let Some(stream) = self.streams.remove(&key) {
+            self.bytes -= stream.bytes();
+        }
+    }
+
+    fn forget_quarter(&mut self, place: Place) {
+        let mut by_use: Vec<(u64, Key)> = self.streams.iter().map(|(key, stream)| (stream.used, *key)).collect();
+        by_use.sort_unstable();
+        for (_, key) in by_use.iter().take(by_use.len().div_ceil(4)) {
+            self.remove(place, *key);
+        }
+    }
+
+    fn with_stream(&mut self, key: Key, change: impl FnOnce(&mut Stream, &mut VecDeque<Output>)) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            let before = stream.bytes();
+            change(stream, &mut self.outputs);
+            self.bytes = self.bytes + stream.bytes() - before;
+        }
+    }
+}
+
+impl Stream {
+    fn new(next: u32, is_sip: bool, used: u64) -> Self {
+        Self {
+            next,
+            is_sip,
+            buffer: Vec::new(),
+            searched: 0,
+            skipped: 0,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            waiting_since: Timestamp::ZERO,
+            position: 0,
+            used,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.buffer.len() + self.waiting_bytes
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.skipped > SKIPPED_BYTES_MAX || !self.is_sip && start_line(skip_crlf(&self.buffer)) == StartLine::NotSip
+    }
+
+    fn accept(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8], outputs: &mut VecDeque<Output>) {
+        let ahead = sequence.wrapping_sub(self.next).cast_signed();
+        if ahead > WINDOW_MAX {
+            // Another connection on the same ports.
+            *self = Self::new(sequence, self.is_sip, self.used);
+            self.append(payload);
+        } else if ahead > 0 {
+            self.wait(place.at, self.position + u64::from(ahead.unsigned_abs()), payload);
+            let is_over = place.at.since(self.waiting_since) > WAITING_AGE_MAX
+                || self.waiting_bytes > WAITING_BYTES_MAX
+                || self.waiting.len() > WAITING_SEGMENTS_MAX;
+            if is_over {
+                self.step_over_gap(place, key, outputs);
+            }
+            return;
+        } else {
+            // The first copy of every byte is kept.
+            let Some(fresh) = payload
+                .get(ahead.unsigned_abs() as usize..)
+                .filter(|fresh| !fresh.is_empty())
+            else {
+                return;
+            };
+            self.append(fresh);
+        }
+        self.take_waiting();
+        self.cut(place, key, outputs);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        self.next = self.next.wrapping_add(bytes.len() as u32);
+        self.position += bytes.len() as u64;
+    }
+
+    fn wait(&mut self, now: Timestamp, at: u64, payload: &[u8]) {
+        if self.waiting.is_empty() {
+            self.waiting_since = now;
+        }
+        let held = self.waiting.get(&at).map_or(0, Vec::len);
+        if held < payload.len() {
+            self.waiting_bytes += payload.len() - held;
+            self.waiting.insert(at, payload.to_vec());
+        }
+    }
+
+    /// Moves what waits and has become due into the buffer.
+    fn take_waiting(&mut self) {
+        while let Some(entry) = self.waiting.first_entry() {
+            let Some(overlap) = self.position.checked_sub(*entry.key()) else {
+                return;
+            };
+            let bytes = entry.remove();
+            self.waiting_bytes -= bytes.len();
+            if let Some(fresh) = usize::try_from(overlap).ok().and_then(|overlap| bytes.get(overlap..)) {
+                self.append(fresh);
+            }
+        }
+    }
+
+    /// Gives the missing bytes up, with the message that they belong to, and goes on at the first segment that waits.
+    fn step_over_gap(&mut self, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
+        let Some(at) = self.waiting.first_key_value().map(|(at, _)| *at) else {
+            return;
+        };
+        let missing = at.saturating_sub(self.position) as u32;
+        if self.is_sip {
+            let (src, dst) = key;
+            outputs.push_back(Output::Flaw(place.flaw(FlawKind::TcpGap {
+                src,
+                dst,
+                bytes: missing,
+            })));
+        }
+        self.skipped += self.buffer.len();
+        self.buffer.clear();
+        self.searched = 0;
+        self.next = self.next.wrapping_add(missing);
+        self.position = at;
+        self.waiting_since = place.at;
+        self.take_waiting();
+        self.cut(place, key, outputs);
+    }
+
+    fn name_skipped(&mut self, place: Place, (src, dst): Key, outputs: &mut VecDeque<Output>) {
+        let bytes = std::mem::take(&mut self.skipped) as u32;
+        if self.is_sip && bytes > 0 {
+            outputs.push_back(Output::Flaw(place.flaw(FlawKind::TcpResync { src, dst, bytes })));
+        }
+    }
+
+    /// Cuts the buffer into messages.
+    fn cut(&mut self, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
+        let mut from = 0;
+        loop {
+            let rest = self.buffer.get(from..).unwrap_or_default();
+            let trimmed = skip_crlf(rest);
+            from += rest.len() - trimmed.len();
+            let skip = match start_line(trimmed) {
+                StartLine::Undecided => break,
+                StartLine::NotSip if !self.is_sip => return,
+                StartLine::NotSip => resync(trimmed),
+                StartLine::Sip => {
+                    self.is_sip = true;
+                    match frame(trimmed, self.searched.saturating_sub(from)) {
+                        Frame::Whole(len) => {
+                            let bytes = trimmed.get(..len).unwrap_or_default().to_vec();
+                            from += len;
+                            self.name_skipped(place, key, outputs);
+                            outputs.push_back(Output::Message {
+                                place,
+                                src: key.0,
+                                dst: key.1,
+                                bytes,
+                            });
+                            continue;
+                        }
+                        Frame::Partial => break,
+                        Frame::Oversized => resync(trimmed),
+                    }
+                }
+            };
+            self.skipped += skip;
+            from += skip;
+        }
+        self.buffer.drain(..from);
+        self.searched = self.buffer.len();
+    }
+}
+
+enum Frame {
+    Whole(usize),
+    Partial,
+    Oversized,
+}
+
+/// How long the message at the start of `bytes` is; the first `searched` bytes hold no empty line.
+fn frame(bytes: &[u8], searched: usize) -> Frame {
+    let from = searched.saturating_sub(3).min(bytes.len());
+    let Some(end) = bytes
+        .get(from..)
+        .and_then(|tail| memchr::memmem::find(tail, b"\r\n\r\n"))
+    else {
+        return if bytes.len() > HEADER_BYTES_MAX {
+            Frame::Oversized
+        } else {
+            Frame::Partial
+        };
+    };
+    let head_len = from + end + 4;
+    let body_len = content_length(bytes.get(..head_len).unwrap_or_default());
+    match head_len + body_len {
+        _ if head_len > HEADER_BYTES_MAX || body_len > BODY_BYTES_MAX => Frame::Oversized,
+        len if len <= bytes.len() => Frame::Whole(len),
+        _ => Frame::Partial,
+    }
+}
+
+/// What Content-Length or `l` says (RFC 3261 §20.14); 0 when it is missing or no number.
+fn content_length(head: &[u8]) -> usize {
+    head.split(|b| *b == b'\n')
+        .filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let name = line.get(..colon)?.trim_ascii();
+            let is_ours = name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l");
+            let value = line.get(colon + 1..)?.trim_ascii();
+            is_ours.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+        })
+        .next()
+        .unwrap_or(0)
+}
+
+/// How many bytes to pass over, at least one: up to the next line that starts a message, or to the last line.
+fn resync(bytes: &[u8]) -> usize {
+    let mut last = bytes.len();
+    for newline in memchr::memchr_iter(b'\n', bytes) {
+        last = newline + 1;
+        if start_line(bytes.get(last..).unwrap_or_default()) == StartLine::Sip {
+            break;
+        }
+    }
+    last
+}
+
+/// Where in a segment the first start line is, at the segment's or a line's beginning.
+fn first_start_line(payload: &[u8]) -> Option<usize> {
+    memchr::memmem::find(payload, b"SIP/2.0")?;
+    if start_line(skip_crlf(payload)) == StartLine::Sip {
+        return Some(payload.len() - skip_crlf(payload).len());
+    }
+    memchr::memchr_iter(b'\n', payload)
+        .map(|newline| newline + 1)
+        .find(|at| start_line(payload.get(*at..).unwrap_or_default()) == StartLine::Sip)
+}
