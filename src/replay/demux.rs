@@ -49,7 +49,8 @@ pub(crate) fn skip_crlf(bytes: &[u8]) -> &[u8] {
 fn judge(line: &[u8]) -> StartLine {
     let is = if is_version(line.get(..7).unwrap_or_default()) {
         let digits = line.get(8..11).unwrap_or_default();
-        line.get(7) == Some(&b' ') && digits.len() == 3 && digits.iter().all(u8::is_ascii_digit)
+        let ends = line.get(11).is_none_or(|after| *after == b' ');
+        line.get(7) == Some(&b' ') && digits.len() == 3 && digits.iter().all(u8::is_ascii_digit) && ends
     } else {
         let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
         let method = words
@@ -83,4 +84,63 @@ const fn is_token_byte(byte: u8) -> bool {
             byte,
             b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn start_lines_are_told_from_everything_else() {
+        for sip in [
+            &b"INVITE sip:bob@example.com SIP/2.0\r\n"[..],
+            b"SIP/2.0 200 OK\r\n",
+            b"SIP/2.0 200\n",
+            b"\r\n\r\nOPTIONS tel:+1555 SIP/2.0\r\nVia: x",
+            b"x-NEW!method urn:service:sos SIP/2.0\r\n",
+            b"INVITE   sip:a@b   SIP/2.0\r\n",
+            b"INVITE sip:a b@c;x=y SIP/2.0\r\n",
+        ] {
+            assert!(is_sip(sip), "{}", String::from_utf8_lossy(sip));
+        }
+        for other in [
+            &b""[..],
+            b"\r\n\r\n",
+            b"GET http://example.com/ HTTP/1.1\r\n",
+            b"INVITE sip:bob@example.com SIP/2.0",
+            b"SIP/2.0 OK\r\n",
+            b"SIP/2.0 2000 OK\r\n",
+            b"INVITE bob SIP/2.0\r\n",
+            b"IN(VITE sip:bob@example.com SIP/2.0\r\n",
+            b"\x80\x00\x01\x02INVITE sip:b@c SIP/2.0\r\n",
+            b"a=b SIP/2.0\r\n",
+        ] {
+            assert!(!is_sip(other), "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn a_start_line_is_undecided_until_it_is_whole() {
+        for line in [
+            &b"INVITE sip:bob@example.com SIP/2.0\r\n"[..],
+            b"SIP/2.0 180 Ringing\r\n",
+        ] {
+            for len in 0..line.len() {
+                assert_eq!(start_line(&line[..len]), StartLine::Undecided, "{len}");
+            }
+            assert_eq!(start_line(line), StartLine::Sip);
+        }
+        assert_eq!(start_line(&[b'A'; 9_000]), StartLine::NotSip);
+        assert_eq!(start_line(b"\x16\x03\x01\x02\x00"), StartLine::NotSip);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = start_line(&bytes);
+            let _ = is_sip(&bytes);
+        }
+    }
 }

@@ -225,3 +225,198 @@ fn ip_in_gre(packet: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
 }
 
 const _: () = assert!(ip_number::UDP.0 == 17 && ip_number::TCP.0 == 6 && ip_number::GRE.0 == 47);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::super::forge::{self, ETHERNET, Pcap, addr, millis};
+    use super::*;
+
+    const A: &str = "192.0.2.1:5060";
+    const B: &str = "192.0.2.2:5080";
+    const A6: &str = "[2001:db8::1]:5060";
+    const B6: &str = "[2001:db8::2]:5080";
+
+    /// Every frame is one packet from A to B (or their IPv6 selves) with the payload `hello`.
+    fn frames() -> Vec<(&'static str, u32, Vec<u8>)> {
+        let (v4, v6) = (forge::ip_udp(A, B, b"hello"), forge::ip_udp(A6, B6, b"hello"));
+        let tagged = |tags: &[[u8; 4]], ethertype: [u8; 2], payload: &[u8]| {
+            let mut frame = vec![2; 12];
+            frame.extend(tags.concat());
+            frame.extend(ethertype);
+            frame.extend(payload);
+            frame
+        };
+        let under = |header: &[u8], payload: &[u8]| [header, payload].concat();
+        let mut sll = vec![0; 14];
+        sll.extend([0x08, 0x00]);
+        let mut sll6 = vec![0; 14];
+        sll6.extend([0x86, 0xDD]);
+        let mut sll2 = vec![0x08, 0x00];
+        sll2.extend([0; 18]);
+        let vlan = [0x81, 0x00, 0x00, 0x64];
+        let outer = ip_addrs();
+        let tunnel =
+            |protocol: u8, payload: &[u8]| forge::ethernet(&forge::ip4(outer.0, outer.1, protocol, 1, 0, payload));
+        let gre_bridge = under(&[0x20, 0x00, 0x65, 0x58, 0, 0, 0, 9], &forge::ethernet(&v4));
+        vec![
+            ("Ethernet", 1, forge::ethernet(&v4)),
+            ("Ethernet, IPv6", 1, forge::ethernet(&v6)),
+            ("VLAN", 1, tagged(&[vlan], [0x08, 0x00], &v4)),
+            ("QinQ", 1, tagged(&[[0x88, 0xA8, 0, 1], vlan], [0x86, 0xDD], &v6)),
+            (
+                "LLC/SNAP",
+                1,
+                tagged(&[[0x00, 0x40, 0xAA, 0xAA], [0x03, 0, 0, 0]], [0x08, 0x00], &v4),
+            ),
+            (
+                "PPPoE",
+                1,
+                tagged(&[], [0x88, 0x64], &under(&[0x11, 0, 0, 1, 0, 35, 0, 0x21], &v4)),
+            ),
+            ("Linux cooked v1", 113, under(&sll, &v4)),
+            ("Linux cooked v1, IPv6", 113, under(&sll6, &v6)),
+            ("Linux cooked v2", 276, under(&sll2, &v4)),
+            ("null, little", 0, under(&[2, 0, 0, 0], &v4)),
+            ("null, big", 0, under(&[0, 0, 0, 2], &v4)),
+            ("null, macOS IPv6", 0, under(&[30, 0, 0, 0], &v6)),
+            ("loop, OpenBSD IPv6", 108, under(&[0, 0, 0, 24], &v6)),
+            ("raw", 101, v4.clone()),
+            ("raw, IPv6", 101, v6.clone()),
+            ("raw, OpenBSD's number", 14, v4.clone()),
+            ("IPv4", 228, v4.clone()),
+            ("IPv6", 229, v6.clone()),
+            ("IP in IP", 1, tunnel(4, &v4)),
+            ("6in4", 1, tunnel(41, &v6)),
+            ("GRE", 1, tunnel(47, &under(&[0, 0, 0x08, 0x00], &v4))),
+            ("GRE with a key, bridged", 1, tunnel(47, &gre_bridge)),
+        ]
+    }
+
+    fn ip_addrs() -> (IpAddr, IpAddr) {
+        (addr("198.51.100.1:0").ip(), addr("198.51.100.2:0").ip())
+    }
+
+    #[test]
+    fn every_link_type_leads_to_the_same_datagram() {
+        for (name, link, mut frame) in frames() {
+            for padding in [0, 7] {
+                frame.extend(vec![0; padding]);
+                let mut file = Pcap::new(link);
+                file.push(millis(0), &frame);
+                let (kept, flaws) = forge::read(&file.bytes).unwrap();
+                assert_eq!(flaws, [], "{name}");
+                assert_eq!(kept.len(), 1, "{name}");
+                assert_eq!(kept[0].bytes, b"hello", "{name}");
+                let (src, dst) = if kept[0].src.is_ipv4() { (A, B) } else { (A6, B6) };
+                assert_eq!((kept[0].src, kept[0].dst), (addr(src), addr(dst)), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_cut_by_the_snap_length_is_named_and_never_half_read() {
+        for (name, link, frame) in frames() {
+            for keep in 0..frame.len() {
+                let mut file = Pcap::new(link);
+                file.push_cut(millis(0), &frame, keep);
+                let (kept, flaws) = forge::read(&file.bytes).unwrap();
+                assert_eq!(kept, [], "{name} cut to {keep}");
+                let expected = FlawKind::Cut {
+                    captured: keep as u32,
+                    wire: frame.len() as u32,
+                };
+                assert!(
+                    flaws.iter().all(|flaw| flaw.kind == expected),
+                    "{name} cut to {keep}: {flaws:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_trailer_lost_to_the_snap_length_costs_nothing() {
+        let mut frame = forge::ethernet_udp(A, B, b"hello");
+        let whole = frame.len();
+        frame.extend([0; 10]);
+        let mut file = Pcap::new(ETHERNET);
+        file.push_cut(millis(0), &frame, whole);
+        let (kept, flaws) = forge::read(&file.bytes).unwrap();
+        assert_eq!((kept.len(), flaws), (1, vec![]));
+    }
+
+    #[test]
+    fn what_carries_no_ip_is_passed_over_in_silence() {
+        let arp = [vec![2; 12], vec![0x08, 0x06], vec![0; 28]].concat();
+        let mut file = Pcap::new(ETHERNET);
+        file.push(millis(0), &arp);
+        assert_eq!(forge::read(&file.bytes).unwrap(), (vec![], vec![]));
+        let mut file = Pcap::new(147);
+        file.push(millis(0), &arp);
+        assert_eq!(
+            forge::read(&file.bytes).unwrap().1[0].kind,
+            FlawKind::UnsupportedLink { link: 147 }
+        );
+    }
+
+    #[test]
+    fn ipv6_extension_headers_are_passed_through() {
+        let (a, b) = (addr(A6), addr(B6));
+        let datagram = forge::udp(a, b, b"hello");
+        let mut options = vec![60, 0, 1, 4, 0, 0, 0, 0];
+        options.extend([17, 0, 1, 4, 0, 0, 0, 0]);
+        options.extend(&datagram);
+        let mut file = Pcap::new(101);
+        file.push(millis(0), &forge::ip6(a.ip(), b.ip(), 0, &options));
+        let (kept, flaws) = forge::read(&file.bytes).unwrap();
+        assert_eq!(flaws, []);
+        assert_eq!(kept[0].bytes, b"hello");
+    }
+
+    #[test]
+    fn tunnels_end_somewhere() {
+        let (a, b) = ip_addrs();
+        let mut packet = forge::ip_udp(A, B, b"hello");
+        for _ in 0..6 {
+            packet = forge::ip4(a, b, 4, 1, 0, &packet);
+        }
+        let mut file = Pcap::new(101);
+        file.push(millis(0), &packet);
+        let (kept, flaws) = forge::read(&file.bytes).unwrap();
+        assert_eq!(kept, []);
+        assert_eq!(flaws[0].kind, FlawKind::NestedTooDeep { max: 4 });
+    }
+
+    proptest! {
+        #[test]
+        fn random_frames_never_panic(
+            link in prop::sample::select(vec![0_u32, 1, 101, 108, 113, 276, 9_999]),
+            frame in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let mut file = Pcap::new(link);
+            file.push(millis(0), &frame);
+            let (kept, flaws) = forge::read(&file.bytes).unwrap();
+            prop_assert!(kept.len() + flaws.len() <= 2);
+        }
+
+        #[test]
+        fn frames_with_a_few_bytes_changed_never_panic(
+            which in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let frames = frames();
+            let (_, link, mut frame) = which.get(&frames).clone();
+            for (at, value) in changes {
+                let at = at.index(frame.len());
+                frame[at] = value;
+            }
+            let mut file = Pcap::new(link);
+            file.push(millis(0), &frame);
+            let (kept, _) = forge::read(&file.bytes).unwrap();
+            prop_assert!(kept.iter().all(|k| k.bytes.len() <= frame.len()));
+        }
+    }
+}

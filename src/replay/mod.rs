@@ -3,6 +3,9 @@
 mod capture;
 mod demux;
 mod flaw;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod forge;
 mod fragments;
 mod link;
 mod pcap;
