@@ -365,7 +365,7 @@ fn frame(bytes: &[u8], searched: usize) -> Frame {
         return if bytes.len() > HEADER_BYTES_MAX {
             Frame::Oversized
         } else {
-            Frame::Partial
+            Frame::Headless
         };
     };
     let head_len = from + end + 4;
