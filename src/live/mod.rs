@@ -21,6 +21,7 @@ mod sip_sockets;
 mod sip_tcp;
 mod sip_udp;
 pub mod status;
+mod waker;
 
 pub use peers::Peers;
 pub use sip_sockets::{Arrival, BindError, SipCounters, SipCounts, SipSockets};
