@@ -1,8 +1,6 @@
 //! The `recorder` thread: owns `recorder::Writer`, and never waits for a disk.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -11,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::disk_threads::DiskThreads;
+use super::vitals::Vitals;
 use super::waker::Waker;
 use crate::engine::Input;
 use crate::model::{RecordingCommand, Timestamp, earliest};
@@ -30,20 +29,6 @@ pub(super) const PULSE_EVERY: Duration = Duration::from_millis(250);
 pub struct ExtentLink {
     pub full: rtrb::Consumer<Box<Extent>>,
     pub empty: rtrb::Producer<Box<Extent>>,
-}
-
-/// The time at which the recorder thread was last seen at work, for the supervisor.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pulse(Arc<AtomicU64>);
-
-impl Pulse {
-    pub(super) fn beat(&self, now: Timestamp) {
-        self.0.store(now.as_nanos(), Relaxed);
-    }
-
-    pub(super) fn last(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Relaxed))
-    }
 }
 
 /// Signalling's end of the recorder.
@@ -69,7 +54,7 @@ pub(super) struct RecorderThread {
     disks: DiskThreads,
     commands: Receiver<RecordingCommand>,
     events: mpsc::Sender<Input>,
-    pulse: Pulse,
+    vitals: Vitals,
     waker: Waker,
     /// Requests that a disk has not answered.
     under_way: usize,
@@ -85,14 +70,14 @@ pub(super) struct RecorderParts {
     pub links: Vec<ExtentLink>,
     pub disks: DiskThreads,
     pub events: mpsc::Sender<Input>,
-    pub pulse: Pulse,
+    pub vitals: Vitals,
     pub waker: Waker,
 }
 
 /// Starts the thread. It ends when every [`RecorderQueue`] is gone and what it was given is done.
 pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHandle<()>)> {
     let (commands, inbox) = bounded(COMMANDS_MAX);
-    let RecorderParts { clock, writer, links, disks, events, pulse, waker } = parts;
+    let RecorderParts { clock, writer, links, disks, events, vitals, waker } = parts;
     let thread = RecorderThread {
         clock,
         writer,
@@ -100,7 +85,7 @@ pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHand
         disks,
         commands: inbox,
         events,
-        pulse,
+        vitals,
         waker: waker.clone(),
         under_way: 0,
         ending: false,
@@ -116,7 +101,7 @@ impl RecorderThread {
     fn run(mut self) {
         loop {
             let now = self.clock.now();
-            self.pulse.beat(now);
+            self.vitals.beat(now);
             let mut busy = self.take_answers(now);
             busy |= self.take_commands(now);
             busy |= self.take_extents(now);
@@ -197,6 +182,7 @@ impl RecorderThread {
                 }
                 // Waits when signalling is behind; signalling waits for nobody, so it comes.
                 Output::Event(event) => {
+                    self.vitals.note(self.clock.now(), &event);
                     if self.events.blocking_send(Input::Recording(event)).is_err() {
                         tracing::debug!("an event after the end of signalling");
                     }
