@@ -104,7 +104,9 @@ impl<S: Store> SealedCall<S> {
         read_all(&mut store, trailer_at, &mut trailer)?;
         let wrong = SealError::Trailer { offset: trailer_at };
         let facts = seal::parse_trailer(&trailer).ok_or(wrong)?;
-        let manifest_at = (FILE_HEADER_BYTES as u64).checked_add(facts.extents_bytes).ok_or(wrong)?;
+        let manifest_at = (FILE_HEADER_BYTES as u64)
+            .checked_add(facts.extents_bytes)
+            .ok_or(wrong)?;
         let manifest_end = manifest_at.checked_add(u64::from(facts.manifest_bytes));
         if manifest_end != Some(trailer_at) || facts.manifest_bytes as usize > MANIFEST_BYTES_MAX {
             return Err(wrong);
@@ -168,7 +170,13 @@ impl<S: Store> SealedCall<S> {
             match chain.push(&view).map_err(at)? {
                 Step::Follows => {}
                 Step::Breaks if chain.breaks.last() == manifest.breaks.get(chain.breaks.len() - 1) => {}
-                Step::Breaks if found > expected => return Err(SealError::Missing { offset, expected, found }),
+                Step::Breaks if found > expected => {
+                    return Err(SealError::Missing {
+                        offset,
+                        expected,
+                        found,
+                    });
+                }
                 Step::Breaks | Step::Repeats => return Err(SealError::Chain { offset }),
             }
         }
@@ -198,10 +206,19 @@ fn compare(manifest: &Manifest, chain: &Chain, offset: u64) -> Result<(), SealEr
         ("streams", manifest.streams.len() as u64, chain.streams.len() as u64),
         ("chain breaks", manifest.breaks.len() as u64, chain.breaks.len() as u64),
     ];
-    let streams = manifest.streams.iter().zip(&chain.streams).map(|(s, f)| ("stream packets", s.packets, f.packets));
+    let streams = manifest
+        .streams
+        .iter()
+        .zip(&chain.streams)
+        .map(|(s, f)| ("stream packets", s.packets, f.packets));
     for (what, stated, found) in pairs.into_iter().chain(streams) {
         if stated != found {
-            let error = SealError::Count { what, stated, found, offset };
+            let error = SealError::Count {
+                what,
+                stated,
+                found,
+                offset,
+            };
             return Err(error);
         }
     }
