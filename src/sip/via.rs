@@ -87,7 +87,9 @@ impl Via {
 
     /// Whether the branch is one of RFC 3261, unique by itself: more than just the cookie (RFC 4475 §3.2.1).
     pub fn has_magic_cookie(&self) -> bool {
-        let split = self.branch().and_then(|branch| branch.split_at_checked(MAGIC_COOKIE.len()));
+        let split = self
+            .branch()
+            .and_then(|branch| branch.split_at_checked(MAGIC_COOKIE.len()));
         split.is_some_and(|(cookie, rest)| cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty())
     }
 
@@ -126,3 +128,6 @@ impl fmt::Display for Via {
         fmt::Display::fmt(&self.params, f)
     }
 }
+
+#[cfg(test)]
+mod tests;
