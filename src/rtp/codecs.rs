@@ -32,7 +32,43 @@ impl Codec {
         }
     }
 
-    /// In Hz.
+    /// The codec that a payload type means without a description (RFC 3551 table 4).
+    pub const fn of_payload_type(payload_type: u8) -> Option<Self> {
+        Some(match payload_type {
+            0 => Self::Pcmu,
+            8 => Self::Pcma,
+            9 => Self::G722,
+            10 => Self::L16 {
+                sample_rate: 44_100,
+                channels: 2,
+            },
+            11 => Self::L16 {
+                sample_rate: 44_100,
+                channels: 1,
+            },
+            _ => return None,
+        })
+    }
+
+    /// As SDP writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::L16 { .. } => "L16",
+            Self::G722 => "G722",
+        }
+    }
+
+    /// Of its RTP timestamps, in Hz.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
+            Self::L16 { sample_rate, .. } => sample_rate,
+        }
+    }
+
+    /// Of its samples, in Hz.
     pub const fn sample_rate(self) -> u32 {
         match self {
             Self::Pcmu | Self::Pcma => 8_000,
