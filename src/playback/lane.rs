@@ -149,12 +149,13 @@ impl Lane {
         }
     }
 
-    /// The next sample, final.
-    pub(super) fn take_sample(&mut self) -> i16 {
-        let sum = self.samples.pop_front().unwrap_or(0);
-        self.samples.push_back(0);
-        self.origin += 1;
-        sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16 // clamped
+    /// Hands the next `count` samples to `take`; they are final.
+    pub(super) fn take_samples(&mut self, count: usize, take: impl FnMut(i16)) {
+        let count = count.min(self.samples.len());
+        let clamp = |sum: i32| sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16; // fits by then
+        self.samples.drain(..count).map(clamp).for_each(take);
+        self.samples.extend(std::iter::repeat_n(0, count));
+        self.origin += i64::try_from(count).unwrap_or(0);
     }
 
     /// Everything that still waits is written, and the rest up to `end` is a gap.

@@ -1,6 +1,7 @@
 //! Both legs side by side: the caller left, the callee right, in blocks.
 
-use super::{PEAKS_PER_SECOND, Sounding, Survey, Timeline};
+use super::timeline::Timeline;
+use super::{PEAKS_PER_SECOND, Sounding, Survey};
 use crate::recorder::Frame;
 
 /// 100 ms of sound; the last block may be shorter.
@@ -67,14 +68,7 @@ where
             self.is_failed = true;
             return Some(Err(error));
         }
-        let mut block = Block {
-            samples: Vec::with_capacity(self.block_samples),
-        };
-        while block.samples.len() < self.block_samples
-            && let Some(sample) = self.timeline.poll_sample()
-        {
-            block.samples.push(sample);
-        }
-        (!block.samples.is_empty()).then_some(Ok(block))
+        let samples = self.timeline.take_samples(self.block_samples);
+        (!samples.is_empty()).then_some(Ok(Block { samples }))
     }
 }
