@@ -203,3 +203,178 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Note(text) => format!("{at} {text}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::*;
+    use super::*;
+    use crate::model::{Direction, Fault, Generation, Leg, Party, SessionId};
+    use crate::recorder::PacketKind;
+
+    fn header() -> Header {
+        Header {
+            session: SessionId::mint(ANSWERED, 7),
+            node: "lab".to_owned(),
+            started: ANSWERED,
+            caller: Party::default(),
+            callee: Party::default(),
+            from_trunk: "pbx".into(),
+            to_trunk: None,
+            call_ids: Vec::new(),
+            policies: Vec::new(),
+            generation: Generation(1),
+            policy_hash: String::new(),
+            trace: vec!["policy trading-desk by user".to_owned()],
+            strict_before: true,
+            strict_during: true,
+            emergency: false,
+        }
+    }
+
+    fn signal(at: u64, tcp: bool, direction: Direction, text: &str) -> Frame {
+        let path = SignalPath {
+            leg: Leg::A,
+            direction,
+            peer: "192.0.2.1:5060".parse().expect("an address"),
+            local: "198.51.100.7:5070".parse().expect("an address"),
+            tcp,
+        };
+        Frame::Signal {
+            at: at_ms(at),
+            path,
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
+        }
+    }
+
+    fn call_with_signals() -> Vec<Frame> {
+        let options = "OPTIONS sip:a@b SIP/2.0\r\nCall-ID: 1\r\nContent-Length: 0\r\n\r\n";
+        let mut frames = Phone::new(Leg::A).speak(10, &speech(1, 5));
+        frames.push(signal(1, false, Direction::Received, options));
+        frames.push(signal(2, true, Direction::Sent, options));
+        frames.push(signal(3, true, Direction::Received, "SIP/2.0 200 OK\r\n\r\n"));
+        frames.push(signal(4, true, Direction::Sent, options));
+        frames.push(Frame::Packet {
+            at: at_ms(60),
+            leg: Leg::B,
+            line: 0,
+            kind: PacketKind::Rtcp,
+            bytes: Bytes::from_static(&[0x80, 201, 0, 1, 0, 0, 0, 1]),
+        });
+        let mut frames = call(frames);
+        frames.push(Frame::Mark {
+            at: at_ms(500),
+            mark: Mark::GapOpened { fault: Fault::DiskFull },
+        });
+        frames
+    }
+
+    fn exported() -> Vec<u8> {
+        let mut file = Vec::new();
+        let packets = export_pcapng(
+            &mut file,
+            &header(),
+            Some(&closing(600)),
+            readable(&call_with_signals()),
+        );
+        assert_eq!(packets.expect("written"), 10);
+        file
+    }
+
+    /// The packets of a file and their comments, by the lengths of its blocks.
+    fn blocks(file: &[u8]) -> Vec<(u32, &[u8])> {
+        let mut blocks = Vec::new();
+        let mut rest = file;
+        while let Some((head, _)) = rest.split_first_chunk::<8>() {
+            let kind = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
+            let length = u32::from_le_bytes(head[4..].try_into().expect("four bytes")) as usize;
+            assert_eq!(length % 4, 0);
+            assert_eq!(rest[length - 4..length], head[4..], "the length stands at both ends");
+            blocks.push((kind, &rest[8..length - 4]));
+            rest = &rest[length..];
+        }
+        blocks
+    }
+
+    fn contains(haystack: &[u8], needle: &str) -> bool {
+        haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
+    }
+
+    #[test]
+    fn every_frame_is_a_packet_between_the_real_addresses() {
+        let file = exported();
+        let blocks = blocks(&file);
+        assert_eq!(blocks.len(), 12);
+        assert!(contains(blocks[0].1, "policy trading-desk by user"));
+        let rtp = blocks[6].1;
+        assert_eq!(
+            rtp[20..40],
+            [
+                69, 0, 0, 200, 0, 0, 64, 0, 64, 17, 0x4d, 0xe9, 192, 0, 2, 1, 198, 51, 100, 7
+            ]
+        );
+        assert_eq!(rtp[40..44], [15, 160, 156, 64], "port 4000 to port 40000");
+        let rtcp = blocks.iter().rfind(|(_, body)| body[40..44] == [15, 161, 156, 67]);
+        assert!(rtcp.is_some(), "leg B's RTCP: port 4001 to port 40003");
+    }
+
+    #[test]
+    fn marks_are_comments_and_the_last_packet_has_the_rest() {
+        let file = exported();
+        let blocks = blocks(&file);
+        assert!(contains(blocks[2].1, "answered") && contains(blocks[2].1, "media negotiated: 1 lines"));
+        let last = blocks.last().expect("packets").1;
+        assert!(contains(last, "GAP opens: disk full (ENOSPC)") && contains(last, "ended: recorded, by BYE from A"));
+    }
+
+    #[test]
+    fn times_are_kept_to_the_nanosecond() {
+        let file = exported();
+        let word =
+            |body: &[u8], at: usize| u64::from(u32::from_le_bytes(body[at..at + 4].try_into().expect("four bytes")));
+        let times = blocks(&file)[2..]
+            .iter()
+            .map(|(_, body)| word(body, 4) << 32 | word(body, 8))
+            .collect::<Vec<_>>();
+        let frames = call_with_signals();
+        let wanted = frames
+            .iter()
+            .filter(|frame| !matches!(frame, Frame::Mark { .. }))
+            .map(|frame| frame.at().as_nanos());
+        assert_eq!(times, wanted.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn checksums_add_up_for_both_families_and_odd_lengths() {
+        for (from, to) in [
+            ("192.0.2.1:1", "192.0.2.2:2"),
+            ("[2001:db8::1]:1", "[2001:db8::2]:2"),
+            ("192.0.2.1:1", "[2001:db8::2]:2"),
+        ] {
+            let way = Way {
+                from: from.parse().expect("an address"),
+                to: to.parse().expect("an address"),
+            };
+            for packet in [pcapng::udp(way, b"odd"), pcapng::tcp(way, 1, 1, b"even")] {
+                let is_v4 = packet[0] == 0x45;
+                let (addresses, header) = if is_v4 {
+                    (&packet[12..20], 20)
+                } else {
+                    (&packet[8..40], 40)
+                };
+                let protocol = if is_v4 { packet[9] } else { packet[6] };
+                let segment = &packet[header..];
+                let words = |bytes: &[u8]| -> u64 {
+                    bytes
+                        .chunks(2)
+                        .map(|pair| (u64::from(pair[0]) << 8) + pair.get(1).map_or(0, |low| u64::from(*low)))
+                        .sum()
+                };
+                let mut sum = words(addresses) + u64::from(protocol) + segment.len() as u64 + words(segment);
+                while sum > 0xffff {
+                    sum = (sum >> 16) + (sum & 0xffff);
+                }
+                assert_eq!(sum, 0xffff, "{from} {to} {protocol}");
+            }
+        }
+    }
+}

@@ -38,3 +38,29 @@ impl Peaks {
         Ok(peaks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::*;
+    use super::*;
+    use crate::model::Leg;
+
+    #[test]
+    fn peaks_follow_the_sound_of_each_channel() {
+        let codes = speech(1, 10);
+        let frames = call(Phone::new(Leg::B).speak(300, &codes));
+        let survey = Survey::of(Some(&closing(1_050)), readable(&frames)).expect("a short call");
+        let peaks = Peaks::of(&survey, readable(&frames)).expect("readable");
+        assert_eq!((peaks.left.len(), peaks.right.len()), (11, 11));
+        assert!(peaks.left.iter().all(|peak| *peak == Peak(0, 0)));
+        let spoken = decoded(&codes[..800]);
+        let wanted = Peak(
+            *spoken.iter().min().expect("samples"),
+            *spoken.iter().max().expect("samples"),
+        );
+        assert_eq!(
+            (peaks.right[2], peaks.right[3], peaks.right[5]),
+            (Peak(0, 0), wanted, Peak(0, 0))
+        );
+    }
+}

@@ -93,3 +93,102 @@ fn header(survey: &Survey) -> Vec<u8> {
     bytes.extend(if is_large(data) { [0xff; 4] } else { size_32(data) });
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::rig::*;
+    use super::*;
+    use crate::model::Leg;
+
+    fn survey(length: Duration) -> Survey {
+        Survey {
+            start: ANSWERED,
+            end: ANSWERED + length,
+            sample_rate: 8_000,
+            heard: Vec::new(),
+        }
+    }
+
+    fn u32_at(bytes: &[u8], at: usize) -> u32 {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+    }
+
+    fn u64_at(bytes: &[u8], at: usize) -> u64 {
+        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    #[test]
+    fn a_call_becomes_a_file_of_the_size_foretold() {
+        let codes = speech(1, 100);
+        let frames = call(Phone::new(Leg::B).speak(0, &codes));
+        let survey = Survey::of(Some(&closing(2_345)), readable(&frames)).expect("a short call");
+        let mut file = Vec::new();
+        let sounding = write_wav(&mut file, &survey, readable(&frames)).expect("written");
+        assert_eq!(file.len() as u64, wav_bytes(&survey));
+        assert_eq!(file.len(), 44 + 2_345 * 8 * 4);
+        assert_eq!(
+            (&file[..4], &file[8..16], &file[36..40]),
+            (&b"RIFF"[..], &b"WAVEfmt "[..], &b"data"[..])
+        );
+        assert_eq!(
+            (u32_at(&file, 4) as usize, u32_at(&file, 40) as usize),
+            (file.len() - 8, file.len() - 44)
+        );
+        let right: Vec<i16> = file[44..]
+            .chunks(4)
+            .map(|frame| i16::from_le_bytes([frame[2], frame[3]]))
+            .collect();
+        assert_eq!(right[..16_000], decoded(&codes));
+        assert_eq!(sounding.lost, 0);
+    }
+
+    #[cfg(feature = "shell")]
+    #[test]
+    fn another_reader_understands_it() {
+        let frames = call(Phone::new(Leg::A).speak(0, &speech(1, 100)));
+        let survey = Survey::of(Some(&closing(2_000)), readable(&frames)).expect("a short call");
+        let mut file = Vec::new();
+        write_wav(&mut file, &survey, readable(&frames)).expect("written");
+        let reader = hound::WavReader::new(file.as_slice()).expect("a WAV");
+        assert_eq!(
+            (reader.spec().channels, reader.spec().sample_rate, reader.duration()),
+            (2, 8_000, 16_000)
+        );
+    }
+
+    #[test]
+    fn what_four_gibibytes_cannot_hold_is_rf64() {
+        let day = header(&survey(Duration::from_secs(48 * 3_600)));
+        assert_eq!(&day[..4], b"RF64");
+        let data = 48 * 3_600 * 8_000 * 4_u64;
+        assert_eq!((u32_at(&day, 4), u32_at(&day, 76)), (u32::MAX, u32::MAX));
+        assert_eq!(
+            (u64_at(&day, 20), u64_at(&day, 28), u64_at(&day, 36)),
+            (data + 72, data, data / 4)
+        );
+        assert_eq!(
+            day.len() as u64 + data,
+            wav_bytes(&survey(Duration::from_secs(48 * 3_600)))
+        );
+        assert_eq!(&header(&survey(Duration::from_secs(3_600)))[..4], b"RIFF");
+    }
+
+    #[test]
+    fn a_recording_that_cannot_be_read_to_its_end_says_so() {
+        let broken = readable(&[])
+            .map(|frame| frame.map_err(|_| "unreachable"))
+            .chain([Err("torn extent")]);
+        let error = write_wav(&mut Vec::new(), &survey(Duration::from_secs(1)), broken);
+        assert!(matches!(error, Err(WavError::Source("torn extent"))));
+    }
+
+    #[test]
+    fn a_call_without_answer_and_media_has_no_sound() {
+        let mut closing = closing(1_000);
+        closing.answered = None;
+        let survey = Survey::of(Some(&closing), readable(&[])).expect("an empty call");
+        assert_eq!((survey.samples(), wav_bytes(&survey)), (0, 44));
+    }
+}
