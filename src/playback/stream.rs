@@ -200,6 +200,7 @@ fn scale(units: i64, to: u32, from: u32) -> i64 {
 }
 
 /// A stretch of a stream whose timestamps follow on.
+#[derive(Debug)]
 pub(super) struct Run {
     codec: Codec,
     decoder: Decoder,
@@ -210,15 +211,6 @@ pub(super) struct Run {
     /// Of the last packet placed.
     timestamp: u32,
     drift: Drift,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run")
-            .field("codec", &self.codec)
-            .field("anchor", &self.anchor)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Run {

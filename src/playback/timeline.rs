@@ -14,7 +14,7 @@ use super::Survey;
 use super::formats::Formats;
 use super::lane::{Lane, SETTLE};
 use super::stream::{Axis, Held};
-use crate::model::{Leg, Timestamp};
+use crate::model::{Leg, Mark, Timestamp};
 use crate::recorder::{Frame, PacketKind};
 use crate::rtp::RtpHeader;
 
@@ -29,6 +29,8 @@ pub enum GapCause {
     /// Nothing was sent: discontinuous transmission, hold, before the first and after the last packet; or nothing that is
     /// decoded here.
     Silent,
+    /// The recorder was down (lenient calls only).
+    Unrecorded,
 }
 
 /// Silence that nobody sent.
@@ -103,6 +105,8 @@ pub(super) struct Timeline {
     /// Samples in all.
     length: u64,
     is_finished: bool,
+    /// Since when the recorder is down.
+    unrecorded: Option<Timestamp>,
     sounding: Sounding,
 }
 
@@ -121,6 +125,7 @@ impl Timeline {
             given: 0,
             length: survey.samples(),
             is_finished: false,
+            unrecorded: None,
             sounding: Sounding::default(),
         }
     }
@@ -129,7 +134,7 @@ impl Timeline {
     pub(super) fn handle_frame(&mut self, frame: &Frame) {
         self.now = self.now.max(frame.at());
         match frame {
-            Frame::Mark { mark, .. } => self.formats.on_mark(mark),
+            Frame::Mark { at, mark } => self.on_mark(*at, mark),
             Frame::Packet {
                 at,
                 leg,
@@ -157,10 +162,30 @@ impl Timeline {
         self.b.advance(self.now, &mut self.sounding);
     }
 
+    fn on_mark(&mut self, at: Timestamp, mark: &Mark) {
+        self.formats.on_mark(mark);
+        match mark {
+            Mark::GapOpened { .. } => {
+                self.unrecorded.get_or_insert(at);
+            }
+            Mark::GapClosed { .. } => self.note_unrecorded(at),
+            _ => {}
+        }
+    }
+
+    fn note_unrecorded(&mut self, until: Timestamp) {
+        let Some(since) = self.unrecorded.take() else { return };
+        let (at, length) = (since.since(self.axis.start), until.since(since.max(self.axis.start)));
+        for leg in [Leg::A, Leg::B] {
+            self.sounding.note_gap(leg, at, length, GapCause::Unrecorded);
+        }
+    }
+
     /// All frames have been handed in.
     pub(super) fn finish(&mut self) {
         if !std::mem::replace(&mut self.is_finished, true) {
             let end = i64::try_from(self.length).unwrap_or(i64::MAX);
+            self.note_unrecorded(self.axis.start + self.axis.time(end));
             self.a.finish(end, &mut self.sounding);
             self.b.finish(end, &mut self.sounding);
         }
@@ -205,7 +230,7 @@ mod tests {
 
     use super::super::rig::*;
     use super::*;
-    use crate::model::{Mark, Ssrc};
+    use crate::model::{Fault, Ssrc};
     use crate::rtp::TelephoneEvent;
 
     const SAMPLES_PER_MS: usize = 8;
@@ -496,6 +521,51 @@ mod tests {
         let even: Vec<i16> = left.iter().step_by(2).copied().collect();
         assert_eq!(even, decoded(&codes));
         assert!(right[30_000..].iter().any(|sample| *sample != 0));
+    }
+
+    #[test]
+    fn a_network_that_stalls_and_catches_up_moves_nothing() {
+        let codes = speech(22, 500);
+        let frames = Phone::new(Leg::A).speak(0, &codes);
+        let stalled = frames.into_iter().map(|frame| {
+            let at = frame.at();
+            let is_stalled = at >= at_ms(3_000) && at < at_ms(4_500);
+            moved(frame, if is_stalled { at_ms(4_500) } else { at })
+        });
+        let (left, _, sounding) = render(&call(stalled), 10_000);
+        assert_eq!(left, decoded(&codes));
+        assert_eq!((sounding.lost, sounding.dropped), (0, 0));
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_for_a_second_is_noticed_soon() {
+        let (before, after) = (speech(23, 50), speech(24, 500));
+        let mut phone = Phone::new(Leg::A);
+        let mut frames = phone.speak(0, &before);
+        frames.extend(phone.speak(2_000, &after));
+        let (left, _, _) = render(&call(frames), 12_000);
+        let tail = decoded(&after[40_000..]);
+        assert!(offset_of(&tail, &left, 2_000 + 5_000).is_some());
+    }
+
+    #[test]
+    fn a_gap_of_the_recorder_is_told_for_both_legs() {
+        let mark = |at, mark| Frame::Mark { at: at_ms(at), mark };
+        let frames = [
+            mark(1_000, Mark::GapOpened { fault: Fault::Io }),
+            mark(1_500, Mark::GapClosed { packets: 50 }),
+            mark(3_000, Mark::GapOpened { fault: Fault::Io }),
+        ];
+        let (_, _, sounding) = render(&frames, 4_000);
+        let gaps = sounding.gaps.iter().filter(|gap| gap.cause == GapCause::Unrecorded);
+        let told: Vec<_> = gaps.map(|gap| (gap.leg, gap.at, gap.length)).collect();
+        let wanted = [
+            (Leg::A, ms(1_000), ms(500)),
+            (Leg::B, ms(1_000), ms(500)),
+            (Leg::A, ms(3_000), ms(1_000)),
+            (Leg::B, ms(3_000), ms(1_000)),
+        ];
+        assert_eq!(told, wanted);
     }
 
     fn any_packet() -> impl Strategy<Value = Frame> {
