@@ -2,6 +2,8 @@
 
 /// Names longer than this are not compared: the cost is the product of both lengths.
 const CHARS_MAX: usize = 64;
+/// So many candidates are looked at.
+const CANDIDATES_MAX: usize = 1_000;
 
 /// The candidate that is nearest to `name`, if one is near: a third of the letters may differ, or one begins with the
 /// other.
@@ -12,6 +14,7 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     }
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
         .filter(|candidate| candidate.len() <= CHARS_MAX && !candidate.is_empty())
         .filter_map(|candidate| cost(&name, &candidate.to_ascii_lowercase()).map(|cost| (cost, candidate)))
         .min()
