@@ -66,11 +66,15 @@ pub fn carry(from: &Headers, to: &mut Headers) {
             to.push(name, value);
         }
     }
-    let supported = options(from, "Supported").filter(|option| is_option_carried(option)).collect::<Vec<_>>();
+    let supported = options(from, "Supported")
+        .filter(|option| is_option_carried(option))
+        .collect::<Vec<_>>();
     if !supported.is_empty() {
         to.push("Supported", &supported.join(", "));
     }
-    let required = options(from, "Require").filter(|option| is_option_carried(option)).collect::<Vec<_>>();
+    let required = options(from, "Require")
+        .filter(|option| is_option_carried(option))
+        .collect::<Vec<_>>();
     if !required.is_empty() {
         to.push("Require", &required.join(", "));
     }
@@ -89,16 +93,24 @@ fn is_carried(name: &str) -> bool {
     if name.eq_ignore_ascii_case(DECISION_HEADER) {
         return false;
     }
-    PRIVATE_PREFIXES.iter().any(|prefix| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
+    PRIVATE_PREFIXES
+        .iter()
+        .any(|prefix| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
         || END_TO_END.iter().any(|carried| carried.eq_ignore_ascii_case(name))
 }
 
 fn is_option_carried(option: &str) -> bool {
-    OPTIONS_CARRIED.iter().any(|carried| carried.eq_ignore_ascii_case(option))
+    OPTIONS_CARRIED
+        .iter()
+        .any(|carried| carried.eq_ignore_ascii_case(option))
 }
 
 fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).flat_map(|value| value.split(',')).map(str::trim).filter(|option| !option.is_empty())
+    headers
+        .get_all(name)
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|option| !option.is_empty())
 }
 
 #[cfg(test)]
@@ -124,7 +136,10 @@ mod tests {
         }
         let mut to = Headers::default();
         carry(&from, &mut to);
-        let crossed = to.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>();
+        let crossed = to
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect::<Vec<_>>();
         assert_eq!(
             crossed,
             [

@@ -150,7 +150,10 @@ impl Wire {
         let branch = self.mint.branch();
         let transport = flow.transport.as_str();
         let rport = if request.method == Method::Ack { "" } else { ";rport" };
-        request.headers.push_front("Via", &format!("SIP/2.0/{transport} {};branch={branch}{rport}", flow.local));
+        request.headers.push_front(
+            "Via",
+            &format!("SIP/2.0/{transport} {};branch={branch}{rport}", flow.local),
+        );
     }
 
     fn pump(&mut self) {

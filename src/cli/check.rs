@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::{COULD_NOT, FINDINGS};
 use crate::config::{self, Policies};
 use crate::model::Generation;
 use crate::policy::{Code, Finding, Format, Severity, render};
@@ -42,10 +43,6 @@ impl From<Output> for Format {
     }
 }
 
-const FINE: u8 = 0;
-const FOUND: u8 = 1;
-const UNREADABLE: u8 = 2;
-
 pub(crate) fn run(args: &Args) -> ExitCode {
     let path = args.path.clone().unwrap_or_else(default_path);
     let findings = check(&path);
@@ -61,18 +58,25 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if errors + warnings + notes == 0 {
         eprintln!("{}: fine", crate::policy::escaped(&shown));
     } else {
-        eprintln!("{}: {errors} errors, {warnings} warnings, {notes} notes", crate::policy::escaped(&shown));
+        eprintln!(
+            "{}: {errors} errors, {warnings} warnings, {notes} notes",
+            crate::policy::escaped(&shown)
+        );
     }
-    ExitCode::from(match errors + warnings {
-        _ if findings.iter().any(is_unreadable) => UNREADABLE,
-        0 => FINE,
-        _ => FOUND,
-    })
+    match errors + warnings {
+        _ if findings.iter().any(is_unreadable) => ExitCode::from(COULD_NOT),
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(FINDINGS),
+    }
 }
 
 fn default_path() -> PathBuf {
     let config = PathBuf::from("onrecord.toml");
-    if config.exists() { config } else { PathBuf::from("policies") }
+    if config.exists() {
+        config
+    } else {
+        PathBuf::from("policies")
+    }
 }
 
 /// Everything there is to say about a config file with its policies, a policy folder, or one policy file.
@@ -81,7 +85,10 @@ fn check(path: &Path) -> Vec<Finding> {
         return policies(path, None);
     }
     if config::is_policy_file(path) {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut findings = policies(folder, None);
         findings.retain(|f| f.place.file.rsplit('/').next() == Some(&name));

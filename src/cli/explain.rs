@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::COULD_NOT;
 use crate::config::{self, Config, Policies};
+use crate::live::clock::Clock;
 use crate::model::{Fault, Generation, MediaKind, Timestamp};
 use crate::policy::{CallFacts, Explanation, Finding, Format, PolicySet, RecorderState, render};
 
@@ -60,10 +62,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(findings) => {
             eprint!("{}", render(&findings, Format::Full));
             eprintln!("\nhint: run `onrecord check` for all findings");
-            return ExitCode::from(2);
+            return ExitCode::from(COULD_NOT);
         }
     };
-    let at = args.at.unwrap_or_else(now);
+    let at = args.at.unwrap_or_else(|| Clock::start().now());
     let decision = set.decide(&facts(args, at));
     let explanation = Explanation {
         decision: &decision,
@@ -75,7 +77,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         at,
         reject_code: config.recorder.reject_code,
     };
-    let text = if args.json { format!("{:#}\n", explanation.json()) } else { explanation.text() };
+    let text = if args.json {
+        format!("{:#}\n", explanation.json())
+    } else {
+        explanation.text()
+    };
     // A reader that has gone away is no failure of ours.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
@@ -117,10 +123,4 @@ fn load(args: &Args) -> Result<(PolicySet, Config), Vec<Finding>> {
         }
     };
     Ok((set, config))
-}
-
-#[expect(clippy::disallowed_methods, reason = "an offline verb asks once what time it is; no core sees a clock")]
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::ZERO + since
 }

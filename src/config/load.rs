@@ -51,7 +51,9 @@ pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Findin
 pub(crate) fn is_policy_file(path: &Path) -> bool {
     let Ok(file) = source_file(path) else { return false };
     let (document, _) = toml::de::DeTable::parse_recoverable(&file.text);
-    ["policy", "grant", "group", "dial_plan"].iter().any(|table| document.get_ref().contains_key(*table))
+    ["policy", "grant", "group", "dial_plan"]
+        .iter()
+        .any(|table| document.get_ref().contains_key(*table))
 }
 
 /// Reads and compiles every `*.toml` of a folder; not of its folders, so not its `tests/`.
@@ -125,10 +127,16 @@ fn source_file(path: &Path) -> Result<SourceFile, Box<Finding>> {
     let mut bytes = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;
     // Only plain files: a FIFO or a device would block or never end.
-    let is_file = fs::metadata(path).map_err(|error| Box::new(unreadable(path, &error)))?.is_file();
+    let is_file = fs::metadata(path)
+        .map_err(|error| Box::new(unreadable(path, &error)))?
+        .is_file();
     if !is_file {
         let message = "this is not a plain file".to_owned();
-        return Err(Box::new(Finding::whole(Code::Unreadable, &path.to_string_lossy(), message)));
+        return Err(Box::new(Finding::whole(
+            Code::Unreadable,
+            &path.to_string_lossy(),
+            message,
+        )));
     }
     let file = File::open(path).map_err(|error| Box::new(unreadable(path, &error)))?;
     file.take(limit)

@@ -11,9 +11,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use load::{embedded_policies, load, load_policies, load_with_notes};
 #[cfg(feature = "shell")]
 pub(crate) use load::{is_policy_file, samples};
-pub use load::{embedded_policies, load, load_policies, load_with_notes};
 
 use crate::model::TrunkName;
 use crate::policy::RejectCode;

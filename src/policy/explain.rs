@@ -81,7 +81,11 @@ impl Explanation<'_> {
     fn reason(&self) -> String {
         let decision = self.decision;
         let names: Vec<&str> = decision.policies.iter().map(|id| id.as_str()).collect();
-        let policies = format!("{} {}", if names.len() == 1 { "policy" } else { "policies" }, names.join(", "));
+        let policies = format!(
+            "{} {}",
+            if names.len() == 1 { "policy" } else { "policies" },
+            names.join(", ")
+        );
         let strict = |on, when: &str| if on { format!(", strict {when}") } else { String::new() };
         let before = strict(decision.is_strict_before(self.meeting), "before establishment");
         let during = strict(decision.is_strict_during(self.meeting), "during the call");

@@ -14,7 +14,11 @@ use super::suggest;
 use super::target::Target;
 use crate::model::TrunkName;
 
-pub(crate) type Linked = (Grants, BTreeMap<Option<TrunkName>, DialPlan>, BTreeMap<TrunkName, Finding>);
+pub(crate) type Linked = (
+    Grants,
+    BTreeMap<Option<TrunkName>, DialPlan>,
+    BTreeMap<TrunkName, Finding>,
+);
 
 /// What a grant names as its policy to take every policy away.
 const REVOKED: [&str; 2] = ["$null", "none"];
@@ -63,7 +67,11 @@ impl Link<'_> {
 
     /// Comparing names costs too much for findings that are not listed.
     fn nearest<'n>(&self, name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-        if self.findings.borrow().is_full() { None } else { suggest::nearest(name, names) }
+        if self.findings.borrow().is_full() {
+            None
+        } else {
+            suggest::nearest(name, names)
+        }
     }
 
     fn origin(&self, spot: &Spot) -> Origin {

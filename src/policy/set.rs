@@ -55,7 +55,10 @@ impl PolicySet {
         let mut draft = Draft::default();
         for (index, source) in sources.iter().enumerate() {
             if let Some(document) = reader::parse(source, &findings) {
-                let reading = Reading { source, findings: &findings };
+                let reading = Reading {
+                    source,
+                    findings: &findings,
+                };
                 draft.read(&reading.root(&document), index);
             }
         }

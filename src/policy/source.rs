@@ -93,7 +93,13 @@ impl<'a> Source<'a> {
         self.places.set(self.places.get() + 1);
         if self.places.get() > 2 * FINDINGS_MAX {
             let (file, line, column) = (escaped(self.path), number, 1);
-            return Place { file, line, column, snippet: String::new(), mark: (0, 1) };
+            return Place {
+                file,
+                line,
+                column,
+                snippet: String::new(),
+                mark: (0, 1),
+            };
         }
         let line_start = self.starts.get(number - 1).copied().unwrap_or(0);
         let line = self.line(number);

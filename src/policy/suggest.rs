@@ -21,15 +21,18 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// How far apart two names are; none if too far.
-fn cost(name: &str, candidate: &str) -> Option<usize> {
+/// How unlike two names are: a slip or two, then one being the beginning of the other, then more slips; none if too
+/// many.
+fn cost(name: &str, candidate: &str) -> Option<(u8, usize)> {
     let distance = distance(name, candidate);
     let allowed = (name.len().max(candidate.len()) / 3).max(1);
-    if distance <= allowed {
-        return Some(distance);
-    }
     let is_part = name.len() >= 4 && candidate.starts_with(name) || candidate.len() >= 4 && name.starts_with(candidate);
-    is_part.then_some(distance)
+    match distance {
+        0..=2 if distance <= allowed => Some((0, distance)),
+        _ if is_part => Some((1, distance)),
+        _ if distance <= allowed => Some((2, distance)),
+        _ => None,
+    }
 }
 
 /// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours.
