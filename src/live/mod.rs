@@ -16,6 +16,7 @@ pub mod control;
 mod fault_switch;
 mod kernel;
 mod media_io;
+pub mod media_pulse;
 mod media_sockets;
 pub mod media_thread;
 mod peers;
