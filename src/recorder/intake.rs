@@ -306,6 +306,14 @@ impl Intake {
 }
 
 impl FrameSink for Intake {
+    fn open(&mut self, session: SessionId) -> Option<Slot> {
+        Some(self.open(session))
+    }
+
+    fn close(&mut self, now: Timestamp, slot: Slot) {
+        self.close(now, slot);
+    }
+
     fn offer(&mut self, now: Timestamp, slot: Slot, packet: Packet<'_>) -> Offer {
         match self.take(now, slot.0, &packet) {
             Ok(()) => Offer::Accepted,
