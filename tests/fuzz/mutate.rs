@@ -6,8 +6,18 @@ use std::path::Path;
 const BYTES_MAX: usize = 70_000;
 /// Values that parsers trip over: sign and length limits, separators.
 const INTERESTING: [&[u8]; 12] = [
-    b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\x00", b"\r\n", b"\r\n\r\n", b"\"", b"<", b";=",
-    b"4294967296", b"\xc3\x28",
+    b"\x00",
+    b"\xff",
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\xff",
+    b"\x80\x00",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\"",
+    b"<",
+    b";=",
+    b"4294967296",
+    b"\xc3\x28",
 ];
 
 /// SplitMix64.
@@ -29,7 +39,10 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{target} has no seeds");
-    files.iter().map(|file| std::fs::read(file).expect("readable")).collect()
+    files
+        .iter()
+        .map(|file| std::fs::read(file).expect("readable"))
+        .collect()
 }
 
 fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
