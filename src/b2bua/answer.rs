@@ -26,15 +26,25 @@ impl Call {
     /// 1xx from B: 100 stays on its hop, the rest goes to A.
     fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) {
         self.b.on_provisional(turn, &self.chronicle);
-        let LegState::Invited { server } = self.a.state else { return };
+        let LegState::Invited { server } = self.a.state else {
+            return;
+        };
         if response.status == 100 || self.phase != Phase::Inviting {
             return;
         }
         if self.b.dialog.is_none() && response.headers.to().tag().is_some() {
-            self.b.dialog = self.b.invite.as_ref().map(|invite| Dialog::uac(invite, response));
+            self.b.dialog = self
+                .b
+                .invite
+                .as_ref()
+                .and_then(|invite| Dialog::uac(invite, response).ok());
         }
         // Early media needs an offer of A's; SDP in an unreliable 18x is otherwise no offer (RFC 3262 §5).
-        let body = if self.offered_by_a() { self.carry_answer(turn, response).unwrap_or_default() } else { Bytes::new() };
+        let body = if self.offered_by_a() {
+            self.carry_answer(turn, response).unwrap_or_default()
+        } else {
+            Bytes::new()
+        };
         if !body.is_empty() {
             self.renew_media(turn);
         }
@@ -48,15 +58,28 @@ impl Call {
             return;
         }
         let cseq = response.headers.cseq().number;
-        self.b.dialog = self.b.invite.as_ref().map(|invite| Dialog::uac(invite, response));
+        self.b.dialog = self
+            .b
+            .invite
+            .as_ref()
+            .and_then(|invite| Dialog::uac(invite, response).ok());
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
         let LegState::Invited { server } = self.a.state else {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
             let reasons = match before {
-                LegState::Cancelling { reasons, .. } | LegState::Inviting { cancel: Some(reasons), .. } => reasons,
+                LegState::Cancelling { reasons, .. }
+                | LegState::Inviting {
+                    cancel: Some(reasons), ..
+                } => reasons,
                 _ => Vec::new(),
             };
-            self.b.hang_up(turn, self.id, &self.chronicle, &reasons, &Refusal::Cancelled.rejection(""));
+            self.b.hang_up(
+                turn,
+                self.id,
+                &self.chronicle,
+                &reasons,
+                &Refusal::Cancelled.rejection(""),
+            );
             return;
         };
         if let Some(refusal) = self.unarmed(turn) {
@@ -79,12 +102,18 @@ impl Call {
 
     /// Another 2xx to the same INVITE: the one we took is acknowledged again, a fork's is ended by it (RFC 3261 §13.2.2.4).
     fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
-        let known = self.b.dialog.as_ref().is_some_and(|dialog| Some(dialog.remote_tag()) == response.headers.to().tag());
+        let known = self
+            .b
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| Some(dialog.remote_tag()) == response.headers.to().tag());
         if known {
             return;
         }
         let Some(invite) = &self.b.invite else { return };
-        let mut fork = Dialog::uac(invite, response);
+        let Ok(mut fork) = Dialog::uac(invite, response) else {
+            return;
+        };
         let line = self.line(Leg::B);
         turn.send(line, fork.ack(response.headers.cseq().number));
         let bye = fork.request(Method::Bye);
@@ -121,7 +150,12 @@ impl Call {
         if let LegState::Invited { server } = self.a.state {
             self.story.status = Some(response.status);
             if let Some(invite) = self.a.invite.take() {
-                let mut answer = Response::to(&invite, response.status, Some(&response.reason), Some(&self.a.local_tag));
+                let mut answer = Response::to(
+                    &invite,
+                    response.status,
+                    Some(&response.reason),
+                    Some(&self.a.local_tag),
+                );
                 for name in ["Contact", "Retry-After", "Unsupported", "Allow"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
@@ -143,7 +177,14 @@ impl Call {
     /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
     pub(super) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
         self.b.state = LegState::Gone;
-        self.refuse(turn, if unreachable { &Refusal::Unreachable } else { &Refusal::NoAnswer });
+        self.refuse(
+            turn,
+            if unreachable {
+                &Refusal::Unreachable
+            } else {
+                &Refusal::NoAnswer
+            },
+        );
     }
 
     /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.
@@ -161,7 +202,9 @@ impl Call {
             }
         }
         if let LegState::AckOwed { cseq, .. } = self.b.state {
-            let body = body.as_ref().map(|(content_type, body)| (content_type.as_str(), body.clone()));
+            let body = body
+                .as_ref()
+                .map(|(content_type, body)| (content_type.as_str(), body.clone()));
             self.b.acknowledge(turn, &self.chronicle, cseq, body);
         }
         self.a.on_ack(turn, self.id, &self.chronicle);
@@ -179,7 +222,13 @@ impl Call {
         self.finish(turn, "no ACK from A", &[]);
     }
 
-    fn tell_a(&mut self, turn: &mut Turn<'_>, server: crate::sip::transaction::ServerId, response: &Response, body: Bytes) {
+    fn tell_a(
+        &mut self,
+        turn: &mut Turn<'_>,
+        server: crate::sip::transaction::ServerId,
+        response: &Response,
+        body: Bytes,
+    ) {
         let Some(invite) = &self.a.invite else { return };
         let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
         carry::carry(&response.headers, &mut answer.headers);
@@ -188,7 +237,7 @@ impl Call {
         }
         answer.body = body;
         if self.a.dialog.is_none() {
-            self.a.dialog = Some(Dialog::uas(invite, &answer));
+            self.a.dialog = Dialog::uas(invite, &answer).ok();
         }
         turn.respond(self.line(Leg::A), server, answer);
     }
@@ -202,12 +251,17 @@ impl Call {
         let content = Content::of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             let is_readable = content != Content::Unreadable;
-            return if is_readable { Ok(response.body.clone()) } else { Err(NegotiationError::Lines) };
+            return if is_readable {
+                Ok(response.body.clone())
+            } else {
+                Err(NegotiationError::Lines)
+            };
         };
         let anchored = if self.offered_by_a() {
             self.negotiation.answer(Leg::B, sdp)?
         } else {
-            self.negotiation.offer(turn.now, Leg::B, sdp, turn.ports, self.decision.emergency)?
+            self.negotiation
+                .offer(turn.now, Leg::B, sdp, turn.ports, self.decision.emergency)?
         };
         Ok(content.with_sdp(&response.body, anchored))
     }

@@ -15,7 +15,10 @@ pub enum Content {
     /// The whole body is SDP.
     Sdp,
     /// SDP is one part of a multipart body, at these bytes.
-    Part { start: usize, end: usize },
+    Part {
+        start: usize,
+        end: usize,
+    },
     /// Something else: carried as it is, byte for byte.
     Other,
     /// Encoded or broken so that we cannot know whether media hides in it.
@@ -34,14 +37,21 @@ impl Content {
         }
         let Some(content_type) = headers.get("Content-Type") else {
             // RFC 3261 §7.4.1 demands a type; phones that leave it out mean SDP.
-            return if body.starts_with(b"v=0") { Self::Sdp } else { Self::Other };
+            return if body.starts_with(b"v=0") {
+                Self::Sdp
+            } else {
+                Self::Other
+            };
         };
         let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         let media_type = media_type.trim();
         if media_type.eq_ignore_ascii_case("application/sdp") {
             return Self::Sdp;
         }
-        if media_type.get(..10).is_some_and(|t| t.eq_ignore_ascii_case("multipart/")) {
+        if media_type
+            .get(..10)
+            .is_some_and(|t| t.eq_ignore_ascii_case("multipart/"))
+        {
             return match boundary(parameters) {
                 Some(boundary) => sdp_part(body, &boundary),
                 None => Self::Unreadable,
@@ -97,7 +107,9 @@ fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
             return Content::Unreadable;
         }
         let part = start + delimiter.len()..end;
-        let Some((head, start)) = part_head(body, part.start, part.end) else { continue };
+        let Some((head, start)) = part_head(body, part.start, part.end) else {
+            continue;
+        };
         if !is_sdp(head) {
             continue;
         }
@@ -112,7 +124,11 @@ fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
         }
         found = Some(Content::Part { start, end });
     }
-    found.unwrap_or(if parts == 0 { Content::Unreadable } else { Content::Other })
+    found.unwrap_or(if parts == 0 {
+        Content::Unreadable
+    } else {
+        Content::Other
+    })
 }
 
 /// The headers of the part between `start` and `end`, and where its content starts.
@@ -145,16 +161,27 @@ fn is_sdp(head: &[u8]) -> bool {
 fn has_encoding(head: &[u8]) -> bool {
     part_headers(head).any(|(name, value)| {
         name.eq_ignore_ascii_case(b"content-transfer-encoding")
-            && ![&b"binary"[..], b"8bit", b"7bit"].iter().any(|plain| value.eq_ignore_ascii_case(plain))
+            && ![&b"binary"[..], b"8bit", b"7bit"]
+                .iter()
+                .any(|plain| value.eq_ignore_ascii_case(plain))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::{Method, NameAddr, Request, Uri};
+
+    fn blank() -> Headers {
+        let uri = Uri::parse("sip:alice@example.com").expect("a URI");
+        let party = NameAddr::new(uri.clone());
+        let mut headers = Request::new(Method::Invite, uri, party.clone(), party, "c1", 1).headers;
+        headers.remove("Max-Forwards");
+        headers
+    }
 
     fn content(content_type: &str, body: &[u8]) -> Content {
-        let mut headers = Headers::default();
+        let mut headers = blank();
         headers.push("Content-Type", content_type);
         Content::of(&headers, body)
     }
@@ -173,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_through_is_unreadable() {
-        let mut headers = Headers::default();
+        let mut headers = blank();
         headers.push("Content-Type", "application/sdp");
         headers.push("Content-Encoding", "gzip");
         assert_eq!(Content::of(&headers, b"\x1f\x8b"), Content::Unreadable);

@@ -14,7 +14,7 @@ use super::pass::Passing;
 use super::turn::{Line, Turn};
 use super::view::{CallState, CallView, RecordingState};
 use crate::model::{
-    Direction, Fault, Header, Leg, MediaCommand, MediaEvent, Outcome, Recorded, Reconciliation, RecordingEvent,
+    Direction, Fault, Header, Leg, MediaCommand, MediaEvent, Outcome, Reconciliation, Recorded, RecordingEvent,
     SessionId, Tally, Timestamp,
 };
 use crate::policy::Decision;
@@ -157,6 +157,15 @@ impl Call {
         [&self.a.local_tag, &self.b.local_tag]
     }
 
+    pub fn call_id(&self, side: Leg) -> &str {
+        &self.leg(side).call_id
+    }
+
+    /// The Call-ID that we made for leg B.
+    pub fn minted_call_id(&self) -> &str {
+        &self.b.call_id
+    }
+
     /// When `handle_deadline` has to be called.
     pub const fn deadline(&self) -> Option<Timestamp> {
         self.deadline
@@ -191,7 +200,8 @@ impl Call {
 
     /// Writes down a message as it came from a leg.
     pub fn received(&self, turn: &mut Turn<'_>, side: Leg, flow: Flow, bytes: &Bytes) {
-        self.chronicle.message(turn.now, side, Direction::Received, flow, bytes, turn.out);
+        self.chronicle
+            .message(turn.now, side, Direction::Received, flow, bytes, turn.out);
         turn.depart(self.line(side));
     }
 
@@ -217,7 +227,11 @@ impl Call {
     pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: Response) {
         if self.is_invite_of_b(side, client) {
             self.on_answer(turn, client, response);
-        } else if self.exchange.as_ref().is_some_and(|exchange| exchange.client == Some(client)) {
+        } else if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == Some(client))
+        {
             self.on_exchange_response(turn, side, client, &response);
         } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
             turn.wire.disown_client(client);
@@ -233,7 +247,11 @@ impl Call {
         turn.wire.disown_client(client);
         if self.is_invite_of_b(side, client) {
             self.on_invite_failed(turn, unreachable);
-        } else if self.exchange.as_ref().is_some_and(|exchange| exchange.client == Some(client)) {
+        } else if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == Some(client))
+        {
             self.on_exchange_failed(turn);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
             self.leg_mut(side).state = LegState::Gone;
@@ -353,7 +371,8 @@ impl Call {
             return;
         }
         let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
-        self.chronicle.mark(turn.now, crate::model::Mark::Media(plan.lines.clone()), turn.out);
+        self.chronicle
+            .mark(turn.now, crate::model::Mark::Media(plan.lines.clone()), turn.out);
         match self.media {
             MediaState::Unopened => {
                 self.media = MediaState::Opening;
@@ -379,7 +398,8 @@ impl Call {
     fn on_sealed(&mut self, turn: &mut Turn<'_>, reconciliation: &Reconciliation) {
         self.recording = Recording::Done;
         let (accepted, stored) = (reconciliation.accepted, reconciliation.stored);
-        self.chronicle.step(turn.now, StepKind::Sealed { accepted, stored }, turn.out);
+        self.chronicle
+            .step(turn.now, StepKind::Sealed { accepted, stored }, turn.out);
     }
 
     /// One deadline is over in `Ending`: first the recording is closed, then the legs are given up.

@@ -23,7 +23,11 @@ pub struct Chronicle {
 
 impl Chronicle {
     pub const fn new(session: SessionId, steps: bool) -> Self {
-        Self { session, kept: false, steps }
+        Self {
+            session,
+            kept: false,
+            steps,
+        }
     }
 
     /// From here on the recorder keeps what is written down, or no longer.
@@ -42,19 +46,41 @@ impl Chronicle {
     ) {
         if self.kept {
             let tcp = flow.transport == Transport::Tcp;
-            let path = SignalPath { leg, direction, peer: flow.remote, local: flow.local, tcp };
+            let path = SignalPath {
+                leg,
+                direction,
+                peer: flow.remote,
+                local: flow.local,
+                tcp,
+            };
             let bytes = bytes.clone();
-            out.push_back(Output::Recording(RecordingCommand::Signal { session: self.session, at, path, bytes }));
+            out.push_back(Output::Recording(RecordingCommand::Signal {
+                session: self.session,
+                at,
+                path,
+                bytes,
+            }));
         }
         if self.steps {
             let start_line = start_line(bytes);
-            out.push_back(self.rung(at, StepKind::Sip { leg, direction, start_line }));
+            out.push_back(self.rung(
+                at,
+                StepKind::Sip {
+                    leg,
+                    direction,
+                    start_line,
+                },
+            ));
         }
     }
 
     pub fn mark(&self, at: Timestamp, mark: Mark, out: &mut VecDeque<Output>) {
         if self.kept {
-            out.push_back(Output::Recording(RecordingCommand::Mark { session: self.session, at, mark }));
+            out.push_back(Output::Recording(RecordingCommand::Mark {
+                session: self.session,
+                at,
+                mark,
+            }));
         }
     }
 
@@ -65,11 +91,17 @@ impl Chronicle {
     }
 
     const fn rung(&self, at: Timestamp, what: StepKind) -> Output {
-        Output::Step(Step { at, session: self.session, what })
+        Output::Step(Step {
+            at,
+            session: self.session,
+            what,
+        })
     }
 }
 
 fn start_line(message: &[u8]) -> String {
-    let end = memchr::memchr2(b'\r', b'\n', message).unwrap_or(message.len()).min(START_LINE_MAX);
+    let end = memchr::memchr2(b'\r', b'\n', message)
+        .unwrap_or(message.len())
+        .min(START_LINE_MAX);
     String::from_utf8_lossy(message.get(..end).unwrap_or_default()).into_owned()
 }

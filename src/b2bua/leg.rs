@@ -19,18 +19,35 @@ pub enum LegState {
     /// B before its INVITE is sent.
     Idle,
     /// A: its INVITE waits for a final answer of ours.
-    Invited { server: ServerId },
+    Invited {
+        server: ServerId,
+    },
     /// B: our INVITE waits for a final answer. A CANCEL that is wanted goes out with the first provisional (RFC 3261 §9.1).
-    Inviting { client: ClientId, provisional: bool, cancel: Option<Vec<String>> },
+    Inviting {
+        client: ClientId,
+        provisional: bool,
+        cancel: Option<Vec<String>>,
+    },
     /// B: cancelled; a 2xx that crosses is ACKed, then BYEd.
-    Cancelling { client: ClientId, reasons: Vec<String> },
+    Cancelling {
+        client: ClientId,
+        reasons: Vec<String>,
+    },
     /// B: answered with 2xx, our ACK is owed.
-    AckOwed { client: ClientId, cseq: u32 },
+    AckOwed {
+        client: ClientId,
+        cseq: u32,
+    },
     /// A: a 2xx was sent, its ACK is awaited; a BYE that is wanted goes out after it (RFC 3261 §15).
-    AckAwaited { server: ServerId, hang_up: Option<Vec<String>> },
+    AckAwaited {
+        server: ServerId,
+        hang_up: Option<Vec<String>>,
+    },
     Up,
     /// Our BYE waits for its answer.
-    Leaving { bye: ClientId },
+    Leaving {
+        bye: ClientId,
+    },
     Gone,
 }
 
@@ -51,7 +68,11 @@ pub struct CallLeg {
 
 impl CallLeg {
     pub const fn line<'a>(&self, chronicle: &'a Chronicle) -> Line<'a> {
-        Line { leg: self.side, flow: self.flow, chronicle }
+        Line {
+            leg: self.side,
+            flow: self.flow,
+            chronicle,
+        }
     }
 
     pub const fn is_over(&self) -> bool {
@@ -77,7 +98,13 @@ impl CallLeg {
     }
 
     /// Acknowledges the 2xx to our INVITE with this CSeq, with the body of the other leg's ACK if it has one.
-    pub fn acknowledge(&mut self, turn: &mut Turn<'_>, chronicle: &Chronicle, cseq: u32, body: Option<(&str, bytes::Bytes)>) {
+    pub fn acknowledge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        chronicle: &Chronicle,
+        cseq: u32,
+        body: Option<(&str, bytes::Bytes)>,
+    ) {
         let Some(dialog) = &self.dialog else { return };
         let mut ack = dialog.ack(cseq);
         if let Some((content_type, body)) = body {
@@ -108,10 +135,17 @@ impl CallLeg {
                 let server = *server;
                 self.reject(turn, chronicle, server, rejection);
             }
-            LegState::Inviting { client, provisional: true, .. } => {
+            LegState::Inviting {
+                client,
+                provisional: true,
+                ..
+            } => {
                 let client = *client;
                 turn.cancel(line, client, reasons);
-                self.state = LegState::Cancelling { client, reasons: reasons.to_vec() };
+                self.state = LegState::Cancelling {
+                    client,
+                    reasons: reasons.to_vec(),
+                };
             }
             LegState::Inviting { cancel, .. } => {
                 cancel.get_or_insert_with(|| reasons.to_vec());
@@ -132,7 +166,14 @@ impl CallLeg {
     /// The peer rang or progressed: a CANCEL that was held back may go now.
     pub fn on_provisional(&mut self, turn: &mut Turn<'_>, chronicle: &Chronicle) {
         let line = self.line(chronicle);
-        let LegState::Inviting { client, provisional, cancel } = &mut self.state else { return };
+        let LegState::Inviting {
+            client,
+            provisional,
+            cancel,
+        } = &mut self.state
+        else {
+            return;
+        };
         *provisional = true;
         if let Some(reasons) = cancel.take() {
             let client = *client;
@@ -143,7 +184,9 @@ impl CallLeg {
 
     /// The ACK to our 2xx came, or never will: a BYE that was held back goes now.
     pub fn on_ack(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle) {
-        let LegState::AckAwaited { server, hang_up } = &mut self.state else { return };
+        let LegState::AckAwaited { server, hang_up } = &mut self.state else {
+            return;
+        };
         turn.wire.disown_server(*server);
         let held = hang_up.take();
         self.state = LegState::Up;

@@ -27,6 +27,7 @@ mod wire;
 pub use call::{Arrival, Call};
 pub use carry::{ALLOW, carry, unsupported};
 pub use leg::{CallLeg, LegState};
+pub use offer::onward;
 pub use output::{Output, Step, StepKind};
 pub use pass::back;
 pub use reject::{Refusal, Rejection, of_method};

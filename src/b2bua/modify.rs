@@ -30,7 +30,9 @@ pub struct Exchange {
 enum Stage {
     Waiting,
     /// The far end's 2xx (its CSeq) was passed on; the ACK will be too.
-    AckAwaited { cseq: u32 },
+    AckAwaited {
+        cseq: u32,
+    },
 }
 
 impl Call {
@@ -39,7 +41,14 @@ impl Call {
             Ok((client, offered)) => {
                 turn.wire.own_server(server, Owner::Call(self.id, side));
                 let stage = Stage::Waiting;
-                self.exchange = Some(Exchange { from: side, server, client: Some(client), request, offered, stage });
+                self.exchange = Some(Exchange {
+                    from: side,
+                    server,
+                    client: Some(client),
+                    request,
+                    offered,
+                    stage,
+                });
             }
             Err(refusal) => self.refuse_request(turn, side, server, &request, &refusal),
         }
@@ -53,7 +62,11 @@ impl Call {
         request: &Request,
     ) -> Result<(ClientId, bool), Refusal> {
         if let Some(exchange) = &self.exchange {
-            return Err(if exchange.from == side { Refusal::Busy } else { Refusal::Glare });
+            return Err(if exchange.from == side {
+                Refusal::Busy
+            } else {
+                Refusal::Glare
+            });
         }
         let may_offer = match request.method {
             Method::Invite => self.phase == Phase::Confirmed,
@@ -98,7 +111,9 @@ impl Call {
             return Err(Refusal::Glare);
         }
         let lines = self.negotiation.lines();
-        let anchored = self.negotiation.offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?;
+        let anchored = self
+            .negotiation
+            .offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?;
         if self.negotiation.lines() > lines {
             self.renew_media(turn);
         }
@@ -112,11 +127,16 @@ impl Call {
         client: ClientId,
         response: &Response,
     ) {
-        let waiting = self.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Waiting);
+        let waiting = self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.stage == Stage::Waiting);
         if response.status < 200 || !waiting {
             return;
         }
-        let Some(mut exchange) = self.exchange.take() else { return };
+        let Some(mut exchange) = self.exchange.take() else {
+            return;
+        };
         if response.status >= 300 {
             self.negotiation.withdraw();
             turn.wire.disown_client(client);
@@ -143,7 +163,9 @@ impl Call {
             if let Some(client) = self.last_exchange.replace(client) {
                 turn.wire.disown_client(client);
             }
-            exchange.stage = Stage::AckAwaited { cseq: response.headers.cseq().number };
+            exchange.stage = Stage::AckAwaited {
+                cseq: response.headers.cseq().number,
+            };
             self.exchange = Some(exchange);
         } else {
             turn.wire.disown_client(client);
@@ -166,7 +188,8 @@ impl Call {
         let anchored = if exchange.offered {
             self.negotiation.answer(side, sdp)?
         } else {
-            self.negotiation.offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?
+            self.negotiation
+                .offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?
         };
         Ok(content.with_sdp(&response.body, anchored))
     }
@@ -175,7 +198,11 @@ impl Call {
         let leg = self.leg(exchange.from);
         let mut answer = leg.dialog_response(&exchange.request, response.status, Some(&response.reason));
         carry::carry(&response.headers, &mut answer.headers);
-        for value in response.headers.get_all("Retry-After").filter(|_| response.status != 503) {
+        for value in response
+            .headers
+            .get_all("Retry-After")
+            .filter(|_| response.status != 503)
+        {
             answer.headers.push("Retry-After", value);
         }
         if body.is_empty() {
@@ -198,7 +225,9 @@ impl Call {
         let matches = |exchange: &Exchange| {
             exchange.from == side && exchange.request.headers.cseq().number == ack.headers.cseq().number
         };
-        let Some(exchange) = self.exchange.take_if(|exchange| matches(exchange)) else { return };
+        let Some(exchange) = self.exchange.take_if(|exchange| matches(exchange)) else {
+            return;
+        };
         let Stage::AckAwaited { cseq } = exchange.stage else {
             self.exchange = Some(exchange);
             return;
@@ -225,7 +254,13 @@ impl Call {
     pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>) {
         let Some(exchange) = self.exchange.take() else { return };
         self.negotiation.withdraw();
-        self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &Refusal::NoAnswer);
+        self.refuse_request(
+            turn,
+            exchange.from,
+            exchange.server,
+            &exchange.request,
+            &Refusal::NoAnswer,
+        );
         let by = format!("no answer from {} inside the dialog", exchange.from.other());
         self.finish(turn, &by, &[]);
     }

@@ -132,21 +132,18 @@ impl Negotiation {
                 b: leg_plan(ports.b.rtp(), b),
             }
         });
-        MediaPlan { session, recorded, lines: lines.collect() }
+        MediaPlan {
+            session,
+            recorded,
+            lines: lines.collect(),
+        }
     }
 
     /// Whether `leg` holds the other (RFC 3264 §8.4): every live line of its newest description is sendonly or inactive, or has the null address.
     pub fn holds(&self, leg: Leg) -> bool {
-        self.agreed[leg.index()].as_ref().is_some_and(SessionDescription::is_hold)
-    }
-
-    /// The kinds of media in the newest description of either leg.
-    pub fn kinds(&self) -> impl Iterator<Item = crate::model::MediaKind> + '_ {
-        let offered = self.offer.as_ref().map(|offer| &offer.sdp);
-        offered
-            .into_iter()
-            .chain(self.agreed.iter().flatten())
-            .flat_map(|sdp| sdp.lines().iter().map(|line| line.kind))
+        self.agreed[leg.index()]
+            .as_ref()
+            .is_some_and(SessionDescription::is_hold)
     }
 
     pub fn give_back(&mut self, now: Timestamp, pool: &mut PortPool) {
@@ -158,7 +155,12 @@ impl Negotiation {
 
     fn binding(&self, leg: Leg) -> Option<&SessionDescription> {
         let agreed = self.agreed[leg.index()].as_ref();
-        agreed.or_else(|| self.offer.as_ref().filter(|offer| offer.by == leg).map(|offer| &offer.sdp))
+        agreed.or_else(|| {
+            self.offer
+                .as_ref()
+                .filter(|offer| offer.by == leg)
+                .map(|offer| &offer.sdp)
+        })
     }
 
     fn locals(&self, facing: Leg) -> Vec<SocketAddr> {
@@ -171,7 +173,13 @@ impl Negotiation {
 }
 
 fn lease(now: Timestamp, pool: &mut PortPool, emergency: bool) -> Option<Ports> {
-    let mut pair = || if emergency { pool.lease_for_emergency() } else { pool.lease(now) };
+    let mut pair = || {
+        if emergency {
+            pool.lease_for_emergency()
+        } else {
+            pool.lease(now)
+        }
+    };
     let a = pair()?;
     match pair() {
         Some(b) => Some(Ports { a, b }),

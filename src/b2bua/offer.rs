@@ -25,7 +25,8 @@ impl Call {
             call.open_recording(turn, recorder);
         }
         let decided = call.decision.trace.last().cloned().unwrap_or_default();
-        call.chronicle.message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
+        call.chronicle
+            .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
         call.a.invite = Some(invite);
         if let Err(refusal) = admitted {
@@ -78,15 +79,27 @@ impl Call {
     }
 
     pub(super) fn policy(&self) -> PolicyId {
-        self.decision.policies.first().cloned().unwrap_or_else(|| PolicyId::from("(none)"))
+        self.decision
+            .policies
+            .first()
+            .cloned()
+            .unwrap_or_else(|| PolicyId::from("(none)"))
     }
 
     pub(super) fn recorder_down(&self, turn: &Turn<'_>, fault: Fault) -> Refusal {
         if fault == Fault::Reserve {
             return Refusal::DiskReserve { policy: self.policy() };
         }
-        let status = self.decision.requirements.as_ref().map_or(603, |r| r.reject_code.status(turn.terms.peer_node));
-        Refusal::RecorderDown { policy: self.policy(), fault, status }
+        let status = self
+            .decision
+            .requirements
+            .as_ref()
+            .map_or(603, |r| r.reject_code.status(turn.terms.peer_node));
+        Refusal::RecorderDown {
+            policy: self.policy(),
+            fault,
+            status,
+        }
     }
 
     fn wants_recording(&self) -> bool {
@@ -114,22 +127,34 @@ impl Call {
     fn invite_b(&mut self, turn: &mut Turn<'_>) {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
-        let invite = onward(received, self.target.clone(), &self.b.call_id, &self.b.local_tag, self.b.flow, body);
+        let invite = onward(
+            received,
+            self.target.clone(),
+            &self.b.call_id,
+            &self.b.local_tag,
+            self.b.flow,
+            body,
+        );
         if self.negotiation.has_media() {
             let lines = self.negotiation.plan(self.id, self.mode()).lines;
-            self.chronicle.mark(turn.now, crate::model::Mark::Media(lines), turn.out);
+            self.chronicle
+                .mark(turn.now, crate::model::Mark::Media(lines), turn.out);
         }
         self.b.invite = Some(invite.clone());
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);
-        self.b.state = LegState::Inviting { client, provisional: false, cancel: None };
+        self.b.state = LegState::Inviting {
+            client,
+            provisional: false,
+            cancel: None,
+        };
         self.enter(turn, Phase::Inviting);
     }
 }
 
 /// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
 /// (RAck, for one) still fits.
-pub(super) fn onward(
+pub fn onward(
     received: &Request,
     target: Uri,
     call_id: &str,
@@ -137,19 +162,16 @@ pub(super) fn onward(
     flow: crate::sip::Flow,
     body: bytes::Bytes,
 ) -> Request {
-    let from = received.headers.from().clone().without_tag().with_tag(local_tag);
+    let from = received.headers.from().clone().with_tag(local_tag);
     let to = received.headers.to().clone().without_tag();
     let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
-    let mut request =
-        Request { method: received.method.clone(), uri: target, headers: Default::default(), body };
+    let number = received.headers.cseq().number;
+    let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
+    request.body = body;
     let headers = &mut request.headers;
-    headers.push("Max-Forwards", &hops.to_string());
-    headers.push("From", &from.to_string());
-    headers.push("To", &to.to_string());
-    headers.push("Call-ID", call_id);
-    headers.push("CSeq", &format!("{} {}", received.headers.cseq().number, received.method.as_str()));
+    headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite {
-        headers.push("Contact", &format!("<{}>", Wire::contact(flow)));
+        headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }
     carry::carry(&received.headers, headers);

@@ -9,7 +9,10 @@ use crate::sip::Flow;
 /// From signalling to its driver, carried out in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    Send { flow: Flow, bytes: Bytes },
+    Send {
+        flow: Flow,
+        bytes: Bytes,
+    },
     Recording(RecordingCommand),
     Media(MediaCommand),
     /// How a call stands, for readers.
@@ -29,14 +32,24 @@ pub struct Step {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StepKind {
     /// A SIP message between the proxy and a leg. `start_line` is the peer's text: hostile.
-    Sip { leg: Leg, direction: Direction, start_line: String },
+    Sip {
+        leg: Leg,
+        direction: Direction,
+        start_line: String,
+    },
     /// The decision, in a line.
     Decided(String),
     RecordingAsked,
     RecordingReady,
     RecordingFaulted(Fault),
     MediaGated,
-    Ended { outcome: Outcome, by: String },
+    Ended {
+        outcome: Outcome,
+        by: String,
+    },
     /// Packets accepted by the recorder and packets stored.
-    Sealed { accepted: u64, stored: u64 },
+    Sealed {
+        accepted: u64,
+        stored: u64,
+    },
 }

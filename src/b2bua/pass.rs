@@ -27,7 +27,11 @@ impl Call {
             self.refuse_request(turn, side, server, request, &Refusal::NoSuchDialog);
             return;
         }
-        let onward = if room { self.leg_mut(side.other()).dialog_request(request.method.clone()) } else { None };
+        let onward = if room {
+            self.leg_mut(side.other()).dialog_request(request.method.clone())
+        } else {
+            None
+        };
         let Some(mut onward) = onward else {
             self.refuse_request(turn, side, server, request, &Refusal::Busy);
             return;
@@ -35,22 +39,35 @@ impl Call {
         carry::carry(&request.headers, &mut onward.headers);
         onward.body = request.body.clone();
         let client = turn.request(self.id, self.line(side.other()), onward);
-        self.passings.push(Passing { from: side, server, client, request: request.clone() });
+        self.passings.push(Passing {
+            from: side,
+            server,
+            client,
+            request: request.clone(),
+        });
     }
 
     /// Whether the response belonged to a request that was carried.
     pub(super) fn on_passed(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) -> bool {
-        let Some(at) = self.passings.iter().position(|passing| passing.client == client) else { return false };
+        let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
+            return false;
+        };
         if response.status >= 200 {
             let passing = self.passings.swap_remove(at);
             turn.wire.disown_client(client);
-            turn.respond(self.line(passing.from), passing.server, back(&passing.request, response));
+            turn.respond(
+                self.line(passing.from),
+                passing.server,
+                back(&passing.request, response),
+            );
         }
         true
     }
 
     pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId) {
-        let Some(at) = self.passings.iter().position(|passing| passing.client == client) else { return };
+        let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
+            return;
+        };
         let passing = self.passings.swap_remove(at);
         self.refuse_request(turn, passing.from, passing.server, &passing.request, &Refusal::NoAnswer);
     }

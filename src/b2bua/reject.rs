@@ -31,7 +31,11 @@ pub enum Refusal {
     /// A policy forbids the call.
     PolicyForbids { policy: PolicyId },
     /// A strict policy wants a recording and the recorder is down. `status`: the policy's choice, 603 if `auto`.
-    RecorderDown { policy: PolicyId, fault: Fault, status: u16 },
+    RecorderDown {
+        policy: PolicyId,
+        fault: Fault,
+        status: u16,
+    },
     /// What is offered cannot be recorded or relayed.
     MediaNotAcceptable,
     /// No port pair is free.
@@ -171,11 +175,18 @@ fn q850(cause: u8, text: &str) -> (&'static str, String) {
 }
 
 fn recorder_warning(host: &str, policy: &PolicyId) -> (&'static str, String) {
-    warning(host, 399, &format!("Recording required by policy {policy}: recorder unavailable"))
+    warning(
+        host,
+        399,
+        &format!("Recording required by policy {policy}: recorder unavailable"),
+    )
 }
 
 fn warning(host: &str, code: u16, text: &str) -> (&'static str, String) {
-    let text: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
+    let text: String = text
+        .chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\'))
+        .collect();
     ("Warning", format!("{code} {host} \"{text}\""))
 }
 
@@ -185,13 +196,20 @@ mod tests {
 
     #[test]
     fn a_strict_call_without_a_recorder_gets_the_status_of_its_policy_and_says_why() {
-        let refusal = Refusal::RecorderDown { policy: PolicyId::from("desk"), fault: Fault::DiskFull, status: 603 };
+        let refusal = Refusal::RecorderDown {
+            policy: PolicyId::from("desk"),
+            fault: Fault::DiskFull,
+            status: 603,
+        };
         let rejection = refusal.rejection("lab");
         assert_eq!(rejection.status, 603);
         assert_eq!(
             rejection.headers,
             [
-                ("Reason", "Q.850;cause=21;text=\"Recording required by policy\"".to_owned()),
+                (
+                    "Reason",
+                    "Q.850;cause=21;text=\"Recording required by policy\"".to_owned()
+                ),
                 (
                     "Warning",
                     "399 lab \"Recording required by policy desk: recorder unavailable\"".to_owned()
@@ -203,7 +221,12 @@ mod tests {
     #[test]
     fn no_503_of_ours_invites_a_peer_to_stop_all_its_traffic() {
         let policy = PolicyId::from("desk");
-        for refusal in [Refusal::NoPorts, Refusal::DiskReserve { policy }, Refusal::Draining, Refusal::Unreachable] {
+        for refusal in [
+            Refusal::NoPorts,
+            Refusal::DiskReserve { policy },
+            Refusal::Draining,
+            Refusal::Unreachable,
+        ] {
             let rejection = refusal.rejection("lab");
             assert_eq!(rejection.status, 503);
             assert!(rejection.headers.iter().all(|(name, _)| *name != "Retry-After"));
@@ -213,7 +236,10 @@ mod tests {
     #[test]
     fn a_reason_for_a_lost_recording_never_says_completed_elsewhere() {
         assert!(recording_lost().iter().all(|reason| !reason.contains("cause=200")));
-        assert_eq!(recording_lost()[0], "SIP;cause=503;text=\"Recording lost; policy requires recording\"");
+        assert_eq!(
+            recording_lost()[0],
+            "SIP;cause=503;text=\"Recording lost; policy requires recording\""
+        );
     }
 
     #[test]

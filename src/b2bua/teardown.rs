@@ -5,7 +5,7 @@ use super::leg::LegState;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
 use super::turn::Turn;
-use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, RecordingCommand, Recorded};
+use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
 use crate::policy::{DuringArms, RecorderState, Verdict};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Method, Request, Response};
@@ -55,7 +55,11 @@ impl Call {
         if let Refusal::RecorderDown { fault, .. } = refusal {
             self.story.fault.get_or_insert(*fault);
         }
-        let reasons = if lost_recorder { reject::recording_lost() } else { Vec::new() };
+        let reasons = if lost_recorder {
+            reject::recording_lost()
+        } else {
+            Vec::new()
+        };
         self.hang_up(turn, Leg::A, &reasons, refusal);
         self.hang_up(turn, Leg::B, &reasons, refusal);
         self.end(turn, refused_by(refusal));
@@ -88,7 +92,8 @@ impl Call {
         self.chronicle.keep(false);
         self.recording = Recording::Unavailable(fault);
         self.story.fault.get_or_insert(fault);
-        self.chronicle.step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
+        self.chronicle
+            .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
         if self.decision.is_strict_before(self.meeting) && self.phase != Phase::Ending {
             let refusal = self.recorder_down(turn, fault);
             self.refuse(turn, &refusal);
@@ -140,7 +145,8 @@ impl Call {
             return;
         }
         self.story.fault.get_or_insert(fault);
-        self.chronicle.step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
+        self.chronicle
+            .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
         if !gated && !self.ends_without_recorder() {
             tracing::error!(session = %self.id, %fault, "call goes on with a gap in its recording");
             self.publish(turn);
@@ -165,7 +171,10 @@ impl Call {
     fn gate(&mut self, turn: &mut Turn<'_>) {
         if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open) {
             self.gated = true;
-            turn.media(MediaCommand::Gate { session: self.id, gate: Gate::Shut });
+            turn.media(MediaCommand::Gate {
+                session: self.id,
+                gate: Gate::Shut,
+            });
             self.chronicle.step(turn.now, StepKind::MediaGated, turn.out);
         }
     }
@@ -197,8 +206,11 @@ impl Call {
 
     /// Under `during_arms = "answer"` a call is not connected while its recording is not there.
     pub(super) fn unarmed(&self, turn: &Turn<'_>) -> Option<Refusal> {
-        let arms_at_answer =
-            self.decision.requirements.as_ref().is_some_and(|r| r.during_arms == DuringArms::Answer);
+        let arms_at_answer = self
+            .decision
+            .requirements
+            .as_ref()
+            .is_some_and(|r| r.during_arms == DuringArms::Answer);
         let missing = match self.recording {
             Recording::Unavailable(fault) | Recording::Broken(fault) => Some(fault),
             Recording::Opening => Some(Fault::Stalled),
@@ -220,7 +232,8 @@ impl Call {
     fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, reasons: &[String], refusal: &Refusal) {
         let (session, chronicle) = (self.id, self.chronicle);
         let rejection = refusal.rejection(&turn.terms.node);
-        self.leg_mut(side).hang_up(turn, session, &chronicle, reasons, &rejection);
+        self.leg_mut(side)
+            .hang_up(turn, session, &chronicle, reasons, &rejection);
     }
 
     /// The call is over for its parties; what is left is to let the legs go, stop the media and seal the recording.
@@ -267,7 +280,11 @@ impl Call {
         let (session, at) = (self.id, turn.now);
         match self.recording {
             Recording::NotWanted | Recording::Unavailable(_) => {
-                turn.record(RecordingCommand::Keep { header: self.header.clone(), at, closing });
+                turn.record(RecordingCommand::Keep {
+                    header: self.header.clone(),
+                    at,
+                    closing,
+                });
                 self.recording = Recording::Done;
             }
             Recording::Opening | Recording::Ready | Recording::Broken(_) => {
@@ -294,7 +311,9 @@ impl Call {
 
     /// CSeq has to grow inside a dialog (RFC 3261 §12.2.2); without a dialog nothing is in order.
     pub(super) fn take_in_order(&mut self, side: Leg, request: &Request) -> Result<(), Refusal> {
-        let Some(dialog) = &mut self.leg_mut(side).dialog else { return Err(Refusal::NoSuchDialog) };
+        let Some(dialog) = &mut self.leg_mut(side).dialog else {
+            return Err(Refusal::NoSuchDialog);
+        };
         dialog.accepts(request).map_err(|_| Refusal::OutOfOrder)
     }
 

@@ -37,6 +37,8 @@ pub struct Trunk {
     pub peers: Vec<Peer>,
     /// How we send to it.
     pub transport: Transport,
+    /// What it asserts of a caller (RFC 3325) is believed.
+    pub trusted: bool,
 }
 
 impl Trunk {
@@ -79,7 +81,11 @@ impl Topology {
             let prefix = route.prefix.as_ref().map_or(0, String::len);
             (route.priority, std::cmp::Reverse(prefix))
         });
-        Self { trunks: trunks.into_iter().map(Arc::new).collect(), routes, listeners }
+        Self {
+            trunks: trunks.into_iter().map(Arc::new).collect(),
+            routes,
+            listeners,
+        }
     }
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
@@ -87,15 +93,26 @@ impl Topology {
         let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
         let first = admitting.next()?;
         let named = |trunk: &Arc<Trunk>| {
-            trunk.peers.iter().any(|peer| peer.ip == source.ip() && peer.port == Some(source.port()))
+            trunk
+                .peers
+                .iter()
+                .any(|peer| peer.ip == source.ip() && peer.port == Some(source.port()))
         };
-        if named(first) { Some(first) } else { Some(admitting.find(|trunk| named(trunk)).unwrap_or(first)) }
+        if named(first) {
+            Some(first)
+        } else {
+            Some(admitting.find(|trunk| named(trunk)).unwrap_or(first))
+        }
     }
 
     /// The best route of a call from `trunk` to `user`.
     pub fn route(&self, trunk: &TrunkName, user: &str) -> Option<(&Route, &Arc<Trunk>)> {
         let matches = |route: &&Route| {
-            route.from == *trunk && route.prefix.as_ref().is_none_or(|prefix| user.starts_with(prefix.as_str()))
+            route.from == *trunk
+                && route
+                    .prefix
+                    .as_ref()
+                    .is_none_or(|prefix| user.starts_with(prefix.as_str()))
         };
         let route = self.routes.iter().find(matches)?;
         Some((route, self.trunks.iter().find(|trunk| trunk.name == route.to)?))
@@ -108,12 +125,18 @@ impl Topology {
             *transport == trunk.transport && local.is_ipv4() == remote.is_ipv4()
         };
         let (transport, local) = self.listeners.iter().find(fits)?;
-        Some(Flow { transport: *transport, local: *local, remote })
+        Some(Flow {
+            transport: *transport,
+            local: *local,
+            remote,
+        })
     }
 
     /// Whether `address` is a listener of ours.
     pub fn is_ours(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.listeners.iter().any(|(_, local)| local.ip() == ip && local.port() == port.unwrap_or(SIP_PORT))
+        self.listeners
+            .iter()
+            .any(|(_, local)| local.ip() == ip && local.port() == port.unwrap_or(SIP_PORT))
     }
 }
 
@@ -123,11 +146,21 @@ mod tests {
 
     fn trunk(name: &str, ip: &str, port: Option<u16>) -> Trunk {
         let ip = ip.parse().expect("an address");
-        Trunk { name: name.into(), peers: vec![Peer { ip, port }], transport: Transport::Udp }
+        Trunk {
+            name: name.into(),
+            peers: vec![Peer { ip, port }],
+            transport: Transport::Udp,
+        }
     }
 
     fn route(from: &str, to: &str, prefix: Option<&str>, priority: u32) -> Route {
-        Route { from: from.into(), to: to.into(), prefix: prefix.map(str::to_owned), to_user: None, priority }
+        Route {
+            from: from.into(),
+            to: to.into(),
+            prefix: prefix.map(str::to_owned),
+            to_user: None,
+            priority,
+        }
     }
 
     #[test]
@@ -136,7 +169,9 @@ mod tests {
         let topology = Topology::new(trunks, vec![], vec![]);
         let name = |source: &str| {
             let source = source.parse().expect("an address");
-            topology.trunk_of(source, Transport::Udp).map(|trunk| trunk.name.as_str().to_owned())
+            topology
+                .trunk_of(source, Transport::Udp)
+                .map(|trunk| trunk.name.as_str().to_owned())
         };
         assert_eq!(name("127.0.0.1:5080").as_deref(), Some("pbx"));
         assert_eq!(name("127.0.0.1:5081").as_deref(), Some("any"));
@@ -145,7 +180,11 @@ mod tests {
 
     #[test]
     fn the_lowest_priority_then_the_longest_prefix_wins() {
-        let trunks = vec![trunk("uk", "127.0.0.2", None), trunk("world", "127.0.0.3", None), trunk("test", "127.0.0.4", None)];
+        let trunks = vec![
+            trunk("uk", "127.0.0.2", None),
+            trunk("world", "127.0.0.3", None),
+            trunk("test", "127.0.0.4", None),
+        ];
         let routes = vec![
             route("pbx", "world", None, 10),
             route("pbx", "uk", Some("+44"), 10),
@@ -153,7 +192,11 @@ mod tests {
             route("other", "test", None, 0),
         ];
         let topology = Topology::new(trunks, routes, vec![]);
-        let to = |user: &str| topology.route(&"pbx".into(), user).map(|(route, _)| route.to.as_str().to_owned());
+        let to = |user: &str| {
+            topology
+                .route(&"pbx".into(), user)
+                .map(|(route, _)| route.to.as_str().to_owned())
+        };
         assert_eq!(to("+441234").as_deref(), Some("uk"));
         assert_eq!(to("+15551234").as_deref(), Some("world"));
         assert_eq!(topology.route(&"nobody".into(), "1"), None);

@@ -39,7 +39,9 @@ impl Turn<'_> {
     }
 
     pub fn request(&mut self, session: SessionId, line: Line<'_>, request: Request) -> ClientId {
-        let id = self.wire.request(self.now, Owner::Call(session, line.leg), request, line.flow);
+        let id = self
+            .wire
+            .request(self.now, Owner::Call(session, line.leg), request, line.flow);
         self.depart(line);
         id
     }
@@ -69,7 +71,8 @@ impl Turn<'_> {
     pub fn depart(&mut self, line: Line<'_>) {
         while let Some(departure) = self.wire.poll_departure() {
             let (flow, bytes) = (departure.flow, departure.bytes);
-            line.chronicle.message(self.now, line.leg, Direction::Sent, flow, &bytes, self.out);
+            line.chronicle
+                .message(self.now, line.leg, Direction::Sent, flow, &bytes, self.out);
             self.out.push_back(Output::Send { flow, bytes });
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Method, Mint, Request, Response, Uri};
+use crate::sip::{Flow, Message, Mint, Request, Response, Transport, Uri, Via};
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -116,6 +116,12 @@ impl Wire {
         self.pump();
     }
 
+    /// Answers what is no request that a transaction could be made of.
+    pub fn refuse(&mut self, flow: Flow, response: Response) {
+        self.transactions.refuse(flow, response);
+        self.pump();
+    }
+
     pub fn own_server(&mut self, id: ServerId, owner: Owner) {
         self.servers.insert(id, owner);
     }
@@ -139,18 +145,16 @@ impl Wire {
 
     /// `host:port` of our end of a flow, as Via's sent-by and Contact name it.
     pub fn contact(flow: Flow) -> Uri {
-        let transport = match flow.transport {
-            crate::sip::Transport::Udp => "",
-            crate::sip::Transport::Tcp => ";transport=tcp",
-        };
-        Uri::parse(&format!("sip:{}{transport}", flow.local)).expect("invariant: a socket address makes a SIP URI")
+        let uri = Uri::sip(None, flow.local);
+        match flow.transport {
+            Transport::Udp => uri,
+            Transport::Tcp => uri.with_param("transport", "tcp"),
+        }
     }
 
     fn push_via(&mut self, request: &mut Request, flow: Flow) {
         let branch = self.mint.branch();
-        let transport = flow.transport.as_str();
-        let rport = if request.method == Method::Ack { "" } else { ";rport" };
-        request.headers.push_front("Via", &format!("SIP/2.0/{transport} {};branch={branch}{rport}", flow.local));
+        request.headers.push_via(Via::new(flow.transport, flow.local, &branch));
     }
 
     fn pump(&mut self) {

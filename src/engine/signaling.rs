@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use crate::b2bua::{Call, Output, Terms, Topology, Turn, Wire};
-use crate::media::{self, PortPool};
+use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
@@ -68,12 +68,18 @@ pub struct Signaling {
 impl Signaling {
     /// `seed`: of all tags, branches, Call-IDs and session ids. A live node takes it from the kernel.
     pub fn new(config: SignalingConfig, policies: Arc<PolicySet>, seed: u64) -> Self {
-        let limits = TransactionLimits { live_max: config.calls_max.saturating_mul(8).max(1_024) };
+        let limits = TransactionLimits {
+            live_max: config.calls_max.saturating_mul(8).max(1_024),
+        };
         Self {
             topology: config.topology,
             calls_max: config.calls_max,
             lag_max: config.lag_max,
-            terms: Terms { node: config.node, peer_node: config.peer_node, steps: config.steps },
+            terms: Terms {
+                node: config.node,
+                peer_node: config.peer_node,
+                steps: config.steps,
+            },
             wire: Wire::new(limits, seed),
             ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
             policies,
@@ -153,13 +159,20 @@ impl Signaling {
     /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
-        [self.ports.leased(), transactions, owned, self.tags.len() + self.minted.len()]
+        [
+            self.ports.leased(),
+            transactions,
+            owned,
+            self.tags.len() + self.minted.len(),
+        ]
     }
 
     /// A recorder that says nothing while calls depend on it is as good as dead.
     fn silence_due(&self) -> Option<Timestamp> {
         let watched = self.recorder == RecorderState::Up && !self.calls.is_empty();
-        self.heard.filter(|_| watched).map(|heard| heard + self.lag_max + SILENCE_MAX)
+        self.heard
+            .filter(|_| watched)
+            .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
     fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
@@ -174,8 +187,8 @@ impl Signaling {
             Err(error) => {
                 tracing::debug!(peer = %flow.remote, %error, "message not understood");
                 if let Some(reply) = error.reply {
-                    let flow = reply.headers.via().response_flow(flow);
-                    self.out.push_back(super::Output::Send { flow, bytes: reply.encode() });
+                    self.wire.refuse(flow, *reply);
+                    self.depart();
                 }
             }
         }
@@ -191,7 +204,10 @@ impl Signaling {
 
     pub(super) fn depart(&mut self) {
         while let Some(departure) = self.wire.poll_departure() {
-            self.out.push_back(Output::Send { flow: departure.flow, bytes: departure.bytes });
+            self.out.push_back(Output::Send {
+                flow: departure.flow,
+                bytes: departure.bytes,
+            });
         }
     }
 
@@ -202,7 +218,9 @@ impl Signaling {
                 self.on_request(now, id, request, flow, bytes);
             }
             Event::Ack { request, flow, .. } => {
-                let Some((session, side)) = self.leg_of(&request) else { return };
+                let Some((session, side)) = self.leg_of(&request) else {
+                    return;
+                };
                 self.with_call(now, session, |call, turn| {
                     if let Some((_, bytes)) = received {
                         call.received(turn, side, flow, bytes);
@@ -211,7 +229,9 @@ impl Signaling {
                 });
             }
             Event::Cancelled { invite, cancel } => {
-                let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else { return };
+                let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else {
+                    return;
+                };
                 self.with_call(now, session, |call, turn| {
                     if let Some((flow, bytes)) = received {
                         call.received(turn, side, flow, bytes);
@@ -223,7 +243,9 @@ impl Signaling {
             Event::TimedOut { id } => self.on_failed(now, id, false),
             Event::Unreachable { id } => self.on_failed(now, id, true),
             Event::NoAck { id } => {
-                let Some(crate::b2bua::Owner::Call(session, _)) = self.wire.server_owner(id) else { return };
+                let Some(crate::b2bua::Owner::Call(session, _)) = self.wire.server_owner(id) else {
+                    return;
+                };
                 self.with_call(now, session, |call, turn| call.on_no_ack(turn, id));
             }
         }
@@ -273,7 +295,9 @@ impl Signaling {
 
     /// Lets a call act, then follows its deadline and forgets it when it is over.
     pub(super) fn with_call(&mut self, now: Timestamp, session: SessionId, act: impl FnOnce(&mut Call, &mut Turn<'_>)) {
-        let Some(call) = self.calls.get_mut(&session) else { return };
+        let Some(call) = self.calls.get_mut(&session) else {
+            return;
+        };
         let before = call.deadline();
         let mut turn = Turn {
             now,
@@ -301,7 +325,9 @@ impl Signaling {
     }
 
     fn forget(&mut self, session: SessionId) {
-        let Some(call) = self.calls.remove(&session) else { return };
+        let Some(call) = self.calls.remove(&session) else {
+            return;
+        };
         for tag in call.local_tags() {
             self.tags.remove(tag);
         }
@@ -310,7 +336,13 @@ impl Signaling {
 
     /// A turn that belongs to no call yet.
     pub(super) fn turn(&mut self, now: Timestamp) -> Turn<'_> {
-        Turn { now, terms: &self.terms, wire: &mut self.wire, ports: &mut self.ports, out: &mut self.out }
+        Turn {
+            now,
+            terms: &self.terms,
+            wire: &mut self.wire,
+            ports: &mut self.ports,
+            out: &mut self.out,
+        }
     }
 
     pub(super) fn adopt(&mut self, call: Call) {

@@ -12,12 +12,12 @@
 //! what sends a BYE shares no lock, thread or disk with what failed.
 
 pub mod clock;
+pub mod control;
+mod fault_switch;
 mod kernel;
 mod media_io;
 mod media_sockets;
 pub mod media_thread;
-pub mod control;
-mod fault_switch;
 mod peers;
 mod policy_watch;
 mod sip_connection;

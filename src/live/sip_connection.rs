@@ -114,7 +114,7 @@ impl Reading<'_> {
                 return Err("signalling has ended");
             }
         }
-        self.begun = match (self.framer.is_between_frames(), self.begun) {
+        self.begun = match (!self.framer.is_inside_message(), self.begun) {
             (true, _) => None,
             (false, Some(begun)) if !whole => Some(begun),
             (false, _) => Some(self.shared.clock.now()),
@@ -124,7 +124,7 @@ impl Reading<'_> {
 
     /// A connection that we opened owes us nothing until we have sent; then the peer may take its time to answer.
     fn on_written(&mut self) {
-        if self.framer.is_between_frames() {
+        if !self.framer.is_inside_message() {
             self.begun = None;
         }
     }
