@@ -39,7 +39,7 @@ pub fn caller(grade: Grade, pair: usize) -> String {
         Grade::Lenient => "lenient",
         Grade::Exempt => "exempt",
     };
-    format!("sip:{grade}{pair}@sim.example")
+    format!("{grade}{pair}@sim.example")
 }
 
 /// The pair that a caller's URI belongs to.
@@ -113,7 +113,7 @@ fn signaling() -> SignalingConfig {
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,
-        steps: false,
+        steps: true,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use onrecord::b2bua::StepKind;
 use onrecord::engine::{Engine, EngineOutput};
 use onrecord::model::{RecordingEvent, Timestamp, earliest};
 use onrecord::sip::{Flow, Transport};
@@ -258,6 +259,7 @@ impl World {
                     self.crashed |= self.disk.is_crash_due();
                 }
                 EngineOutput::Published(view) => {
+                    self.note(format!("{view:?}"));
                     if let Some(pair) = setting::pair_of(&view.caller) {
                         let lawful = self.ledger.on_view(pair, view.session);
                         self.demand(lawful);
@@ -269,7 +271,8 @@ impl World {
                     }
                     self.ledger.on_recorder(self.now, &event);
                 }
-                EngineOutput::Step(_) => {}
+                EngineOutput::Step(step) if matches!(step.what, StepKind::Sip { .. }) => {}
+                EngineOutput::Step(step) => self.note(format!("{:?}", step.what)),
             }
         }
     }
