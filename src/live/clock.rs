@@ -31,12 +31,17 @@ impl Clock {
         self.utc + self.anchor.elapsed()
     }
 
-    /// How far the wall clock has moved away from this clock since the start: a step by NTP or by hand.
-    pub fn drift(&self) -> Duration {
+    /// What the wall clock reads now: only to bring times that the kernel stamped by it onto this clock.
+    pub fn wall(&self) -> Timestamp {
         let utc = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let (wall, ours) = (Timestamp::ZERO + utc, self.now());
+        Timestamp::ZERO + utc
+    }
+
+    /// How far the wall clock has moved away from this clock since the start: a step by NTP or by hand.
+    pub fn drift(&self) -> Duration {
+        let (wall, ours) = (self.wall(), self.now());
         wall.since(ours).max(ours.since(wall))
     }
 

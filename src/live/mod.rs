@@ -14,6 +14,10 @@
 pub mod clock;
 pub mod control;
 mod fault_switch;
+mod kernel;
+mod media_io;
+mod media_sockets;
+pub mod media_thread;
 mod peers;
 mod policy_watch;
 mod sip_connection;
