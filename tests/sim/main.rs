@@ -1,0 +1,10 @@
+//! The simulator: the product's own cores in a seeded world of scripted phones, bad links and a failing disk.
+#![allow(clippy::panic)]
+
+mod alone;
+mod disk;
+mod net;
+mod requesting;
+mod rng;
+mod ua;
+mod wire;
