@@ -4,6 +4,7 @@
 
 mod logging;
 mod reload;
+mod serve;
 mod status;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the proxy, in the foreground
+    Serve(serve::Args),
     /// What a running `serve` says of itself
     Status(status::Args),
     /// Make a running `serve` load its policy files again
@@ -42,6 +45,7 @@ pub fn run() -> ExitCode {
     let command = Command::parse();
     logging::start();
     match &command.verb {
+        Verb::Serve(args) => serve::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
     }
