@@ -18,6 +18,7 @@ mod disk_threads;
 mod fault_switch;
 mod kernel;
 mod media_io;
+pub mod media_pulse;
 mod media_links;
 mod media_sockets;
 pub mod media_thread;
