@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::media_thread::Pulse;
+use super::media_pulse::Pulse;
 use super::sip_sockets::SipCounters;
 use super::status::MediaCounts;
 use crate::board::Board;
