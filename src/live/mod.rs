@@ -27,6 +27,7 @@ mod policies;
 mod policy_watch;
 mod process;
 mod recorder;
+mod recovery;
 mod signaling;
 mod sip_connection;
 mod sip_sockets;
@@ -34,6 +35,8 @@ mod sip_tcp;
 mod sip_udp;
 pub mod status;
 mod supervisor;
+mod threads;
+mod topology;
 mod vitals;
 mod waker;
 
