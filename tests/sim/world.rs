@@ -256,7 +256,10 @@ impl World {
                 }
                 EngineOutput::Io(request) => {
                     self.disk.submit(self.now, request);
-                    self.crashed |= self.disk.is_crash_due();
+                    if self.disk.is_crash_due() {
+                        self.crashed = true;
+                        return;
+                    }
                 }
                 EngineOutput::Published(view) => {
                     self.note(format!("{view:?}"));
@@ -305,7 +308,7 @@ impl World {
     pub fn complaint(&self, what: &str) -> String {
         let from = self.trail.len().saturating_sub(60);
         format!(
-            "{what}\nat {} ms of seed {seed}; again: ONRECORD_SEED={seed} cargo test --test sim -- --nocapture\n{}",
+            "{what}\nat {} ms of seed {seed}; again: ONRECORD_SEED={seed} cargo test --test sim seeds\n{}",
             self.now.since(setting::START).as_millis(),
             self.trail[from..].join("\n"),
             seed = self.seed,
