@@ -1,5 +1,7 @@
 //! Captures through the engine: what was on the wire, played to the proxy in virtual time.
 
+mod binding;
+mod calls;
 mod capture;
 mod demux;
 mod flaw;
@@ -9,6 +11,8 @@ mod forge;
 mod fragments;
 mod link;
 mod pcap;
+mod script;
+mod streams;
 mod tcp;
 
 pub use capture::{Capture, Captured, Event, Payload};
