@@ -22,7 +22,11 @@ fn draw_script(rng: &mut Rng) -> Script {
         answer_after: rng.millis(0..=2500),
         refuses: rng.one_in(8).then(|| *rng.pick(&[404, 480, 486, 500, 603])),
         early_media: rng.one_in(4),
-        patience: if rng.one_in(6) { rng.millis(0..=3000) } else { Duration::from_secs(50) },
+        patience: if rng.one_in(6) {
+            rng.millis(0..=3000)
+        } else {
+            Duration::from_secs(50)
+        },
         talks: rng.millis(200..=5000),
         holds_after: rng.one_in(4).then(|| rng.millis(100..=1500)),
         mute: rng.one_in(8),
@@ -68,13 +72,25 @@ fn live(seed: u64) {
 
 /// Each seed of `seeds` on its own, so that one that fails does not hide the others.
 fn try_all(seeds: impl Iterator<Item = u64>, live: fn(u64)) {
-    let only = std::env::var("ONRECORD_SEED").ok().map(|seed| seed.parse().expect("ONRECORD_SEED is a number"));
+    let only = std::env::var("ONRECORD_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("ONRECORD_SEED is a number"));
     if let Some(seed) = only {
         return live(seed);
     }
-    let failed: Vec<u64> = seeds.filter(|seed| catch_unwind(AssertUnwindSafe(|| live(*seed))).is_err()).collect();
-    let again: Vec<String> = failed.iter().map(|seed| format!("ONRECORD_SEED={seed} cargo test --test sim seeds")).collect();
-    assert!(failed.is_empty(), "{} seeds broke the law; again:\n{}", failed.len(), again.join("\n"));
+    let failed: Vec<u64> = seeds
+        .filter(|seed| catch_unwind(AssertUnwindSafe(|| live(*seed))).is_err())
+        .collect();
+    let again: Vec<String> = failed
+        .iter()
+        .map(|seed| format!("ONRECORD_SEED={seed} cargo test --test sim seeds"))
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} seeds broke the law; again:\n{}",
+        failed.len(),
+        again.join("\n")
+    );
 }
 
 #[test]
