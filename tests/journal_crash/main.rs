@@ -1,7 +1,6 @@
 //! The recorder on a disk that fails, stalls and loses power: acknowledged ⇒ readable, no call missing, `verify` holds.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "sim/disk.rs"]
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
