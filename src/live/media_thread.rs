@@ -16,7 +16,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
-use crate::model::{MediaCommand, MediaEvent, SessionId, Timestamp};
+use crate::model::{MediaCommand, MediaEvent, Timestamp};
 use crate::recorder::{Extent, Intake};
 
 use super::clock::Clock;
@@ -139,11 +139,6 @@ pub const fn threads_for(cores: usize) -> usize {
     if cores < 4 { 1 } else { cores / 2 }
 }
 
-/// Which of `threads` has a session's media, from its `Open` to its `Closed`.
-pub fn thread_of(session: SessionId, threads: usize) -> usize {
-    (session.as_u128() % threads.max(1) as u128) as usize
-}
-
 /// What the thread owns.
 struct Turner<I> {
     io: I,
@@ -240,10 +235,8 @@ impl<I: MediaIo> Turner<I> {
                 None => break,
                 Some(PlaneOutput::Bind(port, at)) => match self.io.bind(port, at) {
                     Ok(()) => self.plane.handle_bound(now, port, &mut self.intake),
-                    Err(error) => {
-                        tracing::warn!(%at, %error, "media port cannot be bound");
-                        self.plane.handle_bind_failed(now, port, &mut self.intake);
-                    }
+                    // Why is not logged here: a thread that relays must not wait for standard error.
+                    Err(_) => self.plane.handle_bind_failed(now, port, &mut self.intake),
                 },
                 Some(PlaneOutput::Unbind(port)) => self.io.unbind(port),
                 Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => self.closed.push_back(event),
@@ -290,7 +283,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
 
     use crate::media::{COOL_DOWN, PortPool};
-    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote};
+    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
     use crate::recorder::IntakeConfig;
 
     use super::*;
