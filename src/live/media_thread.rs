@@ -590,14 +590,12 @@ mod tests {
             turner.turn().unwrap();
             assert_eq!(told.pop(), Ok(MediaEvent::Opened { session }));
             commands.push(MediaCommand::Close { session }).unwrap();
-            turner.io.said = 0;
             turner.turn().unwrap();
+            turner.io.said = 0;
+            // The second's extent fills the queue, and nobody knows whether it was the last.
+            let is_told = matches!(told.pop(), Ok(MediaEvent::Closed { .. }));
+            assert_eq!(is_told, session.as_u128() == 1);
         }
-        assert!(
-            matches!(told.pop(), Ok(MediaEvent::Closed { .. })),
-            "the first call's extent had room"
-        );
-        assert!(told.pop().is_err(), "the second's was the last that fits: was it all?");
         let now = turner.clock.now();
         turner.hand_on_extents(now + CLOSED_PATIENCE);
         let Ok(MediaEvent::Closed { tally, .. }) = told.pop() else {
