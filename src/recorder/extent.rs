@@ -2,7 +2,6 @@
 //!
 //! The layout is told in docs/JOURNAL.md, §2 and §3; all integers are little-endian.
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Leg, SessionId, Timestamp};
@@ -216,6 +215,15 @@ pub(super) struct RawFrames<'a> {
 }
 
 impl<'a> RawFrames<'a> {
+    /// Goes on in `bytes` where `position` was.
+    pub(super) fn resume(bytes: &'a [u8], at: usize, left: u32) -> Self {
+        Self { bytes, at, left }
+    }
+
+    pub(super) fn position(&self) -> (usize, u32) {
+        (self.at, self.left)
+    }
+
     fn read(&mut self) -> Option<RawFrame<'a>> {
         let head = self.bytes.get(self.at..)?.first_chunk::<FRAME_HEADER_BYTES>()?;
         let length = u32_at(head, 8)? as usize;
@@ -322,6 +330,11 @@ impl Extent {
         self.session
     }
 
+    /// How many packets are in it.
+    pub fn packets(&self) -> u32 {
+        self.packets
+    }
+
     /// The number of the intake that it belongs to, where it is to be recycled.
     pub fn intake(&self) -> u16 {
         self.intake
@@ -387,9 +400,4 @@ impl Extent {
         header.stamp(extent);
         sha256(extent)
     }
-}
-
-/// Frames share the buffer that they were read into.
-pub(super) fn share(buffer: &Bytes, part: &[u8]) -> Bytes {
-    buffer.slice_ref(part)
 }

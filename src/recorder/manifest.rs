@@ -64,10 +64,12 @@ pub struct StoredStream {
 }
 
 /// Extent `next` follows extent `after`, and should not: what was between them is lost.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ChainBreak {
     /// None: the opening record itself is lost.
     pub after: Option<u32>,
+    /// SHA-256 of extent `after`, in hexadecimal: the head of the chain up to the break.
+    pub head: String,
     pub next: u32,
 }
 

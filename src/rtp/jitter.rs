@@ -8,7 +8,7 @@ pub struct Jitter {
     clock_rate: u32,
     transit: Option<u32>,
     /// Scaled by 16.
-    scaled: u32,
+    scaled: u64,
 }
 
 impl Jitter {
@@ -27,13 +27,13 @@ impl Jitter {
         let transit = (arrival as u32).wrapping_sub(rtp_timestamp); // modulo 2^32, as the clock itself
         if let Some(before) = self.transit.replace(transit) {
             let distance = transit.wrapping_sub(before).cast_signed().unsigned_abs();
-            self.scaled = (self.scaled - ((self.scaled + 8) >> 4)).saturating_add(distance);
+            self.scaled = self.scaled + u64::from(distance) - ((self.scaled + 8) >> 4);
         }
     }
 
     /// In timestamp units, as a receiver report has it.
     pub const fn units(&self) -> u32 {
-        self.scaled >> 4
+        (self.scaled >> 4) as u32 // distances are below 2^31, and so is their mean
     }
 }
 

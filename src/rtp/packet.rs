@@ -209,3 +209,129 @@ impl RtpPacket {
         self.0.header.timestamp
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Marker, one CSRC, a one-byte extension of two elements, three bytes of padding.
+    const FULL: &[u8] = &[
+        0xb1, 0x80, 0x12, 0x34, 0, 0, 0, 160, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 7, 0xbe, 0xde, 0, 2, 0x10, 0xaa, 0x00,
+        0x21, 0xbb, 0xcc, 0, 0, 1, 2, 3, 4, 5, 0, 0, 3,
+    ];
+
+    #[test]
+    fn a_packet_with_everything_is_read_in_place() {
+        let header = RtpHeader::parse(FULL).expect("a packet");
+        assert_eq!(
+            (header.ssrc, header.payload_type, header.sequence),
+            (Ssrc(0xdead_beef), 0, 0x1234)
+        );
+        assert_eq!((header.timestamp, header.marker), (160, true));
+        assert_eq!(header.csrc().collect::<Vec<_>>(), [Ssrc(7)]);
+        let elements: Vec<_> = header.extensions().collect();
+        assert_eq!(elements, [(1, &[0xaa][..]), (2, &[0xbb, 0xcc][..])]);
+        assert_eq!(header.payload, [1, 2, 3, 4, 5]);
+        let owned = RtpPacket::parse(&Bytes::from_static(FULL)).expect("a packet");
+        assert_eq!(owned.payload().as_ref(), header.payload);
+    }
+
+    #[test]
+    fn what_is_cut_short_is_refused_at_every_length() {
+        for length in 0..FULL.len() {
+            let cut = FULL.get(..length).expect("shorter");
+            match RtpHeader::parse(cut) {
+                Ok(header) => assert!(length >= 28, "{header:?}"),
+                Err(error) => assert_eq!(error, RtpError::Truncated { bytes: length }),
+            }
+        }
+    }
+
+    #[test]
+    fn the_packet_that_panics_the_rtp_crate_is_refused() {
+        let mut hostile = vec![0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 1];
+        hostile.extend([0x1f, 0, 0, 0]);
+        assert!(
+            RtpHeader::parse(&hostile).is_ok(),
+            "its header is in order, so it is relayed and kept"
+        );
+        assert_eq!(RtpPacket::parse(&Bytes::from(hostile)), Err(RtpError::Extension));
+    }
+
+    #[test]
+    fn padding_that_cannot_be_is_left_in_the_payload() {
+        let mut packet = vec![0xa0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9];
+        assert_eq!(RtpHeader::parse(&packet).map(|header| header.payload.len()), Ok(2));
+        packet.extend([0]);
+        assert_eq!(RtpHeader::parse(&packet).map(|header| header.payload.len()), Ok(3));
+    }
+
+    #[test]
+    fn datagrams_are_told_apart() {
+        assert_eq!(classify(FULL), WireKind::Rtp);
+        assert_eq!(classify(&[0x80, 200, 0, 1, 0, 0, 0, 1]), WireKind::Rtcp);
+        assert_eq!(classify(&[0x80, 200, 0, 1]), WireKind::Other, "shorter than any report");
+        assert_eq!(
+            classify(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0]),
+            WireKind::Other,
+            "STUN"
+        );
+        assert_eq!(
+            classify(&[22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            WireKind::Other,
+            "DTLS"
+        );
+        assert_eq!(classify(&[]), WireKind::Other);
+    }
+
+    fn likely_packet() -> impl Strategy<Value = Vec<u8>> {
+        let profile = prop_oneof![Just(ONE_BYTE_PROFILE), Just(TWO_BYTE_PROFILE), any::<u16>()];
+        let first = prop_oneof![Just(0x80), Just(0x90), Just(0xb0), Just(0xb2), any::<u8>()];
+        let body = proptest::collection::vec(any::<u8>(), 0..64);
+        (first, any::<[u8; 11]>(), profile, 0..16_u16, body).prop_map(|(first, fixed, profile, words, body)| {
+            let mut bytes = vec![first];
+            bytes.extend(fixed);
+            bytes.extend(vec![0; usize::from(first & 0x0f) * 4]);
+            bytes.extend(profile.to_be_bytes());
+            bytes.extend(words.to_be_bytes());
+            bytes.extend(body);
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..96)) {
+            classify(&bytes);
+            if let Ok(header) = RtpHeader::parse(&bytes) {
+                header.extensions().for_each(drop);
+            }
+            let _ = RtpPacket::parse(&Bytes::from(bytes));
+        }
+
+        #[test]
+        fn our_view_and_the_rtp_crate_agree(bytes in likely_packet()) {
+            let Ok(owned) = RtpPacket::parse(&Bytes::from(bytes.clone())) else { return Ok(()) };
+            let header = RtpHeader::parse(&bytes).expect("what the crate reads, we read");
+            let theirs = &owned.0.header;
+            prop_assert_eq!(header.ssrc.0, theirs.ssrc);
+            prop_assert_eq!((header.sequence, header.timestamp), (theirs.sequence_number, theirs.timestamp));
+            prop_assert_eq!((header.payload_type, header.marker), (theirs.payload_type, theirs.marker));
+            prop_assert_eq!(header.csrc().map(|ssrc| ssrc.0).collect::<Vec<_>>(), theirs.csrc.clone());
+        }
+
+        #[test]
+        fn a_packet_that_is_sent_is_read_back(
+            ssrc: u32, payload_type in 0..128_u8, sequence: u16, timestamp: u32, marker: bool,
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let packet = RtpPacket::new(Ssrc(ssrc), payload_type, sequence, timestamp, marker, payload.clone().into());
+            let bytes = packet.encode().expect("a plain packet");
+            let header = RtpHeader::parse(&bytes).expect("our own packet");
+            prop_assert_eq!((header.ssrc, header.payload_type, header.sequence), (Ssrc(ssrc), payload_type, sequence));
+            prop_assert_eq!((header.timestamp, header.marker, header.payload), (timestamp, marker, payload.as_slice()));
+        }
+    }
+}

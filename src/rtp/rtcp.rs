@@ -142,3 +142,75 @@ fn first_packet(bytes: &[u8]) -> Result<(RtcpPacket<'_>, &[u8]), RtcpError> {
     };
     Ok((packet, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A sender report with one block, then a BYE.
+    const COMPOUND: &[u8] = &[
+        0x81, 200, 0, 12, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, //
+        0, 0, 0, 9, 64, 0xff, 0xff, 0xfe, 0, 1, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, //
+        0x81, 203, 0, 1, 0, 0, 0, 1,
+    ];
+
+    #[test]
+    fn a_compound_is_walked_packet_by_packet() {
+        let packets: Vec<_> = walk(COMPOUND).map(|packet| packet.expect("a packet")).collect();
+        let [sender, bye] = packets.as_slice() else {
+            unreachable!("two packets");
+        };
+        let wanted = Report::Sender {
+            ssrc: Ssrc(1),
+            ntp: 0x0000_0002_0000_0003,
+            rtp_timestamp: 4,
+            packets: 5,
+            octets: 6,
+        };
+        assert_eq!(sender.report(), Ok(wanted));
+        assert_eq!(bye.report(), Ok(Report::Bye { ssrc: Some(Ssrc(1)) }));
+        let mut receptions = Vec::new();
+        assert_eq!(
+            sender.for_each_reception(|reception| receptions.push(reception)),
+            Ok(())
+        );
+        let wanted = Reception {
+            ssrc: Ssrc(9),
+            fraction_lost: 64,
+            lost: -2,
+            highest_sequence: 0x0001_0007,
+            jitter: 8,
+        };
+        assert_eq!(receptions, [wanted]);
+    }
+
+    #[test]
+    fn a_walk_ends_at_what_does_not_fit() {
+        let mut cut = walk(COMPOUND.get(..COMPOUND.len() - 1).expect("shorter"));
+        assert!(cut.next().is_some_and(|packet| packet.is_ok()));
+        assert_eq!(cut.next().and_then(Result::err), Some(RtcpError::Truncated));
+        assert!(cut.next().is_none());
+        let lying = [0x9f, 201, 0, 1, 0, 0, 0, 1]; // 31 blocks in eight bytes
+        let report = walk(&lying)
+            .next()
+            .map(|packet| packet.and_then(|packet| packet.report()));
+        assert_eq!(report, Some(Err(RtcpError::Malformed)));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..128), likely: bool) {
+            if let (true, [first, kind, l0, l1, ..]) = (likely, bytes.as_mut_slice()) {
+                *first = 0x80 | *first & 0x3f;
+                *kind = 199 + *kind % 8;
+                (*l0, *l1) = (0, *l1 % 24);
+            }
+            for packet in walk(&bytes).flatten() {
+                let _ = packet.report();
+                let _ = packet.for_each_reception(|_| ());
+            }
+        }
+    }
+}

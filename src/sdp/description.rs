@@ -162,3 +162,120 @@ impl SessionDescription {
         live.peek().is_some() && live.all(MediaLine::is_hold)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> SessionDescription {
+        SessionDescription::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_phone_s_offer_is_understood() {
+        let sdp = parse(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=audio 49170 RTP/AVP 0 8 97 101\r\na=rtpmap:97 iLBC/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+             a=ptime:20\r\na=sendonly\r\n\
+             m=video 51372 RTP/SAVP 31 99\r\nc=IN IP6 2001:db8::1\r\na=rtpmap:99 h263-1998/90000\r\na=rtcp:53020\r\na=rtcp-mux\r\n",
+        );
+        let [audio, video] = sdp.lines() else {
+            unreachable!("two lines")
+        };
+        assert_eq!(
+            (audio.kind, audio.port, audio.protocol.as_str()),
+            (MediaKind::Audio, 49_170, "RTP/AVP")
+        );
+        let formats = [
+            (0, "PCMU", 8_000),
+            (8, "PCMA", 8_000),
+            (97, "iLBC", 8_000),
+            (101, "telephone-event", 8_000),
+        ];
+        let read: Vec<_> = audio
+            .formats
+            .iter()
+            .map(|f| (f.payload_type, f.name.as_str(), f.clock_rate))
+            .collect();
+        assert_eq!(read, formats);
+        assert_eq!(
+            (audio.direction, audio.ptime, audio.is_hold()),
+            (Direction::SendOnly, Some(20), true)
+        );
+        let remote = audio.remote().unwrap();
+        assert_eq!(remote.rtp, "192.0.2.1:49170".parse().unwrap());
+        assert_eq!(remote.rtcp, "192.0.2.1:49171".parse().unwrap());
+        assert!(video.rtcp_mux && video.crypto && !audio.crypto);
+        assert_eq!(video.remote().unwrap().rtcp, "[2001:db8::1]:53020".parse().unwrap());
+        assert!(!sdp.is_hold(), "the video is not held");
+    }
+
+    #[test]
+    fn sloppy_text_is_understood() {
+        let sdp = parse(
+            "v=0 \nc=IN  ip4 192.0.2.1 \nfoo\nx\nz=\nm=audio  4000/2\tRTP/AVP 0  96 \na=rtpmap:96  opus/48000/2 \na=RTCP-MUX\n",
+        );
+        let line = &sdp.lines()[0];
+        assert_eq!(line.remote().unwrap().rtp, "192.0.2.1:4000".parse().unwrap());
+        assert_eq!(line.plan_formats()[1], (96, "opus".to_owned(), 48_000, 2));
+        assert!(line.rtcp_mux);
+        let sdp = parse("\r\nv=0\r\nm=audio 0 RTP/AVP 0");
+        assert_eq!(sdp.lines()[0].remote(), None, "a refused line needs no address");
+    }
+
+    #[test]
+    fn a_hold_is_seen_in_each_of_its_forms() {
+        for (connection, attribute, is_hold) in [
+            ("192.0.2.1", "sendrecv", false),
+            ("192.0.2.1", "recvonly", false),
+            ("192.0.2.1", "inactive", true),
+            ("0.0.0.0", "sendrecv", true),
+        ] {
+            let text = format!("v=0\r\nc=IN IP4 {connection}\r\na={attribute}\r\nm=audio 4000 RTP/AVP 0\r\n");
+            assert_eq!(parse(&text).is_hold(), is_hold, "{connection} {attribute}");
+        }
+        let ours = parse("v=0\r\na=inactive\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n");
+        assert!(!ours.is_hold(), "the line's own direction counts");
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_send_to_are_no_remote() {
+        for connection in [
+            "IN IP4 host.example.com",
+            "IN IP4 224.2.1.1/127",
+            "IN IP4 0.0.0.0",
+            "IN IP6 192.0.2.1",
+            "ATM IP4 192.0.2.1",
+        ] {
+            let sdp = parse(&format!("v=0\r\nc={connection}\r\nm=audio 4000 RTP/AVP 0\r\n"));
+            assert_eq!(sdp.lines()[0].remote(), None, "{connection}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_carried_says_why() {
+        let media = "m=audio 4000 RTP/AVP 0\r\n".repeat(MEDIA_LINES_MAX + 1);
+        for (text, error) in [
+            (String::new(), SdpError::Malformed { offset: 0 }),
+            ("<xml/>".to_owned(), SdpError::Malformed { offset: 0 }),
+            (
+                "v=0\r\nm=audio RTP/AVP 0\r\n".to_owned(),
+                SdpError::Malformed { offset: 5 },
+            ),
+            (
+                "v=0\r\nm=audio 70000 RTP/AVP 0\r\n".to_owned(),
+                SdpError::Malformed { offset: 5 },
+            ),
+            ("v=0\r\nc=IN IP4\r\n".to_owned(), SdpError::Malformed { offset: 5 }),
+            (
+                "v=0\r\nm=audio 4000 RTP/AVP 0\r\n".to_owned(),
+                SdpError::NoConnection { line: 0 },
+            ),
+            (format!("v=0\r\nc=IN IP4 192.0.2.1\r\n{media}"), SdpError::TooManyLines),
+            ("v".repeat(BYTES_MAX + 1), SdpError::TooLong { bytes: BYTES_MAX + 1 }),
+        ] {
+            assert_eq!(SessionDescription::parse(text.as_bytes()), Err(error));
+        }
+    }
+}

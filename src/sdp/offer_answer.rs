@@ -121,3 +121,88 @@ pub fn check_reoffer(session: &SessionDescription, offer: &SessionDescription) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sdp(media: &str) -> SessionDescription {
+        SessionDescription::parse(format!("v=0\nc=IN IP4 192.0.2.1\n{media}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_fits_gives_the_flows() {
+        let offer = sdp("m=audio 1000 RTP/AVP 0 8\na=sendonly\nm=video 2000 RTP/AVP 99\na=rtpmap:99 H264/90000\n");
+        let answer = sdp("m=audio 3000 RTP/AVP 8\na=recvonly\nm=video 0 RTP/AVP 99\n");
+        let negotiation = negotiate(&offer, &answer).unwrap();
+        let [audio, video] = negotiation.lines.as_slice() else {
+            unreachable!("two lines")
+        };
+        assert_eq!(
+            (audio.is_live, audio.offerer_sends, audio.answerer_sends),
+            (true, true, false)
+        );
+        assert!(!video.is_live && !negotiation.is_silent());
+    }
+
+    #[test]
+    fn a_hold_by_a_zero_address_stops_the_other_side() {
+        let held = SessionDescription::parse(b"v=0\nc=IN IP4 0.0.0.0\nm=audio 1000 RTP/AVP 0\n").unwrap();
+        let line = negotiate(&held, &sdp("m=audio 3000 RTP/AVP 0\n")).unwrap().lines[0];
+        assert!(line.offerer_sends && !line.answerer_sends);
+    }
+
+    #[test]
+    fn formats_are_compared_by_what_they_mean() {
+        let offer = sdp("m=audio 1000 RTP/AVP 96 101\na=rtpmap:96 opus/48000/2\na=rtpmap:101 telephone-event/8000\n");
+        let renumbered = sdp("m=audio 3000 RTP/AVPF 107\na=rtpmap:107 OPUS/48000/2\n");
+        assert!(negotiate(&offer, &renumbered).is_ok());
+        let other = sdp("m=audio 3000 RTP/AVP 0\n");
+        assert_eq!(negotiate(&offer, &other), Err(AnswerError::NoCommonFormat { line: 0 }));
+        let (offer, answer) = (sdp("m=image 1000 udptl t38\n"), sdp("m=image 3000 udptl t38\n"));
+        assert!(
+            negotiate(&offer, &answer).is_ok(),
+            "what is not RTP has no payload types to compare"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_says_why() {
+        let offer = sdp("m=audio 1000 RTP/AVP 0\nm=video 0 RTP/AVP 31\n");
+        for (answer, error) in [
+            ("m=audio 1 RTP/AVP 0\n", AnswerError::LineCount { offer: 2, answer: 1 }),
+            (
+                "m=video 1 RTP/AVP 31\nm=audio 1 RTP/AVP 0\n",
+                AnswerError::Kind { line: 0 },
+            ),
+            (
+                "m=audio 1 RTP/SAVP 0\nm=video 0 RTP/AVP 31\n",
+                AnswerError::Transport { line: 0 },
+            ),
+            (
+                "m=audio 1 RTP/AVP 0\nm=video 1 RTP/AVP 31\n",
+                AnswerError::Revived { line: 1 },
+            ),
+            (
+                "m=audio 1 RTP/AVP 8\nm=video 0 RTP/AVP 31\n",
+                AnswerError::NoCommonFormat { line: 0 },
+            ),
+        ] {
+            assert_eq!(negotiate(&offer, &sdp(answer)), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_new_offer_keeps_every_line() {
+        let (one, two) = (
+            sdp("m=audio 1 RTP/AVP 0\n"),
+            sdp("m=audio 1 RTP/AVP 0\nm=video 2 RTP/AVP 31\n"),
+        );
+        assert_eq!(check_reoffer(&one, &two), Ok(()));
+        assert_eq!(
+            check_reoffer(&two, &one),
+            Err(OfferError::LinesLost { session: 2, offer: 1 })
+        );
+    }
+}

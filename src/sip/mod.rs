@@ -1,5 +1,32 @@
 //! SIP without I/O: messages and their wire form, transactions, dialogs (RFC 3261).
 
-mod flow;
+pub mod dialog;
+pub mod framing;
+pub mod transaction;
 
+mod flow;
+mod grammar;
+mod message;
+mod method;
+mod mint;
+mod name_addr;
+mod params;
+mod response;
+mod uri;
+mod via;
+
+pub use dialog::{Dialog, DialogError, DialogId};
 pub use flow::{Flow, Transport};
+pub use framing::{Framer, FramingError};
+pub use message::{
+    CSEQ_MAX, CSeq, HEADER_BYTES_MAX, HEADERS_MAX, Headers, MAX_FORWARDS, MESSAGE_BYTES_MAX, Message, ParseError,
+    Request, Response, Wrong,
+};
+pub use method::{METHOD_BYTES_MAX, Method};
+pub use mint::Mint;
+pub use name_addr::{NameAddr, NameAddrError};
+pub use params::{Params, ParamsError};
+pub use response::reason_phrase;
+pub use transaction::{ClientId, Event, Output, ServerId, TransactionLimits, Transactions};
+pub use uri::{DEFAULT_PORT, Scheme, URI_BYTES_MAX, Uri, UriError};
+pub use via::{MAGIC_COOKIE, Via, ViaError};

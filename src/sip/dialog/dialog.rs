@@ -1,0 +1,193 @@
+//! One dialog, seen from our end.
+
+use super::id::DialogId;
+use super::route_set::RouteSet;
+use crate::sip::message::{Message, Request, Response};
+use crate::sip::method::Method;
+use crate::sip::name_addr::NameAddr;
+use crate::sip::uri::Uri;
+
+/// Why a request or response does not fit a dialog. The peer's fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DialogError {
+    /// A provisional response without a To tag makes no dialog.
+    #[error("no To tag")]
+    NoTag,
+    /// The request that is to make a dialog has no usable Contact: 400.
+    #[error("no Contact")]
+    NoContact,
+    /// Another Call-ID or tag: 481.
+    #[error("request of another dialog")]
+    OtherDialog,
+    /// The CSeq number is lower than one before: 500 (RFC 3261 §12.2.2).
+    #[error("CSeq out of order")]
+    OutOfOrder,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dialog {
+    call_id: String,
+    /// From of our requests, our tag in it.
+    local: NameAddr,
+    /// To of our requests, their tag in it.
+    remote: NameAddr,
+    local_seq: u32,
+    remote_seq: Option<u32>,
+    route_set: RouteSet,
+    remote_target: Uri,
+}
+
+impl Dialog {
+    /// We sent `request`; `response` (101–299) makes the dialog (§12.1.2). A response without Contact leaves the
+    /// Request-URI as target, so that even a broken peer can be sent its BYE.
+    pub fn uac(request: &Request, response: &Response) -> Result<Self, DialogError> {
+        let headers = &response.headers;
+        if response.is_provisional() && headers.to().tag().is_none() {
+            return Err(DialogError::NoTag);
+        }
+        Ok(Self {
+            call_id: request.headers.call_id().to_owned(),
+            local: request.headers.from().clone(),
+            remote: headers.to().clone(),
+            local_seq: request.headers.cseq().number,
+            remote_seq: None,
+            route_set: RouteSet::of_uac(headers),
+            remote_target: target_of(headers.contact()).unwrap_or_else(|| request.uri.clone()),
+        })
+    }
+
+    /// We received `request`; `response`, of ours, makes the dialog (§12.1.1).
+    pub fn uas(request: &Request, response: &Response) -> Result<Self, DialogError> {
+        if response.headers.to().tag().is_none() {
+            return Err(DialogError::NoTag);
+        }
+        let headers = &request.headers;
+        Ok(Self {
+            call_id: headers.call_id().to_owned(),
+            local: response.headers.to().clone(),
+            remote: headers.from().clone(),
+            local_seq: 0,
+            remote_seq: Some(headers.cseq().number),
+            route_set: RouteSet::of_uas(headers),
+            remote_target: target_of(headers.contact()).ok_or(DialogError::NoContact)?,
+        })
+    }
+
+    pub fn id(&self) -> DialogId {
+        DialogId {
+            call_id: self.call_id.clone(),
+            local_tag: self.local_tag().to_owned(),
+            remote_tag: self.remote_tag().to_owned(),
+        }
+    }
+
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Empty if a peer of RFC 2543 gave none; likewise [`Dialog::remote_tag`].
+    pub fn local_tag(&self) -> &str {
+        self.local.tag().unwrap_or_default()
+    }
+
+    pub fn remote_tag(&self) -> &str {
+        self.remote.tag().unwrap_or_default()
+    }
+
+    pub const fn local_uri(&self) -> &Uri {
+        self.local.uri()
+    }
+
+    pub const fn remote_uri(&self) -> &Uri {
+        self.remote.uri()
+    }
+
+    /// The CSeq number of our last request; 0 before the first if we were called.
+    pub const fn local_seq(&self) -> u32 {
+        self.local_seq
+    }
+
+    /// The CSeq number of their last request.
+    pub const fn remote_seq(&self) -> Option<u32> {
+        self.remote_seq
+    }
+
+    pub const fn route_set(&self) -> &RouteSet {
+        &self.route_set
+    }
+
+    pub const fn remote_target(&self) -> &Uri {
+        &self.remote_target
+    }
+
+    /// The next request within the dialog (§12.2.1.1): Max-Forwards 70, no Via and no Contact yet.
+    pub fn request(&mut self, method: Method) -> Request {
+        self.local_seq = self.local_seq.saturating_add(1);
+        self.build(method, self.local_seq)
+    }
+
+    /// The ACK to the 2xx that answered our INVITE with that CSeq number (§13.2.2.4). No Via yet: it has a branch of
+    /// its own.
+    pub fn ack(&self, invite_cseq: u32) -> Request {
+        self.build(Method::Ack, invite_cseq)
+    }
+
+    fn build(&self, method: Method, cseq: u32) -> Request {
+        let routed = self.route_set.route(&self.remote_target);
+        let (from, to) = (self.local.clone(), self.remote.clone());
+        let mut request = Request::new(method, routed.uri, from, to, &self.call_id, cseq);
+        for route in routed.routes {
+            request.headers.push("Route", route.to_string());
+        }
+        request
+    }
+
+    /// Whether a received request may act in this dialog; takes note of its CSeq number (§12.2.2).
+    pub fn accepts(&mut self, request: &Request) -> Result<(), DialogError> {
+        let headers = &request.headers;
+        let tag = |tag: Option<&str>, ours: &str| tag.unwrap_or_default() == ours;
+        let fits = headers.call_id() == self.call_id
+            && tag(headers.to().tag(), self.local_tag())
+            && tag(headers.from().tag(), self.remote_tag());
+        if !fits {
+            return Err(DialogError::OtherDialog);
+        }
+        // ACK and CANCEL repeat the number of their INVITE, which others may have passed since.
+        if matches!(request.method, Method::Ack | Method::Cancel) {
+            return Ok(());
+        }
+        let number = headers.cseq().number;
+        if self.remote_seq.is_some_and(|last| number < last) {
+            return Err(DialogError::OutOfOrder);
+        }
+        self.remote_seq = Some(number);
+        Ok(())
+    }
+
+    /// A request or response that refreshes the target (re-INVITE, UPDATE, and their 2xx) names where they are now.
+    pub fn target_refresh(&mut self, message: &Message) {
+        if let Some(target) = target_of(message.headers().contact()) {
+            self.remote_target = target;
+        }
+    }
+
+    /// The 2xx after a provisional response made this dialog: route set and target are set anew (§13.2.2.4).
+    pub fn confirm(&mut self, response: &Response) {
+        self.route_set = RouteSet::of_uac(&response.headers);
+        if let Some(target) = target_of(response.headers.contact()) {
+            self.remote_target = target;
+        }
+    }
+
+    /// The URI whose host is to be sent to: the first route, or the target (§8.1.2).
+    pub fn next_hop(&self) -> Uri {
+        self.route_set.first().unwrap_or(&self.remote_target).clone()
+    }
+}
+
+fn target_of(contact: Option<NameAddr>) -> Option<Uri> {
+    contact.map(|contact| contact.uri.without_headers())
+}
+
+#[cfg(test)]
+mod tests;

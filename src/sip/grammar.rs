@@ -1,0 +1,150 @@
+//! The small words of the grammar that every header shares (RFC 3261 §25.1).
+
+/// The characters of `token`.
+pub(crate) const fn is_token_char(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+}
+
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_char)
+}
+
+/// SP and HTAB: what is left of LWS once lines are unfolded.
+pub(crate) const fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+/// Whether `text` may stand in a header line as it is.
+pub(crate) fn is_one_line(text: &str) -> bool {
+    !text.bytes().any(|c| matches!(c, b'\r' | b'\n' | 0))
+}
+
+/// `text` with CR, LF and NUL as spaces, so that it can neither end its line nor start another.
+pub(crate) fn one_line(text: String) -> String {
+    if is_one_line(&text) {
+        return text;
+    }
+    text.replace(['\r', '\n', '\0'], " ")
+}
+
+/// The byte after the closing quote, for a `text` that starts with one. None when it never closes.
+pub(crate) fn end_of_quoted(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while let Some(c) = bytes.get(at) {
+        match c {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Whether `text` is one `quoted-string` and nothing else.
+pub(crate) fn is_quoted(text: &str) -> bool {
+    text.starts_with('"') && end_of_quoted(text) == Some(text.len()) && is_one_line(text)
+}
+
+/// `text` in quotes, with `"` and `\` escaped (RFC 3261 §25.1 `quoted-string`).
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\r' | '\n' | '\0' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// The content of a `quoted-string` with its escapes resolved; other text unchanged.
+pub(crate) fn unquoted(text: &str) -> std::borrow::Cow<'_, str> {
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return text.into();
+    };
+    if !inner.contains('\\') {
+        return inner.into();
+    }
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        out.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    out.into()
+}
+
+/// Where `wanted` stands first outside quotes and angle brackets.
+pub(crate) fn find_outside(text: &str, wanted: u8) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut at, mut bracketed) = (0, false);
+    while let Some(&c) = bytes.get(at) {
+        match c {
+            b'"' if !bracketed => {
+                at += end_of_quoted(text.get(at..)?)?;
+                continue;
+            }
+            c if c == wanted && !bracketed => return Some(at),
+            b'<' => bracketed = true,
+            b'>' => bracketed = false,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The elements of a header that is a comma-separated list, without surrounding space (RFC 3261 §7.3.1). Empty
+/// elements are skipped.
+pub(crate) fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            let element = match find_outside(text, b',') {
+                Some(at) => {
+                    rest = text.get(at + 1..);
+                    text.get(..at)?
+                }
+                None => {
+                    rest = None;
+                    text
+                }
+            };
+            let element = element.trim_matches(is_space);
+            if !element.is_empty() {
+                return Some(element);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_split_at_commas_that_are_neither_quoted_nor_in_brackets() {
+        let text = r#"<sip:a,b@c>;x=1, "Smith, \" J" <sip:j@d> ,, plain ,"#;
+        let elements: Vec<_> = split_list(text).collect();
+        assert_eq!(elements, ["<sip:a,b@c>;x=1", r#""Smith, \" J" <sip:j@d>"#, "plain"]);
+    }
+
+    #[test]
+    fn quoting_and_unquoting_are_inverse_for_text_of_one_line() {
+        for text in ["", "Bob", r#"a "b" \ c"#, "Jörg"] {
+            assert_eq!(unquoted(&quoted(text)), text);
+        }
+        assert_eq!(quoted("a\r\nVia: x"), "\"a  Via: x\"");
+    }
+
+    #[test]
+    fn an_unclosed_quote_ends_nowhere() {
+        assert_eq!(end_of_quoted(r#""abc"#), None);
+        assert_eq!(end_of_quoted(r#""abc\""#), None);
+        assert_eq!(end_of_quoted(r#""a\"" x"#), Some(5));
+    }
+}

@@ -1,0 +1,359 @@
+//! Messages out of bytes: one datagram, or one frame of a stream.
+//!
+//! Liberal where RFC 3261 is (folding, compact names, odd space, header lists), strict where two readers could take
+//! the bytes differently (line ends, lengths, repeated headers).
+
+use bytes::Bytes;
+
+use super::error::{ParseError, Wrong};
+use super::field::{self, Field};
+use super::headers::{self, CSeq, Headers};
+use super::lines::{Line, Lines};
+use super::{Message, Request, Response};
+use crate::sip::grammar;
+use crate::sip::method::Method;
+use crate::sip::name_addr::NameAddr;
+use crate::sip::response;
+use crate::sip::uri::Uri;
+use crate::sip::via::Via;
+
+/// The longest message, start line to the end of the body: what a UDP datagram can carry.
+pub const MESSAGE_BYTES_MAX: usize = 65_535;
+/// The longest header, name and value, unfolded.
+pub const HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Header lines of a message, each Via value counted by itself.
+pub const HEADERS_MAX: usize = 256;
+/// Of a usual INVITE, so that the list is allocated once.
+const HEADERS_USUAL: usize = 24;
+
+type Fault = (Wrong, usize);
+
+impl Message {
+    /// One datagram or one frame. Bytes beyond Content-Length are dropped (RFC 3261 §18.3). What is returned has a
+    /// Via, From, To, Call-ID and CSeq.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(ParseError {
+                what: Wrong::TooLong,
+                offset: MESSAGE_BYTES_MAX,
+                reply: None,
+            });
+        }
+        // RFC 3261 §7.5: empty lines before the start line are ignored.
+        let start = bytes
+            .iter()
+            .position(|c| !matches!(c, b'\r' | b'\n'))
+            .unwrap_or(bytes.len());
+        let mut lines = Lines::new(bytes, start);
+        let silent = |(what, offset)| ParseError {
+            what,
+            offset,
+            reply: None,
+        };
+        let line = lines.next_unfolded().map_err(|_| silent((Wrong::NotSip, start)))?;
+        let line = std::str::from_utf8(line).map_err(|_| silent((Wrong::NotSip, start)))?;
+        let (start_line, start_fault) = StartLine::parse(line).ok_or_else(|| silent((Wrong::NotSip, start)))?;
+        let mut draft = Draft::default();
+        draft.note(start_fault.map(|what| (what, start)));
+        draft.read_headers(&mut lines);
+        draft.read_body(bytes, lines.offset());
+        draft.finish(start_line)
+    }
+}
+
+enum StartLine {
+    Request { method: Method, uri: Option<Uri> },
+    Response { status: u16, reason: String },
+}
+
+impl StartLine {
+    /// The line and what is wrong with it; None when it is no line of SIP at all.
+    fn parse(line: &str) -> Option<(Self, Option<Wrong>)> {
+        if let Some(rest) = line.strip_prefix("SIP/").or_else(|| line.strip_prefix("sip/")) {
+            return Self::parse_status(rest);
+        }
+        let (method, rest) = line.split_once(' ')?;
+        let method = Method::parse(method)?;
+        let trimmed = rest.trim_end_matches(grammar::is_space);
+        let (uri, version) = trimmed.rsplit_once(' ')?;
+        if !version.get(..4)?.eq_ignore_ascii_case("SIP/") {
+            return None;
+        }
+        let parsed = Uri::parse(uri);
+        let fault = if !version.eq_ignore_ascii_case("SIP/2.0") {
+            Some(Wrong::Version)
+        } else if trimmed.len() != rest.len() || uri.contains(grammar::is_space) {
+            Some(Wrong::StartLine)
+        } else {
+            match &parsed {
+                Err(error) => Some(Wrong::RequestUri(*error)),
+                Ok(uri) => uri.headers().map(|_| Wrong::RequestUriHeaders),
+            }
+        };
+        Some((
+            Self::Request {
+                method,
+                uri: parsed.ok(),
+            },
+            fault,
+        ))
+    }
+
+    fn parse_status(rest: &str) -> Option<(Self, Option<Wrong>)> {
+        let (version, rest) = rest.split_once(' ')?;
+        let (digits, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+        let all_digits = digits.len() == 3 && digits.bytes().all(|c| c.is_ascii_digit());
+        let status = digits
+            .parse()
+            .ok()
+            .filter(|status| all_digits && (100..700).contains(status))?;
+        let fault = (version != "2.0").then_some(Wrong::Version);
+        Some((
+            Self::Response {
+                status,
+                reason: reason.to_owned(),
+            },
+            fault,
+        ))
+    }
+}
+
+/// What was read so far, and the first fault. Reading goes on after a fault, for the answer's sake.
+#[derive(Default)]
+struct Draft {
+    fields: Vec<Field>,
+    fault: Option<Fault>,
+    via: Option<Via>,
+    from: Option<NameAddr>,
+    to: Option<NameAddr>,
+    cseq: Option<CSeq>,
+    call_id: bool,
+    max_forwards: bool,
+    content_length: Option<u64>,
+    body: Bytes,
+}
+
+impl Draft {
+    fn note(&mut self, fault: Option<Fault>) {
+        self.fault = self.fault.or(fault);
+    }
+
+    fn read_headers(&mut self, lines: &mut Lines<'_>) {
+        self.fields.reserve(HEADERS_USUAL);
+        loop {
+            let read = match lines.next_header() {
+                Ok(Some(line)) => self.read_header(&line).map_err(|what| (what, line.offset)),
+                Ok(None) => return,
+                Err(fault) => {
+                    self.note(Some(fault));
+                    return;
+                }
+            };
+            self.note(read.err());
+            if self.fields.len() > HEADERS_MAX {
+                self.note(Some((Wrong::TooManyHeaders, lines.offset())));
+                return;
+            }
+        }
+    }
+
+    fn read_header(&mut self, line: &Line<'_>) -> Result<(), Wrong> {
+        let (name, value) = line.header().ok_or(Wrong::HeaderLine)?;
+        if !grammar::is_token(name) {
+            return Err(Wrong::HeaderLine);
+        }
+        // NUL may stand escaped in a quoted string (RFC 4475 §3.1.1.2); nobody downstream should meet it.
+        let value = grammar::one_line(String::from_utf8_lossy(value).into_owned());
+        let field = field::field(field::long_name(name), value);
+        let value = field::parts(&field).1;
+        match &field {
+            Field::Via(_) => return self.read_vias(field),
+            Field::ContentLength(_) => return self.read_content_length(value),
+            Field::From(_) => once("From", &mut self.from, NameAddr::parse(value).ok())?,
+            Field::To(_) => once("To", &mut self.to, NameAddr::parse(value).ok())?,
+            Field::CSeq(_) => once("CSeq", &mut self.cseq, headers::parse_cseq(value))?,
+            Field::CallId(_) if self.call_id => return Err(Wrong::Repeated("Call-ID")),
+            Field::CallId(_) if value.is_empty() || value.contains(grammar::is_space) => {
+                return Err(Wrong::Malformed("Call-ID"));
+            }
+            Field::CallId(_) => self.call_id = true,
+            Field::MaxForwards(_) if self.max_forwards => return Err(Wrong::Repeated("Max-Forwards")),
+            Field::MaxForwards(_) => {
+                self.max_forwards = true;
+                headers::parse_digits(value)
+                    .filter(|hops| *hops <= 255)
+                    .ok_or(Wrong::Malformed("Max-Forwards"))?;
+            }
+            Field::Expires(_) => {
+                let seconds = headers::parse_digits(value).filter(|seconds| *seconds <= u64::from(u32::MAX));
+                seconds.ok_or(Wrong::Malformed("Expires"))?;
+            }
+            _ => {}
+        }
+        self.fields.push(field);
+        Ok(())
+    }
+
+    /// One field for each value; only the top one must be understood.
+    fn read_vias(&mut self, field: Field) -> Result<(), Wrong> {
+        let line = field::parts(&field).1;
+        let is_list = grammar::find_outside(line, b',').is_some();
+        let parsed = if self.via.is_none() {
+            let top = if is_list {
+                grammar::split_list(line).next()
+            } else {
+                Some(line)
+            };
+            Some(top.and_then(|top| Via::parse(top).ok()).ok_or(Wrong::Malformed("Via")))
+        } else {
+            None
+        };
+        if is_list {
+            let room = (HEADERS_MAX + 1).saturating_sub(self.fields.len());
+            let split = grammar::split_list(line)
+                .take(room)
+                .map(|value| field::field("Via", value.to_owned()));
+            self.fields.extend(split);
+        } else {
+            self.fields.push(field);
+        }
+        if let Some(parsed) = parsed {
+            self.via = Some(parsed?);
+        }
+        Ok(())
+    }
+
+    fn read_content_length(&mut self, value: &str) -> Result<(), Wrong> {
+        once("Content-Length", &mut self.content_length, headers::parse_digits(value))
+    }
+
+    fn read_body(&mut self, bytes: &[u8], at: usize) {
+        if self.fault.is_some() {
+            return;
+        }
+        let rest = bytes.get(at..).unwrap_or_default();
+        let length = self
+            .content_length
+            .map_or(Ok(rest.len()), usize::try_from)
+            .unwrap_or(usize::MAX);
+        match rest.get(..length) {
+            Some(body) => self.body = Bytes::copy_from_slice(body),
+            None => self.note(Some((Wrong::BodyTooShort, at))),
+        }
+    }
+
+    fn finish(mut self, start: StartLine) -> Result<Message, ParseError> {
+        if self.fault.is_none() {
+            let missing = self.missing().map(|name| (Wrong::Missing(name), 0));
+            self.note(missing);
+        }
+        if let (None, StartLine::Request { method, .. }) = (self.fault, &start)
+            && self.cseq.as_ref().is_some_and(|cseq| cseq.method != *method)
+        {
+            self.fault = Some((Wrong::CSeqMethod, 0));
+        }
+        let fault = self.fault;
+        let Self {
+            fields,
+            via,
+            from,
+            to,
+            cseq,
+            body,
+            ..
+        } = self;
+        match (fault, start, via, from, to, cseq) {
+            (None, StartLine::Request { method, uri: Some(uri) }, Some(via), Some(from), Some(to), Some(cseq)) => {
+                let headers = Headers::of_parts(fields, Some(via), from, to, cseq);
+                Ok(Message::Request(Request {
+                    method,
+                    uri,
+                    headers,
+                    body,
+                }))
+            }
+            (None, StartLine::Response { status, reason }, Some(via), Some(from), Some(to), Some(cseq)) => {
+                let headers = Headers::of_parts(fields, Some(via), from, to, cseq);
+                Ok(Message::Response(Response {
+                    status,
+                    reason,
+                    headers,
+                    body,
+                }))
+            }
+            (fault, start, via, from, to, cseq) => {
+                let (what, offset) = fault.unwrap_or((Wrong::StartLine, 0));
+                let reply = match start {
+                    StartLine::Request { method, .. } if method != Method::Ack => {
+                        let essentials = (via, from, to, cseq.unwrap_or(CSeq { number: 0, method }));
+                        reply_to(what, fields, essentials).map(Box::new)
+                    }
+                    _ => None,
+                };
+                Err(ParseError { what, offset, reply })
+            }
+        }
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        let present = [
+            ("Via", self.via.is_some()),
+            ("From", self.from.is_some()),
+            ("To", self.to.is_some()),
+            ("Call-ID", self.call_id),
+            ("CSeq", self.cseq.is_some()),
+        ];
+        present.iter().find(|(_, present)| !present).map(|(name, _)| *name)
+    }
+}
+
+fn once<T>(name: &'static str, slot: &mut Option<T>, value: Option<T>) -> Result<(), Wrong> {
+    if slot.is_some() {
+        return Err(Wrong::Repeated(name));
+    }
+    *slot = Some(value.ok_or(Wrong::Malformed(name))?);
+    Ok(())
+}
+
+/// The refusal of a request that is broken: what it said of itself, as it said it (RFC 3261 §8.2.6.2). Nothing if it
+/// named no Via, for then it is no request of SIP.
+fn reply_to(
+    what: Wrong,
+    fields: Vec<Field>,
+    (via, from, to, cseq): (Option<Via>, Option<NameAddr>, Option<NameAddr>, CSeq),
+) -> Option<Response> {
+    let status = what.status()?;
+    let copied = |field: &Field| {
+        matches!(
+            field,
+            Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_)
+        )
+    };
+    let fields: Vec<_> = fields.into_iter().filter(copied).collect();
+    if !fields.iter().any(|field| matches!(field, Field::Via(_))) {
+        return None;
+    }
+    let tag = response::stateless_tag(fields.iter().map(|field| field::parts(field).1));
+    let nobody = || NameAddr::new(Uri::parse("sip:anonymous@anonymous.invalid").expect("invariant: a URI"));
+    let untagged = to.clone().filter(|to| to.tag().is_none());
+    let headers = Headers::of_parts(
+        fields,
+        via,
+        from.unwrap_or_else(nobody),
+        to.unwrap_or_else(nobody),
+        cseq,
+    );
+    let mut response = Response {
+        status,
+        reason: response::reason_phrase(status).to_owned(),
+        headers,
+        body: Bytes::new(),
+    };
+    if status == 400 {
+        response.reason = format!("Bad Request: {what}");
+    }
+    if let Some(to) = untagged {
+        response.headers.set_to(to.with_tag(&tag));
+    }
+    Some(response)
+}

@@ -1,0 +1,74 @@
+//! What is wrong with a message, and what its sender is told.
+
+use super::Response;
+use super::decode::{HEADER_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX};
+use crate::sip::uri::UriError;
+
+/// The bytes are no SIP message that can be worked with. Always the sender's fault.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{what}, at byte {offset}")]
+pub struct ParseError {
+    pub what: Wrong,
+    /// Where in the bytes.
+    pub offset: usize,
+    /// What the request deserves, if it was one (never for ACK) and its headers could be found. To be sent without
+    /// state, by `Transactions::refuse`.
+    pub reply: Option<Box<Response>>,
+}
+
+/// What is wrong. The text becomes part of the reason phrase of a 400 (RFC 3261 §21.4.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Wrong {
+    /// Garbage: not answered.
+    #[error("no SIP start line")]
+    NotSip,
+    #[error("malformed start line")]
+    StartLine,
+    /// 505.
+    #[error("SIP version not supported")]
+    Version,
+    /// 400, or 414 when too long.
+    #[error("malformed Request-URI: {0}")]
+    RequestUri(UriError),
+    /// RFC 3261 §19.1.1: a Request-URI has no `?` part.
+    #[error("headers in the Request-URI")]
+    RequestUriHeaders,
+    #[error("no empty line after the headers")]
+    NoEndOfHeaders,
+    #[error("CR or LF inside a line")]
+    BareLineEnd,
+    #[error("malformed header line")]
+    HeaderLine,
+    /// 513.
+    #[error("header longer than {HEADER_BYTES_MAX} bytes")]
+    HeaderTooLong,
+    /// 513.
+    #[error("more than {HEADERS_MAX} headers")]
+    TooManyHeaders,
+    /// 513.
+    #[error("message longer than {MESSAGE_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("missing {0} header field")]
+    Missing(&'static str),
+    #[error("more than one {0} header field")]
+    Repeated(&'static str),
+    #[error("malformed {0} header field")]
+    Malformed(&'static str),
+    #[error("CSeq method does not match the request")]
+    CSeqMethod,
+    #[error("body shorter than Content-Length")]
+    BodyTooShort,
+}
+
+impl Wrong {
+    /// What a request with this fault is answered; None: not at all.
+    pub const fn status(self) -> Option<u16> {
+        match self {
+            Self::NotSip => None,
+            Self::Version => Some(505),
+            Self::RequestUri(UriError::TooLong) => Some(414),
+            Self::HeaderTooLong | Self::TooManyHeaders | Self::TooLong => Some(513),
+            _ => Some(400),
+        }
+    }
+}

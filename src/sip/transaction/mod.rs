@@ -1,0 +1,233 @@
+//! Transactions (RFC 3261 §17, RFC 6026): each request once up, each answer at least once down.
+//!
+//! Pure: messages and time go in by `handle_*`, [`Transactions::poll_output`] drains what follows, and
+//! [`Transactions::poll_timeout`] says when to call [`Transactions::handle_timeout`]. Who drains after each call keeps
+//! the outputs as few as one call makes.
+
+mod client;
+mod invite_client;
+mod invite_server;
+mod key;
+mod outbox;
+mod received;
+mod sent;
+mod server;
+mod table;
+#[cfg(test)]
+mod tests;
+mod timer;
+
+use std::collections::VecDeque;
+
+pub use outbox::{ClientId, Event, Output, ServerId};
+pub use timer::{T1, T2, T4, TIMEOUT};
+
+use self::key::ServerKey;
+use self::received::{AckOf, Received};
+use self::sent::Sent;
+use super::flow::Flow;
+use super::message::{Message, Request, Response};
+use super::method::Method;
+use super::response;
+use crate::model::{Timestamp, earliest};
+
+/// How much a stranger can make us hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TransactionLimits {
+    /// Live transactions, both kinds together. Beyond it a request is answered 503 without state; the last eighth is
+    /// kept for requests inside dialogs. Requests of our own are not counted against it, they follow from received ones.
+    pub live_max: usize,
+}
+
+impl Default for TransactionLimits {
+    fn default() -> Self {
+        Self { live_max: 200_000 }
+    }
+}
+
+#[derive(Debug)]
+pub struct Transactions {
+    limits: TransactionLimits,
+    sent: Sent,
+    received: Received,
+    outputs: VecDeque<Output>,
+    shed: u64,
+}
+
+impl Transactions {
+    pub const fn new(limits: TransactionLimits) -> Self {
+        Self {
+            limits,
+            sent: Sent::new(),
+            received: Received::new(),
+            outputs: VecDeque::new(),
+            shed: 0,
+        }
+    }
+
+    /// A message that came by `flow`. The top Via of a request is stamped with where it came from (RFC 3581).
+    pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
+        match message {
+            Message::Response(response) => self.sent.handle_response(now, response, &mut self.outputs),
+            Message::Request(mut request) => {
+                if let Some(mut via) = request.headers.via().cloned() {
+                    via.stamp(flow.remote);
+                    request.headers.set_via(via);
+                }
+                match request.method {
+                    Method::Ack => self.on_ack(now, flow, request),
+                    Method::Cancel => self.on_cancel(now, flow, request),
+                    _ => self.on_request(now, flow, request),
+                }
+            }
+        }
+    }
+
+    /// The transport cannot send on `flow` any more: requests that wait for their answer there are over.
+    pub fn handle_unreachable(&mut self, _now: Timestamp, flow: Flow) {
+        self.sent.handle_unreachable(flow, &mut self.outputs);
+    }
+
+    /// Fires every timer due at `now`.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while self.sent.handle_timeout(now, &mut self.outputs) {}
+        while self.received.handle_timeout(now, &mut self.outputs) {}
+    }
+
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        earliest(self.sent.earliest(), self.received.earliest())
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Sends `request` and sees to its answer. Any method but ACK; its top Via is there, with a new branch.
+    pub fn request(&mut self, now: Timestamp, request: Request, flow: Flow) -> ClientId {
+        self.sent.start(now, request, flow, &mut self.outputs)
+    }
+
+    /// Sends a CANCEL with these Reason values for an INVITE of ours. None when there is nothing to cancel: no 1xx came
+    /// yet, the final answer did, or it was cancelled already (RFC 3261 §9.1). The INVITE's own answer still comes, as a
+    /// response or as `TimedOut`.
+    pub fn cancel(&mut self, now: Timestamp, invite: ClientId, reasons: &[String]) -> Option<ClientId> {
+        let (cancel, flow) = self.sent.cancel(now, invite, reasons)?;
+        Some(self.request(now, cancel, flow))
+    }
+
+    /// Answers a request. Ignored when the final answer was given already.
+    pub fn respond(&mut self, now: Timestamp, id: ServerId, response: Response) {
+        self.received.respond(now, id, &response, &mut self.outputs);
+    }
+
+    /// Sends a request of which nothing is expected: the ACK to a 2xx.
+    pub fn send(&mut self, flow: Flow, request: Request) {
+        self.outputs.push_back(Output::Send {
+            flow,
+            bytes: request.encode(),
+        });
+    }
+
+    /// Sends a response that belongs to no transaction: a broken request's `ParseError::reply`. `flow` is the request's.
+    pub fn refuse(&mut self, flow: Flow, mut response: Response) {
+        let mut back = flow;
+        if let Some(mut via) = response.headers.via().cloned() {
+            back = via.response_flow(flow);
+            via.stamp(flow.remote);
+            response.headers.set_via(via);
+        }
+        self.outputs.push_back(Output::Send {
+            flow: back,
+            bytes: response.encode(),
+        });
+    }
+
+    /// Live transactions.
+    pub fn len(&self) -> usize {
+        self.sent.len() + self.received.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Requests answered 503 because of [`TransactionLimits::live_max`].
+    pub const fn shed(&self) -> u64 {
+        self.shed
+    }
+
+    fn on_ack(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        let invite = match self.received.handle_ack(now, &request) {
+            AckOf::Success(invite) => Some(invite),
+            AckOf::Nothing => None,
+            AckOf::Absorbed => return,
+        };
+        self.outputs
+            .push_back(Output::Event(Event::Ack { request, flow, invite }));
+    }
+
+    /// RFC 3261 §9.2: 200 if there is an INVITE to it, whatever became of that; else 481.
+    fn on_cancel(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        let key = ServerKey::of(&request);
+        if key
+            .as_ref()
+            .is_some_and(|key| self.received.absorb(key, &mut self.outputs))
+        {
+            return;
+        }
+        let cancelled = self.received.cancelled_by(&request);
+        let status = if cancelled.is_some() { 200 } else { 481 };
+        let tag = cancelled.as_ref().and_then(|cancelled| cancelled.to_tag.clone());
+        let response = Response::to(
+            &request,
+            status,
+            None,
+            Some(&tag.unwrap_or_else(|| stateless_tag(&request))),
+        );
+        if self.len() < self.limits.live_max {
+            let back = response_flow(&request, flow);
+            let id = self.received.start(now, key, &request, back);
+            self.respond(now, id, response);
+        } else {
+            self.refuse(flow, response);
+        }
+        if let Some(cancelled) = cancelled.filter(|cancelled| cancelled.pending) {
+            self.outputs.push_back(Output::Event(Event::Cancelled {
+                invite: cancelled.invite,
+                cancel: request,
+            }));
+        }
+    }
+
+    fn on_request(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        let key = ServerKey::of(&request);
+        if key
+            .as_ref()
+            .is_some_and(|key| self.received.absorb(key, &mut self.outputs))
+        {
+            return;
+        }
+        let opens = request.headers.to().tag().is_none();
+        let reserve = if opens { self.limits.live_max / 8 } else { 0 };
+        if self.len() >= self.limits.live_max - reserve {
+            self.shed += 1;
+            let response = Response::to(&request, 503, None, Some(&stateless_tag(&request)));
+            self.refuse(flow, response);
+            return;
+        }
+        let back = response_flow(&request, flow);
+        let id = self.received.start(now, key, &request, back);
+        self.outputs
+            .push_back(Output::Event(Event::Request { id, request, flow }));
+    }
+}
+
+fn response_flow(request: &Request, flow: Flow) -> Flow {
+    request.headers.via().map_or(flow, |via| via.response_flow(flow))
+}
+
+fn stateless_tag(request: &Request) -> String {
+    let headers = &request.headers;
+    let via = headers.get("Via").unwrap_or_default();
+    response::stateless_tag([via, headers.call_id(), headers.from().tag().unwrap_or_default()].into_iter())
+}

@@ -1,0 +1,240 @@
+//! All server transactions: which request is new, which is one more copy, which ACK is for which answer.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::invite_server::InviteServer;
+use super::key::{AckKey, ServerKey};
+use super::outbox::{Output, ServerId, ServerOutbox};
+use super::server::Server;
+use super::table::{Deadlines, Table};
+use crate::model::Timestamp;
+use crate::sip::flow::Flow;
+use crate::sip::message::{Request, Response};
+use crate::sip::method::Method;
+
+#[derive(Debug)]
+enum Machine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+#[derive(Debug)]
+struct Entry {
+    machine: Machine,
+    key: Option<ServerKey>,
+    /// Set once a 2xx was sent.
+    ack: Option<AckKey>,
+    /// Of the last response sent with one: a CANCEL's answer has the same (RFC 3261 §9.2).
+    to_tag: Option<String>,
+    flow: Flow,
+    deadline: Option<Timestamp>,
+}
+
+impl Entry {
+    fn deadline(&self) -> Option<Timestamp> {
+        match &self.machine {
+            Machine::Invite(invite) => invite.deadline(),
+            Machine::Other(server) => server.deadline(),
+        }
+    }
+
+    const fn is_terminated(&self) -> bool {
+        match &self.machine {
+            Machine::Invite(invite) => invite.is_terminated(),
+            Machine::Other(server) => server.is_terminated(),
+        }
+    }
+}
+
+/// Where an ACK belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum AckOf {
+    /// The first for the 2xx to that INVITE.
+    Success(ServerId),
+    /// One more, or for a refusal: nobody needs to know.
+    Absorbed,
+    Nothing,
+}
+
+/// The INVITE that a CANCEL is for.
+#[derive(Clone, Debug)]
+pub(super) struct Cancelled {
+    pub(super) invite: ServerId,
+    /// False once it has its final answer.
+    pub(super) pending: bool,
+    pub(super) to_tag: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Received {
+    entries: Table<Entry>,
+    keys: BTreeMap<ServerKey, ServerId>,
+    acks: BTreeMap<AckKey, ServerId>,
+    deadlines: Deadlines<ServerId>,
+}
+
+impl Received {
+    pub(super) const fn new() -> Self {
+        Self {
+            entries: Table::new(),
+            keys: BTreeMap::new(),
+            acks: BTreeMap::new(),
+            deadlines: Deadlines::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn earliest(&self) -> Option<Timestamp> {
+        self.deadlines.earliest()
+    }
+
+    /// Whether the request is one more copy of one that lives; then its answer went out again.
+    pub(super) fn absorb(&mut self, key: &ServerKey, outputs: &mut VecDeque<Output>) -> bool {
+        let Some(id) = self.keys.get(key).copied() else {
+            return false;
+        };
+        self.with(id, outputs, |machine, out| match machine {
+            Machine::Invite(invite) => invite.on_retransmission(out),
+            Machine::Other(server) => server.on_retransmission(out),
+        });
+        true
+    }
+
+    /// `flow` is the way of the responses.
+    pub(super) fn start(&mut self, now: Timestamp, key: Option<ServerKey>, request: &Request, flow: Flow) -> ServerId {
+        let reliable = flow.transport.is_reliable();
+        let machine = if request.method == Method::Invite {
+            Machine::Invite(InviteServer::start(now, request, reliable))
+        } else {
+            Machine::Other(Server::start(reliable))
+        };
+        let entry = Entry {
+            machine,
+            key: key.clone(),
+            ack: None,
+            to_tag: None,
+            flow,
+            deadline: None,
+        };
+        let id = ServerId(self.entries.insert(entry));
+        if let Some(key) = key {
+            self.keys.insert(key, id);
+        }
+        self.settle(id);
+        id
+    }
+
+    pub(super) fn respond(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        response: &Response,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let Some(entry) = self.entries.find_mut(id.0) else {
+            return;
+        };
+        let out = &mut ServerOutbox {
+            outputs,
+            id,
+            flow: entry.flow,
+        };
+        let (sent, is_invite) = match &mut entry.machine {
+            Machine::Invite(invite) => (invite.respond(now, response, out), true),
+            Machine::Other(server) => (server.respond(now, response, out), false),
+        };
+        if sent && is_invite {
+            entry.to_tag = response.headers.to().tag().map(str::to_owned);
+            if response.is_success() {
+                let ack = AckKey::of_success(response);
+                entry.ack = Some(ack.clone());
+                self.acks.insert(ack, id);
+            }
+        }
+        self.settle(id);
+    }
+
+    /// By transaction if the ACK is in the INVITE's (that of a refusal, and of peers who get it wrong), else by the 2xx
+    /// that it acknowledges.
+    pub(super) fn handle_ack(&mut self, now: Timestamp, ack: &Request) -> AckOf {
+        let by_branch = ServerKey::of(ack).and_then(|key| self.keys.get(&key).copied());
+        let Some(id) = by_branch.or_else(|| self.acks.get(&AckKey::of_ack(ack)).copied()) else {
+            return AckOf::Nothing;
+        };
+        let Some(Entry {
+            machine: Machine::Invite(invite),
+            ..
+        }) = self.entries.find_mut(id.0)
+        else {
+            return AckOf::Nothing;
+        };
+        let is_first = invite.on_ack(now);
+        self.settle(id);
+        if is_first { AckOf::Success(id) } else { AckOf::Absorbed }
+    }
+
+    pub(super) fn cancelled_by(&self, cancel: &Request) -> Option<Cancelled> {
+        let invite = *self.keys.get(&ServerKey::of_cancelled(cancel)?)?;
+        let entry = self.entries.find(invite.0)?;
+        let pending = matches!(&entry.machine, Machine::Invite(machine) if machine.is_proceeding());
+        Some(Cancelled {
+            invite,
+            pending,
+            to_tag: entry.to_tag.clone(),
+        })
+    }
+
+    /// Makes one transaction whose deadline has come act on it. False when none has.
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, outputs: &mut VecDeque<Output>) -> bool {
+        let Some(id) = self.deadlines.due(now) else {
+            return false;
+        };
+        self.with(id, outputs, |machine, out| match machine {
+            Machine::Invite(invite) => invite.handle_timeout(now, out),
+            Machine::Other(server) => server.handle_timeout(now),
+        });
+        true
+    }
+
+    fn with(
+        &mut self,
+        id: ServerId,
+        outputs: &mut VecDeque<Output>,
+        act: impl FnOnce(&mut Machine, &mut ServerOutbox<'_>),
+    ) {
+        if let Some(entry) = self.entries.find_mut(id.0) {
+            act(
+                &mut entry.machine,
+                &mut ServerOutbox {
+                    outputs,
+                    id,
+                    flow: entry.flow,
+                },
+            );
+            self.settle(id);
+        }
+    }
+
+    /// After each step of a transaction: its new deadline, or its end.
+    fn settle(&mut self, id: ServerId) {
+        let Some(entry) = self.entries.find_mut(id.0) else {
+            return;
+        };
+        let deadline = entry.deadline();
+        self.deadlines.shift(id, entry.deadline, deadline);
+        entry.deadline = deadline;
+        if entry.is_terminated()
+            && let Some(entry) = self.entries.remove(id.0)
+        {
+            if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
+                self.keys.remove(&key);
+            }
+            if let Some(ack) = entry.ack.filter(|ack| self.acks.get(ack) == Some(&id)) {
+                self.acks.remove(&ack);
+            }
+        }
+    }
+}

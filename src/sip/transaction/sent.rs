@@ -1,0 +1,191 @@
+//! All client transactions: which answer belongs to which request.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::client::Client;
+use super::invite_client::InviteClient;
+use super::key::ClientKey;
+use super::outbox::{ClientId, ClientOutbox, Output};
+use super::table::{Deadlines, Table};
+use crate::model::Timestamp;
+use crate::sip::flow::Flow;
+use crate::sip::message::{Request, Response};
+use crate::sip::method::Method;
+
+#[derive(Debug)]
+enum Machine {
+    /// Not yet started: between getting an id and sending.
+    Idle,
+    Invite(InviteClient),
+    Other(Client),
+}
+
+#[derive(Debug)]
+struct Entry {
+    machine: Machine,
+    key: Option<ClientKey>,
+    flow: Flow,
+    deadline: Option<Timestamp>,
+}
+
+impl Entry {
+    fn deadline(&self) -> Option<Timestamp> {
+        match &self.machine {
+            Machine::Idle => None,
+            Machine::Invite(invite) => invite.deadline(),
+            Machine::Other(client) => client.deadline(),
+        }
+    }
+
+    const fn is_terminated(&self) -> bool {
+        match &self.machine {
+            Machine::Idle => false,
+            Machine::Invite(invite) => invite.is_terminated(),
+            Machine::Other(client) => client.is_terminated(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Sent {
+    entries: Table<Entry>,
+    keys: BTreeMap<ClientKey, ClientId>,
+    flows: BTreeSet<(Flow, ClientId)>,
+    deadlines: Deadlines<ClientId>,
+}
+
+impl Sent {
+    pub(super) const fn new() -> Self {
+        Self {
+            entries: Table::new(),
+            keys: BTreeMap::new(),
+            flows: BTreeSet::new(),
+            deadlines: Deadlines::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn earliest(&self) -> Option<Timestamp> {
+        self.deadlines.earliest()
+    }
+
+    pub(super) fn start(
+        &mut self,
+        now: Timestamp,
+        request: Request,
+        flow: Flow,
+        outputs: &mut VecDeque<Output>,
+    ) -> ClientId {
+        let key = ClientKey::of(&request.headers);
+        let id = ClientId(self.entries.insert(Entry {
+            machine: Machine::Idle,
+            key: key.clone(),
+            flow,
+            deadline: None,
+        }));
+        if let Some(key) = key {
+            self.keys.insert(key, id);
+        }
+        self.flows.insert((flow, id));
+        let out = &mut ClientOutbox { outputs, id, flow };
+        let machine = if request.method == Method::Invite {
+            Machine::Invite(InviteClient::start(now, request, flow, out))
+        } else {
+            Machine::Other(Client::start(now, &request, flow, out))
+        };
+        if let Some(entry) = self.entries.find_mut(id.0) {
+            entry.machine = machine;
+        }
+        self.settle(id);
+        id
+    }
+
+    /// A response of nobody's is dropped (RFC 3261 §17.1.1.2: a B2BUA's core has no use for it).
+    pub(super) fn handle_response(&mut self, now: Timestamp, response: Response, outputs: &mut VecDeque<Output>) {
+        let Some(id) = ClientKey::of(&response.headers).and_then(|key| self.keys.get(&key).copied()) else {
+            return;
+        };
+        self.with(id, outputs, |machine, out| match machine {
+            Machine::Invite(invite) => invite.on_response(now, response, out),
+            Machine::Other(client) => client.on_response(now, response, out),
+            Machine::Idle => {}
+        });
+    }
+
+    /// Makes one transaction whose deadline has come act on it. False when none has.
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, outputs: &mut VecDeque<Output>) -> bool {
+        let Some(id) = self.deadlines.due(now) else {
+            return false;
+        };
+        self.with(id, outputs, |machine, out| match machine {
+            Machine::Invite(invite) => invite.handle_timeout(now, out),
+            Machine::Other(client) => client.handle_timeout(now, out),
+            Machine::Idle => {}
+        });
+        true
+    }
+
+    pub(super) fn handle_unreachable(&mut self, flow: Flow, outputs: &mut VecDeque<Output>) {
+        let range = (flow, ClientId(0))..=(flow, ClientId(u64::MAX));
+        let hit: Vec<_> = self.flows.range(range).map(|(_, id)| *id).collect();
+        for id in hit {
+            self.with(id, outputs, |machine, out| match machine {
+                Machine::Invite(invite) => invite.on_unreachable(out),
+                Machine::Other(client) => client.on_unreachable(out),
+                Machine::Idle => {}
+            });
+        }
+    }
+
+    /// The CANCEL for an INVITE of ours, and where it goes.
+    pub(super) fn cancel(&mut self, now: Timestamp, invite: ClientId, reasons: &[String]) -> Option<(Request, Flow)> {
+        let entry = self.entries.find_mut(invite.0)?;
+        let Machine::Invite(machine) = &mut entry.machine else {
+            return None;
+        };
+        let cancel = machine.cancel(now, reasons)?;
+        let flow = entry.flow;
+        self.settle(invite);
+        Some((cancel, flow))
+    }
+
+    fn with(
+        &mut self,
+        id: ClientId,
+        outputs: &mut VecDeque<Output>,
+        act: impl FnOnce(&mut Machine, &mut ClientOutbox<'_>),
+    ) {
+        if let Some(entry) = self.entries.find_mut(id.0) {
+            act(
+                &mut entry.machine,
+                &mut ClientOutbox {
+                    outputs,
+                    id,
+                    flow: entry.flow,
+                },
+            );
+            self.settle(id);
+        }
+    }
+
+    /// After each step of a transaction: its new deadline, or its end.
+    fn settle(&mut self, id: ClientId) {
+        let Some(entry) = self.entries.find_mut(id.0) else {
+            return;
+        };
+        let deadline = entry.deadline();
+        self.deadlines.shift(id, entry.deadline, deadline);
+        entry.deadline = deadline;
+        if entry.is_terminated()
+            && let Some(entry) = self.entries.remove(id.0)
+        {
+            self.flows.remove(&(entry.flow, id));
+            if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
+                self.keys.remove(&key);
+            }
+        }
+    }
+}

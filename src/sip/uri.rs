@@ -1,0 +1,452 @@
+//! Addresses of users, services and numbers (RFC 3261 §19.1, RFC 3966, RFC 8141).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use super::params;
+
+/// The longest URI that is read, in bytes.
+pub const URI_BYTES_MAX: usize = 4096;
+/// Where SIP over UDP and TCP listens when a URI or Via names no port (RFC 3261 §19.1.2).
+pub const DEFAULT_PORT: u16 = 5060;
+const DEFAULT_TLS_PORT: u16 = 5061;
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Scheme {
+    Sip,
+    Sips,
+    /// A telephone number (RFC 3966).
+    Tel,
+    /// A name, like `urn:service:sos` (RFC 5031).
+    Urn,
+    /// Well-formed, and none of ours: 416 as a Request-URI.
+    Other,
+}
+
+/// Why a text is no URI.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum UriError {
+    /// The peer sent more than [`URI_BYTES_MAX`]: 414.
+    #[error("URI longer than {URI_BYTES_MAX} bytes")]
+    TooLong,
+    /// No `scheme:` in front.
+    #[error("URI without a scheme")]
+    NoScheme,
+    /// Space, control characters, quotes or angle brackets.
+    #[error("character that no URI may hold")]
+    BadCharacter,
+    /// A SIP URI without a host, or with one that is neither name nor address.
+    #[error("malformed host")]
+    BadHost,
+    /// Not 1–65535.
+    #[error("malformed port")]
+    BadPort,
+}
+
+/// Bytes of `text`; a URI has at most [`URI_BYTES_MAX`].
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+struct Span {
+    from: u16,
+    to: u16,
+}
+
+impl Span {
+    fn new(from: usize, to: usize) -> Self {
+        let narrow = |at| u16::try_from(at).expect("invariant: spans lie within URI_BYTES_MAX");
+        Self {
+            from: narrow(from),
+            to: narrow(to),
+        }
+    }
+
+    fn of(self, text: &str) -> &str {
+        text.get(usize::from(self.from)..usize::from(self.to))
+            .unwrap_or_default()
+    }
+}
+
+/// A URI as it was written, with its parts found. `==` compares the text; [`Uri::is_equivalent`] compares as RFC 3261
+/// §19.1.4 asks.
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Uri {
+    text: Box<str>,
+    scheme: Scheme,
+    user: Option<Span>,
+    password: Option<Span>,
+    host: Option<Span>,
+    port: Option<u16>,
+    params: Span,
+    headers: Span,
+}
+
+impl Uri {
+    pub fn parse(text: &str) -> Result<Self, UriError> {
+        if text.len() > URI_BYTES_MAX {
+            return Err(UriError::TooLong);
+        }
+        if text
+            .bytes()
+            .any(|c| c <= b' ' || matches!(c, b'"' | b'<' | b'>' | 0x7f))
+        {
+            return Err(UriError::BadCharacter);
+        }
+        let colon = scheme_end(text).ok_or(UriError::NoScheme)?;
+        let scheme = match text.get(..colon).unwrap_or_default() {
+            s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
+            s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
+            s if s.eq_ignore_ascii_case("tel") => Scheme::Tel,
+            s if s.eq_ignore_ascii_case("urn") => Scheme::Urn,
+            _ => Scheme::Other,
+        };
+        let nowhere = Span::new(text.len(), text.len());
+        let uri = Self {
+            text: text.into(),
+            scheme,
+            user: None,
+            password: None,
+            host: None,
+            port: None,
+            params: nowhere,
+            headers: nowhere,
+        };
+        match scheme {
+            Scheme::Sip | Scheme::Sips => uri.find_sip_parts(colon + 1),
+            Scheme::Tel => uri.find_number(colon + 1),
+            Scheme::Urn | Scheme::Other => Ok(uri),
+        }
+    }
+
+    /// `sip:user@host:port`, or `sip:host:port` without a user. What a user part may not hold is escaped.
+    pub fn sip(user: Option<&str>, at: SocketAddr) -> Self {
+        let text = match user {
+            Some(user) if !user.is_empty() => format!("sip:{}@{at}", escaped_user(user)),
+            _ => format!("sip:{at}"),
+        };
+        Self::parse(&text)
+            .unwrap_or_else(|_| Self::parse(&format!("sip:{at}")).expect("invariant: an address is a host"))
+    }
+
+    fn find_sip_parts(mut self, start: usize) -> Result<Self, UriError> {
+        let text = &*self.text;
+        let rest = text.get(start..).unwrap_or_default();
+        // '@' stands nowhere else unescaped, while ';' and '?' may stand in the user part.
+        let host_start = match rest.find('@') {
+            Some(at) => {
+                let user = rest.get(..at).unwrap_or_default();
+                let user_end = user.find(':').unwrap_or(at);
+                if user_end == 0 {
+                    return Err(UriError::BadCharacter);
+                }
+                self.user = Some(Span::new(start, start + user_end));
+                if user_end < at {
+                    self.password = Some(Span::new(start + user_end + 1, start + at));
+                }
+                start + at + 1
+            }
+            None => start,
+        };
+        let rest = text.get(host_start..).unwrap_or_default();
+        let headers = rest.find('?').unwrap_or(rest.len());
+        let params = rest.get(..headers).unwrap_or_default().find(';').unwrap_or(headers);
+        let (host_bytes, port) = split_host_port(rest.get(..params).unwrap_or_default())?;
+        self.host = Some(Span::new(host_start, host_start + host_bytes));
+        self.port = port;
+        self.params = Span::new(host_start + params, host_start + headers);
+        self.headers = Span::new((host_start + headers + 1).min(text.len()), text.len());
+        Ok(self)
+    }
+
+    fn find_number(mut self, start: usize) -> Result<Self, UriError> {
+        let rest = self.text.get(start..).unwrap_or_default();
+        let end = rest.find(';').unwrap_or(rest.len());
+        if end == 0 {
+            return Err(UriError::BadHost);
+        }
+        self.user = Some(Span::new(start, start + end));
+        self.params = Span::new(start + end, self.text.len());
+        Ok(self)
+    }
+
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The user part as written, escapes and all; the number of a `tel:` URI.
+    pub fn user(&self) -> Option<&str> {
+        self.user.map(|span| span.of(&self.text))
+    }
+
+    pub fn password(&self) -> Option<&str> {
+        self.password.map(|span| span.of(&self.text))
+    }
+
+    /// As written, an IPv6 address in its brackets. None for `tel:`, `urn:` and other schemes.
+    pub fn host(&self) -> Option<&str> {
+        self.host.map(|span| span.of(&self.text))
+    }
+
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The host, if it is a literal address.
+    pub fn ip(&self) -> Option<IpAddr> {
+        parse_ip(self.host()?)
+    }
+
+    /// Where to send, if the host is a literal address: the port named, or the scheme's default.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        let default = if self.scheme == Scheme::Sips {
+            DEFAULT_TLS_PORT
+        } else {
+            DEFAULT_PORT
+        };
+        Some(SocketAddr::new(self.ip()?, self.port.unwrap_or(default)))
+    }
+
+    /// What follows `scheme:`, up to parameters and headers for `sip:`; all of it for `urn:` and other schemes.
+    pub fn opaque(&self) -> &str {
+        let start = self.text.find(':').map_or(0, |colon| colon + 1);
+        self.text.get(start..usize::from(self.params.from)).unwrap_or_default()
+    }
+
+    /// `Some("")` for a parameter without a value, like `lr`.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        params::find(self.params.of(&self.text), name)
+    }
+
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        params::each(self.params.of(&self.text))
+    }
+
+    /// What follows `?`, without it.
+    pub fn headers(&self) -> Option<&str> {
+        Some(self.headers.of(&self.text)).filter(|headers| !headers.is_empty())
+    }
+
+    /// Whether a proxy of this URI is a loose router (RFC 3261 §19.1.1 `lr`).
+    pub fn is_loose(&self) -> bool {
+        self.param("lr").is_some()
+    }
+
+    /// The same with this parameter and no other of its name. An empty value writes the bare name. Unchanged if the
+    /// result were no URI, or for schemes without parameters.
+    #[must_use]
+    pub fn with_param(&self, name: &str, value: &str) -> Self {
+        let added = if value.is_empty() {
+            format!(";{name}")
+        } else {
+            format!(";{name}={value}")
+        };
+        self.with_params(|old| !old.eq_ignore_ascii_case(name), &added)
+    }
+
+    #[must_use]
+    pub fn without_param(&self, name: &str) -> Self {
+        self.with_params(|old| !old.eq_ignore_ascii_case(name), "")
+    }
+
+    /// The same without the header part, which no Request-URI, Contact of a dialog or Route may have (§19.1.1).
+    #[must_use]
+    pub fn without_headers(&self) -> Self {
+        let bare = self.text.get(..usize::from(self.params.to)).unwrap_or_default();
+        Self::parse(bare).unwrap_or_else(|_| self.clone())
+    }
+
+    fn with_params(&self, keep: impl Fn(&str) -> bool, added: &str) -> Self {
+        if matches!(self.scheme, Scheme::Urn | Scheme::Other) {
+            return self.clone();
+        }
+        let mut text = self
+            .text
+            .get(..usize::from(self.params.from))
+            .unwrap_or_default()
+            .to_owned();
+        for (name, value) in self.params().filter(|(name, _)| keep(name)) {
+            text.push(';');
+            text.push_str(name);
+            if !value.is_empty() {
+                text.push('=');
+                text.push_str(value);
+            }
+        }
+        text.push_str(added);
+        text.push_str(self.text.get(usize::from(self.params.to)..).unwrap_or_default());
+        Self::parse(&text).unwrap_or_else(|_| self.clone())
+    }
+
+    /// Whether both name the same resource (RFC 3261 §19.1.4). Not transitive: a parameter that only one has is
+    /// mostly ignored.
+    pub fn is_equivalent(&self, other: &Self) -> bool {
+        if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
+            return self.text.eq_ignore_ascii_case(&other.text);
+        }
+        let same_name = match (self.host(), other.host()) {
+            (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+            (a, b) => a == b,
+        };
+        self.scheme == other.scheme
+            && same_name
+            && self.port == other.port
+            && same_escaped(self.user(), other.user())
+            && same_escaped(self.password(), other.password())
+            && self.agrees_with(other)
+            && other.agrees_with(self)
+            && same_headers(self.headers(), other.headers())
+    }
+
+    /// Whether no parameter of ours contradicts `other`.
+    fn agrees_with(&self, other: &Self) -> bool {
+        const NEVER_ONE_SIDED: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+        self.params().all(|(name, value)| match other.param(name) {
+            Some(theirs) => unescaped(value).eq_ignore_ascii_case(&unescaped(theirs)),
+            None => !NEVER_ONE_SIDED.iter().any(|never| never.eq_ignore_ascii_case(name)),
+        })
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Uri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        Self::parse(text)
+    }
+}
+
+/// The colon after `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
+fn scheme_end(text: &str) -> Option<usize> {
+    let colon = text.find(':')?;
+    let scheme = text.get(..colon)?.as_bytes();
+    let (first, rest) = scheme.split_first()?;
+    let well_formed = first.is_ascii_alphabetic()
+        && rest
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'));
+    well_formed.then_some(colon)
+}
+
+/// Length of the host in `host [":" port]`, and the port. Also the form of Via's sent-by.
+pub(super) fn split_host_port(text: &str) -> Result<(usize, Option<u16>), UriError> {
+    let host_bytes = if text.starts_with('[') {
+        text.find(']').ok_or(UriError::BadHost)? + 1
+    } else {
+        text.find(':').unwrap_or(text.len())
+    };
+    let host = text.get(..host_bytes).ok_or(UriError::BadHost)?;
+    if !is_host(host) {
+        return Err(UriError::BadHost);
+    }
+    let port = match text.get(host_bytes..).unwrap_or_default() {
+        "" => None,
+        tail => {
+            let digits = tail.strip_prefix(':').ok_or(UriError::BadHost)?;
+            let all_digits = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+            let port = digits.parse().ok().filter(|port| *port != 0 && all_digits);
+            Some(port.ok_or(UriError::BadPort)?)
+        }
+    };
+    Ok((host_bytes, port))
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inside) => inside.parse::<std::net::Ipv6Addr>().is_ok(),
+        // '_' is no host name in RFC 1123, and common in private DNS.
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
+        }
+    }
+}
+
+/// An address as `host` writes it, IPv6 with or without brackets.
+pub(super) fn parse_ip(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    bare.parse().ok()
+}
+
+/// `unreserved` and `user-unreserved` stay, all else is percent-escaped (RFC 3261 §25.1). A '%' that starts an
+/// escape stays, so that escaped input is not escaped twice.
+fn escaped_user(user: &str) -> String {
+    use fmt::Write as _;
+    let mut out = String::with_capacity(user.len());
+    for (at, c) in user.bytes().enumerate() {
+        let plain = c.is_ascii_alphanumeric()
+            || b"-_.!~*'()&=+$,;?/".contains(&c)
+            || (c == b'%' && escape_at(user.as_bytes(), at).is_some());
+        if plain {
+            out.push(char::from(c));
+        } else {
+            write!(out, "%{c:02X}").expect("invariant: a String takes all that is written");
+        }
+    }
+    out
+}
+
+/// The byte that `%XX` at `at` stands for.
+fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
+    let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    if bytes.get(at) != Some(&b'%') {
+        return None;
+    }
+    u8::try_from(hex(at + 1)? << 4 | hex(at + 2)?).ok()
+}
+
+/// `%XX` resolved; what does not resolve to UTF-8 becomes U+FFFD.
+pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&c) = bytes.get(at) {
+        let escape = escape_at(bytes, at);
+        out.push(escape.unwrap_or(c));
+        at += if escape.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned().into()
+}
+
+fn same_escaped(a: Option<&str>, b: Option<&str>) -> bool {
+    a.map(unescaped) == b.map(unescaped)
+}
+
+/// Headers are never ignored, and their order does not matter.
+fn same_headers(a: Option<&str>, b: Option<&str>) -> bool {
+    let sorted = |headers: Option<&str>| {
+        let mut parts: Vec<_> = headers
+            .unwrap_or_default()
+            .split('&')
+            .map(|part| unescaped(part).to_ascii_lowercase())
+            .collect();
+        parts.sort_unstable();
+        parts
+    };
+    a == b || sorted(a) == sorted(b)
+}
+
+#[cfg(test)]
+mod tests;

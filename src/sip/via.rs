@@ -1,0 +1,133 @@
+//! The path of a request, and the way back for its responses (RFC 3261 §18.2, §20.42, RFC 3581).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::flow::{Flow, Transport};
+use super::grammar::{self, is_space};
+use super::params::Params;
+use super::uri::{self, DEFAULT_PORT};
+
+/// Starts the branch of every element that follows RFC 3261 (§8.1.1.7).
+pub const MAGIC_COOKIE: &str = "z9hG4bK";
+
+/// One Via value: `SIP/2.0/UDP host:port;params`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Via {
+    transport: String,
+    host: String,
+    port: Option<u16>,
+    pub params: Params,
+}
+
+/// The text is no Via value. The peer's fault: 400.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("malformed Via")]
+pub struct ViaError;
+
+impl Via {
+    /// Ours: sent by `sent_by`, asking for `rport` (RFC 3581 §3).
+    pub fn new(transport: Transport, sent_by: SocketAddr, branch: &str) -> Self {
+        let mut params = Params::default();
+        params.set("rport", "");
+        params.set("branch", branch);
+        let host = match sent_by.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Self {
+            transport: transport.as_str().to_owned(),
+            host,
+            port: Some(sent_by.port()),
+            params,
+        }
+    }
+
+    /// One element of a Via header. Space may stand around `/`, `:`, `;` and `=`.
+    pub fn parse(text: &str) -> Result<Self, ViaError> {
+        let mut parts = text.splitn(3, '/');
+        let mut part = || parts.next().map(|part| part.trim_matches(is_space)).ok_or(ViaError);
+        let (name, version, rest) = (part()?, part()?, part()?);
+        let gap = rest.find(is_space).ok_or(ViaError)?;
+        let (transport, rest) = rest.split_at_checked(gap).ok_or(ViaError)?;
+        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" || !grammar::is_token(transport) {
+            return Err(ViaError);
+        }
+        let end = rest.find(';').unwrap_or(rest.len());
+        let (sent_by, params) = rest.split_at_checked(end).ok_or(ViaError)?;
+        let sent_by = sent_by.trim_matches(is_space);
+        let spaced = sent_by.contains(is_space).then(|| sent_by.replace([' ', '\t'], ""));
+        let sent_by = spaced.as_deref().unwrap_or(sent_by);
+        let (host_bytes, port) = uri::split_host_port(sent_by).map_err(|_| ViaError)?;
+        Ok(Self {
+            transport: transport.to_owned(),
+            host: sent_by.get(..host_bytes).ok_or(ViaError)?.to_owned(),
+            port,
+            params: Params::parse(params).map_err(|_| ViaError)?,
+        })
+    }
+
+    /// As written, like `UDP`; not only those that we speak.
+    pub fn transport(&self) -> &str {
+        &self.transport
+    }
+
+    /// The host of sent-by, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    pub fn branch(&self) -> Option<&str> {
+        self.params.get("branch").filter(|branch| !branch.is_empty())
+    }
+
+    /// Whether the branch is one of RFC 3261, unique by itself: more than just the cookie (RFC 4475 §3.2.1).
+    pub fn has_magic_cookie(&self) -> bool {
+        let split = self
+            .branch()
+            .and_then(|branch| branch.split_at_checked(MAGIC_COOKIE.len()));
+        split.is_some_and(|(cookie, rest)| cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty())
+    }
+
+    /// Notes where the request really came from: `received` if sent-by says otherwise or `rport` was asked for, and
+    /// then `rport` (RFC 3261 §18.2.1, RFC 3581 §4). What the peer wrote there itself is overwritten.
+    pub fn stamp(&mut self, source: SocketAddr) {
+        let asked = self.params.contains("rport");
+        let elsewhere = uri::parse_ip(&self.host) != Some(source.ip());
+        if asked {
+            self.params.set("rport", &source.port().to_string());
+        }
+        if asked || elsewhere {
+            self.params.set("received", &source.ip().to_string());
+        } else {
+            self.params.remove("received");
+        }
+    }
+
+    /// Where the responses to a request that came by `flow` go (RFC 3261 §18.2.2, RFC 3581 §4). Always the source's
+    /// address: `maddr` and names in sent-by are not followed, so that nobody aims our answers at a third party.
+    pub fn response_flow(&self, flow: Flow) -> Flow {
+        if flow.transport.is_reliable() || self.params.contains("rport") {
+            return flow;
+        }
+        let remote = SocketAddr::new(flow.remote.ip(), self.port.unwrap_or(DEFAULT_PORT));
+        Flow { remote, ..flow }
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        fmt::Display::fmt(&self.params, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;
