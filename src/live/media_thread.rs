@@ -138,11 +138,6 @@ impl MediaThread {
     }
 }
 
-/// How many media threads suit a machine: signalling, the recorder and the disks want the other half.
-pub const fn threads_for(cores: usize) -> usize {
-    if cores < 4 { 1 } else { cores / 2 }
-}
-
 /// What the thread owns.
 struct Turner<I> {
     io: I,
