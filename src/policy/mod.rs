@@ -26,6 +26,9 @@ mod suggest;
 mod target;
 mod terms;
 
+#[cfg(test)]
+mod tests;
+
 pub use decision::{Admission, BlockReason, Decision, RecorderState, Requirements, Verdict};
 pub use document::{AfterRetention, EMBEDDED, Pause, Policy, RecorderRule};
 pub(crate) use document::{is_name, reject_code};
