@@ -69,7 +69,9 @@ impl Layout {
     /// The segments of all volumes, with the volumes that cannot be read left out.
     pub fn segments(&self) -> Vec<PathBuf> {
         let volumes = (0..self.volumes.len() as u16).map(VolumeId);
-        let files = volumes.filter_map(|volume| list(self, Folder::Volume(volume)).ok()).flatten();
+        let files = volumes
+            .filter_map(|volume| list(self, Folder::Volume(volume)).ok())
+            .flatten();
         files.map(|(file, _)| self.path(file)).collect()
     }
 
@@ -141,11 +143,7 @@ impl Disk {
     fn run(&mut self, op: IoOp) -> io::Result<IoOutcome> {
         match op {
             IoOp::Create { segment, bytes } => self.create(segment, bytes),
-            IoOp::Append {
-                segment,
-                offset,
-                bytes,
-            } => self.append(segment, offset, &bytes),
+            IoOp::Append { segment, offset, bytes } => self.append(segment, offset, &bytes),
             IoOp::Read { parts } => self.read(&parts),
             IoOp::Write { file, offset, bytes } => self.write(file, offset, &bytes),
             IoOp::Extend { file, bytes } => self.extend(file, &bytes),
@@ -166,7 +164,12 @@ impl Disk {
 
     fn create(&mut self, segment: SegmentId, bytes: u64) -> io::Result<IoOutcome> {
         let path = self.layout.path(File::Segment(segment));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&path)?;
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             // A file system without preallocation meets a full disk later, at a write.
             Err(Errno::OPNOTSUPP) => file.set_len(bytes)?,
@@ -230,7 +233,11 @@ impl Disk {
 
     fn extend(&self, file: File, bytes: &[u8]) -> io::Result<IoOutcome> {
         let mut options = OpenOptions::new();
-        let opened = options.append(true).create(true).mode(FILE_MODE).open(self.layout.path(file))?;
+        let opened = options
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            .open(self.layout.path(file))?;
         io::Write::write_all(&mut &opened, bytes)?;
         Ok(IoOutcome::Done)
     }
@@ -271,7 +278,10 @@ impl Disk {
     fn remove(&mut self, file: File) -> io::Result<IoOutcome> {
         self.partials.remove(&file);
         if let File::Segment(segment) = file
-            && self.segments.get(&segment.volume).is_some_and(|(open, _)| *open == segment)
+            && self
+                .segments
+                .get(&segment.volume)
+                .is_some_and(|(open, _)| *open == segment)
         {
             self.segments.remove(&segment.volume);
         }
@@ -396,7 +406,10 @@ impl StoredFile {
 
 impl Store for StoredFile {
     fn size(&mut self) -> Result<u64, StoreError> {
-        self.0.metadata().map(|facts| facts.len()).map_err(|_| StoreError { offset: 0 })
+        self.0
+            .metadata()
+            .map(|facts| facts.len())
+            .map_err(|_| StoreError { offset: 0 })
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {

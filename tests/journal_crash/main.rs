@@ -368,16 +368,25 @@ fn check_after_crash(talks: &BTreeMap<SessionId, Talk>, disk: &SimDisk, context:
             continue;
         }
         let stored = packets(disk, *session);
-        assert!(stored.len() as u64 >= talk.acknowledged, "{context}: {session} lost acknowledged packets");
+        assert!(
+            stored.len() as u64 >= talk.acknowledged,
+            "{context}: {session} lost acknowledged packets"
+        );
         for (sequence, bytes) in stored.iter().take(talk.acknowledged as usize).enumerate() {
-            assert_eq!(*bytes, packet(*session, sequence as u32, 172), "{context}: {session} packet {sequence}");
+            assert_eq!(
+                *bytes,
+                packet(*session, sequence as u32, 172),
+                "{context}: {session} packet {sequence}"
+            );
         }
         if let Some(reconciliation) = &talk.sealed {
             assert_eq!(manifest.reconciliation, *reconciliation, "{context}");
             assert!(manifest.recovered.is_none(), "{context}: sealed twice");
         }
     }
-    let leftovers = disk.files().filter(|file| matches!(file, File::Segment(_) | File::Partial { .. }));
+    let leftovers = disk
+        .files()
+        .filter(|file| matches!(file, File::Segment(_) | File::Partial { .. }));
     assert_eq!(leftovers.collect::<Vec<_>>(), [], "{context}");
 }
 
@@ -396,7 +405,9 @@ fn a_call_is_opened_recorded_and_sealed_exactly() {
         assert_eq!(manifest.reconciliation.stored, talk.accepted);
         assert_eq!(manifest.outcome, Outcome::Recorded);
         let got = packets(&node.disk, session(number));
-        let want: Vec<Bytes> = (0..talk.offered).map(|n| packet(session(number), n, 172).into()).collect();
+        let want: Vec<Bytes> = (0..talk.offered)
+            .map(|n| packet(session(number), n, 172).into())
+            .collect();
         assert_eq!(got, want);
     }
     assert_eq!(verified(&node.disk, session(9)).outcome, Outcome::Blocked);
@@ -477,7 +488,11 @@ fn power_cut_at_every_request_of_a_recovery_is_met_by_the_next() {
             let finished = recover(&mut disk, &config(), Some(at)).is_some();
             disk.cut_power();
             recover(&mut disk, &config(), None).unwrap();
-            check_after_crash(&node.talks, &disk, &format!("seed {seed}, cut at request {at} of recovery"));
+            check_after_crash(
+                &node.talks,
+                &disk,
+                &format!("seed {seed}, cut at request {at} of recovery"),
+            );
             if finished {
                 break;
             }
