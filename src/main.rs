@@ -1,3 +1,5 @@
+//! The program `onrecord`: its verbs live in `cli`.
+
 fn main() -> std::process::ExitCode {
     onrecord::cli::run()
 }

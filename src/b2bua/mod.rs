@@ -1,1 +1,37 @@
+//! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
+//! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
+//! it, `modify` all later offers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! reason to status, `chronicle` the signalling that a recording keeps.
+//!
+//! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
+
+mod answer;
+mod body;
+mod call;
+mod carry;
+mod chronicle;
+mod leg;
+mod modify;
+mod negotiation;
+mod offer;
+mod output;
+mod pass;
+mod reject;
+mod teardown;
+mod trunk;
+mod turn;
+mod view;
+mod wire;
+
+pub use call::{Arrival, Call};
+pub use carry::{ALLOW, carry, unsupported};
+pub use leg::{CallLeg, LegState};
+pub use offer::onward;
+pub use output::{Output, Step, StepKind};
+pub use pass::back;
+pub use reject::{Refusal, Rejection, of_method};
+pub use trunk::{Peer, Route, Topology, Trunk};
+pub use turn::{Terms, Turn};
+pub use view::{CallState, CallView, RecordingState};
+pub use wire::{Owner, Wire};

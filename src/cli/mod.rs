@@ -1,7 +1,78 @@
-//! One file per verb.
+//! One file per verb: each has its `Args` and a `run` that returns the exit code.
+//!
+//! Data goes to stdout, logs to stderr. Exit codes: 0 fine, 1 findings or a difference, 2 could not do it.
+
+mod check;
+mod explain;
+mod init;
+mod logging;
+mod reload;
+mod serve;
+mod status;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+/// A SIP back-to-back proxy that records calls by policy and fails closed.
+#[derive(Debug, Parser)]
+#[command(name = "onrecord", version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the proxy, in the foreground
+    Serve(serve::Args),
+    /// Write a commented config, sample policies and the trunk for your PBX
+    Init(init::Args),
+    /// Check config and policies: everything that is wrong, at once
+    Check(check::Args),
+    /// What would happen to a call, and why
+    Explain(Box<explain::Args>),
+    /// What a running `serve` says of itself
+    Status(status::Args),
+    /// Make a running `serve` load its policy files again
+    Reload(reload::Args),
+}
+
+/// Findings, or a difference: it was done, and the answer is not good.
+pub(crate) const FINDINGS: u8 = 1;
+
+/// It could not be done: what was asked for was not even tried, or broke off.
+pub(crate) const COULD_NOT: u8 = 2;
+
+/// Where `serve` without a configuration keeps its data.
+pub(crate) const DATA_DEFAULT: &str = "onrecord-data";
+
+const NOT_RUNNING_HINT: &str = "start it with `onrecord serve`, or name its data directory with --data";
+
+/// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
-    ExitCode::from(2)
+    let command = Command::parse();
+    logging::start();
+    match &command.verb {
+        Verb::Serve(args) => serve::run(args),
+        Verb::Init(args) => init::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Explain(args) => explain::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::Reload(args) => reload::run(args),
+    }
+}
+
+/// Says on stderr why a verb failed and what to do next.
+pub(crate) fn fail(why: impl std::fmt::Display, hint: &str) -> ExitCode {
+    eprintln!("error: {}\n\nhint: {hint}", logging::visible(&why.to_string()));
+    ExitCode::from(COULD_NOT)
+}
+
+/// Prints one JSON object and a line feed on stdout.
+pub(crate) fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: {error}"),
+    }
 }

@@ -1,1 +1,45 @@
+//! The driver with sockets: the same cores as `replay` and the simulator drive, here with a real clock, wire and disk.
 //!
+//! | thread | owns | is fed by |
+//! |---|---|---|
+//! | `sip` | SIP sockets and `engine::Signaling` (a tokio runtime of its own) | the wire, `events` |
+//! | `media-N` | the media sockets of its calls, a `media::Plane`, a `recorder::Intake` | the wire, a queue of `MediaCommand` |
+//! | `recorder` | `recorder::Writer` | rings of extents, a queue of `RecordingCommand`, `IoDone` |
+//! | `disk-N` | one volume | a queue of `IoRequest` |
+//! | main | signals, the policy watch, the control socket, the watch over the others | |
+//!
+//! Architecture Invariant: signalling never waits for another thread, so whoever waits for signalling is served, and
+//! what sends a BYE shares no lock, thread or disk with what failed.
+
+mod assembly;
+pub mod clock;
+pub mod control;
+mod disk_threads;
+mod fault_switch;
+mod kernel;
+mod media_io;
+mod media_links;
+pub mod media_pulse;
+mod media_sockets;
+pub mod media_thread;
+mod peers;
+mod policies;
+mod policy_watch;
+mod process;
+mod recorder;
+mod recovery;
+mod signaling;
+mod sip_connection;
+mod sip_sockets;
+mod sip_tcp;
+mod sip_udp;
+pub mod status;
+mod supervisor;
+mod threads;
+mod topology;
+mod vitals;
+mod waker;
+
+pub use assembly::{ServeOptions, StartError, serve};
+pub use process::DataError;
+pub use sip_sockets::{BindError, SipCounts};

@@ -1,1 +1,21 @@
+//! The media plane: RTP, RTCP and whatever else crosses a call's ports, copied to the recorder and then relayed.
 //!
+//! Architecture Invariant: pure. The plane binds no socket and reads no clock; it says which ports it wants and is told
+//! each packet that arrives. Per packet it neither allocates nor locks. What the recorder refused of a strict session
+//! never becomes [`Verdict::Forward`]: `fork` is asked first, and only its answer opens the way.
+
+mod fork;
+mod gate;
+mod latch;
+mod meter;
+mod plane;
+mod port;
+mod ports;
+mod relay;
+
+pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
+pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
+pub use ports::{COOL_DOWN, PortPair, PortPool};
+
+#[cfg(test)]
+mod stories;

@@ -1,1 +1,46 @@
+//! Who is recorded, how strictly, and why: policy files in, a decision per call out (docs/POLICY.md).
 //!
+//! Architecture Invariant: pure. Text and facts come in as values; nothing here reads a file or a clock. The decision of a
+//! live call, of a replayed one and of `explain` is the same function: [`PolicySet::decide`].
+
+mod decide;
+mod decision;
+mod dial_plan;
+mod document;
+mod emergency;
+mod explain;
+mod facts;
+mod finding;
+mod grants;
+mod identity;
+mod link;
+mod lint;
+mod matcher;
+pub(crate) mod reader;
+mod report;
+mod roster;
+pub(crate) mod scalar;
+mod set;
+pub(crate) mod source;
+mod suggest;
+mod target;
+mod terms;
+
+pub use decision::{Admission, BlockReason, Decision, RecorderState, Requirements, Verdict};
+pub use document::{AfterRetention, EMBEDDED, Pause, Policy, RecorderRule};
+pub(crate) use document::{is_name, reject_code};
+pub use explain::Explanation;
+pub use facts::CallFacts;
+pub(crate) use finding::Findings;
+pub use finding::{Code, Finding, Place, Severity};
+pub use identity::Identity;
+pub use matcher::{Direction, FarEnd, Filter};
+pub use report::{Format, render};
+pub use set::{FILE_BYTES_MAX, FILES_MAX, GRANTS_MAX, PolicySet, TOTAL_BYTES_MAX};
+pub use source::SourceFile;
+pub(crate) use source::escaped;
+pub(crate) use suggest::nearest;
+pub use terms::{
+    Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
+    Retention,
+};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{Fault, Leg, Mark, SignalPath, Timestamp};
+use crate::model::{Fault, Leg, Mark, SessionId, SignalPath, Timestamp};
 
 /// What a packet on a media port is, by its first bytes and its port (RFC 5761 §4, RFC 7983).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,5 +70,10 @@ pub enum Offer {
 
 /// Where the media fork puts packets before they are forwarded. Copies; never blocks, locks, allocates or reads a clock.
 pub trait FrameSink {
+    /// None: no room.
+    fn open(&mut self, session: SessionId) -> Option<Slot>;
+
+    fn close(&mut self, now: Timestamp, slot: Slot);
+
     fn offer(&mut self, now: Timestamp, slot: Slot, packet: Packet<'_>) -> Offer;
 }

@@ -1,1 +1,16 @@
+//! RTP and RTCP as bytes: headers, sequence numbers, jitter, telephone events, the codecs of telephony.
 //!
+//! Architecture Invariant: nothing on the way of a packet (`packet`, `rtcp`, `sequence`, `jitter`) allocates or panics,
+//! whatever the bytes.
+
+pub mod codecs;
+mod jitter;
+pub mod packet;
+pub mod rtcp;
+mod sequence;
+pub mod telephone_event;
+
+pub use jitter::Jitter;
+pub use packet::{RtpError, RtpHeader, WireKind, classify};
+pub use sequence::{Arrival, ExtendedSequence};
+pub use telephone_event::TelephoneEvent;

@@ -1,1 +1,18 @@
+//! SDP (RFC 4566, RFC 8866): what a description says, whether an answer fits its offer, and our addresses in their text.
 //!
+//! Architecture Invariant: the text of a peer is never rebuilt from a model. [`anchor`] patches the few bytes that it owns.
+
+mod anchor;
+mod codec;
+mod description;
+mod direction;
+mod offer_answer;
+mod patch;
+mod reader;
+mod scan;
+
+pub use anchor::anchor;
+pub use codec::Format;
+pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError, SessionDescription};
+pub use direction::Direction;
+pub use offer_answer::{AnswerError, NegotiatedLine, Negotiation, OfferError, check_reoffer, negotiate};

@@ -1,0 +1,268 @@
+//! What B answers to its INVITE, and how A hears of it; the ACK that closes the three-way handshake.
+
+use bytes::Bytes;
+
+use super::body::Content;
+use super::call::{Call, Phase};
+use super::carry;
+use super::leg::LegState;
+use super::negotiation::NegotiationError;
+use super::reject::Refusal;
+use super::turn::Turn;
+use crate::model::{Leg, Mark};
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::ClientId;
+use crate::sip::{Method, Request, Response};
+
+impl Call {
+    pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
+        match response.status {
+            100..200 => self.on_progress(turn, &response),
+            200..300 => self.on_accepted(turn, client, &response),
+            _ => self.on_declined(turn, client, &response),
+        }
+    }
+
+    /// 1xx from B: 100 stays on its hop, the rest goes to A.
+    fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        self.b.on_provisional(turn, &self.chronicle);
+        let LegState::Invited { server } = self.a.state else {
+            return;
+        };
+        if response.status == 100 || self.phase != Phase::Inviting {
+            return;
+        }
+        if self.b.dialog.is_none() && response.headers.to().tag().is_some() {
+            self.b.dialog = self
+                .b
+                .invite
+                .as_ref()
+                .and_then(|invite| Dialog::uac(invite, response).ok());
+        }
+        // Early media needs an offer of A's; SDP in an unreliable 18x is otherwise no offer (RFC 3262 §5).
+        let body = if self.offered_by_a() {
+            self.carry_answer(turn, response).unwrap_or_default()
+        } else {
+            Bytes::new()
+        };
+        if !body.is_empty() {
+            self.renew_media(turn);
+        }
+        self.tell_a(turn, server, response, body);
+    }
+
+    /// 2xx from B. The dialog with B stands from here on, whatever becomes of A.
+    fn on_accepted(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
+        if matches!(self.b.state, LegState::AckOwed { .. }) {
+            self.on_fork(turn, response);
+            return;
+        }
+        let cseq = response.headers.cseq().number;
+        self.b.dialog = self
+            .b
+            .invite
+            .as_ref()
+            .and_then(|invite| Dialog::uac(invite, response).ok());
+        let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
+        let LegState::Invited { server } = self.a.state else {
+            // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
+            let reasons = match before {
+                LegState::Cancelling { reasons, .. }
+                | LegState::Inviting {
+                    cancel: Some(reasons), ..
+                } => reasons,
+                _ => Vec::new(),
+            };
+            self.b.hang_up(
+                turn,
+                self.id,
+                &self.chronicle,
+                &reasons,
+                &Refusal::Cancelled.rejection(""),
+            );
+            return;
+        };
+        if let Some(refusal) = self.unarmed(turn) {
+            self.refuse(turn, &refusal);
+            return;
+        }
+        match self.carry_answer(turn, response) {
+            Ok(body) => {
+                self.story.answered = Some(turn.now);
+                self.story.status = Some(response.status);
+                self.renew_media(turn);
+                self.chronicle.mark(turn.now, Mark::Answered, turn.out);
+                self.tell_a(turn, server, response, body);
+                self.a.state = LegState::AckAwaited { server, hang_up: None };
+                self.enter(turn, Phase::Answered);
+            }
+            Err(error) => self.refuse(turn, &error.into()),
+        }
+    }
+
+    /// Another 2xx to the same INVITE: the one we took is acknowledged again, a fork's is ended by it (RFC 3261 §13.2.2.4).
+    fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        let known = self
+            .b
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| Some(dialog.remote_tag()) == response.headers.to().tag());
+        if known {
+            return;
+        }
+        let Some(invite) = &self.b.invite else { return };
+        let Ok(mut fork) = Dialog::uac(invite, response) else {
+            return;
+        };
+        let line = self.line(Leg::B);
+        turn.send(line, fork.ack(response.headers.cseq().number));
+        let bye = fork.request(Method::Bye);
+        let client = turn.request(self.id, line, bye);
+        turn.wire.disown_client(client);
+    }
+
+    /// A 2xx that comes again after our ACK means that the ACK was lost; from another tag it is a fork's.
+    pub(super) fn on_late_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: &Response) {
+        if response.headers.cseq().method != Method::Invite {
+            turn.wire.disown_client(client);
+            return;
+        }
+        if !(200..300).contains(&response.status) {
+            return;
+        }
+        if self.invited == Some(client) {
+            self.on_fork(turn, response);
+        }
+        let leg = self.leg(side);
+        let acknowledged = leg.ack.as_ref().filter(|ack| {
+            ack.headers.cseq().number == response.headers.cseq().number
+                && ack.headers.to().tag() == response.headers.to().tag()
+        });
+        if let Some(ack) = acknowledged.cloned() {
+            turn.resend(leg.line(&self.chronicle), ack);
+        }
+    }
+
+    fn on_declined(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
+        turn.wire.disown_client(client);
+        self.b.state = LegState::Gone;
+        self.b.invite = None;
+        if let LegState::Invited { server } = self.a.state {
+            self.story.status = Some(response.status);
+            if let Some(invite) = self.a.invite.take() {
+                let mut answer = Response::to(
+                    &invite,
+                    response.status,
+                    Some(&response.reason),
+                    Some(&self.a.local_tag),
+                );
+                for name in ["Contact", "Retry-After", "Unsupported", "Allow"] {
+                    let is_redirect = name != "Contact" || (300..400).contains(&response.status);
+                    // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
+                    let is_ours = name == "Retry-After" && response.status == 503;
+                    for value in response.headers.get_all(name).filter(|_| is_redirect && !is_ours) {
+                        answer.headers.push(name, value);
+                    }
+                }
+                carry::carry(&response.headers, &mut answer.headers);
+                answer.body = response.body.clone();
+                turn.respond(self.line(Leg::A), server, answer);
+            }
+            turn.wire.disown_server(server);
+            self.a.state = LegState::Gone;
+        }
+        self.end(turn, format!("{} from B", response.status));
+    }
+
+    /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
+    pub(super) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+        self.b.state = LegState::Gone;
+        self.refuse(
+            turn,
+            if unreachable {
+                &Refusal::Unreachable
+            } else {
+                &Refusal::NoAnswer
+            },
+        );
+    }
+
+    /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.
+    pub(super) fn on_answer_acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Request) {
+        let content = Content::of(&ack.headers, &ack.body);
+        let mut body = None;
+        if let (true, Some(sdp)) = (self.negotiation.is_pending(), content.sdp(&ack.body)) {
+            match self.negotiation.answer(Leg::A, sdp) {
+                Ok(anchored) => {
+                    let content_type = ack.headers.get("Content-Type").unwrap_or("application/sdp").to_owned();
+                    body = Some((content_type, content.with_sdp(&ack.body, anchored)));
+                    self.renew_media(turn);
+                }
+                Err(error) => tracing::warn!(session = %self.id, %error, "answer in ACK cannot be carried"),
+            }
+        }
+        if let LegState::AckOwed { cseq, .. } = self.b.state {
+            let body = body
+                .as_ref()
+                .map(|(content_type, body)| (content_type.as_str(), body.clone()));
+            self.b.acknowledge(turn, &self.chronicle, cseq, body);
+        }
+        self.a.on_ack(turn, self.id, &self.chronicle);
+        if self.phase == Phase::Answered {
+            self.enter(turn, Phase::Confirmed);
+            if self.negotiation.is_pending() {
+                self.finish(turn, "no answer to B's offer", &[]);
+            }
+        }
+    }
+
+    /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
+    pub(super) fn on_never_acknowledged(&mut self, turn: &mut Turn<'_>) {
+        self.a.on_ack(turn, self.id, &self.chronicle);
+        self.finish(turn, "no ACK from A", &[]);
+    }
+
+    fn tell_a(
+        &mut self,
+        turn: &mut Turn<'_>,
+        server: crate::sip::transaction::ServerId,
+        response: &Response,
+        body: Bytes,
+    ) {
+        let Some(invite) = &self.a.invite else { return };
+        let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
+        carry::carry(&response.headers, &mut answer.headers);
+        if body.is_empty() {
+            answer.headers.remove("Content-Type");
+        }
+        answer.body = body;
+        if self.a.dialog.is_none() {
+            self.a.dialog = Dialog::uas(invite, &answer).ok();
+        }
+        turn.respond(self.line(Leg::A), server, answer);
+    }
+
+    const fn offered_by_a(&self) -> bool {
+        self.negotiation.has_media()
+    }
+
+    /// The body of B's response as A shall see it: an answer to A's offer, or B's own offer.
+    fn carry_answer(&mut self, turn: &mut Turn<'_>, response: &Response) -> Result<Bytes, NegotiationError> {
+        let content = Content::of(&response.headers, &response.body);
+        let Some(sdp) = content.sdp(&response.body) else {
+            let is_readable = content != Content::Unreadable;
+            return if is_readable {
+                Ok(response.body.clone())
+            } else {
+                Err(NegotiationError::Lines)
+            };
+        };
+        let anchored = if self.offered_by_a() {
+            self.negotiation.answer(Leg::B, sdp)?
+        } else {
+            self.negotiation
+                .offer(turn.now, Leg::B, sdp, turn.ports, self.decision.emergency)?
+        };
+        Ok(content.with_sdp(&response.body, anchored))
+    }
+}

@@ -1,0 +1,221 @@
+//! Where the session description is in a body, and the same body with another one.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memmem;
+
+use crate::sip::Headers;
+
+/// Parts of a multipart body that are looked at (RFC 2046 §5.1).
+const PARTS_MAX: usize = 16;
+
+/// What a body holds for us.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Content {
+    Empty,
+    /// The whole body is SDP.
+    Sdp,
+    /// SDP is one part of a multipart body, at these bytes.
+    Part {
+        start: usize,
+        end: usize,
+    },
+    /// Something else: carried as it is, byte for byte.
+    Other,
+    /// Encoded or broken so that we cannot know whether media hides in it.
+    Unreadable,
+}
+
+impl Content {
+    /// Reads the headers that describe a body, and the body's parts.
+    pub fn of(headers: &Headers, body: &[u8]) -> Self {
+        if body.is_empty() {
+            return Self::Empty;
+        }
+        let encoding = headers.get("Content-Encoding").unwrap_or("identity");
+        if !encoding.trim().eq_ignore_ascii_case("identity") {
+            return Self::Unreadable;
+        }
+        let Some(content_type) = headers.get("Content-Type") else {
+            // RFC 3261 §7.4.1 demands a type; phones that leave it out mean SDP.
+            return if body.starts_with(b"v=0") {
+                Self::Sdp
+            } else {
+                Self::Other
+            };
+        };
+        let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let media_type = media_type.trim();
+        if media_type.eq_ignore_ascii_case("application/sdp") {
+            return Self::Sdp;
+        }
+        if media_type
+            .get(..10)
+            .is_some_and(|t| t.eq_ignore_ascii_case("multipart/"))
+        {
+            return match boundary(parameters) {
+                Some(boundary) => sdp_part(body, &boundary),
+                None => Self::Unreadable,
+            };
+        }
+        Self::Other
+    }
+
+    /// The SDP's bytes, if there is any.
+    pub fn sdp<'a>(&self, body: &'a Bytes) -> Option<&'a [u8]> {
+        match self {
+            Self::Sdp => Some(body),
+            Self::Part { start, end } => body.get(*start..*end),
+            Self::Empty | Self::Other | Self::Unreadable => None,
+        }
+    }
+
+    /// The body with `sdp` in the place of its own; everything else byte for byte.
+    pub fn with_sdp(&self, body: &Bytes, sdp: Bytes) -> Bytes {
+        match self {
+            Self::Sdp => sdp,
+            Self::Part { start, end } => {
+                let mut whole = BytesMut::with_capacity(body.len() + sdp.len());
+                whole.put_slice(&body[..*start]);
+                whole.put_slice(&sdp);
+                whole.put_slice(&body[*end..]);
+                whole.freeze()
+            }
+            Self::Empty | Self::Other | Self::Unreadable => body.clone(),
+        }
+    }
+}
+
+/// The boundary parameter, unquoted (RFC 2046 §5.1.1: 1 to 70 characters).
+fn boundary(parameters: &str) -> Option<Vec<u8>> {
+    parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        let fits = name.trim().eq_ignore_ascii_case("boundary") && (1..=70).contains(&value.len());
+        fits.then(|| [b"--", value.as_bytes()].concat())
+    })
+}
+
+/// Finds the one SDP part. Two of them, or a delimiter that never ends, cannot be anchored safely.
+fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
+    let mut found = None;
+    let mut starts = memmem::find_iter(body, delimiter).peekable();
+    let mut parts = 0;
+    while let Some(start) = starts.next() {
+        let Some(end) = starts.peek().copied() else { break };
+        parts += 1;
+        if parts > PARTS_MAX {
+            return Content::Unreadable;
+        }
+        let part = start + delimiter.len()..end;
+        let Some((head, start)) = part_head(body, part.start, part.end) else {
+            continue;
+        };
+        if !is_sdp(head) {
+            continue;
+        }
+        // The line break before a delimiter belongs to the delimiter.
+        let end = match body.get(start..end) {
+            Some(content) if content.ends_with(b"\r\n") => end - 2,
+            Some(content) if content.ends_with(b"\n") => end - 1,
+            _ => end,
+        };
+        if found.is_some() || has_encoding(head) {
+            return Content::Unreadable;
+        }
+        found = Some(Content::Part { start, end });
+    }
+    found.unwrap_or(if parts == 0 {
+        Content::Unreadable
+    } else {
+        Content::Other
+    })
+}
+
+/// The headers of the part between `start` and `end`, and where its content starts.
+fn part_head(body: &[u8], start: usize, end: usize) -> Option<(&[u8], usize)> {
+    let part = body.get(start..end)?;
+    let (at, length) = match (memmem::find(part, b"\r\n\r\n"), memmem::find(part, b"\n\n")) {
+        (Some(crlf), Some(lf)) if lf < crlf => (lf, 2),
+        (Some(crlf), _) => (crlf, 4),
+        (None, lf) => (lf?, 2),
+    };
+    Some((&part[..at], start + at + length))
+}
+
+fn part_headers(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    head.split(|c| *c == b'\n').filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()))
+    })
+}
+
+fn is_sdp(head: &[u8]) -> bool {
+    part_headers(head).any(|(name, value)| {
+        let is_type = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"c");
+        let media_type = value.split(|c| *c == b';').next().unwrap_or_default().trim_ascii();
+        is_type && media_type.eq_ignore_ascii_case(b"application/sdp")
+    })
+}
+
+/// A transfer encoding other than the transparent ones hides the SDP's bytes.
+fn has_encoding(head: &[u8]) -> bool {
+    part_headers(head).any(|(name, value)| {
+        name.eq_ignore_ascii_case(b"content-transfer-encoding")
+            && ![&b"binary"[..], b"8bit", b"7bit"]
+                .iter()
+                .any(|plain| value.eq_ignore_ascii_case(plain))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::{Method, NameAddr, Request, Uri};
+
+    fn blank() -> Headers {
+        let uri = Uri::parse("sip:alice@example.com").expect("a URI");
+        let party = NameAddr::new(uri.clone());
+        let mut headers = Request::new(Method::Invite, uri, party.clone(), party, "c1", 1).headers;
+        headers.remove("Max-Forwards");
+        headers
+    }
+
+    fn content(content_type: &str, body: &[u8]) -> Content {
+        let mut headers = blank();
+        headers.push("Content-Type", content_type);
+        Content::of(&headers, body)
+    }
+
+    const MIXED: &[u8] = b"preamble\r\n--b1\r\nContent-Type: application/isup\r\n\r\n\x00\xff--\r\n--b1\r\nContent-Type: application/SDP;x=y\r\nContent-ID: <1>\r\n\r\nv=0\r\nm=a\r\n\r\n--b1--\r\n";
+
+    #[test]
+    fn sdp_in_a_multipart_body_is_found_and_replaced_byte_for_byte() {
+        let body = Bytes::from_static(MIXED);
+        let found = content("multipart/mixed; boundary=\"b1\"", &body);
+        assert_eq!(found.sdp(&body), Some(&b"v=0\r\nm=a\r\n"[..]));
+        let replaced = found.with_sdp(&body, Bytes::from_static(b"v=1\r\n"));
+        let expected = [&MIXED[..MIXED.len() - 22], &b"v=1\r\n\r\n--b1--\r\n"[..]].concat();
+        assert_eq!(replaced, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_through_is_unreadable() {
+        let mut headers = blank();
+        headers.push("Content-Type", "application/sdp");
+        headers.push("Content-Encoding", "gzip");
+        assert_eq!(Content::of(&headers, b"\x1f\x8b"), Content::Unreadable);
+        assert_eq!(content("multipart/mixed", MIXED), Content::Unreadable);
+        assert_eq!(content("multipart/mixed;boundary=zz", MIXED), Content::Unreadable);
+        let twice = [MIXED, MIXED].concat();
+        assert_eq!(content("multipart/mixed;boundary=b1", &twice), Content::Unreadable);
+        let many = b"--b1\r\n\r\n".repeat(40);
+        assert_eq!(content("multipart/mixed;boundary=b1", &many), Content::Unreadable);
+    }
+
+    #[test]
+    fn other_bodies_are_left_alone() {
+        assert_eq!(content("text/plain", b"hello"), Content::Other);
+        assert_eq!(content("application/sdp", b""), Content::Empty);
+        assert_eq!(content("Application/SDP ;a=b", b"v=0\r\n"), Content::Sdp);
+    }
+}

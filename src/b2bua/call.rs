@@ -1,0 +1,467 @@
+//! A call: two legs, one decision, one recording. This file holds its state and tells each event where it belongs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::chronicle::Chronicle;
+use super::leg::{CallLeg, LegState};
+use super::modify::Exchange;
+use super::negotiation::Negotiation;
+use super::output::{Output, StepKind};
+use super::pass::Passing;
+use super::turn::{Line, Turn};
+use super::view::{CallState, CallView, RecordingState};
+use crate::model::{
+    Direction, Fault, Header, Leg, MediaCommand, MediaEvent, Outcome, Reconciliation, Recorded, RecordingEvent,
+    SessionId, Tally, Timestamp,
+};
+use crate::policy::Decision;
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::{Flow, Method, Request, Response, Uri};
+
+/// How long a call may ring: Timer C's three minutes and some (RFC 3261 §16.6 item 11).
+const RING_MAX: Duration = Duration::from_secs(200);
+/// How long the recording of a call that ended stays open for the last answers to BYE.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long a leg may take to leave before it is forgotten: beyond Timer F and 64·T1 after a CANCEL (RFC 3261 §9.1).
+const LEAVE_MAX: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// The recorder and the ports are awaited; B knows nothing yet.
+    Preparing,
+    /// B is invited.
+    Inviting,
+    /// A has its 2xx; its ACK is awaited.
+    Answered,
+    Confirmed,
+    Ending,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum MediaState {
+    Unopened,
+    Opening,
+    Open,
+    Closing,
+    Closed(Option<Box<Tally>>),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Recording {
+    /// No policy asks for it.
+    NotWanted,
+    /// Asked for without strictness; nothing is open. Tried again when the recorder is up.
+    Unavailable(Fault),
+    Opening,
+    Ready,
+    /// It was open; frames are lost from here on, until the recorder is up again.
+    Broken(Fault),
+    /// The recorder was told of the end.
+    Closing,
+    /// Nothing more is expected of the recorder.
+    Done,
+}
+
+/// What the closing record tells.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    pub answered: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+    pub ended_by: String,
+    pub status: Option<u16>,
+    pub fault: Option<Fault>,
+    pub blocked: bool,
+    pub outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+pub struct Call {
+    pub(super) id: SessionId,
+    pub(super) phase: Phase,
+    pub(super) decision: Arc<Decision>,
+    pub(super) meeting: bool,
+    pub(super) a: CallLeg,
+    pub(super) b: CallLeg,
+    /// The Request-URI of B's INVITE.
+    pub(super) target: Uri,
+    /// The body of B's INVITE, while the recorder and the ports are awaited.
+    pub(super) body: Bytes,
+    pub(super) negotiation: Negotiation,
+    pub(super) media: MediaState,
+    pub(super) recording: Recording,
+    pub(super) exchange: Option<Exchange>,
+    /// The newest re-INVITE that we sent: its 2xx may come again.
+    pub(super) last_exchange: Option<ClientId>,
+    pub(super) passings: Vec<Passing>,
+    pub(super) chronicle: Chronicle,
+    pub(super) header: Box<Header>,
+    pub(super) story: Story,
+    pub(super) deadline: Option<Timestamp>,
+    /// The transaction of B's INVITE: its 2xx may come again, or from a fork.
+    pub(super) invited: Option<ClientId>,
+    held: [bool; 2],
+    pub(super) gated: bool,
+}
+
+/// An INVITE that opens a call, with what is known of it.
+pub struct Arrival {
+    pub session: SessionId,
+    pub server: ServerId,
+    pub invite: Request,
+    /// As it came.
+    pub bytes: Bytes,
+    pub a: CallLeg,
+    pub b: CallLeg,
+    pub target: Uri,
+    pub decision: Arc<Decision>,
+    pub meeting: bool,
+    pub header: Box<Header>,
+}
+
+impl Call {
+    pub(super) fn new(arrival: Arrival, steps: bool) -> Self {
+        Self {
+            id: arrival.session,
+            phase: Phase::Preparing,
+            decision: arrival.decision,
+            meeting: arrival.meeting,
+            a: arrival.a,
+            b: arrival.b,
+            target: arrival.target,
+            body: Bytes::new(),
+            negotiation: Negotiation::default(),
+            media: MediaState::Unopened,
+            recording: Recording::NotWanted,
+            exchange: None,
+            last_exchange: None,
+            passings: Vec::new(),
+            chronicle: Chronicle::new(arrival.session, steps),
+            header: arrival.header,
+            story: Story::default(),
+            deadline: None,
+            invited: None,
+            held: [false; 2],
+            gated: false,
+        }
+    }
+
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The local tags of both legs: what an in-dialog request names.
+    pub fn local_tags(&self) -> [&str; 2] {
+        [&self.a.local_tag, &self.b.local_tag]
+    }
+
+    pub fn call_id(&self, side: Leg) -> &str {
+        &self.leg(side).call_id
+    }
+
+    /// The Call-ID that we made for leg B.
+    pub fn minted_call_id(&self) -> &str {
+        &self.b.call_id
+    }
+
+    /// When `handle_deadline` has to be called.
+    pub const fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    /// Nothing of it is left: both legs are gone, the ports are back, the recorder has all it needs.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Ending
+            && self.a.is_over()
+            && self.b.is_over()
+            && matches!(self.media, MediaState::Unopened | MediaState::Closed(_))
+            && matches!(self.recording, Recording::NotWanted | Recording::Done)
+    }
+
+    pub(super) const fn leg(&self, side: Leg) -> &CallLeg {
+        match side {
+            Leg::A => &self.a,
+            Leg::B => &self.b,
+        }
+    }
+
+    pub(super) const fn leg_mut(&mut self, side: Leg) -> &mut CallLeg {
+        match side {
+            Leg::A => &mut self.a,
+            Leg::B => &mut self.b,
+        }
+    }
+
+    pub(super) const fn line(&self, side: Leg) -> Line<'_> {
+        self.leg(side).line(&self.chronicle)
+    }
+
+    /// Writes down a message as it came from a leg.
+    pub fn received(&self, turn: &mut Turn<'_>, side: Leg, flow: Flow, bytes: &Bytes) {
+        self.chronicle
+            .message(turn.now, side, Direction::Received, flow, bytes, turn.out);
+        turn.depart(self.line(side));
+    }
+
+    pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: Request) {
+        if let Err(refusal) = self.take_in_order(side, &request) {
+            self.refuse_request(turn, side, server, &request, &refusal);
+            return;
+        }
+        match request.method {
+            Method::Bye => self.on_bye(turn, side, server, &request),
+            Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
+            Method::Info | Method::Message => self.on_passing(turn, side, server, &request),
+            Method::Options => {
+                let mut response = Response::to(&request, 200, None, None);
+                response.headers.push("Allow", super::carry::ALLOW);
+                turn.respond(self.line(side), server, response);
+            }
+            _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
+        }
+        self.settle(turn);
+    }
+
+    pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: Response) {
+        if self.is_invite_of_b(side, client) {
+            self.on_answer(turn, client, response);
+        } else if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == Some(client))
+        {
+            self.on_exchange_response(turn, side, client, &response);
+        } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
+            turn.wire.disown_client(client);
+            self.leg_mut(side).state = LegState::Gone;
+        } else if !self.on_passed(turn, client, &response) && response.status >= 200 {
+            self.on_late_response(turn, side, client, &response);
+        }
+        self.settle(turn);
+    }
+
+    /// A transaction of ours got no answer in time, or its peer cannot be reached.
+    pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, unreachable: bool) {
+        if self.is_invite_of_b(side, client) {
+            self.on_invite_failed(turn, unreachable);
+        } else if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == Some(client))
+        {
+            self.on_exchange_failed(turn);
+        } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
+            self.leg_mut(side).state = LegState::Gone;
+        } else {
+            self.on_passing_failed(turn, client);
+        }
+        self.settle(turn);
+    }
+
+    pub fn on_ack(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
+        if side == Leg::A && matches!(self.a.state, LegState::AckAwaited { .. }) {
+            self.on_answer_acknowledged(turn, ack);
+        } else {
+            self.on_exchange_acknowledged(turn, side, ack);
+        }
+        self.settle(turn);
+    }
+
+    pub fn on_recording(&mut self, turn: &mut Turn<'_>, event: RecordingEvent) {
+        match event {
+            RecordingEvent::Ready { .. } => self.on_recording_ready(turn),
+            RecordingEvent::OpenFailed { fault, .. } => self.on_recording_not_opened(turn, fault),
+            RecordingEvent::Faulted { fault, .. } | RecordingEvent::Down { fault } => {
+                self.on_recording_lost(turn, fault);
+            }
+            RecordingEvent::Up => self.on_recorder_up(turn),
+            RecordingEvent::Sealed { reconciliation, .. } => self.on_sealed(turn, &reconciliation),
+            RecordingEvent::Heartbeat { .. } => {}
+        }
+        self.settle(turn);
+    }
+
+    pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
+        match event {
+            MediaEvent::Opened { .. } => {
+                if self.media == MediaState::Opening {
+                    self.media = MediaState::Open;
+                    self.proceed(turn);
+                }
+            }
+            MediaEvent::OpenFailed { .. } => self.on_media_not_opened(turn),
+            MediaEvent::Refused { fault, .. } => self.on_media_refused(turn, fault),
+            MediaEvent::Closed { tally, .. } => {
+                self.negotiation.give_back(turn.now, turn.ports);
+                self.media = MediaState::Closed(Some(tally));
+            }
+        }
+        self.settle(turn);
+    }
+
+    /// Something that was waited for did not come.
+    pub fn handle_deadline(&mut self, turn: &mut Turn<'_>) {
+        if self.deadline.is_none_or(|deadline| deadline > turn.now) {
+            return;
+        }
+        self.deadline = None;
+        match self.phase {
+            Phase::Preparing => self.on_set_up_stalled(turn),
+            Phase::Inviting => self.refuse(turn, &super::reject::Refusal::NoAnswer),
+            Phase::Answered | Phase::Confirmed => {}
+            Phase::Ending => self.on_leaving_stalled(turn),
+        }
+        self.settle(turn);
+    }
+
+    /// The ACK to a final answer of ours never came (RFC 3261 §13.3.1.4).
+    pub fn on_no_ack(&mut self, turn: &mut Turn<'_>, server: ServerId) {
+        turn.wire.disown_server(server);
+        if matches!(self.a.state, LegState::AckAwaited { server: awaited, .. } if awaited == server) {
+            self.on_never_acknowledged(turn);
+        } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == server) {
+            self.finish(turn, "no ACK to a 2xx", &[]);
+        }
+        self.settle(turn);
+    }
+
+    /// Gives up what the wire keeps for it.
+    pub fn release(&self, turn: &mut Turn<'_>) {
+        if let Some(client) = self.invited {
+            turn.wire.disown_client(client);
+        }
+        if let Some(client) = self.last_exchange {
+            turn.wire.disown_client(client);
+        }
+    }
+
+    /// Tells readers how the call stands.
+    pub fn publish(&self, turn: &mut Turn<'_>) {
+        turn.out.push_back(Output::Publish(Box::new(self.view())));
+    }
+
+    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, phase: Phase) {
+        self.phase = phase;
+        self.deadline = match phase {
+            Phase::Preparing => Some(turn.now + super::reject::SET_UP_MAX),
+            Phase::Inviting => Some(turn.now + RING_MAX),
+            Phase::Answered | Phase::Confirmed => None,
+            Phase::Ending => Some(turn.now + LINGER),
+        };
+        self.publish(turn);
+    }
+
+    /// Where recording stands decides how strictly the relay minds it.
+    pub(super) fn mode(&self) -> Recorded {
+        let strict_during = self.decision.is_strict_during(self.meeting);
+        match self.recording {
+            Recording::NotWanted | Recording::Unavailable(_) | Recording::Done => Recorded::No,
+            Recording::Opening if strict_during && self.decision.is_strict_before(self.meeting) => Recorded::Strict,
+            Recording::Ready | Recording::Closing if strict_during => Recorded::Strict,
+            Recording::Opening | Recording::Ready | Recording::Closing | Recording::Broken(_) => Recorded::Lenient,
+        }
+    }
+
+    /// Tells the relay what holds now, and writes it on the recording's timeline.
+    pub(super) fn renew_media(&mut self, turn: &mut Turn<'_>) {
+        if !self.negotiation.has_media() {
+            return;
+        }
+        let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
+        self.chronicle
+            .mark(turn.now, crate::model::Mark::Media(plan.lines.clone()), turn.out);
+        match self.media {
+            MediaState::Unopened => {
+                self.media = MediaState::Opening;
+                turn.media(MediaCommand::Open(plan));
+            }
+            MediaState::Opening | MediaState::Open => turn.media(MediaCommand::Modify(plan)),
+            MediaState::Closing | MediaState::Closed(_) => {}
+        }
+        for side in Leg::BOTH {
+            let holds = self.negotiation.holds(side);
+            if holds != self.held[side.index()] {
+                self.held[side.index()] = holds;
+                let mark = if holds {
+                    crate::model::Mark::Held { by: side }
+                } else {
+                    crate::model::Mark::Resumed { by: side }
+                };
+                self.chronicle.mark(turn.now, mark, turn.out);
+            }
+        }
+    }
+
+    fn on_sealed(&mut self, turn: &mut Turn<'_>, reconciliation: &Reconciliation) {
+        self.recording = Recording::Done;
+        let (accepted, stored) = (reconciliation.accepted, reconciliation.stored);
+        self.chronicle
+            .step(turn.now, StepKind::Sealed { accepted, stored }, turn.out);
+    }
+
+    /// One deadline is over in `Ending`: first the recording is closed, then the legs are given up.
+    fn on_leaving_stalled(&mut self, turn: &mut Turn<'_>) {
+        let ended = self.story.ended.unwrap_or(turn.now);
+        if turn.now < ended + LEAVE_MAX {
+            self.close_recording(turn);
+            self.deadline = Some(ended + LEAVE_MAX);
+            return;
+        }
+        for side in Leg::BOTH {
+            self.leg_mut(side).state = LegState::Gone;
+        }
+        if !matches!(self.media, MediaState::Unopened | MediaState::Closed(_)) {
+            self.negotiation.give_back(turn.now, turn.ports);
+            self.media = MediaState::Closed(None);
+        }
+        self.close_recording(turn);
+        self.recording = Recording::Done;
+    }
+
+    /// After every event: a call that is ending closes its recording once nothing more can come.
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
+            self.close_recording(turn);
+            if self.deadline.is_none() {
+                self.deadline = Some(turn.now + LEAVE_MAX);
+            }
+        }
+    }
+
+    fn is_invite_of_b(&self, side: Leg, client: ClientId) -> bool {
+        side == Leg::B
+            && matches!(&self.b.state,
+                LegState::Inviting { client: c, .. } | LegState::Cancelling { client: c, .. } | LegState::AckOwed { client: c, .. } if *c == client)
+    }
+
+    pub(super) fn view(&self) -> CallView {
+        CallView {
+            session: self.id,
+            state: match self.phase {
+                Phase::Preparing => CallState::Preparing,
+                Phase::Inviting => CallState::Ringing,
+                Phase::Answered | Phase::Confirmed => CallState::Talking,
+                Phase::Ending if self.is_over() => CallState::Over,
+                Phase::Ending => CallState::Ending,
+            },
+            recording: match self.recording {
+                Recording::NotWanted => RecordingState::NotWanted,
+                Recording::Opening => RecordingState::Opening,
+                Recording::Ready | Recording::Closing | Recording::Done => RecordingState::Recording,
+                Recording::Unavailable(_) | Recording::Broken(_) => RecordingState::Broken,
+            },
+            caller: self.header.caller.identity.clone(),
+            callee: self.header.callee.identity.clone(),
+            from_trunk: self.header.from_trunk.clone(),
+            to_trunk: self.header.to_trunk.clone(),
+            policies: self.header.policies.clone(),
+            strict: self.header.strict_during,
+            emergency: self.header.emergency,
+            started: self.header.started,
+            answered: self.story.answered,
+            outcome: self.story.outcome,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One leg: a dialog with one peer, and what it still owes us or we owe it. A leg holds back what RFC 3261 forbids yet.
+
+use std::sync::Arc;
+
+use super::carry::ALLOW;
+use super::chronicle::Chronicle;
+use super::reject::Rejection;
+use super::trunk::Trunk;
+use super::turn::{Line, Turn};
+use super::wire::Wire;
+use crate::model::{Leg, SessionId};
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::{Flow, Headers, Method, Request, Response, Transport};
+
+/// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LegState {
+    /// B before its INVITE is sent.
+    Idle,
+    /// A: its INVITE waits for a final answer of ours.
+    Invited {
+        server: ServerId,
+    },
+    /// B: our INVITE waits for a final answer. A CANCEL that is wanted goes out with the first provisional (RFC 3261 §9.1).
+    Inviting {
+        client: ClientId,
+        provisional: bool,
+        cancel: Option<Vec<String>>,
+    },
+    /// B: cancelled; a 2xx that crosses is ACKed, then BYEd.
+    Cancelling {
+        client: ClientId,
+        reasons: Vec<String>,
+    },
+    /// B: answered with 2xx, our ACK is owed.
+    AckOwed {
+        client: ClientId,
+        cseq: u32,
+    },
+    /// A: a 2xx was sent, its ACK is awaited; a BYE that is wanted goes out after it (RFC 3261 §15).
+    AckAwaited {
+        server: ServerId,
+        hang_up: Option<Vec<String>>,
+    },
+    Up,
+    /// Our BYE waits for its answer.
+    Leaving {
+        bye: ClientId,
+    },
+    Gone,
+}
+
+#[derive(Debug)]
+pub struct CallLeg {
+    pub side: Leg,
+    pub trunk: Arc<Trunk>,
+    pub flow: Flow,
+    pub call_id: String,
+    pub local_tag: String,
+    pub dialog: Option<Dialog>,
+    pub state: LegState,
+    /// A: the INVITE as it came; B: as it was sent. Kept until its dialog stands and its final answer is through.
+    pub invite: Option<Request>,
+    /// The ACK that we sent last, for 2xx that come again.
+    pub ack: Option<Request>,
+}
+
+impl CallLeg {
+    pub const fn line<'a>(&self, chronicle: &'a Chronicle) -> Line<'a> {
+        Line {
+            leg: self.side,
+            flow: self.flow,
+            chronicle,
+        }
+    }
+
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, LegState::Gone)
+    }
+
+    /// A response of ours to the INVITE (or re-INVITE) of this leg that makes or keeps a dialog (RFC 3261 §12.1.1).
+    pub fn dialog_response(&self, request: &Request, status: u16, reason: Option<&str>) -> Response {
+        let mut response = Response::to(request, status, reason, Some(&self.local_tag));
+        self.push_contact(&mut response.headers);
+        response
+    }
+
+    /// A request inside this leg's dialog, with Contact where the method refreshes the target (RFC 3261 §12.2.1.1).
+    pub fn dialog_request(&mut self, method: Method) -> Option<Request> {
+        let refreshes = matches!(method, Method::Invite | Method::Update);
+        let mut request = self.dialog.as_mut()?.request(method);
+        self.follow_target();
+        if refreshes {
+            self.push_contact(&mut request.headers);
+        }
+        Some(request)
+    }
+
+    /// Acknowledges the 2xx to our INVITE with this CSeq, with the body of the other leg's ACK if it has one.
+    pub fn acknowledge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        chronicle: &Chronicle,
+        cseq: u32,
+        body: Option<(&str, bytes::Bytes)>,
+    ) {
+        let Some(dialog) = &self.dialog else { return };
+        let mut ack = dialog.ack(cseq);
+        if let Some((content_type, body)) = body {
+            ack.headers.push("Content-Type", content_type);
+            ack.body = body;
+        }
+        self.follow_target();
+        let sent = turn.send(self.line(chronicle), ack);
+        self.ack = Some(sent);
+        if matches!(self.state, LegState::AckOwed { .. }) {
+            self.state = LegState::Up;
+        }
+    }
+
+    /// Ends the leg by whatever RFC 3261 allows in its state: an error, CANCEL, BYE, or one of them later.
+    pub fn hang_up(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        chronicle: &Chronicle,
+        reasons: &[String],
+        rejection: &Rejection,
+    ) {
+        let line = self.line(chronicle);
+        match &mut self.state {
+            LegState::Idle => self.state = LegState::Gone,
+            LegState::Invited { server } => {
+                let server = *server;
+                self.reject(turn, chronicle, server, rejection);
+            }
+            LegState::Inviting {
+                client,
+                provisional: true,
+                ..
+            } => {
+                let client = *client;
+                turn.cancel(line, client, reasons);
+                self.state = LegState::Cancelling {
+                    client,
+                    reasons: reasons.to_vec(),
+                };
+            }
+            LegState::Inviting { cancel, .. } => {
+                cancel.get_or_insert_with(|| reasons.to_vec());
+            }
+            LegState::AckOwed { cseq, .. } => {
+                let cseq = *cseq;
+                self.acknowledge(turn, chronicle, cseq, None);
+                self.bye(turn, session, chronicle, reasons);
+            }
+            LegState::AckAwaited { hang_up, .. } => {
+                hang_up.get_or_insert_with(|| reasons.to_vec());
+            }
+            LegState::Up => self.bye(turn, session, chronicle, reasons),
+            LegState::Cancelling { .. } | LegState::Leaving { .. } | LegState::Gone => {}
+        }
+    }
+
+    /// The peer rang or progressed: a CANCEL that was held back may go now.
+    pub fn on_provisional(&mut self, turn: &mut Turn<'_>, chronicle: &Chronicle) {
+        let line = self.line(chronicle);
+        let LegState::Inviting {
+            client,
+            provisional,
+            cancel,
+        } = &mut self.state
+        else {
+            return;
+        };
+        *provisional = true;
+        if let Some(reasons) = cancel.take() {
+            let client = *client;
+            turn.cancel(line, client, &reasons);
+            self.state = LegState::Cancelling { client, reasons };
+        }
+    }
+
+    /// The ACK to our 2xx came, or never will: a BYE that was held back goes now.
+    pub fn on_ack(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle) {
+        let LegState::AckAwaited { server, hang_up } = &mut self.state else {
+            return;
+        };
+        turn.wire.disown_server(*server);
+        let held = hang_up.take();
+        self.state = LegState::Up;
+        self.invite = None;
+        if let Some(reasons) = held {
+            self.bye(turn, session, chronicle, &reasons);
+        }
+    }
+
+    /// Answers the leg's INVITE with an error; the leg is over.
+    pub fn reject(&mut self, turn: &mut Turn<'_>, chronicle: &Chronicle, server: ServerId, rejection: &Rejection) {
+        if let Some(invite) = self.invite.take() {
+            let mut response = Response::to(&invite, rejection.status, None, Some(&self.local_tag));
+            for (name, value) in &rejection.headers {
+                response.headers.push(name, value);
+            }
+            turn.respond(self.line(chronicle), server, response);
+        }
+        turn.wire.disown_server(server);
+        self.state = LegState::Gone;
+    }
+
+    pub fn bye(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle, reasons: &[String]) {
+        let Some(mut bye) = self.dialog_request(Method::Bye) else {
+            self.state = LegState::Gone;
+            return;
+        };
+        for reason in reasons {
+            bye.headers.push("Reason", reason);
+        }
+        let client = turn.request(session, self.line(chronicle), bye);
+        self.state = LegState::Leaving { bye: client };
+    }
+
+    fn push_contact(&self, headers: &mut Headers) {
+        headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
+        headers.push("Allow", ALLOW);
+    }
+
+    /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the
+    /// trunk; to strangers and names we do not send: there the path that the dialog came by serves.
+    fn follow_target(&mut self) {
+        // A TCP connection is used again: its far end may accept no other.
+        if self.flow.transport == Transport::Tcp {
+            return;
+        }
+        let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
+        let reachable = |target: &std::net::SocketAddr| {
+            self.trunk.has(target.ip()) && target.is_ipv4() == self.flow.remote.is_ipv4()
+        };
+        if let Some(target) = target.filter(reachable) {
+            self.flow.remote = target;
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::media::{PortPair, PortPool};
+use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
+use crate::sdp::{MediaLine, SdpError, SessionDescription, anchor};
+
+/// m-lines of one session that are relayed; more are refused.
+pub const LINES_MAX: usize = 16;
+
+/// Why an offer or an answer of a leg cannot be carried. [`super::reject`] maps each to a status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NegotiationError {
+    /// The peer sent text that is not SDP.
+    #[error("malformed SDP at byte {offset}")]
+    Malformed { offset: usize },
+    /// More m-lines than are relayed, or fewer than before (RFC 3264 §8).
+    #[error("the number of m-lines is not acceptable")]
+    Lines,
+    #[error("no media port is free")]
+    NoPorts,
+}
+
+impl From<SdpError> for NegotiationError {
+    fn from(error: SdpError) -> Self {
+        match error {
+            SdpError::Malformed { offset } => Self::Malformed { offset },
+            SdpError::TooLong { .. } | SdpError::TooManyLines | SdpError::NoConnection { .. } => Self::Lines,
+        }
+    }
+}
+
+/// Two port pairs of ours for an m-line: one faces A, one faces B.
+#[derive(Debug)]
+struct Ports {
+    a: PortPair,
+    b: PortPair,
+}
+
+/// An offer that crossed and is not answered yet.
+#[derive(Debug)]
+struct Offer {
+    by: Leg,
+    sdp: SessionDescription,
+}
+
+/// The media of one call.
+#[derive(Debug, Default)]
+pub struct Negotiation {
+    ports: Vec<Ports>,
+    offer: Option<Offer>,
+    /// The newest description that each leg is bound by: A, B.
+    agreed: [Option<SessionDescription>; 2],
+}
+
+impl Negotiation {
+    /// `by` offers: leases ports for lines that are new and gives the offer as the other leg shall see it. Nothing else
+    /// changes until it is answered.
+    pub fn offer(
+        &mut self,
+        now: Timestamp,
+        by: Leg,
+        sdp: &[u8],
+        pool: &mut PortPool,
+        emergency: bool,
+    ) -> Result<Bytes, NegotiationError> {
+        let sdp = SessionDescription::parse(sdp)?;
+        let lines = sdp.lines().len();
+        if lines > LINES_MAX || lines < self.ports.len() {
+            return Err(NegotiationError::Lines);
+        }
+        while self.ports.len() < lines {
+            let ports = lease(now, pool, emergency).ok_or(NegotiationError::NoPorts)?;
+            self.ports.push(ports);
+        }
+        let anchored = anchor(&sdp, &self.locals(by.other()));
+        self.offer = Some(Offer { by, sdp });
+        Ok(anchored)
+    }
+
+    /// `by` answers the offer of the other leg: both are bound by it from now on. Gives the answer as the other leg shall
+    /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
+    pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
+        let sdp = SessionDescription::parse(sdp)?;
+        if sdp.lines().len() > self.ports.len() {
+            return Err(NegotiationError::Lines);
+        }
+        let anchored = anchor(&sdp, &self.locals(by.other()));
+        if let Some(offer) = self.offer.take() {
+            if offer.by == by {
+                self.offer = Some(offer);
+                return Err(NegotiationError::Lines);
+            }
+            self.agreed[offer.by.index()] = Some(offer.sdp);
+        }
+        self.agreed[by.index()] = Some(sdp);
+        Ok(anchored)
+    }
+
+    /// The offer in flight was refused: what was agreed before stays (RFC 3264 §8).
+    pub fn withdraw(&mut self) {
+        self.offer = None;
+    }
+
+    /// Whether an offer crossed that has no answer yet.
+    pub const fn is_pending(&self) -> bool {
+        self.offer.is_some()
+    }
+
+    /// m-lines that have ports.
+    pub const fn lines(&self) -> usize {
+        self.ports.len()
+    }
+
+    pub const fn has_media(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
+    /// The plan as agreed so far. Before the answer the offerer's addresses count already: it may hear early media.
+    pub fn plan(&self, session: SessionId, recorded: Recorded) -> MediaPlan {
+        let lines = self.ports.iter().enumerate().map(|(index, ports)| {
+            let a = self.binding(Leg::A).and_then(|sdp| sdp.lines().get(index));
+            let b = self.binding(Leg::B).and_then(|sdp| sdp.lines().get(index));
+            let kind = a.or(b).map_or(crate::model::MediaKind::Other, |line| line.kind);
+            LinePlan {
+                index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
+                kind,
+                a: leg_plan(ports.a.rtp(), a),
+                b: leg_plan(ports.b.rtp(), b),
+            }
+        });
+        MediaPlan {
+            session,
+            recorded,
+            lines: lines.collect(),
+        }
+    }
+
+    /// Whether `leg` holds the other (RFC 3264 §8.4): every live line of its newest description is sendonly or inactive, or has the null address.
+    pub fn holds(&self, leg: Leg) -> bool {
+        self.agreed[leg.index()]
+            .as_ref()
+            .is_some_and(SessionDescription::is_hold)
+    }
+
+    pub fn give_back(&mut self, now: Timestamp, pool: &mut PortPool) {
+        for ports in self.ports.drain(..) {
+            pool.give_back(now, ports.a);
+            pool.give_back(now, ports.b);
+        }
+    }
+
+    fn binding(&self, leg: Leg) -> Option<&SessionDescription> {
+        let agreed = self.agreed[leg.index()].as_ref();
+        agreed.or_else(|| {
+            self.offer
+                .as_ref()
+                .filter(|offer| offer.by == leg)
+                .map(|offer| &offer.sdp)
+        })
+    }
+
+    fn locals(&self, facing: Leg) -> Vec<SocketAddr> {
+        let local = |ports: &Ports| match facing {
+            Leg::A => ports.a.rtp(),
+            Leg::B => ports.b.rtp(),
+        };
+        self.ports.iter().map(local).collect()
+    }
+}
+
+fn lease(now: Timestamp, pool: &mut PortPool, emergency: bool) -> Option<Ports> {
+    let mut pair = || {
+        if emergency {
+            pool.lease_for_emergency()
+        } else {
+            pool.lease(now)
+        }
+    };
+    let a = pair()?;
+    match pair() {
+        Some(b) => Some(Ports { a, b }),
+        None => {
+            pool.give_back(now, a);
+            None
+        }
+    }
+}
+
+fn leg_plan(local: SocketAddr, line: Option<&MediaLine>) -> LegPlan {
+    LegPlan {
+        local,
+        remote: line.and_then(MediaLine::remote),
+        formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,189 @@
+//! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
+
+use super::body::Content;
+use super::call::{Arrival, Call, MediaState, Phase, Recording};
+use super::carry::{self, ALLOW};
+use super::leg::LegState;
+use super::negotiation::NegotiationError;
+use super::output::StepKind;
+use super::reject::Refusal;
+use super::turn::Turn;
+use super::wire::{Owner, Wire};
+use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
+use crate::policy::{Admission, RecorderState, Verdict};
+use crate::sip::{Method, Request, Response, Uri};
+
+impl Call {
+    /// A call begins: it waits for the recorder and the ports, or is refused at once.
+    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival, recorder: RecorderState) -> Self {
+        let (server, bytes) = (arrival.server, arrival.bytes.clone());
+        let invite = arrival.invite.clone();
+        let mut call = Self::new(arrival, turn.terms.steps);
+        turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
+        let admitted = call.admit(turn, &invite, recorder);
+        if admitted.is_ok() && call.wants_recording() {
+            call.open_recording(turn, recorder);
+        }
+        let decided = call.decision.trace.last().cloned().unwrap_or_default();
+        call.chronicle
+            .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
+        call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        call.a.invite = Some(invite);
+        if let Err(refusal) = admitted {
+            call.refuse(turn, &refusal);
+            return call;
+        }
+        call.ring(turn, server);
+        call
+    }
+
+    fn ring(&mut self, turn: &mut Turn<'_>, server: crate::sip::transaction::ServerId) {
+        if let Some(invite) = &self.a.invite {
+            let trying = Response::to(invite, 100, None, None);
+            turn.respond(self.line(Leg::A), server, trying);
+        }
+        if self.recording == Recording::Opening {
+            self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
+        }
+        self.enter(turn, Phase::Preparing);
+        if self.negotiation.has_media() {
+            self.media = MediaState::Opening;
+            let plan = self.negotiation.plan(self.id, self.mode());
+            turn.media(MediaCommand::Open(Box::new(plan)));
+        }
+        self.proceed(turn);
+    }
+
+    /// Asks everything that may refuse the call, in the order in which A should hear of it. Leases ports, no more.
+    fn admit(&mut self, turn: &mut Turn<'_>, invite: &Request, recorder: RecorderState) -> Result<(), Refusal> {
+        if let Verdict::Block(_) = self.decision.verdict {
+            return Err(Refusal::PolicyForbids { policy: self.policy() });
+        }
+        if let (Admission::Refuse, RecorderState::Down(fault)) =
+            (self.decision.admission(recorder, self.meeting), recorder)
+        {
+            return Err(self.recorder_down(turn, fault));
+        }
+        let content = Content::of(&invite.headers, &invite.body);
+        if content == Content::Unreadable {
+            return Err(Refusal::UnsupportedBody);
+        }
+        if let Some(sdp) = content.sdp(&invite.body) {
+            let emergency = self.decision.emergency;
+            let anchored = self.negotiation.offer(turn.now, Leg::A, sdp, turn.ports, emergency)?;
+            self.body = content.with_sdp(&invite.body, anchored);
+        } else {
+            self.body = invite.body.clone();
+        }
+        Ok(())
+    }
+
+    pub(super) fn policy(&self) -> PolicyId {
+        self.decision
+            .policies
+            .first()
+            .cloned()
+            .unwrap_or_else(|| PolicyId::from("(none)"))
+    }
+
+    pub(super) fn recorder_down(&self, turn: &Turn<'_>, fault: Fault) -> Refusal {
+        if fault == Fault::Reserve {
+            return Refusal::DiskReserve { policy: self.policy() };
+        }
+        let status = self
+            .decision
+            .requirements
+            .as_ref()
+            .map_or(603, |r| r.reject_code.status(turn.terms.peer_node));
+        Refusal::RecorderDown {
+            policy: self.policy(),
+            fault,
+            status,
+        }
+    }
+
+    fn wants_recording(&self) -> bool {
+        self.decision.verdict == Verdict::Record
+    }
+
+    pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>, recorder: RecorderState) {
+        if let RecorderState::Down(fault) = recorder {
+            self.recording = Recording::Unavailable(fault);
+            return;
+        }
+        self.recording = Recording::Opening;
+        turn.record(RecordingCommand::Open(self.header.clone()));
+        self.chronicle.keep(true);
+    }
+
+    /// Goes on to B once nothing more has to be waited for.
+    pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
+        let recorder_awaited = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
+        if self.phase == Phase::Preparing && !recorder_awaited && self.media != MediaState::Opening {
+            self.invite_b(turn);
+        }
+    }
+
+    fn invite_b(&mut self, turn: &mut Turn<'_>) {
+        let Some(received) = &self.a.invite else { return };
+        let body = std::mem::take(&mut self.body);
+        let invite = onward(
+            received,
+            self.target.clone(),
+            &self.b.call_id,
+            &self.b.local_tag,
+            self.b.flow,
+            body,
+        );
+        if self.negotiation.has_media() {
+            let lines = self.negotiation.plan(self.id, self.mode()).lines;
+            self.chronicle
+                .mark(turn.now, crate::model::Mark::Media(lines), turn.out);
+        }
+        self.b.invite = Some(invite.clone());
+        let client = turn.request(self.id, self.line(Leg::B), invite);
+        self.invited = Some(client);
+        self.b.state = LegState::Inviting {
+            client,
+            provisional: false,
+            cancel: None,
+        };
+        self.enter(turn, Phase::Inviting);
+    }
+}
+
+/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
+/// (RAck, for one) still fits.
+pub fn onward(
+    received: &Request,
+    target: Uri,
+    call_id: &str,
+    local_tag: &str,
+    flow: crate::sip::Flow,
+    body: bytes::Bytes,
+) -> Request {
+    let from = received.headers.from().clone().with_tag(local_tag);
+    let to = received.headers.to().clone().without_tag();
+    let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
+    let number = received.headers.cseq().number;
+    let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
+    request.body = body;
+    let headers = &mut request.headers;
+    headers.set("Max-Forwards", hops.to_string());
+    if received.method == Method::Invite {
+        headers.push("Contact", format!("<{}>", Wire::contact(flow)));
+        headers.push("Allow", ALLOW);
+    }
+    carry::carry(&received.headers, headers);
+    request
+}
+
+impl From<NegotiationError> for Refusal {
+    fn from(error: NegotiationError) -> Self {
+        match error {
+            NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
+            NegotiationError::Lines => Self::MediaNotAcceptable,
+            NegotiationError::NoPorts => Self::NoPorts,
+        }
+    }
+}

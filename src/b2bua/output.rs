@@ -1,0 +1,55 @@
+//! What a call wants done, in order: order is meaning.
+
+use bytes::Bytes;
+
+use super::view::CallView;
+use crate::model::{Direction, Fault, Leg, MediaCommand, Outcome, RecordingCommand, SessionId, Timestamp};
+use crate::sip::Flow;
+
+/// From signalling to its driver, carried out in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    Send {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    Recording(RecordingCommand),
+    Media(MediaCommand),
+    /// How a call stands, for readers.
+    Publish(Box<CallView>),
+    /// One rung of the call-flow ladder; only when asked for.
+    Step(Step),
+}
+
+/// Something that happened in a call, as the ladder shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Step {
+    pub at: Timestamp,
+    pub session: SessionId,
+    pub what: StepKind,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StepKind {
+    /// A SIP message between the proxy and a leg. `start_line` is the peer's text: hostile.
+    Sip {
+        leg: Leg,
+        direction: Direction,
+        start_line: String,
+    },
+    /// The decision, in a line.
+    Decided(String),
+    RecordingAsked,
+    RecordingReady,
+    RecordingFaulted(Fault),
+    MediaGated,
+    Ended {
+        outcome: Outcome,
+        by: String,
+    },
+    /// Packets accepted by the recorder and packets stored.
+    Sealed {
+        accepted: u64,
+        stored: u64,
+    },
+}

@@ -1,0 +1,251 @@
+//! Why a call is refused or ended, and what the peer sees: the one table from reason to status.
+
+use std::time::Duration;
+
+use super::carry::ALLOW;
+use crate::model::{Fault, PolicyId};
+use crate::sip::Method;
+
+/// Q.850 cause values that we send (RFC 6432, RFC 3326 §2).
+const CAUSE_CALL_REJECTED: u8 = 21;
+const CAUSE_TEMPORARY_FAILURE: u8 = 41;
+const CAUSE_NO_RESOURCE: u8 = 47;
+
+/// Why a request from a peer is not carried.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// The request came back to us (RFC 3261 §16.3 item 4).
+    Loop,
+    /// Max-Forwards is used up (RFC 3261 §16.3 item 3).
+    TooManyHops,
+    /// Require names an option that is not ours (RFC 3261 §8.2.2.3).
+    BadExtension { options: Vec<String> },
+    /// The body says that it is SDP and is not.
+    MalformedSdp { offset: usize },
+    /// The body's type or encoding cannot be read, so its media could not be anchored.
+    UnsupportedBody,
+    /// The request's URI has a scheme we cannot route (RFC 3261 §8.2.2.1).
+    UnsupportedScheme,
+    /// No route leads on from this trunk.
+    NoRoute,
+    /// A policy forbids the call.
+    PolicyForbids { policy: PolicyId },
+    /// A strict policy wants a recording and the recorder is down. `status`: the policy's choice, 603 if `auto`.
+    RecorderDown {
+        policy: PolicyId,
+        fault: Fault,
+        status: u16,
+    },
+    /// What is offered cannot be recorded or relayed.
+    MediaNotAcceptable,
+    /// No port pair is free.
+    NoPorts,
+    /// Free disk space is below the reserve.
+    DiskReserve { policy: PolicyId },
+    /// This node takes no new calls.
+    Draining,
+    /// As many calls as are allowed are up.
+    TooManyCalls,
+    /// The method is known but not carried here (RFC 3261 §8.2.1).
+    MethodNotAllowed,
+    /// The method is not known at all (RFC 3261 §21.5.2).
+    MethodUnknown,
+    /// The dialog or transaction does not exist.
+    NoSuchDialog,
+    /// Another offer is in flight the other way (RFC 3261 §14.2).
+    Glare,
+    /// An earlier request of the same kind is not answered yet (RFC 3261 §14.2).
+    Busy,
+    /// CSeq went backwards (RFC 3261 §12.2.2).
+    OutOfOrder,
+    /// The far end gave no final answer in time.
+    NoAnswer,
+    /// The far end cannot be reached.
+    Unreachable,
+    /// The caller gave up.
+    Cancelled,
+}
+
+/// A refusal as it goes on the wire.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rejection {
+    pub status: u16,
+    /// Header names with values.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Refusal {
+    /// The status and headers for this refusal; `host` names us in a Warning (RFC 3261 §20.43).
+    pub fn rejection(&self, host: &str) -> Rejection {
+        let mut headers = Vec::new();
+        let status = match self {
+            Self::Loop => 482,
+            Self::TooManyHops => 483,
+            Self::BadExtension { options } => {
+                headers.push(("Unsupported", options.join(", ")));
+                420
+            }
+            Self::MalformedSdp { offset } => {
+                headers.push(warning(host, 399, &format!("malformed SDP at byte {offset}")));
+                400
+            }
+            Self::UnsupportedBody => {
+                headers.push(("Accept", "application/sdp, multipart/mixed".to_owned()));
+                415
+            }
+            Self::UnsupportedScheme => 416,
+            Self::NoRoute => 404,
+            Self::PolicyForbids { policy } => {
+                headers.push(q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"));
+                headers.push(warning(host, 399, &format!("Call forbidden by policy {policy}")));
+                403
+            }
+            Self::RecorderDown { policy, status, .. } => {
+                headers.push(q850(CAUSE_CALL_REJECTED, "Recording required by policy"));
+                headers.push(recorder_warning(host, policy));
+                *status
+            }
+            Self::DiskReserve { policy } => {
+                headers.push(q850(CAUSE_NO_RESOURCE, "Recording space below its reserve"));
+                headers.push(recorder_warning(host, policy));
+                503
+            }
+            Self::MediaNotAcceptable => {
+                headers.push(warning(host, 304, "Media type not available"));
+                488
+            }
+            Self::NoPorts => {
+                headers.push(q850(CAUSE_NO_RESOURCE, "No media port free"));
+                503
+            }
+            Self::Draining | Self::TooManyCalls => 503,
+            Self::MethodNotAllowed => {
+                headers.push(("Allow", ALLOW.to_owned()));
+                405
+            }
+            Self::MethodUnknown => {
+                headers.push(("Allow", ALLOW.to_owned()));
+                501
+            }
+            Self::NoSuchDialog => 481,
+            Self::Glare => 491,
+            Self::Busy => {
+                headers.push(("Retry-After", "2".to_owned()));
+                500
+            }
+            Self::OutOfOrder => 500,
+            Self::NoAnswer => 408,
+            Self::Unreachable => {
+                headers.push(q850(CAUSE_TEMPORARY_FAILURE, "Next hop unreachable"));
+                503
+            }
+            Self::Cancelled => 487,
+        };
+        Rejection { status, headers }
+    }
+}
+
+/// Why a method is not carried: known to SIP, or not (RFC 3261 §8.2.1).
+pub fn of_method(method: &Method) -> Refusal {
+    match method {
+        Method::Other(_) => Refusal::MethodUnknown,
+        _ => Refusal::MethodNotAllowed,
+    }
+}
+
+/// Reason values of a BYE or CANCEL that a lost recorder causes (RFC 3326; never `cause=200`, which would hide the call
+/// as completed elsewhere).
+pub fn recording_lost() -> Vec<String> {
+    vec![
+        "SIP;cause=503;text=\"Recording lost; policy requires recording\"".to_owned(),
+        q850(CAUSE_TEMPORARY_FAILURE, "Recording lost").1,
+    ]
+}
+
+/// Reason values of a BYE that a shutdown causes.
+pub fn shutting_down() -> Vec<String> {
+    vec!["SIP;cause=503;text=\"Proxy is shutting down\"".to_owned()]
+}
+
+/// How long a caller whose INVITE waits for the recorder and the ports is kept before it is refused.
+pub const SET_UP_MAX: Duration = Duration::from_secs(2);
+
+fn q850(cause: u8, text: &str) -> (&'static str, String) {
+    ("Reason", format!("Q.850;cause={cause};text=\"{text}\""))
+}
+
+fn recorder_warning(host: &str, policy: &PolicyId) -> (&'static str, String) {
+    warning(
+        host,
+        399,
+        &format!("Recording required by policy {policy}: recorder unavailable"),
+    )
+}
+
+fn warning(host: &str, code: u16, text: &str) -> (&'static str, String) {
+    let text: String = text
+        .chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\'))
+        .collect();
+    ("Warning", format!("{code} {host} \"{text}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strict_call_without_a_recorder_gets_the_status_of_its_policy_and_says_why() {
+        let refusal = Refusal::RecorderDown {
+            policy: PolicyId::from("desk"),
+            fault: Fault::DiskFull,
+            status: 603,
+        };
+        let rejection = refusal.rejection("lab");
+        assert_eq!(rejection.status, 603);
+        assert_eq!(
+            rejection.headers,
+            [
+                (
+                    "Reason",
+                    "Q.850;cause=21;text=\"Recording required by policy\"".to_owned()
+                ),
+                (
+                    "Warning",
+                    "399 lab \"Recording required by policy desk: recorder unavailable\"".to_owned()
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn no_503_of_ours_invites_a_peer_to_stop_all_its_traffic() {
+        let policy = PolicyId::from("desk");
+        for refusal in [
+            Refusal::NoPorts,
+            Refusal::DiskReserve { policy },
+            Refusal::Draining,
+            Refusal::Unreachable,
+        ] {
+            let rejection = refusal.rejection("lab");
+            assert_eq!(rejection.status, 503);
+            assert!(rejection.headers.iter().all(|(name, _)| *name != "Retry-After"));
+        }
+    }
+
+    #[test]
+    fn a_reason_for_a_lost_recording_never_says_completed_elsewhere() {
+        assert!(recording_lost().iter().all(|reason| !reason.contains("cause=200")));
+        assert_eq!(
+            recording_lost()[0],
+            "SIP;cause=503;text=\"Recording lost; policy requires recording\""
+        );
+    }
+
+    #[test]
+    fn a_policy_name_cannot_break_out_of_a_warning() {
+        let policy = PolicyId::from("x\"\r\nEvil: 1");
+        let rejection = Refusal::PolicyForbids { policy }.rejection("lab");
+        assert_eq!(rejection.headers[1].1, "399 lab \"Call forbidden by policy xEvil: 1\"");
+    }
+}

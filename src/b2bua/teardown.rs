@@ -1,0 +1,354 @@
+//! How a call ends: BYE, CANCEL, refusal, and the recorder's loss under strict mode. The strict-mode matrix is here.
+
+use super::call::{Call, MediaState, Phase, Recording};
+use super::leg::LegState;
+use super::output::StepKind;
+use super::reject::{self, Refusal};
+use super::turn::Turn;
+use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
+use crate::policy::{DuringArms, RecorderState, Verdict};
+use crate::sip::transaction::ServerId;
+use crate::sip::{Method, Request, Response};
+
+impl Call {
+    pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+        turn.respond(self.line(side), server, Response::to(request, 200, None, None));
+        let reasons = reasons(request);
+        if let LegState::Invited { .. } = self.leg(side).state {
+            // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
+            self.cancel_by(turn, format!("BYE from {side}"), &reasons);
+            return;
+        }
+        if let LegState::AckAwaited { server, .. } = self.leg(side).state {
+            turn.wire.disown_server(server);
+        }
+        self.close_exchange(turn);
+        self.leg_mut(side).state = LegState::Gone;
+        self.hang_up(turn, side.other(), &reasons, &Refusal::Cancelled);
+        self.end(turn, format!("BYE from {side}"));
+    }
+
+    /// The CANCEL of A's INVITE, or of a re-INVITE; it is answered already (RFC 3261 §9.2).
+    pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
+        let reasons = reasons(cancel);
+        if self.a.state == (LegState::Invited { server: invite }) {
+            self.cancel_by(turn, "CANCEL from A".to_owned(), &reasons);
+        } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == invite) {
+            self.on_exchange_cancelled(turn, &reasons);
+        }
+    }
+
+    fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, reasons: &[String]) {
+        self.story.status = Some(487);
+        self.hang_up(turn, Leg::A, &[], &Refusal::Cancelled);
+        self.hang_up(turn, Leg::B, reasons, &Refusal::Cancelled);
+        self.end(turn, by);
+    }
+
+    /// A is told why there is no call; B, if it was invited, is let go.
+    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
+        let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
+        if self.phase != Phase::Ending {
+            self.story.blocked = lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. });
+            self.story.status = Some(refusal.rejection("").status);
+        }
+        if let Refusal::RecorderDown { fault, .. } = refusal {
+            self.story.fault.get_or_insert(*fault);
+        }
+        let reasons = if lost_recorder {
+            reject::recording_lost()
+        } else {
+            Vec::new()
+        };
+        self.hang_up(turn, Leg::A, &reasons, refusal);
+        self.hang_up(turn, Leg::B, &reasons, refusal);
+        self.end(turn, refused_by(refusal));
+    }
+
+    /// Both legs are ended, each as its state allows.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, reasons: &[String]) {
+        self.close_exchange(turn);
+        self.hang_up(turn, Leg::A, reasons, &Refusal::Cancelled);
+        self.hang_up(turn, Leg::B, reasons, &Refusal::Cancelled);
+        self.end(turn, by.to_owned());
+    }
+
+    /// The node is shutting down.
+    pub fn shut_down(&mut self, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Ending {
+            let reasons = reject::shutting_down();
+            self.close_exchange(turn);
+            self.hang_up(turn, Leg::A, &reasons, &Refusal::Draining);
+            self.hang_up(turn, Leg::B, &reasons, &Refusal::Draining);
+            self.end(turn, "shutdown of the proxy".to_owned());
+        }
+    }
+
+    /// Nothing is open yet: the recorder cannot open this recording.
+    pub(super) fn on_recording_not_opened(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        if self.recording != Recording::Opening {
+            return;
+        }
+        self.chronicle.keep(false);
+        self.recording = Recording::Unavailable(fault);
+        self.story.fault.get_or_insert(fault);
+        self.chronicle
+            .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
+        if self.decision.is_strict_before(self.meeting) && self.phase != Phase::Ending {
+            let refusal = self.recorder_down(turn, fault);
+            self.refuse(turn, &refusal);
+            return;
+        }
+        self.renew_media(turn);
+        self.proceed(turn);
+    }
+
+    pub(super) fn on_recording_ready(&mut self, turn: &mut Turn<'_>) {
+        if !matches!(self.recording, Recording::Opening | Recording::Broken(_)) {
+            return;
+        }
+        self.recording = Recording::Ready;
+        self.chronicle.step(turn.now, StepKind::RecordingReady, turn.out);
+        if self.phase == Phase::Preparing {
+            self.proceed(turn);
+        } else {
+            self.renew_media(turn);
+        }
+        self.publish(turn);
+    }
+
+    /// The recorder is lost while the call is set up or talks.
+    pub(super) fn on_recording_lost(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        if !matches!(self.recording, Recording::Opening | Recording::Ready) {
+            return;
+        }
+        if self.recording == Recording::Opening && self.phase == Phase::Preparing {
+            self.on_recording_not_opened(turn, fault);
+            return;
+        }
+        self.recording = Recording::Broken(fault);
+        self.lose(turn, fault, false);
+    }
+
+    /// The relay could not hand over a packet: of a strict call it has gated the media already.
+    pub(super) fn on_media_refused(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        let strict = self.mode() == Recorded::Strict;
+        if strict {
+            self.recording = Recording::Broken(fault);
+        }
+        self.lose(turn, fault, strict);
+    }
+
+    /// What the loss means, by phase and policy.
+    fn lose(&mut self, turn: &mut Turn<'_>, fault: Fault, gated: bool) {
+        if self.phase == Phase::Ending {
+            return;
+        }
+        self.story.fault.get_or_insert(fault);
+        self.chronicle
+            .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
+        if !gated && !self.ends_without_recorder() {
+            tracing::error!(session = %self.id, %fault, "call goes on with a gap in its recording");
+            self.publish(turn);
+            return;
+        }
+        self.gate(turn);
+        if matches!(self.phase, Phase::Preparing | Phase::Inviting) {
+            let refusal = self.recorder_down(turn, fault);
+            self.refuse(turn, &refusal);
+        } else {
+            self.finish(turn, &format!("recorder: {fault}"), &reject::recording_lost());
+        }
+    }
+
+    /// Stops the media of a call that ends when its recording does. Done for all calls before the first BYE is written.
+    pub fn gate_without_recorder(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.recording, Recording::Opening | Recording::Ready) && self.ends_without_recorder() {
+            self.gate(turn);
+        }
+    }
+
+    fn gate(&mut self, turn: &mut Turn<'_>) {
+        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open) {
+            self.gated = true;
+            turn.media(MediaCommand::Gate {
+                session: self.id,
+                gate: Gate::Shut,
+            });
+            self.chronicle.step(turn.now, StepKind::MediaGated, turn.out);
+        }
+    }
+
+    fn ends_without_recorder(&self) -> bool {
+        let before = self.decision.is_strict_before(self.meeting);
+        let during = self.decision.is_strict_during(self.meeting);
+        match self.phase {
+            Phase::Preparing | Phase::Inviting => before || during,
+            Phase::Answered | Phase::Confirmed => during,
+            Phase::Ending => false,
+        }
+    }
+
+    /// A volume takes writes again: what waits for it is opened, what was broken goes on with a gap.
+    pub(super) fn on_recorder_up(&mut self, turn: &mut Turn<'_>) {
+        if self.phase == Phase::Ending {
+            return;
+        }
+        match self.recording {
+            Recording::Unavailable(_) if self.decision.verdict == Verdict::Record => {
+                self.open_recording(turn, RecorderState::Up);
+                self.renew_media(turn);
+            }
+            Recording::Broken(_) => self.on_recording_ready(turn),
+            _ => {}
+        }
+    }
+
+    /// Under `during_arms = "answer"` a call is not connected while its recording is not there.
+    pub(super) fn unarmed(&self, turn: &Turn<'_>) -> Option<Refusal> {
+        let arms_at_answer = self
+            .decision
+            .requirements
+            .as_ref()
+            .is_some_and(|r| r.during_arms == DuringArms::Answer);
+        let missing = match self.recording {
+            Recording::Unavailable(fault) | Recording::Broken(fault) => Some(fault),
+            Recording::Opening => Some(Fault::Stalled),
+            _ => None,
+        }?;
+        let strict = self.decision.is_strict_during(self.meeting);
+        (arms_at_answer && strict).then(|| self.recorder_down(turn, missing))
+    }
+
+    pub(super) fn on_set_up_stalled(&mut self, turn: &mut Turn<'_>) {
+        let refusal = if self.recording == Recording::Opening {
+            self.recorder_down(turn, Fault::Stalled)
+        } else {
+            Refusal::NoPorts
+        };
+        self.refuse(turn, &refusal);
+    }
+
+    fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, reasons: &[String], refusal: &Refusal) {
+        let (session, chronicle) = (self.id, self.chronicle);
+        let rejection = refusal.rejection(&turn.terms.node);
+        self.leg_mut(side)
+            .hang_up(turn, session, &chronicle, reasons, &rejection);
+    }
+
+    /// The call is over for its parties; what is left is to let the legs go, stop the media and seal the recording.
+    pub(super) fn end(&mut self, turn: &mut Turn<'_>, by: String) {
+        if self.phase == Phase::Ending {
+            return;
+        }
+        self.story.ended = Some(turn.now);
+        self.story.ended_by = by;
+        self.close_passings(turn);
+        match self.media {
+            MediaState::Opening | MediaState::Open => {
+                self.media = MediaState::Closing;
+                turn.media(MediaCommand::Close { session: self.id });
+            }
+            MediaState::Unopened => self.negotiation.give_back(turn.now, turn.ports),
+            MediaState::Closing | MediaState::Closed(_) => {}
+        }
+        self.enter(turn, Phase::Ending);
+    }
+
+    /// Tells the recorder the end, once the relay has told what it did.
+    pub(super) fn close_recording(&mut self, turn: &mut Turn<'_>) {
+        let tally = match &self.media {
+            MediaState::Unopened => None,
+            MediaState::Closed(tally) => tally.as_deref().cloned(),
+            MediaState::Opening | MediaState::Open | MediaState::Closing => return,
+        };
+        if self.story.outcome.is_some() {
+            return;
+        }
+        let outcome = self.outcome(tally.as_ref());
+        self.story.outcome = Some(outcome);
+        let by = self.story.ended_by.clone();
+        self.chronicle.step(turn.now, StepKind::Ended { outcome, by }, turn.out);
+        let closing = Box::new(Closing {
+            outcome,
+            answered: self.story.answered,
+            ended: self.story.ended.unwrap_or(turn.now),
+            ended_by: self.story.ended_by.clone(),
+            status: self.story.status,
+            tally,
+            fault: self.story.fault,
+        });
+        let (session, at) = (self.id, turn.now);
+        match self.recording {
+            Recording::NotWanted | Recording::Unavailable(_) => {
+                turn.record(RecordingCommand::Keep {
+                    header: self.header.clone(),
+                    at,
+                    closing,
+                });
+                self.recording = Recording::Done;
+            }
+            Recording::Opening | Recording::Ready | Recording::Broken(_) => {
+                turn.record(RecordingCommand::Close { session, at, closing });
+                self.recording = Recording::Closing;
+            }
+            Recording::Closing | Recording::Done => {}
+        }
+    }
+
+    fn outcome(&self, tally: Option<&crate::model::Tally>) -> Outcome {
+        let accepted = tally.map_or(0, |tally| tally.accepted);
+        let missed = tally.map_or(0, |tally| tally.unrecorded);
+        match self.recording {
+            _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
+            Recording::NotWanted => Outcome::Exempt,
+            _ if accepted == 0 && missed > 0 => Outcome::Unrecorded,
+            Recording::Unavailable(_) => Outcome::Unrecorded,
+            _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,
+            _ if accepted == 0 => Outcome::NoMedia,
+            _ => Outcome::Recorded,
+        }
+    }
+
+    /// CSeq has to grow inside a dialog (RFC 3261 §12.2.2); without a dialog nothing is in order.
+    pub(super) fn take_in_order(&mut self, side: Leg, request: &Request) -> Result<(), Refusal> {
+        let Some(dialog) = &mut self.leg_mut(side).dialog else {
+            return Err(Refusal::NoSuchDialog);
+        };
+        dialog.accepts(request).map_err(|_| Refusal::OutOfOrder)
+    }
+
+    pub(super) fn refuse_request(
+        &self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        server: ServerId,
+        request: &Request,
+        refusal: &Refusal,
+    ) {
+        let rejection = refusal.rejection(&turn.terms.node);
+        let mut response = Response::to(request, rejection.status, None, None);
+        for (name, value) in &rejection.headers {
+            response.headers.push(name, value);
+        }
+        turn.respond(self.line(side), server, response);
+        if request.method == Method::Invite {
+            turn.wire.disown_server(server);
+        }
+    }
+}
+
+fn reasons(request: &Request) -> Vec<String> {
+    request.headers.get_all("Reason").map(str::to_owned).collect()
+}
+
+fn refused_by(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::RecorderDown { policy, fault, .. } => format!("policy {policy}: recorder: {fault}"),
+        Refusal::PolicyForbids { policy } => format!("policy {policy}: forbidden"),
+        Refusal::DiskReserve { policy } => format!("policy {policy}: free space below the reserve"),
+        Refusal::NoAnswer => "no answer from B".to_owned(),
+        Refusal::Unreachable => "B is unreachable".to_owned(),
+        other => format!("refused with {}", other.rejection("").status),
+    }
+}

@@ -1,0 +1,87 @@
+//! One turn of the engine: the time, and what a call may touch besides itself.
+
+use std::collections::VecDeque;
+
+use super::chronicle::Chronicle;
+use super::output::Output;
+use super::wire::{Owner, Wire};
+use crate::media::PortPool;
+use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::{Flow, Request, Response};
+
+/// What holds for all calls of a node.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// This node, in Warning and in recordings.
+    pub node: String,
+    /// Another node could take a call that this one must refuse.
+    pub peer_node: bool,
+    /// Write the rungs of the ladder.
+    pub steps: bool,
+}
+
+pub struct Turn<'a> {
+    pub now: Timestamp,
+    pub terms: &'a Terms,
+    pub wire: &'a mut Wire,
+    pub ports: &'a mut PortPool,
+    pub out: &'a mut VecDeque<Output>,
+}
+
+impl Turn<'_> {
+    pub fn record(&mut self, command: RecordingCommand) {
+        self.out.push_back(Output::Recording(command));
+    }
+
+    pub fn media(&mut self, command: MediaCommand) {
+        self.out.push_back(Output::Media(command));
+    }
+
+    pub fn request(&mut self, session: SessionId, line: Line<'_>, request: Request) -> ClientId {
+        let id = self
+            .wire
+            .request(self.now, Owner::Call(session, line.leg), request, line.flow);
+        self.depart(line);
+        id
+    }
+
+    pub fn send(&mut self, line: Line<'_>, request: Request) -> Request {
+        let sent = self.wire.send(request, line.flow);
+        self.depart(line);
+        sent
+    }
+
+    pub fn resend(&mut self, line: Line<'_>, request: Request) {
+        self.wire.resend(request, line.flow);
+        self.depart(line);
+    }
+
+    pub fn respond(&mut self, line: Line<'_>, id: ServerId, response: Response) {
+        self.wire.respond(self.now, id, response);
+        self.depart(line);
+    }
+
+    pub fn cancel(&mut self, line: Line<'_>, invite: ClientId, reasons: &[String]) {
+        self.wire.cancel(self.now, invite, reasons);
+        self.depart(line);
+    }
+
+    /// Hands on what the transactions sent, written down for this call.
+    pub fn depart(&mut self, line: Line<'_>) {
+        while let Some(departure) = self.wire.poll_departure() {
+            let (flow, bytes) = (departure.flow, departure.bytes);
+            line.chronicle
+                .message(self.now, line.leg, Direction::Sent, flow, &bytes, self.out);
+            self.out.push_back(Output::Send { flow, bytes });
+        }
+    }
+}
+
+/// Which leg of which call speaks, by which path.
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    pub leg: Leg,
+    pub flow: Flow,
+    pub chronicle: &'a Chronicle,
+}

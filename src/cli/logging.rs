@@ -1,0 +1,97 @@
+//! Logs: lines on stderr, in which hostile text cannot forge a line or drive a terminal.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The environment variable that filters, in the syntax of `tracing_subscriber::EnvFilter`: `onrecord=debug`.
+pub const FILTER_VARIABLE: &str = "ONRECORD_LOG";
+
+/// Sends the program's logs to stderr. What is already installed (by a test) stays.
+pub fn start() {
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(OneLine(io::stderr as fn() -> io::Stderr));
+    if subscriber.try_init().is_err() {
+        tracing::debug!("logging was set up before");
+    }
+}
+
+/// Makes writers that keep each event on one line of visible text.
+///
+/// SIP headers, SDP and file names are a stranger's text: a line feed would forge a line of log, an escape sequence
+/// would drive the reader's terminal. The formatter writes an event with one `write`, its last byte the line feed.
+struct OneLine<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
+    type Writer = LineWriter<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LineWriter(self.0.make_writer())
+    }
+}
+
+struct LineWriter<W>(W);
+
+impl<W: Write> Write for LineWriter<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        if line.chars().any(is_hidden) {
+            writeln!(self.0, "{}", visible(line))?;
+        } else {
+            writeln!(self.0, "{line}")?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The text with everything that is not seen as itself written as `\u{…}`: controls of C0 and C1, and the marks that
+/// turn the direction of writing or take no room.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_cannot_forge_a_line_or_colour_the_terminal() {
+        let mut out = Vec::new();
+        LineWriter(&mut out)
+            .write_all(b"INFO from=eve\nINFO all is well \x1b[31m\xe2\x80\xae\n")
+            .expect("a Vec takes it");
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert_eq!(text, "INFO from=eve\\u{a}INFO all is well \\u{1b}[31m\\u{202e}\n");
+    }
+
+    #[test]
+    fn ordinary_text_of_any_script_stays() {
+        assert_eq!(
+            visible("Zoë Müller 東京 <sip:z@example.com>"),
+            "Zoë Müller 東京 <sip:z@example.com>"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! `onrecord reload`: load the policy files again, as SIGHUP does.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::live::control::{self, Reply, Request};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The data directory of the running `serve`.
+    #[arg(long, value_name = "DIR", default_value = super::DATA_DEFAULT)]
+    data: PathBuf,
+    /// Print the reply as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let reply = match control::ask(&args.data, &Request::Reload) {
+        Ok(reply) => reply,
+        Err(error) => return super::fail(error, super::NOT_RUNNING_HINT),
+    };
+    if args.json {
+        super::print_json(&reply);
+    }
+    match reply {
+        Reply::Reloaded { generation } => {
+            if !args.json {
+                println!("policies: generation {generation}");
+            }
+            ExitCode::SUCCESS
+        }
+        Reply::Refused { why } => {
+            eprintln!("{why}\n\nhint: the generation before stays in force; see all findings with `onrecord check`");
+            ExitCode::from(super::FINDINGS)
+        }
+        Reply::Status(_) | Reply::Done => super::fail("an answer to another question", "is it the same version?"),
+    }
+}

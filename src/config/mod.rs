@@ -1,0 +1,194 @@
+//! `onrecord.toml`: where we listen, who may send, where calls go, where recordings lie.
+//!
+//! Relative paths in it are relative to the directory that the program is started in, not to the file.
+
+mod load;
+mod read;
+mod routing;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use load::{embedded_policies, load, load_policies, load_with_notes};
+#[cfg(feature = "shell")]
+pub(crate) use load::{is_policy_file, samples};
+
+use crate::model::TrunkName;
+use crate::policy::RejectCode;
+use crate::sip::Transport;
+
+/// Everything that `onrecord.toml` says, defaults filled in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// This node's name, as recordings and headers tell it.
+    pub node: String,
+    /// Catalog and sealed calls; the spool too where no volume is named.
+    pub data: PathBuf,
+    pub listen: Listen,
+    pub trunks: Vec<Trunk>,
+    /// In the order in which they are tried: by priority, lowest first, then as written.
+    pub routes: Vec<Route>,
+    pub recorder: Recorder,
+    pub policies: Policies,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    pub sip: Vec<Listener>,
+    pub media: MediaListen,
+}
+
+/// `"udp:127.0.0.1:5070"`
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Listener {
+    pub transport: Transport,
+    pub address: SocketAddr,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MediaListen {
+    pub address: IpAddr,
+    /// RTP takes the even ports of it and RTCP the odd ones.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Who may send to us, and where calls to them go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Trunk {
+    pub name: TrunkName,
+    /// At least one; the first is where we send to.
+    pub peers: Vec<Peer>,
+    /// How we send to them.
+    pub transport: Transport,
+    /// Their P-Asserted-Identity is believed (RFC 3325's trust domain). Default false.
+    pub trusted: bool,
+}
+
+/// A peer's address; without a port any source port is accepted, and 5060 is sent to.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Peer {
+    pub ip: IpAddr,
+    pub port: Option<u16>,
+}
+
+/// Port of SIP over UDP and TCP (RFC 3261 §19.1.2).
+pub const SIP_PORT: u16 = 5060;
+
+impl Peer {
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
+    }
+
+    /// Whether a message from there may be this peer's.
+    pub fn is_source(&self, source: SocketAddr) -> bool {
+        self.ip.to_canonical() == source.ip().to_canonical() && self.port.is_none_or(|port| port == source.port())
+    }
+}
+
+/// Which calls go where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Route {
+    pub from: TrunkName,
+    pub to: TrunkName,
+    /// Only calls whose Request-URI has a user part that begins so.
+    pub prefix: Option<String>,
+    /// The user part that the call is sent on with; as it came if there is none.
+    pub to_user: Option<String>,
+    /// Lower ones are tried first. Default 0.
+    pub priority: i64,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recorder {
+    /// At least one: `data`/spool if none is named. The first that takes writes is written to.
+    pub volumes: Vec<Volume>,
+    /// How far what is durable may trail what was relayed before the recorder counts as failed. Default 1 s.
+    pub lag_max: Duration,
+    /// For policies that leave theirs at `"auto"`.
+    pub reject_code: RejectCode,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Volume {
+    pub path: PathBuf,
+    /// Strict calls are refused while fewer bytes than this are free. Default 1 GiB.
+    pub reserve: u64,
+}
+
+/// Where the policy files are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Policies {
+    Folder(PathBuf),
+    /// Those that are built in: `serve` without a config.
+    Embedded,
+}
+
+pub(crate) const LAG_MAX_DEFAULT: Duration = Duration::from_secs(1);
+pub(crate) const RESERVE_DEFAULT: u64 = 1 << 30;
+const DATA_DEFAULT: &str = "onrecord-data";
+const PORTS_DEFAULT: RangeInclusive<u16> = 40_000..=59_999;
+const NODE_DEFAULT: &str = "onrecord";
+
+impl Config {
+    /// What `serve` runs with when it is given no config: loopback only, a PBX on 127.0.0.1:5080, a carrier on
+    /// 127.0.0.1:5090, everything recorded strictly.
+    pub fn embedded() -> Self {
+        let loopback = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        let trunk = |name: &str, port| Trunk {
+            name: name.into(),
+            peers: vec![Peer {
+                ip: loopback,
+                port: Some(port),
+            }],
+            transport: Transport::Udp,
+            trusted: false,
+        };
+        let route = |from: &str, to: &str| Route {
+            from: from.into(),
+            to: to.into(),
+            prefix: None,
+            to_user: None,
+            priority: 0,
+        };
+        let listener = |transport| Listener {
+            transport,
+            address: SocketAddr::new(loopback, SIP_PORT),
+        };
+        let data = PathBuf::from(DATA_DEFAULT);
+        Self {
+            node: NODE_DEFAULT.to_owned(),
+            listen: Listen {
+                sip: vec![listener(Transport::Udp), listener(Transport::Tcp)],
+                media: MediaListen {
+                    address: loopback,
+                    ports: PORTS_DEFAULT,
+                },
+            },
+            trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
+            routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
+            recorder: Recorder {
+                volumes: vec![Volume {
+                    path: data.join("spool"),
+                    reserve: RESERVE_DEFAULT,
+                }],
+                lag_max: LAG_MAX_DEFAULT,
+                reject_code: RejectCode::Auto,
+            },
+            policies: Policies::Embedded,
+            data,
+        }
+    }
+
+    /// The trunk whose peer sends from there.
+    pub fn trunk_of(&self, source: SocketAddr) -> Option<&Trunk> {
+        self.trunks
+            .iter()
+            .find(|trunk| trunk.peers.iter().any(|peer| peer.is_source(source)))
+    }
+
+    pub fn trunk_names(&self) -> Vec<TrunkName> {
+        self.trunks.iter().map(|trunk| trunk.name.clone()).collect()
+    }
+}

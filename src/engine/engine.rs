@@ -1,0 +1,249 @@
+//! All three cores on one thread: what `replay` and the simulator drive.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::input::Input;
+use super::signaling::{Signaling, SignalingConfig};
+use crate::b2bua::{CallView, Output, Step};
+use crate::media::{Dropped, Plane, PlaneOutput, Port, Verdict};
+use crate::model::{MediaEvent, RecordingEvent, Timestamp, earliest};
+use crate::policy::PolicySet;
+use crate::recorder::{self, Intake, IntakeConfig, IoDone, IoRequest, Writer, WriterConfig};
+use crate::sip::Flow;
+
+/// What the engine asks its driver to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EngineOutput {
+    Send {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    /// A packet to forward: from our port to a peer.
+    Media {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    Io(IoRequest),
+    Published(Box<CallView>),
+    Step(Step),
+    /// What the recorder told signalling, for who wants to watch.
+    Recorder(RecordingEvent),
+}
+
+/// See [the module](self).
+#[derive(Debug)]
+pub struct Engine {
+    signaling: Signaling,
+    plane: Plane,
+    intake: Intake,
+    writer: Writer,
+    /// Bound ports of ours, by address.
+    bound: BTreeMap<SocketAddr, Port>,
+    locals: BTreeMap<Port, SocketAddr>,
+    outputs: VecDeque<EngineOutput>,
+}
+
+impl Engine {
+    pub fn new(
+        signaling: SignalingConfig,
+        intake: IntakeConfig,
+        writer: Writer,
+        policies: Arc<PolicySet>,
+        seed: u64,
+    ) -> Self {
+        Self {
+            signaling: Signaling::new(signaling, policies, seed),
+            plane: Plane::new(),
+            intake: Intake::new(intake),
+            writer,
+            bound: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// An engine whose spool is empty: nothing to recover.
+    pub fn fresh(
+        signaling: SignalingConfig,
+        writer: WriterConfig,
+        policies: Arc<PolicySet>,
+        seed: u64,
+        now: Timestamp,
+    ) -> Self {
+        let intake = IntakeConfig {
+            lag_max: writer.lag_max,
+            extent_age: writer.extent_age,
+            ..IntakeConfig::default()
+        };
+        Self::new(signaling, intake, Writer::new(writer, 1, now), policies, seed)
+    }
+
+    pub fn handle_sip(&mut self, now: Timestamp, flow: Flow, bytes: Bytes) {
+        self.handle_input(now, Input::Sip { flow, bytes });
+    }
+
+    pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        self.signaling.handle_input(now, input);
+        self.run(now);
+    }
+
+    /// A datagram that arrived on our port `local`. Says why it went no further, if so; None too when no such port is bound.
+    pub fn handle_media(
+        &mut self,
+        now: Timestamp,
+        local: SocketAddr,
+        from: SocketAddr,
+        bytes: &Bytes,
+    ) -> Option<Dropped> {
+        let port = *self.bound.get(&local)?;
+        let verdict = self.plane.handle_packet(now, port, from, now, bytes, &mut self.intake);
+        let dropped = match verdict {
+            Verdict::Forward { via, to } => {
+                if let Some(from) = self.locals.get(&via) {
+                    self.outputs.push_back(EngineOutput::Media {
+                        from: *from,
+                        to,
+                        bytes: bytes.clone(),
+                    });
+                }
+                None
+            }
+            Verdict::Drop(why) => Some(why),
+        };
+        self.run(now);
+        dropped
+    }
+
+    pub fn handle_io(&mut self, now: Timestamp, done: IoDone) {
+        self.writer.handle_io(now, done);
+        self.run(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.intake.poll_timeout().is_some_and(|due| due <= now) {
+            self.intake.flush(now);
+        }
+        self.writer.handle_timeout(now);
+        self.signaling.handle_timeout(now);
+        self.run(now);
+    }
+
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let recorder = earliest(self.intake.poll_timeout(), self.writer.poll_timeout());
+        earliest(self.signaling.poll_timeout(), recorder)
+    }
+
+    pub fn poll_output(&mut self) -> Option<EngineOutput> {
+        self.outputs.pop_front()
+    }
+
+    pub const fn signaling(&self) -> &Signaling {
+        &self.signaling
+    }
+
+    pub const fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    pub const fn plane(&self) -> &Plane {
+        &self.plane
+    }
+
+    /// Ports of ours that are bound now.
+    pub fn bound(&self) -> usize {
+        self.bound.len()
+    }
+
+    /// Carries values between the cores until none has anything to say.
+    fn run(&mut self, now: Timestamp) {
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.signaling.poll_output() {
+                idle = false;
+                self.on_signaling(now, output);
+            }
+            while let Some(output) = self.plane.poll_output() {
+                idle = false;
+                self.on_plane(now, output);
+            }
+            while let Some(extent) = self.intake.poll_full() {
+                idle = false;
+                self.writer.handle_extent(now, extent);
+            }
+            while let Some(output) = self.writer.poll_output() {
+                idle = false;
+                self.on_recorder(now, output);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn on_signaling(&mut self, now: Timestamp, output: Output) {
+        match output {
+            Output::Send { flow, bytes } => self.outputs.push_back(EngineOutput::Send { flow, bytes }),
+            Output::Recording(command) => {
+                // What the relay handed over before this command belongs before it.
+                self.hand_over(now);
+                self.writer.handle_command(now, command);
+            }
+            Output::Media(command) => {
+                self.plane.handle_command(now, command, &mut self.intake);
+                while let Some(output) = self.plane.poll_output() {
+                    self.on_plane(now, output);
+                }
+            }
+            Output::Publish(view) => self.outputs.push_back(EngineOutput::Published(view)),
+            Output::Step(step) => self.outputs.push_back(EngineOutput::Step(step)),
+        }
+    }
+
+    fn on_plane(&mut self, now: Timestamp, output: PlaneOutput) {
+        match output {
+            PlaneOutput::Bind(port, local) => {
+                if let Entry::Vacant(free) = self.bound.entry(local) {
+                    free.insert(port);
+                    self.locals.insert(port, local);
+                    self.plane.handle_bound(now, port, &mut self.intake);
+                } else {
+                    self.plane.handle_bind_failed(now, port, &mut self.intake);
+                }
+            }
+            PlaneOutput::Unbind(port) => {
+                if let Some(local) = self.locals.remove(&port) {
+                    self.bound.remove(&local);
+                }
+            }
+            PlaneOutput::Event(event) => {
+                if matches!(event, MediaEvent::Closed { .. }) {
+                    self.hand_over(now);
+                }
+                self.signaling.handle_input(now, Input::Media(event));
+            }
+        }
+    }
+
+    fn on_recorder(&mut self, now: Timestamp, output: recorder::Output) {
+        match output {
+            recorder::Output::Io(request) => self.outputs.push_back(EngineOutput::Io(request)),
+            recorder::Output::Recycle(extent) => self.intake.recycle(extent),
+            recorder::Output::Event(event) => {
+                self.outputs.push_back(EngineOutput::Recorder(event.clone()));
+                self.signaling.handle_input(now, Input::Recording(event));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, now: Timestamp) {
+        while let Some(extent) = self.intake.poll_full() {
+            self.writer.handle_extent(now, extent);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! From an INVITE to what the policies want to know, and to the recording's header.
+
+use crate::model::{Header, MediaKind, Party, SessionId, Timestamp};
+use crate::policy::{CallFacts, Decision, Identity};
+use crate::sdp::SessionDescription;
+use crate::sip::{NameAddr, Request};
+
+use crate::b2bua::Trunk;
+
+/// Headers that name a party who sent the call on (RFC 5806, RFC 7044, RFC 3892).
+const REROUTING: [&str; 3] = ["Diversion", "History-Info", "Referred-By"];
+/// Identities of one INVITE that are looked at.
+const IDENTITIES_MAX: usize = 16;
+
+/// The facts of a call that `invite` opens.
+pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: Option<&Trunk>) -> CallFacts {
+    let headers = &invite.headers;
+    let joined = |name: &str| {
+        let values: Vec<&str> = headers.get_all(name).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    CallFacts {
+        trunk: Some(from.name.clone()),
+        to_trunk: to.map(|trunk| trunk.name.clone()),
+        from: headers.from().uri().to_string(),
+        asserted: if from.trusted {
+            uris(invite, &["P-Asserted-Identity"])
+        } else {
+            Vec::new()
+        },
+        request_uri: invite.uri.to_string(),
+        to: headers.to().uri().to_string(),
+        called_party_id: uris(invite, &["P-Called-Party-ID"]).pop(),
+        rerouted_by: uris(invite, &REROUTING),
+        priority: headers.get("Priority").map(str::to_owned),
+        resource_priority: joined("Resource-Priority"),
+        emergency_callback: false,
+        media: media(invite),
+        conference: is_focus(invite),
+        at: now,
+    }
+}
+
+/// What the opening record tells beside the INVITE and the decision.
+pub struct Opening<'a> {
+    pub session: SessionId,
+    pub node: &'a str,
+    pub now: Timestamp,
+    pub b_call_id: &'a str,
+    pub from: &'a Trunk,
+    pub to: &'a Trunk,
+    pub meeting: bool,
+}
+
+/// The opening record of a call.
+pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Box<Header> {
+    Box::new(Header {
+        session: opening.session,
+        node: opening.node.to_owned(),
+        started: opening.now,
+        caller: party(&decision.caller, invite, "From"),
+        callee: party(&decision.callee, invite, "To"),
+        from_trunk: opening.from.name.clone(),
+        to_trunk: Some(opening.to.name.clone()),
+        call_ids: vec![invite.headers.call_id().to_owned(), opening.b_call_id.to_owned()],
+        policies: decision.policies.clone(),
+        generation: decision.generation,
+        policy_hash: decision.hash.to_string(),
+        trace: decision.trace.clone(),
+        strict_before: decision.is_strict_before(opening.meeting),
+        strict_during: decision.is_strict_during(opening.meeting),
+        emergency: decision.emergency,
+    })
+}
+
+/// Whether the sender of a message is a conference focus (RFC 4579 §5.1).
+pub fn is_focus(request: &Request) -> bool {
+    request.headers.get_all("Contact").any(|contact| {
+        contact
+            .split(';')
+            .skip(1)
+            .any(|param| param.trim().eq_ignore_ascii_case("isfocus"))
+    })
+}
+
+fn party(identity: &Identity, invite: &Request, name: &str) -> Party {
+    let named = if name == "From" {
+        invite.headers.from()
+    } else {
+        invite.headers.to()
+    };
+    let mut raw: Vec<(String, String)> = invite
+        .headers
+        .get_all(name)
+        .take(1)
+        .map(|value| (name.to_owned(), value.to_owned()))
+        .collect();
+    if name == "To" {
+        raw.push(("Request-URI".to_owned(), invite.uri.to_string()));
+    } else {
+        let asserted = invite.headers.get_all("P-Asserted-Identity").take(IDENTITIES_MAX);
+        raw.extend(asserted.map(|value| ("P-Asserted-Identity".to_owned(), value.to_owned())));
+    }
+    Party {
+        identity: identity.to_string(),
+        display_name: named.display_name().map(|name| name.into_owned()),
+        raw,
+    }
+}
+
+fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
+    let values = names.iter().flat_map(|name| invite.headers.get_all(name));
+    let parsed = values.filter_map(|value| NameAddr::parse(value).ok());
+    parsed
+        .map(|named| named.uri().to_string())
+        .take(IDENTITIES_MAX)
+        .collect()
+}
+
+fn media(invite: &Request) -> Vec<MediaKind> {
+    let lines = SessionDescription::parse(&invite.body)
+        .map(|sdp| sdp.lines().to_vec())
+        .unwrap_or_default();
+    lines
+        .iter()
+        .filter(|line| line.port != 0)
+        .map(|line| line.kind)
+        .collect()
+}

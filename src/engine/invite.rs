@@ -1,0 +1,253 @@
+//! A request arrives: which call it belongs to, or what it opens.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::facts;
+use super::signaling::Signaling;
+use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal, Trunk, of_method};
+use crate::model::{Leg, SessionId, Timestamp};
+use crate::policy::RecorderState;
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
+
+/// Requests outside any dialog that may wait for an answer at a time.
+const PASSAGES_MAX: usize = 1_024;
+
+impl Signaling {
+    pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+        if request.headers.to().tag().is_some() {
+            let Some((session, side)) = self.leg_of(&request) else {
+                self.refuse(now, id, &request, &Refusal::NoSuchDialog);
+                return;
+            };
+            self.with_call(now, session, |call, turn| {
+                call.received(turn, side, flow, &bytes);
+                call.on_request(turn, side, id, request);
+            });
+            return;
+        }
+        let opened = match request.method {
+            Method::Invite => self.on_invite(now, id, &request, flow, bytes),
+            Method::Options => self.on_options(now, id, &request),
+            Method::Message => self.on_message(now, id, &request, flow),
+            Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
+            _ => Err(of_method(&request.method)),
+        };
+        if let Err(refusal) = opened {
+            self.refuse(now, id, &request, &refusal);
+        }
+    }
+
+    /// The leg whose dialog a request names: our tag, and the Call-ID that goes with it (RFC 3261 §12.2.2).
+    pub(super) fn leg_of(&self, request: &Request) -> Option<(SessionId, Leg)> {
+        let (session, side) = *self.tags.get(request.headers.to().tag()?)?;
+        let call = self.calls.get(&session)?;
+        (call.call_id(side) == request.headers.call_id()).then_some((session, side))
+    }
+
+    fn on_invite(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        invite: &Request,
+        flow: Flow,
+        bytes: Bytes,
+    ) -> Result<(), Refusal> {
+        let from = self
+            .topology
+            .trunk_of(flow.remote, flow.transport)
+            .cloned()
+            .ok_or(Refusal::NoRoute)?;
+        self.may_go_on(invite)?;
+        if self.minted.contains(invite.headers.call_id()) {
+            return Err(Refusal::Loop);
+        }
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.calls.len() >= self.calls_max {
+            return Err(Refusal::TooManyCalls);
+        }
+        let (to, to_flow, target) = self.next_hop(&invite.uri, &from)?;
+        let session = SessionId::mint(now, self.wire.mint().entropy());
+        let b_call_id = self.wire.mint().call_id();
+        let meeting = facts::is_focus(invite);
+        let facts = facts::of_invite(now, invite, &from, Some(&to));
+        let decision = Arc::new(self.policies.decide(&facts));
+        let opening = facts::Opening {
+            session,
+            node: &self.terms.node,
+            now,
+            b_call_id: &b_call_id,
+            from: &from,
+            to: &to,
+            meeting,
+        };
+        let header = facts::header(&opening, invite, &decision);
+        let mut leg = |side, trunk, flow, call_id, state| CallLeg {
+            side,
+            trunk,
+            flow,
+            call_id,
+            local_tag: self.wire.mint().tag(),
+            dialog: None,
+            state,
+            invite: None,
+            ack: None,
+        };
+        let a_call_id = invite.headers.call_id().to_owned();
+        let a = leg(Leg::A, from, flow, a_call_id, LegState::Invited { server: id });
+        let b = leg(Leg::B, to, to_flow, b_call_id, LegState::Idle);
+        let invite = invite.clone();
+        let arrival = Arrival {
+            session,
+            server: id,
+            invite,
+            bytes,
+            a,
+            b,
+            target,
+            decision,
+            meeting,
+            header,
+        };
+        let recorder = self.recorder;
+        let call = Call::receive(&mut self.turn(now), arrival, recorder);
+        self.adopt(call);
+        // A refused call may have nothing left to wait for.
+        self.with_call(now, session, Call::settle);
+        Ok(())
+    }
+
+    /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at.
+    fn may_go_on(&self, request: &Request) -> Result<(), Refusal> {
+        if matches!(request.uri.scheme(), Scheme::Other) {
+            return Err(Refusal::UnsupportedScheme);
+        }
+        if request.headers.max_forwards() == Some(0) {
+            return Err(Refusal::TooManyHops);
+        }
+        let options = b2bua::unsupported(&request.headers);
+        if options.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::BadExtension { options })
+        }
+    }
+
+    /// Where the route leads, by which path, and the Request-URI there: our own address becomes the next hop's.
+    fn next_hop(&self, uri: &Uri, from: &Trunk) -> Result<(Arc<Trunk>, Flow, Uri), Refusal> {
+        let user = uri.user().unwrap_or_else(|| uri.opaque());
+        let (route, trunk) = self.topology.route(&from.name, user).ok_or(Refusal::NoRoute)?;
+        let flow = self.topology.flow_to(trunk).ok_or(Refusal::NoRoute)?;
+        let ours = uri.ip().is_some_and(|ip| self.topology.is_ours(ip, uri.port()));
+        let target = if ours || route.to_user.is_some() {
+            let user = route.to_user.as_deref().or_else(|| uri.user());
+            let target = Uri::sip(user, flow.remote);
+            match uri.param("user") {
+                Some(kind) => target.with_param("user", kind),
+                None => target,
+            }
+        } else {
+            uri.clone()
+        };
+        Ok((Arc::clone(trunk), flow, target))
+    }
+
+    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
+    fn on_options(&mut self, now: Timestamp, id: ServerId, request: &Request) -> Result<(), Refusal> {
+        self.may_go_on(request)?;
+        let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
+        let tag = self.wire.mint().tag();
+        let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
+        response.headers.push("Allow", ALLOW);
+        response.headers.push("Accept", "application/sdp");
+        response.headers.push("Accept-Encoding", "identity");
+        self.wire.respond(now, id, response);
+        self.depart();
+        Ok(())
+    }
+
+    /// A MESSAGE outside any dialog is passed on as it is (RFC 3428 §6).
+    fn on_message(&mut self, now: Timestamp, id: ServerId, request: &Request, flow: Flow) -> Result<(), Refusal> {
+        let from = self
+            .topology
+            .trunk_of(flow.remote, flow.transport)
+            .cloned()
+            .ok_or(Refusal::NoRoute)?;
+        self.may_go_on(request)?;
+        if self.passages.len() >= PASSAGES_MAX {
+            return Err(Refusal::TooManyCalls);
+        }
+        let (_, flow, target) = self.next_hop(&request.uri, &from)?;
+        let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
+        let onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        let client = self.wire.request(now, Owner::Passage, onward, flow);
+        self.passages.insert(client, (id, request.clone()));
+        self.depart();
+        Ok(())
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        now: Timestamp,
+        id: ClientId,
+        response: Response,
+        received: Option<(Flow, &Bytes)>,
+    ) {
+        match self.wire.client_owner(id) {
+            Some(Owner::Call(session, _)) if !self.calls.contains_key(&session) => {
+                if response.is_final() {
+                    self.wire.disown_client(id);
+                }
+            }
+            Some(Owner::Call(session, side)) => self.with_call(now, session, |call, turn| {
+                if let Some((flow, bytes)) = received {
+                    call.received(turn, side, flow, bytes);
+                }
+                call.on_response(turn, side, id, response);
+            }),
+            Some(Owner::Passage) if response.is_final() => {
+                self.wire.disown_client(id);
+                if let Some((server, request)) = self.passages.remove(&id) {
+                    self.wire.respond(now, server, b2bua::back(&request, &response));
+                }
+            }
+            Some(Owner::Passage) | None => {}
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
+        match self.wire.client_owner(id) {
+            Some(Owner::Call(session, side)) => {
+                self.wire.disown_client(id);
+                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, unreachable));
+            }
+            Some(Owner::Passage) => {
+                self.wire.disown_client(id);
+                if let Some((server, request)) = self.passages.remove(&id) {
+                    let refusal = if unreachable {
+                        Refusal::Unreachable
+                    } else {
+                        Refusal::NoAnswer
+                    };
+                    self.refuse(now, server, &request, &refusal);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn refuse(&mut self, now: Timestamp, id: ServerId, request: &Request, refusal: &Refusal) {
+        let rejection = refusal.rejection(&self.terms.node);
+        let tag = self.wire.mint().tag();
+        let mut response = Response::to(request, rejection.status, None, Some(&tag));
+        for (name, value) in rejection.headers {
+            response.headers.push(name, value);
+        }
+        self.wire.respond(now, id, response);
+        self.depart();
+    }
+}

@@ -1,0 +1,356 @@
+//! Signalling: SIP in, decisions, calls, SIP out. One owner, one ordered queue of outputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::input::Input;
+use crate::b2bua::{Call, Output, Terms, Topology, Turn, Wire};
+use crate::media::PortPool;
+use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
+use crate::policy::{PolicySet, RecorderState};
+use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
+use crate::sip::{Flow, Message, Request};
+
+/// Port pairs that only emergency calls may take.
+const EMERGENCY_PAIRS: usize = 16;
+/// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 250 ms.
+const SILENCE_MAX: Duration = Duration::from_millis(600);
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct SignalingConfig {
+    pub node: String,
+    pub topology: Topology,
+    pub media_address: IpAddr,
+    pub ports: RangeInclusive<u16>,
+    /// How long a port rests between two calls.
+    pub cool_down: Duration,
+    /// Calls at a time; more are refused with 503.
+    pub calls_max: usize,
+    pub lag_max: Duration,
+    /// Another node could take a call that this one must refuse.
+    pub peer_node: bool,
+    /// Write the rungs of the ladder to the outputs.
+    pub steps: bool,
+}
+
+/// See [the module](self).
+#[derive(Debug)]
+pub struct Signaling {
+    pub(super) topology: Topology,
+    pub(super) calls_max: usize,
+    lag_max: Duration,
+    pub(super) terms: Terms,
+    pub(super) wire: Wire,
+    ports: PortPool,
+    pub(super) policies: Arc<PolicySet>,
+    pub(super) calls: BTreeMap<SessionId, Call>,
+    /// Which leg a tag of ours belongs to.
+    pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
+    /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
+    pub(super) minted: BTreeSet<String>,
+    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// Requests outside any dialog that were passed on.
+    pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
+    pub(super) recorder: RecorderState,
+    /// The last open was refused for want of space.
+    pub(super) reserve_crossed: bool,
+    heard: Option<Timestamp>,
+    pub(super) draining: bool,
+    pub(super) out: VecDeque<Output>,
+}
+
+impl Signaling {
+    /// `seed`: of all tags, branches, Call-IDs and session ids. A live node takes it from the kernel.
+    pub fn new(config: SignalingConfig, policies: Arc<PolicySet>, seed: u64) -> Self {
+        let limits = TransactionLimits {
+            live_max: config.calls_max.saturating_mul(8).max(1_024),
+        };
+        Self {
+            topology: config.topology,
+            calls_max: config.calls_max,
+            lag_max: config.lag_max,
+            terms: Terms {
+                node: config.node,
+                peer_node: config.peer_node,
+                steps: config.steps,
+            },
+            wire: Wire::new(limits, seed),
+            ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
+            policies,
+            calls: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            minted: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            passages: BTreeMap::new(),
+            recorder: RecorderState::Up,
+            reserve_crossed: false,
+            heard: None,
+            draining: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        if self.heard.is_none() {
+            self.heard = Some(now);
+        }
+        match input {
+            Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
+            Input::Unreachable { flow } => {
+                self.wire.handle_unreachable(now, flow);
+                self.on_events(now, None);
+            }
+            Input::Recording(event) => self.on_recording(now, event),
+            Input::Media(event) => {
+                let session = match &event {
+                    MediaEvent::Opened { session }
+                    | MediaEvent::OpenFailed { session, .. }
+                    | MediaEvent::Refused { session, .. }
+                    | MediaEvent::Closed { session, .. } => *session,
+                };
+                self.with_call(now, session, |call, turn| call.on_media(turn, event));
+            }
+            Input::Policies(policies) => self.policies = policies,
+            Input::Drain => self.draining = true,
+            Input::ShutDown => {
+                self.draining = true;
+                self.for_all_calls(now, Call::shut_down);
+            }
+        }
+    }
+
+    /// Fires what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.wire.handle_timeout(now);
+        self.on_events(now, None);
+        while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
+            self.deadlines.remove(&(due, session));
+            self.with_call(now, session, |call, turn| call.handle_deadline(turn));
+        }
+        if self.silence_due().is_some_and(|due| due <= now) {
+            self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let deadline = self.deadlines.first().map(|(due, _)| *due);
+        earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Calls that are not over.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub const fn recorder(&self) -> RecorderState {
+        self.recorder
+    }
+
+    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags.
+    pub fn leftovers(&self) -> [usize; 4] {
+        let (transactions, owned) = self.wire.len();
+        [
+            self.ports.leased(),
+            transactions,
+            owned,
+            self.tags.len() + self.minted.len(),
+        ]
+    }
+
+    /// A recorder that says nothing while calls depend on it is as good as dead.
+    fn silence_due(&self) -> Option<Timestamp> {
+        let watched = self.recorder == RecorderState::Up && !self.calls.is_empty();
+        self.heard
+            .filter(|_| watched)
+            .map(|heard| heard + self.lag_max + SILENCE_MAX)
+    }
+
+    fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
+        if self.topology.trunk_of(flow.remote, flow.transport).is_none() {
+            return;
+        }
+        match Message::parse(bytes) {
+            Ok(message) => {
+                self.wire.handle_message(now, flow, message);
+                self.on_events(now, Some((flow, bytes)));
+            }
+            Err(error) => {
+                tracing::debug!(peer = %flow.remote, %error, "message not understood");
+                if let Some(reply) = error.reply {
+                    self.wire.refuse(flow, *reply);
+                    self.depart();
+                }
+            }
+        }
+    }
+
+    /// Hands the transactions' events to their owners; `received` is the message behind them.
+    fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
+        while let Some(event) = self.wire.poll_event() {
+            self.on_event(now, event, received);
+        }
+        self.depart();
+    }
+
+    pub(super) fn depart(&mut self) {
+        while let Some(departure) = self.wire.poll_departure() {
+            self.out.push_back(Output::Send {
+                flow: departure.flow,
+                bytes: departure.bytes,
+            });
+        }
+    }
+
+    fn on_event(&mut self, now: Timestamp, event: Event, received: Option<(Flow, &Bytes)>) {
+        match event {
+            Event::Request { id, request, flow } => {
+                let bytes = received.map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+                self.on_request(now, id, request, flow, bytes);
+            }
+            Event::Ack { request, flow, .. } => {
+                let Some((session, side)) = self.leg_of(&request) else {
+                    return;
+                };
+                self.with_call(now, session, |call, turn| {
+                    if let Some((_, bytes)) = received {
+                        call.received(turn, side, flow, bytes);
+                    }
+                    call.on_ack(turn, side, &request);
+                });
+            }
+            Event::Cancelled { invite, cancel } => {
+                let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else {
+                    return;
+                };
+                self.with_call(now, session, |call, turn| {
+                    if let Some((flow, bytes)) = received {
+                        call.received(turn, side, flow, bytes);
+                    }
+                    call.on_cancelled(turn, invite, &cancel);
+                });
+            }
+            Event::Response { id, response } => self.on_response(now, id, response, received),
+            Event::TimedOut { id } => self.on_failed(now, id, false),
+            Event::Unreachable { id } => self.on_failed(now, id, true),
+            Event::NoAck { id } => {
+                let Some(crate::b2bua::Owner::Call(session, _)) = self.wire.server_owner(id) else {
+                    return;
+                };
+                self.with_call(now, session, |call, turn| call.on_no_ack(turn, id));
+            }
+        }
+    }
+
+    fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
+        self.heard = Some(now);
+        match event {
+            RecordingEvent::Heartbeat { .. } => {
+                // It hung, and speaks again.
+                if self.recorder == RecorderState::Down(Fault::Hung) {
+                    self.on_recording(now, RecordingEvent::Up);
+                }
+            }
+            RecordingEvent::Down { fault } => {
+                self.recorder = RecorderState::Down(fault);
+                tracing::error!(%fault, calls = self.calls.len(), "recorder is down");
+                self.for_all_calls(now, Call::gate_without_recorder);
+                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
+            }
+            RecordingEvent::Up => {
+                self.recorder = RecorderState::Up;
+                self.reserve_crossed = false;
+                tracing::info!("recorder is up");
+                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
+            }
+            RecordingEvent::Ready { session } => {
+                self.reserve_crossed = false;
+                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
+            }
+            RecordingEvent::OpenFailed { session, fault } => {
+                self.reserve_crossed = fault == Fault::Reserve;
+                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
+            }
+            RecordingEvent::Faulted { session, .. } | RecordingEvent::Sealed { session, .. } => {
+                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
+            }
+        }
+    }
+
+    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+        let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
+        for session in sessions {
+            self.with_call(now, session, &act);
+        }
+    }
+
+    /// Lets a call act, then follows its deadline and forgets it when it is over.
+    pub(super) fn with_call(&mut self, now: Timestamp, session: SessionId, act: impl FnOnce(&mut Call, &mut Turn<'_>)) {
+        let Some(call) = self.calls.get_mut(&session) else {
+            return;
+        };
+        let before = call.deadline();
+        let mut turn = Turn {
+            now,
+            terms: &self.terms,
+            wire: &mut self.wire,
+            ports: &mut self.ports,
+            out: &mut self.out,
+        };
+        act(call, &mut turn);
+        let over = call.is_over();
+        if over {
+            call.publish(&mut turn);
+            call.release(&mut turn);
+        }
+        let after = call.deadline().filter(|_| !over);
+        if before != after {
+            self.deadlines.extend(after.map(|due| (due, session)));
+            if let Some(due) = before {
+                self.deadlines.remove(&(due, session));
+            }
+        }
+        if over {
+            self.forget(session);
+        }
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        let Some(call) = self.calls.remove(&session) else {
+            return;
+        };
+        for tag in call.local_tags() {
+            self.tags.remove(tag);
+        }
+        self.minted.remove(call.minted_call_id());
+    }
+
+    /// A turn that belongs to no call yet.
+    pub(super) fn turn(&mut self, now: Timestamp) -> Turn<'_> {
+        Turn {
+            now,
+            terms: &self.terms,
+            wire: &mut self.wire,
+            ports: &mut self.ports,
+            out: &mut self.out,
+        }
+    }
+
+    pub(super) fn adopt(&mut self, call: Call) {
+        let [a, b] = call.local_tags().map(str::to_owned);
+        self.tags.insert(a, (call.id(), Leg::A));
+        self.tags.insert(b, (call.id(), Leg::B));
+        self.minted.insert(call.minted_call_id().to_owned());
+        self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
+        self.calls.insert(call.id(), call);
+    }
+}

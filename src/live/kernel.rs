@@ -1,0 +1,242 @@
+//! The few calls to the kernel that no safe crate of the tree offers: epoll, and datagrams with their arrival time.
+
+#![allow(unsafe_code)] // each block says why it is sound; nothing else in the house is unsafe
+
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Events that one wait brings at most. So many packets are relayed before the next look at the commands.
+const EVENTS_MAX: usize = 256;
+
+/// Room for one `SCM_TIMESTAMPNS` (a header of 16 bytes and a timespec of 16), and to spare.
+const CONTROL_BYTES: usize = 64;
+
+/// Level-triggered epoll (epoll(7)): what is not read now is reported again by the next wait.
+pub(super) struct Epoll {
+    epoll: OwnedFd,
+    events: Box<[libc::epoll_event; EVENTS_MAX]>,
+}
+
+impl Epoll {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked before it is owned.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a descriptor that was just created and that nobody else owns.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self {
+            epoll,
+            events: Box::new([libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX]),
+        })
+    }
+
+    /// Reports `token` whenever `fd` can be read. Closing `fd` ends that.
+    pub(super) fn add(&self, fd: &impl AsFd, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: token,
+        };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), fd.as_fd().as_raw_fd());
+        // SAFETY: both descriptors are open, `event` outlives the call and is copied by the kernel.
+        match unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Waits until something can be read, `timeout` has passed (rounded up to milliseconds), or a signal came. The
+    /// number of [`Epoll::token`]s.
+    pub(super) fn wait(&mut self, timeout: Duration) -> io::Result<usize> {
+        let millis = i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        // SAFETY: the buffer is ours and has room for EVENTS_MAX events.
+        let ready = unsafe {
+            libc::epoll_wait(
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                EVENTS_MAX as i32,
+                millis,
+            )
+        };
+        match usize::try_from(ready) {
+            Ok(ready) => Ok(ready),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Of the last wait, below the number that it gave.
+    pub(super) fn token(&self, index: usize) -> Option<u64> {
+        self.events.get(index).map(|event| event.u64)
+    }
+}
+
+/// Has the kernel stamp every datagram's arrival (socket(7), SO_TIMESTAMPNS).
+pub(super) fn stamp_arrivals(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, and is given the address and size of one.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A datagram in the caller's buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Datagram {
+    pub(super) from: SocketAddr,
+    pub(super) bytes: usize,
+    /// Nanoseconds of the wall clock since 1970 at which it arrived, if the kernel stamped it.
+    pub(super) arrived: Option<u64>,
+}
+
+/// The next datagram of a non-blocking socket: `WouldBlock` if there is none. What exceeds `buffer` is cut off.
+pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datagram> {
+    #[repr(align(8))]
+    struct Control([MaybeUninit<u8>; CONTROL_BYTES]);
+    let mut control = Control([MaybeUninit::uninit(); CONTROL_BYTES]);
+    // SAFETY: all zeros are a valid sockaddr_storage (AF_UNSPEC) and a valid, empty msghdr.
+    let (mut name, mut message) = unsafe { (zeroed::<libc::sockaddr_storage>(), zeroed::<libc::msghdr>()) };
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    message.msg_name = (&raw mut name).cast();
+    message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = CONTROL_BYTES as _;
+    // SAFETY: every pointer in `message` is to a live buffer of the length that stands beside it.
+    let received = unsafe { libc::syscall(libc::SYS_recvmsg, socket.as_fd().as_raw_fd(), &raw mut message, 0) };
+    let Ok(bytes) = usize::try_from(received) else {
+        return Err(io::Error::last_os_error());
+    };
+    let from = address(&name).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Datagram {
+        from,
+        bytes: bytes.min(buffer.len()),
+        arrived: arrival(&message),
+    })
+}
+
+/// Sends one datagram from a non-blocking socket: `WouldBlock` if its buffer is full.
+///
+/// Like [`receive`] without the C library's own calls: those are points of pthread cancellation, which costs a process
+/// with several threads two atomic writes each.
+pub(super) fn send(socket: &impl AsFd, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    let to = socket2::SockAddr::from(to);
+    // SAFETY: both buffers are live, each with its own length.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_sendto,
+            socket.as_fd().as_raw_fd(),
+            bytes.as_ptr(),
+            bytes.len(),
+            0,
+            to.as_ptr(),
+            to.len(),
+        )
+    };
+    match sent {
+        0.. => Ok(()), // a datagram is sent whole or not at all
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that a sockaddr_in was written, and the storage is larger and aligned for it.
+            let name = unsafe { *(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddr::new(ip.into(), u16::from_be(name.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, of a sockaddr_in6.
+            let name = unsafe { *(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            Some(SocketAddrV6::new(ip, u16::from_be(name.sin6_port), 0, name.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+fn arrival(message: &libc::msghdr) -> Option<u64> {
+    // SAFETY: `message` was filled by recvmsg, so its control buffer holds whole headers as far as msg_controllen; the
+    // macros stay inside. A timespec may lie unaligned.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_TIMESTAMPNS {
+                let time = libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned();
+                let seconds = u64::try_from(time.tv_sec).ok()?;
+                return seconds
+                    .checked_mul(1_000_000_000)?
+                    .checked_add(u64::try_from(time.tv_nsec).ok()?);
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn a_datagram_goes_out_and_comes_with_its_sender_and_its_time() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let (here, there) = (UdpSocket::bind(host).unwrap(), UdpSocket::bind(host).unwrap());
+            stamp_arrivals(&here).unwrap();
+            let mut epoll = Epoll::new().unwrap();
+            epoll.add(&here, 42).unwrap();
+            assert_eq!(epoll.wait(Duration::ZERO).unwrap(), 0);
+
+            send(&there, here.local_addr().unwrap(), b"hello").unwrap();
+            assert_eq!(epoll.wait(Duration::from_secs(5)).unwrap(), 1);
+            assert_eq!((epoll.token(0), epoll.token(EVENTS_MAX)), (Some(42), None));
+            let mut buffer = [0; 16];
+            let datagram = receive(&here, &mut buffer).unwrap();
+            assert_eq!((datagram.from, datagram.bytes), (there.local_addr().unwrap(), 5));
+            assert!(datagram.arrived.unwrap() > 1_700_000_000_000_000_000);
+            assert_eq!(epoll.wait(Duration::ZERO).unwrap(), 0, "read");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_and_what_is_not_there_blocks() {
+        let (here, there) = (
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        there.send_to(&[7; 64], here.local_addr().unwrap()).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(receive(&here, &mut buffer).unwrap().bytes, 16);
+        assert!(send(&there, "[::1]:9".parse().unwrap(), b"the wrong family").is_err());
+        here.set_nonblocking(true).unwrap();
+        assert_eq!(
+            receive(&here, &mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+}

@@ -1,0 +1,499 @@
+//! A media thread: the sockets of its calls, their plane, and the recorder's intake. It shares no lock with anybody.
+//!
+//! | queue | holds | when full |
+//! |---|---|---|
+//! | commands | [`COMMANDS_MAX`] | the sender is told, and refuses calls |
+//! | events | [`EVENTS_MAX`] | they wait in the plane |
+//! | extents, full | [`EXTENTS_MAX`] | they wait in the intake, until it has no block left and refuses packets |
+//! | extents, empty | [`EXTENTS_MAX`] | they wait with the recorder |
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
+use crate::model::{MediaCommand, MediaEvent, SessionId, Timestamp};
+use crate::recorder::{Extent, Intake};
+
+use super::clock::Clock;
+use super::media_io::MediaIo;
+use super::media_pulse::{PacketCounts, Pulse};
+use super::media_sockets::{MediaSockets, Waker};
+
+/// Commands that wait for one media thread.
+pub const COMMANDS_MAX: usize = 4_096;
+
+/// Events that wait for signalling.
+pub const EVENTS_MAX: usize = 4_096;
+
+/// Extents on their way to the recorder, and back: nearly half a second of a thousand calls' while it is stalled.
+pub const EXTENTS_MAX: usize = 4_096;
+
+/// Commands between two looks at the packets: binding a call's sockets costs as much as relaying ten.
+const COMMANDS_A_TURN: usize = 64;
+
+/// A sign of life is given at least this often.
+pub const TURN_MAX: Duration = Duration::from_millis(50);
+
+/// The largest UDP payload, and more.
+const DATAGRAM_BYTES_MAX: usize = 1 << 16;
+
+/// Called by the thread when it has put something into a queue. Must not block.
+pub type Wake = Box<dyn Fn() + Send>;
+
+/// Whom the thread tells that a queue has something.
+pub struct Wakes {
+    /// There are events.
+    pub signalling: Wake,
+    /// There are full extents.
+    pub recorder: Wake,
+}
+
+/// Signalling's end. Dropped: the thread ends, its sockets are closed, what was recorded is handed on.
+pub struct MediaLink {
+    commands: Producer<MediaCommand>,
+    events: Consumer<MediaEvent>,
+    waker: Waker,
+}
+
+impl MediaLink {
+    /// The command back if [`COMMANDS_MAX`] wait.
+    pub fn send(&mut self, command: MediaCommand) -> Result<(), MediaCommand> {
+        self.commands
+            .push(command)
+            .map_err(|rtrb::PushError::Full(command)| command)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        self.events.pop().ok()
+    }
+}
+
+/// The recorder's end.
+pub struct ExtentLink {
+    /// In the order of each call's frames.
+    pub full: Consumer<Box<Extent>>,
+    /// Those that are durable. When it is full, keep them for the next time.
+    pub durable: Producer<Box<Extent>>,
+}
+
+/// A running media thread and its ends.
+pub struct MediaThread {
+    pub link: MediaLink,
+    pub extents: ExtentLink,
+    pub pulse: Arc<Pulse>,
+    /// Ends with an error only if the kernel refuses to wait on sockets.
+    pub thread: JoinHandle<io::Result<()>>,
+}
+
+impl MediaThread {
+    /// Starts a thread of this name. `intake` is filled by it alone.
+    pub fn spawn(name: &str, clock: Clock, intake: Intake, wakes: Wakes) -> io::Result<Self> {
+        let (sockets, waker) = MediaSockets::new(clock)?;
+        let (commands, to_do) = RingBuffer::new(COMMANDS_MAX);
+        let (events_in, events) = RingBuffer::new(EVENTS_MAX);
+        let (full_in, full) = RingBuffer::new(EXTENTS_MAX);
+        let (durable, durable_out) = RingBuffer::new(EXTENTS_MAX);
+        let pulse = Arc::new(Pulse::default());
+        pulse.beat(clock.now(), &PacketCounts::default(), 0);
+        let turner = Turner {
+            io: sockets,
+            clock,
+            plane: Plane::new(),
+            intake,
+            commands: to_do,
+            events: events_in,
+            full: full_in,
+            durable: durable_out,
+            closed: VecDeque::new(),
+            wakes,
+            counts: PacketCounts::default(),
+            pulse: Arc::clone(&pulse),
+            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || turner.run())?;
+        let link = MediaLink {
+            commands,
+            events,
+            waker,
+        };
+        Ok(Self {
+            link,
+            extents: ExtentLink { full, durable },
+            pulse,
+            thread,
+        })
+    }
+}
+
+/// How many media threads suit a machine: signalling, the recorder and the disks want the other half.
+pub const fn threads_for(cores: usize) -> usize {
+    if cores < 4 { 1 } else { cores / 2 }
+}
+
+/// Which of `threads` has a session's media, from its `Open` to its `Closed`.
+pub fn thread_of(session: SessionId, threads: usize) -> usize {
+    (session.as_u128() % threads.max(1) as u128) as usize
+}
+
+/// What the thread owns.
+struct Turner<I> {
+    io: I,
+    clock: Clock,
+    plane: Plane,
+    intake: Intake,
+    commands: Consumer<MediaCommand>,
+    events: Producer<MediaEvent>,
+    full: Producer<Box<Extent>>,
+    durable: Consumer<Box<Extent>>,
+    /// `Closed` events whose sessions' last extents the recorder's queue had no room for yet. One a session.
+    closed: VecDeque<MediaEvent>,
+    wakes: Wakes,
+    counts: PacketCounts,
+    pulse: Arc<Pulse>,
+    buffer: Box<[u8]>,
+}
+
+impl<I: MediaIo> Turner<I> {
+    fn run(mut self) -> io::Result<()> {
+        while !self.commands.is_abandoned() || !self.commands.is_empty() {
+            self.turn()?;
+        }
+        self.intake.flush(self.clock.now() + Duration::from_secs(1));
+        self.hand_on_extents();
+        Ok(())
+    }
+
+    /// Waits, then: blocks back, commands, packets, extents and events out. Commands come before packets, so that a
+    /// gate that shall shut lets nothing more through.
+    fn turn(&mut self) -> io::Result<()> {
+        self.io.wait(self.patience())?;
+        let now = self.clock.now();
+        while let Ok(extent) = self.durable.pop() {
+            self.intake.recycle(extent);
+        }
+        for _ in 0..COMMANDS_A_TURN {
+            let Ok(command) = self.commands.pop() else { break };
+            self.plane.handle_command(now, command, &mut self.intake);
+            self.drain_plane(now);
+        }
+        while self.relay_one(now) {}
+        self.intake.flush(now);
+        self.drain_plane(now);
+        self.hand_on_extents();
+        self.pulse.beat(now, &self.counts, self.plane.len());
+        Ok(())
+    }
+
+    /// How long there is nothing to do but packets. A wake-up is only good for commands that are looked for after it.
+    fn patience(&self) -> Duration {
+        let flush = self.intake.poll_timeout().map(|at| self.clock.until(at));
+        match flush {
+            _ if !self.commands.is_empty() => Duration::ZERO,
+            Some(flush) => flush.min(TURN_MAX),
+            None => TURN_MAX,
+        }
+    }
+
+    /// False when the last wait's datagrams are all relayed.
+    fn relay_one(&mut self, now: Timestamp) -> bool {
+        let Some(received) = self.io.receive(&mut self.buffer) else {
+            return false;
+        };
+        let Some(bytes) = self.buffer.get(..received.bytes) else {
+            return true;
+        };
+        let verdict = self
+            .plane
+            .handle_packet(now, received.port, received.from, received.at, bytes, &mut self.intake);
+        let count = match verdict {
+            Verdict::Forward { via, to } => {
+                if self.io.send(via, to, bytes) {
+                    &mut self.counts.forwarded
+                } else {
+                    self.plane.handle_unsent(via);
+                    &mut self.counts.unsent
+                }
+            }
+            Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
+            Verdict::Drop(Dropped::Foreign) => &mut self.counts.foreign,
+            Verdict::Drop(Dropped::Early) => &mut self.counts.early,
+            Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,
+        };
+        *count += 1;
+        true
+    }
+
+    /// Binds, lets go, and tells, as far as the events' queue has room.
+    fn drain_plane(&mut self, now: Timestamp) {
+        let mut told = false;
+        while !self.events.is_full() {
+            match self.plane.poll_output() {
+                None => break,
+                Some(PlaneOutput::Bind(port, at)) => match self.io.bind(port, at) {
+                    Ok(()) => self.plane.handle_bound(now, port, &mut self.intake),
+                    Err(error) => {
+                        tracing::warn!(%at, %error, "media port cannot be bound");
+                        self.plane.handle_bind_failed(now, port, &mut self.intake);
+                    }
+                },
+                Some(PlaneOutput::Unbind(port)) => self.io.unbind(port),
+                Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => self.closed.push_back(event),
+                Some(PlaneOutput::Event(event)) => told |= self.events.push(event).is_ok(),
+            }
+        }
+        if told {
+            (self.wakes.signalling)();
+        }
+    }
+
+    /// Full extents to the recorder, and once the intake has none left, the sessions that waited for it are closed.
+    fn hand_on_extents(&mut self) {
+        let mut handed_on = false;
+        while !self.full.is_full() {
+            let Some(extent) = self.intake.poll_full() else {
+                self.tell_closed();
+                break;
+            };
+            handed_on |= self.full.push(extent).is_ok();
+        }
+        if handed_on {
+            (self.wakes.recorder)();
+        }
+    }
+
+    fn tell_closed(&mut self) {
+        let mut told = false;
+        while !self.events.is_full()
+            && let Some(event) = self.closed.pop_front()
+        {
+            told |= self.events.push(event).is_ok();
+        }
+        if told {
+            (self.wakes.signalling)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::{SocketAddr, UdpSocket};
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use crate::media::{COOL_DOWN, PortPool};
+    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote};
+    use crate::recorder::IntakeConfig;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const SESSION: SessionId = SessionId::from_u128(3);
+
+    struct Rig {
+        media: MediaThread,
+        signalling: Receiver<()>,
+        recorder: Receiver<()>,
+    }
+
+    impl Rig {
+        fn new(intake: IntakeConfig) -> Self {
+            let (to_signalling, signalling) = sync_channel(1);
+            let (to_recorder, recorder) = sync_channel(1);
+            let wakes = Wakes {
+                signalling: Box::new(move || _ = to_signalling.try_send(())), // full: it is told already
+                recorder: Box::new(move || _ = to_recorder.try_send(())),
+            };
+            let media = MediaThread::spawn("media-0", Clock::start(), Intake::new(intake), wakes).unwrap();
+            Self {
+                media,
+                signalling,
+                recorder,
+            }
+        }
+
+        fn event(&mut self) -> MediaEvent {
+            loop {
+                match self.media.link.poll_event() {
+                    Some(event) => return event,
+                    None => self.signalling.recv_timeout(PATIENCE).unwrap(),
+                }
+            }
+        }
+
+        fn extent(&mut self) -> Box<Extent> {
+            loop {
+                match self.media.extents.full.pop() {
+                    Ok(extent) => return extent,
+                    Err(_) => self.recorder.recv_timeout(PATIENCE).unwrap(),
+                }
+            }
+        }
+    }
+
+    fn phone(host: &str) -> UdpSocket {
+        let phone = UdpSocket::bind(host).unwrap();
+        phone.set_read_timeout(Some(PATIENCE)).unwrap();
+        phone
+    }
+
+    fn heard(phone: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 2_048];
+        let (bytes, from) = phone.recv_from(&mut buffer).unwrap();
+        (buffer[..bytes].to_vec(), from)
+    }
+
+    fn plan(pool: &mut PortPool, a: &UdpSocket, b: &UdpSocket) -> Box<MediaPlan> {
+        let mut leg = |phone: &UdpSocket| {
+            let rtp = phone.local_addr().unwrap();
+            let local = pool.lease(Timestamp::ZERO).unwrap().rtp();
+            LegPlan {
+                local,
+                remote: Some(Remote { rtp, rtcp: rtp }),
+                formats: Vec::new(),
+            }
+        };
+        let line = LinePlan {
+            index: 0,
+            kind: MediaKind::Audio,
+            a: leg(a),
+            b: leg(b),
+        };
+        Box::new(MediaPlan {
+            session: SESSION,
+            recorded: Recorded::Strict,
+            lines: vec![line],
+        })
+    }
+
+    const PACKET: &[u8] = b"\x80\x00\x00\x01\x00\x00\x00\xa0\x00\x00\x00\x07 and sound";
+
+    #[test]
+    fn two_phones_hear_each_other_and_the_recorder_hears_both() {
+        for (host, phone_host) in [("127.45.0.1", "127.0.0.1:0"), ("::1", "[::1]:0")] {
+            let mut rig = Rig::new(IntakeConfig::default());
+            let mut pool = PortPool::new(host.parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+            let (a, b) = (phone(phone_host), phone(phone_host));
+            let plan = plan(&mut pool, &a, &b);
+            let (a_local, b_local) = (plan.lines[0].a.local, plan.lines[0].b.local);
+
+            rig.media.link.send(MediaCommand::Open(plan)).unwrap();
+            assert_eq!(rig.event(), MediaEvent::Opened { session: SESSION });
+            a.send_to(PACKET, a_local).unwrap();
+            assert_eq!(heard(&b), (PACKET.to_vec(), b_local));
+            b.send_to(PACKET, b_local).unwrap();
+            assert_eq!(heard(&a), (PACKET.to_vec(), a_local));
+            phone(phone_host).send_to(PACKET, a_local).unwrap();
+            a.send_to(b"after the injector", a_local).unwrap();
+            assert_eq!(heard(&b).0, b"after the injector");
+
+            rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
+            let MediaEvent::Closed { tally, .. } = rig.event() else {
+                unreachable!()
+            };
+            assert_eq!((tally.accepted, tally.forwarded, tally.foreign), (3, 3, 1));
+            let extent = rig.media.extents.full.pop().expect("handed on before Closed was told");
+            assert_eq!(extent.session(), SESSION);
+            UdpSocket::bind(a_local).expect("the port is free again");
+        }
+    }
+
+    #[test]
+    fn extents_reach_the_recorder_while_the_call_talks_and_come_back() {
+        let mut rig = Rig::new(IntakeConfig::default());
+        let mut pool = PortPool::new("127.45.0.2".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+        let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
+        let plan = plan(&mut pool, &a, &b);
+        let a_local = plan.lines[0].a.local;
+        rig.media.link.send(MediaCommand::Open(plan)).unwrap();
+        rig.event();
+        for _ in 0..3 {
+            a.send_to(PACKET, a_local).unwrap();
+            heard(&b);
+            let extent = rig.extent();
+            rig.media.extents.durable.push(extent).unwrap();
+        }
+        assert_eq!(rig.media.pulse.packets().forwarded, 3);
+        assert_eq!(rig.media.pulse.sessions(), 1);
+    }
+
+    #[test]
+    fn a_recorder_that_gives_no_block_back_ends_a_strict_call() {
+        let mut rig = Rig::new(IntakeConfig {
+            blocks_max: 1,
+            ..IntakeConfig::default()
+        });
+        let mut pool = PortPool::new("127.45.0.3".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+        let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
+        let plan = plan(&mut pool, &a, &b);
+        let a_local = plan.lines[0].a.local;
+        rig.media.link.send(MediaCommand::Open(plan)).unwrap();
+        rig.event();
+        a.send_to(PACKET, a_local).unwrap();
+        heard(&b);
+        let _lent = rig.extent();
+        a.send_to(PACKET, a_local).unwrap();
+        assert!(matches!(rig.event(), MediaEvent::Refused { session: SESSION, .. }));
+        rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
+        let MediaEvent::Closed { tally, .. } = rig.event() else {
+            unreachable!()
+        };
+        assert_eq!((tally.accepted, tally.forwarded), (1, 1));
+        b.set_nonblocking(true).unwrap();
+        assert!(b.recv(&mut [0; 64]).is_err(), "nothing went past the recorder");
+    }
+
+    #[test]
+    fn a_shut_gate_lets_nothing_through() {
+        let mut rig = Rig::new(IntakeConfig::default());
+        let mut pool = PortPool::new("127.45.0.4".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+        let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
+        let plan = plan(&mut pool, &a, &b);
+        let a_local = plan.lines[0].a.local;
+        rig.media.link.send(MediaCommand::Open(plan.clone())).unwrap();
+        rig.event();
+        let shut = MediaCommand::Gate {
+            session: SESSION,
+            gate: Gate::Shut,
+        };
+        rig.media.link.send(shut).unwrap();
+        rig.media.link.send(MediaCommand::Modify(plan)).unwrap();
+        rig.event(); // the commands are done
+        a.send_to(PACKET, a_local).unwrap();
+        rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
+        let MediaEvent::Closed { tally, .. } = rig.event() else {
+            unreachable!()
+        };
+        assert_eq!((tally.accepted, tally.forwarded), (0, 0));
+    }
+
+    #[test]
+    fn a_port_that_is_in_use_is_said_and_the_thread_ends_when_its_link_is_dropped() {
+        let mut rig = Rig::new(IntakeConfig::default());
+        let mut pool = PortPool::new("127.45.0.5".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+        let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
+        let plan = plan(&mut pool, &a, &b);
+        let taken = plan.lines[0].b.local;
+        let _squatter = UdpSocket::bind(taken).unwrap();
+        rig.media.link.send(MediaCommand::Open(plan)).unwrap();
+        assert_eq!(
+            rig.event(),
+            MediaEvent::OpenFailed {
+                session: SESSION,
+                local: taken
+            }
+        );
+        let started = rig.media.pulse.alive_at();
+        drop(rig.media.link);
+        rig.media.thread.join().unwrap().unwrap();
+        assert!(rig.media.pulse.alive_at() >= started);
+    }
+}

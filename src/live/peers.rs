@@ -1,0 +1,91 @@
+//! Who may speak to us: every other source is dropped before a byte of it is parsed, and gets no reply.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+/// The configured trunk peers as the sockets ask for them.
+///
+/// A source that is not here gets nothing back, so it learns nothing and nothing can be reflected off us.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Peers(BTreeMap<IpAddr, Ports>);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Ports {
+    Any,
+    Only(BTreeSet<u16>),
+}
+
+impl Peers {
+    /// A peer without a port may send from any port of its address.
+    pub fn new(peers: impl IntoIterator<Item = (IpAddr, Option<u16>)>) -> Self {
+        let mut known = BTreeMap::new();
+        for (ip, port) in peers {
+            let ports = known
+                .entry(ip.to_canonical())
+                .or_insert_with(|| Ports::Only(BTreeSet::new()));
+            match (port, ports) {
+                (None, ports) => *ports = Ports::Any,
+                (Some(port), Ports::Only(ports)) => {
+                    ports.insert(port);
+                }
+                (Some(_), Ports::Any) => {}
+            }
+        }
+        Self(known)
+    }
+
+    /// Whether a datagram from `source` is read.
+    pub fn allow_datagram(&self, source: SocketAddr) -> bool {
+        match self.0.get(&source.ip().to_canonical()) {
+            Some(Ports::Any) => true,
+            Some(Ports::Only(ports)) => ports.contains(&source.port()),
+            None => false,
+        }
+    }
+
+    /// Whether a connection from `source` is kept. Its port is an ephemeral one, so only the address counts.
+    pub fn allow_connection(&self, source: SocketAddr) -> bool {
+        self.0.contains_key(&source.ip().to_canonical())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_peer_with_a_port_sends_datagrams_from_that_port_only() {
+        let peers = Peers::new([(ip("127.0.0.1"), Some(5080)), (ip("127.0.0.1"), Some(5090))]);
+        assert!(peers.allow_datagram(at("127.0.0.1:5080")));
+        assert!(peers.allow_datagram(at("127.0.0.1:5090")));
+        assert!(!peers.allow_datagram(at("127.0.0.1:5081")));
+        assert!(!peers.allow_datagram(at("127.0.0.2:5080")));
+        assert!(
+            peers.allow_connection(at("127.0.0.1:40001")),
+            "a connection's port is ephemeral"
+        );
+    }
+
+    #[test]
+    fn a_peer_named_once_without_a_port_may_use_any() {
+        for order in [[Some(5080), None], [None, Some(5080)]] {
+            let peers = Peers::new(order.map(|port| (ip("::1"), port)));
+            assert!(peers.allow_datagram(at("[::1]:9")), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_address_mapped_into_ipv6_is_the_same_peer() {
+        let peers = Peers::new([(ip("192.0.2.1"), None)]);
+        assert!(peers.allow_datagram(at("[::ffff:192.0.2.1]:5060")));
+        assert!(!peers.allow_connection(at("[::ffff:192.0.2.2]:5060")));
+    }
+}

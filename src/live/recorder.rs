@@ -1,0 +1,239 @@
+//! The `recorder` thread: owns `recorder::Writer`, and never waits for a disk.
+
+use std::collections::VecDeque;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use super::disk_threads::DiskThreads;
+use super::media_thread::ExtentLink;
+use super::vitals::Vitals;
+use super::waker::Waker;
+use crate::engine::Input;
+use crate::model::{RecordingCommand, Timestamp, earliest};
+use crate::recorder::{Extent, Output, Writer};
+
+/// Commands that wait for the recorder. Full is a fault of the recorder: see
+/// [`signaling`](super::signaling) for what becomes of each command then.
+const COMMANDS_MAX: usize = 16_384;
+
+/// Commands handled before answers, extents and timers are looked at again.
+const BATCH: usize = 256;
+
+/// It wakes at least this often, so that the supervisor can tell a thread that sleeps from one that hangs.
+pub(super) const PULSE_EVERY: Duration = Duration::from_millis(250);
+
+/// One media thread's extents, and those that are durable and wait for room on the way back.
+struct Link {
+    extents: ExtentLink,
+    /// At most as many as the intake has blocks.
+    waiting: VecDeque<Box<Extent>>,
+}
+
+/// Signalling's end of the recorder.
+#[derive(Clone, Debug)]
+pub(super) struct RecorderQueue {
+    commands: Sender<RecordingCommand>,
+    waker: Waker,
+}
+
+impl RecorderQueue {
+    /// Queues a command; gives it back when the queue is full or the thread is gone. Never waits.
+    pub(super) fn offer(&self, command: RecordingCommand) -> Result<(), RecordingCommand> {
+        self.commands
+            .try_send(command)
+            .map_err(crossbeam_channel::TrySendError::into_inner)?;
+        self.waker.wake();
+        Ok(())
+    }
+}
+
+pub(super) struct RecorderThread {
+    clock: Clock,
+    writer: Writer,
+    links: Vec<Link>,
+    disks: DiskThreads,
+    commands: Receiver<RecordingCommand>,
+    events: mpsc::Sender<Input>,
+    vitals: Vitals,
+    waker: Waker,
+    /// Requests that a disk has not answered.
+    under_way: usize,
+    /// Every sender of commands is gone.
+    ending: bool,
+}
+
+/// What the recorder thread is given.
+pub(super) struct RecorderParts {
+    pub clock: Clock,
+    pub writer: Writer,
+    /// In the order of their intakes' numbers.
+    pub links: Vec<ExtentLink>,
+    pub disks: DiskThreads,
+    pub events: mpsc::Sender<Input>,
+    pub vitals: Vitals,
+    pub waker: Waker,
+}
+
+/// Starts the thread. It ends when every [`RecorderQueue`] is gone and what it was given is done.
+pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHandle<()>)> {
+    let (commands, inbox) = bounded(COMMANDS_MAX);
+    let RecorderParts {
+        clock,
+        writer,
+        links,
+        disks,
+        events,
+        vitals,
+        waker,
+    } = parts;
+    let links = links
+        .into_iter()
+        .map(|extents| Link {
+            extents,
+            waiting: VecDeque::new(),
+        })
+        .collect();
+    vitals.beat(clock.now());
+    let thread = RecorderThread {
+        clock,
+        writer,
+        links,
+        disks,
+        commands: inbox,
+        events,
+        vitals,
+        waker: waker.clone(),
+        under_way: 0,
+        ending: false,
+    };
+    let joined = Builder::new().name("recorder".to_owned()).spawn(move || {
+        thread.waker.adopt();
+        thread.run();
+    })?;
+    Ok((RecorderQueue { commands, waker }, joined))
+}
+
+impl RecorderThread {
+    fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            self.vitals.beat(now);
+            let mut busy = self.take_answers(now);
+            busy |= self.take_commands(now);
+            busy |= self.take_extents(now);
+            if self.writer.poll_timeout().is_some_and(|due| due <= now) {
+                self.writer.handle_timeout(now);
+                busy = true;
+            }
+            if !self.hand_on() || (!busy && self.is_over()) {
+                break;
+            }
+            if !busy {
+                self.sleep(now);
+            }
+        }
+        self.disks.stop();
+    }
+
+    fn sleep(&mut self, now: Timestamp) {
+        let pulse = now + PULSE_EVERY;
+        self.waker
+            .announce(earliest(self.writer.poll_timeout(), Some(pulse)).unwrap_or(pulse));
+        // Extents alone are announced by `wake_by`; what else arrives wakes for certain.
+        if !self.take_extents(now) {
+            self.waker.sleep(self.clock);
+        }
+    }
+
+    fn take_answers(&mut self, now: Timestamp) -> bool {
+        let mut any = false;
+        while let Ok(done) = self.disks.answers.try_recv() {
+            self.under_way = self.under_way.saturating_sub(1);
+            self.writer.handle_io(now, done);
+            any = true;
+        }
+        any
+    }
+
+    /// A session's last extent is on its ring before signalling hears `MediaEvent::Closed`, and so before it sends
+    /// `Close`: the rings are emptied between taking a `Close` and handing it to the writer.
+    fn take_commands(&mut self, now: Timestamp) -> bool {
+        for taken in 0..BATCH {
+            let command = match self.commands.try_recv() {
+                Ok(command) => command,
+                Err(TryRecvError::Empty) => return taken > 0,
+                Err(TryRecvError::Disconnected) => {
+                    self.ending = true;
+                    return taken > 0;
+                }
+            };
+            if matches!(command, RecordingCommand::Close { .. }) {
+                self.take_extents(now);
+            }
+            self.writer.handle_command(now, command);
+        }
+        true
+    }
+
+    fn take_extents(&mut self, now: Timestamp) -> bool {
+        let mut any = false;
+        for link in &mut self.links {
+            while let Ok(extent) = link.extents.full.pop() {
+                self.writer.handle_extent(now, extent);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// False when it cannot go on: signalling or a disk thread is gone, which the supervisor sees to.
+    fn hand_on(&mut self) -> bool {
+        while let Some(output) = self.writer.poll_output() {
+            match output {
+                Output::Io(request) => {
+                    self.under_way += 1;
+                    if !self.disks.submit(request) {
+                        tracing::error!("a disk thread is gone: nothing can be recorded");
+                        return false;
+                    }
+                }
+                // Waits when signalling is behind; signalling waits for nobody, so it comes.
+                Output::Event(event) => {
+                    self.vitals.note(self.clock.now(), &event);
+                    if self.events.blocking_send(Input::Recording(event)).is_err() {
+                        tracing::debug!("an event after the end of signalling");
+                    }
+                }
+                Output::Recycle(extent) => {
+                    if let Some(link) = self.links.get_mut(usize::from(extent.intake())) {
+                        link.waiting.push_back(extent);
+                    }
+                }
+            }
+        }
+        self.give_back();
+        self.disks.hand_on()
+    }
+
+    fn give_back(&mut self) {
+        for link in &mut self.links {
+            while !link.extents.durable.is_full()
+                && let Some(extent) = link.waiting.pop_front()
+            {
+                if let Err(rtrb::PushError::Full(extent)) = link.extents.durable.push(extent) {
+                    link.waiting.push_front(extent);
+                }
+            }
+        }
+    }
+
+    /// Nobody can ask for anything any more, and nothing is under way.
+    const fn is_over(&self) -> bool {
+        self.ending && self.under_way == 0
+    }
+}

@@ -1,0 +1,372 @@
+//! SIP on the wire: UDP and TCP listeners, IPv4 and IPv6.
+//!
+//! Every socket lives on one thread with [`signaling`](super::signaling), joined to it by one bounded queue of
+//! [`Arrival`]s. What a source that is no configured peer sends is dropped unread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use super::peers::Peers;
+use super::sip_tcp::{self, TcpFlows, TcpLimits};
+use super::sip_udp::{self, UdpPort};
+use crate::sip::{Flow, Transport};
+
+/// How many messages wait for the signalling. Full: a datagram is dropped and counted (SIP over UDP repeats itself, RFC 3261
+/// §17.1.1.2), a TCP connection is read no further until there is room.
+pub const ARRIVALS_MAX: usize = 4096;
+
+/// What the sockets hand to the signalling.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Arrival {
+    /// One datagram, or one message cut out of a stream.
+    Sip { flow: Flow, bytes: Bytes },
+    /// What was sent on this flow did not leave, or its connection broke.
+    Unreachable { flow: Flow },
+}
+
+/// What the sockets have seen since the start. Written by the sockets, read by `status`.
+#[derive(Debug, Default)]
+pub struct SipCounters {
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+    /// From a source that is no configured peer: dropped unread, without a reply.
+    pub strangers: AtomicU64,
+    /// CRLF and NUL keep-alives (RFC 5626 §4.4.1 and what phones make of it): datagrams without a message.
+    pub keep_alives: AtomicU64,
+    /// Dropped because signalling was behind by [`ARRIVALS_MAX`] messages.
+    pub shed: AtomicU64,
+    /// Not taken by the network.
+    pub unsent: AtomicU64,
+    /// Connections closed for too many of them, a slow sender, or bytes that cannot be framed.
+    pub connections_refused: AtomicU64,
+    pub connections: AtomicU64,
+}
+
+/// [`SipCounters`] at one moment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SipCounts {
+    pub received: u64,
+    pub sent: u64,
+    pub strangers: u64,
+    pub keep_alives: u64,
+    pub shed: u64,
+    pub unsent: u64,
+    pub connections_refused: u64,
+    /// Open now.
+    pub connections: u64,
+}
+
+impl SipCounters {
+    pub fn read(&self) -> SipCounts {
+        SipCounts {
+            received: self.received.load(Relaxed),
+            sent: self.sent.load(Relaxed),
+            strangers: self.strangers.load(Relaxed),
+            keep_alives: self.keep_alives.load(Relaxed),
+            shed: self.shed.load(Relaxed),
+            unsent: self.unsent.load(Relaxed),
+            connections_refused: self.connections_refused.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+        }
+    }
+}
+
+/// A listener could not be opened: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {}:{address}: {source}", transport.as_str().to_ascii_lowercase())]
+pub struct BindError {
+    pub transport: Transport,
+    pub address: SocketAddr,
+    pub source: std::io::Error,
+}
+
+/// What every socket of SIP shares.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub clock: Clock,
+    pub peers: Arc<Peers>,
+    pub counters: Arc<SipCounters>,
+    pub arrivals: mpsc::Sender<Arrival>,
+}
+
+/// The sending side of all SIP sockets; the receiving side runs as tasks of the runtime it was opened on.
+#[derive(Debug)]
+pub struct SipSockets {
+    udp: Vec<UdpPort>,
+    tcp: TcpFlows,
+    shared: Shared,
+}
+
+impl SipSockets {
+    /// Binds every listener and starts to receive: must be called on the runtime that is to run the sockets.
+    ///
+    /// A listener on port 0 gets a free port: [`Self::listeners`] tells it.
+    pub fn open(
+        clock: Clock,
+        listeners: &[(Transport, SocketAddr)],
+        peers: Peers,
+        counters: Arc<SipCounters>,
+        arrivals: mpsc::Sender<Arrival>,
+        limits: TcpLimits,
+    ) -> Result<Self, BindError> {
+        let shared = Shared {
+            clock,
+            peers: Arc::new(peers),
+            counters,
+            arrivals,
+        };
+        let mut udp = Vec::new();
+        let mut tcp = Vec::new();
+        for (transport, address) in listeners.iter().copied() {
+            let failed = |source| BindError {
+                transport,
+                address,
+                source,
+            };
+            match transport {
+                Transport::Udp => udp.push(sip_udp::open(address, &shared).map_err(failed)?),
+                Transport::Tcp => tcp.push(sip_tcp::listen(address).map_err(failed)?),
+            }
+        }
+        let tcp = TcpFlows::start(tcp, limits, &shared);
+        Ok(Self { udp, tcp, shared })
+    }
+
+    /// The addresses as bound.
+    pub fn listeners(&self) -> Vec<(Transport, SocketAddr)> {
+        let udp = self.udp.iter().map(|port| (Transport::Udp, port.local()));
+        udp.chain(self.tcp.locals().iter().map(|local| (Transport::Tcp, *local)))
+            .collect()
+    }
+
+    /// Sends one message; never waits. True if it left or is on its way: a TCP flow that is not connected is connected
+    /// first, and its failure comes back as [`Arrival::Unreachable`].
+    #[must_use = "what did not leave has to be told to the transactions"]
+    pub fn send(&mut self, flow: Flow, bytes: Bytes) -> bool {
+        let taken = match flow.transport {
+            Transport::Udp => self
+                .udp
+                .iter()
+                .find(|port| port.local() == flow.local)
+                .is_some_and(|port| port.send(flow.remote, &bytes)),
+            Transport::Tcp => self.tcp.send(flow, bytes),
+        };
+        let counters = &self.shared.counters;
+        if taken { &counters.sent } else { &counters.unsent }.fetch_add(1, Relaxed);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream, UdpSocket};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const MESSAGE: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+    const SOON: Duration = Duration::from_secs(10);
+
+    struct Bench {
+        sockets: SipSockets,
+        arrivals: mpsc::Receiver<Arrival>,
+        counters: Arc<SipCounters>,
+    }
+
+    impl Bench {
+        fn open(transport: Transport, address: IpAddr, peers: Peers, limits: TcpLimits) -> Self {
+            let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+            let counters = Arc::new(SipCounters::default());
+            let listeners = [(transport, SocketAddr::new(address, 0))];
+            let sockets = SipSockets::open(Clock::start(), &listeners, peers, Arc::clone(&counters), sender, limits)
+                .expect("binds");
+            Self {
+                sockets,
+                arrivals,
+                counters,
+            }
+        }
+
+        fn local(&self) -> SocketAddr {
+            self.sockets.listeners()[0].1
+        }
+
+        async fn arrival(&mut self) -> Arrival {
+            timeout(SOON, self.arrivals.recv())
+                .await
+                .expect("in time")
+                .expect("sockets live")
+        }
+    }
+
+    fn loopback() -> Peers {
+        Peers::new([(Ipv4Addr::LOCALHOST.into(), None), (Ipv6Addr::LOCALHOST.into(), None)])
+    }
+
+    fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(work)
+    }
+
+    #[test]
+    fn a_datagram_comes_in_and_its_answer_leaves_by_the_same_port_in_both_families() {
+        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            on_a_runtime(async {
+                let mut bench = Bench::open(Transport::Udp, address, loopback(), TcpLimits::default());
+                let phone = UdpSocket::bind((address, 0)).await.expect("binds");
+                phone
+                    .send_to(b"\r\n\r\n", bench.local())
+                    .await
+                    .expect("sends a keep-alive");
+                phone.send_to(MESSAGE, bench.local()).await.expect("sends");
+                let Arrival::Sip { flow, bytes } = bench.arrival().await else {
+                    panic!("no message")
+                };
+                assert_eq!((&bytes[..], flow.remote), (MESSAGE, phone.local_addr().expect("bound")));
+
+                assert!(bench.sockets.send(flow, Bytes::from_static(b"answer")));
+                let mut buffer = [0; 64];
+                let (length, from) = timeout(SOON, phone.recv_from(&mut buffer))
+                    .await
+                    .expect("in time")
+                    .expect("receives");
+                assert_eq!((&buffer[..length], from), (&b"answer"[..], bench.local()));
+                assert_eq!(bench.counters.read().keep_alives, 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_dropped_unread_and_gets_no_reply() {
+        on_a_runtime(async {
+            let known = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+            let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+            let port = known.local_addr().expect("bound").port();
+            let peers = Peers::new([(Ipv4Addr::LOCALHOST.into(), Some(port))]);
+            let mut bench = Bench::open(Transport::Udp, Ipv4Addr::LOCALHOST.into(), peers, TcpLimits::default());
+            stranger.send_to(b"spoof", bench.local()).await.expect("sends");
+            known.send_to(MESSAGE, bench.local()).await.expect("sends");
+            let Arrival::Sip { flow, .. } = bench.arrival().await else {
+                panic!("no message")
+            };
+            assert_eq!(flow.remote.port(), port);
+            assert_eq!(
+                (bench.counters.read().strangers, bench.counters.read().received),
+                (1, 1)
+            );
+        });
+    }
+
+    #[test]
+    fn a_connection_carries_messages_both_ways_and_is_reused() {
+        on_a_runtime(async {
+            let mut bench = Bench::open(
+                Transport::Tcp,
+                Ipv4Addr::LOCALHOST.into(),
+                loopback(),
+                TcpLimits::default(),
+            );
+            let mut phone = TcpStream::connect(bench.local()).await.expect("connects");
+            phone.write_all(&MESSAGE[..9]).await.expect("writes");
+            phone
+                .write_all(&[&MESSAGE[9..], MESSAGE].concat())
+                .await
+                .expect("writes");
+            for _ in 0..2 {
+                let Arrival::Sip { flow, bytes } = bench.arrival().await else {
+                    panic!("no message")
+                };
+                assert_eq!(&bytes[..], MESSAGE);
+                assert!(bench.sockets.send(flow, Bytes::from_static(b"answer")));
+            }
+            let mut buffer = [0; 12];
+            timeout(SOON, phone.read_exact(&mut buffer))
+                .await
+                .expect("in time")
+                .expect("reads");
+            assert_eq!((&buffer, bench.counters.read().connections), (b"answeranswer", 1));
+        });
+    }
+
+    #[test]
+    fn a_peer_that_is_not_connected_is_connected_to_and_one_that_is_not_there_is_unreachable() {
+        on_a_runtime(async {
+            let mut bench = Bench::open(
+                Transport::Tcp,
+                Ipv4Addr::LOCALHOST.into(),
+                loopback(),
+                TcpLimits::default(),
+            );
+            let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let remote = trunk.local_addr().expect("bound");
+            let flow = Flow {
+                transport: Transport::Tcp,
+                local: bench.local(),
+                remote,
+            };
+            assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
+            let (mut connection, _) = timeout(SOON, trunk.accept()).await.expect("in time").expect("accepts");
+            let mut buffer = vec![0; MESSAGE.len()];
+            timeout(SOON, connection.read_exact(&mut buffer))
+                .await
+                .expect("in time")
+                .expect("reads");
+            assert_eq!(buffer, MESSAGE);
+            connection.write_all(MESSAGE).await.expect("writes");
+            assert_eq!(
+                bench.arrival().await,
+                Arrival::Sip {
+                    flow,
+                    bytes: Bytes::from_static(MESSAGE)
+                }
+            );
+
+            drop((trunk, connection));
+            let gone = TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("binds")
+                .local_addr()
+                .expect("bound");
+            let flow = Flow { remote: gone, ..flow };
+            assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
+            assert_eq!(bench.arrival().await, Arrival::Unreachable { flow });
+        });
+    }
+
+    #[test]
+    fn a_slow_sender_and_one_connection_too_many_are_closed() {
+        on_a_runtime(async {
+            let message_time_max = Duration::from_millis(50);
+            let limits = TcpLimits {
+                connections_per_peer_max: 1,
+                message_time_max,
+                ..TcpLimits::default()
+            };
+            let bench = Bench::open(Transport::Tcp, Ipv4Addr::LOCALHOST.into(), loopback(), limits);
+            let mut slow = TcpStream::connect(bench.local()).await.expect("connects");
+            slow.write_all(b"INVITE sip:").await.expect("writes");
+            // Its reset may come before the connect is seen to have succeeded.
+            let mut phones = vec![slow];
+            phones.extend(TcpStream::connect(bench.local()).await);
+            let mut buffer = [0; 1];
+            for phone in &mut phones {
+                let read = timeout(SOON, phone.read(&mut buffer)).await.expect("in time");
+                assert!(!matches!(read, Ok(1..)), "{read:?}");
+            }
+            assert_eq!(bench.counters.read().connections_refused, 2);
+        });
+    }
+}

@@ -1,0 +1,236 @@
+//! Watches over the threads, answers signals and the control socket, and ends everything in order.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::clock::Clock;
+use super::control::{Question, Reply, Request};
+use super::fault_switch::FaultSwitches;
+use super::policies::{Policies, Reload};
+use super::policy_watch::PolicyWatch;
+use super::status::Status;
+use super::threads::Threads;
+use super::vitals::Watch;
+use crate::engine::Input;
+use crate::model::{RecordingEvent, Timestamp};
+use crate::policy::{Format, render};
+
+/// How often the threads are looked at: a recorder that hangs is told of within `lag_max` and this.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A graceful end takes no longer. What is not sealed by then is sealed by recovery at the next start.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
+
+pub(super) struct Supervisor {
+    pub clock: Clock,
+    pub threads: Threads,
+    pub policies: Policies,
+    pub policy_watch: PolicyWatch,
+    pub recorder: Watch,
+    pub questions: mpsc::Receiver<Question>,
+    /// None unless `serve` was started with `--allow-faults`.
+    pub switches: Option<FaultSwitches>,
+    /// What does not change.
+    pub about: Status,
+}
+
+/// Why the supervisor ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    /// SIGTERM or SIGINT.
+    Asked,
+    /// A thread without which no call can be carried is gone.
+    Broken(&'static str),
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT"),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Runs until it is told to end, or cannot go on. Exit code 0 for an end in good order.
+    pub(super) async fn run(mut self) -> io::Result<ExitCode> {
+        let mut signals = Signals::new()?;
+        let ending = self.watch(&mut signals).await;
+        if let Ending::Broken(thread) = ending {
+            tracing::error!(thread, "a thread is gone: no call can be carried, all are ended");
+        }
+        let farewell = self.farewell();
+        let in_order = tokio::select! {
+            in_order = farewell => in_order,
+            () = signals.end() => {
+                tracing::warn!("told twice: ending at once");
+                false
+            }
+        };
+        match (ending, in_order) {
+            (Ending::Asked, true) => Ok(ExitCode::SUCCESS),
+            (Ending::Asked, false) => Ok(ExitCode::from(1)),
+            (Ending::Broken(_), _) => Ok(ExitCode::from(2)),
+        }
+    }
+
+    async fn watch(&mut self, signals: &mut Signals) -> Ending {
+        let mut look_at = self.clock.now();
+        loop {
+            tokio::select! {
+                () = sleep_until(self.clock.instant(look_at).into()) => {
+                    let now = self.clock.now();
+                    look_at = now + LOOK_EVERY;
+                    if let Some(ending) = self.look(now).await {
+                        return ending;
+                    }
+                }
+                _ = signals.hang_up.recv() => {
+                    tracing::info!("SIGHUP");
+                    self.reload().await;
+                }
+                () = self.policy_watch.changed() => {
+                    self.reload().await;
+                }
+                Some(question) = self.questions.recv() => self.answer(question).await,
+                _ = signals.terminate.recv() => return Ending::Asked,
+                _ = signals.interrupt.recv() => return Ending::Asked,
+            }
+        }
+    }
+
+    async fn look(&mut self, now: Timestamp) -> Option<Ending> {
+        let alive = !self.threads.recorder.is_finished();
+        if let Some(event) = self.recorder.look(now, alive) {
+            match &event {
+                RecordingEvent::Down { fault } => tracing::error!(%fault, alive, "recorder"),
+                _ => tracing::warn!("the recorder gives signs of life again"),
+            }
+            self.tell(Input::Recording(event)).await;
+        }
+        if self.threads.signaling.is_finished() {
+            return Some(Ending::Broken("sip"));
+        }
+        self.threads.media_is_broken().then_some(Ending::Broken("media"))
+    }
+
+    async fn tell(&self, input: Input) {
+        if self.threads.events.send(input).await.is_err() {
+            tracing::debug!("signalling is gone");
+        }
+    }
+
+    async fn reload(&mut self) -> Reply {
+        match self.policies.reload() {
+            Reload::New(set) => self.tell(Input::Policies(set)).await,
+            Reload::Same => {}
+            Reload::Refused(findings) => {
+                return Reply::Refused {
+                    why: render(&findings, Format::Full),
+                };
+            }
+        }
+        Reply::Reloaded {
+            generation: self.policies.status().generation,
+        }
+    }
+
+    async fn answer(&mut self, question: Question) {
+        let reply = match question.request {
+            Request::Status => Reply::Status(Box::new(self.status())),
+            Request::Reload => self.reload().await,
+            Request::Fault { volume, fault } => match &self.switches {
+                None => Reply::Refused {
+                    why: "serve was started without --allow-faults".to_owned(),
+                },
+                Some(switches) if switches.turn(volume, fault) => {
+                    tracing::warn!(?volume, ?fault, "fault switch turned by hand");
+                    Reply::Done
+                }
+                Some(_) => Reply::Refused {
+                    why: "no such volume".to_owned(),
+                },
+            },
+        };
+        if question.answer.send(reply).is_err() {
+            tracing::debug!("the client did not wait for its answer");
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            now: self.clock.now(),
+            calls: self.threads.calls(),
+            recorder: self.recorder.status(),
+            policies: self.policies.status().clone(),
+            sip: self.threads.counters.read(),
+            media: self.threads.packets(),
+            ..self.about.clone()
+        }
+    }
+
+    /// No new calls, BYE to those that run, seal what is recorded, stop the threads. False if that took too long.
+    async fn farewell(&mut self) -> bool {
+        let latest = self.clock.now() + FAREWELL_MAX;
+        self.about.draining = true;
+        tracing::info!(
+            calls = self.threads.board.len(),
+            "ending: no new calls, the running ones are ended"
+        );
+        self.tell(Input::Drain).await;
+        self.tell(Input::ShutDown).await;
+        while !self.threads.board.is_empty() {
+            if self.threads.signaling.is_finished() || !self.pause_before(latest).await {
+                break;
+            }
+        }
+        let left = self.threads.board.len();
+        if left > 0 {
+            tracing::error!(
+                calls = left,
+                "not ended in time: their recordings are sealed at the next start"
+            );
+        }
+        self.threads.stop_signaling();
+        while !self.threads.are_finished() {
+            if !self.pause_before(latest).await {
+                tracing::error!("threads did not end in time");
+                return false;
+            }
+        }
+        tracing::info!("ended");
+        left == 0
+    }
+
+    /// A short wait in which the control socket is served. False when `latest` has come.
+    async fn pause_before(&mut self, latest: Timestamp) -> bool {
+        let now = self.clock.now();
+        let until = now + LOOK_EVERY / 10;
+        tokio::select! {
+            () = sleep_until(self.clock.instant(until).into()) => {}
+            Some(question) = self.questions.recv() => self.answer(question).await,
+        }
+        now < latest
+    }
+}

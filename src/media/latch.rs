@@ -1,0 +1,130 @@
+//! The latch: from which address one socket takes packets, and to which the far leg's packets are sent.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Holds on to the source that the leg's SDP signalled.
+///
+/// | source | before it is locked | locked |
+/// |---|---|---|
+/// | the signalled address | taken, locks | taken, and wins over a lock on another port |
+/// | the signalled host, another port | taken, locks (phones that send from elsewhere than they listen) | taken if it is the locked port |
+/// | any other host | rejected | rejected |
+///
+/// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port. A new
+/// SDP with another address unlocks. An SDP that names no host to send to (hold by 0.0.0.0, port 0, multicast) takes
+/// and sends nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latch {
+    signalled: Option<SocketAddr>,
+    /// The port of the signalled host that packets come from.
+    locked: Option<u16>,
+}
+
+impl Latch {
+    /// The leg's newest SDP.
+    pub(super) fn signal(&mut self, remote: Option<SocketAddr>) {
+        let remote = remote.filter(is_sendable);
+        if self.signalled != remote {
+            *self = Self {
+                signalled: remote,
+                locked: None,
+            };
+        }
+    }
+
+    pub(super) fn admits(&mut self, from: SocketAddr) -> bool {
+        match self.signalled {
+            Some(signalled) if signalled.ip() == from.ip() => {
+                let port = from.port();
+                if port == signalled.port() {
+                    self.locked = Some(port);
+                }
+                *self.locked.get_or_insert(port) == port
+            }
+            _ => false,
+        }
+    }
+
+    /// Where this leg is sent to: what it signalled. For a trunk behind NAT this becomes the locked source.
+    pub(super) const fn destination(&self) -> Option<SocketAddr> {
+        self.signalled
+    }
+}
+
+/// One host's address: what is sent to it is not multiplied and does not come back to ourselves.
+fn is_sendable(remote: &SocketAddr) -> bool {
+    let ip = remote.ip();
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    remote.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("invariant: a literal address")
+    }
+
+    fn latch(signalled: &str) -> Latch {
+        let mut latch = Latch::default();
+        latch.signal(Some(address(signalled)));
+        latch
+    }
+
+    #[test]
+    fn an_injector_from_another_host_never_gets_in() {
+        let mut latch = latch("192.0.2.1:4000");
+        assert!(!latch.admits(address("198.51.100.9:4000")), "not first,");
+        assert!(latch.admits(address("192.0.2.1:4000")));
+        assert!(!latch.admits(address("198.51.100.9:4000")), "nor later");
+    }
+
+    #[test]
+    fn a_phone_that_sends_from_another_port_is_locked_to_it() {
+        let mut latch = latch("192.0.2.1:4000");
+        assert!(latch.admits(address("192.0.2.1:5555")));
+        assert!(!latch.admits(address("192.0.2.1:6666")));
+        assert!(latch.admits(address("192.0.2.1:5555")));
+        assert_eq!(
+            latch.destination(),
+            Some(address("192.0.2.1:4000")),
+            "sent to where it listens"
+        );
+    }
+
+    #[test]
+    fn the_signalled_port_wins_over_one_that_was_first() {
+        let mut latch = latch("192.0.2.1:4000");
+        assert!(latch.admits(address("192.0.2.1:5555")));
+        assert!(latch.admits(address("192.0.2.1:4000")));
+        assert!(!latch.admits(address("192.0.2.1:5555")));
+    }
+
+    #[test]
+    fn a_new_sdp_moves_the_latch_and_a_repeated_one_does_not() {
+        let mut latch = latch("192.0.2.1:4000");
+        assert!(latch.admits(address("192.0.2.1:5555")));
+        latch.signal(Some(address("192.0.2.1:4000")));
+        assert!(!latch.admits(address("192.0.2.1:6666")), "still locked");
+        latch.signal(Some(address("192.0.2.2:4000")));
+        assert!(!latch.admits(address("192.0.2.1:5555")));
+        assert!(latch.admits(address("192.0.2.2:7777")));
+    }
+
+    #[test]
+    fn what_is_no_host_is_neither_taken_from_nor_sent_to() {
+        for nowhere in [
+            "0.0.0.0:4000",
+            "[::]:4000",
+            "192.0.2.1:0",
+            "239.1.1.1:4000",
+            "[ff02::1]:4000",
+            "255.255.255.255:9",
+        ] {
+            let mut latch = latch(nowhere);
+            assert_eq!(latch.destination(), None, "{nowhere}");
+            assert!(!latch.admits(address(nowhere)), "{nowhere}");
+        }
+    }
+}

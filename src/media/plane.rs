@@ -1,0 +1,257 @@
+//! The plane: every session's relay on this thread, by the port that a packet came in on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use slab::Slab;
+
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, SessionId, Timestamp};
+use crate::recorder::FrameSink;
+
+use super::port::{Port, SESSIONS_MAX};
+use super::relay::Relay;
+
+/// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
+const OUTPUTS_MAX: usize = 1_024;
+
+/// What to do with a packet, now.
+#[must_use = "a packet is either forwarded or not"]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Send the same bytes from our socket `via`. If the network does not take them: [`Plane::handle_unsent`].
+    Forward {
+        via: Port,
+        to: SocketAddr,
+    },
+    Drop(Dropped),
+}
+
+/// Why a packet went no further. Each is counted in the session's tally.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dropped {
+    /// The port's session was closed.
+    UnknownPort,
+    /// The gate is shut.
+    Gated,
+    /// Not from the signalled source.
+    Foreign,
+    /// The far leg has not said where it receives, or holds.
+    Early,
+    /// The recorder did not take a strict session's packet; the gate is shut now.
+    Refused(Fault),
+}
+
+/// What the driver has to do, in this order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PlaneOutput {
+    /// Answer with [`Plane::handle_bound`] or [`Plane::handle_bind_failed`], before the next command is handed in.
+    Bind(Port, SocketAddr),
+    /// Nothing to do if it never was bound.
+    Unbind(Port),
+    /// For signalling. Before `Closed` is handed on, what the recorder's intake still holds has to be on its way.
+    Event(MediaEvent),
+}
+
+/// Relays of many sessions; one owner, one thread. See [the module](super) for the rules.
+#[derive(Debug, Default)]
+pub struct Plane {
+    relays: Slab<Relay>,
+    places: BTreeMap<SessionId, usize>,
+    /// Of the next session.
+    generation: u32,
+    outputs: VecDeque<PlaneOutput>,
+}
+
+impl Plane {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A datagram that arrived at our socket `port` at the time `at`; `now` is the time of this turn.
+    ///
+    /// The packet is offered to `sink` before this returns `Forward`.
+    #[inline]
+    pub fn handle_packet(
+        &mut self,
+        now: Timestamp,
+        port: Port,
+        from: SocketAddr,
+        at: Timestamp,
+        bytes: &[u8],
+        sink: &mut impl FrameSink,
+    ) -> Verdict {
+        let Some(relay) = self
+            .relays
+            .get_mut(port.session())
+            .filter(|relay| relay.generation == port.generation())
+        else {
+            return Verdict::Drop(Dropped::UnknownPort);
+        };
+        let (verdict, missed) = relay.pass(now, port, from, at, bytes, sink);
+        if let Some(fault) = missed {
+            on_missed(relay, fault, &mut self.outputs);
+        }
+        verdict
+    }
+
+    /// The network did not take the packet that was to leave `via`.
+    pub fn handle_unsent(&mut self, via: Port) {
+        if let Some(relay) = self.relay(via) {
+            relay.on_unsent();
+        }
+    }
+
+    pub fn handle_command(&mut self, now: Timestamp, command: MediaCommand, sink: &mut impl FrameSink) {
+        match command {
+            MediaCommand::Open(plan) => self.on_open(now, plan, sink),
+            MediaCommand::Modify(plan) => {
+                if let Some(place) = self.places.get(&plan.session) {
+                    self.on_plan(now, *place, plan, sink);
+                }
+            }
+            MediaCommand::Gate { session, gate } => self.on_gate(session, gate),
+            MediaCommand::Close { session } => self.on_close(now, session, sink),
+        }
+    }
+
+    pub fn handle_bound(&mut self, now: Timestamp, port: Port, sink: &mut impl FrameSink) {
+        if let Some(relay) = self.relay(port) {
+            relay.on_bound(port);
+            self.settle(now, port.session(), sink);
+        }
+    }
+
+    /// The session's other new ports are let go. Before its first plan took effect, the session is gone; later, it
+    /// stays as it was.
+    pub fn handle_bind_failed(&mut self, now: Timestamp, port: Port, sink: &mut impl FrameSink) {
+        let Some(relay) = self
+            .relays
+            .get_mut(port.session())
+            .filter(|relay| relay.generation == port.generation())
+        else {
+            return;
+        };
+        let outputs = &mut self.outputs;
+        let Some(local) = relay.on_bind_failed(port, |port| outputs.push_back(PlaneOutput::Unbind(port))) else {
+            return;
+        };
+        let session = relay.session;
+        if !relay.is_opened() {
+            self.remove(now, session, sink);
+        }
+        self.say(MediaEvent::OpenFailed { session, local });
+    }
+
+    pub fn poll_output(&mut self) -> Option<PlaneOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Sessions that are held: zero when no call is up.
+    pub fn len(&self) -> usize {
+        self.relays.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.relays.is_empty()
+    }
+
+    /// An `Open` of a session that is open already is a `Modify`.
+    fn on_open(&mut self, now: Timestamp, plan: Box<MediaPlan>, sink: &mut impl FrameSink) {
+        let place = match self.places.get(&plan.session) {
+            Some(place) => *place,
+            None if self.relays.len() >= SESSIONS_MAX => {
+                let local = plan.lines.first().map_or(super::relay::NOWHERE, |line| line.a.local);
+                return self.say(MediaEvent::OpenFailed {
+                    session: plan.session,
+                    local,
+                });
+            }
+            None => {
+                let generation = self.generation;
+                self.generation = self.generation.wrapping_add(1);
+                let place = self.relays.insert(Relay::new(plan.session, generation));
+                self.places.insert(plan.session, place);
+                place
+            }
+        };
+        self.on_plan(now, place, plan, sink);
+    }
+
+    fn on_plan(&mut self, now: Timestamp, place: usize, plan: Box<MediaPlan>, sink: &mut impl FrameSink) {
+        let Some(relay) = self.relays.get_mut(place) else {
+            return;
+        };
+        let (session, outputs) = (plan.session, &mut self.outputs);
+        let staged = relay.stage(place, plan, |port, at| outputs.push_back(PlaneOutput::Bind(port, at)));
+        let opened = relay.is_opened();
+        match staged {
+            Ok(()) => self.settle(now, place, sink),
+            Err(local) => {
+                if !opened {
+                    self.remove(now, session, sink);
+                }
+                self.say(MediaEvent::OpenFailed { session, local });
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Timestamp, place: usize, sink: &mut impl FrameSink) {
+        let Some(relay) = self.relays.get_mut(place).filter(|relay| relay.is_settled()) else {
+            return;
+        };
+        let session = relay.session;
+        let settled = relay.settle(now, sink);
+        self.outputs
+            .push_back(PlaneOutput::Event(MediaEvent::Opened { session }));
+        if let (Err(fault), Some(relay)) = (settled, self.relays.get_mut(place)) {
+            on_missed(relay, fault, &mut self.outputs);
+        }
+    }
+
+    fn on_gate(&mut self, session: SessionId, gate: Gate) {
+        let place = self.places.get(&session);
+        if let Some(relay) = place.and_then(|place| self.relays.get_mut(*place)) {
+            relay.gate.set(gate);
+        }
+    }
+
+    fn on_close(&mut self, now: Timestamp, session: SessionId, sink: &mut impl FrameSink) {
+        if let Some(relay) = self.remove(now, session, sink) {
+            self.say(MediaEvent::Closed {
+                session,
+                tally: Box::new(relay.tally()),
+            });
+        }
+    }
+
+    /// Takes the session out, lets its ports go and closes its place in the recorder.
+    fn remove(&mut self, now: Timestamp, session: SessionId, sink: &mut impl FrameSink) -> Option<Relay> {
+        let place = self.places.remove(&session)?;
+        let mut relay = self.relays.try_remove(place)?;
+        self.outputs.extend(relay.ports(place).map(PlaneOutput::Unbind));
+        relay.fork.close(now, sink);
+        Some(relay)
+    }
+
+    fn say(&mut self, event: MediaEvent) {
+        self.outputs.push_back(PlaneOutput::Event(event));
+    }
+
+    fn relay(&mut self, port: Port) -> Option<&mut Relay> {
+        self.relays
+            .get_mut(port.session())
+            .filter(|relay| relay.generation == port.generation())
+    }
+}
+
+/// The recorder did not take a packet. Said once until it takes one again.
+#[cold]
+fn on_missed(relay: &mut Relay, fault: Fault, outputs: &mut VecDeque<PlaneOutput>) {
+    if relay.fork.is_news() && (relay.fork.is_strict() || outputs.len() < OUTPUTS_MAX) {
+        relay.fork.mark_told();
+        outputs.push_back(PlaneOutput::Event(MediaEvent::Refused {
+            session: relay.session,
+            fault,
+        }));
+    }
+}

@@ -1,0 +1,345 @@
+//! The relay: one session's lines, and a packet's way from one leg to the other.
+
+use std::net::SocketAddr;
+
+use crate::model::{Fault, Leg, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::recorder::{FrameSink, Packet, PacketKind};
+use crate::rtp::{self, WireKind};
+
+use super::fork::{Fork, Forked};
+use super::gate::Gatekeeper;
+use super::latch::Latch;
+use super::meter::Meter;
+use super::plane::{Dropped, Verdict};
+use super::port::{Channel, LINES_MAX, Port};
+
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) session: SessionId,
+    pub(super) generation: u32,
+    pub(super) gate: Gatekeeper,
+    pub(super) fork: Fork,
+    meter: Meter,
+    /// `streams` stays empty until the end.
+    tally: Tally,
+    lines: Vec<Line>,
+    /// Takes effect when every port that it needs is bound.
+    staged: Option<Box<MediaPlan>>,
+    /// Whether a plan took effect before.
+    opened: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    index: u16,
+    sides: [Side; 2],
+}
+
+#[derive(Debug)]
+struct Side {
+    /// Our RTP address towards this leg; port 0 until the line has one.
+    local: SocketAddr,
+    sockets: [Socket; 2],
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    binding: Binding,
+    latch: Latch,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Binding {
+    #[default]
+    Absent,
+    /// Asked for, by the staged plan.
+    Asked,
+    /// Bound for the staged plan.
+    Fresh,
+    /// Bound for a plan that took effect.
+    Kept,
+}
+
+impl Relay {
+    pub(super) fn new(session: SessionId, generation: u32) -> Self {
+        Self {
+            session,
+            generation,
+            gate: Gatekeeper::new(),
+            fork: Fork::new(),
+            meter: Meter::new(),
+            tally: Tally::default(),
+            lines: Vec::new(),
+            staged: None,
+            opened: false,
+        }
+    }
+
+    /// One packet, from a socket of this session. Gate, latch, fork, and only then the way out.
+    ///
+    /// The fault, too, when the recorder did not take the packet.
+    #[inline]
+    pub(super) fn pass(
+        &mut self,
+        now: Timestamp,
+        port: Port,
+        from: SocketAddr,
+        at: Timestamp,
+        bytes: &[u8],
+        sink: &mut impl FrameSink,
+    ) -> (Verdict, Option<Fault>) {
+        let Some(line) = self.lines.get_mut(port.line()) else {
+            return (Verdict::Drop(Dropped::UnknownPort), None);
+        };
+        if !self.gate.is_open() {
+            self.tally.gated += 1;
+            return (Verdict::Drop(Dropped::Gated), None);
+        }
+        let (leg, channel) = (port.leg(), port.channel());
+        if !line.sides[leg.index()].sockets[channel.index()].latch.admits(from) {
+            self.tally.foreign += 1;
+            return (Verdict::Drop(Dropped::Foreign), None);
+        }
+        let far = &line.sides[leg.other().index()].sockets[channel.index()];
+        let Some(to) = far.latch.destination() else {
+            self.tally.early += 1;
+            return (Verdict::Drop(Dropped::Early), None);
+        };
+        let kind = kind_of(channel, bytes);
+        let packet = Packet {
+            at,
+            leg,
+            line: line.index,
+            kind,
+            bytes,
+        };
+        let missed = match self.fork.offer(now, self.session, packet, sink) {
+            Forked::Accepted => {
+                self.tally.accepted += 1;
+                None
+            }
+            Forked::Unwanted => None,
+            Forked::Missed(fault) => {
+                self.tally.unrecorded += 1;
+                Some(fault)
+            }
+            Forked::Refused(fault) => {
+                self.gate.refuse();
+                return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
+            }
+        };
+        if kind == PacketKind::Rtp {
+            self.meter.count(port.line(), leg, bytes);
+        }
+        self.tally.forwarded += 1;
+        (Verdict::Forward { via: port.far(), to }, missed)
+    }
+
+    /// The network did not take the packet that was last forwarded.
+    pub(super) const fn on_unsent(&mut self) {
+        self.tally.forwarded = self.tally.forwarded.saturating_sub(1);
+        self.tally.unsent += 1;
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        let streams = self
+            .meter
+            .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
+        Tally {
+            streams,
+            ..self.tally.clone()
+        }
+    }
+
+    /// Stages `plan`; `ask` is told of each port that it needs and that is not bound. Err: the address that cannot be.
+    pub(super) fn stage(
+        &mut self,
+        place: usize,
+        plan: Box<MediaPlan>,
+        mut ask: impl FnMut(Port, SocketAddr),
+    ) -> Result<(), SocketAddr> {
+        self.check(&plan)?;
+        for wanted in &plan.lines {
+            let line = self.line_at(wanted.index);
+            for leg in Leg::BOTH {
+                let side = &mut self.lines[line].sides[leg.index()];
+                if side.local.port() != 0 || wanted.leg(leg).local.port() == 0 {
+                    continue;
+                }
+                side.local = wanted.leg(leg).local;
+                for channel in Channel::BOTH {
+                    side.sockets[channel.index()].binding = Binding::Asked;
+                    ask(
+                        Port::new(place, self.generation, line, leg, channel),
+                        local(side.local, channel),
+                    );
+                }
+            }
+        }
+        self.staged = Some(plan);
+        Ok(())
+    }
+
+    /// More lines than are relayed, a local address that moved, or one whose RTCP port would be 65536.
+    fn check(&self, plan: &MediaPlan) -> Result<(), SocketAddr> {
+        let mut lines = self.lines.len();
+        for wanted in &plan.lines {
+            let known = self.lines.iter().find(|line| line.index == wanted.index);
+            lines += usize::from(known.is_none());
+            for leg in Leg::BOTH {
+                let address = wanted.leg(leg).local;
+                let bound = known
+                    .map(|line| line.sides[leg.index()].local)
+                    .filter(|bound| bound.port() != 0);
+                let moved = address.port() != 0 && bound.is_some_and(|bound| bound != address);
+                if moved || lines > LINES_MAX || address.port() == u16::MAX {
+                    return Err(address);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of the line with this index, a new one if need be.
+    fn line_at(&mut self, index: u16) -> usize {
+        if let Some(place) = self.lines.iter().position(|line| line.index == index) {
+            return place;
+        }
+        self.lines.push(Line {
+            index,
+            sides: [Side::new(), Side::new()],
+        });
+        self.meter.add_line();
+        self.lines.len() - 1
+    }
+
+    pub(super) fn on_bound(&mut self, port: Port) {
+        if let Some(socket) = self.socket(port)
+            && socket.binding == Binding::Asked
+        {
+            socket.binding = Binding::Fresh;
+        }
+    }
+
+    /// True when a plan is staged and all of its ports are bound.
+    pub(super) fn is_settled(&self) -> bool {
+        self.staged.is_some() && !self.sockets().any(|(_, socket)| socket.binding == Binding::Asked)
+    }
+
+    /// The staged plan takes effect. The fault if it wants a recording and the recorder has no place.
+    pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
+        let Some(plan) = self.staged.take() else { return Ok(()) };
+        self.opened = true;
+        for place in 0..self.lines.len() {
+            let index = self.lines[place].index;
+            let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
+            for leg in Leg::BOTH {
+                // A line that the plan does not name was refused: nothing is sent.
+                let remote = wanted.and_then(|wanted| wanted.leg(leg).remote);
+                let [rtp, rtcp] = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
+                self.lines[place].sides[leg.index()].settle(rtp, rtcp);
+            }
+        }
+        if plan.recorded != Recorded::Strict {
+            self.gate.forgive();
+        }
+        self.fork.set(now, self.session, plan.recorded, sink).inspect_err(|_| {
+            if plan.recorded == Recorded::Strict {
+                self.gate.refuse();
+            }
+        })
+    }
+
+    /// An SDP that names our own sockets of the same call would make its packets go round for ever.
+    fn not_ours(&self, remote: Option<SocketAddr>) -> Option<SocketAddr> {
+        let mut sides = self.lines.iter().flat_map(|line| &line.sides);
+        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| local(side.local, *channel) == *to)))
+    }
+
+    /// A port of the staged plan could not be bound: its others are let go, all is as it was. The address that failed.
+    pub(super) fn on_bind_failed(&mut self, port: Port, mut let_go: impl FnMut(Port)) -> Option<SocketAddr> {
+        let failed = self.lines.get(port.line())?.sides[port.leg().index()].local;
+        if self.socket(port)?.binding != Binding::Asked {
+            return None;
+        }
+        self.socket(port)?.binding = Binding::Absent;
+        self.staged = None;
+        for (place, line) in self.lines.iter_mut().enumerate() {
+            for leg in Leg::BOTH {
+                let side = &mut line.sides[leg.index()];
+                for channel in Channel::BOTH {
+                    let binding = &mut side.sockets[channel.index()].binding;
+                    if matches!(binding, Binding::Asked | Binding::Fresh) {
+                        *binding = Binding::Absent;
+                        let_go(Port::new(port.session(), self.generation, place, leg, channel));
+                    }
+                }
+                if side.sockets.iter().all(|socket| socket.binding == Binding::Absent) {
+                    side.local = NOWHERE;
+                }
+            }
+        }
+        Some(local(failed, port.channel()))
+    }
+
+    /// Whether a plan took effect at least once.
+    pub(super) const fn is_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Every port that is bound or about to be.
+    pub(super) fn ports(&self, place: usize) -> impl Iterator<Item = Port> {
+        self.sockets()
+            .filter(|(_, socket)| socket.binding != Binding::Absent)
+            .map(move |((line, leg, channel), _)| Port::new(place, self.generation, line, leg, channel))
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = ((usize, Leg, Channel), &Socket)> {
+        self.lines.iter().enumerate().flat_map(|(place, line)| {
+            Leg::BOTH.into_iter().flat_map(move |leg| {
+                Channel::BOTH
+                    .into_iter()
+                    .map(move |channel| ((place, leg, channel), &line.sides[leg.index()].sockets[channel.index()]))
+            })
+        })
+    }
+
+    fn socket(&mut self, port: Port) -> Option<&mut Socket> {
+        let line = self.lines.get_mut(port.line())?;
+        Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
+    }
+}
+
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+impl Side {
+    fn new() -> Self {
+        Self {
+            local: NOWHERE,
+            sockets: [Socket::default(), Socket::default()],
+        }
+    }
+
+    fn settle(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
+        for (socket, remote) in self.sockets.iter_mut().zip([rtp, rtcp]) {
+            if socket.binding == Binding::Fresh {
+                socket.binding = Binding::Kept;
+            }
+            socket.latch.signal(remote);
+        }
+    }
+}
+
+/// RTCP's port is the one after RTP's (RFC 3550 §11).
+fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
+    SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
+}
+
+/// By its first bytes; RTP on the port that was signalled for RTCP is none.
+fn kind_of(channel: Channel, bytes: &[u8]) -> PacketKind {
+    match (rtp::classify(bytes), channel) {
+        (WireKind::Rtcp, _) => PacketKind::Rtcp,
+        (WireKind::Rtp, Channel::Rtp) => PacketKind::Rtp,
+        _ => PacketKind::Other,
+    }
+}

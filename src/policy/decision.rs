@@ -1,0 +1,116 @@
+//! The answer: whether a call is recorded, how strictly, and why.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::identity::Identity;
+use super::terms::{DuringArms, MediaSet, Notify, RejectCode, Retention};
+use crate::model::{Fault, Generation, PolicyId};
+
+/// What the policies say of one call. Immutable: it is stamped into the dialog and the recording, and a reload does not
+/// change it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Decision {
+    pub verdict: Verdict,
+    /// The policies that asked for it, the caller's first.
+    pub policies: Vec<PolicyId>,
+    /// What recording demands; none unless `verdict` is `Record`.
+    pub requirements: Option<Requirements>,
+    /// An emergency call: never refused, never ended, not announced.
+    pub emergency: bool,
+    pub caller: Identity,
+    pub callee: Identity,
+    /// Why, a line each: where it is written or what it is about, two spaces, what follows from it.
+    pub trace: Vec<String>,
+    pub generation: Generation,
+    /// SHA-256 of the policy files, in hexadecimal.
+    pub hash: Arc<str>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Record,
+    /// Nothing is asked for.
+    None,
+    Block(BlockReason),
+}
+
+/// Why a call must not take place, whatever the state of the recorder.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockReason {
+    /// A policy with `action = "block"`: 403.
+    #[error("forbidden by policy {policy}")]
+    Forbidden { policy: PolicyId },
+    /// One party's policy demands recording, the other's forbids it, and `on_conflict = "block"`: 403.
+    #[error("policy {record} demands recording, policy {never} forbids it")]
+    Conflict { record: PolicyId, never: PolicyId },
+}
+
+/// What recording a call demands: the flags of all recorders of all its policies, OR-ed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Requirements {
+    /// The INVITE is not sent onward before the opening record is durable.
+    pub before: bool,
+    /// The call ends when recording fails.
+    pub during: bool,
+    pub before_meeting: bool,
+    pub during_meeting: bool,
+    pub during_arms: DuringArms,
+    pub reject_code: RejectCode,
+    pub media: MediaSet,
+    pub notify: Notify,
+    pub retention: Option<Retention>,
+    pub pause_allowed: bool,
+}
+
+impl Requirements {
+    pub const fn strict_before(&self, meeting: bool) -> bool {
+        if meeting { self.before_meeting } else { self.before }
+    }
+
+    pub const fn strict_during(&self, meeting: bool) -> bool {
+        if meeting { self.during_meeting } else { self.during }
+    }
+}
+
+/// The embedded recorder, as signalling last heard of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecorderState {
+    Up,
+    Down(Fault),
+}
+
+/// Whether the INVITE may go on now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    /// It may: unrecorded if nothing is asked for, else as soon as the opening record is durable.
+    Proceed,
+    /// It may, although it should be recorded and cannot be.
+    ProceedUnrecorded,
+    Refuse,
+}
+
+impl Decision {
+    /// Whether the call may be set up with the recorder in this state; `meeting` is true when the far end is a
+    /// conference.
+    pub fn admission(&self, recorder: RecorderState, meeting: bool) -> Admission {
+        match (&self.verdict, recorder) {
+            (Verdict::Block(_), _) => Admission::Refuse,
+            (Verdict::None, _) | (Verdict::Record, RecorderState::Up) => Admission::Proceed,
+            (Verdict::Record, RecorderState::Down(_)) if self.is_strict_before(meeting) => Admission::Refuse,
+            (Verdict::Record, RecorderState::Down(_)) => Admission::ProceedUnrecorded,
+        }
+    }
+
+    pub fn is_strict_before(&self, meeting: bool) -> bool {
+        self.requirements.as_ref().is_some_and(|r| r.strict_before(meeting))
+    }
+
+    pub fn is_strict_during(&self, meeting: bool) -> bool {
+        self.requirements.as_ref().is_some_and(|r| r.strict_during(meeting))
+    }
+}

@@ -1,0 +1,59 @@
+//! Calls that nothing may refuse or end.
+
+use super::dial_plan::DialPlan;
+use super::facts::CallFacts;
+use super::identity::Identity;
+
+/// Why a call is an emergency call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Emergency {
+    /// RFC 5031 §4.2.
+    #[error("urn:service:sos")]
+    ServiceUrn,
+    #[error("a number of the trunk's list")]
+    Number,
+    /// RFC 7090 §5.
+    #[error("Priority: psap-callback")]
+    Callback,
+    /// RFC 4412, RFC 7135.
+    #[error("Resource-Priority: esnet")]
+    Esnet,
+    #[error("a call back within 24 h of an emergency call")]
+    CallbackWindow,
+}
+
+const SERVICE_URN: &str = "urn:service:sos";
+
+impl Emergency {
+    /// Numbers count in the Request-URI, which is where the call goes; the service URN also in To, where it stays when
+    /// the Request-URI has been resolved to an answering point (RFC 6881 §9.2).
+    pub(crate) fn detect(facts: &CallFacts, callee: &Identity, plan: &DialPlan) -> Option<Self> {
+        let is_urn = |key: &str| {
+            key.strip_prefix(SERVICE_URN)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let is_priority = |value: &String| {
+            value
+                .split([',', ';', ' '])
+                .any(|word| word.trim().eq_ignore_ascii_case("psap-callback"))
+        };
+        let is_esnet = |value: &String| {
+            value
+                .split(',')
+                .any(|v| v.trim().get(..6).is_some_and(|v| v.eq_ignore_ascii_case("esnet.")))
+        };
+        if is_urn(&callee.key) || is_urn(&Identity::parse(&facts.to, plan).key) {
+            Some(Self::ServiceUrn)
+        } else if plan.is_emergency(&callee.dialled) {
+            Some(Self::Number)
+        } else if facts.priority.as_ref().is_some_and(is_priority) {
+            Some(Self::Callback)
+        } else if facts.resource_priority.as_ref().is_some_and(is_esnet) {
+            Some(Self::Esnet)
+        } else if facts.emergency_callback {
+            Some(Self::CallbackWindow)
+        } else {
+            None
+        }
+    }
+}

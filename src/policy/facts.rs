@@ -1,0 +1,35 @@
+//! What is known of a call when the policies are asked.
+
+use crate::model::{MediaKind, Timestamp, TrunkName};
+
+/// The facts of one call, as signalled: URIs are plain text (a name-addr in angle brackets is understood too), and
+/// the policies normalise them. Filled by signalling, by `replay` and by `explain`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CallFacts {
+    /// The trunk that the INVITE came from.
+    pub trunk: Option<TrunkName>,
+    /// The trunk that it will be sent to, if a route was found.
+    pub to_trunk: Option<TrunkName>,
+    /// URI of From.
+    pub from: String,
+    /// URIs of P-Asserted-Identity (RFC 3325 §9.1: at most one sip and one tel), *only* if the peer is trusted.
+    pub asserted: Vec<String>,
+    pub request_uri: String,
+    /// URI of To.
+    pub to: String,
+    /// URI of P-Called-Party-ID (RFC 7315 §4.2).
+    pub called_party_id: Option<String>,
+    /// URIs of Diversion, History-Info, Referred-By and of the dialog that Replaces names.
+    pub rerouted_by: Vec<String>,
+    /// The Priority header (RFC 3261 §20.26); `psap-callback` (RFC 7090) only from a peer that may say so.
+    pub priority: Option<String>,
+    /// The Resource-Priority header (RFC 4412), all values, joined by commas.
+    pub resource_priority: Option<String>,
+    /// A party of this call rang an emergency number within the last 24 hours.
+    pub emergency_callback: bool,
+    /// What the offer contains; empty when it is not known yet (a late offer).
+    pub media: Vec<MediaKind>,
+    /// The peer is a conference focus (`isfocus`, RFC 4579 §5.1).
+    pub conference: bool,
+    pub at: Timestamp,
+}

@@ -1,0 +1,195 @@
+//! The words that a policy file is made of, as types.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The final status that a strict call gets when it cannot be recorded (strict mode, "on the wire").
+///
+/// In JSON: `"auto"` or the number.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RejectCode {
+    /// 503 if another node could take the call, else 603: a 5xx invites the PBX to route around the recorder.
+    #[default]
+    Auto,
+    Fixed(RejectStatus),
+}
+
+/// A status that an administrator may choose.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RejectStatus {
+    Forbidden,
+    TemporarilyUnavailable,
+    ServerInternalError,
+    ServiceUnavailable,
+    Decline,
+}
+
+impl RejectStatus {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Forbidden,
+        Self::TemporarilyUnavailable,
+        Self::ServerInternalError,
+        Self::ServiceUnavailable,
+        Self::Decline,
+    ];
+
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Forbidden => 403,
+            Self::TemporarilyUnavailable => 480,
+            Self::ServerInternalError => 500,
+            Self::ServiceUnavailable => 503,
+            Self::Decline => 603,
+        }
+    }
+}
+
+impl Serialize for RejectCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Fixed(status) => serializer.serialize_u16(status.code()),
+        }
+    }
+}
+
+impl RejectCode {
+    /// The status to send; `peer_node` is true when another node is declared that could take the call.
+    pub const fn status(self, peer_node: bool) -> u16 {
+        match (self, peer_node) {
+            (Self::Fixed(status), _) => status.code(),
+            (Self::Auto, true) => 503,
+            (Self::Auto, false) => 603,
+        }
+    }
+
+    /// This choice, or `default` where it is left open.
+    #[must_use]
+    pub const fn or(self, default: Self) -> Self {
+        match self {
+            Self::Auto => default,
+            Self::Fixed(_) => self,
+        }
+    }
+}
+
+/// From when on a failed recording ends the call, where it could begin unrecorded.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DuringArms {
+    /// Once recording has started, as Teams does.
+    #[default]
+    Recording,
+    /// At the answer: a call that is not recorded by then is ended.
+    Answer,
+}
+
+/// What a policy says of a call that it applies to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    #[default]
+    Record,
+    /// Asks for nothing.
+    Skip,
+    /// Must not be recorded.
+    Never,
+    /// Must not take place.
+    Block,
+}
+
+/// What happens when one party's policy demands recording and the other's forbids it. Ordered by force.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    Record,
+    Never,
+    Block,
+}
+
+/// Which media are kept.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct MediaSet {
+    pub audio: bool,
+    pub video: bool,
+    /// Screen sharing: a video m-line with `a=content:slides` (RFC 4796) or an application m-line.
+    pub screen: bool,
+    pub chat: bool,
+}
+
+impl MediaSet {
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self {
+            audio: self.audio || other.audio,
+            video: self.video || other.video,
+            screen: self.screen || other.screen,
+            chat: self.chat || other.chat,
+        }
+    }
+}
+
+/// How parties are told, ordered from the least to the most demanding.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyMode {
+    #[default]
+    None,
+    Sdp,
+    Tone,
+    Prompt,
+    PromptAndTone,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyWhom {
+    Caller,
+    Callee,
+    #[default]
+    Both,
+    External,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyWhen {
+    #[default]
+    AfterAnswer,
+    BeforeConnect,
+}
+
+/// Telling people. Kept in the decision; nothing is played in this version.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Notify {
+    pub mode: NotifyMode,
+    pub whom: NotifyWhom,
+    pub when: NotifyWhen,
+}
+
+impl Notify {
+    /// The more demanding of two: the stronger mode, the earlier time, and both parties where they differ.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        if self.mode == NotifyMode::None || other.mode == NotifyMode::None {
+            return if self.mode == NotifyMode::None { other } else { self };
+        }
+        Self {
+            mode: self.mode.max(other.mode),
+            whom: if self.whom == other.whom {
+                self.whom
+            } else {
+                NotifyWhom::Both
+            },
+            when: self.when.max(other.when),
+        }
+    }
+}
+
+/// How long a recording is kept. Kept in the decision; nothing is deleted in this version.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Retention {
+    /// Years are 366 days, months 31: never shorter than meant.
+    pub keep: Duration,
+}

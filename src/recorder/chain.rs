@@ -1,0 +1,186 @@
+//! Reading one call's extents in order: does each follow from the one before, and what do they hold?
+
+use std::time::Duration;
+
+use crate::model::{Closing, Header, Leg, Mark, Ssrc, Timestamp};
+
+use super::extent::{CHAIN_START, ExtentError, ExtentView, Link, RawFrame, Tag, sha256};
+use super::frame::PacketKind;
+use super::manifest::{ChainBreak, Counts, StoredStream};
+use super::stored::{self, decode_mark, hex};
+
+/// Streams that are told apart.
+const STREAMS_MAX: usize = 64;
+/// Gaps and breaks that are listed.
+const GAPS_MAX: usize = 1024;
+/// Bytes of the fixed RTP header (RFC 3550 §5.1).
+const RTP_HEADER_BYTES: usize = 12;
+
+/// How an extent relates to those before it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    Follows,
+    /// Taken, but what should be before it is missing or another: a break was noted.
+    Breaks,
+    /// An extent with this ordinal, or a later one, was taken before: left out.
+    Repeats,
+}
+
+/// What has been read of a call so far. Its size does not grow with the call.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    next: u32,
+    head: Link,
+    pub(super) counts: Counts,
+    pub(super) streams: Vec<StoredStream>,
+    pub(super) breaks: Vec<ChainBreak>,
+    pub(super) gaps: Vec<(Timestamp, Duration)>,
+    gap_since: Option<Timestamp>,
+    pub(super) opening: Option<Box<Header>>,
+    pub(super) closing: Option<Box<Closing>>,
+    pub(super) answered: Option<Timestamp>,
+    pub(super) last_at: Option<Timestamp>,
+}
+
+impl Chain {
+    pub(super) fn new() -> Self {
+        Self {
+            next: 0,
+            head: CHAIN_START,
+            counts: Counts::default(),
+            streams: Vec::new(),
+            breaks: Vec::new(),
+            gaps: Vec::new(),
+            gap_since: None,
+            opening: None,
+            closing: None,
+            answered: None,
+            last_at: None,
+        }
+    }
+
+    /// SHA-256 of the last extent.
+    pub(super) fn head(&self) -> Link {
+        self.head
+    }
+
+    /// The ordinal that should come next.
+    pub(super) fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Takes the next extent of the call.
+    pub(super) fn push(&mut self, extent: &ExtentView<'_>) -> Result<Step, ExtentError> {
+        let header = &extent.header;
+        if header.ordinal < self.next {
+            return Ok(Step::Repeats);
+        }
+        let follows = header.ordinal == self.next && header.previous == self.head;
+        for frame in extent.frames() {
+            check(&frame?)?;
+        }
+        for frame in extent.frames().flatten() {
+            self.count(&frame);
+        }
+        if !follows && self.breaks.len() < GAPS_MAX {
+            self.breaks.push(ChainBreak {
+                after: self.next.checked_sub(1),
+                head: hex(&self.head),
+                next: header.ordinal,
+            });
+        }
+        self.next = header.ordinal.saturating_add(1);
+        self.head = sha256(extent.bytes);
+        self.counts.extents += 1;
+        self.counts.bytes += extent.bytes.len() as u64;
+        Ok(if follows { Step::Follows } else { Step::Breaks })
+    }
+
+    fn count(&mut self, frame: &RawFrame<'_>) {
+        self.counts.frames += 1;
+        self.last_at = self.last_at.max(Some(frame.at));
+        match frame.tag {
+            Tag::Packet(kind) => self.count_packet(frame, kind),
+            Tag::Signal => self.counts.signals += 1,
+            Tag::Mark => {
+                self.counts.marks += 1;
+                if let Some(mark) = decode_mark(frame.payload) {
+                    self.note(frame.at, &mark);
+                }
+            }
+            Tag::Opening => self.opening = serde_json::from_slice(frame.payload).ok(),
+            Tag::Closing => self.closing = serde_json::from_slice(frame.payload).ok(),
+        }
+    }
+
+    fn count_packet(&mut self, frame: &RawFrame<'_>, kind: PacketKind) {
+        self.counts.packets += 1;
+        match kind {
+            PacketKind::Rtp => self.counts.rtp += 1,
+            PacketKind::Rtcp => self.counts.rtcp += 1,
+            PacketKind::Other => self.counts.other += 1,
+        }
+        if kind == PacketKind::Rtp
+            && let Some(head) = frame.payload.first_chunk::<RTP_HEADER_BYTES>()
+        {
+            let ssrc = Ssrc(u32::from_be_bytes([head[8], head[9], head[10], head[11]]));
+            self.count_stream(frame.leg, frame.line, ssrc, head[1] & 0x7f, frame.at);
+        }
+    }
+
+    fn count_stream(&mut self, leg: Leg, line: u16, ssrc: Ssrc, payload_type: u8, at: Timestamp) {
+        let known = self
+            .streams
+            .iter_mut()
+            .find(|s| (s.ssrc, s.leg, s.line) == (ssrc, leg, line));
+        if let Some(stream) = known {
+            stream.packets += 1;
+            stream.first = stream.first.min(at);
+            stream.last = stream.last.max(at);
+        } else if self.streams.len() < STREAMS_MAX {
+            self.streams.push(StoredStream {
+                leg,
+                line,
+                ssrc,
+                payload_type,
+                packets: 1,
+                first: at,
+                last: at,
+            });
+        }
+    }
+
+    fn note(&mut self, at: Timestamp, mark: &Mark) {
+        match mark {
+            Mark::Answered => self.answered = self.answered.or(Some(at)),
+            Mark::GapOpened { .. } => self.gap_since = self.gap_since.or(Some(at)),
+            Mark::GapClosed { .. } => self.end_gap(at),
+            Mark::Media(_) | Mark::Held { .. } | Mark::Resumed { .. } | Mark::Note(_) => {}
+        }
+    }
+
+    /// A gap that is still open ends here.
+    pub(super) fn end_gap(&mut self, at: Timestamp) {
+        if let Some(since) = self.gap_since.take()
+            && self.gaps.len() < GAPS_MAX
+        {
+            self.gaps.push((since, at.since(since)));
+        }
+    }
+}
+
+/// Is what has to be JSON our JSON?
+fn check(frame: &RawFrame<'_>) -> Result<(), ExtentError> {
+    let sound = match frame.tag {
+        Tag::Packet(_) => true,
+        Tag::Signal => stored::split_signal(frame.payload).is_some(),
+        Tag::Mark => decode_mark(frame.payload).is_some(),
+        Tag::Opening => serde_json::from_slice::<Header>(frame.payload).is_ok(),
+        Tag::Closing => serde_json::from_slice::<Closing>(frame.payload).is_ok(),
+    };
+    if sound {
+        Ok(())
+    } else {
+        Err(ExtentError::Frame(frame.offset))
+    }
+}

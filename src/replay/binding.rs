@@ -1,0 +1,185 @@
+//! Whose media a datagram is: by what the parties declared in SDP, never by a guess.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::model::{Leg, Remote};
+
+/// Addresses that are remembered. Full: the one declared longest ago is forgotten.
+const ADDRESSES_MAX: usize = 262_144;
+
+/// A call's place in the list of calls.
+pub(crate) type CallIndex = u32;
+
+/// What an SDP says about one transport address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Declared {
+    pub call: CallIndex,
+    /// Who receives there.
+    pub leg: Leg,
+    /// Which m-line, from 0.
+    pub line: u16,
+    /// It is the line's RTCP address.
+    pub is_rtcp: bool,
+    /// The SDP was seen on the hop that the proxy stands in for; media of other hops is counted, not played.
+    pub is_played: bool,
+}
+
+/// A datagram's place in a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Bound {
+    pub call: CallIndex,
+    pub sender: Leg,
+    pub line: u16,
+    pub is_rtcp: bool,
+    pub is_played: bool,
+}
+
+/// The newest declaration of every address so far.
+#[derive(Default)]
+pub(crate) struct Bindings {
+    by_address: BTreeMap<SocketAddr, (Declared, u64)>,
+    /// With the serial of the declaration meant, oldest first; replaced ones linger until their turn.
+    order: VecDeque<(SocketAddr, u64)>,
+    serial: u64,
+}
+
+impl Bindings {
+    /// One m-line of an SDP. The newest declaration of an address wins; another hop's copy does not replace ours.
+    pub(crate) fn declare(&mut self, remote: Remote, declared: Declared) {
+        self.put(
+            remote.rtcp,
+            Declared {
+                is_rtcp: true,
+                ..declared
+            },
+        );
+        self.put(
+            remote.rtp,
+            Declared {
+                is_rtcp: false,
+                ..declared
+            },
+        );
+    }
+
+    fn put(&mut self, address: SocketAddr, declared: Declared) {
+        if let Some((held, _)) = self.by_address.get(&address) {
+            let is_same = (held.call, held.leg, held.line) == (declared.call, declared.leg, declared.line);
+            if is_same && (held.is_played || !declared.is_played) && held.is_rtcp == declared.is_rtcp {
+                return;
+            }
+        }
+        self.serial += 1;
+        self.by_address.insert(address, (declared, self.serial));
+        self.order.push_back((address, self.serial));
+        while self.by_address.len() > ADDRESSES_MAX || self.order.len() > 2 * ADDRESSES_MAX {
+            let Some((oldest, serial)) = self.order.pop_front() else {
+                return;
+            };
+            if self
+                .by_address
+                .get(&oldest)
+                .is_some_and(|(_, newest)| *newest == serial)
+            {
+                self.by_address.remove(&oldest);
+            }
+        }
+    }
+
+    /// By the receiver's address; else, for a receiver behind a NAT, by the sender's (symmetric RTP, RFC 4961).
+    pub(crate) fn find(&self, src: SocketAddr, dst: SocketAddr) -> Option<Bound> {
+        let (declared, sender) = match self.by_address.get(&dst) {
+            Some((declared, _)) => (declared, declared.leg.other()),
+            None => {
+                let (declared, _) = self.by_address.get(&src)?;
+                (declared, declared.leg)
+            }
+        };
+        let Declared {
+            call,
+            line,
+            is_rtcp,
+            is_played,
+            ..
+        } = *declared;
+        Some(Bound {
+            call,
+            sender,
+            line,
+            is_rtcp,
+            is_played,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::forge::addr;
+    use super::*;
+
+    fn remote(text: &str) -> Remote {
+        let rtp = addr(text);
+        Remote {
+            rtp,
+            rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
+        }
+    }
+
+    fn declared(call: CallIndex, leg: Leg, is_played: bool) -> Declared {
+        Declared {
+            call,
+            leg,
+            line: 0,
+            is_rtcp: false,
+            is_played,
+        }
+    }
+
+    #[test]
+    fn the_receiver_s_address_decides_before_the_sender_s() {
+        let mut bindings = Bindings::default();
+        bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, true));
+        bindings.declare(remote("192.0.2.2:4000"), declared(2, Leg::B, true));
+        let found = |src, dst| {
+            bindings
+                .find(addr(src), addr(dst))
+                .map(|b| (b.call, b.sender, b.is_rtcp))
+        };
+        assert_eq!(found("192.0.2.1:4000", "192.0.2.2:4000"), Some((2, Leg::A, false)));
+        assert_eq!(found("192.0.2.2:4001", "192.0.2.1:4001"), Some((1, Leg::B, true)));
+        assert_eq!(found("192.0.2.1:4000", "203.0.113.9:9"), Some((1, Leg::A, false)));
+        assert_eq!(found("203.0.113.9:9", "203.0.113.8:9"), None);
+    }
+
+    #[test]
+    fn the_newest_declaration_wins_but_another_hop_s_copy_does_not() {
+        let mut bindings = Bindings::default();
+        bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, true));
+        bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, false));
+        let found = |b: &Bindings| {
+            b.find(addr("192.0.2.9:1"), addr("192.0.2.1:4000"))
+                .map(|b| (b.call, b.is_played))
+        };
+        assert_eq!(found(&bindings), Some((1, true)));
+        bindings.declare(remote("192.0.2.1:4000"), declared(2, Leg::A, true));
+        assert_eq!(found(&bindings), Some((2, true)));
+    }
+
+    #[test]
+    fn addresses_without_end_are_forgotten_from_the_oldest_on() {
+        let mut bindings = Bindings::default();
+        for n in 0..(ADDRESSES_MAX as u32 + 100) {
+            let ip = std::net::IpAddr::from(n.to_be_bytes());
+            bindings.declare(
+                Remote {
+                    rtp: (ip, 10).into(),
+                    rtcp: (ip, 10).into(),
+                },
+                declared(n, Leg::A, true),
+            );
+        }
+        assert!(bindings.by_address.len() <= ADDRESSES_MAX && bindings.order.len() <= 2 * ADDRESSES_MAX);
+        assert_eq!(bindings.find(addr("9.9.9.9:9"), addr("0.0.0.0:10")), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! The calls of a capture: who calls whom, what each party described, which datagrams are whose.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::binding::{Bindings, CallIndex, Declared};
+use super::capture::Captured;
+use super::flaw::FlawKind;
+use super::script::{Line, Script, Sighting};
+use super::streams::Streams;
+use crate::model::{Leg, Remote, Timestamp};
+use crate::rtp::{RtpHeader, WireKind, classify};
+use crate::sdp::SessionDescription;
+use crate::sip::{Message, Method, Transport};
+
+/// Calls that are replayed from one capture; the rest is named.
+const CALLS_MAX: usize = 100_000;
+/// Payload formats that are remembered per call.
+const FORMATS_MAX: usize = 64;
+
+/// Where the phones of all calls are, seen from the proxy (RFC 5737): every call has its own ports.
+pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+const FIRST_PORT: u32 = 10_000;
+const PORTS: u32 = 50_000;
+
+/// One Call-ID with an INVITE.
+pub(crate) struct Call {
+    pub call_id: String,
+    pub from: String,
+    pub to: String,
+    pub started: Timestamp,
+    /// Capture time of its last message.
+    pub last: Timestamp,
+    pub script: Option<Box<Script>>,
+    pub streams: Streams,
+    /// What each party's payload types mean; the newest description counts.
+    formats: Vec<(Leg, u8, String)>,
+    /// Where each party said that it receives, m-line by m-line, on the hop that is played.
+    described: [Vec<Option<Remote>>; 2],
+    /// Where the proxy told each party to send to, m-line by m-line.
+    pub relay: [Vec<Option<Remote>>; 2],
+}
+
+impl Call {
+    /// The encoding's name, as whoever receives the payload type described it, else as who sends it did.
+    pub(crate) fn codec(&self, sender: Leg, payload_type: u8) -> Option<&str> {
+        [sender.other(), sender]
+            .into_iter()
+            .find_map(|leg| self.formats.iter().find(|(l, pt, _)| *l == leg && *pt == payload_type))
+            .map(|(_, _, name)| name.as_str())
+    }
+}
+
+/// How many of what were read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    /// SIP messages, retransmissions and other dialogs too.
+    pub sip: u64,
+    /// RTP packets that an SDP binds to a call.
+    pub rtp: u64,
+    /// RTCP packets that an SDP binds to a call.
+    pub rtcp: u64,
+}
+
+/// A datagram as the proxy gets it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Play {
+    pub call: CallIndex,
+    pub sender: Leg,
+    /// The sender's signalled address: bound by SDP, it comes from there, whatever a NAT made of it.
+    pub from: SocketAddr,
+    /// The proxy's.
+    pub local: SocketAddr,
+}
+
+#[derive(Default)]
+pub(crate) struct Calls {
+    calls: Vec<Call>,
+    by_call_id: BTreeMap<String, CallIndex>,
+    bindings: Bindings,
+    pub counts: Counts,
+}
+
+impl Calls {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter()
+    }
+
+    pub(crate) fn call(&self, index: CallIndex) -> Option<&Call> {
+        self.calls.get(index as usize)
+    }
+
+    pub(crate) fn call_mut(&mut self, index: CallIndex) -> Option<&mut Call> {
+        self.calls.get_mut(index as usize)
+    }
+
+    pub(crate) fn by_call_id(&self, call_id: &str) -> Option<CallIndex> {
+        self.by_call_id.get(call_id).copied()
+    }
+
+    pub(crate) fn len(&self) -> CallIndex {
+        self.calls.len() as CallIndex
+    }
+
+    /// A captured SIP message: which call it is of, and what the phones say because of it.
+    pub(crate) fn on_sip(
+        &mut self,
+        captured: &Captured<'_>,
+        transport: Transport,
+        bytes: &[u8],
+    ) -> Result<Option<(CallIndex, Vec<Line>)>, FlawKind> {
+        self.counts.sip += 1;
+        let message = Message::parse(bytes).map_err(|e| FlawKind::MalformedSip { offset: e.offset })?;
+        let index = match self.by_call_id(message.headers().call_id()) {
+            Some(index) => index,
+            None => match self.begin(captured.at, transport, &message)? {
+                Some(index) => index,
+                None => return Ok(None),
+            },
+        };
+        let Some(call) = self.calls.get_mut(index as usize) else {
+            return Ok(None);
+        };
+        let Some(script) = &mut call.script else {
+            return Ok(None);
+        };
+        call.last = call.last.max(captured.at);
+        let description = description_in(&message);
+        let mut lines = Vec::new();
+        let sighting = script.on_captured(message.clone(), (captured.src, captured.dst), &mut lines);
+        if let Some(sdp) = description {
+            let leg = script.sender_of(&message);
+            let parsed = SessionDescription::parse(&sdp).map_err(|_| FlawKind::MalformedSdp {
+                offset: bytes.len() - sdp.len(),
+            });
+            let is_played = matches!(sighting, Sighting::New | Sighting::Repeated);
+            if is_played {
+                script.describe(leg, sdp);
+            }
+            self.declare(index, leg, &parsed?, is_played);
+        }
+        Ok(Some((index, lines)))
+    }
+
+    /// A Call-ID begins with an INVITE outside a dialog; what begins in the middle is no call.
+    fn begin(&mut self, at: Timestamp, transport: Transport, message: &Message) -> Result<Option<CallIndex>, FlawKind> {
+        let Message::Request(request) = message else {
+            return Ok(None);
+        };
+        let headers = &request.headers;
+        if request.method != Method::Invite || headers.to().tag().is_some() {
+            return Ok(None);
+        }
+        if self.calls.len() >= CALLS_MAX {
+            return Err(FlawKind::TooManyCalls { max: CALLS_MAX });
+        }
+        let index = self.calls.len() as CallIndex;
+        let port = (FIRST_PORT + index % PORTS) as u16;
+        let phones = [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)];
+        self.by_call_id.insert(headers.call_id().to_owned(), index);
+        self.calls.push(Call {
+            call_id: headers.call_id().to_owned(),
+            from: headers.from().uri.to_string(),
+            to: headers.to().uri.to_string(),
+            started: at,
+            last: at,
+            script: Some(Box::new(Script::new(index, transport, phones))),
+            streams: Streams::default(),
+            formats: Vec::new(),
+            described: [Vec::new(), Vec::new()],
+            relay: [Vec::new(), Vec::new()],
+        });
+        Ok(Some(index))
+    }
+
+    fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
+        let Some(call) = self.calls.get_mut(index as usize) else {
+            return;
+        };
+        if is_played {
+            call.described[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
+        }
+        for (n, line) in sdp.lines().iter().enumerate() {
+            for format in &line.formats {
+                call.formats
+                    .retain(|(l, pt, _)| (*l, *pt) != (leg, format.payload_type));
+                if call.formats.len() < FORMATS_MAX && !format.name.is_empty() {
+                    call.formats.push((leg, format.payload_type, format.name.clone()));
+                }
+            }
+            if let Some(remote) = line.remote() {
+                let line = n as u16;
+                self.bindings.declare(
+                    remote,
+                    Declared {
+                        call: index,
+                        leg,
+                        line,
+                        is_rtcp: false,
+                        is_played,
+                    },
+                );
+            }
+        }
+    }
+
+    /// A captured datagram: counted for its call. None when no SDP so far names its addresses.
+    pub(crate) fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) -> Option<(WireKind, Option<Play>)> {
+        let bound = self.bindings.find(captured.src, captured.dst)?;
+        let call = self.calls.get_mut(bound.call as usize)?;
+        let kind = classify(bytes);
+        match kind {
+            WireKind::Rtp => {
+                if let Ok(header) = RtpHeader::parse(bytes) {
+                    self.counts.rtp += 1;
+                    call.streams.count(bound.sender, &header, bound.is_played);
+                }
+            }
+            WireKind::Rtcp => self.counts.rtcp += 1,
+            WireKind::Other => {}
+        }
+        let at = |remotes: &[Option<Remote>]| {
+            let remote = remotes.get(usize::from(bound.line)).copied().flatten()?;
+            Some(if bound.is_rtcp { remote.rtcp } else { remote.rtp })
+        };
+        let play = at(&call.relay[bound.sender.index()])
+            .filter(|_| bound.is_played)
+            .map(|local| Play {
+                call: bound.call,
+                sender: bound.sender,
+                from: at(&call.described[bound.sender.index()]).unwrap_or(captured.src),
+                local,
+            });
+        Some((kind, play))
+    }
+}
+
+/// The SDP of a message: its body, or the part of a multipart body (RFC 5621) that is one.
+pub(crate) fn description_in(message: &Message) -> Option<Bytes> {
+    let body = message.body();
+    let kind = message.headers().content_type()?;
+    if kind.eq_ignore_ascii_case("application/sdp") {
+        return Some(body.clone()).filter(|body| !body.is_empty());
+    }
+    if !kind.get(..10)?.eq_ignore_ascii_case("multipart/") {
+        return None;
+    }
+    let start = memchr::memmem::find(body, b"\nv=0")? + 1;
+    let end = memchr::memmem::find(body.get(start..)?, b"\n--").map_or(body.len(), |end| start + end + 1);
+    Some(body.slice(start..end))
+}

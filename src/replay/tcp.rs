@@ -1,0 +1,680 @@
+//! SIP over TCP: segments put in order, then cut into messages by Content-Length (RFC 3261 §18.3).
+//!
+//! Which connections are SIP is seen by their first bytes, whatever the port; the others cost nothing. A hole that the
+//! capture left is stepped over and the next start line is looked for. Every buffer has a cap.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::demux::{StartLine, skip_crlf, start_line};
+use super::flaw::{Flaw, FlawKind};
+use super::fragments::Place;
+use super::link::Segment;
+use crate::model::Timestamp;
+
+/// Directions of connections that are followed. Full: the quarter that was silent longest is forgotten.
+const STREAMS_MAX: usize = 4_096;
+/// Bytes in all buffers. Full: as above.
+const BYTES_MAX: usize = 32 << 20;
+/// Segments that wait for an earlier one, per direction. Full: the earlier one is taken for lost.
+const WAITING_BYTES_MAX: usize = 256 << 10;
+const WAITING_SEGMENTS_MAX: usize = 1_024;
+/// How long they wait, in capture time.
+const WAITING_AGE_MAX: Duration = Duration::from_secs(10);
+/// A sequence number further ahead starts the stream anew.
+const WINDOW_MAX: i32 = 16 << 20;
+const HEADER_BYTES_MAX: usize = 64 << 10;
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// A stream that has no start line for so long is no SIP.
+const SKIPPED_BYTES_MAX: usize = 1 << 20;
+
+/// What the streams gave.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Output {
+    /// One message, brought to its end by the packet at `place`.
+    Message {
+        place: Place,
+        src: SocketAddr,
+        dst: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Flaw(Flaw),
+}
+
+type Key = (SocketAddr, SocketAddr);
+
+#[derive(Default)]
+pub(crate) struct Streams {
+    streams: BTreeMap<Key, Stream>,
+    /// Grows with every segment: what was used last has the highest.
+    tick: u64,
+    bytes: usize,
+    /// Bounded by one segment's worth of messages: the caller drains it after every segment.
+    outputs: VecDeque<Output>,
+}
+
+struct Stream {
+    /// Sequence number of the byte after `buffer`.
+    next: u32,
+    is_sip: bool,
+    buffer: Vec<u8>,
+    /// How much of the buffer holds no end of a header section.
+    searched: usize,
+    skipped: usize,
+    /// By distance from the stream's first byte.
+    waiting: BTreeMap<u64, Vec<u8>>,
+    waiting_bytes: usize,
+    waiting_since: Timestamp,
+    /// The distance that `next` stands for.
+    position: u64,
+    used: u64,
+}
+
+impl Streams {
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(crate) fn push(&mut self, place: Place, src: SocketAddr, dst: SocketAddr, segment: &Segment<'_>) {
+        self.tick += 1;
+        if let Some(acknowledged) = segment.acknowledged {
+            self.on_acknowledged(place, (dst, src), acknowledged);
+        }
+        let key = (src, dst);
+        if segment.rst {
+            self.remove(place, key);
+            return;
+        }
+        let mut sequence = segment.sequence;
+        if segment.syn {
+            sequence = sequence.wrapping_add(1);
+            if self.streams.get(&key).is_none_or(|stream| stream.next != sequence) {
+                self.remove(place, key);
+                self.open(place, key, sequence, false);
+            }
+        }
+        if !segment.payload.is_empty() {
+            self.on_payload(place, key, sequence, segment.payload);
+        }
+        if segment.fin && self.streams.get(&key).is_some_and(|stream| stream.waiting.is_empty()) {
+            self.remove(place, key);
+        }
+    }
+
+    /// At the end of the capture: what waits is used, what is left is named.
+    pub(crate) fn finish(&mut self, place: Place) {
+        while let Some(key) = self.streams.keys().next().copied() {
+            self.remove(place, key);
+        }
+    }
+
+    fn open(&mut self, place: Place, key: Key, next: u32, is_sip: bool) {
+        if self.streams.len() >= STREAMS_MAX {
+            self.forget_quarter(place);
+        }
+        self.streams.insert(key, Stream::new(next, is_sip, self.tick));
+    }
+
+    fn on_payload(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8]) {
+        if !self.streams.contains_key(&key) {
+            // The connection was there before the capture: SIP from the first start line on.
+            let Some(start) = first_start_line(payload) else {
+                return;
+            };
+            self.open(place, key, sequence.wrapping_add(start as u32), true);
+        }
+        let tick = self.tick;
+        self.with_stream(key, |stream, outputs| {
+            stream.used = tick;
+            stream.accept(place, key, sequence, payload, outputs);
+        });
+        if self.streams.get(&key).is_some_and(Stream::is_hopeless) {
+            self.remove(place, key);
+        }
+        if self.bytes > BYTES_MAX {
+            self.forget_quarter(place);
+        }
+    }
+
+    /// The far end has bytes that are still missing here: the capture lost them.
+    fn on_acknowledged(&mut self, place: Place, key: Key, acknowledged: u32) {
+        let Some(stream) = self.streams.get(&key) else {
+            return;
+        };
+        if !stream.waiting.is_empty() && acknowledged.wrapping_sub(stream.next).cast_signed() > 0 {
+            self.with_stream(key, |stream, outputs| {
+                let ahead = u64::from(acknowledged.wrapping_sub(stream.next));
+                let until = stream.position + ahead;
+                while stream
+                    .waiting
+                    .first_key_value()
+                    .is_some_and(|(at, _)| *at < until && *at > stream.position)
+                {
+                    stream.step_over_gap(place, key, outputs);
+                }
+            });
+        }
+    }
+
+    fn remove(&mut self, place: Place, key: Key) {
+        self.with_stream(key, |stream, outputs| {
+            while !stream.waiting.is_empty() {
+                stream.step_over_gap(place, key, outputs);
+            }
+            stream.skipped += stream.buffer.len();
+            stream.name_skipped(place, key, outputs);
+        });
+        if let Some(stream) = self.streams.remove(&key) {
+            self.bytes -= stream.bytes();
+        }
+    }
+
+    fn forget_quarter(&mut self, place: Place) {
+        let mut by_use: Vec<(u64, Key)> = self.streams.iter().map(|(key, stream)| (stream.used, *key)).collect();
+        by_use.sort_unstable();
+        for (_, key) in by_use.iter().take(by_use.len().div_ceil(4)) {
+            self.remove(place, *key);
+        }
+    }
+
+    fn with_stream(&mut self, key: Key, change: impl FnOnce(&mut Stream, &mut VecDeque<Output>)) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            let before = stream.bytes();
+            change(stream, &mut self.outputs);
+            self.bytes = self.bytes + stream.bytes() - before;
+        }
+    }
+}
+
+impl Stream {
+    fn new(next: u32, is_sip: bool, used: u64) -> Self {
+        Self {
+            next,
+            is_sip,
+            buffer: Vec::new(),
+            searched: 0,
+            skipped: 0,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            waiting_since: Timestamp::ZERO,
+            position: 0,
+            used,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.buffer.len() + self.waiting_bytes
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.skipped > SKIPPED_BYTES_MAX || !self.is_sip && start_line(skip_crlf(&self.buffer)) == StartLine::NotSip
+    }
+
+    fn accept(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8], outputs: &mut VecDeque<Output>) {
+        let ahead = sequence.wrapping_sub(self.next).cast_signed();
+        if ahead > WINDOW_MAX {
+            // Another connection on the same ports.
+            *self = Self::new(sequence, self.is_sip, self.used);
+            self.append(payload);
+        } else if ahead > 0 {
+            self.wait(place.at, self.position + u64::from(ahead.unsigned_abs()), payload);
+            let is_over = place.at.since(self.waiting_since) > WAITING_AGE_MAX
+                || self.waiting_bytes > WAITING_BYTES_MAX
+                || self.waiting.len() > WAITING_SEGMENTS_MAX;
+            if is_over {
+                self.step_over_gap(place, key, outputs);
+            }
+            return;
+        } else {
+            // The first copy of every byte is kept.
+            let Some(fresh) = payload
+                .get(ahead.unsigned_abs() as usize..)
+                .filter(|fresh| !fresh.is_empty())
+            else {
+                return;
+            };
+            self.append(fresh);
+        }
+        self.take_waiting();
+        self.cut(place, key, outputs);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        self.next = self.next.wrapping_add(bytes.len() as u32);
+        self.position += bytes.len() as u64;
+    }
+
+    fn wait(&mut self, now: Timestamp, at: u64, payload: &[u8]) {
+        if self.waiting.is_empty() {
+            self.waiting_since = now;
+        }
+        let held = self.waiting.get(&at).map_or(0, Vec::len);
+        if held < payload.len() {
+            self.waiting_bytes += payload.len() - held;
+            self.waiting.insert(at, payload.to_vec());
+        }
+    }
+
+    /// Moves what waits and has become due into the buffer.
+    fn take_waiting(&mut self) {
+        while let Some(entry) = self.waiting.first_entry() {
+            let Some(overlap) = self.position.checked_sub(*entry.key()) else {
+                return;
+            };
+            let bytes = entry.remove();
+            self.waiting_bytes -= bytes.len();
+            if let Some(fresh) = usize::try_from(overlap).ok().and_then(|overlap| bytes.get(overlap..)) {
+                self.append(fresh);
+            }
+        }
+    }
+
+    /// Gives the missing bytes up, with the message that they belong to, and goes on at the first segment that waits.
+    fn step_over_gap(&mut self, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
+        let Some(at) = self.waiting.first_key_value().map(|(at, _)| *at) else {
+            return;
+        };
+        let missing = at.saturating_sub(self.position) as u32;
+        if self.is_sip {
+            let (src, dst) = key;
+            outputs.push_back(Output::Flaw(place.flaw(FlawKind::TcpGap {
+                src,
+                dst,
+                bytes: missing,
+            })));
+        }
+        self.skipped += self.buffer.len();
+        self.buffer.clear();
+        self.searched = 0;
+        self.next = self.next.wrapping_add(missing);
+        self.position = at;
+        self.waiting_since = place.at;
+        self.take_waiting();
+        self.cut(place, key, outputs);
+    }
+
+    fn name_skipped(&mut self, place: Place, (src, dst): Key, outputs: &mut VecDeque<Output>) {
+        let bytes = std::mem::take(&mut self.skipped) as u32;
+        if self.is_sip && bytes > 0 {
+            outputs.push_back(Output::Flaw(place.flaw(FlawKind::TcpResync { src, dst, bytes })));
+        }
+    }
+
+    /// Cuts the buffer into messages.
+    fn cut(&mut self, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
+        let mut from = 0;
+        let mut searched = 0;
+        loop {
+            let rest = self.buffer.get(from..).unwrap_or_default();
+            let trimmed = skip_crlf(rest);
+            from += rest.len() - trimmed.len();
+            let skip = match start_line(trimmed) {
+                StartLine::Undecided => break,
+                StartLine::NotSip if !self.is_sip => return,
+                StartLine::NotSip => resync(trimmed),
+                StartLine::Sip => {
+                    self.is_sip = true;
+                    match frame(trimmed, self.searched.saturating_sub(from)) {
+                        Frame::Whole(len) => {
+                            let bytes = trimmed.get(..len).unwrap_or_default().to_vec();
+                            from += len;
+                            self.name_skipped(place, key, outputs);
+                            outputs.push_back(Output::Message {
+                                place,
+                                src: key.0,
+                                dst: key.1,
+                                bytes,
+                            });
+                            continue;
+                        }
+                        Frame::Headless => {
+                            searched = trimmed.len();
+                            break;
+                        }
+                        Frame::Partial => break,
+                        Frame::Oversized => resync(trimmed),
+                    }
+                }
+            };
+            self.skipped += skip;
+            from += skip;
+        }
+        self.buffer.drain(..from);
+        self.searched = searched;
+    }
+}
+
+enum Frame {
+    Whole(usize),
+    /// No empty line yet.
+    Headless,
+    /// Not all of the body yet.
+    Partial,
+    Oversized,
+}
+
+/// How long the message at the start of `bytes` is; the first `searched` bytes hold no empty line.
+fn frame(bytes: &[u8], searched: usize) -> Frame {
+    let from = searched.saturating_sub(3).min(bytes.len());
+    let Some(end) = bytes
+        .get(from..)
+        .and_then(|tail| memchr::memmem::find(tail, b"\r\n\r\n"))
+    else {
+        return if bytes.len() > HEADER_BYTES_MAX {
+            Frame::Oversized
+        } else {
+            Frame::Headless
+        };
+    };
+    let head_len = from + end + 4;
+    let body_len = content_length(bytes.get(..head_len).unwrap_or_default());
+    match head_len + body_len {
+        _ if head_len > HEADER_BYTES_MAX || body_len > BODY_BYTES_MAX => Frame::Oversized,
+        len if len <= bytes.len() => Frame::Whole(len),
+        _ => Frame::Partial,
+    }
+}
+
+/// What Content-Length or `l` says (RFC 3261 §20.14); 0 when it is missing or no number.
+fn content_length(head: &[u8]) -> usize {
+    head.split(|b| *b == b'\n')
+        .filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let name = line.get(..colon)?.trim_ascii();
+            let is_ours = name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l");
+            let value = line.get(colon + 1..)?.trim_ascii();
+            is_ours.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+        })
+        .next()
+        .unwrap_or(0)
+}
+
+/// How many bytes to pass over, at least one: up to the next line that starts a message, or to the last line.
+fn resync(bytes: &[u8]) -> usize {
+    let mut last = bytes.len();
+    for newline in memchr::memchr_iter(b'\n', bytes) {
+        last = newline + 1;
+        if start_line(bytes.get(last..).unwrap_or_default()) == StartLine::Sip {
+            break;
+        }
+    }
+    last
+}
+
+/// Where in a segment the first start line is, at the segment's or a line's beginning.
+fn first_start_line(payload: &[u8]) -> Option<usize> {
+    memchr::memmem::find(payload, b"SIP/2.0")?;
+    if start_line(skip_crlf(payload)) == StartLine::Sip {
+        return Some(payload.len() - skip_crlf(payload).len());
+    }
+    memchr::memchr_iter(b'\n', payload)
+        .map(|newline| newline + 1)
+        .find(|at| start_line(payload.get(*at..).unwrap_or_default()) == StartLine::Sip)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::super::forge::{self, ACK, ETHERNET, FIN, Kept, Pcap, SYN, addr, millis};
+    use super::*;
+
+    const A: &str = "192.0.2.1:41000";
+    const B: &str = "192.0.2.2:5062";
+
+    fn message(n: usize, body: &str) -> Vec<u8> {
+        let name = if n.is_multiple_of(2) { "Content-Length" } else { "l " };
+        format!(
+            "MESSAGE sip:b@example.com SIP/2.0\r\nCSeq: {n} MESSAGE\r\n{name}: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    fn messages() -> Vec<Vec<u8>> {
+        vec![
+            message(0, ""),
+            message(1, "v=0\r\nMESSAGE sip:x@y SIP/2.0\r\n\r\n"),
+            message(2, &"long ".repeat(99)),
+        ]
+    }
+
+    /// Segments from A to B with their sequence numbers.
+    fn read(segments: &[(u32, u8, &[u8])]) -> (Vec<Kept>, Vec<Flaw>) {
+        let mut file = Pcap::new(ETHERNET);
+        for (n, (sequence, flags, payload)) in segments.iter().enumerate() {
+            let segment = forge::tcp(addr(A), addr(B), *sequence, flags | ACK, 1, payload);
+            file.push(
+                millis(n as u64),
+                &forge::ethernet(&forge::ip(addr(A).ip(), addr(B).ip(), 6, &segment)),
+            );
+        }
+        forge::read(&file.bytes).unwrap()
+    }
+
+    fn texts(kept: &[Kept]) -> Vec<Vec<u8>> {
+        kept.iter().map(|k| k.bytes.clone()).collect()
+    }
+
+    #[test]
+    fn messages_cut_at_any_byte_are_put_together() {
+        let stream = messages().concat();
+        for first in [u32::MAX - 40, 1_000] {
+            for cut in 0..=stream.len() {
+                let (left, right) = stream.split_at(cut);
+                let second = first.wrapping_add(1 + cut as u32);
+                let segments = [
+                    (first, SYN, &[][..]),
+                    (first.wrapping_add(1), 0, left),
+                    (second, 0, right),
+                    (second, FIN, &[][..]),
+                ];
+                let (kept, flaws) = read(&segments);
+                assert_eq!(texts(&kept), messages(), "cut at {cut}");
+                assert_eq!(flaws, [], "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn late_repeated_and_overlapping_segments_change_nothing() {
+        let stream = messages().concat();
+        let part = |from: usize, to: usize| (5_000 + from as u32, 0_u8, &stream[from..to]);
+        let len = stream.len();
+        let (kept, flaws) = read(&[
+            (4_999, SYN, &[]),
+            part(300, 400),
+            part(100, 310),
+            part(390, 395),
+            part(0, 120),
+            part(0, 120),
+            part(50, 350),
+            part(400, len),
+            part(0, len),
+        ]);
+        assert_eq!(texts(&kept), messages());
+        assert_eq!(flaws, []);
+    }
+
+    #[test]
+    fn a_capture_that_starts_in_the_middle_begins_with_the_next_message() {
+        let stream = messages().concat();
+        for cut in 7..messages()[0].len() {
+            let (kept, flaws) = read(&[(77, 0, &stream[cut..])]);
+            assert_eq!(texts(&kept), messages()[1..], "cut at {cut}");
+            assert_eq!(flaws, []);
+        }
+    }
+
+    #[test]
+    fn a_hole_costs_the_message_it_is_in_and_is_named() {
+        let all = messages();
+        let stream = all.concat();
+        let hole = all[0].len() + 10..all[0].len() + 30;
+        let (kept, flaws) = read(&[
+            (9, SYN, &[]),
+            (10, 0, &stream[..hole.start]),
+            (10 + hole.end as u32, 0, &stream[hole.end..]),
+        ]);
+        assert_eq!(texts(&kept).first(), Some(&all[0]));
+        assert_eq!(texts(&kept).last(), Some(&all[2]));
+        let gap = FlawKind::TcpGap {
+            src: addr(A),
+            dst: addr(B),
+            bytes: 20,
+        };
+        assert!(flaws.iter().any(|flaw| flaw.kind == gap), "{flaws:?}");
+    }
+
+    #[test]
+    fn an_acknowledged_hole_is_stepped_over_at_once() {
+        let all = messages();
+        let mut file = Pcap::new(ETHERNET);
+        let mut push = |at: u64, from: &str, to: &str, sequence: u32, acked: u32, payload: &[u8]| {
+            let segment = forge::tcp(addr(from), addr(to), sequence, ACK, acked, payload);
+            file.push(
+                millis(at),
+                &forge::ethernet(&forge::ip(addr(from).ip(), addr(to).ip(), 6, &segment)),
+            );
+        };
+        let (first, third) = (&all[0], &all[2]);
+        let ahead = (first.len() + all[1].len()) as u32;
+        push(0, A, B, 100, 0, first);
+        push(1, A, B, 100 + ahead, 0, third);
+        push(2, B, A, 1, 100 + ahead + third.len() as u32, b"");
+        push(3, B, A, 1, 0, b"not SIP");
+        let (kept, _) = forge::read(&file.bytes).unwrap();
+        assert_eq!(texts(&kept), [first.clone(), third.clone()]);
+        assert_eq!((kept[1].packet, kept[1].at), (3, millis(2)));
+    }
+
+    #[test]
+    fn a_second_connection_on_the_same_ports_starts_anew() {
+        let m = message(0, "");
+        let (kept, flaws) = read(&[
+            (1, SYN, &[]),
+            (2, 0, &m),
+            (9_000_000, SYN, &[]),
+            (9_000_001, 0, &m),
+            (3, 0, &[]),
+        ]);
+        assert_eq!((kept.len(), flaws), (2, vec![]));
+    }
+
+    #[test]
+    fn keep_alives_between_messages_are_no_messages() {
+        let m = message(2, "x");
+        let stream = [b"\r\n\r\n", &m[..], b"\r\n", &m[..], b"\r\n\r\n"].concat();
+        let (kept, flaws) = read(&[(1, 0, &stream)]);
+        assert_eq!(texts(&kept), [m.clone(), m]);
+        assert_eq!(flaws, []);
+    }
+
+    #[test]
+    fn connections_that_are_not_sip_leave_nothing_behind() {
+        let mut streams = Streams::default();
+        let place = Place {
+            packet: 1,
+            offset: 0,
+            at: millis(0),
+        };
+        for port in 1..2_000 {
+            let src = SocketAddr::new(addr(A).ip(), port);
+            let segment = |sequence, syn, payload| Segment {
+                sequence,
+                acknowledged: None,
+                syn,
+                fin: false,
+                rst: false,
+                payload,
+            };
+            streams.push(place, src, addr(B), &segment(1, true, &[]));
+            streams.push(place, src, addr(B), &segment(2, false, b"\x16\x03\x01\x02\x00\x01\x00"));
+            streams.push(place, src, addr(B), &segment(9, false, &[0xAA; 1_400]));
+        }
+        assert_eq!(
+            (streams.streams.len(), streams.bytes, streams.poll_output()),
+            (0, 0, None)
+        );
+    }
+
+    #[test]
+    fn buffers_stay_within_their_caps() {
+        let mut streams = Streams::default();
+        let place = Place {
+            packet: 1,
+            offset: 0,
+            at: millis(0),
+        };
+        for n in 0..20_000_u32 {
+            let src = SocketAddr::new(addr(A).ip(), (n % 9_000) as u16 + 1);
+            let payload = [b"INVITE sip:b@c SIP/2.0\r\nX: ".to_vec(), vec![b'x'; 8_000]].concat();
+            let sequence = 1 + 9_000 * (n % 7);
+            let segment = Segment {
+                sequence,
+                acknowledged: None,
+                syn: false,
+                fin: false,
+                rst: false,
+                payload: &payload,
+            };
+            streams.push(place, src, addr(B), &segment);
+            while streams.poll_output().is_some() {}
+            assert!(streams.bytes <= BYTES_MAX + payload.len() && streams.streams.len() <= STREAMS_MAX);
+        }
+        assert_eq!(
+            streams.bytes,
+            streams.streams.values().map(Stream::bytes).sum::<usize>()
+        );
+        streams.finish(place);
+        assert_eq!((streams.bytes, streams.streams.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_endless_header_or_a_huge_body_is_passed_over() {
+        let mut stream = b"INVITE sip:b@c SIP/2.0\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
+        stream.extend(message(4, "after"));
+        let (kept, flaws) = read(&[(1, 0, &stream)]);
+        assert_eq!(texts(&kept), [message(4, "after")]);
+        assert_eq!(flaws.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_segmentation_in_any_order_gives_the_messages(
+            cuts in prop::collection::btree_set(1_usize..700, 0..12),
+            order in any::<u64>(),
+        ) {
+            let stream = messages().concat();
+            let mut bounds: Vec<usize> = cuts.into_iter().filter(|cut| *cut < stream.len()).collect();
+            bounds.insert(0, 0);
+            bounds.push(stream.len());
+            let mut segments: Vec<_> =
+                bounds.windows(2).map(|w| (50 + w[0] as u32, 0_u8, &stream[w[0]..w[1]])).collect();
+            let mut state = order;
+            for i in (1..segments.len()).rev() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                segments.swap(i, (state >> 33) as usize % (i + 1));
+            }
+            segments.insert(0, (49, SYN, &[]));
+            let (kept, flaws) = read(&segments);
+            prop_assert_eq!(texts(&kept), messages());
+            prop_assert_eq!(flaws, vec![]);
+        }
+
+        #[test]
+        fn hostile_segments_never_panic(
+            segments in prop::collection::vec(
+                (0_u32..3_000, any::<u8>(), prop::sample::select(vec![0_usize, 1, 3, 5, 40, 90, 200])), 0..60),
+        ) {
+            let stream = messages().concat();
+            let segments: Vec<_> =
+                segments.iter().map(|(sequence, flags, len)| (*sequence, *flags & 7, &stream[*len..*len * 2])).collect();
+            let _ = read(&segments);
+        }
+    }
+}

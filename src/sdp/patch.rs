@@ -1,0 +1,79 @@
+//! The places of a description that are ours to write, found once while it is read.
+
+use std::ops::Range;
+
+/// A place in the text, in order of appearance; places never overlap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Patch {
+    /// A whole `c=` line's `nettype addrtype address`; of the session, or of the m-line `line`.
+    Connection {
+        span: Range<usize>,
+        line: Option<usize>,
+        /// 0.0.0.0 or `::`: the old way to hold (RFC 3264 §8.4).
+        unspecified: bool,
+    },
+    /// The port of an m-line, with its number of ports.
+    Port { span: Range<usize>, line: usize },
+    /// Where a `c=` line of the m-line `line` may be put in.
+    Slot { at: usize, line: usize },
+    /// The value of `a=rtcp` (RFC 3605) of the m-line `line`.
+    Rtcp {
+        span: Range<usize>,
+        line: usize,
+        /// It says where, not only the port.
+        addressed: bool,
+        /// It names the RTP port (RFC 5761 §5.1.3).
+        muxed: bool,
+    },
+    /// A whole line that would lead media round the relay.
+    Strip { span: Range<usize> },
+}
+
+/// Attributes that offer the peer another way than through c= and m=. Compared without regard to case.
+const BYPASSES: &[&str] = &[
+    "candidate",         // RFC 8839 §5.1
+    "remote-candidates", // RFC 8839 §5.2
+    "end-of-candidates", // RFC 8840
+    "bundle-only",       // RFC 8843 §6
+    "altc",              // RFC 6947: alternative connectivity
+    "alt",               // its proprietary forerunner
+    "ccap",              // RFC 7195: connection capability
+];
+
+/// Whether an attribute has to go, at any level.
+pub(super) fn is_bypass(name: &str, value: Option<&str>) -> bool {
+    let is_ice = name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("ice-"));
+    let is_bundle = name.eq_ignore_ascii_case("group")
+        && value.is_some_and(|value| {
+            let semantics = value.split_ascii_whitespace().next().unwrap_or_default();
+            semantics.eq_ignore_ascii_case("BUNDLE")
+        });
+    is_ice || is_bundle || BYPASSES.iter().any(|bypass| name.eq_ignore_ascii_case(bypass))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_round_the_relay_is_known() {
+        for (name, value) in [
+            ("candidate", Some("1 1 UDP 1 192.0.2.1 9 typ host")),
+            ("Candidate", None),
+            ("ice-lite", None),
+            ("ICE-ufrag", Some("x")),
+            ("group", Some("BUNDLE 0 1")),
+            ("end-of-candidates", None),
+        ] {
+            assert!(is_bypass(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("group", Some("LS 0 1")),
+            ("rtcp", Some("9")),
+            ("ice", None),
+            ("mid", Some("0")),
+        ] {
+            assert!(!is_bypass(name, value), "{name}");
+        }
+    }
+}

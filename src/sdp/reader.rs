@@ -1,0 +1,297 @@
+//! Reads a description line by line, noting what it means and which places are ours to write.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use super::description::{FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError};
+use super::patch::{Patch, is_bypass};
+use super::scan::Line;
+use super::{Direction, Format};
+use crate::model::MediaKind;
+
+/// A c= line, as far as it is understood.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Connection(Option<IpAddr>);
+
+/// What has been read so far.
+#[derive(Default)]
+pub(super) struct Reader {
+    connection: Option<Connection>,
+    direction: Direction,
+    crypto: bool,
+    lines: Vec<Draft>,
+    patches: Vec<Patch>,
+}
+
+/// An m-line whose end has not been seen yet.
+struct Draft {
+    line: MediaLine,
+    connection: Option<Connection>,
+    direction: Option<Direction>,
+    rtcp: Option<(u16, Option<IpAddr>)>,
+}
+
+impl Reader {
+    pub(super) fn read(&mut self, line: &Line<'_>) -> Result<(), SdpError> {
+        match line.kind {
+            Some(b'm') => self.on_media(line),
+            Some(b'c') => self.on_connection(line),
+            Some(b'i') => {
+                self.move_slot(line);
+                Ok(())
+            }
+            // Only an `a=` line can be a bypass, in whatever case it is written.
+            Some(b'a' | b'A') => {
+                self.on_attribute(line);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_media(&mut self, line: &Line<'_>) -> Result<(), SdpError> {
+        if self.lines.len() == MEDIA_LINES_MAX {
+            return Err(SdpError::TooManyLines);
+        }
+        let malformed = SdpError::Malformed {
+            offset: line.span.start,
+        };
+        let text = std::str::from_utf8(line.value).map_err(|_| malformed)?;
+        let mut fields = fields(text);
+        let (Some((media, _)), Some((port, port_span)), Some((protocol, _))) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            return Err(malformed);
+        };
+        let port = port_number(port).ok_or(malformed)?;
+        let payload_types = fields.filter_map(|(format, _)| format.parse::<u8>().ok().filter(|pt| *pt < 128));
+        let formats_max = if has_part(protocol, &["RTP"]) { FORMATS_MAX } else { 0 };
+        let index = self.lines.len();
+        self.patches.push(Patch::Port {
+            span: offset(port_span, line.value_at),
+            line: index,
+        });
+        self.patches.push(Patch::Slot {
+            at: line.span.end,
+            line: index,
+        });
+        self.lines.push(Draft {
+            line: MediaLine {
+                kind: media_kind(media),
+                media: media.to_owned(),
+                port,
+                protocol: protocol.to_owned(),
+                connection: None,
+                rtcp: None,
+                direction: Direction::default(),
+                formats: payload_types.take(formats_max).map(Format::of_payload_type).collect(),
+                rtcp_mux: false,
+                crypto: has_part(protocol, &["SAVP", "SAVPF"]),
+                ptime: None,
+            },
+            connection: None,
+            direction: None,
+            rtcp: None,
+        });
+        Ok(())
+    }
+
+    /// A c= line comes after i= (RFC 4566 §9).
+    fn move_slot(&mut self, line: &Line<'_>) {
+        if let Some(Patch::Slot { at, .. }) = self.patches.last_mut()
+            && *at == line.span.start
+        {
+            *at = line.span.end;
+        }
+    }
+
+    fn on_connection(&mut self, line: &Line<'_>) -> Result<(), SdpError> {
+        let malformed = SdpError::Malformed {
+            offset: line.span.start,
+        };
+        let text = std::str::from_utf8(line.value).map_err(|_| malformed)?;
+        let mut fields = fields(text);
+        let (Some((nettype, first)), Some((addrtype, _)), Some((address, last)), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(malformed);
+        };
+        let connection = connection(nettype, addrtype, address);
+        self.patches.push(Patch::Connection {
+            span: line.value_at + first.start..line.value_at + last.end,
+            line: self.lines.len().checked_sub(1),
+            unspecified: connection.0.is_some_and(|address| address.is_unspecified()),
+        });
+        let place = match self.lines.last_mut() {
+            Some(draft) => &mut draft.connection,
+            None => &mut self.connection,
+        };
+        place.get_or_insert(connection);
+        Ok(())
+    }
+
+    fn on_attribute(&mut self, line: &Line<'_>) {
+        let (name, value) = line.attribute();
+        let (name, value) = (name.as_ref(), value.as_deref());
+        if is_bypass(name, value) {
+            self.patches.push(Patch::Strip {
+                span: line.span.clone(),
+            });
+            return;
+        }
+        if name.eq_ignore_ascii_case("rtcp") {
+            self.on_rtcp(line, value);
+            return;
+        }
+        let is_key = name.eq_ignore_ascii_case("crypto") || name.eq_ignore_ascii_case("fingerprint");
+        let direction = value.is_none().then(|| Direction::from_attribute(name)).flatten();
+        let Some(draft) = self.lines.last_mut() else {
+            self.crypto |= is_key;
+            self.direction = direction.unwrap_or(self.direction);
+            return;
+        };
+        draft.line.crypto |= is_key;
+        draft.direction = direction.or(draft.direction);
+        match (name.to_ascii_lowercase().as_str(), value) {
+            ("rtpmap", Some(value)) => draft.on_rtpmap(value),
+            ("rtcp-mux", None) => draft.line.rtcp_mux = true,
+            ("ptime", Some(value)) => draft.line.ptime = value.parse().ok(),
+            _ => {}
+        }
+    }
+
+    /// An `a=rtcp` that cannot be read, or that stands where RFC 3605 §2.1 does not put it, is stripped: left alone it
+    /// could still lead a more forgiving reader round the relay.
+    fn on_rtcp(&mut self, line: &Line<'_>, value: Option<&str>) {
+        let strip = Patch::Strip {
+            span: line.span.clone(),
+        };
+        let index = self.lines.len().wrapping_sub(1);
+        let patch = match (
+            value.and_then(|value| normal(value).parse().ok()),
+            self.lines.last_mut(),
+        ) {
+            (Some(rtcp), Some(draft)) if draft.rtcp.is_none() => draft.on_rtcp(line, index, &rtcp).unwrap_or(strip),
+            _ => strip,
+        };
+        self.patches.push(patch);
+    }
+
+    pub(super) fn finish(self) -> Result<(Vec<MediaLine>, Vec<Patch>), SdpError> {
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for (index, draft) in self.lines.into_iter().enumerate() {
+            let mut line = draft.line;
+            let connection = draft.connection.or(self.connection);
+            if connection.is_none() && line.is_live() {
+                return Err(SdpError::NoConnection { line: index });
+            }
+            line.connection = connection.and_then(|connection| connection.0);
+            line.direction = draft.direction.unwrap_or(self.direction);
+            line.crypto |= self.crypto;
+            line.rtcp = draft.rtcp.and_then(|(port, address)| {
+                let address = address.or(line.connection)?;
+                Some(SocketAddr::new(address, port))
+            });
+            lines.push(line);
+        }
+        Ok((lines, self.patches))
+    }
+}
+
+impl Draft {
+    fn on_rtpmap(&mut self, value: &str) {
+        let Ok(map) = normal(value).parse::<sdp_types::RtpMap>() else {
+            return;
+        };
+        let Some(format) = self
+            .line
+            .formats
+            .iter_mut()
+            .find(|format| format.payload_type == map.payload_type)
+        else {
+            return;
+        };
+        format.clock_rate = map.clock_rate;
+        format.channels = map
+            .encoding_params
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(1);
+        format.name = map.encoding_name;
+    }
+
+    fn on_rtcp(&mut self, line: &Line<'_>, index: usize, rtcp: &sdp_types::Rtcp) -> Option<Patch> {
+        let colon = memchr::memchr(b':', line.value)?;
+        let value = line.value.get(colon + 1..)?;
+        let start = value.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let end = value.len() - value.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let address = rtcp.connection_address.as_deref();
+        self.rtcp = Some((rtcp.port, address.and_then(|address| address.parse().ok())));
+        Some(Patch::Rtcp {
+            span: offset(start..end, line.value_at + colon + 1),
+            line: index,
+            addressed: address.is_some(),
+            muxed: rtcp.port == self.line.port,
+        })
+    }
+}
+
+/// The words of a line with their place in it.
+fn fields(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = text.get(at..)?;
+        let start = at + rest.find(|c: char| !c.is_ascii_whitespace())?;
+        let word = text.get(start..)?.split_ascii_whitespace().next()?;
+        at = start + word.len();
+        Some((word, start..at))
+    })
+}
+
+/// One space between words.
+fn normal(value: &str) -> String {
+    value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn offset(span: Range<usize>, by: usize) -> Range<usize> {
+    span.start + by..span.end + by
+}
+
+/// `port` or `port/number of ports` (RFC 4566 §5.14).
+fn port_number(text: &str) -> Option<u16> {
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+    let (port, count) = text.split_once('/').map_or((text, "1"), |(port, count)| (port, count));
+    (is_number(port) && is_number(count))
+        .then(|| port.parse().ok())
+        .flatten()
+}
+
+fn has_part(protocol: &str, parts: &[&str]) -> bool {
+    protocol
+        .split('/')
+        .any(|part| parts.iter().any(|wanted| part.eq_ignore_ascii_case(wanted)))
+}
+
+fn media_kind(media: &str) -> MediaKind {
+    match media.to_ascii_lowercase().as_str() {
+        "audio" => MediaKind::Audio,
+        "video" => MediaKind::Video,
+        _ => MediaKind::Other,
+    }
+}
+
+/// Host names, group addresses and other networks are lawful, but nothing that we could send to.
+fn connection(nettype: &str, addrtype: &str, address: &str) -> Connection {
+    let address = address
+        .split('/')
+        .next()
+        .and_then(|address| address.parse::<IpAddr>().ok());
+    let is_of_type = |address: &IpAddr| addrtype.eq_ignore_ascii_case(if address.is_ipv4() { "IP4" } else { "IP6" });
+    let usable = |address: &IpAddr| nettype.eq_ignore_ascii_case("IN") && is_of_type(address) && is_unicast(*address);
+    Connection(address.filter(usable))
+}
+
+/// Unspecified counts: it is how a phone holds.
+pub(super) fn is_unicast(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_multicast() && !is_broadcast
+}
