@@ -14,8 +14,8 @@ use onrecord::model::{
     RecordingEvent, SessionId, SignalPath, Tally, Timestamp,
 };
 use onrecord::recorder::{
-    File, Frame, FrameSink, Intake, IntakeConfig, IoError, IoRequest, Manifest, Offer, Output, Packet,
-    PacketKind, Recovery, RecoveryReport, SealedCall, Slot, VolumeConfig, Writer, WriterConfig,
+    File, Frame, FrameSink, Intake, IntakeConfig, IoError, IoRequest, Manifest, Offer, Output, Packet, PacketKind,
+    Recovery, RecoveryReport, SealedCall, Slot, VolumeConfig, Writer, WriterConfig,
 };
 
 const START: u64 = 1_763_800_000_000;
@@ -377,16 +377,25 @@ fn check_after_crash(talks: &BTreeMap<SessionId, Talk>, disk: &SimDisk, context:
             continue;
         }
         let stored = packets(disk, *session);
-        assert!(stored.len() as u64 >= talk.acknowledged, "{context}: {session} lost acknowledged packets");
+        assert!(
+            stored.len() as u64 >= talk.acknowledged,
+            "{context}: {session} lost acknowledged packets"
+        );
         for (sequence, bytes) in stored.iter().take(talk.acknowledged as usize).enumerate() {
-            assert_eq!(*bytes, packet(*session, sequence as u32, 172), "{context}: {session} packet {sequence}");
+            assert_eq!(
+                *bytes,
+                packet(*session, sequence as u32, 172),
+                "{context}: {session} packet {sequence}"
+            );
         }
         if let Some(reconciliation) = &talk.sealed {
             assert_eq!(manifest.reconciliation, *reconciliation, "{context}");
             assert!(manifest.recovered.is_none(), "{context}: sealed twice");
         }
     }
-    let leftovers = disk.files().filter(|file| matches!(file, File::Segment(_) | File::Partial { .. }));
+    let leftovers = disk
+        .files()
+        .filter(|file| matches!(file, File::Segment(_) | File::Partial { .. }));
     assert_eq!(leftovers.collect::<Vec<_>>(), [], "{context}");
 }
 
@@ -405,7 +414,9 @@ fn a_call_is_opened_recorded_and_sealed_exactly() {
         assert_eq!(manifest.reconciliation.stored, talk.accepted);
         assert_eq!(manifest.outcome, Outcome::Recorded);
         let got = packets(&node.disk, session(number));
-        let want: Vec<Bytes> = (0..talk.offered).map(|n| packet(session(number), n, 172).into()).collect();
+        let want: Vec<Bytes> = (0..talk.offered)
+            .map(|n| packet(session(number), n, 172).into())
+            .collect();
         assert_eq!(got, want);
     }
     assert_eq!(verified(&node.disk, session(9)).outcome, Outcome::Blocked);
@@ -486,7 +497,11 @@ fn power_cut_at_every_request_of_a_recovery_is_met_by_the_next() {
             let finished = recover(&mut disk, &config(), Some(at)).is_some();
             disk.cut_power();
             recover(&mut disk, &config(), None).unwrap();
-            check_after_crash(&node.talks, &disk, &format!("seed {seed}, cut at request {at} of recovery"));
+            check_after_crash(
+                &node.talks,
+                &disk,
+                &format!("seed {seed}, cut at request {at} of recovery"),
+            );
             if finished {
                 break;
             }
@@ -530,9 +545,16 @@ fn every_fault_of_a_write_brings_the_recorder_down_at_once_and_up_within_a_secon
         node.talk(&[0], ms(500));
         // One commit interval, and no more: the failing answer is the news.
         let down = node.delay(broken, &RecordingEvent::Down { fault });
-        assert!(down.is_some_and(|down| down <= ms(200)), "{injected:?} {:?}", node.events);
+        assert!(
+            down.is_some_and(|down| down <= ms(200)),
+            "{injected:?} {:?}",
+            node.events
+        );
         node.open(1);
-        let refused = RecordingEvent::OpenFailed { session: session(1), fault };
+        let refused = RecordingEvent::OpenFailed {
+            session: session(1),
+            fault,
+        };
         assert!(node.heard().contains(&&refused), "{injected:?} {:?}", node.events);
         node.disk.broken = None;
         let mended = node.now;
@@ -542,9 +564,19 @@ fn every_fault_of_a_write_brings_the_recorder_down_at_once_and_up_within_a_secon
         node.close(0);
         node.pass(ms(500));
         let manifest = verified(&node.disk, session(0));
-        assert!(manifest.reconciliation.is_exact(), "all of it was held in memory: {:?}", manifest.reconciliation);
+        assert!(
+            manifest.reconciliation.is_exact(),
+            "all of it was held in memory: {:?}",
+            manifest.reconciliation
+        );
         assert_eq!(node.disk.retried, [], "{injected:?}: a poisoned segment was used again");
-        assert_eq!(node.events.iter().filter(|(_, e)| matches!(e, RecordingEvent::Down { .. })).count(), 1);
+        assert_eq!(
+            node.events
+                .iter()
+                .filter(|(_, e)| matches!(e, RecordingEvent::Down { .. }))
+                .count(),
+            1
+        );
     }
 }
 
@@ -558,7 +590,12 @@ fn a_single_failed_flush_moves_to_a_fresh_segment_without_anybody_noticing() {
     node.talk(&[0], ms(300));
     node.close(0);
     node.pass(ms(500));
-    assert!(!node.heard().iter().any(|event| matches!(event, RecordingEvent::Down { .. })));
+    assert!(
+        !node
+            .heard()
+            .iter()
+            .any(|event| matches!(event, RecordingEvent::Down { .. }))
+    );
     assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
     assert!(node.disk.broken.is_none(), "the fault was met");
     assert_eq!(node.disk.retried, []);
@@ -580,7 +617,14 @@ fn a_volume_that_fails_is_left_for_the_next() {
     node.close(0);
     node.pass(ms(500));
     assert!(node.talks[&session(1)].ready);
-    assert!(!node.heard().iter().any(|event| matches!(event, RecordingEvent::Down { .. })), "{:?}", node.events);
+    assert!(
+        !node
+            .heard()
+            .iter()
+            .any(|event| matches!(event, RecordingEvent::Down { .. })),
+        "{:?}",
+        node.events
+    );
     assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
 }
 
@@ -596,7 +640,14 @@ fn a_volume_that_hangs_is_left_for_the_next_before_the_limit() {
     node.disk.broken_volumes = vec![0];
     node.break_disk(Injected::Hang);
     node.talk(&[0], ms(3000));
-    assert!(!node.heard().iter().any(|event| matches!(event, RecordingEvent::Down { .. })), "{:?}", node.events);
+    assert!(
+        !node
+            .heard()
+            .iter()
+            .any(|event| matches!(event, RecordingEvent::Down { .. })),
+        "{:?}",
+        node.events
+    );
     assert_eq!(node.talks[&session(0)].refused, []);
     node.disk.broken = None;
     for done in node.disk.release() {
@@ -621,7 +672,11 @@ fn a_hung_flush_is_a_fault_at_the_lag_limit_and_its_late_answer_mends_it() {
     assert!(down >= ms(800) && down <= ms(1100), "{down:?}");
     // The intake knew by itself.
     assert_eq!(node.talks[&session(0)].refused.first(), Some(&Fault::Stalled));
-    assert!(node.talks[&session(0)].accepted <= 30 + 111, "{}", node.talks[&session(0)].accepted);
+    assert!(
+        node.talks[&session(0)].accepted <= 30 + 111,
+        "{}",
+        node.talks[&session(0)].accepted
+    );
     node.disk.broken = None;
     for done in node.disk.release() {
         node.writer.handle_io(node.now, done);
@@ -676,7 +731,10 @@ fn below_the_reserve_new_calls_are_refused_and_running_ones_go_on() {
     node.talk(&[0], ms(1500));
     node.open(1);
     let (session_1, fault) = (session(1), Fault::Reserve);
-    assert!(node.heard().contains(&&RecordingEvent::OpenFailed { session: session_1, fault }));
+    assert!(node.heard().contains(&&RecordingEvent::OpenFailed {
+        session: session_1,
+        fault
+    }));
     node.disk.free = 1 << 30;
     node.pass(ms(1100));
     node.open(2);
@@ -692,7 +750,10 @@ fn a_blocked_call_is_kept_though_the_recorder_is_down() {
     node.disk.archive_broken = true;
     node.break_disk(Injected::Fail(IoError::Io));
     node.open(0);
-    assert!(matches!(node.heard()[..], [RecordingEvent::Down { .. }, RecordingEvent::OpenFailed { .. }]));
+    assert!(matches!(
+        node.heard()[..],
+        [RecordingEvent::Down { .. }, RecordingEvent::OpenFailed { .. }]
+    ));
     let (header, at) = (header(session(0)), node.now);
     let closing = Box::new(Closing {
         outcome: Outcome::Blocked,
@@ -706,7 +767,10 @@ fn a_blocked_call_is_kept_though_the_recorder_is_down() {
     node.disk.broken = None;
     node.pass(ms(2000));
     let manifest = verified(&node.disk, session(0));
-    assert_eq!((manifest.outcome, manifest.closing.fault), (Outcome::Blocked, Some(Fault::Io)));
+    assert_eq!(
+        (manifest.outcome, manifest.closing.fault),
+        (Outcome::Blocked, Some(Fault::Io))
+    );
     assert!(node.talks[&session(0)].sealed.is_some());
     node.disk.cut_power();
     let report = recover(&mut node.disk, &config(), None).unwrap();
@@ -756,7 +820,11 @@ fn an_archive_that_fails_for_a_while_only_delays_sealing() {
         node.disk.broken = None;
         node.pass(ms(2500));
         assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
-        let leftovers = node.disk.files().filter(|file| matches!(file, File::Partial { .. })).count();
+        let leftovers = node
+            .disk
+            .files()
+            .filter(|file| matches!(file, File::Partial { .. }))
+            .count();
         assert_eq!((leftovers, &node.disk.retried[..]), (0, &[][..]));
     }
 }
@@ -781,8 +849,14 @@ fn a_closed_call_waits_for_its_last_packets_and_then_no_longer() {
         }
         node.pass(ms(1000));
         let manifest = verified(&node.disk, session);
-        assert_eq!(manifest.reconciliation.accepted - manifest.reconciliation.stored, u64::from(!arrives));
-        assert_eq!(manifest.outcome, if arrives { Outcome::Recorded } else { Outcome::Faulted });
+        assert_eq!(
+            manifest.reconciliation.accepted - manifest.reconciliation.stored,
+            u64::from(!arrives)
+        );
+        assert_eq!(
+            manifest.outcome,
+            if arrives { Outcome::Recorded } else { Outcome::Faulted }
+        );
     }
 }
 

@@ -129,7 +129,10 @@ impl Chain {
     }
 
     fn count_stream(&mut self, leg: Leg, line: u16, ssrc: Ssrc, payload_type: u8, at: Timestamp) {
-        let known = self.streams.iter_mut().find(|s| (s.ssrc, s.leg, s.line) == (ssrc, leg, line));
+        let known = self
+            .streams
+            .iter_mut()
+            .find(|s| (s.ssrc, s.leg, s.line) == (ssrc, leg, line));
         if let Some(stream) = known {
             stream.packets += 1;
             stream.first = stream.first.min(at);
@@ -175,5 +178,9 @@ fn check(frame: &RawFrame<'_>) -> Result<(), ExtentError> {
         Tag::Opening => serde_json::from_slice::<Header>(frame.payload).is_ok(),
         Tag::Closing => serde_json::from_slice::<Closing>(frame.payload).is_ok(),
     };
-    if sound { Ok(()) } else { Err(ExtentError::Frame(frame.offset)) }
+    if sound {
+        Ok(())
+    } else {
+        Err(ExtentError::Frame(frame.offset))
+    }
 }

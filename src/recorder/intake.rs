@@ -132,7 +132,10 @@ impl Intake {
     /// Hands on every extent of `extent_age`, and makes blocks if few are left. Call it by `poll_timeout`.
     pub fn flush(&mut self, now: Timestamp) {
         while let Some(key) = self.oldest {
-            if self.opened(key).is_none_or(|opened| now < opened + self.config.extent_age) {
+            if self
+                .opened(key)
+                .is_none_or(|opened| now < opened + self.config.extent_age)
+            {
                 break;
             }
             self.hand_on(key);
@@ -310,7 +313,11 @@ impl FrameSink for Intake {
             Err(fault) => {
                 if let Some(line) = self.lines.get_mut(slot.0 as usize) {
                     let since = packet.at;
-                    let refused = line.refused.get_or_insert(Refusals { fault, since, packets: 0 });
+                    let refused = line.refused.get_or_insert(Refusals {
+                        fault,
+                        since,
+                        packets: 0,
+                    });
                     refused.packets += 1;
                 }
                 Offer::Refused(fault)
@@ -448,7 +455,11 @@ mod tests {
             assert_eq!(offer(&mut intake, 0, slot, 65_535), Offer::Accepted);
         }
         assert_eq!(offer(&mut intake, 0, slot, 65_535), Offer::Refused(Fault::PoolEmpty));
-        assert_eq!(offer(&mut intake, 0, slot, 100), Offer::Accepted, "the rest does not starve");
+        assert_eq!(
+            offer(&mut intake, 0, slot, 100),
+            Offer::Accepted,
+            "the rest does not starve"
+        );
         intake.close(at(1), slot);
         for extent in drain(&mut intake) {
             intake.recycle(extent);

@@ -104,7 +104,9 @@ impl<S: Store> SealedCall<S> {
         read_all(&mut store, trailer_at, &mut trailer)?;
         let wrong = SealError::Trailer { offset: trailer_at };
         let facts = seal::parse_trailer(&trailer).ok_or(wrong)?;
-        let manifest_at = (FILE_HEADER_BYTES as u64).checked_add(facts.extents_bytes).ok_or(wrong)?;
+        let manifest_at = (FILE_HEADER_BYTES as u64)
+            .checked_add(facts.extents_bytes)
+            .ok_or(wrong)?;
         let manifest_end = manifest_at.checked_add(u64::from(facts.manifest_bytes));
         if manifest_end != Some(trailer_at) || facts.manifest_bytes as usize > MANIFEST_BYTES_MAX {
             return Err(wrong);
@@ -168,7 +170,13 @@ impl<S: Store> SealedCall<S> {
             match chain.push(&view).map_err(at)? {
                 Step::Follows => {}
                 Step::Breaks if chain.breaks.last() == manifest.breaks.get(chain.breaks.len() - 1) => {}
-                Step::Breaks if found > expected => return Err(SealError::Missing { offset, expected, found }),
+                Step::Breaks if found > expected => {
+                    return Err(SealError::Missing {
+                        offset,
+                        expected,
+                        found,
+                    });
+                }
                 Step::Breaks | Step::Repeats => return Err(SealError::Chain { offset }),
             }
         }
@@ -198,10 +206,19 @@ fn compare(manifest: &Manifest, chain: &Chain, offset: u64) -> Result<(), SealEr
         ("streams", manifest.streams.len() as u64, chain.streams.len() as u64),
         ("chain breaks", manifest.breaks.len() as u64, chain.breaks.len() as u64),
     ];
-    let streams = manifest.streams.iter().zip(&chain.streams).map(|(s, f)| ("stream packets", s.packets, f.packets));
+    let streams = manifest
+        .streams
+        .iter()
+        .zip(&chain.streams)
+        .map(|(s, f)| ("stream packets", s.packets, f.packets));
     for (what, stated, found) in pairs.into_iter().chain(streams) {
         if stated != found {
-            let error = SealError::Count { what, stated, found, offset };
+            let error = SealError::Count {
+                what,
+                stated,
+                found,
+                offset,
+            };
             return Err(error);
         }
     }
@@ -421,7 +438,13 @@ mod tests {
         assert_eq!(call.header().caller.identity, "sip:alice@example.com");
         let frames: Vec<Frame> = call.frames().map(Result::unwrap).collect();
         assert_eq!(frames.len(), 10);
-        assert_eq!(frames[0], Frame::Mark { at: Timestamp::from_millis(1), mark: Mark::Answered });
+        assert_eq!(
+            frames[0],
+            Frame::Mark {
+                at: Timestamp::from_millis(1),
+                mark: Mark::Answered
+            }
+        );
     }
 
     #[test]
@@ -441,20 +464,39 @@ mod tests {
         let start = |ordinal: u32| {
             let mut store = whole.as_slice();
             let mut extents = Extents::new(&mut store, whole.len() as u64);
-            (0..=ordinal).map(|_| extents.next_extent().unwrap().unwrap().0).last().unwrap()
+            (0..=ordinal)
+                .map(|_| extents.next_extent().unwrap().unwrap().0)
+                .last()
+                .unwrap()
         };
         let mut flipped = whole.clone();
         flipped[start(2) as usize + 100] ^= 4;
         flipped[start(3) as usize + 100] ^= 4;
         let error = ExtentError::Checksum;
-        assert_eq!(check(&flipped), Err(SealError::Extent { offset: start(2), error }));
+        assert_eq!(
+            check(&flipped),
+            Err(SealError::Extent {
+                offset: start(2),
+                error
+            })
+        );
 
-        let missing = SealError::Missing { offset: start(2), expected: 2, found: 3 };
+        let missing = SealError::Missing {
+            offset: start(2),
+            expected: 2,
+            found: 3,
+        };
         assert_eq!(check(&file(5, Some(2))), Err(missing));
         assert_eq!(missing.offset(), start(2));
 
         // The last extent cannot be missed by those behind it: the counts do.
-        let Err(SealError::Count { what: "extents", stated: 5, found: 4, .. }) = check(&file(5, Some(4))) else {
+        let Err(SealError::Count {
+            what: "extents",
+            stated: 5,
+            found: 4,
+            ..
+        }) = check(&file(5, Some(4)))
+        else {
             panic!("{:?}", check(&file(5, Some(4))));
         };
         for bytes in 0..whole.len() {
