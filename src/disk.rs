@@ -428,7 +428,7 @@ impl Store for StoredFile {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
@@ -440,9 +440,9 @@ mod tests {
         WriterConfig, survey,
     };
 
-    const SESSION: SessionId = SessionId::from_u128(1_763_800_000_123 << 80 | 5);
+    pub(crate) const SESSION: SessionId = SessionId::from_u128(1_763_800_000_123 << 80 | 5);
 
-    fn disk(folder: &Path) -> Disk {
+    pub(crate) fn disk(folder: &Path) -> Disk {
         let data = folder.to_owned();
         let volumes = vec![data.join("spool")];
         Disk::open(Layout { data, volumes }).unwrap()
@@ -476,7 +476,7 @@ mod tests {
     }
 
     /// A call of 40 packets, closed or not, on real files.
-    fn record(disk: &mut Disk, close: bool) -> Vec<RecordingEvent> {
+    pub(crate) fn record(disk: &mut Disk, close: bool) -> Vec<RecordingEvent> {
         let mut now = SESSION.minted_at();
         let mut writer = Writer::new(config(), 1, now);
         let mut intake = Intake::new(IntakeConfig::default());
