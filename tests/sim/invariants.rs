@@ -255,13 +255,17 @@ impl Ledger {
 /// `everything_returns`: nothing is left of calls that are over.
 pub fn leaks(engine: &Engine) -> Vec<String> {
     let (made, free) = engine.intake().blocks();
+    let [ports, transactions, owned, names] = engine.signaling().leftovers();
     let left = [
         ("calls", engine.signaling().calls()),
         ("bound ports", engine.bound()),
         ("relays", engine.plane().len()),
         ("intake slots", engine.intake().len()),
         ("lent blocks", made - free),
-        ("transactions and the like", engine.signaling().leftovers().iter().sum()),
+        ("leased port pairs", ports),
+        ("transactions", transactions),
+        ("owners of transactions", owned),
+        ("tags and Call-IDs", names),
     ];
     let left = left.iter().filter(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("everything_returns: {count} {what} are left"))

@@ -289,10 +289,16 @@ impl World {
                 }
                 EngineOutput::Io(request) => {
                     self.disk.submit(self.now, request);
-                    self.crashed |= self.disk.is_crash_due();
+                    if self.disk.is_crash_due() {
+                        self.crashed = true;
+                        return;
+                    }
                 }
                 EngineOutput::Published(view) => {
-                    self.note(format!("{view:?}"));
+                    self.note(format!(
+                        "{} is {:?}, {:?}, {:?}",
+                        view.caller, view.state, view.recording, view.outcome
+                    ));
                     if let Some(pair) = setting::pair_of(&view.caller) {
                         let lawful = self.ledger.on_view(pair, view.session);
                         self.demand(lawful);
@@ -346,11 +352,16 @@ impl World {
         self.note(format!("{from} → {to}  {start}  {cseq}  {call_id}"));
     }
 
-    /// What broke, how to see it again, and what happened before.
+    /// What broke, how to see it again, and what happened before: all of it when one seed was asked for.
     pub fn complaint(&self, what: &str) -> String {
-        let from = self.trail.len().saturating_sub(60);
+        let shown = if std::env::var_os("ONRECORD_SEED").is_some() {
+            usize::MAX
+        } else {
+            40
+        };
+        let from = self.trail.len().saturating_sub(shown);
         format!(
-            "{what}\nat {} ms of seed {seed}; again: ONRECORD_SEED={seed} cargo test --test sim -- --nocapture\n{}",
+            "{what}\nat {} ms of seed {seed}; again: ONRECORD_SEED={seed} cargo test --test sim seeds\n{}",
             self.now.since(setting::START).as_millis(),
             self.trail[from..].join("\n"),
             seed = self.seed,
