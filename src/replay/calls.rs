@@ -151,15 +151,13 @@ impl Calls {
             return Ok(None);
         };
         let headers = &request.headers;
-        if request.method != Method::Invite || headers.to().tag().is_some() {
+        if !is_opening(message) {
             return Ok(None);
         }
         if self.calls.len() >= CALLS_MAX {
             return Err(FlawKind::TooManyCalls { max: CALLS_MAX });
         }
         let index = self.calls.len() as CallIndex;
-        let port = (FIRST_PORT + index % PORTS) as u16;
-        let phones = [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)];
         self.by_call_id.insert(headers.call_id().to_owned(), index);
         self.calls.push(Call {
             call_id: headers.call_id().to_owned(),
@@ -167,7 +165,7 @@ impl Calls {
             to: headers.to().uri.to_string(),
             started: at,
             last: at,
-            script: Some(Box::new(Script::new(index, transport, phones))),
+            script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
             described: [Vec::new(), Vec::new()],
@@ -236,6 +234,17 @@ impl Calls {
             });
         Some((kind, play))
     }
+}
+
+fn script(index: CallIndex, transport: Transport) -> Script {
+    let port = (FIRST_PORT + index % PORTS) as u16;
+    Script::new(index, transport, [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)])
+}
+
+/// An INVITE outside any dialog.
+fn is_opening(message: &Message) -> bool {
+    matches!(message, Message::Request(request)
+        if request.method == Method::Invite && request.headers.to().tag().is_none())
 }
 
 /// The SDP of a message: its body, or the part of a multipart body (RFC 5621) that is one.

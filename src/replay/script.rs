@@ -134,6 +134,10 @@ impl Script {
         }
     }
 
+    pub(crate) fn phone(&self, leg: Leg) -> SocketAddr {
+        self.phones[leg.index()]
+    }
+
     /// Remembers what a party described, for offers that the capture does not answer.
     pub(crate) fn describe(&mut self, leg: Leg, sdp: Bytes) {
         self.descriptions[leg.index()] = Some(sdp);
@@ -257,7 +261,7 @@ impl Script {
     }
 
     /// The proxy reaches B by its trunk's transport, whatever A used.
-    const fn transport_of(&self, leg: Leg) -> Transport {
+    pub(crate) const fn transport_of(&self, leg: Leg) -> Transport {
         match leg {
             Leg::A => self.transport,
             Leg::B => Transport::Udp,
