@@ -1,1 +1,405 @@
+//! Executes the recorder's [`IoRequest`]s: the only place where segments meet `std::fs`.
 //!
+//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per [`Lane`], or one for
+//! all. What each call to the kernel promises, and what we assume of the medium, is told in docs/JOURNAL.md §7.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use crate::model::SessionId;
+use crate::recorder::{
+    File, Folder, IoDone, IoError, IoOp, IoOutcome, IoRequest, SegmentId, Span, Store, StoreError, VolumeId,
+};
+
+/// Recordings are nobody else's business.
+const FILE_MODE: u32 = 0o600;
+/// No request reads more at once.
+const READ_BYTES_MAX: usize = 8 << 20;
+
+/// Where everything is: docs/JOURNAL.md §1.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Layout {
+    pub data: PathBuf,
+    /// In the order of the configuration.
+    pub volumes: Vec<PathBuf>,
+}
+
+impl Layout {
+    pub fn path(&self, file: File) -> PathBuf {
+        match file {
+            File::Segment(SegmentId { volume, number }) => self.volume(volume).join(format!("seg-{number:010}")),
+            File::Partial { session, attempt } => self.partials().join(format!("{session}.{attempt}")),
+            File::Sealed(session) => {
+                let (year, month, day) = session.minted_at().date();
+                let day = format!("{year:04}/{month:02}/{day:02}/{session}");
+                self.calls().join(day)
+            }
+            File::Catalog => self.data.join("catalog.jsonl"),
+            File::Report(number) => self.data.join("log").join(format!("recovered-{number}.json")),
+        }
+    }
+
+    /// Sealed calls by year, month, day.
+    pub fn calls(&self) -> PathBuf {
+        self.data.join("calls")
+    }
+
+    fn partials(&self) -> PathBuf {
+        self.calls().join("partial")
+    }
+
+    fn volume(&self, volume: VolumeId) -> PathBuf {
+        self.volumes.get(usize::from(volume.0)).cloned().unwrap_or_default()
+    }
+
+    fn folder(&self, folder: Folder) -> PathBuf {
+        match folder {
+            Folder::Volume(volume) => self.volume(volume),
+            Folder::Partials => self.partials(),
+        }
+    }
+
+    /// The segments of all volumes, with the volumes that cannot be read left out.
+    pub fn segments(&self) -> Vec<PathBuf> {
+        let volumes = (0..self.volumes.len() as u16).map(VolumeId);
+        let files = volumes.filter_map(|volume| list(self, Folder::Volume(volume)).ok()).flatten();
+        files.map(|(file, _)| self.path(file)).collect()
+    }
+
+    /// Every sealed call, by name.
+    pub fn sealed(&self) -> BTreeMap<SessionId, PathBuf> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![(self.calls(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let name = name.to_str().unwrap_or_default();
+                if depth < 3 && name.bytes().all(|c| c.is_ascii_digit()) {
+                    folders.push((entry.path(), depth + 1));
+                } else if depth == 3
+                    && let Ok(session) = name.parse()
+                {
+                    found.insert(session, entry.path());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Executes requests on real files.
+#[derive(Debug)]
+pub struct Disk {
+    layout: Layout,
+    /// The segment being written on each volume.
+    segments: BTreeMap<VolumeId, (SegmentId, fs::File)>,
+    /// Calls being sealed: as many as the sealer works on.
+    partials: BTreeMap<File, fs::File>,
+}
+
+impl Disk {
+    /// Makes the directories that are missing.
+    pub fn open(layout: Layout) -> io::Result<Self> {
+        fs::create_dir_all(layout.partials())?;
+        for volume in &layout.volumes {
+            fs::create_dir_all(volume)?;
+        }
+        Ok(Self::on(layout))
+    }
+
+    /// Another one for the same files, for another lane.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::on(self.layout.clone())
+    }
+
+    fn on(layout: Layout) -> Self {
+        Self {
+            layout,
+            segments: BTreeMap::new(),
+            partials: BTreeMap::new(),
+        }
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Does it, however long it takes.
+    pub fn execute(&mut self, request: IoRequest) -> IoDone {
+        let result = self.run(request.op).map_err(|error| reason(&error));
+        IoDone { id: request.id, result }
+    }
+
+    fn run(&mut self, op: IoOp) -> io::Result<IoOutcome> {
+        match op {
+            IoOp::Create { segment, bytes } => self.create(segment, bytes),
+            IoOp::Append {
+                segment,
+                offset,
+                bytes,
+            } => self.append(segment, offset, &bytes),
+            IoOp::Read { parts } => self.read(&parts),
+            IoOp::Write { file, offset, bytes } => self.write(file, offset, &bytes),
+            IoOp::Extend { file, bytes } => self.extend(file, &bytes),
+            IoOp::Sync { files } => Ok(self.sync(&files)),
+            IoOp::Publish { partials } => Ok(self.publish(&partials)),
+            IoOp::Remove { file } => self.remove(file),
+            IoOp::Free { volume } => {
+                let space = rustix::fs::statvfs(self.layout.volume(volume))?;
+                Ok(IoOutcome::Free(space.f_bavail.saturating_mul(space.f_frsize)))
+            }
+            IoOp::List { folder } => list(&self.layout, folder).map(IoOutcome::Listed),
+            IoOp::Published { sessions } => {
+                let there = |session: &SessionId| self.layout.path(File::Sealed(*session)).is_file();
+                Ok(IoOutcome::Published(sessions.iter().map(there).collect()))
+            }
+        }
+    }
+
+    fn create(&mut self, segment: SegmentId, bytes: u64) -> io::Result<IoOutcome> {
+        let path = self.layout.path(File::Segment(segment));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            // A file system without preallocation meets a full disk later, at a write.
+            Err(Errno::OPNOTSUPP) => file.set_len(bytes)?,
+            done => done?,
+        }
+        sync_directory(&self.layout.volume(segment.volume))?;
+        self.segments.insert(segment.volume, (segment, file));
+        Ok(IoOutcome::Done)
+    }
+
+    fn append(&mut self, segment: SegmentId, offset: u64, bytes: &[u8]) -> io::Result<IoOutcome> {
+        let (_, file) = self
+            .segments
+            .get(&segment.volume)
+            .filter(|(open, _)| *open == segment)
+            .ok_or(io::ErrorKind::NotFound)?;
+        write_whole(file, offset, bytes)?;
+        file.sync_data()?;
+        Ok(IoOutcome::Done)
+    }
+
+    fn read(&self, parts: &[Span]) -> io::Result<IoOutcome> {
+        let mut open: Option<(File, fs::File)> = None;
+        let mut found = Vec::with_capacity(parts.len());
+        for part in parts {
+            if open.as_ref().is_none_or(|(file, _)| *file != part.file) {
+                // Not kept open: a removed segment must give its space back.
+                open = Some((part.file, fs::File::open(self.layout.path(part.file))?));
+            }
+            let Some((_, file)) = &open else { continue };
+            let mut buffer = vec![0; (part.bytes as usize).min(READ_BYTES_MAX)];
+            let got = read_whole(file, part.offset, &mut buffer)?;
+            buffer.truncate(got);
+            found.push(Bytes::from(buffer));
+        }
+        Ok(IoOutcome::Read(found))
+    }
+
+    fn write(&mut self, file: File, offset: u64, bytes: &[u8]) -> io::Result<IoOutcome> {
+        if offset == 0 {
+            let path = self.layout.path(file);
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(FILE_MODE);
+            let opened = options.open(&path).or_else(|_| {
+                make_directories(path.parent().unwrap_or(Path::new("")))?;
+                options.open(&path)
+            })?;
+            self.partials.insert(file, opened);
+        }
+        write_whole(self.opened(file)?, offset, bytes)?;
+        Ok(IoOutcome::Done)
+    }
+
+    fn opened(&mut self, file: File) -> io::Result<&fs::File> {
+        if !self.partials.contains_key(&file) {
+            let opened = OpenOptions::new().write(true).open(self.layout.path(file))?;
+            self.partials.insert(file, opened);
+        }
+        self.partials.get(&file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn extend(&self, file: File, bytes: &[u8]) -> io::Result<IoOutcome> {
+        let mut options = OpenOptions::new();
+        let opened = options.append(true).create(true).mode(FILE_MODE).open(self.layout.path(file))?;
+        io::Write::write_all(&mut &opened, bytes)?;
+        Ok(IoOutcome::Done)
+    }
+
+    /// Contents first, then the names: a partial may be all that is left of the beginning of a call.
+    fn sync(&mut self, files: &[File]) -> IoOutcome {
+        let mut each: Vec<Result<(), IoError>> = Vec::with_capacity(files.len());
+        for file in files {
+            let result = self.opened(*file).and_then(fs::File::sync_data);
+            each.push(result.map_err(|error| reason(&error)));
+            if matches!(file, File::Report(_)) {
+                self.partials.remove(file);
+            }
+        }
+        let paths = files.iter().map(|file| self.layout.path(*file));
+        let names = sync_parents(paths);
+        finish_each(each, &names)
+    }
+
+    fn publish(&mut self, partials: &[(SessionId, u32)]) -> IoOutcome {
+        let mut each = Vec::with_capacity(partials.len());
+        let mut targets = Vec::with_capacity(partials.len());
+        for (session, attempt) in partials {
+            let partial = File::Partial {
+                session: *session,
+                attempt: *attempt,
+            };
+            self.partials.remove(&partial);
+            let target = self.layout.path(File::Sealed(*session));
+            let result = rename(&self.layout.path(partial), &target);
+            each.push(result.map_err(|error| reason(&error)));
+            targets.push(target);
+        }
+        let names = sync_parents(targets.into_iter());
+        finish_each(each, &names)
+    }
+
+    fn remove(&mut self, file: File) -> io::Result<IoOutcome> {
+        self.partials.remove(&file);
+        if let File::Segment(segment) = file
+            && self.segments.get(&segment.volume).is_some_and(|(open, _)| *open == segment)
+        {
+            self.segments.remove(&segment.volume);
+        }
+        match fs::remove_file(self.layout.path(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(IoOutcome::Done),
+            done => done.map(|()| IoOutcome::Done),
+        }
+    }
+}
+
+fn finish_each(each: Vec<Result<(), IoError>>, names: &io::Result<()>) -> IoOutcome {
+    match names {
+        Ok(()) => IoOutcome::Each(each),
+        Err(error) => IoOutcome::Each(each.into_iter().map(|result| result.and(Err(reason(error)))).collect()),
+    }
+}
+
+fn sync_parents(paths: impl Iterator<Item = PathBuf>) -> io::Result<()> {
+    let parents: BTreeSet<PathBuf> = paths.filter_map(|path| path.parent().map(Path::to_owned)).collect();
+    parents.iter().try_for_each(|parent| sync_directory(parent))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Each new directory's name is made durable in its parent.
+fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    make_directories(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => sync_directory(parent),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).or_else(|_| {
+        make_directories(to.parent().unwrap_or(Path::new("")))?;
+        fs::rename(from, to)
+    })
+}
+
+/// One write: the kernel takes all of it or it is a fault.
+fn write_whole(file: &fs::File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    loop {
+        match file.write_at(bytes, offset) {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn read_whole(file: &fs::File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(got) => filled += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn reason(error: &io::Error) -> IoError {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC) => IoError::NoSpace,
+        Some(Errno::DQUOT) => IoError::QuotaExceeded,
+        Some(Errno::ROFS) => IoError::ReadOnly,
+        Some(Errno::NOENT) => IoError::Missing,
+        _ => match error.kind() {
+            io::ErrorKind::WriteZero => IoError::ShortWrite,
+            io::ErrorKind::NotFound => IoError::Missing,
+            _ => IoError::Io,
+        },
+    }
+}
+
+fn list(layout: &Layout, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(layout.folder(folder))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let file = name.to_str().and_then(|name| match folder {
+            Folder::Volume(volume) => {
+                let number = name.strip_prefix("seg-")?.parse().ok()?;
+                Some(File::Segment(SegmentId { volume, number }))
+            }
+            Folder::Partials => {
+                let (session, attempt) = name.split_once('.')?;
+                let (session, attempt) = (session.parse().ok()?, attempt.parse().ok()?);
+                Some(File::Partial { session, attempt })
+            }
+        });
+        // A name that is not ours, or a file that went while we looked.
+        if let (Some(file), Ok(facts)) = (file, entry.metadata()) {
+            found.push((file, facts.len()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// A sealed call or a segment, opened for reading only.
+#[derive(Debug)]
+pub struct StoredFile(fs::File);
+
+impl StoredFile {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        fs::File::open(path).map(Self)
+    }
+}
+
+impl Store for StoredFile {
+    fn size(&mut self) -> Result<u64, StoreError> {
+        self.0.metadata().map(|facts| facts.len()).map_err(|_| StoreError { offset: 0 })
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        read_whole(&self.0, offset, buffer).map_err(|_| StoreError { offset })
+    }
+}

@@ -244,7 +244,6 @@ impl Call {
 
     /// A transaction of ours got no answer in time, or its peer cannot be reached.
     pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, unreachable: bool) {
-        turn.wire.disown_client(client);
         if self.is_invite_of_b(side, client) {
             self.on_invite_failed(turn, unreachable);
         } else if self
@@ -422,7 +421,7 @@ impl Call {
     }
 
     /// After every event: a call that is ending closes its recording once nothing more can come.
-    fn settle(&mut self, turn: &mut Turn<'_>) {
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
             self.close_recording(turn);
             if self.deadline.is_none() {

@@ -70,13 +70,13 @@ pub fn carry(from: &Headers, to: &mut Headers) {
         .filter(|option| is_option_carried(option))
         .collect::<Vec<_>>();
     if !supported.is_empty() {
-        to.push("Supported", &supported.join(", "));
+        to.push("Supported", supported.join(", "));
     }
     let required = options(from, "Require")
         .filter(|option| is_option_carried(option))
         .collect::<Vec<_>>();
     if !required.is_empty() {
-        to.push("Require", &required.join(", "));
+        to.push("Require", required.join(", "));
     }
 }
 

@@ -222,7 +222,7 @@ impl CallLeg {
     }
 
     fn push_contact(&self, headers: &mut Headers) {
-        headers.push("Contact", &format!("<{}>", Wire::contact(self.flow)));
+        headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
         headers.push("Allow", ALLOW);
     }
 
@@ -233,11 +233,12 @@ impl CallLeg {
         if self.flow.transport == Transport::Tcp {
             return;
         }
-        let Some(dialog) = &self.dialog else { return };
-        if let Some(target) = dialog.next_hop().socket_addr() {
-            if self.trunk.has(target.ip()) && target.is_ipv4() == self.flow.remote.is_ipv4() {
-                self.flow.remote = target;
-            }
+        let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
+        let reachable = |target: &std::net::SocketAddr| {
+            self.trunk.has(target.ip()) && target.is_ipv4() == self.flow.remote.is_ipv4()
+        };
+        if let Some(target) = target.filter(reachable) {
+            self.flow.remote = target;
         }
     }
 }

@@ -64,6 +64,19 @@ impl Call {
         true
     }
 
+    /// The call ends: what waits for the far end's answer waits in vain.
+    pub(super) fn close_passings(&mut self, turn: &mut Turn<'_>) {
+        for passing in std::mem::take(&mut self.passings) {
+            self.refuse_request(
+                turn,
+                passing.from,
+                passing.server,
+                &passing.request,
+                &Refusal::Cancelled,
+            );
+        }
+    }
+
     pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId) {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
             return;

@@ -243,6 +243,7 @@ impl Call {
         }
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
+        self.close_passings(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {
                 self.media = MediaState::Closing;

@@ -2,6 +2,9 @@
 //!
 //! Data goes to stdout, logs to stderr. Exit codes: 0 fine, 1 findings or a difference, 2 could not do it.
 
+mod check;
+mod explain;
+mod init;
 mod logging;
 mod reload;
 mod status;
@@ -20,6 +23,12 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a commented config, sample policies and the trunk for your PBX
+    Init(init::Args),
+    /// Check config and policies: everything that is wrong, at once
+    Check(check::Args),
+    /// What would happen to a call, and why
+    Explain(Box<explain::Args>),
     /// What a running `serve` says of itself
     Status(status::Args),
     /// Make a running `serve` load its policy files again
@@ -42,6 +51,9 @@ pub fn run() -> ExitCode {
     let command = Command::parse();
     logging::start();
     match &command.verb {
+        Verb::Init(args) => init::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Explain(args) => explain::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
     }

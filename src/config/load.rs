@@ -29,7 +29,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
 
 /// Reads a config file; with what is worth knowing about it.
 pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
-    let file = source_file(path).map_err(|finding| vec![finding])?;
+    let file = source_file(path).map_err(|finding| vec![*finding])?;
     let findings = RefCell::new(Findings::default());
     let source = Source::new(&file);
     let config = reader::parse(&source, &findings).map(|document| {
@@ -44,6 +44,16 @@ pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Findin
         Some(config) if !findings.has_errors() => Ok((config, findings.into_sorted())),
         _ => Err(findings.into_sorted()),
     }
+}
+
+/// Whether a file is one of a policy folder rather than a config: by the tables that it has.
+#[cfg(feature = "shell")]
+pub(crate) fn is_policy_file(path: &Path) -> bool {
+    let Ok(file) = source_file(path) else { return false };
+    let (document, _) = toml::de::DeTable::parse_recoverable(&file.text);
+    ["policy", "grant", "group", "dial_plan"]
+        .iter()
+        .any(|table| document.get_ref().contains_key(*table))
 }
 
 /// Reads and compiles every `*.toml` of a folder; not of its folders, so not its `tests/`.
@@ -93,7 +103,7 @@ fn policy_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Finding>> {
                 total += file.text.len();
                 files.push(file);
             }
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
         }
         if total > TOTAL_BYTES_MAX {
             let message = format!("more than {TOTAL_BYTES_MAX} bytes of policy files");
@@ -113,27 +123,33 @@ fn policy_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Finding>> {
     if findings.is_empty() { Ok(files) } else { Err(findings) }
 }
 
-fn source_file(path: &Path) -> Result<SourceFile, Finding> {
+fn source_file(path: &Path) -> Result<SourceFile, Box<Finding>> {
     let mut bytes = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;
     // Only plain files: a FIFO or a device would block or never end.
-    let is_file = fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_file();
+    let is_file = fs::metadata(path)
+        .map_err(|error| Box::new(unreadable(path, &error)))?
+        .is_file();
     if !is_file {
         let message = "this is not a plain file".to_owned();
-        return Err(Finding::whole(Code::Unreadable, &path.to_string_lossy(), message));
+        return Err(Box::new(Finding::whole(
+            Code::Unreadable,
+            &path.to_string_lossy(),
+            message,
+        )));
     }
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file = File::open(path).map_err(|error| Box::new(unreadable(path, &error)))?;
     file.take(limit)
         .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(path, &error))?;
+        .map_err(|error| Box::new(unreadable(path, &error)))?;
     if bytes.len() > FILE_BYTES_MAX {
         let message = format!("more than {FILE_BYTES_MAX} bytes");
         let finding = Finding::whole(Code::TooLarge, &path.to_string_lossy(), message);
-        return Err(finding.hint("grants may be spread over several files"));
+        return Err(Box::new(finding.hint("grants may be spread over several files")));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let message = format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to());
-        Finding::whole(Code::Unreadable, &path.to_string_lossy(), message)
+        Box::new(Finding::whole(Code::Unreadable, &path.to_string_lossy(), message))
     })?;
     Ok(SourceFile {
         path: path.to_string_lossy().into_owned(),

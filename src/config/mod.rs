@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use load::{embedded_policies, load, load_policies, load_with_notes};
+#[cfg(feature = "shell")]
+pub(crate) use load::{is_policy_file, samples};
 
 use crate::model::TrunkName;
 use crate::policy::RejectCode;

@@ -1,5 +1,6 @@
 //! All three cores on one thread: what `replay` and the simulator drive.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -207,12 +208,12 @@ impl Engine {
     fn on_plane(&mut self, now: Timestamp, output: PlaneOutput) {
         match output {
             PlaneOutput::Bind(port, local) => {
-                if self.bound.contains_key(&local) {
-                    self.plane.handle_bind_failed(now, port, &mut self.intake);
-                } else {
-                    self.bound.insert(local, port);
+                if let Entry::Vacant(free) = self.bound.entry(local) {
+                    free.insert(port);
                     self.locals.insert(port, local);
                     self.plane.handle_bound(now, port, &mut self.intake);
+                } else {
+                    self.plane.handle_bind_failed(now, port, &mut self.intake);
                 }
             }
             PlaneOutput::Unbind(port) => {

@@ -41,32 +41,34 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: Option<&Tru
     }
 }
 
+/// What the opening record tells beside the INVITE and the decision.
+pub struct Opening<'a> {
+    pub session: SessionId,
+    pub node: &'a str,
+    pub now: Timestamp,
+    pub b_call_id: &'a str,
+    pub from: &'a Trunk,
+    pub to: &'a Trunk,
+    pub meeting: bool,
+}
+
 /// The opening record of a call.
-pub fn header(
-    session: SessionId,
-    node: &str,
-    now: Timestamp,
-    invite: &Request,
-    b_call_id: &str,
-    decision: &Decision,
-    (from, to): (&Trunk, &Trunk),
-    meeting: bool,
-) -> Box<Header> {
+pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Box<Header> {
     Box::new(Header {
-        session,
-        node: node.to_owned(),
-        started: now,
+        session: opening.session,
+        node: opening.node.to_owned(),
+        started: opening.now,
         caller: party(&decision.caller, invite, "From"),
         callee: party(&decision.callee, invite, "To"),
-        from_trunk: from.name.clone(),
-        to_trunk: Some(to.name.clone()),
-        call_ids: vec![invite.headers.call_id().to_owned(), b_call_id.to_owned()],
+        from_trunk: opening.from.name.clone(),
+        to_trunk: Some(opening.to.name.clone()),
+        call_ids: vec![invite.headers.call_id().to_owned(), opening.b_call_id.to_owned()],
         policies: decision.policies.clone(),
         generation: decision.generation,
         policy_hash: decision.hash.to_string(),
         trace: decision.trace.clone(),
-        strict_before: decision.is_strict_before(meeting),
-        strict_during: decision.is_strict_during(meeting),
+        strict_before: decision.is_strict_before(opening.meeting),
+        strict_during: decision.is_strict_during(opening.meeting),
         emergency: decision.emergency,
     })
 }

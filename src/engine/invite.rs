@@ -76,16 +76,16 @@ impl Signaling {
         let meeting = facts::is_focus(invite);
         let facts = facts::of_invite(now, invite, &from, Some(&to));
         let decision = Arc::new(self.policies.decide(&facts));
-        let header = facts::header(
+        let opening = facts::Opening {
             session,
-            &self.terms.node,
+            node: &self.terms.node,
             now,
-            invite,
-            &b_call_id,
-            &decision,
-            (&from, &to),
+            b_call_id: &b_call_id,
+            from: &from,
+            to: &to,
             meeting,
-        );
+        };
+        let header = facts::header(&opening, invite, &decision);
         let mut leg = |side, trunk, flow, call_id, state| CallLeg {
             side,
             trunk,
@@ -117,7 +117,7 @@ impl Signaling {
         let call = Call::receive(&mut self.turn(now), arrival, recorder);
         self.adopt(call);
         // A refused call may have nothing left to wait for.
-        self.with_call(now, session, |call, turn| call.handle_deadline(turn));
+        self.with_call(now, session, Call::settle);
         Ok(())
     }
 
@@ -198,6 +198,11 @@ impl Signaling {
         received: Option<(Flow, &Bytes)>,
     ) {
         match self.wire.client_owner(id) {
+            Some(Owner::Call(session, _)) if !self.calls.contains_key(&session) => {
+                if response.is_final() {
+                    self.wire.disown_client(id);
+                }
+            }
             Some(Owner::Call(session, side)) => self.with_call(now, session, |call, turn| {
                 if let Some((flow, bytes)) = received {
                     call.received(turn, side, flow, bytes);
@@ -217,6 +222,7 @@ impl Signaling {
     pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, side)) => {
+                self.wire.disown_client(id);
                 self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, unreachable));
             }
             Some(Owner::Passage) => {

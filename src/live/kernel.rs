@@ -123,7 +123,7 @@ pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datag
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = CONTROL_BYTES as _;
     // SAFETY: every pointer in `message` is to a live buffer of the length that stands beside it.
-    let received = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, 0) };
+    let received = unsafe { libc::syscall(libc::SYS_recvmsg, socket.as_fd().as_raw_fd(), &raw mut message, 0) };
     let Ok(bytes) = usize::try_from(received) else {
         return Err(io::Error::last_os_error());
     };
@@ -133,6 +133,30 @@ pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datag
         bytes: bytes.min(buffer.len()),
         arrived: arrival(&message),
     })
+}
+
+/// Sends one datagram from a non-blocking socket: `WouldBlock` if its buffer is full.
+///
+/// Like [`receive`] without the C library's own calls: those are points of pthread cancellation, which costs a process
+/// with several threads two atomic writes each.
+pub(super) fn send(socket: &impl AsFd, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    let to = socket2::SockAddr::from(to);
+    // SAFETY: both buffers are live, each with its own length.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_sendto,
+            socket.as_fd().as_raw_fd(),
+            bytes.as_ptr(),
+            bytes.len(),
+            0,
+            to.as_ptr(),
+            to.len(),
+        )
+    };
+    match sent {
+        0.. => Ok(()), // a datagram is sent whole or not at all
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -180,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datagram_comes_with_its_sender_and_its_time() {
+    fn a_datagram_goes_out_and_comes_with_its_sender_and_its_time() {
         for host in ["127.0.0.1:0", "[::1]:0"] {
             let (here, there) = (UdpSocket::bind(host).unwrap(), UdpSocket::bind(host).unwrap());
             stamp_arrivals(&here).unwrap();
@@ -188,7 +212,7 @@ mod tests {
             epoll.add(&here, 42).unwrap();
             assert_eq!(epoll.wait(Duration::ZERO).unwrap(), 0);
 
-            there.send_to(b"hello", here.local_addr().unwrap()).unwrap();
+            send(&there, here.local_addr().unwrap(), b"hello").unwrap();
             assert_eq!(epoll.wait(Duration::from_secs(5)).unwrap(), 1);
             assert_eq!((epoll.token(0), epoll.token(EVENTS_MAX)), (Some(42), None));
             let mut buffer = [0; 16];
@@ -208,6 +232,7 @@ mod tests {
         there.send_to(&[7; 64], here.local_addr().unwrap()).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(receive(&here, &mut buffer).unwrap().bytes, 16);
+        assert!(send(&there, "[::1]:9".parse().unwrap(), b"the wrong family").is_err());
         here.set_nonblocking(true).unwrap();
         assert_eq!(
             receive(&here, &mut buffer).unwrap_err().kind(),

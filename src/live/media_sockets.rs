@@ -169,7 +169,7 @@ impl MediaIo for MediaSockets {
     }
 
     fn send(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool {
-        let sent = self.socket(via).map(|socket| socket.send_to(bytes, to));
-        matches!(sent, Some(Ok(sent)) if sent == bytes.len())
+        self.socket(via)
+            .is_some_and(|socket| kernel::send(socket, to, bytes).is_ok())
     }
 }

@@ -10,18 +10,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
-use crate::model::{MediaCommand, MediaEvent, Timestamp};
+use crate::model::{MediaCommand, MediaEvent, SessionId, Timestamp};
 use crate::recorder::{Extent, Intake};
 
 use super::clock::Clock;
 use super::media_io::MediaIo;
+use super::media_pulse::{PacketCounts, Pulse};
 use super::media_sockets::{MediaSockets, Waker};
 
 /// Commands that wait for one media thread.
@@ -51,66 +51,6 @@ pub struct Wakes {
     pub signalling: Wake,
     /// There are full extents.
     pub recorder: Wake,
-}
-
-/// What anybody may read of a media thread, in plain atomics that only it writes.
-#[derive(Debug, Default)]
-pub struct Pulse {
-    alive_at: AtomicU64,
-    forwarded: AtomicU64,
-    gated: AtomicU64,
-    foreign: AtomicU64,
-    early: AtomicU64,
-    refused: AtomicU64,
-    unsent: AtomicU64,
-    sessions: AtomicU64,
-}
-
-/// Packets since the thread's start, by what became of them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct PacketCounts {
-    /// Given to the network.
-    pub forwarded: u64,
-    pub gated: u64,
-    pub foreign: u64,
-    pub early: u64,
-    pub refused: u64,
-    /// The network did not take them.
-    pub unsent: u64,
-}
-
-impl Pulse {
-    /// When the thread last went round. Older than a few [`TURN_MAX`]: it hangs.
-    pub fn alive_at(&self) -> Timestamp {
-        Timestamp::from_nanos(self.alive_at.load(Ordering::Acquire))
-    }
-
-    pub fn packets(&self) -> PacketCounts {
-        PacketCounts {
-            forwarded: self.forwarded.load(Ordering::Relaxed),
-            gated: self.gated.load(Ordering::Relaxed),
-            foreign: self.foreign.load(Ordering::Relaxed),
-            early: self.early.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            unsent: self.unsent.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Sessions that the thread holds.
-    pub fn sessions(&self) -> u64 {
-        self.sessions.load(Ordering::Relaxed)
-    }
-
-    fn beat(&self, now: Timestamp, counts: &PacketCounts, sessions: usize) {
-        self.forwarded.store(counts.forwarded, Ordering::Relaxed);
-        self.gated.store(counts.gated, Ordering::Relaxed);
-        self.foreign.store(counts.foreign, Ordering::Relaxed);
-        self.early.store(counts.early, Ordering::Relaxed);
-        self.refused.store(counts.refused, Ordering::Relaxed);
-        self.unsent.store(counts.unsent, Ordering::Relaxed);
-        self.sessions.store(sessions as u64, Ordering::Relaxed);
-        self.alive_at.store(now.as_nanos(), Ordering::Release);
-    }
 }
 
 /// Signalling's end. Dropped: the thread ends, its sockets are closed, what was recorded is handed on.
@@ -192,6 +132,16 @@ impl MediaThread {
             thread,
         })
     }
+}
+
+/// How many media threads suit a machine: signalling, the recorder and the disks want the other half.
+pub const fn threads_for(cores: usize) -> usize {
+    if cores < 4 { 1 } else { cores / 2 }
+}
+
+/// Which of `threads` has a session's media, from its `Open` to its `Closed`.
+pub fn thread_of(session: SessionId, threads: usize) -> usize {
+    (session.as_u128() % threads.max(1) as u128) as usize
 }
 
 /// What the thread owns.
@@ -340,7 +290,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
 
     use crate::media::{COOL_DOWN, PortPool};
-    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
+    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote};
     use crate::recorder::IntakeConfig;
 
     use super::*;
@@ -359,8 +309,8 @@ mod tests {
             let (to_signalling, signalling) = sync_channel(1);
             let (to_recorder, recorder) = sync_channel(1);
             let wakes = Wakes {
-                signalling: Box::new(move || drop(to_signalling.try_send(()))),
-                recorder: Box::new(move || drop(to_recorder.try_send(()))),
+                signalling: Box::new(move || _ = to_signalling.try_send(())), // full: it is told already
+                recorder: Box::new(move || _ = to_recorder.try_send(())),
             };
             let media = MediaThread::spawn("media-0", Clock::start(), Intake::new(intake), wakes).unwrap();
             Self {

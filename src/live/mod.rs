@@ -11,22 +11,32 @@
 //! Architecture Invariant: signalling never waits for another thread, so whoever waits for signalling is served, and
 //! what sends a BYE shares no lock, thread or disk with what failed.
 
+mod assembly;
 pub mod clock;
 pub mod control;
+mod disk_threads;
 mod fault_switch;
 mod kernel;
 mod media_io;
+pub mod media_pulse;
+mod media_links;
 mod media_sockets;
 pub mod media_thread;
 mod peers;
+mod policies;
 mod policy_watch;
+mod process;
+mod recorder;
+mod signaling;
 mod sip_connection;
 mod sip_sockets;
 mod sip_tcp;
 mod sip_udp;
 pub mod status;
+mod supervisor;
+mod vitals;
 mod waker;
 
-pub use peers::Peers;
-pub use sip_sockets::{Arrival, BindError, SipCounters, SipCounts, SipSockets};
-pub use sip_tcp::TcpLimits;
+pub use assembly::{ServeOptions, StartError, serve};
+pub use process::DataError;
+pub use sip_sockets::{BindError, SipCounts};

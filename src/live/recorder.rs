@@ -1,5 +1,6 @@
 //! The `recorder` thread: owns `recorder::Writer`, and never waits for a disk.
 
+use std::collections::VecDeque;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::disk_threads::DiskThreads;
+use super::media_thread::ExtentLink;
 use super::vitals::Vitals;
 use super::waker::Waker;
 use crate::engine::Input;
@@ -25,10 +27,11 @@ const BATCH: usize = 256;
 /// It wakes at least this often, so that the supervisor can tell a thread that sleeps from one that hangs.
 pub(super) const PULSE_EVERY: Duration = Duration::from_millis(250);
 
-/// Extents of one media thread on their way: full ones here, empty ones back.
-pub struct ExtentLink {
-    pub full: rtrb::Consumer<Box<Extent>>,
-    pub empty: rtrb::Producer<Box<Extent>>,
+/// One media thread's extents, and those that are durable and wait for room on the way back.
+struct Link {
+    extents: ExtentLink,
+    /// At most as many as the intake has blocks.
+    waiting: VecDeque<Box<Extent>>,
 }
 
 /// Signalling's end of the recorder.
@@ -50,7 +53,7 @@ impl RecorderQueue {
 pub(super) struct RecorderThread {
     clock: Clock,
     writer: Writer,
-    links: Vec<ExtentLink>,
+    links: Vec<Link>,
     disks: DiskThreads,
     commands: Receiver<RecordingCommand>,
     events: mpsc::Sender<Input>,
@@ -78,6 +81,8 @@ pub(super) struct RecorderParts {
 pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHandle<()>)> {
     let (commands, inbox) = bounded(COMMANDS_MAX);
     let RecorderParts { clock, writer, links, disks, events, vitals, waker } = parts;
+    let links = links.into_iter().map(|extents| Link { extents, waiting: VecDeque::new() }).collect();
+    vitals.beat(clock.now());
     let thread = RecorderThread {
         clock,
         writer,
@@ -161,7 +166,7 @@ impl RecorderThread {
     fn take_extents(&mut self, now: Timestamp) -> bool {
         let mut any = false;
         for link in &mut self.links {
-            while let Ok(extent) = link.full.pop() {
+            while let Ok(extent) = link.extents.full.pop() {
                 self.writer.handle_extent(now, extent);
                 any = true;
             }
@@ -187,18 +192,26 @@ impl RecorderThread {
                         tracing::debug!("an event after the end of signalling");
                     }
                 }
-                Output::Recycle(extent) => self.recycle(extent),
+                Output::Recycle(extent) => {
+                    if let Some(link) = self.links.get_mut(usize::from(extent.intake())) {
+                        link.waiting.push_back(extent);
+                    }
+                }
             }
         }
+        self.give_back();
         self.disks.hand_on()
     }
 
-    fn recycle(&mut self, extent: Box<Extent>) {
-        let Some(link) = self.links.get_mut(usize::from(extent.intake())) else {
-            return;
-        };
-        if link.empty.push(extent).is_err() {
-            tracing::error!("invariant: the ring back has room for every block that an intake can lend");
+    fn give_back(&mut self) {
+        for link in &mut self.links {
+            while !link.extents.durable.is_full()
+                && let Some(extent) = link.waiting.pop_front()
+            {
+                if let Err(rtrb::PushError::Full(extent)) = link.extents.durable.push(extent) {
+                    link.waiting.push_front(extent);
+                }
+            }
         }
     }
 

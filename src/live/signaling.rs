@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
-use super::media_threads::MediaQueues;
+use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
 use crate::board::Board;
@@ -41,7 +41,7 @@ pub(super) struct SignalingTask {
     /// Overtake arrivals: a recorder's fault does not queue behind a flood of INVITEs.
     pub events: mpsc::Receiver<Input>,
     pub recorder: RecorderQueue,
-    pub media: MediaQueues,
+    pub media: MediaLinks,
     pub board: Arc<Board<CallView>>,
     /// Its sender tells the task to end, by word or by being dropped.
     pub stop: oneshot::Receiver<()>,
@@ -79,6 +79,7 @@ impl SignalingTask {
                 biased;
                 _ = &mut self.stop => return,
                 Some(event) = self.events.recv() => self.on_events(event),
+                () = self.media.news() => self.on_media(),
                 () = timer => {}
                 Some(arrival) = self.arrivals.recv() => self.on_arrivals(arrival),
             }
@@ -101,6 +102,14 @@ impl SignalingTask {
         }
         if let Some(event) = next {
             self.signaling.handle_input(self.clock.now(), event);
+        }
+    }
+
+    fn on_media(&mut self) {
+        while let Some(event) = self.media.poll_event() {
+            let now = self.clock.now();
+            self.signaling.handle_input(now, Input::Media(event));
+            self.hand_on(now);
         }
     }
 

@@ -7,23 +7,43 @@ use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
 use tokio::sync::mpsc;
 
 use super::sip_sockets::{Arrival, Shared};
 use super::sip_tcp::TcpLimits;
 use crate::model::Timestamp;
 use crate::sip::Flow;
-use crate::sip::framing::Framer;
+use crate::sip::framing::{Framer, FramingError};
 
 const READ_BYTES: usize = 16 * 1024;
+
+const PONG: &[u8] = b"\r\n";
+
+/// Pings of one read that are answered.
+const PONGS_MAX: u32 = 4;
+
+/// Why we closed a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The peer's fault.
+    #[error("a message was not finished in time")]
+    SlowSender,
+    /// The peer's fault.
+    #[error("not framed as SIP: {0}")]
+    Framing(#[from] FramingError),
+    /// Nobody's.
+    #[error("signalling has ended")]
+    Ended,
+}
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ending {
     /// By the peer in good order, or for idleness.
     Closed,
-    /// By us: the peer is at fault.
-    Refused(&'static str),
+    /// By us.
+    Refused(Refusal),
     /// By the network, or while something was still to be written.
     Broken(io::ErrorKind),
 }
@@ -61,8 +81,15 @@ pub(super) async fn run(
                 Ok(0) => return connection.on_closed(&mut writes),
                 Ok(length) => {
                     quiet_since = shared.clock.now();
-                    if let Err(why) = connection.on_bytes(&buffer[..length]).await {
-                        return Ending::Refused(why);
+                    match connection.on_bytes(&buffer[..length]).await {
+                        Ok(0) => {}
+                        Ok(pings) => {
+                            let pongs = PONG.repeat(pings as usize);
+                            if let Err(kind) = write(&mut to_peer, &pongs, limits).await {
+                                return Ending::Broken(kind);
+                            }
+                        }
+                        Err(refusal) => return Ending::Refused(refusal),
                     }
                 }
                 Err(error) => return Ending::Broken(error.kind()),
@@ -70,16 +97,22 @@ pub(super) async fn run(
             Some(message) = writes.recv() => {
                 quiet_since = shared.clock.now();
                 connection.on_written();
-                match tokio::time::timeout(limits.message_time_max, to_peer.write_all(&message)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Ending::Broken(error.kind()),
-                    Err(_) => return Ending::Broken(io::ErrorKind::TimedOut),
+                if let Err(kind) = write(&mut to_peer, &message, limits).await {
+                    return Ending::Broken(kind);
                 }
             }
             () = tokio::time::sleep_until(shared.clock.instant(due).into()) => {
-                return if connection.begun.is_some() { Ending::Refused("slow sender") } else { Ending::Closed };
+                return if connection.begun.is_some() { Ending::Refused(Refusal::SlowSender) } else { Ending::Closed };
             }
         }
+    }
+}
+
+async fn write(to_peer: &mut WriteHalf<'_>, bytes: &[u8], limits: TcpLimits) -> Result<(), io::ErrorKind> {
+    match tokio::time::timeout(limits.message_time_max, to_peer.write_all(bytes)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.kind()),
+        Err(_) => Err(io::ErrorKind::TimedOut),
     }
 }
 
@@ -92,34 +125,24 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn on_bytes(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        if self.framer.push(bytes).is_err() {
-            return Err("the stream holds no SIP that can be framed");
-        }
+    /// Returns how many pings want a pong (RFC 5626 §3.5.1).
+    async fn on_bytes(&mut self, bytes: &[u8]) -> Result<u32, Refusal> {
+        let framed = self.framer.push(bytes);
         let mut whole = false;
         while let Some(frame) = self.framer.next_frame() {
             whole = true;
             self.shared.counters.received.fetch_add(1, Relaxed);
             // Waits when signalling is behind: the peer's window closes, nothing is lost.
-            if self
-                .shared
-                .arrivals
-                .send(Arrival::Sip {
-                    flow: self.flow,
-                    bytes: frame,
-                })
-                .await
-                .is_err()
-            {
-                return Err("signalling has ended");
-            }
+            let arrival = Arrival::Sip { flow: self.flow, bytes: frame };
+            self.shared.arrivals.send(arrival).await.map_err(|_| Refusal::Ended)?;
         }
-        self.begun = match (!self.framer.is_inside_message(), self.begun) {
-            (true, _) => None,
-            (false, Some(begun)) if !whole => Some(begun),
-            (false, _) => Some(self.shared.clock.now()),
+        framed?;
+        self.begun = match (self.framer.is_inside_message(), self.begun) {
+            (false, _) => None,
+            (true, Some(begun)) if !whole => Some(begun),
+            (true, _) => Some(self.shared.clock.now()),
         };
-        Ok(())
+        Ok(self.framer.take_pings().min(PONGS_MAX))
     }
 
     /// A connection that we opened owes us nothing until we have sent; then the peer may take its time to answer.

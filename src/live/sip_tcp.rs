@@ -278,9 +278,9 @@ impl Switchboard {
             .store(self.connections.len() as u64, Relaxed);
         match ending {
             Ending::Closed => {}
-            Ending::Refused(why) => {
+            Ending::Refused(refusal) => {
                 self.shared.counters.connections_refused.fetch_add(1, Relaxed);
-                tracing::warn!(remote = %flow.remote, why, "TCP connection closed");
+                tracing::warn!(remote = %flow.remote, %refusal, "TCP connection closed");
             }
             Ending::Broken(kind) => {
                 tracing::warn!(remote = %flow.remote, error = %kind, "TCP connection broke");

@@ -16,7 +16,8 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latch {
     signalled: Option<SocketAddr>,
-    locked: Option<SocketAddr>,
+    /// The port of the signalled host that packets come from.
+    locked: Option<u16>,
 }
 
 impl Latch {
@@ -32,15 +33,16 @@ impl Latch {
     }
 
     pub(super) fn admits(&mut self, from: SocketAddr) -> bool {
-        let Some(signalled) = self.signalled else { return false };
-        if from.ip() != signalled.ip() {
-            return false;
+        match self.signalled {
+            Some(signalled) if signalled.ip() == from.ip() => {
+                let port = from.port();
+                if port == signalled.port() {
+                    self.locked = Some(port);
+                }
+                *self.locked.get_or_insert(port) == port
+            }
+            _ => false,
         }
-        if from.port() == signalled.port() {
-            self.locked = Some(from);
-            return true;
-        }
-        self.locked.get_or_insert(from).port() == from.port()
     }
 
     /// Where this leg is sent to: what it signalled. For a trunk behind NAT this becomes the locked source.

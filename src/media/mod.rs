@@ -2,7 +2,7 @@
 //!
 //! Architecture Invariant: pure. The plane binds no socket and reads no clock; it says which ports it wants and is told
 //! each packet that arrives. Per packet it neither allocates nor locks. What the recorder refused of a strict session
-//! never becomes [`Verdict::Forward`]: [`fork`] is asked first, and only its answer opens the way.
+//! never becomes [`Verdict::Forward`]: `fork` is asked first, and only its answer opens the way.
 
 mod fork;
 mod gate;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{Fault, Leg, LinePlan, MediaPlan, Recorded, Remote, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp::{self, WireKind};
 
@@ -230,10 +230,15 @@ impl Relay {
     pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
-        for (place, line) in self.lines.iter_mut().enumerate() {
-            let wanted = plan.lines.iter().find(|wanted| wanted.index == line.index);
-            line.settle(wanted);
-            debug_assert!(place < LINES_MAX);
+        for place in 0..self.lines.len() {
+            let index = self.lines[place].index;
+            let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
+            for leg in Leg::BOTH {
+                // A line that the plan does not name was refused: nothing is sent.
+                let remote = wanted.and_then(|wanted| wanted.leg(leg).remote);
+                let [rtp, rtcp] = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
+                self.lines[place].sides[leg.index()].settle(rtp, rtcp);
+            }
         }
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
@@ -243,6 +248,12 @@ impl Relay {
                 self.gate.refuse();
             }
         })
+    }
+
+    /// An SDP that names our own sockets of the same call would make its packets go round for ever.
+    fn not_ours(&self, remote: Option<SocketAddr>) -> Option<SocketAddr> {
+        let mut sides = self.lines.iter().flat_map(|line| &line.sides);
+        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| local(side.local, *channel) == *to)))
     }
 
     /// A port of the staged plan could not be bound: its others are let go, all is as it was. The address that failed.
@@ -301,18 +312,6 @@ impl Relay {
 
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
-impl Line {
-    /// A line that the plan does not name has been refused: nothing is sent.
-    fn settle(&mut self, wanted: Option<&LinePlan>) {
-        for leg in Leg::BOTH {
-            let remote: Option<Remote> = wanted.and_then(|wanted| wanted.leg(leg).remote);
-            let [rtp, rtcp] = &mut self.sides[leg.index()].sockets;
-            rtp.settle(remote.map(|remote| remote.rtp));
-            rtcp.settle(remote.map(|remote| remote.rtcp));
-        }
-    }
-}
-
 impl Side {
     fn new() -> Self {
         Self {
@@ -320,14 +319,14 @@ impl Side {
             sockets: [Socket::default(), Socket::default()],
         }
     }
-}
 
-impl Socket {
-    fn settle(&mut self, remote: Option<SocketAddr>) {
-        if self.binding == Binding::Fresh {
-            self.binding = Binding::Kept;
+    fn settle(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
+        for (socket, remote) in self.sockets.iter_mut().zip([rtp, rtcp]) {
+            if socket.binding == Binding::Fresh {
+                socket.binding = Binding::Kept;
+            }
+            socket.latch.signal(remote);
         }
-        self.latch.signal(remote);
     }
 }
 

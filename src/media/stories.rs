@@ -416,6 +416,16 @@ fn a_lenient_call_asks_for_a_place_every_second() {
 }
 
 #[test]
+fn an_sdp_that_names_our_own_ports_makes_no_loop() {
+    let mut world = World::new();
+    let ours = line(0, remote("10.0.0.1:40002"), remote("10.0.0.1:40000"));
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![ours])));
+    assert_eq!(world.talk(Leg::A, "10.0.0.1:40002", 0), Verdict::Drop(Dropped::Foreign));
+    world.modify(Recorded::Strict, vec![line(0, remote(A), remote("10.0.0.1:40001"))]);
+    assert_eq!(world.talk(Leg::A, A, 0), Verdict::Drop(Dropped::Early));
+}
+
+#[test]
 fn one_way_audio_is_relayed_and_tallied_one_way() {
     let mut world = World::new();
     world.command(MediaCommand::Open(plan(

@@ -1,1 +1,29 @@
+//! Frames back into sound and packets: the derived, reproducible views of a recording (WAV, peaks, pcapng).
 //!
+//! The raw frames are the master. A view reads them in order, twice ([`Survey`] first), and holds only a few seconds of
+//! them: a call of a day needs no more memory than one of a minute.
+//!
+//! Time axis of all sound: from the answer, or from the first audio packet if that came before (early media), to the
+//! end of the call. A sample's place is its RTP timestamp, tied to the arrival clock; see `timeline`.
+
+mod address;
+mod export;
+mod formats;
+mod lane;
+mod mix;
+mod pcapng;
+mod peaks;
+mod resample;
+#[cfg(test)]
+mod rig;
+mod stream;
+mod survey;
+mod timeline;
+mod wav;
+
+pub use export::{ExportError, export_pcapng};
+pub use mix::{Block, Rendering};
+pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
+pub use survey::{Heard, LENGTH_MAX, Survey, SurveyError};
+pub use timeline::{Digit, Gap, GapCause, Sounding};
+pub use wav::{WavError, wav_bytes, write_wav};

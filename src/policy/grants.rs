@@ -62,6 +62,8 @@ pub(crate) struct Grants {
     /// By rank, then as written: a member's list of places in here is in the order of precedence.
     groups: Vec<Group>,
     members: HashMap<String, Vec<usize>>,
+    /// Places in `groups`.
+    names: HashMap<String, usize>,
     numbers: HashMap<Pattern, Grant>,
     /// The most specific first.
     shapes: BTreeSet<Shape>,
@@ -79,6 +81,7 @@ impl Grants {
                     places.push(place);
                 }
             }
+            self.names.entry(name.clone()).or_insert(place);
             self.groups.push(Group { name, grant: None });
         }
     }
@@ -109,7 +112,7 @@ impl Grants {
                     return None;
                 }
             },
-            Target::Group(name) => match self.groups.iter_mut().find(|group| group.name == *name) {
+            Target::Group(name) => match self.names.get(name).and_then(|place| self.groups.get_mut(*place)) {
                 Some(group) => &mut group.grant,
                 None => return None,
             },

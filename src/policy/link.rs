@@ -14,7 +14,11 @@ use super::suggest;
 use super::target::Target;
 use crate::model::TrunkName;
 
-pub(crate) type Linked = (Grants, BTreeMap<Option<TrunkName>, DialPlan>, Vec<(TrunkName, Finding)>);
+pub(crate) type Linked = (
+    Grants,
+    BTreeMap<Option<TrunkName>, DialPlan>,
+    BTreeMap<TrunkName, Finding>,
+);
 
 /// What a grant names as its policy to take every policy away.
 const REVOKED: [&str; 2] = ["$null", "none"];
@@ -31,7 +35,7 @@ pub(crate) fn link(
         policies,
         sources,
         findings,
-        trunks: Vec::new(),
+        trunks: BTreeMap::new(),
         granted: BTreeSet::new(),
     };
     let grants = link.grants(&roster);
@@ -44,7 +48,7 @@ struct Link<'a> {
     policies: &'a [Policy],
     sources: &'a [Source<'a>],
     findings: &'a RefCell<Findings>,
-    trunks: Vec<(TrunkName, Finding)>,
+    trunks: BTreeMap<TrunkName, Finding>,
     /// Which policies some grant names.
     granted: BTreeSet<usize>,
 }
@@ -59,6 +63,15 @@ impl Link<'_> {
 
     fn note(&self, finding: Finding) {
         self.findings.borrow_mut().push(finding);
+    }
+
+    /// Comparing names costs too much for findings that are not listed.
+    fn nearest<'n>(&self, name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+        if self.findings.borrow().is_full() {
+            None
+        } else {
+            suggest::nearest(name, names)
+        }
     }
 
     fn origin(&self, spot: &Spot) -> Origin {
@@ -118,7 +131,7 @@ impl Link<'_> {
         }
         let found = ids.get(written.policy.as_str()).copied();
         if found.is_none() {
-            let meant = suggest::nearest(&written.policy, ids.keys().copied());
+            let meant = self.nearest(&written.policy, ids.keys().copied());
             let message = format!("there is no policy `{}`", shown(&written.policy));
             let finding = self
                 .at(Code::UnknownPolicy, &written.policy_spot, message)
@@ -144,7 +157,7 @@ impl Link<'_> {
     }
 
     fn unknown_group(&self, name: &str, spot: &Spot, names: &BTreeSet<&str>) {
-        let meant = suggest::nearest(name, names.iter().copied());
+        let meant = self.nearest(name, names.iter().copied());
         let finding = self.at(Code::UnknownGroup, spot, format!("there is no group `{name}`"));
         self.note(finding.maybe_hint(Some(match meant {
             Some(meant) => format!("did you mean `group:{meant}`?"),
@@ -172,12 +185,12 @@ impl Link<'_> {
     }
 
     fn trunk(&mut self, name: TrunkName, spot: &Spot) {
-        if self.trunks.iter().all(|(known, _)| *known != name) {
+        if !self.trunks.contains_key(&name) {
             let message = format!("there is no trunk `{}`", shown(name.as_str()));
             let finding = self
                 .at(Code::UnknownTrunk, spot, message)
                 .label("the config has no trunk of this name");
-            self.trunks.push((name, finding));
+            self.trunks.insert(name, finding);
         }
     }
 

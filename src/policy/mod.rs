@@ -8,6 +8,7 @@ mod decision;
 mod dial_plan;
 mod document;
 mod emergency;
+mod explain;
 mod facts;
 mod finding;
 mod grants;
@@ -28,6 +29,7 @@ mod terms;
 pub use decision::{Admission, BlockReason, Decision, RecorderState, Requirements, Verdict};
 pub use document::{AfterRetention, EMBEDDED, Pause, Policy, RecorderRule};
 pub(crate) use document::{is_name, reject_code};
+pub use explain::Explanation;
 pub use facts::CallFacts;
 pub(crate) use finding::Findings;
 pub use finding::{Code, Finding, Place, Severity};
@@ -36,6 +38,7 @@ pub use matcher::{Direction, FarEnd, Filter};
 pub use report::{Format, render};
 pub use set::{FILE_BYTES_MAX, FILES_MAX, GRANTS_MAX, PolicySet, TOTAL_BYTES_MAX};
 pub use source::SourceFile;
+pub(crate) use source::escaped;
 pub(crate) use suggest::nearest;
 pub use terms::{
     Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,

@@ -76,6 +76,13 @@ fn full(finding: &Finding) -> String {
     out
 }
 
+/// One line: `file:line:column: error[P014]: message (hint)`.
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(concise(self).trim_end())
+    }
+}
+
 fn concise(finding: &Finding) -> String {
     let place = &finding.place;
     let mut out = match (place.file.is_empty(), place.line) {

@@ -53,12 +53,12 @@ impl Roster {
         }
     }
 
-    /// Counts targets and members; false once there are too many.
+    /// Counts tables, targets and members; false once there are too many.
     fn admit(&mut self, table: &Table<'_>, count: usize) -> bool {
         let before = self.count;
         self.count += count;
         if before <= GRANTS_MAX && self.count > GRANTS_MAX {
-            let message = format!("more than {GRANTS_MAX} targets of grants and members of groups");
+            let message = format!("more than {GRANTS_MAX} grants, targets and members of groups");
             table.note(table.at(Code::TooLarge, table.span(), message));
         }
         self.count <= GRANTS_MAX
@@ -70,7 +70,7 @@ impl Roster {
             .required_texts("to", "like [\"user:alice@example.com\"]")
             .unwrap_or_default();
         table.finish();
-        if !self.admit(table, texts.len()) {
+        if !self.admit(table, texts.len() + 1) {
             return;
         }
         let mut targets = Vec::with_capacity(texts.len());
@@ -106,7 +106,7 @@ impl Roster {
             .required_texts("members", "like [\"alice@example.com\"]")
             .unwrap_or_default();
         table.finish();
-        if !self.admit(table, texts.len()) {
+        if !self.admit(table, texts.len() + 1) {
             return;
         }
         let mut members = Vec::with_capacity(texts.len());
@@ -136,6 +136,9 @@ impl Roster {
     }
 
     fn read_plan(&mut self, table: &Table<'_>, file: usize) {
+        if !self.admit(table, 1) {
+            return;
+        }
         let standard = DialPlan::default();
         let digits = |key, fallback: String| {
             let read =

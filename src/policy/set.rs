@@ -38,8 +38,8 @@ pub struct PolicySet {
     pub(crate) generation: Generation,
     pub(crate) hash: Arc<str>,
     findings: Vec<Finding>,
-    /// Trunks that grants and dial plans name, with the place of the first.
-    trunks: Vec<(TrunkName, Finding)>,
+    /// Trunks that grants and dial plans name, with the finding to show if the config has no such trunk.
+    trunks: BTreeMap<TrunkName, Finding>,
 }
 
 impl PolicySet {
@@ -51,18 +51,17 @@ impl PolicySet {
         if findings.borrow().has_errors() {
             return Err(findings.into_inner().into_sorted());
         }
+        let sources: Vec<Source<'_>> = files.iter().map(Source::new).collect();
         let mut draft = Draft::default();
-        for (index, file) in files.iter().enumerate() {
-            let source = Source::new(file);
-            if let Some(document) = reader::parse(&source, &findings) {
+        for (index, source) in sources.iter().enumerate() {
+            if let Some(document) = reader::parse(source, &findings) {
                 let reading = Reading {
-                    source: &source,
+                    source,
                     findings: &findings,
                 };
                 draft.read(&reading.root(&document), index);
             }
         }
-        let sources: Vec<Source<'_>> = files.iter().map(Source::new).collect();
         let (grants, dial_plans, trunks) = link::link(draft.roster, &draft.policies, &sources, &findings);
         let findings = findings.into_inner();
         if findings.has_errors() {
@@ -101,7 +100,7 @@ impl PolicySet {
 
     /// Findings about grants and dial plans that name a trunk which the config does not have.
     pub fn unknown_trunks(&self, known: &[TrunkName]) -> Vec<Finding> {
-        let unknown = self.trunks.iter().filter(|(name, _)| !known.contains(name));
+        let unknown = self.trunks.iter().filter(|(name, _)| !known.contains(*name));
         unknown
             .map(|(name, finding)| {
                 let meant = super::suggest::nearest(name.as_str(), known.iter().map(TrunkName::as_str));

@@ -1,10 +1,11 @@
 //! A file's text, its lines, and how a line is shown: escaped, cut, and without secrets.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::finding::Place;
+use super::finding::{FINDINGS_MAX, Place};
 
 /// A file as it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,6 +45,8 @@ pub(crate) struct Source<'a> {
     pub(crate) path: &'a str,
     pub(crate) name: &'a str,
     pub(crate) text: &'a str,
+    /// How many places have been shown: more than can be listed are told by their line alone.
+    places: Cell<usize>,
     starts: Vec<usize>,
 }
 
@@ -60,6 +63,7 @@ impl<'a> Source<'a> {
             path: &file.path,
             name: file.name(),
             text: &file.text,
+            places: Cell::new(0),
             starts,
         }
     }
@@ -86,6 +90,17 @@ impl<'a> Source<'a> {
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         let start = floor_char(self.text, span.start);
         let number = self.line_of(start);
+        self.places.set(self.places.get() + 1);
+        if self.places.get() > 2 * FINDINGS_MAX {
+            let (file, line, column) = (escaped(self.path), number, 1);
+            return Place {
+                file,
+                line,
+                column,
+                snippet: String::new(),
+                mark: (0, 1),
+            };
+        }
         let line_start = self.starts.get(number - 1).copied().unwrap_or(0);
         let line = self.line(number);
         let within = floor_char(line, start.saturating_sub(line_start));

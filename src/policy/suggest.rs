@@ -2,6 +2,8 @@
 
 /// Names longer than this are not compared: the cost is the product of both lengths.
 const CHARS_MAX: usize = 64;
+/// So many candidates are looked at.
+const CANDIDATES_MAX: usize = 1_000;
 
 /// The candidate that is nearest to `name`, if one is near: a third of the letters may differ, or one begins with the
 /// other.
@@ -12,21 +14,25 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     }
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
         .filter(|candidate| candidate.len() <= CHARS_MAX && !candidate.is_empty())
         .filter_map(|candidate| cost(&name, &candidate.to_ascii_lowercase()).map(|cost| (cost, candidate)))
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// How far apart two names are; none if too far.
-fn cost(name: &str, candidate: &str) -> Option<usize> {
+/// How unlike two names are: a slip or two, then one being the beginning of the other, then more slips; none if too
+/// many.
+fn cost(name: &str, candidate: &str) -> Option<(u8, usize)> {
     let distance = distance(name, candidate);
     let allowed = (name.len().max(candidate.len()) / 3).max(1);
-    if distance <= allowed {
-        return Some(distance);
-    }
     let is_part = name.len() >= 4 && candidate.starts_with(name) || candidate.len() >= 4 && name.starts_with(candidate);
-    is_part.then_some(distance)
+    match distance {
+        0..=2 if distance <= allowed => Some((0, distance)),
+        _ if is_part => Some((1, distance)),
+        _ if distance <= allowed => Some((2, distance)),
+        _ => None,
+    }
 }
 
 /// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours.

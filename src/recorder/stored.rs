@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{Closing, Header, Leg, Mark, SignalPath};
+use crate::model::{Closing, Header, Mark, SignalPath};
 
 use super::extent::{RawFrame, Tag};
 use super::frame::Frame;
@@ -63,9 +63,6 @@ pub(super) fn signal_head(path: &SignalPath) -> Vec<u8> {
 pub(super) fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("invariant: our values have a JSON form")
 }
-
-/// Which leg and line frames carry that belong to neither.
-pub(super) const NO_LEG: (Leg, u16) = (Leg::A, 0);
 
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -32,7 +32,43 @@ impl Codec {
         }
     }
 
-    /// In Hz.
+    /// The codec that a payload type means without a description (RFC 3551 table 4).
+    pub const fn of_payload_type(payload_type: u8) -> Option<Self> {
+        Some(match payload_type {
+            0 => Self::Pcmu,
+            8 => Self::Pcma,
+            9 => Self::G722,
+            10 => Self::L16 {
+                sample_rate: 44_100,
+                channels: 2,
+            },
+            11 => Self::L16 {
+                sample_rate: 44_100,
+                channels: 1,
+            },
+            _ => return None,
+        })
+    }
+
+    /// As SDP writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::L16 { .. } => "L16",
+            Self::G722 => "G722",
+        }
+    }
+
+    /// Of its RTP timestamps, in Hz.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
+            Self::L16 { sample_rate, .. } => sample_rate,
+        }
+    }
+
+    /// Of its samples, in Hz.
     pub const fn sample_rate(self) -> u32 {
         match self {
             Self::Pcmu | Self::Pcma => 8_000,
@@ -43,41 +79,45 @@ impl Codec {
 
     /// A decoder at rest.
     pub fn decoder(self) -> Decoder {
-        match self {
-            Self::Pcmu => Decoder::Pcmu,
-            Self::Pcma => Decoder::Pcma,
-            Self::L16 { channels, .. } => Decoder::L16 { channels },
-            Self::G722 => Decoder::G722(Box::new(G722Decoder::new())),
+        Decoder {
+            codec: self,
+            g722: (self == Self::G722).then(|| Box::new(G722Decoder::new())),
         }
     }
 }
 
 /// A codec with the memory that it keeps from packet to packet.
-pub enum Decoder {
-    Pcmu,
-    Pcma,
-    L16 { channels: u8 },
-    G722(Box<G722Decoder>),
+pub struct Decoder {
+    codec: Codec,
+    g722: Option<Box<G722Decoder>>,
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("codec", &self.codec)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Decoder {
     /// Appends the payload's samples, mixed down to one channel. Allocates only when `samples` has to grow.
     pub fn decode(&mut self, payload: &[u8], samples: &mut Vec<i16>) {
-        match self {
-            Self::Pcmu => samples.extend(payload.iter().map(|byte| pcmu(*byte))),
-            Self::Pcma => samples.extend(payload.iter().map(|byte| pcma(*byte))),
-            Self::L16 { channels: 2 } => {
+        match (self.codec, &mut self.g722) {
+            (Codec::Pcmu, _) => samples.extend(payload.iter().map(|byte| pcmu(*byte))),
+            (Codec::Pcma, _) => samples.extend(payload.iter().map(|byte| pcma(*byte))),
+            (Codec::L16 { channels: 2, .. }, _) => {
                 samples.extend(payload.chunks_exact(4).filter_map(|frame| {
                     let [l0, l1, r0, r1] = *frame else { return None };
                     let sum = i32::from(i16::from_be_bytes([l0, l1])) + i32::from(i16::from_be_bytes([r0, r1]));
                     i16::try_from(sum / 2).ok()
                 }));
             }
-            Self::L16 { .. } => {
+            (Codec::L16 { .. }, _) => {
                 let words = payload.chunks_exact(2);
                 samples.extend(words.filter_map(|word| Some(i16::from_be_bytes(word.try_into().ok()?))));
             }
-            Self::G722(decoder) => {
+            (Codec::G722, Some(decoder)) => {
                 let start = samples.len();
                 samples.resize(start + decoder.max_decode_samples(payload.len()), 0);
                 let decoded = samples
@@ -85,6 +125,7 @@ impl Decoder {
                     .map_or(Ok(0), |out| decoder.decode_into(payload, out));
                 samples.truncate(start + decoded.unwrap_or(0));
             }
+            (Codec::G722, None) => {}
         }
     }
 }

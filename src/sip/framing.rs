@@ -163,3 +163,6 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     }
     length.ok_or(FramingError::NoContentLength)
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,3 +142,6 @@ fn bracket(text: &str) -> Result<Option<usize>, NameAddrError> {
 fn is_display_name(text: &str) -> bool {
     text.is_empty() || grammar::is_quoted(text) || !text.bytes().any(|c| matches!(c, b'"' | b'<' | b'>' | b';' | b','))
 }
+
+#[cfg(test)]
+mod tests;

@@ -447,3 +447,6 @@ fn same_headers(a: Option<&str>, b: Option<&str>) -> bool {
     };
     a == b || sorted(a) == sorted(b)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,10 +85,12 @@ impl Via {
         self.params.get("branch").filter(|branch| !branch.is_empty())
     }
 
-    /// Whether the branch is one of RFC 3261, unique by itself.
+    /// Whether the branch is one of RFC 3261, unique by itself: more than just the cookie (RFC 4475 §3.2.1).
     pub fn has_magic_cookie(&self) -> bool {
-        let cookie = self.branch().and_then(|branch| branch.get(..MAGIC_COOKIE.len()));
-        cookie.is_some_and(|cookie| cookie.eq_ignore_ascii_case(MAGIC_COOKIE))
+        let split = self
+            .branch()
+            .and_then(|branch| branch.split_at_checked(MAGIC_COOKIE.len()));
+        split.is_some_and(|(cookie, rest)| cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty())
     }
 
     /// Notes where the request really came from: `received` if sent-by says otherwise or `rport` was asked for, and
@@ -126,3 +128,6 @@ impl fmt::Display for Via {
         fmt::Display::fmt(&self.params, f)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The house keeps its plan: `docs/ARCHITECTURE.md` says who may import whom and what is named only where, and this
 //! test reads the plan from there.
 
+mod evidence;
 mod paths;
 mod rules;
 mod self_test;

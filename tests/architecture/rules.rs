@@ -12,6 +12,8 @@ pub const LINES_MAX: usize = 450;
 pub struct Rules {
     /// Room → what it may import: other rooms, or single names of them (`recorder::Frame`). `*` is everything.
     pub imports: BTreeMap<String, BTreeSet<String>>,
+    /// Room → its row.
+    pub rows: BTreeMap<String, u32>,
     /// Path of a foreign crate or of std → the modules that may name it.
     pub reserved: BTreeMap<String, BTreeSet<String>>,
 }
@@ -29,9 +31,11 @@ impl Rules {
             match cells(line).as_slice() {
                 ["row", "module", "may import", ..] => {
                     for row in rows(&mut lines) {
-                        rules
-                            .imports
-                            .extend(row[1].iter().map(|room| (room.clone(), row[2].clone())));
+                        let number = row[0].first().and_then(|number| number.parse().ok()).unwrap_or(0);
+                        for room in &row[1] {
+                            rules.rows.insert(room.clone(), number);
+                            rules.imports.insert(room.clone(), row[2].clone());
+                        }
                     }
                 }
                 ["named only here", "by", ..] => {
@@ -49,9 +53,7 @@ impl Rules {
 
     /// Everything in `sources` that breaks a rule, as `file:line: what`.
     pub fn findings(&self, sources: &[Source]) -> Vec<String> {
-        let modules: BTreeSet<&[String]> = sources.iter().map(|source| source.module.as_slice()).collect();
-        let mut findings = Vec::new();
-        let mut edges = Edges::default();
+        let mut findings = self.steps_up();
         for source in sources {
             if source.lines > LINES_MAX {
                 findings.push(format!(
@@ -60,13 +62,26 @@ impl Rules {
                 ));
             }
             findings.extend(short_cuts(source));
-            for named in named(source) {
-                findings.extend(self.broken(source, &named));
-                edges.insert(source, &named, &modules);
-            }
+            findings.extend(named(source).iter().filter_map(|named| self.broken(source, named)));
         }
         findings.extend(self.unknown_rooms(sources));
-        findings.extend(edges.cycles());
+        findings
+    }
+
+    /// Grants that do not lead to a lower row: without them, rooms cannot import each other in a circle.
+    fn steps_up(&self) -> Vec<String> {
+        let row = |room: &str| self.rows.get(room).copied();
+        let mut findings = Vec::new();
+        for (room, granted) in &self.imports {
+            for name in granted.iter().filter(|name| *name != "*") {
+                let target = name.split("::").next().unwrap_or_default();
+                if row(target).is_none_or(|target| Some(target) >= row(room)) {
+                    findings.push(format!(
+                        "docs/ARCHITECTURE.md: {room} is granted `{name}`, which is in no lower row"
+                    ));
+                }
+            }
+        }
         findings
     }
 
@@ -159,70 +174,4 @@ fn short_cuts(source: &Source) -> Vec<String> {
         }
     }
     findings
-}
-
-/// Who names whom: rooms, and within a room its direct children.
-#[derive(Default)]
-struct Edges(BTreeMap<Vec<String>, BTreeMap<Vec<String>, String>>);
-
-impl Edges {
-    fn insert(&mut self, source: &Source, named: &Named, modules: &BTreeSet<&[String]>) {
-        let Target::Here(path) = &named.target else { return };
-        let mut module = path.as_slice();
-        while !modules.contains(module) && !module.is_empty() {
-            module = &module[..module.len() - 1];
-        }
-        let shared = source.module.iter().zip(module).take_while(|(a, b)| a == b).count();
-        if shared >= source.module.len() || shared >= module.len() || shared > 1 {
-            return;
-        }
-        let at = format!("{}:{}", source.file, named.line);
-        let from = source.module[..=shared].to_vec();
-        self.0
-            .entry(from)
-            .or_default()
-            .entry(module[..=shared].to_vec())
-            .or_insert(at);
-    }
-
-    fn cycles(&self) -> Vec<String> {
-        let mut done = BTreeSet::new();
-        let mut findings = Vec::new();
-        for start in self.0.keys() {
-            self.visit(start, &mut Vec::new(), &mut done, &mut findings);
-        }
-        findings
-    }
-
-    fn visit(
-        &self,
-        node: &Vec<String>,
-        trail: &mut Vec<Vec<String>>,
-        done: &mut BTreeSet<Vec<String>>,
-        findings: &mut Vec<String>,
-    ) {
-        if let Some(from) = trail.iter().position(|seen| seen == node) {
-            let mut names: Vec<String> = trail[from..].iter().map(|module| module.join("::")).collect();
-            names.push(node.join("::"));
-            let last = trail
-                .last()
-                .and_then(|last| self.0.get(last))
-                .and_then(|to| to.get(node));
-            let at = last.map_or("src", String::as_str);
-            findings.push(format!(
-                "{at}: modules import each other in a circle: {}",
-                names.join(" → ")
-            ));
-            return;
-        }
-        if done.contains(node) {
-            return;
-        }
-        trail.push(node.clone());
-        for next in self.0.get(node).into_iter().flat_map(BTreeMap::keys) {
-            self.visit(next, trail, done, findings);
-        }
-        trail.pop();
-        done.insert(node.clone());
-    }
 }

@@ -148,24 +148,15 @@ fn a_reserved_path_is_seen_in_groups_and_under_aliases() {
 }
 
 #[test]
-fn circles_are_found_between_rooms_and_between_siblings() {
-    let rooms = findings(&[
-        ("src/cli/mod.rs", "use crate::sip::x;"),
-        ("src/sip/mod.rs", "use crate::cli::y;"),
-    ]);
-    assert!(
-        rooms.iter().any(|found| found.contains("in a circle: cli → sip → cli")),
-        "{rooms:?}"
-    );
-    let siblings = findings(&[
-        ("src/sip/mod.rs", "mod via; mod uri; pub use via::Via;"),
-        ("src/sip/via.rs", "use super::uri::Uri;"),
-        ("src/sip/uri.rs", "use super::Message;\nuse super::via::Via;"),
-    ]);
+fn a_table_that_would_allow_a_circle_is_refused() {
+    let page = PAGE.replace("| 2 | recorder | model |", "| 2 | recorder | model, media |");
+    let found = Rules::parse(&page).findings(&[]);
     assert_eq!(
-        siblings,
-        ["src/sip/via.rs:1: modules import each other in a circle: sip::uri → sip::via → sip::uri"]
+        found,
+        ["docs/ARCHITECTURE.md: recorder is granted `media`, which is in no lower row"]
     );
+    let page = PAGE.replace("| 2 | recorder | model |", "| 2 | recorder | modle |");
+    assert_eq!(Rules::parse(&page).findings(&[]).len(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use memchr::memmem;
 use onrecord::model::Timestamp;
 use onrecord::recorder::{File, Folder, IoDone, IoError, IoOp, IoOutcome, IoRequest, Lane, Span, VolumeId};
 
@@ -117,6 +118,8 @@ pub struct Disk {
     pub capacity: u64,
     /// Numbers of the phones' packets in appends that were acknowledged.
     pub acknowledged: BTreeSet<u64>,
+    /// Of acknowledged appends, those that hold more than packets: opening records, signalling.
+    texts: Vec<Bytes>,
     /// When a request last failed.
     pub failed_at: Option<Timestamp>,
 }
@@ -133,6 +136,7 @@ impl Disk {
             crash_at: None,
             capacity: 1 << 40,
             acknowledged: BTreeSet::new(),
+            texts: Vec::new(),
             failed_at: None,
         }
     }
@@ -190,8 +194,14 @@ impl Disk {
             self.failed_at = Some(now);
         } else if let IoOp::Append { bytes, .. } = &request.op {
             self.acknowledged.extend(packet_numbers(bytes));
+            self.texts.push(bytes.clone());
         }
         Some(IoDone { id: request.id, result })
+    }
+
+    /// Is this text in anything that was acknowledged?
+    pub fn has_acknowledged(&self, text: &str) -> bool {
+        self.texts.iter().any(|bytes| memmem::find(bytes, text.as_bytes()).is_some())
     }
 
     pub fn is_idle(&self) -> bool {
@@ -441,10 +451,6 @@ impl Disk {
 
 /// Numbers of the phones' packets anywhere in `bytes`.
 pub fn packet_numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let marks = bytes.windows(MARK.len() + 8).filter(|window| window.starts_with(MARK));
-    marks.filter_map(|window| {
-        window[MARK.len()..]
-            .first_chunk::<8>()
-            .map(|number| u64::from_be_bytes(*number))
-    })
+    let numbers = memmem::find_iter(bytes, MARK).filter_map(|at| bytes.get(at + MARK.len()..)?.first_chunk::<8>());
+    numbers.map(|number| u64::from_be_bytes(*number))
 }

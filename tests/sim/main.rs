@@ -3,8 +3,12 @@
 
 mod alone;
 mod disk;
+mod invariants;
 mod net;
 mod requesting;
 mod rng;
+mod setting;
+mod stories;
 mod ua;
 mod wire;
+mod world;

@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use onrecord::engine::Engine;
-use onrecord::model::Timestamp;
+use onrecord::b2bua::{Peer, Route, Topology, Trunk};
+use onrecord::engine::{Engine, SignalingConfig};
+use onrecord::model::{Generation, Timestamp, TrunkName};
+use onrecord::policy::{PolicySet, SourceFile};
+use onrecord::recorder::WriterConfig;
+use onrecord::sip::Transport;
 
-use super::disk::Disk;
 use super::world::Grade;
 
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -36,7 +39,13 @@ pub fn caller(grade: Grade, pair: usize) -> String {
         Grade::Lenient => "lenient",
         Grade::Exempt => "exempt",
     };
-    format!("sip:{grade}{pair}@sim.example")
+    format!("{grade}{pair}@sim.example")
+}
+
+/// The pair that a caller's URI belongs to.
+pub fn pair_of(caller: &str) -> Option<usize> {
+    let user = caller.split_once(':')?.1.split_once('@')?.0;
+    user.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }
 
 pub fn callee(pair: usize) -> String {
@@ -58,4 +67,61 @@ fn grants() -> String {
             format!("[[grant]]\npolicy = \"{grade}\"\nto = [{}]\n", users.join(", "))
         })
         .concat()
+}
+
+fn policies() -> Arc<PolicySet> {
+    let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
+    let files = [
+        file("policies/strict.toml", policy("strict", true)),
+        file("policies/lenient.toml", policy("lenient", false)),
+        file("policies/grants.toml", grants()),
+    ];
+    Arc::new(PolicySet::compile(&files, Generation(1)).expect("the simulated policies are valid"))
+}
+
+fn topology() -> Topology {
+    let trunk = |name: &str, peer: Peer| Trunk {
+        name: TrunkName::from(name),
+        peers: vec![peer],
+        transport: Transport::Udp,
+        trusted: true,
+    };
+    let route = |from: &str, to: &str| Route {
+        from: TrunkName::from(from),
+        to: TrunkName::from(to),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
+    Topology::new(
+        vec![
+            trunk("pbx", Peer { ip: CALLERS, port: None }),
+            trunk("carrier", Peer { ip: CALLEES, port: Some(5060) }),
+        ],
+        vec![route("pbx", "carrier"), route("carrier", "pbx")],
+        vec![(Transport::Udp, PROXY)],
+    )
+}
+
+fn signaling() -> SignalingConfig {
+    SignalingConfig {
+        node: "sim".to_owned(),
+        topology: topology(),
+        media_address: PROXY.ip(),
+        ports: 30_000..=30_255,
+        cool_down: Duration::from_secs(5),
+        calls_max: 64,
+        lag_max: LAG_MAX,
+        peer_node: false,
+        steps: true,
+    }
+}
+
+pub fn recorder() -> WriterConfig {
+    WriterConfig { lag_max: LAG_MAX, segment_bytes: 8 << 20, ..WriterConfig::default() }
+}
+
+/// An engine on an empty disk.
+pub fn engine(seed: u64) -> Engine {
+    Engine::fresh(signaling(), recorder(), policies(), seed, START)
 }

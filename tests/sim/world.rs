@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use onrecord::b2bua::StepKind;
 use onrecord::engine::{Engine, EngineOutput};
-use onrecord::model::{Timestamp, earliest};
+use onrecord::model::{RecordingEvent, Timestamp, earliest};
 use onrecord::sip::{Flow, Transport};
 
 use super::disk::{Disk, Trouble};
-use super::invariants::Ledger;
+use super::invariants::{Ledger, leaks};
 use super::net::{Datagram, Net, Quality};
 use super::rng::Rng;
 use super::setting::{self, PROXY};
@@ -55,13 +56,12 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, quality: Quality) -> Self {
         let mut rng = Rng::new(seed);
-        let mut disk = Disk::new(rng.fork());
-        let mut now = setting::START;
-        let engine = setting::start(&mut disk, &mut now, rng.next());
+        let disk = Disk::new(rng.fork());
+        let engine = setting::engine(rng.next());
         let net = Net::new(rng.fork(), quality);
         Self {
             seed,
-            now,
+            now: setting::START,
             net,
             disk,
             engine,
@@ -169,9 +169,8 @@ impl World {
             self.phones[at].handle_timeout(now);
             self.mail(at);
         }
-        if let Some(broken) = self.ledger.check(now, &self.disk, setting::LAG_MAX) {
-            panic!("{}", self.complaint(&broken));
-        }
+        let lawful = self.ledger.check(now, &self.disk, setting::LAG_MAX);
+        self.demand(lawful);
     }
 
     fn on_happening(&mut self, happening: Happening) {
@@ -193,7 +192,9 @@ impl World {
         let now = self.now;
         if to == PROXY {
             self.note_sip(&bytes, from, to);
-            self.ledger.on_received(&bytes);
+            if let Some(heard) = Heard::read(&bytes) {
+                self.ledger.on_received(&heard);
+            }
             self.engine.handle_sip(now, Flow { transport: Transport::Udp, local: PROXY, remote: from }, bytes);
             self.drain();
         } else if to.ip() == PROXY.ip() {
@@ -212,12 +213,22 @@ impl World {
             panic!("{}", self.complaint(&format!("the proxy sent no SIP: {}", String::from_utf8_lossy(bytes))));
         };
         let known = self.phones.iter().position(|phone| phone.address == to && phone.owns(&heard));
-        let is_new = heard.method == "INVITE" && heard.tag("to").is_none();
-        let by_user = || (0..self.phones.len() / 2).find(|pair| is_for(&heard, *pair)).map(|pair| pair * 2 + 1);
-        let at = known.or_else(|| by_user().filter(|_| is_new));
-        let Some(at) = at else { return };
+        let Some(at) = known.or_else(|| self.rung_pair(&heard).map(|pair| pair * 2 + 1)) else { return };
         self.phones[at].handle_sip(self.now, &heard);
         self.mail(at);
+    }
+
+    /// The pair whose callee a first INVITE is for.
+    fn rung_pair(&self, heard: &Heard) -> Option<usize> {
+        let is_new = heard.method == "INVITE" && heard.tag("to").is_none();
+        let is_for = |pair: &usize| heard.request_uri.starts_with(&format!("sip:{}@", setting::callee(*pair)));
+        (0..self.phones.len() / 2).find(is_for).filter(|_| is_new)
+    }
+
+    fn demand(&self, lawful: Result<(), String>) {
+        if let Err(broken) = lawful {
+            panic!("{}", self.complaint(&broken));
+        }
     }
 
     fn mail(&mut self, phone: usize) {
@@ -232,24 +243,49 @@ impl World {
             match output {
                 EngineOutput::Send { flow, bytes } => {
                     self.note_sip(&bytes, flow.local, flow.remote);
-                    let broken = self.ledger.on_sent(self.now, &bytes, &self.disk, is_for);
-                    if let Some(broken) = broken {
-                        panic!("{}", self.complaint(&broken));
+                    if let Some(pair) = Heard::read(&bytes).and_then(|heard| self.rung_pair(&heard)) {
+                        let lawful = self.ledger.on_rung(pair, &self.disk);
+                        self.demand(lawful);
                     }
                     self.net.send(self.now, Datagram { from: flow.local, to: flow.remote, bytes });
                 }
                 EngineOutput::Media { from, to, bytes } => {
-                    if let Some(broken) = self.ledger.on_forwarded(self.now, &bytes) {
-                        panic!("{}", self.complaint(&broken));
-                    }
+                    let lawful = self.ledger.on_forwarded(self.now, &bytes);
+                    self.demand(lawful);
                     self.net.send(self.now, Datagram { from, to, bytes });
                 }
                 EngineOutput::Io(request) => {
                     self.disk.submit(self.now, request);
                     self.crashed |= self.disk.is_crash_due();
                 }
-                EngineOutput::Published(_) => {}
+                EngineOutput::Published(view) => {
+                    self.note(format!("{view:?}"));
+                    if let Some(pair) = setting::pair_of(&view.caller) {
+                        let lawful = self.ledger.on_view(pair, view.session);
+                        self.demand(lawful);
+                    }
+                }
+                EngineOutput::Recorder(event) => {
+                    if !matches!(event, RecordingEvent::Heartbeat { .. }) {
+                        self.note(format!("recorder: {event:?}"));
+                    }
+                    self.ledger.on_recorder(self.now, &event);
+                }
+                EngineOutput::Step(step) if matches!(step.what, StepKind::Sip { .. }) => {}
+                EngineOutput::Step(step) => self.note(format!("{:?}", step.what)),
             }
+        }
+    }
+
+    /// What the law says at the end: both legs have ended, everything is back, every call has its one true outcome.
+    pub fn audit(&self) {
+        let mut broken = leaks(&self.engine);
+        broken.extend(self.ledger.audit(&self.disk, setting::LAG_MAX));
+        for phone in self.phones.iter().filter(|phone| !matches!(phone.state, State::Ended | State::Idle)) {
+            broken.push(format!("both_legs_end: phone {} is still {:?}", phone.number, phone.state));
+        }
+        if !broken.is_empty() {
+            panic!("{}", self.complaint(&broken.join("\n")));
         }
     }
 
@@ -277,7 +313,3 @@ impl World {
     }
 }
 
-/// Is it the INVITE for the callee of this pair?
-fn is_for(heard: &Heard, pair: usize) -> bool {
-    heard.request_uri.starts_with(&format!("sip:{}@", setting::callee(pair)))
-}

@@ -85,7 +85,10 @@ impl StartLine {
         } else if trimmed.len() != rest.len() || uri.contains(grammar::is_space) {
             Some(Wrong::StartLine)
         } else {
-            parsed.as_ref().err().map(|error| Wrong::RequestUri(*error))
+            match &parsed {
+                Err(error) => Some(Wrong::RequestUri(*error)),
+                Ok(uri) => uri.headers().map(|_| Wrong::RequestUriHeaders),
+            }
         };
         Some((
             Self::Request {
@@ -159,8 +162,9 @@ impl Draft {
         if !grammar::is_token(name) {
             return Err(Wrong::HeaderLine);
         }
-        let value = String::from_utf8_lossy(value);
-        let field = field::field(field::long_name(name), value.into_owned());
+        // NUL may stand escaped in a quoted string (RFC 4475 §3.1.1.2); nobody downstream should meet it.
+        let value = grammar::one_line(String::from_utf8_lossy(value).into_owned());
+        let field = field::field(field::long_name(name), value);
         let value = field::parts(&field).1;
         match &field {
             Field::Via(_) => return self.read_vias(field),
@@ -346,7 +350,7 @@ fn reply_to(
         body: Bytes::new(),
     };
     if status == 400 {
-        response.reason = what.to_string();
+        response.reason = format!("Bad Request: {what}");
     }
     if let Some(to) = untagged {
         response.headers.set_to(to.with_tag(&tag));

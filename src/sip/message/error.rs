@@ -16,7 +16,7 @@ pub struct ParseError {
     pub reply: Option<Box<Response>>,
 }
 
-/// What is wrong. The text becomes the reason phrase of a 400 (RFC 3261 §21.4.1).
+/// What is wrong. The text becomes part of the reason phrase of a 400 (RFC 3261 §21.4.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Wrong {
     /// Garbage: not answered.
@@ -30,10 +30,13 @@ pub enum Wrong {
     /// 400, or 414 when too long.
     #[error("malformed Request-URI: {0}")]
     RequestUri(UriError),
+    /// RFC 3261 §19.1.1: a Request-URI has no `?` part.
+    #[error("headers in the Request-URI")]
+    RequestUriHeaders,
     #[error("no empty line after the headers")]
     NoEndOfHeaders,
-    #[error("CR, LF or NUL inside a line")]
-    BareControl,
+    #[error("CR or LF inside a line")]
+    BareLineEnd,
     #[error("malformed header line")]
     HeaderLine,
     /// 513.

@@ -68,15 +68,15 @@ impl<'a> Lines<'a> {
         Ok(Some(Line { offset, text }))
     }
 
-    /// The CR of the CRLF that ends the line at `from`. A CR or LF by itself, or NUL, is refused: two readers who take
-    /// it differently see different messages.
+    /// The CR of the CRLF that ends the line at `from`. A CR or LF by itself is refused: two readers who take it
+    /// differently see different messages.
     fn line_end(&self, from: usize) -> Result<usize, (Wrong, usize)> {
         let rest = self.bytes.get(from..).unwrap_or_default();
-        let end = from + memchr::memchr3(b'\r', b'\n', 0, rest).ok_or((Wrong::NoEndOfHeaders, from))?;
+        let end = from + memchr::memchr2(b'\r', b'\n', rest).ok_or((Wrong::NoEndOfHeaders, from))?;
         match self.bytes.get(end..end + 2) {
             Some(b"\r\n") => Ok(end),
             None if self.bytes.get(end) == Some(&b'\r') => Err((Wrong::NoEndOfHeaders, from)),
-            _ => Err((Wrong::BareControl, end)),
+            _ => Err((Wrong::BareLineEnd, end)),
         }
     }
 }

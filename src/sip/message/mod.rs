@@ -126,3 +126,6 @@ impl From<Response> for Message {
         Self::Response(response)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! `onrecord explain`: what would happen to a call, and why, by the very function that live calls are decided by.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::COULD_NOT;
+use crate::config::{self, Config, Policies};
+use crate::live::clock::Clock;
+use crate::model::{Fault, Generation, MediaKind, Timestamp};
+use crate::policy::{CallFacts, Explanation, Finding, Format, PolicySet, RecorderState, render};
+
+/// Explains the decision on a call, offline.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Who calls: a SIP or tel URI, or `alice@example.com`
+    #[arg(long, value_name = "URI")]
+    pub from: String,
+    /// Who is called
+    #[arg(long, value_name = "URI")]
+    pub to: String,
+    /// The trunk that the call comes from
+    #[arg(long, value_name = "NAME")]
+    pub trunk: Option<String>,
+    /// The trunk that the call goes to
+    #[arg(long, value_name = "NAME")]
+    pub to_trunk: Option<String>,
+    /// Who the call was forwarded or transferred by; may be given more than once
+    #[arg(long, value_name = "URI")]
+    pub rerouted_by: Vec<String>,
+    /// When, in UTC, like 2026-11-22T09:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+    /// With the recorder in this state
+    #[arg(long, value_enum, default_value_t = Recorder::Up)]
+    pub recorder: Recorder,
+    /// The far end is a conference
+    #[arg(long)]
+    pub meeting: bool,
+    /// The offer has video too
+    #[arg(long)]
+    pub video: bool,
+    /// Folder of policies [default: the config's]
+    #[arg(long, value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+    /// Config file [default: onrecord.toml, else what is built in]
+    #[arg(long, value_name = "FILE", conflicts_with = "policies")]
+    pub config: Option<PathBuf>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Recorder {
+    Up,
+    Down,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let (set, config) = match load(args) {
+        Ok(loaded) => loaded,
+        Err(findings) => {
+            eprint!("{}", render(&findings, Format::Full));
+            eprintln!("\nhint: run `onrecord check` for all findings");
+            return ExitCode::from(COULD_NOT);
+        }
+    };
+    let at = args.at.unwrap_or_else(|| Clock::start().now());
+    let decision = set.decide(&facts(args, at));
+    let explanation = Explanation {
+        decision: &decision,
+        recorder: match args.recorder {
+            Recorder::Up => RecorderState::Up,
+            Recorder::Down => RecorderState::Down(Fault::OpenFailed),
+        },
+        meeting: args.meeting,
+        at,
+        reject_code: config.recorder.reject_code,
+    };
+    let text = if args.json {
+        format!("{:#}\n", explanation.json())
+    } else {
+        explanation.text()
+    };
+    // A reader that has gone away is no failure of ours.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn facts(args: &Args, at: Timestamp) -> CallFacts {
+    let mut media = vec![MediaKind::Audio];
+    media.extend(args.video.then_some(MediaKind::Video));
+    CallFacts {
+        trunk: args.trunk.as_deref().map(Into::into),
+        to_trunk: args.to_trunk.as_deref().map(Into::into),
+        from: args.from.clone(),
+        request_uri: args.to.clone(),
+        to: args.to.clone(),
+        rerouted_by: args.rerouted_by.clone(),
+        media,
+        conference: args.meeting,
+        at,
+        ..CallFacts::default()
+    }
+}
+
+fn load(args: &Args) -> Result<(PolicySet, Config), Vec<Finding>> {
+    let generation = Generation(1);
+    if let Some(folder) = &args.policies {
+        return Ok((config::load_policies(folder, generation)?, Config::embedded()));
+    }
+    let default = Path::new("onrecord.toml");
+    let config = match &args.config {
+        Some(path) => config::load(path)?,
+        None if default.exists() => config::load(default)?,
+        None => Config::embedded(),
+    };
+    let set = match &config.policies {
+        Policies::Folder(folder) => config::load_policies(folder, generation)?,
+        Policies::Embedded => {
+            eprintln!("no onrecord.toml here: these are the built-in policies");
+            config::embedded_policies(generation)
+        }
+    };
+    Ok((set, config))
+}

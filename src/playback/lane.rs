@@ -1,0 +1,172 @@
+//! One leg's sound: all its streams summed into one channel, seconds of it at a time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::formats::Payload;
+use super::resample::resample;
+use super::stream::{Axis, HOLD, Held, LATE_MAX, Released, Stream};
+use super::timeline::{Digit, GapCause, Sounding};
+use crate::model::{Leg, Ssrc, Timestamp};
+use crate::rtp::TelephoneEvent;
+use crate::rtp::codecs::Codec;
+
+/// Sources of one leg that are kept apart; the longest silent one makes room for a new one.
+const STREAMS_MAX: usize = 8;
+/// Sound older than this against the arrival clock is final.
+pub(super) const SETTLE: Duration = HOLD.saturating_add(LATE_MAX).saturating_add(Duration::from_millis(200));
+/// How far ahead of `SETTLE` samples may be written: early packets, and a packet's own length.
+const AHEAD: Duration = Duration::from_secs(2);
+
+/// The samples of one leg that are not final yet, and where they come from.
+#[derive(Debug)]
+pub(super) struct Lane {
+    leg: Leg,
+    axis: Axis,
+    /// Sums, so that two sources at once are both heard.
+    samples: VecDeque<i32>,
+    /// Position of the first of `samples`.
+    origin: i64,
+    streams: Vec<Stream>,
+    /// Where the last packet's sound ended.
+    covered: i64,
+    decoded: Vec<i16>,
+    /// Timestamp and SSRC of the event that goes on.
+    event: Option<(u32, Ssrc)>,
+}
+
+impl Lane {
+    pub(super) fn new(leg: Leg, axis: Axis) -> Self {
+        let length = axis.samples(SETTLE + AHEAD);
+        Self {
+            leg,
+            axis,
+            samples: VecDeque::from(vec![0; usize::try_from(length).unwrap_or(0)]),
+            origin: 0,
+            streams: Vec::new(),
+            covered: 0,
+            decoded: Vec::new(),
+            event: None,
+        }
+    }
+
+    pub(super) fn handle_packet(&mut self, line: u16, ssrc: Ssrc, number: u16, packet: Held, facts: &mut Sounding) {
+        if !self.stream(line, ssrc).hold(number, packet) {
+            facts.dropped += 1;
+        }
+    }
+
+    fn stream(&mut self, line: u16, ssrc: Ssrc) -> &mut Stream {
+        let known = self
+            .streams
+            .iter()
+            .position(|stream| stream.line == line && stream.ssrc == ssrc);
+        let index = known.unwrap_or_else(|| {
+            if self.streams.len() == STREAMS_MAX {
+                let idle = (0..STREAMS_MAX).min_by_key(|index| self.streams[*index].last_at);
+                self.streams.swap_remove(idle.unwrap_or(0));
+            }
+            self.streams.push(Stream::new(line, ssrc));
+            self.streams.len() - 1
+        });
+        &mut self.streams[index]
+    }
+
+    /// Writes every packet whose turn has come.
+    pub(super) fn advance(&mut self, now: Timestamp, facts: &mut Sounding) {
+        let mut streams = std::mem::take(&mut self.streams);
+        for stream in &mut streams {
+            while let Some(released) = stream.release(now) {
+                self.on_released(stream, &released, facts);
+            }
+        }
+        self.streams = streams;
+    }
+
+    fn on_released(&mut self, stream: &mut Stream, released: &Released, facts: &mut Sounding) {
+        facts.lost += released.lost;
+        match released.packet.payload {
+            Payload::Sound(codec) => self.on_sound(stream, released, codec, facts),
+            Payload::TelephoneEvent { clock_rate } => self.on_event(stream.ssrc, &released.packet, clock_rate, facts),
+            Payload::ComfortNoise | Payload::Undecoded(_) => {}
+        }
+    }
+
+    fn on_sound(&mut self, stream: &mut Stream, released: &Released, codec: Codec, facts: &mut Sounding) {
+        let run = stream.run_for(self.axis, &released.packet, codec);
+        let mut samples = std::mem::take(&mut self.decoded);
+        samples.clear();
+        run.decode(&released.packet, &mut samples);
+        let peak = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+        let position = run.place(self.axis, &released.packet, peak);
+        resample(&mut samples, codec.sample_rate(), self.axis.sample_rate);
+        self.note_gap(position, released.lost, facts);
+        self.write(position, &samples);
+        let end = position.saturating_add(i64::try_from(samples.len()).unwrap_or(i64::MAX));
+        self.covered = self.covered.max(end);
+        self.decoded = samples;
+    }
+
+    fn note_gap(&self, position: i64, lost: u64, facts: &mut Sounding) {
+        if position > self.covered {
+            let cause = if lost > 0 { GapCause::Lost } else { GapCause::Silent };
+            facts.note_gap(
+                self.leg,
+                self.axis.time(self.covered),
+                self.axis.time(position - self.covered),
+                cause,
+            );
+        }
+    }
+
+    fn on_event(&mut self, ssrc: Ssrc, packet: &Held, clock_rate: u32, facts: &mut Sounding) {
+        let Some(event) = TelephoneEvent::parse(&packet.bytes) else {
+            return;
+        };
+        let duration = Duration::from_secs(1) * u32::from(event.duration) / clock_rate.max(1);
+        let name = (packet.timestamp, ssrc);
+        if self.event.replace(name) == Some(name) {
+            facts.prolong_digit(self.leg, duration);
+            return;
+        }
+        facts.note_digit(Digit {
+            leg: self.leg,
+            at: self.axis.time(self.axis.position(packet.at)),
+            event: event.event,
+            key: event.digit(),
+            duration,
+        });
+    }
+
+    /// What lies outside of the window is cut off.
+    fn write(&mut self, position: i64, samples: &[i16]) {
+        let offset = position.saturating_sub(self.origin);
+        let skipped = usize::try_from(-offset.min(0)).unwrap_or(usize::MAX);
+        let first = usize::try_from(offset.max(0)).unwrap_or(usize::MAX);
+        let places = self.samples.iter_mut().skip(first);
+        for (place, sample) in places.zip(samples.iter().skip(skipped)) {
+            *place = place.saturating_add(i32::from(*sample));
+        }
+    }
+
+    /// Hands the next `count` samples to `take`; they are final.
+    pub(super) fn take_samples(&mut self, count: usize, take: impl FnMut(i16)) {
+        let count = count.min(self.samples.len());
+        let clamp = |sum: i32| sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16; // fits by then
+        self.samples.drain(..count).map(clamp).for_each(take);
+        self.samples.extend(std::iter::repeat_n(0, count));
+        self.origin += i64::try_from(count).unwrap_or(0);
+    }
+
+    /// Everything that still waits is written, and the rest up to `end` is a gap.
+    pub(super) fn finish(&mut self, end: i64, facts: &mut Sounding) {
+        let last = self
+            .streams
+            .iter()
+            .map(|stream| stream.last_at)
+            .max()
+            .unwrap_or(Timestamp::ZERO);
+        self.advance(last + HOLD, facts);
+        self.note_gap(end, 0, facts);
+    }
+}

@@ -1,0 +1,164 @@
+//! The first reading of a recording: how long it is, what is heard in it, and which of that cannot be decoded.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::formats::{Formats, Payload};
+use crate::model::{Closing, Leg, Mark, Ssrc, Timestamp};
+use crate::recorder::{Frame, PacketKind};
+use crate::rtp::RtpHeader;
+
+/// Longest recording that is turned into sound.
+pub const LENGTH_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Streams told apart, like in a [`crate::model::Tally`].
+const STREAMS_MAX: usize = 64;
+const NARROWBAND_HZ: u32 = 8_000;
+const WIDEBAND_HZ: u32 = 16_000;
+
+/// What a recording holds, before it is rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// Where the time axis begins: the answer, or the first audio packet if earlier.
+    pub start: Timestamp,
+    /// The end of the call; of a recording without its closing, the last frame.
+    pub end: Timestamp,
+    /// Of the rendered sound in Hz: 8000 when all that is decoded is narrowband, else 16000.
+    pub sample_rate: u32,
+    /// By leg, line, SSRC and payload type; at most 64.
+    pub heard: Vec<Heard>,
+}
+
+/// One stream of one payload type.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Heard {
+    pub leg: Leg,
+    pub line: u16,
+    pub ssrc: Ssrc,
+    pub payload_type: u8,
+    /// Encoding name, empty when no description told it.
+    pub encoding: String,
+    pub packets: u64,
+    /// False: silence in all that is rendered; the raw packets are kept.
+    pub is_decoded: bool,
+}
+
+/// Why a recording cannot be rendered.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SurveyError<E> {
+    /// The frames could not be read.
+    #[error("reading the recording: {0}")]
+    Source(E),
+    /// Its times are beyond belief: the record is damaged.
+    #[error("recording of {} hours", .0.as_secs() / 3600)]
+    TooLong(Duration),
+}
+
+impl Survey {
+    /// Reads all frames once. `closing` is none for a call that still runs or that broke off.
+    pub fn of<E>(
+        closing: Option<&Closing>,
+        frames: impl IntoIterator<Item = Result<Frame, E>>,
+    ) -> Result<Self, SurveyError<E>> {
+        let mut survey = Surveying::default();
+        for frame in frames {
+            survey.on_frame(&frame.map_err(SurveyError::Source)?);
+        }
+        let answered = closing.and_then(|closing| closing.answered).or(survey.answered);
+        let start = crate::model::earliest(answered, survey.first_packet);
+        let end = closing.map_or(survey.last_frame, |closing| closing.ended);
+        let start = start.unwrap_or(end);
+        let length = end.since(start);
+        if length > LENGTH_MAX {
+            return Err(SurveyError::TooLong(length));
+        }
+        Ok(Self {
+            start,
+            end: end.max(start),
+            sample_rate: if survey.is_wideband { WIDEBAND_HZ } else { NARROWBAND_HZ },
+            heard: survey.heard.into_values().collect(),
+        })
+    }
+
+    /// Of the time axis.
+    pub fn length(&self) -> Duration {
+        self.end.since(self.start)
+    }
+
+    /// The same in samples of a channel, rounded to the nearest.
+    pub fn samples(&self) -> u64 {
+        let samples = (self.length().as_nanos() * u128::from(self.sample_rate) + 500_000_000) / 1_000_000_000;
+        u64::try_from(samples).unwrap_or(u64::MAX)
+    }
+
+    /// What is heard as silence only because it is not decoded here.
+    pub fn undecoded(&self) -> impl Iterator<Item = &Heard> {
+        self.heard.iter().filter(|heard| !heard.is_decoded)
+    }
+}
+
+#[derive(Default)]
+struct Surveying {
+    formats: Formats,
+    answered: Option<Timestamp>,
+    first_packet: Option<Timestamp>,
+    last_frame: Timestamp,
+    is_wideband: bool,
+    heard: BTreeMap<(Leg, u16, u32, u8), Heard>,
+}
+
+impl Surveying {
+    fn on_frame(&mut self, frame: &Frame) {
+        self.last_frame = self.last_frame.max(frame.at());
+        match frame {
+            Frame::Mark { at, mark } => {
+                if *mark == Mark::Answered {
+                    self.answered.get_or_insert(*at);
+                }
+                self.formats.on_mark(mark);
+            }
+            Frame::Packet {
+                at,
+                leg,
+                line,
+                kind: PacketKind::Rtp,
+                bytes,
+            } if self.formats.is_audio(*line) => self.on_audio(*at, *leg, *line, bytes),
+            Frame::Packet { .. } | Frame::Signal { .. } => {}
+        }
+    }
+
+    fn on_audio(&mut self, at: Timestamp, leg: Leg, line: u16, bytes: &[u8]) {
+        let Ok(header) = RtpHeader::parse(bytes) else { return };
+        self.first_packet = crate::model::earliest(self.first_packet, Some(at));
+        let payload_type = header.payload_type;
+        let payload = self.formats.payload(leg, line, payload_type);
+        if let Payload::Sound(codec) = &payload {
+            self.is_wideband |= codec.sample_rate() > NARROWBAND_HZ;
+        }
+        let is_full = self.heard.len() >= STREAMS_MAX;
+        match self.heard.entry((leg, line, header.ssrc.0, payload_type)) {
+            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().packets += 1,
+            std::collections::btree_map::Entry::Vacant(_) if is_full => {}
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Heard {
+                    leg,
+                    line,
+                    ssrc: header.ssrc,
+                    payload_type,
+                    encoding: encoding_name(&payload).to_owned(),
+                    packets: 1,
+                    is_decoded: !matches!(payload, Payload::Undecoded(_)),
+                });
+            }
+        }
+    }
+}
+
+fn encoding_name(payload: &Payload) -> &str {
+    match payload {
+        Payload::Sound(codec) => codec.name(),
+        Payload::TelephoneEvent { .. } => "telephone-event",
+        Payload::ComfortNoise => "CN",
+        Payload::Undecoded(name) => name,
+    }
+}

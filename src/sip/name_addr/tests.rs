@@ -1,0 +1,78 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(text: &str) -> NameAddr {
+    NameAddr::parse(text).unwrap()
+}
+
+#[test]
+fn display_names_come_quoted_bare_or_not_at_all() {
+    for (text, name) in [
+        (r#""A. \"Al\" Bell" <sip:a@b>;tag=1"#, Some(r#"A. "Al" Bell"#)),
+        ("Alice Bell<sip:a@b>;tag=1", Some("Alice Bell")),
+        ("Jörg <sip:a@b>;tag=1", Some("Jörg")),
+        ("<sip:a@b>;tag=1", None),
+        (r#""" <sip:a@b> ; tag = 1"#, None),
+        ("sip:a@b;tag=1", None),
+        ("sip:a@b ; tag=1", None),
+    ] {
+        let address = read(text);
+        assert_eq!(address.display_name().as_deref(), name, "{text}");
+        assert_eq!((address.uri.as_str(), address.tag()), ("sip:a@b", Some("1")), "{text}");
+        assert_eq!(read(&address.to_string()), address, "{text}");
+    }
+}
+
+#[test]
+fn parameters_in_brackets_are_the_uris_and_those_behind_the_headers() {
+    let route = read("<sip:p@q;lr;a=1>;b=2");
+    assert!(route.uri.is_loose());
+    assert_eq!(
+        (route.uri.param("a"), route.param("a"), route.param("b")),
+        (Some("1"), None, Some("2"))
+    );
+    let bare = read("sip:p@q;lr");
+    assert_eq!((bare.uri.param("lr"), bare.param("lr")), (None, Some("")));
+}
+
+#[test]
+fn a_new_display_name_cannot_leave_its_quotes() {
+    let address = NameAddr::new(Uri::parse("sip:a@b").unwrap()).with_display_name("x\" <sip:evil@e>\r\nVia: y");
+    assert_eq!(address.to_string(), "\"x\\\" <sip:evil@e>  Via: y\" <sip:a@b>");
+    assert_eq!(read(&address.to_string()).uri.as_str(), "sip:a@b");
+}
+
+#[test]
+fn tags_are_set_and_taken_away() {
+    let address = read("<sip:a@b>;x=1;tag=old");
+    assert_eq!(address.clone().with_tag("new").to_string(), "<sip:a@b>;x=1;tag=new");
+    assert_eq!(address.without_tag().to_string(), "<sip:a@b>;x=1");
+}
+
+#[test]
+fn broken_addresses_are_refused_by_what_is_wrong() {
+    for (text, error) in [
+        (r#""Mr. J. User <sip:j@b>"#, NameAddrError::Unbalanced),
+        ("Bob <sip:a@b", NameAddrError::Unbalanced),
+        (r#""Bob" sip:a@b"#, NameAddrError::Unbalanced),
+        ("Bell, Alexander <sip:a@b>", NameAddrError::BadDisplayName),
+        ("<>", NameAddrError::Uri(UriError::NoScheme)),
+        ("<sip:a@b>;;tag=1", NameAddrError::Params(ParamsError)),
+        ("<sip:a@b> tag=1", NameAddrError::Params(ParamsError)),
+        ("*", NameAddrError::Uri(UriError::NoScheme)),
+    ] {
+        assert_eq!(NameAddr::parse(text), Err(error), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics_and_what_is_read_survives_writing(text in "[ -~é\"<>;,=:@\\\\]{0,60}") {
+        if let Ok(address) = NameAddr::parse(&text) {
+            prop_assert_eq!(NameAddr::parse(&address.to_string()), Ok(address));
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The test bench: a proxy between two phones.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use onrecord::b2bua::{Peer, Route, StepKind, Topology, Trunk};
+use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
+use onrecord::model::{
+    Direction, Fault, Generation, Leg, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent,
+    SessionId, Tally, Timestamp,
+};
+use onrecord::policy::{PolicySet, SourceFile};
+use onrecord::sip::{Flow, Message, Request, Response, Transport};
+
+pub const PROXY: &str = "127.0.0.1:5070";
+pub const A: &str = "127.0.0.1:5080";
+pub const B: &str = "127.0.0.1:5090";
+
+pub const STRICT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n";
+pub const LENIENT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\nrequired_during_call = false\n";
+const GRANTS: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n";
+
+pub const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n";
+
+pub struct Bench {
+    pub now: Timestamp,
+    pub signaling: Signaling,
+    pub story: Vec<String>,
+    pub to_a: Vec<Message>,
+    pub to_b: Vec<Message>,
+    pub recording: Vec<RecordingCommand>,
+    pub media: Vec<MediaCommand>,
+    pub recorder_answers: bool,
+    pub recorder_lives: bool,
+    pub tally: Tally,
+}
+
+impl Bench {
+    pub fn strict() -> Self {
+        Self::with(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
+    }
+
+    pub fn lenient() -> Self {
+        Self::with(&[("desk.toml", LENIENT), ("grants.toml", GRANTS)])
+    }
+
+    pub fn unrecorded() -> Self {
+        Self::with(&[])
+    }
+
+    pub fn with(files: &[(&str, &str)]) -> Self {
+        let files: Vec<SourceFile> = files
+            .iter()
+            .map(|(path, text)| SourceFile {
+                path: (*path).into(),
+                text: (*text).into(),
+            })
+            .collect();
+        let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
+        let trunk = |name: &str, address: &str| {
+            let address: SocketAddr = address.parse().unwrap();
+            let peers = vec![Peer {
+                ip: address.ip(),
+                port: Some(address.port()),
+            }];
+            Trunk {
+                name: name.into(),
+                peers,
+                transport: Transport::Udp,
+                trusted: true,
+            }
+        };
+        let route = |from: &str, to: &str| Route {
+            from: from.into(),
+            to: to.into(),
+            prefix: None,
+            to_user: None,
+            priority: 0,
+        };
+        let config = SignalingConfig {
+            node: "lab".to_owned(),
+            topology: Topology::new(
+                vec![trunk("pbx", A), trunk("carrier", B)],
+                vec![route("pbx", "carrier"), route("carrier", "pbx")],
+                vec![(Transport::Udp, PROXY.parse().unwrap())],
+            ),
+            media_address: "127.0.0.1".parse().unwrap(),
+            ports: 40_000..=40_199,
+            cool_down: Duration::ZERO,
+            calls_max: 100,
+            lag_max: Duration::from_secs(1),
+            peer_node: false,
+            steps: true,
+        };
+        Self {
+            now: Timestamp::from_millis(1_763_800_000_000),
+            signaling: Signaling::new(config, policies, 7),
+            story: Vec::new(),
+            to_a: Vec::new(),
+            to_b: Vec::new(),
+            recording: Vec::new(),
+            media: Vec::new(),
+            recorder_answers: true,
+            recorder_lives: true,
+            tally: Tally {
+                accepted: 10,
+                forwarded: 10,
+                ..Tally::default()
+            },
+        }
+    }
+
+    pub fn input(&mut self, input: Input) {
+        self.signaling.handle_input(self.now, input);
+        self.drain();
+    }
+
+    /// Lets time pass, timer by timer; a recorder that lives says so.
+    pub fn wait(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.recorder_lives && self.now + Duration::from_millis(250) < end {
+            self.run_until(self.now + Duration::from_millis(250));
+            self.input(Input::Recording(RecordingEvent::Heartbeat {
+                durable_until: self.now,
+            }));
+        }
+        self.run_until(end);
+    }
+
+    fn run_until(&mut self, end: Timestamp) {
+        while let Some(due) = self.signaling.poll_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.signaling.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.signaling.poll_output() {
+            match output {
+                Output::Send { flow, bytes } => {
+                    let message = Message::parse(&bytes).unwrap();
+                    if flow.remote == A.parse().unwrap() {
+                        self.to_a.push(message)
+                    } else {
+                        self.to_b.push(message)
+                    }
+                }
+                Output::Recording(command) => self.on_recording(command),
+                Output::Media(command) => self.on_media(command),
+                Output::Step(step) => self.story.push(tell(&step.what)),
+                Output::Publish(_) => {}
+            }
+        }
+    }
+
+    fn on_recording(&mut self, command: RecordingCommand) {
+        let answer = match &command {
+            RecordingCommand::Open(header) => Some(RecordingEvent::Ready {
+                session: header.session,
+            }),
+            RecordingCommand::Close { session, closing, .. } => {
+                let accepted = closing.tally.as_ref().map_or(0, |tally| tally.accepted);
+                let reconciliation = Reconciliation {
+                    accepted,
+                    stored: accepted,
+                    ..Reconciliation::default()
+                };
+                Some(RecordingEvent::Sealed {
+                    session: *session,
+                    reconciliation: Box::new(reconciliation),
+                })
+            }
+            _ => None,
+        };
+        self.recording.push(command);
+        if let Some(answer) = answer.filter(|_| self.recorder_answers) {
+            self.signaling.handle_input(self.now, Input::Recording(answer));
+        }
+    }
+
+    fn on_media(&mut self, command: MediaCommand) {
+        let answer = match &command {
+            MediaCommand::Open(plan) => Some(MediaEvent::Opened { session: plan.session }),
+            MediaCommand::Close { session } => Some(MediaEvent::Closed {
+                session: *session,
+                tally: Box::new(self.tally.clone()),
+            }),
+            _ => None,
+        };
+        self.media.push(command);
+        if let Some(answer) = answer {
+            self.signaling.handle_input(self.now, Input::Media(answer));
+        }
+    }
+
+    pub fn session(&self) -> SessionId {
+        self.recording
+            .iter()
+            .find_map(|command| match command {
+                RecordingCommand::Open(header) => Some(header.session),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    pub fn recorder_fails(&mut self, fault: Fault) {
+        self.input(Input::Recording(RecordingEvent::Down { fault }));
+    }
+
+    pub fn from(&mut self, phone: &str, bytes: Bytes) {
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: PROXY.parse().unwrap(),
+            remote: phone.parse().unwrap(),
+        };
+        self.input(Input::Sip { flow, bytes });
+    }
+
+    /// A's INVITE with this body and more header lines.
+    pub fn invite(&mut self, sdp: &str, more: &str) {
+        self.from(A, invite(1, "a1", "", sdp, more));
+    }
+
+    /// The newest request to B with this method.
+    pub fn request_to_b(&self, method: &str) -> Request {
+        newest_request(&self.to_b, method)
+    }
+
+    pub fn request_to_a(&self, method: &str) -> Request {
+        newest_request(&self.to_a, method)
+    }
+
+    pub fn response_to_a(&self) -> Response {
+        newest_response(&self.to_a)
+    }
+
+    pub fn response_to_b(&self) -> Response {
+        newest_response(&self.to_b)
+    }
+
+    /// B answers the newest request of that method.
+    pub fn b_answers(&mut self, method: &str, status: u16, sdp: &str) {
+        let bytes = answer(&self.request_to_b(method), status, "b-tag", "127.0.0.1:5090", sdp);
+        self.from(B, bytes);
+    }
+
+    pub fn a_answers(&mut self, method: &str, status: u16, sdp: &str) {
+        let bytes = answer(&self.request_to_a(method), status, "a-tag", "127.0.0.1:5080", sdp);
+        self.from(A, bytes);
+    }
+
+    /// A request of A inside the dialog that the newest 2xx (or 18x) made.
+    pub fn a_requests(&mut self, cseq: u32, method: &str, branch: &str, sdp: &str) {
+        let tag = self.response_to_a().headers.to().tag().unwrap().to_owned();
+        let body = if sdp.is_empty() {
+            String::new()
+        } else {
+            "Content-Type: application/sdp\r\n".to_owned()
+        };
+        let bytes = format!(
+            "{method} sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a-tag\r\nTo: <sip:bob@{PROXY}>;tag={tag}\r\nCall-ID: call-1\r\nCSeq: {cseq} {method}\r\nContact: <sip:alice@{A}>\r\n{body}Content-Length: {}\r\n\r\n{sdp}",
+            sdp.len()
+        );
+        self.from(A, bytes.into());
+    }
+
+    /// A request of B inside its dialog.
+    pub fn b_requests(&mut self, cseq: u32, method: &str, branch: &str, sdp: &str) {
+        let invite = self.request_to_b("INVITE");
+        let body = if sdp.is_empty() {
+            String::new()
+        } else {
+            "Content-Type: application/sdp\r\n".to_owned()
+        };
+        let bytes = format!(
+            "{method} sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: {};tag=b-tag\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:bob@{B}>\r\n{body}Content-Length: {}\r\n\r\n{sdp}",
+            invite.headers.get("To").unwrap(),
+            invite.headers.get("From").unwrap(),
+            invite.headers.call_id(),
+            sdp.len()
+        );
+        self.from(B, bytes.into());
+    }
+
+    /// A call that both sides have agreed to.
+    pub fn connected(mut self) -> Self {
+        self.invite(SDP, "");
+        self.b_answers("INVITE", 180, "");
+        self.b_answers("INVITE", 200, SDP);
+        self.a_requests(1, "ACK", "ack1", "");
+        assert!(self.story.iter().any(|rung| rung == "ACK → B"), "{:#?}", self.story);
+        self.story.clear();
+        self.media.clear();
+        self
+    }
+
+    /// Nothing is left: no call, no port, no transaction, no tag. All timers have to run out for that.
+    pub fn assert_nothing_left(&mut self) {
+        self.wait(Duration::from_secs(120));
+        assert_eq!(self.signaling.calls(), 0, "a call is left");
+        assert_eq!(
+            self.signaling.leftovers(),
+            [0; 4],
+            "ports, transactions, owners, tags are left"
+        );
+    }
+}
+
+pub fn invite(cseq: u32, branch: &str, to_tag: &str, sdp: &str, more: &str) -> Bytes {
+    let content_type = if sdp.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "INVITE sip:bob@{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: \"Alice\" <sip:alice@example.com>;tag=a-tag\r\nTo: <sip:bob@{PROXY}>{to_tag}\r\nCall-ID: call-1\r\nCSeq: {cseq} INVITE\r\nContact: <sip:alice@{A}>\r\n{more}{content_type}Content-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+    .into()
+}
+
+pub fn answer(request: &Request, status: u16, tag: &str, contact: &str, sdp: &str) -> Bytes {
+    let mut response = Response::to(request, status, None, Some(tag));
+    response.headers.push("Contact", format!("<sip:{contact}>"));
+    if !sdp.is_empty() {
+        response.set_body("application/sdp", Bytes::copy_from_slice(sdp.as_bytes()));
+    }
+    response.encode()
+}
+
+fn newest_request(messages: &[Message], method: &str) -> Request {
+    let request = messages.iter().rev().find_map(|message| match message {
+        Message::Request(request) if request.method.as_str() == method => Some(request.clone()),
+        _ => None,
+    });
+    request.unwrap_or_else(|| panic!("no {method} was sent"))
+}
+
+fn newest_response(messages: &[Message]) -> Response {
+    let response = messages.iter().rev().find_map(|message| match message {
+        Message::Response(response) => Some(response.clone()),
+        Message::Request(_) => None,
+    });
+    response.expect("a response was sent")
+}
+
+fn tell(what: &StepKind) -> String {
+    match what {
+        StepKind::Sip {
+            leg,
+            direction,
+            start_line,
+        } => {
+            let text = match start_line.strip_prefix("SIP/2.0 ") {
+                Some(status) => status.split(' ').next().unwrap(),
+                None => start_line.split(' ').next().unwrap(),
+            };
+            match (leg, direction) {
+                (Leg::A, Direction::Received) => format!("A → {text}"),
+                (Leg::A, Direction::Sent) => format!("{text} → A"),
+                (Leg::B, Direction::Received) => format!("B → {text}"),
+                (Leg::B, Direction::Sent) => format!("{text} → B"),
+            }
+        }
+        StepKind::Decided(_) => "decided".to_owned(),
+        StepKind::RecordingAsked => "open".to_owned(),
+        StepKind::RecordingReady => "ready".to_owned(),
+        StepKind::RecordingFaulted(fault) => format!("fault: {fault}"),
+        StepKind::MediaGated => "gated".to_owned(),
+        StepKind::Ended { outcome, by } => format!("{}: {by}", outcome.as_str()),
+        StepKind::Sealed { accepted, stored } => format!("sealed {stored}/{accepted}"),
+    }
+}

@@ -1,0 +1,109 @@
+//! Sessions that change while they last.
+
+use super::bench::{Bench, SDP};
+
+fn hold() -> String {
+    SDP.replace("o=- 1 1", "o=- 1 2").replace("sendrecv", "sendonly")
+}
+
+#[test]
+fn a_hold_and_its_end_cross_either_way() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "h1", &hold());
+    assert!(String::from_utf8_lossy(&bench.request_to_b("INVITE").body).contains("a=sendonly"));
+    bench.b_answers("INVITE", 200, &SDP.replace("sendrecv", "recvonly"));
+    bench.a_requests(2, "ACK", "h2", "");
+    assert_eq!(
+        bench.story,
+        [
+            "A → INVITE",
+            "100 → A",
+            "INVITE → B",
+            "B → 200",
+            "200 → A",
+            "A → ACK",
+            "ACK → B"
+        ]
+    );
+    bench.story.clear();
+    bench.b_requests(1, "INVITE", "h3", SDP);
+    bench.a_answers("INVITE", 200, SDP);
+    bench.b_requests(1, "ACK", "h4", "");
+    assert_eq!(
+        bench.story,
+        [
+            "B → INVITE",
+            "100 → B",
+            "INVITE → A",
+            "A → 200",
+            "200 → B",
+            "B → ACK",
+            "ACK → A"
+        ]
+    );
+    bench.a_requests(3, "BYE", "bye", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn two_offers_that_cross_are_glare() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "g1", &hold());
+    bench.b_requests(1, "INVITE", "g2", SDP);
+    assert_eq!(bench.response_to_b().status, 491);
+    bench.a_requests(3, "UPDATE", "g3", SDP);
+    assert_eq!(bench.response_to_a().status, 500);
+    assert!(bench.response_to_a().headers.get("Retry-After").is_some());
+}
+
+#[test]
+fn a_refused_offer_changes_nothing() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "r1", &hold());
+    bench.b_answers("INVITE", 488, "");
+    assert_eq!(bench.response_to_a().status, 488);
+    assert!(bench.media.is_empty(), "{:?}", bench.media);
+    bench.b_requests(1, "UPDATE", "r2", SDP);
+    bench.a_answers("UPDATE", 200, SDP);
+    assert_eq!(bench.response_to_b().status, 200);
+}
+
+#[test]
+fn a_reinvite_without_an_offer_gets_one_and_answers_in_the_ack() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "l1", "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(2, "ACK", "l2", SDP);
+    assert!(!bench.request_to_b("ACK").body.is_empty());
+}
+
+#[test]
+fn a_new_line_gets_ports_before_the_far_end_can_answer() {
+    let mut bench = Bench::strict().connected();
+    let two = format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n");
+    bench.a_requests(2, "INVITE", "v1", &two);
+    assert_eq!(bench.media.len(), 1);
+    let sdp = String::from_utf8_lossy(&bench.request_to_b("INVITE").body).into_owned();
+    assert!(sdp.contains("m=video 40"), "{sdp}");
+}
+
+#[test]
+fn a_cancelled_reinvite_leaves_the_call_up() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "c1", &hold());
+    bench.b_answers("INVITE", 100, "");
+    bench.a_requests(2, "CANCEL", "c1", "");
+    assert!(bench.story.iter().any(|rung| rung == "CANCEL → B"), "{:?}", bench.story);
+    bench.b_answers("INVITE", 487, "");
+    assert_eq!(bench.response_to_a().status, 487);
+    assert_eq!(bench.signaling.calls(), 1);
+}
+
+#[test]
+fn a_far_end_that_forgot_the_dialog_ends_the_call() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "f1", &hold());
+    bench.b_answers("INVITE", 481, "");
+    assert_eq!(bench.request_to_a("BYE").headers.call_id(), "call-1");
+}

@@ -1,0 +1,39 @@
+//! The fuzz targets of `fuzz/`, the same files, run for a moment by `cargo test` on stable Rust: a deterministic
+//! mutation loop over `fuzz/seeds`, without coverage feedback. Real fuzzing: `fuzz/README.md`.
+#![allow(unused_attributes)]
+
+// The target files say `use libfuzzer_sys::fuzz_target`: here that is this crate.
+extern crate self as libfuzzer_sys;
+
+macro_rules! fuzz_target {
+    (|$bytes:ident: &[u8]| $body:expr) => {
+        pub fn run($bytes: &[u8]) {
+            $body
+        }
+    };
+}
+pub(crate) use fuzz_target;
+
+mod mutate;
+
+macro_rules! targets {
+    ($($(#[$attribute:meta])* $name:ident: $path:literal, $rounds:literal;)*) => {$(
+        $(#[$attribute])*
+        #[path = $path]
+        mod $name;
+
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            mutate::hammer(stringify!($name), $rounds, $name::run);
+        }
+    )*};
+}
+
+targets! {
+    rtp: "../../fuzz/fuzz_targets/rtp.rs", 20_000;
+    rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;
+    sdp: "../../fuzz/fuzz_targets/sdp.rs", 5_000;
+    #[cfg(feature = "shell")]
+    pcap: "../../fuzz/fuzz_targets/pcap.rs", 5_000;
+}
