@@ -40,6 +40,11 @@ pub fn replay(file: impl Read, options: &ReplayOptions) -> Result<Report, NotACa
     play(file, options, MemoryDisk::default())
 }
 
+/// Replays a capture; recordings go to `disk`, whose spool has to be empty.
+pub fn replay_to(file: impl Read, options: &ReplayOptions, disk: crate::disk::Disk) -> Result<Report, NotACapture> {
+    play(file, options, disk)
+}
+
 fn play(file: impl Read, options: &ReplayOptions, disk: impl Disk) -> Result<Report, NotACapture> {
     let mut capture = Capture::open(file)?;
     let mut waiting = Some(disk);

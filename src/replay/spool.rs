@@ -14,7 +14,7 @@ const PARTIAL_BYTES_MAX: usize = 64 << 20;
 
 /// Carries out what the recorder asks of a disk.
 pub(crate) trait Disk {
-    fn execute(&mut self, op: &IoOp) -> Result<IoOutcome, IoError>;
+    fn execute(&mut self, request: &IoRequest) -> Result<IoOutcome, IoError>;
 }
 
 /// A disk with its faults.
@@ -41,7 +41,7 @@ impl<D: Disk> Spool<D> {
     pub(crate) fn handle_request(&mut self, now: Timestamp, request: &IoRequest) {
         let active = |(since, fault): &&(Timestamp, FaultSpec)| *since <= now && fault.kind.concerns(&request.op);
         let result = match self.faults.iter().filter(active).max_by_key(|(since, _)| *since) {
-            None => self.disk.execute(&request.op),
+            None => self.disk.execute(request),
             Some((_, fault)) => match (fault.kind.error(), &request.op) {
                 (None, _) => return,
                 (Some(error), IoOp::Sync { files }) => Ok(IoOutcome::Each(vec![Err(error); files.len()])),
@@ -65,6 +65,12 @@ impl<D: Disk> Spool<D> {
     }
 }
 
+impl Disk for crate::disk::Disk {
+    fn execute(&mut self, request: &IoRequest) -> Result<IoOutcome, IoError> {
+        Self::execute(self, request.clone()).result
+    }
+}
+
 /// Files in memory. Sealed calls and views are only counted.
 #[derive(Default)]
 pub(crate) struct MemoryDisk {
@@ -79,8 +85,8 @@ struct Segment {
 }
 
 impl Disk for MemoryDisk {
-    fn execute(&mut self, op: &IoOp) -> Result<IoOutcome, IoError> {
-        match op {
+    fn execute(&mut self, request: &IoRequest) -> Result<IoOutcome, IoError> {
+        match &request.op {
             IoOp::Create { segment, bytes } => {
                 self.segments.insert(File::Segment(*segment), Segment { bytes: Vec::new(), len: *bytes });
                 Ok(IoOutcome::Done)
