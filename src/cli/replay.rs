@@ -13,7 +13,8 @@ use crate::model::{Generation, TrunkName};
 use crate::policy::{Finding, Format, PolicySet, render};
 use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report};
 
-const UNREADABLE_HINT: &str = "pcap and pcapng are read; `editcap -F pcapng IN OUT` converts others, gunzip compressed ones";
+const UNREADABLE_HINT: &str =
+    "pcap and pcapng are read; `editcap -F pcapng IN OUT` converts others, gunzip compressed ones";
 
 /// Plays a capture through the proxy and shows what it would have done.
 #[derive(Debug, clap::Args)]
@@ -52,14 +53,22 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let options = ReplayOptions {
         policies,
         faults: args.fault.clone(),
-        trunks: [TrunkName::from(args.trunk.as_str()), TrunkName::from(args.to_trunk.as_str())],
+        trunks: [
+            TrunkName::from(args.trunk.as_str()),
+            TrunkName::from(args.to_trunk.as_str()),
+        ],
     };
     let file: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
         match File::open(&args.file) {
             Ok(file) => Box::new(file),
-            Err(error) => return fail(format!("{}: {error}", args.file.display()), "name a capture that can be read"),
+            Err(error) => {
+                return fail(
+                    format!("{}: {error}", args.file.display()),
+                    "name a capture that can be read",
+                );
+            }
         }
     };
     match replay(file, &options, args.out.as_deref()) {
@@ -75,7 +84,10 @@ enum Failure {
 }
 
 fn policies(dir: Option<&Path>) -> Result<PolicySet, Vec<Finding>> {
-    dir.map_or_else(|| Ok(embedded_policies(Generation(1))), |dir| load_policies(dir, Generation(1)))
+    dir.map_or_else(
+        || Ok(embedded_policies(Generation(1))),
+        |dir| load_policies(dir, Generation(1)),
+    )
 }
 
 fn replay(file: impl Read, options: &ReplayOptions, out: Option<&Path>) -> Result<Report, Failure> {
@@ -85,9 +97,15 @@ fn replay(file: impl Read, options: &ReplayOptions, out: Option<&Path>) -> Resul
     let spool = out.join("spool");
     let is_used = std::fs::read_dir(&spool).is_ok_and(|mut entries| entries.next().is_some());
     if is_used {
-        return Err(Failure::Out(format!("{} holds recordings in the making", spool.display())));
+        return Err(Failure::Out(format!(
+            "{} holds recordings in the making",
+            spool.display()
+        )));
     }
-    let layout = Layout { data: out.to_owned(), volumes: vec![spool] };
+    let layout = Layout {
+        data: out.to_owned(),
+        volumes: vec![spool],
+    };
     let disk = Disk::open(layout).map_err(|error| Failure::Out(format!("{}: {error}", out.display())))?;
     replay::replay_to(file, options, disk).map_err(Failure::Capture)
 }
@@ -101,5 +119,9 @@ fn print(report: &Report, json: bool) -> ExitCode {
             return fail(format!("stdout: {error}"), "redirect to a file that can be written");
         }
     }
-    if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
+    if report.is_fine() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FINDINGS)
+    }
 }

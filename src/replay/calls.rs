@@ -238,7 +238,11 @@ impl Calls {
 
 fn script(index: CallIndex, transport: Transport) -> Script {
     let port = (FIRST_PORT + index % PORTS) as u16;
-    Script::new(index, transport, [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)])
+    Script::new(
+        index,
+        transport,
+        [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)],
+    )
 }
 
 /// An INVITE outside any dialog.

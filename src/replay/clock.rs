@@ -17,7 +17,10 @@ pub(crate) struct CaptureClock {
 
 impl CaptureClock {
     pub(crate) const fn new(started: Timestamp) -> Self {
-        Self { now: started, suspect: None }
+        Self {
+            now: started,
+            suspect: None,
+        }
     }
 
     pub(crate) const fn now(&self) -> Timestamp {
@@ -36,7 +39,10 @@ impl CaptureClock {
             return self.now.max(captured);
         }
         let distance = |suspect: Timestamp| captured.since(suspect) + suspect.since(captured);
-        if self.suspect.is_some_and(|suspect| distance(suspect) <= CONFIRMED_WITHIN) {
+        if self
+            .suspect
+            .is_some_and(|suspect| distance(suspect) <= CONFIRMED_WITHIN)
+        {
             self.suspect = None;
             // Whatever was up a day ago is not any more: its timers fire at once.
             self.now = captured - JUMP_MAX;

@@ -56,7 +56,11 @@ impl FaultKind {
             | IoOp::Extend { .. }
             | IoOp::Sync { .. }
             | IoOp::Publish { .. } => true,
-            IoOp::Read { .. } | IoOp::Remove { .. } | IoOp::Free { .. } | IoOp::List { .. } | IoOp::Published { .. } => {
+            IoOp::Read { .. }
+            | IoOp::Remove { .. }
+            | IoOp::Free { .. }
+            | IoOp::List { .. }
+            | IoOp::Published { .. } => {
                 matches!(self, Self::Stall)
             }
         }
@@ -87,7 +91,10 @@ impl FromStr for FaultSpec {
         }
         let named = FaultKind::NAMES.iter().find(|(name, _)| *name == kind);
         let (_, kind) = named.ok_or(NotAFault::Kind)?;
-        Ok(Self { kind: *kind, at: duration(time).ok_or(NotAFault::Time)? })
+        Ok(Self {
+            kind: *kind,
+            at: duration(time).ok_or(NotAFault::Time)?,
+        })
     }
 }
 
@@ -113,13 +120,35 @@ mod tests {
     #[test]
     fn faults_are_read_as_people_write_them() {
         let spec = |text: &str| text.parse::<FaultSpec>();
-        assert_eq!(spec("recorder:eio@12.5s"), Ok(FaultSpec { kind: FaultKind::Eio, at: Duration::from_millis(12_500) }));
-        assert_eq!(spec("recorder:stall@800ms"), Ok(FaultSpec { kind: FaultKind::Stall, at: Duration::from_millis(800) }));
+        assert_eq!(
+            spec("recorder:eio@12.5s"),
+            Ok(FaultSpec {
+                kind: FaultKind::Eio,
+                at: Duration::from_millis(12_500)
+            })
+        );
+        assert_eq!(
+            spec("recorder:stall@800ms"),
+            Ok(FaultSpec {
+                kind: FaultKind::Stall,
+                at: Duration::from_millis(800)
+            })
+        );
         assert_eq!(spec("recorder:short@2m").map(|s| s.at), Ok(Duration::from_secs(120)));
         assert_eq!(spec("recorder:eio"), Err(NotAFault::Form));
         assert_eq!(spec("proxy:eio@1s"), Err(NotAFault::Target));
         assert_eq!(spec("recorder:fire@1s"), Err(NotAFault::Kind));
-        for time in ["", "s", "1", "-1s", "1e9s", "1x", "1.2.3s", "NaNs", "99999999999999999999999h"] {
+        for time in [
+            "",
+            "s",
+            "1",
+            "-1s",
+            "1e9s",
+            "1x",
+            "1.2.3s",
+            "NaNs",
+            "99999999999999999999999h",
+        ] {
             assert_eq!(spec(&format!("recorder:eio@{time}")), Err(NotAFault::Time), "{time}");
         }
     }

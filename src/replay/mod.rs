@@ -22,8 +22,8 @@ mod streams;
 mod tcp;
 
 pub use capture::{Capture, Captured, Event, Payload};
-pub use flaw::{Flaw, FlawKind, NotACapture};
 pub use fault::{FaultKind, FaultSpec, NotAFault};
+pub use flaw::{Flaw, FlawKind, NotACapture};
 pub use reenact::ReplayOptions;
 pub use report::{CallReport, CaptureReport, ErrorReport, Report, SipReport, StreamReport};
 

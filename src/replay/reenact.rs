@@ -77,7 +77,11 @@ pub(crate) struct Reenactment<D> {
 
 impl<D: Disk> Reenactment<D> {
     pub(crate) fn new(options: &ReplayOptions, disk: D, started: Timestamp) -> Self {
-        let writer = WriterConfig { segment_bytes: 8 << 20, spool_segments: 4, ..WriterConfig::default() };
+        let writer = WriterConfig {
+            segment_bytes: 8 << 20,
+            spool_segments: 4,
+            ..WriterConfig::default()
+        };
         let config = signaling(&options.trunks, writer.lag_max);
         // The same capture gives the same replay, tags and all.
         let engine = Engine::fresh(config, writer, options.policies.clone(), 1, started);
@@ -136,7 +140,12 @@ impl<D: Disk> Reenactment<D> {
             }
             Ok(None) => {}
             Err(kind) => {
-                self.note(Flaw { packet: captured.packet, offset: captured.offset, at: captured.at, kind });
+                self.note(Flaw {
+                    packet: captured.packet,
+                    offset: captured.offset,
+                    at: captured.at,
+                    kind,
+                });
             }
         }
     }
@@ -148,11 +157,14 @@ impl<D: Disk> Reenactment<D> {
         };
         let Some(play) = play else { return };
         self.playing = match kind {
-            WireKind::Rtp => RtpHeader::parse(bytes).ok().map(|header| (play.call, play.sender, header.ssrc)),
+            WireKind::Rtp => RtpHeader::parse(bytes)
+                .ok()
+                .map(|header| (play.call, play.sender, header.ssrc)),
             WireKind::Rtcp | WireKind::Other => None,
         };
         let now = self.clock.now();
-        self.engine.handle_media(now, play.local, play.from, &Bytes::copy_from_slice(bytes));
+        self.engine
+            .handle_media(now, play.local, play.from, &Bytes::copy_from_slice(bytes));
         self.settle();
         self.playing = None;
     }
@@ -214,7 +226,9 @@ impl<D: Disk> Reenactment<D> {
                 return;
             }
         }
-        let Some(script) = self.calls.call(index).and_then(|call| call.script.as_deref()) else { return };
+        let Some(script) = self.calls.call(index).and_then(|call| call.script.as_deref()) else {
+            return;
+        };
         let flow = Flow {
             transport: script.transport_of(line.leg),
             local: SocketAddr::new(PROXY, SIP_PORT),
@@ -222,7 +236,10 @@ impl<D: Disk> Reenactment<D> {
         };
         self.inviting = line.message.headers().contains(CALL_HEADER).then_some(index);
         let bytes = line.message.encode();
-        self.stories.entry(index).or_default().hear(line.leg, Direction::Received, &bytes);
+        self.stories
+            .entry(index)
+            .or_default()
+            .hear(line.leg, Direction::Received, &bytes);
         self.engine.handle_sip(self.clock.now(), flow, bytes);
         while let Some(output) = self.engine.poll_output() {
             self.on_output(output);
@@ -255,7 +272,10 @@ impl<D: Disk> Reenactment<D> {
                 }
             }
             EngineOutput::Step(step) => self.with_session(step.session, |session| session.on_step(step)),
-            EngineOutput::Recorder(RecordingEvent::Sealed { session, reconciliation }) => {
+            EngineOutput::Recorder(RecordingEvent::Sealed {
+                session,
+                reconciliation,
+            }) => {
                 self.with_session(session, |session| session.reconciliation = Some(*reconciliation));
             }
             EngineOutput::Recorder(_) => {}
@@ -279,9 +299,15 @@ impl<D: Disk> Reenactment<D> {
         let Ok(message) = Message::parse(bytes) else { return };
         let leg = if flow.remote.ip() == CALLER { Leg::A } else { Leg::B };
         let call_id = message.headers().call_id();
-        let known = if leg == Leg::A { self.calls.by_call_id(call_id) } else { self.minted.get(call_id).copied() };
+        let known = if leg == Leg::A {
+            self.calls.by_call_id(call_id)
+        } else {
+            self.minted.get(call_id).copied()
+        };
         let index = known.or_else(|| message.headers().get(CALL_HEADER)?.parse().ok());
-        let Some((index, call)) = index.and_then(|index| Some((index, self.calls.call_mut(index)?))) else { return };
+        let Some((index, call)) = index.and_then(|index| Some((index, self.calls.call_mut(index)?))) else {
+            return;
+        };
         if known.is_none() {
             self.minted.insert(call_id.to_owned(), index);
         }
@@ -325,12 +351,22 @@ fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
         trusted: true,
     };
     let [caller, callee] = trunks;
-    let route = Route { from: caller.clone(), to: callee.clone(), prefix: None, to_user: None, priority: 0 };
+    let route = Route {
+        from: caller.clone(),
+        to: callee.clone(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
     let listener = SocketAddr::new(PROXY, SIP_PORT);
     let listeners = vec![(Transport::Udp, listener), (Transport::Tcp, listener)];
     SignalingConfig {
         node: "replay".to_owned(),
-        topology: Topology::new(vec![trunk(caller, CALLER), trunk(callee, CALLEE)], vec![route], listeners),
+        topology: Topology::new(
+            vec![trunk(caller, CALLER), trunk(callee, CALLEE)],
+            vec![route],
+            listeners,
+        ),
         media_address: PROXY,
         ports: 6_000..=65_535,
         cool_down: Duration::from_secs(1),

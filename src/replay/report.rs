@@ -103,7 +103,13 @@ pub struct SipReport {
 
 impl Report {
     pub(super) fn of<D: Disk>(reenactment: Option<&Reenactment<D>>, early: &[Flaw], packets: u64) -> Self {
-        let mut report = Self { capture: CaptureReport { packets, ..CaptureReport::default() }, calls: Vec::new() };
+        let mut report = Self {
+            capture: CaptureReport {
+                packets,
+                ..CaptureReport::default()
+            },
+            calls: Vec::new(),
+        };
         let capture = &mut report.capture;
         capture.errors.extend(early.iter().map(ErrorReport::of));
         capture.errors_total = early.len() as u64;
@@ -111,19 +117,27 @@ impl Report {
             return report;
         };
         let counts = found.calls.counts;
-        (capture.sip, capture.rtp, capture.rtcp, capture.ignored) = (counts.sip, counts.rtp, counts.rtcp, found.unbound);
+        (capture.sip, capture.rtp, capture.rtcp, capture.ignored) =
+            (counts.sip, counts.rtp, counts.rtcp, found.unbound);
         capture.errors.extend(found.flaws.iter().map(ErrorReport::of));
         capture.errors_total += found.flaws_in_all;
         let nothing = Story::default();
         let story = |n: usize| found.stories.get(&(n as CallIndex)).unwrap_or(&nothing);
-        report.calls = found.calls.iter().enumerate().map(|(n, call)| of_call(call, story(n))).collect();
+        report.calls = found
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(n, call)| of_call(call, story(n)))
+            .collect();
         report
     }
 
     /// No call was refused or ended by the proxy, and what was to be recorded is recorded without gaps.
     pub fn is_fine(&self) -> bool {
         self.calls.iter().all(|call| {
-            !matches!(call.outcome, Outcome::Blocked | Outcome::Faulted) && call.gaps == 0 && call.accepted == call.stored
+            !matches!(call.outcome, Outcome::Blocked | Outcome::Faulted)
+                && call.gaps == 0
+                && call.accepted == call.stored
         })
     }
 
@@ -161,13 +175,20 @@ impl Report {
 
 impl ErrorReport {
     fn of(flaw: &Flaw) -> Self {
-        Self { packet: flaw.packet, offset: flaw.offset, error: flaw.to_string() }
+        Self {
+            packet: flaw.packet,
+            offset: flaw.offset,
+            error: flaw.to_string(),
+        }
     }
 }
 
 impl CallReport {
     fn write_to(&self, text: &mut String) {
-        let policy = self.policy.as_deref().map_or(String::new(), |policy| format!(" ({})", printable(policy)));
+        let policy = self
+            .policy
+            .as_deref()
+            .map_or(String::new(), |policy| format!(" ({})", printable(policy)));
         let _infallible = writeln!(
             text,
             "{}  {} → {}\n{}{policy}: {}, {} at {}, {:.3} s",
@@ -204,22 +225,39 @@ fn of_call(call: &Call, story: &Story) -> CallReport {
     let telling = story.telling();
     let view = telling.and_then(|(_, session)| session.view.as_ref());
     let is_kept = telling.is_some_and(|(_, session)| session.is_wanted);
-    let ended = story.sessions().filter_map(|(_, session)| session.ended).max().unwrap_or(call.last);
-    let recording = telling.filter(|(_, session)| session.is_published).map(|(id, _)| path_of(id));
+    let ended = story
+        .sessions()
+        .filter_map(|(_, session)| session.ended)
+        .max()
+        .unwrap_or(call.last);
+    let recording = telling
+        .filter(|(_, session)| session.is_published)
+        .map(|(id, _)| path_of(id));
     let sum = |of: fn(&Session) -> u64| story.sessions().map(|(_, session)| of(session)).sum();
-    let steps: Vec<Step> = story.sessions().flat_map(|(_, session)| session.steps.iter().cloned()).collect();
+    let steps: Vec<Step> = story
+        .sessions()
+        .flat_map(|(_, session)| session.steps.iter().cloned())
+        .collect();
     CallReport {
         call_id: call.call_id.clone(),
         from: call.from.clone(),
         to: call.to.clone(),
         decision: decision(telling.map(|(_, session)| session)),
-        policy: view.and_then(|view| view.policies.first()).map(|policy| policy.as_str().to_owned()),
-        outcome: telling.and_then(|(_, session)| session.outcome()).unwrap_or(Outcome::NoMedia),
+        policy: view
+            .and_then(|view| view.policies.first())
+            .map(|policy| policy.as_str().to_owned()),
+        outcome: telling
+            .and_then(|(_, session)| session.outcome())
+            .unwrap_or(Outcome::NoMedia),
         started: call.started,
         duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
         recording,
         streams: streams(call, is_kept),
-        sip: story.sip.iter().map(|(leg, direction, line)| sip(*leg, *direction, line)).collect(),
+        sip: story
+            .sip
+            .iter()
+            .map(|(leg, direction, line)| sip(*leg, *direction, line))
+            .collect(),
         trail: steps.iter().filter_map(trail).collect(),
         accepted: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.accepted)),
         stored: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.stored)),
@@ -262,7 +300,11 @@ fn sip(leg: Leg, direction: Direction, start_line: &str) -> SipReport {
         (Leg::B, Direction::Sent) => "proxy→B",
         (Leg::B, Direction::Received) => "B→proxy",
     };
-    SipReport { leg, sent, start_line: start_line.to_owned() }
+    SipReport {
+        leg,
+        sent,
+        start_line: start_line.to_owned(),
+    }
 }
 
 fn trail(step: &Step) -> Option<String> {

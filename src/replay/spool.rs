@@ -29,7 +29,12 @@ pub(crate) struct Spool<D> {
 
 impl<D: Disk> Spool<D> {
     pub(crate) fn new(disk: D) -> Self {
-        Self { disk, faults: Vec::new(), answers: VecDeque::new(), published: Vec::new() }
+        Self {
+            disk,
+            faults: Vec::new(),
+            answers: VecDeque::new(),
+            published: Vec::new(),
+        }
     }
 
     /// Times of the faults count from `started`.
@@ -88,24 +93,38 @@ impl Disk for MemoryDisk {
     fn execute(&mut self, request: &IoRequest) -> Result<IoOutcome, IoError> {
         match &request.op {
             IoOp::Create { segment, bytes } => {
-                self.segments.insert(File::Segment(*segment), Segment { bytes: Vec::new(), len: *bytes });
+                self.segments.insert(
+                    File::Segment(*segment),
+                    Segment {
+                        bytes: Vec::new(),
+                        len: *bytes,
+                    },
+                );
                 Ok(IoOutcome::Done)
             }
             IoOp::Append { segment, offset, bytes } => {
-                let segment = self.segments.get_mut(&File::Segment(*segment)).ok_or(IoError::Missing)?;
+                let segment = self
+                    .segments
+                    .get_mut(&File::Segment(*segment))
+                    .ok_or(IoError::Missing)?;
                 put(&mut segment.bytes, *offset, bytes)?;
                 segment.len = segment.len.max(segment.bytes.len() as u64);
                 Ok(IoOutcome::Done)
             }
-            IoOp::Read { parts } => {
-                parts.iter().map(|span| self.read(span)).collect::<Result<_, _>>().map(IoOutcome::Read)
-            }
+            IoOp::Read { parts } => parts
+                .iter()
+                .map(|span| self.read(span))
+                .collect::<Result<_, _>>()
+                .map(IoOutcome::Read),
             IoOp::Write { file, offset, bytes } => self.write(*file, *offset, bytes).map(|()| IoOutcome::Done),
             IoOp::Extend { .. } => Ok(IoOutcome::Done),
             IoOp::Sync { files } => Ok(IoOutcome::Each(vec![Ok(()); files.len()])),
             IoOp::Publish { partials } => {
                 for (session, attempt) in partials {
-                    self.remove(&File::Partial { session: *session, attempt: *attempt });
+                    self.remove(&File::Partial {
+                        session: *session,
+                        attempt: *attempt,
+                    });
                 }
                 Ok(IoOutcome::Each(vec![Ok(()); partials.len()]))
             }
@@ -130,7 +149,9 @@ impl MemoryDisk {
         let end = span.offset.saturating_add(u64::from(span.bytes)).min(len);
         let wanted = usize::try_from(end.saturating_sub(span.offset)).map_err(|_| IoError::Io)?;
         let from = usize::try_from(span.offset).map_err(|_| IoError::Io)?.min(bytes.len());
-        let held = bytes.get(from..from.saturating_add(wanted).min(bytes.len())).unwrap_or_default();
+        let held = bytes
+            .get(from..from.saturating_add(wanted).min(bytes.len()))
+            .unwrap_or_default();
         let mut read = held.to_vec();
         // Preallocated and never written.
         read.resize(wanted, 0);
@@ -171,7 +192,11 @@ impl MemoryDisk {
                 let held = self.segments.iter().filter(|(file, _)| in_volume(file, volume));
                 held.map(|(file, segment)| (*file, segment.len)).collect()
             }
-            Folder::Partials => self.partials.iter().map(|(file, bytes)| (*file, bytes.len() as u64)).collect(),
+            Folder::Partials => self
+                .partials
+                .iter()
+                .map(|(file, bytes)| (*file, bytes.len() as u64))
+                .collect(),
         }
     }
 }

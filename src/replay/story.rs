@@ -38,12 +38,18 @@ impl Story {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.sessions.values().all(|session| session.view.as_ref().is_some_and(|view| view.state == CallState::Over))
+        self.sessions
+            .values()
+            .all(|session| session.view.as_ref().is_some_and(|view| view.state == CallState::Over))
     }
 
     /// Over, and nothing more is expected of the recorder.
     pub(crate) fn is_settled(&self) -> bool {
-        self.is_over() && self.sessions.values().all(|session| session.is_sealed() || !session.is_seal_expected())
+        self.is_over()
+            && self
+                .sessions
+                .values()
+                .all(|session| session.is_sealed() || !session.is_seal_expected())
     }
 
     /// The session that tells most of the call: what failed before what was recorded, before what came to nothing.
