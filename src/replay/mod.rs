@@ -29,6 +29,7 @@ pub use report::{CallReport, CaptureReport, ErrorReport, Report, SipReport, Stre
 
 use std::io::Read;
 
+use crate::disk::Layout;
 use reenact::Reenactment;
 use spool::{Disk, MemoryDisk};
 
@@ -37,15 +38,21 @@ const FLAWS_MAX: usize = 1_000;
 
 /// Replays a capture; recordings go to memory and are forgotten.
 pub fn replay(file: impl Read, options: &ReplayOptions) -> Result<Report, NotACapture> {
-    play(file, options, MemoryDisk::default())
+    play(file, options, MemoryDisk::default(), None)
 }
 
 /// Replays a capture; recordings go to `disk`, whose spool has to be empty.
 pub fn replay_to(file: impl Read, options: &ReplayOptions, disk: crate::disk::Disk) -> Result<Report, NotACapture> {
-    play(file, options, disk)
+    let layout = disk.layout().clone();
+    play(file, options, disk, Some(&layout))
 }
 
-fn play(file: impl Read, options: &ReplayOptions, disk: impl Disk) -> Result<Report, NotACapture> {
+fn play(
+    file: impl Read,
+    options: &ReplayOptions,
+    disk: impl Disk,
+    layout: Option<&Layout>,
+) -> Result<Report, NotACapture> {
     let mut capture = Capture::open(file)?;
     let mut waiting = Some(disk);
     let mut reenactment: Option<Reenactment<_>> = None;
@@ -61,5 +68,5 @@ fn play(file: impl Read, options: &ReplayOptions, disk: impl Disk) -> Result<Rep
     if let Some(reenactment) = &mut reenactment {
         reenactment.finish();
     }
-    Ok(Report::of(reenactment.as_ref(), &early, capture.packets()))
+    Ok(Report::of(reenactment.as_ref(), &early, capture.packets(), layout))
 }

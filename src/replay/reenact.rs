@@ -60,8 +60,9 @@ pub(crate) struct Reenactment<D> {
     sessions: BTreeMap<SessionId, CallIndex>,
     /// Call-IDs that the engine minted towards B.
     minted: BTreeMap<String, CallIndex>,
-    /// The call whose INVITE the engine is being given.
-    inviting: Option<CallIndex>,
+    /// The call of which the engine is being given a message, and whether that is an INVITE that begins it.
+    giving: Option<CallIndex>,
+    is_inviting: bool,
     /// The stream whose packet the engine is being given.
     playing: Option<(CallIndex, Leg, Ssrc)>,
     /// What the phones are about to say.
@@ -94,7 +95,8 @@ impl<D: Disk> Reenactment<D> {
             stories: BTreeMap::new(),
             sessions: BTreeMap::new(),
             minted: BTreeMap::new(),
-            inviting: None,
+            giving: None,
+            is_inviting: false,
             playing: None,
             lines: VecDeque::new(),
             made_up: BTreeMap::new(),
@@ -134,8 +136,18 @@ impl<D: Disk> Reenactment<D> {
 
     fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
         match self.calls.on_sip(captured, transport, bytes) {
-            Ok(Some((index, lines))) => {
-                self.lines.extend(lines.into_iter().map(|line| (index, line)));
+            Ok(Some(heard)) => {
+                if let Some(kind) = heard.refused {
+                    self.note(Flaw {
+                        packet: captured.packet,
+                        offset: captured.offset,
+                        at: captured.at,
+                        kind,
+                    });
+                    self.give(heard.call, Leg::A, Bytes::copy_from_slice(bytes));
+                }
+                self.lines
+                    .extend(heard.lines.into_iter().map(|line| (heard.call, line)));
                 self.settle();
             }
             Ok(None) => {}
@@ -226,25 +238,31 @@ impl<D: Disk> Reenactment<D> {
                 return;
             }
         }
+        self.is_inviting = line.message.headers().contains(CALL_HEADER);
+        self.give(index, line.leg, line.message.encode());
+        self.is_inviting = false;
+    }
+
+    /// A message from a phone to the engine.
+    fn give(&mut self, index: CallIndex, leg: Leg, bytes: Bytes) {
         let Some(script) = self.calls.call(index).and_then(|call| call.script.as_deref()) else {
             return;
         };
         let flow = Flow {
-            transport: script.transport_of(line.leg),
+            transport: script.transport_of(leg),
             local: SocketAddr::new(PROXY, SIP_PORT),
-            remote: script.phone(line.leg),
+            remote: script.phone(leg),
         };
-        self.inviting = line.message.headers().contains(CALL_HEADER).then_some(index);
-        let bytes = line.message.encode();
         self.stories
             .entry(index)
             .or_default()
-            .hear(line.leg, Direction::Received, &bytes);
+            .hear(leg, Direction::Received, &bytes);
+        self.giving = Some(index);
         self.engine.handle_sip(self.clock.now(), flow, bytes);
         while let Some(output) = self.engine.poll_output() {
             self.on_output(output);
         }
-        self.inviting = None;
+        self.giving = None;
     }
 
     fn on_output(&mut self, output: EngineOutput) {
@@ -284,7 +302,7 @@ impl<D: Disk> Reenactment<D> {
 
     /// The first that is heard of a session is heard while its INVITE is being given to the engine.
     fn with_session(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
-        let index = match (self.sessions.get(&id), self.inviting) {
+        let index = match (self.sessions.get(&id), self.giving.filter(|_| self.is_inviting)) {
             (Some(index), _) => *index,
             (None, Some(index)) => {
                 self.sessions.insert(id, index);
@@ -296,8 +314,14 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sent(&mut self, flow: Flow, bytes: &Bytes) {
-        let Ok(message) = Message::parse(bytes) else { return };
         let leg = if flow.remote.ip() == CALLER { Leg::A } else { Leg::B };
+        let Ok(message) = Message::parse(bytes) else {
+            // A refusal quotes what it refuses, faults and all.
+            if let Some(index) = self.giving {
+                self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+            }
+            return;
+        };
         let call_id = message.headers().call_id();
         let known = if leg == Leg::A {
             self.calls.by_call_id(call_id)

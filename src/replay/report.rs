@@ -1,7 +1,6 @@
 //! What a replay found, as JSON and as text.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,8 +11,10 @@ use super::reenact::Reenactment;
 use super::spool::Disk;
 use super::story::{Session, Story};
 use crate::b2bua::{Step, StepKind};
+use crate::disk::Layout;
 use crate::engine::ladder;
-use crate::model::{Direction, Leg, Outcome, SessionId, Timestamp};
+use crate::model::{Direction, Leg, Outcome, Timestamp};
+use crate::recorder::File;
 
 /// Everything that a replay found. The JSON form is an interface: fields are added, never changed.
 #[derive(Clone, Debug, Serialize)]
@@ -62,7 +63,7 @@ pub struct CallReport {
     pub started: Timestamp,
     /// From the first INVITE to the end of the last try.
     pub duration_ms: u64,
-    /// The sealed call below the output folder.
+    /// The file of the sealed call, when recordings are kept.
     pub recording: Option<String>,
     pub streams: Vec<StreamReport>,
     pub sip: Vec<SipReport>,
@@ -102,7 +103,12 @@ pub struct SipReport {
 }
 
 impl Report {
-    pub(super) fn of<D: Disk>(reenactment: Option<&Reenactment<D>>, early: &[Flaw], packets: u64) -> Self {
+    pub(super) fn of<D: Disk>(
+        reenactment: Option<&Reenactment<D>>,
+        early: &[Flaw],
+        packets: u64,
+        layout: Option<&Layout>,
+    ) -> Self {
         let mut report = Self {
             capture: CaptureReport {
                 packets,
@@ -127,7 +133,7 @@ impl Report {
             .calls
             .iter()
             .enumerate()
-            .map(|(n, call)| of_call(call, story(n)))
+            .map(|(n, call)| of_call(call, story(n), layout))
             .collect();
         report
     }
@@ -221,7 +227,7 @@ impl CallReport {
     }
 }
 
-fn of_call(call: &Call, story: &Story) -> CallReport {
+fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
     let telling = story.telling();
     let view = telling.and_then(|(_, session)| session.view.as_ref());
     let is_kept = telling.is_some_and(|(_, session)| session.is_wanted);
@@ -230,9 +236,11 @@ fn of_call(call: &Call, story: &Story) -> CallReport {
         .filter_map(|(_, session)| session.ended)
         .max()
         .unwrap_or(call.last);
-    let recording = telling
-        .filter(|(_, session)| session.is_published)
-        .map(|(id, _)| path_of(id));
+    let published = telling.filter(|(_, session)| session.is_published);
+    let recording = published.and_then(|(id, _)| {
+        let path = layout?.path(File::Sealed(id));
+        Some(path.to_string_lossy().into_owned())
+    });
     let sum = |of: fn(&Session) -> u64| story.sessions().map(|(_, session)| of(session)).sum();
     let steps: Vec<Step> = story
         .sessions()
@@ -315,18 +323,6 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }
-}
-
-/// Where `disk` puts a sealed call, below the data folder.
-fn path_of(session: SessionId) -> String {
-    let (year, month, day) = session.minted_at().date();
-    Path::new("calls")
-        .join(format!("{year:04}"))
-        .join(format!("{month:02}"))
-        .join(format!("{day:02}"))
-        .join(session.to_string())
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// The capture's text, without what a terminal would obey.
