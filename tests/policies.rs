@@ -70,7 +70,11 @@ fn the_built_in_policies_are_the_samples() {
 
 #[test]
 fn without_a_nearer_grant_everybody_is_recorded_strictly() {
-    let facts = CallFacts { from: "sip:x@y".into(), request_uri: "sip:z@w".into(), ..CallFacts::default() };
+    let facts = CallFacts {
+        from: "sip:x@y".into(),
+        request_uri: "sip:z@w".into(),
+        ..CallFacts::default()
+    };
     let decision = config::embedded_policies(Generation(7)).decide(&facts);
     assert_eq!(decision.verdict, Verdict::Record);
     assert_eq!(decision.generation, Generation(7));
@@ -125,6 +129,10 @@ fn check(set: &PolicySet, test: &Test) {
     assert_eq!(decided, test.expect.decision, "{}\n{text}", test.name);
     assert_eq!(explanation.status(), test.expect.code, "{}\n{text}", test.name);
     if let Some(policy) = &test.expect.policy {
-        assert!(decision.policies.iter().any(|id| id.as_str() == policy), "{}\n{text}", test.name);
+        assert!(
+            decision.policies.iter().any(|id| id.as_str() == policy),
+            "{}\n{text}",
+            test.name
+        );
     }
 }

@@ -150,6 +150,7 @@ mod tests {
             name: name.into(),
             peers: vec![Peer { ip, port }],
             transport: Transport::Udp,
+            trusted: true,
         }
     }
 

@@ -7,6 +7,7 @@ mod explain;
 mod init;
 mod logging;
 mod reload;
+mod serve;
 mod status;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the proxy, in the foreground
+    Serve(serve::Args),
     /// Write a commented config, sample policies and the trunk for your PBX
     Init(init::Args),
     /// Check config and policies: everything that is wrong, at once
@@ -51,6 +54,7 @@ pub fn run() -> ExitCode {
     let command = Command::parse();
     logging::start();
     match &command.verb {
+        Verb::Serve(args) => serve::run(args),
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Explain(args) => explain::run(args),

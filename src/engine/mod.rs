@@ -8,7 +8,7 @@ mod invite;
 pub mod ladder;
 mod signaling;
 
-pub use crate::b2bua::Output;
+pub use crate::b2bua::{CallState, CallView, Output, Peer, RecordingState, Route, Step, StepKind, Topology, Trunk};
 pub use engine::{Engine, EngineOutput};
 pub use input::Input;
 pub use signaling::{Signaling, SignalingConfig};

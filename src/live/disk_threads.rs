@@ -44,16 +44,28 @@ impl DiskThreads {
         for (number, lane) in journals.chain([Lane::Archive]).enumerate() {
             let (requests, inbox) = bounded(REQUESTS_MAX);
             let thread = LaneThread {
-                disk: disk.clone(),
+                disk: disk.another(),
                 switch: switches.of(lane),
                 inbox,
                 done: done.clone(),
                 recorder: recorder.clone(),
             };
-            threads.push(Builder::new().name(format!("disk-{number}")).spawn(move || thread.run())?);
-            lanes.push(LaneQueue { lane, requests, waiting: VecDeque::new() });
+            threads.push(
+                Builder::new()
+                    .name(format!("disk-{number}"))
+                    .spawn(move || thread.run())?,
+            );
+            lanes.push(LaneQueue {
+                lane,
+                requests,
+                waiting: VecDeque::new(),
+            });
         }
-        Ok(Self { lanes, answers, threads })
+        Ok(Self {
+            lanes,
+            answers,
+            threads,
+        })
     }
 
     /// Queues a request behind those of its lane; never waits. False when the lane's thread is gone.
@@ -67,7 +79,11 @@ impl DiskThreads {
 
     /// Hands on what waited for room. False when a lane's thread is gone.
     pub(super) fn hand_on(&mut self) -> bool {
-        self.lanes.iter_mut().fold(true, |alive, queue| queue.hand_on() && alive)
+        let mut alive = true;
+        for queue in &mut self.lanes {
+            alive &= queue.hand_on();
+        }
+        alive
     }
 
     /// Ends the threads once they have done what they were given. A lane that hangs is left behind.
@@ -110,7 +126,10 @@ impl LaneThread {
         while let Ok(request) = self.inbox.recv() {
             let done = match self.switch.meet(&request.op) {
                 Ok(()) => self.disk.execute(request),
-                Err(error) => IoDone { id: request.id, result: Err(error) },
+                Err(error) => IoDone {
+                    id: request.id,
+                    result: Err(error),
+                },
             };
             if self.done.send(done).is_err() {
                 return;

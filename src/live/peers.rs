@@ -47,15 +47,6 @@ impl Peers {
     pub fn allow_connection(&self, source: SocketAddr) -> bool {
         self.0.contains_key(&source.ip().to_canonical())
     }
-
-    /// How many addresses may speak.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]

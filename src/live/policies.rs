@@ -1,13 +1,13 @@
 //! The policies in force, and how they are replaced: all of them or none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::clock::Clock;
 use super::status::PoliciesStatus;
-use crate::config::load_policies;
+use crate::config::{self, embedded_policies, load_policies};
 use crate::model::Generation;
-use crate::policy::{Finding, PolicySet};
+use crate::policy::{Finding, Format, PolicySet, render};
 
 /// Findings that `status` tells; the log has them all.
 const FINDINGS_TOLD_MAX: usize = 20;
@@ -15,7 +15,7 @@ const FINDINGS_TOLD_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Policies {
     clock: Clock,
-    path: PathBuf,
+    place: config::Policies,
     set: Arc<PolicySet>,
     status: PoliciesStatus,
 }
@@ -33,30 +33,35 @@ pub(super) enum Reload {
 
 impl Policies {
     /// The first generation. With findings there is none: `serve` does not start.
-    pub(super) fn load(clock: Clock, path: &Path) -> Result<Self, Vec<Finding>> {
+    pub(super) fn load(clock: Clock, place: &config::Policies) -> Result<Self, Vec<Finding>> {
         let generation = Generation(1);
-        let set = Arc::new(load_policies(path, generation)?);
+        let set = Arc::new(read(place, generation)?);
         let status = PoliciesStatus {
             generation,
             hash: set.hash().to_owned(),
             loaded: clock.now(),
             ..PoliciesStatus::default()
         };
-        Ok(Self { clock, path: path.to_owned(), set, status })
+        Ok(Self {
+            clock,
+            place: place.clone(),
+            set,
+            status,
+        })
     }
 
     /// Loads the files again, by the same function as `check` does.
     pub(super) fn reload(&mut self) -> Reload {
         let generation = Generation(self.status.generation.0 + 1);
-        match load_policies(&self.path, generation) {
+        match read(&self.place, generation) {
             Err(findings) => {
                 for finding in &findings {
-                    tracing::error!(%finding, "policy files refused");
+                    tracing::error!("policy files refused: {}", concise(finding));
                 }
                 let generation = self.status.generation;
                 tracing::error!(%generation, findings = findings.len(), "the policies in force stay");
                 self.status.reloads_refused += 1;
-                self.status.refused = findings.iter().take(FINDINGS_TOLD_MAX).map(ToString::to_string).collect();
+                self.status.refused = findings.iter().take(FINDINGS_TOLD_MAX).map(concise).collect();
                 Reload::Refused(findings)
             }
             Ok(set) => {
@@ -80,7 +85,28 @@ impl Policies {
         Arc::clone(&self.set)
     }
 
+    /// The folder to watch; the embedded policies have none.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match &self.place {
+            config::Policies::Folder(folder) => Some(folder),
+            config::Policies::Embedded => None,
+        }
+    }
+
     pub(super) const fn status(&self) -> &PoliciesStatus {
         &self.status
     }
+}
+
+fn read(place: &config::Policies, generation: Generation) -> Result<PolicySet, Vec<Finding>> {
+    match place {
+        config::Policies::Folder(folder) => load_policies(folder, generation),
+        config::Policies::Embedded => Ok(embedded_policies(generation)),
+    }
+}
+
+fn concise(finding: &Finding) -> String {
+    render(std::slice::from_ref(finding), Format::Concise)
+        .trim_end()
+        .to_owned()
 }

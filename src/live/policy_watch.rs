@@ -1,6 +1,5 @@
 //! Watches the policy directory: a file that is changed and then left alone for a moment is news.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,14 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct PolicyWatch {
     clock: Clock,
-    directory: PathBuf,
+    /// None: there is nothing to watch.
+    directory: Option<PathBuf>,
     /// None when the kernel gives no watch.
     watcher: Option<RecommendedWatcher>,
     changes: mpsc::Receiver<()>,
 }
 
 impl PolicyWatch {
-    pub(super) fn start(clock: Clock, directory: &Path) -> Self {
+    pub(super) fn start(clock: Clock, directory: Option<&Path>) -> Self {
         // One place: a change while another waits is the same news.
         let (sender, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -40,13 +40,11 @@ impl PolicyWatch {
         });
         let mut watch = Self {
             clock,
-            directory: directory.to_owned(),
+            directory: directory.map(Path::to_owned),
             watcher: watcher.ok(),
             changes,
         };
-        if let Err(error) = watch.attach() {
-            tracing::warn!(%error, path = %directory.display(), "policy directory is not watched");
-        }
+        watch.attach();
         watch
     }
 
@@ -65,21 +63,19 @@ impl PolicyWatch {
             }
         }
         // The directory itself may be another one now (an atomic swap of directories): watch what is there.
-        if let Err(error) = self.attach() {
-            tracing::warn!(%error, path = %self.directory.display(), "policy directory is not watched");
-        }
+        self.attach();
     }
 
-    fn attach(&mut self) -> Result<(), io::Error> {
-        let Some(watcher) = &mut self.watcher else {
-            return Ok(());
+    fn attach(&mut self) {
+        let (Some(watcher), Some(directory)) = (&mut self.watcher, &self.directory) else {
+            return;
         };
-        if let Err(error) = watcher.unwatch(&self.directory) {
+        if let Err(error) = watcher.unwatch(directory) {
             tracing::trace!(%error, "not watched before");
         }
-        watcher
-            .watch(&self.directory, RecursiveMode::Recursive)
-            .map_err(io::Error::other)
+        if let Err(error) = watcher.watch(directory, RecursiveMode::Recursive) {
+            tracing::warn!(%error, path = %directory.display(), "policy directory is not watched");
+        }
     }
 }
 
@@ -102,7 +98,7 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             let clock = Clock::start();
-            let mut watch = PolicyWatch::start(clock, directory.path());
+            let mut watch = PolicyWatch::start(clock, Some(directory.path()));
             for text in ["a", "ab", "abc"] {
                 std::fs::write(&file, text).expect("writes");
             }

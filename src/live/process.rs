@@ -1,6 +1,6 @@
 //! What `serve` asks of the process it runs in.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,10 @@ pub(super) fn keep_files_private() {
 /// Raises the limit of open files as far as it goes without root, and says what it is then.
 pub(super) fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files stays");
     }
@@ -55,10 +58,22 @@ pub enum DataError {
 impl DataLock {
     /// Makes the directory if it is not there, and locks it.
     pub(super) fn take(data: &Path) -> Result<Self, DataError> {
-        let unusable = |source| DataError::Unusable { path: data.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(unusable)?;
+        let unusable = |source| DataError::Unusable {
+            path: data.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data)
+            .map_err(unusable)?;
         let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).open(data.join(LOCK_NAME)).map_err(unusable)?;
+        let file = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(data.join(LOCK_NAME))
+            .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(DataError::InUse { path: data.to_owned() }),
@@ -88,7 +103,7 @@ mod tests {
         assert!(matches!(DataLock::take(&data), Err(DataError::InUse { .. })));
         drop(lock);
         assert!(DataLock::take(&data).is_ok(), "free again");
-        assert!(fs::metadata(data).expect("is there").is_dir());
+        assert!(std::fs::metadata(data).expect("is there").is_dir());
     }
 
     #[test]

@@ -44,7 +44,9 @@ pub(super) struct RecorderQueue {
 impl RecorderQueue {
     /// Queues a command; gives it back when the queue is full or the thread is gone. Never waits.
     pub(super) fn offer(&self, command: RecordingCommand) -> Result<(), RecordingCommand> {
-        self.commands.try_send(command).map_err(crossbeam_channel::TrySendError::into_inner)?;
+        self.commands
+            .try_send(command)
+            .map_err(crossbeam_channel::TrySendError::into_inner)?;
         self.waker.wake();
         Ok(())
     }
@@ -80,8 +82,22 @@ pub(super) struct RecorderParts {
 /// Starts the thread. It ends when every [`RecorderQueue`] is gone and what it was given is done.
 pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHandle<()>)> {
     let (commands, inbox) = bounded(COMMANDS_MAX);
-    let RecorderParts { clock, writer, links, disks, events, vitals, waker } = parts;
-    let links = links.into_iter().map(|extents| Link { extents, waiting: VecDeque::new() }).collect();
+    let RecorderParts {
+        clock,
+        writer,
+        links,
+        disks,
+        events,
+        vitals,
+        waker,
+    } = parts;
+    let links = links
+        .into_iter()
+        .map(|extents| Link {
+            extents,
+            waiting: VecDeque::new(),
+        })
+        .collect();
     vitals.beat(clock.now());
     let thread = RecorderThread {
         clock,
@@ -126,7 +142,8 @@ impl RecorderThread {
 
     fn sleep(&mut self, now: Timestamp) {
         let pulse = now + PULSE_EVERY;
-        self.waker.announce(earliest(self.writer.poll_timeout(), Some(pulse)).unwrap_or(pulse));
+        self.waker
+            .announce(earliest(self.writer.poll_timeout(), Some(pulse)).unwrap_or(pulse));
         // Extents alone are announced by `wake_by`; what else arrives wakes for certain.
         if !self.take_extents(now) {
             self.waker.sleep(self.clock);

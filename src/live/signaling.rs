@@ -16,7 +16,7 @@ use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
 use crate::board::Board;
-use crate::engine::{CallView, Input, Output, Signaling};
+use crate::engine::{CallState, CallView, Input, Output, Signaling};
 use crate::model::{Fault, MediaCommand, MediaEvent, RecordingCommand, RecordingEvent, Timestamp, earliest};
 
 /// Events of the recorder, the media threads and the supervisor that wait. Full: the sender waits, which is safe
@@ -124,7 +124,11 @@ impl SignalingTask {
             };
             self.signaling.handle_input(now, input);
             self.hand_on(now);
-            next = if self.events.is_empty() { self.arrivals.try_recv().ok() } else { None };
+            next = if self.events.is_empty() {
+                self.arrivals.try_recv().ok()
+            } else {
+                None
+            };
         }
     }
 
@@ -149,7 +153,9 @@ impl SignalingTask {
                             self.on_media_full(command);
                         }
                     }
-                    Output::Publish(view) => publish(&self.board, view),
+                    Output::Publish(view) => publish(&self.board, *view),
+                    // The ladder is for captures and tests.
+                    Output::Step(_) => {}
                 }
             }
             match self.backlog.echoes.pop_front() {
@@ -162,9 +168,15 @@ impl SignalingTask {
     fn on_recorder_full(&mut self, command: RecordingCommand) {
         let fault = Fault::QueueFull;
         let echo = match &command {
-            RecordingCommand::Open(header) => Some(RecordingEvent::OpenFailed { session: header.session, fault }),
+            RecordingCommand::Open(header) => Some(RecordingEvent::OpenFailed {
+                session: header.session,
+                fault,
+            }),
             RecordingCommand::Signal { session, .. } | RecordingCommand::Mark { session, .. } => {
-                Some(RecordingEvent::Faulted { session: *session, fault })
+                Some(RecordingEvent::Faulted {
+                    session: *session,
+                    fault,
+                })
             }
             RecordingCommand::Close { .. } | RecordingCommand::Keep { .. } => None,
         };
@@ -180,7 +192,10 @@ impl SignalingTask {
             MediaCommand::Open(plan) | MediaCommand::Modify(plan) => {
                 tracing::error!(session = %plan.session, "media queue full: call refused");
                 if let Some(line) = plan.lines.first() {
-                    let event = MediaEvent::OpenFailed { session: plan.session, local: line.a.local };
+                    let event = MediaEvent::OpenFailed {
+                        session: plan.session,
+                        local: line.a.local,
+                    };
                     self.backlog.echoes.push_back(Input::Media(event));
                 }
             }
@@ -204,5 +219,12 @@ impl SignalingTask {
                 break;
             }
         }
+    }
+}
+
+fn publish(board: &Board<CallView>, view: CallView) {
+    match view.state {
+        CallState::Over => board.remove(view.session),
+        _ => board.publish(view.session, view),
     }
 }

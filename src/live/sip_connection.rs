@@ -133,7 +133,10 @@ impl Reading<'_> {
             whole = true;
             self.shared.counters.received.fetch_add(1, Relaxed);
             // Waits when signalling is behind: the peer's window closes, nothing is lost.
-            let arrival = Arrival::Sip { flow: self.flow, bytes: frame };
+            let arrival = Arrival::Sip {
+                flow: self.flow,
+                bytes: frame,
+            };
             self.shared.arrivals.send(arrival).await.map_err(|_| Refusal::Ended)?;
         }
         framed?;

@@ -9,7 +9,7 @@ use super::sip_sockets::SipCounts;
 use crate::model::{Fault, Generation, Timestamp};
 
 /// The answer to `status`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Status {
     pub version: String,
     pub node: String,
@@ -25,6 +25,7 @@ pub struct Status {
     pub recorder: RecorderStatus,
     pub policies: PoliciesStatus,
     pub sip: SipCounts,
+    pub media: MediaCounts,
     /// How many calls the limit of file handles allows.
     pub calls_max: u64,
 }
@@ -53,6 +54,24 @@ pub struct PoliciesStatus {
     pub refused: Vec<String>,
     pub reloads: u64,
     pub reloads_refused: u64,
+}
+
+/// Packets since the start, by what became of them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MediaCounts {
+    /// Sessions that are relayed now.
+    pub sessions: u64,
+    pub forwarded: u64,
+    /// Arrived while their session's gate was shut.
+    pub gated: u64,
+    /// Not from the signalled source.
+    pub foreign: u64,
+    /// Before the far leg had said where it receives.
+    pub early: u64,
+    /// Of a strict call, and the recorder did not take them.
+    pub refused: u64,
+    /// The network did not take them.
+    pub unsent: u64,
 }
 
 /// As status and logs write a listener.

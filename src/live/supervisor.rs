@@ -8,16 +8,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::assembly::Threads;
 use super::clock::Clock;
 use super::control::{Question, Reply, Request};
 use super::fault_switch::FaultSwitches;
 use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
+use super::threads::Threads;
 use super::vitals::Watch;
 use crate::engine::Input;
 use crate::model::{RecordingEvent, Timestamp};
+use crate::policy::{Format, render};
 
 /// How often the threads are looked at: a recorder that hangs is told of within `lag_max` and this.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -145,11 +146,14 @@ impl Supervisor {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}
             Reload::Refused(findings) => {
-                let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
-                return Reply::Refused { why: findings.join("\n") };
+                return Reply::Refused {
+                    why: render(&findings, Format::Full),
+                };
             }
         }
-        Reply::Reloaded { generation: self.policies.status().generation }
+        Reply::Reloaded {
+            generation: self.policies.status().generation,
+        }
     }
 
     async fn answer(&mut self, question: Question) {
@@ -157,12 +161,16 @@ impl Supervisor {
             Request::Status => Reply::Status(Box::new(self.status())),
             Request::Reload => self.reload().await,
             Request::Fault { volume, fault } => match &self.switches {
-                None => Reply::Refused { why: "serve was started without --allow-faults".to_owned() },
+                None => Reply::Refused {
+                    why: "serve was started without --allow-faults".to_owned(),
+                },
                 Some(switches) if switches.turn(volume, fault) => {
                     tracing::warn!(?volume, ?fault, "fault switch turned by hand");
                     Reply::Done
                 }
-                Some(_) => Reply::Refused { why: "no such volume".to_owned() },
+                Some(_) => Reply::Refused {
+                    why: "no such volume".to_owned(),
+                },
             },
         };
         if question.answer.send(reply).is_err() {
@@ -177,6 +185,7 @@ impl Supervisor {
             recorder: self.recorder.status(),
             policies: self.policies.status().clone(),
             sip: self.threads.counters.read(),
+            media: self.threads.packets(),
             ..self.about.clone()
         }
     }
@@ -185,8 +194,12 @@ impl Supervisor {
     async fn farewell(&mut self) -> bool {
         let latest = self.clock.now() + FAREWELL_MAX;
         self.about.draining = true;
-        tracing::info!(calls = self.threads.board.len(), "ending: no new calls, the running ones are ended");
+        tracing::info!(
+            calls = self.threads.board.len(),
+            "ending: no new calls, the running ones are ended"
+        );
         self.tell(Input::Drain).await;
+        self.tell(Input::ShutDown).await;
         while !self.threads.board.is_empty() {
             if self.threads.signaling.is_finished() || !self.pause_before(latest).await {
                 break;
@@ -194,7 +207,10 @@ impl Supervisor {
         }
         let left = self.threads.board.len();
         if left > 0 {
-            tracing::error!(calls = left, "not ended in time: their recordings are sealed at the next start");
+            tracing::error!(
+                calls = left,
+                "not ended in time: their recordings are sealed at the next start"
+            );
         }
         self.threads.stop_signaling();
         while !self.threads.are_finished() {

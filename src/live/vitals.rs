@@ -35,12 +35,29 @@ impl Vitals {
                 status.lag_ms = u64::try_from(now.since(*durable_until).as_millis()).unwrap_or(u64::MAX);
                 status.lag_peak_ms = status.lag_peak_ms.max(status.lag_ms);
                 if !status.up {
-                    *status = RecorderStatus { up: true, fault: None, since: now, ..*status };
+                    *status = RecorderStatus {
+                        up: true,
+                        fault: None,
+                        since: now,
+                        ..*status
+                    };
                 }
             }
-            RecordingEvent::Up => *status = RecorderStatus { up: true, fault: None, since: now, ..*status },
+            RecordingEvent::Up => {
+                *status = RecorderStatus {
+                    up: true,
+                    fault: None,
+                    since: now,
+                    ..*status
+                }
+            }
             RecordingEvent::Down { fault } => {
-                *status = RecorderStatus { up: false, fault: Some(*fault), since: now, ..*status };
+                *status = RecorderStatus {
+                    up: false,
+                    fault: Some(*fault),
+                    since: now,
+                    ..*status
+                };
             }
             RecordingEvent::Ready { .. }
             | RecordingEvent::OpenFailed { .. }
@@ -65,7 +82,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) const fn new(vitals: Vitals, silence_max: Duration) -> Self {
-        Self { vitals, silence_max, hung: false }
+        Self {
+            vitals,
+            silence_max,
+            hung: false,
+        }
     }
 
     /// What signalling has to hear, if the thread has stopped or come back since the last look. `alive` is false once
@@ -87,7 +108,12 @@ impl Watch {
     pub(super) fn status(&self) -> RecorderStatus {
         let status = self.vitals.status();
         if self.hung {
-            return RecorderStatus { up: false, fault: Some(Fault::Hung), since: self.vitals.last_beat(), ..status };
+            return RecorderStatus {
+                up: false,
+                fault: Some(Fault::Hung),
+                since: self.vitals.last_beat(),
+                ..status
+            };
         }
         status
     }
@@ -109,13 +135,20 @@ mod tests {
 
         assert_eq!(watch.look(start + SECOND, true), None);
         let late = start + SECOND * 2;
-        assert_eq!(watch.look(late, true), Some(RecordingEvent::Down { fault: Fault::Hung }));
+        assert_eq!(
+            watch.look(late, true),
+            Some(RecordingEvent::Down { fault: Fault::Hung })
+        );
         assert_eq!(watch.look(late, true), None);
         assert_eq!((watch.status().up, watch.status().fault), (false, Some(Fault::Hung)));
 
         vitals.beat(late);
         assert_eq!(watch.look(late, true), Some(RecordingEvent::Up));
-        assert_eq!(watch.look(late, false), Some(RecordingEvent::Down { fault: Fault::Hung }), "its thread has ended");
+        assert_eq!(
+            watch.look(late, false),
+            Some(RecordingEvent::Down { fault: Fault::Hung }),
+            "its thread has ended"
+        );
     }
 
     #[test]
@@ -136,7 +169,10 @@ mod tests {
         let start = Timestamp::from_millis(1_000_000);
         for lag in [300, 120] {
             let durable_until = start;
-            vitals.note(start + Duration::from_millis(lag), &RecordingEvent::Heartbeat { durable_until });
+            vitals.note(
+                start + Duration::from_millis(lag),
+                &RecordingEvent::Heartbeat { durable_until },
+            );
         }
         assert_eq!((vitals.status().lag_ms, vitals.status().lag_peak_ms), (120, 300));
     }

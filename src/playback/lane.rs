@@ -97,9 +97,8 @@ impl Lane {
         let mut samples = std::mem::take(&mut self.decoded);
         samples.clear();
         run.decode(&released.packet, &mut samples);
-        let peak = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
-        let position = run.place(self.axis, &released.packet, peak);
         resample(&mut samples, codec.sample_rate(), self.axis.sample_rate);
+        let position = run.place(self.axis, &released.packet, &samples);
         self.note_gap(position, released.lost, facts);
         self.write(position, &samples);
         let end = position.saturating_add(i64::try_from(samples.len()).unwrap_or(i64::MAX));

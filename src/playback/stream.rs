@@ -18,7 +18,7 @@ const HELD_MAX: usize = 256;
 pub(super) const LATE_MAX: Duration = Duration::from_secs(2);
 /// A packet earlier than this before its timestamp begins a new run: the timestamps jumped ahead.
 const EARLY_MAX: Duration = Duration::from_millis(300);
-/// Clocks may drift apart up to here; then the run is moved at the next quiet packet.
+/// Clocks may drift apart up to here; then the run is moved at the next pause or quiet packet.
 const DRIFT_MAX: Duration = Duration::from_millis(20);
 /// Beyond this it is moved at once.
 const DRIFT_FORCED: Duration = Duration::from_millis(100);
@@ -188,6 +188,7 @@ impl Stream {
             anchor: if arrival >= 0 { anchor.max(0) } else { anchor },
             elapsed: 0,
             timestamp: first.timestamp,
+            ends: i64::MIN,
             drift: Drift::default(),
         }
     }
@@ -210,6 +211,8 @@ pub(super) struct Run {
     elapsed: i64,
     /// Of the last packet placed.
     timestamp: u32,
+    /// Position after the last sample of all.
+    ends: i64,
     drift: Drift,
 }
 
@@ -232,23 +235,29 @@ impl Run {
         self.decoder.decode(&packet.bytes, samples);
     }
 
-    /// Where the packet's first sample belongs; `peak` is its loudest sample.
-    pub(super) fn place(&mut self, axis: Axis, packet: &Held, peak: u16) -> i64 {
+    /// Where the packet's first sample belongs. `samples` are its own, at the recording's rate.
+    pub(super) fn place(&mut self, axis: Axis, packet: &Held, samples: &[i16]) -> i64 {
         self.elapsed = self.elapsed_at(packet.timestamp);
         self.timestamp = packet.timestamp;
         let position = self.position(axis, packet.timestamp);
         let late = axis.position(packet.at) - position;
-        let Some(drift) = self.drift.update(packet.at, late) else {
-            return position;
-        };
-        let is_due = drift.abs() > axis.samples(DRIFT_MAX) && peak <= QUIET_PEAK;
-        if !is_due && drift.abs() <= axis.samples(DRIFT_FORCED) {
-            return position;
+        let drift = self.drift.update(packet.at, late).filter(|drift| {
+            let is_pause = position > self.ends && position + drift >= self.ends;
+            let is_due = drift.abs() > axis.samples(DRIFT_MAX) && (is_pause || is_quiet(samples));
+            is_due || drift.abs() > axis.samples(DRIFT_FORCED)
+        });
+        if let Some(drift) = drift {
+            self.anchor += drift;
+            self.drift = Drift::default();
         }
-        self.anchor += drift;
-        self.drift = Drift::default();
-        position + drift
+        let position = position + drift.unwrap_or(0);
+        self.ends = position.saturating_add(i64::try_from(samples.len()).unwrap_or(i64::MAX));
+        position
     }
+}
+
+fn is_quiet(samples: &[i16]) -> bool {
+    samples.iter().all(|sample| sample.unsigned_abs() <= QUIET_PEAK)
 }
 
 /// The least lateness of the last one to two windows: what the network adds comes and goes, what the clocks do stays.

@@ -330,6 +330,11 @@ impl Extent {
         self.session
     }
 
+    /// How many packets are in it.
+    pub fn packets(&self) -> u32 {
+        self.packets
+    }
+
     /// The number of the intake that it belongs to, where it is to be recycled.
     pub fn intake(&self) -> u16 {
         self.intake

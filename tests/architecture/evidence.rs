@@ -23,7 +23,8 @@ fn unproven(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut findings = Vec::new();
     for (line, file, name) in claims(page) {
         let is_word = |text: &str| {
-            text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == name)
+            text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .any(|word| word == name)
         };
         match read(&file) {
             None => findings.push(format!("{line}: no file `{file}`")),
@@ -50,5 +51,8 @@ fn every_test_that_the_pages_name_exists() {
 fn a_test_that_is_gone_is_named_with_its_line() {
     let page = "text\n| RFC 1 §2 | what | `src/a.rs`: `a_test`, `gone` |\n| x | y | `src/b.rs`: `a_test` |\n| – | not done | – |\n";
     let read = |file: &str| (file == "src/a.rs").then(|| "fn a_test() {} fn gone_too() {}".to_owned());
-    assert_eq!(unproven(page, read), ["2: no `gone` in src/a.rs", "3: no file `src/b.rs`"]);
+    assert_eq!(
+        unproven(page, read),
+        ["2: no `gone` in src/a.rs", "3: no file `src/b.rs`"]
+    );
 }

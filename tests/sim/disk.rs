@@ -201,7 +201,9 @@ impl Disk {
 
     /// Is this text in anything that was acknowledged?
     pub fn has_acknowledged(&self, text: &str) -> bool {
-        self.texts.iter().any(|bytes| memmem::find(bytes, text.as_bytes()).is_some())
+        self.texts
+            .iter()
+            .any(|bytes| memmem::find(bytes, text.as_bytes()).is_some())
     }
 
     pub fn is_idle(&self) -> bool {

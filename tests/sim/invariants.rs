@@ -83,7 +83,9 @@ impl Ledger {
         let call = &mut self.calls[pair];
         let is_first = !std::mem::replace(&mut call.rung, true);
         if is_first && call.grade == Grade::Strict && !disk.has_acknowledged(&call.call_id) {
-            return Err(format!("no_ring_before_ready: pair {pair} rang before its opening record was durable"));
+            return Err(format!(
+                "no_ring_before_ready: pair {pair} rang before its opening record was durable"
+            ));
         }
         Ok(())
     }
@@ -91,7 +93,11 @@ impl Ledger {
     /// Which session a pair became.
     pub fn on_view(&mut self, pair: usize, session: SessionId) -> Result<(), String> {
         let known = *self.calls[pair].session.get_or_insert(session);
-        if known == session { Ok(()) } else { Err(format!("one_outcome: pair {pair} became two sessions")) }
+        if known == session {
+            Ok(())
+        } else {
+            Err(format!("one_outcome: pair {pair} became two sessions"))
+        }
     }
 
     /// What the recorder told signalling.
@@ -112,7 +118,9 @@ impl Ledger {
 
     /// `record_before_relay`: nothing of a strict call leaves once its recording is broken.
     pub fn on_forwarded(&mut self, now: Timestamp, bytes: &[u8]) -> Result<(), String> {
-        let Some(number) = packet_number(bytes) else { return Ok(()) };
+        let Some(number) = packet_number(bytes) else {
+            return Ok(());
+        };
         let pair = (number >> 33) as usize;
         let call = &mut self.calls[pair];
         if call.grade != Grade::Exempt && !call.forwarded.contains_key(&number) {
@@ -120,9 +128,9 @@ impl Ledger {
         }
         call.forwarded.entry(number).or_insert(now);
         match call.faulted {
-            Some(_) if call.grade == Grade::Strict => {
-                Err(format!("record_before_relay: pair {pair} forwards although its recording is broken"))
-            }
+            Some(_) if call.grade == Grade::Strict => Err(format!(
+                "record_before_relay: pair {pair} forwards although its recording is broken"
+            )),
             _ => Ok(()),
         }
     }
@@ -130,13 +138,22 @@ impl Ledger {
     /// `lag_is_bounded`: while a strict call forwards, nothing it forwarded stays undurable longer than `lag_max`.
     pub fn check(&mut self, now: Timestamp, disk: &Disk, lag_max: Duration) -> Result<(), String> {
         for (pair, call) in self.calls.iter_mut().enumerate() {
-            while call.exposed.front().is_some_and(|(_, number)| disk.acknowledged.contains(number)) {
+            while call
+                .exposed
+                .front()
+                .is_some_and(|(_, number)| disk.acknowledged.contains(number))
+            {
                 call.exposed.pop_front();
             }
-            let (Some((oldest, _)), Some((newest, _))) = (call.exposed.front(), call.exposed.back()) else { continue };
+            let (Some((oldest, _)), Some((newest, _))) = (call.exposed.front(), call.exposed.back()) else {
+                continue;
+            };
             let lag = now.since(*oldest);
             if call.grade == Grade::Strict && *newest == now && lag > lag_max + SLACK {
-                return Err(format!("lag_is_bounded: pair {pair} forwards {} ms ahead of the disk", lag.as_millis()));
+                return Err(format!(
+                    "lag_is_bounded: pair {pair} forwards {} ms ahead of the disk",
+                    lag.as_millis()
+                ));
             }
         }
         Ok(())
@@ -144,7 +161,10 @@ impl Ledger {
 
     /// Forwarded packets of a pair that are not in `stored`: their times.
     fn missing(&self, pair: usize, stored: &BTreeSet<u64>) -> Vec<Timestamp> {
-        let missing = self.calls[pair].forwarded.iter().filter(|(number, _)| !stored.contains(number));
+        let missing = self.calls[pair]
+            .forwarded
+            .iter()
+            .filter(|(number, _)| !stored.contains(number));
         missing.map(|(_, at)| *at).collect()
     }
 
@@ -159,7 +179,10 @@ impl Ledger {
                 [sealed] if call.placed => broken.extend(self.judge(pair, sealed, lag_max)),
                 _ => {
                     let outcomes: Vec<Outcome> = mine.iter().map(|sealed| sealed.manifest.outcome).collect();
-                    broken.push(format!("one_outcome: pair {pair} has {outcomes:?}, placed {}", call.placed));
+                    broken.push(format!(
+                        "one_outcome: pair {pair} has {outcomes:?}, placed {}",
+                        call.placed
+                    ));
                 }
             }
         }
@@ -187,12 +210,17 @@ impl Ledger {
         }
         if outcome == Outcome::Recorded && (!missing.is_empty() || !is_exact) {
             let count = missing.len();
-            return Some(format!("record_before_relay: {said}, {count} packets missing, exact: {is_exact}"));
+            return Some(format!(
+                "record_before_relay: {said}, {count} packets missing, exact: {is_exact}"
+            ));
         }
         let (first, last) = (missing.iter().min()?, missing.iter().max()?);
         let span = last.since(*first);
         if call.grade == Grade::Strict && span > lag_max + SLACK {
-            return Some(format!("record_before_relay: {said}, {} ms of what was forwarded are missing", span.as_millis()));
+            return Some(format!(
+                "record_before_relay: {said}, {} ms of what was forwarded are missing",
+                span.as_millis()
+            ));
         }
         None
     }
@@ -201,16 +229,23 @@ impl Ledger {
     pub fn audit_after_crash(&self, disk: &Disk) -> Vec<String> {
         let mut broken = Vec::new();
         let sealed = sealed_calls(disk, &mut broken);
-        let readable: BTreeSet<u64> = sealed.iter().flat_map(|sealed| sealed.packets.iter().copied()).collect();
+        let readable: BTreeSet<u64> = sealed
+            .iter()
+            .flat_map(|sealed| sealed.packets.iter().copied())
+            .collect();
         let lost = disk.acknowledged.difference(&readable).count();
         if lost > 0 {
-            broken.push(format!("acknowledged_is_readable: {lost} acknowledged packets cannot be read"));
+            broken.push(format!(
+                "acknowledged_is_readable: {lost} acknowledged packets cannot be read"
+            ));
         }
         for (pair, call) in self.calls.iter().enumerate() {
             let mine = sealed.iter().filter(|sealed| sealed.is_of(&call.call_id)).count();
             let opened = disk.has_acknowledged(&call.call_id);
             if mine > 1 || (opened && mine == 0) {
-                broken.push(format!("one_outcome: pair {pair} has {mine} recordings after the crash, opened: {opened}"));
+                broken.push(format!(
+                    "one_outcome: pair {pair} has {mine} recordings after the crash, opened: {opened}"
+                ));
             }
         }
         broken
@@ -220,16 +255,21 @@ impl Ledger {
 /// `everything_returns`: nothing is left of calls that are over.
 pub fn leaks(engine: &Engine) -> Vec<String> {
     let (made, free) = engine.intake().blocks();
+    let [ports, transactions, owned, names] = engine.signaling().leftovers();
     let left = [
         ("calls", engine.signaling().calls()),
         ("bound ports", engine.bound()),
         ("relays", engine.plane().len()),
         ("intake slots", engine.intake().len()),
         ("lent blocks", made - free),
-        ("transactions and the like", engine.signaling().leftovers().iter().sum()),
+        ("leased port pairs", ports),
+        ("transactions", transactions),
+        ("owners of transactions", owned),
+        ("tags and Call-IDs", names),
     ];
     let left = left.iter().filter(|(_, count)| *count > 0);
-    left.map(|(what, count)| format!("everything_returns: {count} {what} are left")).collect()
+    left.map(|(what, count)| format!("everything_returns: {count} {what} are left"))
+        .collect()
 }
 
 /// A sealed call as it can be read from the disk.
@@ -241,7 +281,11 @@ pub struct Sealed {
 
 impl Sealed {
     pub fn is_of(&self, call_id: &str) -> bool {
-        self.manifest.header.call_ids.first().is_some_and(|first| first == call_id)
+        self.manifest
+            .header
+            .call_ids
+            .first()
+            .is_some_and(|first| first == call_id)
     }
 }
 

@@ -7,6 +7,7 @@ mod invariants;
 mod net;
 mod requesting;
 mod rng;
+mod seeds;
 mod setting;
 mod stories;
 mod ua;

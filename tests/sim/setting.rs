@@ -27,9 +27,17 @@ const PAIRS_MAX: usize = 32;
 pub fn addresses(pair: usize, is_caller: bool) -> [SocketAddr; 3] {
     let pair = pair as u16;
     if is_caller {
-        [SocketAddr::new(CALLERS, 6000 + pair), SocketAddr::new(CALLERS, 20_000 + 2 * pair), PROXY]
+        [
+            SocketAddr::new(CALLERS, 6000 + pair),
+            SocketAddr::new(CALLERS, 20_000 + 2 * pair),
+            PROXY,
+        ]
     } else {
-        [SocketAddr::new(CALLEES, 5060), SocketAddr::new(CALLEES, 20_000 + 2 * pair), PROXY]
+        [
+            SocketAddr::new(CALLEES, 5060),
+            SocketAddr::new(CALLEES, 20_000 + 2 * pair),
+            PROXY,
+        ]
     }
 }
 
@@ -63,14 +71,19 @@ fn policy(id: &str, required: bool) -> String {
 fn grants() -> String {
     ["strict", "lenient"]
         .map(|grade| {
-            let users: Vec<String> = (0..PAIRS_MAX).map(|n| format!("\"user:{grade}{n}@sim.example\"")).collect();
+            let users: Vec<String> = (0..PAIRS_MAX)
+                .map(|n| format!("\"user:{grade}{n}@sim.example\""))
+                .collect();
             format!("[[grant]]\npolicy = \"{grade}\"\nto = [{}]\n", users.join(", "))
         })
         .concat()
 }
 
 fn policies() -> Arc<PolicySet> {
-    let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
+    let file = |path: &str, text: String| SourceFile {
+        path: path.to_owned(),
+        text,
+    };
     let files = [
         file("policies/strict.toml", policy("strict", true)),
         file("policies/lenient.toml", policy("lenient", false)),
@@ -95,8 +108,20 @@ fn topology() -> Topology {
     };
     Topology::new(
         vec![
-            trunk("pbx", Peer { ip: CALLERS, port: None }),
-            trunk("carrier", Peer { ip: CALLEES, port: Some(5060) }),
+            trunk(
+                "pbx",
+                Peer {
+                    ip: CALLERS,
+                    port: None,
+                },
+            ),
+            trunk(
+                "carrier",
+                Peer {
+                    ip: CALLEES,
+                    port: Some(5060),
+                },
+            ),
         ],
         vec![route("pbx", "carrier"), route("carrier", "pbx")],
         vec![(Transport::Udp, PROXY)],
@@ -118,7 +143,11 @@ fn signaling() -> SignalingConfig {
 }
 
 pub fn recorder() -> WriterConfig {
-    WriterConfig { lag_max: LAG_MAX, segment_bytes: 8 << 20, ..WriterConfig::default() }
+    WriterConfig {
+        lag_max: LAG_MAX,
+        segment_bytes: 8 << 20,
+        ..WriterConfig::default()
+    }
 }
 
 /// An engine on an empty disk.

@@ -25,7 +25,10 @@ pub fn script() -> Script {
 
 /// Does not hang up first.
 pub fn patient() -> Script {
-    Script { talks: seconds(400), ..script() }
+    Script {
+        talks: seconds(400),
+        ..script()
+    }
 }
 
 #[test]
@@ -33,7 +36,12 @@ fn a_strict_call_is_recorded_from_end_to_end() {
     let mut world = World::new(1, Quality::PERFECT);
     let pair = world.pair(Duration::ZERO, Grade::Strict, script(), patient());
     world.run_to_rest();
-    assert_eq!(world.caller(pair).status, Some(200), "{}", world.complaint("not answered"));
+    assert_eq!(
+        world.caller(pair).status,
+        Some(200),
+        "{}",
+        world.complaint("not answered")
+    );
     assert_eq!(world.callee(pair).state, State::Ended);
     assert!(world.callee(pair).heard.len() > 90 && world.caller(pair).heard.len() > 90);
     world.audit();

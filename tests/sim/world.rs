@@ -86,7 +86,13 @@ impl World {
         for (offset, script) in [caller, callee].into_iter().enumerate() {
             let number = pair * 2 + offset;
             let addresses = setting::addresses(pair, offset == 0);
-            self.phones.push(Phone::new(number as u64, offset == 0, addresses, script, self.rng.fork()));
+            self.phones.push(Phone::new(
+                number as u64,
+                offset == 0,
+                addresses,
+                script,
+                self.rng.fork(),
+            ));
         }
         self.ledger.expect(pair, grade, &self.phones[pair * 2].call_id);
         self.after(delay, Happening::Dial(pair));
@@ -195,7 +201,15 @@ impl World {
             if let Some(heard) = Heard::read(&bytes) {
                 self.ledger.on_received(&heard);
             }
-            self.engine.handle_sip(now, Flow { transport: Transport::Udp, local: PROXY, remote: from }, bytes);
+            self.engine.handle_sip(
+                now,
+                Flow {
+                    transport: Transport::Udp,
+                    local: PROXY,
+                    remote: from,
+                },
+                bytes,
+            );
             self.drain();
         } else if to.ip() == PROXY.ip() {
             self.engine.handle_media(now, to, from, &bytes);
@@ -210,10 +224,18 @@ impl World {
     /// SIP for a phone: by Call-ID, and a new call by the user it is for.
     fn ring(&mut self, to: SocketAddr, bytes: &Bytes) {
         let Some(heard) = Heard::read(bytes) else {
-            panic!("{}", self.complaint(&format!("the proxy sent no SIP: {}", String::from_utf8_lossy(bytes))));
+            panic!(
+                "{}",
+                self.complaint(&format!("the proxy sent no SIP: {}", String::from_utf8_lossy(bytes)))
+            );
         };
-        let known = self.phones.iter().position(|phone| phone.address == to && phone.owns(&heard));
-        let Some(at) = known.or_else(|| self.rung_pair(&heard).map(|pair| pair * 2 + 1)) else { return };
+        let known = self
+            .phones
+            .iter()
+            .position(|phone| phone.address == to && phone.owns(&heard));
+        let Some(at) = known.or_else(|| self.rung_pair(&heard).map(|pair| pair * 2 + 1)) else {
+            return;
+        };
         self.phones[at].handle_sip(self.now, &heard);
         self.mail(at);
     }
@@ -221,7 +243,11 @@ impl World {
     /// The pair whose callee a first INVITE is for.
     fn rung_pair(&self, heard: &Heard) -> Option<usize> {
         let is_new = heard.method == "INVITE" && heard.tag("to").is_none();
-        let is_for = |pair: &usize| heard.request_uri.starts_with(&format!("sip:{}@", setting::callee(*pair)));
+        let is_for = |pair: &usize| {
+            heard
+                .request_uri
+                .starts_with(&format!("sip:{}@", setting::callee(*pair)))
+        };
         (0..self.phones.len() / 2).find(is_for).filter(|_| is_new)
     }
 
@@ -247,7 +273,14 @@ impl World {
                         let lawful = self.ledger.on_rung(pair, &self.disk);
                         self.demand(lawful);
                     }
-                    self.net.send(self.now, Datagram { from: flow.local, to: flow.remote, bytes });
+                    self.net.send(
+                        self.now,
+                        Datagram {
+                            from: flow.local,
+                            to: flow.remote,
+                            bytes,
+                        },
+                    );
                 }
                 EngineOutput::Media { from, to, bytes } => {
                     let lawful = self.ledger.on_forwarded(self.now, &bytes);
@@ -256,10 +289,16 @@ impl World {
                 }
                 EngineOutput::Io(request) => {
                     self.disk.submit(self.now, request);
-                    self.crashed |= self.disk.is_crash_due();
+                    if self.disk.is_crash_due() {
+                        self.crashed = true;
+                        return;
+                    }
                 }
                 EngineOutput::Published(view) => {
-                    self.note(format!("{view:?}"));
+                    self.note(format!(
+                        "{} is {:?}, {:?}, {:?}",
+                        view.caller, view.state, view.recording, view.outcome
+                    ));
                     if let Some(pair) = setting::pair_of(&view.caller) {
                         let lawful = self.ledger.on_view(pair, view.session);
                         self.demand(lawful);
@@ -281,8 +320,15 @@ impl World {
     pub fn audit(&self) {
         let mut broken = leaks(&self.engine);
         broken.extend(self.ledger.audit(&self.disk, setting::LAG_MAX));
-        for phone in self.phones.iter().filter(|phone| !matches!(phone.state, State::Ended | State::Idle)) {
-            broken.push(format!("both_legs_end: phone {} is still {:?}", phone.number, phone.state));
+        for phone in self
+            .phones
+            .iter()
+            .filter(|phone| !matches!(phone.state, State::Ended | State::Idle))
+        {
+            broken.push(format!(
+                "both_legs_end: phone {} is still {:?}",
+                phone.number, phone.state
+            ));
         }
         if !broken.is_empty() {
             panic!("{}", self.complaint(&broken.join("\n")));
@@ -296,20 +342,29 @@ impl World {
 
     fn note_sip(&mut self, bytes: &[u8], from: SocketAddr, to: SocketAddr) {
         let text = String::from_utf8_lossy(bytes);
-        let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        let line = |name: &str| {
+            text.lines()
+                .find(|line| line.starts_with(name))
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (start, cseq, call_id) = (text.lines().next().unwrap_or_default(), line("CSeq"), line("Call-ID"));
         self.note(format!("{from} → {to}  {start}  {cseq}  {call_id}"));
     }
 
-    /// What broke, how to see it again, and what happened before.
+    /// What broke, how to see it again, and what happened before: all of it when one seed was asked for.
     pub fn complaint(&self, what: &str) -> String {
-        let from = self.trail.len().saturating_sub(60);
+        let shown = if std::env::var_os("ONRECORD_SEED").is_some() {
+            usize::MAX
+        } else {
+            40
+        };
+        let from = self.trail.len().saturating_sub(shown);
         format!(
-            "{what}\nat {} ms of seed {seed}; again: ONRECORD_SEED={seed} cargo test --test sim -- --nocapture\n{}",
+            "{what}\nat {} ms of seed {seed}; again: ONRECORD_SEED={seed} cargo test --test sim seeds\n{}",
             self.now.since(setting::START).as_millis(),
             self.trail[from..].join("\n"),
             seed = self.seed,
         )
     }
 }
-

@@ -188,3 +188,6 @@ impl Dialog {
 fn target_of(contact: Option<NameAddr>) -> Option<Uri> {
     contact.map(|contact| contact.uri.without_headers())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,3 +7,4 @@ mod route_set;
 
 pub use dialog::{Dialog, DialogError};
 pub use id::DialogId;
+pub use route_set::RouteSet;

@@ -1,0 +1,57 @@
+//! `onrecord serve`: runs the proxy, in the foreground.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{self, Config};
+use crate::live::{self, DataError, ServeOptions, StartError};
+use crate::policy::{Finding, Format, render};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration; without it: loopback, the sample policies, data in `./onrecord-data`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Let the control socket break volumes on purpose: for tests and drills, never for production.
+    #[arg(long)]
+    allow_faults: bool,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let config = match &args.config {
+        None => Config::embedded(),
+        Some(file) => match config::load(file) {
+            Ok(config) => config,
+            Err(findings) => return refuse(&findings),
+        },
+    };
+    let options = ServeOptions {
+        allow_faults: args.allow_faults,
+    };
+    match live::serve(&config, options) {
+        Ok(code) => code,
+        Err(StartError::Policies(findings)) => refuse(&findings),
+        Err(error) => super::fail(&error, hint(&error)),
+    }
+}
+
+/// With errors in its files a node does not start: it would not be known what it records.
+fn refuse(findings: &[Finding]) -> ExitCode {
+    eprint!("{}", render(findings, Format::Full));
+    super::fail(
+        "not started: the files above have errors",
+        "mend them, and see with `onrecord check` if all is well",
+    )
+}
+
+const fn hint(error: &StartError) -> &'static str {
+    match error {
+        StartError::Data(DataError::InUse { .. }) => {
+            "ask the one that runs by `onrecord status`, or name another `data`"
+        }
+        StartError::Data(DataError::Unusable { .. }) => "it must be a directory that this user may write to",
+        StartError::Volumes(_) => "see `data` and `[recorder] volumes`",
+        StartError::Bind(_) => "see who listens there with `ss -lunp` or `ss -ltnp`, or change `[listen] sip`",
+        StartError::System(_) | StartError::Policies(_) => "see the log above",
+    }
+}

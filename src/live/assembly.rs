@@ -1,0 +1,341 @@
+//! Builds every part of a running `serve` from its configuration, and joins them by queues.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::clock::Clock;
+use super::control::{ControlSocket, QUESTIONS_MAX};
+use super::disk_threads::DiskThreads;
+use super::fault_switch::FaultSwitches;
+use super::media_links::MediaLinks;
+use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
+use super::policies::Policies;
+use super::policy_watch::PolicyWatch;
+use super::process::{self, DataError, DataLock};
+use super::recorder::{self, RecorderParts, RecorderQueue};
+use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
+use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
+use super::sip_tcp::TcpLimits;
+use super::status::{self, Status};
+use super::supervisor::Supervisor;
+use super::threads::{Media, Threads};
+use super::vitals::{Vitals, Watch};
+use super::waker::Waker;
+use super::{recovery, topology};
+use crate::board::Board;
+use crate::config::Config;
+use crate::disk::{Disk, Layout};
+use crate::engine::{CallView, Input, Signaling};
+use crate::policy::{Finding, PolicySet};
+use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
+
+/// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
+const EXTENTS_WAIT: Duration = Duration::from_millis(20);
+
+const MEDIA_THREADS_MAX: u16 = 4;
+
+/// What the command line says beside the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServeOptions {
+    /// The control socket may break volumes on purpose.
+    pub allow_faults: bool,
+}
+
+/// Why `serve` did not start. Nothing was accepted, and everything that was begun is undone.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operator's to mend: a node without policies would record nothing.
+    #[error("the policy files have errors")]
+    Policies(Vec<Finding>),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A directory of the recorder cannot be made.
+    #[error("the recorder's directories cannot be made: {0}")]
+    Volumes(io::Error),
+    /// The kernel gave no thread, socket or timer.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the proxy until it is told to end. Blocks. Returns the exit code: see docs/OPERATING.md.
+pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartError> {
+    process::keep_files_private();
+    process::log_panics();
+    let clock = Clock::start();
+    let policies = Policies::load(clock, &config.policies).map_err(StartError::Policies)?;
+    let _lock = DataLock::take(&config.data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
+        let switches = FaultSwitches::new(config.recorder.volumes.len());
+        let calls_max = process::calls_for(process::raise_file_limit());
+        let parts = Parts {
+            clock,
+            config,
+            policies: policies.set(),
+            switches: switches.clone(),
+            calls_max,
+        };
+        let (threads, recorder, listeners) = parts.start()?;
+        let about = about(clock, config, listeners, calls_max);
+        announce(config, &about, &policies, options);
+        let supervisor = Supervisor {
+            clock,
+            threads,
+            policy_watch: PolicyWatch::start(clock, policies.folder()),
+            policies,
+            recorder,
+            questions,
+            switches: options.allow_faults.then_some(switches),
+            about,
+        };
+        let _control = ControlSocket::open(&config.data, asked)?;
+        Ok(supervisor.run().await?)
+    })
+}
+
+fn about(clock: Clock, config: &Config, listeners: Vec<String>, calls_max: u64) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: config.node.clone(),
+        pid: std::process::id(),
+        started: clock.now(),
+        listeners,
+        calls_max,
+        ..Status::default()
+    }
+}
+
+fn announce(config: &Config, about: &Status, policies: &Policies, options: ServeOptions) {
+    for listener in &about.listeners {
+        tracing::info!(%listener, "listens");
+    }
+    let media = &config.listen.media;
+    tracing::info!(address = %media.address, ports = ?media.ports, calls_max = about.calls_max, "media");
+    for trunk in &config.trunks {
+        let peers: Vec<String> = trunk.peers.iter().map(|peer| peer.address().to_string()).collect();
+        tracing::info!(name = %trunk.name, peers = peers.join(" "), transport = trunk.transport.as_str(), "trunk");
+    }
+    let status = policies.status();
+    tracing::info!(generation = %status.generation, hash = status.hash, "policies");
+    for volume in &config.recorder.volumes {
+        tracing::info!(path = %volume.path.display(), reserve = volume.reserve, "volume");
+    }
+    if options.allow_faults {
+        tracing::warn!("--allow-faults: the control socket can break volumes");
+    }
+}
+
+/// What the threads are made from.
+struct Parts<'a> {
+    clock: Clock,
+    config: &'a Config,
+    policies: Arc<PolicySet>,
+    switches: FaultSwitches,
+    calls_max: u64,
+}
+
+impl Parts<'_> {
+    /// Recovers, then starts every thread. Sockets come last: nothing is accepted before it can be recorded.
+    fn start(self) -> Result<(Threads, Watch, Vec<String>), StartError> {
+        let Self { clock, config, .. } = self;
+        let recorder_config = self.recorder_config();
+        let volumes = config
+            .recorder
+            .volumes
+            .iter()
+            .map(|volume| volume.path.clone())
+            .collect();
+        let layout = Layout {
+            data: config.data.clone(),
+            volumes,
+        };
+        let mut disk = Disk::open(layout).map_err(StartError::Volumes)?;
+        let report = recovery::recover(clock, &recorder_config, &mut disk);
+
+        let (events, events_inbox) = mpsc::channel(EVENTS_MAX);
+        let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());
+        let (media_links, extent_links, media) = self.start_media(&waker, &news)?;
+        let volumes = u16::try_from(config.recorder.volumes.len()).unwrap_or(u16::MAX);
+        let disks = DiskThreads::start(&disk, volumes, &self.switches, &waker)?;
+        let (recorder_queue, recorder) = recorder::start(RecorderParts {
+            clock,
+            writer: Writer::new(recorder_config, report.first_segment, clock.now()),
+            links: extent_links,
+            disks,
+            events: events.clone(),
+            vitals: vitals.clone(),
+            waker,
+        })?;
+        let (board, counters) = (Arc::new(Board::new()), Arc::new(SipCounters::default()));
+        let sip = SipParts {
+            media: MediaLinks::new(media_links, news),
+            recorder: recorder_queue,
+            events: events_inbox,
+            board: Arc::clone(&board),
+            counters: Arc::clone(&counters),
+        };
+        let Sip {
+            listeners,
+            thread: signaling,
+            stop,
+        } = self.start_sip(sip)?;
+        let threads = Threads {
+            events,
+            board,
+            counters,
+            recorder,
+            signaling,
+            stop: Some(stop),
+            media,
+        };
+        Ok((threads, Watch::new(vitals, config.recorder.lag_max), listeners))
+    }
+
+    fn recorder_config(&self) -> WriterConfig {
+        let recorder = &self.config.recorder;
+        let volumes = recorder
+            .volumes
+            .iter()
+            .map(|volume| VolumeConfig {
+                reserve: volume.reserve,
+            })
+            .collect();
+        WriterConfig {
+            volumes,
+            lag_max: recorder.lag_max,
+            ..WriterConfig::default()
+        }
+    }
+
+    fn start_media(
+        &self,
+        waker: &Waker,
+        news: &Arc<Notify>,
+    ) -> io::Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>)> {
+        let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        let clock = self.clock;
+        for number in 0..media_threads() {
+            let lag_max = self.config.recorder.lag_max;
+            let intake = Intake::new(IntakeConfig {
+                number,
+                lag_max,
+                ..IntakeConfig::default()
+            });
+            let (news, waker) = (Arc::clone(news), waker.clone());
+            let wakes = Wakes {
+                signalling: Box::new(move || news.notify_one()),
+                recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
+            };
+            let media = MediaThread::spawn(&format!("media-{number}"), clock, intake, wakes)?;
+            links.push(media.link);
+            extents.push(media.extents);
+            threads.push(Media {
+                thread: media.thread,
+                pulse: media.pulse,
+            });
+        }
+        Ok((links, extents, threads))
+    }
+
+    /// Starts the `sip` thread with a runtime of its own, and waits for its listeners to be bound.
+    fn start_sip(self, sip: SipParts) -> Result<Sip, StartError> {
+        let (stop, stopped) = oneshot::channel();
+        let (bound_sender, bound) = sync_channel(1);
+        let config = self.config.clone();
+        let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
+        let thread = Builder::new().name("sip".to_owned()).spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return report(&bound_sender, Err(error.into())),
+            };
+            runtime.block_on(async {
+                let (arrivals_sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+                let listeners: Vec<_> = config
+                    .listen
+                    .sip
+                    .iter()
+                    .map(|listener| (listener.transport, listener.address))
+                    .collect();
+                let peers = topology::peers(&config);
+                let limits = TcpLimits::default();
+                let opened = SipSockets::open(clock, &listeners, peers, sip.counters, arrivals_sender, limits);
+                let sockets = match opened {
+                    Ok(sockets) => sockets,
+                    Err(error) => return report(&bound_sender, Err(error.into())),
+                };
+                let listeners = sockets.listeners();
+                report(&bound_sender, Ok(listeners.clone()));
+                let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
+                let signaling_config = topology::signaling(&config, listeners, calls_max);
+                let task = SignalingTask {
+                    clock,
+                    signaling: Signaling::new(signaling_config, policies, seed()),
+                    sockets,
+                    arrivals,
+                    events: sip.events,
+                    recorder: sip.recorder,
+                    media: sip.media,
+                    board: sip.board,
+                    stop: stopped,
+                    backlog: Backlog::default(),
+                };
+                task.run().await;
+            });
+        })?;
+        let listeners = bound.recv().map_err(|_| io::Error::other("the sip thread ended"))??;
+        let listeners = listeners
+            .into_iter()
+            .map(|(transport, address)| status::listener(transport, address));
+        Ok(Sip {
+            listeners: listeners.collect(),
+            thread,
+            stop,
+        })
+    }
+}
+
+/// A running `sip` thread.
+struct Sip {
+    /// As bound.
+    listeners: Vec<String>,
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+/// What the `sip` thread is given.
+struct SipParts {
+    media: MediaLinks,
+    recorder: RecorderQueue,
+    events: mpsc::Receiver<Input>,
+    board: Arc<Board<CallView>>,
+    counters: Arc<SipCounters>,
+}
+
+fn report<T>(to: &SyncSender<Result<T, StartError>>, what: Result<T, StartError>) {
+    if to.send(what).is_err() {
+        tracing::debug!("nobody waits for the listeners");
+    }
+}
+
+/// Half of the processors: the other half is the recorder's and the disks'.
+fn media_threads() -> u16 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(processors / 2)
+        .unwrap_or(MEDIA_THREADS_MAX)
+        .clamp(1, MEDIA_THREADS_MAX)
+}
+
+/// From the kernel's random numbers: tags, branches and Call-IDs must not be guessed.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

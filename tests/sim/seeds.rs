@@ -1,0 +1,104 @@
+//! Worlds by the hundred: everything drawn from a seed, the law checked at every step and at the end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::disk::Trouble;
+use super::net::Quality;
+use super::rng::Rng;
+use super::stories::script;
+use super::ua::Script;
+use super::world::{Grade, Happening, World};
+
+const SEEDS: u64 = 200;
+
+fn grade(rng: &mut Rng) -> Grade {
+    *rng.pick(&[Grade::Strict, Grade::Strict, Grade::Lenient, Grade::Exempt])
+}
+
+fn draw_script(rng: &mut Rng) -> Script {
+    Script {
+        ring_after: rng.millis(0..=800),
+        answer_after: rng.millis(0..=2500),
+        refuses: rng.one_in(8).then(|| *rng.pick(&[404, 480, 486, 500, 603])),
+        early_media: rng.one_in(4),
+        patience: if rng.one_in(6) {
+            rng.millis(0..=3000)
+        } else {
+            Duration::from_secs(50)
+        },
+        talks: rng.millis(200..=5000),
+        holds_after: rng.one_in(4).then(|| rng.millis(100..=1500)),
+        mute: rng.one_in(8),
+        ..script()
+    }
+}
+
+fn draw_trouble(rng: &mut Rng) -> Trouble {
+    match rng.below(6) {
+        0 => Trouble::Full,
+        1 => Trouble::FlushFails,
+        2 => Trouble::ReadOnly,
+        3 => Trouble::ShortWrite,
+        4 => Trouble::Hangs,
+        _ => Trouble::Slow(20 + rng.below(400)),
+    }
+}
+
+/// A world with calls and, mostly, trouble.
+pub fn draw_world(seed: u64) -> World {
+    let mut rng = Rng::new(seed);
+    let quality = Quality::draw(&mut rng);
+    let mut world = World::new(seed, quality);
+    for _ in 0..2 + rng.below(4) {
+        let (delay, grade) = (rng.millis(0..=6000), grade(&mut rng));
+        let (caller, callee) = (draw_script(&mut rng), draw_script(&mut rng));
+        world.pair(delay, grade, caller, callee);
+    }
+    for _ in 0..rng.below(3) {
+        let from = rng.millis(0..=8000);
+        world.after(from, Happening::Break(draw_trouble(&mut rng)));
+        world.after(from + rng.millis(1..=6000), Happening::Mend);
+    }
+    world.after(Duration::from_secs(15), Happening::Mend);
+    world
+}
+
+fn live(seed: u64) {
+    let mut world = draw_world(seed);
+    world.run_to_rest();
+    world.audit();
+}
+
+/// Each seed of `seeds` on its own, so that one that fails does not hide the others.
+fn try_all(seeds: impl Iterator<Item = u64>, live: fn(u64)) {
+    let only = std::env::var("ONRECORD_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("ONRECORD_SEED is a number"));
+    if let Some(seed) = only {
+        return live(seed);
+    }
+    let failed: Vec<u64> = seeds
+        .filter(|seed| catch_unwind(AssertUnwindSafe(|| live(*seed))).is_err())
+        .collect();
+    let again: Vec<String> = failed
+        .iter()
+        .map(|seed| format!("ONRECORD_SEED={seed} cargo test --test sim seeds"))
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} seeds broke the law; again:\n{}",
+        failed.len(),
+        again.join("\n")
+    );
+}
+
+#[test]
+fn two_hundred_worlds_keep_the_law_first_half() {
+    try_all(0..SEEDS / 2, live);
+}
+
+#[test]
+fn two_hundred_worlds_keep_the_law_second_half() {
+    try_all(SEEDS / 2..SEEDS, live);
+}
