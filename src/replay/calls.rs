@@ -151,9 +151,7 @@ impl Calls {
         let sighting = script.on_captured(message.clone(), (captured.src, captured.dst), &mut lines);
         if let Some(sdp) = description {
             let leg = script.sender_of(&message);
-            let parsed = SessionDescription::parse(&sdp).map_err(|_| FlawKind::MalformedSdp {
-                offset: bytes.len() - sdp.len(),
-            });
+            let parsed = SessionDescription::parse(&sdp).map_err(|what| FlawKind::MalformedSdp { what });
             let is_played = matches!(sighting, Sighting::New | Sighting::Repeated);
             if is_played {
                 script.describe(leg, sdp);
@@ -174,7 +172,10 @@ impl Calls {
         transport: Transport,
         error: ParseError,
     ) -> Result<Heard, FlawKind> {
-        let flaw = FlawKind::MalformedSip { offset: error.offset };
+        let flaw = FlawKind::MalformedSip {
+            what: error.what,
+            offset: error.offset,
+        };
         let reply = error.reply.ok_or(flaw)?;
         let headers = &reply.headers;
         if headers.cseq().method != Method::Invite {
