@@ -7,6 +7,7 @@ mod explain;
 mod init;
 mod logging;
 mod reload;
+mod replay;
 mod serve;
 mod status;
 
@@ -32,6 +33,8 @@ enum Verb {
     Check(check::Args),
     /// What would happen to a call, and why
     Explain(Box<explain::Args>),
+    /// Play a capture through the proxy: what would have happened
+    Replay(replay::Args),
     /// What a running `serve` says of itself
     Status(status::Args),
     /// Make a running `serve` load its policy files again
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
     }
