@@ -11,6 +11,13 @@ macro_rules! fuzz_target {
             $body
         }
     };
+    (|$text:ident: &str| $body:expr) => {
+        pub fn run(bytes: &[u8]) {
+            if let Ok($text) = std::str::from_utf8(bytes) {
+                $body
+            }
+        }
+    };
 }
 pub(crate) use fuzz_target;
 
@@ -31,9 +38,14 @@ macro_rules! targets {
 }
 
 targets! {
+    sip_message: "../../fuzz/fuzz_targets/sip_message.rs", 10_000;
+    sip_framing: "../../fuzz/fuzz_targets/sip_framing.rs", 5_000;
+    sdp: "../../fuzz/fuzz_targets/sdp.rs", 5_000;
     rtp: "../../fuzz/fuzz_targets/rtp.rs", 20_000;
     rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;
-    sdp: "../../fuzz/fuzz_targets/sdp.rs", 5_000;
+    policy: "../../fuzz/fuzz_targets/policy.rs", 2_000;
+    extent: "../../fuzz/fuzz_targets/extent.rs", 2_000;
+    sealed_call: "../../fuzz/fuzz_targets/sealed_call.rs", 2_000;
     #[cfg(feature = "shell")]
     pcap: "../../fuzz/fuzz_targets/pcap.rs", 5_000;
 }
