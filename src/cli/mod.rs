@@ -4,6 +4,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod init;
 mod logging;
 mod reload;
@@ -32,6 +33,8 @@ enum Verb {
     Check(check::Args),
     /// What would happen to a call, and why
     Explain(Box<explain::Args>),
+    /// A sealed call as sound or as a capture
+    Export(export::Args),
     /// What a running `serve` says of itself
     Status(status::Args),
     /// Make a running `serve` load its policy files again
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Export(args) => export::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
     }
