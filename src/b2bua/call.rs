@@ -458,6 +458,7 @@ impl Call {
             to_trunk: self.header.to_trunk.clone(),
             policies: self.header.policies.clone(),
             strict: self.header.strict_during,
+            forbidden: matches!(self.decision.verdict, crate::policy::Verdict::Block(_)),
             emergency: self.header.emergency,
             started: self.header.started,
             answered: self.story.answered,

@@ -109,6 +109,7 @@ impl Call {
     pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>, recorder: RecorderState) {
         if let RecorderState::Down(fault) = recorder {
             self.recording = Recording::Unavailable(fault);
+            self.story.fault.get_or_insert(fault);
             return;
         }
         self.recording = Recording::Opening;

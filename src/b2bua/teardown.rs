@@ -126,7 +126,14 @@ impl Call {
             self.on_recording_not_opened(turn, fault);
             return;
         }
-        self.recording = Recording::Broken(fault);
+        // What never was open has to be opened anew; what was open goes on.
+        self.recording = match self.recording {
+            Recording::Opening => {
+                self.chronicle.keep(false);
+                Recording::Unavailable(fault)
+            }
+            _ => Recording::Broken(fault),
+        };
         self.lose(turn, fault, false);
     }
 

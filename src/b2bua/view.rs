@@ -41,6 +41,8 @@ pub struct CallView {
     pub to_trunk: Option<TrunkName>,
     pub policies: Vec<PolicyId>,
     pub strict: bool,
+    /// A policy forbids the call, whatever the state of the recorder.
+    pub forbidden: bool,
     pub emergency: bool,
     pub started: Timestamp,
     pub answered: Option<Timestamp>,

@@ -29,6 +29,7 @@ pub(super) struct Placed {
 pub(super) struct Batch {
     pub(super) placed: Vec<Placed>,
     /// Blocks to give back.
+    #[allow(clippy::vec_box, reason = "they came boxed and go back boxed")]
     pub(super) blocks: Vec<Box<Extent>>,
     pub(super) openings: Vec<SessionId>,
     pub(super) closings: Vec<SessionId>,

@@ -247,14 +247,20 @@ impl Recovery {
         let used = scan.walk.over(&window, last, |offset, extent| {
             let bytes = extent.header.bytes;
             let remains = calls.entry(extent.header.session).or_default();
-            remains.extents.push((extent.header.ordinal, Span { file, offset, bytes }));
+            remains
+                .extents
+                .push((extent.header.ordinal, Span { file, offset, bytes }));
             *extents += 1;
         });
         let idle = scan.walk.at.saturating_sub(scan.walk.sound);
         if last || used == 0 || idle > EMPTY_BYTES_MAX {
             if let Some(offset) = scan.walk.damaged.or(scan.walk.torn) {
                 let (volume, segment) = (scan.segment.volume.0, scan.segment.number);
-                self.report.torn.push(Torn { volume, segment, offset });
+                self.report.torn.push(Torn {
+                    volume,
+                    segment,
+                    offset,
+                });
             }
             self.stage = Stage::Sealing;
             self.scan_next(now);
@@ -303,7 +309,9 @@ impl Recovery {
     fn seal_all(&mut self, now: Timestamp) {
         for (session, remains) in &mut self.calls {
             remains.partials.sort_unstable();
-            remains.extents.sort_unstable_by_key(|(ordinal, span)| (*ordinal, span.offset));
+            remains
+                .extents
+                .sort_unstable_by_key(|(ordinal, span)| (*ordinal, span.offset));
             let mut sources = Vec::new();
             for (attempt, bytes) in &remains.partials {
                 let file = File::Partial {
@@ -383,7 +391,11 @@ fn push_spans(sources: &mut Vec<Span>, file: File, bytes: u64) {
     let mut offset = FILE_HEADER_BYTES as u64;
     while offset < bytes {
         let length = u32::try_from(bytes - offset).unwrap_or(u32::MAX).min(256 << 10);
-        let span = Span { file, offset, bytes: length };
+        let span = Span {
+            file,
+            offset,
+            bytes: length,
+        };
         sources.push(span);
         offset += u64::from(length);
     }
@@ -394,7 +406,9 @@ fn recovered(manifest: &Manifest) -> RecoveredCall {
         session: manifest.session,
         outcome: manifest.outcome,
         packets: manifest.counts.packets,
-        kept_until: manifest.recovered.map_or(manifest.closing.ended, |recovered| recovered.kept_until),
+        kept_until: manifest
+            .recovered
+            .map_or(manifest.closing.ended, |recovered| recovered.kept_until),
         closed: manifest.recovered.is_some_and(|recovered| recovered.closed),
     }
 }

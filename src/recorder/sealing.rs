@@ -328,7 +328,11 @@ impl Sealer {
         if self.active.values().any(|active| active.phase == to) {
             return;
         }
-        let ready = self.active.iter_mut().filter(|(_, active)| active.phase == from).take(GROUP_MAX);
+        let ready = self
+            .active
+            .iter_mut()
+            .filter(|(_, active)| active.phase == from)
+            .take(GROUP_MAX);
         let mut sessions = Vec::new();
         let mut partials = Vec::new();
         for (session, active) in ready {
@@ -398,7 +402,10 @@ impl SealJob {
         }
         sources.append(&mut self.sources);
         self.sources = sources;
-        self.transcript = Transcript { attempt, ..Transcript::new(attempt) };
+        self.transcript = Transcript {
+            attempt,
+            ..Transcript::new(attempt)
+        };
     }
 }
 

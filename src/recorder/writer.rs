@@ -15,8 +15,8 @@ use super::extent::{Extent, Refusals, Tag};
 use super::io::{IoDone, SegmentId};
 use super::journal::{Journal, Landed, remove_segment};
 use super::output::{Outbox, Output};
-use super::segment::BLOCK_BYTES;
 use super::sealing::{Done, Ending, Finished, SealJob, Sealer};
+use super::segment::BLOCK_BYTES;
 use super::spooled::{Phase, Spooled};
 use super::stored::{json, signal_head};
 
@@ -324,7 +324,8 @@ impl Writer {
         if !self.started {
             // The first segment is made before the first call needs it, and a broken volume is known at once.
             self.started = true;
-            self.journal.write(now, now, vec![0; BLOCK_BYTES].into(), &mut self.outbox);
+            self.journal
+                .write(now, now, vec![0; BLOCK_BYTES].into(), &mut self.outbox);
         }
         if self.journal.is_idle() && self.commit_due().is_some_and(|due| due <= now) {
             let (batch, bytes) = self.waiting.gather(now, &mut self.calls, &mut self.lsn);

@@ -13,7 +13,7 @@ use super::streams::Streams;
 use crate::model::{Leg, Remote, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
-use crate::sip::{Message, Method, Transport};
+use crate::sip::{Message, Method, NameAddr, ParseError, Transport};
 
 /// Calls that are replayed from one capture; the rest is named.
 const CALLS_MAX: usize = 100_000;
@@ -76,6 +76,15 @@ pub(crate) struct Play {
     pub local: SocketAddr,
 }
 
+/// What a captured SIP message means.
+pub(crate) struct Heard {
+    pub call: CallIndex,
+    /// What the phones say because of it.
+    pub lines: Vec<Line>,
+    /// It cannot be read; the proxy gets it as it is, to refuse it.
+    pub refused: Option<FlawKind>,
+}
+
 #[derive(Default)]
 pub(crate) struct Calls {
     calls: Vec<Call>,
@@ -111,19 +120,28 @@ impl Calls {
         captured: &Captured<'_>,
         transport: Transport,
         bytes: &[u8],
-    ) -> Result<Option<(CallIndex, Vec<Line>)>, FlawKind> {
+    ) -> Result<Option<Heard>, FlawKind> {
         self.counts.sip += 1;
-        let message = Message::parse(bytes).map_err(|e| FlawKind::MalformedSip { offset: e.offset })?;
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(error) => return self.on_malformed(captured, transport, error).map(Some),
+        };
         let index = match self.by_call_id(message.headers().call_id()) {
             Some(index) => index,
-            None => match self.begin(captured.at, transport, &message)? {
-                Some(index) => index,
-                None => return Ok(None),
-            },
+            None if is_opening(&message) => {
+                let headers = message.headers();
+                self.begin(captured.at, transport, headers.call_id(), headers.from(), headers.to())?
+            }
+            // What begins in the middle of a dialog, or is none, is no call.
+            None => return Ok(None),
         };
         let Some(call) = self.calls.get_mut(index as usize) else {
             return Ok(None);
         };
+        if call.script.is_none() && is_opening(&message) {
+            // Another try, long after the last.
+            call.script = Some(Box::new(script(index, transport)));
+        }
         let Some(script) = &mut call.script else {
             return Ok(None);
         };
@@ -133,47 +151,73 @@ impl Calls {
         let sighting = script.on_captured(message.clone(), (captured.src, captured.dst), &mut lines);
         if let Some(sdp) = description {
             let leg = script.sender_of(&message);
-            let parsed = SessionDescription::parse(&sdp).map_err(|_| FlawKind::MalformedSdp {
-                offset: bytes.len() - sdp.len(),
-            });
+            let parsed = SessionDescription::parse(&sdp).map_err(|what| FlawKind::MalformedSdp { what });
             let is_played = matches!(sighting, Sighting::New | Sighting::Repeated);
             if is_played {
                 script.describe(leg, sdp);
             }
             self.declare(index, leg, &parsed?, is_played);
         }
-        Ok(Some((index, lines)))
+        Ok(Some(Heard {
+            call: index,
+            lines,
+            refused: None,
+        }))
     }
 
-    /// A Call-ID begins with an INVITE outside a dialog; what begins in the middle is no call.
-    fn begin(&mut self, at: Timestamp, transport: Transport, message: &Message) -> Result<Option<CallIndex>, FlawKind> {
-        let Message::Request(request) = message else {
-            return Ok(None);
+    /// An INVITE that the proxy would answer with an error is a call all the same: one that it refuses.
+    fn on_malformed(
+        &mut self,
+        captured: &Captured<'_>,
+        transport: Transport,
+        error: ParseError,
+    ) -> Result<Heard, FlawKind> {
+        let flaw = FlawKind::MalformedSip {
+            what: error.what,
+            offset: error.offset,
         };
-        let headers = &request.headers;
-        if request.method != Method::Invite || headers.to().tag().is_some() {
-            return Ok(None);
+        let reply = error.reply.ok_or(flaw)?;
+        let headers = &reply.headers;
+        if headers.cseq().method != Method::Invite {
+            return Err(flaw);
         }
+        let call = match self.by_call_id(headers.call_id()) {
+            Some(index) => index,
+            None => self.begin(captured.at, transport, headers.call_id(), headers.from(), headers.to())?,
+        };
+        Ok(Heard {
+            call,
+            lines: Vec::new(),
+            refused: Some(flaw),
+        })
+    }
+
+    fn begin(
+        &mut self,
+        at: Timestamp,
+        transport: Transport,
+        call_id: &str,
+        from: &NameAddr,
+        to: &NameAddr,
+    ) -> Result<CallIndex, FlawKind> {
         if self.calls.len() >= CALLS_MAX {
             return Err(FlawKind::TooManyCalls { max: CALLS_MAX });
         }
         let index = self.calls.len() as CallIndex;
-        let port = (FIRST_PORT + index % PORTS) as u16;
-        let phones = [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)];
-        self.by_call_id.insert(headers.call_id().to_owned(), index);
+        self.by_call_id.insert(call_id.to_owned(), index);
         self.calls.push(Call {
-            call_id: headers.call_id().to_owned(),
-            from: headers.from().uri.to_string(),
-            to: headers.to().uri.to_string(),
+            call_id: call_id.to_owned(),
+            from: from.uri.to_string(),
+            to: to.uri.to_string(),
             started: at,
             last: at,
-            script: Some(Box::new(Script::new(index, transport, phones))),
+            script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
             described: [Vec::new(), Vec::new()],
             relay: [Vec::new(), Vec::new()],
         });
-        Ok(Some(index))
+        Ok(index)
     }
 
     fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
@@ -236,6 +280,21 @@ impl Calls {
             });
         Some((kind, play))
     }
+}
+
+fn script(index: CallIndex, transport: Transport) -> Script {
+    let port = (FIRST_PORT + index % PORTS) as u16;
+    Script::new(
+        index,
+        transport,
+        [SocketAddr::new(CALLER, port), SocketAddr::new(CALLEE, port)],
+    )
+}
+
+/// An INVITE outside any dialog.
+fn is_opening(message: &Message) -> bool {
+    matches!(message, Message::Request(request)
+        if request.method == Method::Invite && request.headers.to().tag().is_none())
 }
 
 /// The SDP of a message: its body, or the part of a multipart body (RFC 5621) that is one.

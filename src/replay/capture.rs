@@ -39,6 +39,8 @@ pub enum Payload<'a> {
 /// What a packet of the file turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event<'a> {
+    /// The time of the first packet; said once, before all else.
+    Started(Timestamp),
     Captured(Captured<'a>),
     Flaw(Flaw),
 }
@@ -51,8 +53,7 @@ pub struct Capture<R: Read> {
     last: Place,
     /// Packets in the file so far, flawed ones too.
     packets: u64,
-    /// Time of the first packet.
-    started: Option<Timestamp>,
+    is_started: bool,
     is_finished: bool,
 }
 
@@ -69,7 +70,7 @@ impl<R: Read> Capture<R> {
                 at: Timestamp::ZERO,
             },
             packets: 0,
-            started: None,
+            is_started: false,
             is_finished: false,
         })
     }
@@ -77,16 +78,6 @@ impl<R: Read> Capture<R> {
     /// Packets read so far, those with flaws too.
     pub const fn packets(&self) -> u64 {
         self.packets
-    }
-
-    /// Time of the first packet, once it was read.
-    pub const fn started(&self) -> Option<Timestamp> {
-        self.started
-    }
-
-    /// Time of the last packet read.
-    pub const fn at(&self) -> Timestamp {
-        self.last.at
     }
 
     /// Reads one record and tells `visit` what it brought: nothing, something, or several messages. False at the end.
@@ -97,7 +88,7 @@ impl<R: Read> Capture<R> {
             streams,
             last,
             packets,
-            started,
+            is_started,
             is_finished,
         } = self;
         if *is_finished {
@@ -111,7 +102,9 @@ impl<R: Read> Capture<R> {
                     offset: record.offset,
                     at: record.at,
                 };
-                started.get_or_insert(record.at);
+                if !std::mem::replace(is_started, true) {
+                    visit(Event::Started(record.at));
+                }
                 let mut dissection = Dissection {
                     place: *last,
                     fragments,

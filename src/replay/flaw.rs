@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::model::Timestamp;
+use crate::sdp::SdpError;
+use crate::sip::Wrong;
 
 /// One thing in a capture that was passed over. Everything readable around it is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,10 +79,10 @@ pub enum FlawKind {
         bytes: u32,
     },
     /// Looks like SIP by its start line, but cannot be read as such.
-    #[error("malformed SIP message: byte {offset}")]
-    MalformedSip { offset: usize },
-    #[error("malformed SDP: byte {offset}")]
-    MalformedSdp { offset: usize },
+    #[error("SIP message: {what}, at its byte {offset}")]
+    MalformedSip { what: Wrong, offset: usize },
+    #[error("{what}")]
+    MalformedSdp { what: SdpError },
     #[error("more than {max} calls: this one is not replayed")]
     TooManyCalls { max: usize },
 }

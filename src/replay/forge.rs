@@ -234,6 +234,7 @@ pub(crate) fn read(file: &[u8]) -> Result<(Vec<Kept>, Vec<Flaw>), NotACapture> {
     let (mut kept, mut flaws) = (Vec::new(), Vec::new());
     let mut capture = Capture::open(file)?;
     while capture.read_packet(|event| match event {
+        Event::Started(_) => {}
         Event::Flaw(flaw) => flaws.push(flaw),
         Event::Captured(captured) => {
             let (sip, bytes) = match captured.payload {

@@ -3,7 +3,9 @@
 mod binding;
 mod calls;
 mod capture;
+mod clock;
 mod demux;
+mod fault;
 mod flaw;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -11,9 +13,60 @@ mod forge;
 mod fragments;
 mod link;
 mod pcap;
+mod reenact;
+mod report;
 mod script;
+mod spool;
+mod story;
 mod streams;
 mod tcp;
 
 pub use capture::{Capture, Captured, Event, Payload};
+pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
+pub use reenact::ReplayOptions;
+pub use report::{CallReport, CaptureReport, ErrorReport, Report, SipReport, StreamReport};
+
+use std::io::Read;
+
+use crate::disk::Layout;
+use reenact::Reenactment;
+use spool::{Disk, MemoryDisk};
+
+/// Flaws that are listed; all are counted.
+const FLAWS_MAX: usize = 1_000;
+
+/// Replays a capture; recordings go to memory and are forgotten.
+pub fn replay(file: impl Read, options: &ReplayOptions) -> Result<Report, NotACapture> {
+    play(file, options, MemoryDisk::default(), None)
+}
+
+/// Replays a capture; recordings go to `disk`, whose spool has to be empty.
+pub fn replay_to(file: impl Read, options: &ReplayOptions, disk: crate::disk::Disk) -> Result<Report, NotACapture> {
+    let layout = disk.layout().clone();
+    play(file, options, disk, Some(&layout))
+}
+
+fn play(
+    file: impl Read,
+    options: &ReplayOptions,
+    disk: impl Disk,
+    layout: Option<&Layout>,
+) -> Result<Report, NotACapture> {
+    let mut capture = Capture::open(file)?;
+    let mut waiting = Some(disk);
+    let mut reenactment: Option<Reenactment<_>> = None;
+    // Of packets before the first that could be read.
+    let mut early = Vec::new();
+    let mut visit = |event: Event<'_>| match (event, &mut reenactment) {
+        (Event::Started(started), slot) => *slot = waiting.take().map(|disk| Reenactment::new(options, disk, started)),
+        (event, Some(reenactment)) => reenactment.handle(event),
+        (Event::Flaw(flaw), None) if early.len() < FLAWS_MAX => early.push(flaw),
+        (Event::Flaw(_) | Event::Captured(_), None) => {}
+    };
+    while capture.read_packet(&mut visit) {}
+    if let Some(reenactment) = &mut reenactment {
+        reenactment.finish();
+    }
+    Ok(Report::of(reenactment.as_ref(), &early, capture.packets(), layout))
+}

@@ -84,6 +84,8 @@ struct Exchange {
     number: u32,
     method: Method,
     is_initial: bool,
+    /// Not from the capture: nor will its answer be.
+    is_made_up: bool,
     /// Where it was captured.
     hop: (SocketAddr, SocketAddr),
     /// As the proxy passed it on to the other leg.
@@ -132,6 +134,10 @@ impl Script {
             Message::Request(request) => self.on_captured_request(request, hop, out),
             Message::Response(response) => self.on_captured_response(response, hop, out),
         }
+    }
+
+    pub(crate) fn phone(&self, leg: Leg) -> SocketAddr {
+        self.phones[leg.index()]
     }
 
     /// Remembers what a party described, for offers that the capture does not answer.
@@ -257,7 +263,7 @@ impl Script {
     }
 
     /// The proxy reaches B by its trunk's transport, whatever A used.
-    const fn transport_of(&self, leg: Leg) -> Transport {
+    pub(crate) const fn transport_of(&self, leg: Leg) -> Transport {
         match leg {
             Leg::A => self.transport,
             Leg::B => Transport::Udp,
@@ -538,11 +544,10 @@ impl Script {
             let branch = self.branch(Leg::A, &Method::Bye, number, false);
             bye.headers
                 .push_via(Via::new(self.transport, self.phones[Leg::A.index()], &branch));
-            self.exchanges.push_back(Exchange::new(
+            self.exchanges.push_back(Exchange::made_up(
                 Leg::A,
                 number,
                 Method::Bye,
-                false,
                 (self.phones[0], self.phones[1]),
             ));
             out.push(Line {
@@ -598,6 +603,7 @@ impl Exchange {
             number,
             method,
             is_initial,
+            is_made_up: false,
             hop,
             forwarded: None,
             held: Vec::new(),
@@ -606,6 +612,13 @@ impl Exchange {
             status: None,
             is_acked: false,
             repeats: 0,
+        }
+    }
+
+    fn made_up(by: Leg, number: u32, method: Method, hop: (SocketAddr, SocketAddr)) -> Self {
+        Self {
+            is_made_up: true,
+            ..Self::new(by, number, method, false, hop)
         }
     }
 
@@ -618,7 +631,12 @@ impl Exchange {
     fn is_awaited_as(&self, leg: Leg, request: &Request) -> bool {
         let is_open = self.status.is_none() || matches!(self.method, Method::Bye | Method::Cancel);
         let is_kind = request.method != Method::Invite || self.is_initial == request.headers.to().tag().is_none();
-        self.by != leg && self.method == request.method && self.forwarded.is_none() && is_open && is_kind
+        self.by != leg
+            && self.method == request.method
+            && self.forwarded.is_none()
+            && !self.is_made_up
+            && is_open
+            && is_kind
     }
 
     fn is_forwarded_as(&self, leg: Leg, request: &Request) -> bool {

@@ -71,7 +71,7 @@ fn live(seed: u64) {
 }
 
 /// Each seed of `seeds` on its own, so that one that fails does not hide the others.
-fn try_all(seeds: impl Iterator<Item = u64>, live: fn(u64)) {
+pub fn try_all(seeds: impl Iterator<Item = u64>, live: fn(u64)) {
     let only = std::env::var("ONRECORD_SEED")
         .ok()
         .map(|seed| seed.parse().expect("ONRECORD_SEED is a number"));

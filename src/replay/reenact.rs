@@ -1,0 +1,402 @@
+//! The capture, played to the engine at capture time: two phones per call, their media, and a disk that may break.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::FLAWS_MAX;
+use super::binding::CallIndex;
+use super::calls::{CALLEE, CALLER, Calls, description_in};
+use super::capture::{Captured, Event, Payload};
+use super::clock::CaptureClock;
+use super::fault::FaultSpec;
+use super::flaw::Flaw;
+use super::script::{CALL_HEADER, Line};
+use super::spool::{Disk, Spool};
+use super::story::{Session, Story};
+use crate::b2bua::{CallState, Peer, Route, Topology, Trunk};
+use crate::engine::{Engine, EngineOutput, SignalingConfig};
+use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
+use crate::policy::PolicySet;
+use crate::recorder::WriterConfig;
+use crate::rtp::{RtpHeader, WireKind};
+use crate::sdp::SessionDescription;
+use crate::sip::{Flow, Message, Transport};
+
+/// The proxy's address in a replay (RFC 5737).
+const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+const SIP_PORT: u16 = 5060;
+/// Calls that a replayed proxy has at a time.
+const LIVE_MAX: usize = 20_000;
+/// How long calls may take to end and recordings to be sealed after the last packet: Timer B and H, and the seal.
+const EPILOGUE_MAX: Duration = Duration::from_secs(120);
+/// A call that is over gets no new messages after so long (64 × T1).
+const LINGER: Duration = Duration::from_secs(32);
+/// Timers that may fire at one instant.
+const TIMERS_AT_ONCE_MAX: usize = 100_000;
+/// What phones may make up in one call.
+const MADE_UP_MAX: u32 = 200;
+
+/// What is asked of a replay.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    pub policies: Arc<PolicySet>,
+    pub faults: Vec<FaultSpec>,
+    /// As policies name the side that calls and the side that is called.
+    pub trunks: [TrunkName; 2],
+}
+
+/// See [the module](self).
+pub(crate) struct Reenactment<D> {
+    engine: Engine,
+    spool: Spool<D>,
+    faults: Vec<FaultSpec>,
+    clock: CaptureClock,
+    pub calls: Calls,
+    pub stories: BTreeMap<CallIndex, Story>,
+    sessions: BTreeMap<SessionId, CallIndex>,
+    /// Call-IDs that the engine minted towards B.
+    minted: BTreeMap<String, CallIndex>,
+    /// The call of which the engine is being given a message, and whether that is an INVITE that begins it.
+    giving: Option<CallIndex>,
+    is_inviting: bool,
+    /// The stream whose packet the engine is being given.
+    playing: Option<(CallIndex, Leg, Ssrc)>,
+    /// What the phones are about to say.
+    lines: VecDeque<(CallIndex, Line)>,
+    made_up: BTreeMap<CallIndex, u32>,
+    /// Calls that are over, with the time when their scripts are forgotten.
+    leaving: VecDeque<(Timestamp, CallIndex)>,
+    pub flaws: Vec<Flaw>,
+    pub flaws_in_all: u64,
+    /// Datagrams that no SDP binds to a call.
+    pub unbound: u64,
+}
+
+impl<D: Disk> Reenactment<D> {
+    pub(crate) fn new(options: &ReplayOptions, disk: D, started: Timestamp) -> Self {
+        let writer = WriterConfig {
+            segment_bytes: 8 << 20,
+            spool_segments: 4,
+            ..WriterConfig::default()
+        };
+        let config = signaling(&options.trunks, writer.lag_max);
+        // The same capture gives the same replay, tags and all.
+        let engine = Engine::fresh(config, writer, options.policies.clone(), 1, started);
+        Self {
+            engine,
+            spool: Spool::new(disk),
+            faults: options.faults.clone(),
+            clock: CaptureClock::new(started),
+            calls: Calls::default(),
+            stories: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            minted: BTreeMap::new(),
+            giving: None,
+            is_inviting: false,
+            playing: None,
+            lines: VecDeque::new(),
+            made_up: BTreeMap::new(),
+            leaving: VecDeque::new(),
+            flaws: Vec::new(),
+            flaws_in_all: 0,
+            unbound: 0,
+        }
+        .with_faults(started)
+    }
+
+    fn with_faults(mut self, started: Timestamp) -> Self {
+        self.spool.break_at(started, &self.faults);
+        self
+    }
+
+    pub(crate) fn handle(&mut self, event: Event<'_>) {
+        match event {
+            Event::Started(_) => {}
+            Event::Flaw(flaw) => self.note(flaw),
+            Event::Captured(captured) => {
+                self.advance(captured.at);
+                match captured.payload {
+                    Payload::Sip(transport, bytes) => self.on_sip(&captured, transport, bytes),
+                    Payload::Datagram(bytes) => self.on_datagram(&captured, bytes),
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, flaw: Flaw) {
+        self.flaws_in_all += 1;
+        if self.flaws.len() < FLAWS_MAX {
+            self.flaws.push(flaw);
+        }
+    }
+
+    fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
+        match self.calls.on_sip(captured, transport, bytes) {
+            Ok(Some(heard)) => {
+                if let Some(kind) = heard.refused {
+                    self.note(Flaw {
+                        packet: captured.packet,
+                        offset: captured.offset,
+                        at: captured.at,
+                        kind,
+                    });
+                    self.give(heard.call, Leg::A, Bytes::copy_from_slice(bytes));
+                }
+                self.lines
+                    .extend(heard.lines.into_iter().map(|line| (heard.call, line)));
+                self.settle();
+            }
+            Ok(None) => {}
+            Err(kind) => {
+                self.note(Flaw {
+                    packet: captured.packet,
+                    offset: captured.offset,
+                    at: captured.at,
+                    kind,
+                });
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) {
+        let Some((kind, play)) = self.calls.on_datagram(captured, bytes) else {
+            self.unbound += 1;
+            return;
+        };
+        let Some(play) = play else { return };
+        self.playing = match kind {
+            WireKind::Rtp => RtpHeader::parse(bytes)
+                .ok()
+                .map(|header| (play.call, play.sender, header.ssrc)),
+            WireKind::Rtcp | WireKind::Other => None,
+        };
+        let now = self.clock.now();
+        self.engine
+            .handle_media(now, play.local, play.from, &Bytes::copy_from_slice(bytes));
+        self.settle();
+        self.playing = None;
+    }
+
+    /// Fires every timer up to a packet's time.
+    fn advance(&mut self, captured: Timestamp) {
+        let until = self.clock.reach(captured);
+        self.run_until(until);
+        while let Some((due, index)) = self.leaving.front().copied() {
+            if due > until {
+                return;
+            }
+            self.leaving.pop_front();
+            let is_over = self.stories.get(&index).is_none_or(Story::is_over);
+            if let Some(call) = self.calls.call_mut(index).filter(|_| is_over) {
+                call.script = None;
+                call.relay = [Vec::new(), Vec::new()];
+                self.made_up.remove(&index);
+            }
+        }
+    }
+
+    fn run_until(&mut self, until: Timestamp) {
+        let mut at_once = 0;
+        while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= until) {
+            at_once = if due > self.clock.now() { 0 } else { at_once + 1 };
+            if at_once > TIMERS_AT_ONCE_MAX {
+                break;
+            }
+            self.clock.set(due);
+            self.engine.handle_timeout(self.clock.now());
+            self.settle();
+        }
+        self.clock.set(until);
+    }
+
+    /// Carries words between phones, engine and disk until nobody has anything to say.
+    fn settle(&mut self) {
+        loop {
+            while let Some(output) = self.engine.poll_output() {
+                self.on_output(output);
+            }
+            let now = self.clock.now();
+            if let Some(done) = self.spool.poll_answer() {
+                self.engine.handle_io(now, done);
+            } else if let Some((index, line)) = self.lines.pop_front() {
+                self.say(index, line);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn say(&mut self, index: CallIndex, line: Line) {
+        if line.is_made_up {
+            let count = self.made_up.entry(index).or_default();
+            *count += 1;
+            if *count > MADE_UP_MAX {
+                return;
+            }
+        }
+        self.is_inviting = line.message.headers().contains(CALL_HEADER);
+        self.give(index, line.leg, line.message.encode());
+        self.is_inviting = false;
+    }
+
+    /// A message from a phone to the engine.
+    fn give(&mut self, index: CallIndex, leg: Leg, bytes: Bytes) {
+        let Some(script) = self.calls.call(index).and_then(|call| call.script.as_deref()) else {
+            return;
+        };
+        let flow = Flow {
+            transport: script.transport_of(leg),
+            local: SocketAddr::new(PROXY, SIP_PORT),
+            remote: script.phone(leg),
+        };
+        self.stories
+            .entry(index)
+            .or_default()
+            .hear(leg, Direction::Received, &bytes);
+        self.giving = Some(index);
+        self.engine.handle_sip(self.clock.now(), flow, bytes);
+        while let Some(output) = self.engine.poll_output() {
+            self.on_output(output);
+        }
+        self.giving = None;
+    }
+
+    fn on_output(&mut self, output: EngineOutput) {
+        match output {
+            EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
+            EngineOutput::Media { .. } => {
+                if let Some((index, leg, ssrc)) = self.playing
+                    && let Some(call) = self.calls.call_mut(index)
+                {
+                    call.streams.count_relayed(leg, ssrc);
+                }
+            }
+            EngineOutput::Io(request) => {
+                self.spool.handle_request(self.clock.now(), &request);
+                while let Some(session) = self.spool.poll_published() {
+                    self.with_session(session, |session| session.is_published = true);
+                }
+            }
+            EngineOutput::Published(view) => {
+                let (id, now) = (view.session, self.clock.now());
+                let is_over = view.state == CallState::Over;
+                self.with_session(id, |session| session.on_view(now, *view));
+                if let Some(index) = self.sessions.get(&id).copied().filter(|_| is_over) {
+                    self.leaving.push_back((now + LINGER, index));
+                }
+            }
+            EngineOutput::Step(step) => self.with_session(step.session, |session| session.on_step(step)),
+            EngineOutput::Recorder(RecordingEvent::Sealed {
+                session,
+                reconciliation,
+            }) => {
+                self.with_session(session, |session| session.reconciliation = Some(*reconciliation));
+            }
+            EngineOutput::Recorder(_) => {}
+        }
+    }
+
+    /// The first that is heard of a session is heard while its INVITE is being given to the engine.
+    fn with_session(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        let index = match (self.sessions.get(&id), self.giving.filter(|_| self.is_inviting)) {
+            (Some(index), _) => *index,
+            (None, Some(index)) => {
+                self.sessions.insert(id, index);
+                index
+            }
+            (None, None) => return,
+        };
+        change(self.stories.entry(index).or_default().session(id));
+    }
+
+    fn on_sent(&mut self, flow: Flow, bytes: &Bytes) {
+        let leg = if flow.remote.ip() == CALLER { Leg::A } else { Leg::B };
+        let Ok(message) = Message::parse(bytes) else {
+            // A refusal quotes what it refuses, faults and all.
+            if let Some(index) = self.giving {
+                self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+            }
+            return;
+        };
+        let call_id = message.headers().call_id();
+        let known = if leg == Leg::A {
+            self.calls.by_call_id(call_id)
+        } else {
+            self.minted.get(call_id).copied()
+        };
+        let index = known.or_else(|| message.headers().get(CALL_HEADER)?.parse().ok());
+        let Some((index, call)) = index.and_then(|index| Some((index, self.calls.call_mut(index)?))) else {
+            return;
+        };
+        if known.is_none() {
+            self.minted.insert(call_id.to_owned(), index);
+        }
+        if let Some(sdp) = description_in(&message).and_then(|sdp| SessionDescription::parse(&sdp).ok()) {
+            call.relay[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
+        }
+        let mut lines = Vec::new();
+        if let Some(script) = &mut call.script {
+            script.on_sent(leg, &message, &mut lines);
+        }
+        self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+        self.lines.extend(lines.into_iter().map(|line| (index, line)));
+    }
+
+    /// The capture is over: who still talks hangs up, and the recorder gets the time to seal.
+    pub(crate) fn finish(&mut self) {
+        let end = self.clock.now();
+        for index in 0..self.calls.len() {
+            let mut lines = Vec::new();
+            if let Some(script) = self.calls.call_mut(index).and_then(|call| call.script.as_deref_mut()) {
+                script.hang_up(&mut lines);
+            }
+            self.lines.extend(lines.into_iter().map(|line| (index, line)));
+            self.settle();
+        }
+        while let Some(due) = self.engine.poll_timeout().filter(|due| due.since(end) <= EPILOGUE_MAX) {
+            let is_quiet = self.engine.signaling().calls() == 0 && self.stories.values().all(Story::is_settled);
+            if is_quiet {
+                return;
+            }
+            self.run_until(due);
+        }
+    }
+}
+
+fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
+    let trunk = |name: &TrunkName, ip| Trunk {
+        name: name.clone(),
+        peers: vec![Peer { ip, port: None }],
+        transport: Transport::Udp,
+        trusted: true,
+    };
+    let [caller, callee] = trunks;
+    let route = Route {
+        from: caller.clone(),
+        to: callee.clone(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
+    let listener = SocketAddr::new(PROXY, SIP_PORT);
+    let listeners = vec![(Transport::Udp, listener), (Transport::Tcp, listener)];
+    SignalingConfig {
+        node: "replay".to_owned(),
+        topology: Topology::new(
+            vec![trunk(caller, CALLER), trunk(callee, CALLEE)],
+            vec![route],
+            listeners,
+        ),
+        media_address: PROXY,
+        ports: 6_000..=65_535,
+        cool_down: Duration::from_secs(1),
+        calls_max: LIVE_MAX,
+        lag_max,
+        peer_node: false,
+        steps: true,
+    }
+}

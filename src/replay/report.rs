@@ -1,0 +1,332 @@
+//! What a replay found, as JSON and as text.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::binding::CallIndex;
+use super::calls::Call;
+use super::flaw::Flaw;
+use super::reenact::Reenactment;
+use super::spool::Disk;
+use super::story::{Session, Story};
+use crate::b2bua::{Step, StepKind};
+use crate::disk::Layout;
+use crate::engine::ladder;
+use crate::model::{Direction, Leg, Outcome, Timestamp};
+use crate::recorder::File;
+
+/// Everything that a replay found. The JSON form is an interface: fields are added, never changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub capture: CaptureReport,
+    /// In order of their first INVITE.
+    pub calls: Vec<CallReport>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CaptureReport {
+    /// In the file, unreadable ones too.
+    pub packets: u64,
+    /// SIP messages.
+    pub sip: u64,
+    /// RTP packets that an SDP binds to a call.
+    pub rtp: u64,
+    /// RTCP packets that an SDP binds to a call.
+    pub rtcp: u64,
+    /// UDP datagrams that are neither SIP nor bound to a call by an SDP before them.
+    pub ignored: u64,
+    /// The first 1,000.
+    pub errors: Vec<ErrorReport>,
+    /// All of them.
+    pub errors_total: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorReport {
+    /// From 1.
+    pub packet: u64,
+    /// Of the packet's record in the file.
+    pub offset: u64,
+    pub error: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CallReport {
+    pub call_id: String,
+    pub from: String,
+    pub to: String,
+    /// `record`, `none` or `block`.
+    pub decision: &'static str,
+    pub policy: Option<String>,
+    pub outcome: Outcome,
+    pub started: Timestamp,
+    /// From the first INVITE to the end of the last try.
+    pub duration_ms: u64,
+    /// The file of the sealed call, when recordings are kept.
+    pub recording: Option<String>,
+    pub streams: Vec<StreamReport>,
+    pub sip: Vec<SipReport>,
+    /// Why it was decided so, and what followed: a line each.
+    pub trail: Vec<String>,
+    /// Packets that the relay handed to the recorder, RTCP too.
+    pub accepted: u64,
+    /// Packets in the sealed recordings. Equal to `accepted`, or something is missing.
+    pub stored: u64,
+    pub gaps: u64,
+    /// Rungs of all its sessions, in order.
+    #[serde(skip)]
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamReport {
+    /// Who sent it.
+    pub leg: Leg,
+    pub ssrc: u32,
+    /// The most frequent one.
+    pub payload_type: u8,
+    pub codec: String,
+    /// In the capture, bound to the call by SDP.
+    pub packets: u64,
+    /// Missing by their sequence numbers.
+    pub lost: u64,
+    /// Of `packets`, taken by the recorder.
+    pub recorded: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SipReport {
+    pub leg: Leg,
+    pub sent: &'static str,
+    pub start_line: String,
+}
+
+impl Report {
+    pub(super) fn of<D: Disk>(
+        reenactment: Option<&Reenactment<D>>,
+        early: &[Flaw],
+        packets: u64,
+        layout: Option<&Layout>,
+    ) -> Self {
+        let mut report = Self {
+            capture: CaptureReport {
+                packets,
+                ..CaptureReport::default()
+            },
+            calls: Vec::new(),
+        };
+        let capture = &mut report.capture;
+        capture.errors.extend(early.iter().map(ErrorReport::of));
+        capture.errors_total = early.len() as u64;
+        let Some(found) = reenactment else {
+            return report;
+        };
+        let counts = found.calls.counts;
+        (capture.sip, capture.rtp, capture.rtcp, capture.ignored) =
+            (counts.sip, counts.rtp, counts.rtcp, found.unbound);
+        capture.errors.extend(found.flaws.iter().map(ErrorReport::of));
+        capture.errors_total += found.flaws_in_all;
+        let nothing = Story::default();
+        let story = |n: usize| found.stories.get(&(n as CallIndex)).unwrap_or(&nothing);
+        report.calls = found
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(n, call)| of_call(call, story(n), layout))
+            .collect();
+        report
+    }
+
+    /// No call was refused or ended by the proxy, and what was to be recorded is recorded without gaps.
+    pub fn is_fine(&self) -> bool {
+        self.calls.iter().all(|call| {
+            !matches!(call.outcome, Outcome::Blocked | Outcome::Faulted)
+                && call.gaps == 0
+                && call.accepted == call.stored
+        })
+    }
+
+    /// For people: every call with its ladder.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let c = &self.capture;
+        let _infallible = writeln!(
+            text,
+            "{} packets: {} SIP, {} RTP, {} RTCP, {} ignored; {} calls",
+            c.packets,
+            c.sip,
+            c.rtp,
+            c.rtcp,
+            c.ignored,
+            self.calls.len()
+        );
+        for call in &self.calls {
+            text.push('\n');
+            call.write_to(&mut text);
+        }
+        if !c.errors.is_empty() {
+            text.push('\n');
+        }
+        for error in &c.errors {
+            let _infallible = writeln!(text, "{}", error.error);
+        }
+        let unlisted = c.errors_total - c.errors.len() as u64;
+        if unlisted > 0 {
+            let _infallible = writeln!(text, "and {unlisted} more");
+        }
+        text
+    }
+}
+
+impl ErrorReport {
+    fn of(flaw: &Flaw) -> Self {
+        Self {
+            packet: flaw.packet,
+            offset: flaw.offset,
+            error: flaw.to_string(),
+        }
+    }
+}
+
+impl CallReport {
+    fn write_to(&self, text: &mut String) {
+        let policy = self
+            .policy
+            .as_deref()
+            .map_or(String::new(), |policy| format!(" ({})", printable(policy)));
+        let _infallible = writeln!(
+            text,
+            "{}  {} → {}\n{}{policy}: {}, {} at {}, {:.3} s",
+            printable(&self.call_id),
+            printable(&self.from),
+            printable(&self.to),
+            self.decision,
+            self.outcome.as_str(),
+            self.recording.as_deref().unwrap_or("no recording"),
+            self.started,
+            self.duration_ms as f64 / 1_000.0
+        );
+        for line in &self.trail {
+            let _infallible = writeln!(text, "  {}", printable(line));
+        }
+        text.push_str(&ladder::render(&self.steps, self.started));
+        for stream in &self.streams {
+            let _infallible = writeln!(
+                text,
+                "  {} sends {:#010x} {} ({}): {} packets, {} lost, {} recorded",
+                stream.leg,
+                stream.ssrc,
+                printable(&stream.codec),
+                stream.payload_type,
+                stream.packets,
+                stream.lost,
+                stream.recorded
+            );
+        }
+    }
+}
+
+fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
+    let telling = story.telling();
+    let view = telling.and_then(|(_, session)| session.view.as_ref());
+    let is_kept = telling.is_some_and(|(_, session)| session.is_wanted);
+    let ended = story
+        .sessions()
+        .filter_map(|(_, session)| session.ended)
+        .max()
+        .unwrap_or(call.last);
+    let published = telling.filter(|(_, session)| session.is_published);
+    let recording = published.and_then(|(id, _)| {
+        let path = layout?.path(File::Sealed(id));
+        Some(path.to_string_lossy().into_owned())
+    });
+    let sum = |of: fn(&Session) -> u64| story.sessions().map(|(_, session)| of(session)).sum();
+    let steps: Vec<Step> = story
+        .sessions()
+        .flat_map(|(_, session)| session.steps.iter().cloned())
+        .collect();
+    CallReport {
+        call_id: call.call_id.clone(),
+        from: call.from.clone(),
+        to: call.to.clone(),
+        decision: decision(telling.map(|(_, session)| session)),
+        policy: view
+            .and_then(|view| view.policies.first())
+            .map(|policy| policy.as_str().to_owned()),
+        outcome: telling
+            .and_then(|(_, session)| session.outcome())
+            .unwrap_or(Outcome::NoMedia),
+        started: call.started,
+        duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
+        recording,
+        streams: streams(call, is_kept),
+        sip: story
+            .sip
+            .iter()
+            .map(|(leg, direction, line)| sip(*leg, *direction, line))
+            .collect(),
+        trail: steps.iter().filter_map(trail).collect(),
+        accepted: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.accepted)),
+        stored: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.stored)),
+        gaps: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.gaps.len() as u64)),
+        steps,
+    }
+}
+
+fn decision(session: Option<&Session>) -> &'static str {
+    let Some(session) = session else { return "none" };
+    let has_policy = session.view.as_ref().is_some_and(|view| !view.policies.is_empty());
+    match (session.is_wanted, session.outcome()) {
+        (true, _) => "record",
+        (false, Some(Outcome::Blocked)) if session.view.as_ref().is_some_and(|view| view.forbidden) => "block",
+        (false, Some(Outcome::Blocked | Outcome::Unrecorded | Outcome::Faulted)) if has_policy => "record",
+        (false, _) => "none",
+    }
+}
+
+fn streams(call: &Call, is_kept: bool) -> Vec<StreamReport> {
+    let report = |(leg, ssrc, stream): (Leg, crate::model::Ssrc, &super::streams::Stream)| {
+        let payload_type = stream.payload_type();
+        StreamReport {
+            leg,
+            ssrc: ssrc.0,
+            payload_type,
+            codec: call.codec(leg, payload_type).unwrap_or("unknown").to_owned(),
+            packets: stream.packets,
+            lost: stream.lost(),
+            recorded: if is_kept { stream.relayed } else { 0 },
+        }
+    };
+    call.streams.iter().map(report).collect()
+}
+
+fn sip(leg: Leg, direction: Direction, start_line: &str) -> SipReport {
+    let sent = match (leg, direction) {
+        (Leg::A, Direction::Received) => "A→proxy",
+        (Leg::A, Direction::Sent) => "proxy→A",
+        (Leg::B, Direction::Sent) => "proxy→B",
+        (Leg::B, Direction::Received) => "B→proxy",
+    };
+    SipReport {
+        leg,
+        sent,
+        start_line: start_line.to_owned(),
+    }
+}
+
+fn trail(step: &Step) -> Option<String> {
+    match &step.what {
+        StepKind::Decided(why) => Some(why.clone()),
+        StepKind::RecordingFaulted(fault) => Some(format!("recorder: {fault}")),
+        StepKind::MediaGated => Some("media stopped".to_owned()),
+        StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
+        StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
+    }
+}
+
+/// The capture's text, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if hostile(c) { '·' } else { c }).collect()
+}
