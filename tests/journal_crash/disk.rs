@@ -104,6 +104,8 @@ pub struct SimDisk {
     dice: Dice,
     /// While set, met by every request that writes.
     pub broken: Option<Injected>,
+    /// How many requests more are met by it; none: all.
+    pub broken_times: Option<u64>,
     /// Only these volumes are broken; empty: all of the spool, and not the archive.
     pub broken_volumes: Vec<u16>,
     pub archive_broken: bool,
@@ -124,6 +126,7 @@ impl SimDisk {
             durable: BTreeMap::new(),
             dice: Dice(seed),
             broken: None,
+            broken_times: None,
             broken_volumes: Vec::new(),
             archive_broken: false,
             free: u64::MAX,
@@ -140,6 +143,14 @@ impl SimDisk {
         self.requests += 1;
         let id = request.id;
         let injected = self.broken.filter(|_| self.concerns(&request.op));
+        if injected.is_some()
+            && let Some(times) = &mut self.broken_times
+        {
+            *times -= 1;
+            if *times == 0 {
+                (self.broken, self.broken_times) = (None, None);
+            }
+        }
         let result = match injected {
             None => self.run(request.op),
             Some(Injected::Hang) => {
