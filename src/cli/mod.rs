@@ -4,6 +4,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod init;
 mod logging;
 mod reload;
@@ -11,6 +12,7 @@ mod replay;
 mod serve;
 mod status;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ enum Verb {
     Check(check::Args),
     /// What would happen to a call, and why
     Explain(Box<explain::Args>),
+    /// A sealed call as sound or as a capture
+    Export(export::Args),
     /// Play a capture through the proxy: what would have happened
     Replay(replay::Args),
     /// What a running `serve` says of itself
@@ -61,6 +65,7 @@ pub fn run() -> ExitCode {
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Export(args) => export::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
@@ -76,7 +81,15 @@ pub(crate) fn fail(why: impl std::fmt::Display, hint: &str) -> ExitCode {
 /// Prints one JSON object and a line feed on stdout.
 pub(crate) fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => print(&(text + "\n")),
         Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+/// Prints on stdout. A reader that has gone (`| head`) is no error, and no panic as with `println!`.
+pub(crate) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::debug!(%error, "stdout");
     }
 }
