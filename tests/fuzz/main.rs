@@ -1,6 +1,7 @@
 //! The fuzz targets of `fuzz/`, the same files, run for a moment by `cargo test` on stable Rust: a deterministic
 //! mutation loop over `fuzz/seeds`, without coverage feedback. Real fuzzing: `fuzz/README.md`.
-#![allow(unused_attributes)]
+// As files of cargo-fuzz the targets are crates of their own, with `#![no_main]` and their own import of the macro.
+#![allow(unused_attributes, unused_imports)]
 
 // The target files say `use libfuzzer_sys::fuzz_target`: here that is this crate.
 extern crate self as libfuzzer_sys;
