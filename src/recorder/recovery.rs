@@ -16,7 +16,8 @@ use super::io::{File, Folder, IoDone, IoError, IoId, IoOp, IoOutcome, IoRequest,
 use super::manifest::Manifest;
 use super::output::{Outbox, Output};
 use super::seal::FILE_HEADER_BYTES;
-use super::sealing::{Done, Ending, SealJob, Sealer};
+use super::seal_job::{Ending, SealJob};
+use super::sealing::{Done, Sealer};
 use super::segment::Walk;
 use super::stored::json;
 

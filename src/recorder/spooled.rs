@@ -1,10 +1,12 @@
 //! One open recording, as the writer knows it: its chain, its signals and marks on the way, and where its extents are.
 
+use bytes::BytesMut;
+
 use crate::model::{Closing, Leg, SessionId, Timestamp};
 
 use super::extent::{CHAIN_START, Extent, FRAME_HEADER_BYTES, Link, Tag};
 use super::io::{File, SegmentId, Span};
-use super::sealing::Transcript;
+use super::seal_job::Transcript;
 
 /// Signals and marks of one call that wait for a commit; more is a fault of that recording.
 const CHRONICLE_BYTES_MAX: usize = 1 << 20;
@@ -112,7 +114,7 @@ impl Spooled {
     }
 
     /// Links an extent to the call's chain and appends it to a batch.
-    pub(super) fn seal_into(&mut self, extent: &Extent, batch: &mut Vec<u8>, lsn: u64) {
+    pub(super) fn seal_into(&mut self, extent: &Extent, batch: &mut BytesMut, lsn: u64) {
         self.head = extent.seal_into(batch, lsn, self.ordinal, self.head);
         self.ordinal += 1;
     }
