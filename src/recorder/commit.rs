@@ -22,6 +22,7 @@ pub(super) const BATCH_BYTES_MAX: usize = BATCH_BYTES + 4 * EXTENT_BYTES_MAX;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     pub(super) session: SessionId,
+    pub(super) life: u64,
     pub(super) offset: u32,
     pub(super) bytes: u32,
 }
@@ -150,6 +151,7 @@ impl Draft<'_> {
         *self.lsn += 1;
         self.batch.placed.push(Placed {
             session,
+            life: call.life,
             offset: offset as u32,
             bytes: (self.bytes.len() - offset) as u32,
         });
@@ -161,7 +163,10 @@ impl Draft<'_> {
         };
         match call.phase {
             Phase::Opening => self.batch.openings.push(session),
-            Phase::Kept => self.batch.closings.push(session),
+            Phase::Kept => {
+                call.phase = Phase::Closed;
+                self.batch.closings.push(session);
+            }
             Phase::Open | Phase::Closing { .. } | Phase::Closed | Phase::Sealing => {}
         }
         for extent in call.take_chronicle() {

@@ -42,6 +42,8 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Spooled {
     pub(super) phase: Phase,
+    /// Tells it from another recording of the same session that was given up.
+    pub(super) life: u64,
     ordinal: u32,
     head: Link,
     chronicle: Vec<Extent>,
@@ -62,9 +64,10 @@ pub(super) struct Spooled {
 pub(super) struct Overflow;
 
 impl Spooled {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(life: u64) -> Self {
         Self {
             phase: Phase::Opening,
+            life,
             ordinal: 0,
             head: CHAIN_START,
             chronicle: Vec::new(),
@@ -78,7 +81,10 @@ impl Spooled {
     }
 
     pub(super) fn takes_frames(&self) -> bool {
-        matches!(self.phase, Phase::Opening | Phase::Open | Phase::Closing { .. })
+        matches!(
+            self.phase,
+            Phase::Opening | Phase::Open | Phase::Closing { .. } | Phase::Kept
+        )
     }
 
     /// Puts a signal, mark or record among what the next commit writes.
