@@ -68,10 +68,6 @@ impl Ledger {
         self.calls[pair].rung
     }
 
-    pub fn forwarded(&self, pair: usize) -> &BTreeMap<u64, Timestamp> {
-        &self.calls[pair].forwarded
-    }
-
     pub fn faulted(&self, pair: usize) -> Option<Timestamp> {
         self.calls[pair].faulted
     }

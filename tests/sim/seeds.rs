@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::disk::Trouble;
 use super::net::Quality;
 use super::rng::Rng;
-use super::stories::script;
 use super::ua::Script;
 use super::world::{Grade, Happening, World};
 
@@ -30,7 +29,6 @@ fn draw_script(rng: &mut Rng) -> Script {
         talks: rng.millis(200..=5000),
         holds_after: rng.one_in(4).then(|| rng.millis(100..=1500)),
         mute: rng.one_in(8),
-        ..script()
     }
 }
 
