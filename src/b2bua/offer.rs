@@ -91,11 +91,13 @@ impl Call {
         if fault == Fault::Reserve {
             return Refusal::DiskReserve { policy: self.policy() };
         }
-        let status = self
+        let chosen = self
             .decision
             .requirements
             .as_ref()
-            .map_or(603, |r| r.reject_code.status(turn.terms.peer_node));
+            .map(|r| r.reject_code)
+            .unwrap_or_default();
+        let status = chosen.or(turn.terms.reject_code).status(turn.terms.peer_node);
         Refusal::RecorderDown {
             policy: self.policy(),
             fault,

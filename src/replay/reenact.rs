@@ -397,6 +397,7 @@ fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,
+        reject_code: crate::policy::RejectCode::Auto,
         steps: true,
     }
 }

@@ -143,6 +143,7 @@ fn signaling() -> SignalingConfig {
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,
+        reject_code: onrecord::policy::RejectCode::Auto,
         steps: true,
     }
 }
