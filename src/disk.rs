@@ -1,6 +1,6 @@
 //! Executes the recorder's [`IoRequest`]s: the only place where segments meet `std::fs`.
 //!
-//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per [`Lane`], or one for
+//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per [`Lane`](crate::recorder::Lane), or one for
 //! all. What each call to the kernel promises, and what we assume of the medium, is told in docs/JOURNAL.md §7.
 
 use std::collections::{BTreeMap, BTreeSet};

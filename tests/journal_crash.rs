@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use disk::{Injected, SimDisk};
+use disk::{Dice, Injected, SimDisk};
 use onrecord::model::{
     Closing, Direction, Fault, Generation, Header, Leg, Mark, Outcome, Party, Reconciliation, RecordingCommand,
     RecordingEvent, SessionId, SignalPath, Tally, Timestamp,
@@ -255,6 +255,18 @@ impl Node {
         self.command(RecordingCommand::Close { session, at, closing });
     }
 
+    /// The call was blocked.
+    fn keep(&mut self, number: u8) {
+        let (header, at) = (header(session(number)), self.now);
+        let closing = Box::new(Closing {
+            outcome: Outcome::Blocked,
+            tally: None,
+            fault: Some(Fault::Io),
+            ..*closing(self.now, 0)
+        });
+        self.command(RecordingCommand::Keep { header, at, closing });
+    }
+
     /// Time passes, timers fire.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
@@ -279,6 +291,14 @@ impl Node {
             self.settle();
             self.pass(ms(10));
         }
+    }
+
+    /// What hung answers.
+    fn release(&mut self) {
+        for done in self.disk.release() {
+            self.writer.handle_io(self.now, done);
+        }
+        self.settle();
     }
 
     fn heard(&self) -> Vec<&RecordingEvent> {
@@ -356,13 +376,7 @@ fn story(node: &mut Node) {
         node.close(0);
     }
     node.open(2);
-    let (header, at) = (header(session(9)), node.now);
-    let closing = Box::new(Closing {
-        outcome: Outcome::Blocked,
-        tally: None,
-        ..*closing(node.now, 0)
-    });
-    node.command(RecordingCommand::Keep { header, at, closing });
+    node.keep(9);
     node.talk(&[1, 2], ms(300));
 }
 
@@ -650,10 +664,7 @@ fn a_volume_that_hangs_is_left_for_the_next_before_the_limit() {
     );
     assert_eq!(node.talks[&session(0)].refused, []);
     node.disk.broken = None;
-    for done in node.disk.release() {
-        node.writer.handle_io(node.now, done);
-    }
-    node.settle();
+    node.release();
     node.talk(&[0], ms(300));
     node.close(0);
     node.pass(ms(500));
@@ -678,10 +689,7 @@ fn a_hung_flush_is_a_fault_at_the_lag_limit_and_its_late_answer_mends_it() {
         node.talks[&session(0)].accepted
     );
     node.disk.broken = None;
-    for done in node.disk.release() {
-        node.writer.handle_io(node.now, done);
-    }
-    node.settle();
+    node.release();
     assert!(node.heard().contains(&&RecordingEvent::Up));
     node.talk(&[0], ms(300));
     node.close(0);
@@ -754,14 +762,7 @@ fn a_blocked_call_is_kept_though_the_recorder_is_down() {
         node.heard()[..],
         [RecordingEvent::Down { .. }, RecordingEvent::OpenFailed { .. }]
     ));
-    let (header, at) = (header(session(0)), node.now);
-    let closing = Box::new(Closing {
-        outcome: Outcome::Blocked,
-        tally: None,
-        fault: Some(Fault::Io),
-        ..*closing(node.now, 0)
-    });
-    node.command(RecordingCommand::Keep { header, at, closing });
+    node.keep(0);
     node.pass(ms(5000));
     assert!(node.talks[&session(0)].sealed.is_none());
     node.disk.broken = None;
@@ -885,21 +886,12 @@ fn a_call_that_is_given_up_while_it_opens_is_what_its_record_says() {
         node.open(0);
         node.signal(0, "INVITE sip:bob@example.com SIP/2.0\r\n\r\n");
         node.pass(ms(200));
-        let (header, at) = (header(session(0)), node.now);
-        let closing = Box::new(Closing {
-            outcome: Outcome::Blocked,
-            tally: None,
-            ..*closing(node.now, 0)
-        });
-        node.command(RecordingCommand::Keep { header, at, closing });
+        node.keep(0);
         node.signal(0, "SIP/2.0 603 Declined\r\n\r\n");
         node.disk.broken_volumes = vec![99];
         node.disk.archive_broken = cut;
         node.break_disk(Injected::Fail(IoError::Io));
-        for done in node.disk.release() {
-            node.writer.handle_io(node.now, done);
-        }
-        node.settle();
+        node.release();
         node.pass(ms(500));
         if cut {
             assert!(node.talks[&session(0)].sealed.is_none());
@@ -911,4 +903,138 @@ fn a_call_that_is_given_up_while_it_opens_is_what_its_record_says() {
         assert_eq!(manifest.counts.signals, 1);
         assert!(!node.talks[&session(0)].ready);
     }
+}
+
+/// Faults come and go, calls come and go, and in the end the power goes, or not.
+fn chaos(seed: u64) {
+    let mut dice = Dice(seed);
+    let two = WriterConfig {
+        volumes: vec![VolumeConfig::default(); 1 + dice.below(2) as usize],
+        ..config()
+    };
+    let mut node = Node::new(SimDisk::new(dice.roll()), two.clone());
+    let mut open: Vec<u8> = Vec::new();
+    let mut next = 0;
+    for _ in 0..60 {
+        match dice.below(12) {
+            0..=2 if next < 20 => {
+                node.open(next);
+                if node.talks[&session(next)].ready {
+                    open.push(next);
+                } else {
+                    let slot = node.talks.get_mut(&session(next)).unwrap().slot.take().unwrap();
+                    node.intake.close(node.now, slot);
+                    node.keep(next);
+                }
+                next += 1;
+            }
+            3 if !open.is_empty() => {
+                let call = open.remove(dice.below(open.len() as u64) as usize);
+                node.close(call);
+            }
+            4 => {
+                let errors = [IoError::Io, IoError::NoSpace, IoError::ShortWrite, IoError::ReadOnly];
+                let error = errors[dice.below(4) as usize];
+                let how = [
+                    Injected::Fail(error),
+                    Injected::Half(error),
+                    Injected::FlushFails,
+                    Injected::Hang,
+                ];
+                node.disk.broken_volumes = if dice.coin() {
+                    vec![]
+                } else {
+                    vec![dice.below(2) as u16]
+                };
+                node.disk.archive_broken = dice.coin();
+                node.disk.broken_times = if dice.coin() { None } else { Some(1 + dice.below(4)) };
+                node.break_disk(how[dice.below(4) as usize]);
+            }
+            5 | 6 => {
+                node.disk.broken = None;
+                node.release();
+            }
+            _ => {
+                let calls = open.clone();
+                node.talk(&calls, ms(10 + dice.below(800)));
+            }
+        }
+    }
+    let cut = dice.coin();
+    if cut {
+        node.disk.cut_power();
+    } else {
+        node.disk.broken = None;
+        node.release();
+        node.pass(ms(3000));
+        open.iter().for_each(|call| node.close(*call));
+        node.pass(ms(6000));
+        let status = node.writer.status(node.now);
+        assert_eq!(
+            (status.fault, status.calls, status.sealing),
+            (None, 0, 0),
+            "seed {seed}: {status:?}"
+        );
+        let (made, free) = node.intake.blocks();
+        assert_eq!(made, free, "seed {seed}: a block was not given back");
+        for (session, talk) in node.talks.iter().filter(|(_, talk)| talk.ready) {
+            let manifest = verified(&node.disk, *session);
+            assert_eq!(manifest.reconciliation.stored, talk.accepted, "seed {seed}: {session}");
+            assert_eq!(talk.sealed.as_ref(), Some(&manifest.reconciliation), "seed {seed}");
+        }
+    }
+    assert_eq!(node.disk.retried, [], "seed {seed}: a poisoned segment was used again");
+    recover(&mut node.disk, &two, None).unwrap();
+    check_after_crash(&node.talks, &node.disk, &format!("seed {seed}"));
+}
+
+#[test]
+fn whatever_fails_what_was_acknowledged_is_kept() {
+    let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    for seed in seeds.map_or(0..40, |seed: u64| seed..seed + 1) {
+        chaos(seed);
+    }
+}
+
+#[test]
+fn recovery_with_a_full_archive_keeps_the_spool_for_the_next() {
+    let mut node = Node::new(SimDisk::new(14), config());
+    story(&mut node);
+    node.disk.cut_power();
+    node.disk.broken_volumes = vec![99];
+    node.disk.archive_broken = true;
+    node.disk.broken = Some(Injected::Fail(IoError::NoSpace));
+    let report = recover(&mut node.disk, &config(), None).unwrap();
+    assert_eq!((report.calls.len(), report.unsealed.len()), (0, 2));
+    assert_eq!(report.fault, Some(Fault::DiskFull));
+    // The node runs on beside it, and the next start finds both.
+    let Node { disk, talks, .. } = node;
+    let mut node = Node::with_first_segment(disk, config(), report.first_segment);
+    node.disk.broken = None;
+    node.open(5);
+    node.talk(&[5], ms(300));
+    node.disk.cut_power();
+    recover(&mut node.disk, &config(), None).unwrap();
+    check_after_crash(&talks, &node.disk, "before the archive was full");
+    check_after_crash(&node.talks, &node.disk, "after");
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_costs_its_extents_and_not_the_rest() {
+    let mut node = Node::new(SimDisk::new(15), config());
+    node.open(0);
+    node.talk(&[0], Duration::from_secs(8));
+    let segments: Vec<File> = node
+        .disk
+        .files()
+        .filter(|file| matches!(file, File::Segment(_)))
+        .collect();
+    assert!(segments.len() > 2);
+    node.disk.unreadable = Some(segments[1]);
+    node.close(0);
+    node.pass(Duration::from_secs(10));
+    let manifest = verified(&node.disk, session(0));
+    assert_eq!((manifest.breaks.len(), manifest.outcome), (1, Outcome::Faulted));
+    assert!(manifest.reconciliation.stored > manifest.reconciliation.accepted / 2);
+    assert!(manifest.reconciliation.stored < manifest.reconciliation.accepted);
 }
