@@ -1,7 +1,6 @@
 //! Any bytes as an RTP packet: our view, then the `rtp` crate behind it.
 #![no_main]
 
-use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use onrecord::rtp::packet::{RtpHeader, RtpPacket, classify};
 use onrecord::rtp::{TelephoneEvent, codecs::Codec};
@@ -17,5 +16,5 @@ fuzz_target!(|bytes: &[u8]| {
             codec.decoder().decode(header.payload, &mut samples);
         }
     }
-    let _ = RtpPacket::parse(&Bytes::copy_from_slice(bytes));
+    let _ = RtpPacket::parse(&bytes.to_vec().into());
 });

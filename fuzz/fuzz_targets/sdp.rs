@@ -7,14 +7,21 @@ use libfuzzer_sys::fuzz_target;
 use onrecord::sdp::{SessionDescription, anchor, check_reoffer, negotiate};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(sdp) = SessionDescription::parse(bytes) else { return };
-    let ours: Vec<SocketAddr> = (0..64).map(|line| SocketAddr::from(([198, 51, 100, 7], 40_000 + 2 * line))).collect();
+    let Ok(sdp) = SessionDescription::parse(bytes) else {
+        return;
+    };
+    let ours: Vec<SocketAddr> = (0..64)
+        .map(|line| SocketAddr::from(([198, 51, 100, 7], 40_000 + 2 * line)))
+        .collect();
     let anchored = anchor(&sdp, &ours);
     let again = SessionDescription::parse(&anchored).expect("what was written is read");
     assert_eq!(sdp.lines().len(), again.lines().len());
     for (line, local) in again.lines().iter().zip(&ours) {
         assert!(line.port == 0 || line.port == local.port());
-        assert!(line.remote().is_none_or(|remote| remote.rtp == *local && remote.rtcp.ip() == local.ip()));
+        assert!(
+            line.remote()
+                .is_none_or(|remote| remote.rtp == *local && remote.rtcp.ip() == local.ip())
+        );
     }
     let _ = anchor(&sdp, &[]);
     let _ = (negotiate(&sdp, &again), check_reoffer(&sdp, &again));

@@ -1,12 +1,13 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
 use super::body::Content;
-use super::call::{Arrival, Call, MediaState, Phase, Recording};
+use super::call::{Arrival, Call};
 use super::carry::{self, ALLOW};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
 use super::reject::Refusal;
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
@@ -90,11 +91,13 @@ impl Call {
         if fault == Fault::Reserve {
             return Refusal::DiskReserve { policy: self.policy() };
         }
-        let status = self
+        let chosen = self
             .decision
             .requirements
             .as_ref()
-            .map_or(603, |r| r.reject_code.status(turn.terms.peer_node));
+            .map(|r| r.reject_code)
+            .unwrap_or_default();
+        let status = chosen.or(turn.terms.reject_code).status(turn.terms.peer_node);
         Refusal::RecorderDown {
             policy: self.policy(),
             fault,
@@ -109,6 +112,7 @@ impl Call {
     pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>, recorder: RecorderState) {
         if let RecorderState::Down(fault) = recorder {
             self.recording = Recording::Unavailable(fault);
+            self.story.fault.get_or_insert(fault);
             return;
         }
         self.recording = Recording::Opening;

@@ -1,9 +1,10 @@
 //! How a call ends: BYE, CANCEL, refusal, and the recorder's loss under strict mode. The strict-mode matrix is here.
 
-use super::call::{Call, MediaState, Phase, Recording};
+use super::call::Call;
 use super::leg::LegState;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
 use crate::policy::{DuringArms, RecorderState, Verdict};
@@ -126,7 +127,14 @@ impl Call {
             self.on_recording_not_opened(turn, fault);
             return;
         }
-        self.recording = Recording::Broken(fault);
+        // What never was open has to be opened anew; what was open goes on.
+        self.recording = match self.recording {
+            Recording::Opening => {
+                self.chronicle.keep(false);
+                Recording::Unavailable(fault)
+            }
+            _ => Recording::Broken(fault),
+        };
         self.lose(turn, fault, false);
     }
 

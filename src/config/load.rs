@@ -30,8 +30,13 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
 /// Reads a config file; with what is worth knowing about it.
 pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
     let file = source_file(path).map_err(|finding| vec![*finding])?;
+    compile(&file)
+}
+
+/// The pure part: text in, config or findings out.
+pub(super) fn compile(file: &SourceFile) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
     let findings = RefCell::new(Findings::default());
-    let source = Source::new(&file);
+    let source = Source::new(file);
     let config = reader::parse(&source, &findings).map(|document| {
         let reading = Reading {
             source: &source,

@@ -5,6 +5,8 @@
 mod load;
 mod read;
 mod routing;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;

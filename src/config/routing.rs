@@ -79,7 +79,11 @@ fn trunk(table: &Table<'_>, key: &'static str, trunks: &Trunks) -> Option<TrunkN
             &name.span(),
             format!("there is no trunk `{}`", shown(name.get_ref())),
         );
-        table.note(finding.maybe_hint(meant.map(|meant| format!("did you mean `{meant}`?"))));
+        table.note(
+            finding
+                .label("the config has no trunk of this name")
+                .maybe_hint(meant.map(|meant| format!("did you mean `{meant}`?"))),
+        );
     }
     Some(TrunkName::from(*name.get_ref()))
 }

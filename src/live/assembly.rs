@@ -30,7 +30,7 @@ use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
 use super::{recovery, topology};
 use crate::board::Board;
-use crate::config::Config;
+use crate::config::{Config, Peer};
 use crate::disk::{Disk, Layout};
 use crate::engine::{CallView, Input, Signaling};
 use crate::policy::{Finding, PolicySet};
@@ -122,7 +122,7 @@ fn announce(config: &Config, about: &Status, policies: &Policies, options: Serve
     let media = &config.listen.media;
     tracing::info!(address = %media.address, ports = ?media.ports, calls_max = about.calls_max, "media");
     for trunk in &config.trunks {
-        let peers: Vec<String> = trunk.peers.iter().map(|peer| peer.address().to_string()).collect();
+        let peers: Vec<String> = trunk.peers.iter().map(peer_text).collect();
         tracing::info!(name = %trunk.name, peers = peers.join(" "), transport = trunk.transport.as_str(), "trunk");
     }
     let status = policies.status();
@@ -132,6 +132,14 @@ fn announce(config: &Config, about: &Status, policies: &Policies, options: Serve
     }
     if options.allow_faults {
         tracing::warn!("--allow-faults: the control socket can break volumes");
+    }
+}
+
+/// As the configuration writes it: without a port, any may send.
+fn peer_text(peer: &Peer) -> String {
+    match peer.port {
+        Some(_) => peer.address().to_string(),
+        None => peer.ip.to_string(),
     }
 }
 

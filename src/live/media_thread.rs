@@ -16,7 +16,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
-use crate::model::{MediaCommand, MediaEvent, SessionId, Timestamp};
+use crate::model::{MediaCommand, MediaEvent, Timestamp};
 use crate::recorder::{Extent, Intake};
 
 use super::clock::Clock;
@@ -29,6 +29,10 @@ pub const COMMANDS_MAX: usize = 4_096;
 
 /// Events that wait for signalling.
 pub const EVENTS_MAX: usize = 4_096;
+
+/// How long `Closed` waits for a recorder that takes no extents: then that recording is lost anyhow, and the call's ports
+/// must not be.
+const CLOSED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Extents on their way to the recorder, and back: nearly half a second of a thousand calls' while it is stalled.
 pub const EXTENTS_MAX: usize = 4_096;
@@ -134,16 +138,6 @@ impl MediaThread {
     }
 }
 
-/// How many media threads suit a machine: signalling, the recorder and the disks want the other half.
-pub const fn threads_for(cores: usize) -> usize {
-    if cores < 4 { 1 } else { cores / 2 }
-}
-
-/// Which of `threads` has a session's media, from its `Open` to its `Closed`.
-pub fn thread_of(session: SessionId, threads: usize) -> usize {
-    (session.as_u128() % threads.max(1) as u128) as usize
-}
-
 /// What the thread owns.
 struct Turner<I> {
     io: I,
@@ -154,8 +148,8 @@ struct Turner<I> {
     events: Producer<MediaEvent>,
     full: Producer<Box<Extent>>,
     durable: Consumer<Box<Extent>>,
-    /// `Closed` events whose sessions' last extents the recorder's queue had no room for yet. One a session.
-    closed: VecDeque<MediaEvent>,
+    /// `Closed` events, and until when they wait for their sessions' last extents to be handed on. One a session.
+    closed: VecDeque<(Timestamp, MediaEvent)>,
     wakes: Wakes,
     counts: PacketCounts,
     pulse: Arc<Pulse>,
@@ -167,8 +161,9 @@ impl<I: MediaIo> Turner<I> {
         while !self.commands.is_abandoned() || !self.commands.is_empty() {
             self.turn()?;
         }
-        self.intake.flush(self.clock.now() + Duration::from_secs(1));
-        self.hand_on_extents();
+        let now = self.clock.now();
+        self.intake.flush(now + Duration::from_secs(1)); // the youngest, too
+        self.hand_on_extents(now);
         Ok(())
     }
 
@@ -188,7 +183,7 @@ impl<I: MediaIo> Turner<I> {
         while self.relay_one(now) {}
         self.intake.flush(now);
         self.drain_plane(now);
-        self.hand_on_extents();
+        self.hand_on_extents(now);
         self.pulse.beat(now, &self.counts, self.plane.len());
         Ok(())
     }
@@ -240,13 +235,13 @@ impl<I: MediaIo> Turner<I> {
                 None => break,
                 Some(PlaneOutput::Bind(port, at)) => match self.io.bind(port, at) {
                     Ok(()) => self.plane.handle_bound(now, port, &mut self.intake),
-                    Err(error) => {
-                        tracing::warn!(%at, %error, "media port cannot be bound");
-                        self.plane.handle_bind_failed(now, port, &mut self.intake);
-                    }
+                    // Why is not logged here: a thread that relays must not wait for standard error.
+                    Err(_) => self.plane.handle_bind_failed(now, port, &mut self.intake),
                 },
                 Some(PlaneOutput::Unbind(port)) => self.io.unbind(port),
-                Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => self.closed.push_back(event),
+                Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => {
+                    self.closed.push_back((now + CLOSED_PATIENCE, event));
+                }
                 Some(PlaneOutput::Event(event)) => told |= self.events.push(event).is_ok(),
             }
         }
@@ -256,24 +251,21 @@ impl<I: MediaIo> Turner<I> {
     }
 
     /// Full extents to the recorder, and once the intake has none left, the sessions that waited for it are closed.
-    fn hand_on_extents(&mut self) {
+    fn hand_on_extents(&mut self, now: Timestamp) {
         let mut handed_on = false;
-        while !self.full.is_full() {
-            let Some(extent) = self.intake.poll_full() else {
-                self.tell_closed();
-                break;
-            };
-            handed_on |= self.full.push(extent).is_ok();
+        let mut all = false;
+        while !self.full.is_full() && !all {
+            match self.intake.poll_full() {
+                Some(extent) => handed_on |= self.full.push(extent).is_ok(),
+                None => all = true,
+            }
         }
         if handed_on {
             (self.wakes.recorder)();
         }
-    }
-
-    fn tell_closed(&mut self) {
         let mut told = false;
         while !self.events.is_full()
-            && let Some(event) = self.closed.pop_front()
+            && let Some((_, event)) = self.closed.pop_front_if(|(until, _)| all || *until <= now)
         {
             told |= self.events.push(event).is_ok();
         }
@@ -289,9 +281,11 @@ mod tests {
     use std::net::{SocketAddr, UdpSocket};
     use std::sync::mpsc::{Receiver, sync_channel};
 
-    use crate::media::{COOL_DOWN, PortPool};
-    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote};
+    use crate::media::{COOL_DOWN, Port, PortPool};
+    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
     use crate::recorder::IntakeConfig;
+
+    use super::super::media_io::Received;
 
     use super::*;
 
@@ -495,5 +489,113 @@ mod tests {
         drop(rig.media.link);
         rig.media.thread.join().unwrap().unwrap();
         assert!(rig.media.pulse.alive_at() >= started);
+    }
+
+    /// A network on which every leg's phone has said something, once.
+    #[derive(Default)]
+    struct OneWord {
+        bound: Vec<(Port, SocketAddr)>,
+        said: usize,
+    }
+
+    impl MediaIo for OneWord {
+        fn bind(&mut self, port: Port, at: SocketAddr) -> io::Result<()> {
+            self.bound.push((port, at));
+            Ok(())
+        }
+
+        fn unbind(&mut self, port: Port) {
+            self.bound.retain(|(bound, _)| *bound != port);
+        }
+
+        fn wait(&mut self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
+            let (port, at) = *self.bound.get(self.said)?;
+            self.said += 1;
+            buffer[..PACKET.len()].copy_from_slice(PACKET);
+            Some(Received {
+                port,
+                from: phone_of(at),
+                at: Timestamp::ZERO,
+                bytes: PACKET.len(),
+            })
+        }
+
+        fn send(&mut self, via: Port, _: SocketAddr, _: &[u8]) -> bool {
+            self.bound.iter().any(|(bound, _)| *bound == via)
+        }
+    }
+
+    fn phone_of(local: SocketAddr) -> SocketAddr {
+        SocketAddr::new([127, 0, 0, 9].into(), local.port())
+    }
+
+    #[test]
+    fn a_recorder_that_takes_nothing_does_not_keep_a_calls_ports_for_ever() {
+        let (mut commands, to_do) = RingBuffer::new(4);
+        let (events, mut told) = RingBuffer::new(4);
+        let (full, _stuck) = RingBuffer::new(2);
+        let (_durable, durable) = RingBuffer::new(1);
+        let mut turner = Turner {
+            io: OneWord::default(),
+            clock: Clock::start(),
+            plane: Plane::new(),
+            intake: Intake::new(IntakeConfig::default()),
+            commands: to_do,
+            events,
+            full,
+            durable,
+            closed: VecDeque::new(),
+            wakes: Wakes {
+                signalling: Box::new(|| ()),
+                recorder: Box::new(|| ()),
+            },
+            counts: PacketCounts::default(),
+            pulse: Arc::default(),
+            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+        };
+        for session in [1, 2].map(SessionId::from_u128) {
+            let leg = |port| {
+                let local = SocketAddr::new([127, 0, 0, 1].into(), port);
+                let rtcp = phone_of(SocketAddr::new(local.ip(), port + 1));
+                LegPlan {
+                    local,
+                    remote: Some(Remote {
+                        rtp: phone_of(local),
+                        rtcp,
+                    }),
+                    formats: Vec::new(),
+                }
+            };
+            let line = LinePlan {
+                index: 0,
+                kind: MediaKind::Audio,
+                a: leg(4_000),
+                b: leg(4_002),
+            };
+            let plan = MediaPlan {
+                session,
+                recorded: Recorded::Strict,
+                lines: vec![line],
+            };
+            commands.push(MediaCommand::Open(Box::new(plan))).unwrap();
+            turner.turn().unwrap();
+            assert_eq!(told.pop(), Ok(MediaEvent::Opened { session }));
+            commands.push(MediaCommand::Close { session }).unwrap();
+            turner.turn().unwrap();
+            turner.io.said = 0;
+            // The second's extent fills the queue, and nobody knows whether it was the last.
+            let is_told = matches!(told.pop(), Ok(MediaEvent::Closed { .. }));
+            assert_eq!(is_told, session.as_u128() == 1);
+        }
+        let now = turner.clock.now();
+        turner.hand_on_extents(now + CLOSED_PATIENCE);
+        let Ok(MediaEvent::Closed { tally, .. }) = told.pop() else {
+            unreachable!()
+        };
+        assert_eq!((tally.accepted, tally.forwarded), (4, 4));
     }
 }

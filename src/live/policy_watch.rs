@@ -1,5 +1,6 @@
 //! Watches the policy directory: a file that is changed and then left alone for a moment is news.
 
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
+use crate::model::Timestamp;
 
 /// Editors write, rename and chmod in bursts: a load waits until nothing happened for this long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -24,6 +26,20 @@ pub(super) struct PolicyWatch {
     /// None when the kernel gives no watch.
     watcher: Option<RecommendedWatcher>,
     changes: mpsc::Receiver<()>,
+    burst: Option<Burst>,
+}
+
+/// Changes that have not fallen quiet yet.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Burst {
+    fn quiet_at(self) -> Timestamp {
+        (self.last + QUIET).min(self.first + PATIENCE)
+    }
 }
 
 impl PolicyWatch {
@@ -43,27 +59,41 @@ impl PolicyWatch {
             directory: directory.map(Path::to_owned),
             watcher: watcher.ok(),
             changes,
+            burst: None,
         };
         watch.attach();
         watch
     }
 
-    /// Returns when something changed and fell quiet; never when nothing can be watched. May be cancelled.
+    /// Returns when something changed and fell quiet; never when nothing can be watched. May be cancelled: what was heard
+    /// of is not forgotten.
     pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        let latest = self.clock.now() + PATIENCE;
         loop {
-            let quiet = (self.clock.now() + QUIET).min(latest);
+            let quiet = match self.burst {
+                Some(burst) => burst.quiet_at(),
+                None => {
+                    if self.changes.recv().await.is_none() {
+                        pending::<()>().await;
+                    }
+                    self.hear();
+                    continue;
+                }
+            };
             tokio::select! {
                 biased;
                 () = sleep_until(self.clock.instant(quiet).into()) => break,
-                Some(()) = self.changes.recv() => {}
+                Some(()) = self.changes.recv() => self.hear(),
             }
         }
+        self.burst = None;
         // The directory itself may be another one now (an atomic swap of directories): watch what is there.
         self.attach();
+    }
+
+    fn hear(&mut self) {
+        let now = self.clock.now();
+        let first = self.burst.map_or(now, |burst| burst.first);
+        self.burst = Some(Burst { first, last: now });
     }
 
     fn attach(&mut self) {
@@ -111,9 +141,13 @@ mod tests {
             assert!(again.is_err(), "told of reading");
 
             std::fs::write(&file, "abcd").expect("writes");
-            tokio::time::timeout(Duration::from_secs(10), watch.changed())
+            let hurried = async {
+                let hurry = Duration::from_millis(20);
+                while tokio::time::timeout(hurry, watch.changed()).await.is_err() {}
+            };
+            tokio::time::timeout(Duration::from_secs(10), hurried)
                 .await
-                .expect("is told again");
+                .expect("is told again, even who asks in small steps");
         });
     }
 }

@@ -16,12 +16,15 @@ use super::policy_watch::PolicyWatch;
 use super::status::Status;
 use super::threads::Threads;
 use super::vitals::Watch;
-use crate::engine::Input;
+use crate::engine::{CallState, Input};
 use crate::model::{RecordingEvent, Timestamp};
 use crate::policy::{Format, render};
 
 /// How often the threads are looked at: a recorder that hangs is told of within `lag_max` and this.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long calls have to end, peers that do not answer included.
+const CALLS_END_MAX: Duration = Duration::from_secs(8);
 
 /// A graceful end takes no longer. What is not sealed by then is sealed by recovery at the next start.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
@@ -190,37 +193,44 @@ impl Supervisor {
         }
     }
 
-    /// No new calls, BYE to those that run, seal what is recorded, stop the threads. False if that took too long.
+    /// No new calls, BYE to those that run, seal what is recorded, stop the threads. False if not all was sealed.
     async fn farewell(&mut self) -> bool {
-        let latest = self.clock.now() + FAREWELL_MAX;
+        let begun = self.clock.now();
         self.about.draining = true;
-        tracing::info!(
-            calls = self.threads.board.len(),
-            "ending: no new calls, the running ones are ended"
-        );
+        let calls = self.threads.board.len();
+        tracing::info!(calls, "ending: no new calls, the running ones are ended");
         self.tell(Input::Drain).await;
         self.tell(Input::ShutDown).await;
-        while !self.threads.board.is_empty() {
-            if self.threads.signaling.is_finished() || !self.pause_before(latest).await {
+        while !self.threads.board.is_empty() && !self.threads.signaling.is_finished() {
+            if !self.pause_before(begun + CALLS_END_MAX).await {
                 break;
             }
         }
-        let left = self.threads.board.len();
-        if left > 0 {
-            tracing::error!(
-                calls = left,
-                "not ended in time: their recordings are sealed at the next start"
-            );
-        }
+        let sealed = self.note_unended();
         self.threads.stop_signaling();
         while !self.threads.are_finished() {
-            if !self.pause_before(latest).await {
-                tracing::error!("threads did not end in time");
+            if !self.pause_before(begun + FAREWELL_MAX).await {
+                tracing::error!("threads did not end in time: what is not sealed is sealed at the next start");
                 return false;
             }
         }
         tracing::info!("ended");
-        left == 0
+        sealed
+    }
+
+    /// Tells of calls that are still up. True if all that they lack is a peer's answer to its BYE.
+    fn note_unended(&self) -> bool {
+        let calls = self.threads.board.calls();
+        if calls.is_empty() {
+            return true;
+        }
+        let sealed = self.recorder.status().up && calls.iter().all(|call| call.state == CallState::Ending);
+        if sealed {
+            tracing::warn!(calls = calls.len(), "peers have not answered in time");
+        } else {
+            tracing::error!(calls = calls.len(), "not ended in time: sealed at the next start");
+        }
+        sealed
     }
 
     /// A short wait in which the control socket is served. False when `latest` has come.

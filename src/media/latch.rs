@@ -60,6 +60,8 @@ fn is_sendable(remote: &SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -125,6 +127,43 @@ mod tests {
             let mut latch = latch(nowhere);
             assert_eq!(latch.destination(), None, "{nowhere}");
             assert!(!latch.admits(address(nowhere)), "{nowhere}");
+        }
+    }
+
+    /// One of a few hosts and ports, so that they meet.
+    fn any_address() -> impl Strategy<Value = SocketAddr> {
+        (1_u8..4, 4_000_u16..4_004).prop_map(|(host, port)| SocketAddr::new([192, 0, 2, host].into(), port))
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_signalled_host_gets_in_and_its_signalled_port_shuts_the_others_out(
+            steps in proptest::collection::vec((0_u8..8, any_address()), 1..60)
+        ) {
+            let mut latch = Latch::default();
+            let mut signalled = None;
+            let mut taken_from = Vec::new();
+            for (what, address) in steps {
+                if what == 0 {
+                    if signalled != Some(address) {
+                        taken_from.clear();
+                    }
+                    signalled = Some(address);
+                    latch.signal(signalled);
+                    continue;
+                }
+                let admitted = latch.admits(address);
+                prop_assert!(!admitted || signalled.is_some_and(|signalled| signalled.ip() == address.ip()));
+                prop_assert!(admitted || signalled != Some(address), "the signalled address is always taken");
+                if admitted {
+                    taken_from.push(address);
+                }
+                if signalled.is_some_and(|signalled| taken_from.contains(&signalled)) && signalled != Some(address) {
+                    prop_assert!(!admitted, "another port, after the signalled one was heard");
+                }
+                let others: std::collections::BTreeSet<_> = taken_from.iter().filter(|a| signalled != Some(**a)).collect();
+                prop_assert!(others.len() <= 1, "two ports besides the signalled one");
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ mod time;
 
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use plan::{
-    Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Recorded, Remote, StreamTally, Tally,
+    ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Recorded, Remote, StreamTally,
+    Tally,
 };
 pub use recording::{
     Closing, Direction, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand, RecordingEvent,

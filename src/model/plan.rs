@@ -26,7 +26,8 @@ pub enum MediaEvent {
     Opened {
         session: SessionId,
     },
-    /// A port could not be bound; the session is gone from the plane, no `Closed` follows.
+    /// A port could not be bound. At the first `Open` the session is gone from the plane and no `Closed` follows; later it
+    /// stays as it was.
     OpenFailed {
         session: SessionId,
         local: SocketAddr,
@@ -105,8 +106,12 @@ pub struct LegPlan {
     /// when the line is refused (port 0).
     pub remote: Option<Remote>,
     /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).
+    /// The names of an encrypted line end in [`ENCRYPTED`].
     pub formats: Vec<(u8, String, u32, u8)>,
 }
+
+/// Ends the encoding names of a line whose media is encrypted, so that nobody takes ciphertext for sound.
+pub const ENCRYPTED: &str = " (SRTP)";
 
 /// The transport addresses that a leg's SDP names (c=, m=, a=rtcp: RFC 4566 §5.7, RFC 3605).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! What a payload type means at this point of the call, by the newest [`Mark::Media`].
 
-use crate::model::{Leg, LinePlan, Mark, MediaKind};
+use crate::model::{ENCRYPTED, Leg, LinePlan, Mark, MediaKind};
 use crate::rtp::codecs::Codec;
 
 /// What a packet carries.
@@ -39,19 +39,25 @@ impl Formats {
         self.line(line).is_none_or(|plan| plan.kind == MediaKind::Audio)
     }
 
-    /// Who receives chooses the payload types (RFC 3264 §5.1), so the far leg's description is asked first.
+    /// Who receives chooses the payload types (RFC 3264 §5.1), so the far leg's description is asked first. Encrypted is
+    /// only what both legs call so: an offer may leave it open.
     pub(super) fn payload(&self, sender: Leg, line: u16, payload_type: u8) -> Payload {
         let receiver = match sender {
             Leg::A => Leg::B,
             Leg::B => Leg::A,
         };
         let plan = self.line(line);
-        let format = [receiver, sender].into_iter().find_map(|leg| {
+        let formats = [receiver, sender].map(|leg| {
             let formats = &plan?.leg(leg).formats;
             formats
                 .iter()
                 .find(|format| format.0 == payload_type && !format.1.is_empty())
         });
+        let mut told = formats.into_iter().flatten();
+        let format = told
+            .clone()
+            .find(|format| !format.1.ends_with(ENCRYPTED))
+            .or(told.next());
         let Some((_, name, clock_rate, channels)) = format else {
             return match (Codec::of_payload_type(payload_type), payload_type) {
                 (Some(codec), _) => Payload::Sound(codec),
@@ -69,5 +75,46 @@ impl Formats {
         }
         let codec = Codec::of_format(name, *clock_rate, *channels);
         codec.map_or_else(|| Payload::Undecoded(name.clone()), Payload::Sound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::line_plan;
+    use super::*;
+
+    fn formats(of_a: (u8, &str), of_b: (u8, &str)) -> Formats {
+        let mut plan = line_plan(&[]);
+        plan.a.formats = vec![(of_a.0, of_a.1.to_owned(), 8_000, 1)];
+        plan.b.formats = vec![(of_b.0, of_b.1.to_owned(), 8_000, 1)];
+        let mut formats = Formats::default();
+        formats.on_mark(&Mark::Media(vec![plan]));
+        formats
+    }
+
+    #[test]
+    fn the_receiver_s_numbers_count_first() {
+        let formats = formats((96, "PCMU"), (96, "PCMA"));
+        assert_eq!(formats.payload(Leg::A, 0, 96), Payload::Sound(Codec::Pcma));
+        assert_eq!(formats.payload(Leg::B, 0, 96), Payload::Sound(Codec::Pcmu));
+        assert_eq!(
+            formats.payload(Leg::B, 0, 8),
+            Payload::Sound(Codec::Pcma),
+            "a static type"
+        );
+        assert_eq!(formats.payload(Leg::B, 0, 97), Payload::Undecoded(String::new()));
+    }
+
+    #[test]
+    fn ciphertext_is_not_taken_for_sound() {
+        let encrypted = formats((0, "PCMU (SRTP)"), (0, "PCMU (SRTP)"));
+        assert_eq!(
+            encrypted.payload(Leg::A, 0, 0),
+            Payload::Undecoded("PCMU (SRTP)".to_owned())
+        );
+        let offered_only = formats((0, "PCMU (SRTP)"), (0, "PCMU"));
+        for sender in [Leg::A, Leg::B] {
+            assert_eq!(offered_only.payload(sender, 0, 0), Payload::Sound(Codec::Pcmu));
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::formats::Payload;
 use super::resample::resample;
+use super::sounding::{Digit, GapCause, Sounding};
 use super::stream::{Axis, HOLD, Held, LATE_MAX, Released, Stream};
-use super::timeline::{Digit, GapCause, Sounding};
+
 use crate::model::{Leg, Ssrc, Timestamp};
 use crate::rtp::TelephoneEvent;
 use crate::rtp::codecs::Codec;

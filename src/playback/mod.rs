@@ -16,6 +16,7 @@ mod peaks;
 mod resample;
 #[cfg(test)]
 mod rig;
+mod sounding;
 mod stream;
 mod survey;
 mod timeline;
@@ -24,6 +25,6 @@ mod wav;
 pub use export::{ExportError, export_pcapng};
 pub use mix::{Block, Rendering};
 pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
+pub use sounding::{Digit, Gap, GapCause, Sounding};
 pub use survey::{Heard, LENGTH_MAX, Survey, SurveyError};
-pub use timeline::{Digit, Gap, GapCause, Sounding};
 pub use wav::{WavError, wav_bytes, write_wav};

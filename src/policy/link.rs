@@ -23,17 +23,20 @@ pub(crate) type Linked = (
 /// What a grant names as its policy to take every policy away.
 const REVOKED: [&str; 2] = ["$null", "none"];
 
-pub(crate) fn link(
-    mut roster: Roster,
-    policies: &[Policy],
-    sources: &[Source<'_>],
-    findings: &RefCell<Findings>,
-) -> Linked {
+/// What the roster is linked with.
+#[derive(Clone, Copy)]
+pub(crate) struct Texts<'a> {
+    pub(crate) policies: &'a [Policy],
+    pub(crate) sources: &'a [Source<'a>],
+    /// Not every file could be read: what is missing may be there.
+    pub(crate) is_partial: bool,
+}
+
+pub(crate) fn link(mut roster: Roster, texts: Texts<'_>, findings: &RefCell<Findings>) -> Linked {
     // Stable: equal ranks stay in the order in which they are written.
     roster.groups.sort_by_key(|group| group.rank);
     let mut link = Link {
-        policies,
-        sources,
+        texts,
         findings,
         trunks: BTreeMap::new(),
         granted: BTreeSet::new(),
@@ -45,8 +48,7 @@ pub(crate) fn link(
 }
 
 struct Link<'a> {
-    policies: &'a [Policy],
-    sources: &'a [Source<'a>],
+    texts: Texts<'a>,
     findings: &'a RefCell<Findings>,
     trunks: BTreeMap<TrunkName, Finding>,
     /// Which policies some grant names.
@@ -55,7 +57,7 @@ struct Link<'a> {
 
 impl Link<'_> {
     fn at(&self, code: Code, spot: &Spot, message: String) -> Finding {
-        match self.sources.get(spot.0) {
+        match self.texts.sources.get(spot.0) {
             Some(source) => Finding::at(code, source, &spot.1, message),
             None => Finding::whole(code, "", message),
         }
@@ -76,6 +78,7 @@ impl Link<'_> {
 
     fn origin(&self, spot: &Spot) -> Origin {
         let line = self
+            .texts
             .sources
             .get(spot.0)
             .map_or(0, |source| source.line_of(spot.1.start));
@@ -93,16 +96,15 @@ impl Link<'_> {
                 .collect(),
         );
         let ids: BTreeMap<&str, usize> = self
+            .texts
             .policies
             .iter()
             .enumerate()
             .map(|(i, p)| (p.id.as_str(), i))
             .collect();
         for written in &roster.grants {
-            let Some(policy) = self.policy(written, &ids) else {
-                continue;
-            };
-            self.granted.extend(policy);
+            let policy = self.policy(written, &ids);
+            self.granted.extend(policy.flatten());
             for (target, spot) in &written.targets {
                 match target {
                     Target::Group(name) if !names.contains(name.as_str()) => {
@@ -112,6 +114,7 @@ impl Link<'_> {
                     Target::Trunk(name) => self.trunk(TrunkName::from(name.as_str()), spot),
                     _ => {}
                 }
+                let Some(policy) = policy else { continue };
                 let grant = Grant {
                     policy,
                     origin: self.origin(spot),
@@ -130,7 +133,7 @@ impl Link<'_> {
             return Some(None);
         }
         let found = ids.get(written.policy.as_str()).copied();
-        if found.is_none() {
+        if found.is_none() && !self.texts.is_partial {
             let meant = self.nearest(&written.policy, ids.keys().copied());
             let message = format!("there is no policy `{}`", shown(&written.policy));
             let finding = self
@@ -157,6 +160,9 @@ impl Link<'_> {
     }
 
     fn unknown_group(&self, name: &str, spot: &Spot, names: &BTreeSet<&str>) {
+        if self.texts.is_partial {
+            return;
+        }
         let meant = self.nearest(name, names.iter().copied());
         let finding = self.at(Code::UnknownGroup, spot, format!("there is no group `{name}`"));
         self.note(finding.maybe_hint(Some(match meant {
@@ -166,7 +172,7 @@ impl Link<'_> {
     }
 
     fn granted_twice(&self, target: &Target, spot: &Spot, policy: Option<usize>, old: Grant) {
-        let before = self.sources.get(old.origin.file).map_or("", |source| source.name);
+        let before = self.texts.sources.get(old.origin.file).map_or("", |source| source.name);
         let before = format!("{}:{}", shown(before), old.origin.line);
         let target = shown(&target.to_string());
         let finding = if old.policy == policy {
@@ -216,7 +222,10 @@ impl Link<'_> {
     }
 
     fn note_unreachable(&self, roster: &Roster) {
-        for (index, policy) in self.policies.iter().enumerate() {
+        if self.texts.is_partial {
+            return;
+        }
+        for (index, policy) in self.texts.policies.iter().enumerate() {
             if !self.granted.contains(&index) && !roster.grants.is_empty() {
                 let message = format!("policy `{}` is granted to nobody", policy.id);
                 self.note(
@@ -225,7 +234,7 @@ impl Link<'_> {
                 );
             }
         }
-        if roster.grants.is_empty() && !self.policies.is_empty() {
+        if roster.grants.is_empty() && !self.texts.policies.is_empty() {
             let finding = Finding::whole(Code::NoGrants, "grants.toml", "there is no grant at all".to_owned())
                 .effect("no call is ever recorded")
                 .hint("grant a policy: `[[grant]]` with `policy = \"…\"` and `to = [\"global\"]`");

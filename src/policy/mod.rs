@@ -26,6 +26,9 @@ mod suggest;
 mod target;
 mod terms;
 
+#[cfg(test)]
+mod tests;
+
 pub use decision::{Admission, BlockReason, Decision, RecorderState, Requirements, Verdict};
 pub use document::{AfterRetention, EMBEDDED, Pause, Policy, RecorderRule};
 pub(crate) use document::{is_name, reject_code};
@@ -38,6 +41,7 @@ pub use matcher::{Direction, FarEnd, Filter};
 pub use report::{Format, render};
 pub use set::{FILE_BYTES_MAX, FILES_MAX, GRANTS_MAX, PolicySet, TOTAL_BYTES_MAX};
 pub use source::SourceFile;
+#[cfg(feature = "shell")]
 pub(crate) use source::escaped;
 pub(crate) use suggest::nearest;
 pub use terms::{

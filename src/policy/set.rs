@@ -60,9 +60,19 @@ impl PolicySet {
                     findings: &findings,
                 };
                 draft.read(&reading.root(&document), index);
+            } else {
+                draft.is_partial = true;
             }
         }
-        let (grants, dial_plans, trunks) = link::link(draft.roster, &draft.policies, &sources, &findings);
+        let (grants, dial_plans, trunks) = link::link(
+            draft.roster,
+            link::Texts {
+                policies: &draft.policies,
+                sources: &sources,
+                is_partial: draft.is_partial,
+            },
+            &findings,
+        );
         let findings = findings.into_inner();
         if findings.has_errors() {
             return Err(findings.into_sorted());
@@ -132,23 +142,32 @@ impl PolicySet {
 #[derive(Default)]
 struct Draft {
     policies: Vec<Policy>,
+    /// Some policy could not be read: a grant that names it is not at fault.
+    is_partial: bool,
     roster: Roster,
 }
 
 impl Draft {
     fn read(&mut self, root: &Table<'_>, file: usize) {
-        if let Some(table) = root.table("policy", "a policy field")
-            && let Some(policy) = Policy::read(&table, file)
-        {
-            if self.policies.iter().any(|other| other.id == policy.id) {
-                let message = format!("policy `{}` is defined twice", policy.id);
-                let finding = root.at(Code::DuplicatePolicy, table.span(), message);
-                root.note(finding.hint("ids are unique over all files of the folder"));
+        if let Some(table) = root.table("policy", "a policy field") {
+            match Policy::read(&table, file) {
+                Some(policy) => self.keep(policy, &table),
+                None => self.is_partial = true,
             }
-            self.policies.push(policy);
         }
         self.roster.read(root, file);
         root.finish();
+    }
+}
+
+impl Draft {
+    fn keep(&mut self, policy: Policy, table: &Table<'_>) {
+        if self.policies.iter().any(|other| other.id == policy.id) {
+            let message = format!("policy `{}` is defined twice", policy.id);
+            let finding = table.at(Code::DuplicatePolicy, table.span(), message);
+            table.note(finding.hint("ids are unique over all files of the folder"));
+        }
+        self.policies.push(policy);
     }
 }
 

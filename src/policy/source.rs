@@ -24,6 +24,8 @@ impl SourceFile {
 
 /// Snippets longer than this are cut around the mark.
 const SNIPPET_CHARS_MAX: usize = 120;
+/// Longer lines are not shown at all, nor searched for secrets.
+const LINE_BYTES_MAX: usize = 4_096;
 /// A line whose text has one of these words may hold a secret.
 const SECRET_WORDS: [&str; 9] = [
     "password",
@@ -106,6 +108,16 @@ impl<'a> Source<'a> {
         let within = floor_char(line, start.saturating_sub(line_start));
         let end = floor_char(line, span.end.saturating_sub(line_start).max(within));
         let column = line.get(..within).unwrap_or_default().chars().count() + 1;
+        if line.len() > LINE_BYTES_MAX {
+            let snippet = format!("(a line of {} bytes)", line.len());
+            return Place {
+                file: escaped(self.path),
+                line: number,
+                column,
+                snippet,
+                mark: (0, 1),
+            };
+        }
         let shown = if self.may_be_secret(number) {
             masked(line)
         } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Outcome, PolicyId, SessionId, Timestamp};
+use crate::model::{Outcome, PolicyId, SessionId, StreamTally, Timestamp};
 
 use super::manifest::Manifest;
 use super::stored::json;
@@ -21,8 +21,8 @@ pub struct Entry {
     pub duration_ms: u64,
     pub outcome: Outcome,
     pub policies: Vec<PolicyId>,
-    /// RTP streams stored.
-    pub streams: usize,
+    /// RTP streams as the relay counted them; as stored when it did not say.
+    pub streams: Vec<StreamTally>,
     /// Packets that the relay says were accepted, and that are stored.
     pub accepted: u64,
     pub stored: u64,
@@ -41,12 +41,27 @@ impl From<&Manifest> for Entry {
             duration_ms: u64::try_from(manifest.duration().as_millis()).unwrap_or(u64::MAX),
             outcome: manifest.outcome,
             policies: manifest.header.policies.clone(),
-            streams: manifest.streams.len(),
+            streams: streams(manifest),
             accepted: manifest.reconciliation.accepted,
             stored: manifest.reconciliation.stored,
             recovered: manifest.recovered.is_some(),
         }
     }
+}
+
+fn streams(manifest: &Manifest) -> Vec<StreamTally> {
+    if let Some(tally) = &manifest.closing.tally {
+        return tally.streams.clone();
+    }
+    let stored = manifest.streams.iter().map(|stream| StreamTally {
+        leg: stream.leg,
+        line: stream.line,
+        ssrc: stream.ssrc,
+        payload_type: stream.payload_type,
+        packets: stream.packets,
+        lost: 0,
+    });
+    stored.collect()
 }
 
 impl Entry {
@@ -86,5 +101,80 @@ impl Query {
                 let party = party.to_lowercase();
                 names.any(|name| name.contains(&party))
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn entry(id: u128, started: u64) -> Entry {
+        Entry {
+            id: SessionId::from_u128(id),
+            call_ids: vec!["abc@PBX".into()],
+            from: "sip:alice@example.com".into(),
+            to: "tel:+15551234".into(),
+            started: Timestamp::from_millis(started),
+            duration_ms: 1,
+            outcome: Outcome::Recorded,
+            policies: Vec::new(),
+            streams: Vec::new(),
+            accepted: 2,
+            stored: 2,
+            recovered: false,
+        }
+    }
+
+    #[test]
+    fn torn_and_foreign_lines_are_skipped_and_the_later_of_two_counts() {
+        let mut text = entry(1, 10).to_line();
+        text.extend_from_slice(b"{}\nnoise\n\n");
+        text.extend_from_slice(&entry(2, 20).to_line());
+        text.extend_from_slice(&entry(1, 30).to_line());
+        let torn = entry(3, 40).to_line();
+        text.extend_from_slice(&torn[..torn.len() / 2]);
+        let entries = parse(&text);
+        let started: Vec<u64> = entries.values().map(|entry| entry.started.as_millis()).collect();
+        assert_eq!(started, [30, 20]);
+    }
+
+    #[test]
+    fn a_query_asks_for_time_party_and_outcome() {
+        let call = entry(1, 10);
+        let ask = |query: Query| query.matches(&call);
+        assert!(ask(Query::default()));
+        for (party, found) in [("ALICE", true), ("5551234", true), ("abc@pbx", true), ("bob", false)] {
+            let party = Some(party.to_owned());
+            assert_eq!(
+                ask(Query {
+                    party,
+                    ..Query::default()
+                }),
+                found
+            );
+        }
+        for (outcome, found) in [(Outcome::Recorded, true), (Outcome::Blocked, false)] {
+            let outcome = Some(outcome);
+            assert_eq!(
+                ask(Query {
+                    outcome,
+                    ..Query::default()
+                }),
+                found
+            );
+        }
+        for (from, until, found) in [(9, 11, true), (10, 11, true), (9, 10, false), (11, 12, false)] {
+            let (from, until) = (Some(Timestamp::from_millis(from)), Some(Timestamp::from_millis(until)));
+            assert_eq!(
+                ask(Query {
+                    from,
+                    until,
+                    ..Query::default()
+                }),
+                found
+            );
+        }
     }
 }

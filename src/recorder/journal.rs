@@ -308,7 +308,10 @@ impl Journal {
 
     fn has_elsewhere(&self, flight: &Flight) -> bool {
         let answers = |id: &VolumeId| self.volumes.get(usize::from(id.0)).is_some_and(|v| v.hung.is_none());
-        flight.plan.iter().any(|id| *id != flight.segment.id.volume && answers(id))
+        flight
+            .plan
+            .iter()
+            .any(|id| *id != flight.segment.id.volume && answers(id))
     }
 
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {

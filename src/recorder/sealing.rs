@@ -8,70 +8,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{Closing, Header, Outcome, Reconciliation, SessionId, Timestamp};
+use crate::model::{SessionId, Timestamp};
 
 use super::catalog::Entry;
-use super::chain::{Chain, Step};
-use super::extent::{EXTENT_BYTES_MAX, ExtentError, ExtentView};
-use super::io::{File, IoDone, IoError, IoId, IoOp, IoOutcome, Lane, Span};
-use super::manifest::{Manifest, Recovered};
+use super::io::{File, IoDone, IoError, IoId, IoOp, IoOutcome, Lane};
+use super::manifest::Manifest;
 use super::output::Outbox;
-use super::seal::{FILE_HEADER_BYTES, SealKind, closing_bytes, file_header};
-use super::stored::hex;
+use super::seal_job::{Active, Phase, SealJob, Transcript};
 
 /// Calls that are read and written at the same time; the others wait. Each holds at most about 1 MiB.
 const ACTIVE_MAX: usize = 32;
-/// Bytes of one read.
-const READ_BYTES: usize = 256 << 10;
 /// Files of one sync or publication.
 const GROUP_MAX: usize = 64;
 /// Reads of one call that may fail before what cannot be read is given up.
 const READ_FAILURES_MAX: u32 = 3;
 /// Pause after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// What is in a call's partial.
-#[derive(Clone, Debug)]
-pub(super) struct Transcript {
-    pub(super) attempt: u32,
-    /// Bytes in the partial, file header included; 0: there is none yet.
-    pub(super) written: u64,
-    pub(super) chain: Chain,
-}
-
-impl Transcript {
-    pub(super) fn new(attempt: u32) -> Self {
-        Self {
-            attempt,
-            written: 0,
-            chain: Chain::new(),
-        }
-    }
-}
-
-/// How a call ends when its extents do not say so themselves.
-#[derive(Clone, Debug)]
-pub(super) struct Ending {
-    /// Of a non-recording record, which has no extents.
-    pub(super) header: Option<Box<Header>>,
-    pub(super) closing: Option<Box<Closing>>,
-    pub(super) recovered: bool,
-}
-
-/// A call to be sealed or, without an ending, to be moved out of its segments.
-#[derive(Debug)]
-pub(super) struct SealJob {
-    session: SessionId,
-    /// In order. A span of a segment is one extent; a span of a partial is any part of its extents.
-    sources: Vec<Span>,
-    transcript: Transcript,
-    /// The attempt that the next partial is numbered with.
-    attempts: u32,
-    /// How often it failed, and failed by reading.
-    tries: u32,
-    failures: u32,
-    ending: Option<Ending>,
-}
 
 /// What became of a job.
 #[derive(Debug)]
@@ -90,33 +42,6 @@ pub(super) enum Done {
     Empty,
     /// Failed as often as is allowed.
     GivenUp(IoError),
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Phase {
-    Reading,
-    Writing,
-    /// All written; waits for a group to be synced.
-    Written,
-    Syncing,
-    Synced,
-    Publishing,
-}
-
-#[derive(Debug)]
-struct Active {
-    job: SealJob,
-    phase: Phase,
-    attempt: u32,
-    /// The next source to read.
-    source: usize,
-    /// What the read in flight is for.
-    parts: Vec<Span>,
-    /// The start of an extent whose end is in the next part.
-    carry: Vec<u8>,
-    transcript: Transcript,
-    manifest: Option<Box<Manifest>>,
-    ended: bool,
 }
 
 /// Seals calls, many at a time.
@@ -328,7 +253,11 @@ impl Sealer {
         if self.active.values().any(|active| active.phase == to) {
             return;
         }
-        let ready = self.active.iter_mut().filter(|(_, active)| active.phase == from).take(GROUP_MAX);
+        let ready = self
+            .active
+            .iter_mut()
+            .filter(|(_, active)| active.phase == from)
+            .take(GROUP_MAX);
         let mut sessions = Vec::new();
         let mut partials = Vec::new();
         for (session, active) in ready {
@@ -355,240 +284,4 @@ impl Sealer {
 fn remove_partial(session: SessionId, attempt: u32, out: &mut Outbox) {
     let file = File::Partial { session, attempt };
     out.io(Lane::Archive, IoOp::Remove { file });
-}
-
-impl SealJob {
-    pub(super) fn new(session: SessionId, sources: Vec<Span>, ending: Option<Ending>) -> Self {
-        Self {
-            session,
-            sources,
-            transcript: Transcript::new(0),
-            attempts: 0,
-            tries: 0,
-            failures: 0,
-            ending,
-        }
-    }
-
-    /// Goes on in a partial that holds the call's beginning.
-    pub(super) fn resume(mut self, transcript: Transcript) -> Self {
-        self.attempts = transcript.attempt;
-        self.transcript = transcript;
-        self
-    }
-
-    /// Partials up to this attempt exist already.
-    pub(super) fn after_attempt(mut self, attempt: u32) -> Self {
-        self.attempts = attempt + 1;
-        self.transcript.attempt = attempt + 1;
-        self
-    }
-
-    /// The beginning is read back from the partial, which is not written to again.
-    fn restart_from_partial(&mut self) {
-        let (session, attempt) = (self.session, self.transcript.attempt);
-        let mut offset = FILE_HEADER_BYTES as u64;
-        let mut sources = Vec::new();
-        while offset < self.transcript.written {
-            let left = self.transcript.written - offset;
-            let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(READ_BYTES as u32);
-            let file = File::Partial { session, attempt };
-            sources.push(Span { file, offset, bytes });
-            offset += u64::from(bytes);
-        }
-        sources.append(&mut self.sources);
-        self.sources = sources;
-        self.transcript = Transcript { attempt, ..Transcript::new(attempt) };
-    }
-}
-
-impl Active {
-    fn new(job: SealJob) -> Self {
-        let mut transcript = job.transcript.clone();
-        transcript.attempt = job.attempts;
-        Self {
-            phase: Phase::Reading,
-            attempt: job.attempts,
-            source: 0,
-            parts: Vec::new(),
-            carry: Vec::new(),
-            transcript,
-            manifest: None,
-            ended: false,
-            job,
-        }
-    }
-
-    /// Reads on, or writes the end when there is nothing left to read.
-    fn proceed(&mut self, now: Timestamp, software: &str, out: &mut Outbox) -> IoId {
-        self.parts.clear();
-        let mut bytes = 0;
-        // After failures one by one, so that no more is given up than must be.
-        let at_once = if self.job.failures == 0 { READ_BYTES } else { 0 };
-        while let Some(span) = self.job.sources.get(self.source) {
-            bytes += span.bytes as usize;
-            if !self.parts.is_empty() && bytes > at_once {
-                break;
-            }
-            self.parts.push(*span);
-            self.source += 1;
-        }
-        if self.parts.is_empty() {
-            return self.write(now, software, Vec::new(), out);
-        }
-        self.phase = Phase::Reading;
-        let parts = self.parts.clone();
-        out.io(Lane::Archive, IoOp::Read { parts })
-    }
-
-    /// Everything has been read.
-    fn is_last(&self) -> bool {
-        self.source >= self.job.sources.len()
-    }
-
-    /// The extents among `parts` that are sound and continue the call, end to end.
-    fn take(&mut self, parts: &[Bytes]) -> Vec<u8> {
-        let mut kept = Vec::new();
-        let spans = std::mem::take(&mut self.parts);
-        for (span, part) in spans.iter().zip(parts) {
-            match span.file {
-                File::Partial { .. } => {
-                    self.carry.extend_from_slice(part);
-                    self.take_carried(&mut kept);
-                }
-                File::Segment(_) | File::Sealed(_) | File::Catalog | File::Report(_) => {
-                    if let Ok(extent) = ExtentView::parse(part) {
-                        keep(&mut self.transcript.chain, self.job.session, &extent, &mut kept);
-                    }
-                }
-            }
-        }
-        kept
-    }
-
-    fn take_carried(&mut self, kept: &mut Vec<u8>) {
-        let carry = std::mem::take(&mut self.carry);
-        let mut rest = carry.as_slice();
-        loop {
-            match ExtentView::parse(rest) {
-                Ok(extent) => {
-                    keep(&mut self.transcript.chain, self.job.session, &extent, kept);
-                    rest = &rest[extent.bytes.len()..];
-                }
-                Err(ExtentError::Truncated) if rest.len() < EXTENT_BYTES_MAX => break,
-                Err(_) => {
-                    // Damage in a partial: what follows in it cannot be told apart, and shows as a break.
-                    rest = &[];
-                    break;
-                }
-            }
-        }
-        self.carry = rest.to_vec();
-    }
-
-    /// Writes `bytes`, behind the file header if they are the first, and before the manifest if they are the last.
-    fn write(&mut self, now: Timestamp, software: &str, bytes: Vec<u8>, out: &mut Outbox) -> IoId {
-        let mut all = bytes;
-        if self.transcript.written == 0 {
-            let head = file_header(self.job.session, SealKind::Plain);
-            all.splice(0..0, head);
-        }
-        let offset = self.transcript.written;
-        self.transcript.written += all.len() as u64;
-        self.ended = self.is_last();
-        if self.ended
-            && let Some(ending) = &self.job.ending
-        {
-            let manifest = manifest(now, software, self.job.session, &mut self.transcript.chain, ending);
-            all.extend_from_slice(&closing_bytes(&manifest, &self.transcript.chain.head()));
-            self.manifest = Some(Box::new(manifest));
-        }
-        self.phase = Phase::Writing;
-        let file = File::Partial {
-            session: self.job.session,
-            attempt: self.attempt,
-        };
-        let bytes = all.into();
-        out.io(Lane::Archive, IoOp::Write { file, offset, bytes })
-    }
-}
-
-fn keep(chain: &mut Chain, session: SessionId, extent: &ExtentView<'_>, kept: &mut Vec<u8>) {
-    if extent.header.session == session && matches!(chain.push(extent), Ok(Step::Follows | Step::Breaks)) {
-        kept.extend_from_slice(extent.bytes);
-    }
-}
-
-/// The facts of a call whose extents have all been read.
-fn manifest(now: Timestamp, software: &str, session: SessionId, chain: &mut Chain, ending: &Ending) -> Manifest {
-    let closed = chain.closing.clone().or_else(|| ending.closing.clone());
-    let kept_until = chain.last_at.unwrap_or_else(|| session.minted_at());
-    let recovered = ending.recovered.then_some(Recovered {
-        at: now,
-        kept_until,
-        closed: closed.is_some(),
-    });
-    let closing = closed.unwrap_or_else(|| Box::new(unclosed(chain.answered, kept_until)));
-    chain.end_gap(closing.ended);
-    let stored = chain.counts.packets;
-    let reconciliation = Reconciliation {
-        accepted: closing.tally.as_ref().map_or(stored, |tally| tally.accepted),
-        forwarded: closing.tally.as_ref().map_or(stored, |tally| tally.forwarded),
-        stored,
-        gaps: chain.gaps.clone(),
-    };
-    let whole = reconciliation.is_exact() && chain.breaks.is_empty();
-    let outcome = match closing.outcome {
-        Outcome::Recorded if !whole => Outcome::Faulted,
-        outcome => outcome,
-    };
-    let header = chain.opening.clone().or_else(|| ending.header.clone());
-    Manifest {
-        session,
-        software: software.to_owned(),
-        sealed: now,
-        outcome,
-        header: *header.unwrap_or_else(|| Box::new(lost_header(session))),
-        closing: *closing,
-        reconciliation,
-        counts: chain.counts.clone(),
-        streams: chain.streams.clone(),
-        breaks: chain.breaks.clone(),
-        chain: hex(&chain.head()),
-        recovered,
-    }
-}
-
-/// The end of a call whose end nobody wrote.
-fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
-    Closing {
-        outcome: Outcome::Faulted,
-        answered,
-        ended,
-        ended_by: "recorder: the node stopped".to_owned(),
-        status: None,
-        tally: None,
-        fault: None,
-    }
-}
-
-/// A call whose opening record was damaged after it was durable: what is left of it is kept all the same.
-fn lost_header(session: SessionId) -> Header {
-    Header {
-        session,
-        node: String::new(),
-        started: session.minted_at(),
-        caller: crate::model::Party::default(),
-        callee: crate::model::Party::default(),
-        from_trunk: "".into(),
-        to_trunk: None,
-        call_ids: Vec::new(),
-        policies: Vec::new(),
-        generation: crate::model::Generation::default(),
-        policy_hash: String::new(),
-        trace: vec!["the opening record is lost".to_owned()],
-        strict_before: false,
-        strict_during: false,
-        emergency: false,
-    }
 }

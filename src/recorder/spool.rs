@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::model::{Header, SessionId, Timestamp};
 
-use super::extent::{ExtentView, Tag};
+use super::extent::{EXTENT_BYTES_MAX, ExtentView, Tag};
+use super::seal::FILE_HEADER_BYTES;
 use super::segment::{BLOCK_BYTES, Walk, parse_segment_header};
 use super::store::{Store, StoreError};
 
@@ -62,6 +63,18 @@ pub fn survey<S: Store>(mut store: S) -> Result<Survey, SpoolError> {
     survey.sound_bytes = walk.sound;
     survey.damaged = walk.damaged;
     Ok(survey)
+}
+
+/// The opening record at the start of a partial, of a long call whose segments are gone.
+pub fn partial_opening<S: Store>(mut store: S) -> Option<Box<Header>> {
+    let mut window = vec![0; EXTENT_BYTES_MAX];
+    let got = store.read_at(FILE_HEADER_BYTES as u64, &mut window).ok()?;
+    let extent = ExtentView::parse(window.get(..got)?).ok()?;
+    let opening = extent
+        .frames()
+        .map_while(Result::ok)
+        .find(|frame| frame.tag == Tag::Opening)?;
+    serde_json::from_slice(opening.payload).ok()
 }
 
 impl Survey {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::patch::Patch;
 use super::reader::{Reader, is_unicast};
 use super::{Direction, Format, scan};
-use crate::model::{MediaKind, Remote};
+use crate::model::{ENCRYPTED, MediaKind, Remote};
 
 /// Longest description that is read.
 pub const BYTES_MAX: usize = 64 * 1024;
@@ -101,13 +101,10 @@ impl MediaLine {
 
     /// In the shape of [`crate::model::LegPlan::formats`].
     pub fn plan_formats(&self) -> Vec<(u8, String, u32, u8)> {
+        let suffix = if self.crypto { ENCRYPTED } else { "" };
         let entry = |format: &Format| {
-            (
-                format.payload_type,
-                format.name.clone(),
-                format.clock_rate,
-                format.channels,
-            )
+            let name = format!("{}{suffix}", format.name);
+            (format.payload_type, name, format.clock_rate, format.channels)
         };
         self.formats.iter().map(entry).collect()
     }
@@ -207,6 +204,7 @@ mod tests {
         assert_eq!(remote.rtp, "192.0.2.1:49170".parse().unwrap());
         assert_eq!(remote.rtcp, "192.0.2.1:49171".parse().unwrap());
         assert!(video.rtcp_mux && video.crypto && !audio.crypto);
+        assert_eq!(video.plan_formats()[1].1, "h263-1998 (SRTP)");
         assert_eq!(video.remote().unwrap().rtcp, "[2001:db8::1]:53020".parse().unwrap());
         assert!(!sdp.is_hold(), "the video is not held");
     }

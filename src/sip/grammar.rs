@@ -16,7 +16,7 @@ pub(crate) const fn is_space(c: char) -> bool {
 
 /// Whether `text` may stand in a header line as it is.
 pub(crate) fn is_one_line(text: &str) -> bool {
-    !text.bytes().any(|c| matches!(c, b'\r' | b'\n' | 0))
+    memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_none()
 }
 
 /// `text` with CR, LF and NUL as spaces, so that it can neither end its line nor start another.

@@ -6,6 +6,7 @@ pub mod transaction;
 
 mod flow;
 mod grammar;
+mod host;
 mod message;
 mod method;
 mod mint;

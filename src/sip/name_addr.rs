@@ -140,7 +140,8 @@ fn bracket(text: &str) -> Result<Option<usize>, NameAddrError> {
 /// Quoted, or words. RFC 3261 wants tokens; peers send `Jörg` and `O(ffice)` too, and no character that ends the
 /// name early does harm.
 fn is_display_name(text: &str) -> bool {
-    text.is_empty() || grammar::is_quoted(text) || !text.bytes().any(|c| matches!(c, b'"' | b'<' | b'>' | b';' | b','))
+    let ends_early = |c| matches!(c, b'"' | b'<' | b'>' | b';' | b',' | b'\r' | b'\n' | 0);
+    grammar::is_quoted(text) || !text.bytes().any(ends_early)
 }
 
 #[cfg(test)]

@@ -159,7 +159,10 @@ fn leading(text: &str, belongs: fn(u8) -> bool) -> &str {
 fn leading_value(text: &str) -> Result<&str, ParamsError> {
     if text.starts_with('"') {
         let end = grammar::end_of_quoted(text).ok_or(ParamsError)?;
-        return text.get(..end).ok_or(ParamsError);
+        return text
+            .get(..end)
+            .filter(|value| grammar::is_one_line(value))
+            .ok_or(ParamsError);
     }
     Ok(leading(text, is_value_char))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::message::{Headers, Request, Response};
+use super::message::{Request, Response};
 use super::method::Method;
 
 impl Response {
@@ -11,13 +11,10 @@ impl Response {
     pub fn to(request: &Request, status: u16, reason: Option<&str>, to_tag: Option<&str>) -> Self {
         let theirs = &request.headers;
         let to = match (theirs.to().tag(), to_tag) {
-            (None, Some(tag)) if status > 100 => theirs.to().clone().with_tag(tag),
-            _ => theirs.to().clone(),
+            (None, Some(tag)) if status > 100 => Some(theirs.to().clone().with_tag(tag)),
+            _ => None,
         };
-        let mut headers = Headers::new(theirs.from().clone(), to, theirs.call_id(), theirs.cseq().clone());
-        for via in theirs.get_all("Via").collect::<Vec<_>>().into_iter().rev() {
-            headers.push_front("Via", via);
-        }
+        let mut headers = theirs.answered(to);
         if status == 100
             && let Some(timestamp) = theirs.get("Timestamp")
         {

@@ -1,9 +1,12 @@
 //! Addresses of users, services and numbers (RFC 3261 §19.1, RFC 3966, RFC 8141).
 
+mod equivalence;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use super::host::{parse_ip, split_host_port};
 use super::params;
 
 /// The longest URI that is read, in bytes.
@@ -279,35 +282,6 @@ impl Uri {
         text.push_str(self.text.get(usize::from(self.params.to)..).unwrap_or_default());
         Self::parse(&text).unwrap_or_else(|_| self.clone())
     }
-
-    /// Whether both name the same resource (RFC 3261 §19.1.4). Not transitive: a parameter that only one has is
-    /// mostly ignored.
-    pub fn is_equivalent(&self, other: &Self) -> bool {
-        if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
-            return self.text.eq_ignore_ascii_case(&other.text);
-        }
-        let same_name = match (self.host(), other.host()) {
-            (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
-            (a, b) => a == b,
-        };
-        self.scheme == other.scheme
-            && same_name
-            && self.port == other.port
-            && same_escaped(self.user(), other.user())
-            && same_escaped(self.password(), other.password())
-            && self.agrees_with(other)
-            && other.agrees_with(self)
-            && same_headers(self.headers(), other.headers())
-    }
-
-    /// Whether no parameter of ours contradicts `other`.
-    fn agrees_with(&self, other: &Self) -> bool {
-        const NEVER_ONE_SIDED: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
-        self.params().all(|(name, value)| match other.param(name) {
-            Some(theirs) => unescaped(value).eq_ignore_ascii_case(&unescaped(theirs)),
-            None => !NEVER_ONE_SIDED.iter().any(|never| never.eq_ignore_ascii_case(name)),
-        })
-    }
 }
 
 impl fmt::Display for Uri {
@@ -340,51 +314,6 @@ fn scheme_end(text: &str) -> Option<usize> {
             .iter()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'));
     well_formed.then_some(colon)
-}
-
-/// Length of the host in `host [":" port]`, and the port. Also the form of Via's sent-by.
-pub(super) fn split_host_port(text: &str) -> Result<(usize, Option<u16>), UriError> {
-    let host_bytes = if text.starts_with('[') {
-        text.find(']').ok_or(UriError::BadHost)? + 1
-    } else {
-        text.find(':').unwrap_or(text.len())
-    };
-    let host = text.get(..host_bytes).ok_or(UriError::BadHost)?;
-    if !is_host(host) {
-        return Err(UriError::BadHost);
-    }
-    let port = match text.get(host_bytes..).unwrap_or_default() {
-        "" => None,
-        tail => {
-            let digits = tail.strip_prefix(':').ok_or(UriError::BadHost)?;
-            let all_digits = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
-            let port = digits.parse().ok().filter(|port| *port != 0 && all_digits);
-            Some(port.ok_or(UriError::BadPort)?)
-        }
-    };
-    Ok((host_bytes, port))
-}
-
-fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inside) => inside.parse::<std::net::Ipv6Addr>().is_ok(),
-        // '_' is no host name in RFC 1123, and common in private DNS.
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
-        }
-    }
-}
-
-/// An address as `host` writes it, IPv6 with or without brackets.
-pub(super) fn parse_ip(host: &str) -> Option<IpAddr> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host);
-    bare.parse().ok()
 }
 
 /// `unreserved` and `user-unreserved` stay, all else is percent-escaped (RFC 3261 §25.1). A '%' that starts an
@@ -428,24 +357,6 @@ pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
         at += if escape.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned().into()
-}
-
-fn same_escaped(a: Option<&str>, b: Option<&str>) -> bool {
-    a.map(unescaped) == b.map(unescaped)
-}
-
-/// Headers are never ignored, and their order does not matter.
-fn same_headers(a: Option<&str>, b: Option<&str>) -> bool {
-    let sorted = |headers: Option<&str>| {
-        let mut parts: Vec<_> = headers
-            .unwrap_or_default()
-            .split('&')
-            .map(|part| unescaped(part).to_ascii_lowercase())
-            .collect();
-        parts.sort_unstable();
-        parts
-    };
-    a == b || sorted(a) == sorted(b)
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::flow::{Flow, Transport};
 use super::grammar::{self, is_space};
+use super::host;
 use super::params::Params;
-use super::uri::{self, DEFAULT_PORT};
+use super::uri::DEFAULT_PORT;
 
 /// Starts the branch of every element that follows RFC 3261 (§8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -31,13 +32,13 @@ impl Via {
         let mut params = Params::default();
         params.set("rport", "");
         params.set("branch", branch);
-        let host = match sent_by.ip() {
+        let host_text = match sent_by.ip() {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         Self {
             transport: transport.as_str().to_owned(),
-            host,
+            host: host_text,
             port: Some(sent_by.port()),
             params,
         }
@@ -58,7 +59,7 @@ impl Via {
         let sent_by = sent_by.trim_matches(is_space);
         let spaced = sent_by.contains(is_space).then(|| sent_by.replace([' ', '\t'], ""));
         let sent_by = spaced.as_deref().unwrap_or(sent_by);
-        let (host_bytes, port) = uri::split_host_port(sent_by).map_err(|_| ViaError)?;
+        let (host_bytes, port) = host::split_host_port(sent_by).map_err(|_| ViaError)?;
         Ok(Self {
             transport: transport.to_owned(),
             host: sent_by.get(..host_bytes).ok_or(ViaError)?.to_owned(),
@@ -97,7 +98,7 @@ impl Via {
     /// then `rport` (RFC 3261 §18.2.1, RFC 3581 §4). What the peer wrote there itself is overwritten.
     pub fn stamp(&mut self, source: SocketAddr) {
         let asked = self.params.contains("rport");
-        let elsewhere = uri::parse_ip(&self.host) != Some(source.ip());
+        let elsewhere = host::parse_ip(&self.host) != Some(source.ip());
         if asked {
             self.params.set("rport", &source.port().to_string());
         }

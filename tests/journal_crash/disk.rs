@@ -3,7 +3,13 @@
 //! What a power cut leaves: synced bytes whole; of every 512-byte sector written since, either the old or the new; of
 //! every name made or removed since its directory was synced, either state.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::disallowed_types, reason = "shared by several tests")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "shared by several tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,6 +104,8 @@ pub struct SimDisk {
     dice: Dice,
     /// While set, met by every request that writes.
     pub broken: Option<Injected>,
+    /// How many requests more are met by it; none: all.
+    pub broken_times: Option<u64>,
     /// Only these volumes are broken; empty: all of the spool, and not the archive.
     pub broken_volumes: Vec<u16>,
     pub archive_broken: bool,
@@ -118,6 +126,7 @@ impl SimDisk {
             durable: BTreeMap::new(),
             dice: Dice(seed),
             broken: None,
+            broken_times: None,
             broken_volumes: Vec::new(),
             archive_broken: false,
             free: u64::MAX,
@@ -134,6 +143,14 @@ impl SimDisk {
         self.requests += 1;
         let id = request.id;
         let injected = self.broken.filter(|_| self.concerns(&request.op));
+        if injected.is_some()
+            && let Some(times) = &mut self.broken_times
+        {
+            *times -= 1;
+            if *times == 0 {
+                (self.broken, self.broken_times) = (None, None);
+            }
+        }
         let result = match injected {
             None => self.run(request.op),
             Some(Injected::Hang) => {
@@ -174,12 +191,7 @@ impl SimDisk {
             Injected::Fail(error) | Injected::Half(error) => error,
             Injected::FlushFails | Injected::Hang => IoError::Io,
         };
-        if let IoOp::Append {
-            segment,
-            offset,
-            bytes,
-        } = op
-        {
+        if let IoOp::Append { segment, offset, bytes } = op {
             let file = File::Segment(segment);
             self.note_retry(file);
             let kept = match injected {
@@ -224,11 +236,7 @@ impl SimDisk {
                 self.durable.insert(file, inode);
                 Ok(IoOutcome::Done)
             }
-            IoOp::Append {
-                segment,
-                offset,
-                bytes,
-            } => {
+            IoOp::Append { segment, offset, bytes } => {
                 let file = File::Segment(segment);
                 self.note_retry(file);
                 let inode = self.inode(file)?;
@@ -237,7 +245,11 @@ impl SimDisk {
                 self.flushes += 1;
                 Ok(IoOutcome::Done)
             }
-            IoOp::Read { parts } => parts.iter().map(|part| self.read(part)).collect::<Result<_, _>>().map(IoOutcome::Read),
+            IoOp::Read { parts } => parts
+                .iter()
+                .map(|part| self.read(part))
+                .collect::<Result<_, _>>()
+                .map(IoOutcome::Read),
             IoOp::Write { file, offset, bytes } => {
                 if offset == 0 {
                     self.make(file);
@@ -258,7 +270,9 @@ impl SimDisk {
                 Ok(IoOutcome::Each(each))
             }
             IoOp::Publish { partials } => {
-                let each = partials.iter().map(|(session, attempt)| self.publish(*session, *attempt));
+                let each = partials
+                    .iter()
+                    .map(|(session, attempt)| self.publish(*session, *attempt));
                 Ok(IoOutcome::Each(each.collect()))
             }
             IoOp::Remove { file } => {
@@ -306,17 +320,15 @@ impl SimDisk {
             _ => false,
         };
         let files = self.live.iter().filter(|(file, _)| wanted(file));
-        files.map(|(file, inode)| (*file, self.inodes[*inode].live.len() as u64)).collect()
+        files
+            .map(|(file, inode)| (*file, self.inodes[*inode].live.len() as u64))
+            .collect()
     }
 
     /// The request was under way when the power went: some of its parts were done, perhaps, and nothing is known.
     pub fn interrupt(&mut self, request: IoRequest) {
         match request.op {
-            IoOp::Append {
-                segment,
-                offset,
-                bytes,
-            } => {
+            IoOp::Append { segment, offset, bytes } => {
                 if let Ok(inode) = self.inode(File::Segment(segment)) {
                     inode.write(offset as usize, &bytes);
                 }

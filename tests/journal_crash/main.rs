@@ -3,18 +3,18 @@
 
 mod disk;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use disk::{Dice, Injected, SimDisk};
+use disk::{Injected, SimDisk};
 use onrecord::model::{
     Closing, Direction, Fault, Generation, Header, Leg, Mark, Outcome, Party, Reconciliation, RecordingCommand,
     RecordingEvent, SessionId, SignalPath, Tally, Timestamp,
 };
 use onrecord::recorder::{
-    File, Frame, FrameSink, Intake, IntakeConfig, IoDone, IoError, IoRequest, Manifest, Offer, Output, Packet,
-    PacketKind, Recovery, RecoveryReport, SealedCall, Slot, VolumeConfig, Writer, WriterConfig,
+    File, Frame, FrameSink, Intake, IntakeConfig, IoError, IoRequest, Manifest, Offer, Output, Packet, PacketKind,
+    Recovery, RecoveryReport, SealedCall, Slot, VolumeConfig, Writer, WriterConfig,
 };
 
 const START: u64 = 1_763_800_000_000;
@@ -284,8 +284,16 @@ impl Node {
         self.events.iter().map(|(_, event)| event).collect()
     }
 
-    fn when(&self, wanted: &RecordingEvent) -> Option<Duration> {
-        self.events.iter().find(|(_, event)| event == wanted).map(|(at, _)| *at)
+    /// How long after `since` the event was heard.
+    fn delay(&self, since: Timestamp, wanted: &RecordingEvent) -> Option<Duration> {
+        let since = since.since(Timestamp::from_millis(START));
+        let mut events = self.events.iter().filter(|(at, _)| *at >= since);
+        events.find(|(_, event)| event == wanted).map(|(at, _)| *at - since)
+    }
+
+    fn break_disk(&mut self, how: Injected) -> Timestamp {
+        self.disk.broken = Some(how);
+        self.now
     }
 }
 
@@ -368,16 +376,25 @@ fn check_after_crash(talks: &BTreeMap<SessionId, Talk>, disk: &SimDisk, context:
             continue;
         }
         let stored = packets(disk, *session);
-        assert!(stored.len() as u64 >= talk.acknowledged, "{context}: {session} lost acknowledged packets");
+        assert!(
+            stored.len() as u64 >= talk.acknowledged,
+            "{context}: {session} lost acknowledged packets"
+        );
         for (sequence, bytes) in stored.iter().take(talk.acknowledged as usize).enumerate() {
-            assert_eq!(*bytes, packet(*session, sequence as u32, 172), "{context}: {session} packet {sequence}");
+            assert_eq!(
+                *bytes,
+                packet(*session, sequence as u32, 172),
+                "{context}: {session} packet {sequence}"
+            );
         }
         if let Some(reconciliation) = &talk.sealed {
             assert_eq!(manifest.reconciliation, *reconciliation, "{context}");
             assert!(manifest.recovered.is_none(), "{context}: sealed twice");
         }
     }
-    let leftovers = disk.files().filter(|file| matches!(file, File::Segment(_) | File::Partial { .. }));
+    let leftovers = disk
+        .files()
+        .filter(|file| matches!(file, File::Segment(_) | File::Partial { .. }));
     assert_eq!(leftovers.collect::<Vec<_>>(), [], "{context}");
 }
 
@@ -396,7 +413,9 @@ fn a_call_is_opened_recorded_and_sealed_exactly() {
         assert_eq!(manifest.reconciliation.stored, talk.accepted);
         assert_eq!(manifest.outcome, Outcome::Recorded);
         let got = packets(&node.disk, session(number));
-        let want: Vec<Bytes> = (0..talk.offered).map(|n| packet(session(number), n, 172).into()).collect();
+        let want: Vec<Bytes> = (0..talk.offered)
+            .map(|n| packet(session(number), n, 172).into())
+            .collect();
         assert_eq!(got, want);
     }
     assert_eq!(verified(&node.disk, session(9)).outcome, Outcome::Blocked);
@@ -477,7 +496,11 @@ fn power_cut_at_every_request_of_a_recovery_is_met_by_the_next() {
             let finished = recover(&mut disk, &config(), Some(at)).is_some();
             disk.cut_power();
             recover(&mut disk, &config(), None).unwrap();
-            check_after_crash(&node.talks, &disk, &format!("seed {seed}, cut at request {at} of recovery"));
+            check_after_crash(
+                &node.talks,
+                &disk,
+                &format!("seed {seed}, cut at request {at} of recovery"),
+            );
             if finished {
                 break;
             }
@@ -500,4 +523,391 @@ fn a_killed_process_loses_only_what_was_in_its_memory_and_says_so() {
     assert!(manifest.recovered.is_some_and(|recovered| !recovered.closed));
     assert!(manifest.counts.packets >= acknowledged && manifest.counts.packets <= accepted);
     assert!(node.disk.files().any(|file| matches!(file, File::Report(_))));
+}
+
+#[test]
+fn every_fault_of_a_write_brings_the_recorder_down_at_once_and_up_within_a_second() {
+    let faults = [
+        (Injected::Fail(IoError::NoSpace), Fault::DiskFull),
+        (Injected::Fail(IoError::QuotaExceeded), Fault::QuotaExceeded),
+        (Injected::Fail(IoError::Io), Fault::Io),
+        (Injected::Fail(IoError::ReadOnly), Fault::ReadOnly),
+        (Injected::Half(IoError::ShortWrite), Fault::ShortWrite),
+        (Injected::Half(IoError::NoSpace), Fault::DiskFull),
+        (Injected::FlushFails, Fault::Io),
+    ];
+    for (injected, fault) in faults {
+        let mut node = Node::new(SimDisk::new(2), config());
+        node.open(0);
+        node.talk(&[0], ms(300));
+        let broken = node.break_disk(injected);
+        node.talk(&[0], ms(500));
+        // One commit interval, and no more: the failing answer is the news.
+        let down = node.delay(broken, &RecordingEvent::Down { fault });
+        assert!(
+            down.is_some_and(|down| down <= ms(200)),
+            "{injected:?} {:?}",
+            node.events
+        );
+        node.open(1);
+        let refused = RecordingEvent::OpenFailed {
+            session: session(1),
+            fault,
+        };
+        assert!(node.heard().contains(&&refused), "{injected:?} {:?}", node.events);
+        node.disk.broken = None;
+        let mended = node.now;
+        node.pass(ms(1100));
+        let up = node.delay(mended, &RecordingEvent::Up);
+        assert!(up.is_some_and(|up| up <= ms(1000)), "{injected:?} {:?}", node.events);
+        node.close(0);
+        node.pass(ms(500));
+        let manifest = verified(&node.disk, session(0));
+        assert!(
+            manifest.reconciliation.is_exact(),
+            "all of it was held in memory: {:?}",
+            manifest.reconciliation
+        );
+        assert_eq!(node.disk.retried, [], "{injected:?}: a poisoned segment was used again");
+        assert_eq!(
+            node.events
+                .iter()
+                .filter(|(_, e)| matches!(e, RecordingEvent::Down { .. }))
+                .count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn a_single_failed_flush_moves_to_a_fresh_segment_without_anybody_noticing() {
+    let mut node = Node::new(SimDisk::new(3), config());
+    node.open(0);
+    node.talk(&[0], ms(300));
+    node.disk.broken_times = Some(1);
+    node.break_disk(Injected::FlushFails);
+    node.talk(&[0], ms(300));
+    node.close(0);
+    node.pass(ms(500));
+    assert!(
+        !node
+            .heard()
+            .iter()
+            .any(|event| matches!(event, RecordingEvent::Down { .. }))
+    );
+    assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
+    assert!(node.disk.broken.is_none(), "the fault was met");
+    assert_eq!(node.disk.retried, []);
+}
+
+#[test]
+fn a_volume_that_fails_is_left_for_the_next() {
+    let two = WriterConfig {
+        volumes: vec![VolumeConfig::default(); 2],
+        ..config()
+    };
+    let mut node = Node::new(SimDisk::new(4), two);
+    node.open(0);
+    node.talk(&[0], ms(300));
+    node.disk.broken_volumes = vec![0];
+    node.break_disk(Injected::Fail(IoError::Io));
+    node.talk(&[0], ms(1000));
+    node.open(1);
+    node.close(0);
+    node.pass(ms(500));
+    assert!(node.talks[&session(1)].ready);
+    assert!(
+        !node
+            .heard()
+            .iter()
+            .any(|event| matches!(event, RecordingEvent::Down { .. })),
+        "{:?}",
+        node.events
+    );
+    assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
+}
+
+#[test]
+fn a_volume_that_hangs_is_left_for_the_next_before_the_limit() {
+    let two = WriterConfig {
+        volumes: vec![VolumeConfig::default(); 2],
+        ..config()
+    };
+    let mut node = Node::new(SimDisk::new(4), two);
+    node.open(0);
+    node.talk(&[0], ms(300));
+    node.disk.broken_volumes = vec![0];
+    node.break_disk(Injected::Hang);
+    node.talk(&[0], ms(3000));
+    assert!(
+        !node
+            .heard()
+            .iter()
+            .any(|event| matches!(event, RecordingEvent::Down { .. })),
+        "{:?}",
+        node.events
+    );
+    assert_eq!(node.talks[&session(0)].refused, []);
+    node.disk.broken = None;
+    for done in node.disk.release() {
+        node.writer.handle_io(node.now, done);
+    }
+    node.settle();
+    node.talk(&[0], ms(300));
+    node.close(0);
+    node.pass(ms(500));
+    assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
+}
+
+#[test]
+fn a_hung_flush_is_a_fault_at_the_lag_limit_and_its_late_answer_mends_it() {
+    let mut node = Node::new(SimDisk::new(6), config());
+    node.open(0);
+    node.talk(&[0], ms(300));
+    let broken = node.break_disk(Injected::Hang);
+    node.talk(&[0], ms(2000));
+    let fault = Fault::Stalled;
+    let down = node.delay(broken, &RecordingEvent::Down { fault }).unwrap();
+    assert!(down >= ms(800) && down <= ms(1100), "{down:?}");
+    // The intake knew by itself.
+    assert_eq!(node.talks[&session(0)].refused.first(), Some(&Fault::Stalled));
+    assert!(
+        node.talks[&session(0)].accepted <= 30 + 111,
+        "{}",
+        node.talks[&session(0)].accepted
+    );
+    node.disk.broken = None;
+    for done in node.disk.release() {
+        node.writer.handle_io(node.now, done);
+    }
+    node.settle();
+    assert!(node.heard().contains(&&RecordingEvent::Up));
+    node.talk(&[0], ms(300));
+    node.close(0);
+    node.pass(ms(500));
+    let manifest = verified(&node.disk, session(0));
+    assert_eq!(manifest.reconciliation.accepted, manifest.reconciliation.stored);
+    // What was refused is a gap with both ends.
+    let [(_, gap)] = manifest.reconciliation.gaps[..] else {
+        panic!("{:?}", manifest.reconciliation.gaps);
+    };
+    assert!(gap >= ms(800) && gap <= ms(1100), "{gap:?}");
+    assert_eq!(manifest.outcome, Outcome::Faulted);
+}
+
+#[test]
+fn the_gap_counts_what_was_refused() {
+    let mut node = Node::new(SimDisk::new(6), config());
+    node.open(0);
+    node.talk(&[0], ms(300));
+    node.break_disk(Injected::Fail(IoError::Io));
+    node.talk(&[0], ms(3000));
+    node.disk.broken = None;
+    node.talk(&[0], ms(1500));
+    let refused = node.talks[&session(0)].refused.len() as u64;
+    node.close(0);
+    node.pass(ms(500));
+    let mut call = sealed(&node.disk, session(0)).unwrap();
+    let marks = call.frames().filter_map(|frame| match frame.unwrap() {
+        Frame::Mark { mark, .. } => Some(mark),
+        Frame::Packet { .. } | Frame::Signal { .. } => None,
+    });
+    let marks: Vec<Mark> = marks.collect();
+    let fault = Fault::Stalled;
+    assert_eq!(marks, [Mark::GapOpened { fault }, Mark::GapClosed { packets: refused }]);
+    assert!(refused > 50);
+}
+
+#[test]
+fn below_the_reserve_new_calls_are_refused_and_running_ones_go_on() {
+    let guarded = WriterConfig {
+        volumes: vec![VolumeConfig { reserve: 1 << 30 }],
+        ..config()
+    };
+    let mut node = Node::new(SimDisk::new(7), guarded);
+    node.open(0);
+    node.disk.free = (1 << 30) - 1;
+    node.talk(&[0], ms(1500));
+    node.open(1);
+    let (session_1, fault) = (session(1), Fault::Reserve);
+    assert!(node.heard().contains(&&RecordingEvent::OpenFailed {
+        session: session_1,
+        fault
+    }));
+    node.disk.free = 1 << 30;
+    node.pass(ms(1100));
+    node.open(2);
+    assert!(node.talks[&session(2)].ready);
+    node.close(0);
+    node.pass(ms(500));
+    assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
+}
+
+#[test]
+fn a_blocked_call_is_kept_though_the_recorder_is_down() {
+    let mut node = Node::new(SimDisk::new(8), config());
+    node.disk.archive_broken = true;
+    node.break_disk(Injected::Fail(IoError::Io));
+    node.open(0);
+    assert!(matches!(
+        node.heard()[..],
+        [RecordingEvent::Down { .. }, RecordingEvent::OpenFailed { .. }]
+    ));
+    let (header, at) = (header(session(0)), node.now);
+    let closing = Box::new(Closing {
+        outcome: Outcome::Blocked,
+        tally: None,
+        fault: Some(Fault::Io),
+        ..*closing(node.now, 0)
+    });
+    node.command(RecordingCommand::Keep { header, at, closing });
+    node.pass(ms(5000));
+    assert!(node.talks[&session(0)].sealed.is_none());
+    node.disk.broken = None;
+    node.pass(ms(2000));
+    let manifest = verified(&node.disk, session(0));
+    assert_eq!(
+        (manifest.outcome, manifest.closing.fault),
+        (Outcome::Blocked, Some(Fault::Io))
+    );
+    assert!(node.talks[&session(0)].sealed.is_some());
+    node.disk.cut_power();
+    let report = recover(&mut node.disk, &config(), None).unwrap();
+    assert_eq!(report.calls, []);
+}
+
+#[test]
+fn a_long_call_moves_out_of_the_spool_and_survives_a_power_cut() {
+    for cut in [false, true] {
+        let mut node = Node::new(SimDisk::new(9), config());
+        node.open(0);
+        node.open(1);
+        node.talk(&[0, 1], Duration::from_secs(60));
+        let status = node.writer.status(node.now);
+        assert!(status.segments <= 6, "{status:?}");
+        if cut {
+            node.disk.cut_power();
+            recover(&mut node.disk, &config(), None).unwrap();
+            check_after_crash(&node.talks, &node.disk, "long call");
+            continue;
+        }
+        node.close(0);
+        node.close(1);
+        node.pass(ms(1000));
+        for number in [0, 1] {
+            let manifest = verified(&node.disk, session(number));
+            assert!(manifest.reconciliation.is_exact(), "{:?}", manifest.reconciliation);
+            assert_eq!(manifest.outcome, Outcome::Recorded);
+        }
+        assert_eq!(node.writer.status(node.now).segments, 1);
+    }
+}
+
+#[test]
+fn an_archive_that_fails_for_a_while_only_delays_sealing() {
+    for long in [false, true] {
+        let mut node = Node::new(SimDisk::new(10), config());
+        node.open(0);
+        node.disk.archive_broken = true;
+        node.talk(&[0], Duration::from_secs(if long { 60 } else { 1 }));
+        node.disk.broken_volumes = vec![99];
+        node.break_disk(Injected::Fail(IoError::NoSpace));
+        node.talk(&[0], Duration::from_secs(if long { 60 } else { 1 }));
+        node.close(0);
+        node.pass(ms(3000));
+        assert!(sealed(&node.disk, session(0)).is_none());
+        node.disk.broken = None;
+        node.pass(ms(2500));
+        assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
+        let leftovers = node
+            .disk
+            .files()
+            .filter(|file| matches!(file, File::Partial { .. }))
+            .count();
+        assert_eq!((leftovers, &node.disk.retried[..]), (0, &[][..]));
+    }
+}
+
+#[test]
+fn a_closed_call_waits_for_its_last_packets_and_then_no_longer() {
+    let mut node = Node::new(SimDisk::new(11), config());
+    for (number, arrives) in [(0, true), (1, false)] {
+        node.open(number);
+        node.talk(&[number], ms(200));
+        let session = session(number);
+        node.pass(ms(200));
+        let _ = node.offer(number, 172);
+        let accepted = node.talks[&session].accepted;
+        let (at, closing) = (node.now, closing(node.now, accepted));
+        node.command(RecordingCommand::Close { session, at, closing });
+        let slot = node.talks.get_mut(&session).unwrap().slot.take().unwrap();
+        node.intake.close(node.now, slot);
+        let last = node.intake.poll_full().unwrap();
+        if arrives {
+            node.writer.handle_extent(node.now, last);
+        }
+        node.pass(ms(1000));
+        let manifest = verified(&node.disk, session);
+        assert_eq!(
+            manifest.reconciliation.accepted - manifest.reconciliation.stored,
+            u64::from(!arrives)
+        );
+        assert_eq!(
+            manifest.outcome,
+            if arrives { Outcome::Recorded } else { Outcome::Faulted }
+        );
+    }
+}
+
+#[test]
+fn damage_in_the_spool_costs_what_is_damaged_and_no_more() {
+    let mut node = Node::new(SimDisk::new(12), WriterConfig::default());
+    node.open(0);
+    node.talk(&[0], ms(1000));
+    node.disk.kill();
+    let segment = node.disk.files().find(|file| matches!(file, File::Segment(_))).unwrap();
+    // The zero block, the opening record's block, then a commit a block.
+    node.disk.contents_mut(segment).unwrap()[4 * 4096 + 150] ^= 1;
+    let report = recover(&mut node.disk, &WriterConfig::default(), None).unwrap();
+    assert_eq!(report.torn.len(), 1);
+    let manifest = verified(&node.disk, session(0));
+    assert_eq!(manifest.breaks.len(), 1);
+    assert!(manifest.counts.packets > 50, "{:?}", manifest.counts);
+    assert_eq!(manifest.outcome, Outcome::Faulted);
+}
+
+#[test]
+fn a_call_that_is_given_up_while_it_opens_is_what_its_record_says() {
+    for cut in [false, true] {
+        let mut node = Node::new(SimDisk::new(13), config());
+        node.break_disk(Injected::Hang);
+        node.open(0);
+        node.signal(0, "INVITE sip:bob@example.com SIP/2.0\r\n\r\n");
+        node.pass(ms(200));
+        let (header, at) = (header(session(0)), node.now);
+        let closing = Box::new(Closing {
+            outcome: Outcome::Blocked,
+            tally: None,
+            ..*closing(node.now, 0)
+        });
+        node.command(RecordingCommand::Keep { header, at, closing });
+        node.signal(0, "SIP/2.0 603 Declined\r\n\r\n");
+        node.disk.broken_volumes = vec![99];
+        node.disk.archive_broken = cut;
+        node.break_disk(Injected::Fail(IoError::Io));
+        for done in node.disk.release() {
+            node.writer.handle_io(node.now, done);
+        }
+        node.settle();
+        node.pass(ms(500));
+        if cut {
+            assert!(node.talks[&session(0)].sealed.is_none());
+            node.disk.cut_power();
+            recover(&mut node.disk, &config(), None).unwrap();
+        }
+        let manifest = verified(&node.disk, session(0));
+        assert_eq!((manifest.outcome, manifest.breaks.len()), (Outcome::Blocked, 0));
+        assert_eq!(manifest.counts.signals, 1);
+        assert!(!node.talks[&session(0)].ready);
+    }
 }

@@ -92,7 +92,13 @@ impl Content {
     fn read(&self, span: &Span) -> Bytes {
         let from = span.offset as usize;
         let to = from.saturating_add(span.bytes as usize).min(self.size);
-        (from..to).map(|at| self.cached.get(at).copied().unwrap_or(0)).collect()
+        let mut bytes = self
+            .cached
+            .get(from..to.min(self.cached.len()))
+            .unwrap_or_default()
+            .to_vec();
+        bytes.resize(to.saturating_sub(from), 0);
+        bytes.into()
     }
 }
 
@@ -204,10 +210,6 @@ impl Disk {
         self.texts
             .iter()
             .any(|bytes| memmem::find(bytes, text.as_bytes()).is_some())
-    }
-
-    pub fn is_idle(&self) -> bool {
-        self.lanes.values().all(VecDeque::is_empty)
     }
 
     /// Should the machine stop now?

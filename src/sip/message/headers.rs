@@ -41,10 +41,10 @@ pub struct Headers {
 impl Headers {
     pub fn new(from: NameAddr, to: NameAddr, call_id: &str, cseq: CSeq) -> Self {
         let fields = vec![
-            field::field("From", from.to_string()),
-            field::field("To", to.to_string()),
-            field::field("Call-ID", grammar::one_line(call_id.to_owned())),
-            field::field("CSeq", cseq.to_string()),
+            line("From", from.to_string()),
+            line("To", to.to_string()),
+            line("Call-ID", call_id.to_owned()),
+            line("CSeq", cseq.to_string()),
         ];
         Self {
             fields,
@@ -70,6 +70,30 @@ impl Headers {
             to,
             cseq,
         }
+    }
+
+    /// Those of a response to a request with these: its Vias, From, Call-ID and CSeq, and `to` (RFC 3261 §8.2.6.2).
+    pub(crate) fn answered(&self, to: Option<NameAddr>) -> Self {
+        let copied = |field: &&Field| {
+            matches!(
+                field,
+                Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_)
+            )
+        };
+        let mut fields = Vec::with_capacity(self.fields.len());
+        fields.extend(self.fields.iter().filter(copied).cloned());
+        let (via, from, cseq) = (self.via.clone(), self.from.clone(), self.cseq.clone());
+        let mut headers = Self {
+            fields,
+            via,
+            from,
+            to: self.to.clone(),
+            cseq,
+        };
+        if let Some(to) = to {
+            headers.set_to(to);
+        }
+        headers
     }
 
     /// The value of the first line of that name, whole even if it is a list.
@@ -154,7 +178,7 @@ impl Headers {
     }
 
     pub fn set_from(&mut self, from: NameAddr) {
-        self.replace(field::field("From", from.to_string()));
+        self.replace(line("From", from.to_string()));
         self.from = from;
     }
 
@@ -163,7 +187,7 @@ impl Headers {
     }
 
     pub fn set_to(&mut self, to: NameAddr) {
-        self.replace(field::field("To", to.to_string()));
+        self.replace(line("To", to.to_string()));
         self.to = to;
     }
 
@@ -183,7 +207,7 @@ impl Headers {
 
     /// A new top Via: ours, when a request is sent.
     pub fn push_via(&mut self, via: Via) {
-        self.fields.insert(0, field::field("Via", via.to_string()));
+        self.fields.insert(0, line("Via", via.to_string()));
         self.via = Some(via);
     }
 
@@ -191,7 +215,7 @@ impl Headers {
     pub(crate) fn set_via(&mut self, via: Via) {
         match self.position("Via") {
             Some(at) if self.via.is_some() => {
-                self.fields[at] = field::field("Via", via.to_string());
+                self.fields[at] = line("Via", via.to_string());
                 self.via = Some(via);
             }
             _ => self.push_via(via),
@@ -298,6 +322,11 @@ impl Headers {
             .find(is_via)
             .and_then(|field| Via::parse(field::parts(field).1).ok());
     }
+}
+
+/// Whatever the parts of a typed value held: one line.
+fn line(name: &str, value: String) -> Field {
+    field::field(name, grammar::one_line(value))
 }
 
 fn is_essential(name: &str) -> bool {

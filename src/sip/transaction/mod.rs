@@ -70,9 +70,12 @@ impl Transactions {
         match message {
             Message::Response(response) => self.sent.handle_response(now, response, &mut self.outputs),
             Message::Request(mut request) => {
-                if let Some(mut via) = request.headers.via().cloned() {
-                    via.stamp(flow.remote);
-                    request.headers.set_via(via);
+                if let Some(via) = request.headers.via() {
+                    let mut stamped = via.clone();
+                    stamped.stamp(flow.remote);
+                    if stamped != *via {
+                        request.headers.set_via(stamped);
+                    }
                 }
                 match request.method {
                     Method::Ack => self.on_ack(now, flow, request),

@@ -1,0 +1,217 @@
+//! `onrecord verify`: is every sealed call, and what is still in the spool, as it was written?
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::disk::{Layout, StoredFile};
+use crate::recorder::{Counts, SealError, SealedCall, SpoolError, survey};
+
+/// Check every byte of every recording; stop at the first thing wrong.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Data directory.
+    #[arg(long, value_name = "DIR", default_value = "onrecord-data")]
+    data: PathBuf,
+    /// Spool directory of a volume; repeat for each. Default: `spool` in the data directory.
+    #[arg(long, value_name = "DIR")]
+    spool: Vec<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    ok: bool,
+    /// Sealed calls that were checked.
+    calls: u64,
+    extents: u64,
+    packets: u64,
+    /// Segments of the spool that were checked.
+    segments: u64,
+    /// Calls that were sealed after a crash.
+    recovered: u64,
+    finding: Option<Finding>,
+}
+
+/// The first thing wrong.
+#[derive(Debug, Serialize)]
+struct Finding {
+    file: PathBuf,
+    byte: u64,
+    error: String,
+}
+
+/// The data directory or a file in it cannot be read.
+#[derive(Debug)]
+struct Unreadable {
+    path: PathBuf,
+    error: std::io::Error,
+}
+
+/// 0: all is right. 1: the first thing wrong is named. 2: something cannot be read.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let layout = layout(&args.data, &args.spool);
+    let mut summary = Summary::default();
+    if let Err(Unreadable { path, error }) = check(&layout, &mut summary) {
+        eprintln!("error: cannot read {}: {error}", path.display());
+        eprintln!("\nhint: name the data directory of the node: `onrecord verify --data DIR`");
+        return ExitCode::from(2);
+    }
+    summary.ok = summary.finding.is_none();
+    if args.json {
+        emit(&serde_json::to_string(&summary).unwrap_or_default());
+    } else {
+        emit(&text(&summary));
+    }
+    if summary.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    }
+}
+
+/// Where a node's files are, by the data directory and perhaps its volumes.
+pub(super) fn layout(data: &Path, spool: &[PathBuf]) -> Layout {
+    let default = || vec![data.join("spool")];
+    Layout {
+        data: data.to_owned(),
+        volumes: if spool.is_empty() { default() } else { spool.to_vec() },
+    }
+}
+
+fn check(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
+    std::fs::read_dir(&layout.data).map_err(|error| Unreadable {
+        path: layout.data.clone(),
+        error,
+    })?;
+    for (_, path) in layout.sealed() {
+        let Some(file) = open(&path)? else { continue };
+        match check_call(file, summary) {
+            Ok(counts) => {
+                summary.calls += 1;
+                summary.extents += counts.extents;
+                summary.packets += counts.packets;
+            }
+            Err(error) => {
+                summary.finding = Some(Finding {
+                    file: path,
+                    byte: error.offset(),
+                    error: error.to_string(),
+                });
+                return Ok(());
+            }
+        }
+    }
+    for path in layout.segments() {
+        let Some(file) = open(&path)? else { continue };
+        summary.finding = check_segment(file, &path);
+        if summary.finding.is_some() {
+            return Ok(());
+        }
+        summary.segments += 1;
+    }
+    Ok(())
+}
+
+/// None: the file went while we were looking; a running node seals and removes.
+fn open(path: &Path) -> Result<Option<StoredFile>, Unreadable> {
+    match StoredFile::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Unreadable {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}
+
+fn check_call(file: StoredFile, summary: &mut Summary) -> Result<Counts, SealError> {
+    let mut call = SealedCall::open(file)?;
+    let counts = call.verify()?;
+    summary.recovered += u64::from(call.manifest().recovered.is_some());
+    Ok(counts)
+}
+
+fn check_segment(file: StoredFile, path: &Path) -> Option<Finding> {
+    let finding = |byte, error: String| {
+        Some(Finding {
+            file: path.to_owned(),
+            byte,
+            error,
+        })
+    };
+    match survey(file) {
+        Ok(survey) => {
+            let byte = survey.damaged?;
+            finding(byte, format!("damaged extent at byte {byte}"))
+        }
+        // Made, and not yet written to.
+        Err(SpoolError::NotASegment) => None,
+        Err(SpoolError::Store(error)) => finding(error.offset, error.to_string()),
+    }
+}
+
+/// Whoever reads may stop reading.
+fn emit(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn text(summary: &Summary) -> String {
+    if let Some(finding) = &summary.finding {
+        return format!("WRONG {}: {}", finding.file.display(), finding.error);
+    }
+    format!(
+        "ok: {} calls, {} extents, {} packets; {} segments in the spool; {} calls were recovered after a crash",
+        summary.calls, summary.extents, summary.packets, summary.segments, summary.recovered
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::disk::tests::{SESSION, disk, record};
+
+    fn summary(data: &Path) -> Summary {
+        let mut summary = Summary::default();
+        check(&layout(data, &[]), &mut summary).unwrap();
+        summary
+    }
+
+    #[test]
+    fn a_changed_byte_of_a_sealed_call_is_named_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        record(&mut disk(folder.path()), true);
+        let right = summary(folder.path());
+        assert_eq!((right.calls, right.packets, right.segments), (1, 40, 1));
+        assert!(right.finding.is_none());
+        let path = folder.path().join("calls/2025/11/22").join(SESSION.to_string());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[1000] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let finding = summary(folder.path()).finding.unwrap();
+        assert_eq!(finding.file, path);
+        assert!(finding.byte <= 1000, "{finding:?}");
+    }
+
+    #[test]
+    fn damage_in_the_spool_is_found_and_a_torn_tail_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = disk(folder.path());
+        record(&mut disk, false);
+        let path = disk.layout().segments().remove(0);
+        let whole = std::fs::read(&path).unwrap();
+        let last = survey(whole.as_slice()).unwrap().sound_bytes as usize;
+        for (at, damaged) in [(last - 1, false), (3 * 4096 + 200, true)] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(summary(folder.path()).finding.is_some(), damaged, "{at}");
+        }
+    }
+}

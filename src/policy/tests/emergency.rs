@@ -1,0 +1,128 @@
+//! Emergency calls are connected, whatever the policies and the recorder say.
+
+use super::super::*;
+use super::{call, compile, grant_lines, grants, names, policy};
+use crate::model::Fault;
+
+fn strict() -> PolicySet {
+    compile(&[policy("strict", ""), grants(&grant_lines(&[("strict", "global")]))])
+}
+
+fn emergencies() -> Vec<CallFacts> {
+    let plain = || call("sip:a@x", "sip:b@x");
+    let mut calls: Vec<CallFacts> = [
+        "urn:service:sos",
+        "URN:service:SOS.fire",
+        "sip:112@x",
+        "sip:911@x;user=phone",
+        "tel:999",
+        "tel:112;phone-context=+44",
+        "sip:+112@x",
+        "sip:1-1-2@x",
+    ]
+    .map(|uri| call("sip:a@x", uri))
+    .to_vec();
+    calls.push(CallFacts {
+        to: "<urn:service:sos>".to_owned(),
+        ..plain()
+    });
+    calls.push(CallFacts {
+        priority: Some("PSAP-Callback".to_owned()),
+        ..plain()
+    });
+    calls.push(CallFacts {
+        resource_priority: Some("dsn.flash, esnet.1".to_owned()),
+        ..plain()
+    });
+    calls.push(CallFacts {
+        emergency_callback: true,
+        ..plain()
+    });
+    calls
+}
+
+#[test]
+fn an_emergency_is_connected_in_every_state_and_recorded_as_well_as_possible() {
+    let set = strict();
+    for facts in emergencies() {
+        let decision = set.decide(&facts);
+        assert!(decision.emergency, "{facts:?}");
+        assert_eq!(decision.verdict, Verdict::Record);
+        let all = decision.requirements.as_ref().unwrap();
+        assert!(!all.before && !all.during && !all.before_meeting && !all.during_meeting);
+        assert_eq!(all.notify, Notify::default());
+        for meeting in [false, true] {
+            assert_eq!(decision.admission(RecorderState::Up, meeting), Admission::Proceed);
+            assert_eq!(
+                decision.admission(RecorderState::Down(Fault::Hung), meeting),
+                Admission::ProceedUnrecorded
+            );
+        }
+    }
+}
+
+#[test]
+fn an_emergency_beats_block_and_conflict() {
+    let private = policy("private", "action = \"never\"\non_conflict = \"block\"");
+    let lines = grant_lines(&[("closed", "user:a@x"), ("private", "user:p@x"), ("all", "global")]);
+    let set = compile(&[
+        policy("closed", "action = \"block\""),
+        private,
+        policy("all", ""),
+        grants(&lines),
+    ]);
+    for mut facts in emergencies() {
+        let decision = set.decide(&facts);
+        assert_ne!(
+            decision.admission(RecorderState::Down(Fault::Io), false),
+            Admission::Refuse,
+            "{facts:?}"
+        );
+        assert_eq!(names(&decision), ["all"]);
+        facts.from = "sip:p@x".to_owned();
+        assert_eq!(
+            set.decide(&facts).verdict,
+            Verdict::None,
+            "privacy law holds in an emergency"
+        );
+    }
+}
+
+#[test]
+fn what_only_looks_like_an_emergency_is_none() {
+    let set = strict();
+    for uri in [
+        "urn:service:sosage",
+        "urn:service:counseling",
+        "sip:1120@x",
+        "sip:sos@x",
+        "tel:+44112",
+        "sip:911abc@x",
+    ] {
+        assert!(!set.decide(&call("sip:a@x", uri)).emergency, "{uri}");
+    }
+    let shaped = |priority: &str| CallFacts {
+        priority: Some(priority.to_owned()),
+        ..call("sip:a@x", "sip:b@x")
+    };
+    assert!(
+        !set.decide(&shaped("emergency")).emergency,
+        "anybody can write that (RFC 3261 §20.26)"
+    );
+    let spoofed = CallFacts {
+        to: "sip:112@x".to_owned(),
+        ..call("sip:a@x", "sip:b@x")
+    };
+    assert!(!set.decide(&spoofed).emergency, "a number in To goes nowhere");
+}
+
+#[test]
+fn a_dial_plan_names_its_own_numbers() {
+    let text = format!(
+        "{}[[dial_plan]]\nemergency = [\"1414\"]\n",
+        grant_lines(&[("strict", "global")])
+    );
+    let set = compile(&[policy("strict", ""), grants(&text)]);
+    assert!(set.decide(&call("sip:a@x", "sip:1414@x")).emergency);
+    assert!(!set.decide(&call("sip:a@x", "sip:911@x")).emergency);
+}
