@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, logs to stderr. Exit codes: 0 fine, 1 findings or a difference, 2 could not do it.
 
+mod calls;
 mod check;
 mod explain;
 mod export;
@@ -12,6 +13,7 @@ mod reload;
 mod replay;
 mod serve;
 mod status;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -38,6 +40,10 @@ enum Verb {
     Explain(Box<explain::Args>),
     /// A sealed call as sound or as a capture
     Export(export::Args),
+    /// The archive: list calls, or show one
+    Calls(calls::Args),
+    /// Check that every recording is whole and unaltered
+    Verify(verify::Args),
     /// Play a capture through the proxy: what would have happened
     Replay(replay::Args),
     /// What a running `serve` says of itself
@@ -69,6 +75,8 @@ pub fn run() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Export(args) => export::run(args),
+        Verb::Calls(args) => calls::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
