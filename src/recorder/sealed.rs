@@ -513,6 +513,9 @@ mod tests {
             let whole = file(6, None);
             let mut bytes = whole.clone();
             for (at, value, kind) in edits {
+                if bytes.is_empty() {
+                    break;
+                }
                 let at = at % bytes.len();
                 match kind {
                     0 => bytes[at] = value,
