@@ -1,18 +1,13 @@
 //! The recorder loses power, is killed, or meets whatever a seed says: acknowledged ⇒ readable, no call missing,
 //! `verify` holds, and recovery can be cut off anywhere.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod disk;
-#[path = "sim/recorder.rs"]
-mod recorder;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use disk::{Dice, Injected, SimDisk};
+use super::disk::{Dice, Injected, SimDisk};
+use super::node::{Node, check_after_crash, config, ms, recover, session, story, verified};
 use onrecord::model::{Fault, Outcome, SessionId};
 use onrecord::recorder::{File, IoError, VolumeConfig, WriterConfig};
-use recorder::{Node, check_after_crash, config, ms, recover, session, story, verified};
 
 #[test]
 fn power_cut_at_every_request_loses_nothing_that_was_acknowledged() {
@@ -246,7 +241,7 @@ fn chaos(seed: u64) {
     check_after_crash(&node.talks, &node.disk, &format!("seed {seed}"));
 }
 
-/// A failing seed is run alone by `SEED=n cargo test --test journal_crash whatever`.
+/// A failing seed is run alone by `SEED=n cargo test --test journal whatever`.
 #[test]
 fn whatever_fails_what_was_acknowledged_is_kept() {
     let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());

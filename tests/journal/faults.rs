@@ -1,18 +1,12 @@
 //! The recorder on a disk that is full, broken, slow or hung: who is told what, and when, and what is kept.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-#[path = "sim/disk.rs"]
-mod disk;
-#[path = "sim/recorder.rs"]
-mod recorder;
 
 use std::time::Duration;
 
+use super::disk::{Injected, SimDisk};
+use super::node::{Node, closing, config, ms, packet, packets, recover, sealed, session, story, verified};
 use bytes::Bytes;
-use disk::{Injected, SimDisk};
 use onrecord::model::{Fault, Mark, Outcome, RecordingCommand, RecordingEvent};
 use onrecord::recorder::{File, Frame, IoError, VolumeConfig, WriterConfig};
-use recorder::{Node, closing, config, ms, packet, packets, recover, sealed, session, story, verified};
 
 #[test]
 fn a_call_is_opened_recorded_and_sealed_exactly() {
