@@ -68,6 +68,9 @@ pub fn draw_world(seed: u64) -> World {
         );
         world.after(from + rng.millis(1..=6000), Happening::Mend);
     }
+    for _ in 0..rng.below(4) {
+        world.after(rng.millis(0..=8000), Happening::Inject);
+    }
     world.after(Duration::from_secs(15), Happening::Mend);
     world
 }

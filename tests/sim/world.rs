@@ -28,6 +28,8 @@ pub enum Happening {
     /// The first volume alone.
     BreakFirst(Trouble),
     Mend,
+    /// A stranger sends a packet to every port that the proxy may have open.
+    Inject,
 }
 
 /// How a call is to be treated, said by who calls.
@@ -200,6 +202,11 @@ impl World {
             Happening::Break(trouble) => self.disk.break_with(trouble, None),
             Happening::BreakFirst(trouble) => self.disk.break_with(trouble, Some(VolumeId(0))),
             Happening::Mend => self.disk.mend(self.now),
+            Happening::Inject => {
+                for datagram in setting::injection(self.rng.next()) {
+                    self.deliver(datagram);
+                }
+            }
         }
     }
 
