@@ -2,6 +2,7 @@
 //! beyond one message, and the same frames as in one piece.
 #![no_main]
 
+use libfuzzer_sys::fuzz_target;
 use onrecord::sip::{Framer, FramingError, MESSAGE_BYTES_MAX, Message};
 
 fn cut(stream: &[u8], step: usize) -> (Vec<bytes::Bytes>, Option<FramingError>) {
@@ -17,7 +18,7 @@ fn cut(stream: &[u8], step: usize) -> (Vec<bytes::Bytes>, Option<FramingError>) 
     (frames, None)
 }
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+fuzz_target!(|data: &[u8]| {
     let Some((step, stream)) = data.split_first() else {
         return;
     };

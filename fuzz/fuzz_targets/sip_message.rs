@@ -1,9 +1,10 @@
 //! Any bytes as a message: no panic, and what was read is read again the same once written.
 #![no_main]
 
+use libfuzzer_sys::fuzz_target;
 use onrecord::sip::Message;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+fuzz_target!(|data: &[u8]| {
     match Message::parse(data) {
         Ok(message) => {
             let headers = message.headers();

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::body::Content;
-use super::call::{Call, Phase};
+use super::call::Call;
 use super::carry;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
+use super::state::Phase;
 use super::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;

@@ -194,7 +194,7 @@ mod tests {
         let found = content("multipart/mixed; boundary=\"b1\"", &body);
         assert_eq!(found.sdp(&body), Some(&b"v=0\r\nm=a\r\n"[..]));
         let replaced = found.with_sdp(&body, Bytes::from_static(b"v=1\r\n"));
-        let expected = [&MIXED[..MIXED.len() - 22], &b"v=1\r\n\r\n--b1--\r\n"[..]].concat();
+        let expected = [&MIXED[..MIXED.len() - 20], &b"v=1\r\n\r\n--b1--\r\n"[..]].concat();
         assert_eq!(replaced, expected);
     }
 

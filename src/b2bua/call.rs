@@ -11,11 +11,11 @@ use super::modify::Exchange;
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::pass::Passing;
+use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::view::{CallState, CallView, RecordingState};
 use crate::model::{
-    Direction, Fault, Header, Leg, MediaCommand, MediaEvent, Outcome, Reconciliation, Recorded, RecordingEvent,
-    SessionId, Tally, Timestamp,
+    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, Timestamp,
 };
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -27,55 +27,6 @@ const RING_MAX: Duration = Duration::from_secs(200);
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a leg may take to leave before it is forgotten: beyond Timer F and 64·T1 after a CANCEL (RFC 3261 §9.1).
 const LEAVE_MAX: Duration = Duration::from_secs(40);
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
-    /// The recorder and the ports are awaited; B knows nothing yet.
-    Preparing,
-    /// B is invited.
-    Inviting,
-    /// A has its 2xx; its ACK is awaited.
-    Answered,
-    Confirmed,
-    Ending,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum MediaState {
-    Unopened,
-    Opening,
-    Open,
-    Closing,
-    Closed(Option<Box<Tally>>),
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Recording {
-    /// No policy asks for it.
-    NotWanted,
-    /// Asked for without strictness; nothing is open. Tried again when the recorder is up.
-    Unavailable(Fault),
-    Opening,
-    Ready,
-    /// It was open; frames are lost from here on, until the recorder is up again.
-    Broken(Fault),
-    /// The recorder was told of the end.
-    Closing,
-    /// Nothing more is expected of the recorder.
-    Done,
-}
-
-/// What the closing record tells.
-#[derive(Debug, Default)]
-pub(super) struct Story {
-    pub answered: Option<Timestamp>,
-    pub ended: Option<Timestamp>,
-    pub ended_by: String,
-    pub status: Option<u16>,
-    pub fault: Option<Fault>,
-    pub blocked: bool,
-    pub outcome: Option<Outcome>,
-}
 
 #[derive(Debug)]
 pub struct Call {

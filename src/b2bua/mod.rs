@@ -18,6 +18,7 @@ mod offer;
 mod output;
 mod pass;
 mod reject;
+mod state;
 mod teardown;
 mod trunk;
 mod turn;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
-use crate::sdp::{MediaLine, SdpError, SessionDescription, anchor};
+use crate::sdp::{MediaLine, OfferError, SdpError, SessionDescription, anchor, check_reoffer, negotiate};
 
 /// m-lines of one session that are relayed; more are refused.
 pub const LINES_MAX: usize = 16;
@@ -30,6 +30,12 @@ impl From<SdpError> for NegotiationError {
             SdpError::Malformed { offset } => Self::Malformed { offset },
             SdpError::TooLong { .. } | SdpError::TooManyLines | SdpError::NoConnection { .. } => Self::Lines,
         }
+    }
+}
+
+impl From<OfferError> for NegotiationError {
+    fn from(OfferError::LinesLost { .. }: OfferError) -> Self {
+        Self::Lines
     }
 }
 
@@ -68,6 +74,9 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = SessionDescription::parse(sdp)?;
+        if let Some(agreed) = &self.agreed[by.index()] {
+            check_reoffer(agreed, &sdp)?;
+        }
         let lines = sdp.lines().len();
         if lines > LINES_MAX || lines < self.ports.len() {
             return Err(NegotiationError::Lines);
@@ -93,6 +102,10 @@ impl Negotiation {
             if offer.by == by {
                 self.offer = Some(offer);
                 return Err(NegotiationError::Lines);
+            }
+            if let Err(error) = negotiate(&offer.sdp, &sdp) {
+                // The peers may live with it, as they would without us.
+                tracing::warn!(%error, "answer does not fit its offer; carried all the same");
             }
             self.agreed[offer.by.index()] = Some(offer.sdp);
         }

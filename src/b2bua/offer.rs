@@ -1,12 +1,13 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
 use super::body::Content;
-use super::call::{Arrival, Call, MediaState, Phase, Recording};
+use super::call::{Arrival, Call};
 use super::carry::{self, ALLOW};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
 use super::reject::Refusal;
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};

@@ -1,8 +1,9 @@
 //! Requests that are carried through as they are: INFO and MESSAGE, inside a dialog and (MESSAGE) outside.
 
-use super::call::{Call, Phase};
+use super::call::Call;
 use super::carry;
 use super::reject::Refusal;
+use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};

@@ -1,9 +1,10 @@
 //! How a call ends: BYE, CANCEL, refusal, and the recorder's loss under strict mode. The strict-mode matrix is here.
 
-use super::call::{Call, MediaState, Phase, Recording};
+use super::call::Call;
 use super::leg::LegState;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
 use crate::policy::{DuringArms, RecorderState, Verdict};

@@ -117,3 +117,76 @@ fn policies(folder: &Path, config: Option<&config::Config>) -> Vec<Finding> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A folder as `init` writes it, and what `check` exits with on a path in it.
+    fn checked(path: &str, change: impl FnOnce(&Path)) -> (ExitCode, Vec<Finding>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let init = super::super::init::Args {
+            pbx: None,
+            dir: folder.path().to_owned(),
+        };
+        super::super::init::run(&init);
+        let config = folder.path().join("onrecord.toml");
+        let text = fs::read_to_string(&config).expect("the config");
+        let policies = folder.path().join("policies");
+        let absolute = format!("path = \"{}\"", policies.display());
+        fs::write(&config, text.replace("path = \"policies\"", &absolute)).expect("written");
+        change(folder.path());
+        let path = folder.path().join(path);
+        let args = Args {
+            path: Some(path.clone()),
+            output: Output::Concise,
+            json: false,
+        };
+        (run(&args), check(&path))
+    }
+
+    fn append(path: &Path, text: &str) {
+        let before = fs::read_to_string(path).expect("the file");
+        fs::write(path, before + text).expect("written");
+    }
+
+    #[test]
+    fn notes_do_not_count() {
+        for path in ["onrecord.toml", "policies", "policies/grants.toml"] {
+            let (code, findings) = checked(path, |_| ());
+            assert_eq!(code, ExitCode::SUCCESS, "{findings:#?}");
+        }
+    }
+
+    #[test]
+    fn a_config_is_checked_with_its_policies_and_their_trunks() {
+        let grant = "[[grant]]\npolicy = \"trading-desk\"\nto = [\"trunk:pbxx\"]\n";
+        let (code, findings) = checked("onrecord.toml", |folder| {
+            append(&folder.join("policies/grants.toml"), grant)
+        });
+        assert_eq!(code, ExitCode::from(FINDINGS));
+        assert!(findings.iter().any(|f| f.code == Code::UnknownTrunk), "{findings:#?}");
+    }
+
+    #[test]
+    fn one_policy_file_is_checked_within_its_folder() {
+        let (code, findings) = checked("policies/qa-sample.toml", |folder| {
+            append(&folder.join("policies/trading-desk.toml"), "colour = 1\n");
+        });
+        assert_eq!(code, ExitCode::SUCCESS, "{findings:#?}");
+        let (code, _) = checked("policies/qa-sample.toml", |folder| {
+            append(&folder.join("policies/qa-sample.toml"), "colour = 1\n");
+        });
+        assert_eq!(code, ExitCode::from(FINDINGS));
+    }
+
+    #[test]
+    fn what_is_not_there_could_not_be_checked() {
+        let (code, _) = checked("none.toml", |_| ());
+        assert_eq!(code, ExitCode::from(COULD_NOT));
+        let (code, _) = checked("none", |_| ());
+        assert_eq!(code, ExitCode::from(COULD_NOT));
+    }
+}

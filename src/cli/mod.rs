@@ -2,15 +2,19 @@
 //!
 //! Data goes to stdout, logs to stderr. Exit codes: 0 fine, 1 findings or a difference, 2 could not do it.
 
+mod calls;
 mod check;
 mod explain;
+mod export;
 mod init;
 mod logging;
 mod reload;
 mod replay;
 mod serve;
 mod status;
+mod verify;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +37,12 @@ enum Verb {
     Check(check::Args),
     /// What would happen to a call, and why
     Explain(Box<explain::Args>),
+    /// A sealed call as sound or as a capture
+    Export(export::Args),
+    /// The archive: list calls, or show one
+    Calls(calls::Args),
+    /// Check that every recording is whole and unaltered
+    Verify(verify::Args),
     /// Play a capture through the proxy: what would have happened
     Replay(replay::Args),
     /// What a running `serve` says of itself
@@ -61,6 +71,9 @@ pub fn run() -> ExitCode {
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Export(args) => export::run(args),
+        Verb::Calls(args) => calls::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
@@ -76,7 +89,15 @@ pub(crate) fn fail(why: impl std::fmt::Display, hint: &str) -> ExitCode {
 /// Prints one JSON object and a line feed on stdout.
 pub(crate) fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => print(&(text + "\n")),
         Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+/// Prints on stdout. A reader that has gone (`| head`) is no error, and no panic as with `println!`.
+pub(crate) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::debug!(%error, "stdout");
     }
 }

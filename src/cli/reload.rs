@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match reply {
         Reply::Reloaded { generation } => {
             if !args.json {
-                println!("policies: generation {generation}");
+                super::print(&format!("policies: generation {generation}\n"));
             }
             ExitCode::SUCCESS
         }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if args.json {
         super::print_json(&status);
     } else {
-        print!("{}", table(&status));
+        super::print(&table(&status));
     }
     if status.recorder.up {
         ExitCode::SUCCESS

@@ -165,6 +165,8 @@ impl SipSockets {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
+
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
 

@@ -26,7 +26,8 @@ pub enum MediaEvent {
     Opened {
         session: SessionId,
     },
-    /// A port could not be bound; the session is gone from the plane, no `Closed` follows.
+    /// A port could not be bound. At the first `Open` the session is gone from the plane and no `Closed` follows; later it
+    /// stays as it was.
     OpenFailed {
         session: SessionId,
         local: SocketAddr,

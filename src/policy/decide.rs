@@ -120,11 +120,9 @@ impl<'a> Ask<'a> {
 
     /// To is written by the caller, so it can only add: what it would take away does not count.
     fn callee(&mut self, identities: &[Identity], far: &Identity) {
-        let is_personal = identities
-            .iter()
-            .any(|identity| self.set.grants.find_person(identity).is_some());
         let to = Identity::parse(&self.facts.to, self.plan);
-        if !is_personal && to.is_readable() && !identities.contains(&to) {
+        let is_news = to.is_readable() && !identities.contains(&to);
+        if is_news && !identities.iter().any(|i| self.set.grants.find_person(i).is_some()) {
             let found = self.set.grants.find_person(&to);
             let adds = |found: &Found| {
                 let policy = self.set.policy(&found.nearest.grant).filter(|p| p.enabled);

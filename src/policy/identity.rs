@@ -113,14 +113,10 @@ impl Identity {
 
     /// RFC 3261 §19.1.1, without the scheme.
     fn from_sip(rest: &str, plan: &DialPlan) -> Self {
-        let rest = rest.split('?').next().unwrap_or_default();
-        // A user part may hold `;` and, unescaped by careless senders, `@`: the host is what follows the last one.
-        let (user, host) = match rest.rsplit_once('@') {
-            Some((user, host)) => (user, host),
-            None => ("", rest),
-        };
+        // Neither user, parameters nor headers may hold a bare `@`: the first one ends the user part.
+        let (user, host) = rest.split_once('@').unwrap_or(("", rest));
         let user = user.split([';', ':']).next().unwrap_or_default();
-        let host = host.split(';').next().unwrap_or_default();
+        let host = host.split([';', '?']).next().unwrap_or_default();
         let domain = level(without_port(host)).trim_end_matches('.').to_owned();
         let user = level(user);
         let dialled = dialled(&user);
@@ -174,17 +170,18 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Escapes undone, lower case: `%41lice` and `Alice` are `alice`. Undoing once is right: RFC 3261 §19.1.2 has no
-/// double escapes. Bytes that are no UTF-8 stay escaped.
+/// Escapes undone, lower case, bare control characters dropped: `%41lice` and `Alice` are `alice`. Undoing once is right:
+/// RFC 3261 §19.1.2 has no double escapes. Escaped control characters stay escaped, and so does all of it if the bytes
+/// are no UTF-8.
 fn level(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(h, l)| h << 4 | l),
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(h, l)| (h << 4) | l),
             _ => None,
         };
-        match escaped {
+        match escaped.filter(|byte| !byte.is_ascii_control()) {
             Some(byte) => {
                 bytes.push(byte);
                 rest = tail.get(2..).unwrap_or_default();
@@ -195,7 +192,11 @@ fn level(text: &str) -> String {
             }
         }
     }
-    String::from_utf8(bytes).map_or_else(|_| text.to_lowercase(), |t| t.to_lowercase())
+    let mut text = String::from_utf8(bytes)
+        .unwrap_or_else(|_| text.to_owned())
+        .to_lowercase();
+    text.retain(|c| !c.is_control());
+    text
 }
 
 fn hex(c: u8) -> Option<u8> {

@@ -170,6 +170,9 @@ pub(crate) fn recorder(table: &Table<'_>, rule: &RecorderRule, id: Option<&Spann
 }
 
 fn no_effect_yet(table: &Table<'_>, policy: &Policy) {
+    let kept = policy.media;
+    let is_part = !(kept.audio && kept.video && kept.screen && kept.chat);
+    no_effect(table, "record", is_part, "every medium of a recorded call is kept");
     no_effect(
         table,
         "notify",

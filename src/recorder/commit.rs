@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::model::{Leg, SessionId, Timestamp, earliest};
 
@@ -13,6 +13,8 @@ use super::stored::json;
 
 /// A batch is closed when it is longer; what is left goes with the next, at once.
 const BATCH_BYTES: usize = 4 << 20;
+/// Room for signals, marks and padding beside the media.
+const SLACK_BYTES: usize = 64 << 10;
 /// No batch is longer: the last call's signals, or one extent, may go over.
 pub(super) const BATCH_BYTES_MAX: usize = BATCH_BYTES + 4 * EXTENT_BYTES_MAX;
 
@@ -20,6 +22,7 @@ pub(super) const BATCH_BYTES_MAX: usize = BATCH_BYTES + 4 * EXTENT_BYTES_MAX;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     pub(super) session: SessionId,
+    pub(super) life: u64,
     pub(super) offset: u32,
     pub(super) bytes: u32,
 }
@@ -46,6 +49,8 @@ pub(super) struct Waiting {
     known: BTreeSet<SessionId>,
     /// Calls whose closing record is due.
     ending: VecDeque<SessionId>,
+    /// Batch after batch is written into the same memory, once the last is durable.
+    buffer: BytesMut,
     oldest: Option<Timestamp>,
 }
 
@@ -83,8 +88,10 @@ impl Waiting {
         calls: &mut BTreeMap<SessionId, Spooled>,
         lsn: &mut u64,
     ) -> (Batch, Bytes) {
+        let expected: usize = self.media.iter().map(|extent| extent.bytes.len()).sum();
+        self.buffer.reserve(expected.min(BATCH_BYTES) + SLACK_BYTES);
         let mut draft = Draft {
-            bytes: Vec::new(),
+            bytes: std::mem::take(&mut self.buffer),
             lsn,
             batch: Batch {
                 placed: Vec::new(),
@@ -120,12 +127,15 @@ impl Waiting {
         if !self.noted.is_empty() || !self.ending.is_empty() {
             self.oldest = earliest(self.oldest, Some(draft.batch.oldest));
         }
-        draft.finish()
+        let (batch, bytes) = draft.finish();
+        self.buffer = bytes;
+        let bytes = self.buffer.split().freeze();
+        (batch, bytes)
     }
 }
 
 struct Draft<'a> {
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     lsn: &'a mut u64,
     batch: Batch,
 }
@@ -141,6 +151,7 @@ impl Draft<'_> {
         *self.lsn += 1;
         self.batch.placed.push(Placed {
             session,
+            life: call.life,
             offset: offset as u32,
             bytes: (self.bytes.len() - offset) as u32,
         });
@@ -152,7 +163,10 @@ impl Draft<'_> {
         };
         match call.phase {
             Phase::Opening => self.batch.openings.push(session),
-            Phase::Kept => self.batch.closings.push(session),
+            Phase::Kept => {
+                call.phase = Phase::Closed;
+                self.batch.closings.push(session);
+            }
             Phase::Open | Phase::Closing { .. } | Phase::Closed | Phase::Sealing => {}
         }
         for extent in call.take_chronicle() {
@@ -183,9 +197,9 @@ impl Draft<'_> {
         self.batch.closings.push(session);
     }
 
-    fn finish(mut self) -> (Batch, Bytes) {
+    fn finish(mut self) -> (Batch, BytesMut) {
         let padded = self.bytes.len().next_multiple_of(BLOCK_BYTES);
         self.bytes.resize(padded, 0);
-        (self.batch, self.bytes.into())
+        (self.batch, self.bytes)
     }
 }

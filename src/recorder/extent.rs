@@ -2,6 +2,7 @@
 //!
 //! The layout is told in docs/JOURNAL.md, §2 and §3; all integers are little-endian.
 
+use bytes::BytesMut;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Leg, SessionId, Timestamp};
@@ -383,7 +384,7 @@ impl Extent {
     }
 
     /// Appends the finished extent to `batch` and gives its link.
-    pub(super) fn seal_into(&self, batch: &mut Vec<u8>, lsn: u64, ordinal: u32, previous: Link) -> Link {
+    pub(super) fn seal_into(&self, batch: &mut BytesMut, lsn: u64, ordinal: u32, previous: Link) -> Link {
         let start = batch.len();
         batch.extend_from_slice(&self.bytes);
         let header = ExtentHeader {
@@ -417,9 +418,9 @@ mod tests {
             let tag = Tag::Packet(PacketKind::Rtcp);
             extent.push(Timestamp::from_nanos(*at), tag, Leg::B, 5, &[&payload]);
         }
-        let mut bytes = Vec::new();
+        let mut bytes = BytesMut::new();
         extent.seal_into(&mut bytes, 9, 4, [7; 32]);
-        bytes
+        bytes.to_vec()
     }
 
     proptest! {

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Closing, Header, Leg, Outcome, Reconciliation, SessionId, Ssrc, Timestamp};
+use crate::model::{Closing, Generation, Header, Leg, Outcome, Party, Reconciliation, SessionId, Ssrc, Timestamp};
+
+use super::chain::Chain;
+use super::seal_job::Ending;
+use super::stored::hex;
 
 /// What a sealed call says about itself. JSON, covered by the file's SHA-256 together with the head of the chain.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -81,4 +85,84 @@ pub struct Recovered {
     pub kept_until: Timestamp,
     /// The call's own end was in the journal.
     pub closed: bool,
+}
+
+/// The facts of a call whose extents have all been read.
+pub(super) fn conclude(
+    now: Timestamp,
+    software: &str,
+    session: SessionId,
+    chain: &mut Chain,
+    ending: &Ending,
+) -> Manifest {
+    let closed = chain.closing.clone().or_else(|| ending.closing.clone());
+    let kept_until = chain.last_at.unwrap_or_else(|| session.minted_at());
+    let recovered = ending.recovered.then_some(Recovered {
+        at: now,
+        kept_until,
+        closed: closed.is_some(),
+    });
+    let closing = closed.unwrap_or_else(|| Box::new(unclosed(chain.answered, kept_until)));
+    chain.end_gap(closing.ended);
+    let stored = chain.counts.packets;
+    let reconciliation = Reconciliation {
+        accepted: closing.tally.as_ref().map_or(stored, |tally| tally.accepted),
+        forwarded: closing.tally.as_ref().map_or(stored, |tally| tally.forwarded),
+        stored,
+        gaps: chain.gaps.clone(),
+    };
+    let whole = reconciliation.is_exact() && chain.breaks.is_empty();
+    let outcome = match closing.outcome {
+        Outcome::Recorded if !whole => Outcome::Faulted,
+        outcome => outcome,
+    };
+    let header = chain.opening.clone().or_else(|| ending.header.clone());
+    Manifest {
+        session,
+        software: software.to_owned(),
+        sealed: now,
+        outcome,
+        header: *header.unwrap_or_else(|| Box::new(lost_header(session))),
+        closing: *closing,
+        reconciliation,
+        counts: chain.counts.clone(),
+        streams: chain.streams.clone(),
+        breaks: chain.breaks.clone(),
+        chain: hex(&chain.head()),
+        recovered,
+    }
+}
+
+/// The end of a call whose end nobody wrote.
+fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
+    Closing {
+        outcome: Outcome::Faulted,
+        answered,
+        ended,
+        ended_by: "recorder: the node stopped".to_owned(),
+        status: None,
+        tally: None,
+        fault: None,
+    }
+}
+
+/// A call whose opening record was damaged after it was durable: what is left of it is kept all the same.
+fn lost_header(session: SessionId) -> Header {
+    Header {
+        session,
+        node: String::new(),
+        started: session.minted_at(),
+        caller: Party::default(),
+        callee: Party::default(),
+        from_trunk: "".into(),
+        to_trunk: None,
+        call_ids: Vec::new(),
+        policies: Vec::new(),
+        generation: Generation::default(),
+        policy_hash: String::new(),
+        trace: vec!["the opening record is lost".to_owned()],
+        strict_before: false,
+        strict_during: false,
+        emergency: false,
+    }
 }

@@ -18,6 +18,7 @@ mod manifest;
 mod output;
 mod recovery;
 mod seal;
+mod seal_job;
 mod sealed;
 mod sealing;
 mod segment;

@@ -16,7 +16,8 @@ use super::io::{File, Folder, IoDone, IoError, IoId, IoOp, IoOutcome, IoRequest,
 use super::manifest::Manifest;
 use super::output::{Outbox, Output};
 use super::seal::FILE_HEADER_BYTES;
-use super::sealing::{Done, Ending, SealJob, Sealer};
+use super::seal_job::{Ending, SealJob};
+use super::sealing::{Done, Sealer};
 use super::segment::Walk;
 use super::stored::json;
 
@@ -85,12 +86,30 @@ struct Scan {
     walk: Walk,
 }
 
+#[derive(Debug)]
+struct Piece {
+    ordinal: u32,
+    lsn: u64,
+    span: Span,
+}
+
 #[derive(Debug, Default)]
 struct Remains {
-    /// (ordinal, where).
-    extents: Vec<(u32, Span)>,
+    extents: Vec<Piece>,
     /// (attempt, bytes).
     partials: Vec<(u32, u64)>,
+}
+
+impl Remains {
+    /// In order of the chain. A call that was opened, given up, and then kept as a record has two openings: what is older
+    /// than the newest is another life, and left out.
+    fn sort(&mut self) {
+        self.partials.sort_unstable();
+        let openings = self.extents.iter().filter(|piece| piece.ordinal == 0);
+        let newest = openings.map(|piece| piece.lsn).max().unwrap_or(0);
+        self.extents.retain(|piece| piece.lsn >= newest);
+        self.extents.sort_unstable_by_key(|piece| (piece.ordinal, piece.lsn));
+    }
 }
 
 /// Drives itself through [`IoRequest`]s to its end; then [`Recovery::report`] has the report.
@@ -245,11 +264,17 @@ impl Recovery {
         let (calls, file) = (&mut self.calls, File::Segment(scan.segment));
         let extents = &mut self.report.extents;
         let used = scan.walk.over(&window, last, |offset, extent| {
-            let bytes = extent.header.bytes;
-            let remains = calls.entry(extent.header.session).or_default();
-            remains
-                .extents
-                .push((extent.header.ordinal, Span { file, offset, bytes }));
+            let header = &extent.header;
+            let remains = calls.entry(header.session).or_default();
+            remains.extents.push(Piece {
+                ordinal: header.ordinal,
+                lsn: header.lsn,
+                span: Span {
+                    file,
+                    offset,
+                    bytes: header.bytes,
+                },
+            });
             *extents += 1;
         });
         let idle = scan.walk.at.saturating_sub(scan.walk.sound);
@@ -308,10 +333,7 @@ impl Recovery {
 
     fn seal_all(&mut self, now: Timestamp) {
         for (session, remains) in &mut self.calls {
-            remains.partials.sort_unstable();
-            remains
-                .extents
-                .sort_unstable_by_key(|(ordinal, span)| (*ordinal, span.offset));
+            remains.sort();
             let mut sources = Vec::new();
             for (attempt, bytes) in &remains.partials {
                 let file = File::Partial {
@@ -320,7 +342,7 @@ impl Recovery {
                 };
                 push_spans(&mut sources, file, *bytes);
             }
-            sources.extend(remains.extents.iter().map(|(_, span)| *span));
+            sources.extend(remains.extents.iter().map(|piece| piece.span));
             let ending = Ending {
                 header: None,
                 closing: None,
@@ -350,7 +372,7 @@ impl Recovery {
                 Done::GivenUp(error) => {
                     self.report.fault = Some(error.fault());
                     self.report.unsealed.push(finished.session);
-                    let files = remains.extents.iter().map(|(_, span)| span.file);
+                    let files = remains.extents.iter().map(|piece| piece.span.file);
                     self.kept.extend(files.filter_map(|file| match file {
                         File::Segment(segment) => Some(segment),
                         _ => None,

@@ -370,7 +370,7 @@ mod tests {
     /// A sealed call of `extents` extents, each of three packets, and what was given for extent 2.
     fn file(extents: u32, left_out: Option<u32>) -> Vec<u8> {
         let session = SessionId::from_u128(0xabc);
-        let mut bytes = file_header(session, SealKind::Plain).to_vec();
+        let mut bytes = bytes::BytesMut::from(&file_header(session, SealKind::Plain)[..]);
         let (mut link, mut chain) = (CHAIN_START, Chain::new());
         for ordinal in 0..extents {
             let mut extent = Extent::with_capacity(100);
@@ -394,7 +394,7 @@ mod tests {
         chain.counts.bytes = (bytes.len() - FILE_HEADER_BYTES) as u64;
         let manifest = manifest(session, &chain);
         bytes.extend_from_slice(&closing_bytes(&manifest, &chain.head()));
-        bytes
+        bytes.to_vec()
     }
 
     fn manifest(session: SessionId, chain: &Chain) -> Manifest {

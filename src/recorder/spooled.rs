@@ -1,10 +1,12 @@
 //! One open recording, as the writer knows it: its chain, its signals and marks on the way, and where its extents are.
 
+use bytes::BytesMut;
+
 use crate::model::{Closing, Leg, SessionId, Timestamp};
 
 use super::extent::{CHAIN_START, Extent, FRAME_HEADER_BYTES, Link, Tag};
 use super::io::{File, SegmentId, Span};
-use super::sealing::Transcript;
+use super::seal_job::Transcript;
 
 /// Signals and marks of one call that wait for a commit; more is a fault of that recording.
 const CHRONICLE_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +42,8 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Spooled {
     pub(super) phase: Phase,
+    /// Tells it from another recording of the same session that was given up.
+    pub(super) life: u64,
     ordinal: u32,
     head: Link,
     chronicle: Vec<Extent>,
@@ -60,9 +64,10 @@ pub(super) struct Spooled {
 pub(super) struct Overflow;
 
 impl Spooled {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(life: u64) -> Self {
         Self {
             phase: Phase::Opening,
+            life,
             ordinal: 0,
             head: CHAIN_START,
             chronicle: Vec::new(),
@@ -76,7 +81,10 @@ impl Spooled {
     }
 
     pub(super) fn takes_frames(&self) -> bool {
-        matches!(self.phase, Phase::Opening | Phase::Open | Phase::Closing { .. })
+        matches!(
+            self.phase,
+            Phase::Opening | Phase::Open | Phase::Closing { .. } | Phase::Kept
+        )
     }
 
     /// Puts a signal, mark or record among what the next commit writes.
@@ -112,7 +120,7 @@ impl Spooled {
     }
 
     /// Links an extent to the call's chain and appends it to a batch.
-    pub(super) fn seal_into(&mut self, extent: &Extent, batch: &mut Vec<u8>, lsn: u64) {
+    pub(super) fn seal_into(&mut self, extent: &Extent, batch: &mut BytesMut, lsn: u64) {
         self.head = extent.seal_into(batch, lsn, self.ordinal, self.head);
         self.ordinal += 1;
     }

@@ -15,7 +15,8 @@ use super::extent::{Extent, Refusals, Tag};
 use super::io::{IoDone, SegmentId};
 use super::journal::{Journal, Landed, remove_segment};
 use super::output::{Outbox, Output};
-use super::sealing::{Done, Ending, Finished, SealJob, Sealer};
+use super::seal_job::{Ending, SealJob};
+use super::sealing::{Done, Finished, Sealer};
 use super::segment::BLOCK_BYTES;
 use super::spooled::{Phase, Spooled};
 use super::stored::{json, signal_head};
@@ -52,6 +53,7 @@ pub struct Writer {
     /// How many calls have something in a segment.
     segments: BTreeMap<SegmentId, u32>,
     lsn: u64,
+    lives: u64,
     last_commit: Option<Timestamp>,
     urgent: bool,
     started: bool,
@@ -87,6 +89,7 @@ impl Writer {
             batch: None,
             segments: BTreeMap::new(),
             lsn: 1,
+            lives: 0,
             last_commit: None,
             urgent: false,
             started: false,
@@ -206,12 +209,17 @@ impl Writer {
             self.outbox.event(RecordingEvent::OpenFailed { session, fault });
             return;
         }
-        let mut call = Spooled::new();
+        let mut call = Spooled::new(self.next_life());
         let _ = call.note(now, session, header.started, Tag::Opening, Leg::A, &[&record]);
         self.calls.insert(session, call);
         self.opening.insert(session);
         self.waiting.noted(now, session);
         self.urgent = true;
+    }
+
+    fn next_life(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
     }
 
     fn signal(&mut self, now: Timestamp, session: SessionId, at: Timestamp, path: &SignalPath, bytes: &Bytes) {
@@ -297,7 +305,7 @@ impl Writer {
             self.sealer.start(now, job, &mut self.outbox);
             return;
         }
-        let mut call = Spooled::new();
+        let mut call = Spooled::new(self.next_life());
         let _ = call.note(now, session, header.started, Tag::Opening, Leg::A, &[&json(header)]);
         let _ = call.note(now, session, closing.ended, Tag::Closing, Leg::A, &[&json(&closing)]);
         call.phase = Phase::Kept;
@@ -355,7 +363,11 @@ impl Writer {
         let base = u32::try_from(base).expect("invariant: a segment is shorter than 4 GiB");
         self.segments.entry(segment).or_insert(0);
         for placed in &batch.placed {
-            if let Some(call) = self.calls.get_mut(&placed.session)
+            let call = self
+                .calls
+                .get_mut(&placed.session)
+                .filter(|call| call.life == placed.life);
+            if let Some(call) = call
                 && call.landed(segment, base + placed.offset, placed.bytes)
             {
                 *self.segments.entry(segment).or_insert(0) += 1;

@@ -19,7 +19,13 @@ mod script;
 mod spool;
 mod story;
 mod streams;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod talk;
 mod tcp;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
 
 pub use capture::{Capture, Captured, Event, Payload};
 pub use fault::{FaultKind, FaultSpec, NotAFault};

@@ -17,7 +17,7 @@ use super::flaw::Flaw;
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
-use crate::b2bua::{CallState, Peer, Route, Topology, Trunk};
+use crate::engine::{CallState, Peer, Route, Topology, Trunk};
 use crate::engine::{Engine, EngineOutput, SignalingConfig};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
 use crate::policy::PolicySet;

@@ -10,9 +10,9 @@ use super::flaw::Flaw;
 use super::reenact::Reenactment;
 use super::spool::Disk;
 use super::story::{Session, Story};
-use crate::b2bua::{Step, StepKind};
 use crate::disk::Layout;
 use crate::engine::ladder;
+use crate::engine::{Step, StepKind};
 use crate::model::{Direction, Leg, Outcome, Timestamp};
 use crate::recorder::File;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::b2bua::{CallState, CallView, RecordingState, Step, StepKind};
+use crate::engine::{CallState, CallView, RecordingState, Step, StepKind};
 use crate::model::{Direction, Leg, Outcome, Reconciliation, SessionId, Timestamp};
 
 /// Rungs of one session's ladder that are kept.

@@ -84,7 +84,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
 pub fn hammer(name: &str, rounds: usize, target: fn(&[u8])) {
     let seeds = seeds(name);
     let mut rng = Rng(7);
-    let mut attempt = |bytes: &[u8]| {
+    let attempt = |bytes: &[u8]| {
         if catch_unwind(AssertUnwindSafe(|| target(bytes))).is_err() {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             panic!("{name} failed on {} bytes: {hex}", bytes.len());

@@ -875,3 +875,39 @@ fn damage_in_the_spool_costs_what_is_damaged_and_no_more() {
     assert!(manifest.counts.packets > 50, "{:?}", manifest.counts);
     assert_eq!(manifest.outcome, Outcome::Faulted);
 }
+
+#[test]
+fn a_call_that_is_given_up_while_it_opens_is_what_its_record_says() {
+    for cut in [false, true] {
+        let mut node = Node::new(SimDisk::new(13), config());
+        node.break_disk(Injected::Hang);
+        node.open(0);
+        node.signal(0, "INVITE sip:bob@example.com SIP/2.0\r\n\r\n");
+        node.pass(ms(200));
+        let (header, at) = (header(session(0)), node.now);
+        let closing = Box::new(Closing {
+            outcome: Outcome::Blocked,
+            tally: None,
+            ..*closing(node.now, 0)
+        });
+        node.command(RecordingCommand::Keep { header, at, closing });
+        node.signal(0, "SIP/2.0 603 Declined\r\n\r\n");
+        node.disk.broken_volumes = vec![99];
+        node.disk.archive_broken = cut;
+        node.break_disk(Injected::Fail(IoError::Io));
+        for done in node.disk.release() {
+            node.writer.handle_io(node.now, done);
+        }
+        node.settle();
+        node.pass(ms(500));
+        if cut {
+            assert!(node.talks[&session(0)].sealed.is_none());
+            node.disk.cut_power();
+            recover(&mut node.disk, &config(), None).unwrap();
+        }
+        let manifest = verified(&node.disk, session(0));
+        assert_eq!((manifest.outcome, manifest.breaks.len()), (Outcome::Blocked, 0));
+        assert_eq!(manifest.counts.signals, 1);
+        assert!(!node.talks[&session(0)].ready);
+    }
+}

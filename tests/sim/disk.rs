@@ -212,10 +212,6 @@ impl Disk {
             .any(|bytes| memmem::find(bytes, text.as_bytes()).is_some())
     }
 
-    pub fn is_idle(&self) -> bool {
-        self.lanes.values().all(VecDeque::is_empty)
-    }
-
     /// Should the machine stop now?
     pub fn is_crash_due(&self) -> bool {
         self.crash_at.is_some_and(|at| self.requests >= at)

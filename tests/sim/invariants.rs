@@ -8,7 +8,8 @@ use onrecord::model::{Outcome, RecordingEvent, SessionId, Timestamp};
 use onrecord::recorder::{File, Frame, Manifest, SealedCall};
 
 use super::disk::Disk;
-use super::ua::packet_number;
+use super::setting;
+use super::ua::{Phone, packet_number};
 use super::wire::Heard;
 use super::world::Grade;
 
@@ -30,6 +31,10 @@ struct Call {
     forwarded: BTreeMap<u64, Timestamp>,
     /// Forwarded and not yet seen durable, in order of time.
     exposed: VecDeque<(Timestamp, u64)>,
+    /// Packets that left, repeated ones too.
+    relayed: u64,
+    /// Caller and callee: the proxy sent it a BYE, a CANCEL or a final refusal.
+    told: [bool; 2],
 }
 
 /// What the world has seen of every call.
@@ -50,6 +55,8 @@ impl Ledger {
             faulted: None,
             forwarded: BTreeMap::new(),
             exposed: VecDeque::new(),
+            relayed: 0,
+            told: [false; 2],
         });
     }
 
@@ -59,10 +66,6 @@ impl Ledger {
 
     pub fn was_rung(&self, pair: usize) -> bool {
         self.calls[pair].rung
-    }
-
-    pub fn forwarded(&self, pair: usize) -> &BTreeMap<u64, Timestamp> {
-        &self.calls[pair].forwarded
     }
 
     pub fn faulted(&self, pair: usize) -> Option<Timestamp> {
@@ -76,6 +79,40 @@ impl Ledger {
         {
             call.placed = true;
         }
+    }
+
+    /// The proxy sent a message.
+    pub fn on_sent(&mut self, heard: &Heard) {
+        let phone = |uri: &str| uri.strip_prefix("sip:p")?.split('@').next()?.parse::<usize>().ok();
+        match heard.method.as_str() {
+            "BYE" => {
+                if let Some(number) = phone(&heard.request_uri) {
+                    self.calls[number / 2].told[number % 2] = true;
+                }
+            }
+            "CANCEL" => {
+                let pair = (0..self.calls.len()).find(|pair| setting::is_callee(*pair, &heard.request_uri));
+                pair.into_iter().for_each(|pair| self.calls[pair].told[1] = true);
+            }
+            "" if heard.status >= 300 && heard.cseq().1 == "INVITE" => {
+                let call = self.calls.iter_mut().find(|call| call.call_id == heard.call_id());
+                call.into_iter().for_each(|call| call.told[0] = true);
+            }
+            _ => {}
+        }
+    }
+
+    /// `both_legs_end`: when the proxy forgets a call, each party has ended it or was told.
+    pub fn on_over(&self, pair: usize, phones: [&Phone; 2]) -> Result<(), String> {
+        for (phone, told) in phones.into_iter().zip(self.calls[pair].told) {
+            if !told && !phone.has_let_go() {
+                let (number, state) = (phone.number, phone.state);
+                return Err(format!(
+                    "both_legs_end: pair {pair} is over, phone {number} is {state:?} and was not told"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// `no_ring_before_ready`: the callee hears nothing of a strict call before its opening record is durable.
@@ -127,6 +164,7 @@ impl Ledger {
             call.exposed.push_back((now, number));
         }
         call.forwarded.entry(number).or_insert(now);
+        call.relayed += 1;
         match call.faulted {
             Some(_) if call.grade == Grade::Strict => Err(format!(
                 "record_before_relay: pair {pair} forwards although its recording is broken"
@@ -214,6 +252,16 @@ impl Ledger {
             return Some(format!(
                 "record_before_relay: {said}, {count} packets missing, exact: {is_exact}"
             ));
+        }
+        if let Some(tally) = &sealed.manifest.closing.tally {
+            let (relayed, accepted, unrecorded) = (call.relayed, tally.accepted, tally.unrecorded);
+            let unaccepted = call.grade == Grade::Strict && relayed > accepted;
+            if relayed != tally.forwarded || unaccepted {
+                return Some(format!(
+                    "record_before_relay: {said}, {relayed} packets left, told {}, accepted {accepted}, unrecorded {unrecorded}",
+                    tally.forwarded
+                ));
+            }
         }
         let (first, last) = (missing.iter().min()?, missing.iter().max()?);
         let span = last.since(*first);

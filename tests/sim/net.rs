@@ -99,11 +99,6 @@ impl Net {
         }
     }
 
-    /// No more loss: what has to end can end.
-    pub fn heal(&mut self) {
-        self.quality = Quality::PERFECT;
-    }
-
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.under_way.keys().next().map(|(at, _)| *at)
     }

@@ -60,6 +60,11 @@ pub fn callee(pair: usize) -> String {
     format!("callee{pair}x")
 }
 
+/// Is this the URI of the pair's callee?
+pub fn is_callee(pair: usize, uri: &str) -> bool {
+    uri.starts_with(&format!("sip:{}@", callee(pair)))
+}
+
 fn policy(id: &str, required: bool) -> String {
     format!(
         "[policy]\nid = \"{id}\"\ndescription = \"simulated\"\nenabled = true\nrecord = [\"audio\"]\n\

@@ -215,6 +215,12 @@ impl Phone {
         }
     }
 
+    /// For its owner the call is over, whatever the other side still has to acknowledge.
+    pub fn has_let_go(&self) -> bool {
+        let refused = self.answering.as_ref().is_some_and(|repeated| !repeated.is_success);
+        matches!(self.state, State::Idle | State::HangingUp | State::Ended) || (refused && self.state == State::Ringing)
+    }
+
     /// Is the message for this phone's call?
     pub fn owns(&self, heard: &Heard) -> bool {
         heard.call_id() == self.call_id

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use onrecord::b2bua::StepKind;
+use onrecord::b2bua::{CallState, CallView, StepKind};
 use onrecord::engine::{Engine, EngineOutput};
 use onrecord::model::{RecordingEvent, Timestamp, earliest};
 use onrecord::sip::{Flow, Transport};
@@ -243,12 +243,31 @@ impl World {
     /// The pair whose callee a first INVITE is for.
     fn rung_pair(&self, heard: &Heard) -> Option<usize> {
         let is_new = heard.method == "INVITE" && heard.tag("to").is_none();
-        let is_for = |pair: &usize| {
-            heard
-                .request_uri
-                .starts_with(&format!("sip:{}@", setting::callee(*pair)))
+        (0..self.phones.len() / 2).find(|pair| is_new && setting::is_callee(*pair, &heard.request_uri))
+    }
+
+    fn on_sent(&mut self, heard: &Heard) {
+        self.ledger.on_sent(heard);
+        if let Some(pair) = self.rung_pair(heard) {
+            let lawful = self.ledger.on_rung(pair, &self.disk);
+            self.demand(lawful);
+        }
+    }
+
+    fn on_view(&mut self, view: &CallView) {
+        self.note(format!(
+            "{} is {:?}, {:?}, {:?}",
+            view.caller, view.state, view.recording, view.outcome
+        ));
+        let Some(pair) = setting::pair_of(&view.caller) else {
+            return;
         };
-        (0..self.phones.len() / 2).find(is_for).filter(|_| is_new)
+        let lawful = self.ledger.on_view(pair, view.session);
+        self.demand(lawful);
+        if view.state == CallState::Over {
+            let lawful = self.ledger.on_over(pair, [self.caller(pair), self.callee(pair)]);
+            self.demand(lawful);
+        }
     }
 
     fn demand(&self, lawful: Result<(), String>) {
@@ -269,9 +288,8 @@ impl World {
             match output {
                 EngineOutput::Send { flow, bytes } => {
                     self.note_sip(&bytes, flow.local, flow.remote);
-                    if let Some(pair) = Heard::read(&bytes).and_then(|heard| self.rung_pair(&heard)) {
-                        let lawful = self.ledger.on_rung(pair, &self.disk);
-                        self.demand(lawful);
+                    if let Some(heard) = Heard::read(&bytes) {
+                        self.on_sent(&heard);
                     }
                     self.net.send(
                         self.now,
@@ -294,16 +312,7 @@ impl World {
                         return;
                     }
                 }
-                EngineOutput::Published(view) => {
-                    self.note(format!(
-                        "{} is {:?}, {:?}, {:?}",
-                        view.caller, view.state, view.recording, view.outcome
-                    ));
-                    if let Some(pair) = setting::pair_of(&view.caller) {
-                        let lawful = self.ledger.on_view(pair, view.session);
-                        self.demand(lawful);
-                    }
-                }
+                EngineOutput::Published(view) => self.on_view(&view),
                 EngineOutput::Recorder(event) => {
                     if !matches!(event, RecordingEvent::Heartbeat { .. }) {
                         self.note(format!("recorder: {event:?}"));

@@ -127,6 +127,8 @@ fn identities_are_level_before_they_are_looked_up() {
         "SIP:ALICE@EXAMPLE.COM",
         "sip:%61lice@example.com:5070;transport=tcp",
         "sip:alice:secret@example.com?subject=x",
+        "sip:alice@example.com;x=@evil.example",
+        "sip:ali\u{1}ce@example.com",
         "sip:alice;phone-context=x@example.com.",
         "\"Al <x>\" <sip:alice@example.com>;tag=1",
         "alice@example.com",

@@ -111,7 +111,7 @@ impl StartLine {
         Some((
             Self::Response {
                 status,
-                reason: reason.to_owned(),
+                reason: grammar::one_line(reason.to_owned()),
             },
             fault,
         ))
@@ -163,7 +163,12 @@ impl Draft {
             return Err(Wrong::HeaderLine);
         }
         // NUL may stand escaped in a quoted string (RFC 4475 §3.1.1.2); nobody downstream should meet it.
-        let value = grammar::one_line(String::from_utf8_lossy(value).into_owned());
+        let value = match String::from_utf8_lossy(value) {
+            value if grammar::is_one_line(&value) => value.into_owned(),
+            value => grammar::one_line(value.into_owned())
+                .trim_matches(grammar::is_space)
+                .to_owned(),
+        };
         let field = field::field(field::long_name(name), value);
         let value = field::parts(&field).1;
         match &field {

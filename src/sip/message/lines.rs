@@ -15,9 +15,9 @@ pub(crate) struct Line<'a> {
 impl Line<'_> {
     /// The name, in whatever form, and the value without surrounding space. None when it is no header.
     pub(crate) fn header(&self) -> Option<(&str, &[u8])> {
-        let colon = memchr::memchr(b':', &self.text)?;
-        let name = std::str::from_utf8(self.text.get(..colon)?.trim_ascii_end()).ok()?;
-        Some((name, self.text.get(colon + 1..)?.trim_ascii()))
+        let colon = memchr::memchr(b':', &self.text).filter(|_| !matches!(self.text.first(), Some(b' ' | b'\t')))?;
+        let name = std::str::from_utf8(trimmed(self.text.get(..colon)?)).ok()?;
+        Some((name, trimmed(self.text.get(colon + 1..)?)))
     }
 }
 
@@ -57,7 +57,7 @@ impl<'a> Lines<'a> {
             let more = self.next_unfolded()?;
             let text = text.to_mut();
             text.push(b' ');
-            text.extend_from_slice(more.trim_ascii());
+            text.extend_from_slice(trimmed(more));
             if text.len() > HEADER_BYTES_MAX {
                 break;
             }
@@ -79,4 +79,12 @@ impl<'a> Lines<'a> {
             _ => Err((Wrong::BareLineEnd, end)),
         }
     }
+}
+
+/// Without SP and HTAB around; other controls are content.
+const fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }

@@ -135,6 +135,18 @@ fn bytes_beyond_content_length_are_dropped_and_without_it_all_are_body() {
 }
 
 #[test]
+fn stray_controls_at_the_edge_of_a_value_are_read_the_same_once_written() {
+    for (from, to) in [
+        ("\"Alice\" ", "\0"),
+        ("Max-Forwards: 70", "Subject: \u{c}x\0"),
+        ("\r\nMax", ", \u{c}x\r\nMax"),
+    ] {
+        let message = Message::Request(request(&changed(from, to)));
+        assert_eq!(Message::parse(&message.encode()), Ok(message), "{to:?}");
+    }
+}
+
+#[test]
 fn responses_keep_their_own_phrase_or_none() {
     for (line, status, reason) in [
         ("SIP/2.0 200 = 2**3 * 5**2 но сто", 200, "= 2**3 * 5**2 но сто"),
@@ -199,6 +211,7 @@ fn broken_lines_are_answered_by_what_is_wrong_with_them() {
     let line = "Max-Forwards: 70\r\n";
     assert_refused(&[
         (line, "no colon\r\n", Wrong::HeaderLine, 400),
+        ("SIP/2.0\r\nVia", "SIP/2.0\r\n X: y\r\nVia", Wrong::HeaderLine, 400),
         (line, "two words: 70\r\n", Wrong::HeaderLine, 400),
         (line, "X: a\rb\r\n", Wrong::BareLineEnd, 400),
         (line, "X: a\nb\r\n", Wrong::BareLineEnd, 400),

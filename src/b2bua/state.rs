@@ -1,0 +1,52 @@
+//! Where a call's parts are: its phase, its media, its recording, and what the closing record will tell.
+
+use crate::model::{Fault, Outcome, Tally, Timestamp};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// The recorder and the ports are awaited; B knows nothing yet.
+    Preparing,
+    /// B is invited.
+    Inviting,
+    /// A has its 2xx; its ACK is awaited.
+    Answered,
+    Confirmed,
+    Ending,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum MediaState {
+    Unopened,
+    Opening,
+    Open,
+    Closing,
+    Closed(Option<Box<Tally>>),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Recording {
+    /// No policy asks for it.
+    NotWanted,
+    /// Asked for without strictness; nothing is open. Tried again when the recorder is up.
+    Unavailable(Fault),
+    Opening,
+    Ready,
+    /// It was open; frames are lost from here on, until the recorder is up again.
+    Broken(Fault),
+    /// The recorder was told of the end.
+    Closing,
+    /// Nothing more is expected of the recorder.
+    Done,
+}
+
+/// What the closing record tells.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    pub answered: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+    pub ended_by: String,
+    pub status: Option<u16>,
+    pub fault: Option<Fault>,
+    pub blocked: bool,
+    pub outcome: Option<Outcome>,
+}

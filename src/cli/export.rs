@@ -1,0 +1,262 @@
+//! `onrecord export`: a sealed call as sound or as a capture.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::disk::{Layout, StoredFile};
+use crate::model::{Leg, SessionId};
+use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavError, export_pcapng, write_wav};
+use crate::recorder::{File, SealError, SealedCall};
+
+/// Recordings are nobody else's business, nor is what is made of them.
+const FILE_MODE: u32 = 0o600;
+
+const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("form").required(true).multiple(true).args(["wav", "pcapng"]))]
+pub(crate) struct Args {
+    /// The call's id, as `calls list` prints it.
+    #[arg(value_name = "ID")]
+    id: SessionId,
+    /// Two channels, caller left, callee right, as long as the call; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    wav: Option<PathBuf>,
+    /// Every packet and SIP message, with comments on gaps and decisions; opens in Wireshark; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    pcapng: Option<PathBuf>,
+    /// The data directory.
+    #[arg(long, value_name = "DIR", default_value = super::DATA_DEFAULT)]
+    data: PathBuf,
+    /// Print one JSON object about what was written.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why nothing was exported.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("there is no sealed call {id}")]
+    NoCall { id: SessionId },
+    #[error("{path}: {source}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The recording was altered or damaged.
+    #[error("the recording does not verify: {0}")]
+    Damaged(#[from] SealError),
+    #[error(transparent)]
+    Survey(#[from] SurveyError<SealError>),
+    #[error(transparent)]
+    Wav(#[from] WavError<SealError>),
+    #[error(transparent)]
+    Pcapng(#[from] ExportError<SealError>),
+    #[error("{path}: {source}")]
+    Unwritable { path: PathBuf, source: io::Error },
+}
+
+/// What was written.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wav: Option<Wav>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pcapng: Option<Pcapng>,
+}
+
+#[derive(Debug, Serialize)]
+struct Wav {
+    file: PathBuf,
+    duration_ms: u64,
+    sample_rate: u32,
+    /// Where there is silence that nobody sent. The first 4096.
+    gaps: Vec<GapReport>,
+    /// More of them.
+    gaps_untold: u64,
+    packets_lost: u64,
+    /// Streams that are silence only because they are not decoded here.
+    undecoded: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct GapReport {
+    leg: Leg,
+    at_ms: u64,
+    length_ms: u64,
+    cause: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Pcapng {
+    file: PathBuf,
+    packets: u64,
+}
+
+/// 0: written. 1: the recording does not verify, nothing was written. 2: could not.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match export(args) {
+        Ok(report) if args.json => {
+            super::print_json(&report);
+            ExitCode::SUCCESS
+        }
+        Ok(report) => {
+            eprint!("{}", text(&report));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            let damaged = matches!(failure, Failure::Damaged(_) | Failure::Survey(_));
+            let code = super::fail(&failure, hint(&failure));
+            if damaged { ExitCode::from(super::FINDINGS) } else { code }
+        }
+    }
+}
+
+fn export(args: &Args) -> Result<Report, Failure> {
+    let layout = Layout {
+        data: args.data.clone(),
+        volumes: Vec::new(),
+    };
+    let path = layout.path(File::Sealed(args.id));
+    let file = match StoredFile::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Failure::NoCall { id: args.id }),
+        Err(source) => return Err(Failure::Unreadable { path, source }),
+    };
+    let mut call = SealedCall::open(file)?;
+    call.verify()?;
+    let mut report = Report::default();
+    if let Some(file) = &args.wav {
+        report.wav = Some(wav(&mut call, file)?);
+    }
+    if let Some(file) = &args.pcapng {
+        report.pcapng = Some(pcapng(&mut call, file)?);
+    }
+    Ok(report)
+}
+
+fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav, Failure> {
+    let closing = call.manifest().closing.clone();
+    let survey = Survey::of(Some(&closing), call.frames())?;
+    let sounding = write(file, |mut out| {
+        write_wav(&mut out, &survey, call.frames()).map_err(Failure::from)
+    })?;
+    let gaps = sounding.gaps.iter().map(|gap| GapReport {
+        leg: gap.leg,
+        at_ms: millis(gap.at),
+        length_ms: millis(gap.length),
+        cause: cause(gap.cause),
+    });
+    Ok(Wav {
+        file: file.to_owned(),
+        duration_ms: millis(survey.length()),
+        sample_rate: survey.sample_rate,
+        gaps: gaps.collect(),
+        gaps_untold: sounding.gaps_untold,
+        packets_lost: sounding.lost,
+        undecoded: survey.undecoded().map(undecoded).collect(),
+    })
+}
+
+fn pcapng(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Pcapng, Failure> {
+    let (header, closing) = (call.header().clone(), call.manifest().closing.clone());
+    let packets = write(file, |mut out| {
+        export_pcapng(&mut out, &header, Some(&closing), call.frames()).map_err(Failure::from)
+    })?;
+    Ok(Pcapng {
+        file: file.to_owned(),
+        packets,
+    })
+}
+
+/// Writes under a name that says it is not finished, and gives it its own when it is: half an export never looks whole.
+fn write<T>(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T, Failure>) -> Result<T, Failure> {
+    if file == Path::new("-") {
+        return fill(&mut BufWriter::with_capacity(WRITE_BUFFER_BYTES, io::stdout().lock()));
+    }
+    let unwritable = |source| Failure::Unwritable {
+        path: file.to_owned(),
+        source,
+    };
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    let mut options = OpenOptions::new();
+    let options = options.create(true).write(true).truncate(true).mode(FILE_MODE);
+    let opened = options.open(&unfinished).map_err(unwritable)?;
+    let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, opened);
+    let filled = fill(&mut out).and_then(|filled| {
+        out.flush().map_err(unwritable)?;
+        fs::rename(&unfinished, file).map_err(unwritable)?;
+        Ok(filled)
+    });
+    if filled.is_err()
+        && let Err(error) = fs::remove_file(&unfinished)
+    {
+        tracing::debug!(%error, "unfinished export");
+    }
+    filled
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+const fn cause(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::Lost => "lost",
+        GapCause::Silent => "silent",
+        GapCause::Unrecorded => "unrecorded",
+    }
+}
+
+fn undecoded(heard: &Heard) -> String {
+    let codec = if heard.encoding.is_empty() {
+        "unknown codec"
+    } else {
+        &heard.encoding
+    };
+    format!("leg {} {} {codec} ({} packets)", heard.leg, heard.ssrc, heard.packets)
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    if let Some(wav) = &report.wav {
+        let (seconds, rate) = (wav.duration_ms as f64 / 1000.0, wav.sample_rate);
+        let file = wav.file.display();
+        text += &format!("{file}: {seconds:.3} s at {rate} Hz, caller left, callee right\n");
+        let lost: u64 = wav
+            .gaps
+            .iter()
+            .filter(|gap| gap.cause != "silent")
+            .map(|gap| gap.length_ms)
+            .sum();
+        if wav.packets_lost > 0 || lost > 0 {
+            text += &format!(
+                "  {} packets lost, {lost} ms of silence for them and for gaps\n",
+                wav.packets_lost
+            );
+        }
+        for stream in &wav.undecoded {
+            text += &format!("  not decoded, so silent: {stream}; its packets are kept, see --pcapng\n");
+        }
+    }
+    if let Some(pcapng) = &report.pcapng {
+        text += &format!("{}: {} packets\n", pcapng.file.display(), pcapng.packets);
+    }
+    super::logging::visible_lines(&text)
+}
+
+const fn hint(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::NoCall { .. } => "see `onrecord calls list --data DIR`; a call that still runs is sealed when it ends",
+        Failure::Damaged(_) | Failure::Survey(_) => "see `onrecord verify --data DIR`",
+        Failure::Unreadable { .. } => "is this user the one that runs `serve`?",
+        Failure::Wav(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
+            "is there room, and may this user write there?"
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One call being sealed: its extents read in order, checked, and written to its partial.
+
+use bytes::Bytes;
+
+use crate::model::{Closing, Header, SessionId, Timestamp};
+
+use super::chain::{Chain, Step};
+use super::extent::{EXTENT_BYTES_MAX, ExtentError, ExtentView};
+use super::io::{File, IoId, IoOp, Lane, Span};
+use super::manifest::{Manifest, conclude};
+use super::output::Outbox;
+use super::seal::{FILE_HEADER_BYTES, SealKind, closing_bytes, file_header};
+
+/// Bytes of one read.
+const READ_BYTES: usize = 256 << 10;
+
+/// What is in a call's partial.
+#[derive(Clone, Debug)]
+pub(super) struct Transcript {
+    pub(super) attempt: u32,
+    /// Bytes in the partial, file header included; 0: there is none yet.
+    pub(super) written: u64,
+    pub(super) chain: Chain,
+}
+
+impl Transcript {
+    pub(super) fn new(attempt: u32) -> Self {
+        Self {
+            attempt,
+            written: 0,
+            chain: Chain::new(),
+        }
+    }
+}
+
+/// How a call ends when its extents do not say so themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    /// Of a non-recording record, which has no extents.
+    pub(super) header: Option<Box<Header>>,
+    pub(super) closing: Option<Box<Closing>>,
+    pub(super) recovered: bool,
+}
+
+/// A call to be sealed or, without an ending, to be moved out of its segments.
+#[derive(Debug)]
+pub(super) struct SealJob {
+    pub(super) session: SessionId,
+    /// In order. A span of a segment is one extent; a span of a partial is any part of its extents.
+    sources: Vec<Span>,
+    pub(super) transcript: Transcript,
+    /// The attempt that the next partial is numbered with.
+    pub(super) attempts: u32,
+    /// How often it failed, and failed by reading.
+    pub(super) tries: u32,
+    pub(super) failures: u32,
+    pub(super) ending: Option<Ending>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    Reading,
+    Writing,
+    /// All written; waits for a group to be synced.
+    Written,
+    Syncing,
+    Synced,
+    Publishing,
+}
+
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) job: SealJob,
+    pub(super) phase: Phase,
+    pub(super) attempt: u32,
+    /// The next source to read.
+    source: usize,
+    /// What the read in flight is for.
+    pub(super) parts: Vec<Span>,
+    /// The start of an extent whose end is in the next part.
+    pub(super) carry: Vec<u8>,
+    pub(super) transcript: Transcript,
+    pub(super) manifest: Option<Box<Manifest>>,
+    pub(super) ended: bool,
+}
+
+impl SealJob {
+    pub(super) fn new(session: SessionId, sources: Vec<Span>, ending: Option<Ending>) -> Self {
+        Self {
+            session,
+            sources,
+            transcript: Transcript::new(0),
+            attempts: 0,
+            tries: 0,
+            failures: 0,
+            ending,
+        }
+    }
+
+    /// Goes on in a partial that holds the call's beginning.
+    pub(super) fn resume(mut self, transcript: Transcript) -> Self {
+        self.attempts = transcript.attempt;
+        self.transcript = transcript;
+        self
+    }
+
+    /// Partials up to this attempt exist already.
+    pub(super) fn after_attempt(mut self, attempt: u32) -> Self {
+        self.attempts = attempt + 1;
+        self.transcript.attempt = attempt + 1;
+        self
+    }
+
+    /// The beginning is read back from the partial, which is not written to again.
+    pub(super) fn restart_from_partial(&mut self) {
+        let (session, attempt) = (self.session, self.transcript.attempt);
+        let mut offset = FILE_HEADER_BYTES as u64;
+        let mut sources = Vec::new();
+        while offset < self.transcript.written {
+            let left = self.transcript.written - offset;
+            let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(READ_BYTES as u32);
+            let file = File::Partial { session, attempt };
+            sources.push(Span { file, offset, bytes });
+            offset += u64::from(bytes);
+        }
+        sources.append(&mut self.sources);
+        self.sources = sources;
+        self.transcript = Transcript {
+            attempt,
+            ..Transcript::new(attempt)
+        };
+    }
+}
+
+impl Active {
+    pub(super) fn new(job: SealJob) -> Self {
+        let mut transcript = job.transcript.clone();
+        transcript.attempt = job.attempts;
+        Self {
+            phase: Phase::Reading,
+            attempt: job.attempts,
+            source: 0,
+            parts: Vec::new(),
+            carry: Vec::new(),
+            transcript,
+            manifest: None,
+            ended: false,
+            job,
+        }
+    }
+
+    /// Reads on, or writes the end when there is nothing left to read.
+    pub(super) fn proceed(&mut self, now: Timestamp, software: &str, out: &mut Outbox) -> IoId {
+        self.parts.clear();
+        let mut bytes = 0;
+        // After failures one by one, so that no more is given up than must be.
+        let at_once = if self.job.failures == 0 { READ_BYTES } else { 0 };
+        while let Some(span) = self.job.sources.get(self.source) {
+            bytes += span.bytes as usize;
+            if !self.parts.is_empty() && bytes > at_once {
+                break;
+            }
+            self.parts.push(*span);
+            self.source += 1;
+        }
+        if self.parts.is_empty() {
+            return self.write(now, software, Vec::new(), out);
+        }
+        self.phase = Phase::Reading;
+        let parts = self.parts.clone();
+        out.io(Lane::Archive, IoOp::Read { parts })
+    }
+
+    /// Everything has been read.
+    pub(super) fn is_last(&self) -> bool {
+        self.source >= self.job.sources.len()
+    }
+
+    /// The extents among `parts` that are sound and continue the call, end to end.
+    pub(super) fn take(&mut self, parts: &[Bytes]) -> Vec<u8> {
+        let mut kept = Vec::new();
+        let spans = std::mem::take(&mut self.parts);
+        for (span, part) in spans.iter().zip(parts) {
+            match span.file {
+                File::Partial { .. } => {
+                    self.carry.extend_from_slice(part);
+                    self.take_carried(&mut kept);
+                }
+                File::Segment(_) | File::Sealed(_) | File::Catalog | File::Report(_) => {
+                    if let Ok(extent) = ExtentView::parse(part) {
+                        keep(&mut self.transcript.chain, self.job.session, &extent, &mut kept);
+                    }
+                }
+            }
+        }
+        kept
+    }
+
+    fn take_carried(&mut self, kept: &mut Vec<u8>) {
+        let carry = std::mem::take(&mut self.carry);
+        let mut rest = carry.as_slice();
+        loop {
+            match ExtentView::parse(rest) {
+                Ok(extent) => {
+                    keep(&mut self.transcript.chain, self.job.session, &extent, kept);
+                    rest = &rest[extent.bytes.len()..];
+                }
+                Err(ExtentError::Truncated) if rest.len() < EXTENT_BYTES_MAX => break,
+                Err(_) => {
+                    // Damage in a partial: what follows in it cannot be told apart, and shows as a break.
+                    rest = &[];
+                    break;
+                }
+            }
+        }
+        self.carry = rest.to_vec();
+    }
+
+    /// Writes `bytes`, behind the file header if they are the first, and before the manifest if they are the last.
+    pub(super) fn write(&mut self, now: Timestamp, software: &str, bytes: Vec<u8>, out: &mut Outbox) -> IoId {
+        let mut all = bytes;
+        if self.transcript.written == 0 {
+            let head = file_header(self.job.session, SealKind::Plain);
+            all.splice(0..0, head);
+        }
+        let offset = self.transcript.written;
+        self.transcript.written += all.len() as u64;
+        self.ended = self.is_last();
+        if self.ended
+            && let Some(ending) = &self.job.ending
+        {
+            let manifest = conclude(now, software, self.job.session, &mut self.transcript.chain, ending);
+            all.extend_from_slice(&closing_bytes(&manifest, &self.transcript.chain.head()));
+            self.manifest = Some(Box::new(manifest));
+        }
+        self.phase = Phase::Writing;
+        let file = File::Partial {
+            session: self.job.session,
+            attempt: self.attempt,
+        };
+        let bytes = all.into();
+        out.io(Lane::Archive, IoOp::Write { file, offset, bytes })
+    }
+}
+
+fn keep(chain: &mut Chain, session: SessionId, extent: &ExtentView<'_>, kept: &mut Vec<u8>) {
+    if extent.header.session == session && matches!(chain.push(extent), Ok(Step::Follows | Step::Breaks)) {
+        kept.extend_from_slice(extent.bytes);
+    }
+}

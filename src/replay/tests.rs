@@ -1,0 +1,507 @@
+//! Whole captures, played.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::forge::{self, ACK, ETHERNET, Order, Pcap, SYN, addr, millis, rtp};
+use super::talk::{A, A_MEDIA, B, B_MEDIA, Said, Talk, flow, sdp};
+use super::*;
+use crate::config::embedded_policies;
+use crate::model::{Generation, Leg, Outcome};
+
+fn options() -> ReplayOptions {
+    let policies = Arc::new(embedded_policies(Generation(1)));
+    ReplayOptions {
+        policies,
+        faults: Vec::new(),
+        trunks: ["caller".into(), "callee".into()],
+    }
+}
+
+fn streams(call: &CallReport) -> Vec<(Leg, u32, u64, u64)> {
+    call.streams
+        .iter()
+        .map(|s| (s.leg, s.ssrc, s.packets, s.recorded))
+        .collect()
+}
+
+#[test]
+fn a_plain_call_is_recorded_packet_for_packet() {
+    let report = Talk::new("plain@test").connected().talk(50).hang_up().replay();
+    let call = &report.calls[0];
+    assert_eq!(
+        (call.decision, call.policy.as_deref()),
+        ("record", Some("record-everything"))
+    );
+    assert_eq!(call.outcome, Outcome::Recorded);
+    assert_eq!(
+        (call.from.as_str(), call.to.as_str()),
+        ("sip:a@example.net", "sip:b@example.net")
+    );
+    assert_eq!(streams(call), [(Leg::A, 0xA, 50, 50), (Leg::B, 0xB, 50, 50)]);
+    assert_eq!((call.accepted, call.stored, call.gaps), (100, 100, 0));
+    assert_eq!((call.started, call.duration_ms), (millis(0), 1_050));
+    assert_eq!(call.streams[0].codec, "PCMU");
+    let capture = &report.capture;
+    assert_eq!(
+        (capture.packets, capture.sip, capture.rtp, capture.ignored),
+        (106, 6, 100, 0)
+    );
+    assert!(report.is_fine() && capture.errors.is_empty());
+    let expected = [
+        "A→proxy INVITE",
+        "proxy→A 100",
+        "proxy→B INVITE",
+        "B→proxy 180",
+        "proxy→A 180",
+        "B→proxy 200",
+        "proxy→A 200",
+        "A→proxy ACK",
+        "proxy→B ACK",
+        "A→proxy BYE",
+        "proxy→A 200",
+        "proxy→B BYE",
+        "B→proxy 200",
+    ];
+    assert_eq!(flow(call), expected);
+    assert!(report.to_text().contains("sealed 100/100"));
+}
+
+#[test]
+fn the_same_capture_gives_the_same_report_every_time() {
+    let mut talk = Talk::new("twice@test");
+    talk.connected().talk(5).hang_up();
+    let json = |report: &Report| serde_json::to_string(report).unwrap();
+    assert_eq!(json(&talk.replay()), json(&talk.replay()));
+}
+
+#[test]
+fn a_broken_recorder_ends_the_call_on_both_legs_and_blocks_the_next() {
+    let mut talk = Talk::new("first@test");
+    talk.connected().talk(100).hang_up();
+    talk.call_id = "second@test".to_owned();
+    talk.now += 1_000;
+    talk.connected().talk(3).hang_up();
+    for (fault, cause) in [
+        ("eio", "EIO"),
+        ("enospc", "ENOSPC"),
+        ("erofs", "EROFS"),
+        ("short", "short"),
+        ("stall", "stall"),
+    ] {
+        let report = talk.replay_with(&[&format!("recorder:{fault}@1s")]);
+        let [first, second] = report.calls.as_slice() else {
+            panic!("two calls")
+        };
+        assert_eq!(
+            (first.outcome, second.outcome),
+            (Outcome::Faulted, Outcome::Blocked),
+            "{fault}"
+        );
+        assert!(
+            flow(first).contains(&"proxy→A BYE".to_owned()),
+            "{fault}: {:?}",
+            flow(first)
+        );
+        assert!(flow(first).contains(&"proxy→B BYE".to_owned()), "{fault}");
+        assert_eq!(
+            flow(second),
+            ["A→proxy INVITE", "proxy→A 603", "A→proxy ACK"],
+            "{fault}"
+        );
+        assert!(
+            first.trail.iter().any(|line| line.contains(cause)),
+            "{fault}: {:?}",
+            first.trail
+        );
+        assert_eq!(second.decision, "record");
+        assert!(first.streams[0].recorded < 100 && first.streams[0].packets == 100);
+        assert!(!report.is_fine());
+    }
+}
+
+#[test]
+fn media_before_its_description_is_not_guessed_at() {
+    let mut talk = Talk::new("early@test");
+    talk.talk(3).connected().talk(4).hang_up();
+    let report = talk.replay();
+    assert_eq!((report.capture.ignored, report.capture.rtp), (6, 8));
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 4, 4), (Leg::B, 0xB, 4, 4)]);
+}
+
+#[test]
+fn media_through_a_nat_is_bound_by_the_end_that_was_described() {
+    let mut talk = Talk::new("nat@test");
+    talk.connected();
+    for n in 0..5 {
+        talk.file
+            .udp(millis(talk.now), "203.0.113.77:9999", B_MEDIA, &rtp(0xA, 0, n));
+        talk.file
+            .udp(millis(talk.now), B_MEDIA, "203.0.113.77:9999", &rtp(0xB, 0, n));
+        talk.now += 20;
+    }
+    talk.hang_up();
+    assert_eq!(
+        streams(&talk.replay().calls[0]),
+        [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]
+    );
+}
+
+#[test]
+fn a_call_that_outlives_the_capture_is_ended_with_it() {
+    let mut talk = Talk::new("endless@test");
+    talk.connected().talk(10);
+    let call = &talk.replay().calls[0];
+    assert_eq!((call.outcome, call.stored), (Outcome::Recorded, 20));
+    assert_eq!(
+        flow(call)[9..],
+        ["A→proxy BYE", "proxy→A 200", "proxy→B BYE", "B→proxy 200"]
+    );
+    let mut ringing = Talk::new("ringing@test");
+    ringing.invite().b("SIP/2.0 180 Ringing", "1 INVITE", None);
+    let report = ringing.replay();
+    assert_eq!(report.calls[0].outcome, Outcome::NoMedia);
+    assert!(flow(&report.calls[0]).contains(&"A→proxy CANCEL".to_owned()));
+    assert!(report.is_fine());
+}
+
+#[test]
+fn a_challenge_and_the_second_try_are_one_call() {
+    let mut talk = Talk::new("challenge@test");
+    talk.invite()
+        .b("SIP/2.0 401 Unauthorized", "1 INVITE", None)
+        .a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None)
+        .a("INVITE sip:b@example.net SIP/2.0", "2 INVITE", Some(A_MEDIA))
+        .b("SIP/2.0 200 OK", "2 INVITE", Some(B_MEDIA))
+        .a("ACK sip:b@192.168.0.2 SIP/2.0", "2 ACK", None)
+        .talk(3)
+        .a("BYE sip:b@192.168.0.2 SIP/2.0", "3 BYE", None)
+        .b("SIP/2.0 200 OK", "3 BYE", None);
+    let report = talk.replay();
+    assert_eq!(report.calls.len(), 1);
+    assert_eq!(
+        (report.calls[0].outcome, report.calls[0].stored),
+        (Outcome::Recorded, 6)
+    );
+    assert_eq!(
+        flow(&report.calls[0])
+            .iter()
+            .filter(|line| *line == "A→proxy ACK")
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_second_try_much_later_is_played_too() {
+    let mut talk = Talk::new("later@test");
+    talk.invite()
+        .b("SIP/2.0 486 Busy Here", "1 INVITE", None)
+        .a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None);
+    talk.now += 60_000;
+    talk.a("INVITE sip:b@example.net SIP/2.0", "2 INVITE", Some(A_MEDIA)).b(
+        "SIP/2.0 200 OK",
+        "2 INVITE",
+        Some(B_MEDIA),
+    );
+    talk.a("ACK sip:b@192.168.0.2 SIP/2.0", "2 ACK", None).talk(2);
+    let report = talk.replay();
+    assert_eq!((report.calls.len(), report.calls[0].outcome), (1, Outcome::Recorded));
+}
+
+#[test]
+fn what_begins_in_the_middle_is_no_call() {
+    let mut talk = Talk::new("middle@test");
+    talk.a("INVITE sip:b@192.168.0.2 SIP/2.0", "7 INVITE", Some(A_MEDIA))
+        .b("SIP/2.0 200 OK", "7 INVITE", Some(B_MEDIA))
+        .talk(2)
+        .hang_up();
+    let report = talk.replay();
+    assert_eq!(
+        (report.calls.len(), report.capture.sip, report.capture.ignored),
+        (0, 4, 4)
+    );
+}
+
+#[test]
+fn retransmissions_are_left_to_the_engine() {
+    let mut once = Talk::new("repeated@test");
+    once.connected().hang_up();
+    let mut often = Talk::new("repeated@test");
+    often.invite().invite();
+    often
+        .b("SIP/2.0 180 Ringing", "1 INVITE", None)
+        .b("SIP/2.0 180 Ringing", "1 INVITE", None);
+    often
+        .b("SIP/2.0 200 OK", "1 INVITE", Some(B_MEDIA))
+        .b("SIP/2.0 200 OK", "1 INVITE", Some(B_MEDIA));
+    often
+        .a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None)
+        .a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None);
+    often.hang_up().hang_up();
+    assert_eq!(flow(&often.replay().calls[0]), flow(&once.replay().calls[0]));
+}
+
+#[test]
+fn of_several_hops_the_first_is_played_and_the_media_of_all_is_counted() {
+    let (proxy, relay) = ("192.168.0.9:5060", "192.168.0.9:7000");
+    let mut talk = Talk::new("hops@test");
+    let invite = |media| Said {
+        start: "INVITE sip:b@example.net SIP/2.0",
+        cseq: "1 INVITE",
+        by_a: true,
+        b_tag: None,
+        media: Some(media),
+    };
+    let ok = |media| Said {
+        start: "SIP/2.0 200 OK",
+        cseq: "1 INVITE",
+        by_a: false,
+        b_tag: Some("from-b"),
+        media: Some(media),
+    };
+    let said = |start, cseq, by_a| Said {
+        start,
+        cseq,
+        by_a,
+        b_tag: Some("from-b"),
+        media: None,
+    };
+    talk.say_on(A, proxy, &invite(A_MEDIA)).say_on(proxy, B, &invite(relay));
+    talk.say_on(B, proxy, &ok(B_MEDIA)).say_on(proxy, A, &ok(relay));
+    // Without Record-Route the rest passes the proxy by.
+    talk.say_on(A, B, &said("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", true));
+    for n in 0..4 {
+        talk.file.udp(millis(talk.now), A_MEDIA, relay, &rtp(0xA, 0, n));
+        talk.file.udp(millis(talk.now), relay, B_MEDIA, &rtp(0xA, 0, n));
+        talk.now += 20;
+    }
+    talk.say_on(B, A, &said("BYE sip:a@192.168.0.1 SIP/2.0", "1 BYE", false));
+    talk.say_on(A, B, &said("SIP/2.0 200 OK", "1 BYE", true));
+    let report = talk.replay();
+    let call = &report.calls[0];
+    assert_eq!((report.calls.len(), call.outcome), (1, Outcome::Recorded));
+    assert_eq!(flow(call).iter().filter(|line| line.ends_with("INVITE")).count(), 2);
+    assert_eq!(streams(call), [(Leg::A, 0xA, 8, 4)]);
+    assert_eq!(call.streams[0].lost, 0);
+}
+
+#[test]
+fn a_cancel_that_crosses_the_answer_is_played_to_its_end() {
+    let mut talk = Talk::new("cross@test");
+    talk.invite().b("SIP/2.0 180 Ringing", "1 INVITE", None).say(&Said {
+        start: "CANCEL sip:b@example.net SIP/2.0",
+        cseq: "1 CANCEL",
+        by_a: true,
+        b_tag: None,
+        media: None,
+    });
+    talk.b("SIP/2.0 200 OK", "1 CANCEL", None)
+        .b("SIP/2.0 200 OK", "1 INVITE", Some(B_MEDIA));
+    let call = &talk.replay().calls[0];
+    let flow = flow(call);
+    assert!(flow.contains(&"proxy→A 487".to_owned()), "{flow:?}");
+    assert!(flow.contains(&"proxy→B BYE".to_owned()), "{flow:?}");
+    assert_eq!(call.outcome, Outcome::NoMedia);
+}
+
+#[test]
+fn an_invite_that_cannot_be_read_is_a_call_that_was_refused() {
+    let mut talk = Talk::new("broken@test");
+    let said = Said {
+        start: "INVITE sip:b@example.net SIP/2.0",
+        cseq: "1 INVITE",
+        by_a: true,
+        b_tag: None,
+        media: None,
+    };
+    let text = String::from_utf8(said.bytes("broken@test"))
+        .unwrap()
+        .replace("Content-Length: 0", "Content-Length: x");
+    talk.file.udp(millis(0), A, B, text.as_bytes());
+    let report = talk.replay();
+    assert_eq!(flow(&report.calls[0]), ["A→proxy INVITE", "proxy→A 400"]);
+    assert_eq!(report.capture.errors[0].packet, 1);
+    assert!(report.is_fine());
+}
+
+#[test]
+fn a_call_over_tcp_and_ipv6_is_played() {
+    let (a, b) = ("[2001:db8::1]:41000", "[2001:db8::2]:5060");
+    let mut file = Pcap::new(ETHERNET);
+    let (mut sent, mut now) = ([100_u32, 900_u32], 0);
+    let mut push = |by_a: bool, flags: u8, payload: &[u8]| {
+        let (src, dst) = if by_a { (addr(a), addr(b)) } else { (addr(b), addr(a)) };
+        let sequence = &mut sent[usize::from(!by_a)];
+        let segment = forge::tcp(src, dst, *sequence, flags, 0, payload);
+        *sequence += payload.len() as u32 + u32::from(flags & SYN != 0);
+        now += 10;
+        file.push(
+            millis(now),
+            &forge::ethernet(&forge::ip(src.ip(), dst.ip(), 6, &segment)),
+        );
+    };
+    push(true, SYN, b"");
+    push(false, SYN | ACK, b"");
+    let message = |start, cseq, by_a, b_tag, media| {
+        Said {
+            start,
+            cseq,
+            by_a,
+            b_tag,
+            media,
+        }
+        .bytes("tcp6@test")
+    };
+    let to_v6 = |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes)
+            .unwrap()
+            .replace("IP4 ", "IP6 ")
+            .replace("/UDP", "/TCP");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let head = head.replace(&format!("Content-Length: {}", sdp("10.0.0.1:4000").len()), "");
+        let body = body
+            .replace("10.0.0.1", "2001:db8::1")
+            .replace("10.0.0.2", "2001:db8::2");
+        let head = head.split("\r\nContent-Length").next().unwrap().trim_end();
+        format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let invite = to_v6(message(
+        "INVITE sip:b@example.net SIP/2.0",
+        "1 INVITE",
+        true,
+        None,
+        Some("10.0.0.1:4000"),
+    ));
+    let (left, right) = invite.split_at(invite.len() / 2);
+    push(true, ACK, left);
+    push(true, ACK, right);
+    push(
+        false,
+        ACK,
+        &to_v6(message(
+            "SIP/2.0 200 OK",
+            "1 INVITE",
+            false,
+            Some("from-b"),
+            Some("10.0.0.2:6000"),
+        )),
+    );
+    push(
+        true,
+        ACK,
+        &to_v6(message("ACK sip:b@x SIP/2.0", "1 ACK", true, Some("from-b"), None)),
+    );
+    for n in 0..3 {
+        file.udp(
+            millis(100 + u64::from(n) * 20),
+            "[2001:db8::1]:4000",
+            "[2001:db8::2]:6000",
+            &rtp(0xA, 0, n),
+        );
+    }
+    let report = replay(&*file.bytes, &options()).unwrap();
+    let call = &report.calls[0];
+    assert_eq!(
+        (call.outcome, streams(call)),
+        (Outcome::Recorded, vec![(Leg::A, 0xA, 3, 3)])
+    );
+}
+
+#[test]
+fn a_capture_cut_at_any_packet_is_replayed_up_to_there() {
+    let mut talk = Talk::new("cut@test");
+    talk.connected().talk(2).hang_up();
+    let whole = talk.file.bytes.clone();
+    for cut in (24..whole.len()).step_by(97) {
+        talk.file.bytes = whole[..cut].to_vec();
+        let report = talk.replay();
+        assert!(
+            report.calls.len() <= 1 && report.capture.errors.len() <= 1,
+            "cut at {cut}"
+        );
+        assert!(report.is_fine(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn two_phones_that_change_places_mid_call_keep_their_legs() {
+    let mut talk = Talk::new("modify@test");
+    talk.connected().talk(2);
+    let said = |start, cseq, by_a, media| Said {
+        start,
+        cseq,
+        by_a,
+        b_tag: Some("from-b"),
+        media,
+    };
+    // B moves its media, and says so.
+    talk.say(&said(
+        "INVITE sip:a@192.168.0.1 SIP/2.0",
+        "9 INVITE",
+        false,
+        Some("192.168.0.2:8000"),
+    ));
+    talk.say(&said("SIP/2.0 200 OK", "9 INVITE", true, Some(A_MEDIA)));
+    talk.say(&said("ACK sip:a@192.168.0.1 SIP/2.0", "9 ACK", false, None));
+    for n in 2..5 {
+        talk.file
+            .udp(millis(talk.now), A_MEDIA, "192.168.0.2:8000", &rtp(0xA, 0, n));
+        talk.file
+            .udp(millis(talk.now), "192.168.0.2:8000", A_MEDIA, &rtp(0xB, 0, n));
+        talk.now += 20;
+    }
+    talk.hang_up();
+    let report = talk.replay();
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
+}
+
+#[test]
+fn interfaces_without_a_packet_and_empty_files_are_fine() {
+    let order = Order::Little;
+    let file = [forge::section(order), forge::interface(order, 1, None)].concat();
+    let report = replay(&*file, &options()).unwrap();
+    assert!(report.is_fine() && report.calls.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn messages_lost_repeated_and_out_of_order_never_panic_and_every_call_ends(
+        order in prop::collection::vec(0_usize..10, 0..30),
+    ) {
+        let mut talk = Talk::new("chaos@test");
+        for step in order {
+            match step {
+                0 | 1 => talk.invite(),
+                2 => talk.b("SIP/2.0 180 Ringing", "1 INVITE", None),
+                3 => talk.b("SIP/2.0 200 OK", "1 INVITE", Some(B_MEDIA)),
+                4 => talk.a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None),
+                5 => talk.talk(2),
+                6 => talk.a("BYE sip:b@192.168.0.2 SIP/2.0", "2 BYE", None),
+                7 => talk.b("SIP/2.0 200 OK", "2 BYE", None),
+                8 => talk.b("SIP/2.0 486 Busy Here", "1 INVITE", None),
+                _ => talk.b("BYE sip:a@192.168.0.1 SIP/2.0", "5 BYE", None),
+            };
+        }
+        let report = talk.replay();
+        prop_assert!(report.is_fine());
+        prop_assert!(report.calls.len() <= 1);
+        for call in &report.calls {
+            prop_assert_eq!(call.accepted, call.stored);
+        }
+    }
+
+    #[test]
+    fn flipped_bytes_never_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        let mut talk = Talk::new("flipped@test");
+        talk.connected().talk(2).hang_up();
+        for (at, value) in flips {
+            let at = at.index(talk.file.bytes.len() - 24) + 24;
+            talk.file.bytes[at] = value;
+        }
+        let _ = talk.replay();
+    }
+}

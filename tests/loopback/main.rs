@@ -1,0 +1,324 @@
+//! The program itself, on loopback: `serve` between two phones, told what to do by signals and verbs.
+
+#![cfg(feature = "shell")]
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod phone;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use phone::{Heard, Phone};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Each starts a process and takes some milliseconds.
+const LOOKS_MAX: usize = 5_000;
+
+/// A `serve` of its own address and data, with a phone on either side of it.
+struct Bench {
+    folder: tempfile::TempDir,
+    server: Option<Child>,
+    proxy: SocketAddr,
+    a: Phone,
+    b: Phone,
+}
+
+impl Bench {
+    /// `net`: a loopback network of its own for each test, 127.`net`.0.0.
+    fn new(net: u8) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (format!("127.{net}.0.2"), format!("127.{net}.0.3"));
+        let config = format!(
+            "node = \"bench\"\ndata = \"data\"\n[listen]\nsip = [\"udp:127.{net}.0.1:5060\"]\n\
+             media = {{ address = \"127.{net}.0.1\", ports = \"20000-20199\" }}\n\
+             [[trunk]]\nname = \"pbx\"\npeers = [\"{a}:5060\"]\n[[trunk]]\nname = \"carrier\"\npeers = [\"{b}:5060\"]\n\
+             [[route]]\nfrom = \"pbx\"\nto = \"carrier\"\n\
+             [recorder]\nvolumes = [{{ path = \"data/spool\", reserve = \"1MiB\" }}]\n"
+        );
+        fs::write(folder.path().join("onrecord.toml"), config).unwrap();
+        fs::create_dir(folder.path().join("policies")).unwrap();
+        let bench = Self {
+            proxy: format!("127.{net}.0.1:5060").parse().unwrap(),
+            a: Phone::new("alice", &a),
+            b: Phone::new("bob", &b),
+            server: None,
+            folder,
+        };
+        bench.write_policy("everyone", "");
+        let grants = "[[grant]]\npolicy = \"everyone\"\nto = [\"global\"]\n";
+        fs::write(bench.folder.path().join("policies/grants.toml"), grants).unwrap();
+        bench
+    }
+
+    fn write_policy(&self, description: &str, more: &str) {
+        let text = format!(
+            "[policy]\nid = \"everyone\"\ndescription = \"{description}\"\nenabled = true\n\
+             record_rerouted_calls = true\n{more}\n[[policy.recorder]]\nid = \"embedded\"\n"
+        );
+        fs::write(self.folder.path().join("policies/everyone.toml"), text).unwrap();
+    }
+
+    /// Starts `serve` and waits until it answers.
+    fn start(&mut self) {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_onrecord"));
+        let log = fs::File::create(self.folder.path().join("serve.log")).unwrap();
+        serve.args(["serve", "--config", "onrecord.toml", "--allow-faults"]);
+        let mut server = serve
+            .current_dir(self.folder.path())
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        while self.verb(&["status", "--data", "data"]).status.code() == Some(2) {
+            assert!(server.try_wait().unwrap().is_none(), "serve ended: {}", self.log());
+        }
+        self.server = Some(server);
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default()
+    }
+
+    fn verb(&self, arguments: &[&str]) -> Output {
+        let mut verb = Command::new(env!("CARGO_BIN_EXE_onrecord"));
+        verb.args(arguments).current_dir(self.folder.path()).output().unwrap()
+    }
+
+    fn status(&self) -> Value {
+        let output = self.verb(&["status", "--data", "data", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.server.as_ref().unwrap().id();
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        self.server.take().unwrap().wait().unwrap()
+    }
+
+    fn turn_fault(&self, fault: &str) {
+        let line = format!("{{\"do\":\"fault\",\"fault\":\"{fault}\"}}");
+        let request = serde_json::from_str(&line).unwrap();
+        let reply = onrecord::live::control::ask(&self.folder.path().join("data"), &request).unwrap();
+        assert_eq!(reply, onrecord::live::control::Reply::Done);
+    }
+
+    /// Asks for the status until it is as it should be.
+    fn until(&self, is_so: impl Fn(&Value) -> bool) {
+        let mut last = Value::Null;
+        for _ in 0..LOOKS_MAX {
+            last = self.status();
+            if is_so(&last) {
+                return;
+            }
+        }
+        panic!("never so: {last}\n{}", self.log());
+    }
+
+    /// A call with one packet each way. Returns the 200 that A got.
+    fn call(&mut self, call_id: &str) -> Heard {
+        self.a.invite(self.proxy, "bob", call_id);
+        let invite = self.b.hear("INVITE");
+        self.b.accept(&invite);
+        let ok = self.a.hear("SIP/2.0 200");
+        self.a.ack(self.proxy, &ok);
+        self.b.hear("ACK");
+        self.a.speak(ok.media());
+        self.b.listen();
+        self.b.speak(invite.media());
+        self.a.listen();
+        ok
+    }
+
+    /// Every recorded call of the catalog, by outcome.
+    fn outcomes(&self) -> Vec<(String, bool)> {
+        let catalog = fs::read_to_string(self.folder.path().join("data/catalog.jsonl")).unwrap_or_default();
+        let outcome = |line: &str| {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            let exact = entry["accepted"] == entry["stored"];
+            (entry["outcome"].as_str().unwrap().to_owned(), exact)
+        };
+        catalog.lines().map(outcome).collect()
+    }
+
+    fn sealed(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().join("data/calls")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    found.push(path)
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+            if std::thread::panicking() {
+                eprintln!("{}", self.log());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_is_recorded_and_exported_and_the_end_is_in_good_order() {
+    let mut bench = Bench::new(71);
+    bench.start();
+    let ok = bench.call("one");
+    assert_eq!(bench.status()["calls"]["talking"], 1);
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
+
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
+    let sealed = bench.sealed();
+    let id = sealed[0].file_name().unwrap().to_str().unwrap();
+    let export = bench.verb(&[
+        "export",
+        id,
+        "--wav",
+        "call.wav",
+        "--pcapng",
+        "call.pcapng",
+        "--data",
+        "data",
+        "--json",
+    ]);
+    assert_eq!(
+        export.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&export.stderr)
+    );
+    let report: Value = serde_json::from_slice(&export.stdout).unwrap();
+    assert!(report["pcapng"]["packets"].as_u64() > Some(10), "{report}");
+    assert!(bench.folder.path().join("call.wav").exists());
+    assert_eq!(
+        bench.verb(&["status", "--data", "data"]).status.code(),
+        Some(2),
+        "nobody answers any more"
+    );
+}
+
+#[test]
+fn told_to_end_it_says_bye_to_both_and_seals() {
+    let mut bench = Bench::new(72);
+    bench.start();
+    bench.call("one");
+    bench.signal(Signal::TERM);
+    for phone in [&bench.a, &bench.b] {
+        let bye = phone.hear("BYE");
+        phone.accept(&bye);
+    }
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
+}
+
+#[test]
+fn a_volume_that_fails_ends_a_strict_call_and_the_next_is_refused_until_it_is_mended() {
+    let mut bench = Bench::new(73);
+    bench.start();
+    let ok = bench.call("one");
+    bench.turn_fault("eio");
+    bench.a.speak(ok.media());
+    for phone in [&bench.a, &bench.b] {
+        let bye = phone.hear("BYE");
+        assert!(bye.text.contains("Reason: SIP;cause=503"), "{}", bye.text);
+        phone.accept(&bye);
+    }
+    assert_eq!(bench.verb(&["status", "--data", "data"]).status.code(), Some(1), "down");
+    bench.a.invite(bench.proxy, "bob", "two");
+    let refusal = bench.a.hear("SIP/2.0 6");
+    assert!(refusal.text.starts_with("SIP/2.0 603"), "{}", refusal.text);
+    bench.a.ack(bench.proxy, &refusal);
+
+    bench.turn_fault("none");
+    bench.until(|status| status["recorder"]["up"] == true);
+    let ok = bench.call("three");
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    assert!(
+        bye.text.contains("CSeq"),
+        "the next BYE is the third call's: the second never reached B"
+    );
+    bench.b.accept(&bye);
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    let mut outcomes: Vec<String> = bench.outcomes().into_iter().map(|(outcome, _)| outcome).collect();
+    outcomes.sort();
+    assert_eq!(outcomes, ["blocked", "faulted", "recorded"]);
+}
+
+#[test]
+fn what_a_kill_leaves_is_sealed_at_the_next_start() {
+    let mut bench = Bench::new(74);
+    bench.start();
+    bench.call("one");
+    bench.until(|status| status["calls"]["talking"] == 1);
+    bench.signal(Signal::KILL);
+    assert_eq!(bench.ended().code(), None, "killed");
+
+    bench.start();
+    assert_eq!(bench.sealed().len(), 1);
+    assert_eq!(bench.status()["calls"], serde_json::json!({}));
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+}
+
+#[test]
+fn changed_policies_are_loaded_and_broken_ones_are_not() {
+    let mut bench = Bench::new(75);
+    bench.start();
+    bench.write_policy("everyone, in other words", "");
+    bench.until(|status| status["policies"]["generation"] == 2);
+    bench.write_policy("broken", "recrod = true");
+    bench.until(|status| status["policies"]["refused"] != serde_json::json!([]));
+    assert_eq!(bench.status()["policies"]["generation"], 2);
+    let reload = bench.verb(&["reload", "--data", "data"]);
+    assert_eq!(reload.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&reload.stderr).contains("recrod"));
+
+    bench.write_policy("mended", "");
+    bench.until(|status| status["policies"]["generation"] == 3);
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+}
+
+#[test]
+fn it_does_not_start_with_broken_policies_or_where_another_runs() {
+    let mut bench = Bench::new(76);
+    bench.write_policy("broken", "recrod = true");
+    let refused = bench.verb(&["serve", "--config", "onrecord.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("everyone.toml:6:1"),
+        "{refused:?}"
+    );
+
+    bench.write_policy("whole", "");
+    bench.start();
+    let second = bench.verb(&["serve", "--config", "onrecord.toml"]);
+    assert_eq!(second.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&second.stderr).contains("another `onrecord` uses"),
+        "{second:?}"
+    );
+}

@@ -1,0 +1,187 @@
+//! A phone on loopback: a SIP socket, a media socket, and text.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAYLOAD: [u8; 160] = [0x55; 160];
+
+pub struct Phone {
+    name: &'static str,
+    sip: UdpSocket,
+    media: UdpSocket,
+    packets: u16,
+}
+
+/// A SIP message as text.
+pub struct Heard {
+    pub text: String,
+    from: SocketAddr,
+}
+
+impl Heard {
+    pub fn header(&self, name: &str) -> &str {
+        let prefix = format!("{name}: ");
+        let line = self.text.lines().find(|line| line.starts_with(&prefix));
+        line.map_or("", |line| &line[prefix.len()..])
+    }
+
+    pub fn start_line(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
+
+    /// Where the sender wants its audio.
+    pub fn media(&self) -> SocketAddr {
+        let line = |prefix: &str| {
+            self.text
+                .lines()
+                .find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+        };
+        let port = line("m=audio ")
+            .expect("audio")
+            .split(' ')
+            .next()
+            .expect("a port")
+            .to_owned();
+        let ip = line("c=IN IP4 ").expect("an address");
+        format!("{ip}:{port}").parse().expect("an address")
+    }
+}
+
+impl Phone {
+    pub fn new(name: &'static str, ip: &str) -> Self {
+        let socket = |port: u16| {
+            let socket = UdpSocket::bind(format!("{ip}:{port}")).expect("binds");
+            socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            socket
+        };
+        Self {
+            name,
+            sip: socket(5060),
+            media: socket(0),
+            packets: 0,
+        }
+    }
+
+    fn sdp(&self) -> String {
+        let media = self.media.local_addr().expect("bound");
+        let (ip, port) = (media.ip(), media.port());
+        format!(
+            "v=0\r\no={} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n\
+             a=rtpmap:8 PCMA/8000\r\n",
+            self.name
+        )
+    }
+
+    fn contact(&self) -> String {
+        format!("<sip:{}@{}>", self.name, self.sip.local_addr().expect("bound"))
+    }
+
+    pub fn send(&self, to: SocketAddr, text: &str) {
+        self.sip.send_to(text.as_bytes(), to).expect("sends");
+    }
+
+    /// The next message whose start line begins so; others are passed over.
+    pub fn hear(&self, start: &str) -> Heard {
+        let mut buffer = vec![0; 65_535];
+        loop {
+            let (length, from) = match self.sip.recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) => panic!("{} waits for `{start}`: {error}", self.name),
+            };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with(start) {
+                return Heard { text, from };
+            }
+        }
+    }
+
+    /// An INVITE with an offer to `callee` at `proxy`.
+    pub fn invite(&self, proxy: SocketAddr, callee: &str, call_id: &str) {
+        let (sdp, name) = (self.sdp(), self.name);
+        let local = self.sip.local_addr().expect("bound");
+        self.send(
+            proxy,
+            &format!(
+                "INVITE sip:{callee}@{proxy} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{call_id}\r\n\
+                 From: <sip:{name}@{local}>;tag=a1\r\nTo: <sip:{callee}@{proxy}>\r\nCall-ID: {call_id}\r\n\
+                 CSeq: 1 INVITE\r\nContact: {}\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n\
+                 Content-Length: {}\r\n\r\n{sdp}",
+                self.contact(),
+                sdp.len()
+            ),
+        );
+    }
+
+    /// ACK to a 200 of our INVITE.
+    pub fn ack(&self, proxy: SocketAddr, ok: &Heard) {
+        self.within(proxy, ok, "ACK", 1);
+    }
+
+    /// A request within the dialog that `ok` made.
+    pub fn within(&self, proxy: SocketAddr, ok: &Heard, method: &str, cseq: u32) {
+        let target = ok.header("Contact").trim_matches(['<', '>']).to_owned();
+        let local = self.sip.local_addr().expect("bound");
+        let (from, to, call_id) = (ok.header("From"), ok.header("To"), ok.header("Call-ID"));
+        self.send(
+            proxy,
+            &format!(
+                "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{method}-{cseq}-{call_id}\r\n\
+                 From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
+                 Content-Length: 0\r\n\r\n"
+            ),
+        );
+    }
+
+    /// 200 to a request; with an answer if it is an INVITE.
+    pub fn accept(&self, request: &Heard) {
+        let via: String = request
+            .text
+            .lines()
+            .filter(|l| l.starts_with("Via:"))
+            .map(|l| format!("{l}\r\n"))
+            .collect();
+        let is_invite = request.start_line().starts_with("INVITE");
+        let tag = if request.header("To").contains("tag=") {
+            ""
+        } else {
+            ";tag=b1"
+        };
+        let sdp = if is_invite { self.sdp() } else { String::new() };
+        let kind = if is_invite {
+            "Content-Type: application/sdp\r\n"
+        } else {
+            ""
+        };
+        self.send(
+            request.from,
+            &format!(
+                "SIP/2.0 200 OK\r\n{via}From: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: {}\r\n{kind}\
+                 Content-Length: {}\r\n\r\n{sdp}",
+                request.header("From"),
+                request.header("To"),
+                request.header("Call-ID"),
+                request.header("CSeq"),
+                self.contact(),
+                sdp.len()
+            ),
+        );
+    }
+
+    /// One RTP packet of 20 ms to `to`.
+    pub fn speak(&mut self, to: SocketAddr) {
+        self.packets += 1;
+        let mut packet = vec![0x80, 8];
+        packet.extend(self.packets.to_be_bytes());
+        packet.extend((u32::from(self.packets) * 160).to_be_bytes());
+        packet.extend(0xA11CE_u32.to_be_bytes());
+        packet.extend(PAYLOAD);
+        self.media.send_to(&packet, to).expect("sends");
+    }
+
+    /// One RTP packet arrives.
+    pub fn listen(&self) {
+        let mut buffer = [0; 2048];
+        self.media.recv_from(&mut buffer).expect("hears");
+    }
+}
