@@ -1,11 +1,12 @@
 //! Executes the recorder's [`IoRequest`]s: the only place where segments meet `std::fs`.
 //!
-//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per [`Lane`], or one for
+//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per [`Lane`](crate::recorder::Lane), or one for
 //! all. What each call to the kernel promises, and what we assume of the medium, is told in docs/JOURNAL.md §7.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -254,9 +255,21 @@ impl Disk {
 
     /// Contents first, then the names: a partial may be all that is left of the beginning of a call.
     fn sync(&mut self, files: &[File]) -> IoOutcome {
-        let mut each: Vec<Result<(), IoError>> = Vec::with_capacity(files.len());
+        // The data of all are on the medium before the first is synced: one journal commit then serves the group.
         for file in files {
-            let result = self.opened(*file).and_then(fs::File::sync_data);
+            let _ = self
+                .opened(*file)
+                .and_then(|file| write_back(file, libc::SYNC_FILE_RANGE_WRITE));
+        }
+        let wait = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        let written: Vec<io::Result<()>> = files
+            .iter()
+            .map(|file| self.opened(*file).and_then(|file| write_back(file, wait)))
+            .collect();
+        let mut each: Vec<Result<(), IoError>> = Vec::with_capacity(files.len());
+        for (file, written) in files.iter().zip(written) {
+            // An error that the wait has heard of is not told again by fdatasync.
+            let result = written.and_then(|()| self.opened(*file).and_then(fs::File::sync_data));
             each.push(result.map_err(|error| reason(&error)));
             if matches!(file, File::Report(_)) {
                 self.partials.remove(file);
@@ -299,6 +312,21 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(IoOutcome::Done),
             done => done.map(|()| IoOutcome::Done),
         }
+    }
+}
+
+/// Starts writing the file's dirty pages to the medium, and may wait for them; no metadata, no flush of caches.
+#[allow(unsafe_code, reason = "rustix has no sync_file_range")]
+fn write_back(file: &fs::File, how: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; the call reads and writes no memory of ours.
+    let failed = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, how) } != 0;
+    let error = io::Error::last_os_error();
+    // File systems that cannot do it leave it all to fdatasync.
+    let cannot = [libc::ENOSYS, libc::EINVAL, libc::ESPIPE].map(Some);
+    if failed && !cannot.contains(&error.raw_os_error()) {
+        Err(error)
+    } else {
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whose media a datagram is: by what the parties declared in SDP, never by a guess.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Leg, Remote};
 
@@ -35,12 +35,23 @@ pub(crate) struct Bound {
     pub is_played: bool,
 }
 
+/// A transport address that compares in two steps: IPv4 as IPv4-mapped.
+type Key = (u128, u16);
+
+fn key(address: SocketAddr) -> Key {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    (ip.to_bits(), address.port())
+}
+
 /// The newest declaration of every address so far.
 #[derive(Default)]
 pub(crate) struct Bindings {
-    by_address: BTreeMap<SocketAddr, (Declared, u64)>,
+    by_address: BTreeMap<Key, (Declared, u64)>,
     /// With the serial of the declaration meant, oldest first; replaced ones linger until their turn.
-    order: VecDeque<(SocketAddr, u64)>,
+    order: VecDeque<(Key, u64)>,
     serial: u64,
 }
 
@@ -48,14 +59,14 @@ impl Bindings {
     /// One m-line of an SDP. The newest declaration of an address wins; another hop's copy does not replace ours.
     pub(crate) fn declare(&mut self, remote: Remote, declared: Declared) {
         self.put(
-            remote.rtcp,
+            key(remote.rtcp),
             Declared {
                 is_rtcp: true,
                 ..declared
             },
         );
         self.put(
-            remote.rtp,
+            key(remote.rtp),
             Declared {
                 is_rtcp: false,
                 ..declared
@@ -63,7 +74,7 @@ impl Bindings {
         );
     }
 
-    fn put(&mut self, address: SocketAddr, declared: Declared) {
+    fn put(&mut self, address: Key, declared: Declared) {
         if let Some((held, _)) = self.by_address.get(&address) {
             let is_same = (held.call, held.leg, held.line) == (declared.call, declared.leg, declared.line);
             if is_same && (held.is_played || !declared.is_played) && held.is_rtcp == declared.is_rtcp {
@@ -89,10 +100,10 @@ impl Bindings {
 
     /// By the receiver's address; else, for a receiver behind a NAT, by the sender's (symmetric RTP, RFC 4961).
     pub(crate) fn find(&self, src: SocketAddr, dst: SocketAddr) -> Option<Bound> {
-        let (declared, sender) = match self.by_address.get(&dst) {
+        let (declared, sender) = match self.by_address.get(&key(dst)) {
             Some((declared, _)) => (declared, declared.leg.other()),
             None => {
-                let (declared, _) = self.by_address.get(&src)?;
+                let (declared, _) = self.by_address.get(&key(src))?;
                 (declared, declared.leg)
             }
         };

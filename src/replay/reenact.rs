@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
@@ -37,6 +37,8 @@ const EPILOGUE_MAX: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(32);
 /// Timers that may fire at one instant.
 const TIMERS_AT_ONCE_MAX: usize = 100_000;
+/// Packets are copied out of the file's buffer into blocks of so many bytes.
+const ARENA_BYTES: usize = 64 << 10;
 /// What phones may make up in one call.
 const MADE_UP_MAX: u32 = 200;
 
@@ -72,6 +74,7 @@ pub(crate) struct Reenactment<D> {
     leaving: VecDeque<(Timestamp, CallIndex)>,
     pub flaws: Vec<Flaw>,
     pub flaws_in_all: u64,
+    arena: BytesMut,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
 }
@@ -103,6 +106,7 @@ impl<D: Disk> Reenactment<D> {
             leaving: VecDeque::new(),
             flaws: Vec::new(),
             flaws_in_all: 0,
+            arena: BytesMut::new(),
             unbound: 0,
         }
         .with_faults(started)
@@ -175,10 +179,19 @@ impl<D: Disk> Reenactment<D> {
             WireKind::Rtcp | WireKind::Other => None,
         };
         let now = self.clock.now();
-        self.engine
-            .handle_media(now, play.local, play.from, &Bytes::copy_from_slice(bytes));
+        let bytes = self.keep(bytes);
+        self.engine.handle_media(now, play.local, play.from, &bytes);
         self.settle();
         self.playing = None;
+    }
+
+    /// A copy that costs no allocation of its own: many packets share a block, which is used again when all are gone.
+    fn keep(&mut self, packet: &[u8]) -> Bytes {
+        if self.arena.capacity() < packet.len() {
+            self.arena.reserve(ARENA_BYTES.max(packet.len()));
+        }
+        self.arena.extend_from_slice(packet);
+        self.arena.split().freeze()
     }
 
     /// Fires every timer up to a packet's time.
@@ -397,6 +410,7 @@ fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,
+        reject_code: crate::policy::RejectCode::Auto,
         steps: true,
     }
 }

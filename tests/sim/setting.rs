@@ -8,7 +8,7 @@ use onrecord::b2bua::{Peer, Route, Topology, Trunk};
 use onrecord::engine::{Engine, SignalingConfig};
 use onrecord::model::{Generation, Timestamp, TrunkName};
 use onrecord::policy::{PolicySet, SourceFile};
-use onrecord::recorder::WriterConfig;
+use onrecord::recorder::{VolumeConfig, WriterConfig};
 use onrecord::sip::Transport;
 
 use super::world::Grade;
@@ -143,19 +143,21 @@ fn signaling() -> SignalingConfig {
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,
+        reject_code: onrecord::policy::RejectCode::Auto,
         steps: true,
     }
 }
 
-pub fn recorder() -> WriterConfig {
+pub fn recorder(volumes: usize) -> WriterConfig {
     WriterConfig {
         lag_max: LAG_MAX,
         segment_bytes: 8 << 20,
+        volumes: vec![VolumeConfig::default(); volumes],
         ..WriterConfig::default()
     }
 }
 
 /// An engine on an empty disk.
-pub fn engine(seed: u64) -> Engine {
-    Engine::fresh(signaling(), recorder(), policies(), seed, START)
+pub fn engine(seed: u64, volumes: usize) -> Engine {
+    Engine::fresh(signaling(), recorder(volumes), policies(), seed, START)
 }
