@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::clock::Clock;
 use super::control::{ControlSocket, QUESTIONS_MAX};
-use super::disk_threads::DiskThreads;
+use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
@@ -175,7 +175,11 @@ impl Parts<'_> {
         let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());
         let (media_links, extent_links, media) = self.start_media(&waker, &news)?;
         let volumes = u16::try_from(config.recorder.volumes.len()).unwrap_or(u16::MAX);
-        let disks = DiskThreads::start(&disk, volumes, &self.switches, &waker)?;
+        let failures = Failures {
+            clock,
+            vitals: vitals.clone(),
+        };
+        let disks = DiskThreads::start(&disk, volumes, &self.switches, &waker, &failures)?;
         let (recorder_queue, recorder) = recorder::start(RecorderParts {
             clock,
             writer: Writer::new(recorder_config, report.first_segment, clock.now()),
