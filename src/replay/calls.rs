@@ -10,7 +10,7 @@ use super::capture::Captured;
 use super::flaw::FlawKind;
 use super::script::{Line, Script, Sighting};
 use super::streams::Streams;
-use crate::model::{Leg, Remote, Timestamp};
+use crate::model::{Leg, Remote, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
 use crate::sip::{Message, Method, NameAddr, ParseError, Transport};
@@ -74,6 +74,8 @@ pub(crate) struct Play {
     pub from: SocketAddr,
     /// The proxy's.
     pub local: SocketAddr,
+    /// Of an RTP packet.
+    pub ssrc: Option<Ssrc>,
 }
 
 /// What a captured SIP message means.
@@ -252,14 +254,15 @@ impl Calls {
     }
 
     /// A captured datagram: counted for its call. None when no SDP so far names its addresses.
-    pub(crate) fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) -> Option<(WireKind, Option<Play>)> {
+    pub(crate) fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) -> Option<Option<Play>> {
         let bound = self.bindings.find(captured.src, captured.dst)?;
         let call = self.calls.get_mut(bound.call as usize)?;
-        let kind = classify(bytes);
-        match kind {
+        let mut ssrc = None;
+        match classify(bytes) {
             WireKind::Rtp => {
                 if let Ok(header) = RtpHeader::parse(bytes) {
                     self.counts.rtp += 1;
+                    ssrc = Some(header.ssrc);
                     call.streams.count(bound.sender, &header, bound.is_played);
                 }
             }
@@ -277,8 +280,9 @@ impl Calls {
                 sender: bound.sender,
                 from: at(&call.described[bound.sender.index()]).unwrap_or(captured.src),
                 local,
+                ssrc,
             });
-        Some((kind, play))
+        Some(play)
     }
 }
 

@@ -22,7 +22,6 @@ use crate::engine::{Engine, EngineOutput, SignalingConfig};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
 use crate::policy::PolicySet;
 use crate::recorder::WriterConfig;
-use crate::rtp::{RtpHeader, WireKind};
 use crate::sdp::SessionDescription;
 use crate::sip::{Flow, Message, Transport};
 
@@ -167,17 +166,12 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) {
-        let Some((kind, play)) = self.calls.on_datagram(captured, bytes) else {
+        let Some(play) = self.calls.on_datagram(captured, bytes) else {
             self.unbound += 1;
             return;
         };
         let Some(play) = play else { return };
-        self.playing = match kind {
-            WireKind::Rtp => RtpHeader::parse(bytes)
-                .ok()
-                .map(|header| (play.call, play.sender, header.ssrc)),
-            WireKind::Rtcp | WireKind::Other => None,
-        };
+        self.playing = play.ssrc.map(|ssrc| (play.call, play.sender, ssrc));
         let now = self.clock.now();
         let bytes = self.keep(bytes);
         self.engine.handle_media(now, play.local, play.from, &bytes);
