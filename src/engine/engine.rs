@@ -36,7 +36,7 @@ pub enum EngineOutput {
     Recorder(RecordingEvent),
 }
 
-/// See [the module](self).
+/// Signalling, media plane and recorder as one machine.
 #[derive(Debug)]
 pub struct Engine {
     signaling: Signaling,

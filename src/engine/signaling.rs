@@ -42,7 +42,7 @@ pub struct SignalingConfig {
     pub steps: bool,
 }
 
-/// See [the module](self).
+/// The owner of all calls: what SIP, recorder and media plane say comes in, what has to be done goes out.
 #[derive(Debug)]
 pub struct Signaling {
     pub(super) topology: Topology,
