@@ -207,7 +207,7 @@ mod tests {
         let mut bindings = Bindings::default();
         bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, true));
         bindings.declare(remote("192.0.2.2:4000"), declared(2, Leg::B, true));
-        let found = |src, dst| {
+        let mut found = |src, dst| {
             bindings
                 .find(addr(src), addr(dst))
                 .map(|b| (b.call, b.sender, b.is_rtcp))
