@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod export;
 mod init;
+mod log_queue;
 mod logging;
 mod reload;
 mod replay;
@@ -65,7 +66,9 @@ const NOT_RUNNING_HINT: &str = "start it with `onrecord serve`, or name its data
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     let command = Command::parse();
-    logging::start();
+    if !matches!(command.verb, Verb::Serve(_)) {
+        logging::start();
+    }
     match &command.verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Init(args) => init::run(args),

@@ -12,13 +12,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::clock::Clock;
 use super::control::{ControlSocket, QUESTIONS_MAX};
-use super::disk_threads::DiskThreads;
+use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::policies::Policies;
 use super::policy_watch::PolicyWatch;
-use super::process::{self, DataError, DataLock};
+use super::process::{self, DataError, DataLocks};
 use super::recorder::{self, RecorderParts, RecorderQueue};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
@@ -72,7 +72,8 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     process::log_panics();
     let clock = Clock::start();
     let policies = Policies::load(clock, &config.policies).map_err(StartError::Policies)?;
-    let _lock = DataLock::take(&config.data)?;
+    let volumes = config.recorder.volumes.iter().map(|volume| volume.path.as_path());
+    let _locks = DataLocks::take(volumes.chain([config.data.as_path()]))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
@@ -174,7 +175,11 @@ impl Parts<'_> {
         let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());
         let (media_links, extent_links, media) = self.start_media(&waker, &news)?;
         let volumes = u16::try_from(config.recorder.volumes.len()).unwrap_or(u16::MAX);
-        let disks = DiskThreads::start(&disk, volumes, &self.switches, &waker)?;
+        let failures = Failures {
+            clock,
+            vitals: vitals.clone(),
+        };
+        let disks = DiskThreads::start(&disk, volumes, &self.switches, &waker, &failures)?;
         let (recorder_queue, recorder) = recorder::start(RecorderParts {
             clock,
             writer: Writer::new(recorder_config, report.first_segment, clock.now()),

@@ -7,7 +7,9 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::clock::Clock;
 use super::fault_switch::{FaultSwitch, FaultSwitches};
+use super::vitals::Vitals;
 use super::waker::Waker;
 use crate::disk::Disk;
 use crate::recorder::{IoDone, IoRequest, Lane, VolumeId};
@@ -18,6 +20,13 @@ const REQUESTS_MAX: usize = 256;
 
 /// Answers that wait for the recorder. Full: the disk thread waits.
 const ANSWERS_MAX: usize = 1024;
+
+/// Where a volume's failures are noted, at the time at which the disk failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failures {
+    pub clock: Clock,
+    pub vitals: Vitals,
+}
 
 /// The recorder's end of all disk threads.
 #[derive(Debug)]
@@ -36,7 +45,13 @@ struct LaneQueue {
 
 impl DiskThreads {
     /// One thread for each of `volumes` and one for the archive; each wakes `recorder` with its answers.
-    pub(super) fn start(disk: &Disk, volumes: u16, switches: &FaultSwitches, recorder: &Waker) -> io::Result<Self> {
+    pub(super) fn start(
+        disk: &Disk,
+        volumes: u16,
+        switches: &FaultSwitches,
+        recorder: &Waker,
+        failures: &Failures,
+    ) -> io::Result<Self> {
         let (done, answers) = bounded(ANSWERS_MAX);
         let journals = (0..volumes).map(|volume| Lane::Journal(VolumeId(volume)));
         let mut lanes = Vec::new();
@@ -49,6 +64,7 @@ impl DiskThreads {
                 inbox,
                 done: done.clone(),
                 recorder: recorder.clone(),
+                failures: matches!(lane, Lane::Journal(_)).then(|| failures.clone()),
             };
             threads.push(
                 Builder::new()
@@ -119,6 +135,8 @@ struct LaneThread {
     inbox: Receiver<IoRequest>,
     done: Sender<IoDone>,
     recorder: Waker,
+    /// Of a volume; the archive's failures delay the sealing, no call.
+    failures: Option<Failures>,
 }
 
 impl LaneThread {
@@ -131,6 +149,9 @@ impl LaneThread {
                     result: Err(error),
                 },
             };
+            if let (Err(_), Some(failures)) = (&done.result, &self.failures) {
+                failures.vitals.note_failure(failures.clock.now());
+            }
             if self.done.send(done).is_err() {
                 return;
             }

@@ -38,6 +38,9 @@ pub struct RecorderStatus {
     pub fault: Option<Fault>,
     /// Since when it is up or down.
     pub since: Timestamp,
+    /// When a volume failed to write, for the first time since the recorder came up.
+    #[serde(default)]
+    pub failing_since: Option<Timestamp>,
     /// How far the durable watermark trailed at the last heartbeat.
     pub lag_ms: u64,
     /// The longest that it trailed since the start.

@@ -39,6 +39,7 @@ impl Vitals {
                         up: true,
                         fault: None,
                         since: now,
+                        failing_since: None,
                         ..*status
                     };
                 }
@@ -48,6 +49,7 @@ impl Vitals {
                     up: true,
                     fault: None,
                     since: now,
+                    failing_since: None,
                     ..*status
                 }
             }
@@ -64,6 +66,12 @@ impl Vitals {
             | RecordingEvent::Faulted { .. }
             | RecordingEvent::Sealed { .. } => {}
         }
+    }
+
+    /// A volume did not do what it was asked. The first time counts until the recorder comes up again.
+    pub(super) fn note_failure(&self, now: Timestamp) {
+        let mut status = self.0.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.failing_since.get_or_insert(now);
     }
 
     pub(super) fn status(&self) -> RecorderStatus {
@@ -161,6 +169,18 @@ mod tests {
         vitals.beat(start);
         assert_eq!(watch.look(start, true), None);
         assert_eq!(watch.status().fault, Some(Fault::DiskFull));
+    }
+
+    #[test]
+    fn the_first_failure_counts_until_the_recorder_is_up_again() {
+        let vitals = Vitals::default();
+        let start = Timestamp::from_millis(1_000_000);
+        vitals.note_failure(start);
+        vitals.note(start + SECOND, &RecordingEvent::Down { fault: Fault::Io });
+        vitals.note_failure(start + SECOND * 2);
+        assert_eq!(vitals.status().failing_since, Some(start));
+        vitals.note(start + SECOND * 3, &RecordingEvent::Up);
+        assert_eq!(vitals.status().failing_since, None);
     }
 
     #[test]
