@@ -282,10 +282,12 @@ impl<D: Disk> Reenactment<D> {
         match output {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
             EngineOutput::Media { .. } => {
+                // What is forwarded was offered to the recorder before.
                 if let Some((index, leg, ssrc)) = self.playing
+                    && self.stories.get(&index).is_some_and(Story::is_recording)
                     && let Some(call) = self.calls.call_mut(index)
                 {
-                    call.streams.count_relayed(leg, ssrc);
+                    call.streams.count_recorded(leg, ssrc);
                 }
             }
             EngineOutput::Io(request) => {
