@@ -276,8 +276,10 @@ impl<D: Disk> Reenactment<D> {
         match output {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
             EngineOutput::Media { .. } => {
+                // What is forwarded was offered to the recorder before.
                 if let Some((index, leg, ssrc)) = self.playing
-                    && let Some(call) = self.calls.call_mut(index).filter(|call| call.is_recorded)
+                    && self.stories.get(&index).is_some_and(Story::is_recording)
+                    && let Some(call) = self.calls.call_mut(index)
                 {
                     call.streams.count_recorded(leg, ssrc);
                 }

@@ -22,7 +22,7 @@ pub(crate) struct Streams {
 pub(crate) struct Stream {
     /// Captured, on all hops.
     pub packets: u64,
-    /// Of these, taken by the recorder, and only then relayed.
+    /// Of these, taken by the proxy's recorder.
     pub recorded: u64,
     payload_types: Vec<(u8, u64)>,
     /// Of the hop that is played; of all when none is.
@@ -46,7 +46,7 @@ impl Streams {
         }
     }
 
-    /// One packet that `leg` sent was taken by the recorder.
+    /// One packet that `leg` sent came out of the proxy again, while its recorder took what came.
     pub(crate) fn count_recorded(&mut self, leg: Leg, ssrc: Ssrc) {
         if let Some(stream) = self.streams.get_mut(&(leg, ssrc)) {
             stream.recorded += 1;
