@@ -4,6 +4,7 @@
 
 mod calls;
 mod check;
+mod demo;
 mod explain;
 mod export;
 mod init;
@@ -29,6 +30,8 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// See it work: a call on loopback, its recording, and a recorder broken on purpose
+    Demo(demo::Args),
     /// Run the proxy, in the foreground
     Serve(serve::Args),
     /// Write a commented config, sample policies and the trunk for your PBX
@@ -67,6 +70,7 @@ pub fn run() -> ExitCode {
     let command = Command::parse();
     logging::start();
     match &command.verb {
+        Verb::Demo(args) => demo::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),
