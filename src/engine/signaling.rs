@@ -42,7 +42,7 @@ pub struct SignalingConfig {
     pub steps: bool,
 }
 
-/// See [the module](self).
+/// Every call of a node, and what they share: transactions, ports, policies.
 #[derive(Debug)]
 pub struct Signaling {
     pub(super) topology: Topology,
