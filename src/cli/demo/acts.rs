@@ -91,6 +91,14 @@ impl Stage {
 
     /// Every act; an error is what made it impossible to go on.
     pub(super) fn play(&mut self, page: &mut Page) -> Result<(), Broken> {
+        self.play_through(page)
+            .map_err(|broken| match self.proxy.as_mut().and_then(Proxy::ended) {
+                Some(status) => Broken::new(format!("the proxy has ended ({status}): {}", broken.why)),
+                None => broken,
+            })
+    }
+
+    fn play_through(&mut self, page: &mut Page) -> Result<(), Broken> {
         let mut recording = self.speak(page)?;
         self.listen(page, &mut recording)?;
         self.break_recorder(page)?;

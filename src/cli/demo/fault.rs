@@ -11,7 +11,7 @@ use crate::live::InjectedFault;
 use crate::live::control::{Reply, Request};
 use crate::model::{Fault, Leg, Outcome, SessionId, Timestamp};
 
-/// From the failing write to the BYEs: what docs/SAFETY.md promises.
+/// From the failing write to the BYEs, at most: strict mode is worth no more than it is quick.
 const BYES_MAX: Duration = Duration::from_millis(250);
 
 /// Packets that each phone sends after its call was ended.
@@ -75,7 +75,7 @@ impl Stage {
             page.check(
                 reason.is_some() && after.is_some_and(|after| after <= BYES_MAX),
                 format!(
-                    "{} got BYE {:.1} ms after the failing write (promised: {} ms), {}",
+                    "{} got BYE {:.1} ms after the failing write (at most: {} ms), {}",
                     name(leg),
                     took.unwrap_or(f64::NAN),
                     BYES_MAX.as_millis(),
