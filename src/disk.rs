@@ -1,11 +1,15 @@
 //! Executes the recorder's [`IoRequest`]s: the only place where segments meet `std::fs`.
 //!
-//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per [`Lane`], or one for
-//! all. What each call to the kernel promises, and what we assume of the medium, is told in docs/JOURNAL.md §7.
+//! A [`Disk`] serves requests one after another and blocks while it does; the driver runs one per
+//! [`Lane`](crate::recorder::Lane), or one for all. What each call to the kernel promises, and what we assume of the
+//! medium, is told in docs/JOURNAL.md §7.
+
+mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,96 +19,17 @@ use rustix::io::Errno;
 
 use crate::model::SessionId;
 use crate::recorder::{
-    File, Folder, IoDone, IoError, IoOp, IoOutcome, IoRequest, SegmentId, Span, Store, StoreError, VolumeId,
+    File, IoDone, IoError, IoOp, IoOutcome, IoRequest, SegmentId, Span, Store, StoreError, VolumeId,
 };
+
+use layout::list;
+
+pub use layout::Layout;
 
 /// Recordings are nobody else's business.
 const FILE_MODE: u32 = 0o600;
 /// No request reads more at once.
 const READ_BYTES_MAX: usize = 8 << 20;
-
-/// Where everything is: docs/JOURNAL.md §1.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Layout {
-    pub data: PathBuf,
-    /// In the order of the configuration.
-    pub volumes: Vec<PathBuf>,
-}
-
-impl Layout {
-    pub fn path(&self, file: File) -> PathBuf {
-        match file {
-            File::Segment(SegmentId { volume, number }) => self.volume(volume).join(format!("seg-{number:010}")),
-            File::Partial { session, attempt } => self.partials().join(format!("{session}.{attempt}")),
-            File::Sealed(session) => {
-                let (year, month, day) = session.minted_at().date();
-                let day = format!("{year:04}/{month:02}/{day:02}/{session}");
-                self.calls().join(day)
-            }
-            File::Catalog => self.data.join("catalog.jsonl"),
-            File::Report(number) => self.data.join("log").join(format!("recovered-{number}.json")),
-        }
-    }
-
-    /// Sealed calls by year, month, day.
-    pub fn calls(&self) -> PathBuf {
-        self.data.join("calls")
-    }
-
-    fn partials(&self) -> PathBuf {
-        self.calls().join("partial")
-    }
-
-    fn volume(&self, volume: VolumeId) -> PathBuf {
-        self.volumes.get(usize::from(volume.0)).cloned().unwrap_or_default()
-    }
-
-    fn folder(&self, folder: Folder) -> PathBuf {
-        match folder {
-            Folder::Volume(volume) => self.volume(volume),
-            Folder::Partials => self.partials(),
-        }
-    }
-
-    /// The segments of all volumes, with the volumes that cannot be read left out.
-    pub fn segments(&self) -> Vec<PathBuf> {
-        let volumes = (0..self.volumes.len() as u16).map(VolumeId);
-        let files = volumes
-            .filter_map(|volume| list(self, Folder::Volume(volume)).ok())
-            .flatten();
-        files.map(|(file, _)| self.path(file)).collect()
-    }
-
-    /// Partials of calls that are not sealed.
-    pub fn partial_files(&self) -> Vec<(SessionId, PathBuf)> {
-        let files = list(self, Folder::Partials).unwrap_or_default().into_iter();
-        let named = files.filter_map(|(file, _)| match file {
-            File::Partial { session, .. } => Some((session, self.path(file))),
-            _ => None,
-        });
-        named.collect()
-    }
-
-    /// Every sealed call, by name.
-    pub fn sealed(&self) -> BTreeMap<SessionId, PathBuf> {
-        let mut found = BTreeMap::new();
-        let mut folders = vec![(self.calls(), 0)];
-        while let Some((folder, depth)) = folders.pop() {
-            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                let name = name.to_str().unwrap_or_default();
-                if depth < 3 && name.bytes().all(|c| c.is_ascii_digit()) {
-                    folders.push((entry.path(), depth + 1));
-                } else if depth == 3
-                    && let Ok(session) = name.parse()
-                {
-                    found.insert(session, entry.path());
-                }
-            }
-        }
-        found
-    }
-}
 
 /// Executes requests on real files.
 #[derive(Debug)]
@@ -254,9 +179,21 @@ impl Disk {
 
     /// Contents first, then the names: a partial may be all that is left of the beginning of a call.
     fn sync(&mut self, files: &[File]) -> IoOutcome {
-        let mut each: Vec<Result<(), IoError>> = Vec::with_capacity(files.len());
+        // The data of all are on the medium before the first is synced: one journal commit then serves the group.
         for file in files {
-            let result = self.opened(*file).and_then(fs::File::sync_data);
+            let _ = self
+                .opened(*file)
+                .and_then(|file| write_back(file, libc::SYNC_FILE_RANGE_WRITE));
+        }
+        let wait = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        let written: Vec<io::Result<()>> = files
+            .iter()
+            .map(|file| self.opened(*file).and_then(|file| write_back(file, wait)))
+            .collect();
+        let mut each: Vec<Result<(), IoError>> = Vec::with_capacity(files.len());
+        for (file, written) in files.iter().zip(written) {
+            // An error that the wait has heard of is not told again by fdatasync.
+            let result = written.and_then(|()| self.opened(*file).and_then(fs::File::sync_data));
             each.push(result.map_err(|error| reason(&error)));
             if matches!(file, File::Report(_)) {
                 self.partials.remove(file);
@@ -299,6 +236,21 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(IoOutcome::Done),
             done => done.map(|()| IoOutcome::Done),
         }
+    }
+}
+
+/// Starts writing the file's dirty pages to the medium, and may wait for them; no metadata, no flush of caches.
+#[allow(unsafe_code, reason = "rustix has no sync_file_range")]
+fn write_back(file: &fs::File, how: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; the call reads and writes no memory of ours.
+    let failed = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, how) } != 0;
+    let error = io::Error::last_os_error();
+    // File systems that cannot do it leave it all to fdatasync.
+    let cannot = [libc::ENOSYS, libc::EINVAL, libc::ESPIPE].map(Some);
+    if failed && !cannot.contains(&error.raw_os_error()) {
+        Err(error)
+    } else {
+        Ok(())
     }
 }
 
@@ -379,31 +331,6 @@ fn reason(error: &io::Error) -> IoError {
     }
 }
 
-fn list(layout: &Layout, folder: Folder) -> io::Result<Vec<(File, u64)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(layout.folder(folder))? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let file = name.to_str().and_then(|name| match folder {
-            Folder::Volume(volume) => {
-                let number = name.strip_prefix("seg-")?.parse().ok()?;
-                Some(File::Segment(SegmentId { volume, number }))
-            }
-            Folder::Partials => {
-                let (session, attempt) = name.split_once('.')?;
-                let (session, attempt) = (session.parse().ok()?, attempt.parse().ok()?);
-                Some(File::Partial { session, attempt })
-            }
-        });
-        // A name that is not ours, or a file that went while we looked.
-        if let (Some(file), Ok(facts)) = (file, entry.metadata()) {
-            found.push((file, facts.len()));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
 /// A sealed call or a segment, opened for reading only.
 #[derive(Debug)]
 pub struct StoredFile(fs::File);
@@ -436,8 +363,8 @@ pub(crate) mod tests {
         Closing, Header, Leg, Outcome, Party, RecordingCommand, RecordingEvent, SessionId, Tally, Timestamp,
     };
     use crate::recorder::{
-        FrameSink, Intake, IntakeConfig, IoId, Lane, Offer, Output, Packet, PacketKind, Recovery, SealedCall, Writer,
-        WriterConfig, survey,
+        Folder, FrameSink, Intake, IntakeConfig, IoId, Lane, Offer, Output, Packet, PacketKind, Recovery, SealedCall,
+        Writer, WriterConfig, survey,
     };
 
     pub(crate) const SESSION: SessionId = SessionId::from_u128(1_763_800_000_123 << 80 | 5);

@@ -25,7 +25,7 @@ impl Call {
         if admitted.is_ok() && call.wants_recording() {
             call.open_recording(turn, recorder);
         }
-        let decided = call.decision.trace.last().cloned().unwrap_or_default();
+        let decided = call.decided();
         call.chronicle
             .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
@@ -91,15 +91,34 @@ impl Call {
         if fault == Fault::Reserve {
             return Refusal::DiskReserve { policy: self.policy() };
         }
-        let status = self
+        let chosen = self
             .decision
             .requirements
             .as_ref()
-            .map_or(603, |r| r.reject_code.status(turn.terms.peer_node));
+            .map(|r| r.reject_code)
+            .unwrap_or_default();
+        let status = chosen.or(turn.terms.reject_code).status(turn.terms.peer_node);
         Refusal::RecorderDown {
             policy: self.policy(),
             fault,
             status,
+        }
+    }
+
+    /// The decision in a line: `trading-desk: record, strict`.
+    fn decided(&self) -> String {
+        let policies: Vec<&str> = self.decision.policies.iter().map(PolicyId::as_str).collect();
+        let strict = match (self.header.strict_before, self.header.strict_during) {
+            (true, true) => ", strict",
+            (true, false) => ", strict before the call",
+            (false, true) => ", strict during the call",
+            (false, false) => "",
+        };
+        let emergency = if self.decision.emergency { "emergency, " } else { "" };
+        match &self.decision.verdict {
+            Verdict::Record => format!("{emergency}{}: record{strict}", policies.join(", ")),
+            Verdict::None => format!("{emergency}no policy asks for a recording"),
+            Verdict::Block(reason) => reason.to_string(),
         }
     }
 

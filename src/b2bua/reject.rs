@@ -8,6 +8,7 @@ use crate::sip::Method;
 
 /// Q.850 cause values that we send (RFC 6432, RFC 3326 §2).
 const CAUSE_CALL_REJECTED: u8 = 21;
+const CAUSE_OUT_OF_ORDER: u8 = 27;
 const CAUSE_TEMPORARY_FAILURE: u8 = 41;
 const CAUSE_NO_RESOURCE: u8 = 47;
 
@@ -60,7 +61,7 @@ pub enum Refusal {
     OutOfOrder,
     /// The far end gave no final answer in time.
     NoAnswer,
-    /// The far end cannot be reached.
+    /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
     /// The caller gave up.
     Cancelled,
@@ -136,8 +137,8 @@ impl Refusal {
             Self::OutOfOrder => 500,
             Self::NoAnswer => 408,
             Self::Unreachable => {
-                headers.push(q850(CAUSE_TEMPORARY_FAILURE, "Next hop unreachable"));
-                503
+                headers.push(q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable"));
+                480
             }
             Self::Cancelled => 487,
         };
@@ -221,12 +222,7 @@ mod tests {
     #[test]
     fn no_503_of_ours_invites_a_peer_to_stop_all_its_traffic() {
         let policy = PolicyId::from("desk");
-        for refusal in [
-            Refusal::NoPorts,
-            Refusal::DiskReserve { policy },
-            Refusal::Draining,
-            Refusal::Unreachable,
-        ] {
+        for refusal in [Refusal::NoPorts, Refusal::DiskReserve { policy }, Refusal::Draining] {
             let rejection = refusal.rejection("lab");
             assert_eq!(rejection.status, 503);
             assert!(rejection.headers.iter().all(|(name, _)| *name != "Retry-After"));

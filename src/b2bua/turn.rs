@@ -7,6 +7,7 @@ use super::output::Output;
 use super::wire::{Owner, Wire};
 use crate::media::PortPool;
 use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
+use crate::policy::RejectCode;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Request, Response};
 
@@ -17,6 +18,8 @@ pub struct Terms {
     pub node: String,
     /// Another node could take a call that this one must refuse.
     pub peer_node: bool,
+    /// What a strict call gets that cannot be recorded, where its policy does not say.
+    pub reject_code: RejectCode,
     /// Write the rungs of the ladder.
     pub steps: bool,
 }

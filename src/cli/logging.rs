@@ -5,17 +5,32 @@ use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::log_queue::{self, LogThread};
+
 /// The environment variable that filters, in the syntax of `tracing_subscriber::EnvFilter`: `onrecord=debug`.
 pub const FILTER_VARIABLE: &str = "ONRECORD_LOG";
 
-/// Sends the program's logs to stderr. What is already installed (by a test) stays.
+/// Sends the logs of a verb to stderr, at once.
 pub fn start() {
+    install(io::stderr as fn() -> io::Stderr);
+}
+
+/// Sends the logs of `serve` to stderr by a thread of their own: who logs never waits for who reads.
+///
+/// Keep what is returned until the end: dropping it writes what is left.
+pub fn start_queued() -> io::Result<LogThread> {
+    let (queue, thread) = log_queue::start(io::stderr())?;
+    install(queue);
+    Ok(thread)
+}
+
+fn install(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(false)
-        .with_writer(OneLine(io::stderr as fn() -> io::Stderr));
+        .with_writer(OneLine(writer));
     if subscriber.try_init().is_err() {
         tracing::debug!("logging was set up before");
     }
@@ -40,12 +55,10 @@ struct LineWriter<W>(W);
 impl<W: Write> Write for LineWriter<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        if line.chars().any(is_hidden) {
-            writeln!(self.0, "{}", visible(line))?;
-        } else {
-            writeln!(self.0, "{line}")?;
-        }
+        let mut line = visible(text.strip_suffix('\n').unwrap_or(&text));
+        line.push('\n');
+        // In one write: the lines of several threads do not mix.
+        self.0.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod export;
 mod init;
+mod log_queue;
 mod logging;
 mod reload;
 mod replay;
@@ -68,7 +69,9 @@ const NOT_RUNNING_HINT: &str = "start it with `onrecord serve`, or name its data
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     let command = Command::parse();
-    logging::start();
+    if !matches!(command.verb, Verb::Serve(_)) {
+        logging::start();
+    }
     match &command.verb {
         Verb::Demo(args) => demo::run(args),
         Verb::Serve(args) => serve::run(args),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::logging;
 use crate::config::{self, Config};
 use crate::live::{self, DataError, ServeOptions, StartError};
 use crate::policy::{Finding, Format, render};
@@ -18,6 +19,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    let _logs = match logging::start_queued() {
+        Ok(logs) => logs,
+        Err(error) => return super::fail(error, "the system has no room for another thread"),
+    };
     let config = match &args.config {
         None => Config::embedded(),
         Some(file) => match config::load(file) {

@@ -81,6 +81,7 @@ fn table(status: &Status) -> String {
             ),
         ),
         ("sip", sip_line(status)),
+        ("media", media_line(status)),
     ];
     if !policies.refused.is_empty() {
         lines.push((
@@ -102,6 +103,14 @@ fn sip_line(status: &Status) -> String {
     format!(
         "{} in, {} out, {} from strangers, {} shed, {} unsent, {} connections",
         sip.received, sip.sent, sip.strangers, sip.shed, sip.unsent, sip.connections
+    )
+}
+
+fn media_line(status: &Status) -> String {
+    let media = &status.media;
+    format!(
+        "{} sessions; {} packets forwarded, {} gated, {} foreign, {} refused, {} unsent",
+        media.sessions, media.forwarded, media.gated, media.foreign, media.refused, media.unsent
     )
 }
 

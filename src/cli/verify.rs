@@ -1,5 +1,6 @@
 //! `onrecord verify`: is every sealed call, and what is still in the spool, as it was written?
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::disk::{Layout, StoredFile};
+use crate::model::SessionId;
 use crate::recorder::{Counts, SealError, SealedCall, SpoolError, survey};
 
 /// Check every byte of every recording; stop at the first thing wrong.
@@ -32,6 +34,8 @@ pub(super) struct Summary {
     pub packets: u64,
     /// Segments of the spool that were checked.
     pub segments: u64,
+    /// Calls in the spool that are not sealed: they are being recorded, or wait for the next start.
+    pub unsealed: u64,
     /// Calls that were sealed after a crash.
     pub recovered: u64,
     pub finding: Option<Finding>,
@@ -97,8 +101,9 @@ fn check_all(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
         path: layout.data.clone(),
         error,
     })?;
-    for (_, path) in layout.sealed() {
-        let Some(file) = open(&path)? else { continue };
+    let sealed = layout.sealed();
+    for path in sealed.values() {
+        let Some(file) = open(path)? else { continue };
         match check_call(file, summary) {
             Ok(counts) => {
                 summary.calls += 1;
@@ -107,7 +112,7 @@ fn check_all(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
             }
             Err(error) => {
                 summary.finding = Some(Finding {
-                    file: path,
+                    file: path.clone(),
                     byte: error.offset(),
                     error: error.to_string(),
                 });
@@ -115,14 +120,19 @@ fn check_all(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
             }
         }
     }
+    let mut unsealed = BTreeSet::new();
     for path in layout.segments() {
         let Some(file) = open(&path)? else { continue };
-        summary.finding = check_segment(file, &path);
-        if summary.finding.is_some() {
-            return Ok(());
+        match check_segment(file, &path) {
+            Ok(calls) => unsealed.extend(calls.into_iter().filter(|session| !sealed.contains_key(session))),
+            Err(finding) => {
+                summary.finding = Some(finding);
+                return Ok(());
+            }
         }
         summary.segments += 1;
     }
+    summary.unsealed = unsealed.len() as u64;
     Ok(())
 }
 
@@ -145,22 +155,21 @@ fn check_call(file: StoredFile, summary: &mut Summary) -> Result<Counts, SealErr
     Ok(counts)
 }
 
-fn check_segment(file: StoredFile, path: &Path) -> Option<Finding> {
-    let finding = |byte, error: String| {
-        Some(Finding {
-            file: path.to_owned(),
-            byte,
-            error,
-        })
+/// The calls in it.
+fn check_segment(file: StoredFile, path: &Path) -> Result<Vec<SessionId>, Finding> {
+    let finding = |byte, error: String| Finding {
+        file: path.to_owned(),
+        byte,
+        error,
     };
     match survey(file) {
-        Ok(survey) => {
-            let byte = survey.damaged?;
-            finding(byte, format!("damaged extent at byte {byte}"))
-        }
+        Ok(survey) => match survey.damaged {
+            Some(byte) => Err(finding(byte, format!("damaged extent at byte {byte}"))),
+            None => Ok(survey.calls.into_keys().collect()),
+        },
         // Made, and not yet written to.
-        Err(SpoolError::NotASegment) => None,
-        Err(SpoolError::Store(error)) => finding(error.offset, error.to_string()),
+        Err(SpoolError::NotASegment) => Ok(Vec::new()),
+        Err(SpoolError::Store(error)) => Err(finding(error.offset, error.to_string())),
     }
 }
 
@@ -174,8 +183,8 @@ fn text(summary: &Summary) -> String {
         return format!("WRONG {}: {}", finding.file.display(), finding.error);
     }
     format!(
-        "ok: {} calls, {} extents, {} packets; {} segments in the spool; {} calls were recovered after a crash",
-        summary.calls, summary.extents, summary.packets, summary.segments, summary.recovered
+        "ok: {} calls ({} recovered after a crash), {} extents, {} packets; spool: {} segments, {} calls not sealed",
+        summary.calls, summary.recovered, summary.extents, summary.packets, summary.segments, summary.unsealed
     )
 }
 
@@ -195,7 +204,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         record(&mut disk(folder.path()), true);
         let right = summary(folder.path());
-        assert_eq!((right.calls, right.packets, right.segments), (1, 40, 1));
+        assert_eq!(
+            (right.calls, right.packets, right.segments, right.unsealed),
+            (1, 40, 1, 0)
+        );
         assert!(right.finding.is_none());
         let path = folder.path().join("calls/2025/11/22").join(SESSION.to_string());
         let mut bytes = std::fs::read(&path).unwrap();

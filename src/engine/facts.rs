@@ -13,7 +13,7 @@ const REROUTING: [&str; 3] = ["Diversion", "History-Info", "Referred-By"];
 const IDENTITIES_MAX: usize = 16;
 
 /// The facts of a call that `invite` opens.
-pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: Option<&Trunk>) -> CallFacts {
+pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> CallFacts {
     let headers = &invite.headers;
     let joined = |name: &str| {
         let values: Vec<&str> = headers.get_all(name).collect();
@@ -21,7 +21,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: Option<&Tru
     };
     CallFacts {
         trunk: Some(from.name.clone()),
-        to_trunk: to.map(|trunk| trunk.name.clone()),
+        to_trunk: Some(to.name.clone()),
         from: headers.from().uri().to_string(),
         asserted: if from.trusted {
             uris(invite, &["P-Asserted-Identity"])
@@ -32,8 +32,8 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: Option<&Tru
         to: headers.to().uri().to_string(),
         called_party_id: uris(invite, &["P-Called-Party-ID"]).pop(),
         rerouted_by: uris(invite, &REROUTING),
-        priority: headers.get("Priority").map(str::to_owned),
-        resource_priority: joined("Resource-Priority"),
+        priority: headers.get("Priority").filter(|_| from.trusted).map(str::to_owned),
+        resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
         media: media(invite),
         conference: is_focus(invite),

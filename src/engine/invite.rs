@@ -8,7 +8,7 @@ use super::facts;
 use super::signaling::Signaling;
 use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal, Trunk, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
-use crate::policy::RecorderState;
+use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
 
@@ -74,8 +74,7 @@ impl Signaling {
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = facts::is_focus(invite);
-        let facts = facts::of_invite(now, invite, &from, Some(&to));
-        let decision = Arc::new(self.policies.decide(&facts));
+        let decision = Arc::new(self.decide(now, invite, &from, &to));
         let opening = facts::Opening {
             session,
             node: &self.terms.node,
@@ -119,6 +118,20 @@ impl Signaling {
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
         Ok(())
+    }
+
+    fn decide(&mut self, now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
+        let mut facts = facts::of_invite(now, invite, from, to);
+        let decision = self.policies.decide(&facts);
+        if decision.emergency {
+            self.emergencies.note(now, decision.caller.to_string(), to.name.clone());
+            return decision;
+        }
+        if !self.emergencies.expects(now, &decision.callee.to_string(), &from.name) {
+            return decision;
+        }
+        facts.emergency_callback = true;
+        self.policies.decide(&facts)
     }
 
     /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at.

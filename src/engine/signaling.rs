@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::emergencies::Emergencies;
 use super::input::Input;
 use crate::b2bua::{Call, Output, Terms, Topology, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
-use crate::policy::{PolicySet, RecorderState};
+use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
 use crate::sip::{Flow, Message, Request};
 
@@ -35,6 +36,8 @@ pub struct SignalingConfig {
     pub lag_max: Duration,
     /// Another node could take a call that this one must refuse.
     pub peer_node: bool,
+    /// What a strict call gets that cannot be recorded, where its policy does not say.
+    pub reject_code: RejectCode,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -62,6 +65,7 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    pub(super) emergencies: Emergencies,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -78,6 +82,7 @@ impl Signaling {
             terms: Terms {
                 node: config.node,
                 peer_node: config.peer_node,
+                reject_code: config.reject_code,
                 steps: config.steps,
             },
             wire: Wire::new(limits, seed),
@@ -92,6 +97,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            emergencies: Emergencies::default(),
             out: VecDeque::new(),
         }
     }

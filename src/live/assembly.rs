@@ -18,7 +18,7 @@ use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::policies::Policies;
 use super::policy_watch::PolicyWatch;
-use super::process::{self, DataError, DataLock};
+use super::process::{self, DataError, DataLocks};
 use super::recorder::{self, RecorderParts, RecorderQueue};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
@@ -72,7 +72,8 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     process::log_panics();
     let clock = Clock::start();
     let policies = Policies::load(clock, &config.policies).map_err(StartError::Policies)?;
-    let _lock = DataLock::take(&config.data)?;
+    let volumes = config.recorder.volumes.iter().map(|volume| volume.path.as_path());
+    let _locks = DataLocks::take(volumes.chain([config.data.as_path()]))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);

@@ -1,5 +1,7 @@
 //! What `serve` asks of the process it runs in.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,6 +11,8 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 const LOCK_NAME: &str = "lock";
+
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// File handles that are not a call's: logs, segments, listeners, connections.
 const HANDLES_RESERVED: u64 = 256;
@@ -39,46 +43,57 @@ pub(super) const fn calls_for(file_limit: u64) -> u64 {
     file_limit.saturating_sub(HANDLES_RESERVED) / HANDLES_PER_CALL
 }
 
-/// The data directory is this process's, until it is dropped or the process ends in any way.
+/// The data directory and the volumes are this process's, until it is dropped or the process ends in any way.
 #[derive(Debug)]
-pub(super) struct DataLock {
-    _file: File,
+pub(super) struct DataLocks {
+    _files: Vec<File>,
 }
 
-/// Why the data directory cannot be had.
+/// Why a directory of the recorder cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// Two writers would destroy each other's recordings.
-    #[error("another `onrecord` uses the data directory {path}")]
+    #[error("another `onrecord` uses the directory {path}")]
     InUse { path: PathBuf },
-    #[error("data directory {path}: {source}")]
+    #[error("directory {path}: {source}")]
     Unusable { path: PathBuf, source: io::Error },
 }
 
-impl DataLock {
-    /// Makes the directory if it is not there, and locks it.
-    pub(super) fn take(data: &Path) -> Result<Self, DataError> {
-        let unusable = |source| DataError::Unusable {
-            path: data.to_owned(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data)
-            .map_err(unusable)?;
-        let mut options = OpenOptions::new();
-        let file = options
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(data.join(LOCK_NAME))
-            .map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(DataError::InUse { path: data.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+impl DataLocks {
+    /// Makes the directories that are not there, and locks each.
+    pub(super) fn take<'a>(directories: impl IntoIterator<Item = &'a Path>) -> Result<Self, DataError> {
+        let mut files = BTreeMap::new();
+        for path in directories {
+            let unusable = |source| DataError::Unusable {
+                path: path.to_owned(),
+                source,
+            };
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIRECTORY_MODE)
+                .create(path)
+                .map_err(unusable)?;
+            // One directory may go by two names, and a lock that we hold is held against ourselves, too.
+            if let Entry::Vacant(place) = files.entry(path.canonicalize().map_err(unusable)?) {
+                place.insert(lock(path)?);
+            }
         }
+        let _files = files.into_values().collect();
+        Ok(Self { _files })
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, DataError> {
+    let path = directory.to_owned();
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true);
+    match options.open(directory.join(LOCK_NAME)) {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(DataError::InUse { path }),
+            Err(TryLockError::Error(source)) => Err(DataError::Unusable { path, source }),
+        },
+        Err(source) => Err(DataError::Unusable { path, source }),
     }
 }
 
@@ -96,14 +111,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_data_directory_has_one_owner_at_a_time() {
+    fn a_directory_has_one_owner_at_a_time_by_whatever_name() {
         let parent = tempfile::tempdir().expect("a directory");
         let data = parent.path().join("new/data");
-        let lock = DataLock::take(&data).expect("is free");
-        assert!(matches!(DataLock::take(&data), Err(DataError::InUse { .. })));
-        drop(lock);
-        assert!(DataLock::take(&data).is_ok(), "free again");
-        assert!(std::fs::metadata(data).expect("is there").is_dir());
+        let spool = data.join("spool");
+        let same = data.join("spool/../spool");
+        let locks = DataLocks::take([data.as_path(), &spool, &same]).expect("are free");
+        let other = parent.path().join("other");
+        let refused = DataLocks::take([other.as_path(), &same]);
+        assert!(matches!(refused, Err(DataError::InUse { .. })), "a volume of another's");
+        drop(locks);
+        assert!(DataLocks::take([data.as_path()]).is_ok(), "free again");
     }
 
     #[test]

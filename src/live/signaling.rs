@@ -17,7 +17,9 @@ use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
 use crate::board::Board;
 use crate::engine::{CallState, CallView, Input, Output, Signaling};
-use crate::model::{Fault, MediaCommand, MediaEvent, RecordingCommand, RecordingEvent, Timestamp, earliest};
+use crate::model::{
+    Fault, MediaCommand, MediaEvent, Outcome, PolicyId, RecordingCommand, RecordingEvent, Timestamp, earliest,
+};
 
 /// Events of the recorder, the media threads and the supervisor that wait. Full: the sender waits, which is safe
 /// because signalling waits for nobody.
@@ -223,8 +225,22 @@ impl SignalingTask {
 }
 
 fn publish(board: &Board<CallView>, view: CallView) {
-    match view.state {
-        CallState::Over => board.remove(view.session),
-        _ => board.publish(view.session, view),
+    if view.state != CallState::Over {
+        return board.publish(view.session, view);
     }
+    board.remove(view.session);
+    tracing::info!(
+        session = %view.session,
+        from = view.caller,
+        to = view.callee,
+        policies = policies(&view),
+        strict = view.strict,
+        outcome = view.outcome.map_or("none", Outcome::as_str),
+        "call ended"
+    );
+}
+
+fn policies(view: &CallView) -> String {
+    let names: Vec<&str> = view.policies.iter().map(PolicyId::as_str).collect();
+    names.join(" ")
 }

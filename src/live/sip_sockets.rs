@@ -46,6 +46,23 @@ pub struct SipCounters {
     /// Connections closed for too many of them, a slow sender, or bytes that cannot be framed.
     pub connections_refused: AtomicU64,
     pub connections: AtomicU64,
+    /// Tasks without which SIP is not heard, that have ended.
+    pub listeners_lost: AtomicU64,
+}
+
+/// Counts a listener's task as lost when it ends, be it by a panic.
+pub(super) struct Listening(Arc<SipCounters>);
+
+impl Listening {
+    pub(super) fn new(shared: &Shared) -> Self {
+        Self(Arc::clone(&shared.counters))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listeners_lost.fetch_add(1, Relaxed);
+    }
 }
 
 /// [`SipCounters`] at one moment.

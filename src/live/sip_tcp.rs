@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use super::sip_connection::{self, Ending};
-use super::sip_sockets::{Arrival, Shared};
+use super::sip_sockets::{Arrival, Listening, Shared};
 use crate::sip::{Flow, Transport};
 
 const BACKLOG: i32 = 512;
@@ -111,6 +111,7 @@ impl TcpFlows {
 }
 
 async fn accept(local: SocketAddr, listener: TcpListener, shared: Shared, calls: mpsc::Sender<Call>) {
+    let _listening = Listening::new(&shared);
     loop {
         match listener.accept().await {
             Ok((stream, remote)) if shared.peers.allow_connection(remote) => {
@@ -173,6 +174,7 @@ struct Switchboard {
 
 impl Switchboard {
     async fn run(mut self, mut inbox: mpsc::Receiver<Call>) {
+        let _listening = Listening::new(&self.shared);
         while let Some(call) = inbox.recv().await {
             match call {
                 Call::Send { flow, bytes } => self.on_send(flow, bytes).await,

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::sip_sockets::{Arrival, Shared};
+use super::sip_sockets::{Arrival, Listening, Shared};
 use crate::sip::{Flow, Transport};
 
 /// The largest UDP payload (RFC 768).
@@ -69,6 +69,7 @@ impl UdpPort {
 }
 
 async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
+    let _listening = Listening::new(&shared);
     let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX].into_boxed_slice();
     loop {
         if let Err(error) = socket.readable().await {

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
 use super::control::{Question, Reply, Request};
@@ -22,6 +23,9 @@ use crate::policy::{Format, render};
 
 /// How often the threads are looked at: a recorder that hangs is told of within `lag_max` and this.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long signalling has to take an event: it does so in microseconds, or hangs.
+const TELL_MAX: Duration = Duration::from_secs(1);
 
 /// How long calls have to end, peers that do not answer included.
 const CALLS_END_MAX: Duration = Duration::from_secs(8);
@@ -81,7 +85,7 @@ impl Supervisor {
         let mut signals = Signals::new()?;
         let ending = self.watch(&mut signals).await;
         if let Ending::Broken(thread) = ending {
-            tracing::error!(thread, "a thread is gone: no call can be carried, all are ended");
+            tracing::error!(thread, "gone: calls cannot be carried in order any more, all are ended");
         }
         let farewell = self.farewell();
         let in_order = tokio::select! {
@@ -135,12 +139,17 @@ impl Supervisor {
         if self.threads.signaling.is_finished() {
             return Some(Ending::Broken("sip"));
         }
+        if self.threads.counters.listeners_lost.load(Relaxed) > 0 {
+            return Some(Ending::Broken("a SIP listener"));
+        }
         self.threads.media_is_broken().then_some(Ending::Broken("media"))
     }
 
     async fn tell(&self, input: Input) {
-        if self.threads.events.send(input).await.is_err() {
-            tracing::debug!("signalling is gone");
+        match timeout(TELL_MAX, self.threads.events.send(input)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::debug!("signalling is gone"),
+            Err(_) => tracing::error!("signalling takes no events: it hangs"),
         }
     }
 

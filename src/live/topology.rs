@@ -40,6 +40,7 @@ pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>
         calls_max,
         lag_max: config.recorder.lag_max,
         peer_node: false,
+        reject_code: config.recorder.reject_code,
         steps: false,
     }
 }

@@ -50,7 +50,9 @@ impl From<&Manifest> for Entry {
 }
 
 fn streams(manifest: &Manifest) -> Vec<StreamTally> {
-    if let Some(tally) = &manifest.closing.tally {
+    if let Some(tally) = &manifest.closing.tally
+        && !tally.streams.is_empty()
+    {
         return tally.streams.clone();
     }
     let stored = manifest.streams.iter().map(|stream| StreamTally {

@@ -8,7 +8,7 @@ pub struct WriterConfig {
     pub software: String,
     /// In order of preference; at least one.
     pub volumes: Vec<VolumeConfig>,
-    /// Preallocated size of a segment. At least 8 MiB, at most 4 GiB less 4 KiB.
+    /// Preallocated size of a segment, held between 16 KiB and 2 GiB.
     pub segment_bytes: u64,
     /// How long a commit gathers before it is written.
     pub commit_every: Duration,

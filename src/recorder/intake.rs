@@ -336,7 +336,7 @@ impl FrameSink for Intake {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::vec_box)]
 
     use super::*;
     use crate::model::Leg;

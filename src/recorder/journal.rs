@@ -15,6 +15,9 @@ use super::segment::{BLOCK_BYTES, segment_header};
 
 /// How often a recorder that is down tries all volumes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Offsets within a segment are kept in 32 bits.
+const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// How often free space is asked for.
 const FREE_EVERY: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,7 @@ impl Journal {
         };
         Self {
             volumes: config.volumes.iter().map(volume).collect(),
-            segment_bytes: config.segment_bytes,
+            segment_bytes: config.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             lag_max: config.lag_max,
             condition: Condition::Up,
             current: None,

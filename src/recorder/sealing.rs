@@ -17,7 +17,7 @@ use super::output::Outbox;
 use super::seal_job::{Active, Phase, SealJob, Transcript};
 
 /// Calls that are read and written at the same time; the others wait. Each holds at most about 1 MiB.
-const ACTIVE_MAX: usize = 32;
+const ACTIVE_MAX: usize = 64;
 /// Files of one sync or publication.
 const GROUP_MAX: usize = 64;
 /// Reads of one call that may fail before what cannot be read is given up.

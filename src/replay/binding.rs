@@ -1,7 +1,7 @@
 //! Whose media a datagram is: by what the parties declared in SDP, never by a guess.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Leg, Remote};
 
@@ -35,27 +35,65 @@ pub(crate) struct Bound {
     pub is_played: bool,
 }
 
+/// A transport address that compares in two steps: IPv4 as IPv4-mapped.
+type Key = (u128, u16);
+
+fn key(address: SocketAddr) -> Key {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    (ip.to_bits(), address.port())
+}
+
+/// Pairs of addresses whose binding is remembered from the packet before.
+const MEMO_SLOTS: usize = 4_096;
+
 /// The newest declaration of every address so far.
-#[derive(Default)]
 pub(crate) struct Bindings {
-    by_address: BTreeMap<SocketAddr, (Declared, u64)>,
+    /// By a hash of both addresses; right as long as nothing was declared since.
+    memo: Vec<Memo>,
+    by_address: BTreeMap<Key, (Declared, u64)>,
     /// With the serial of the declaration meant, oldest first; replaced ones linger until their turn.
-    order: VecDeque<(SocketAddr, u64)>,
+    order: VecDeque<(Key, u64)>,
     serial: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Memo {
+    pair: (Key, Key),
+    serial: u64,
+    bound: Option<Bound>,
+}
+
+impl Default for Bindings {
+    fn default() -> Self {
+        let never = Memo {
+            pair: ((0, 0), (0, 0)),
+            serial: u64::MAX,
+            bound: None,
+        };
+        Self {
+            memo: vec![never; MEMO_SLOTS],
+            by_address: BTreeMap::new(),
+            order: VecDeque::new(),
+            serial: 0,
+        }
+    }
 }
 
 impl Bindings {
     /// One m-line of an SDP. The newest declaration of an address wins; another hop's copy does not replace ours.
     pub(crate) fn declare(&mut self, remote: Remote, declared: Declared) {
         self.put(
-            remote.rtcp,
+            key(remote.rtcp),
             Declared {
                 is_rtcp: true,
                 ..declared
             },
         );
         self.put(
-            remote.rtp,
+            key(remote.rtp),
             Declared {
                 is_rtcp: false,
                 ..declared
@@ -63,7 +101,7 @@ impl Bindings {
         );
     }
 
-    fn put(&mut self, address: SocketAddr, declared: Declared) {
+    fn put(&mut self, address: Key, declared: Declared) {
         if let Some((held, _)) = self.by_address.get(&address) {
             let is_same = (held.call, held.leg, held.line) == (declared.call, declared.leg, declared.line);
             if is_same && (held.is_played || !declared.is_played) && held.is_rtcp == declared.is_rtcp {
@@ -88,7 +126,28 @@ impl Bindings {
     }
 
     /// By the receiver's address; else, for a receiver behind a NAT, by the sender's (symmetric RTP, RFC 4961).
-    pub(crate) fn find(&self, src: SocketAddr, dst: SocketAddr) -> Option<Bound> {
+    pub(crate) fn find(&mut self, src: SocketAddr, dst: SocketAddr) -> Option<Bound> {
+        let pair = (key(src), key(dst));
+        let slot = slot_of(pair);
+        if let Some(memo) = self
+            .memo
+            .get(slot)
+            .filter(|memo| memo.pair == pair && memo.serial == self.serial)
+        {
+            return memo.bound;
+        }
+        let bound = self.look_up(pair);
+        if let Some(memo) = self.memo.get_mut(slot) {
+            *memo = Memo {
+                pair,
+                serial: self.serial,
+                bound,
+            };
+        }
+        bound
+    }
+
+    fn look_up(&self, (src, dst): (Key, Key)) -> Option<Bound> {
         let (declared, sender) = match self.by_address.get(&dst) {
             Some((declared, _)) => (declared, declared.leg.other()),
             None => {
@@ -111,6 +170,13 @@ impl Bindings {
             is_played,
         })
     }
+}
+
+/// Multiplies and mixes; a stranger who makes all pairs collide gains nothing but the slower way.
+fn slot_of((src, dst): (Key, Key)) -> usize {
+    let fold = |(ip, port): Key| (ip as u64) ^ ((ip >> 64) as u64) ^ (u64::from(port) << 32);
+    let mixed = (fold(src).rotate_left(23) ^ fold(dst)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 52) as usize % MEMO_SLOTS
 }
 
 #[cfg(test)]
@@ -141,7 +207,7 @@ mod tests {
         let mut bindings = Bindings::default();
         bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, true));
         bindings.declare(remote("192.0.2.2:4000"), declared(2, Leg::B, true));
-        let found = |src, dst| {
+        let mut found = |src, dst| {
             bindings
                 .find(addr(src), addr(dst))
                 .map(|b| (b.call, b.sender, b.is_rtcp))
@@ -157,13 +223,13 @@ mod tests {
         let mut bindings = Bindings::default();
         bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, true));
         bindings.declare(remote("192.0.2.1:4000"), declared(1, Leg::A, false));
-        let found = |b: &Bindings| {
+        let found = |b: &mut Bindings| {
             b.find(addr("192.0.2.9:1"), addr("192.0.2.1:4000"))
                 .map(|b| (b.call, b.is_played))
         };
-        assert_eq!(found(&bindings), Some((1, true)));
+        assert_eq!(found(&mut bindings), Some((1, true)));
         bindings.declare(remote("192.0.2.1:4000"), declared(2, Leg::A, true));
-        assert_eq!(found(&bindings), Some((2, true)));
+        assert_eq!(found(&mut bindings), Some((2, true)));
     }
 
     #[test]

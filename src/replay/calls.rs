@@ -10,7 +10,7 @@ use super::capture::Captured;
 use super::flaw::FlawKind;
 use super::script::{Line, Script, Sighting};
 use super::streams::Streams;
-use crate::model::{Leg, Remote, Timestamp};
+use crate::model::{Leg, Remote, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
 use crate::sip::{Message, Method, NameAddr, ParseError, Transport};
@@ -40,6 +40,8 @@ pub(crate) struct Call {
     formats: Vec<(Leg, u8, String)>,
     /// Where each party said that it receives, m-line by m-line, on the hop that is played.
     described: [Vec<Option<Remote>>; 2],
+    /// The recorder takes what is relayed now.
+    pub is_recorded: bool,
     /// Where the proxy told each party to send to, m-line by m-line.
     pub relay: [Vec<Option<Remote>>; 2],
 }
@@ -74,6 +76,8 @@ pub(crate) struct Play {
     pub from: SocketAddr,
     /// The proxy's.
     pub local: SocketAddr,
+    /// Of an RTP packet.
+    pub ssrc: Option<Ssrc>,
 }
 
 /// What a captured SIP message means.
@@ -214,6 +218,7 @@ impl Calls {
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
+            is_recorded: false,
             described: [Vec::new(), Vec::new()],
             relay: [Vec::new(), Vec::new()],
         });
@@ -252,14 +257,15 @@ impl Calls {
     }
 
     /// A captured datagram: counted for its call. None when no SDP so far names its addresses.
-    pub(crate) fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) -> Option<(WireKind, Option<Play>)> {
+    pub(crate) fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) -> Option<Option<Play>> {
         let bound = self.bindings.find(captured.src, captured.dst)?;
         let call = self.calls.get_mut(bound.call as usize)?;
-        let kind = classify(bytes);
-        match kind {
+        let mut ssrc = None;
+        match classify(bytes) {
             WireKind::Rtp => {
                 if let Ok(header) = RtpHeader::parse(bytes) {
                     self.counts.rtp += 1;
+                    ssrc = Some(header.ssrc);
                     call.streams.count(bound.sender, &header, bound.is_played);
                 }
             }
@@ -277,8 +283,9 @@ impl Calls {
                 sender: bound.sender,
                 from: at(&call.described[bound.sender.index()]).unwrap_or(captured.src),
                 local,
+                ssrc,
             });
-        Some((kind, play))
+        Some(play)
     }
 }
 

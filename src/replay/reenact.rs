@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
@@ -17,12 +17,11 @@ use super::flaw::Flaw;
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
-use crate::engine::{CallState, Peer, Route, Topology, Trunk};
+use crate::engine::{CallState, Peer, RecordingState, Route, Topology, Trunk};
 use crate::engine::{Engine, EngineOutput, SignalingConfig};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
 use crate::policy::PolicySet;
 use crate::recorder::WriterConfig;
-use crate::rtp::{RtpHeader, WireKind};
 use crate::sdp::SessionDescription;
 use crate::sip::{Flow, Message, Transport};
 
@@ -37,6 +36,8 @@ const EPILOGUE_MAX: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(32);
 /// Timers that may fire at one instant.
 const TIMERS_AT_ONCE_MAX: usize = 100_000;
+/// Packets are copied out of the file's buffer into blocks of so many bytes.
+const ARENA_BYTES: usize = 64 << 10;
 /// What phones may make up in one call.
 const MADE_UP_MAX: u32 = 200;
 
@@ -72,6 +73,7 @@ pub(crate) struct Reenactment<D> {
     leaving: VecDeque<(Timestamp, CallIndex)>,
     pub flaws: Vec<Flaw>,
     pub flaws_in_all: u64,
+    arena: BytesMut,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
 }
@@ -103,6 +105,7 @@ impl<D: Disk> Reenactment<D> {
             leaving: VecDeque::new(),
             flaws: Vec::new(),
             flaws_in_all: 0,
+            arena: BytesMut::new(),
             unbound: 0,
         }
         .with_faults(started)
@@ -163,22 +166,26 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) {
-        let Some((kind, play)) = self.calls.on_datagram(captured, bytes) else {
+        let Some(play) = self.calls.on_datagram(captured, bytes) else {
             self.unbound += 1;
             return;
         };
         let Some(play) = play else { return };
-        self.playing = match kind {
-            WireKind::Rtp => RtpHeader::parse(bytes)
-                .ok()
-                .map(|header| (play.call, play.sender, header.ssrc)),
-            WireKind::Rtcp | WireKind::Other => None,
-        };
+        self.playing = play.ssrc.map(|ssrc| (play.call, play.sender, ssrc));
         let now = self.clock.now();
-        self.engine
-            .handle_media(now, play.local, play.from, &Bytes::copy_from_slice(bytes));
+        let bytes = self.keep(bytes);
+        self.engine.handle_media(now, play.local, play.from, &bytes);
         self.settle();
         self.playing = None;
+    }
+
+    /// A copy that costs no allocation of its own: many packets share a block, which is used again when all are gone.
+    fn keep(&mut self, packet: &[u8]) -> Bytes {
+        if self.arena.capacity() < packet.len() {
+            self.arena.reserve(ARENA_BYTES.max(packet.len()));
+        }
+        self.arena.extend_from_slice(packet);
+        self.arena.split().freeze()
     }
 
     /// Fires every timer up to a packet's time.
@@ -269,10 +276,11 @@ impl<D: Disk> Reenactment<D> {
         match output {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
             EngineOutput::Media { .. } => {
+                // What is forwarded was offered to the recorder before.
                 if let Some((index, leg, ssrc)) = self.playing
-                    && let Some(call) = self.calls.call_mut(index)
+                    && let Some(call) = self.calls.call_mut(index).filter(|call| call.is_recorded)
                 {
-                    call.streams.count_relayed(leg, ssrc);
+                    call.streams.count_recorded(leg, ssrc);
                 }
             }
             EngineOutput::Io(request) => {
@@ -284,8 +292,15 @@ impl<D: Disk> Reenactment<D> {
             EngineOutput::Published(view) => {
                 let (id, now) = (view.session, self.clock.now());
                 let is_over = view.state == CallState::Over;
+                let is_recorded = matches!(view.recording, RecordingState::Opening | RecordingState::Recording);
                 self.with_session(id, |session| session.on_view(now, *view));
-                if let Some(index) = self.sessions.get(&id).copied().filter(|_| is_over) {
+                let Some(index) = self.sessions.get(&id).copied() else {
+                    return;
+                };
+                if let Some(call) = self.calls.call_mut(index) {
+                    call.is_recorded = is_recorded;
+                }
+                if is_over {
                     self.leaving.push_back((now + LINGER, index));
                 }
             }
@@ -397,6 +412,7 @@ fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,
+        reject_code: crate::policy::RejectCode::Auto,
         steps: true,
     }
 }

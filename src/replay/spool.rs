@@ -6,11 +6,7 @@ use bytes::Bytes;
 
 use super::fault::FaultSpec;
 use crate::model::{SessionId, Timestamp};
-use crate::recorder::{File, Folder, IoDone, IoError, IoOp, IoOutcome, IoRequest, Span, VolumeId};
-
-/// Sealed calls in the making that are kept in memory, all together. Full: their bytes are forgotten (their lengths are
-/// not); only a recorder that has to begin a seal again misses them.
-const PARTIAL_BYTES_MAX: usize = 64 << 20;
+use crate::recorder::{File, Folder, IoDone, IoError, IoOp, IoOutcome, IoRequest, SegmentId, Span, VolumeId};
 
 /// Carries out what the recorder asks of a disk.
 pub(crate) trait Disk {
@@ -20,11 +16,17 @@ pub(crate) trait Disk {
 /// A disk with its faults.
 pub(crate) struct Spool<D> {
     disk: D,
-    /// With the time from which on they last.
-    faults: Vec<(Timestamp, FaultSpec)>,
+    faults: Vec<Lasting>,
     answers: VecDeque<IoDone>,
     /// Calls whose sealed file has its name.
     published: Vec<SessionId>,
+}
+
+/// A fault with its time.
+struct Lasting {
+    since: Timestamp,
+    until: Option<Timestamp>,
+    fault: FaultSpec,
 }
 
 impl<D: Disk> Spool<D> {
@@ -39,15 +41,23 @@ impl<D: Disk> Spool<D> {
 
     /// Times of the faults count from `started`.
     pub(crate) fn break_at(&mut self, started: Timestamp, faults: &[FaultSpec]) {
-        self.faults = faults.iter().map(|fault| (started + fault.at, *fault)).collect();
+        let lasting = |fault: &FaultSpec| Lasting {
+            since: started + fault.at,
+            until: fault.until.map(|until| started + until),
+            fault: *fault,
+        };
+        self.faults = faults.iter().map(lasting).collect();
     }
 
     /// Carries out a request at once; a stalled disk never answers.
     pub(crate) fn handle_request(&mut self, now: Timestamp, request: &IoRequest) {
-        let active = |(since, fault): &&(Timestamp, FaultSpec)| *since <= now && fault.kind.concerns(&request.op);
-        let result = match self.faults.iter().filter(active).max_by_key(|(since, _)| *since) {
+        let active = |lasting: &&Lasting| {
+            let is_over = lasting.until.is_some_and(|until| until <= now);
+            lasting.since <= now && !is_over && lasting.fault.kind.concerns(&request.op)
+        };
+        let result = match self.faults.iter().filter(active).max_by_key(|lasting| lasting.since) {
             None => self.disk.execute(request),
-            Some((_, fault)) => match (fault.kind.error(), &request.op) {
+            Some(Lasting { fault, .. }) => match (fault.kind.error(), &request.op) {
                 (None, _) => return,
                 (Some(error), IoOp::Sync { files }) => Ok(IoOutcome::Each(vec![Err(error); files.len()])),
                 (Some(error), IoOp::Publish { partials }) => Ok(IoOutcome::Each(vec![Err(error); partials.len()])),
@@ -76,16 +86,16 @@ impl Disk for crate::disk::Disk {
     }
 }
 
-/// Files in memory. Sealed calls and views are only counted.
+/// Segments in memory, as the very bytes that the recorder handed over. Sealed calls and views are forgotten at once:
+/// only a seal that failed is read again, and a broken disk stays broken.
 #[derive(Default)]
 pub(crate) struct MemoryDisk {
-    segments: BTreeMap<File, Segment>,
-    partials: BTreeMap<File, Vec<u8>>,
-    partial_bytes: usize,
+    segments: BTreeMap<SegmentId, Segment>,
 }
 
+/// What was appended, by offset. The recorder never writes a place twice; where it did, the later wins.
 struct Segment {
-    bytes: Vec<u8>,
+    chunks: BTreeMap<u64, Bytes>,
     len: u64,
 }
 
@@ -94,21 +104,18 @@ impl Disk for MemoryDisk {
         match &request.op {
             IoOp::Create { segment, bytes } => {
                 self.segments.insert(
-                    File::Segment(*segment),
+                    *segment,
                     Segment {
-                        bytes: Vec::new(),
+                        chunks: BTreeMap::new(),
                         len: *bytes,
                     },
                 );
                 Ok(IoOutcome::Done)
             }
             IoOp::Append { segment, offset, bytes } => {
-                let segment = self
-                    .segments
-                    .get_mut(&File::Segment(*segment))
-                    .ok_or(IoError::Missing)?;
-                put(&mut segment.bytes, *offset, bytes)?;
-                segment.len = segment.len.max(segment.bytes.len() as u64);
+                let segment = self.segments.get_mut(segment).ok_or(IoError::Missing)?;
+                segment.len = segment.len.max(offset.saturating_add(bytes.len() as u64));
+                segment.chunks.insert(*offset, bytes.clone());
                 Ok(IoOutcome::Done)
             }
             IoOp::Read { parts } => parts
@@ -116,20 +123,13 @@ impl Disk for MemoryDisk {
                 .map(|span| self.read(span))
                 .collect::<Result<_, _>>()
                 .map(IoOutcome::Read),
-            IoOp::Write { file, offset, bytes } => self.write(*file, *offset, bytes).map(|()| IoOutcome::Done),
-            IoOp::Extend { .. } => Ok(IoOutcome::Done),
+            IoOp::Write { .. } | IoOp::Extend { .. } => Ok(IoOutcome::Done),
             IoOp::Sync { files } => Ok(IoOutcome::Each(vec![Ok(()); files.len()])),
-            IoOp::Publish { partials } => {
-                for (session, attempt) in partials {
-                    self.remove(&File::Partial {
-                        session: *session,
-                        attempt: *attempt,
-                    });
-                }
-                Ok(IoOutcome::Each(vec![Ok(()); partials.len()]))
-            }
+            IoOp::Publish { partials } => Ok(IoOutcome::Each(vec![Ok(()); partials.len()])),
             IoOp::Remove { file } => {
-                self.remove(file);
+                if let File::Segment(segment) = file {
+                    self.segments.remove(segment);
+                }
                 Ok(IoOutcome::Done)
             }
             IoOp::Free { .. } => Ok(IoOutcome::Free(1 << 40)),
@@ -141,73 +141,94 @@ impl Disk for MemoryDisk {
 
 impl MemoryDisk {
     fn read(&self, span: &Span) -> Result<Bytes, IoError> {
-        let (bytes, len) = match (self.segments.get(&span.file), self.partials.get(&span.file)) {
-            (Some(segment), _) => (segment.bytes.as_slice(), segment.len),
-            (None, Some(partial)) => (partial.as_slice(), partial.len() as u64),
-            (None, None) => return Err(IoError::Missing),
+        let File::Segment(id) = span.file else {
+            return Err(IoError::Missing);
         };
-        let end = span.offset.saturating_add(u64::from(span.bytes)).min(len);
-        let wanted = usize::try_from(end.saturating_sub(span.offset)).map_err(|_| IoError::Io)?;
-        let from = usize::try_from(span.offset).map_err(|_| IoError::Io)?.min(bytes.len());
-        let held = bytes
-            .get(from..from.saturating_add(wanted).min(bytes.len()))
-            .unwrap_or_default();
-        let mut read = held.to_vec();
-        // Preallocated and never written.
-        read.resize(wanted, 0);
-        Ok(read.into())
-    }
-
-    fn write(&mut self, file: File, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
-        if !matches!(file, File::Partial { .. }) {
-            return Ok(());
+        let segment = self.segments.get(&id).ok_or(IoError::Missing)?;
+        let end = span
+            .offset
+            .saturating_add(u64::from(span.bytes))
+            .min(segment.len)
+            .max(span.offset);
+        if let Some((at, chunk)) = segment.chunks.range(..=span.offset).next_back()
+            && let Some(part) = part_of(chunk, span.offset - at, end - at)
+        {
+            return Ok(part);
         }
-        if offset == 0 {
-            self.remove(&file);
+        // Across appends, or where nothing was written: zeros, as preallocated.
+        let mut bytes = vec![0; usize::try_from(end - span.offset).map_err(|_| IoError::Io)?];
+        let before = segment.chunks.range(..span.offset).next_back();
+        for (at, chunk) in before.into_iter().chain(segment.chunks.range(span.offset..end)) {
+            let skip = span.offset.saturating_sub(*at) as usize;
+            let to = at.saturating_sub(span.offset) as usize;
+            let from = chunk.get(skip..).unwrap_or_default();
+            for (place, byte) in bytes.iter_mut().skip(to).zip(from) {
+                *place = *byte;
+            }
         }
-        if self.partial_bytes + bytes.len() > PARTIAL_BYTES_MAX {
-            self.remove(&file);
-            return Ok(());
-        }
-        if offset == 0 || self.partials.contains_key(&file) {
-            let partial = self.partials.entry(file).or_default();
-            let before = partial.len();
-            put(partial, offset, bytes)?;
-            self.partial_bytes += partial.len() - before;
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, file: &File) {
-        self.segments.remove(file);
-        if let Some(partial) = self.partials.remove(file) {
-            self.partial_bytes -= partial.len();
-        }
+        Ok(bytes.into())
     }
 
     fn list(&self, folder: Folder) -> Vec<(File, u64)> {
-        let in_volume = |file: &File, volume: VolumeId| matches!(file, File::Segment(s) if s.volume == volume);
+        let held = |volume: VolumeId| self.segments.iter().filter(move |(id, _)| id.volume == volume);
         match folder {
-            Folder::Volume(volume) => {
-                let held = self.segments.iter().filter(|(file, _)| in_volume(file, volume));
-                held.map(|(file, segment)| (*file, segment.len)).collect()
-            }
-            Folder::Partials => self
-                .partials
-                .iter()
-                .map(|(file, bytes)| (*file, bytes.len() as u64))
+            Folder::Volume(volume) => held(volume)
+                .map(|(id, segment)| (File::Segment(*id), segment.len))
                 .collect(),
+            Folder::Partials => Vec::new(),
         }
     }
 }
 
-/// Writes beyond the end fill the hole with zeros. The recorder's segments bound the size.
-fn put(into: &mut Vec<u8>, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
-    let start = usize::try_from(offset).map_err(|_| IoError::NoSpace)?;
-    let end = start.checked_add(bytes.len()).ok_or(IoError::NoSpace)?;
-    if into.len() < end {
-        into.resize(end, 0);
+fn part_of(chunk: &Bytes, from: u64, to: u64) -> Option<Bytes> {
+    let (from, to) = (usize::try_from(from).ok()?, usize::try_from(to).ok()?);
+    (from <= to && to <= chunk.len()).then(|| chunk.slice(from..to))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recorder::{IoId, Lane};
+
+    fn run(disk: &mut MemoryDisk, op: IoOp) -> Result<IoOutcome, IoError> {
+        disk.execute(&IoRequest {
+            id: IoId(1),
+            lane: Lane::Archive,
+            op,
+        })
     }
-    into.get_mut(start..end).ok_or(IoError::Io)?.copy_from_slice(bytes);
-    Ok(())
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_was_appended_and_zeros_elsewhere(
+            lengths in prop::collection::vec(1_usize..40, 0..8),
+            gap in 0_u64..20,
+            offset in 0_u64..300,
+            bytes in 0_u32..300,
+        ) {
+            let segment = SegmentId { volume: VolumeId(0), number: 1 };
+            let mut disk = MemoryDisk::default();
+            let mut model = vec![0_u8; 256];
+            run(&mut disk, IoOp::Create { segment, bytes: 256 }).unwrap();
+            let mut at = gap;
+            for (n, len) in lengths.into_iter().enumerate() {
+                let chunk = vec![n as u8 + 1; len];
+                if model.len() < at as usize + len {
+                    model.resize(at as usize + len, 0);
+                }
+                model[at as usize..at as usize + len].copy_from_slice(&chunk);
+                run(&mut disk, IoOp::Append { segment, offset: at, bytes: chunk.into() }).unwrap();
+                at += len as u64 + if n == 2 { gap } else { 0 };
+            }
+            let span = Span { file: File::Segment(segment), offset, bytes };
+            let from = (offset as usize).min(model.len());
+            let to = (offset as usize + bytes as usize).min(model.len());
+            let read = run(&mut disk, IoOp::Read { parts: vec![span] });
+            prop_assert_eq!(read, Ok(IoOutcome::Read(vec![model[from..to].to_vec().into()])));
+        }
+    }
 }

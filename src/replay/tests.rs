@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::forge::{self, ACK, ETHERNET, Order, Pcap, SYN, addr, millis, rtp};
-use super::talk::{A, A_MEDIA, B, B_MEDIA, Said, Talk, flow, sdp};
+use super::talk::{A, A_MEDIA, B, B_MEDIA, Said, Talk, flow};
 use super::*;
 use crate::config::embedded_policies;
 use crate::model::{Generation, Leg, Outcome};
@@ -119,6 +119,43 @@ fn a_broken_recorder_ends_the_call_on_both_legs_and_blocks_the_next() {
         assert!(first.streams[0].recorded < 100 && first.streams[0].packets == 100);
         assert!(!report.is_fine());
     }
+}
+
+#[test]
+fn a_lenient_call_goes_on_without_the_recorder_and_says_what_is_missing() {
+    let policy = "[policy]\nid = \"lenient\"\nenabled = true\nrecord = [\"audio\"]\n[[policy.recorder]]\nid = \"embedded\"\n\
+                  required_before_call_establishment = false\nrequired_during_call = false\n\
+                  required_before_meeting_join = false\nrequired_during_meeting = false\n[policy.retention]\nkeep = \"90d\"\n\
+                  [[grant]]\npolicy = \"lenient\"\nto = [\"global\"]\n";
+    let file = crate::policy::SourceFile {
+        path: "lenient.toml".to_owned(),
+        text: policy.to_owned(),
+    };
+    let policies = Arc::new(crate::policy::PolicySet::compile(&[file], Generation(1)).unwrap());
+    let faults = vec!["recorder:eio@1s".parse().unwrap()];
+    let mut talk = Talk::new("lenient@test");
+    talk.connected().talk(100).hang_up();
+    let report = replay(
+        &*talk.file.bytes,
+        &ReplayOptions {
+            policies,
+            faults,
+            ..options()
+        },
+    )
+    .unwrap();
+    let call = &report.calls[0];
+    assert_eq!(call.policy.as_deref(), Some("lenient"));
+    assert_eq!(flow(call).last().map(String::as_str), Some("B→proxy 200"));
+    assert_eq!(flow(call).iter().filter(|line| line.ends_with("BYE")).count(), 2);
+    assert!(
+        call.streams
+            .iter()
+            .all(|s| s.packets == 100 && (10..90).contains(&s.recorded)),
+        "{:?}",
+        call.streams
+    );
+    assert!(!report.is_fine());
 }
 
 #[test]
@@ -326,13 +363,22 @@ fn an_invite_that_cannot_be_read_is_a_call_that_was_refused() {
     assert!(report.is_fine());
 }
 
+/// The message with IPv6 in its SDP, and the length that it then has.
+fn over_ipv6(bytes: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(bytes).unwrap().replace("/UDP", "/TCP");
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let body = body.replace("IP4 ", "IP6 ").replace("10.0.0.", "2001:db8::");
+    let (head, _) = head.split_once("Content-Length").unwrap();
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
 #[test]
 fn a_call_over_tcp_and_ipv6_is_played() {
-    let (a, b) = ("[2001:db8::1]:41000", "[2001:db8::2]:5060");
+    let (a, b) = (addr("[2001:db8::1]:41000"), addr("[2001:db8::2]:5060"));
     let mut file = Pcap::new(ETHERNET);
     let (mut sent, mut now) = ([100_u32, 900_u32], 0);
     let mut push = |by_a: bool, flags: u8, payload: &[u8]| {
-        let (src, dst) = if by_a { (addr(a), addr(b)) } else { (addr(b), addr(a)) };
+        let (src, dst) = if by_a { (a, b) } else { (b, a) };
         let sequence = &mut sent[usize::from(!by_a)];
         let segment = forge::tcp(src, dst, *sequence, flags, 0, payload);
         *sequence += payload.len() as u32 + u32::from(flags & SYN != 0);
@@ -342,64 +388,49 @@ fn a_call_over_tcp_and_ipv6_is_played() {
             &forge::ethernet(&forge::ip(src.ip(), dst.ip(), 6, &segment)),
         );
     };
+    let said = |start, cseq, by_a, b_tag, media| {
+        over_ipv6(
+            Said {
+                start,
+                cseq,
+                by_a,
+                b_tag,
+                media,
+            }
+            .bytes("tcp6@test"),
+        )
+    };
     push(true, SYN, b"");
     push(false, SYN | ACK, b"");
-    let message = |start, cseq, by_a, b_tag, media| {
-        Said {
-            start,
-            cseq,
-            by_a,
-            b_tag,
-            media,
-        }
-        .bytes("tcp6@test")
-    };
-    let to_v6 = |bytes: Vec<u8>| {
-        let text = String::from_utf8(bytes)
-            .unwrap()
-            .replace("IP4 ", "IP6 ")
-            .replace("/UDP", "/TCP");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let head = head.replace(&format!("Content-Length: {}", sdp("10.0.0.1:4000").len()), "");
-        let body = body
-            .replace("10.0.0.1", "2001:db8::1")
-            .replace("10.0.0.2", "2001:db8::2");
-        let head = head.split("\r\nContent-Length").next().unwrap().trim_end();
-        format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
-    };
-    let invite = to_v6(message(
+    let invite = said(
         "INVITE sip:b@example.net SIP/2.0",
         "1 INVITE",
         true,
         None,
         Some("10.0.0.1:4000"),
-    ));
+    );
     let (left, right) = invite.split_at(invite.len() / 2);
     push(true, ACK, left);
     push(true, ACK, right);
     push(
         false,
         ACK,
-        &to_v6(message(
+        &said(
             "SIP/2.0 200 OK",
             "1 INVITE",
             false,
             Some("from-b"),
             Some("10.0.0.2:6000"),
-        )),
+        ),
     );
     push(
         true,
         ACK,
-        &to_v6(message("ACK sip:b@x SIP/2.0", "1 ACK", true, Some("from-b"), None)),
+        &said("ACK sip:b@x SIP/2.0", "1 ACK", true, Some("from-b"), None),
     );
     for n in 0..3 {
-        file.udp(
-            millis(100 + u64::from(n) * 20),
-            "[2001:db8::1]:4000",
-            "[2001:db8::2]:6000",
-            &rtp(0xA, 0, n),
-        );
+        let at = millis(100 + u64::from(n) * 20);
+        file.udp(at, "[2001:db8::1]:4000", "[2001:db8::2]:6000", &rtp(0xA, 0, n));
     }
     let report = replay(&*file.bytes, &options()).unwrap();
     let call = &report.calls[0];

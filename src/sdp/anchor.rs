@@ -73,7 +73,10 @@ impl<'a> Anchoring<'a> {
             if let Patch::Connection { line, unspecified, .. } = patch {
                 match line.and_then(|line| own_connection.get_mut(line)) {
                     Some(own) => *own = true,
-                    None => session_holds = Some(*unspecified),
+                    // The first counts, as for who reads the description.
+                    None => {
+                        session_holds.get_or_insert(*unspecified);
+                    }
                 }
             }
         }

@@ -11,7 +11,7 @@ use onrecord::model::{
     Direction, Fault, Generation, Leg, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent,
     SessionId, Tally, Timestamp,
 };
-use onrecord::policy::{PolicySet, SourceFile};
+use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
 
 pub const PROXY: &str = "127.0.0.1:5070";
@@ -93,6 +93,7 @@ impl Bench {
             calls_max: 100,
             lag_max: Duration::from_secs(1),
             peer_node: false,
+            reject_code: RejectCode::Auto,
             steps: true,
         };
         Self {

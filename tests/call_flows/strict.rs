@@ -248,3 +248,20 @@ fn a_call_that_no_policy_asks_for_is_joined_and_kept_as_exempt() {
     assert_eq!(kept(&bench), [Outcome::Exempt]);
     bench.assert_nothing_left();
 }
+
+#[test]
+fn the_call_back_after_an_emergency_goes_through_too() {
+    let mut bench = Bench::strict();
+    bench.recorder_fails(Fault::Io);
+    let text = String::from_utf8(invite(1, "e1", "", SDP, "").to_vec()).expect("text");
+    bench.from(A, text.replace("sip:bob@", "sip:112@").into());
+    assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("112"));
+    let back = text
+        .replace("sip:bob@127.0.0.1:5070", "sip:alice@example.com")
+        .replace("\"Alice\" <sip:alice@example.com>", "<sip:psap@example.com>");
+    bench.from(
+        super::bench::B,
+        back.replace("call-1", "call-2").replace(A, super::bench::B).into(),
+    );
+    assert_eq!(bench.request_to_a("INVITE").uri.user(), Some("alice"));
+}

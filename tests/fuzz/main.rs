@@ -2,6 +2,7 @@
 //! mutation loop over `fuzz/seeds`, without coverage feedback. Real fuzzing: `fuzz/README.md`.
 // As files of cargo-fuzz the targets are crates of their own, with `#![no_main]` and their own import of the macro.
 #![allow(unused_attributes, unused_imports)]
+#![allow(clippy::panic)]
 
 // The target files say `use libfuzzer_sys::fuzz_target`: here that is this crate.
 extern crate self as libfuzzer_sys;

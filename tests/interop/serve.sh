@@ -2,8 +2,8 @@
 work=$(mktemp -d)
 server=
 
-finish() {
-  local code=$?
+finish() { # code?
+  local code=${1:-$?}
   stop_server
   if ((code)) && [[ -s $work/serve.log ]]; then
     echo "-- last lines of serve:"

@@ -116,7 +116,8 @@ pub struct Disk {
     /// Removed, but their directory was not flushed since: a crash may bring them back.
     removed: BTreeMap<File, Content>,
     lanes: BTreeMap<Lane, VecDeque<(Timestamp, IoRequest)>>,
-    trouble: Option<Trouble>,
+    /// What is wrong, and with which volume; None is all of it, the archive too.
+    trouble: Option<(Trouble, Option<VolumeId>)>,
     /// Requests seen so far, over crashes.
     pub requests: u64,
     /// The machine stops while this request is under way.
@@ -147,8 +148,14 @@ impl Disk {
         }
     }
 
-    pub fn break_with(&mut self, trouble: Trouble) {
-        self.trouble = Some(trouble);
+    pub fn break_with(&mut self, trouble: Trouble, volume: Option<VolumeId>) {
+        self.trouble = Some((trouble, volume));
+    }
+
+    fn trouble_of(&self, lane: Lane) -> Option<Trouble> {
+        let (trouble, volume) = self.trouble?;
+        let is_hit = volume.is_none_or(|volume| lane == Lane::Journal(volume));
+        is_hit.then_some(trouble)
     }
 
     /// Works again; what hung is answered from `now` on.
@@ -163,7 +170,7 @@ impl Disk {
 
     pub fn submit(&mut self, now: Timestamp, request: IoRequest) {
         self.requests += 1;
-        let slow = match self.trouble {
+        let slow = match self.trouble_of(request.lane) {
             Some(Trouble::Slow(millis)) => millis,
             _ => 0,
         };
@@ -174,28 +181,23 @@ impl Disk {
     }
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.trouble == Some(Trouble::Hangs) {
-            return None;
-        }
-        self.lanes
-            .values()
-            .filter_map(|queue| queue.front().map(|(due, _)| *due))
-            .min()
+        self.next().map(|(due, _)| due)
+    }
+
+    /// The lane whose first request is due first; lanes that hang have none.
+    fn next(&self) -> Option<(Timestamp, Lane)> {
+        let alive = self
+            .lanes
+            .iter()
+            .filter(|(lane, _)| self.trouble_of(**lane) != Some(Trouble::Hangs));
+        alive.filter_map(|(lane, queue)| Some((queue.front()?.0, *lane))).min()
     }
 
     /// The next answer due by `now`.
     pub fn poll_done(&mut self, now: Timestamp) -> Option<IoDone> {
-        if self.poll_timeout()? > now {
-            return None;
-        }
-        let due = |queue: &VecDeque<(Timestamp, IoRequest)>| queue.front().map(|(due, _)| *due);
-        let queue = self
-            .lanes
-            .values_mut()
-            .filter(|queue| !queue.is_empty())
-            .min_by_key(|queue| due(queue))?;
-        let (_, request) = queue.pop_front()?;
-        let result = self.execute(&request.op);
+        let (_, lane) = self.next().filter(|(due, _)| *due <= now)?;
+        let (_, request) = self.lanes.get_mut(&lane)?.pop_front()?;
+        let result = self.execute(lane, &request.op);
         if result.is_err() {
             self.failed_at = Some(now);
         } else if let IoOp::Append { bytes, .. } = &request.op {
@@ -290,7 +292,7 @@ impl Disk {
                 }
             }
             IoOp::Write { .. } | IoOp::Extend { .. } | IoOp::Remove { .. } => {
-                let _ = self.execute(op);
+                let _ = self.execute(Lane::Archive, op);
             }
             IoOp::Sync { .. } | IoOp::Read { .. } | IoOp::Free { .. } | IoOp::List { .. } | IoOp::Published { .. } => {}
         }
@@ -303,7 +305,7 @@ impl Disk {
         Ok(())
     }
 
-    fn execute(&mut self, op: &IoOp) -> Result<IoOutcome, IoError> {
+    fn execute(&mut self, lane: Lane, op: &IoOp) -> Result<IoOutcome, IoError> {
         match op {
             IoOp::Read { parts } => self.read(parts),
             IoOp::Free { volume } => Ok(IoOutcome::Free(self.free(*volume))),
@@ -318,7 +320,7 @@ impl Disk {
                 }
                 Ok(IoOutcome::Done)
             }
-            _ => match self.trouble.and_then(Trouble::error) {
+            _ => match self.trouble_of(lane).and_then(Trouble::error) {
                 Some(error) => self.fail(op, error),
                 None => self.change(op),
             },
@@ -383,7 +385,7 @@ impl Disk {
             | IoOp::Free { .. }
             | IoOp::List { .. }
             | IoOp::Published { .. }
-            | IoOp::Remove { .. } => self.execute(op),
+            | IoOp::Remove { .. } => self.execute(Lane::Archive, op),
         }
     }
 
@@ -426,7 +428,7 @@ impl Disk {
     }
 
     fn free(&self, volume: VolumeId) -> u64 {
-        if self.trouble == Some(Trouble::Full) {
+        if self.trouble_of(Lane::Journal(volume)) == Some(Trouble::Full) {
             return 0;
         }
         let on_volume = |file: &File| matches!(file, File::Segment(segment) if segment.volume == volume);

@@ -158,6 +158,9 @@ impl Ledger {
         let Some(number) = packet_number(bytes) else {
             return Ok(());
         };
+        if number >> 32 == setting::STRANGER {
+            return Err("no_stranger_is_heard: an injected packet was forwarded".to_owned());
+        }
         let pair = (number >> 33) as usize;
         let call = &mut self.calls[pair];
         if call.grade != Grade::Exempt && !call.forwarded.contains_key(&number) {
@@ -231,6 +234,11 @@ impl Ledger {
         let call = &self.calls[pair];
         let outcome = sealed.manifest.outcome;
         let missing = self.missing(pair, &sealed.packets);
+        if sealed.packets.iter().any(|number| number >> 32 == setting::STRANGER) {
+            return Some(format!(
+                "no_stranger_is_heard: pair {pair} has an injected packet in its recording"
+            ));
+        }
         let is_exact = sealed.manifest.reconciliation.is_exact();
         let said = format!("pair {pair} ({:?}) is {outcome:?}", call.grade);
         let fits = match call.grade {

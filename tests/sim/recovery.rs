@@ -14,8 +14,8 @@ use super::ua::Script;
 use super::world::{Grade, World};
 
 /// Recovers as the product does at its start. None when the power was cut again, as `disk.crash_at` asks.
-fn recover(disk: &mut Disk, now: &mut Timestamp) -> Option<RecoveryReport> {
-    let mut recovery = Recovery::new(&setting::recorder(), *now);
+fn recover(disk: &mut Disk, volumes: usize, now: &mut Timestamp) -> Option<RecoveryReport> {
+    let mut recovery = Recovery::new(&setting::recorder(volumes), *now);
     for _ in 0..100_000 {
         while let Some(request) = recovery.poll_output() {
             disk.submit(*now, request);
@@ -44,15 +44,15 @@ fn come_back(world: &mut World) -> RecoveryReport {
     world.disk.crash();
     for _ in 0..world.rng.below(3) {
         world.disk.crash_at = Some(world.disk.requests + 1 + world.rng.below(12));
-        if recover(&mut world.disk, &mut now).is_none() {
+        if recover(&mut world.disk, world.volumes, &mut now).is_none() {
             world.disk.crash();
         }
         world.disk.crash_at = None;
     }
-    let report = recover(&mut world.disk, &mut now).expect("no more power cuts");
+    let report = recover(&mut world.disk, world.volumes, &mut now).expect("no more power cuts");
     let broken = world.ledger.audit_after_crash(&world.disk);
     assert!(broken.is_empty(), "{}\n{report:?}", world.complaint(&broken.join("\n")));
-    let again = recover(&mut world.disk, &mut now).expect("no more power cuts");
+    let again = recover(&mut world.disk, world.volumes, &mut now).expect("no more power cuts");
     let found_again = (again.calls.len(), again.unsealed.len());
     assert_eq!(found_again, (0, 0), "{}", world.complaint("recovery is not idempotent"));
     report

@@ -47,7 +47,8 @@ fn draw_trouble(rng: &mut Rng) -> Trouble {
 pub fn draw_world(seed: u64) -> World {
     let mut rng = Rng::new(seed);
     let quality = Quality::draw(&mut rng);
-    let mut world = World::new(seed, quality);
+    let volumes = if rng.one_in(3) { 2 } else { 1 };
+    let mut world = World::with_volumes(seed, quality, volumes);
     for _ in 0..2 + rng.below(4) {
         let (delay, grade) = (rng.millis(0..=6000), grade(&mut rng));
         let (caller, callee) = (draw_script(&mut rng), draw_script(&mut rng));
@@ -55,8 +56,20 @@ pub fn draw_world(seed: u64) -> World {
     }
     for _ in 0..rng.below(3) {
         let from = rng.millis(0..=8000);
-        world.after(from, Happening::Break(draw_trouble(&mut rng)));
+        let trouble = draw_trouble(&mut rng);
+        let alone = volumes > 1 && rng.one_in(2);
+        world.after(
+            from,
+            if alone {
+                Happening::BreakFirst(trouble)
+            } else {
+                Happening::Break(trouble)
+            },
+        );
         world.after(from + rng.millis(1..=6000), Happening::Mend);
+    }
+    for _ in 0..rng.below(4) {
+        world.after(rng.millis(0..=8000), Happening::Inject);
     }
     world.after(Duration::from_secs(15), Happening::Mend);
     world

@@ -1,6 +1,7 @@
 //! Where the world's people live and what the product is told about them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use onrecord::b2bua::{Peer, Route, Topology, Trunk};
 use onrecord::engine::{Engine, SignalingConfig};
 use onrecord::model::{Generation, Timestamp, TrunkName};
 use onrecord::policy::{PolicySet, SourceFile};
-use onrecord::recorder::WriterConfig;
+use onrecord::recorder::{VolumeConfig, WriterConfig};
 use onrecord::sip::Transport;
 
+use super::net::Datagram;
+use super::ua::media_packet;
 use super::world::Grade;
 
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -20,6 +23,9 @@ pub const TIDY_UP: Duration = Duration::from_secs(90);
 pub const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
 const CALLERS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 const CALLEES: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1));
+const PORTS: RangeInclusive<u16> = 30_000..=30_255;
+/// The phone number of who injects: no phone has it.
+pub const STRANGER: u64 = 999;
 /// Pairs that the grants know.
 const PAIRS_MAX: usize = 32;
 
@@ -63,6 +69,16 @@ pub fn callee(pair: usize) -> String {
 /// Is this the URI of the pair's callee?
 pub fn is_callee(pair: usize, uri: &str) -> bool {
     uri.starts_with(&format!("sip:{}@", callee(pair)))
+}
+
+/// RTP from a host that no SDP names, numbered as nobody's.
+pub fn injection(ssrc: u64) -> impl Iterator<Item = Datagram> {
+    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 9, 9)), 4000);
+    PORTS.map(move |port| {
+        let to = SocketAddr::new(PROXY.ip(), port);
+        let bytes = media_packet(STRANGER << 32, 1, ssrc as u32).into();
+        Datagram { from, to, bytes }
+    })
 }
 
 fn policy(id: &str, required: bool) -> String {
@@ -138,24 +154,26 @@ fn signaling() -> SignalingConfig {
         node: "sim".to_owned(),
         topology: topology(),
         media_address: PROXY.ip(),
-        ports: 30_000..=30_255,
+        ports: PORTS,
         cool_down: Duration::from_secs(5),
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,
+        reject_code: onrecord::policy::RejectCode::Auto,
         steps: true,
     }
 }
 
-pub fn recorder() -> WriterConfig {
+pub fn recorder(volumes: usize) -> WriterConfig {
     WriterConfig {
         lag_max: LAG_MAX,
         segment_bytes: 8 << 20,
+        volumes: vec![VolumeConfig::default(); volumes],
         ..WriterConfig::default()
     }
 }
 
 /// An engine on an empty disk.
-pub fn engine(seed: u64) -> Engine {
-    Engine::fresh(signaling(), recorder(), policies(), seed, START)
+pub fn engine(seed: u64, volumes: usize) -> Engine {
+    Engine::fresh(signaling(), recorder(volumes), policies(), seed, START)
 }

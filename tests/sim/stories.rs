@@ -150,6 +150,39 @@ fn a_lenient_call_goes_on_without_its_recorder() {
 }
 
 #[test]
+fn a_second_volume_keeps_strict_calls_alive() {
+    for trouble in [
+        Trouble::Full,
+        Trouble::FlushFails,
+        Trouble::ShortWrite,
+        Trouble::ReadOnly,
+        Trouble::Hangs,
+    ] {
+        let mut world = World::with_volumes(7, Quality::PERFECT, 2);
+        let talker = Script {
+            talks: seconds(8),
+            ..script()
+        };
+        let pair = world.pair(Duration::ZERO, Grade::Strict, talker, patient());
+        world.after(seconds(3), Happening::BreakFirst(trouble));
+        let later = world.pair(seconds(5), Grade::Strict, script(), patient());
+        world.after(seconds(20), Happening::Mend);
+        world.run_to_rest();
+
+        for pair in [pair, later] {
+            assert_eq!(world.caller(pair).status, Some(200), "{}", world.complaint("refused"));
+            let reasons = &world.caller(pair).reasons;
+            assert!(
+                reasons.is_empty(),
+                "{}",
+                world.complaint(&format!("{trouble:?} ended the call: {reasons:?}"))
+            );
+        }
+        world.audit();
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_a_sealed_call_is_found() {
     let mut world = World::new(6, Quality::PERFECT);
     world.pair(Duration::ZERO, Grade::Strict, script(), patient());

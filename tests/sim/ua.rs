@@ -426,15 +426,7 @@ impl Phone {
             return;
         };
         self.packets += 1;
-        let sequence = (self.packets & 0xffff) as u16;
-        let mut packet = Vec::with_capacity(12 + PAYLOAD_BYTES);
-        packet.extend([0x80, 0]);
-        packet.extend(sequence.to_be_bytes());
-        packet.extend((self.packets as u32).wrapping_mul(160).to_be_bytes());
-        packet.extend((self.number as u32).to_be_bytes());
-        packet.extend(MARK);
-        packet.extend((self.number << 32 | self.packets).to_be_bytes());
-        packet.resize(12 + PAYLOAD_BYTES, 0xff);
+        let packet = media_packet(self.number << 32 | self.packets, self.packets, self.number as u32);
         self.outbox.push_back(Datagram {
             from: self.media,
             to: far,
@@ -456,6 +448,19 @@ impl Phone {
         text += &format!("CSeq: {cseq} {method}\r\nContact: <{}>\r\n", self.contact());
         finish(text, body)
     }
+}
+
+/// 20 ms of PCMU silence behind a mark and the packet's number: the phone's in the upper half, the count in the lower.
+pub fn media_packet(number: u64, count: u64, ssrc: u32) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(12 + PAYLOAD_BYTES);
+    packet.extend([0x80, 0]);
+    packet.extend(((count & 0xffff) as u16).to_be_bytes());
+    packet.extend((count as u32).wrapping_mul(160).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(MARK);
+    packet.extend(number.to_be_bytes());
+    packet.resize(12 + PAYLOAD_BYTES, 0xff);
+    packet
 }
 
 /// The number in a phone's packet, wherever the bytes come from.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use onrecord::b2bua::{CallState, CallView, StepKind};
 use onrecord::engine::{Engine, EngineOutput};
 use onrecord::model::{RecordingEvent, Timestamp, earliest};
+use onrecord::recorder::VolumeId;
 use onrecord::sip::{Flow, Transport};
 
 use super::disk::{Disk, Trouble};
@@ -24,7 +25,11 @@ pub enum Happening {
     /// The caller of this pair dials.
     Dial(usize),
     Break(Trouble),
+    /// The first volume alone.
+    BreakFirst(Trouble),
     Mend,
+    /// A stranger sends a packet to every port that the proxy may have open.
+    Inject,
 }
 
 /// How a call is to be treated, said by who calls.
@@ -37,6 +42,7 @@ pub enum Grade {
 
 pub struct World {
     pub seed: u64,
+    pub volumes: usize,
     pub now: Timestamp,
     pub rng: Rng,
     pub net: Net,
@@ -55,12 +61,17 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, quality: Quality) -> Self {
+        Self::with_volumes(seed, quality, 1)
+    }
+
+    pub fn with_volumes(seed: u64, quality: Quality, volumes: usize) -> Self {
         let mut rng = Rng::new(seed);
         let disk = Disk::new(rng.fork());
-        let engine = setting::engine(rng.next());
+        let engine = setting::engine(rng.next(), volumes);
         let net = Net::new(rng.fork(), quality);
         Self {
             seed,
+            volumes,
             now: setting::START,
             net,
             disk,
@@ -188,8 +199,14 @@ impl World {
                 self.phones[pair * 2].call(now, &caller, &setting::callee(pair));
                 self.mail(pair * 2);
             }
-            Happening::Break(trouble) => self.disk.break_with(trouble),
+            Happening::Break(trouble) => self.disk.break_with(trouble, None),
+            Happening::BreakFirst(trouble) => self.disk.break_with(trouble, Some(VolumeId(0))),
             Happening::Mend => self.disk.mend(self.now),
+            Happening::Inject => {
+                for datagram in setting::injection(self.rng.next()) {
+                    self.deliver(datagram);
+                }
+            }
         }
     }
 

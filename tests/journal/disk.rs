@@ -110,6 +110,8 @@ pub struct SimDisk {
     pub broken_volumes: Vec<u16>,
     pub archive_broken: bool,
     pub free: u64,
+    /// Reads of it fail.
+    pub unreadable: Option<File>,
     hung: Vec<IoRequest>,
     poisoned: BTreeSet<File>,
     /// Files that were written or synced after a flush of theirs had failed.
@@ -130,6 +132,7 @@ impl SimDisk {
             broken_volumes: Vec::new(),
             archive_broken: false,
             free: u64::MAX,
+            unreadable: None,
             hung: Vec::new(),
             poisoned: BTreeSet::new(),
             retried: Vec::new(),
@@ -307,6 +310,9 @@ impl SimDisk {
     }
 
     fn read(&mut self, part: &Span) -> Result<Bytes, IoError> {
+        if self.unreadable == Some(part.file) {
+            return Err(IoError::Io);
+        }
         let inode = self.inode(part.file)?;
         let from = (part.offset as usize).min(inode.live.len());
         let to = (from + part.bytes as usize).min(inode.live.len());

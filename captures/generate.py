@@ -1,0 +1,430 @@
+#!/usr/bin/env python3
+"""Writes the captures that no real peers made: `captures/generate.py` all of them, `captures/generate.py NAME…` some.
+
+Every run writes the same bytes: times, tags and sources are written down here, the speech lies beside. What a scenario
+is about, and what the proxy has to make of it, is told in its README.
+"""
+
+import sys
+from pathlib import Path
+
+from phone import EVENTS, PCMA, PCMU, Call, Phone
+from wire import Capture
+
+HERE = Path(__file__).parent
+# 2026-11-23 09:00:00 UTC
+BEGAN = 1_795_424_400
+SPEECH = {name: (HERE / f"{name}.ulaw").read_bytes() for name in ("alice", "bob", "announcement")}
+SCENARIOS = {}
+
+
+def scenario(make):
+    SCENARIOS[make.__name__.replace("_", "-")] = make
+    return make
+
+
+def call_of(capture, number=0, target=None):
+    """Alice calls Bob; the second call is Carol's, to Dave."""
+    caller, callee = [("alice", "bob"), ("carol", "dave")][number]
+    source = 0x1000_0000 * (number + 1)
+    a = Phone(caller, f"192.0.2.{10 + number}", source + 0xA11CE, SPEECH["alice"])
+    b = Phone(callee, f"198.51.100.{20 + number}", source + 0xB0B, SPEECH["bob"], media_port=30_000)
+    return Call(capture, a, b, f"generated-{number}@{a.address}", target)
+
+
+def ring(call, at, sdp, **sent):
+    """INVITE, and B rings."""
+    call.invite(at, sdp, **sent)
+    call.answer(at + 0.01, 100)
+    call.answer(at + 0.25, 180)
+
+
+def set_up(call, at=0.0, formats=(PCMU,), answered=1.0):
+    """A call is confirmed at `answered` + 20 ms."""
+    ring(call, at, call.a.sdp(formats))
+    call.answer(at + answered, 200, call.b.sdp(formats))
+    call.ack(at + answered + 0.02)
+
+
+def hang_up(call, at, by=None):
+    call.bye(at, by)
+    call.answer(at + 0.02, 200, to="BYE", by=call.other(by or call.a))
+
+
+def ping(capture, at):
+    """The PBX asks whether the proxy is there: no call."""
+    head = [
+        "OPTIONS sip:198.51.100.20 SIP/2.0",
+        f"Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK-ping-{round(at * 1000)};rport",
+        "Max-Forwards: 70",
+        "From: <sip:pbx@example.com>;tag=ping",
+        "To: <sip:198.51.100.20>",
+        f"Call-ID: ping-{round(at * 1000)}@192.0.2.10",
+        "CSeq: 1 OPTIONS",
+        "Content-Length: 0",
+        "\r\n",
+    ]
+    capture.udp(at, ("192.0.2.10", 5060), ("198.51.100.20", 5060), "\r\n".join(head).encode())
+
+
+@scenario
+def early_media(capture):
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.01, 100)
+    answer = call.b.sdp()
+    call.answer(0.3, 183, answer)
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 0.35, 2.35)
+    call.answer(2.4, 200, answer)
+    call.ack(2.42)
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(2.45, 4.45)
+    hang_up(call, 4.5)
+
+
+@scenario
+def hold_and_resume(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    call.invite(2.0, call.a.sdp(direction="sendonly"), by=call.a)
+    call.answer(2.01, 100)
+    call.answer(2.03, 200, call.b.sdp(direction="recvonly"))
+    call.ack(2.04)
+    call.a.speech = SPEECH["announcement"]
+    call.talk(call.a, 2.06, 4.0)
+    call.invite(4.0, call.a.sdp(direction="sendrecv"), by=call.a)
+    call.answer(4.01, 100)
+    call.answer(4.03, 200, call.b.sdp(direction="sendrecv"))
+    call.ack(4.04)
+    call.a.speech = SPEECH["alice"]
+    call.both_talk(4.06, 5.0)
+    hang_up(call, 5.05)
+
+
+@scenario
+def hold_by_null_address(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    call.invite(2.0, call.b.sdp(connection="0.0.0.0"), by=call.b)
+    call.answer(2.01, 100, by=call.a)
+    call.answer(2.03, 200, call.a.sdp(), by=call.a)
+    call.ack(2.04, by=call.b)
+    call.invite(3.5, call.b.sdp(), by=call.b)
+    call.answer(3.51, 100, by=call.a)
+    call.answer(3.53, 200, call.a.sdp(), by=call.a)
+    call.ack(3.54, by=call.b)
+    call.both_talk(3.56, 4.5)
+    hang_up(call, 4.55, by=call.b)
+
+
+@scenario
+def codec_change(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.5)
+    call.invite(2.5, call.a.sdp([PCMA]), by=call.a)
+    call.answer(2.51, 100)
+    call.answer(2.53, 200, call.b.sdp([PCMA]))
+    call.ack(2.54)
+    call.both_talk(2.56, 4.0, PCMA)
+    hang_up(call, 4.05)
+
+
+@scenario
+def cancel_crosses_200(capture):
+    """Seen at A: its CANCEL has left before the 200 comes."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.cancel(1.2)
+    call.answer(1.203, 200, call.b.sdp())
+    call.answer(1.21, 200, to="CANCEL")
+    call.ack(1.22)
+    hang_up(call, 1.23)
+
+
+@scenario
+def cancel_after_200(capture):
+    """Seen at B: its 200 has left before the CANCEL comes."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.2, 200, call.b.sdp())
+    call.cancel(1.203)
+    call.answer(1.204, 200, to="CANCEL")
+    call.ack(1.22)
+    hang_up(call, 1.23)
+
+
+@scenario
+def late_offer(capture):
+    call = call_of(capture)
+    ring(call, 0.0, None)
+    call.answer(1.0, 200, call.b.sdp([PCMU, PCMA]))
+    call.ack(1.02, sdp=call.a.sdp([PCMA]))
+    call.both_talk(1.05, 3.0, PCMA)
+    hang_up(call, 3.05)
+
+
+@scenario
+def glare(capture):
+    """Both phones offer anew at the same time (RFC 3261 §14.2): 491 both ways; A tries again."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    call.invite(2.0, call.a.sdp(direction="sendonly"), by=call.a)
+    call.invite(2.005, call.b.sdp(direction="sendonly"), by=call.b)
+    call.answer(2.02, 491, by=call.b)
+    call.ack(2.03, by=call.a)
+    call.answer(2.025, 491, by=call.a)
+    call.ack(2.035, by=call.b)
+    call.invite(4.5, call.a.sdp(direction="sendonly"), by=call.a)
+    call.answer(4.53, 200, call.b.sdp(direction="recvonly"))
+    call.ack(4.54)
+    call.talk(call.a, 4.56, 5.0)
+    hang_up(call, 5.05)
+
+
+@scenario
+def one_way_audio(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.talk(call.a, 1.05, 3.5)
+    hang_up(call, 3.55, by=call.b)
+
+
+@scenario
+def no_media(capture):
+    call = call_of(capture)
+    set_up(call)
+    hang_up(call, 4.0)
+
+
+@scenario
+def silence(capture):
+    """Neither party says anything for five seconds in the middle, and their phones send nothing (RFC 3551 §4.1)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.05)
+    for phone in (call.a, call.b):
+        phone.clock += 5 * 8_000
+    call.both_talk(7.05, 8.05)
+    hang_up(call, 8.1)
+
+
+@scenario
+def loss_and_reordering(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.talk(call.a, 1.05, 4.05, lost={10, 11, 40, 41, 42, 43, 44, 120}, late={20, 60, 61})
+    call.talk(call.b, 1.057, 4.05, lost=set(range(75, 100)))
+    call.report(call.a, 3.0, 90)
+    call.report(call.b, 3.1, 75)
+    hang_up(call, 4.15)
+
+
+@scenario
+def ssrc_change(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.05)
+    call.b.ssrc, call.b.sequence, call.b.clock = 0xB0B_2, 60_000, 7
+    call.both_talk(2.05, 3.05)
+    hang_up(call, 3.1)
+
+
+@scenario
+def dtmf(capture):
+    call = call_of(capture)
+    set_up(call, formats=(PCMU, EVENTS))
+    call.talk(call.b, 1.05, 3.65)
+    call.talk(call.a, 1.05, 1.85)
+    for number, event in enumerate([4, 2, 11]):
+        call.digit(call.a, 1.9 + number * 0.3, event)
+    call.talk(call.a, 2.85, 3.65)
+    hang_up(call, 3.7)
+
+
+@scenario
+def two_calls(capture):
+    """Alice and Bob talk; in the middle Carol and Dave begin and end."""
+    first, second = call_of(capture), call_of(capture, 1)
+    set_up(first)
+    set_up(second, 1.2, answered=0.6)
+    first.both_talk(1.05, 4.5)
+    second.both_talk(1.9, 3.4)
+    hang_up(second, 3.45, by=second.b)
+    hang_up(first, 4.55)
+
+
+@scenario
+def tcp_split(capture):
+    """One message in many segments, two messages in one, a segment again, a keep-alive between."""
+    call = call_of(capture)
+    call.connect(0.0)
+    call.invite(0.01, call.a.sdp(), sizes=(1, 30, 97, 5))
+    call.answer(0.05, 100)
+    call.answer(0.25, 180)
+    before = call.connection.ends[call.b.sip]
+    call.answer(1.0, 200, call.b.sdp())
+    again = call.connection.ends[call.b.sip] - before
+    sent = capture.packets[-2][1][-again:]
+    call.connection.repeat(1.01, call.b.sip, sent, before)
+    call.connection.send(1.015, call.a.sip, b"\r\n\r\n")
+    call.ack(1.02)
+    call.both_talk(1.05, 2.55)
+    hang_up(call, 2.6)
+    call.connection.close(2.7, call.a.sip)
+
+
+@scenario
+def fragmented_invite(capture):
+    """An INVITE of more than two Ethernet frames; the fragments of its only copy come last first."""
+    call = call_of(capture)
+    visits = [("History-Info", f"<sip:bob@hop{n}.example.com?Reason=SIP%3Bcause%3D302>;index=1.{n}") for n in range(1, 40)]
+    ring(call, 0.0, call.a.sdp(), headers=visits, fragment_bytes=1_480)
+    times = [at for at, _ in capture.packets[:3]]
+    capture.packets[:3] = list(zip(times, reversed([packet for _, packet in capture.packets[:3]])))
+    call.answer(1.0, 200, call.b.sdp())
+    call.ack(1.02)
+    call.both_talk(1.05, 2.55)
+    hang_up(call, 2.6)
+
+
+@scenario
+def emergency(capture):
+    """112 while the recorder is down and the policy is strict."""
+    ping(capture, 0.0)
+    call = call_of(capture, target="sip:112@example.com")
+    set_up(call, 2.0)
+    call.both_talk(3.05, 4.55)
+    hang_up(call, 4.6)
+
+
+@scenario
+def forbidden(capture):
+    call = call_of(capture, target="sip:+19005550100@example.com")
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.0, 200, call.b.sdp())
+    call.ack(1.02)
+    call.both_talk(1.05, 1.55)
+    hang_up(call, 1.6)
+
+
+def pinged_call(capture):
+    """The recorder's volume is lost some time before the call."""
+    ping(capture, 0.0)
+    call = call_of(capture)
+    set_up(call, 2.0)
+    call.both_talk(3.05, 4.05)
+    hang_up(call, 4.1)
+
+
+def talking_call(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 4.05)
+    hang_up(call, 4.1)
+
+
+@scenario
+def strict_recorder_down(capture):
+    pinged_call(capture)
+
+
+@scenario
+def strict_open_fails(capture):
+    pinged_call(capture)
+
+
+@scenario
+def strict_fault_while_ringing(capture):
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    answer = call.b.sdp()
+    call.answer(1.5, 183, answer)
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 1.52, 2.0)
+    call.answer(2.0, 200, answer)
+    call.ack(2.02)
+    call.both_talk(2.05, 2.55)
+    hang_up(call, 2.6)
+
+
+@scenario
+def strict_fault_before_ack(capture):
+    """A's ACK takes 400 ms to come: the recorder fails in between."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.0, 200, call.b.sdp())
+    call.talk(call.b, 1.02, 2.0)
+    call.ack(1.4)
+    call.talk(call.a, 1.42, 2.0)
+    hang_up(call, 2.05)
+
+
+@scenario
+def strict_fault_during_hold(capture):
+    """B has held A with a re-INVITE that A has not answered yet when the recorder fails."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.05)
+    call.invite(2.1, call.b.sdp(direction="sendonly"), by=call.b)
+    call.answer(2.11, 100, by=call.a)
+    call.answer(2.6, 200, call.a.sdp(direction="recvonly"), by=call.a)
+    call.ack(2.62, by=call.b)
+    call.talk(call.b, 2.64, 3.5)
+    hang_up(call, 3.6)
+
+
+@scenario
+def strict_fault_while_talking(capture):
+    talking_call(capture)
+
+
+@scenario
+def strict_stall_while_talking(capture):
+    talking_call(capture)
+
+
+@scenario
+def strict_disk_full_two_calls(capture):
+    first, second = call_of(capture), call_of(capture, 1)
+    set_up(first)
+    first.both_talk(1.05, 3.05)
+    set_up(second, 0.5)
+    second.both_talk(1.55, 3.05)
+    hang_up(first, 3.1)
+    hang_up(second, 3.2)
+
+
+@scenario
+def lenient_recorder_down(capture):
+    pinged_call(capture)
+
+
+@scenario
+def lenient_fault_while_talking(capture):
+    talking_call(capture)
+
+
+@scenario
+def lenient_gap_and_reattach(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 6.05)
+    hang_up(call, 6.1)
+
+
+def main():
+    for name in sys.argv[1:] or SCENARIOS:
+        capture = Capture(BEGAN)
+        SCENARIOS[name](capture)
+        folder = HERE / name
+        folder.mkdir(exist_ok=True)
+        capture.write(folder / "call.pcap")
+
+
+if __name__ == "__main__":
+    main()
