@@ -12,29 +12,18 @@ use super::recording::Recording;
 use super::wire::{PACKET_BYTES, PACKET_EVERY, SPEECH, Wire};
 use crate::cli::{calls, export, verify};
 use crate::disk::Layout;
-use crate::engine::{Step, StepKind, ladder};
-use crate::live::InjectedFault;
+use crate::engine::ladder;
 use crate::live::clock::Clock;
-use crate::live::control::{Reply, Request};
-use crate::model::{Fault, Leg, Outcome, SessionId, Timestamp};
+use crate::model::{Leg, Outcome, Timestamp};
 
 /// Longest wait for anything that takes milliseconds when all is well.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A packet still under way arrives within this.
-const SETTLE: Duration = Duration::from_millis(200);
-
-/// From the failing write to the BYEs: what docs/SAFETY.md promises.
-const BYES_MAX: Duration = Duration::from_millis(250);
+pub(super) const SETTLE: Duration = Duration::from_millis(200);
 
 /// Packets of each phone before the recorder breaks, and of the call after it was mended.
-const SOME_PACKETS: usize = 50;
-
-/// Packets that each phone sends after its call was ended.
-const RUDE_PACKETS: usize = 10;
-
-/// How often a dispatcher would ask.
-const ASK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const SOME_PACKETS: usize = 50;
 
 /// What was measured; `None` if it did not come to that.
 #[derive(Debug, Default, Serialize)]
@@ -47,21 +36,21 @@ pub(super) struct Figures {
     relayed: u64,
     stored: u64,
     /// From the failing write to the BYE that each phone got.
-    bye_ms: [Option<f64>; 2],
+    pub(super) bye_ms: [Option<f64>; 2],
     /// From mending the volume to the first 200 for OPTIONS.
-    mended_ms: Option<f64>,
+    pub(super) mended_ms: Option<f64>,
     /// Outcomes of all calls, in order.
     outcomes: Vec<Outcome>,
 }
 
 pub(super) struct Stage {
-    clock: Clock,
+    pub(super) clock: Clock,
     data: PathBuf,
     layout: Layout,
     /// Until it is told to end.
     proxy: Option<Proxy>,
-    wire: Wire,
-    figures: Figures,
+    pub(super) wire: Wire,
+    pub(super) figures: Figures,
 }
 
 impl Stage {
@@ -102,6 +91,14 @@ impl Stage {
 
     /// Every act; an error is what made it impossible to go on.
     pub(super) fn play(&mut self, page: &mut Page) -> Result<(), Broken> {
+        self.play_through(page)
+            .map_err(|broken| match self.proxy.as_mut().and_then(Proxy::ended) {
+                Some(status) => Broken::new(format!("the proxy has ended ({status}): {}", broken.why)),
+                None => broken,
+            })
+    }
+
+    fn play_through(&mut self, page: &mut Page) -> Result<(), Broken> {
         let mut recording = self.speak(page)?;
         self.listen(page, &mut recording)?;
         self.break_recorder(page)?;
@@ -113,15 +110,7 @@ impl Stage {
     fn speak(&mut self, page: &mut Page) -> Result<Recording, Broken> {
         page.act("Alice calls Bob and both speak: G.711, a packet of 20 ms each way, at its real pace");
         let packets = SPEECH[0].len() / PACKET_BYTES;
-        self.connect()?;
-        let call_id = self.talk(packets)?;
-        self.wire.hang_up();
-        self.until("the call to end", |wire| {
-            Leg::BOTH.iter().all(|leg| wire.phone(*leg).is_idle())
-        })?;
-        let layout = &self.layout;
-        let recording = await_some(self.clock, PATIENCE, || Recording::find(layout, &call_id));
-        let mut recording = recording.ok_or_else(|| Broken::new("the call was not sealed"))?;
+        let mut recording = self.converse(packets)?;
         page.text(&ladder::render(&recording.steps()?, recording.started()));
         let trace = self.wire.trace();
         (self.figures.sent, self.figures.heard) = (trace.sent(), trace.heard());
@@ -138,7 +127,7 @@ impl Stage {
     }
 
     /// Alice calls, Bob picks up.
-    fn connect(&mut self) -> Result<(), Broken> {
+    pub(super) fn connect(&mut self) -> Result<(), Broken> {
         self.wire.call();
         self.until("the call to be connected", |wire| {
             Leg::BOTH.iter().all(|leg| wire.phone(*leg).is_talking())
@@ -150,20 +139,27 @@ impl Stage {
         }
     }
 
-    /// So many packets from each, and time for the last to arrive. Returns the call's Call-ID on Alice's side.
-    fn talk(&mut self, packets: usize) -> Result<String, Broken> {
+    /// A whole call with so many packets from each, and its recording.
+    pub(super) fn converse(&mut self, packets: usize) -> Result<Recording, Broken> {
+        self.connect()?;
         let call_id = self.wire.phone(Leg::A).call_id().unwrap_or_default().to_owned();
-        self.wire.talk();
+        self.wire.talk(packets);
         let long = PATIENCE + PACKET_EVERY * packets as u32;
         let spoken = self.wire.run_until(long, |wire| wire.spoken() >= packets);
         self.wire.fall_silent();
         spoken.map_err(|_| Broken::new("the phones could not keep pace"))?;
         // The last packet is heard to its end before anybody hangs up. What is lost shows in the counts.
         let _nobody_speaks = self.wire.run_until(SETTLE, |_| false);
-        Ok(call_id)
+        self.wire.hang_up();
+        self.until("the call to end", |wire| {
+            Leg::BOTH.iter().all(|leg| wire.phone(*leg).is_idle())
+        })?;
+        let layout = &self.layout;
+        let recording = await_some(self.clock, PATIENCE, || Recording::find(layout, &call_id));
+        recording.ok_or_else(|| Broken::new("the call was not sealed"))
     }
 
-    fn until(&mut self, what: &str, is_so: impl Fn(&Wire) -> bool) -> Result<(), Broken> {
+    pub(super) fn until(&mut self, what: &str, is_so: impl Fn(&Wire) -> bool) -> Result<(), Broken> {
         self.wire
             .run_until(PATIENCE, is_so)
             .map_err(|_| Broken::new(format!("waited {} s for {what}", PATIENCE.as_secs())))
@@ -216,146 +212,6 @@ impl Stage {
         Ok(())
     }
 
-    fn break_recorder(&mut self, page: &mut Page) -> Result<(), Broken> {
-        page.act("They talk again, and every write to the volume fails (EIO, on purpose)");
-        self.connect()?;
-        self.wire.talk();
-        self.until("the phones to talk", |wire| wire.spoken() >= SOME_PACKETS)?;
-        let asked = self.clock.now();
-        self.turn(InjectedFault::Eio)?;
-        self.until("both to get a BYE", |wire| {
-            Leg::BOTH.iter().all(|leg| wire.phone(*leg).bye().is_some())
-        })?;
-        let ended = self.wire.spoken();
-        // They talk on, as if they had not understood.
-        self.until("the phones to talk on", |wire| wire.spoken() >= ended + RUDE_PACKETS)?;
-        self.wire.fall_silent();
-        let _nothing_comes = self.wire.run_until(SETTLE, |_| false);
-
-        let recorder = self.proxy()?.status()?.recorder;
-        page.check(
-            !recorder.up && recorder.fault == Some(Fault::Io),
-            recorder.fault.map_or("the recorder is up".to_owned(), |fault| {
-                format!("the recorder is down: {fault}")
-            }),
-        );
-        let failed = recorder.failing_since.ok_or_else(|| Broken::new("no write failed"))?;
-        self.show_end(page, asked, failed);
-        self.check_end(page, failed);
-        Ok(())
-    }
-
-    /// The ladder from the fault on; 0 ms is the failing write.
-    fn show_end(&self, page: &Page, asked: Timestamp, failed: Timestamp) {
-        let trace = self.wire.trace();
-        let mut steps: Vec<Step> = trace.steps.iter().filter(|step| step.at >= asked).cloned().collect();
-        steps.push(Step {
-            at: failed,
-            session: SessionId::from_u128(0),
-            what: StepKind::RecordingFaulted(Fault::Io),
-        });
-        steps.sort_by_key(|step| step.at);
-        page.text(&ladder::render(&steps, failed));
-    }
-
-    fn check_end(&mut self, page: &mut Page, failed: Timestamp) {
-        let trace = self.wire.trace();
-        let mut first_bye = None;
-        for leg in Leg::BOTH {
-            let at = trace.told(leg, "BYE ");
-            let reasons = self.wire.phone(leg).bye().unwrap_or_default();
-            let reason = reasons.iter().find(|reason| reason.starts_with("SIP;cause=503"));
-            let after = at.map(|at| at.since(failed));
-            let took = after.map(|after| after.as_secs_f64() * 1000.0);
-            page.check(
-                reason.is_some() && after.is_some_and(|after| after <= BYES_MAX),
-                format!(
-                    "{} got BYE {:.1} ms after the failing write (promised: {} ms); Reason: {}",
-                    name(leg),
-                    took.unwrap_or(f64::NAN),
-                    BYES_MAX.as_millis(),
-                    reason.map_or("none", String::as_str)
-                ),
-            );
-            self.figures.bye_ms[leg.index()] = took;
-            first_bye = crate::model::earliest(first_bye, at);
-        }
-        let (heard, sent) = first_bye.map_or((usize::MAX, 0), |bye| trace.heard_of_sent_after(bye));
-        let newest = trace.newest_heard_sent().unwrap_or_default();
-        let newest = if newest > failed {
-            format!("{:.1} ms after", millis(failed, newest))
-        } else {
-            format!("{:.1} ms before", millis(newest, failed))
-        };
-        page.check(
-            heard == 0 && sent > 0,
-            format!("media stopped: {sent} packets said after the BYE, {heard} got through; the last that did was said {newest} the failing write"),
-        );
-    }
-
-    fn be_refused(&mut self, page: &mut Page) -> Result<(), Broken> {
-        page.act("Alice tries again while the recorder is down");
-        self.wire.call();
-        self.until("an answer to the INVITE", |wire| wire.phone(Leg::A).status().is_some())?;
-        let status = self.wire.phone(Leg::A).status().unwrap_or_default();
-        let rang = self.wire.trace().told(Leg::B, "INVITE ").is_some();
-        page.text(&ladder::render(
-            &self.wire.trace().steps,
-            self.wire.trace().steps.first().map_or(Timestamp::ZERO, |step| step.at),
-        ));
-        page.check(
-            status == 603 && !rang,
-            format!(
-                "INVITE is refused: {status}; Bob's phone {}",
-                if rang { "rang" } else { "did not ring" }
-            ),
-        );
-        self.wire.ask();
-        self.until("an answer to OPTIONS", |wire| {
-            wire.phone(Leg::A).options_status().is_some()
-        })?;
-        let status = self.wire.phone(Leg::A).options_status().unwrap_or_default();
-        page.check(
-            status == 503,
-            format!("OPTIONS is answered {status}: dispatchers take this node out"),
-        );
-        Ok(())
-    }
-
-    fn mend_recorder(&mut self, page: &mut Page) -> Result<(), Broken> {
-        page.act("The volume is mended");
-        let mended = self.clock.now();
-        self.turn(InjectedFault::None)?;
-        let is_well = |wire: &Wire| wire.phone(Leg::A).options_status() == Some(200);
-        while !is_well(&self.wire) && self.clock.now().since(mended) < PATIENCE {
-            self.wire.ask();
-            // Late means: not well yet.
-            let _well = self.wire.run_until(ASK_EVERY, is_well);
-        }
-        let took = millis(mended, self.clock.now());
-        page.check(
-            is_well(&self.wire),
-            format!("OPTIONS is answered 200 again after {took:.0} ms"),
-        );
-        self.figures.mended_ms = Some(took);
-        self.connect()?;
-        let call_id = self.talk(SOME_PACKETS)?;
-        self.wire.hang_up();
-        self.until("the call to end", |wire| {
-            Leg::BOTH.iter().all(|leg| wire.phone(*leg).is_idle())
-        })?;
-        let layout = &self.layout;
-        let recording = await_some(self.clock, PATIENCE, || Recording::find(layout, &call_id));
-        let recording = recording.ok_or_else(|| Broken::new("the call was not sealed"))?;
-        let manifest = recording.call.manifest();
-        let (stored, heard) = (manifest.reconciliation.stored, self.wire.trace().heard());
-        page.check(
-            manifest.outcome == Outcome::Recorded && stored == heard as u64,
-            format!("calls are taken and recorded again: {heard} packets heard = {stored} stored"),
-        );
-        Ok(())
-    }
-
     fn take_stock(&mut self, page: &mut Page) -> Result<(), Broken> {
         page.act("The archive: what `onrecord calls list` prints");
         let layout = &self.layout;
@@ -391,25 +247,11 @@ impl Stage {
         Ok(())
     }
 
-    fn turn(&self, fault: InjectedFault) -> Result<(), Broken> {
-        match self.proxy()?.ask(&Request::Fault { volume: None, fault })? {
-            Reply::Done => Ok(()),
-            reply => Err(Broken::new(format!("the fault switch: {reply:?}"))),
-        }
-    }
-
-    fn proxy(&self) -> Result<&Proxy, Broken> {
+    pub(super) fn proxy(&self) -> Result<&Proxy, Broken> {
         self.proxy.as_ref().ok_or_else(|| Broken::new("the proxy is gone"))
     }
 }
 
-const fn name(leg: Leg) -> &'static str {
-    match leg {
-        Leg::A => "Alice",
-        Leg::B => "Bob",
-    }
-}
-
-fn millis(from: Timestamp, to: Timestamp) -> f64 {
+pub(super) fn millis(from: Timestamp, to: Timestamp) -> f64 {
     to.since(from).as_secs_f64() * 1000.0
 }

@@ -1,6 +1,7 @@
 //! `onrecord demo`: the whole story on loopback, with real packets, and every claim measured while it runs.
 
 mod acts;
+mod fault;
 mod page;
 mod phone;
 mod proxy;

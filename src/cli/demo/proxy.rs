@@ -92,7 +92,7 @@ impl Proxy {
     fn await_start(&mut self) -> Result<(), Broken> {
         let latest = self.clock.now() + START_MAX;
         while self.status().is_err() {
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(status) = self.ended() {
                 return Err(Broken::new(format!("the proxy ended at once, {status}")));
             }
             if self.clock.now() >= latest {
@@ -112,6 +112,11 @@ impl Proxy {
 
     pub(super) fn ask(&self, request: &Request) -> Result<Reply, Broken> {
         control::ask(&self.data, request).map_err(|error| Broken::new(error.to_string()))
+    }
+
+    /// How it ended, if it did without being told to.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// SIGTERM, as a service manager does it, and what `serve` makes of it.
@@ -183,6 +188,9 @@ peers = ["{carrier}"]
 [[route]]
 from = "pbx"
 to = "carrier"
+[[route]]
+from = "carrier"
+to = "pbx"
 [recorder]
 volumes = [{{ path = {spool}, reserve = "16MiB" }}]
 [policies]

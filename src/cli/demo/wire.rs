@@ -59,6 +59,13 @@ struct Sockets {
 struct Talk {
     due: Timestamp,
     packets: usize,
+    packets_max: usize,
+}
+
+impl Talk {
+    fn due(&self) -> Option<Timestamp> {
+        (self.packets < self.packets_max).then_some(self.due)
+    }
 }
 
 /// What passed in one call, as the phones saw it.
@@ -183,11 +190,12 @@ impl Wire {
         self.send(Leg::A, &options.into());
     }
 
-    /// Both speak from now on, from the beginning: once in a call.
-    pub(super) fn talk(&mut self) {
+    /// Both speak from now on, from the beginning, so many packets each: once in a call.
+    pub(super) fn talk(&mut self, packets_max: usize) {
         self.talk = Some(Talk {
             due: self.clock.now(),
             packets: 0,
+            packets_max,
         });
     }
 
@@ -212,7 +220,7 @@ impl Wire {
                 return Err(Late);
             }
             self.on_time(now);
-            let due = earliest(self.pick_up, self.talk.as_ref().map(|talk| talk.due));
+            let due = earliest(self.pick_up, self.talk.as_ref().and_then(Talk::due));
             let wait = self.clock.until(earliest(due, Some(latest)).unwrap_or(latest));
             match self.arrivals.recv_timeout(wait) {
                 Ok(arrival) => self.on_arrival(&arrival),
@@ -229,12 +237,12 @@ impl Wire {
                 self.send(Leg::B, &ok.into());
             }
         }
-        while let Some(Talk { due, packets }) = &mut self.talk
-            && *due <= now
+        while let Some(talk) = &mut self.talk
+            && talk.due().is_some_and(|due| due <= now)
         {
-            let packet = *packets;
-            *packets += 1;
-            *due = *due + PACKET_EVERY;
+            let packet = talk.packets;
+            talk.packets += 1;
+            talk.due = talk.due + PACKET_EVERY;
             self.trace.sent.push(self.clock.now());
             for leg in Leg::BOTH {
                 self.speak(leg, packet);
