@@ -1,6 +1,6 @@
 //! SDP (RFC 4566, RFC 8866): what a description says, whether an answer fits its offer, and our addresses in their text.
 //!
-//! Architecture Invariant: the text of a peer is never rebuilt from a model. [`anchor`] patches the few bytes that it owns.
+//! Architecture Invariant: the text of a peer is never rebuilt from a model. [`anchor()`] patches the few bytes that it owns.
 
 mod anchor;
 mod codec;
