@@ -161,7 +161,10 @@ impl Scenario {
             let id = &call.call_id;
             let is_sealed = call.recording.is_some();
             if (call.accepted, call.stored, call.gaps) != (in_memory.accepted, in_memory.stored, in_memory.gaps) {
-                return Err(format!("{id}: a disk stores {}, memory {}", call.stored, in_memory.stored));
+                return Err(format!(
+                    "{id}: a disk stores {}, memory {}",
+                    call.stored, in_memory.stored
+                ));
             }
             let is_whole = call.accepted == call.stored && call.gaps == 0;
             if matches!(call.outcome, Outcome::Recorded | Outcome::NoMedia) && !(is_sealed && is_whole) {

@@ -45,10 +45,13 @@ impl Story {
 
     /// The recorder takes what it is offered.
     pub(crate) fn is_recording(&self) -> bool {
-        self.sessions.values().filter_map(|session| session.view.as_ref()).any(|view| {
-            view.state != CallState::Over
-                && matches!(view.recording, RecordingState::Opening | RecordingState::Recording)
-        })
+        self.sessions
+            .values()
+            .filter_map(|session| session.view.as_ref())
+            .any(|view| {
+                view.state != CallState::Over
+                    && matches!(view.recording, RecordingState::Opening | RecordingState::Recording)
+            })
     }
 
     /// Over, and nothing more is expected of the recorder.
