@@ -278,8 +278,7 @@ impl<D: Disk> Reenactment<D> {
             EngineOutput::Media { .. } => {
                 // What is forwarded was offered to the recorder before.
                 if let Some((index, leg, ssrc)) = self.playing
-                    && self.stories.get(&index).is_some_and(Story::is_recording)
-                    && let Some(call) = self.calls.call_mut(index)
+                    && let Some(call) = self.calls.call_mut(index).filter(|call| call.is_recorded)
                 {
                     call.streams.count_recorded(leg, ssrc);
                 }

@@ -43,17 +43,6 @@ impl Story {
             .all(|session| session.view.as_ref().is_some_and(|view| view.state == CallState::Over))
     }
 
-    /// The recorder takes what it is offered.
-    pub(crate) fn is_recording(&self) -> bool {
-        self.sessions
-            .values()
-            .filter_map(|session| session.view.as_ref())
-            .any(|view| {
-                view.state != CallState::Over
-                    && matches!(view.recording, RecordingState::Opening | RecordingState::Recording)
-            })
-    }
-
     /// Over, and nothing more is expected of the recorder.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_over()
