@@ -4,6 +4,7 @@
 //! `expect.ladder` begins with the command whose output it holds; the faults of the test are those of the command.
 //! `ONRECORD_ACCEPT=1 cargo test --test captures` writes what came out in the place of what was expected.
 
+#![cfg(feature = "shell")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs::{self, File};

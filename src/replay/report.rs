@@ -195,15 +195,18 @@ impl CallReport {
             .policy
             .as_deref()
             .map_or(String::new(), |policy| format!(" ({})", printable(policy)));
+        let recording = self
+            .recording
+            .as_deref()
+            .map_or(String::new(), |path| format!(", {}", printable(path)));
         let _infallible = writeln!(
             text,
-            "{}  {} → {}\n{}{policy}: {}, {} at {}, {:.3} s",
+            "{}  {} → {}\n{}{policy}: {}{recording}, at {}, {:.3} s",
             printable(&self.call_id),
             printable(&self.from),
             printable(&self.to),
             self.decision,
             self.outcome.as_str(),
-            self.recording.as_deref().unwrap_or("no recording"),
             self.started,
             self.duration_ms as f64 / 1_000.0
         );
