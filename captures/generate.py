@@ -24,11 +24,12 @@ def scenario(make):
 
 
 def call_of(capture, number=0, target=None):
-    """Alice calls Bob; a second call has its own phones."""
-    first = 0x1000_0000 * (number + 1)
-    alice = Phone("alice", "192.0.2.10", first + 0xA11CE, SPEECH["alice"], 5060 + 2 * number, 20_000 + 2 * number)
-    bob = Phone("bob", "198.51.100.20", first + 0xB0B, SPEECH["bob"], 5060 + 2 * number, 30_000 + 2 * number)
-    return Call(capture, alice, bob, f"generated-{number}@192.0.2.10", target)
+    """Alice calls Bob; the second call is Carol's, to Dave."""
+    caller, callee = [("alice", "bob"), ("carol", "dave")][number]
+    source = 0x1000_0000 * (number + 1)
+    a = Phone(caller, f"192.0.2.{10 + number}", source + 0xA11CE, SPEECH["alice"])
+    b = Phone(callee, f"198.51.100.{20 + number}", source + 0xB0B, SPEECH["bob"], media_port=30_000)
+    return Call(capture, a, b, f"generated-{number}@{a.address}", target)
 
 
 def ring(call, at, sdp, **sent):
@@ -247,7 +248,7 @@ def dtmf(capture):
 
 @scenario
 def two_calls(capture):
-    """Alice and Bob talk; in the middle another pair begins and ends."""
+    """Alice and Bob talk; in the middle Carol and Dave begin and end."""
     first, second = call_of(capture), call_of(capture, 1)
     set_up(first)
     set_up(second, 1.2, answered=0.6)
@@ -341,8 +342,11 @@ def strict_open_fails(capture):
 def strict_fault_while_ringing(capture):
     call = call_of(capture)
     ring(call, 0.0, call.a.sdp())
-    call.answer(1.5, 180)
-    call.answer(2.0, 200, call.b.sdp())
+    answer = call.b.sdp()
+    call.answer(1.5, 183, answer)
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 1.52, 2.0)
+    call.answer(2.0, 200, answer)
     call.ack(2.02)
     call.both_talk(2.05, 2.55)
     hang_up(call, 2.6)

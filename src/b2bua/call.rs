@@ -15,9 +15,10 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::view::{CallState, CallView, RecordingState};
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, Timestamp,
+    Direction, Header, Leg, MediaCommand, MediaEvent, Outcome, Reconciliation, Recorded, RecordingEvent, SessionId,
+    Timestamp,
 };
-use crate::policy::Decision;
+use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Uri};
 
@@ -387,6 +388,21 @@ impl Call {
                 LegState::Inviting { client: c, .. } | LegState::Cancelling { client: c, .. } | LegState::AckOwed { client: c, .. } if *c == client)
     }
 
+    fn recording_state(&self) -> RecordingState {
+        match self.recording {
+            Recording::NotWanted => RecordingState::NotWanted,
+            Recording::Opening => RecordingState::Opening,
+            Recording::Unavailable(_) | Recording::Broken(_) => RecordingState::Broken,
+            Recording::Ready | Recording::Closing => RecordingState::Recording,
+            // Only its end was kept of a call that was not recorded.
+            Recording::Done if self.decision.verdict != Verdict::Record => RecordingState::NotWanted,
+            Recording::Done => match self.story.outcome {
+                Some(Outcome::Unrecorded | Outcome::Blocked) => RecordingState::Broken,
+                _ => RecordingState::Recording,
+            },
+        }
+    }
+
     pub(super) fn view(&self) -> CallView {
         CallView {
             session: self.id,
@@ -397,12 +413,7 @@ impl Call {
                 Phase::Ending if self.is_over() => CallState::Over,
                 Phase::Ending => CallState::Ending,
             },
-            recording: match self.recording {
-                Recording::NotWanted => RecordingState::NotWanted,
-                Recording::Opening => RecordingState::Opening,
-                Recording::Ready | Recording::Closing | Recording::Done => RecordingState::Recording,
-                Recording::Unavailable(_) | Recording::Broken(_) => RecordingState::Broken,
-            },
+            recording: self.recording_state(),
             caller: self.header.caller.identity.clone(),
             callee: self.header.callee.identity.clone(),
             from_trunk: self.header.from_trunk.clone(),

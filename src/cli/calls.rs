@@ -120,6 +120,20 @@ impl Row {
     }
 }
 
+/// What `calls list` prints of a node with one volume.
+pub(super) fn listed(data: &Path) -> String {
+    let (mut rows, _) = rows(&layout(data, &[]));
+    rows.sort_by_key(|row| (row.entry.started, row.entry.id));
+    rows.iter().map(row_text).collect()
+}
+
+/// How the calls of a node with one volume ended, oldest first.
+pub(super) fn outcomes(data: &Path) -> Vec<Outcome> {
+    let (mut rows, _) = rows(&layout(data, &[]));
+    rows.sort_by_key(|row| (row.entry.started, row.entry.id));
+    rows.iter().map(|row| row.entry.outcome).collect()
+}
+
 fn list(args: &ListArgs) -> Result<(), Failure> {
     let layout = readable(&args.place)?;
     let query = Query {

@@ -41,7 +41,7 @@ pub(crate) struct Args {
 
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("there is no sealed call {id}")]
     NoCall { id: SessionId },
     #[error("{path}: {source}")]
@@ -69,15 +69,15 @@ struct Report {
 }
 
 #[derive(Debug, Serialize)]
-struct Wav {
+pub(super) struct Wav {
     file: PathBuf,
-    duration_ms: u64,
+    pub duration_ms: u64,
     sample_rate: u32,
     /// Where there is silence that nobody sent. The first 4096.
     gaps: Vec<GapReport>,
     /// More of them.
     gaps_untold: u64,
-    packets_lost: u64,
+    pub packets_lost: u64,
     /// Streams that are silence only because they are not decoded here.
     undecoded: Vec<String>,
 }
@@ -138,7 +138,8 @@ fn export(args: &Args) -> Result<Report, Failure> {
     Ok(report)
 }
 
-fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav, Failure> {
+/// The call as sound, in a file that is there only when it is whole.
+pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav, Failure> {
     let closing = call.manifest().closing.clone();
     let survey = Survey::of(Some(&closing), call.frames())?;
     let sounding = write(file, |mut out| {

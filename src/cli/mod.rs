@@ -4,6 +4,7 @@
 
 mod calls;
 mod check;
+mod demo;
 mod explain;
 mod export;
 mod init;
@@ -30,6 +31,8 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// See it work: a call on loopback, its recording, and a recorder broken on purpose
+    Demo(demo::Args),
     /// Run the proxy, in the foreground
     Serve(serve::Args),
     /// Write a commented config, sample policies and the trunk for your PBX
@@ -70,6 +73,7 @@ pub fn run() -> ExitCode {
         logging::start();
     }
     match &command.verb {
+        Verb::Demo(args) => demo::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Init(args) => init::run(args),
         Verb::Check(args) => check::run(args),

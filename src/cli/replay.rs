@@ -28,7 +28,7 @@ pub struct Args {
     /// New folder for the recordings, as `calls`, `export` and `verify` read it [default: none are kept]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Break the recorder at a time of the capture, like recorder:eio@12.5s; also enospc, edquot, erofs, short, stall
+    /// Break the recorder at a time of the capture, like recorder:eio@12.5s or @12.5s..14s; also enospc, edquot, erofs, short, stall
     #[arg(long, value_name = "SPEC@TIME")]
     pub fault: Vec<FaultSpec>,
     /// Name of the trunk that the callers are on

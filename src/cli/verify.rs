@@ -26,46 +26,47 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Summary {
-    ok: bool,
+pub(super) struct Summary {
+    pub ok: bool,
     /// Sealed calls that were checked.
-    calls: u64,
-    extents: u64,
-    packets: u64,
+    pub calls: u64,
+    pub extents: u64,
+    pub packets: u64,
     /// Segments of the spool that were checked.
-    segments: u64,
+    pub segments: u64,
     /// Calls in the spool that are not sealed: they are being recorded, or wait for the next start.
-    unsealed: u64,
+    pub unsealed: u64,
     /// Calls that were sealed after a crash.
-    recovered: u64,
-    finding: Option<Finding>,
+    pub recovered: u64,
+    pub finding: Option<Finding>,
 }
 
 /// The first thing wrong.
 #[derive(Debug, Serialize)]
-struct Finding {
-    file: PathBuf,
+pub(super) struct Finding {
+    pub file: PathBuf,
     byte: u64,
-    error: String,
+    pub error: String,
 }
 
 /// The data directory or a file in it cannot be read.
-#[derive(Debug)]
-struct Unreadable {
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}: {error}")]
+pub(super) struct Unreadable {
     path: PathBuf,
     error: std::io::Error,
 }
 
 /// 0: all is right. 1: the first thing wrong is named. 2: something cannot be read.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let layout = layout(&args.data, &args.spool);
-    let mut summary = Summary::default();
-    if let Err(Unreadable { path, error }) = check(&layout, &mut summary) {
-        eprintln!("error: cannot read {}: {error}", path.display());
-        eprintln!("\nhint: name the data directory of the node: `onrecord verify --data DIR`");
-        return ExitCode::from(2);
-    }
-    summary.ok = summary.finding.is_none();
+    let summary = match check(&layout(&args.data, &args.spool)) {
+        Ok(summary) => summary,
+        Err(unreadable) => {
+            eprintln!("error: {unreadable}");
+            eprintln!("\nhint: name the data directory of the node: `onrecord verify --data DIR`");
+            return ExitCode::from(2);
+        }
+    };
     if args.json {
         emit(&serde_json::to_string(&summary).unwrap_or_default());
     } else {
@@ -87,7 +88,15 @@ pub(super) fn layout(data: &Path, spool: &[PathBuf]) -> Layout {
     }
 }
 
-fn check(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
+/// Every sealed call and every segment, up to the first thing wrong.
+pub(super) fn check(layout: &Layout) -> Result<Summary, Unreadable> {
+    let mut summary = Summary::default();
+    check_all(layout, &mut summary)?;
+    summary.ok = summary.finding.is_none();
+    Ok(summary)
+}
+
+fn check_all(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
     std::fs::read_dir(&layout.data).map_err(|error| Unreadable {
         path: layout.data.clone(),
         error,
@@ -187,9 +196,7 @@ mod tests {
     use crate::disk::tests::{SESSION, disk, record};
 
     fn summary(data: &Path) -> Summary {
-        let mut summary = Summary::default();
-        check(&layout(data, &[]), &mut summary).unwrap();
-        summary
+        check(&layout(data, &[])).unwrap()
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum EngineOutput {
     Recorder(RecordingEvent),
 }
 
-/// Signalling, media plane and recorder as one machine.
+/// Signalling, the media plane, its intake and the recorder's writer, joined by plain calls.
 #[derive(Debug)]
 pub struct Engine {
     signaling: Signaling,

@@ -42,7 +42,7 @@ pub struct SignalingConfig {
     pub steps: bool,
 }
 
-/// The owner of all calls: what SIP, recorder and media plane say comes in, what has to be done goes out.
+/// Every call of a node, and what they share: transactions, ports, policies.
 #[derive(Debug)]
 pub struct Signaling {
     pub(super) topology: Topology,

@@ -1,6 +1,6 @@
 //! The control socket: `DATA/control.sock`, a Unix socket for its owner alone, one JSON line for each request and reply.
 //!
-//! It is how `status` and `reload` speak to a running `serve`. Requests are answered by the `supervisor`.
+//! It is how `status` and `reload` speak to a running `serve`. Requests are answered by the supervisor.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;

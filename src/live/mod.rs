@@ -41,5 +41,6 @@ mod vitals;
 mod waker;
 
 pub use assembly::{ServeOptions, StartError, serve};
+pub use fault_switch::InjectedFault;
 pub use process::DataError;
 pub use sip_sockets::{BindError, SipCounts};

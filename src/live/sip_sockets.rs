@@ -65,7 +65,7 @@ impl Drop for Listening {
     }
 }
 
-/// `SipCounters` at one moment.
+/// What the sockets counted, at one moment.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SipCounts {
     pub received: u64,

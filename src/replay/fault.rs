@@ -1,16 +1,18 @@
-//! What breaks, and when: `recorder:eio@12.5s`.
+//! What breaks, and when: `recorder:eio@12.5s`, or for a while: `recorder:eio@12.5s..14s`.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::recorder::{IoError, IoOp};
 
-/// A fault of the recorder's disk, from a moment of the capture on until its end.
+/// A fault of the recorder's disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FaultSpec {
     pub kind: FaultKind,
     /// Since the first packet of the capture.
     pub at: Duration,
+    /// Since the first packet, too; None: until the end of the capture. What stalled stays unanswered.
+    pub until: Option<Duration>,
 }
 
 /// What the disk does with everything that needs to be written.
@@ -76,7 +78,7 @@ pub enum NotAFault {
     Target,
     #[error("unknown kind of fault: eio, enospc, edquot, erofs, short, stall are known")]
     Kind,
-    #[error("not a time since the start of the capture, like 12.5s, 800ms, or 2m")]
+    #[error("not a time since the start of the capture, like 12.5s, 800ms, or 2m, or 12.5s..14s")]
     Time,
 }
 
@@ -91,10 +93,15 @@ impl FromStr for FaultSpec {
         }
         let named = FaultKind::NAMES.iter().find(|(name, _)| *name == kind);
         let (_, kind) = named.ok_or(NotAFault::Kind)?;
-        Ok(Self {
-            kind: *kind,
-            at: duration(time).ok_or(NotAFault::Time)?,
-        })
+        let (from, until) = match time.split_once("..") {
+            Some((from, until)) => (from, Some(duration(until).ok_or(NotAFault::Time)?)),
+            None => (time, None),
+        };
+        let at = duration(from).ok_or(NotAFault::Time)?;
+        if until.is_some_and(|until| until <= at) {
+            return Err(NotAFault::Time);
+        }
+        Ok(Self { kind: *kind, at, until })
     }
 }
 
@@ -124,15 +131,21 @@ mod tests {
             spec("recorder:eio@12.5s"),
             Ok(FaultSpec {
                 kind: FaultKind::Eio,
-                at: Duration::from_millis(12_500)
+                at: Duration::from_millis(12_500),
+                until: None,
             })
         );
         assert_eq!(
             spec("recorder:stall@800ms"),
             Ok(FaultSpec {
                 kind: FaultKind::Stall,
-                at: Duration::from_millis(800)
+                at: Duration::from_millis(800),
+                until: None,
             })
+        );
+        assert_eq!(
+            spec("recorder:eio@2s..3500ms").map(|s| (s.at, s.until)),
+            Ok((Duration::from_secs(2), Some(Duration::from_millis(3_500))))
         );
         assert_eq!(spec("recorder:short@2m").map(|s| s.at), Ok(Duration::from_secs(120)));
         assert_eq!(spec("recorder:eio"), Err(NotAFault::Form));
@@ -148,6 +161,10 @@ mod tests {
             "1.2.3s",
             "NaNs",
             "99999999999999999999999h",
+            "2s..",
+            "2s..2s",
+            "2s..1s",
+            "..3s",
         ] {
             assert_eq!(spec(&format!("recorder:eio@{time}")), Err(NotAFault::Time), "{time}");
         }

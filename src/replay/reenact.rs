@@ -17,7 +17,7 @@ use super::flaw::Flaw;
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
-use crate::engine::{CallState, Peer, Route, Topology, Trunk};
+use crate::engine::{CallState, Peer, RecordingState, Route, Topology, Trunk};
 use crate::engine::{Engine, EngineOutput, SignalingConfig};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
 use crate::policy::PolicySet;
@@ -276,10 +276,11 @@ impl<D: Disk> Reenactment<D> {
         match output {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
             EngineOutput::Media { .. } => {
+                // What is forwarded was offered to the recorder before.
                 if let Some((index, leg, ssrc)) = self.playing
-                    && let Some(call) = self.calls.call_mut(index)
+                    && let Some(call) = self.calls.call_mut(index).filter(|call| call.is_recorded)
                 {
-                    call.streams.count_relayed(leg, ssrc);
+                    call.streams.count_recorded(leg, ssrc);
                 }
             }
             EngineOutput::Io(request) => {
@@ -291,8 +292,15 @@ impl<D: Disk> Reenactment<D> {
             EngineOutput::Published(view) => {
                 let (id, now) = (view.session, self.clock.now());
                 let is_over = view.state == CallState::Over;
+                let is_recorded = matches!(view.recording, RecordingState::Opening | RecordingState::Recording);
                 self.with_session(id, |session| session.on_view(now, *view));
-                if let Some(index) = self.sessions.get(&id).copied().filter(|_| is_over) {
+                let Some(index) = self.sessions.get(&id).copied() else {
+                    return;
+                };
+                if let Some(call) = self.calls.call_mut(index) {
+                    call.is_recorded = is_recorded;
+                }
+                if is_over {
                     self.leaving.push_back((now + LINGER, index));
                 }
             }

@@ -195,15 +195,18 @@ impl CallReport {
             .policy
             .as_deref()
             .map_or(String::new(), |policy| format!(" ({})", printable(policy)));
+        let recording = self
+            .recording
+            .as_deref()
+            .map_or(String::new(), |path| format!(", {}", printable(path)));
         let _infallible = writeln!(
             text,
-            "{}  {} → {}\n{}{policy}: {}, {} at {}, {:.3} s",
+            "{}  {} → {}\n{}{policy}: {}{recording}, at {}, {:.3} s",
             printable(&self.call_id),
             printable(&self.from),
             printable(&self.to),
             self.decision,
             self.outcome.as_str(),
-            self.recording.as_deref().unwrap_or("no recording"),
             self.started,
             self.duration_ms as f64 / 1_000.0
         );
@@ -230,7 +233,6 @@ impl CallReport {
 fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
     let telling = story.telling();
     let view = telling.and_then(|(_, session)| session.view.as_ref());
-    let is_kept = telling.is_some_and(|(_, session)| session.is_wanted);
     let ended = story
         .sessions()
         .filter_map(|(_, session)| session.ended)
@@ -260,7 +262,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         started: call.started,
         duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
         recording,
-        streams: streams(call, is_kept),
+        streams: streams(call),
         sip: story
             .sip
             .iter()
@@ -285,7 +287,7 @@ fn decision(session: Option<&Session>) -> &'static str {
     }
 }
 
-fn streams(call: &Call, is_kept: bool) -> Vec<StreamReport> {
+fn streams(call: &Call) -> Vec<StreamReport> {
     let report = |(leg, ssrc, stream): (Leg, crate::model::Ssrc, &super::streams::Stream)| {
         let payload_type = stream.payload_type();
         StreamReport {
@@ -295,7 +297,7 @@ fn streams(call: &Call, is_kept: bool) -> Vec<StreamReport> {
             codec: call.codec(leg, payload_type).unwrap_or("unknown").to_owned(),
             packets: stream.packets,
             lost: stream.lost(),
-            recorded: if is_kept { stream.relayed } else { 0 },
+            recorded: stream.recorded,
         }
     };
     call.streams.iter().map(report).collect()

@@ -16,11 +16,17 @@ pub(crate) trait Disk {
 /// A disk with its faults.
 pub(crate) struct Spool<D> {
     disk: D,
-    /// With the time from which on they last.
-    faults: Vec<(Timestamp, FaultSpec)>,
+    faults: Vec<Lasting>,
     answers: VecDeque<IoDone>,
     /// Calls whose sealed file has its name.
     published: Vec<SessionId>,
+}
+
+/// A fault with its time.
+struct Lasting {
+    since: Timestamp,
+    until: Option<Timestamp>,
+    fault: FaultSpec,
 }
 
 impl<D: Disk> Spool<D> {
@@ -35,15 +41,23 @@ impl<D: Disk> Spool<D> {
 
     /// Times of the faults count from `started`.
     pub(crate) fn break_at(&mut self, started: Timestamp, faults: &[FaultSpec]) {
-        self.faults = faults.iter().map(|fault| (started + fault.at, *fault)).collect();
+        let lasting = |fault: &FaultSpec| Lasting {
+            since: started + fault.at,
+            until: fault.until.map(|until| started + until),
+            fault: *fault,
+        };
+        self.faults = faults.iter().map(lasting).collect();
     }
 
     /// Carries out a request at once; a stalled disk never answers.
     pub(crate) fn handle_request(&mut self, now: Timestamp, request: &IoRequest) {
-        let active = |(since, fault): &&(Timestamp, FaultSpec)| *since <= now && fault.kind.concerns(&request.op);
-        let result = match self.faults.iter().filter(active).max_by_key(|(since, _)| *since) {
+        let active = |lasting: &&Lasting| {
+            let is_over = lasting.until.is_some_and(|until| until <= now);
+            lasting.since <= now && !is_over && lasting.fault.kind.concerns(&request.op)
+        };
+        let result = match self.faults.iter().filter(active).max_by_key(|lasting| lasting.since) {
             None => self.disk.execute(request),
-            Some((_, fault)) => match (fault.kind.error(), &request.op) {
+            Some(Lasting { fault, .. }) => match (fault.kind.error(), &request.op) {
                 (None, _) => return,
                 (Some(error), IoOp::Sync { files }) => Ok(IoOutcome::Each(vec![Err(error); files.len()])),
                 (Some(error), IoOp::Publish { partials }) => Ok(IoOutcome::Each(vec![Err(error); partials.len()])),

@@ -22,8 +22,8 @@ pub(crate) struct Streams {
 pub(crate) struct Stream {
     /// Captured, on all hops.
     pub packets: u64,
-    /// Of these, forwarded by the proxy: so taken by its recorder, where the call was recorded.
-    pub relayed: u64,
+    /// Of these, taken by the proxy's recorder.
+    pub recorded: u64,
     payload_types: Vec<(u8, u64)>,
     /// Of the hop that is played; of all when none is.
     sequence: ExtendedSequence,
@@ -46,10 +46,10 @@ impl Streams {
         }
     }
 
-    /// One packet that `leg` sent came out of the proxy again.
-    pub(crate) fn count_relayed(&mut self, leg: Leg, ssrc: Ssrc) {
+    /// One packet that `leg` sent came out of the proxy again, while its recorder took what came.
+    pub(crate) fn count_recorded(&mut self, leg: Leg, ssrc: Ssrc) {
         if let Some(stream) = self.streams.get_mut(&(leg, ssrc)) {
-            stream.relayed += 1;
+            stream.recorded += 1;
         }
     }
 
@@ -62,7 +62,7 @@ impl Stream {
     fn new(header: &RtpHeader<'_>, is_played: bool) -> Self {
         Self {
             packets: 1,
-            relayed: 0,
+            recorded: 0,
             payload_types: vec![(header.payload_type, 1)],
             sequence: ExtendedSequence::new(header.sequence),
             is_played,

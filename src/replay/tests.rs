@@ -122,6 +122,43 @@ fn a_broken_recorder_ends_the_call_on_both_legs_and_blocks_the_next() {
 }
 
 #[test]
+fn a_lenient_call_goes_on_without_the_recorder_and_says_what_is_missing() {
+    let policy = "[policy]\nid = \"lenient\"\nenabled = true\nrecord = [\"audio\"]\n[[policy.recorder]]\nid = \"embedded\"\n\
+                  required_before_call_establishment = false\nrequired_during_call = false\n\
+                  required_before_meeting_join = false\nrequired_during_meeting = false\n[policy.retention]\nkeep = \"90d\"\n\
+                  [[grant]]\npolicy = \"lenient\"\nto = [\"global\"]\n";
+    let file = crate::policy::SourceFile {
+        path: "lenient.toml".to_owned(),
+        text: policy.to_owned(),
+    };
+    let policies = Arc::new(crate::policy::PolicySet::compile(&[file], Generation(1)).unwrap());
+    let faults = vec!["recorder:eio@1s".parse().unwrap()];
+    let mut talk = Talk::new("lenient@test");
+    talk.connected().talk(100).hang_up();
+    let report = replay(
+        &*talk.file.bytes,
+        &ReplayOptions {
+            policies,
+            faults,
+            ..options()
+        },
+    )
+    .unwrap();
+    let call = &report.calls[0];
+    assert_eq!(call.policy.as_deref(), Some("lenient"));
+    assert_eq!(flow(call).last().map(String::as_str), Some("B→proxy 200"));
+    assert_eq!(flow(call).iter().filter(|line| line.ends_with("BYE")).count(), 2);
+    assert!(
+        call.streams
+            .iter()
+            .all(|s| s.packets == 100 && (10..90).contains(&s.recorded)),
+        "{:?}",
+        call.streams
+    );
+    assert!(!report.is_fine());
+}
+
+#[test]
 fn media_before_its_description_is_not_guessed_at() {
     let mut talk = Talk::new("early@test");
     talk.talk(3).connected().talk(4).hang_up();

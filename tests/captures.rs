@@ -1,0 +1,216 @@
+//! Every folder of `captures/` is a test: its capture, played under its policy, gives the transcript beside it, and
+//! what was recorded can be verified to the last packet.
+//!
+//! `expect.ladder` begins with the command whose output it holds; the faults of the test are those of the command.
+//! `ONRECORD_ACCEPT=1 cargo test --test captures` writes what came out in the place of what was expected.
+
+#![cfg(feature = "shell")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use onrecord::disk::{Disk, Layout, StoredFile};
+use onrecord::model::{Generation, Outcome};
+use onrecord::policy::{PolicySet, Severity, SourceFile};
+use onrecord::recorder::{SealedCall, survey};
+use onrecord::replay::{FaultSpec, ReplayOptions, Report, replay, replay_to};
+
+const ACCEPT: &str = "ONRECORD_ACCEPT";
+const FILES: [&str; 3] = ["README.md", "call.pcap", "policy.toml"];
+const EXPECTED: &str = "expect.ladder";
+/// Of one capture. A repository is no place for hours of speech.
+const CAPTURE_BYTES_MAX: u64 = 300_000;
+const CAPTURES_BYTES_MAX: u64 = 4_000_000;
+
+#[test]
+fn every_capture_gives_the_ladder_beside_it_and_seals_what_it_recorded() {
+    let scenarios = scenarios();
+    assert!(scenarios.len() >= 22, "only {} scenarios", scenarios.len());
+    let failures: Vec<String> = scenarios
+        .iter()
+        .filter_map(|scenario| {
+            let why = scenario.check().err()?;
+            Some(format!("== {}\n{why}", scenario.name))
+        })
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {} scenarios failed\n\n{}",
+        failures.len(),
+        scenarios.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn the_captures_are_small() {
+    let sizes = scenarios().into_iter().map(|scenario| {
+        let bytes = fs::metadata(scenario.folder.join("call.pcap")).map_or(0, |file| file.len());
+        assert!(bytes < CAPTURE_BYTES_MAX, "{}: {bytes} bytes", scenario.name);
+        bytes
+    });
+    assert!(sizes.sum::<u64>() < CAPTURES_BYTES_MAX);
+}
+
+struct Scenario {
+    name: String,
+    folder: PathBuf,
+}
+
+/// In the order of their names. `__pycache__` is no scenario.
+fn scenarios() -> Vec<Scenario> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+    let mut scenarios: Vec<Scenario> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|folder| Scenario {
+            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+            folder,
+        })
+        .filter(|scenario| !scenario.name.starts_with("__"))
+        .collect();
+    scenarios.sort_by(|a, b| a.name.cmp(&b.name));
+    scenarios
+}
+
+impl Scenario {
+    fn check(&self) -> Result<(), String> {
+        self.is_complete()?;
+        let command = self.command()?;
+        let options = ReplayOptions {
+            policies: Arc::new(self.policies()?),
+            faults: faults(&command)?,
+            trunks: ["caller".into(), "callee".into()],
+        };
+        let report = replay(self.capture(), &options).map_err(|why| why.to_string())?;
+        self.compare(&transcript(&command, &report))?;
+        self.seals(&options, &report)
+    }
+
+    fn is_complete(&self) -> Result<(), String> {
+        let missing = FILES.iter().find(|file| !self.folder.join(file).is_file());
+        missing.map_or(Ok(()), |file| Err(format!("no {file}")))
+    }
+
+    fn capture(&self) -> File {
+        File::open(self.folder.join("call.pcap")).unwrap()
+    }
+
+    /// The first line of the transcript, without its prompt. A new folder has none yet.
+    fn command(&self) -> Result<String, String> {
+        let name = &self.name;
+        let plain = format!("onrecord replay captures/{name}/call.pcap --policies captures/{name}");
+        let Ok(expected) = fs::read_to_string(self.folder.join(EXPECTED)) else {
+            return if is_accepting() {
+                Ok(plain)
+            } else {
+                Err(format!("no {EXPECTED}"))
+            };
+        };
+        let command = expected.lines().next().unwrap_or_default();
+        match command.strip_prefix("$ ").filter(|command| command.starts_with(&plain)) {
+            Some(command) => Ok(command.to_owned()),
+            None => Err(format!("{EXPECTED} begins with `{command}`, not with `$ {plain}`")),
+        }
+    }
+
+    fn policies(&self) -> Result<PolicySet, String> {
+        let files: Vec<SourceFile> = ["policy.toml", "grants.toml"]
+            .iter()
+            .filter_map(|file| {
+                let text = fs::read_to_string(self.folder.join(file)).ok()?;
+                let path = format!("captures/{}/{file}", self.name);
+                Some(SourceFile { path, text })
+            })
+            .collect();
+        let policies = PolicySet::compile(&files, Generation(1)).map_err(|findings| format!("{findings:#?}"))?;
+        let finding = policies.findings().iter().find(|f| f.severity != Severity::Note);
+        finding.map_or(Ok(()), |finding| Err(format!("{finding:#?}")))?;
+        Ok(policies)
+    }
+
+    fn compare(&self, actual: &str) -> Result<(), String> {
+        let path = self.folder.join(EXPECTED);
+        if is_accepting() {
+            fs::write(&path, actual).unwrap();
+        }
+        let expected = fs::read_to_string(&path).unwrap();
+        if expected == actual {
+            return Ok(());
+        }
+        let line = expected.lines().zip(actual.lines()).take_while(|(a, b)| a == b).count() + 1;
+        Err(format!(
+            "-- expected, captures/{}/{EXPECTED}\n{expected}\n-- but was, from line {line} on\n{actual}\n\
+             if that is right: {ACCEPT}=1 cargo test --test captures, and read the difference\n",
+            self.name
+        ))
+    }
+
+    /// Once more with a real disk: the same comes out, every call without a fault is sealed exactly, all can be verified.
+    fn seals(&self, options: &ReplayOptions, expected: &Report) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            data: folder.path().to_owned(),
+            volumes: vec![folder.path().join("spool")],
+        };
+        let disk = Disk::open(layout.clone()).unwrap();
+        let report = replay_to(self.capture(), options, disk).map_err(|why| why.to_string())?;
+        for (call, in_memory) in report.calls.iter().zip(&expected.calls) {
+            let id = &call.call_id;
+            let is_sealed = call.recording.is_some();
+            if (call.accepted, call.stored, call.gaps) != (in_memory.accepted, in_memory.stored, in_memory.gaps) {
+                return Err(format!(
+                    "{id}: a disk stores {}, memory {}",
+                    call.stored, in_memory.stored
+                ));
+            }
+            let is_whole = call.accepted == call.stored && call.gaps == 0;
+            if matches!(call.outcome, Outcome::Recorded | Outcome::NoMedia) && !(is_sealed && is_whole) {
+                let (accepted, stored, gaps) = (call.accepted, call.stored, call.gaps);
+                return Err(format!(
+                    "{id}: sealed: {is_sealed}, {stored} of {accepted} packets, {gaps} gaps"
+                ));
+            }
+        }
+        verify(&layout)
+    }
+}
+
+/// As `onrecord verify` does it.
+fn verify(layout: &Layout) -> Result<(), String> {
+    for path in layout.sealed().into_values() {
+        let call = SealedCall::open(StoredFile::open(&path).unwrap());
+        call.and_then(|mut call| call.verify())
+            .map_err(|why| format!("{}: {why}", path.display()))?;
+    }
+    for path in layout.segments() {
+        let found = survey(StoredFile::open(&path).unwrap()).map_err(|why| format!("{}: {why}", path.display()))?;
+        if let Some(byte) = found.damaged {
+            return Err(format!("{}: damaged at byte {byte}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn is_accepting() -> bool {
+    std::env::var_os(ACCEPT).is_some_and(|value| value == "1")
+}
+
+/// The values of `--fault`.
+fn faults(command: &str) -> Result<Vec<FaultSpec>, String> {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let values = words.windows(2).filter(|pair| pair[0] == "--fault").map(|pair| pair[1]);
+    values
+        .map(|value| value.parse().map_err(|why| format!("{value}: {why}")))
+        .collect()
+}
+
+/// What a terminal shows.
+fn transcript(command: &str, report: &Report) -> String {
+    let exit = u8::from(!report.is_fine());
+    let text = report.to_text();
+    format!("$ {command}\n{text}exit {exit}\n")
+}
