@@ -138,8 +138,12 @@ impl Call {
         self.lose(turn, fault, false);
     }
 
-    /// The relay could not hand over a packet: of a strict call it has gated the media already.
+    /// The relay could not hand over a packet: of a strict call it has gated the media already. While the recorder is
+    /// known to be lost, that is no news.
     pub(super) fn on_media_refused(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        if matches!(self.recording, Recording::Broken(_)) {
+            return;
+        }
         let strict = self.mode() == Recorded::Strict;
         if strict {
             self.recording = Recording::Broken(fault);

@@ -141,7 +141,7 @@ impl Report {
     /// No call was refused or ended by the proxy, and what was to be recorded is recorded without gaps.
     pub fn is_fine(&self) -> bool {
         self.calls.iter().all(|call| {
-            !matches!(call.outcome, Outcome::Blocked | Outcome::Faulted)
+            !matches!(call.outcome, Outcome::Blocked | Outcome::Faulted | Outcome::Unrecorded)
                 && call.gaps == 0
                 && call.accepted == call.stored
         })
