@@ -13,7 +13,10 @@ use super::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
-use crate::sip::{Method, Request, Response};
+use crate::sip::{Headers, Method, Request, Response};
+
+/// Forks of one INVITE that are ended in order; the 2xx of more are left to time out.
+const FORKS_MAX: usize = 8;
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
@@ -30,18 +33,29 @@ impl Call {
         let LegState::Invited { server } = self.a.state else {
             return;
         };
-        if response.status == 100 || self.phase != Phase::Inviting {
+        if self.phase != Phase::Inviting {
             return;
         }
-        if self.b.dialog.is_none() && response.headers.to().tag().is_some() {
+        self.watch_exchange(turn);
+        if response.status == 100 {
+            return;
+        }
+        let tag = response.headers.to().tag();
+        if self.b.dialog.is_none() && tag.is_some() {
             self.b.dialog = self
                 .b
                 .invite
                 .as_ref()
                 .and_then(|invite| Dialog::uac(invite, response).ok());
         }
-        // Early media needs an offer of A's; SDP in an unreliable 18x is otherwise no offer (RFC 3262 §5).
-        let body = if self.offered_by_a() {
+        // A has one dialog with us: it hears the first fork's early media, not two answers (RFC 3261 §13.2.1). And SDP in
+        // an unreliable 18x to an INVITE without an offer is no offer (RFC 3262 §5).
+        let first = self
+            .b
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| Some(dialog.remote_tag()) == tag);
+        let body = if self.offered_by_a() && (first || tag.is_none()) {
             self.carry_answer(turn, response).unwrap_or_default()
         } else {
             Bytes::new()
@@ -59,11 +73,18 @@ impl Call {
             return;
         }
         let cseq = response.headers.cseq().number;
-        self.b.dialog = self
-            .b
-            .invite
-            .as_ref()
-            .and_then(|invite| Dialog::uac(invite, response).ok());
+        let tag = response.headers.to().tag().unwrap_or_default();
+        match &mut self.b.dialog {
+            Some(early) if early.remote_tag() == tag => early.confirm(response),
+            _ => {
+                self.b.dialog = self
+                    .b
+                    .invite
+                    .as_ref()
+                    .and_then(|invite| Dialog::uac(invite, response).ok())
+            }
+        }
+        self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
         let LegState::Invited { server } = self.a.state else {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
@@ -101,25 +122,31 @@ impl Call {
         }
     }
 
-    /// Another 2xx to the same INVITE: the one we took is acknowledged again, a fork's is ended by it (RFC 3261 §13.2.2.4).
+    /// Another 2xx to the same INVITE. From the dialog that we took it needs nothing yet; a fork is acknowledged and ended
+    /// by it (RFC 3261 §13.2.2.4), once.
     fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
-        let known = self
-            .b
-            .dialog
-            .as_ref()
-            .is_some_and(|dialog| Some(dialog.remote_tag()) == response.headers.to().tag());
-        if known {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        if self.b.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag) {
             return;
         }
-        let Some(invite) = &self.b.invite else { return };
-        let Ok(mut fork) = Dialog::uac(invite, response) else {
+        let line = self.b.line(&self.chronicle);
+        if let Some((_, ack)) = self.forks.iter().find(|(known, _)| known == tag) {
+            turn.resend(line, ack.clone());
+            return;
+        }
+        let fork = self
+            .b
+            .invite
+            .as_ref()
+            .and_then(|invite| Dialog::uac(invite, response).ok());
+        let Some(mut fork) = fork.filter(|_| self.forks.len() < FORKS_MAX) else {
             return;
         };
-        let line = self.line(Leg::B);
-        turn.send(line, fork.ack(response.headers.cseq().number));
+        let ack = turn.send(line, fork.ack(response.headers.cseq().number));
         let bye = fork.request(Method::Bye);
         let client = turn.request(self.id, line, bye);
         turn.wire.disown_client(client);
+        self.forks.push((tag.to_owned(), ack));
     }
 
     /// A 2xx that comes again after our ACK means that the ACK was lost; from another tag it is a fork's.
@@ -141,6 +168,10 @@ impl Call {
         });
         if let Some(ack) = acknowledged.cloned() {
             turn.resend(leg.line(&self.chronicle), ack);
+        } else if self.last_exchange == Some(client) {
+            // It crossed the end of the call.
+            let (chronicle, cseq) = (self.chronicle, response.headers.cseq().number);
+            self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
         }
     }
 
@@ -190,18 +221,11 @@ impl Call {
 
     /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.
     pub(super) fn on_answer_acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Request) {
-        let content = Content::of(&ack.headers, &ack.body);
-        let mut body = None;
-        if let (true, Some(sdp)) = (self.negotiation.is_pending(), content.sdp(&ack.body)) {
-            match self.negotiation.answer(Leg::A, sdp) {
-                Ok(anchored) => {
-                    let content_type = ack.headers.get("Content-Type").unwrap_or("application/sdp").to_owned();
-                    body = Some((content_type, content.with_sdp(&ack.body, anchored)));
-                    self.renew_media(turn);
-                }
-                Err(error) => tracing::warn!(session = %self.id, %error, "answer in ACK cannot be carried"),
-            }
-        }
+        let body = if self.negotiation.is_pending() {
+            self.carry_ack_answer(turn, Leg::A, ack)
+        } else {
+            None
+        };
         if let LegState::AckOwed { cseq, .. } = self.b.state {
             let body = body
                 .as_ref()
@@ -238,6 +262,7 @@ impl Call {
         }
         answer.body = body;
         if self.a.dialog.is_none() {
+            // An INVITE without a Contact was refused at the door.
             self.a.dialog = Dialog::uas(invite, &answer).ok();
         }
         turn.respond(self.line(Leg::A), server, answer);
@@ -266,4 +291,14 @@ impl Call {
         };
         Ok(content.with_sdp(&response.body, anchored))
     }
+}
+
+/// Whether the sender of a message is a conference focus (RFC 4579 §5.1).
+pub fn is_focus(headers: &Headers) -> bool {
+    headers.get_all("Contact").any(|contact| {
+        contact
+            .split(';')
+            .skip(1)
+            .any(|param| param.trim().eq_ignore_ascii_case("isfocus"))
+    })
 }

@@ -31,8 +31,15 @@ impl Content {
         if body.is_empty() {
             return Self::Empty;
         }
+        let times = |wanted: &str| {
+            headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .count()
+        };
         let encoding = headers.get("Content-Encoding").unwrap_or("identity");
-        if !encoding.trim().eq_ignore_ascii_case("identity") {
+        let is_plain = encoding.trim().eq_ignore_ascii_case("identity");
+        if !is_plain || times("Content-Type") > 1 || times("Content-Encoding") > 1 {
             return Self::Unreadable;
         }
         let Some(content_type) = headers.get("Content-Type") else {
@@ -40,7 +47,7 @@ impl Content {
             return if body.starts_with(b"v=0") {
                 Self::Sdp
             } else {
-                Self::Other
+                Self::opaque(body)
             };
         };
         let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
@@ -57,7 +64,16 @@ impl Content {
                 None => Self::Unreadable,
             };
         }
-        Self::Other
+        Self::opaque(body)
+    }
+
+    /// What is called something else and yet holds an address for media is not carried: the peers might understand it.
+    fn opaque(body: &[u8]) -> Self {
+        if memmem::find(body, b"c=IN IP").is_some() {
+            Self::Unreadable
+        } else {
+            Self::Other
+        }
     }
 
     /// The SDP's bytes, if there is any.
@@ -85,6 +101,11 @@ impl Content {
     }
 }
 
+/// The session description in a message, if there is one that can be read.
+pub fn sdp_of<'a>(headers: &Headers, body: &'a Bytes) -> Option<&'a [u8]> {
+    Content::of(headers, body).sdp(body)
+}
+
 /// The boundary parameter, unquoted (RFC 2046 §5.1.1: 1 to 70 characters).
 fn boundary(parameters: &str) -> Option<Vec<u8>> {
     parameters.split(';').find_map(|parameter| {
@@ -95,21 +116,29 @@ fn boundary(parameters: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Finds the one SDP part. Two of them, or a delimiter that never ends, cannot be anchored safely.
+/// Finds the one SDP part. Two of them, a part within a part, a head that cannot be read line by line, or a last part
+/// without an end cannot be anchored safely.
 fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
     let mut found = None;
     let mut starts = memmem::find_iter(body, delimiter).peekable();
     let mut parts = 0;
     while let Some(start) = starts.next() {
+        let after = start + delimiter.len();
+        if body.get(after..after + 2) == Some(b"--") {
+            return if parts == 0 {
+                Content::Unreadable
+            } else {
+                found.unwrap_or_else(|| Content::opaque(body))
+            };
+        }
         let Some(end) = starts.peek().copied() else { break };
         parts += 1;
-        if parts > PARTS_MAX {
+        let Some((head, start)) = part_head(body, after, end) else {
+            return Content::Unreadable;
+        };
+        if parts > PARTS_MAX || !is_plain_head(head) {
             return Content::Unreadable;
         }
-        let part = start + delimiter.len()..end;
-        let Some((head, start)) = part_head(body, part.start, part.end) else {
-            continue;
-        };
         if !is_sdp(head) {
             continue;
         }
@@ -124,16 +153,29 @@ fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
         }
         found = Some(Content::Part { start, end });
     }
-    found.unwrap_or(if parts == 0 {
-        Content::Unreadable
-    } else {
-        Content::Other
-    })
+    Content::Unreadable
+}
+
+/// No folded line, and no multipart inside.
+fn is_plain_head(head: &[u8]) -> bool {
+    let folded = head
+        .split(|c| *c == b'\n')
+        .any(|line| matches!(line.first(), Some(b' ' | b'\t')));
+    !folded && !part_headers(head).any(|(_, value)| starts_with_ignoring_case(value, b"multipart/"))
+}
+
+fn starts_with_ignoring_case(value: &[u8], prefix: &[u8]) -> bool {
+    value
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// The headers of the part between `start` and `end`, and where its content starts.
 fn part_head(body: &[u8], start: usize, end: usize) -> Option<(&[u8], usize)> {
     let part = body.get(start..end)?;
+    if let Some(empty) = [&b"\r\n\r\n"[..], b"\n\n"].iter().find(|empty| part.starts_with(empty)) {
+        return Some((&part[..0], start + empty.len()));
+    }
     let (at, length) = match (memmem::find(part, b"\r\n\r\n"), memmem::find(part, b"\n\n")) {
         (Some(crlf), Some(lf)) if lf < crlf => (lf, 2),
         (Some(crlf), _) => (crlf, 4),
@@ -210,6 +252,24 @@ mod tests {
         assert_eq!(content("multipart/mixed;boundary=b1", &twice), Content::Unreadable);
         let many = b"--b1\r\n\r\n".repeat(40);
         assert_eq!(content("multipart/mixed;boundary=b1", &many), Content::Unreadable);
+    }
+
+    #[test]
+    fn sdp_that_hides_is_never_carried_raw() {
+        let nested = b"--b1\r\nContent-Type: multipart/alternative;boundary=b2\r\n\r\n--b2\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 192.0.2.1\r\n--b2--\r\n--b1--\r\n";
+        assert_eq!(content("multipart/mixed;boundary=b1", nested), Content::Unreadable);
+        let folded = b"--b1\r\nContent-Type:\r\n application/sdp\r\n\r\nv=0\r\n\r\n--b1--\r\n";
+        assert_eq!(content("multipart/mixed;boundary=b1", folded), Content::Unreadable);
+        let endless = b"--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n";
+        assert_eq!(content("multipart/mixed;boundary=b1", endless), Content::Unreadable);
+        assert_eq!(
+            content("application/foo", b"v=0\r\nc=IN IP4 192.0.2.1\r\n"),
+            Content::Unreadable
+        );
+        let mut twice = blank();
+        twice.push("Content-Type", "text/plain");
+        twice.push("Content-Type", "application/sdp");
+        assert_eq!(Content::of(&twice, b"v=0\r\n"), Content::Unreadable);
     }
 
     #[test]

@@ -20,9 +20,10 @@ use crate::model::{
 };
 use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, Request, Response, Uri};
+use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
 
-/// How long a call may ring: Timer C's three minutes and some (RFC 3261 §16.6 item 11).
+/// How long the far end of an INVITE may say nothing: Timer C, begun anew by each provisional answer (RFC 3261 §16.6
+/// item 11, §16.7 item 2).
 const RING_MAX: Duration = Duration::from_secs(200);
 /// How long the recording of a call that ended stays open for the last answers to BYE.
 const LINGER: Duration = Duration::from_millis(500);
@@ -56,6 +57,10 @@ pub struct Call {
     pub(super) invited: Option<ClientId>,
     held: [bool; 2],
     pub(super) gated: bool,
+    /// `during` binds: recording has started.
+    pub(super) armed: bool,
+    /// Second 2xx that were ended, by their tags, with the ACKs that they got.
+    pub(super) forks: Vec<(String, Request)>,
 }
 
 /// An INVITE that opens a call, with what is known of it.
@@ -97,6 +102,8 @@ impl Call {
             invited: None,
             held: [false; 2],
             gated: false,
+            armed: false,
+            forks: Vec::new(),
         }
     }
 
@@ -157,10 +164,14 @@ impl Call {
         turn.depart(self.line(side));
     }
 
-    pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: Request) {
+    pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
         if let Err(refusal) = self.take_in_order(side, &request) {
             self.refuse_request(turn, side, server, &request, &refusal);
             return;
+        }
+        // The peer may have come back on a new connection.
+        if flow.transport == Transport::Tcp {
+            self.leg_mut(side).flow = flow;
         }
         match request.method {
             Method::Bye => self.on_bye(turn, side, server, &request),
@@ -205,7 +216,7 @@ impl Call {
         {
             self.on_exchange_failed(turn);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
-            self.leg_mut(side).state = LegState::Gone;
+            self.on_bye_failed(turn, side, unreachable);
         } else {
             self.on_passing_failed(turn, client);
         }
@@ -242,6 +253,7 @@ impl Call {
                     self.media = MediaState::Open;
                     self.proceed(turn);
                 }
+                self.ask_far_end(turn);
             }
             MediaEvent::OpenFailed { .. } => self.on_media_not_opened(turn),
             MediaEvent::Refused { fault, .. } => self.on_media_refused(turn, fault),
@@ -262,7 +274,7 @@ impl Call {
         match self.phase {
             Phase::Preparing => self.on_set_up_stalled(turn),
             Phase::Inviting => self.refuse(turn, &super::reject::Refusal::NoAnswer),
-            Phase::Answered | Phase::Confirmed => {}
+            Phase::Answered | Phase::Confirmed => self.on_exchange_failed(turn),
             Phase::Ending => self.on_leaving_stalled(turn),
         }
         self.settle(turn);
@@ -303,6 +315,22 @@ impl Call {
             Phase::Ending => Some(turn.now + LINGER),
         };
         self.publish(turn);
+    }
+
+    /// B rings on, or a re-INVITE went out: Timer C begins anew.
+    pub(super) fn watch_exchange(&mut self, turn: &Turn<'_>) {
+        if self.phase != Phase::Ending {
+            self.deadline = Some(turn.now + RING_MAX);
+        }
+    }
+
+    /// The exchange is over; a call that rings is still watched.
+    pub(super) fn unwatch_exchange(&mut self, turn: &Turn<'_>) {
+        match self.phase {
+            Phase::Inviting => self.watch_exchange(turn),
+            Phase::Answered | Phase::Confirmed => self.deadline = None,
+            Phase::Preparing | Phase::Ending => {}
+        }
     }
 
     /// Where recording stands decides how strictly the relay minds it.

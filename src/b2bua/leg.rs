@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::carry::ALLOW;
 use super::chronicle::Chronicle;
 use super::reject::Rejection;
-use super::trunk::Trunk;
+use super::trunk::{Peer, Trunk};
 use super::turn::{Line, Turn};
 use super::wire::Wire;
 use crate::model::{Leg, SessionId};
@@ -221,6 +221,22 @@ impl CallLeg {
         self.state = LegState::Leaving { bye: client };
     }
 
+    /// From a TCP connection that is gone to where the peer accepts connections: its Contact or route, if that is an
+    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already.
+    pub fn reroute(&mut self) -> bool {
+        let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
+        let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
+        let first = self.trunk.peers.first().map(Peer::address);
+        let Some(remote) = target.or(first).filter(|remote| *remote != self.flow.remote) else {
+            return false;
+        };
+        let is_tcp = self.flow.transport == Transport::Tcp;
+        if is_tcp {
+            self.flow.remote = remote;
+        }
+        is_tcp
+    }
+
     fn push_contact(&self, headers: &mut Headers) {
         headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
         headers.push("Allow", ALLOW);
@@ -235,7 +251,7 @@ impl CallLeg {
         }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let reachable = |target: &std::net::SocketAddr| {
-            self.trunk.has(target.ip()) && target.is_ipv4() == self.flow.remote.is_ipv4()
+            self.trunk.admits(*target, self.flow.transport) && target.is_ipv4() == self.flow.remote.is_ipv4()
         };
         if let Some(target) = target.filter(reachable) {
             self.flow.remote = target;

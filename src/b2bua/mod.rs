@@ -25,6 +25,8 @@ mod turn;
 mod view;
 mod wire;
 
+pub use answer::is_focus;
+pub use body::sdp_of;
 pub use call::{Arrival, Call};
 pub use carry::{ALLOW, carry, unsupported};
 pub use leg::{CallLeg, LegState};

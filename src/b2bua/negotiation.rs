@@ -63,8 +63,8 @@ pub struct Negotiation {
 }
 
 impl Negotiation {
-    /// `by` offers: leases ports for lines that are new and gives the offer as the other leg shall see it. Nothing else
-    /// changes until it is answered.
+    /// `by` offers: leases ports for lines that have none yet and gives the offer as the other leg shall see it. Nothing
+    /// else changes until it is answered.
     pub fn offer(
         &mut self,
         now: Timestamp,
@@ -78,7 +78,7 @@ impl Negotiation {
             check_reoffer(agreed, &sdp)?;
         }
         let lines = sdp.lines().len();
-        if lines > LINES_MAX || lines < self.ports.len() {
+        if lines > LINES_MAX {
             return Err(NegotiationError::Lines);
         }
         while self.ports.len() < lines {
@@ -113,7 +113,8 @@ impl Negotiation {
         Ok(anchored)
     }
 
-    /// The offer in flight was refused: what was agreed before stays (RFC 3264 §8).
+    /// The offer in flight was refused: what was agreed before stays (RFC 3264 §8). Ports of lines that it would have
+    /// added stay ours, for the next that adds one.
     pub fn withdraw(&mut self) {
         self.offer = None;
     }

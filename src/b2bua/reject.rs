@@ -25,6 +25,8 @@ pub enum Refusal {
     MalformedSdp { offset: usize },
     /// The body's type or encoding cannot be read, so its media could not be anchored.
     UnsupportedBody,
+    /// An INVITE without a Contact URI: no dialog can be made of it (RFC 3261 §8.1.1.8).
+    NoContact,
     /// The request's URI has a scheme we cannot route (RFC 3261 §8.2.2.1).
     UnsupportedScheme,
     /// No route leads on from this trunk.
@@ -94,6 +96,10 @@ impl Refusal {
                 headers.push(("Accept", "application/sdp, multipart/mixed".to_owned()));
                 415
             }
+            Self::NoContact => {
+                headers.push(warning(host, 399, "Contact is missing"));
+                400
+            }
             Self::UnsupportedScheme => 416,
             Self::NoRoute => 404,
             Self::PolicyForbids { policy } => {
@@ -102,7 +108,12 @@ impl Refusal {
                 403
             }
             Self::RecorderDown { policy, status, .. } => {
-                headers.push(q850(CAUSE_CALL_REJECTED, "Recording required by policy"));
+                let cause = if *status == 503 {
+                    CAUSE_TEMPORARY_FAILURE
+                } else {
+                    CAUSE_CALL_REJECTED
+                };
+                headers.push(q850(cause, "Recording required by policy"));
                 headers.push(recorder_warning(host, policy));
                 *status
             }

@@ -8,6 +8,7 @@ use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
 use crate::policy::{DuringArms, RecorderState, Verdict};
+use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Method, Request, Response};
 
@@ -109,6 +110,7 @@ impl Call {
             return;
         }
         self.recording = Recording::Ready;
+        self.armed = true;
         self.chronicle.step(turn.now, StepKind::RecordingReady, turn.out);
         if self.phase == Phase::Preparing {
             self.proceed(turn);
@@ -193,7 +195,7 @@ impl Call {
 
     fn ends_without_recorder(&self) -> bool {
         let before = self.decision.is_strict_before(self.meeting);
-        let during = self.decision.is_strict_during(self.meeting);
+        let during = self.armed && self.decision.is_strict_during(self.meeting);
         match self.phase {
             Phase::Preparing | Phase::Inviting => before || during,
             Phase::Answered | Phase::Confirmed => during,
@@ -239,6 +241,17 @@ impl Call {
             Refusal::NoPorts
         };
         self.refuse(turn, &refusal);
+    }
+
+    /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is tried once where it listens.
+    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+        let (session, chronicle) = (self.id, self.chronicle);
+        let leg = self.leg_mut(side);
+        if unreachable && leg.reroute() {
+            leg.bye(turn, session, &chronicle, &[]);
+        } else {
+            leg.state = LegState::Gone;
+        }
     }
 
     fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, reasons: &[String], refusal: &Refusal) {
@@ -327,7 +340,10 @@ impl Call {
         let Some(dialog) = &mut self.leg_mut(side).dialog else {
             return Err(Refusal::NoSuchDialog);
         };
-        dialog.accepts(request).map_err(|_| Refusal::OutOfOrder)
+        dialog.accepts(request).map_err(|error| match error {
+            DialogError::OutOfOrder => Refusal::OutOfOrder,
+            _ => Refusal::NoSuchDialog,
+        })
     }
 
     pub(super) fn refuse_request(

@@ -46,11 +46,6 @@ impl Trunk {
     pub fn admits(&self, source: SocketAddr, transport: Transport) -> bool {
         self.peers.iter().any(|peer| peer.matches(source, transport))
     }
-
-    /// Whether a message may be sent to `ip`: nobody can make us talk to strangers.
-    pub fn has(&self, ip: IpAddr) -> bool {
-        self.peers.iter().any(|peer| peer.ip == ip)
-    }
 }
 
 /// From which trunk to which, for which called numbers.

@@ -5,7 +5,7 @@ use crate::policy::{CallFacts, Decision, Identity};
 use crate::sdp::SessionDescription;
 use crate::sip::{NameAddr, Request};
 
-use crate::b2bua::Trunk;
+use crate::b2bua::{self, Trunk};
 
 /// Headers that name a party who sent the call on (RFC 5806, RFC 7044, RFC 3892).
 const REROUTING: [&str; 3] = ["Diversion", "History-Info", "Referred-By"];
@@ -36,7 +36,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
         media: media(invite),
-        conference: is_focus(invite),
+        conference: b2bua::is_focus(&invite.headers),
         at: now,
     }
 }
@@ -70,16 +70,6 @@ pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> B
         strict_before: decision.is_strict_before(opening.meeting),
         strict_during: decision.is_strict_during(opening.meeting),
         emergency: decision.emergency,
-    })
-}
-
-/// Whether the sender of a message is a conference focus (RFC 4579 §5.1).
-pub fn is_focus(request: &Request) -> bool {
-    request.headers.get_all("Contact").any(|contact| {
-        contact
-            .split(';')
-            .skip(1)
-            .any(|param| param.trim().eq_ignore_ascii_case("isfocus"))
     })
 }
 
@@ -118,7 +108,8 @@ fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
 }
 
 fn media(invite: &Request) -> Vec<MediaKind> {
-    let lines = SessionDescription::parse(&invite.body)
+    let sdp = b2bua::sdp_of(&invite.headers, &invite.body).unwrap_or_default();
+    let lines = SessionDescription::parse(sdp)
         .map(|sdp| sdp.lines().to_vec())
         .unwrap_or_default();
     lines

@@ -24,7 +24,7 @@ impl Signaling {
             };
             self.with_call(now, session, |call, turn| {
                 call.received(turn, side, flow, &bytes);
-                call.on_request(turn, side, id, request);
+                call.on_request(turn, side, flow, id, request);
             });
             return;
         }
@@ -64,17 +64,12 @@ impl Signaling {
         if self.minted.contains(invite.headers.call_id()) {
             return Err(Refusal::Loop);
         }
-        if self.draining {
-            return Err(Refusal::Draining);
-        }
-        if self.calls.len() >= self.calls_max {
-            return Err(Refusal::TooManyCalls);
-        }
         let (to, to_flow, target) = self.next_hop(&invite.uri, &from)?;
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
-        let meeting = facts::is_focus(invite);
+        let meeting = b2bua::is_focus(&invite.headers);
         let decision = Arc::new(self.decide(now, invite, &from, &to));
+        self.may_begin(&decision)?;
         let opening = facts::Opening {
             session,
             node: &self.terms.node,
@@ -120,6 +115,20 @@ impl Signaling {
         Ok(())
     }
 
+    /// An emergency is refused neither by a full house nor by one that is closing.
+    fn may_begin(&self, decision: &Decision) -> Result<(), Refusal> {
+        if decision.emergency {
+            return Ok(());
+        }
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.calls.len() >= self.calls_max {
+            return Err(Refusal::TooManyCalls);
+        }
+        Ok(())
+    }
+
     fn decide(&mut self, now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
         let mut facts = facts::of_invite(now, invite, from, to);
         let decision = self.policies.decide(&facts);
@@ -141,6 +150,9 @@ impl Signaling {
         }
         if request.headers.max_forwards() == Some(0) {
             return Err(Refusal::TooManyHops);
+        }
+        if request.method == Method::Invite && request.headers.contact().is_none() {
+            return Err(Refusal::NoContact);
         }
         let options = b2bua::unsupported(&request.headers);
         if options.is_empty() {

@@ -35,6 +35,7 @@ pub struct Bench {
     pub media: Vec<MediaCommand>,
     pub recorder_answers: bool,
     pub recorder_lives: bool,
+    pub ports_bind: bool,
     pub tally: Tally,
 }
 
@@ -106,6 +107,7 @@ impl Bench {
             media: Vec::new(),
             recorder_answers: true,
             recorder_lives: true,
+            ports_bind: true,
             tally: Tally {
                 accepted: 10,
                 forwarded: 10,
@@ -186,7 +188,13 @@ impl Bench {
 
     fn on_media(&mut self, command: MediaCommand) {
         let answer = match &command {
-            MediaCommand::Open(plan) => Some(MediaEvent::Opened { session: plan.session }),
+            MediaCommand::Open(plan) | MediaCommand::Modify(plan) if self.ports_bind => {
+                Some(MediaEvent::Opened { session: plan.session })
+            }
+            MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(MediaEvent::OpenFailed {
+                session: plan.session,
+                local: plan.lines[0].a.local,
+            }),
             MediaCommand::Close { session } => Some(MediaEvent::Closed {
                 session: *session,
                 tally: Box::new(self.tally.clone()),
@@ -257,15 +265,19 @@ impl Bench {
 
     /// A request of A inside the dialog that the newest 2xx (or 18x) made.
     pub fn a_requests(&mut self, cseq: u32, method: &str, branch: &str, sdp: &str) {
+        self.a_requests_typed(cseq, method, branch, "application/sdp", sdp);
+    }
+
+    pub fn a_requests_typed(&mut self, cseq: u32, method: &str, branch: &str, content_type: &str, body: &str) {
         let tag = self.response_to_a().headers.to().tag().unwrap().to_owned();
-        let body = if sdp.is_empty() {
+        let typed = if body.is_empty() {
             String::new()
         } else {
-            "Content-Type: application/sdp\r\n".to_owned()
+            format!("Content-Type: {content_type}\r\n")
         };
         let bytes = format!(
-            "{method} sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a-tag\r\nTo: <sip:bob@{PROXY}>;tag={tag}\r\nCall-ID: call-1\r\nCSeq: {cseq} {method}\r\nContact: <sip:alice@{A}>\r\n{body}Content-Length: {}\r\n\r\n{sdp}",
-            sdp.len()
+            "{method} sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a-tag\r\nTo: <sip:bob@{PROXY}>;tag={tag}\r\nCall-ID: call-1\r\nCSeq: {cseq} {method}\r\nContact: <sip:alice@{A}>\r\n{typed}Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         self.from(A, bytes.into());
     }

@@ -310,3 +310,66 @@ fn cancel() -> bytes::Bytes {
     let text = String::from_utf8(invite(1, "a1", "", "", "").to_vec()).expect("text");
     text.replace("INVITE", "CANCEL").into()
 }
+
+#[test]
+fn an_invite_without_a_contact_is_refused_at_the_door() {
+    let mut bench = Bench::strict();
+    let text = String::from_utf8(invite(1, "k1", "", SDP, "").to_vec()).expect("text");
+    bench.from(A, text.replace("Contact: <sip:alice@127.0.0.1:5080>\r\n", "").into());
+    assert_eq!(bench.response_to_a().status, 400);
+    assert!(bench.to_b.is_empty());
+}
+
+#[test]
+fn a_call_may_ring_on_while_b_says_so() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    for _ in 0..5 {
+        bench.b_answers("INVITE", 182, "");
+        bench.wait(Duration::from_secs(150));
+    }
+    assert_eq!(bench.response_to_a().status, 182);
+    bench.b_answers("INVITE", 200, SDP);
+    assert_eq!(bench.response_to_a().status, 200);
+}
+
+#[test]
+fn a_fork_that_repeats_itself_costs_one_bye() {
+    let mut bench = Bench::strict().connected();
+    let invite = bench.request_to_b("INVITE");
+    for n in 0..40 {
+        let fork = super::bench::answer(&invite, 200, &format!("fork-{}", n % 20), "127.0.0.1:5090", SDP);
+        bench.from(super::bench::B, fork);
+    }
+    assert_eq!(bench.story.iter().filter(|rung| *rung == "BYE → B").count(), 8);
+    assert_eq!(bench.story.iter().filter(|rung| *rung == "ACK → B").count(), 16);
+}
+
+#[test]
+fn an_early_answer_of_another_fork_does_not_reach_a() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 183, SDP);
+    let other = super::bench::answer(&bench.request_to_b("INVITE"), 183, "fork-2", "127.0.0.1:5090", SDP);
+    bench.from(super::bench::B, other);
+    assert!(bench.response_to_a().body.is_empty());
+}
+
+#[test]
+fn a_request_of_another_dialog_gets_481() {
+    let mut bench = Bench::strict().connected();
+    let tag = bench
+        .response_to_a()
+        .headers
+        .to()
+        .tag()
+        .map(str::to_owned)
+        .expect("a tag");
+    let text = String::from_utf8(invite(2, "o1", &format!(";tag={tag}"), "", "").to_vec()).expect("text");
+    bench.from(
+        A,
+        text.replace("tag=a-tag", "tag=other").replace("INVITE", "BYE").into(),
+    );
+    assert_eq!(bench.response_to_a().status, 481);
+    assert_eq!(bench.signaling.calls(), 1);
+}
