@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::body::Content;
 use super::call::Call;
 use super::carry;
+use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
@@ -88,18 +89,18 @@ impl Call {
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
         let LegState::Invited { server } = self.a.state else {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
-            let reasons = match before {
-                LegState::Cancelling { reasons, .. }
+            let farewell = match before {
+                LegState::Cancelling { farewell, .. }
                 | LegState::Inviting {
-                    cancel: Some(reasons), ..
-                } => reasons,
-                _ => Vec::new(),
+                    cancel: Some(farewell), ..
+                } => farewell,
+                _ => Farewell::default(),
             };
             self.b.hang_up(
                 turn,
                 self.id,
                 &self.chronicle,
-                &reasons,
+                &farewell,
                 &Refusal::Cancelled.rejection(""),
             );
             return;
@@ -236,7 +237,7 @@ impl Call {
         if self.phase == Phase::Answered {
             self.enter(turn, Phase::Confirmed);
             if self.negotiation.is_pending() {
-                self.finish(turn, "no answer to B's offer", &[]);
+                self.finish(turn, "no answer to B's offer", &Farewell::default());
             }
         }
     }
@@ -244,7 +245,7 @@ impl Call {
     /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
     pub(super) fn on_never_acknowledged(&mut self, turn: &mut Turn<'_>) {
         self.a.on_ack(turn, self.id, &self.chronicle);
-        self.finish(turn, "no ACK from A", &[]);
+        self.finish(turn, "no ACK from A", &Farewell::default());
     }
 
     fn tell_a(

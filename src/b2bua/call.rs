@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::chronicle::Chronicle;
+use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::modify::Exchange;
 use super::negotiation::Negotiation;
@@ -13,12 +14,10 @@ use super::output::{Output, StepKind};
 use super::pass::Passing;
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
-use super::view::{CallState, CallView, RecordingState};
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, Outcome, Reconciliation, Recorded, RecordingEvent, SessionId,
-    Timestamp,
+    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, Timestamp,
 };
-use crate::policy::{Decision, Verdict};
+use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
 
@@ -286,7 +285,7 @@ impl Call {
         if matches!(self.a.state, LegState::AckAwaited { server: awaited, .. } if awaited == server) {
             self.on_never_acknowledged(turn);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == server) {
-            self.finish(turn, "no ACK to a 2xx", &[]);
+            self.finish(turn, "no ACK to a 2xx", &Farewell::default());
         }
         self.settle(turn);
     }
@@ -414,45 +413,5 @@ impl Call {
         side == Leg::B
             && matches!(&self.b.state,
                 LegState::Inviting { client: c, .. } | LegState::Cancelling { client: c, .. } | LegState::AckOwed { client: c, .. } if *c == client)
-    }
-
-    fn recording_state(&self) -> RecordingState {
-        match self.recording {
-            Recording::NotWanted => RecordingState::NotWanted,
-            Recording::Opening => RecordingState::Opening,
-            Recording::Unavailable(_) | Recording::Broken(_) => RecordingState::Broken,
-            Recording::Ready | Recording::Closing => RecordingState::Recording,
-            // Only its end was kept of a call that was not recorded.
-            Recording::Done if self.decision.verdict != Verdict::Record => RecordingState::NotWanted,
-            Recording::Done => match self.story.outcome {
-                Some(Outcome::Unrecorded | Outcome::Blocked) => RecordingState::Broken,
-                _ => RecordingState::Recording,
-            },
-        }
-    }
-
-    pub(super) fn view(&self) -> CallView {
-        CallView {
-            session: self.id,
-            state: match self.phase {
-                Phase::Preparing => CallState::Preparing,
-                Phase::Inviting => CallState::Ringing,
-                Phase::Answered | Phase::Confirmed => CallState::Talking,
-                Phase::Ending if self.is_over() => CallState::Over,
-                Phase::Ending => CallState::Ending,
-            },
-            recording: self.recording_state(),
-            caller: self.header.caller.identity.clone(),
-            callee: self.header.callee.identity.clone(),
-            from_trunk: self.header.from_trunk.clone(),
-            to_trunk: self.header.to_trunk.clone(),
-            policies: self.header.policies.clone(),
-            strict: self.header.strict_during,
-            forbidden: matches!(self.decision.verdict, crate::policy::Verdict::Block(_)),
-            emergency: self.header.emergency,
-            started: self.header.started,
-            answered: self.story.answered,
-            outcome: self.story.outcome,
-        }
     }
 }

@@ -61,10 +61,8 @@ pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDAT
 
 /// Copies from `from` to `to` what the allow rule carries.
 pub fn carry(from: &Headers, to: &mut Headers) {
-    for (name, value) in from.iter() {
-        if is_carried(name) {
-            to.push(name, value);
-        }
+    for (name, value) in carried(from) {
+        to.push(&name, value);
     }
     let supported = options(from, "Supported")
         .filter(|option| is_option_carried(option))
@@ -78,6 +76,12 @@ pub fn carry(from: &Headers, to: &mut Headers) {
     if !required.is_empty() {
         to.push("Require", required.join(", "));
     }
+}
+
+/// The lines that cross as they are.
+pub fn carried(from: &Headers) -> Vec<(String, String)> {
+    let lines = from.iter().filter(|(name, _)| is_carried(name));
+    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The option tags in Require and Proxy-Require that are not ours (RFC 3261 §8.2.2.3, §16.3 item 5).

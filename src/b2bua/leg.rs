@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::carry::ALLOW;
 use super::chronicle::Chronicle;
+use super::farewell::Farewell;
 use super::reject::Rejection;
 use super::trunk::{Peer, Trunk};
 use super::turn::{Line, Turn};
@@ -26,12 +27,12 @@ pub enum LegState {
     Inviting {
         client: ClientId,
         provisional: bool,
-        cancel: Option<Vec<String>>,
+        cancel: Option<Farewell>,
     },
     /// B: cancelled; a 2xx that crosses is ACKed, then BYEd.
     Cancelling {
         client: ClientId,
-        reasons: Vec<String>,
+        farewell: Farewell,
     },
     /// B: answered with 2xx, our ACK is owed.
     AckOwed {
@@ -41,7 +42,7 @@ pub enum LegState {
     /// A: a 2xx was sent, its ACK is awaited; a BYE that is wanted goes out after it (RFC 3261 §15).
     AckAwaited {
         server: ServerId,
-        hang_up: Option<Vec<String>>,
+        hang_up: Option<Farewell>,
     },
     Up,
     /// Our BYE waits for its answer.
@@ -125,7 +126,7 @@ impl CallLeg {
         turn: &mut Turn<'_>,
         session: SessionId,
         chronicle: &Chronicle,
-        reasons: &[String],
+        farewell: &Farewell,
         rejection: &Rejection,
     ) {
         let line = self.line(chronicle);
@@ -141,24 +142,24 @@ impl CallLeg {
                 ..
             } => {
                 let client = *client;
-                turn.cancel(line, client, reasons);
+                turn.cancel(line, client, &farewell.reasons());
                 self.state = LegState::Cancelling {
                     client,
-                    reasons: reasons.to_vec(),
+                    farewell: farewell.clone(),
                 };
             }
             LegState::Inviting { cancel, .. } => {
-                cancel.get_or_insert_with(|| reasons.to_vec());
+                cancel.get_or_insert_with(|| farewell.clone());
             }
             LegState::AckOwed { cseq, .. } => {
                 let cseq = *cseq;
                 self.acknowledge(turn, chronicle, cseq, None);
-                self.bye(turn, session, chronicle, reasons);
+                self.bye(turn, session, chronicle, farewell);
             }
             LegState::AckAwaited { hang_up, .. } => {
-                hang_up.get_or_insert_with(|| reasons.to_vec());
+                hang_up.get_or_insert_with(|| farewell.clone());
             }
-            LegState::Up => self.bye(turn, session, chronicle, reasons),
+            LegState::Up => self.bye(turn, session, chronicle, farewell),
             LegState::Cancelling { .. } | LegState::Leaving { .. } | LegState::Gone => {}
         }
     }
@@ -175,10 +176,10 @@ impl CallLeg {
             return;
         };
         *provisional = true;
-        if let Some(reasons) = cancel.take() {
+        if let Some(farewell) = cancel.take() {
             let client = *client;
-            turn.cancel(line, client, &reasons);
-            self.state = LegState::Cancelling { client, reasons };
+            turn.cancel(line, client, &farewell.reasons());
+            self.state = LegState::Cancelling { client, farewell };
         }
     }
 
@@ -191,8 +192,8 @@ impl CallLeg {
         let held = hang_up.take();
         self.state = LegState::Up;
         self.invite = None;
-        if let Some(reasons) = held {
-            self.bye(turn, session, chronicle, &reasons);
+        if let Some(farewell) = held {
+            self.bye(turn, session, chronicle, &farewell);
         }
     }
 
@@ -209,14 +210,12 @@ impl CallLeg {
         self.state = LegState::Gone;
     }
 
-    pub fn bye(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle, reasons: &[String]) {
+    pub fn bye(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle, farewell: &Farewell) {
         let Some(mut bye) = self.dialog_request(Method::Bye) else {
             self.state = LegState::Gone;
             return;
         };
-        for reason in reasons {
-            bye.headers.push("Reason", reason);
-        }
+        farewell.write(&mut bye.headers);
         let client = turn.request(session, self.line(chronicle), bye);
         self.state = LegState::Leaving { bye: client };
     }

@@ -11,6 +11,7 @@ mod body;
 mod call;
 mod carry;
 mod chronicle;
+mod farewell;
 mod leg;
 mod modify;
 mod negotiation;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::body::Content;
 use super::call::Call;
 use super::carry;
+use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
@@ -185,7 +186,11 @@ impl Call {
         turn.wire.disown_server(exchange.server);
         // The far end does not know the dialog any more (RFC 3261 §12.2.1.2).
         if matches!(response.status, 408 | 481) {
-            self.finish(turn, &format!("{} from {side} inside the dialog", response.status), &[]);
+            self.finish(
+                turn,
+                &format!("{} from {side} inside the dialog", response.status),
+                &Farewell::default(),
+            );
         }
     }
 
@@ -210,7 +215,11 @@ impl Call {
                     let chronicle = self.chronicle;
                     self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
                 }
-                self.finish(turn, &format!("answer of {side} that cannot be carried"), &[]);
+                self.finish(
+                    turn,
+                    &format!("answer of {side} that cannot be carried"),
+                    &Farewell::default(),
+                );
                 return;
             }
         };
@@ -309,7 +318,11 @@ impl Call {
         self.leg_mut(side.other()).acknowledge(turn, &chronicle, cseq, body);
         if unanswered {
             self.withdraw(&exchange);
-            self.finish(turn, "offer in a 2xx without an answer in its ACK", &[]);
+            self.finish(
+                turn,
+                "offer in a 2xx without an answer in its ACK",
+                &Farewell::default(),
+            );
         }
     }
 
@@ -350,7 +363,7 @@ impl Call {
             &Refusal::NoAnswer,
         );
         let by = format!("no answer from {} inside the dialog", exchange.from.other());
-        self.finish(turn, &by, &[]);
+        self.finish(turn, &by, &Farewell::default());
     }
 
     /// A CANCEL for a re-INVITE: passed on; the far end's final answer decides (RFC 3261 §9.2).
@@ -411,7 +424,9 @@ impl Call {
         }
         match self.phase {
             Phase::Preparing => self.refuse(turn, &Refusal::NoPorts),
-            Phase::Inviting | Phase::Answered | Phase::Confirmed => self.finish(turn, "media port not to be had", &[]),
+            Phase::Inviting | Phase::Answered | Phase::Confirmed => {
+                self.finish(turn, "media port not to be had", &Farewell::default())
+            }
             Phase::Ending => {}
         }
     }

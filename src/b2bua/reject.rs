@@ -80,80 +80,70 @@ pub struct Rejection {
 impl Refusal {
     /// The status and headers for this refusal; `host` names us in a Warning (RFC 3261 §20.43).
     pub fn rejection(&self, host: &str) -> Rejection {
-        let mut headers = Vec::new();
-        let status = match self {
+        Rejection {
+            status: self.status(),
+            headers: self.headers(host),
+        }
+    }
+
+    const fn status(&self) -> u16 {
+        match self {
+            Self::MalformedSdp { .. } | Self::NoContact => 400,
+            Self::PolicyForbids { .. } => 403,
+            Self::NoRoute => 404,
+            Self::MethodNotAllowed => 405,
+            Self::NoAnswer => 408,
+            Self::UnsupportedBody => 415,
+            Self::UnsupportedScheme => 416,
+            Self::BadExtension { .. } => 420,
+            Self::Unreachable => 480,
+            Self::NoSuchDialog => 481,
             Self::Loop => 482,
             Self::TooManyHops => 483,
-            Self::BadExtension { options } => {
-                headers.push(("Unsupported", options.join(", ")));
-                420
-            }
-            Self::MalformedSdp { offset } => {
-                headers.push(warning(host, 399, &format!("malformed SDP at byte {offset}")));
-                400
-            }
-            Self::UnsupportedBody => {
-                headers.push(("Accept", "application/sdp, multipart/mixed".to_owned()));
-                415
-            }
-            Self::NoContact => {
-                headers.push(warning(host, 399, "Contact is missing"));
-                400
-            }
-            Self::UnsupportedScheme => 416,
-            Self::NoRoute => 404,
-            Self::PolicyForbids { policy } => {
-                headers.push(q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"));
-                headers.push(warning(host, 399, &format!("Call forbidden by policy {policy}")));
-                403
-            }
+            Self::Cancelled => 487,
+            Self::MediaNotAcceptable => 488,
+            Self::Glare => 491,
+            Self::Busy | Self::OutOfOrder => 500,
+            Self::MethodUnknown => 501,
+            Self::DiskReserve { .. } | Self::NoPorts | Self::Draining | Self::TooManyCalls => 503,
+            Self::RecorderDown { status, .. } => *status,
+        }
+    }
+
+    fn headers(&self, host: &str) -> Vec<(&'static str, String)> {
+        match self {
+            Self::BadExtension { options } => vec![("Unsupported", options.join(", "))],
+            Self::MalformedSdp { offset } => vec![warning(host, 399, &format!("malformed SDP at byte {offset}"))],
+            Self::NoContact => vec![warning(host, 399, "Contact is missing")],
+            Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
+            Self::PolicyForbids { policy } => vec![
+                q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),
+                warning(host, 399, &format!("Call forbidden by policy {policy}")),
+            ],
             Self::RecorderDown { policy, status, .. } => {
                 let cause = if *status == 503 {
                     CAUSE_TEMPORARY_FAILURE
                 } else {
                     CAUSE_CALL_REJECTED
                 };
-                headers.push(q850(cause, "Recording required by policy"));
-                headers.push(recorder_warning(host, policy));
-                *status
+                vec![
+                    q850(cause, "Recording required by policy"),
+                    recorder_warning(host, policy),
+                ]
             }
             Self::DiskReserve { policy } => {
-                headers.push(q850(CAUSE_NO_RESOURCE, "Recording space below its reserve"));
-                headers.push(recorder_warning(host, policy));
-                503
+                vec![
+                    q850(CAUSE_NO_RESOURCE, "Recording space below its reserve"),
+                    recorder_warning(host, policy),
+                ]
             }
-            Self::MediaNotAcceptable => {
-                headers.push(warning(host, 304, "Media type not available"));
-                488
-            }
-            Self::NoPorts => {
-                headers.push(q850(CAUSE_NO_RESOURCE, "No media port free"));
-                503
-            }
-            Self::Draining | Self::TooManyCalls => 503,
-            Self::MethodNotAllowed => {
-                headers.push(("Allow", ALLOW.to_owned()));
-                405
-            }
-            Self::MethodUnknown => {
-                headers.push(("Allow", ALLOW.to_owned()));
-                501
-            }
-            Self::NoSuchDialog => 481,
-            Self::Glare => 491,
-            Self::Busy => {
-                headers.push(("Retry-After", "2".to_owned()));
-                500
-            }
-            Self::OutOfOrder => 500,
-            Self::NoAnswer => 408,
-            Self::Unreachable => {
-                headers.push(q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable"));
-                480
-            }
-            Self::Cancelled => 487,
-        };
-        Rejection { status, headers }
+            Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
+            Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
+            Self::MethodNotAllowed | Self::MethodUnknown => vec![("Allow", ALLOW.to_owned())],
+            Self::Busy => vec![("Retry-After", "2".to_owned())],
+            Self::Unreachable => vec![q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable")],
+            _ => Vec::new(),
+        }
     }
 }
 

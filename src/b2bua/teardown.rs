@@ -1,6 +1,7 @@
 //! How a call ends: BYE, CANCEL, refusal, and the recorder's loss under strict mode. The strict-mode matrix is here.
 
 use super::call::Call;
+use super::farewell::Farewell;
 use super::leg::LegState;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
@@ -15,10 +16,10 @@ use crate::sip::{Method, Request, Response};
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
-        let reasons = reasons(request);
+        let farewell = Farewell::of(request);
         if let LegState::Invited { .. } = self.leg(side).state {
             // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
-            self.cancel_by(turn, format!("BYE from {side}"), &reasons);
+            self.cancel_by(turn, format!("BYE from {side}"), &farewell);
             return;
         }
         if let LegState::AckAwaited { server, .. } = self.leg(side).state {
@@ -26,24 +27,24 @@ impl Call {
         }
         self.close_exchange(turn);
         self.leg_mut(side).state = LegState::Gone;
-        self.hang_up(turn, side.other(), &reasons, &Refusal::Cancelled);
+        self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
     }
 
     /// The CANCEL of A's INVITE, or of a re-INVITE; it is answered already (RFC 3261 §9.2).
     pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
-        let reasons = reasons(cancel);
+        let farewell = Farewell::of(cancel);
         if self.a.state == (LegState::Invited { server: invite }) {
-            self.cancel_by(turn, "CANCEL from A".to_owned(), &reasons);
+            self.cancel_by(turn, "CANCEL from A".to_owned(), &farewell);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == invite) {
-            self.on_exchange_cancelled(turn, &reasons);
+            self.on_exchange_cancelled(turn, &farewell.reasons());
         }
     }
 
-    fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, reasons: &[String]) {
+    fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, farewell: &Farewell) {
         self.story.status = Some(487);
-        self.hang_up(turn, Leg::A, &[], &Refusal::Cancelled);
-        self.hang_up(turn, Leg::B, reasons, &Refusal::Cancelled);
+        self.hang_up(turn, Leg::A, &Farewell::default(), &Refusal::Cancelled);
+        self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);
         self.end(turn, by);
     }
 
@@ -57,31 +58,31 @@ impl Call {
         if let Refusal::RecorderDown { fault, .. } = refusal {
             self.story.fault.get_or_insert(*fault);
         }
-        let reasons = if lost_recorder {
+        let farewell = Farewell::of_reasons(if lost_recorder {
             reject::recording_lost()
         } else {
             Vec::new()
-        };
-        self.hang_up(turn, Leg::A, &reasons, refusal);
-        self.hang_up(turn, Leg::B, &reasons, refusal);
+        });
+        self.hang_up(turn, Leg::A, &farewell, refusal);
+        self.hang_up(turn, Leg::B, &farewell, refusal);
         self.end(turn, refused_by(refusal));
     }
 
     /// Both legs are ended, each as its state allows.
-    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, reasons: &[String]) {
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, farewell: &Farewell) {
         self.close_exchange(turn);
-        self.hang_up(turn, Leg::A, reasons, &Refusal::Cancelled);
-        self.hang_up(turn, Leg::B, reasons, &Refusal::Cancelled);
+        self.hang_up(turn, Leg::A, farewell, &Refusal::Cancelled);
+        self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);
         self.end(turn, by.to_owned());
     }
 
     /// The node is shutting down.
     pub fn shut_down(&mut self, turn: &mut Turn<'_>) {
         if self.phase != Phase::Ending {
-            let reasons = reject::shutting_down();
+            let farewell = Farewell::of_reasons(reject::shutting_down());
             self.close_exchange(turn);
-            self.hang_up(turn, Leg::A, &reasons, &Refusal::Draining);
-            self.hang_up(turn, Leg::B, &reasons, &Refusal::Draining);
+            self.hang_up(turn, Leg::A, &farewell, &Refusal::Draining);
+            self.hang_up(turn, Leg::B, &farewell, &Refusal::Draining);
             self.end(turn, "shutdown of the proxy".to_owned());
         }
     }
@@ -171,7 +172,11 @@ impl Call {
             let refusal = self.recorder_down(turn, fault);
             self.refuse(turn, &refusal);
         } else {
-            self.finish(turn, &format!("recorder: {fault}"), &reject::recording_lost());
+            self.finish(
+                turn,
+                &format!("recorder: {fault}"),
+                &Farewell::of_reasons(reject::recording_lost()),
+            );
         }
     }
 
@@ -248,17 +253,17 @@ impl Call {
         let (session, chronicle) = (self.id, self.chronicle);
         let leg = self.leg_mut(side);
         if unreachable && leg.reroute() {
-            leg.bye(turn, session, &chronicle, &[]);
+            leg.bye(turn, session, &chronicle, &Farewell::default());
         } else {
             leg.state = LegState::Gone;
         }
     }
 
-    fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, reasons: &[String], refusal: &Refusal) {
+    fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
         let (session, chronicle) = (self.id, self.chronicle);
         let rejection = refusal.rejection(&turn.terms.node);
         self.leg_mut(side)
-            .hang_up(turn, session, &chronicle, reasons, &rejection);
+            .hang_up(turn, session, &chronicle, farewell, &rejection);
     }
 
     /// The call is over for its parties; what is left is to let the legs go, stop the media and seal the recording.
@@ -364,10 +369,6 @@ impl Call {
             turn.wire.disown_server(server);
         }
     }
-}
-
-fn reasons(request: &Request) -> Vec<String> {
-    request.headers.get_all("Reason").map(str::to_owned).collect()
 }
 
 fn refused_by(refusal: &Refusal) -> String {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::call::Call;
+use super::state::{Phase, Recording};
 use crate::model::{Outcome, PolicyId, SessionId, Timestamp, TrunkName};
+use crate::policy::Verdict;
 
 /// Where a call is in its life.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -47,4 +50,46 @@ pub struct CallView {
     pub started: Timestamp,
     pub answered: Option<Timestamp>,
     pub outcome: Option<Outcome>,
+}
+
+impl Call {
+    pub(super) fn view(&self) -> CallView {
+        CallView {
+            session: self.id,
+            state: match self.phase {
+                Phase::Preparing => CallState::Preparing,
+                Phase::Inviting => CallState::Ringing,
+                Phase::Answered | Phase::Confirmed => CallState::Talking,
+                Phase::Ending if self.is_over() => CallState::Over,
+                Phase::Ending => CallState::Ending,
+            },
+            recording: self.recording_state(),
+            caller: self.header.caller.identity.clone(),
+            callee: self.header.callee.identity.clone(),
+            from_trunk: self.header.from_trunk.clone(),
+            to_trunk: self.header.to_trunk.clone(),
+            policies: self.header.policies.clone(),
+            strict: self.header.strict_during,
+            forbidden: matches!(self.decision.verdict, Verdict::Block(_)),
+            emergency: self.header.emergency,
+            started: self.header.started,
+            answered: self.story.answered,
+            outcome: self.story.outcome,
+        }
+    }
+
+    fn recording_state(&self) -> RecordingState {
+        match self.recording {
+            Recording::NotWanted => RecordingState::NotWanted,
+            Recording::Opening => RecordingState::Opening,
+            Recording::Unavailable(_) | Recording::Broken(_) => RecordingState::Broken,
+            Recording::Ready | Recording::Closing => RecordingState::Recording,
+            // Only its end was kept of a call that was not recorded.
+            Recording::Done if self.decision.verdict != Verdict::Record => RecordingState::NotWanted,
+            Recording::Done => match self.story.outcome {
+                Some(Outcome::Unrecorded | Outcome::Blocked) => RecordingState::Broken,
+                _ => RecordingState::Recording,
+            },
+        }
+    }
 }

@@ -373,3 +373,23 @@ fn a_request_of_another_dialog_gets_481() {
     assert_eq!(bench.response_to_a().status, 481);
     assert_eq!(bench.signaling.calls(), 1);
 }
+
+#[test]
+fn a_bye_carries_what_the_caller_said_on_leaving() {
+    let mut bench = Bench::strict().connected();
+    let tag = bench
+        .response_to_a()
+        .headers
+        .to()
+        .tag()
+        .map(str::to_owned)
+        .expect("a tag");
+    let more = "Reason: Q.850;cause=16;text=\"Normal\"\r\nX-Ticket: 7\r\nUser-to-User: 56\r\nRoute: <sip:127.0.0.1:5070;lr>\r\n";
+    let text = String::from_utf8(invite(2, "w1", &format!(";tag={tag}"), "", more).to_vec()).expect("text");
+    bench.from(A, text.replace("INVITE", "BYE").into());
+    let bye = bench.request_to_b("BYE");
+    assert_eq!(bye.headers.get("Reason"), Some("Q.850;cause=16;text=\"Normal\""));
+    assert_eq!(bye.headers.get("X-Ticket"), Some("7"));
+    assert_eq!(bye.headers.get("User-to-User"), Some("56"));
+    assert_eq!(bye.headers.get("Route"), None);
+}
