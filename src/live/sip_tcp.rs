@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use super::sip_connection::{self, Ending};
-use super::sip_sockets::{Arrival, Listening, Shared};
+use super::sip_sockets::{Arrival, Listening, Shared, awaits_answer};
 use crate::sip::{Flow, Transport};
 
 const BACKLOG: i32 = 512;
@@ -22,10 +22,11 @@ const BACKLOG: i32 = 512;
 /// How long no connection is accepted after the kernel refused one: no file handles, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Messages from signalling, and news of connections, that wait for the table. Full: the message counts as not sent.
+/// Messages from signalling, and news of connections, that wait for the table. Full: the message counts as not sent,
+/// and if it is a request its transaction is told.
 const SWITCHBOARD_MAX: usize = 4096;
 
-/// Messages that wait for one connection. Full (a peer that does not read): the message counts as not sent.
+/// Messages that wait for one connection. Full (a peer that does not read): as with [`SWITCHBOARD_MAX`].
 const WRITES_MAX: usize = 256;
 
 /// What one stranger or one sick peer can make us hold.
@@ -193,18 +194,24 @@ impl Switchboard {
             Some(connection) => connection.writes.clone(),
             None if self.connections.len() >= self.limits.connections_max => {
                 tracing::error!(remote = %flow.remote, "no room for another TCP connection");
-                return self.on_unsent(flow).await;
+                return self.on_unsent(flow, &bytes).await;
             }
             None => self.connect(flow),
         };
-        if writes.try_send(bytes).is_err() {
+        if let Err(unsent) = writes.try_send(bytes) {
             tracing::warn!(remote = %flow.remote, "TCP peer does not read: message dropped");
-            self.on_unsent(flow).await;
+            self.on_unsent(flow, &unsent.into_inner()).await;
         }
     }
 
-    async fn on_unsent(&mut self, flow: Flow) {
+    async fn on_unsent(&mut self, flow: Flow, bytes: &[u8]) {
         self.shared.counters.unsent.fetch_add(1, Relaxed);
+        if awaits_answer(bytes) {
+            self.tell_unreachable(flow).await;
+        }
+    }
+
+    async fn tell_unreachable(&mut self, flow: Flow) {
         if self.shared.arrivals.send(Arrival::Unreachable { flow }).await.is_err() {
             tracing::debug!("a connection ended after signalling");
         }
@@ -286,7 +293,8 @@ impl Switchboard {
             }
             Ending::Broken(kind) => {
                 tracing::warn!(remote = %flow.remote, error = %kind, "TCP connection broke");
-                self.on_unsent(flow).await;
+                self.shared.counters.unsent.fetch_add(1, Relaxed);
+                self.tell_unreachable(flow).await;
             }
         }
     }
