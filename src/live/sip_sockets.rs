@@ -418,6 +418,53 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_closed_its_idle_connection_is_heard_and_reached_on_its_next() {
+        on_a_runtime(async {
+            let local = Ipv4Addr::LOCALHOST.into();
+            let mut bench = Bench::open(Transport::Tcp, local, loopback(), TcpLimits::default());
+            let mut flows = Vec::new();
+            for _ in 0..2 {
+                let mut phone = TcpStream::connect(bench.local()).await.expect("connects");
+                phone.write_all(MESSAGE).await.expect("writes");
+                let Arrival::Sip { flow, .. } = bench.arrival().await else {
+                    panic!("no message")
+                };
+                assert!(bench.sockets.send(flow, Bytes::from_static(b"answer")));
+                let mut buffer = [0; 6];
+                let read = timeout(SOON, phone.read_exact(&mut buffer)).await.expect("in time");
+                assert_eq!(read.expect("reads"), buffer.len());
+                phone.shutdown().await.expect("closes");
+                let read = timeout(SOON, phone.read(&mut buffer)).await.expect("in time");
+                assert_eq!(read.expect("reads"), 0, "closed from both sides");
+                flows.push(flow);
+            }
+            assert_ne!(flows[0].remote, flows[1].remote, "another connection");
+            assert!(
+                bench.arrivals.try_recv().is_err(),
+                "nothing was pending: nothing to tell"
+            );
+
+            // A request of ours to the peer's own port, again after it has closed what we opened.
+            let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let remote = trunk.local_addr().expect("bound");
+            for _ in 0..2 {
+                let flow = Flow { remote, ..flows[0] };
+                assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
+                let (mut connection, _) = timeout(SOON, trunk.accept()).await.expect("in time").expect("accepts");
+                let mut buffer = vec![0; MESSAGE.len()];
+                let read = timeout(SOON, connection.read_exact(&mut buffer))
+                    .await
+                    .expect("in time");
+                assert_eq!(read.expect("reads"), buffer.len());
+                connection.shutdown().await.expect("closes");
+                let read = timeout(SOON, connection.read(&mut buffer)).await.expect("in time");
+                assert_eq!(read.expect("reads"), 0, "closed from both sides");
+            }
+            assert!(bench.arrivals.try_recv().is_err());
+        });
+    }
+
+    #[test]
     fn a_slow_sender_and_one_connection_too_many_are_closed() {
         on_a_runtime(async {
             let message_time_max = Duration::from_millis(50);
