@@ -274,11 +274,11 @@ impl Switchboard {
     }
 
     async fn on_ended(&mut self, flow: Flow, number: u64, ending: Ending) {
-        if self
+        let is_newest = self
             .connections
             .get(&flow)
-            .is_some_and(|connection| connection.number == number)
-        {
+            .is_some_and(|connection| connection.number == number);
+        if is_newest {
             self.connections.remove(&flow);
         }
         self.shared
@@ -294,7 +294,10 @@ impl Switchboard {
             Ending::Broken(kind) => {
                 tracing::warn!(remote = %flow.remote, error = %kind, "TCP connection broke");
                 self.shared.counters.unsent.fetch_add(1, Relaxed);
-                self.tell_unreachable(flow).await;
+                // What waits on the connection that took its place must not fail with it; its own requests time out.
+                if is_newest {
+                    self.tell_unreachable(flow).await;
+                }
             }
         }
     }
@@ -315,4 +318,53 @@ async fn open(flow: Flow) -> io::Result<TcpStream> {
     };
     socket.bind(SocketAddr::new(flow.local.ip(), 0))?;
     socket.connect(flow.remote).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::clock::Clock;
+    use super::super::peers::Peers;
+    use super::super::sip_sockets::SipCounters;
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_connection_fails_no_request_on_the_one_that_took_its_place() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let (sender, mut arrivals) = mpsc::channel(8);
+            let shared = Shared {
+                clock: Clock::start(),
+                peers: Arc::new(Peers::new([])),
+                counters: Arc::new(SipCounters::default()),
+                arrivals: sender,
+            };
+            let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let remote = trunk.local_addr().expect("bound");
+            let local = SocketAddr::new(remote.ip(), 5060);
+            let flow = Flow {
+                transport: Transport::Tcp,
+                local,
+                remote,
+            };
+            let mut switchboard = Switchboard {
+                limits: TcpLimits::default(),
+                shared,
+                calls: mpsc::channel(8).0,
+                connections: BTreeMap::new(),
+                next_number: 0,
+            };
+            let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
+            let first = switchboard.enter(flow, false, mpsc::channel(1).0);
+            switchboard
+                .on_send(flow, Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n"))
+                .await;
+            let second = switchboard.next_number;
+            switchboard.on_ended(flow, first, broken).await;
+            assert!(first != second && arrivals.try_recv().is_err());
+            switchboard.on_ended(flow, second, broken).await;
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
+        });
+    }
 }
