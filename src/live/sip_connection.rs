@@ -102,7 +102,11 @@ pub(super) async fn run(
                 }
             }
             () = tokio::time::sleep_until(shared.clock.instant(due).into()) => {
-                return if connection.begun.is_some() { Ending::Refused(Refusal::SlowSender) } else { Ending::Closed };
+                return if connection.begun.is_some() {
+                    Ending::Refused(Refusal::SlowSender)
+                } else {
+                    connection.on_closed(&mut writes)
+                };
             }
         }
     }

@@ -26,7 +26,7 @@ pub const ARRIVALS_MAX: usize = 4096;
 pub enum Arrival {
     /// One datagram, or one message cut out of a stream.
     Sip { flow: Flow, bytes: Bytes },
-    /// What was sent on this flow did not leave, or its connection broke.
+    /// A request was not taken by this connection, or the connection broke or could not be opened. Never of UDP.
     Unreachable { flow: Flow },
 }
 
@@ -162,22 +162,31 @@ impl SipSockets {
             .collect()
     }
 
-    /// Sends one message; never waits. True if it left or is on its way: a TCP flow that is not connected is connected
-    /// first, and its failure comes back as [`Arrival::Unreachable`].
+    /// Sends one message; never waits. False if it is a request that will not leave and is not sent again by a timer:
+    /// one over TCP for which there is no room (RFC 3261 §18.4). A TCP flow that is not connected is connected first,
+    /// and its failure comes back as [`Arrival::Unreachable`]. A datagram that did not leave is counted, and no more.
     #[must_use = "what did not leave has to be told to the transactions"]
     pub fn send(&mut self, flow: Flow, bytes: Bytes) -> bool {
-        let taken = match flow.transport {
-            Transport::Udp => self
-                .udp
-                .iter()
-                .find(|port| port.local() == flow.local)
-                .is_some_and(|port| port.send(flow.remote, &bytes)),
-            Transport::Tcp => self.tcp.send(flow, bytes),
+        let (taken, is_told) = match flow.transport {
+            Transport::Udp => {
+                let now = self.shared.clock.now();
+                let port = self.udp.iter_mut().find(|port| port.local() == flow.local);
+                (port.is_some_and(|port| port.send(now, flow.remote, &bytes)), false)
+            }
+            Transport::Tcp => {
+                let is_told = awaits_answer(&bytes);
+                (self.tcp.send(flow, bytes), is_told)
+            }
         };
         let counters = &self.shared.counters;
         if taken { &counters.sent } else { &counters.unsent }.fetch_add(1, Relaxed);
-        taken
+        taken || !is_told
     }
+}
+
+/// Whether a client transaction stands behind a message of ours: neither a response nor an ACK has one.
+pub(super) fn awaits_answer(message: &[u8]) -> bool {
+    !message.starts_with(b"SIP/2.0 ") && !message.starts_with(b"ACK ")
 }
 
 #[cfg(test)]
@@ -266,6 +275,49 @@ mod tests {
                 assert_eq!(bench.counters.read().keep_alives, 1);
             });
         }
+    }
+
+    #[test]
+    fn a_datagram_that_cannot_be_sent_is_lost_alone() {
+        on_a_runtime(async {
+            let local = Ipv4Addr::LOCALHOST.into();
+            let mut bench = Bench::open(Transport::Udp, local, loopback(), TcpLimits::default());
+            let phone = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+            phone.send_to(MESSAGE, bench.local()).await.expect("sends");
+            let Arrival::Sip { flow, .. } = bench.arrival().await else {
+                panic!("no message")
+            };
+            let too_long = Bytes::from(vec![b'x'; 70_000]);
+            assert!(bench.sockets.send(flow, too_long), "nothing to tell the transactions");
+            assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
+            let mut buffer = [0; 64];
+            let read = timeout(SOON, phone.recv(&mut buffer)).await.expect("in time");
+            assert_eq!(read.expect("receives"), MESSAGE.len());
+            assert_eq!((bench.counters.read().unsent, bench.counters.read().sent), (1, 1));
+        });
+    }
+
+    #[test]
+    fn only_a_request_that_found_no_room_makes_its_connection_unreachable() {
+        on_a_runtime(async {
+            let limits = TcpLimits {
+                connections_max: 0,
+                ..TcpLimits::default()
+            };
+            let mut bench = Bench::open(Transport::Tcp, Ipv4Addr::LOCALHOST.into(), loopback(), limits);
+            let flow = |port| Flow {
+                transport: Transport::Tcp,
+                local: bench.local(),
+                remote: (Ipv4Addr::LOCALHOST, port).into(),
+            };
+            let (quiet, told) = (flow(9), flow(10));
+            for message in [&b"SIP/2.0 200 OK\r\n"[..], b"ACK sip:a SIP/2.0\r\n"] {
+                assert!(bench.sockets.send(quiet, Bytes::from_static(message)));
+            }
+            assert!(bench.sockets.send(told, Bytes::from_static(MESSAGE)));
+            assert_eq!(bench.arrival().await, Arrival::Unreachable { flow: told });
+            assert_eq!(bench.counters.read().unsent, 3);
+        });
     }
 
     #[test]
@@ -362,6 +414,53 @@ mod tests {
             let flow = Flow { remote: gone, ..flow };
             assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
             assert_eq!(bench.arrival().await, Arrival::Unreachable { flow });
+        });
+    }
+
+    #[test]
+    fn a_peer_that_closed_its_idle_connection_is_heard_and_reached_on_its_next() {
+        on_a_runtime(async {
+            let local = Ipv4Addr::LOCALHOST.into();
+            let mut bench = Bench::open(Transport::Tcp, local, loopback(), TcpLimits::default());
+            let mut flows = Vec::new();
+            for _ in 0..2 {
+                let mut phone = TcpStream::connect(bench.local()).await.expect("connects");
+                phone.write_all(MESSAGE).await.expect("writes");
+                let Arrival::Sip { flow, .. } = bench.arrival().await else {
+                    panic!("no message")
+                };
+                assert!(bench.sockets.send(flow, Bytes::from_static(b"answer")));
+                let mut buffer = [0; 6];
+                let read = timeout(SOON, phone.read_exact(&mut buffer)).await.expect("in time");
+                assert_eq!(read.expect("reads"), buffer.len());
+                phone.shutdown().await.expect("closes");
+                let read = timeout(SOON, phone.read(&mut buffer)).await.expect("in time");
+                assert_eq!(read.expect("reads"), 0, "closed from both sides");
+                flows.push(flow);
+            }
+            assert_ne!(flows[0].remote, flows[1].remote, "another connection");
+            assert!(
+                bench.arrivals.try_recv().is_err(),
+                "nothing was pending: nothing to tell"
+            );
+
+            // A request of ours to the peer's own port, again after it has closed what we opened.
+            let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let remote = trunk.local_addr().expect("bound");
+            for _ in 0..2 {
+                let flow = Flow { remote, ..flows[0] };
+                assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
+                let (mut connection, _) = timeout(SOON, trunk.accept()).await.expect("in time").expect("accepts");
+                let mut buffer = vec![0; MESSAGE.len()];
+                let read = timeout(SOON, connection.read_exact(&mut buffer))
+                    .await
+                    .expect("in time");
+                assert_eq!(read.expect("reads"), buffer.len());
+                connection.shutdown().await.expect("closes");
+                let read = timeout(SOON, connection.read(&mut buffer)).await.expect("in time");
+                assert_eq!(read.expect("reads"), 0, "closed from both sides");
+            }
+            assert!(bench.arrivals.try_recv().is_err());
         });
     }
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use super::sip_connection::{self, Ending};
-use super::sip_sockets::{Arrival, Listening, Shared};
+use super::sip_sockets::{Arrival, Listening, Shared, awaits_answer};
 use crate::sip::{Flow, Transport};
 
 const BACKLOG: i32 = 512;
@@ -22,10 +22,11 @@ const BACKLOG: i32 = 512;
 /// How long no connection is accepted after the kernel refused one: no file handles, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Messages from signalling, and news of connections, that wait for the table. Full: the message counts as not sent.
+/// Messages from signalling, and news of connections, that wait for the table. Full: the message counts as not sent,
+/// and if it is a request its transaction is told.
 const SWITCHBOARD_MAX: usize = 4096;
 
-/// Messages that wait for one connection. Full (a peer that does not read): the message counts as not sent.
+/// Messages that wait for one connection. Full (a peer that does not read): as with [`SWITCHBOARD_MAX`].
 const WRITES_MAX: usize = 256;
 
 /// What one stranger or one sick peer can make us hold.
@@ -193,18 +194,24 @@ impl Switchboard {
             Some(connection) => connection.writes.clone(),
             None if self.connections.len() >= self.limits.connections_max => {
                 tracing::error!(remote = %flow.remote, "no room for another TCP connection");
-                return self.on_unsent(flow).await;
+                return self.on_unsent(flow, &bytes).await;
             }
             None => self.connect(flow),
         };
-        if writes.try_send(bytes).is_err() {
+        if let Err(unsent) = writes.try_send(bytes) {
             tracing::warn!(remote = %flow.remote, "TCP peer does not read: message dropped");
-            self.on_unsent(flow).await;
+            self.on_unsent(flow, &unsent.into_inner()).await;
         }
     }
 
-    async fn on_unsent(&mut self, flow: Flow) {
+    async fn on_unsent(&mut self, flow: Flow, bytes: &[u8]) {
         self.shared.counters.unsent.fetch_add(1, Relaxed);
+        if awaits_answer(bytes) {
+            self.tell_unreachable(flow).await;
+        }
+    }
+
+    async fn tell_unreachable(&mut self, flow: Flow) {
         if self.shared.arrivals.send(Arrival::Unreachable { flow }).await.is_err() {
             tracing::debug!("a connection ended after signalling");
         }
@@ -267,11 +274,11 @@ impl Switchboard {
     }
 
     async fn on_ended(&mut self, flow: Flow, number: u64, ending: Ending) {
-        if self
+        let is_newest = self
             .connections
             .get(&flow)
-            .is_some_and(|connection| connection.number == number)
-        {
+            .is_some_and(|connection| connection.number == number);
+        if is_newest {
             self.connections.remove(&flow);
         }
         self.shared
@@ -286,7 +293,11 @@ impl Switchboard {
             }
             Ending::Broken(kind) => {
                 tracing::warn!(remote = %flow.remote, error = %kind, "TCP connection broke");
-                self.on_unsent(flow).await;
+                self.shared.counters.unsent.fetch_add(1, Relaxed);
+                // What waits on the connection that took its place must not fail with it; its own requests time out.
+                if is_newest {
+                    self.tell_unreachable(flow).await;
+                }
             }
         }
     }
@@ -307,4 +318,53 @@ async fn open(flow: Flow) -> io::Result<TcpStream> {
     };
     socket.bind(SocketAddr::new(flow.local.ip(), 0))?;
     socket.connect(flow.remote).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::clock::Clock;
+    use super::super::peers::Peers;
+    use super::super::sip_sockets::SipCounters;
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_connection_fails_no_request_on_the_one_that_took_its_place() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let (sender, mut arrivals) = mpsc::channel(8);
+            let shared = Shared {
+                clock: Clock::start(),
+                peers: Arc::new(Peers::new([])),
+                counters: Arc::new(SipCounters::default()),
+                arrivals: sender,
+            };
+            let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let remote = trunk.local_addr().expect("bound");
+            let local = SocketAddr::new(remote.ip(), 5060);
+            let flow = Flow {
+                transport: Transport::Tcp,
+                local,
+                remote,
+            };
+            let mut switchboard = Switchboard {
+                limits: TcpLimits::default(),
+                shared,
+                calls: mpsc::channel(8).0,
+                connections: BTreeMap::new(),
+                next_number: 0,
+            };
+            let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
+            let first = switchboard.enter(flow, false, mpsc::channel(1).0);
+            switchboard
+                .on_send(flow, Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n"))
+                .await;
+            let second = switchboard.next_number;
+            switchboard.on_ended(flow, first, broken).await;
+            assert!(first != second && arrivals.try_recv().is_err());
+            switchboard.on_ended(flow, second, broken).await;
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
+        });
+    }
 }

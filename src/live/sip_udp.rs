@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::sip_sockets::{Arrival, Listening, Shared};
+use crate::model::Timestamp;
 use crate::sip::{Flow, Transport};
 
 /// The largest UDP payload (RFC 768).
@@ -22,6 +24,9 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Datagrams read in one turn before the other sockets of the thread get theirs.
 const BATCH: usize = 64;
 
+/// How often at most lost datagrams are logged.
+const LOSS_LOG_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The longest datagram that is a keep-alive and no message: CRLF CRLF (RFC 5626 §3.5.1), or NULs.
 const KEEP_ALIVE_BYTES_MAX: usize = 4;
 
@@ -29,6 +34,26 @@ const KEEP_ALIVE_BYTES_MAX: usize = 4;
 pub(super) struct UdpPort {
     local: SocketAddr,
     socket: Arc<UdpSocket>,
+    losses: LossLog,
+}
+
+/// Lost datagrams, told once an interval: a flood fills no log.
+#[derive(Debug, Default)]
+struct LossLog {
+    untold: u64,
+    told: Option<Timestamp>,
+}
+
+impl LossLog {
+    /// How many are to be told of now, this one among them.
+    fn on_loss(&mut self, now: Timestamp) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now < told + LOSS_LOG_INTERVAL) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 /// Binds and starts the task that receives.
@@ -44,7 +69,11 @@ pub(super) fn open(address: SocketAddr, shared: &Shared) -> io::Result<UdpPort> 
     let socket = Arc::new(UdpSocket::from_std(socket.into())?);
     let local = socket.local_addr()?;
     tokio::spawn(receive(local, Arc::clone(&socket), shared.clone()));
-    Ok(UdpPort { local, socket })
+    Ok(UdpPort {
+        local,
+        socket,
+        losses: LossLog::default(),
+    })
 }
 
 impl UdpPort {
@@ -52,19 +81,16 @@ impl UdpPort {
         self.local
     }
 
-    /// A full send buffer loses the datagram, as the network may: it is repeated.
-    pub(super) fn send(&self, remote: SocketAddr, bytes: &Bytes) -> bool {
-        match self.socket.try_send_to(bytes, remote) {
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                tracing::warn!(%remote, "send buffer full: a SIP datagram was dropped, it will be repeated");
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%remote, %error, "SIP datagram could not be sent");
-                false
-            }
+    /// False if the datagram is lost. Whatever the reason (no room in the buffer, no route, too long, a firewall) it
+    /// says nothing of the next one: as if the network had lost it, it is sent again until its timer ends that.
+    pub(super) fn send(&mut self, now: Timestamp, remote: SocketAddr, bytes: &Bytes) -> bool {
+        let Err(error) = self.socket.try_send_to(bytes, remote) else {
+            return true;
+        };
+        if let Some(lost) = self.losses.on_loss(now) {
+            tracing::warn!(%remote, %error, bytes = bytes.len(), lost, "SIP datagrams could not be sent");
         }
+        false
     }
 }
 
@@ -114,5 +140,20 @@ fn on_datagram(local: SocketAddr, remote: SocketAddr, datagram: &[u8], shared: &
             counters.shed.fetch_add(1, Relaxed);
         }
         Err(TrySendError::Closed(_)) => tracing::debug!(%local, "a datagram after the end of signalling"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_once_an_interval_and_none_is_forgotten() {
+        let mut log = LossLog::default();
+        let start = Timestamp::ZERO;
+        assert_eq!(log.on_loss(start), Some(1));
+        assert_eq!((log.on_loss(start), log.on_loss(start)), (None, None));
+        assert_eq!(log.on_loss(start + LOSS_LOG_INTERVAL), Some(3));
+        assert_eq!(log.on_loss(start + LOSS_LOG_INTERVAL), None);
     }
 }

@@ -13,7 +13,8 @@ use super::patch::Patch;
 /// - c= and m= ports become ours; a hold by 0.0.0.0 or `::` stays one, in our address family; port 0 stays 0.
 /// - `port/number of ports` becomes one port: the relay has one pair for each m-line.
 /// - `a=rtcp` names our RTCP port, or our RTP port where the peer named its own (RFC 5761 §5.1.3).
-/// - An m-line without a local, or whose local has port 0, is refused: its port becomes 0.
+/// - An m-line without a local, or whose local has port 0, is refused: its port becomes 0. So is one that is not carried
+///   in datagrams, like MSRP or BFCP over TCP: the relay could not carry it.
 /// - A session-level c= serves the lines that inherit it; a line whose local differs from it gets a c= of its own.
 /// - ICE, BUNDLE and other attributes that name another way are cut out (see `patch`).
 ///
@@ -100,11 +101,11 @@ impl<'a> Anchoring<'a> {
 
     /// Our address for a line that is live before and after.
     fn local(&self, line: usize) -> Option<SocketAddr> {
-        let is_live = self.sdp.lines().get(line)?.is_live();
+        let theirs = self.sdp.lines().get(line)?;
         self.locals
             .get(line)
             .copied()
-            .filter(|local| is_live && local.port() != 0)
+            .filter(|local| theirs.is_live() && theirs.is_datagram() && local.port() != 0)
     }
 
     fn write_connection(&self, out: &mut String, line: Option<usize>, unspecified: bool) -> bool {
@@ -243,6 +244,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_carried_in_datagrams_is_refused_and_names_no_other_way() {
+        for protocol in ["TCP/MSRP", "TCP/TLS/MSRP", "tcp/BFCP", "TCP/RTP/AVP", "MSRP", "SCTP"] {
+            let text = format!(
+                "v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\nm=message 7654 {protocol} *\na=accept-types:text/plain\n\
+                 a=path:msrp://192.0.2.1:7654/jshA7we;tcp\na=msrp-cema\na=setup:actpass\n"
+            );
+            let wanted = format!(
+                "v=0\nc=IN IP4 198.51.100.7\nm=audio 40000 RTP/AVP 0\nm=message 0 {protocol} *\na=accept-types:text/plain\n\
+                 a=setup:actpass\n"
+            );
+            assert_eq!(anchored(&text, &["198.51.100.7:40000", "198.51.100.7:40002"]), wanted);
+        }
+        let data = "v=0\nc=IN IP4 192.0.2.1\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\n";
+        let out = anchored(data, &["198.51.100.7:40000"]);
+        assert!(out.contains("m=application 40000 UDP/DTLS/SCTP"), "{out}");
+    }
+
+    #[test]
     fn a_line_on_another_address_than_the_session_s_gets_its_own() {
         let text = "v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\nm=video 5000 RTP/AVP 31\ni=camera\na=sendonly";
         let wanted = "v=0\nc=IN IP4 198.51.100.7\nm=audio 40000 RTP/AVP 0\nm=video 40002 RTP/AVP 31\ni=camera\n\
@@ -266,14 +285,16 @@ mod tests {
         ];
         prop_oneof![
             address.clone().prop_map(|address| format!("c={address}")),
-            (any::<u16>(), 0..3_u8).prop_map(|(port, form)| match form {
+            (any::<u16>(), 0..4_u8).prop_map(|(port, form)| match form {
                 0 => format!("m=audio {port} RTP/AVP 0 8"),
                 1 => format!("m=video {port}/2 RTP/AVPF 96"),
+                2 => format!("m=message {port} TCP/MSRP *"),
                 _ => format!("m=image {port} udptl t38"),
             }),
             (any::<u16>(), address).prop_map(|(port, address)| format!("a=rtcp:{port} {address}")),
             any::<u16>().prop_map(|port| format!("a=rtcp:{port}")),
             Just("a=candidate:1 1 UDP 1 192.0.2.1 4000 typ host".to_owned()),
+            Just("a=path:msrp://192.0.2.1:4000/x;tcp".to_owned()),
             Just("i=title".to_owned()),
             Just("a=rtpmap:96 opus/48000/2".to_owned()),
             "[a-z]=[ -~]{0,20}",
@@ -313,6 +334,8 @@ mod tests {
                     "bundle",
                     "group",
                     "ccap",
+                    "path",
+                    "msrp-cema",
                 ]
                 .iter()
                 .any(|owned| name.starts_with(owned))
@@ -353,8 +376,8 @@ mod tests {
             let again = SessionDescription::parse(out.as_bytes()).unwrap();
             prop_assert_eq!(again.lines().len(), sdp.lines().len());
             for ((before, after), local) in sdp.lines().iter().zip(again.lines()).zip(&ours) {
-                prop_assert_eq!(before.is_live(), after.is_live());
-                if !before.is_live() {
+                prop_assert_eq!(before.is_live() && before.is_datagram(), after.is_live());
+                if !after.is_live() {
                     continue;
                 }
                 prop_assert_eq!(after.port, local.port());
@@ -367,7 +390,7 @@ mod tests {
                     prop_assert!(ports.contains(&remote.rtcp.port()));
                 }
             }
-            prop_assert!(!out.contains("candidate:1 1"));
+            prop_assert!(!out.contains("candidate:1 1") && !out.contains("msrp://"));
         }
 
         #[test]

@@ -68,10 +68,10 @@ pub struct MediaLine {
 
 impl MediaLine {
     /// Where the author of the description receives this line's RTP and RTCP. `None` for port 0, an address that is
-    /// none (host name, multicast, hold by 0.0.0.0).
+    /// none (host name, multicast, hold by 0.0.0.0), and what is not carried in datagrams.
     pub fn remote(&self) -> Option<Remote> {
         let address = self.connection.filter(|address| !address.is_unspecified())?;
-        if self.port == 0 {
+        if self.port == 0 || !self.is_datagram() {
             return None;
         }
         let rtcp = self
@@ -94,9 +94,12 @@ impl MediaLine {
             && (!self.direction.receives() || self.connection.is_some_and(|address| address.is_unspecified()))
     }
 
-    /// Carried over UDP, so the relay can carry it.
+    /// Carried over UDP, so the relay can carry it: `RTP/AVP`, `udptl`, `UDP/DTLS/SCTP`. Not so what connects:
+    /// `TCP/MSRP`, `TCP/TLS/BFCP`, and where no transport is named, a protocol that is one or needs one.
     pub fn is_datagram(&self) -> bool {
-        !self.protocol.to_ascii_uppercase().split('/').any(|part| part == "TCP")
+        let protocol = self.protocol.to_ascii_uppercase();
+        let connects = |first| matches!(first, "TLS" | "MSRP" | "SCTP" | "DCCP");
+        !protocol.split('/').any(|part| part == "TCP") && !protocol.split('/').next().is_some_and(connects)
     }
 
     /// In the shape of [`crate::model::LegPlan::formats`].

@@ -38,6 +38,8 @@ const BYPASSES: &[&str] = &[
     "altc",              // RFC 6947: alternative connectivity
     "alt",               // its proprietary forerunner
     "ccap",              // RFC 7195: connection capability
+    "path",              // RFC 4975 §8.1: where MSRP really connects to
+    "msrp-cema",         // RFC 6714: MSRP that takes c= for a middlebox, and path for the peer
 ];
 
 /// Whether an attribute has to go, at any level.
@@ -64,6 +66,8 @@ mod tests {
             ("ICE-ufrag", Some("x")),
             ("group", Some("BUNDLE 0 1")),
             ("end-of-candidates", None),
+            ("path", Some("msrp://192.0.2.1:7654/x;tcp")),
+            ("msrp-cema", None),
         ] {
             assert!(is_bypass(name, value), "{name}");
         }

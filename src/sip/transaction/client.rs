@@ -10,8 +10,10 @@ use crate::sip::message::{Request, Response};
 
 #[derive(Debug)]
 enum State {
-    /// Trying and Proceeding: they differ in Timer E's interval only.
+    /// Trying and Proceeding: they differ in Timer E's interval, and in what a transport error means.
     Waiting {
+        /// A provisional answer came.
+        heard: bool,
         bytes: Bytes,
         timer_e: Option<Backoff>,
         timer_f: Timestamp,
@@ -31,11 +33,17 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn start(now: Timestamp, request: &Request, flow: Flow, out: &mut ClientOutbox<'_>) -> Self {
         let bytes = request.encode();
-        out.send(bytes.clone());
         let reliable = flow.transport.is_reliable();
+        if !out.offer(bytes.clone()) {
+            return Self {
+                state: State::Terminated,
+                reliable,
+            };
+        }
         let timer_e = (!reliable).then(|| Backoff::start(now, T2));
         Self {
             state: State::Waiting {
+                heard: false,
                 bytes,
                 timer_e,
                 timer_f: now + TIMEOUT,
@@ -46,7 +54,8 @@ impl Client {
 
     pub(super) fn on_response(&mut self, now: Timestamp, response: Response, out: &mut ClientOutbox<'_>) {
         match &mut self.state {
-            State::Waiting { timer_e, .. } if response.is_provisional() => {
+            State::Waiting { heard, timer_e, .. } if response.is_provisional() => {
+                *heard = true;
                 if let Some(timer_e) = timer_e {
                     timer_e.slow_down();
                 }
@@ -83,11 +92,12 @@ impl Client {
         }
     }
 
+    /// The transport cannot send (§17.1.4). Over while nothing was heard.
     pub(super) fn on_unreachable(&mut self, out: &mut ClientOutbox<'_>) {
-        if matches!(self.state, State::Waiting { .. }) {
+        if matches!(self.state, State::Waiting { heard: false, .. }) {
             out.unreachable();
+            self.state = State::Terminated;
         }
-        self.state = State::Terminated;
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {

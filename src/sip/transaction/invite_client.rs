@@ -41,8 +41,14 @@ pub(super) struct InviteClient {
 impl InviteClient {
     pub(super) fn start(now: Timestamp, request: Request, flow: Flow, out: &mut ClientOutbox<'_>) -> Self {
         let bytes = request.encode();
-        out.send(bytes.clone());
         let reliable = flow.transport.is_reliable();
+        if !out.offer(bytes.clone()) {
+            return Self {
+                state: State::Terminated,
+                request: Box::new(request),
+                reliable,
+            };
+        }
         let timer_a = (!reliable).then(|| Backoff::start(now, TIMEOUT));
         let state = State::Calling {
             bytes,
@@ -109,12 +115,11 @@ impl InviteClient {
         }
     }
 
-    /// The transport cannot reach the peer: over, unless the answer came already (§17.1.4).
+    /// The transport cannot send (§17.1.4). Over while nothing was heard: what has begun to ring rings on, and its
+    /// answer can still come.
     pub(super) fn on_unreachable(&mut self, out: &mut ClientOutbox<'_>) {
-        if matches!(self.state, State::Calling { .. } | State::Proceeding { .. }) {
+        if matches!(self.state, State::Calling { .. }) {
             out.unreachable();
-            self.state = State::Terminated;
-        } else if matches!(self.state, State::Completed { .. }) {
             self.state = State::Terminated;
         }
     }

@@ -86,7 +86,9 @@ impl Transactions {
         }
     }
 
-    /// The transport cannot send on `flow` any more: requests that wait for their answer there are over.
+    /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
+    /// §17.1.4). One that has its provisional answer arrived; its final answer, or its timer, ends it. Not for a lost
+    /// datagram: Timers A and E send it again.
     pub fn handle_unreachable(&mut self, _now: Timestamp, flow: Flow) {
         self.sent.handle_unreachable(flow, &mut self.outputs);
     }

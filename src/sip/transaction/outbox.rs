@@ -7,6 +7,9 @@ use bytes::Bytes;
 use crate::sip::flow::Flow;
 use crate::sip::message::{Request, Response};
 
+/// The largest UDP payload over IPv4 (RFC 768, RFC 791); IPv6 has room for 20 bytes more, which nobody needs.
+pub(super) const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 /// A request that we sent. Never given twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientId(pub(super) u64);
@@ -40,7 +43,7 @@ pub enum Event {
     Response { id: ClientId, response: Response },
     /// No final answer came in time: Timer B or F, or 64 × T1 after a CANCEL. Nothing more comes for `id`.
     TimedOut { id: ClientId },
-    /// The transport could not deliver. Nothing more comes for `id`.
+    /// The transport could not deliver, or the request is longer than a datagram. Nothing more comes for `id`.
     Unreachable { id: ClientId },
     /// No ACK came within 64 × T1 after the final answer to the INVITE.
     NoAck { id: ServerId },
@@ -54,6 +57,17 @@ pub(super) struct ClientOutbox<'a> {
 }
 
 impl ClientOutbox<'_> {
+    /// Sends a request for the first time. False, and told as unreachable, if it is too long to leave by its flow.
+    pub(super) fn offer(&mut self, bytes: Bytes) -> bool {
+        let fits = self.flow.transport.is_reliable() || bytes.len() <= DATAGRAM_BYTES_MAX;
+        if fits {
+            self.send(bytes);
+        } else {
+            self.unreachable();
+        }
+        fits
+    }
+
     pub(super) fn send(&mut self, bytes: Bytes) {
         self.outputs.push_back(Output::Send { flow: self.flow, bytes });
     }

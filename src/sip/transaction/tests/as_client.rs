@@ -244,6 +244,43 @@ fn an_answer_of_another_branch_or_method_is_nobodys() {
     assert_eq!(story.tells(), ["0 → INVITE"]);
 }
 
+/// RFC 3261 §17.1.4: the error is the unsent request's; a call that rings is not ended by it.
+#[test]
+fn what_has_begun_to_be_answered_survives_its_dead_flow() {
+    let mut story = Story::on(TCP);
+    let info = request(Method::Info, "z9hG4bKn");
+    story.asks(invite());
+    story.asks(info.clone());
+    story.hears(answer(&invite(), 180));
+    story.hears(answer(&info, 100));
+    story.asks(request(Method::Bye, "z9hG4bKb"));
+    story.tells();
+    story.layer.handle_unreachable(story.now, story.flow);
+    story.drain();
+    assert_eq!(story.tells(), ["0 ↑ unreachable"], "the BYE alone");
+    story.hears(answer(&invite(), 200));
+    story.hears(answer(&info, 200));
+    assert_eq!(story.tells(), ["0 ↑ 200 INVITE", "0 ↑ 200 INFO"]);
+}
+
+#[test]
+fn a_request_longer_than_a_datagram_fails_alone_and_only_over_udp() {
+    for method in [Method::Invite, Method::Message] {
+        let mut long = request(method, "z9hG4bKl");
+        long.body = Bytes::from(vec![b'x'; outbox::DATAGRAM_BYTES_MAX]);
+        let mut story = Story::on(UDP);
+        story.asks(request(Method::Bye, "z9hG4bKb"));
+        story.asks(long.clone());
+        assert_eq!(story.tells(), ["0 → BYE", "0 ↑ unreachable"]);
+        assert_eq!(story.layer.len(), 1);
+
+        let mut story = Story::on(TCP);
+        story.layer.request(story.now, long, story.flow);
+        assert!(matches!(story.layer.poll_output(), Some(Output::Send { .. })));
+        assert_eq!(story.layer.len(), 1);
+    }
+}
+
 #[test]
 fn what_waits_on_a_dead_flow_is_over_and_what_waits_elsewhere_is_not() {
     let mut story = Story::on(TCP);
