@@ -178,6 +178,12 @@ class Phones:
             for fd, _ in self.poll.poll(wait):
                 self.by_fd[fd]()
 
+    def close(self):
+        self.poll.close()
+        legs = [leg for call in self.calls.values() for leg in (call.a, call.b)]
+        for each in [*self.sip.values(), *(leg.socket for leg in legs + [leg for pair in self.idle for leg in pair])]:
+            each.close()
+
     def rest(self, seconds):
         self.run(lambda: False, seconds)
 
