@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
             let headers = message.headers();
             let _ = (
                 headers.contact(),
-                headers.routes(),
+                headers.addresses("Route"),
                 headers.record_routes(),
                 headers.max_forwards(),
             );

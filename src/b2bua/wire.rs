@@ -55,8 +55,8 @@ impl Wire {
         self.pump();
     }
 
-    pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
-        self.transactions.handle_unreachable(now, flow);
+    pub fn handle_unreachable(&mut self, _now: Timestamp, flow: Flow) {
+        self.transactions.handle_unreachable(flow);
         self.pump();
     }
 

@@ -58,12 +58,8 @@ pub struct MediaLine {
     pub direction: Direction,
     /// In order of preference. Empty for what is not RTP.
     pub formats: Vec<Format>,
-    /// `a=rtcp-mux` (RFC 5761).
-    pub rtcp_mux: bool,
     /// The media is encrypted: an SRTP profile, `a=crypto` or `a=fingerprint`.
     pub crypto: bool,
-    /// In milliseconds.
-    pub ptime: Option<u16>,
 }
 
 impl MediaLine {
@@ -199,14 +195,11 @@ mod tests {
             .map(|f| (f.payload_type, f.name.as_str(), f.clock_rate))
             .collect();
         assert_eq!(read, formats);
-        assert_eq!(
-            (audio.direction, audio.ptime, audio.is_hold()),
-            (Direction::SendOnly, Some(20), true)
-        );
+        assert_eq!((audio.direction, audio.is_hold()), (Direction::SendOnly, true));
         let remote = audio.remote().unwrap();
         assert_eq!(remote.rtp, "192.0.2.1:49170".parse().unwrap());
         assert_eq!(remote.rtcp, "192.0.2.1:49171".parse().unwrap());
-        assert!(video.rtcp_mux && video.crypto && !audio.crypto);
+        assert!(video.crypto && !audio.crypto);
         assert_eq!(video.plan_formats()[1].1, "h263-1998 (SRTP)");
         assert_eq!(video.remote().unwrap().rtcp, "[2001:db8::1]:53020".parse().unwrap());
         assert!(!sdp.is_hold(), "the video is not held");
@@ -220,7 +213,6 @@ mod tests {
         let line = &sdp.lines()[0];
         assert_eq!(line.remote().unwrap().rtp, "192.0.2.1:4000".parse().unwrap());
         assert_eq!(line.plan_formats()[1], (96, "opus".to_owned(), 48_000, 2));
-        assert!(line.rtcp_mux);
         let sdp = parse("\r\nv=0\r\nm=audio 0 RTP/AVP 0");
         assert_eq!(sdp.lines()[0].remote(), None, "a refused line needs no address");
     }

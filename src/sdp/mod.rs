@@ -15,4 +15,4 @@ pub use anchor::anchor;
 pub use codec::Format;
 pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError, SessionDescription};
 pub use direction::Direction;
-pub use offer_answer::{AnswerError, NegotiatedLine, Negotiation, OfferError, check_reoffer, negotiate};
+pub use offer_answer::{AnswerError, OfferError, check_reoffer, negotiate};

@@ -85,9 +85,7 @@ impl Reader {
                 rtcp: None,
                 direction: Direction::default(),
                 formats: payload_types.take(formats_max).map(Format::of_payload_type).collect(),
-                rtcp_mux: false,
                 crypto: has_part(protocol, &["SAVP", "SAVPF"]),
-                ptime: None,
             },
             connection: None,
             direction: None,
@@ -152,11 +150,8 @@ impl Reader {
         };
         draft.line.crypto |= is_key;
         draft.direction = direction.or(draft.direction);
-        match (name.to_ascii_lowercase().as_str(), value) {
-            ("rtpmap", Some(value)) => draft.on_rtpmap(value),
-            ("rtcp-mux", None) => draft.line.rtcp_mux = true,
-            ("ptime", Some(value)) => draft.line.ptime = value.parse().ok(),
-            _ => {}
+        if let Some(value) = value.filter(|_| name.eq_ignore_ascii_case("rtpmap")) {
+            draft.on_rtpmap(value);
         }
     }
 

@@ -16,7 +16,7 @@ mod response;
 mod uri;
 mod via;
 
-pub use dialog::{Dialog, DialogError, DialogId};
+pub use dialog::{Dialog, DialogError};
 pub use flow::{Flow, Transport};
 pub use framing::{Framer, FramingError};
 pub use message::{

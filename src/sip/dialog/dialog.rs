@@ -1,6 +1,5 @@
 //! One dialog, seen from our end.
 
-use super::id::DialogId;
 use super::route_set::RouteSet;
 use crate::sip::message::{Message, Request, Response};
 use crate::sip::method::Method;
@@ -31,7 +30,9 @@ pub struct Dialog {
     local: NameAddr,
     /// To of our requests, their tag in it.
     remote: NameAddr,
+    /// The CSeq number of our last request; 0 before the first if we were called.
     local_seq: u32,
+    /// The CSeq number of their last request.
     remote_seq: Option<u32>,
     route_set: RouteSet,
     remote_target: Uri,
@@ -73,14 +74,6 @@ impl Dialog {
         })
     }
 
-    pub fn id(&self) -> DialogId {
-        DialogId {
-            call_id: self.call_id.clone(),
-            local_tag: self.local_tag().to_owned(),
-            remote_tag: self.remote_tag().to_owned(),
-        }
-    }
-
     pub fn call_id(&self) -> &str {
         &self.call_id
     }
@@ -92,28 +85,6 @@ impl Dialog {
 
     pub fn remote_tag(&self) -> &str {
         self.remote.tag().unwrap_or_default()
-    }
-
-    pub const fn local_uri(&self) -> &Uri {
-        self.local.uri()
-    }
-
-    pub const fn remote_uri(&self) -> &Uri {
-        self.remote.uri()
-    }
-
-    /// The CSeq number of our last request; 0 before the first if we were called.
-    pub const fn local_seq(&self) -> u32 {
-        self.local_seq
-    }
-
-    /// The CSeq number of their last request.
-    pub const fn remote_seq(&self) -> Option<u32> {
-        self.remote_seq
-    }
-
-    pub const fn route_set(&self) -> &RouteSet {
-        &self.route_set
     }
 
     pub const fn remote_target(&self) -> &Uri {

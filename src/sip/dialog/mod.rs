@@ -2,9 +2,6 @@
 
 #[allow(clippy::module_inception)] // the house calls the thing by its name
 mod dialog;
-mod id;
 mod route_set;
 
 pub use dialog::{Dialog, DialogError};
-pub use id::DialogId;
-pub use route_set::RouteSet;

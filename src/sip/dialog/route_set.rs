@@ -6,7 +6,7 @@ use crate::sip::uri::Uri;
 
 /// In the order in which our requests visit them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RouteSet(Vec<NameAddr>);
+pub(super) struct RouteSet(Vec<NameAddr>);
 
 /// Where a request goes: its Request-URI and Route.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,16 +28,8 @@ impl RouteSet {
         Self(request.record_routes())
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &NameAddr> {
-        self.0.iter()
-    }
-
-    pub fn first(&self) -> Option<&Uri> {
+    pub(super) fn first(&self) -> Option<&Uri> {
         self.0.first().map(NameAddr::uri)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Loose routers leave the target in the Request-URI; a strict one wants itself there and the target last in Route.

@@ -122,11 +122,6 @@ impl Headers {
         })
     }
 
-    /// Whether a list header holds `token`, without case: `has_token("Supported", "timer")`.
-    pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.get_all(name).any(|value| value.eq_ignore_ascii_case(token))
-    }
-
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -140,14 +135,6 @@ impl Headers {
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
         if let Some(field) = self.admit(name, value.into(), false) {
             self.fields.push(field);
-            self.find_top_via();
-        }
-    }
-
-    /// Adds a line before all others: the new top of Via, Route or Record-Route.
-    pub fn push_front(&mut self, name: &str, value: impl Into<String>) {
-        if let Some(field) = self.admit(name, value.into(), false) {
-            self.fields.insert(0, field);
             self.find_top_via();
         }
     }
@@ -228,11 +215,6 @@ impl Headers {
     }
 
     /// In order; values that are no addresses are left out.
-    pub fn routes(&self) -> Vec<NameAddr> {
-        self.addresses("Route")
-    }
-
-    /// In order; values that are no addresses are left out.
     pub fn record_routes(&self) -> Vec<NameAddr> {
         self.addresses("Record-Route")
     }
@@ -247,11 +229,6 @@ impl Headers {
     /// None if absent; parsed messages hold no value that does not fit.
     pub fn max_forwards(&self) -> Option<u8> {
         self.get("Max-Forwards")?.parse().ok()
-    }
-
-    /// Seconds.
-    pub fn expires(&self) -> Option<u32> {
-        self.get("Expires")?.parse().ok()
     }
 
     /// The media type without parameters, like `application/sdp`.

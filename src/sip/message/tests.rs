@@ -82,7 +82,7 @@ fn a_tortuous_invite_is_read() {
     assert_eq!(headers.get("new"), Some("a b c"));
     assert_eq!(headers.get("S"), Some(""));
     assert_eq!(headers.get_all("v").count(), 3);
-    assert_eq!(headers.routes().len(), 1);
+    assert_eq!(headers.addresses("Route").len(), 1);
     assert_eq!(
         headers
             .contact()

@@ -51,7 +51,6 @@ pub struct Transactions {
     sent: Sent,
     received: Received,
     outputs: VecDeque<Output>,
-    shed: u64,
 }
 
 impl Transactions {
@@ -61,7 +60,6 @@ impl Transactions {
             sent: Sent::new(),
             received: Received::new(),
             outputs: VecDeque::new(),
-            shed: 0,
         }
     }
 
@@ -89,7 +87,7 @@ impl Transactions {
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
     /// §17.1.4). One that has its provisional answer arrived; its final answer, or its timer, ends it. Not for a lost
     /// datagram: Timers A and E send it again.
-    pub fn handle_unreachable(&mut self, _now: Timestamp, flow: Flow) {
+    pub fn handle_unreachable(&mut self, flow: Flow) {
         self.sent.handle_unreachable(flow, &mut self.outputs);
     }
 
@@ -156,11 +154,6 @@ impl Transactions {
         self.len() == 0
     }
 
-    /// Requests answered 503 because of [`TransactionLimits::live_max`].
-    pub const fn shed(&self) -> u64 {
-        self.shed
-    }
-
     fn on_ack(&mut self, now: Timestamp, flow: Flow, request: Request) {
         let invite = match self.received.handle_ack(now, &request) {
             AckOf::Success(invite) => Some(invite),
@@ -215,7 +208,6 @@ impl Transactions {
         let opens = request.headers.to().tag().is_none();
         let reserve = if opens { self.limits.live_max / 8 } else { 0 };
         if self.len() >= self.limits.live_max - reserve {
-            self.shed += 1;
             let response = Response::to(&request, 503, None, Some(&stateless_tag(&request)));
             self.refuse(flow, response);
             return;

@@ -14,8 +14,8 @@ fn beyond_the_limit_new_calls_are_refused_without_state_and_calls_that_run_keep_
     for n in 0..9 {
         story.hears(request(Method::Invite, &format!("z9hG4bK{n}")));
     }
-    assert_eq!((story.layer.len(), story.layer.shed()), (7, 2));
-    assert_eq!(story.tells().last().unwrap(), "0 → 503 INVITE");
+    assert_eq!(story.layer.len(), 7);
+    assert_eq!(story.tells()[7..], ["0 → 503 INVITE", "0 → 503 INVITE"]);
     story.hears(inside(Method::Bye, "z9hG4bKbye"));
     assert_eq!(story.tells(), ["0 ↑ BYE"]);
     story.hears(inside(Method::Bye, "z9hG4bKbye2"));
@@ -128,7 +128,7 @@ proptest! {
                     layer.handle_message(now, flow, answer(&made(method, branch), status).into());
                 }
                 Step::Cancel => drop(asked.last().and_then(|id| layer.cancel(now, *id, &[]))),
-                Step::Unreachable => layer.handle_unreachable(now, flow),
+                Step::Unreachable => layer.handle_unreachable(flow),
                 Step::Wait(ms) => {
                     now = now + millis(ms);
                     layer.handle_timeout(now);
