@@ -296,6 +296,50 @@ fn a_segment_that_is_there_already_is_never_touched() {
 }
 
 #[test]
+fn while_a_segment_cannot_be_read_no_call_that_may_be_in_it_is_sealed_without_it() {
+    for place in 0..3 {
+        let mut node = Node::new(SimDisk::new(17), config());
+        // Closed within the first segment; cut off in a later one; over all of them, and closed.
+        node.open(0);
+        node.talk(&[0], ms(100));
+        node.close(0);
+        node.disk.broken_volumes = vec![99];
+        node.disk.archive_broken = true;
+        node.break_disk(Injected::Fail(IoError::NoSpace));
+        node.open(1);
+        node.open(2);
+        node.talk(&[1, 2], ms(4000));
+        node.close(2);
+        node.pass(ms(200));
+        node.disk.kill();
+        let segments: Vec<File> = node
+            .disk
+            .files()
+            .filter(|file| matches!(file, File::Segment(_)))
+            .collect();
+        assert!(segments.len() >= 3, "{segments:?}");
+        node.disk.unreadable = Some(segments[place]);
+        let report = recover(&mut node.disk, &config(), None).unwrap();
+        assert_eq!(
+            (report.unreadable, &report.unsealed[..]),
+            (1, &[session(1), session(2)][..])
+        );
+        assert!(node.disk.files().any(|file| matches!(file, File::Report(_))));
+        for segment in segments {
+            assert!(
+                node.disk.contents(segment).is_some(),
+                "{segment:?} has parts of what is not sealed"
+            );
+        }
+        node.disk.unreadable = None;
+        let report = recover(&mut node.disk, &config(), None).unwrap();
+        let calls = if place == 0 { 3 } else { 2 };
+        assert_eq!((report.calls.len(), report.unsealed.len()), (calls, 0));
+        check_after_crash(&node.talks, &node.disk, &format!("segment {place}"));
+    }
+}
+
+#[test]
 fn recovery_with_a_full_archive_keeps_the_spool_for_the_next() {
     let mut node = Node::new(SimDisk::new(14), config());
     story(&mut node);
