@@ -105,12 +105,12 @@ impl Disk {
             .create_new(true)
             .mode(FILE_MODE)
             .open(&path)?;
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-            // A file system without preallocation meets a full disk later, at a write.
-            Err(Errno::OPNOTSUPP) => file.set_len(bytes)?,
-            done => done?,
+        let made = preallocate(&file, bytes).and_then(|()| sync_directory(&self.layout.volume(segment.volume)));
+        if let Err(error) = made {
+            // We made it, so we may remove it: nobody else knows of it.
+            fs::remove_file(&path)?;
+            return Err(error);
         }
-        sync_directory(&self.layout.volume(segment.volume))?;
         self.segments.insert(segment.volume, (segment, file));
         Ok(IoOutcome::Done)
     }
@@ -239,6 +239,14 @@ impl Disk {
     }
 }
 
+/// A file system without preallocation meets a full disk later, at a write.
+fn preallocate(file: &fs::File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP) => file.set_len(bytes),
+        done => Ok(done?),
+    }
+}
+
 /// Starts writing the file's dirty pages to the medium, and may wait for them; no metadata, no flush of caches.
 #[allow(unsafe_code, reason = "rustix has no sync_file_range")]
 fn write_back(file: &fs::File, how: libc::c_uint) -> io::Result<()> {
@@ -322,6 +330,7 @@ fn reason(error: &io::Error) -> IoError {
         Some(Errno::NOSPC) => IoError::NoSpace,
         Some(Errno::DQUOT) => IoError::QuotaExceeded,
         Some(Errno::ROFS) => IoError::ReadOnly,
+        Some(Errno::EXIST) => IoError::Exists,
         Some(Errno::NOENT) => IoError::Missing,
         _ => match error.kind() {
             io::ErrorKind::WriteZero => IoError::ShortWrite,
@@ -539,7 +548,7 @@ pub(crate) mod tests {
         );
         assert_eq!(
             ask(&mut disk, IoOp::Create { segment, bytes: 8192 }),
-            Err(IoError::Io),
+            Err(IoError::Exists),
             "never twice"
         );
         let other = SegmentId { volume, number: 8 };
@@ -587,6 +596,8 @@ pub(crate) mod tests {
         let huge = SegmentId { volume, number: 9 };
         let bytes = 1 << 60;
         assert!(ask(&mut disk, IoOp::Create { segment: huge, bytes }).is_err());
+        assert!(!disk.layout().path(File::Segment(huge)).exists(), "half made");
+        assert!(disk.layout().path(File::Segment(segment)).exists(), "not touched");
         assert!(matches!(ask(&mut disk, IoOp::Free { volume }), Ok(IoOutcome::Free(free)) if free > 0));
         fs::remove_dir_all(folder.path().join("spool")).unwrap();
         assert_eq!(

@@ -55,6 +55,7 @@ const fn hint(error: &StartError) -> &'static str {
             "ask the one that runs by `onrecord status`, or name another `data`"
         }
         StartError::Data(DataError::Unusable { .. }) => "it must be a directory that this user may write to",
+        StartError::Recovery(_) => "nothing was changed; see that every volume can be read, then start again",
         StartError::Volumes(_) => "see `data` and `[recorder] volumes`",
         StartError::Bind(_) => "see who listens there with `ss -lunp` or `ss -ltnp`, or change `[listen] sip`",
         StartError::System(_) | StartError::Policies(_) => "see the log above",

@@ -107,9 +107,12 @@ pub(super) fn list(layout: &Layout, folder: Folder) -> io::Result<Vec<(File, u64
                 Some(File::Partial { session, attempt })
             }
         });
-        // A name that is not ours, or a file that went while we looked.
-        if let (Some(file), Ok(facts)) = (file, entry.metadata()) {
-            found.push((file, facts.len()));
+        let Some(file) = file else { continue };
+        match entry.metadata() {
+            Ok(facts) => found.push((file, facts.len())),
+            // It went while we looked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     found.sort_unstable();

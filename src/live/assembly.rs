@@ -20,15 +20,16 @@ use super::policies::Policies;
 use super::policy_watch::PolicyWatch;
 use super::process::{self, DataError, DataLocks};
 use super::recorder::{self, RecorderParts, RecorderQueue};
+use super::recovery::{self, RecoveryError};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_tcp::TcpLimits;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
+use super::topology;
 use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
-use super::{recovery, topology};
 use crate::board::Board;
 use crate::config::{Config, Peer};
 use crate::disk::{Disk, Layout};
@@ -61,6 +62,8 @@ pub enum StartError {
     /// A directory of the recorder cannot be made.
     #[error("the recorder's directories cannot be made: {0}")]
     Volumes(io::Error),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     /// The kernel gave no thread, socket or timer.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -169,7 +172,7 @@ impl Parts<'_> {
             volumes,
         };
         let mut disk = Disk::open(layout).map_err(StartError::Volumes)?;
-        let report = recovery::recover(clock, &recorder_config, &mut disk);
+        let report = recovery::recover(clock, &recorder_config, |request| disk.execute(request))?;
 
         let (events, events_inbox) = mpsc::channel(EVENTS_MAX);
         let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());

@@ -43,4 +43,5 @@ mod waker;
 pub use assembly::{ServeOptions, StartError, serve};
 pub use fault_switch::InjectedFault;
 pub use process::DataError;
+pub use recovery::RecoveryError;
 pub use sip_sockets::{BindError, SipCounts};

@@ -52,7 +52,8 @@ pub struct IoRequest {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum IoOp {
-    /// A new segment of `bytes` preallocated bytes; its name made durable (fsync of the directory). Fails if it exists.
+    /// A new segment of `bytes` preallocated bytes; its name made durable (fsync of the directory). A file of that name
+    /// is left as it is ([`IoError::Exists`]); after any other failure there is none.
     Create { segment: SegmentId, bytes: u64 },
     /// Write all of it at `offset`, then fdatasync. `Done` means that both returned: this is the acknowledgement.
     Append {
@@ -131,6 +132,9 @@ pub enum IoError {
     /// A file that should be there is not (ENOENT).
     #[error("no such file")]
     Missing,
+    /// A file that is to be made is there already (EEXIST).
+    #[error("the file exists")]
+    Exists,
     /// EIO, and everything that has no better name.
     #[error("input/output error")]
     Io,
@@ -143,7 +147,7 @@ impl IoError {
             Self::QuotaExceeded => Fault::QuotaExceeded,
             Self::ReadOnly => Fault::ReadOnly,
             Self::ShortWrite => Fault::ShortWrite,
-            Self::Missing => Fault::OpenFailed,
+            Self::Missing | Self::Exists => Fault::OpenFailed,
             Self::Io => Fault::Io,
         }
     }

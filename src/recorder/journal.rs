@@ -18,6 +18,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Offsets within a segment are kept in 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+/// Numbers that may be taken one after another before a volume counts as broken.
+const TAKEN_MAX: u32 = 1_000;
 /// How often free space is asked for.
 const FREE_EVERY: Duration = Duration::from_secs(1);
 
@@ -25,6 +27,8 @@ const FREE_EVERY: Duration = Duration::from_secs(1);
 struct Volume {
     reserve: u64,
     next_number: u64,
+    /// Files that were there already, since the last segment was made.
+    taken: u32,
     free: Option<u64>,
     asked_free: Option<IoId>,
     /// A request that was given up on; nothing is asked of the volume until it answers.
@@ -83,8 +87,8 @@ pub(super) struct Journal {
     flight: Option<Flight>,
     /// What no volume took, and when it is tried again.
     held: Option<(Bytes, Timestamp)>,
-    /// Creations that were given up on: their segment is removed once it is known to be there.
-    abandoned: BTreeMap<IoId, SegmentId>,
+    /// Requests that were given up on, of segments that hold nothing: removed once they are known to be there, and ours.
+    abandoned: BTreeMap<IoId, (SegmentId, Step)>,
     last_landing: Timestamp,
     free_due: Timestamp,
 }
@@ -94,6 +98,7 @@ impl Journal {
         let volume = |v: &super::config::VolumeConfig| Volume {
             reserve: v.reserve,
             next_number: first_segment,
+            taken: 0,
             free: None,
             asked_free: None,
             hung: None,
@@ -228,6 +233,9 @@ impl Journal {
         let flight = self.flight.take_if(|flight| flight.io == done.id)?;
         match (&done.result, flight.step) {
             (Ok(IoOutcome::Done), Step::Creating) => {
+                if let Some(volume) = self.volume_mut(flight.segment.id) {
+                    volume.taken = 0;
+                }
                 let bytes = with_header(flight.segment.id, &flight.bytes);
                 let io = append(&flight.segment, &bytes, out);
                 self.flight = Some(Flight {
@@ -238,10 +246,14 @@ impl Journal {
                 });
                 None
             }
+            (Err(IoError::Exists), Step::Creating) => {
+                self.on_taken(now, flight, out);
+                None
+            }
             (Ok(IoOutcome::Done), Step::Appending) => Some(self.on_landed(now, &flight, out)),
-            (result, _) => {
+            (result, step) => {
                 let error = result.as_ref().err().copied().unwrap_or(IoError::Io);
-                self.give_up_segment(&flight.segment, out);
+                self.give_up_segment(&flight.segment, step, out);
                 self.attempt(now, flight.bytes, flight.plan, flight.deadline, error.fault(), out);
                 None
             }
@@ -267,10 +279,29 @@ impl Journal {
         }
     }
 
-    /// A segment that failed is never written or synced again; if nothing in it was acknowledged, it goes.
-    fn give_up_segment(&mut self, segment: &OpenSegment, out: &mut Outbox) {
+    fn volume_mut(&mut self, segment: SegmentId) -> Option<&mut Volume> {
+        self.volumes.get_mut(usize::from(segment.volume.0))
+    }
+
+    /// The file is another's, perhaps of a call that recovery could not read: it is left alone, the next number tried.
+    fn on_taken(&mut self, now: Timestamp, flight: Flight, out: &mut Outbox) {
+        let id = flight.segment.id;
+        let mut plan = flight.plan;
+        if let Some(volume) = self.volume_mut(id) {
+            volume.taken += 1;
+            if volume.taken < TAKEN_MAX {
+                plan.push_front(id.volume);
+            } else {
+                volume.taken = 0;
+            }
+        }
+        self.attempt(now, flight.bytes, plan, flight.deadline, IoError::Exists.fault(), out);
+    }
+
+    /// A segment that failed is never written or synced again; if we made it and nothing in it was acknowledged, it goes.
+    fn give_up_segment(&mut self, segment: &OpenSegment, step: Step, out: &mut Outbox) {
         self.current = None;
-        if !segment.used {
+        if !segment.used && step == Step::Appending {
             remove_segment(segment.id, out);
         }
     }
@@ -292,7 +323,9 @@ impl Journal {
             return false;
         };
         volume.hung = None;
-        if let Some(segment) = self.abandoned.remove(&done.id) {
+        if let Some((segment, step)) = self.abandoned.remove(&done.id)
+            && (step == Step::Appending || done.result.is_ok())
+        {
             remove_segment(segment, out);
         }
         true
@@ -347,7 +380,7 @@ impl Journal {
             volume.hung = Some(flight.io);
         }
         if !flight.segment.used {
-            self.abandoned.insert(flight.io, id);
+            self.abandoned.insert(flight.io, (id, flight.step));
         }
         self.current = None;
         let plan = flight.plan.into_iter().filter(|v| *v != id.volume).collect();

@@ -2,6 +2,7 @@
 //!
 //! Idempotent: nothing is removed before what replaces it is published, so a crash during recovery is met by the next
 //! one. Bounded: each segment is read once, each call is tried a few times; what cannot be sealed stays in the spool.
+//! While a segment cannot be read, a call that may have a part in it is not sealed either: the next recovery may read it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,6 +13,7 @@ use crate::model::{Fault, Outcome, SessionId, Timestamp};
 
 use super::commit::BATCH_BYTES_MAX;
 use super::config::WriterConfig;
+use super::extent::Tag;
 use super::io::{File, Folder, IoDone, IoError, IoId, IoOp, IoOutcome, IoRequest, Lane, SegmentId, Span, VolumeId};
 use super::manifest::Manifest;
 use super::output::{Outbox, Output};
@@ -44,8 +46,11 @@ pub struct RecoveryReport {
     pub calls: Vec<RecoveredCall>,
     /// Calls that could not be sealed now; their segments are kept for the next recovery.
     pub unsealed: Vec<SessionId>,
-    /// Folders and segments that could not be read.
+    /// Segments that could not be read; they are kept, and so are the calls that may have a part in them.
     pub unreadable: u64,
+    /// Folders that could not be listed. If there is one, nothing was done: who goes on would write beside what he does
+    /// not see.
+    pub unlisted: u64,
     /// The last failure of the disk.
     pub fault: Option<Fault>,
 }
@@ -91,6 +96,8 @@ struct Piece {
     ordinal: u32,
     lsn: u64,
     span: Span,
+    /// Has the closing record.
+    closes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +116,25 @@ impl Remains {
         let newest = openings.map(|piece| piece.lsn).max().unwrap_or(0);
         self.extents.retain(|piece| piece.lsn >= newest);
         self.extents.sort_unstable_by_key(|piece| (piece.ordinal, piece.lsn));
+    }
+
+    fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        self.extents.iter().filter_map(|piece| match piece.span.file {
+            File::Segment(segment) => Some(segment),
+            _ => None,
+        })
+    }
+
+    /// From the opening to the closing record, all of it is in segments that could be read. Takes them sorted.
+    fn is_whole(&self) -> bool {
+        let mut next = 0;
+        for piece in &self.extents {
+            if piece.ordinal > next {
+                return false;
+            }
+            next = next.max(piece.ordinal.saturating_add(1));
+        }
+        self.extents.iter().any(|piece| piece.closes)
     }
 }
 
@@ -201,7 +227,7 @@ impl Recovery {
         let Ok(IoOutcome::Listed(files)) = result else {
             // A folder that is not there yet is empty.
             if result != Err(IoError::Missing) {
-                self.report.unreadable += 1;
+                self.report.unlisted += 1;
             }
             return;
         };
@@ -222,6 +248,10 @@ impl Recovery {
     /// The next segment; behind the last: which of the calls are sealed already?
     fn scan_next(&mut self, now: Timestamp) {
         if matches!(&self.stage, Stage::Listing(listing) if !listing.is_empty()) {
+            return;
+        }
+        if self.report.unlisted > 0 {
+            self.stage = Stage::Finished;
             return;
         }
         if let Some((segment, bytes)) = self.segments.pop_front() {
@@ -274,6 +304,7 @@ impl Recovery {
                     offset,
                     bytes: header.bytes,
                 },
+                closes: extent.frames().flatten().any(|frame| frame.tag == Tag::Closing),
             });
             *extents += 1;
         });
@@ -332,8 +363,17 @@ impl Recovery {
     }
 
     fn seal_all(&mut self, now: Timestamp) {
-        for (session, remains) in &mut self.calls {
+        let (unreadable, kept, unsealed) = (self.report.unreadable > 0, &mut self.kept, &mut self.report.unsealed);
+        self.calls.retain(|session, remains| {
             remains.sort();
+            let sealed_now = !unreadable || remains.is_whole();
+            if !sealed_now {
+                unsealed.push(*session);
+                kept.extend(remains.segments());
+            }
+            sealed_now
+        });
+        for (session, remains) in &mut self.calls {
             let mut sources = Vec::new();
             for (attempt, bytes) in &remains.partials {
                 let file = File::Partial {
@@ -372,11 +412,7 @@ impl Recovery {
                 Done::GivenUp(error) => {
                     self.report.fault = Some(error.fault());
                     self.report.unsealed.push(finished.session);
-                    let files = remains.extents.iter().map(|piece| piece.span.file);
-                    self.kept.extend(files.filter_map(|file| match file {
-                        File::Segment(segment) => Some(segment),
-                        _ => None,
-                    }));
+                    self.kept.extend(remains.segments());
                 }
                 Done::Moved(_) => {}
             }
@@ -387,7 +423,8 @@ impl Recovery {
     }
 
     fn empty_spool(&mut self, now: Timestamp) {
-        if !self.report.calls.is_empty() || !self.report.unsealed.is_empty() {
+        let report = &self.report;
+        if !report.calls.is_empty() || !report.unsealed.is_empty() || report.unreadable > 0 {
             // The record is made before its evidence goes.
             let file = File::Report(now.as_nanos());
             let bytes = Bytes::from(json(&self.report));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::disk::{Dice, Injected, SimDisk};
 use super::node::{Node, check_after_crash, config, ms, recover, session, story, verified};
-use onrecord::model::{Fault, Outcome, SessionId};
+use onrecord::model::{Fault, Outcome, RecordingEvent, SessionId};
 use onrecord::recorder::{File, IoError, VolumeConfig, WriterConfig};
 
 #[test]
@@ -247,6 +247,95 @@ fn whatever_fails_what_was_acknowledged_is_kept() {
     let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in seeds.map_or(0..40, |seed: u64| seed..seed + 1) {
         chaos(seed);
+    }
+}
+
+#[test]
+fn a_segment_that_is_there_already_is_never_touched() {
+    let two = WriterConfig {
+        volumes: vec![VolumeConfig::default(); 2],
+        ..config()
+    };
+    for hangs in [false, true] {
+        let mut node = Node::new(SimDisk::new(16), config());
+        story(&mut node);
+        node.talk(&[1, 2], ms(2000));
+        node.disk.kill();
+        let Node { mut disk, talks, .. } = node;
+        let before: Vec<(File, Vec<u8>)> = disk
+            .files()
+            .filter(|file| matches!(file, File::Segment(_)))
+            .map(|file| (file, disk.contents(file).unwrap().to_vec()))
+            .collect();
+        assert!(before.len() > 1);
+        if hangs {
+            disk.broken_volumes = vec![0];
+            disk.broken = Some(Injected::Hang);
+        }
+        // Numbered as if nobody had listed the volume.
+        let mut node = Node::with_first_segment(disk, two.clone(), 1);
+        node.pass(ms(2000));
+        node.disk.broken = None;
+        node.release();
+        node.open(5);
+        assert!(node.talks[&session(5)].ready, "{:?}", node.events);
+        assert!(
+            !node
+                .heard()
+                .iter()
+                .any(|event| matches!(event, RecordingEvent::Down { .. }))
+        );
+        for (file, bytes) in before {
+            assert_eq!(node.disk.contents(file), Some(bytes.as_slice()), "{file:?}");
+        }
+        node.disk.cut_power();
+        recover(&mut node.disk, &two, None).unwrap();
+        check_after_crash(&talks, &node.disk, "before");
+        check_after_crash(&node.talks, &node.disk, "after");
+    }
+}
+
+#[test]
+fn while_a_segment_cannot_be_read_no_call_that_may_be_in_it_is_sealed_without_it() {
+    for place in 0..3 {
+        let mut node = Node::new(SimDisk::new(17), config());
+        // Closed within the first segment; cut off in a later one; over all of them, and closed.
+        node.open(0);
+        node.talk(&[0], ms(100));
+        node.close(0);
+        node.disk.broken_volumes = vec![99];
+        node.disk.archive_broken = true;
+        node.break_disk(Injected::Fail(IoError::NoSpace));
+        node.open(1);
+        node.open(2);
+        node.talk(&[1, 2], ms(4000));
+        node.close(2);
+        node.pass(ms(200));
+        node.disk.kill();
+        let segments: Vec<File> = node
+            .disk
+            .files()
+            .filter(|file| matches!(file, File::Segment(_)))
+            .collect();
+        assert!(segments.len() >= 3, "{segments:?}");
+        node.disk.unreadable = Some(segments[place]);
+        let report = recover(&mut node.disk, &config(), None).unwrap();
+        assert_eq!(
+            (report.unreadable, &report.unsealed[..]),
+            (1, &[session(1), session(2)][..])
+        );
+        assert!(node.disk.files().any(|file| matches!(file, File::Report(_))));
+        for segment in segments {
+            assert!(
+                node.disk.contents(segment).is_some(),
+                "{segment:?} has parts of what is not sealed"
+            );
+        }
+        node.disk.unreadable = None;
+        let report = recover(&mut node.disk, &config(), None).unwrap();
+        let calls = if place == 0 { 3 } else { 2 };
+        assert_eq!((report.calls.len(), report.unsealed.len()), (calls, 0));
+        check_after_crash(&node.talks, &node.disk, &format!("segment {place}"));
     }
 }
 

@@ -231,7 +231,7 @@ impl SimDisk {
             IoOp::Create { segment, bytes } => {
                 let file = File::Segment(segment);
                 if self.live.contains_key(&file) {
-                    return Err(IoError::Io);
+                    return Err(IoError::Exists);
                 }
                 let inode = self.make(file);
                 self.inodes[inode].live = vec![0; bytes as usize];

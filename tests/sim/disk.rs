@@ -332,7 +332,7 @@ impl Disk {
             IoOp::Create { segment, bytes } => {
                 let file = File::Segment(*segment);
                 if self.files.contains_key(&file) {
-                    return Err(IoError::Io);
+                    return Err(IoError::Exists);
                 }
                 let content = Content {
                     size: *bytes as usize,
