@@ -10,10 +10,9 @@ use serde::Serialize;
 
 use crate::disk::{Layout, StoredFile};
 use crate::model::{Direction, Header, Mark, Outcome, SessionId, SignalPath, Timestamp};
-use crate::recorder::{
-    Entry, File, Frame, Manifest, Query, SealError, SealedCall, StoreError, parse_catalog, partial_opening, survey,
-};
+use crate::recorder::{Entry, File, Frame, Manifest, Query, SealError, parse_catalog, partial_opening, survey};
 
+use super::archive::{self, CallError};
 use super::verify::layout;
 
 /// List recorded calls, or show one.
@@ -151,7 +150,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         emit(&rows.iter().map(row_text).collect::<String>());
     }
     for (path, error) in damaged {
-        eprintln!("warning: {}: {error}", path.display());
+        eprintln!("warning: {}: {}", path.display(), error.what());
     }
     Ok(())
 }
@@ -167,7 +166,7 @@ fn readable(place: &Place) -> Result<Layout, Failure> {
 }
 
 /// Every call there is, and sealed calls that cannot be read. The files decide; the catalog only saves reading them.
-fn rows(layout: &Layout) -> (Vec<Row>, Vec<(PathBuf, SealError)>) {
+fn rows(layout: &Layout) -> (Vec<Row>, Vec<(PathBuf, CallError)>) {
     let catalog = std::fs::read(layout.path(File::Catalog));
     let mut catalog = parse_catalog(&catalog.unwrap_or_default());
     let (mut rows, mut damaged) = (Vec::new(), Vec::new());
@@ -181,8 +180,8 @@ fn rows(layout: &Layout) -> (Vec<Row>, Vec<(PathBuf, SealError)>) {
     }
     for (id, path) in sealed {
         let entry = match catalog.remove(&id) {
-            Some(entry) => Ok(entry),
-            None => read(&path).map(|call| Entry::from(call.manifest())),
+            Some(entry) => archive::peek(layout, id).map(|()| entry),
+            None => archive::open(layout, id).map(|call| Entry::from(call.manifest())),
         };
         match entry {
             Ok(entry) => rows.push(Row {
@@ -193,11 +192,6 @@ fn rows(layout: &Layout) -> (Vec<Row>, Vec<(PathBuf, SealError)>) {
         }
     }
     (rows, damaged)
-}
-
-fn read(path: &Path) -> Result<SealedCall<StoredFile>, SealError> {
-    let store = StoredFile::open(path).map_err(|_| StoreError { offset: 0 })?;
-    SealedCall::open(store)
 }
 
 /// Calls in the spool, by their opening records: of those there are no more than of segments being written.
@@ -303,11 +297,15 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
             hint: format!("`onrecord calls list --data {}`", args.place.data.display()),
         });
     }
+    let hint = || format!("`onrecord verify --data {}`", args.place.data.display());
+    let mut call = archive::open(&layout, args.id).map_err(|error| Failure {
+        what: error.to_string(),
+        hint: hint(),
+    })?;
     let damaged = |error: SealError| Failure {
         what: format!("{}: {error}", path.display()),
-        hint: format!("`onrecord verify --data {}`", args.place.data.display()),
+        hint: hint(),
     };
-    let mut call = read(&path).map_err(damaged)?;
     let (mut signals, mut marks) = (Vec::new(), Vec::new());
     for frame in call.frames() {
         match frame.map_err(damaged)? {
@@ -456,6 +454,27 @@ mod tests {
             (&listed[0]["outcome"], &listed[0]["path"]),
             (&"recording".into(), &serde_json::Value::Null)
         );
+    }
+
+    #[test]
+    fn the_file_of_another_call_is_not_shown_as_this_one_whatever_the_catalog_says() {
+        let folder = tempfile::tempdir().unwrap();
+        record(&mut disk(folder.path()), true);
+        let layout = layout(folder.path(), &[]);
+        let other = SessionId::from_u128(SESSION.as_u128() + 1);
+        let to = layout.path(File::Sealed(other));
+        std::fs::rename(layout.path(File::Sealed(SESSION)), &to).unwrap();
+        let catalog = layout.path(File::Catalog);
+        let text = std::fs::read_to_string(&catalog).unwrap();
+        for text in [text.replace(&SESSION.to_string(), &other.to_string()), String::new()] {
+            std::fs::write(&catalog, text).unwrap();
+            let (rows, damaged) = rows(&layout);
+            assert!(rows.iter().all(|row| row.path.is_none()), "{rows:?}");
+            assert_eq!(
+                (&damaged[0].0, damaged[0].1.what()),
+                (&to, format!("this is call {SESSION}"))
+            );
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use serde::Serialize;
 use crate::disk::{Layout, StoredFile};
 use crate::model::{Leg, SessionId};
 use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavError, export_pcapng, write_wav};
-use crate::recorder::{File, SealError, SealedCall};
+use crate::recorder::{SealError, SealedCall};
+
+use super::archive::{self, CallError};
 
 /// Recordings are nobody else's business, nor is what is made of them.
 const FILE_MODE: u32 = 0o600;
@@ -49,6 +51,9 @@ pub(super) enum Failure {
     /// The recording was altered or damaged.
     #[error("the recording does not verify: {0}")]
     Damaged(#[from] SealError),
+    /// Somebody put another call's file in its place.
+    #[error("the recording does not verify: its file is that of call {found}")]
+    OtherCall { found: SessionId },
     #[error(transparent)]
     Survey(#[from] SurveyError<SealError>),
     #[error(transparent)]
@@ -108,7 +113,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let damaged = matches!(failure, Failure::Damaged(_) | Failure::Survey(_));
+            let damaged = matches!(
+                failure,
+                Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_)
+            );
             let code = super::fail(&failure, hint(&failure));
             if damaged { ExitCode::from(super::FINDINGS) } else { code }
         }
@@ -120,13 +128,12 @@ fn export(args: &Args) -> Result<Report, Failure> {
         data: args.data.clone(),
         volumes: Vec::new(),
     };
-    let path = layout.path(File::Sealed(args.id));
-    let file = match StoredFile::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Failure::NoCall { id: args.id }),
-        Err(source) => return Err(Failure::Unreadable { path, source }),
-    };
-    let mut call = SealedCall::open(file)?;
+    let mut call = archive::open(&layout, args.id).map_err(|error| match error {
+        CallError::Absent { .. } => Failure::NoCall { id: args.id },
+        CallError::Unreadable { path, error } => Failure::Unreadable { path, source: error },
+        CallError::Damaged { error, .. } => Failure::Damaged(error),
+        CallError::OtherCall { found, .. } => Failure::OtherCall { found },
+    })?;
     call.verify()?;
     let mut report = Report::default();
     if let Some(file) = &args.wav {
@@ -254,7 +261,7 @@ fn text(report: &Report) -> String {
 const fn hint(failure: &Failure) -> &'static str {
     match failure {
         Failure::NoCall { .. } => "see `onrecord calls list --data DIR`; a call that still runs is sealed when it ends",
-        Failure::Damaged(_) | Failure::Survey(_) => "see `onrecord verify --data DIR`",
+        Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_) => "see `onrecord verify --data DIR`",
         Failure::Unreadable { .. } => "is this user the one that runs `serve`?",
         Failure::Wav(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
             "is there room, and may this user write there?"

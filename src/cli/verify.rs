@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::disk::{Layout, StoredFile};
 use crate::model::SessionId;
-use crate::recorder::{Counts, SealError, SealedCall, SpoolError, survey};
+use crate::recorder::{Counts, File, SpoolError, survey};
+
+use super::archive::{self, CallError};
 
 /// Check every byte of every recording; stop at the first thing wrong.
 #[derive(Debug, clap::Args)]
@@ -45,7 +47,8 @@ pub(super) struct Summary {
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     pub file: PathBuf,
-    byte: u64,
+    /// None: it is not one byte that is wrong.
+    byte: Option<u64>,
     pub error: String,
 }
 
@@ -102,19 +105,19 @@ fn check_all(layout: &Layout, summary: &mut Summary) -> Result<(), Unreadable> {
         error,
     })?;
     let sealed = layout.sealed();
-    for path in sealed.values() {
-        let Some(file) = open(path)? else { continue };
-        match check_call(file, summary) {
+    for (session, path) in &sealed {
+        match check_call(layout, *session, summary) {
             Ok(counts) => {
                 summary.calls += 1;
                 summary.extents += counts.extents;
                 summary.packets += counts.packets;
             }
+            Err(CallError::Unreadable { path, error }) => return Err(Unreadable { path, error }),
             Err(error) => {
                 summary.finding = Some(Finding {
                     file: path.clone(),
                     byte: error.offset(),
-                    error: error.to_string(),
+                    error: error.what(),
                 });
                 return Ok(());
             }
@@ -148,9 +151,12 @@ fn open(path: &Path) -> Result<Option<StoredFile>, Unreadable> {
     }
 }
 
-fn check_call(file: StoredFile, summary: &mut Summary) -> Result<Counts, SealError> {
-    let mut call = SealedCall::open(file)?;
-    let counts = call.verify()?;
+fn check_call(layout: &Layout, session: SessionId, summary: &mut Summary) -> Result<Counts, CallError> {
+    let mut call = archive::open(layout, session)?;
+    let counts = call.verify().map_err(|error| CallError::Damaged {
+        path: layout.path(File::Sealed(session)),
+        error,
+    })?;
     summary.recovered += u64::from(call.manifest().recovered.is_some());
     Ok(counts)
 }
@@ -159,7 +165,7 @@ fn check_call(file: StoredFile, summary: &mut Summary) -> Result<Counts, SealErr
 fn check_segment(file: StoredFile, path: &Path) -> Result<Vec<SessionId>, Finding> {
     let finding = |byte, error: String| Finding {
         file: path.to_owned(),
-        byte,
+        byte: Some(byte),
         error,
     };
     match survey(file) {
@@ -215,7 +221,21 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let finding = summary(folder.path()).finding.unwrap();
         assert_eq!(finding.file, path);
-        assert!(finding.byte <= 1000, "{finding:?}");
+        assert!(finding.byte.unwrap() <= 1000, "{finding:?}");
+    }
+
+    #[test]
+    fn a_call_in_the_place_of_another_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        record(&mut disk(folder.path()), true);
+        let layout = layout(folder.path(), &[]);
+        let other = SessionId::from_u128(SESSION.as_u128() + 1);
+        let (from, to) = (layout.path(File::Sealed(SESSION)), layout.path(File::Sealed(other)));
+        std::fs::rename(from, &to).unwrap();
+        let summary = summary(folder.path());
+        let finding = summary.finding.unwrap();
+        assert_eq!((summary.ok, &finding.file), (false, &to));
+        assert_eq!(finding.error, format!("this is call {SESSION}"));
     }
 
     #[test]
