@@ -1,11 +1,76 @@
-//! Sealed calls as the verbs read them: by the name of the file, which must be the call's own.
+//! The archive as the verbs read it. What is not where it should be, or cannot be read, is told and never left out.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::disk::{Layout, StoredFile};
+use crate::disk::{Layout, StoredFile, Unreadable};
 use crate::model::SessionId;
-use crate::recorder::{File, SealError, SealedCall};
+use crate::recorder::{Entry, File, SealError, SealedCall, parse_catalog};
+
+/// Why there is no archive to read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoArchive {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// Some other directory: an empty list of calls would be a lie.
+    #[error("{path} is no data directory: it has neither `calls` nor `spool` nor `catalog.jsonl`")]
+    Foreign { path: PathBuf },
+}
+
+/// What is wrong with a call that was sealed, and whose file is gone.
+pub(super) const MISSING: &str = "missing: the catalog has this call, and its file is not here";
+
+pub(super) const NO_ARCHIVE_HINT: &str = "name the data directory of the node with `--data DIR`";
+
+/// Where a node's files are, by its data directory and perhaps its volumes. Without a volume: the data directory's own
+/// spool if it has one; an archive that was copied elsewhere has none.
+pub(super) fn find(data: &Path, spool: &[PathBuf]) -> Result<Layout, NoArchive> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Unreadable { path, error }
+    };
+    fs::read_dir(data).map_err(unreadable(data))?;
+    let is_there = |path: &Path| path.try_exists().map_err(unreadable(path));
+    let own = data.join("spool");
+    let has_own = is_there(&own)?;
+    let volumes = match spool {
+        [] => has_own.then_some(own).into_iter().collect(),
+        volumes => volumes.to_vec(),
+    };
+    let layout = Layout {
+        data: data.to_owned(),
+        volumes,
+    };
+    if has_own || is_there(&layout.calls())? || is_there(&layout.path(File::Catalog))? {
+        Ok(layout)
+    } else {
+        Err(NoArchive::Foreign { path: data.to_owned() })
+    }
+}
+
+/// What the catalog says. It is a view and may be gone: then it says nothing.
+pub(super) fn catalog(layout: &Layout) -> Result<BTreeMap<SessionId, Entry>, Unreadable> {
+    let path = layout.path(File::Catalog);
+    match fs::read(&path) {
+        Ok(text) => Ok(parse_catalog(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(Unreadable { path, error }),
+    }
+}
+
+/// Opens a file that a running node may remove while we look: then none.
+pub(super) fn open_fleeting(path: &Path) -> Result<Option<StoredFile>, Unreadable> {
+    match StoredFile::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Unreadable {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}
 
 /// Why a sealed call cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +78,8 @@ pub(super) enum CallError {
     #[error("{path}: there is no such file")]
     Absent { path: PathBuf },
     /// The file is there and this user, or anybody, cannot read it.
-    #[error("cannot read {path}: {error}")]
-    Unreadable { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Unreadable(Unreadable),
     /// The recording was altered or damaged.
     #[error("{path}: {error}")]
     Damaged { path: PathBuf, error: SealError },
@@ -28,7 +93,7 @@ impl CallError {
     pub(super) const fn offset(&self) -> Option<u64> {
         match self {
             Self::Damaged { error, .. } => Some(error.offset()),
-            Self::Absent { .. } | Self::Unreadable { .. } | Self::OtherCall { .. } => None,
+            Self::Absent { .. } | Self::Unreadable(_) | Self::OtherCall { .. } => None,
         }
     }
 
@@ -36,7 +101,7 @@ impl CallError {
     pub(super) fn what(&self) -> String {
         match self {
             Self::Absent { .. } => "there is no such file".to_owned(),
-            Self::Unreadable { error, .. } => format!("cannot be read: {error}"),
+            Self::Unreadable(why) => format!("cannot be read: {}", why.error),
             Self::Damaged { error, .. } => error.to_string(),
             Self::OtherCall { found, .. } => format!("this is call {found}"),
         }
@@ -76,6 +141,6 @@ fn store(layout: &Layout, session: SessionId) -> Result<(StoredFile, PathBuf), C
     match StoredFile::open(&path) {
         Ok(store) => Ok((store, path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CallError::Absent { path }),
-        Err(error) => Err(CallError::Unreadable { path, error }),
+        Err(error) => Err(CallError::Unreadable(Unreadable { path, error })),
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::disk::{Layout, StoredFile};
+use crate::disk::{StoredFile, Unreadable};
 use crate::model::{Leg, SessionId};
 use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavError, export_pcapng, write_wav};
 use crate::recorder::{SealError, SealedCall};
 
-use super::archive::{self, CallError};
+use super::archive::{self, CallError, NoArchive};
 
 /// Recordings are nobody else's business, nor is what is made of them.
 const FILE_MODE: u32 = 0o600;
@@ -44,10 +44,12 @@ pub(crate) struct Args {
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    #[error(transparent)]
+    NoArchive(#[from] NoArchive),
     #[error("there is no sealed call {id}")]
     NoCall { id: SessionId },
-    #[error("{path}: {source}")]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Unreadable(Unreadable),
     /// The recording was altered or damaged.
     #[error("the recording does not verify: {0}")]
     Damaged(#[from] SealError),
@@ -124,13 +126,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn export(args: &Args) -> Result<Report, Failure> {
-    let layout = Layout {
-        data: args.data.clone(),
-        volumes: Vec::new(),
-    };
+    let layout = archive::find(&args.data, &[])?;
     let mut call = archive::open(&layout, args.id).map_err(|error| match error {
         CallError::Absent { .. } => Failure::NoCall { id: args.id },
-        CallError::Unreadable { path, error } => Failure::Unreadable { path, source: error },
+        CallError::Unreadable(why) => Failure::Unreadable(why),
         CallError::Damaged { error, .. } => Failure::Damaged(error),
         CallError::OtherCall { found, .. } => Failure::OtherCall { found },
     })?;
@@ -262,7 +261,8 @@ const fn hint(failure: &Failure) -> &'static str {
     match failure {
         Failure::NoCall { .. } => "see `onrecord calls list --data DIR`; a call that still runs is sealed when it ends",
         Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_) => "see `onrecord verify --data DIR`",
-        Failure::Unreadable { .. } => "is this user the one that runs `serve`?",
+        Failure::NoArchive(_) => archive::NO_ARCHIVE_HINT,
+        Failure::Unreadable(_) => "is this user the one that runs `serve`?",
         Failure::Wav(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
             "is there room, and may this user write there?"
         }

@@ -13,6 +13,7 @@ mod log_queue;
 mod logging;
 mod reload;
 mod replay;
+mod rows;
 mod serve;
 mod status;
 mod verify;
