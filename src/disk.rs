@@ -24,7 +24,7 @@ use crate::recorder::{
 
 use layout::list;
 
-pub use layout::Layout;
+pub use layout::{Layout, Sealed, Stray, Unreadable};
 
 /// Recordings are nobody else's business.
 const FILE_MODE: u32 = 0o600;
@@ -502,14 +502,18 @@ pub(crate) mod tests {
         let path = folder.path().join("calls/2025/11/22").join(SESSION.to_string());
         let mut call = SealedCall::open(StoredFile::open(&path).unwrap()).unwrap();
         assert_eq!(call.verify().unwrap().packets, 40);
-        assert_eq!(disk.layout().sealed(), BTreeMap::from([(SESSION, path)]));
+        let sealed = disk.layout().sealed().unwrap();
+        assert_eq!(
+            (sealed.calls, sealed.strays),
+            (BTreeMap::from([(SESSION, path)]), vec![])
+        );
         let catalog = fs::read(folder.path().join("catalog.jsonl")).unwrap();
         assert_eq!(crate::recorder::parse_catalog(&catalog)[&SESSION].stored, 40);
-        let [segment] = &disk.layout().segments()[..] else {
+        let [segment] = &disk.layout().segments().unwrap()[..] else {
             panic!("one segment is in use");
         };
         assert_eq!(fs::metadata(segment).unwrap().len(), 1 << 20, "preallocated");
-        assert!(disk.layout().partial_files().is_empty());
+        assert!(disk.layout().partial_files().unwrap().is_empty());
     }
 
     #[test]
@@ -517,13 +521,13 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         record(&mut disk(folder.path()), false);
         let mut disk = disk(folder.path());
-        let segments = disk.layout().segments();
+        let segments = disk.layout().segments().unwrap();
         let survey = survey(StoredFile::open(&segments[0]).unwrap()).unwrap();
         assert!(survey.calls[&SESSION].header.is_some());
         let report = recover(&mut disk);
         assert_eq!(report.calls.len(), 1);
         assert!(report.calls[0].packets > 30, "{report:?}");
-        assert_eq!((report.first_segment, disk.layout().segments().len()), (2, 0));
+        assert_eq!((report.first_segment, disk.layout().segments().unwrap().len()), (2, 0));
         let path = disk.layout().path(File::Sealed(SESSION));
         let mut call = SealedCall::open(StoredFile::open(&path).unwrap()).unwrap();
         assert_eq!(call.verify().unwrap().packets, report.calls[0].packets);

@@ -181,12 +181,12 @@ impl Scenario {
 
 /// As `onrecord verify` does it.
 fn verify(layout: &Layout) -> Result<(), String> {
-    for path in layout.sealed().into_values() {
+    for path in layout.sealed().unwrap().calls.into_values() {
         let call = SealedCall::open(StoredFile::open(&path).unwrap());
         call.and_then(|mut call| call.verify())
             .map_err(|why| format!("{}: {why}", path.display()))?;
     }
-    for path in layout.segments() {
+    for path in layout.segments().unwrap() {
         let found = survey(StoredFile::open(&path).unwrap()).map_err(|why| format!("{}: {why}", path.display()))?;
         if let Some(byte) = found.damaged {
             return Err(format!("{}: damaged at byte {byte}", path.display()));

@@ -55,7 +55,7 @@ impl Wire {
         self.pump();
     }
 
-    pub fn handle_unreachable(&mut self, _now: Timestamp, flow: Flow) {
+    pub fn handle_unreachable(&mut self, flow: Flow) {
         self.transactions.handle_unreachable(flow);
         self.pump();
     }

@@ -1,6 +1,5 @@
 //! `onrecord calls`: what has been recorded, and one call in full.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,13 +7,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::disk::{Layout, StoredFile};
-use crate::model::{Direction, Header, Mark, Outcome, SessionId, SignalPath, Timestamp};
-use crate::recorder::{
-    Entry, File, Frame, Manifest, Query, SealError, SealedCall, StoreError, parse_catalog, partial_opening, survey,
-};
+use crate::disk::{Layout, Unreadable};
+use crate::model::{Direction, Mark, SessionId, SignalPath, Timestamp};
+use crate::recorder::{Entry, File, Frame, Manifest, Query};
 
-use super::verify::layout;
+use super::FINDINGS;
+use super::archive::{self, CallError};
+use super::rows::{OUTCOMES, Row, Rows, open_calls, rows};
 
 /// List recorded calls, or show one.
 #[derive(Debug, clap::Args)]
@@ -57,9 +56,9 @@ struct ListArgs {
     /// Part of a party's identity or of a Call-ID.
     #[arg(long, value_name = "TEXT")]
     party: Option<String>,
-    /// recorded, faulted, blocked, exempt, unrecorded, no_media.
-    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
-    outcome: Option<Outcome>,
+    /// Only calls of this outcome.
+    #[arg(long, value_name = "OUTCOME", value_parser = clap::builder::PossibleValuesParser::new(OUTCOMES))]
+    outcome: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,23 +69,16 @@ struct ShowArgs {
     place: Place,
 }
 
-fn outcome(text: &str) -> Result<Outcome, String> {
-    let value = serde_json::Value::String(text.to_owned());
-    serde_json::from_value(value).map_err(|_| "recorded, faulted, blocked, exempt, unrecorded or no_media".to_owned())
-}
-
-/// 0: printed. 2: cannot be read, or there is no such call.
+/// 0: printed. 1: printed, and a call of it is damaged or missing. 2: cannot be read, or there is no such call.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let done = match &args.verb {
         Verb::List(args) => list(args),
         Verb::Show(args) => show(args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { what, hint }) => {
-            eprintln!("error: {what}\n\nhint: {hint}");
-            ExitCode::from(2)
-        }
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FINDINGS),
+        Err(Failure { what, hint }) => super::fail(what, &hint),
     }
 }
 
@@ -95,150 +87,54 @@ struct Failure {
     hint: String,
 }
 
-/// A call of the list: an entry of the catalog or, without a path, a call that is not sealed: it is being recorded, or a
-/// crash left it and the next start will seal it.
-#[derive(Debug)]
-struct Row {
-    entry: Entry,
-    path: Option<PathBuf>,
-}
-
-impl Row {
-    fn outcome(&self) -> &'static str {
-        if self.path.is_some() {
-            self.entry.outcome.as_str()
-        } else {
-            "recording"
+impl Failure {
+    fn unreadable(error: impl std::fmt::Display) -> Self {
+        Self {
+            what: error.to_string(),
+            hint: archive::NO_ARCHIVE_HINT.to_owned(),
         }
     }
-
-    fn to_json(&self) -> serde_json::Value {
-        let mut value = serde_json::json!(self.entry);
-        value["outcome"] = self.outcome().into();
-        value["path"] = serde_json::json!(self.path);
-        value
-    }
 }
 
-/// What `calls list` prints of a node with one volume.
-pub(super) fn listed(data: &Path) -> String {
-    let (mut rows, _) = rows(&layout(data, &[]));
-    rows.sort_by_key(|row| (row.entry.started, row.entry.id));
-    rows.iter().map(row_text).collect()
+/// What `calls list` prints.
+pub(super) fn listed(layout: &Layout) -> Result<String, Unreadable> {
+    Ok(rows(layout)?.rows.iter().map(row_text).collect())
 }
 
-/// How the calls of a node with one volume ended, oldest first.
-pub(super) fn outcomes(data: &Path) -> Vec<Outcome> {
-    let (mut rows, _) = rows(&layout(data, &[]));
-    rows.sort_by_key(|row| (row.entry.started, row.entry.id));
-    rows.iter().map(|row| row.entry.outcome).collect()
+/// How the calls ended, oldest first.
+pub(super) fn outcomes(layout: &Layout) -> Result<Vec<&'static str>, Unreadable> {
+    Ok(rows(layout)?.rows.iter().map(Row::outcome).collect())
 }
 
-fn list(args: &ListArgs) -> Result<(), Failure> {
-    let layout = readable(&args.place)?;
+/// Whether all that is listed is sound.
+fn list(args: &ListArgs) -> Result<bool, Failure> {
+    let layout = archive::find(&args.place.data, &args.place.spool).map_err(Failure::unreadable)?;
     let query = Query {
         from: args.from,
         until: args.until,
         party: args.party.clone(),
-        outcome: args.outcome,
+        outcome: None,
     };
-    let (mut rows, damaged) = rows(&layout);
-    rows.retain(|row| query.matches(&row.entry) && (row.path.is_some() || args.outcome.is_none()));
-    rows.sort_by_key(|row| (row.entry.started, row.entry.id));
+    let Rows { mut rows, strays } = rows(&layout).map_err(Failure::unreadable)?;
+    rows.retain(|row| row.matches(&query) && args.outcome.as_ref().is_none_or(|outcome| row.outcome() == outcome));
     if args.place.json {
         emit(&json(&rows.iter().map(Row::to_json).collect::<Vec<_>>()));
     } else {
         emit(&rows.iter().map(row_text).collect::<String>());
     }
-    for (path, error) in damaged {
-        eprintln!("warning: {}: {error}", path.display());
-    }
-    Ok(())
-}
-
-fn readable(place: &Place) -> Result<Layout, Failure> {
-    match std::fs::read_dir(&place.data) {
-        Ok(_) => Ok(layout(&place.data, &place.spool)),
-        Err(error) => Err(Failure {
-            what: format!("cannot read {}: {error}", place.data.display()),
-            hint: "name the data directory of the node: `--data DIR`".to_owned(),
-        }),
-    }
-}
-
-/// Every call there is, and sealed calls that cannot be read. The files decide; the catalog only saves reading them.
-fn rows(layout: &Layout) -> (Vec<Row>, Vec<(PathBuf, SealError)>) {
-    let catalog = std::fs::read(layout.path(File::Catalog));
-    let mut catalog = parse_catalog(&catalog.unwrap_or_default());
-    let (mut rows, mut damaged) = (Vec::new(), Vec::new());
-    let open = open_calls(layout);
-    let sealed = layout.sealed();
-    for (id, header) in open.into_iter().filter(|(id, _)| !sealed.contains_key(id)) {
-        rows.push(Row {
-            entry: open_entry(id, header),
-            path: None,
-        });
-    }
-    for (id, path) in sealed {
-        let entry = match catalog.remove(&id) {
-            Some(entry) => Ok(entry),
-            None => read(&path).map(|call| Entry::from(call.manifest())),
-        };
-        match entry {
-            Ok(entry) => rows.push(Row {
-                entry,
-                path: Some(path),
-            }),
-            Err(error) => damaged.push((path, error)),
+    for row in &rows {
+        if let Some(error) = row.error() {
+            eprintln!("{}: {}: {error}", row.outcome(), row.entry.id);
         }
     }
-    (rows, damaged)
-}
-
-fn read(path: &Path) -> Result<SealedCall<StoredFile>, SealError> {
-    let store = StoredFile::open(path).map_err(|_| StoreError { offset: 0 })?;
-    SealedCall::open(store)
-}
-
-/// Calls in the spool, by their opening records: of those there are no more than of segments being written.
-fn open_calls(layout: &Layout) -> BTreeMap<SessionId, Option<Box<Header>>> {
-    let mut calls: BTreeMap<SessionId, Option<Box<Header>>> = BTreeMap::new();
-    for path in layout.segments() {
-        let Ok(survey) = StoredFile::open(&path)
-            .map_err(|_| ())
-            .and_then(|file| survey(file).map_err(|_| ()))
-        else {
-            continue;
-        };
-        for (id, call) in survey.calls {
-            let header = calls.entry(id).or_default();
-            *header = header.take().or(call.header);
-        }
+    for (path, stray) in &strays {
+        eprintln!("warning: {}: {stray}", clean(&path.to_string_lossy()));
     }
-    for (id, path) in layout.partial_files() {
-        if let (Some(header @ None), Ok(file)) = (calls.get_mut(&id), StoredFile::open(&path)) {
-            *header = partial_opening(file);
-        }
+    let is_sound = strays.is_empty() && rows.iter().all(Row::is_sound);
+    if !is_sound {
+        eprintln!("\nhint: `onrecord verify --data {}`", args.place.data.display());
     }
-    calls
-}
-
-fn open_entry(id: SessionId, header: Option<Box<Header>>) -> Entry {
-    let header = header.as_deref();
-    Entry {
-        id,
-        call_ids: header.map(|h| h.call_ids.clone()).unwrap_or_default(),
-        from: header.map(|h| h.caller.identity.clone()).unwrap_or_default(),
-        to: header.map(|h| h.callee.identity.clone()).unwrap_or_default(),
-        started: header.map_or_else(|| id.minted_at(), |h| h.started),
-        duration_ms: 0,
-        outcome: Outcome::Recorded,
-        policies: header.map(|h| h.policies.clone()).unwrap_or_default(),
-        streams: Vec::new(),
-        accepted: 0,
-        stored: 0,
-        recovered: false,
-    }
+    Ok(is_sound)
 }
 
 fn json<T: Serialize>(value: &T) -> String {
@@ -292,25 +188,40 @@ struct Noted {
     mark: Mark,
 }
 
-fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let layout = readable(&args.place)?;
-    let path = layout.path(File::Sealed(args.id));
-    if !path.is_file() {
-        let known = open_calls(&layout).contains_key(&args.id);
-        let what = if known { "is not sealed yet" } else { "is not here" };
-        return Err(Failure {
-            what: format!("call {} {what}", args.id),
-            hint: format!("`onrecord calls list --data {}`", args.place.data.display()),
-        });
-    }
-    let damaged = |error: SealError| Failure {
-        what: format!("{}: {error}", path.display()),
-        hint: format!("`onrecord verify --data {}`", args.place.data.display()),
+/// Why the call has no file.
+pub(super) fn absence(layout: &Layout, id: SessionId) -> Result<String, Unreadable> {
+    let what = if archive::catalog(layout)?.contains_key(&id) {
+        archive::MISSING
+    } else if open_calls(layout)?.contains_key(&id) {
+        "is not sealed yet"
+    } else {
+        "is not here"
     };
-    let mut call = read(&path).map_err(damaged)?;
+    Ok(format!("call {id} {what}"))
+}
+
+/// Whether the call could be read to its end.
+fn show(args: &ShowArgs) -> Result<bool, Failure> {
+    let layout = archive::find(&args.place.data, &args.place.spool).map_err(Failure::unreadable)?;
+    let path = layout.path(File::Sealed(args.id));
+    let mut call = match archive::open(&layout, args.id) {
+        Ok(call) => call,
+        Err(CallError::Absent { .. }) => {
+            return Err(Failure {
+                what: absence(&layout, args.id).map_err(Failure::unreadable)?,
+                hint: format!("`onrecord calls list --data {}`", args.place.data.display()),
+            });
+        }
+        Err(CallError::Unreadable(why)) => return Err(Failure::unreadable(why)),
+        Err(error) => return Ok(damaged(args, &error)),
+    };
     let (mut signals, mut marks) = (Vec::new(), Vec::new());
     for frame in call.frames() {
-        match frame.map_err(damaged)? {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Ok(damaged(args, &CallError::Damaged { path, error })),
+        };
+        match frame {
             Frame::Signal { at, path, bytes } => signals.push(Signal {
                 at,
                 path,
@@ -334,7 +245,15 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         let _ = timeline_text(&mut text, &full);
         emit(&text);
     }
-    Ok(())
+    Ok(true)
+}
+
+fn damaged(args: &ShowArgs, error: &CallError) -> bool {
+    super::fail(
+        error,
+        &format!("`onrecord verify --data {}`", args.place.data.display()),
+    );
+    false
 }
 
 fn start_line(message: &[u8]) -> String {
@@ -425,36 +344,47 @@ mod tests {
     use super::*;
     use crate::disk::tests::{SESSION, disk, record};
 
-    fn values(data: &Path) -> Vec<serde_json::Value> {
-        let (rows, damaged) = rows(&layout(data, &[]));
-        assert!(damaged.is_empty());
-        rows.iter().map(Row::to_json).collect()
-    }
-
     #[test]
-    fn a_sealed_call_is_listed_with_or_without_the_catalog() {
+    fn a_list_or_a_call_that_is_not_sound_exits_with_1_and_what_is_no_archive_with_2() {
         let folder = tempfile::tempdir().unwrap();
-        record(&mut disk(folder.path()), true);
-        let with = values(folder.path());
-        assert_eq!(with[0]["id"], SESSION.to_string());
+        let place = || Place {
+            data: folder.path().to_owned(),
+            spool: Vec::new(),
+            json: true,
+        };
+        let list = |outcome: Option<&str>| {
+            let verb = Verb::List(ListArgs {
+                place: place(),
+                from: None,
+                until: None,
+                party: None,
+                outcome: outcome.map(str::to_owned),
+            });
+            run(&Args { verb })
+        };
+        let show = || {
+            let verb = Verb::Show(ShowArgs {
+                id: SESSION,
+                place: place(),
+            });
+            run(&Args { verb })
+        };
+        let (findings, could_not) = (ExitCode::from(FINDINGS), ExitCode::from(super::super::COULD_NOT));
+        assert_eq!(list(None), could_not);
+        let mut disk = disk(folder.path());
+        assert_eq!((list(None), show()), (ExitCode::SUCCESS, could_not), "empty, and valid");
+        record(&mut disk, true);
+        assert_eq!((list(None), show()), (ExitCode::SUCCESS, ExitCode::SUCCESS));
+        let path = disk.layout().path(File::Sealed(SESSION));
+        std::fs::write(&path, "short").unwrap();
         assert_eq!(
-            (&with[0]["outcome"], &with[0]["stored"]),
-            (&"recorded".into(), &40.into())
+            (list(None), list(Some("recorded")), show()),
+            (findings, ExitCode::SUCCESS, findings)
         );
-        std::fs::write(folder.path().join("catalog.jsonl"), "nonsense").unwrap();
-        assert_eq!(values(folder.path()), with);
-        std::fs::remove_file(folder.path().join("catalog.jsonl")).unwrap();
-        assert_eq!(values(folder.path()), with);
-    }
-
-    #[test]
-    fn a_call_that_is_not_sealed_is_listed_as_recording() {
-        let folder = tempfile::tempdir().unwrap();
-        record(&mut disk(folder.path()), false);
-        let listed = values(folder.path());
+        std::fs::remove_file(&path).unwrap();
         assert_eq!(
-            (&listed[0]["outcome"], &listed[0]["path"]),
-            (&"recording".into(), &serde_json::Value::Null)
+            (list(None), list(Some("missing")), show()),
+            (findings, findings, could_not)
         );
     }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::disk::{Layout, StoredFile};
+use crate::disk::{StoredFile, Unreadable};
 use crate::model::{Leg, SessionId};
 use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavError, export_pcapng, write_wav};
-use crate::recorder::{File, SealError, SealedCall};
+use crate::recorder::{SealError, SealedCall};
+
+use super::archive::{self, CallError, NoArchive};
 
 /// Recordings are nobody else's business, nor is what is made of them.
 const FILE_MODE: u32 = 0o600;
@@ -42,13 +44,18 @@ pub(crate) struct Args {
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    #[error(transparent)]
+    NoArchive(#[from] NoArchive),
     #[error("there is no sealed call {id}")]
     NoCall { id: SessionId },
-    #[error("{path}: {source}")]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Unreadable(Unreadable),
     /// The recording was altered or damaged.
     #[error("the recording does not verify: {0}")]
     Damaged(#[from] SealError),
+    /// Somebody put another call's file in its place.
+    #[error("the recording does not verify: its file is that of call {found}")]
+    OtherCall { found: SessionId },
     #[error(transparent)]
     Survey(#[from] SurveyError<SealError>),
     #[error(transparent)]
@@ -108,7 +115,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let damaged = matches!(failure, Failure::Damaged(_) | Failure::Survey(_));
+            let damaged = matches!(
+                failure,
+                Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_)
+            );
             let code = super::fail(&failure, hint(&failure));
             if damaged { ExitCode::from(super::FINDINGS) } else { code }
         }
@@ -116,17 +126,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn export(args: &Args) -> Result<Report, Failure> {
-    let layout = Layout {
-        data: args.data.clone(),
-        volumes: Vec::new(),
-    };
-    let path = layout.path(File::Sealed(args.id));
-    let file = match StoredFile::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Failure::NoCall { id: args.id }),
-        Err(source) => return Err(Failure::Unreadable { path, source }),
-    };
-    let mut call = SealedCall::open(file)?;
+    let layout = archive::find(&args.data, &[])?;
+    let mut call = archive::open(&layout, args.id).map_err(|error| match error {
+        CallError::Absent { .. } => Failure::NoCall { id: args.id },
+        CallError::Unreadable(why) => Failure::Unreadable(why),
+        CallError::Damaged { error, .. } => Failure::Damaged(error),
+        CallError::OtherCall { found, .. } => Failure::OtherCall { found },
+    })?;
     call.verify()?;
     let mut report = Report::default();
     if let Some(file) = &args.wav {
@@ -254,8 +260,9 @@ fn text(report: &Report) -> String {
 const fn hint(failure: &Failure) -> &'static str {
     match failure {
         Failure::NoCall { .. } => "see `onrecord calls list --data DIR`; a call that still runs is sealed when it ends",
-        Failure::Damaged(_) | Failure::Survey(_) => "see `onrecord verify --data DIR`",
-        Failure::Unreadable { .. } => "is this user the one that runs `serve`?",
+        Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_) => "see `onrecord verify --data DIR`",
+        Failure::NoArchive(_) => archive::NO_ARCHIVE_HINT,
+        Failure::Unreadable(_) => "is this user the one that runs `serve`?",
         Failure::Wav(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
             "is there room, and may this user write there?"
         }

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, logs to stderr. Exit codes: 0 fine, 1 findings or a difference, 2 could not do it.
 
+mod archive;
 mod calls;
 mod check;
 mod demo;
@@ -12,6 +13,7 @@ mod log_queue;
 mod logging;
 mod reload;
 mod replay;
+mod rows;
 mod serve;
 mod status;
 mod verify;

@@ -25,8 +25,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     let config = match &args.config {
         None => Config::embedded(),
-        Some(file) => match config::load(file) {
-            Ok(config) => config,
+        Some(file) => match config::load_with_notes(file) {
+            Ok((config, doubts)) => {
+                live::log_findings(&doubts);
+                config
+            }
             Err(findings) => return refuse(&findings),
         },
     };

@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Config, read};
 use crate::model::Generation;
 use crate::policy::reader::{self, Reading};
-use crate::policy::source::Source;
+use crate::policy::source::{Source, escaped};
 use crate::policy::{Code, FILE_BYTES_MAX, FILES_MAX, Finding, Findings, PolicySet, SourceFile, TOTAL_BYTES_MAX};
 
 /// The sample policies that are built in, as (file name, text).
@@ -163,6 +163,16 @@ fn source_file(path: &Path) -> Result<SourceFile, Box<Finding>> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Finding {
-    let message = format!("cannot be read: {}", error.kind());
-    Finding::whole(Code::Unreadable, &path.to_string_lossy(), message)
+    let message = match error.kind() {
+        ErrorKind::NotFound => "cannot be read: No such file or directory".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let finding = Finding::whole(Code::Unreadable, &path.to_string_lossy(), message);
+    // Where the program was started decides what a relative path means.
+    let tried = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let finding = finding.label(format!("tried {}", escaped(&tried.to_string_lossy())));
+    match error.kind() {
+        ErrorKind::NotFound => finding.hint("name another path, or run `onrecord init` for files to start from"),
+        _ => finding,
+    }
 }

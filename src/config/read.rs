@@ -303,8 +303,7 @@ fn recorder(root: &Table<'_>, data: &std::path::Path) -> Recorder {
     };
     let lag_max = recorder.duration("lag_max").map_or(LAG_MAX_DEFAULT, |lag| {
         if !LAG_RANGE.contains(lag.get_ref()) {
-            let value = format!("{:?}", lag.get_ref());
-            recorder.malformed("lag_max", &lag.span(), &value, "from 200ms (two commits) to 60s");
+            recorder.out_of_range("lag_max", &lag.span(), "from 200ms (two commits) to 60s");
         }
         lag.into_inner()
     });

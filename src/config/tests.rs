@@ -223,6 +223,8 @@ const MISTAKES: &[(&str, &str, Code, &str)] = &[
     ),
     ("\"1GiB\"", "\"1 gig\"", Code::Malformed, "`reserve` cannot be `1 gig`"),
     ("\"1s\"", "\"50ms\"", Code::Malformed, "`lag_max` cannot be `50ms`"),
+    ("\"1s\"", "\"0s\"", Code::Malformed, "`lag_max` cannot be `0s`"),
+    ("\"1s\"", "\"2m\"", Code::Malformed, "`lag_max` cannot be `2m`"),
     ("\"1s\"", "1", Code::WrongType, "`lag_max` must be text in quotes"),
     (
         VOLUME,
@@ -259,8 +261,12 @@ fn what_cannot_be_read_says_so() {
     let missing = load(&folder.path().join("none.toml")).unwrap_err();
     assert_eq!(
         (missing[0].code, missing[0].message.as_str()),
-        (Code::Unreadable, "cannot be read: entity not found")
+        (Code::Unreadable, "cannot be read: No such file or directory")
     );
+    let told = render(&load(Path::new("none.toml")).unwrap_err(), Format::Full);
+    let tried = std::env::current_dir().unwrap().join("none.toml");
+    assert!(told.contains(&format!("tried {}", tried.display())), "{told}");
+    assert!(told.contains("`onrecord init`"), "{told}");
     let binary = folder.path().join("binary.toml");
     fs::write(&binary, b"node = \"\xff\"").unwrap();
     assert_eq!(load(&binary).unwrap_err()[0].message, "not UTF-8 at byte 8");

@@ -109,7 +109,7 @@ impl Signaling {
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
             Input::Unreachable { flow } => {
-                self.wire.handle_unreachable(now, flow);
+                self.wire.handle_unreachable(flow);
                 self.on_events(now, None);
             }
             Input::Recording(event) => self.on_recording(now, event),

@@ -74,7 +74,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     process::keep_files_private();
     process::log_panics();
     let clock = Clock::start();
-    let policies = Policies::load(clock, &config.policies).map_err(StartError::Policies)?;
+    let policies = Policies::load(clock, config).map_err(StartError::Policies)?;
     let volumes = config.recorder.volumes.iter().map(|volume| volume.path.as_path());
     let _locks = DataLocks::take(volumes.chain([config.data.as_path()]))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -42,6 +42,7 @@ mod waker;
 
 pub use assembly::{ServeOptions, StartError, serve};
 pub use fault_switch::InjectedFault;
+pub(crate) use policies::log_findings;
 pub use process::DataError;
 pub use recovery::RecoveryError;
 pub use sip_sockets::{BindError, SipCounts};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::status::PoliciesStatus;
-use crate::config::{self, embedded_policies, load_policies};
-use crate::model::Generation;
-use crate::policy::{Finding, Format, PolicySet, render};
+use crate::config::{self, Config, embedded_policies, load_policies};
+use crate::model::{Generation, TrunkName};
+use crate::policy::{Finding, Format, PolicySet, Severity, render};
 
 /// Findings that `status` tells; the log has them all.
 const FINDINGS_TOLD_MAX: usize = 20;
@@ -16,6 +16,8 @@ const FINDINGS_TOLD_MAX: usize = 20;
 pub(super) struct Policies {
     clock: Clock,
     place: config::Policies,
+    /// Those of the config: a grant may name others.
+    trunks: Vec<TrunkName>,
     set: Arc<PolicySet>,
     status: PoliciesStatus,
 }
@@ -33,21 +35,24 @@ pub(super) enum Reload {
 
 impl Policies {
     /// The first generation. With findings there is none: `serve` does not start.
-    pub(super) fn load(clock: Clock, place: &config::Policies) -> Result<Self, Vec<Finding>> {
+    pub(super) fn load(clock: Clock, config: &Config) -> Result<Self, Vec<Finding>> {
         let generation = Generation(1);
-        let set = Arc::new(read(place, generation)?);
+        let set = Arc::new(read(&config.policies, generation)?);
         let status = PoliciesStatus {
             generation,
             hash: set.hash().to_owned(),
             loaded: clock.now(),
             ..PoliciesStatus::default()
         };
-        Ok(Self {
+        let policies = Self {
             clock,
-            place: place.clone(),
+            place: config.policies.clone(),
+            trunks: config.trunk_names(),
             set,
             status,
-        })
+        };
+        policies.log_doubts();
+        Ok(policies)
     }
 
     /// Loads the files again, by the same function as `check` does.
@@ -76,9 +81,16 @@ impl Policies {
                 self.status.loaded = self.clock.now();
                 self.status.reloads += 1;
                 tracing::info!(%generation, hash = self.set.hash(), "policies loaded");
+                self.log_doubts();
                 Reload::New(Arc::clone(&self.set))
             }
         }
+    }
+
+    /// What `check` would say of the files that are in force.
+    fn log_doubts(&self) {
+        log_findings(self.set.findings());
+        log_findings(&self.set.unknown_trunks(&self.trunks));
     }
 
     pub(super) fn set(&self) -> Arc<PolicySet> {
@@ -102,6 +114,17 @@ fn read(place: &config::Policies, generation: Generation) -> Result<PolicySet, V
     match place {
         config::Policies::Folder(folder) => load_policies(folder, generation),
         config::Policies::Embedded => Ok(embedded_policies(generation)),
+    }
+}
+
+/// Logs what was found in files that are in force all the same: a warning is one here too, a note is for who asks.
+pub(crate) fn log_findings(findings: &[Finding]) {
+    for finding in findings {
+        let effect = finding.effect.as_deref().unwrap_or_default();
+        match finding.severity {
+            Severity::Error | Severity::Warning => tracing::warn!(effect, "{}", concise(finding)),
+            Severity::Note => tracing::debug!("{}", concise(finding)),
+        }
     }
 }
 

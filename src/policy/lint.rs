@@ -78,7 +78,7 @@ fn actions(table: &Table<'_>, policy: &Policy) {
 }
 
 fn recording(table: &Table<'_>, policy: &Policy) {
-    if policy.recorders.is_empty() && !table.has("recorder") {
+    if policy.enabled && policy.recorders.is_empty() && !table.has("recorder") {
         let finding = table
             .at(
                 Code::NoRecorder,

@@ -143,6 +143,12 @@ impl<'a> Table<'a> {
         found
     }
 
+    /// A value of the field that was understood and is out of range, as it is written.
+    pub(crate) fn out_of_range(&self, key: &'static str, span: &Range<usize>, wanted: &str) {
+        let written = self.entries.get(key).and_then(|value| value.get_ref().as_str());
+        self.malformed(key, span, written.unwrap_or_default(), wanted);
+    }
+
     pub(crate) fn integer(&self, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<Spanned<i64>> {
         let value = self.value(key)?;
         let Some(integer) = value.get_ref().as_integer() else {

@@ -39,6 +39,6 @@ pub use output::Output;
 pub use recovery::{RecoveredCall, Recovery, RecoveryReport, Torn};
 pub use seal::SealKind;
 pub use sealed::{Frames, SealError, SealedCall};
-pub use spool::{SpoolError, SpooledCall, Survey, partial_opening, survey};
+pub use spool::{SpoolError, SpooledCall, Survey, partial_opening, survey, survey_partial};
 pub use store::{Store, StoreError};
 pub use writer::{Writer, WriterStatus};

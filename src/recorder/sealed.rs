@@ -8,7 +8,7 @@ use super::chain::{Chain, Step};
 use super::extent::{EXTENT_HEADER_BYTES, ExtentError, ExtentView, Link, RawFrames, claimed_bytes};
 use super::frame::Frame;
 use super::manifest::{Counts, Manifest};
-use super::seal::{self, FILE_HEADER_BYTES, HeaderError, MANIFEST_BYTES_MAX, SealKind, TRAILER_BYTES};
+use super::seal::{self, FILE_HEADER_BYTES, HeaderError, MANIFEST_BYTES_MAX, SealKind, TRAILER_BYTES, TrailerFacts};
 use super::store::{Store, StoreError};
 use super::stored::{Stored, decode, unhex};
 
@@ -86,31 +86,21 @@ pub struct SealedCall<S> {
 }
 
 impl<S: Store> SealedCall<S> {
+    /// The call that the file says it is, by header and trailer alone: neither cut off nor another kind of file, and no
+    /// more is said than that.
+    pub fn peek(store: &mut S) -> Result<SessionId, SealError> {
+        Ends::read(store).map(|ends| ends.session)
+    }
+
     /// Reads header, manifest and trailer.
     pub fn open(mut store: S) -> Result<Self, SealError> {
-        let size = store.size()?;
-        let mut head = [0; FILE_HEADER_BYTES];
-        read_all(&mut store, 0, &mut head)?;
-        let (session, SealKind::Plain) = seal::parse_file_header(&head).map_err(|error| match error {
-            HeaderError::Magic => SealError::NotSealed,
-            HeaderError::Checksum => SealError::FileHeader,
-            HeaderError::Version(version) => SealError::Version(version),
-            HeaderError::Kind(kind) => SealError::Kind(kind),
-        })?;
-        let smallest = (FILE_HEADER_BYTES + TRAILER_BYTES) as u64;
-        let trailer_at = size.checked_sub(TRAILER_BYTES as u64).filter(|_| size >= smallest);
-        let trailer_at = trailer_at.ok_or(SealError::Truncated { offset: size })?;
-        let mut trailer = [0; TRAILER_BYTES];
-        read_all(&mut store, trailer_at, &mut trailer)?;
-        let wrong = SealError::Trailer { offset: trailer_at };
-        let facts = seal::parse_trailer(&trailer).ok_or(wrong)?;
-        let manifest_at = (FILE_HEADER_BYTES as u64)
-            .checked_add(facts.extents_bytes)
-            .ok_or(wrong)?;
-        let manifest_end = manifest_at.checked_add(u64::from(facts.manifest_bytes));
-        if manifest_end != Some(trailer_at) || facts.manifest_bytes as usize > MANIFEST_BYTES_MAX {
-            return Err(wrong);
-        }
+        let Ends {
+            session,
+            head,
+            trailer,
+            facts,
+            manifest_at,
+        } = Ends::read(&mut store)?;
         let mut json = vec![0; facts.manifest_bytes as usize];
         read_all(&mut store, manifest_at, &mut json)?;
         let broken = SealError::Manifest { offset: manifest_at };
@@ -186,6 +176,50 @@ impl<S: Store> SealedCall<S> {
             return Err(SealError::Chain { offset });
         }
         Ok(chain.counts)
+    }
+}
+
+/// The first and the last bytes of the file, which agree on its length.
+struct Ends {
+    session: SessionId,
+    head: seal::FileHeader,
+    trailer: seal::Trailer,
+    facts: TrailerFacts,
+    manifest_at: u64,
+}
+
+impl Ends {
+    fn read<S: Store>(store: &mut S) -> Result<Self, SealError> {
+        let size = store.size()?;
+        let mut head = [0; FILE_HEADER_BYTES];
+        read_all(store, 0, &mut head)?;
+        let (session, SealKind::Plain) = seal::parse_file_header(&head).map_err(|error| match error {
+            HeaderError::Magic => SealError::NotSealed,
+            HeaderError::Checksum => SealError::FileHeader,
+            HeaderError::Version(version) => SealError::Version(version),
+            HeaderError::Kind(kind) => SealError::Kind(kind),
+        })?;
+        let smallest = (FILE_HEADER_BYTES + TRAILER_BYTES) as u64;
+        let trailer_at = size.checked_sub(TRAILER_BYTES as u64).filter(|_| size >= smallest);
+        let trailer_at = trailer_at.ok_or(SealError::Truncated { offset: size })?;
+        let mut trailer = [0; TRAILER_BYTES];
+        read_all(store, trailer_at, &mut trailer)?;
+        let wrong = SealError::Trailer { offset: trailer_at };
+        let facts = seal::parse_trailer(&trailer).ok_or(wrong)?;
+        let manifest_at = (FILE_HEADER_BYTES as u64)
+            .checked_add(facts.extents_bytes)
+            .ok_or(wrong)?;
+        let manifest_end = manifest_at.checked_add(u64::from(facts.manifest_bytes));
+        if manifest_end != Some(trailer_at) || facts.manifest_bytes as usize > MANIFEST_BYTES_MAX {
+            return Err(wrong);
+        }
+        Ok(Self {
+            session,
+            head,
+            trailer,
+            facts,
+            manifest_at,
+        })
     }
 }
 

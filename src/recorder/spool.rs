@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::model::{Header, SessionId, Timestamp};
 
-use super::extent::{EXTENT_BYTES_MAX, ExtentView, Tag};
-use super::seal::FILE_HEADER_BYTES;
+use super::extent::{EXTENT_BYTES_MAX, EXTENT_MAGIC, ExtentError, ExtentView, Tag};
+use super::seal::{FILE_HEADER_BYTES, parse_file_header};
 use super::segment::{BLOCK_BYTES, Walk, parse_segment_header};
 use super::store::{Store, StoreError};
 
@@ -63,6 +63,63 @@ pub fn survey<S: Store>(mut store: S) -> Result<Survey, SpoolError> {
     survey.sound_bytes = walk.sound;
     survey.damaged = walk.damaged;
     Ok(survey)
+}
+
+/// Reads through a partial of this call: its extents lie end to end. What follows the last of them is a write under way,
+/// or the manifest of a call that is about to be sealed.
+pub fn survey_partial<S: Store>(mut store: S, session: SessionId) -> Result<Survey, SpoolError> {
+    let mut head = [0; FILE_HEADER_BYTES];
+    if store.read_at(0, &mut head)? < FILE_HEADER_BYTES {
+        return Ok(Survey::default());
+    }
+    let mut survey = Survey::default();
+    let mut torn = None;
+    match parse_file_header(&head) {
+        Ok((found, _)) if found == session => {}
+        Ok(_) => survey.damaged = Some(0),
+        Err(_) => torn = Some(0),
+    }
+    let (mut at, mut window) = (FILE_HEADER_BYTES as u64, vec![0; WINDOW_BYTES]);
+    loop {
+        let got = store.read_at(at, &mut window)?;
+        let last = got < WINDOW_BYTES;
+        let mut used = 0;
+        while let Some(rest) = window.get(used..got).filter(|rest| !rest.is_empty()) {
+            let here = at + used as u64;
+            match ExtentView::parse(rest) {
+                Ok(extent) => {
+                    let is_foreign = extent.header.session != session;
+                    let torn = torn.take().or(is_foreign.then_some(here));
+                    survey.damaged = survey.damaged.or(torn);
+                    survey.note(&extent);
+                    used += extent.header.bytes as usize;
+                    survey.sound_bytes = at + used as u64;
+                }
+                Err(ExtentError::Truncated) if !last && used > 0 => break,
+                Err(_) => {
+                    torn = torn.or(Some(here));
+                    used += next_magic(rest, last);
+                }
+            }
+        }
+        at += used as u64;
+        if last {
+            return Ok(survey);
+        }
+    }
+}
+
+/// How far it is to what may be the next extent; at least one byte.
+fn next_magic(bytes: &[u8], last: bool) -> usize {
+    let rest = bytes.get(1..).unwrap_or_default();
+    let found = rest.windows(EXTENT_MAGIC.len()).position(|four| four == EXTENT_MAGIC);
+    // A magic may begin in the last bytes of a window.
+    let end = if last {
+        bytes.len()
+    } else {
+        bytes.len().saturating_sub(EXTENT_MAGIC.len() - 1)
+    };
+    found.map_or(end, |at| at + 1).max(1)
 }
 
 /// The opening record at the start of a partial, of a long call whose segments are gone.

@@ -303,6 +303,27 @@ fn changed_policies_are_loaded_and_broken_ones_are_not() {
 }
 
 #[test]
+fn what_is_doubtful_in_files_that_are_in_force_is_logged() {
+    let mut bench = Bench::new(78);
+    bench.start();
+    bench.write_policy("routed around", "reject_code = 503");
+    bench.until(|status| status["policies"]["generation"] == 2);
+    let grants = "[[grant]]\npolicy = \"everyone\"\nto = [\"global\", \"trunk:pbxx\"]\n";
+    fs::write(bench.folder.path().join("policies/grants.toml"), grants).unwrap();
+    bench.until(|status| status["policies"]["generation"] == 3);
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    let log = bench.log();
+    // The bench's carrier has no route: that is so from the start.
+    for code in ["P103", "P031", "P050"] {
+        assert!(
+            log.lines().any(|line| line.contains("WARN") && line.contains(code)),
+            "{code}: {log}"
+        );
+    }
+}
+
+#[test]
 fn it_does_not_start_with_broken_policies_or_where_another_runs() {
     let mut bench = Bench::new(76);
     bench.write_policy("broken", "recrod = true");

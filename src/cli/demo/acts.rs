@@ -11,7 +11,7 @@ use super::proxy::{Ports, Proxy, await_some};
 use super::recording::Recording;
 use super::wire::{PACKET_BYTES, PACKET_EVERY, SPEECH, Wire};
 use crate::cli::{calls, export, verify};
-use crate::disk::Layout;
+use crate::disk::{Layout, Unreadable};
 use crate::engine::ladder;
 use crate::live::clock::Clock;
 use crate::model::{Leg, Outcome, Timestamp};
@@ -40,7 +40,7 @@ pub(super) struct Figures {
     /// From mending the volume to the first 200 for OPTIONS.
     pub(super) mended_ms: Option<f64>,
     /// Outcomes of all calls, in order.
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<&'static str>,
 }
 
 pub(super) struct Stage {
@@ -75,7 +75,10 @@ impl Stage {
         Ok(Self {
             clock,
             data: data.to_owned(),
-            layout: verify::layout(data, &[]),
+            layout: Layout {
+                data: data.to_owned(),
+                volumes: vec![data.join("spool")],
+            },
             proxy: Some(proxy),
             wire,
             figures: Figures {
@@ -215,22 +218,25 @@ impl Stage {
     fn take_stock(&mut self, page: &mut Page) -> Result<(), Broken> {
         page.act("The archive: what `onrecord calls list` prints");
         let layout = &self.layout;
-        let all = await_some(self.clock, PATIENCE, || (layout.sealed().len() >= 4).then_some(()));
+        let all = await_some(self.clock, PATIENCE, || {
+            layout.sealed().ok().filter(|sealed| sealed.calls.len() >= 4)
+        });
         let ended = match self.proxy.take() {
             Some(proxy) => proxy.end()?,
             None => return Err(Broken::new("the proxy is gone")),
         };
-        page.text(&calls::listed(&self.data));
-        self.figures.outcomes = calls::outcomes(&self.data);
-        let expected = [Outcome::Recorded, Outcome::Faulted, Outcome::Blocked, Outcome::Recorded];
+        let unreadable = |why: Unreadable| Broken::new(why.to_string());
+        page.text(&calls::listed(layout).map_err(unreadable)?);
+        self.figures.outcomes = calls::outcomes(layout).map_err(unreadable)?;
+        let expected = ["recorded", "faulted", "blocked", "recorded"];
         page.check(
             all.is_some() && self.figures.outcomes == expected,
             "every call left its record: recorded, faulted, blocked, recorded",
         );
-        let summary = verify::check(&self.layout).map_err(|error| Broken::new(error.to_string()))?;
+        let summary = verify::check(&self.layout);
         page.check(
             summary.ok && summary.calls == 4,
-            summary.finding.map_or_else(
+            summary.findings.first().map_or_else(
                 || {
                     format!(
                         "`onrecord verify`: {} calls, {} packets, all as they were written",

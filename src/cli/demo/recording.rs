@@ -15,7 +15,7 @@ pub(super) struct Recording {
 impl Recording {
     /// The sealed call that has this Call-ID.
     pub(super) fn find(layout: &Layout, call_id: &str) -> Option<Self> {
-        let calls = layout.sealed().into_values().filter_map(|path| {
+        let calls = layout.sealed().ok()?.calls.into_values().filter_map(|path| {
             let call = SealedCall::open(StoredFile::open(&path).ok()?).ok()?;
             Some(Self { call })
         });

@@ -205,3 +205,16 @@ fn every_format_names_the_code_and_the_place() {
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "P014");
     assert_eq!(sarif["version"], "2.1.0");
 }
+
+#[test]
+fn a_policy_that_is_off_needs_no_recorder() {
+    let off = file("p.toml", "[policy]\nid = \"p\"\nenabled = false\n");
+    let set = PolicySet::compile(&[off, grants(&grant_lines(&[("p", "global")]))], Generation(1));
+    let codes: Vec<Code> = set.expect("only a warning").findings().iter().map(|f| f.code).collect();
+    assert_eq!(codes, [Code::NotEnabled]);
+}
+
+#[test]
+fn no_hint_names_an_option_that_there_is_not() {
+    assert!(!SNAPSHOT.contains("--fix"));
+}
