@@ -8,7 +8,7 @@ use super::forge::{self, ACK, ETHERNET, Order, Pcap, SYN, addr, millis, rtp};
 use super::talk::{A, A_MEDIA, B, B_MEDIA, Said, Talk, flow};
 use super::*;
 use crate::config::embedded_policies;
-use crate::model::{Generation, Leg, Outcome};
+use crate::model::{Generation, Leg, Outcome, Timestamp};
 
 fn options() -> ReplayOptions {
     let policies = Arc::new(embedded_policies(Generation(1)));
@@ -486,6 +486,53 @@ fn two_phones_that_change_places_mid_call_keep_their_legs() {
     talk.hang_up();
     let report = talk.replay();
     assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
+}
+
+/// Everything was recorded, and nothing but `--fault` breaks a recorder.
+fn assert_whole(what: &str, report: &Report, packets: u64) {
+    for call in &report.calls {
+        let found = (call.outcome, call.accepted, call.stored, call.gaps);
+        assert_eq!(
+            found,
+            (Outcome::Recorded, packets, packets, 0),
+            "{what}: {:?}",
+            call.trail
+        );
+    }
+    assert!(report.is_fine(), "{what}");
+}
+
+#[test]
+fn media_of_any_rate_and_size_is_recorded_whole() {
+    // 600 packets a second of 1,200 bytes each way; everything at one instant; packets longer than a block.
+    for (packets, bytes, micros) in [(600, 1_200, 1_667), (4_000, 1_200, 0), (40, 5_000, 100)] {
+        let mut talk = Talk::new("fast@test");
+        talk.connected().stream(packets, bytes, micros).hang_up();
+        assert_whole(&format!("{bytes} bytes"), &talk.replay(), 2 * u64::from(packets));
+    }
+}
+
+/// The same packets at other times.
+fn retimed(talk: &Talk, time: impl Fn(usize, Timestamp) -> Timestamp) -> Vec<u8> {
+    let mut file = Pcap::new(ETHERNET);
+    for (n, (at, frame)) in talk.file.records().into_iter().enumerate() {
+        file.push(time(n, at), &frame);
+    }
+    file.bytes
+}
+
+#[test]
+fn media_is_recorded_whole_by_a_clock_of_whole_seconds_or_by_none() {
+    let mut talk = Talk::new("coarse@test");
+    talk.connected().stream(1_200, 1_200, 1_667).hang_up();
+    let seconds = retimed(&talk, |_, at| Timestamp::from_millis(at.as_secs() * 1_000));
+    assert_whole("seconds", &replay(&*seconds, &options()).unwrap(), 2_400);
+    let order = Order::Little;
+    let mut timeless = [forge::section(order), forge::interface(order, 1, None)].concat();
+    for (_, frame) in talk.file.records() {
+        timeless.extend(forge::simple(order, &frame));
+    }
+    assert_whole("no time", &replay(&*timeless, &options()).unwrap(), 2_400);
 }
 
 #[test]
