@@ -141,6 +141,8 @@ impl Engine {
             self.intake.flush(now);
         }
         self.writer.handle_timeout(now);
+        // After a leap in time signalling hears the recorder before it judges its silence.
+        self.run(now);
         self.signaling.handle_timeout(now);
         self.run(now);
     }
