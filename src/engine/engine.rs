@@ -117,7 +117,18 @@ impl Engine {
             Verdict::Drop(why) => Some(why),
         };
         self.run(now);
+        self.replenish(now);
         dropped
+    }
+
+    /// Media can come faster than time passes: in a capture with a coarse clock, or with none. Its blocks are made and
+    /// brought back between two packets, which a live media thread must not do.
+    fn replenish(&mut self, now: Timestamp) {
+        self.intake.restock();
+        if self.intake.is_short() {
+            self.writer.hasten(now);
+            self.run(now);
+        }
     }
 
     pub fn handle_io(&mut self, now: Timestamp, done: IoDone) {
@@ -130,6 +141,8 @@ impl Engine {
             self.intake.flush(now);
         }
         self.writer.handle_timeout(now);
+        // After a leap in time signalling hears the recorder before it judges its silence.
+        self.run(now);
         self.signaling.handle_timeout(now);
         self.run(now);
     }

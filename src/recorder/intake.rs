@@ -15,6 +15,10 @@ use super::frame::{FrameSink, Offer, Packet, Slot};
 
 /// Blocks at hand when there is no call.
 const FREE_BASE: usize = 16;
+/// With fewer, the next packets may find none.
+const FREE_LOW: usize = FREE_BASE / 2;
+/// Extents on the way to the disk that are as many as two batches hold.
+const LENT_HIGH: usize = 2_048;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IntakeConfig {
@@ -141,6 +145,19 @@ impl Intake {
             self.hand_on(key);
         }
         self.stock_up();
+    }
+
+    /// Makes blocks if few are left. Allocates: for an owner that can afford it between two packets, and whose time may
+    /// not reach the next `flush` before the blocks run out.
+    pub fn restock(&mut self) {
+        if self.free.len() < FREE_LOW {
+            self.stock_up();
+        }
+    }
+
+    /// So much is on its way to the disk that it should come back before more is lent.
+    pub fn is_short(&self) -> bool {
+        self.lent.len() >= LENT_HIGH || self.free.len() < FREE_LOW || self.oversize.is_empty()
     }
 
     /// When `flush` has something to do.

@@ -143,6 +143,12 @@ impl Writer {
         self.advance(now);
     }
 
+    /// Commits what waits as soon as the journal takes it, and not when `commit_every` is over: its blocks are needed.
+    pub fn hasten(&mut self, now: Timestamp) {
+        self.urgent |= !self.waiting.is_empty();
+        self.advance(now);
+    }
+
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.journal.handle_timeout(now, &mut self.outbox);
         self.sealer.handle_timeout(now, &mut self.outbox);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -32,6 +33,8 @@ pub(crate) struct Call {
     pub from: String,
     pub to: String,
     pub started: Timestamp,
+    /// How much later than it was captured it began in virtual time.
+    pub shift: Duration,
     /// Capture time of its last message.
     pub last: Timestamp,
     pub script: Option<Box<Script>>,
@@ -121,6 +124,7 @@ impl Calls {
     /// A captured SIP message: which call it is of, and what the phones say because of it.
     pub(crate) fn on_sip(
         &mut self,
+        now: Timestamp,
         captured: &Captured<'_>,
         transport: Transport,
         bytes: &[u8],
@@ -128,13 +132,19 @@ impl Calls {
         self.counts.sip += 1;
         let message = match Message::parse(bytes) {
             Ok(message) => message,
-            Err(error) => return self.on_malformed(captured, transport, error).map(Some),
+            Err(error) => return self.on_malformed((now, captured.at), transport, error).map(Some),
         };
         let index = match self.by_call_id(message.headers().call_id()) {
             Some(index) => index,
             None if is_opening(&message) => {
                 let headers = message.headers();
-                self.begin(captured.at, transport, headers.call_id(), headers.from(), headers.to())?
+                self.begin(
+                    (now, captured.at),
+                    transport,
+                    headers.call_id(),
+                    headers.from(),
+                    headers.to(),
+                )?
             }
             // What begins in the middle of a dialog, or is none, is no call.
             None => return Ok(None),
@@ -172,7 +182,7 @@ impl Calls {
     /// An INVITE that the proxy would answer with an error is a call all the same: one that it refuses.
     fn on_malformed(
         &mut self,
-        captured: &Captured<'_>,
+        at: (Timestamp, Timestamp),
         transport: Transport,
         error: ParseError,
     ) -> Result<Heard, FlawKind> {
@@ -187,7 +197,7 @@ impl Calls {
         }
         let call = match self.by_call_id(headers.call_id()) {
             Some(index) => index,
-            None => self.begin(captured.at, transport, headers.call_id(), headers.from(), headers.to())?,
+            None => self.begin(at, transport, headers.call_id(), headers.from(), headers.to())?,
         };
         Ok(Heard {
             call,
@@ -198,7 +208,7 @@ impl Calls {
 
     fn begin(
         &mut self,
-        at: Timestamp,
+        (now, captured): (Timestamp, Timestamp),
         transport: Transport,
         call_id: &str,
         from: &NameAddr,
@@ -213,8 +223,9 @@ impl Calls {
             call_id: call_id.to_owned(),
             from: from.uri.to_string(),
             to: to.uri.to_string(),
-            started: at,
-            last: at,
+            started: captured,
+            shift: now.since(captured),
+            last: captured,
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),

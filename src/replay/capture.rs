@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::SocketAddr;
 
+use super::clock::is_sequel;
 use super::demux;
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use super::fragments::{Fragments, Place};
@@ -14,6 +15,9 @@ use crate::sip::Transport;
 
 /// An IP packet in a GRE tunnel in an IP-in-IP tunnel …
 const NESTED_MAX: u8 = 4;
+
+/// Packets that are waited for to agree about the time.
+const HELD_MAX: usize = 8;
 
 /// One datagram or TCP message of a capture.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,10 +40,35 @@ pub enum Payload<'a> {
     Datagram(&'a [u8]),
 }
 
+impl Captured<'_> {
+    pub(crate) const fn with_bytes<'a>(&self, bytes: &'a [u8]) -> Captured<'a> {
+        let payload = match self.payload {
+            Payload::Sip(transport, _) => Payload::Sip(transport, bytes),
+            Payload::Datagram(_) => Payload::Datagram(bytes),
+        };
+        Captured {
+            packet: self.packet,
+            offset: self.offset,
+            at: self.at,
+            src: self.src,
+            dst: self.dst,
+            payload,
+        }
+    }
+}
+
+impl<'a> Payload<'a> {
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Sip(_, bytes) | Self::Datagram(bytes) => bytes,
+        }
+    }
+}
+
 /// What a packet of the file turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event<'a> {
-    /// The time of the first packet; said once, before all else.
+    /// The time of the first packet, or of the next where those that follow belie the first; said before all packets.
     Started(Timestamp),
     Captured(Captured<'a>),
     Flaw(Flaw),
@@ -48,13 +77,61 @@ pub enum Event<'a> {
 /// A capture being read, packet by packet.
 pub struct Capture<R: Read> {
     file: PcapFile<R>,
-    fragments: Fragments,
-    streams: Streams,
-    last: Place,
+    dissector: Dissector,
     /// Packets in the file so far, flawed ones too.
     packets: u64,
-    is_started: bool,
+    /// None: the capture has started.
+    opening: Option<Opening>,
     is_finished: bool,
+}
+
+/// Packets from the front of the file that are held back until two that follow each other agree about the time: a wrong
+/// time on the first would put all others into the future or the past of the replay.
+#[derive(Default)]
+struct Opening {
+    held: Vec<Held>,
+}
+
+/// A [`Record`] that owns its bytes.
+struct Held {
+    number: u64,
+    offset: u64,
+    at: Timestamp,
+    link: u32,
+    wire_len: u32,
+    bytes: Box<[u8]>,
+}
+
+impl Opening {
+    fn hold(&mut self, record: &Record<'_>) {
+        self.held.push(Held {
+            number: record.number,
+            offset: record.offset,
+            at: record.at,
+            link: record.link,
+            wire_len: record.wire_len,
+            bytes: record.bytes.into(),
+        });
+    }
+
+    /// None: wait for the next packet.
+    fn started(&self) -> Option<Timestamp> {
+        let (newest, before) = self.held.split_last()?;
+        let first = before.first()?.at;
+        let agrees = |held: &&Held| is_sequel(held.at, newest.at);
+        let confirmed = before.first().filter(agrees).or_else(|| before.last().filter(agrees));
+        let waits = before.len() + 1 < HELD_MAX;
+        confirmed.map(|held| held.at).or((!waits).then_some(first))
+    }
+
+    /// The held packets; what was captured before an impossible first is as old as the start.
+    fn release(mut self, started: Timestamp) -> Vec<Held> {
+        let confirmed = self.held.iter().position(|held| held.at == started).unwrap_or(0);
+        for belied in self.held.iter_mut().take(confirmed) {
+            belied.at = started;
+        }
+        self.held
+    }
 }
 
 impl<R: Read> Capture<R> {
@@ -62,15 +139,17 @@ impl<R: Read> Capture<R> {
     pub fn open(file: R) -> Result<Self, NotACapture> {
         Ok(Self {
             file: PcapFile::open(file)?,
-            fragments: Fragments::default(),
-            streams: Streams::default(),
-            last: Place {
-                packet: 0,
-                offset: 0,
-                at: Timestamp::ZERO,
+            dissector: Dissector {
+                fragments: Fragments::default(),
+                streams: Streams::default(),
+                last: Place {
+                    packet: 0,
+                    offset: 0,
+                    at: Timestamp::ZERO,
+                },
             },
             packets: 0,
-            is_started: false,
+            opening: Some(Opening::default()),
             is_finished: false,
         })
     }
@@ -84,11 +163,9 @@ impl<R: Read> Capture<R> {
     pub fn read_packet(&mut self, mut visit: impl FnMut(Event<'_>)) -> bool {
         let Self {
             file,
-            fragments,
-            streams,
-            last,
+            dissector,
             packets,
-            is_started,
+            opening,
             is_finished,
         } = self;
         if *is_finished {
@@ -97,21 +174,14 @@ impl<R: Read> Capture<R> {
         match file.next_item() {
             Item::Packet(record) => {
                 *packets = record.number;
-                *last = Place {
-                    packet: record.number,
-                    offset: record.offset,
-                    at: record.at,
-                };
-                if !std::mem::replace(is_started, true) {
-                    visit(Event::Started(record.at));
-                }
-                let mut dissection = Dissection {
-                    place: *last,
-                    fragments,
-                    streams,
-                };
-                if let Err(kind) = dissection.on_record(&record, &mut visit) {
-                    visit(Event::Flaw(last.flaw(kind)));
+                match opening {
+                    None => dissector.on_record(&record, &mut visit),
+                    Some(held) => {
+                        held.hold(&record);
+                        if let Some(started) = held.started() {
+                            dissector.open(opening.take(), started, &mut visit);
+                        }
+                    }
                 }
             }
             Item::Other => {}
@@ -121,14 +191,63 @@ impl<R: Read> Capture<R> {
             }
             Item::End => {
                 *is_finished = true;
-                streams.finish(*last);
-                while let Some(lost) = fragments.poll_unfinished() {
-                    visit(Event::Flaw(lost));
+                if let Some(first) = opening.as_ref().and_then(|opening| opening.held.first()) {
+                    let started = first.at;
+                    dissector.open(opening.take(), started, &mut visit);
                 }
+                dissector.finish(&mut visit);
             }
         }
-        drain(streams, &mut visit);
         !*is_finished
+    }
+}
+
+/// What is between packets and messages.
+struct Dissector {
+    fragments: Fragments,
+    streams: Streams,
+    last: Place,
+}
+
+impl Dissector {
+    fn open(&mut self, opening: Option<Opening>, started: Timestamp, visit: &mut impl FnMut(Event<'_>)) {
+        visit(Event::Started(started));
+        for held in opening.map(|opening| opening.release(started)).unwrap_or_default() {
+            let record = Record {
+                number: held.number,
+                offset: held.offset,
+                at: held.at,
+                link: held.link,
+                wire_len: held.wire_len,
+                bytes: &held.bytes,
+            };
+            self.on_record(&record, visit);
+        }
+    }
+
+    fn on_record(&mut self, record: &Record<'_>, visit: &mut impl FnMut(Event<'_>)) {
+        self.last = Place {
+            packet: record.number,
+            offset: record.offset,
+            at: record.at,
+        };
+        let mut dissection = Dissection {
+            place: self.last,
+            fragments: &mut self.fragments,
+            streams: &mut self.streams,
+        };
+        if let Err(kind) = dissection.on_record(record, visit) {
+            visit(Event::Flaw(self.last.flaw(kind)));
+        }
+        drain(&mut self.streams, visit);
+    }
+
+    fn finish(&mut self, visit: &mut impl FnMut(Event<'_>)) {
+        self.streams.finish(self.last);
+        while let Some(lost) = self.fragments.poll_unfinished() {
+            visit(Event::Flaw(lost));
+        }
+        drain(&mut self.streams, visit);
     }
 }
 

@@ -79,6 +79,19 @@ impl Pcap {
         self
     }
 
+    /// What was pushed; of a file in little-endian microseconds.
+    pub(crate) fn records(&self) -> Vec<(Timestamp, Vec<u8>)> {
+        let word = |at: usize| u32::from_le_bytes(self.bytes[at..at + 4].try_into().unwrap());
+        let (mut records, mut at) = (Vec::new(), 24);
+        while at < self.bytes.len() {
+            let end = at + 16 + word(at + 8) as usize;
+            let micros = u64::from(word(at)) * 1_000_000 + u64::from(word(at + 4));
+            records.push((Timestamp::from_nanos(micros * 1_000), self.bytes[at + 16..end].to_vec()));
+            at = end;
+        }
+        records
+    }
+
     pub(crate) fn udp(&mut self, at: Timestamp, src: &str, dst: &str, payload: &[u8]) -> &mut Self {
         self.push(at, &ethernet_udp(src, dst, payload))
     }
@@ -130,6 +143,11 @@ pub(crate) fn enhanced(order: Order, interface: u32, ticks: u64, frame: &[u8]) -
     }
     body.extend(frame);
     block(order, 6, &body)
+}
+
+/// A packet block that has no time.
+pub(crate) fn simple(order: Order, frame: &[u8]) -> Vec<u8> {
+    block(order, 3, &[&order.u32(frame.len() as u32), frame].concat())
 }
 
 pub(crate) fn udp(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {

@@ -118,6 +118,7 @@ impl<R: Read> PcapFile<R> {
                 bytes,
             }) => {
                 self.number += 1;
+                let at = at.unwrap_or(self.at);
                 self.at = at;
                 Item::Packet(Record {
                     number: self.number,
@@ -163,7 +164,8 @@ fn broken_off(error: &std::io::Error) -> FlawKind {
 
 enum Next<'a> {
     Packet {
-        at: Timestamp,
+        /// None: of the packet before.
+        at: Option<Timestamp>,
         link: u32,
         wire_len: u32,
         bytes: &'a [u8],
@@ -189,7 +191,7 @@ fn next_pcap<'a, R: Read>(reader: &'a mut PcapReader<Source<R>>, offset: &mut u6
         PcapTsResolution::NanoSecond => u64::from(raw.ts_frac),
     };
     Ok(Next::Packet {
-        at: Timestamp::from_nanos(u64::from(raw.ts_sec) * 1_000_000_000 + nanos),
+        at: Some(Timestamp::from_nanos(u64::from(raw.ts_sec) * 1_000_000_000 + nanos)),
         // The upper 16 bits carry the length of a frame check sequence.
         link: u32::from(header.datalink) & 0xFFFF,
         wire_len: raw.orig_len.max(raw.incl_len),
@@ -254,10 +256,10 @@ fn packet_block<'a>(block: &RawBlock<'_>, body: &'a [u8], state: &PcapNgState) -
     let bytes = body.get(at..at + captured as usize).ok_or(FlawKind::MalformedBlock)?;
     let time = match block.type_ {
         // It carries none (§4.4).
-        SIMPLE_PACKET => Timestamp::ZERO,
+        SIMPLE_PACKET => None,
         _ => state
             .decode_timestamp(interface, word(4)?, word(8)?)
-            .map(|since_1970| Timestamp::ZERO + since_1970)
+            .map(|since_1970| Some(Timestamp::ZERO + since_1970))
             .map_err(|_| FlawKind::MalformedBlock)?,
     };
     Ok(Next::Packet {

@@ -11,7 +11,7 @@ use super::FLAWS_MAX;
 use super::binding::CallIndex;
 use super::calls::{CALLEE, CALLER, Calls, description_in};
 use super::capture::{Captured, Event, Payload};
-use super::clock::CaptureClock;
+use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::Flaw;
 use super::script::{CALL_HEADER, Line};
@@ -34,6 +34,8 @@ const LIVE_MAX: usize = 20_000;
 const EPILOGUE_MAX: Duration = Duration::from_secs(120);
 /// A call that is over gets no new messages after so long (64 × T1).
 const LINGER: Duration = Duration::from_secs(32);
+/// Before time leaps, everything that the recorder took becomes durable: what is late must not seem to be.
+const HAND_OVER: Duration = Duration::from_secs(2);
 /// Timers that may fire at one instant.
 const TIMERS_AT_ONCE_MAX: usize = 100_000;
 /// Packets are copied out of the file's buffer into blocks of so many bytes.
@@ -56,6 +58,8 @@ pub(crate) struct Reenactment<D> {
     spool: Spool<D>,
     faults: Vec<FaultSpec>,
     clock: CaptureClock,
+    /// What the packet brought whose time the next one has to confirm, without and with its bytes.
+    unsure: Vec<(Captured<'static>, Bytes)>,
     pub calls: Calls,
     pub stories: BTreeMap<CallIndex, Story>,
     sessions: BTreeMap<SessionId, CallIndex>,
@@ -93,6 +97,7 @@ impl<D: Disk> Reenactment<D> {
             spool: Spool::new(disk),
             faults: options.faults.clone(),
             clock: CaptureClock::new(started),
+            unsure: Vec::new(),
             calls: Calls::default(),
             stories: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -120,13 +125,52 @@ impl<D: Disk> Reenactment<D> {
         match event {
             Event::Started(_) => {}
             Event::Flaw(flaw) => self.note(flaw),
-            Event::Captured(captured) => {
-                self.advance(captured.at);
-                match captured.payload {
-                    Payload::Sip(transport, bytes) => self.on_sip(&captured, transport, bytes),
-                    Payload::Datagram(bytes) => self.on_datagram(&captured, bytes),
-                }
+            Event::Captured(captured) => self.on_captured(&captured),
+        }
+    }
+
+    fn on_captured(&mut self, captured: &Captured<'_>) {
+        // What came in one packet has one time.
+        let mut reached = match self.unsure.first() {
+            Some((unsure, _)) if unsure.packet == captured.packet => Reached::Unsure,
+            _ => self.clock.reach(captured.at),
+        };
+        if let Reached::Confirmed { rise, to } = reached {
+            if rise > self.clock.now() {
+                self.run_until(self.clock.now() + HAND_OVER);
+                self.clock.set(rise);
             }
+            self.advance(to);
+            self.play_unsure();
+            reached = self.clock.reach(captured.at);
+        }
+        if let Reached::Time(time) = reached {
+            self.play_unsure();
+            self.advance(time);
+            self.play(captured);
+        } else {
+            if self
+                .unsure
+                .first()
+                .is_some_and(|(unsure, _)| unsure.packet != captured.packet)
+            {
+                self.play_unsure();
+            }
+            let bytes = Bytes::copy_from_slice(captured.payload.bytes());
+            self.unsure.push((captured.with_bytes(&[]), bytes));
+        }
+    }
+
+    fn play_unsure(&mut self) {
+        for (captured, bytes) in std::mem::take(&mut self.unsure) {
+            self.play(&captured.with_bytes(&bytes));
+        }
+    }
+
+    fn play(&mut self, captured: &Captured<'_>) {
+        match captured.payload {
+            Payload::Sip(transport, bytes) => self.on_sip(captured, transport, bytes),
+            Payload::Datagram(bytes) => self.on_datagram(captured, bytes),
         }
     }
 
@@ -138,7 +182,7 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
-        match self.calls.on_sip(captured, transport, bytes) {
+        match self.calls.on_sip(self.clock.now(), captured, transport, bytes) {
             Ok(Some(heard)) => {
                 if let Some(kind) = heard.refused {
                     self.note(Flaw {
@@ -189,8 +233,7 @@ impl<D: Disk> Reenactment<D> {
     }
 
     /// Fires every timer up to a packet's time.
-    fn advance(&mut self, captured: Timestamp) {
-        let until = self.clock.reach(captured);
+    fn advance(&mut self, until: Timestamp) {
         self.run_until(until);
         while let Some((due, index)) = self.leaving.front().copied() {
             if due > until {
@@ -363,6 +406,7 @@ impl<D: Disk> Reenactment<D> {
 
     /// The capture is over: who still talks hangs up, and the recorder gets the time to seal.
     pub(crate) fn finish(&mut self) {
+        self.play_unsure();
         let end = self.clock.now();
         for index in 0..self.calls.len() {
             let mut lines = Vec::new();

@@ -237,7 +237,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         .sessions()
         .filter_map(|(_, session)| session.ended)
         .max()
-        .unwrap_or(call.last);
+        .map_or(call.last, |ended| ended - call.shift);
     let published = telling.filter(|(_, session)| session.is_published);
     let recording = published.and_then(|(id, _)| {
         let path = layout?.path(File::Sealed(id));
@@ -247,6 +247,10 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
     let steps: Vec<Step> = story
         .sessions()
         .flat_map(|(_, session)| session.steps.iter().cloned())
+        .map(|step| Step {
+            at: step.at - call.shift,
+            ..step
+        })
         .collect();
     CallReport {
         call_id: call.call_id.clone(),

@@ -1,6 +1,7 @@
 //! Captured calls made by hand, for tests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fault::FaultSpec;
 use super::forge::{ETHERNET, Pcap, millis, rtp};
@@ -122,6 +123,21 @@ impl Talk {
             self.file.udp(millis(self.now), B_MEDIA, A_MEDIA, &rtp(0xB, 0, n));
             self.now += 20;
         }
+        self
+    }
+
+    /// As `talk`, but with another payload and another time between packets.
+    pub(crate) fn stream(&mut self, packets: u16, bytes: usize, micros: u64) -> &mut Self {
+        let start = millis(self.now);
+        for n in 0..packets {
+            let at = start + Duration::from_micros(micros * u64::from(n));
+            for (ssrc, src, dst) in [(0xA, A_MEDIA, B_MEDIA), (0xB, B_MEDIA, A_MEDIA)] {
+                let mut packet = rtp(ssrc, 0, n);
+                packet.resize(12 + bytes, 0xD5);
+                self.file.udp(at, src, dst, &packet);
+            }
+        }
+        self.now += micros * u64::from(packets) / 1_000;
         self
     }
 
