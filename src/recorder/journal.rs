@@ -242,7 +242,11 @@ impl Journal {
             (result, _) => {
                 let error = result.as_ref().err().copied().unwrap_or(IoError::Io);
                 self.give_up_segment(&flight.segment, out);
-                self.attempt(now, flight.bytes, flight.plan, flight.deadline, error.fault(), out);
+                let mut plan = flight.plan;
+                if flight.step == Step::Creating && error.is_lasting() {
+                    plan.retain(|volume| *volume != flight.segment.id.volume);
+                }
+                self.attempt(now, flight.bytes, plan, flight.deadline, error.fault(), out);
                 None
             }
         }
