@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::alarm::Alarm;
 use super::clock::Clock;
 use super::control::{ControlSocket, QUESTIONS_MAX};
 use super::disk_threads::{DiskThreads, Failures};
@@ -176,7 +177,8 @@ impl Parts<'_> {
 
         let (events, events_inbox) = mpsc::channel(EVENTS_MAX);
         let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());
-        let (media_links, extent_links, media) = self.start_media(&waker, &news)?;
+        let alarm = Alarm::default();
+        let (media_links, extent_links, media) = self.start_media(&waker, &alarm, &news)?;
         let volumes = u16::try_from(config.recorder.volumes.len()).unwrap_or(u16::MAX);
         let failures = Failures {
             clock,
@@ -190,6 +192,7 @@ impl Parts<'_> {
             disks,
             events: events.clone(),
             vitals: vitals.clone(),
+            alarm,
             waker,
         })?;
         let (board, counters) = (Arc::new(Board::new()), Arc::new(SipCounters::default()));
@@ -236,6 +239,7 @@ impl Parts<'_> {
     fn start_media(
         &self,
         waker: &Waker,
+        alarm: &Alarm,
         news: &Arc<Notify>,
     ) -> io::Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>)> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -252,7 +256,7 @@ impl Parts<'_> {
                 signalling: Box::new(move || news.notify_one()),
                 recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
             };
-            let media = MediaThread::spawn(&format!("media-{number}"), clock, intake, wakes)?;
+            let media = MediaThread::spawn(&format!("media-{number}"), clock, intake, alarm.clone(), wakes)?;
             links.push(media.link);
             extents.push(media.extents);
             threads.push(Media {

@@ -19,6 +19,7 @@ use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
 use crate::model::{MediaCommand, MediaEvent, Timestamp};
 use crate::recorder::{Extent, Intake};
 
+use super::alarm::Alarm;
 use super::clock::Clock;
 use super::media_io::MediaIo;
 use super::media_pulse::{PacketCounts, Pulse};
@@ -97,8 +98,8 @@ pub struct MediaThread {
 }
 
 impl MediaThread {
-    /// Starts a thread of this name. `intake` is filled by it alone.
-    pub fn spawn(name: &str, clock: Clock, intake: Intake, wakes: Wakes) -> io::Result<Self> {
+    /// Starts a thread of this name. `intake` is filled by it alone; while `alarm` is raised, strict sessions are silent.
+    pub fn spawn(name: &str, clock: Clock, intake: Intake, alarm: Alarm, wakes: Wakes) -> io::Result<Self> {
         let (sockets, waker) = MediaSockets::new(clock)?;
         let (commands, to_do) = RingBuffer::new(COMMANDS_MAX);
         let (events_in, events) = RingBuffer::new(EVENTS_MAX);
@@ -111,6 +112,7 @@ impl MediaThread {
             clock,
             plane: Plane::new(),
             intake,
+            alarm,
             commands: to_do,
             events: events_in,
             full: full_in,
@@ -144,6 +146,7 @@ struct Turner<I> {
     clock: Clock,
     plane: Plane,
     intake: Intake,
+    alarm: Alarm,
     commands: Consumer<MediaCommand>,
     events: Producer<MediaEvent>,
     full: Producer<Box<Extent>>,
@@ -206,6 +209,8 @@ impl<I: MediaIo> Turner<I> {
         let Some(bytes) = self.buffer.get(..received.bytes) else {
             return true;
         };
+        // Before each packet, not each turn: this thread may have been kept waiting since the last.
+        self.plane.halt(self.alarm.fault());
         let verdict = self
             .plane
             .handle_packet(now, received.port, received.from, received.at, bytes, &mut self.intake);
@@ -282,7 +287,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
 
     use crate::media::{COOL_DOWN, Port, PortPool};
-    use crate::model::{Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
+    use crate::model::{Fault, Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
     use crate::recorder::IntakeConfig;
 
     use super::super::media_io::Received;
@@ -294,6 +299,7 @@ mod tests {
 
     struct Rig {
         media: MediaThread,
+        alarm: Alarm,
         signalling: Receiver<()>,
         recorder: Receiver<()>,
     }
@@ -306,9 +312,12 @@ mod tests {
                 signalling: Box::new(move || _ = to_signalling.try_send(())), // full: it is told already
                 recorder: Box::new(move || _ = to_recorder.try_send(())),
             };
-            let media = MediaThread::spawn("media-0", Clock::start(), Intake::new(intake), wakes).unwrap();
+            let alarm = Alarm::default();
+            let media =
+                MediaThread::spawn("media-0", Clock::start(), Intake::new(intake), alarm.clone(), wakes).unwrap();
             Self {
                 media,
+                alarm,
                 signalling,
                 recorder,
             }
@@ -398,6 +407,37 @@ mod tests {
             assert_eq!(extent.session(), SESSION);
             UdpSocket::bind(a_local).expect("the port is free again");
         }
+    }
+
+    #[test]
+    fn a_strict_session_is_silent_as_soon_as_the_recorder_is_down_whatever_signalling_does() {
+        let mut rig = Rig::new(IntakeConfig::default());
+        let mut pool = PortPool::new("127.45.0.5".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+        let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
+        let plan = plan(&mut pool, &a, &b);
+        let a_local = plan.lines[0].a.local;
+        rig.media.link.send(MediaCommand::Open(plan)).unwrap();
+        rig.event();
+        a.send_to(PACKET, a_local).unwrap();
+        heard(&b);
+
+        rig.alarm.raise(Fault::Io);
+        a.send_to(PACKET, a_local).unwrap();
+        let fault = Fault::Io;
+        assert_eq!(
+            rig.event(),
+            MediaEvent::Refused {
+                session: SESSION,
+                fault
+            }
+        );
+        rig.alarm.lower();
+        a.send_to(PACKET, a_local).unwrap();
+        rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
+        let MediaEvent::Closed { tally, .. } = rig.event() else {
+            unreachable!()
+        };
+        assert_eq!((tally.accepted, tally.forwarded), (1, 1), "its gate stays shut");
     }
 
     #[test]
@@ -544,6 +584,7 @@ mod tests {
             clock: Clock::start(),
             plane: Plane::new(),
             intake: Intake::new(IntakeConfig::default()),
+            alarm: Alarm::default(),
             commands: to_do,
             events,
             full,

@@ -11,6 +11,7 @@
 //! Architecture Invariant: signalling never waits for another thread, so whoever waits for signalling is served, and
 //! what sends a BYE shares no lock, thread or disk with what failed.
 
+pub mod alarm;
 mod assembly;
 pub mod clock;
 pub mod control;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use super::clock::Clock;
 use super::disk_threads::DiskThreads;
 use super::media_thread::ExtentLink;
 use super::vitals::Vitals;
 use super::waker::Waker;
 use crate::engine::Input;
-use crate::model::{RecordingCommand, Timestamp, earliest};
+use crate::model::{RecordingCommand, RecordingEvent, Timestamp, earliest};
 use crate::recorder::{Extent, Output, Writer};
 
 /// Commands that wait for the recorder. Full is a fault of the recorder: see
@@ -60,6 +61,7 @@ pub(super) struct RecorderThread {
     commands: Receiver<RecordingCommand>,
     events: mpsc::Sender<Input>,
     vitals: Vitals,
+    alarm: Alarm,
     waker: Waker,
     /// Requests that a disk has not answered.
     under_way: usize,
@@ -76,6 +78,7 @@ pub(super) struct RecorderParts {
     pub disks: DiskThreads,
     pub events: mpsc::Sender<Input>,
     pub vitals: Vitals,
+    pub alarm: Alarm,
     pub waker: Waker,
 }
 
@@ -89,6 +92,7 @@ pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHand
         disks,
         events,
         vitals,
+        alarm,
         waker,
     } = parts;
     let links = links
@@ -107,6 +111,7 @@ pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHand
         commands: inbox,
         events,
         vitals,
+        alarm,
         waker: waker.clone(),
         under_way: 0,
         ending: false,
@@ -204,6 +209,11 @@ impl RecorderThread {
                 }
                 // Waits when signalling is behind; signalling waits for nobody, so it comes.
                 Output::Event(event) => {
+                    match &event {
+                        RecordingEvent::Down { fault } => self.alarm.raise(*fault),
+                        RecordingEvent::Up => self.alarm.lower(),
+                        _ => {}
+                    }
                     self.vitals.note(self.clock.now(), &event);
                     if self.events.blocking_send(Input::Recording(event)).is_err() {
                         tracing::debug!("an event after the end of signalling");

@@ -60,6 +60,8 @@ pub struct Plane {
     /// Of the next session.
     generation: u32,
     outputs: VecDeque<PlaneOutput>,
+    /// Why the recorder takes nothing.
+    halted: Option<Fault>,
 }
 
 impl Plane {
@@ -87,11 +89,20 @@ impl Plane {
         else {
             return Verdict::Drop(Dropped::UnknownPort);
         };
-        let (verdict, missed) = relay.pass(now, port, from, at, bytes, sink);
+        let (verdict, missed) = match self.halted {
+            Some(fault) if relay.fork.is_strict() => relay.refuse(fault),
+            _ => relay.pass(now, port, from, at, bytes, sink),
+        };
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
         verdict
+    }
+
+    /// While there is a fault no packet of a strict session passes, as if the recorder had refused it. For the driver whose
+    /// recorder says that it is down before its sink is full: signalling hears the same, but later.
+    pub const fn halt(&mut self, fault: Option<Fault>) {
+        self.halted = fault;
     }
 
     /// The network did not take the packet that was to leave `via`.

@@ -135,6 +135,17 @@ impl Relay {
         (Verdict::Forward { via: port.far(), to }, missed)
     }
 
+    /// A packet that nobody would record: the gate shuts.
+    #[cold]
+    pub(super) fn refuse(&mut self, fault: Fault) -> (Verdict, Option<Fault>) {
+        if !self.gate.is_open() {
+            self.tally.gated += 1;
+            return (Verdict::Drop(Dropped::Gated), None);
+        }
+        self.gate.refuse();
+        (Verdict::Drop(Dropped::Refused(fault)), Some(fault))
+    }
+
     /// The network did not take the packet that was last forwarded.
     pub(super) const fn on_unsent(&mut self) {
         self.tally.forwarded = self.tally.forwarded.saturating_sub(1);

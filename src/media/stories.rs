@@ -318,6 +318,33 @@ fn the_gate_stops_both_ways_at_once_and_opens_again() {
 }
 
 #[test]
+fn while_the_recorder_is_down_strict_calls_are_silent_and_others_are_not() {
+    let mut strict = World::call(Recorded::Strict);
+    let mut lenient = World::call(Recorded::Lenient);
+    for world in [&mut strict, &mut lenient] {
+        world.plane.halt(Some(Fault::Io));
+    }
+    assert_eq!(strict.talk(Leg::A, A, 0), Verdict::Drop(Dropped::Refused(Fault::Io)));
+    let refused = MediaEvent::Refused {
+        session: SESSION,
+        fault: Fault::Io,
+    };
+    assert_eq!(strict.events(), [refused]);
+    assert_eq!(goes_to(lenient.talk(Leg::A, A, 0)), B);
+    for world in [&mut strict, &mut lenient] {
+        world.plane.halt(None);
+    }
+    assert_eq!(
+        strict.talk(Leg::B, B, 0),
+        Verdict::Drop(Dropped::Gated),
+        "it is being ended"
+    );
+    assert_eq!(goes_to(lenient.talk(Leg::B, B, 0)), A);
+    let tally = strict.close();
+    assert_eq!((tally.accepted, tally.forwarded, tally.gated), (0, 0, 1));
+}
+
+#[test]
 fn a_refused_packet_of_a_strict_call_is_not_forwarded_and_the_gate_stays_shut() {
     let mut world = World::call(Recorded::Strict);
     world.shelf.refuses = Some(Fault::PoolEmpty);

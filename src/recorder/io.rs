@@ -141,6 +141,11 @@ pub enum IoError {
 }
 
 impl IoError {
+    /// The same would come of trying again at once.
+    pub(super) const fn is_lasting(self) -> bool {
+        matches!(self, Self::NoSpace | Self::QuotaExceeded | Self::ReadOnly)
+    }
+
     pub const fn fault(self) -> Fault {
         match self {
             Self::NoSpace => Fault::DiskFull,

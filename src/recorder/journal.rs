@@ -254,7 +254,11 @@ impl Journal {
             (result, step) => {
                 let error = result.as_ref().err().copied().unwrap_or(IoError::Io);
                 self.give_up_segment(&flight.segment, step, out);
-                self.attempt(now, flight.bytes, flight.plan, flight.deadline, error.fault(), out);
+                let mut plan = flight.plan;
+                if step == Step::Creating && error.is_lasting() {
+                    plan.retain(|volume| *volume != flight.segment.id.volume);
+                }
+                self.attempt(now, flight.bytes, plan, flight.deadline, error.fault(), out);
                 None
             }
         }
