@@ -597,11 +597,6 @@ pub(crate) mod tests {
         }];
         let zeros = IoOutcome::Read(vec![Bytes::from(vec![0; 192])]);
         assert_eq!(ask(&mut disk, IoOp::Read { parts }), Ok(zeros));
-        let huge = SegmentId { volume, number: 9 };
-        let bytes = 1 << 60;
-        assert!(ask(&mut disk, IoOp::Create { segment: huge, bytes }).is_err());
-        assert!(!disk.layout().path(File::Segment(huge)).exists(), "half made");
-        assert!(disk.layout().path(File::Segment(segment)).exists(), "not touched");
         assert!(matches!(ask(&mut disk, IoOp::Free { volume }), Ok(IoOutcome::Free(free)) if free > 0));
         fs::remove_dir_all(folder.path().join("spool")).unwrap();
         assert_eq!(
@@ -613,5 +608,19 @@ pub(crate) mod tests {
             ),
             Err(IoError::Missing)
         );
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_made_leaves_nothing_and_touches_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = disk(folder.path());
+        let volume = VolumeId(0);
+        let segment = SegmentId { volume, number: 7 };
+        ask(&mut disk, IoOp::Create { segment, bytes: 8192 }).unwrap();
+        let huge = SegmentId { volume, number: 9 };
+        let bytes = 1 << 60;
+        assert!(ask(&mut disk, IoOp::Create { segment: huge, bytes }).is_err());
+        assert!(!disk.layout().path(File::Segment(huge)).exists(), "half made");
+        assert!(disk.layout().path(File::Segment(segment)).exists(), "not touched");
     }
 }
