@@ -384,7 +384,8 @@ impl Recovery {
                 closing: None,
                 recovered: true,
             };
-            let mut job = SealJob::new(*session, sources, Some(ending));
+            let spooled_from = remains.extents.first().map_or(u32::MAX, |piece| piece.ordinal);
+            let mut job = SealJob::new(*session, sources, Some(ending)).spooled_from(spooled_from);
             if let Some((attempt, _)) = remains.partials.last() {
                 job = job.after_attempt(*attempt);
             }

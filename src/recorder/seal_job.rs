@@ -55,6 +55,8 @@ pub(super) struct SealJob {
     pub(super) tries: u32,
     pub(super) failures: u32,
     pub(super) ending: Option<Ending>,
+    /// What the segments among the sources begin with: extents from there on are not looked for behind damage.
+    spooled_from: u32,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,6 +81,10 @@ pub(super) struct Active {
     pub(super) parts: Vec<Span>,
     /// The start of an extent whose end is in the next part.
     pub(super) carry: Vec<u8>,
+    /// The newest partial among the sources: what is behind damage in an older one may be whole in this one.
+    newest: Option<File>,
+    /// Something that is no extent was met in the newest partial.
+    damaged: bool,
     pub(super) transcript: Transcript,
     pub(super) manifest: Option<Box<Manifest>>,
     pub(super) ended: bool,
@@ -94,7 +100,14 @@ impl SealJob {
             tries: 0,
             failures: 0,
             ending,
+            spooled_from: u32::MAX,
         }
+    }
+
+    /// The segments among the sources begin with this ordinal; a partial may have it, too.
+    pub(super) fn spooled_from(mut self, ordinal: u32) -> Self {
+        self.spooled_from = ordinal;
+        self
     }
 
     /// Goes on in a partial that holds the call's beginning.
@@ -134,6 +147,8 @@ impl SealJob {
 
 impl Active {
     pub(super) fn new(job: SealJob) -> Self {
+        let mut partials = job.sources.iter().rev().map(|span| span.file);
+        let newest = partials.find(|file| matches!(file, File::Partial { .. }));
         let mut transcript = job.transcript.clone();
         transcript.attempt = job.attempts;
         Self {
@@ -142,6 +157,8 @@ impl Active {
             source: 0,
             parts: Vec::new(),
             carry: Vec::new(),
+            newest,
+            damaged: false,
             transcript,
             manifest: None,
             ended: false,
@@ -187,7 +204,7 @@ impl Active {
                 File::Partial { .. } => {
                     self.carry.extend_from_slice(part);
                     let last = following.is_none_or(|following| following.file != span.file);
-                    self.take_carried(last, &mut kept);
+                    self.take_carried(span.file, last, &mut kept);
                 }
                 File::Segment(_) | File::Sealed(_) | File::Catalog | File::Report(_) => {
                     if let Ok(extent) = ExtentView::parse(part) {
@@ -200,18 +217,24 @@ impl Active {
     }
 
     /// Where no sound extent is, the next one is looked for: damage in a partial costs what is damaged and no more. It shows
-    /// as a break. `last`: nothing more comes of this file.
-    fn take_carried(&mut self, last: bool, kept: &mut Vec<u8>) {
+    /// as a break. What another source may have whole is left to that. `last`: nothing more comes of this file.
+    fn take_carried(&mut self, file: File, last: bool, kept: &mut Vec<u8>) {
         let carry = std::mem::take(&mut self.carry);
         let mut rest = carry.as_slice();
         while !rest.is_empty() {
             match ExtentView::parse(rest) {
                 Ok(extent) => {
-                    keep(&mut self.transcript.chain, self.job.session, &extent, kept);
+                    if !self.damaged || extent.header.ordinal < self.job.spooled_from {
+                        keep(&mut self.transcript.chain, self.job.session, &extent, kept);
+                    }
                     rest = &rest[extent.bytes.len()..];
                 }
                 Err(ExtentError::Truncated) if !last && rest.len() < EXTENT_BYTES_MAX => break,
-                Err(_) => rest = from_next_magic(rest),
+                Err(_) if Some(file) != self.newest => rest = &[],
+                Err(_) => {
+                    self.damaged = true;
+                    rest = from_next_magic(rest);
+                }
             }
         }
         self.carry = rest.to_vec();
@@ -294,14 +317,14 @@ mod tests {
     }
 
     /// How many extents are found in the parts of a partial, and how many breaks.
-    fn taken(bytes: &[u8], part: usize) -> (u64, usize) {
+    fn taken(bytes: &[u8], part: usize, spooled_from: u32) -> (u64, usize) {
         let parts: Vec<Bytes> = bytes.chunks(part).map(Bytes::copy_from_slice).collect();
         let spans = parts.iter().enumerate().map(|(place, bytes)| Span {
             file: partial(SESSION),
             offset: (place * part) as u64,
             bytes: bytes.len() as u32,
         });
-        let mut active = Active::new(SealJob::new(SESSION, spans.collect(), None));
+        let mut active = Active::new(SealJob::new(SESSION, spans.collect(), None).spooled_from(spooled_from));
         for part in parts {
             active.parts = vec![active.job.sources[active.source]];
             active.source += 1;
@@ -318,12 +341,13 @@ mod tests {
     fn damage_in_a_partial_costs_the_extent_that_it_is_in() {
         let (whole, starts) = extents();
         for part in [1, 97, 1000, whole.len()] {
-            assert_eq!(taken(&whole, part), (10, 0), "whole, in parts of {part}");
+            assert_eq!(taken(&whole, part, 4), (10, 0), "whole, in parts of {part}");
             // In the magic, the length (which then claims more than there is) and the frames.
             for (at, bit) in [(0, 1), (10, 4), (150, 1)] {
                 let mut damaged = whole.clone();
                 damaged[starts[4] + at] ^= bit;
-                assert_eq!(taken(&damaged, part), (9, 1), "at +{at}, in parts of {part}");
+                assert_eq!(taken(&damaged, part, 7), (6, 1), "the segments have the rest");
+                assert_eq!(taken(&damaged, part, u32::MAX), (9, 1), "at +{at}, in parts of {part}");
             }
         }
     }
