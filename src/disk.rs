@@ -576,6 +576,49 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_segment_that_cannot_be_made_leaves_no_file_and_takes_none_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = disk(folder.path());
+        let [there, huge] = [7, 9].map(|number| SegmentId {
+            volume: VolumeId(0),
+            number,
+        });
+        assert!(
+            ask(
+                &mut disk,
+                IoOp::Create {
+                    segment: there,
+                    bytes: 8192
+                }
+            )
+            .is_ok()
+        );
+        assert!(
+            ask(
+                &mut disk,
+                IoOp::Create {
+                    segment: there,
+                    bytes: 4096
+                }
+            )
+            .is_err()
+        );
+        assert!(
+            ask(
+                &mut disk,
+                IoOp::Create {
+                    segment: huge,
+                    bytes: 1 << 60
+                }
+            )
+            .is_err()
+        );
+        let [there, huge] = [there, huge].map(|segment| disk.layout().path(File::Segment(segment)));
+        assert_eq!(fs::metadata(there).unwrap().len(), 8192, "not touched");
+        assert!(!huge.exists(), "half made");
+    }
+
+    #[test]
     fn a_directory_that_was_there_is_made_durable_too_and_one_that_went_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("new/spool")).unwrap();
@@ -662,8 +705,6 @@ pub(crate) mod tests {
         let huge = SegmentId { volume, number: 9 };
         let bytes = 1 << 60;
         assert!(ask(&mut disk, IoOp::Create { segment: huge, bytes }).is_err());
-        assert!(!disk.layout().path(File::Segment(huge)).exists(), "half made");
-        assert!(disk.layout().path(File::Segment(segment)).exists(), "not touched");
         assert!(matches!(ask(&mut disk, IoOp::Free { volume }), Ok(IoOutcome::Free(free)) if free > 0));
         fs::remove_dir_all(folder.path().join("spool")).unwrap();
         assert_eq!(
