@@ -28,6 +28,8 @@ pub use layout::{Layout, Sealed, Stray, Unreadable};
 
 /// Recordings are nobody else's business.
 const FILE_MODE: u32 = 0o600;
+/// Directories that are remembered; then all are made sure of again.
+const DIRECTORIES_MAX: usize = 1_000;
 /// No request reads more at once.
 const READ_BYTES_MAX: usize = 8 << 20;
 
@@ -39,16 +41,20 @@ pub struct Disk {
     segments: BTreeMap<VolumeId, (SegmentId, fs::File)>,
     /// Calls being sealed: as many as the sealer works on.
     partials: BTreeMap<File, fs::File>,
+    /// Directories whose names were made durable since the start.
+    directories: BTreeSet<PathBuf>,
 }
 
 impl Disk {
-    /// Makes the directories that are missing.
+    /// Makes the directories that are missing, and makes durable the names of those that are there: who made them may
+    /// have been stopped before he could.
     pub fn open(layout: Layout) -> io::Result<Self> {
-        fs::create_dir_all(layout.partials())?;
-        for volume in &layout.volumes {
-            fs::create_dir_all(volume)?;
+        let mut disk = Self::on(layout);
+        disk.make_directories(&disk.layout.partials())?;
+        for volume in disk.layout.volumes.clone() {
+            disk.make_directories(&volume)?;
         }
-        Ok(Self::on(layout))
+        Ok(disk)
     }
 
     /// Another one for the same files, for another lane.
@@ -62,6 +68,7 @@ impl Disk {
             layout,
             segments: BTreeMap::new(),
             partials: BTreeMap::new(),
+            directories: BTreeSet::new(),
         }
     }
 
@@ -148,14 +155,52 @@ impl Disk {
             let path = self.layout.path(file);
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(FILE_MODE);
-            let opened = options.open(&path).or_else(|_| {
-                make_directories(path.parent().unwrap_or(Path::new("")))?;
-                options.open(&path)
-            })?;
+            let opened = self.in_directory(&path, || options.open(&path))?;
             self.partials.insert(file, opened);
         }
         write_whole(self.opened(file)?, offset, bytes)?;
         Ok(IoOutcome::Done)
+    }
+
+    /// Does what makes the name `path`, in a directory that is there to stay.
+    fn in_directory<T>(&mut self, path: &Path, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        self.make_directories(directory)?;
+        make().or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            // Somebody has removed it.
+            self.directories.clear();
+            self.make_directories(directory)?;
+            make()
+        })
+    }
+
+    /// Makes what is missing of `path`, each name durable in its parent, also of what is there already: once for each.
+    fn make_directories(&mut self, path: &Path) -> io::Result<()> {
+        let path = std::path::absolute(path)?;
+        let known = |path: &&Path| self.directories.contains(*path);
+        let chain: Vec<&Path> = path.ancestors().take_while(|path| !known(path)).collect();
+        if self.directories.len() + chain.len() > DIRECTORIES_MAX {
+            self.directories.clear();
+        }
+        for directory in chain.into_iter().rev() {
+            let made = match fs::create_dir(directory) {
+                Ok(()) => true,
+                Err(_) if directory.is_dir() => false,
+                Err(error) => return Err(error),
+            };
+            if let Some(parent) = directory.parent() {
+                if made {
+                    sync_directory(parent)?
+                } else {
+                    sync_ancestor(parent)?
+                }
+            }
+            self.directories.insert(directory.to_owned());
+        }
+        Ok(())
     }
 
     fn opened(&mut self, file: File) -> io::Result<&fs::File> {
@@ -214,7 +259,8 @@ impl Disk {
             };
             self.partials.remove(&partial);
             let target = self.layout.path(File::Sealed(*session));
-            let result = rename(&self.layout.path(partial), &target);
+            let source = self.layout.path(partial);
+            let result = self.in_directory(&target, || fs::rename(&source, &target));
             each.push(result.map_err(|error| reason(&error)));
             targets.push(target);
         }
@@ -236,6 +282,21 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(IoOutcome::Done),
             done => done.map(|()| IoOutcome::Done),
         }
+    }
+}
+
+/// One that was there and may not be opened was not made by us; and some file systems cannot sync a directory.
+fn sync_ancestor(path: &Path) -> io::Result<()> {
+    match sync_directory(path) {
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::ACCESS | Errno::INVAL | Errno::ROFS)
+            ) =>
+        {
+            Ok(())
+        }
+        done => done,
     }
 }
 
@@ -276,28 +337,6 @@ fn sync_parents(paths: impl Iterator<Item = PathBuf>) -> io::Result<()> {
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
-}
-
-/// Each new directory's name is made durable in its parent.
-fn make_directories(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let Some(parent) = path.parent() else {
-        return Ok(());
-    };
-    make_directories(parent)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => sync_directory(parent),
-    }
-}
-
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to).or_else(|_| {
-        make_directories(to.parent().unwrap_or(Path::new("")))?;
-        fs::rename(from, to)
-    })
 }
 
 /// One write: the kernel takes all of it or it is a fault.
@@ -538,6 +577,76 @@ pub(crate) mod tests {
         let id = IoId(1);
         let lane = Lane::Archive;
         disk.execute(IoRequest { id, lane, op }).result
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_made_leaves_no_file_and_takes_none_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = disk(folder.path());
+        let [there, huge] = [7, 9].map(|number| SegmentId {
+            volume: VolumeId(0),
+            number,
+        });
+        assert!(
+            ask(
+                &mut disk,
+                IoOp::Create {
+                    segment: there,
+                    bytes: 8192
+                }
+            )
+            .is_ok()
+        );
+        assert!(
+            ask(
+                &mut disk,
+                IoOp::Create {
+                    segment: there,
+                    bytes: 4096
+                }
+            )
+            .is_err()
+        );
+        assert!(
+            ask(
+                &mut disk,
+                IoOp::Create {
+                    segment: huge,
+                    bytes: 1 << 60
+                }
+            )
+            .is_err()
+        );
+        let [there, huge] = [there, huge].map(|segment| disk.layout().path(File::Segment(segment)));
+        assert_eq!(fs::metadata(there).unwrap().len(), 8192, "not touched");
+        assert!(!huge.exists(), "half made");
+    }
+
+    #[test]
+    fn a_directory_that_was_there_is_made_durable_too_and_one_that_went_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("new/spool")).unwrap();
+        let data = folder.path().join("new");
+        let volumes = vec![data.join("spool")];
+        let mut disk = Disk::open(Layout {
+            data: data.clone(),
+            volumes,
+        })
+        .unwrap();
+        for path in ["new/spool", "new", "new/calls/partial"] {
+            assert!(disk.directories.contains(&folder.path().join(path)), "{path}");
+        }
+        let file = File::Report(1);
+        let bytes = Bytes::from_static(b"x");
+        for _ in 0..2 {
+            let write = IoOp::Write {
+                file,
+                offset: 0,
+                bytes: bytes.clone(),
+            };
+            assert_eq!(ask(&mut disk, write), Ok(IoOutcome::Done));
+            fs::remove_dir_all(data.join("log")).unwrap();
+        }
     }
 
     #[test]

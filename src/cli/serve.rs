@@ -57,6 +57,9 @@ const fn hint(error: &StartError) -> &'static str {
         StartError::Data(DataError::InUse { .. }) => {
             "ask the one that runs by `onrecord status`, or name another `data`"
         }
+        StartError::Data(DataError::Twice { .. } | DataError::AmongCalls { .. }) => {
+            "name one directory of its own for each of `[recorder] volumes`"
+        }
         StartError::Data(DataError::Unusable { .. }) => "it must be a directory that this user may write to",
         StartError::Recovery(_) => "nothing was changed; see that every volume can be read, then start again",
         StartError::Volumes(_) => "see `data` and `[recorder] volumes`",

@@ -308,24 +308,37 @@ fn recorder(root: &Table<'_>, data: &std::path::Path) -> Recorder {
         lag.into_inner()
     });
     let reject_code = crate::policy::reject_code(&recorder);
-    let mut volumes: Vec<Volume> = Vec::new();
-    for table in recorder.tables("volumes", "a volume field").into_iter().take(LIST_MAX) {
-        let at = table
-            .required_text("path", "the folder of the spool")
-            .map(|text| PathBuf::from(text.get_ref()));
-        let reserve = table.parsed("reserve", "a size, like \"1GiB\"", scalar::size);
-        table.finish();
-        if let Some(path) = at {
-            volumes.push(Volume {
-                path,
-                reserve: reserve.map_or(RESERVE_DEFAULT, Spanned::into_inner),
-            });
-        }
-    }
+    let volumes = volumes(&recorder);
     recorder.finish();
     Recorder {
         volumes: if volumes.is_empty() { spool() } else { volumes },
         lag_max,
         reject_code,
     }
+}
+
+fn volumes(recorder: &Table<'_>) -> Vec<Volume> {
+    let mut volumes: Vec<Volume> = Vec::new();
+    for table in recorder.tables("volumes", "a volume field").into_iter().take(LIST_MAX) {
+        let at = table
+            .required_text("path", "the folder of the spool")
+            .map(|text| (PathBuf::from(text.get_ref()), text));
+        let reserve = table.parsed("reserve", "a size, like \"1GiB\"", scalar::size);
+        table.finish();
+        if let Some((path, text)) = at {
+            if volumes.iter().any(|volume| volume.path == path) {
+                let message = format!(
+                    "volume `{}` is listed twice",
+                    crate::policy::reader::shown(text.get_ref())
+                );
+                let finding = table.at(Code::DuplicateVolume, &text.span(), message);
+                table.note(finding.hint("a second volume is a second directory, best on another disk"));
+            }
+            volumes.push(Volume {
+                path,
+                reserve: reserve.map_or(RESERVE_DEFAULT, Spanned::into_inner),
+            });
+        }
+    }
+    volumes
 }

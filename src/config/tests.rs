@@ -167,6 +167,12 @@ const MISTAKES: &[(&str, &str, Code, &str)] = &[
         "`tcp:127.0.0.1:5070` is listed twice",
     ),
     (
+        "volumes = [",
+        "volumes = [{ path = \"data//./spool\" }, ",
+        Code::DuplicateVolume,
+        "volume `data/spool` is listed twice",
+    ),
+    (
         "40000-59999",
         "59999-40000",
         Code::Malformed,

@@ -77,7 +77,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     let clock = Clock::start();
     let policies = Policies::load(clock, config).map_err(StartError::Policies)?;
     let volumes = config.recorder.volumes.iter().map(|volume| volume.path.as_path());
-    let _locks = DataLocks::take(volumes.chain([config.data.as_path()]))?;
+    let _locks = DataLocks::take(&config.data, volumes)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);

@@ -1,7 +1,6 @@
 //! What `serve` asks of the process it runs in.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -11,6 +10,9 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 const LOCK_NAME: &str = "lock";
+
+/// Of sealed calls: docs/JOURNAL.md §1.
+const CALLS_NAME: &str = "calls";
 
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -55,32 +57,55 @@ pub enum DataError {
     /// Two writers would destroy each other's recordings.
     #[error("another `onrecord` uses the directory {path}")]
     InUse { path: PathBuf },
+    /// Of two volumes that are one, each would take the other's segments for its own.
+    #[error("volume {path} is the same directory as {other}")]
+    Twice { path: PathBuf, other: PathBuf },
+    /// What is no sealed call has no place among them.
+    #[error("volume {path} lies among the sealed calls")]
+    AmongCalls { path: PathBuf },
     #[error("directory {path}: {source}")]
     Unusable { path: PathBuf, source: io::Error },
 }
 
 impl DataLocks {
-    /// Makes the directories that are not there, and locks each.
-    pub(super) fn take<'a>(directories: impl IntoIterator<Item = &'a Path>) -> Result<Self, DataError> {
-        let mut files = BTreeMap::new();
-        for path in directories {
-            let unusable = |source| DataError::Unusable {
-                path: path.to_owned(),
-                source,
-            };
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(path)
-                .map_err(unusable)?;
-            // One directory may go by two names, and a lock that we hold is held against ourselves, too.
-            if let Entry::Vacant(place) = files.entry(path.canonicalize().map_err(unusable)?) {
-                place.insert(lock(path)?);
+    /// Makes the directories that are not there, and locks each. `data` itself may be a volume.
+    pub(super) fn take<'a>(data: &Path, volumes: impl IntoIterator<Item = &'a Path>) -> Result<Self, DataError> {
+        let home = make(data)?;
+        let mut files = vec![lock(data)?];
+        let calls = make(&data.join(CALLS_NAME))?;
+        let mut known: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+        for path in volumes {
+            // One directory may go by several names.
+            let volume = make(path)?;
+            if volume.starts_with(&calls) {
+                return Err(DataError::AmongCalls { path: path.to_owned() });
+            }
+            // A lock that we hold is held against ourselves, too.
+            if volume != home && !known.contains_key(&volume) {
+                files.push(lock(path)?);
+            }
+            if let Some(other) = known.insert(volume, path) {
+                return Err(DataError::Twice {
+                    path: path.to_owned(),
+                    other: other.to_owned(),
+                });
             }
         }
-        let _files = files.into_values().collect();
-        Ok(Self { _files })
+        Ok(Self { _files: files })
     }
+}
+
+/// Where it really is.
+fn make(directory: &Path) -> Result<PathBuf, DataError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory)
+        .and_then(|()| directory.canonicalize())
+        .map_err(|source| DataError::Unusable {
+            path: directory.to_owned(),
+            source,
+        })
 }
 
 fn lock(directory: &Path) -> Result<File, DataError> {
@@ -116,12 +141,32 @@ mod tests {
         let data = parent.path().join("new/data");
         let spool = data.join("spool");
         let same = data.join("spool/../spool");
-        let locks = DataLocks::take([data.as_path(), &spool, &same]).expect("are free");
+        let locks = DataLocks::take(&data, [spool.as_path()]).expect("are free");
         let other = parent.path().join("other");
-        let refused = DataLocks::take([other.as_path(), &same]);
+        let refused = DataLocks::take(&other, [same.as_path()]);
         assert!(matches!(refused, Err(DataError::InUse { .. })), "a volume of another's");
         drop(locks);
-        assert!(DataLocks::take([data.as_path()]).is_ok(), "free again");
+        assert!(DataLocks::take(&data, [data.as_path()]).is_ok(), "free again");
+    }
+
+    #[test]
+    fn two_volumes_are_two_directories_and_neither_lies_among_the_calls() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let (data, spool) = (parent.path().join("data"), parent.path().join("spool"));
+        std::fs::create_dir(&spool).expect("made");
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&spool, &link).expect("linked");
+        let twice = DataLocks::take(&data, [spool.as_path(), link.as_path()]);
+        assert!(matches!(twice, Err(DataError::Twice { .. })), "{twice:?}");
+        let home = DataLocks::take(&data, [data.as_path(), &data]);
+        assert!(matches!(home, Err(DataError::Twice { .. })), "{home:?}");
+        for inside in ["calls", "calls/partial", "spool/../calls/2025"] {
+            let among = DataLocks::take(&data, [spool.as_path(), &data.join(inside)]);
+            assert!(
+                matches!(among, Err(DataError::AmongCalls { .. })),
+                "{inside}: {among:?}"
+            );
+        }
     }
 
     #[test]

@@ -242,8 +242,9 @@ impl RecorderThread {
         }
     }
 
-    /// Nobody can ask for anything any more, and nothing is under way.
-    const fn is_over(&self) -> bool {
-        self.ending && self.under_way == 0
+    /// Nobody can ask for anything any more, nothing is under way, and nothing waits for a commit or a seal. While a disk
+    /// fails that may never be: the supervisor does not wait for ever.
+    fn is_over(&self) -> bool {
+        self.ending && self.under_way == 0 && self.writer.is_idle()
     }
 }

@@ -124,6 +124,8 @@ codes! {
     FewPorts = "P105", Warning;
     /// Media would be offered with an address that nobody can send to.
     UnusableAddress = "P106", Error;
+    /// One directory for two volumes.
+    DuplicateVolume = "P107", Error;
 }
 
 impl Serialize for Code {

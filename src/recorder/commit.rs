@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::model::{Leg, SessionId, Timestamp, earliest};
 
-use super::extent::{EXTENT_BYTES_MAX, Extent, Tag};
+use super::extent::{Extent, Tag};
 use super::segment::BLOCK_BYTES;
 use super::spooled::{Phase, Spooled};
 use super::stored::json;
@@ -15,8 +15,6 @@ use super::stored::json;
 const BATCH_BYTES: usize = 4 << 20;
 /// Room for signals, marks and padding beside the media.
 const SLACK_BYTES: usize = 64 << 10;
-/// No batch is longer: the last call's signals, or one extent, may go over.
-pub(super) const BATCH_BYTES_MAX: usize = BATCH_BYTES + 4 * EXTENT_BYTES_MAX;
 
 /// An extent of a batch.
 #[derive(Clone, Copy, Debug)]

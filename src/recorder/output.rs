@@ -37,6 +37,10 @@ impl Outbox {
         self.queue.push_back(Output::Recycle(extent));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(super) fn poll(&mut self) -> Option<Output> {
         self.queue.pop_front()
     }

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::model::{Fault, Outcome, SessionId, Timestamp};
 
-use super::commit::BATCH_BYTES_MAX;
 use super::config::WriterConfig;
 use super::extent::Tag;
 use super::io::{File, Folder, IoDone, IoError, IoId, IoOp, IoOutcome, IoRequest, Lane, SegmentId, Span, VolumeId};
@@ -27,8 +26,6 @@ use super::stored::json;
 const WINDOW_BYTES: u32 = 4 << 20;
 /// How often a call is tried.
 const TRIES_MAX: u32 = 3;
-/// Nothing was written behind so many bytes without an extent: an unfinished batch is shorter.
-const EMPTY_BYTES_MAX: u64 = 2 * BATCH_BYTES_MAX as u64;
 /// Calls that are asked for at once.
 const PUBLISHED_MAX: usize = 1000;
 
@@ -308,8 +305,7 @@ impl Recovery {
             });
             *extents += 1;
         });
-        let idle = scan.walk.at.saturating_sub(scan.walk.sound);
-        if last || used == 0 || idle > EMPTY_BYTES_MAX {
+        if last || used == 0 {
             if let Some(offset) = scan.walk.damaged.or(scan.walk.torn) {
                 let (volume, segment) = (scan.segment.volume.0, scan.segment.number);
                 self.report.torn.push(Torn {
@@ -388,7 +384,8 @@ impl Recovery {
                 closing: None,
                 recovered: true,
             };
-            let mut job = SealJob::new(*session, sources, Some(ending));
+            let spooled_from = remains.extents.first().map_or(u32::MAX, |piece| piece.ordinal);
+            let mut job = SealJob::new(*session, sources, Some(ending)).spooled_from(spooled_from);
             if let Some((attempt, _)) = remains.partials.last() {
                 job = job.after_attempt(*attempt);
             }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::model::{Closing, Header, SessionId, Timestamp};
 
 use super::chain::{Chain, Step};
-use super::extent::{EXTENT_BYTES_MAX, ExtentError, ExtentView};
+use super::extent::{EXTENT_BYTES_MAX, EXTENT_MAGIC, ExtentError, ExtentView};
 use super::io::{File, IoId, IoOp, Lane, Span};
 use super::manifest::{Manifest, conclude};
 use super::output::Outbox;
@@ -55,6 +55,8 @@ pub(super) struct SealJob {
     pub(super) tries: u32,
     pub(super) failures: u32,
     pub(super) ending: Option<Ending>,
+    /// What the segments among the sources begin with: extents from there on are not looked for behind damage.
+    spooled_from: u32,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,6 +81,10 @@ pub(super) struct Active {
     pub(super) parts: Vec<Span>,
     /// The start of an extent whose end is in the next part.
     pub(super) carry: Vec<u8>,
+    /// The newest partial among the sources: what is behind damage in an older one may be whole in this one.
+    newest: Option<File>,
+    /// Something that is no extent was met in the newest partial.
+    damaged: bool,
     pub(super) transcript: Transcript,
     pub(super) manifest: Option<Box<Manifest>>,
     pub(super) ended: bool,
@@ -94,7 +100,14 @@ impl SealJob {
             tries: 0,
             failures: 0,
             ending,
+            spooled_from: u32::MAX,
         }
+    }
+
+    /// The segments among the sources begin with this ordinal; a partial may have it, too.
+    pub(super) fn spooled_from(mut self, ordinal: u32) -> Self {
+        self.spooled_from = ordinal;
+        self
     }
 
     /// Goes on in a partial that holds the call's beginning.
@@ -134,6 +147,8 @@ impl SealJob {
 
 impl Active {
     pub(super) fn new(job: SealJob) -> Self {
+        let mut partials = job.sources.iter().rev().map(|span| span.file);
+        let newest = partials.find(|file| matches!(file, File::Partial { .. }));
         let mut transcript = job.transcript.clone();
         transcript.attempt = job.attempts;
         Self {
@@ -142,6 +157,8 @@ impl Active {
             source: 0,
             parts: Vec::new(),
             carry: Vec::new(),
+            newest,
+            damaged: false,
             transcript,
             manifest: None,
             ended: false,
@@ -180,11 +197,14 @@ impl Active {
     pub(super) fn take(&mut self, parts: &[Bytes]) -> Vec<u8> {
         let mut kept = Vec::new();
         let spans = std::mem::take(&mut self.parts);
-        for (span, part) in spans.iter().zip(parts) {
+        let next = self.job.sources.get(self.source).copied();
+        let following = spans.iter().skip(1).copied().map(Some).chain([next]);
+        for ((span, part), following) in spans.iter().zip(parts).zip(following) {
             match span.file {
                 File::Partial { .. } => {
                     self.carry.extend_from_slice(part);
-                    self.take_carried(&mut kept);
+                    let last = following.is_none_or(|following| following.file != span.file);
+                    self.take_carried(span.file, last, &mut kept);
                 }
                 File::Segment(_) | File::Sealed(_) | File::Catalog | File::Report(_) => {
                     if let Ok(extent) = ExtentView::parse(part) {
@@ -196,20 +216,24 @@ impl Active {
         kept
     }
 
-    fn take_carried(&mut self, kept: &mut Vec<u8>) {
+    /// Where no sound extent is, the next one is looked for: damage in a partial costs what is damaged and no more. It shows
+    /// as a break. What another source may have whole is left to that. `last`: nothing more comes of this file.
+    fn take_carried(&mut self, file: File, last: bool, kept: &mut Vec<u8>) {
         let carry = std::mem::take(&mut self.carry);
         let mut rest = carry.as_slice();
-        loop {
+        while !rest.is_empty() {
             match ExtentView::parse(rest) {
                 Ok(extent) => {
-                    keep(&mut self.transcript.chain, self.job.session, &extent, kept);
+                    if !self.damaged || extent.header.ordinal < self.job.spooled_from {
+                        keep(&mut self.transcript.chain, self.job.session, &extent, kept);
+                    }
                     rest = &rest[extent.bytes.len()..];
                 }
-                Err(ExtentError::Truncated) if rest.len() < EXTENT_BYTES_MAX => break,
+                Err(ExtentError::Truncated) if !last && rest.len() < EXTENT_BYTES_MAX => break,
+                Err(_) if Some(file) != self.newest => rest = &[],
                 Err(_) => {
-                    // Damage in a partial: what follows in it cannot be told apart, and shows as a break.
-                    rest = &[];
-                    break;
+                    self.damaged = true;
+                    rest = from_next_magic(rest);
                 }
             }
         }
@@ -243,8 +267,113 @@ impl Active {
     }
 }
 
+/// From the next place on where an extent may start; that may be cut off by the end.
+fn from_next_magic(bytes: &[u8]) -> &[u8] {
+    let starts = |at: &usize| {
+        let start = &bytes[*at..bytes.len().min(at + EXTENT_MAGIC.len())];
+        EXTENT_MAGIC.starts_with(start)
+    };
+    let at = (1..bytes.len()).find(starts).unwrap_or(bytes.len());
+    &bytes[at..]
+}
+
 fn keep(chain: &mut Chain, session: SessionId, extent: &ExtentView<'_>, kept: &mut Vec<u8>) {
     if extent.header.session == session && matches!(chain.push(extent), Ok(Step::Follows | Step::Breaks)) {
         kept.extend_from_slice(extent.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::super::extent::{CHAIN_START, Extent, Tag};
+    use super::*;
+    use crate::model::Leg;
+
+    const SESSION: SessionId = SessionId::from_u128(1_763_800_000_123 << 80 | 5);
+
+    fn partial(session: SessionId) -> File {
+        File::Partial { session, attempt: 0 }
+    }
+
+    /// Ten extents of a call, end to end, and where each starts.
+    fn extents() -> (Vec<u8>, Vec<usize>) {
+        let (mut all, mut starts, mut head) = (BytesMut::new(), Vec::new(), CHAIN_START);
+        for ordinal in 0..10 {
+            starts.push(all.len());
+            let mut extent = Extent::with_capacity(300);
+            extent.reset(0, SESSION, Timestamp::ZERO);
+            extent.push(
+                Timestamp::ZERO,
+                Tag::Packet(crate::recorder::PacketKind::Rtp),
+                Leg::A,
+                0,
+                &[&[7; 200]],
+            );
+            head = extent.seal_into(&mut all, u64::from(ordinal), ordinal, head);
+        }
+        (all.to_vec(), starts)
+    }
+
+    /// How many extents are found in the parts of a partial, and how many breaks.
+    fn taken(bytes: &[u8], part: usize, spooled_from: u32) -> (u64, usize) {
+        let parts: Vec<Bytes> = bytes.chunks(part).map(Bytes::copy_from_slice).collect();
+        let spans = parts.iter().enumerate().map(|(place, bytes)| Span {
+            file: partial(SESSION),
+            offset: (place * part) as u64,
+            bytes: bytes.len() as u32,
+        });
+        let mut active = Active::new(SealJob::new(SESSION, spans.collect(), None).spooled_from(spooled_from));
+        for part in parts {
+            active.parts = vec![active.job.sources[active.source]];
+            active.source += 1;
+            active.take(&[part]);
+        }
+        assert!(active.carry.is_empty(), "the end of the file");
+        (
+            active.transcript.chain.counts.extents,
+            active.transcript.chain.breaks.len(),
+        )
+    }
+
+    #[test]
+    fn damage_in_a_partial_costs_the_extent_that_it_is_in() {
+        let (whole, starts) = extents();
+        for part in [1, 97, 1000, whole.len()] {
+            assert_eq!(taken(&whole, part, 4), (10, 0), "whole, in parts of {part}");
+            // In the magic, the length (which then claims more than there is) and the frames.
+            for (at, bit) in [(0, 1), (10, 4), (150, 1)] {
+                let mut damaged = whole.clone();
+                damaged[starts[4] + at] ^= bit;
+                assert_eq!(taken(&damaged, part, 7), (6, 1), "the segments have the rest");
+                assert_eq!(taken(&damaged, part, u32::MAX), (9, 1), "at +{at}, in parts of {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_one_partial_does_not_spoil_the_next() {
+        let (whole, starts) = extents();
+        let span = |attempt, bytes: &[u8]| Span {
+            file: File::Partial {
+                session: SESSION,
+                attempt,
+            },
+            offset: 0,
+            bytes: bytes.len() as u32,
+        };
+        let parts = [&whole[..starts[3] + 100], &whole[..]];
+        let spans = parts
+            .iter()
+            .zip(0..)
+            .map(|(bytes, attempt)| span(attempt, bytes))
+            .collect();
+        let mut active = Active::new(SealJob::new(SESSION, spans, None));
+        active.parts = active.job.sources.clone();
+        active.source = 2;
+        active.take(&parts.map(Bytes::copy_from_slice));
+        assert_eq!(active.transcript.chain.counts.extents, 10);
+        assert_eq!(active.transcript.chain.breaks, []);
     }
 }

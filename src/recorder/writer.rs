@@ -177,6 +177,12 @@ impl Writer {
         self.outbox.poll()
     }
 
+    /// Nothing waits for the disk any more: all that was recorded and closed is sealed. Calls that nobody closed do not count.
+    pub fn is_idle(&self) -> bool {
+        let committed = self.waiting.is_empty() && self.batch.is_none();
+        self.outbox.is_empty() && self.late.is_empty() && self.sealer.len() == 0 && (committed || self.calls.is_empty())
+    }
+
     pub fn status(&self, now: Timestamp) -> WriterStatus {
         WriterStatus {
             fault: self.journal.fault(),

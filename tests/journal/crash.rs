@@ -124,6 +124,24 @@ fn damage_in_the_spool_costs_what_is_damaged_and_no_more() {
 }
 
 #[test]
+fn an_extent_behind_a_long_stretch_of_nothing_is_found() {
+    const FAR: usize = 40 << 20;
+    let mut node = Node::new(SimDisk::new(18), WriterConfig::default());
+    node.open(0);
+    node.talk(&[0], ms(1000));
+    node.disk.kill();
+    let segment = node.disk.files().find(|file| matches!(file, File::Segment(_))).unwrap();
+    // As if the commits between had been wiped.
+    let bytes = node.disk.contents_mut(segment).unwrap();
+    bytes.copy_within(5 * 4096..100 * 4096, FAR);
+    bytes[5 * 4096..100 * 4096].fill(0);
+    recover(&mut node.disk, &WriterConfig::default(), None).unwrap();
+    let manifest = verified(&node.disk, session(0));
+    assert!(manifest.counts.packets > 50, "{:?}", manifest.counts);
+    assert_eq!(manifest.breaks.len(), 0);
+}
+
+#[test]
 fn a_call_that_is_given_up_while_it_opens_is_what_its_record_says() {
     for cut in [false, true] {
         let mut node = Node::new(SimDisk::new(13), config());

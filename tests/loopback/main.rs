@@ -233,6 +233,24 @@ fn told_to_end_it_says_bye_to_both_and_seals() {
 }
 
 #[test]
+fn told_to_end_it_keeps_the_record_of_every_call_that_it_refused() {
+    const CALLS: usize = 30;
+    let mut bench = Bench::new(77);
+    bench.write_policy("nobody", "action = \"block\"");
+    bench.start();
+    for call in 0..CALLS {
+        bench.a.invite(bench.proxy, "bob", &format!("blocked-{call}"));
+    }
+    for _ in 0..CALLS {
+        let refusal = bench.a.hear("SIP/2.0 403");
+        bench.a.ack(bench.proxy, &refusal);
+    }
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    assert_eq!(bench.outcomes(), vec![("blocked".to_owned(), true); CALLS]);
+}
+
+#[test]
 fn a_volume_that_fails_ends_a_strict_call_and_the_next_is_refused_until_it_is_mended() {
     let mut bench = Bench::new(73);
     bench.start();
