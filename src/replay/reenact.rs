@@ -13,7 +13,7 @@ use super::calls::{CALLEE, CALLER, Calls, description_in};
 use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
-use super::flaw::Flaw;
+use super::flaw::{Flaw, FlawKind};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
@@ -40,6 +40,8 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 const TIMERS_AT_ONCE_MAX: usize = 100_000;
 /// Packets are copied out of the file's buffer into blocks of so many bytes.
 const ARENA_BYTES: usize = 64 << 10;
+/// Packets cut by the snap length that are listed: where one is, all are, and they must not hide the rest.
+const CUTS_MAX: u64 = 20;
 /// What phones may make up in one call.
 const MADE_UP_MAX: u32 = 200;
 
@@ -77,6 +79,8 @@ pub(crate) struct Reenactment<D> {
     leaving: VecDeque<(Timestamp, CallIndex)>,
     pub flaws: Vec<Flaw>,
     pub flaws_in_all: u64,
+    /// Of these, packets cut by the snap length.
+    cuts: u64,
     arena: BytesMut,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
@@ -110,6 +114,7 @@ impl<D: Disk> Reenactment<D> {
             leaving: VecDeque::new(),
             flaws: Vec::new(),
             flaws_in_all: 0,
+            cuts: 0,
             arena: BytesMut::new(),
             unbound: 0,
         }
@@ -171,11 +176,21 @@ impl<D: Disk> Reenactment<D> {
         match captured.payload {
             Payload::Sip(transport, bytes) => self.on_sip(captured, transport, bytes),
             Payload::Datagram(bytes) => self.on_datagram(captured, bytes),
+            Payload::Cut(start) => {
+                let is_bound = self.calls.on_cut(captured, start);
+                self.unbound += u64::from(!is_bound);
+            }
         }
     }
 
     fn note(&mut self, flaw: Flaw) {
         self.flaws_in_all += 1;
+        if matches!(flaw.kind, FlawKind::Cut { .. }) {
+            self.cuts += 1;
+            if self.cuts > CUTS_MAX {
+                return;
+            }
+        }
         if self.flaws.len() < FLAWS_MAX {
             self.flaws.push(flaw);
         }

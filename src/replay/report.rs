@@ -36,7 +36,7 @@ pub struct CaptureReport {
     pub rtcp: u64,
     /// UDP datagrams that are neither SIP nor bound to a call by an SDP before them.
     pub ignored: u64,
-    /// The first 1,000.
+    /// The first 1,000; of packets cut by the snap length, the first 20.
     pub errors: Vec<ErrorReport>,
     /// All of them.
     pub errors_total: u64,
@@ -89,6 +89,8 @@ pub struct StreamReport {
     pub codec: String,
     /// In the capture, bound to the call by SDP.
     pub packets: u64,
+    /// Of `packets`, captured only in part (snap length): counted, not played, not recorded.
+    pub cut: u64,
     /// Missing by their sequence numbers.
     pub lost: u64,
     /// Of `packets`, taken by the recorder.
@@ -215,9 +217,14 @@ impl CallReport {
         }
         text.push_str(&ladder::render(&self.steps, self.started));
         for stream in &self.streams {
+            let cut = if stream.cut > 0 {
+                format!(", {} cut by the capture", stream.cut)
+            } else {
+                String::new()
+            };
             let _infallible = writeln!(
                 text,
-                "  {} sends {:#010x} {} ({}): {} packets, {} lost, {} recorded",
+                "  {} sends {:#010x} {} ({}): {} packets{cut}, {} lost, {} recorded",
                 stream.leg,
                 stream.ssrc,
                 printable(&stream.codec),
@@ -300,6 +307,7 @@ fn streams(call: &Call) -> Vec<StreamReport> {
             payload_type,
             codec: call.codec(leg, payload_type).unwrap_or("unknown").to_owned(),
             packets: stream.packets,
+            cut: stream.cut,
             lost: stream.lost(),
             recorded: stream.recorded,
         }

@@ -612,6 +612,37 @@ fn a_wrong_time_on_the_first_packet_changes_nothing() {
 }
 
 #[test]
+fn packets_cut_by_the_snap_length_are_counted_and_named_and_not_recorded() {
+    let mut talk = Talk::new("cut@test");
+    talk.connected().talk(50).hang_up();
+    let mut file = Pcap::new(ETHERNET);
+    for (at, frame) in talk.file.records() {
+        // Ethernet, IP, UDP and the RTP header; and the messages whole.
+        let kept = if frame.len() == 14 + 20 + 8 + 172 {
+            54
+        } else {
+            frame.len()
+        };
+        file.push_cut(at, &frame, kept);
+    }
+    let report = replay(&*file.bytes, &options()).unwrap();
+    let call = &report.calls[0];
+    assert_eq!(call.outcome, Outcome::NoMedia);
+    assert_eq!(streams(call), [(Leg::A, 0xA, 50, 0), (Leg::B, 0xB, 50, 0)]);
+    let first = &call.streams[0];
+    assert_eq!((first.payload_type, first.lost, first.cut), (0, 0, 50));
+    let capture = &report.capture;
+    assert_eq!((capture.rtp, capture.ignored, capture.errors_total), (100, 0, 100));
+    assert_eq!(capture.errors.len(), 20);
+    assert!(capture.errors[0].error.contains("only 54 of 214 bytes were captured"));
+    assert!(
+        report
+            .to_text()
+            .contains("50 packets, 50 cut by the capture, 0 lost, 0 recorded")
+    );
+}
+
+#[test]
 fn interfaces_without_a_packet_and_empty_files_are_fine() {
     let order = Order::Little;
     let file = [forge::section(order), forge::interface(order, 1, None)].concat();
