@@ -43,8 +43,6 @@ pub(crate) struct Call {
     formats: Vec<(Leg, u8, String)>,
     /// Where each party said that it receives, m-line by m-line, on the hop that is played.
     described: [Vec<Option<Remote>>; 2],
-    /// The recorder takes what is relayed now.
-    pub is_recorded: bool,
     /// Where the proxy told each party to send to, m-line by m-line.
     pub relay: [Vec<Option<Remote>>; 2],
 }
@@ -229,7 +227,6 @@ impl Calls {
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
-            is_recorded: false,
             described: [Vec::new(), Vec::new()],
             relay: [Vec::new(), Vec::new()],
         });

@@ -17,9 +17,9 @@ use super::flaw::{Flaw, FlawKind};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
-use crate::engine::{CallState, Peer, RecordingState, Route, Topology, Trunk};
-use crate::engine::{Engine, EngineOutput, SignalingConfig};
-use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
+use crate::engine::{CallState, Peer, Route, Topology, Trunk};
+use crate::engine::{Engine, EngineOutput, Relayed, SignalingConfig};
+use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp, TrunkName};
 use crate::policy::PolicySet;
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
@@ -70,8 +70,6 @@ pub(crate) struct Reenactment<D> {
     /// The call of which the engine is being given a message, and whether that is an INVITE that begins it.
     giving: Option<CallIndex>,
     is_inviting: bool,
-    /// The stream whose packet the engine is being given.
-    playing: Option<(CallIndex, Leg, Ssrc)>,
     /// What the phones are about to say.
     lines: VecDeque<(CallIndex, Line)>,
     made_up: BTreeMap<CallIndex, u32>,
@@ -108,7 +106,6 @@ impl<D: Disk> Reenactment<D> {
             minted: BTreeMap::new(),
             giving: None,
             is_inviting: false,
-            playing: None,
             lines: VecDeque::new(),
             made_up: BTreeMap::new(),
             leaving: VecDeque::new(),
@@ -230,12 +227,15 @@ impl<D: Disk> Reenactment<D> {
             return;
         };
         let Some(play) = play else { return };
-        self.playing = play.ssrc.map(|ssrc| (play.call, play.sender, ssrc));
         let now = self.clock.now();
         let bytes = self.keep(bytes);
-        self.engine.handle_media(now, play.local, play.from, &bytes);
+        let relayed = self.engine.handle_media(now, play.local, play.from, &bytes);
+        if let (Relayed::Forwarded { recorded: true }, Some(ssrc)) = (relayed, play.ssrc)
+            && let Some(call) = self.calls.call_mut(play.call)
+        {
+            call.streams.count_recorded(play.sender, ssrc);
+        }
         self.settle();
-        self.playing = None;
     }
 
     /// A copy that costs no allocation of its own: many packets share a block, which is used again when all are gone.
@@ -333,13 +333,9 @@ impl<D: Disk> Reenactment<D> {
     fn on_output(&mut self, output: EngineOutput) {
         match output {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
-            EngineOutput::Media { .. } => {
-                // What is forwarded was offered to the recorder before.
-                if let Some((index, leg, ssrc)) = self.playing
-                    && let Some(call) = self.calls.call_mut(index).filter(|call| call.is_recorded)
-                {
-                    call.streams.count_recorded(leg, ssrc);
-                }
+            EngineOutput::Media { .. } => {}
+            EngineOutput::Relayed { session, tally } => {
+                self.with_session(session, |session| session.relayed += tally.accepted);
             }
             EngineOutput::Io(request) => {
                 self.spool.handle_request(self.clock.now(), &request);
@@ -350,14 +346,10 @@ impl<D: Disk> Reenactment<D> {
             EngineOutput::Published(view) => {
                 let (id, now) = (view.session, self.clock.now());
                 let is_over = view.state == CallState::Over;
-                let is_recorded = matches!(view.recording, RecordingState::Opening | RecordingState::Recording);
                 self.with_session(id, |session| session.on_view(now, *view));
                 let Some(index) = self.sessions.get(&id).copied() else {
                     return;
                 };
-                if let Some(call) = self.calls.call_mut(index) {
-                    call.is_recorded = is_recorded;
-                }
                 if is_over {
                     self.leaving.push_back((now + LINGER, index));
                 }

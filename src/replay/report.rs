@@ -69,7 +69,7 @@ pub struct CallReport {
     pub sip: Vec<SipReport>,
     /// Why it was decided so, and what followed: a line each.
     pub trail: Vec<String>,
-    /// Packets that the relay handed to the recorder, RTCP too.
+    /// Packets that the recorder took from the relay, RTCP too.
     pub accepted: u64,
     /// Packets in the sealed recordings. Equal to `accepted`, or something is missing.
     pub stored: u64,
@@ -280,7 +280,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
             .map(|(leg, direction, line)| sip(*leg, *direction, line))
             .collect(),
         trail: steps.iter().filter_map(trail).collect(),
-        accepted: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.accepted)),
+        accepted: sum(|session| session.reconciliation.as_ref().map_or(session.relayed, |r| r.accepted)),
         stored: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.stored)),
         gaps: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.gaps.len() as u64)),
         steps,

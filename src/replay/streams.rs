@@ -52,7 +52,7 @@ impl Streams {
         stream.cut += u64::from(is_cut);
     }
 
-    /// One packet that `leg` sent came out of the proxy again, while its recorder took what came.
+    /// The proxy's recorder took one packet that `leg` sent.
     pub(crate) fn count_recorded(&mut self, leg: Leg, ssrc: Ssrc) {
         if let Some(stream) = self.streams.get_mut(&(leg, ssrc)) {
             stream.recorded += 1;
