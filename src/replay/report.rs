@@ -155,13 +155,13 @@ impl Report {
         let c = &self.capture;
         let _infallible = writeln!(
             text,
-            "{} packets: {} SIP, {} RTP, {} RTCP, {} ignored; {} calls",
-            c.packets,
+            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}",
+            counted(c.packets, "packet"),
             c.sip,
             c.rtp,
             c.rtcp,
             c.ignored,
-            self.calls.len()
+            counted(self.calls.len() as u64, "call")
         );
         for call in &self.calls {
             text.push('\n');
@@ -224,12 +224,12 @@ impl CallReport {
             };
             let _infallible = writeln!(
                 text,
-                "  {} sends {:#010x} {} ({}): {} packets{cut}, {} lost, {} recorded",
+                "  {} sends {:#010x} {} ({}): {}{cut}, {} lost, {} recorded",
                 stream.leg,
                 stream.ssrc,
                 printable(&stream.codec),
                 stream.payload_type,
-                stream.packets,
+                counted(stream.packets, "packet"),
                 stream.lost,
                 stream.recorded
             );
@@ -337,6 +337,12 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }
+}
+
+/// `1 call`, `2 calls`.
+fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// The capture's text, without what a terminal would obey.

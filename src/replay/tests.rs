@@ -67,6 +67,11 @@ fn a_plain_call_is_recorded_packet_for_packet() {
     ];
     assert_eq!(flow(call), expected);
     assert!(report.to_text().contains("sealed 100/100"));
+    assert!(
+        report
+            .to_text()
+            .starts_with("106 packets: 6 SIP, 100 RTP, 0 RTCP, 0 ignored; 1 call\n")
+    );
 }
 
 #[test]
