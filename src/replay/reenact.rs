@@ -1,7 +1,6 @@
 //! The capture, played to the engine at capture time: two phones per call, their media, and a disk that may break.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,27 +8,22 @@ use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
-use super::calls::{CALLEE, CALLER, Calls, description_in};
+use super::calls::{CALLER, Calls, description_in};
 use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::{Flaw, FlawKind};
+use super::proxy::{LISTENER, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
-use crate::engine::{CallState, Peer, Route, Topology, Trunk};
-use crate::engine::{Engine, EngineOutput, Relayed, SignalingConfig};
+use crate::engine::{CallState, Engine, EngineOutput, Relayed};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp, TrunkName};
 use crate::policy::PolicySet;
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
 use crate::sip::{Flow, Message, Transport};
 
-/// The proxy's address in a replay (RFC 5737).
-const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
-const SIP_PORT: u16 = 5060;
-/// Calls that a replayed proxy has at a time.
-const LIVE_MAX: usize = 20_000;
 /// How long calls may take to end and recordings to be sealed after the last packet: Timer B and H, and the seal.
 const EPILOGUE_MAX: Duration = Duration::from_secs(120);
 /// A call that is over gets no new messages after so long (64 × T1).
@@ -315,7 +309,7 @@ impl<D: Disk> Reenactment<D> {
         };
         let flow = Flow {
             transport: script.transport_of(leg),
-            local: SocketAddr::new(PROXY, SIP_PORT),
+            local: LISTENER,
             remote: script.phone(leg),
         };
         self.stories
@@ -430,40 +424,5 @@ impl<D: Disk> Reenactment<D> {
             }
             self.run_until(due);
         }
-    }
-}
-
-fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
-    let trunk = |name: &TrunkName, ip| Trunk {
-        name: name.clone(),
-        peers: vec![Peer { ip, port: None }],
-        transport: Transport::Udp,
-        trusted: true,
-    };
-    let [caller, callee] = trunks;
-    let route = Route {
-        from: caller.clone(),
-        to: callee.clone(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    let listener = SocketAddr::new(PROXY, SIP_PORT);
-    let listeners = vec![(Transport::Udp, listener), (Transport::Tcp, listener)];
-    SignalingConfig {
-        node: "replay".to_owned(),
-        topology: Topology::new(
-            vec![trunk(caller, CALLER), trunk(callee, CALLEE)],
-            vec![route],
-            listeners,
-        ),
-        media_address: PROXY,
-        ports: 6_000..=65_535,
-        cool_down: Duration::from_secs(1),
-        calls_max: LIVE_MAX,
-        lag_max,
-        peer_node: false,
-        reject_code: crate::policy::RejectCode::Auto,
-        steps: true,
     }
 }
