@@ -11,9 +11,11 @@ use super::input::Input;
 use super::signaling::{Signaling, SignalingConfig};
 use crate::b2bua::{CallView, Output, Step};
 use crate::media::{Dropped, Plane, PlaneOutput, Port, Verdict};
-use crate::model::{MediaEvent, RecordingEvent, Timestamp, earliest};
+use crate::model::{MediaEvent, RecordingEvent, SessionId, Tally, Timestamp, earliest};
 use crate::policy::PolicySet;
-use crate::recorder::{self, Intake, IntakeConfig, IoDone, IoRequest, Writer, WriterConfig};
+use crate::recorder::{
+    self, FrameSink, Intake, IntakeConfig, IoDone, IoRequest, Offer, Packet, Slot, Writer, WriterConfig,
+};
 use crate::sip::Flow;
 
 /// What the engine asks its driver to do, in this order.
@@ -34,6 +36,45 @@ pub enum EngineOutput {
     Step(Step),
     /// What the recorder told signalling, for who wants to watch.
     Recorder(RecordingEvent),
+    /// A session's media is closed; what the relay counted.
+    Relayed {
+        session: SessionId,
+        tally: Box<Tally>,
+    },
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Relayed {
+    /// No such port of ours is bound.
+    Nowhere,
+    Dropped(Dropped),
+    Forwarded {
+        /// The recorder took it; false, too, when none was asked to.
+        recorded: bool,
+    },
+}
+
+/// Passes the fork's packets on and sees whether they were taken.
+struct Witness<'a> {
+    intake: &'a mut Intake,
+    recorded: bool,
+}
+
+impl FrameSink for Witness<'_> {
+    fn open(&mut self, session: SessionId) -> Option<Slot> {
+        FrameSink::open(self.intake, session)
+    }
+
+    fn close(&mut self, now: Timestamp, slot: Slot) {
+        FrameSink::close(self.intake, now, slot);
+    }
+
+    fn offer(&mut self, now: Timestamp, slot: Slot, packet: Packet<'_>) -> Offer {
+        let offer = self.intake.offer(now, slot, packet);
+        self.recorded = offer == Offer::Accepted;
+        offer
+    }
 }
 
 /// Signalling, the media plane, its intake and the recorder's writer, joined by plain calls.
@@ -93,18 +134,18 @@ impl Engine {
         self.run(now);
     }
 
-    /// A datagram that arrived on our port `local`. Says why it went no further, if so; None too when no such port is bound.
-    pub fn handle_media(
-        &mut self,
-        now: Timestamp,
-        local: SocketAddr,
-        from: SocketAddr,
-        bytes: &Bytes,
-    ) -> Option<Dropped> {
-        let port = *self.bound.get(&local)?;
-        let verdict = self.plane.handle_packet(now, port, from, now, bytes, &mut self.intake);
-        let dropped = match verdict {
+    /// A datagram that arrived on our port `local`.
+    pub fn handle_media(&mut self, now: Timestamp, local: SocketAddr, from: SocketAddr, bytes: &Bytes) -> Relayed {
+        let Some(port) = self.bound.get(&local).copied() else {
+            return Relayed::Nowhere;
+        };
+        let mut fork = Witness {
+            intake: &mut self.intake,
+            recorded: false,
+        };
+        let relayed = match self.plane.handle_packet(now, port, from, now, bytes, &mut fork) {
             Verdict::Forward { via, to } => {
+                let recorded = fork.recorded;
                 if let Some(from) = self.locals.get(&via) {
                     self.outputs.push_back(EngineOutput::Media {
                         from: *from,
@@ -112,13 +153,13 @@ impl Engine {
                         bytes: bytes.clone(),
                     });
                 }
-                None
+                Relayed::Forwarded { recorded }
             }
-            Verdict::Drop(why) => Some(why),
+            Verdict::Drop(why) => Relayed::Dropped(why),
         };
         self.run(now);
         self.replenish(now);
-        dropped
+        relayed
     }
 
     /// Media can come faster than time passes: in a capture with a coarse clock, or with none. Its blocks are made and
@@ -235,8 +276,12 @@ impl Engine {
                 }
             }
             PlaneOutput::Event(event) => {
-                if matches!(event, MediaEvent::Closed { .. }) {
+                if let MediaEvent::Closed { session, tally } = &event {
                     self.hand_over(now);
+                    self.outputs.push_back(EngineOutput::Relayed {
+                        session: *session,
+                        tally: tally.clone(),
+                    });
                 }
                 self.signaling.handle_input(now, Input::Media(event));
             }

@@ -10,6 +10,6 @@ pub mod ladder;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, Peer, RecordingState, Route, Step, StepKind, Topology, Trunk};
-pub use engine::{Engine, EngineOutput};
+pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
 pub use signaling::{Signaling, SignalingConfig};

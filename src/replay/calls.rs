@@ -43,8 +43,6 @@ pub(crate) struct Call {
     formats: Vec<(Leg, u8, String)>,
     /// Where each party said that it receives, m-line by m-line, on the hop that is played.
     described: [Vec<Option<Remote>>; 2],
-    /// The recorder takes what is relayed now.
-    pub is_recorded: bool,
     /// Where the proxy told each party to send to, m-line by m-line.
     pub relay: [Vec<Option<Remote>>; 2],
 }
@@ -229,7 +227,6 @@ impl Calls {
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
-            is_recorded: false,
             described: [Vec::new(), Vec::new()],
             relay: [Vec::new(), Vec::new()],
         });
@@ -277,7 +274,7 @@ impl Calls {
                 if let Ok(header) = RtpHeader::parse(bytes) {
                     self.counts.rtp += 1;
                     ssrc = Some(header.ssrc);
-                    call.streams.count(bound.sender, &header, bound.is_played);
+                    call.streams.count(bound.sender, &header, bound.is_played, false);
                 }
             }
             WireKind::Rtcp => self.counts.rtcp += 1,
@@ -297,6 +294,30 @@ impl Calls {
                 ssrc,
             });
         Some(play)
+    }
+
+    /// The beginning of a captured datagram: counted, but nothing that could be played. False when no SDP so far names
+    /// its addresses.
+    pub(crate) fn on_cut(&mut self, captured: &Captured<'_>, start: &[u8]) -> bool {
+        let Some(bound) = self.bindings.find(captured.src, captured.dst) else {
+            return false;
+        };
+        match classify(start) {
+            WireKind::Rtp => {
+                // What the fixed header announces may be beyond the cut.
+                let mut fixed = [0; 12];
+                fixed.iter_mut().zip(start).for_each(|(to, from)| *to = *from);
+                fixed[0] &= 0b1100_0000;
+                let call = self.calls.get_mut(bound.call as usize);
+                if let (Ok(header), Some(call)) = (RtpHeader::parse(&fixed), call) {
+                    self.counts.rtp += 1;
+                    call.streams.count(bound.sender, &header, bound.is_played, true);
+                }
+            }
+            WireKind::Rtcp => self.counts.rtcp += 1,
+            WireKind::Other => {}
+        }
+        true
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Payload<'a> {
     Sip(Transport, &'a [u8]),
     /// Any other UDP datagram: RTP or RTCP where an SDP says so.
     Datagram(&'a [u8]),
+    /// The beginning of one, as long as an RTP header or longer: the rest was not captured (snap length).
+    Cut(&'a [u8]),
 }
 
 impl Captured<'_> {
@@ -45,6 +47,7 @@ impl Captured<'_> {
         let payload = match self.payload {
             Payload::Sip(transport, _) => Payload::Sip(transport, bytes),
             Payload::Datagram(_) => Payload::Datagram(bytes),
+            Payload::Cut(_) => Payload::Cut(bytes),
         };
         Captured {
             packet: self.packet,
@@ -60,7 +63,7 @@ impl Captured<'_> {
 impl<'a> Payload<'a> {
     pub(crate) const fn bytes(&self) -> &'a [u8] {
         match self {
-            Self::Sip(_, bytes) | Self::Datagram(bytes) => bytes,
+            Self::Sip(_, bytes) | Self::Datagram(bytes) | Self::Cut(bytes) => bytes,
         }
     }
 }
@@ -305,6 +308,10 @@ impl Dissection<'_> {
         }
         let ip = link::parse_ip(packet)?;
         if ip.is_cut && matches!(ip.protocol, 4 | 6 | 17 | 41 | 47) {
+            let start = link::start_of_udp(&ip).filter(|(.., start)| !demux::is_sip(start));
+            if let Some((src, dst, start)) = start {
+                self.tell(src, dst, Payload::Cut(start), visit);
+            }
             return Err(cut.unwrap_or(FlawKind::MalformedIp));
         }
         let reassembled = match ip.fragment {
@@ -322,15 +329,7 @@ impl Dissection<'_> {
                 } else {
                     Payload::Datagram(payload)
                 };
-                let Place { packet, offset, at } = self.place;
-                visit(Event::Captured(Captured {
-                    packet,
-                    offset,
-                    at,
-                    src,
-                    dst,
-                    payload,
-                }));
+                self.tell(src, dst, payload, visit);
                 Ok(())
             }
             Carried::Tcp { src, dst, segment } => {
@@ -340,5 +339,17 @@ impl Dissection<'_> {
             Carried::Tunnelled(inner) => self.on_ip(inner, depth + 1, cut, visit),
             Carried::Other => Ok(()),
         }
+    }
+
+    fn tell(&self, src: SocketAddr, dst: SocketAddr, payload: Payload<'_>, visit: &mut impl FnMut(Event<'_>)) {
+        let Place { packet, offset, at } = self.place;
+        visit(Event::Captured(Captured {
+            packet,
+            offset,
+            at,
+            src,
+            dst,
+            payload,
+        }));
     }
 }

@@ -257,7 +257,7 @@ pub(crate) fn read(file: &[u8]) -> Result<(Vec<Kept>, Vec<Flaw>), NotACapture> {
         Event::Captured(captured) => {
             let (sip, bytes) = match captured.payload {
                 Payload::Sip(transport, bytes) => (Some(transport), bytes.to_vec()),
-                Payload::Datagram(bytes) => (None, bytes.to_vec()),
+                Payload::Datagram(bytes) | Payload::Cut(bytes) => (None, bytes.to_vec()),
             };
             kept.push(Kept {
                 packet: captured.packet,

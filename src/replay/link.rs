@@ -20,6 +20,8 @@ const LINK_RAW: [u32; 5] = [101, 12, 14, 228, 229];
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86DD;
 const TRANSPARENT_ETHERNET: u16 = 0x6558;
+/// RFC 3550 §5.1, without contributing sources.
+const RTP_HEADER_BYTES: usize = 12;
 /// Frames carry one or two tags; more is somebody's joke.
 const VLAN_TAGS_MAX: usize = 8;
 
@@ -208,6 +210,19 @@ fn parse_udp(src: IpAddr, dst: IpAddr, datagram: &[u8]) -> Result<Carried<'_>, F
         dst: SocketAddr::new(dst, to),
         payload,
     })
+}
+
+/// Of a UDP datagram that is not there to its end: who sent it to whom, and its beginning, if that is long enough for
+/// an RTP header.
+pub(crate) fn start_of_udp<'a>(ip: &IpPacket<'a>) -> Option<(SocketAddr, SocketAddr, &'a [u8])> {
+    if ip.protocol != 17 || ip.fragment.is_some() {
+        return None;
+    }
+    let (header, start) = ip.payload.split_first_chunk::<8>()?;
+    let [s0, s1, d0, d1, ..] = *header;
+    let src = SocketAddr::new(ip.src, u16::from_be_bytes([s0, s1]));
+    let dst = SocketAddr::new(ip.dst, u16::from_be_bytes([d0, d1]));
+    (start.len() >= RTP_HEADER_BYTES).then_some((src, dst, start))
 }
 
 /// GRE with its optional fields (RFC 2784 §2, RFC 2890 §2); version 1 is PPTP's.

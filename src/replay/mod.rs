@@ -13,6 +13,7 @@ mod forge;
 mod fragments;
 mod link;
 mod pcap;
+mod proxy;
 mod reenact;
 mod report;
 mod script;

@@ -1,7 +1,6 @@
 //! The capture, played to the engine at capture time: two phones per call, their media, and a disk that may break.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,27 +8,22 @@ use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
-use super::calls::{CALLEE, CALLER, Calls, description_in};
+use super::calls::{CALLER, Calls, description_in};
 use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
-use super::flaw::Flaw;
+use super::flaw::{Flaw, FlawKind};
+use super::proxy::{LISTENER, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story};
-use crate::engine::{CallState, Peer, RecordingState, Route, Topology, Trunk};
-use crate::engine::{Engine, EngineOutput, SignalingConfig};
-use crate::model::{Direction, Leg, RecordingEvent, SessionId, Ssrc, Timestamp, TrunkName};
+use crate::engine::{CallState, Engine, EngineOutput, Relayed};
+use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp, TrunkName};
 use crate::policy::PolicySet;
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
 use crate::sip::{Flow, Message, Transport};
 
-/// The proxy's address in a replay (RFC 5737).
-const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
-const SIP_PORT: u16 = 5060;
-/// Calls that a replayed proxy has at a time.
-const LIVE_MAX: usize = 20_000;
 /// How long calls may take to end and recordings to be sealed after the last packet: Timer B and H, and the seal.
 const EPILOGUE_MAX: Duration = Duration::from_secs(120);
 /// A call that is over gets no new messages after so long (64 × T1).
@@ -40,6 +34,8 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 const TIMERS_AT_ONCE_MAX: usize = 100_000;
 /// Packets are copied out of the file's buffer into blocks of so many bytes.
 const ARENA_BYTES: usize = 64 << 10;
+/// Packets cut by the snap length that are listed: where one is, all are, and they must not hide the rest.
+const CUTS_MAX: u64 = 20;
 /// What phones may make up in one call.
 const MADE_UP_MAX: u32 = 200;
 
@@ -68,8 +64,6 @@ pub(crate) struct Reenactment<D> {
     /// The call of which the engine is being given a message, and whether that is an INVITE that begins it.
     giving: Option<CallIndex>,
     is_inviting: bool,
-    /// The stream whose packet the engine is being given.
-    playing: Option<(CallIndex, Leg, Ssrc)>,
     /// What the phones are about to say.
     lines: VecDeque<(CallIndex, Line)>,
     made_up: BTreeMap<CallIndex, u32>,
@@ -77,6 +71,8 @@ pub(crate) struct Reenactment<D> {
     leaving: VecDeque<(Timestamp, CallIndex)>,
     pub flaws: Vec<Flaw>,
     pub flaws_in_all: u64,
+    /// Of these, packets cut by the snap length.
+    cuts: u64,
     arena: BytesMut,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
@@ -104,12 +100,12 @@ impl<D: Disk> Reenactment<D> {
             minted: BTreeMap::new(),
             giving: None,
             is_inviting: false,
-            playing: None,
             lines: VecDeque::new(),
             made_up: BTreeMap::new(),
             leaving: VecDeque::new(),
             flaws: Vec::new(),
             flaws_in_all: 0,
+            cuts: 0,
             arena: BytesMut::new(),
             unbound: 0,
         }
@@ -171,11 +167,21 @@ impl<D: Disk> Reenactment<D> {
         match captured.payload {
             Payload::Sip(transport, bytes) => self.on_sip(captured, transport, bytes),
             Payload::Datagram(bytes) => self.on_datagram(captured, bytes),
+            Payload::Cut(start) => {
+                let is_bound = self.calls.on_cut(captured, start);
+                self.unbound += u64::from(!is_bound);
+            }
         }
     }
 
     fn note(&mut self, flaw: Flaw) {
         self.flaws_in_all += 1;
+        if matches!(flaw.kind, FlawKind::Cut { .. }) {
+            self.cuts += 1;
+            if self.cuts > CUTS_MAX {
+                return;
+            }
+        }
         if self.flaws.len() < FLAWS_MAX {
             self.flaws.push(flaw);
         }
@@ -215,12 +221,15 @@ impl<D: Disk> Reenactment<D> {
             return;
         };
         let Some(play) = play else { return };
-        self.playing = play.ssrc.map(|ssrc| (play.call, play.sender, ssrc));
         let now = self.clock.now();
         let bytes = self.keep(bytes);
-        self.engine.handle_media(now, play.local, play.from, &bytes);
+        let relayed = self.engine.handle_media(now, play.local, play.from, &bytes);
+        if let (Relayed::Forwarded { recorded: true }, Some(ssrc)) = (relayed, play.ssrc)
+            && let Some(call) = self.calls.call_mut(play.call)
+        {
+            call.streams.count_recorded(play.sender, ssrc);
+        }
         self.settle();
-        self.playing = None;
     }
 
     /// A copy that costs no allocation of its own: many packets share a block, which is used again when all are gone.
@@ -300,7 +309,7 @@ impl<D: Disk> Reenactment<D> {
         };
         let flow = Flow {
             transport: script.transport_of(leg),
-            local: SocketAddr::new(PROXY, SIP_PORT),
+            local: LISTENER,
             remote: script.phone(leg),
         };
         self.stories
@@ -318,13 +327,9 @@ impl<D: Disk> Reenactment<D> {
     fn on_output(&mut self, output: EngineOutput) {
         match output {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
-            EngineOutput::Media { .. } => {
-                // What is forwarded was offered to the recorder before.
-                if let Some((index, leg, ssrc)) = self.playing
-                    && let Some(call) = self.calls.call_mut(index).filter(|call| call.is_recorded)
-                {
-                    call.streams.count_recorded(leg, ssrc);
-                }
+            EngineOutput::Media { .. } => {}
+            EngineOutput::Relayed { session, tally } => {
+                self.with_session(session, |session| session.relayed += tally.accepted);
             }
             EngineOutput::Io(request) => {
                 self.spool.handle_request(self.clock.now(), &request);
@@ -335,14 +340,10 @@ impl<D: Disk> Reenactment<D> {
             EngineOutput::Published(view) => {
                 let (id, now) = (view.session, self.clock.now());
                 let is_over = view.state == CallState::Over;
-                let is_recorded = matches!(view.recording, RecordingState::Opening | RecordingState::Recording);
                 self.with_session(id, |session| session.on_view(now, *view));
                 let Some(index) = self.sessions.get(&id).copied() else {
                     return;
                 };
-                if let Some(call) = self.calls.call_mut(index) {
-                    call.is_recorded = is_recorded;
-                }
                 if is_over {
                     self.leaving.push_back((now + LINGER, index));
                 }
@@ -423,40 +424,5 @@ impl<D: Disk> Reenactment<D> {
             }
             self.run_until(due);
         }
-    }
-}
-
-fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
-    let trunk = |name: &TrunkName, ip| Trunk {
-        name: name.clone(),
-        peers: vec![Peer { ip, port: None }],
-        transport: Transport::Udp,
-        trusted: true,
-    };
-    let [caller, callee] = trunks;
-    let route = Route {
-        from: caller.clone(),
-        to: callee.clone(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    let listener = SocketAddr::new(PROXY, SIP_PORT);
-    let listeners = vec![(Transport::Udp, listener), (Transport::Tcp, listener)];
-    SignalingConfig {
-        node: "replay".to_owned(),
-        topology: Topology::new(
-            vec![trunk(caller, CALLER), trunk(callee, CALLEE)],
-            vec![route],
-            listeners,
-        ),
-        media_address: PROXY,
-        ports: 6_000..=65_535,
-        cool_down: Duration::from_secs(1),
-        calls_max: LIVE_MAX,
-        lag_max,
-        peer_node: false,
-        reject_code: crate::policy::RejectCode::Auto,
-        steps: true,
     }
 }

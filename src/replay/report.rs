@@ -36,7 +36,7 @@ pub struct CaptureReport {
     pub rtcp: u64,
     /// UDP datagrams that are neither SIP nor bound to a call by an SDP before them.
     pub ignored: u64,
-    /// The first 1,000.
+    /// The first 1,000; of packets cut by the snap length, the first 20.
     pub errors: Vec<ErrorReport>,
     /// All of them.
     pub errors_total: u64,
@@ -69,7 +69,7 @@ pub struct CallReport {
     pub sip: Vec<SipReport>,
     /// Why it was decided so, and what followed: a line each.
     pub trail: Vec<String>,
-    /// Packets that the relay handed to the recorder, RTCP too.
+    /// Packets that the recorder took from the relay, RTCP too.
     pub accepted: u64,
     /// Packets in the sealed recordings. Equal to `accepted`, or something is missing.
     pub stored: u64,
@@ -89,6 +89,8 @@ pub struct StreamReport {
     pub codec: String,
     /// In the capture, bound to the call by SDP.
     pub packets: u64,
+    /// Of `packets`, captured only in part (snap length): counted, not played, not recorded.
+    pub cut: u64,
     /// Missing by their sequence numbers.
     pub lost: u64,
     /// Of `packets`, taken by the recorder.
@@ -153,13 +155,13 @@ impl Report {
         let c = &self.capture;
         let _infallible = writeln!(
             text,
-            "{} packets: {} SIP, {} RTP, {} RTCP, {} ignored; {} calls",
-            c.packets,
+            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}",
+            counted(c.packets, "packet"),
             c.sip,
             c.rtp,
             c.rtcp,
             c.ignored,
-            self.calls.len()
+            counted(self.calls.len() as u64, "call")
         );
         for call in &self.calls {
             text.push('\n');
@@ -215,14 +217,19 @@ impl CallReport {
         }
         text.push_str(&ladder::render(&self.steps, self.started));
         for stream in &self.streams {
+            let cut = if stream.cut > 0 {
+                format!(", {} cut by the capture", stream.cut)
+            } else {
+                String::new()
+            };
             let _infallible = writeln!(
                 text,
-                "  {} sends {:#010x} {} ({}): {} packets, {} lost, {} recorded",
+                "  {} sends {:#010x} {} ({}): {}{cut}, {} lost, {} recorded",
                 stream.leg,
                 stream.ssrc,
                 printable(&stream.codec),
                 stream.payload_type,
-                stream.packets,
+                counted(stream.packets, "packet"),
                 stream.lost,
                 stream.recorded
             );
@@ -273,7 +280,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
             .map(|(leg, direction, line)| sip(*leg, *direction, line))
             .collect(),
         trail: steps.iter().filter_map(trail).collect(),
-        accepted: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.accepted)),
+        accepted: sum(|session| session.reconciliation.as_ref().map_or(session.relayed, |r| r.accepted)),
         stored: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.stored)),
         gaps: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.gaps.len() as u64)),
         steps,
@@ -300,6 +307,7 @@ fn streams(call: &Call) -> Vec<StreamReport> {
             payload_type,
             codec: call.codec(leg, payload_type).unwrap_or("unknown").to_owned(),
             packets: stream.packets,
+            cut: stream.cut,
             lost: stream.lost(),
             recorded: stream.recorded,
         }
@@ -329,6 +337,12 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }
+}
+
+/// `1 call`, `2 calls`.
+fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// The capture's text, without what a terminal would obey.

@@ -63,6 +63,8 @@ pub(crate) struct Session {
     pub view: Option<CallView>,
     pub steps: Vec<Step>,
     pub ended: Option<Timestamp>,
+    /// Packets that the recorder took from the relay.
+    pub relayed: u64,
     pub reconciliation: Option<Reconciliation>,
     /// Its sealed file has its name.
     pub is_published: bool,

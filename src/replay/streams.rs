@@ -1,6 +1,7 @@
 //! The RTP streams of one call as the capture shows them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::model::{Leg, Ssrc};
 use crate::rtp::ExtendedSequence;
@@ -22,6 +23,8 @@ pub(crate) struct Streams {
 pub(crate) struct Stream {
     /// Captured, on all hops.
     pub packets: u64,
+    /// Of these, captured only in part: never played.
+    pub cut: u64,
     /// Of these, taken by the proxy's recorder.
     pub recorded: u64,
     payload_types: Vec<(u8, u64)>,
@@ -32,21 +35,24 @@ pub(crate) struct Stream {
 
 impl Streams {
     /// One packet that `leg` sent.
-    pub(crate) fn count(&mut self, leg: Leg, header: &RtpHeader<'_>, is_played: bool) {
+    pub(crate) fn count(&mut self, leg: Leg, header: &RtpHeader<'_>, is_played: bool, is_cut: bool) {
         let key = (leg, header.ssrc);
         if self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&key) {
             self.surplus += 1;
             return;
         }
-        match self.streams.entry(key) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Stream::new(header, is_played));
+        let stream = match self.streams.entry(key) {
+            Entry::Vacant(entry) => entry.insert(Stream::new(header, is_played)),
+            Entry::Occupied(entry) => {
+                let stream = entry.into_mut();
+                stream.count(header, is_played);
+                stream
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().count(header, is_played),
-        }
+        };
+        stream.cut += u64::from(is_cut);
     }
 
-    /// One packet that `leg` sent came out of the proxy again, while its recorder took what came.
+    /// The proxy's recorder took one packet that `leg` sent.
     pub(crate) fn count_recorded(&mut self, leg: Leg, ssrc: Ssrc) {
         if let Some(stream) = self.streams.get_mut(&(leg, ssrc)) {
             stream.recorded += 1;
@@ -62,6 +68,7 @@ impl Stream {
     fn new(header: &RtpHeader<'_>, is_played: bool) -> Self {
         Self {
             packets: 1,
+            cut: 0,
             recorded: 0,
             payload_types: vec![(header.payload_type, 1)],
             sequence: ExtendedSequence::new(header.sequence),

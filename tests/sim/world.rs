@@ -329,6 +329,7 @@ impl World {
                         return;
                     }
                 }
+                EngineOutput::Relayed { .. } => {}
                 EngineOutput::Published(view) => self.on_view(&view),
                 EngineOutput::Recorder(event) => {
                     if !matches!(event, RecordingEvent::Heartbeat { .. }) {
