@@ -12,6 +12,9 @@ use crate::policy::{CallFacts, Explanation, Finding, Format, PolicySet, Recorder
 
 /// Explains the decision on a call, offline: by the policies of now, or as a recorded call keeps it.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "onrecord explain --from <URI> --to <URI> [OPTIONS]\n       onrecord explain <CALL> [--data <DIR>] [--json]"
+)]
 pub struct Args {
     /// A call that took place, by its id as `calls list` prints it: why it was decided so then
     #[arg(value_name = "CALL", required_unless_present_any = ["from", "to"])]
