@@ -9,10 +9,10 @@ use crate::config::{self, Policies};
 use crate::model::Generation;
 use crate::policy::{Code, Finding, Format, Severity, render};
 
-/// Checks a config file with its policies, a folder of policies, or one policy file within its folder.
+/// Checks a config with its policies, a folder of policies, or one policy file within its folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Config file, folder of policies, or a policy file [default: onrecord.toml, else policies]
+    /// Config file or the folder that it is in, folder of policies, or a policy file [default: onrecord.toml, else policies]
     pub path: Option<PathBuf>,
     /// How findings are shown
     #[arg(short = 'o', long = "output", value_enum, default_value_t = Output::Full)]
@@ -82,7 +82,11 @@ fn default_path() -> PathBuf {
 /// Everything there is to say about a config file with its policies, a policy folder, or one policy file.
 fn check(path: &Path) -> Vec<Finding> {
     if path.is_dir() {
-        return policies(path, None);
+        let configs = config::configs_in(path);
+        if configs.is_empty() {
+            return policies(path, None);
+        }
+        return configs.iter().flat_map(|path| check_config(path)).collect();
     }
     if config::is_policy_file(path) {
         let folder = path
@@ -94,6 +98,10 @@ fn check(path: &Path) -> Vec<Finding> {
         findings.retain(|f| f.place.file.rsplit('/').next() == Some(&name));
         return findings;
     }
+    check_config(path)
+}
+
+fn check_config(path: &Path) -> Vec<Finding> {
     match config::load_with_notes(path) {
         Err(findings) => findings,
         Ok((config, mut findings)) => {
@@ -132,11 +140,6 @@ mod tests {
             dir: folder.path().to_owned(),
         };
         super::super::init::run(&init);
-        let config = folder.path().join("onrecord.toml");
-        let text = fs::read_to_string(&config).expect("the config");
-        let policies = folder.path().join("policies");
-        let absolute = format!("path = \"{}\"", policies.display());
-        fs::write(&config, text.replace("path = \"policies\"", &absolute)).expect("written");
         change(folder.path());
         let path = folder.path().join(path);
         let args = Args {
@@ -154,9 +157,27 @@ mod tests {
 
     #[test]
     fn notes_do_not_count() {
-        for path in ["onrecord.toml", "policies", "policies/grants.toml"] {
+        for path in ["", "onrecord.toml", "policies", "policies/grants.toml"] {
             let (code, findings) = checked(path, |_| ());
             assert_eq!(code, ExitCode::SUCCESS, "{findings:#?}");
+        }
+    }
+
+    #[test]
+    fn the_folder_of_a_config_is_checked_as_the_config_whatever_its_name() {
+        for name in ["onrecord.toml", "node-a.toml"] {
+            let (code, findings) = checked("", |folder| {
+                fs::rename(folder.join("onrecord.toml"), folder.join(name)).expect("renamed");
+                append(
+                    &folder.join(name),
+                    "[[trunk]]\nname = \"third\"\npeers = [\"192.0.2.9\"]\n",
+                );
+                append(&folder.join("policies/trading-desk.toml"), "colour = 1\n");
+            });
+            assert_eq!(code, ExitCode::from(FINDINGS));
+            let errors = findings.iter().filter(|f| f.severity != Severity::Note);
+            let codes: Vec<Code> = errors.map(|f| f.code).collect();
+            assert_eq!(codes, [Code::NoRoute, Code::UnknownField], "{name}: {findings:#?}");
         }
     }
 

@@ -7,18 +7,27 @@ use std::process::ExitCode;
 use super::COULD_NOT;
 use crate::config::{self, Config, Policies};
 use crate::live::clock::Clock;
-use crate::model::{Fault, Generation, MediaKind, Timestamp};
+use crate::model::{Fault, Generation, MediaKind, SessionId, Timestamp};
 use crate::policy::{CallFacts, Explanation, Finding, Format, PolicySet, RecorderState, render};
 
-/// Explains the decision on a call, offline.
+/// Explains the decision on a call, offline: by the policies of now, or as a recorded call keeps it.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "onrecord explain --from <URI> --to <URI> [OPTIONS]\n       onrecord explain <CALL> [--data <DIR>] [--json]"
+)]
 pub struct Args {
+    /// A call that took place, by its id as `calls list` prints it: why it was decided so then
+    #[arg(value_name = "CALL", required_unless_present_any = ["from", "to"])]
+    pub call: Option<SessionId>,
     /// Who calls: a SIP or tel URI, or `alice@example.com`
-    #[arg(long, value_name = "URI")]
-    pub from: String,
+    #[arg(long, value_name = "URI", conflicts_with = "call", requires = "to")]
+    pub from: Option<String>,
     /// Who is called
-    #[arg(long, value_name = "URI")]
-    pub to: String,
+    #[arg(long, value_name = "URI", conflicts_with = "call", requires = "from")]
+    pub to: Option<String>,
+    /// The data directory that has CALL
+    #[arg(long, value_name = "DIR", default_value = super::DATA_DEFAULT)]
+    pub data: PathBuf,
     /// The trunk that the call comes from
     #[arg(long, value_name = "NAME")]
     pub trunk: Option<String>,
@@ -57,6 +66,9 @@ pub enum Recorder {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Some(call) = args.call {
+        return super::recorded_decision::explain(call, &args.data, args.json);
+    }
     let (set, config) = match load(args) {
         Ok(loaded) => loaded,
         Err(findings) => {
@@ -88,14 +100,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn facts(args: &Args, at: Timestamp) -> CallFacts {
+    let to = args.to.clone().unwrap_or_default();
     let mut media = vec![MediaKind::Audio];
     media.extend(args.video.then_some(MediaKind::Video));
     CallFacts {
         trunk: args.trunk.as_deref().map(Into::into),
         to_trunk: args.to_trunk.as_deref().map(Into::into),
-        from: args.from.clone(),
-        request_uri: args.to.clone(),
-        to: args.to.clone(),
+        from: args.from.clone().unwrap_or_default(),
+        request_uri: to.clone(),
+        to,
         rerouted_by: args.rerouted_by.clone(),
         media,
         conference: args.meeting,

@@ -65,12 +65,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(pbx) = args.pbx {
         print!("{}", pbx.snippet().1);
     }
-    let elsewhere = if args.dir == Path::new(".") {
-        String::new()
+    let config = if args.dir == Path::new(".") {
+        PathBuf::from("onrecord.toml")
     } else {
-        format!("cd {} && ", args.dir.display())
+        args.dir.join("onrecord.toml")
     };
-    eprintln!("\nnext: {elsewhere}onrecord check && onrecord serve --config onrecord.toml");
+    let config = config.display();
+    eprintln!("\nnext: onrecord check {config} && onrecord serve --config {config}");
     ExitCode::SUCCESS
 }
 

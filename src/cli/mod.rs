@@ -11,6 +11,7 @@ mod export;
 mod init;
 mod log_queue;
 mod logging;
+mod recorded_decision;
 mod reload;
 mod replay;
 mod rows;
@@ -41,7 +42,7 @@ enum Verb {
     Init(init::Args),
     /// Check config and policies: everything that is wrong, at once
     Check(check::Args),
-    /// What would happen to a call, and why
+    /// What would happen to a call, or happened to a recorded one, and why
     Explain(Box<explain::Args>),
     /// A sealed call as sound or as a capture
     Export(export::Args),

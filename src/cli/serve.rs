@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                 live::log_findings(&doubts);
                 config
             }
-            Err(findings) => return refuse(&findings),
+            Err(findings) => return refuse(args, &findings),
         },
     };
     let options = ServeOptions {
@@ -38,17 +38,21 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     match live::serve(&config, options) {
         Ok(code) => code,
-        Err(StartError::Policies(findings)) => refuse(&findings),
+        Err(StartError::Policies(findings)) => refuse(args, &findings),
         Err(error) => super::fail(&error, hint(&error)),
     }
 }
 
 /// With errors in its files a node does not start: it would not be known what it records.
-fn refuse(findings: &[Finding]) -> ExitCode {
+fn refuse(args: &Args, findings: &[Finding]) -> ExitCode {
     eprint!("{}", render(findings, Format::Full));
+    let config = args.config.as_deref().map(|file| format!(" {}", file.display()));
     super::fail(
         "not started: the files above have errors",
-        "mend them, and see with `onrecord check` if all is well",
+        &format!(
+            "mend them, and see with `onrecord check{}` if all is well",
+            config.unwrap_or_default()
+        ),
     )
 }
 

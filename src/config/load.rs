@@ -30,7 +30,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Finding>> {
 /// Reads a config file; with what is worth knowing about it.
 pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
     let file = source_file(path).map_err(|finding| vec![*finding])?;
-    compile(&file)
+    let (mut config, findings) = compile(&file)?;
+    config.resolve(path.parent().unwrap_or(Path::new("")));
+    Ok((config, findings))
 }
 
 /// The pure part: text in, config or findings out.
@@ -54,11 +56,37 @@ pub(super) fn compile(file: &SourceFile) -> Result<(Config, Vec<Finding>), Vec<F
 /// Whether a file is one of a policy folder rather than a config: by the tables that it has.
 #[cfg(feature = "shell")]
 pub(crate) fn is_policy_file(path: &Path) -> bool {
+    has_any(path, &["policy", "grant", "group", "dial_plan"])
+}
+
+/// The configs of a folder: `onrecord.toml` alone, or else every file with a table that only configs have.
+#[cfg(feature = "shell")]
+pub(crate) fn configs_in(folder: &Path) -> Vec<PathBuf> {
+    let usual = folder.join("onrecord.toml");
+    if usual.exists() {
+        return vec![usual];
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| is_config(path))
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(feature = "shell")]
+fn is_config(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+        && has_any(path, &["listen", "trunk", "route", "recorder"])
+        && !is_policy_file(path)
+}
+
+#[cfg(feature = "shell")]
+fn has_any(path: &Path, tables: &[&str]) -> bool {
     let Ok(file) = source_file(path) else { return false };
     let (document, _) = toml::de::DeTable::parse_recoverable(&file.text);
-    ["policy", "grant", "group", "dial_plan"]
-        .iter()
-        .any(|table| document.get_ref().contains_key(*table))
+    tables.iter().any(|table| document.get_ref().contains_key(*table))
 }
 
 /// Reads and compiles every `*.toml` of a folder; not of its folders, so not its `tests/`.

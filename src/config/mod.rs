@@ -1,6 +1,6 @@
 //! `onrecord.toml`: where we listen, who may send, where calls go, where recordings lie.
 //!
-//! Relative paths in it are relative to the directory that the program is started in, not to the file.
+//! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
 mod load;
 mod read;
@@ -10,12 +10,12 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use load::{embedded_policies, load, load_policies, load_with_notes};
 #[cfg(feature = "shell")]
-pub(crate) use load::{is_policy_file, samples};
+pub(crate) use load::{configs_in, is_policy_file, samples};
+pub use load::{embedded_policies, load, load_policies, load_with_notes};
 
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
@@ -180,6 +180,18 @@ impl Config {
             },
             policies: Policies::Embedded,
             data,
+        }
+    }
+
+    /// Makes relative paths those below the folder of the file.
+    fn resolve(&mut self, folder: &Path) {
+        let volumes = self.recorder.volumes.iter_mut().map(|volume| &mut volume.path);
+        let policies = match &mut self.policies {
+            Policies::Folder(path) => Some(path),
+            Policies::Embedded => None,
+        };
+        for path in volumes.chain([&mut self.data]).chain(policies) {
+            *path = folder.join(&*path);
         }
     }
 

@@ -39,10 +39,8 @@ path = "policies"
 "#;
 
 fn read(text: &str) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("onrecord.toml");
-    fs::write(&path, text).unwrap();
-    load_with_notes(&path)
+    let (path, text) = ("onrecord.toml".to_owned(), text.to_owned());
+    super::load::compile(&crate::policy::SourceFile { path, text })
 }
 
 /// The findings on the example after one replacement.
@@ -280,6 +278,21 @@ fn what_cannot_be_read_says_so() {
     let big = folder.path().join("big.toml");
     fs::write(&big, vec![b'#'; (1 << 20) + 1]).unwrap();
     assert_eq!(load(&big).unwrap_err()[0].code, Code::TooLarge);
+}
+
+#[test]
+fn relative_paths_are_below_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("onrecord.toml");
+    fs::write(&file, EXAMPLE).unwrap();
+    let (there, here) = (load(&file).unwrap(), read(EXAMPLE).unwrap().0);
+    assert_eq!(there.data, folder.path().join(&here.data));
+    let path = |config: &Config| config.recorder.volumes[0].path.clone();
+    assert_eq!(path(&there), folder.path().join(path(&here)));
+    let Policies::Folder(policies) = there.policies else {
+        unreachable!("a file names a folder");
+    };
+    assert_eq!(policies, folder.path().join("policies"));
 }
 
 #[test]

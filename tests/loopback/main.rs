@@ -63,16 +63,20 @@ impl Bench {
 
     /// Starts `serve` and waits until it answers.
     fn start(&mut self) {
+        self.start_with("onrecord.toml", "data");
+    }
+
+    fn start_with(&mut self, config: &str, data: &str) {
         let mut serve = Command::new(env!("CARGO_BIN_EXE_onrecord"));
         let log = fs::File::create(self.folder.path().join("serve.log")).unwrap();
-        serve.args(["serve", "--config", "onrecord.toml", "--allow-faults"]);
+        serve.args(["serve", "--config", config, "--allow-faults"]);
         let mut server = serve
             .current_dir(self.folder.path())
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        while self.verb(&["status", "--data", "data"]).status.code() == Some(2) {
+        while self.verb(&["status", "--data", data]).status.code() == Some(2) {
             assert!(server.try_wait().unwrap().is_none(), "serve ended: {}", self.log());
         }
         self.server = Some(server);
@@ -318,6 +322,42 @@ fn changed_policies_are_loaded_and_broken_ones_are_not() {
     bench.until(|status| status["policies"]["generation"] == 3);
     bench.signal(Signal::TERM);
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+}
+
+/// What the program prints is what a newcomer types next, from any directory.
+#[test]
+fn the_first_steps_work_as_they_are_hinted() {
+    let mut bench = Bench::new(79);
+    fs::remove_file(bench.folder.path().join("onrecord.toml")).unwrap();
+    let fine = |output: Output| {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        text
+    };
+    let missing = bench.verb(&["check", "new"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&missing.stdout).contains("`onrecord init`"),
+        "{missing:?}"
+    );
+    let hint = fine(bench.verb(&["init", "--dir", "new"]));
+    assert!(
+        hint.contains("onrecord check new/onrecord.toml && onrecord serve --config new/onrecord.toml"),
+        "{hint}"
+    );
+    let config = bench.folder.path().join("new/onrecord.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("127.0.0.1", "127.79.0.1")).unwrap();
+    fine(bench.verb(&["check", "new"]));
+    fine(bench.verb(&["check", "new/onrecord.toml"]));
+    let call = ["--from", "alice@example.com", "--to", "+15551234"];
+    fine(bench.verb(&[&["explain", "--config", "new/onrecord.toml"], &call[..]].concat()));
+    bench.start_with("new/onrecord.toml", "new/onrecord-data");
+    fine(bench.verb(&["calls", "list", "--data", "new/onrecord-data"]));
+    fine(bench.verb(&["verify", "--data", "new/onrecord-data"]));
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    assert!(!bench.folder.path().join("onrecord-data").exists());
 }
 
 #[test]

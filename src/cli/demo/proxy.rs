@@ -169,8 +169,9 @@ fn config(data: &Path, ports: Ports, peers: [SocketAddr; 2]) -> Result<String, B
         Some(path) => serde_json::to_string(path).map_err(|error| Broken::new(error.to_string())),
         None => Err(Broken::new(format!("{}: not UTF-8, so no TOML", path.display()))),
     };
+    let data = std::path::absolute(data).map_err(|error| Broken::new(format!("{}: {error}", data.display())))?;
     let (spool, policies) = (quoted(data.join("spool"))?, quoted(data.join("policies"))?);
-    let data = quoted(data.to_owned())?;
+    let data = quoted(data)?;
     let (sip, (first, last), [pbx, carrier]) = (ports.sip, ports.media, peers);
     Ok(format!(
         r#"# Written by `onrecord demo`: alice's phone is the PBX, bob's is the carrier.
