@@ -17,6 +17,7 @@ mod journal;
 mod manifest;
 mod output;
 mod recovery;
+mod remains;
 mod seal;
 mod seal_job;
 mod sealed;

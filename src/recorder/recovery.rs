@@ -16,6 +16,7 @@ use super::extent::Tag;
 use super::io::{File, Folder, IoDone, IoError, IoId, IoOp, IoOutcome, IoRequest, Lane, SegmentId, Span, VolumeId};
 use super::manifest::Manifest;
 use super::output::{Outbox, Output};
+use super::remains::{Piece, Remains};
 use super::seal::FILE_HEADER_BYTES;
 use super::seal_job::{Ending, SealJob};
 use super::sealing::{Done, Sealer};
@@ -86,53 +87,6 @@ struct Scan {
     segment: SegmentId,
     bytes: u64,
     walk: Walk,
-}
-
-#[derive(Debug)]
-struct Piece {
-    ordinal: u32,
-    lsn: u64,
-    span: Span,
-    /// Has the closing record.
-    closes: bool,
-}
-
-#[derive(Debug, Default)]
-struct Remains {
-    extents: Vec<Piece>,
-    /// (attempt, bytes).
-    partials: Vec<(u32, u64)>,
-}
-
-impl Remains {
-    /// In order of the chain. A call that was opened, given up, and then kept as a record has two openings: what is older
-    /// than the newest is another life, and left out.
-    fn sort(&mut self) {
-        self.partials.sort_unstable();
-        let openings = self.extents.iter().filter(|piece| piece.ordinal == 0);
-        let newest = openings.map(|piece| piece.lsn).max().unwrap_or(0);
-        self.extents.retain(|piece| piece.lsn >= newest);
-        self.extents.sort_unstable_by_key(|piece| (piece.ordinal, piece.lsn));
-    }
-
-    fn segments(&self) -> impl Iterator<Item = SegmentId> {
-        self.extents.iter().filter_map(|piece| match piece.span.file {
-            File::Segment(segment) => Some(segment),
-            _ => None,
-        })
-    }
-
-    /// From the opening to the closing record, all of it is in segments that could be read. Takes them sorted.
-    fn is_whole(&self) -> bool {
-        let mut next = 0;
-        for piece in &self.extents {
-            if piece.ordinal > next {
-                return false;
-            }
-            next = next.max(piece.ordinal.saturating_add(1));
-        }
-        self.extents.iter().any(|piece| piece.closes)
-    }
 }
 
 /// Drives itself through [`IoRequest`]s to its end; then [`Recovery::report`] has the report.
