@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::model::{Leg, SessionId, Timestamp, earliest};
+use crate::model::{Closing, Leg, SessionId, Timestamp, earliest};
 
-use super::extent::{Extent, Tag};
+use super::extent::{Extent, FRAME_HEADER_BYTES, Tag};
 use super::segment::BLOCK_BYTES;
 use super::spooled::{Phase, Spooled};
 use super::stored::json;
@@ -77,6 +77,27 @@ impl Waiting {
     pub(super) fn ending(&mut self, now: Timestamp, session: SessionId) {
         self.oldest = earliest(self.oldest, Some(now));
         self.ending.push_back(session);
+    }
+
+    /// Calls whose end waits, and calls with signals or marks.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.ending.iter().chain(&self.noted).copied()
+    }
+
+    /// Takes the media and the ends of these calls out.
+    #[allow(clippy::vec_box, reason = "they came boxed and go back boxed")]
+    pub(super) fn take(&mut self, sessions: &BTreeSet<SessionId>) -> Vec<Box<Extent>> {
+        self.ending.retain(|session| !sessions.contains(session));
+        self.noted.retain(|session| !sessions.contains(session));
+        self.known.retain(|session| !sessions.contains(session));
+        let (taken, left) = std::mem::take(&mut self.media)
+            .into_iter()
+            .partition(|extent| sessions.contains(&extent.session));
+        self.media = left;
+        if self.is_empty() {
+            self.oldest = None;
+        }
+        taken.into()
     }
 
     /// The next batch and its bytes: signals and marks first, then media, then the ends of calls.
@@ -186,10 +207,7 @@ impl Draft<'_> {
         let Phase::Closing { closing, .. } = &call.phase else {
             return;
         };
-        let (record, at) = (json(closing), closing.ended);
-        let mut extent = Extent::with_capacity(record.len() + super::extent::FRAME_HEADER_BYTES);
-        extent.reset(0, session, now);
-        extent.push(at, Tag::Closing, Leg::A, 0, &[&record]);
+        let extent = closing_extent(now, session, closing);
         call.phase = Phase::Closed;
         self.place(session, call, &extent);
         self.batch.closings.push(session);
@@ -200,4 +218,12 @@ impl Draft<'_> {
         self.bytes.resize(padded, 0);
         (self.batch, self.bytes)
     }
+}
+
+pub(super) fn closing_extent(now: Timestamp, session: SessionId, closing: &Closing) -> Extent {
+    let record = json(closing);
+    let mut extent = Extent::with_capacity(record.len() + FRAME_HEADER_BYTES);
+    extent.reset(0, session, now);
+    extent.push(closing.ended, Tag::Closing, Leg::A, 0, &[&record]);
+    extent
 }

@@ -135,6 +135,12 @@ impl Journal {
         !self.volumes.iter().any(above)
     }
 
+    /// The bytes of the batch that is under way or held.
+    pub(super) fn batch(&self) -> Option<&Bytes> {
+        let flying = self.flight.as_ref().map(|flight| &flight.bytes);
+        flying.or(self.held.as_ref().map(|(bytes, _)| bytes))
+    }
+
     pub(super) fn current(&self) -> Option<SegmentId> {
         self.current.map(|segment| segment.id)
     }

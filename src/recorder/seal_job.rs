@@ -57,6 +57,8 @@ pub(super) struct SealJob {
     pub(super) ending: Option<Ending>,
     /// What the segments among the sources begin with: extents from there on are not looked for behind damage.
     spooled_from: u32,
+    /// Extents behind all sources, from memory: those that the journal did not take.
+    pub(super) tail: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,12 +103,20 @@ impl SealJob {
             failures: 0,
             ending,
             spooled_from: u32::MAX,
+            tail: Bytes::new(),
         }
     }
 
     /// The segments among the sources begin with this ordinal; a partial may have it, too.
     pub(super) fn spooled_from(mut self, ordinal: u32) -> Self {
         self.spooled_from = ordinal;
+        self
+    }
+
+    /// Ends with extents that no segment has. What is read before them is read from a disk that may be down: that is
+    /// tried for ever.
+    pub(super) fn with_tail(mut self, tail: Bytes) -> Self {
+        self.tail = tail;
         self
     }
 
@@ -240,16 +250,27 @@ impl Active {
         self.carry = rest.to_vec();
     }
 
+    fn take_tail(&mut self, kept: &mut Vec<u8>) {
+        let mut rest = &self.job.tail[..];
+        while let Ok(extent) = ExtentView::parse(rest) {
+            keep(&mut self.transcript.chain, self.job.session, &extent, kept);
+            rest = &rest[extent.bytes.len()..];
+        }
+    }
+
     /// Writes `bytes`, behind the file header if they are the first, and before the manifest if they are the last.
     pub(super) fn write(&mut self, now: Timestamp, software: &str, bytes: Vec<u8>, out: &mut Outbox) -> IoId {
         let mut all = bytes;
+        self.ended = self.is_last();
+        if self.ended {
+            self.take_tail(&mut all);
+        }
         if self.transcript.written == 0 {
             let head = file_header(self.job.session, SealKind::Plain);
             all.splice(0..0, head);
         }
         let offset = self.transcript.written;
         self.transcript.written += all.len() as u64;
-        self.ended = self.is_last();
         if self.ended
             && let Some(ending) = &self.job.ending
         {

@@ -128,7 +128,7 @@ impl Sealer {
                 let bytes = active.take(parts);
                 self.on_read(now, session, bytes, out);
             }
-            (Phase::Reading, Err(_)) if active.job.failures >= READ_FAILURES_MAX => {
+            (Phase::Reading, Err(_)) if active.job.failures >= READ_FAILURES_MAX && active.job.tail.is_empty() => {
                 // What cannot be read is lost, and the rest must not wait for it: it shows as a break.
                 active.carry.clear();
                 active.parts.clear();

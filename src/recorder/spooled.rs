@@ -1,9 +1,10 @@
 //! One open recording, as the writer knows it: its chain, its signals and marks on the way, and where its extents are.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::model::{Closing, Leg, SessionId, Timestamp};
 
+use super::commit::closing_extent;
 use super::extent::{CHAIN_START, Extent, FRAME_HEADER_BYTES, Link, Tag};
 use super::io::{File, SegmentId, Span};
 use super::seal_job::Transcript;
@@ -57,6 +58,11 @@ pub(super) struct Spooled {
     pub(super) moved: Option<Box<Transcript>>,
     /// How many runs are being moved.
     pub(super) moving: usize,
+    /// Its last extents, when the journal does not take them.
+    pub(super) tail: Bytes,
+    /// Blocks whose frames are in the tail: given back once it is durable.
+    #[allow(clippy::vec_box, reason = "they came boxed and go back boxed")]
+    pub(super) blocks: Vec<Box<Extent>>,
 }
 
 /// The chronicle is full.
@@ -77,6 +83,8 @@ impl Spooled {
             runs: Vec::new(),
             moved: None,
             moving: 0,
+            tail: Bytes::new(),
+            blocks: Vec::new(),
         }
     }
 
@@ -123,6 +131,32 @@ impl Spooled {
     pub(super) fn seal_into(&mut self, extent: &Extent, batch: &mut BytesMut, lsn: u64) {
         self.head = extent.seal_into(batch, lsn, self.ordinal, self.head);
         self.ordinal += 1;
+    }
+
+    /// Everything of the ended call that no segment has: `tail` is what a batch holds, in front of what waits for one.
+    /// Returns the next log sequence number.
+    #[allow(clippy::vec_box, reason = "they came boxed and go back boxed")]
+    pub(super) fn keep_tail(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        mut tail: BytesMut,
+        blocks: Vec<Box<Extent>>,
+        lsn: u64,
+    ) -> u64 {
+        let closing = match &self.phase {
+            Phase::Closing { closing, .. } => Some(closing_extent(now, session, closing)),
+            _ => None,
+        };
+        let chronicle = self.take_chronicle();
+        let mut next = lsn;
+        for extent in chronicle.iter().chain(blocks.iter().map(AsRef::as_ref)).chain(&closing) {
+            self.seal_into(extent, &mut tail, next);
+            next += 1;
+        }
+        self.tail = tail.freeze();
+        self.blocks = blocks;
+        next
     }
 
     /// An extent of the call is durable at this place. True: the call has nothing else in this segment yet.

@@ -161,6 +161,8 @@ impl Writer {
             if self.journal.fault().is_none() {
                 let durable_until = self.durable_until(now);
                 self.outbox.event(RecordingEvent::Heartbeat { durable_until });
+            } else {
+                self.seal_past_journal(now);
             }
         }
         self.advance(now);
@@ -334,7 +336,14 @@ impl Writer {
             }
         }
         for session in batch.closings {
-            self.seal(now, session);
+            // Else it is being sealed already.
+            if self
+                .calls
+                .get(&session)
+                .is_some_and(|call| matches!(call.phase, Phase::Closed))
+            {
+                self.seal(now, session);
+            }
         }
         self.relieve_spool(now);
         self.drop_segments();

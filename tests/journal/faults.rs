@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::disk::{Injected, SimDisk};
-use super::node::{Node, closing, config, ms, packet, packets, recover, sealed, session, story, verified};
+use super::node::{
+    Node, check_after_crash, closing, config, ms, packet, packets, recover, sealed, session, story, verified,
+};
 use bytes::Bytes;
 use onrecord::model::{Fault, Mark, Outcome, RecordingCommand, RecordingEvent};
 use onrecord::recorder::{File, Frame, IoError, VolumeConfig, WriterConfig};
@@ -282,6 +284,56 @@ fn a_blocked_call_is_kept_though_the_recorder_is_down() {
     node.disk.cut_power();
     let report = recover(&mut node.disk, &config(), None).unwrap();
     assert_eq!(report.calls, []);
+}
+
+#[test]
+fn a_call_that_a_lasting_fault_ends_is_sealed_while_it_lasts() {
+    for injected in [Injected::Fail(IoError::Io), Injected::FlushFails, Injected::Hang] {
+        let mut node = Node::new(SimDisk::new(19), config());
+        node.open(0);
+        node.open(1);
+        node.talk(&[0, 1], ms(330));
+        node.break_disk(injected);
+        // One ends in the very commit that fails, one when the recorder is down.
+        node.close(1);
+        node.talk(&[0], ms(1500));
+        node.signal(
+            0,
+            "BYE sip:bob@example.com SIP/2.0
+
+",
+        );
+        node.close(0);
+        node.pass(ms(1000));
+        for number in [0, 1] {
+            let manifest = verified(&node.disk, session(number));
+            let talk = &node.talks[&session(number)];
+            assert_eq!(talk.sealed.as_ref(), Some(&manifest.reconciliation), "{injected:?}");
+            assert_eq!(
+                (manifest.reconciliation.stored, manifest.breaks.len()),
+                (talk.accepted, 0),
+                "{injected:?}"
+            );
+            assert_eq!(manifest.closing.ended_by, "BYE from A");
+        }
+        assert_eq!(verified(&node.disk, session(0)).counts.signals, 1);
+
+        node.disk.broken = None;
+        node.release();
+        node.pass(ms(1500));
+        let status = node.writer.status(node.now);
+        assert_eq!(
+            (status.fault, status.calls, status.sealing),
+            (None, 0, 0),
+            "{injected:?}"
+        );
+        assert!(node.writer.is_idle());
+        let (made, free) = node.intake.blocks();
+        assert_eq!(made, free, "{injected:?}: a block was not given back");
+        node.disk.cut_power();
+        assert_eq!(recover(&mut node.disk, &config(), None).unwrap().calls, []);
+        check_after_crash(&node.talks, &node.disk, &format!("{injected:?}"));
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! How calls end: closed, kept as a record only, moved out of the spool, sealed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use bytes::BytesMut;
 
 use crate::model::{Closing, Fault, Header, Leg, RecordingEvent, SessionId, Timestamp};
 
-use super::super::extent::Tag;
+use super::super::extent::{Extent, Tag};
 use super::super::io::SegmentId;
 use super::super::seal_job::{Ending, SealJob};
 use super::super::sealing::{Done, Finished};
@@ -90,11 +93,63 @@ impl Writer {
             closing: None,
             recovered: false,
         };
-        let mut job = SealJob::new(session, call.sources(call.runs.len()), Some(ending));
+        let sources = call.sources(call.runs.len());
+        let mut job = SealJob::new(session, sources, Some(ending)).with_tail(std::mem::take(&mut call.tail));
         if let Some(moved) = call.moved.take() {
             job = job.resume(*moved);
         }
         self.sealer.start(now, job, &mut self.outbox);
+    }
+
+    /// While the journal is down, calls that end are sealed all the same: what it did not take goes from memory to the
+    /// archive. It stays in the journal's batch, too; what is written twice is taken once.
+    pub(super) fn seal_past_journal(&mut self, now: Timestamp) {
+        let closing = self.batch.iter().flat_map(|batch| batch.closings.iter().copied());
+        let ended: BTreeSet<SessionId> = self
+            .waiting
+            .sessions()
+            .chain(closing)
+            .filter(|s| self.has_ended(*s))
+            .collect();
+        if ended.is_empty() {
+            return;
+        }
+        let mut tails: BTreeMap<SessionId, BytesMut> =
+            ended.iter().map(|session| (*session, BytesMut::new())).collect();
+        if let (Some(batch), Some(bytes)) = (&self.batch, self.journal.batch()) {
+            for placed in &batch.placed {
+                let from = placed.offset as usize;
+                let extent = bytes.get(from..from + placed.bytes as usize);
+                if let (Some(tail), Some(extent)) = (tails.get_mut(&placed.session), extent)
+                    && self
+                        .calls
+                        .get(&placed.session)
+                        .is_some_and(|call| call.life == placed.life)
+                {
+                    tail.extend_from_slice(extent);
+                }
+            }
+        }
+        let mut blocks: BTreeMap<SessionId, Vec<Box<Extent>>> = BTreeMap::new();
+        for block in self.waiting.take(&ended) {
+            blocks.entry(block.session).or_default().push(block);
+        }
+        for (session, tail) in tails {
+            if let Some(call) = self.calls.get_mut(&session) {
+                let blocks = blocks.remove(&session).unwrap_or_default();
+                self.lsn = call.keep_tail(now, session, tail, blocks, self.lsn);
+            }
+            self.seal(now, session);
+        }
+    }
+
+    /// Nothing more comes of it, and its end is not durable.
+    fn has_ended(&self, session: SessionId) -> bool {
+        self.calls.get(&session).is_some_and(|call| match call.phase {
+            Phase::Closing { due, .. } => !self.late.contains(&(due, session)),
+            Phase::Kept | Phase::Closed => true,
+            Phase::Opening | Phase::Open | Phase::Sealing => false,
+        })
     }
 
     pub(super) fn on_finished(&mut self, now: Timestamp, finished: Finished) {
@@ -103,6 +158,7 @@ impl Writer {
             Done::Sealed(manifest) => {
                 if let Some(call) = self.calls.remove(&session) {
                     self.release(call.runs.iter().map(|run| run.segment));
+                    call.blocks.into_iter().for_each(|block| self.outbox.recycle(block));
                 }
                 let reconciliation = Box::new(manifest.reconciliation);
                 self.outbox.event(RecordingEvent::Sealed {
