@@ -163,6 +163,7 @@ impl Writer {
                 self.outbox.event(RecordingEvent::Heartbeat { durable_until });
             } else {
                 self.seal_past_journal(now);
+                self.relieve_spool(now);
             }
         }
         self.advance(now);
@@ -357,9 +358,11 @@ impl Writer {
         }
     }
 
-    /// When the spool is long, calls are moved out of its oldest segment into their own files, though they go on.
+    /// When the spool is long, or has filled its volume, calls are moved out of its oldest segment into their own files,
+    /// though they go on: the ends of calls, which would free their segments, need a segment themselves.
     fn relieve_spool(&mut self, now: Timestamp) {
-        if self.segments.len() <= self.config.spool_segments {
+        let is_full = matches!(self.journal.fault(), Some(Fault::DiskFull | Fault::QuotaExceeded));
+        if !is_full && self.segments.len() <= self.config.spool_segments {
             return;
         }
         let current = self.journal.current();

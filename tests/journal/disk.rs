@@ -110,6 +110,8 @@ pub struct SimDisk {
     pub broken_volumes: Vec<u16>,
     pub archive_broken: bool,
     pub free: u64,
+    /// There is room for so many segments.
+    pub segments_max: usize,
     /// Reads of it fail.
     pub unreadable: Option<File>,
     hung: Vec<IoRequest>,
@@ -132,6 +134,7 @@ impl SimDisk {
             broken_volumes: Vec::new(),
             archive_broken: false,
             free: u64::MAX,
+            segments_max: usize::MAX,
             unreadable: None,
             hung: Vec::new(),
             poisoned: BTreeSet::new(),
@@ -232,6 +235,10 @@ impl SimDisk {
                 let file = File::Segment(segment);
                 if self.live.contains_key(&file) {
                     return Err(IoError::Exists);
+                }
+                let there = self.live.keys().filter(|file| matches!(file, File::Segment(_)));
+                if there.count() >= self.segments_max {
+                    return Err(IoError::NoSpace);
                 }
                 let inode = self.make(file);
                 self.inodes[inode].live = vec![0; bytes as usize];

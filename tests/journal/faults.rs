@@ -124,6 +124,43 @@ fn a_single_failed_flush_moves_to_a_fresh_segment_without_anybody_noticing() {
 }
 
 #[test]
+fn a_volume_that_its_own_segments_fill_is_freed_without_a_restart() {
+    for segments in [1, 2] {
+        let mut disk = SimDisk::new(1);
+        disk.segments_max = segments;
+        let mut node = Node::new(disk, config());
+        node.open(0);
+        node.open(1);
+        let fault = Fault::DiskFull;
+        for _ in 0..100 {
+            node.talk(&[0, 1], ms(100));
+            if node.heard().contains(&&RecordingEvent::Down { fault }) {
+                break;
+            }
+        }
+        assert!(node.heard().contains(&&RecordingEvent::Down { fault }), "it fills");
+        node.close(0);
+        node.pass(ms(3000));
+        assert_eq!(
+            node.heard().last(),
+            Some(&&RecordingEvent::Sealed {
+                session: session(0),
+                reconciliation: Box::new(node.talks[&session(0)].sealed.clone().unwrap()),
+            })
+        );
+        assert_eq!(node.writer.status(node.now).fault, None);
+        node.talk(&[1], ms(300));
+        node.close(1);
+        node.pass(ms(3000));
+        for number in [0, 1] {
+            let manifest = verified(&node.disk, session(number));
+            assert_eq!(manifest.breaks, []);
+            assert_eq!(manifest.reconciliation.stored, node.talks[&session(number)].accepted);
+        }
+    }
+}
+
+#[test]
 fn a_volume_that_fails_is_left_for_the_next() {
     let two = WriterConfig {
         volumes: vec![VolumeConfig::default(); 2],
