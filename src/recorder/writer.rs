@@ -359,7 +359,7 @@ impl Writer {
     }
 
     /// When the spool is long, or has filled its volume, calls are moved out of its oldest segment into their own files,
-    /// though they go on: the ends of calls, which would free their segments, need a segment themselves.
+    /// though they go on: their segments would be free only at their end, and the recorder down till then.
     fn relieve_spool(&mut self, now: Timestamp) {
         let is_full = matches!(self.journal.fault(), Some(Fault::DiskFull | Fault::QuotaExceeded));
         if !is_full && self.segments.len() <= self.config.spool_segments {
