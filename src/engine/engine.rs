@@ -293,6 +293,9 @@ impl Engine {
             recorder::Output::Io(request) => self.outputs.push_back(EngineOutput::Io(request)),
             recorder::Output::Recycle(extent) => self.intake.recycle(extent),
             recorder::Output::Event(event) => {
+                if event == RecordingEvent::Up {
+                    self.intake.forgive();
+                }
                 self.outputs.push_back(EngineOutput::Recorder(event.clone()));
                 self.signaling.handle_input(now, Input::Recording(event));
             }

@@ -113,6 +113,7 @@ impl MediaThread {
             plane: Plane::new(),
             intake,
             alarm,
+            outages: 0,
             commands: to_do,
             events: events_in,
             full: full_in,
@@ -147,6 +148,8 @@ struct Turner<I> {
     plane: Plane,
     intake: Intake,
     alarm: Alarm,
+    /// Outages of the recorder that are over and known here.
+    outages: u32,
     commands: Consumer<MediaCommand>,
     events: Producer<MediaEvent>,
     full: Producer<Box<Extent>>,
@@ -211,6 +214,11 @@ impl<I: MediaIo> Turner<I> {
         };
         // Before each packet, not each turn: this thread may have been kept waiting since the last.
         self.plane.halt(self.alarm.fault());
+        let ended = self.alarm.ended();
+        if ended != self.outages {
+            self.outages = ended;
+            self.intake.forgive();
+        }
         let verdict = self
             .plane
             .handle_packet(now, received.port, received.from, received.at, bytes, &mut self.intake);
@@ -585,6 +593,7 @@ mod tests {
             plane: Plane::new(),
             intake: Intake::new(IntakeConfig::default()),
             alarm: Alarm::default(),
+            outages: 0,
             commands: to_do,
             events,
             full,

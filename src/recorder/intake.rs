@@ -85,6 +85,8 @@ pub struct Intake {
     lent: VecDeque<Lent>,
     /// The ticket of `lent`'s first.
     first_ticket: u64,
+    /// The oldest ticket that counts as a sign of a recorder that hangs.
+    watched_ticket: u64,
 }
 
 impl Intake {
@@ -100,6 +102,7 @@ impl Intake {
             full: VecDeque::new(),
             lent: VecDeque::new(),
             first_ticket: 0,
+            watched_ticket: 0,
             config,
         };
         intake.stock_up();
@@ -181,11 +184,25 @@ impl Intake {
             self.lent.pop_front();
             self.first_ticket += 1;
         }
+        while self.watched().is_some_and(|lent| lent.back) {
+            self.watched_ticket += 1;
+        }
         if self.is_oversize(&extent) {
             self.oversize.push(extent);
         } else {
             self.free.push(extent);
         }
+    }
+
+    /// The recorder is up again: what it was given before, and holds until it is sealed, is no sign that it hangs.
+    pub fn forgive(&mut self) {
+        self.watched_ticket = self.first_ticket + self.lent.len() as u64;
+    }
+
+    /// The oldest extent that must be back in time.
+    fn watched(&self) -> Option<&Lent> {
+        let place = self.watched_ticket.saturating_sub(self.first_ticket);
+        self.lent.get(usize::try_from(place).ok()?)
     }
 
     /// Every packet taken before this time is durable; none while everything is.
@@ -285,7 +302,7 @@ impl Intake {
     }
 
     fn take(&mut self, now: Timestamp, key: u32, packet: &Packet<'_>) -> Result<(), Fault> {
-        if let Some(lent) = self.lent.front()
+        if let Some(lent) = self.watched()
             && now > lent.opened + self.config.lag_max
         {
             return Err(Fault::Stalled);
@@ -466,6 +483,30 @@ mod tests {
         assert_eq!(offer(&mut intake, 1001, two, 100), Offer::Refused(Fault::Stalled));
         intake.recycle(lent);
         assert_eq!(offer(&mut intake, 1002, two, 100), Offer::Accepted);
+    }
+
+    #[test]
+    fn what_was_lent_before_an_outage_stalls_nobody_after_it() {
+        let mut intake = Intake::new(IntakeConfig::default());
+        let (one, two) = (intake.open(id(1)), intake.open(id(2)));
+        assert_eq!(offer(&mut intake, 0, one, 100), Offer::Accepted);
+        intake.flush(at(100));
+        let before = intake.poll_full().unwrap();
+        assert_eq!(offer(&mut intake, 1500, two, 100), Offer::Refused(Fault::Stalled));
+        intake.forgive();
+        assert_eq!(offer(&mut intake, 1500, two, 100), Offer::Accepted);
+        intake.flush(at(1600));
+        let after = intake.poll_full().unwrap();
+        assert_eq!(offer(&mut intake, 2400, two, 100), Offer::Accepted);
+        assert_eq!(
+            offer(&mut intake, 2501, two, 100),
+            Offer::Refused(Fault::Stalled),
+            "the new one counts"
+        );
+        intake.recycle(after);
+        assert_eq!(offer(&mut intake, 2502, two, 100), Offer::Accepted);
+        intake.recycle(before);
+        assert_eq!(offer(&mut intake, 2503, two, 100), Offer::Accepted);
     }
 
     #[test]
