@@ -11,7 +11,7 @@ use super::leg::{CallLeg, LegState};
 use super::modify::Exchange;
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
-use super::pass::Passing;
+use super::pass::{Passing, ReferNumber};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use crate::model::{
@@ -48,6 +48,7 @@ pub struct Call {
     /// The newest re-INVITE that we sent: its 2xx may come again.
     pub(super) last_exchange: Option<ClientId>,
     pub(super) passings: Vec<Passing>,
+    pub(super) refers: Vec<ReferNumber>,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
     pub(super) story: Story,
@@ -94,6 +95,7 @@ impl Call {
             exchange: None,
             last_exchange: None,
             passings: Vec::new(),
+            refers: Vec::new(),
             chronicle: Chronicle::new(arrival.session, steps),
             header: arrival.header,
             story: Story::default(),
@@ -175,7 +177,14 @@ impl Call {
         match request.method {
             Method::Bye => self.on_bye(turn, side, server, &request),
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
-            Method::Info | Method::Message => self.on_passing(turn, side, server, &request),
+            Method::Info
+            | Method::Message
+            | Method::Refer
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish => {
+                self.on_passing(turn, side, server, &request);
+            }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
                 response.headers.push("Allow", super::carry::ALLOW);

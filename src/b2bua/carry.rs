@@ -9,6 +9,7 @@ const END_TO_END: &[&str] = &[
     "Accept-Encoding",
     "Accept-Language",
     "Alert-Info",
+    "Allow-Events",
     "Authentication-Info",
     "Authorization",
     "Call-Info",
@@ -19,6 +20,8 @@ const END_TO_END: &[&str] = &[
     "Date",
     "Diversion",
     "Error-Info",
+    "Event",
+    "Expires",
     "Geolocation",
     "Geolocation-Error",
     "Geolocation-Routing",
@@ -26,7 +29,9 @@ const END_TO_END: &[&str] = &[
     "Identity",
     "In-Reply-To",
     "Info-Package",
+    "Join",
     "MIME-Version",
+    "Min-Expires",
     "Organization",
     "Priority",
     "Privacy",
@@ -34,13 +39,20 @@ const END_TO_END: &[&str] = &[
     "Proxy-Authorization",
     "Reason",
     "Recv-Info",
+    "Refer-Sub",
+    "Refer-To",
     "Referred-By",
     "Remote-Party-ID",
+    "Replaces",
     "Reply-To",
     "Resource-Priority",
+    "SIP-ETag",
+    "SIP-If-Match",
     "Server",
     "Session-ID",
     "Subject",
+    "Subscription-State",
+    "Target-Dialog",
     "User-Agent",
     "User-to-User",
     "WWW-Authenticate",
@@ -54,10 +66,18 @@ const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
 const DECISION_HEADER: &str = "X-Recording-Decision";
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 3] = ["histinfo", "resource-priority", "answermode"];
+const OPTIONS_CARRIED: &[&str] = &[
+    "answermode",
+    "histinfo",
+    "join",
+    "norefersub",
+    "replaces",
+    "resource-priority",
+    "tdialog",
+];
 
 /// The methods that we carry or answer, as Allow says it.
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, REFER, SUBSCRIBE, NOTIFY";
 
 /// Copies from `from` to `to` what the allow rule carries.
 pub fn carry(from: &Headers, to: &mut Headers) {

@@ -21,6 +21,7 @@ mod offer;
 mod output;
 mod pass;
 mod reject;
+mod replaces;
 mod state;
 mod teardown;
 mod turn;
