@@ -12,6 +12,7 @@ use super::modify::Exchange;
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::pass::{Passing, ReferNumber};
+use super::reject::Refusal;
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use crate::model::{
@@ -166,20 +167,15 @@ impl Call {
     }
 
     pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
-        if let Err(refusal) = self.take_in_order(side, &request) {
+        if let Err(refusal) = self.take_request(side, flow, &request) {
             self.refuse_request(turn, side, server, &request, &refusal);
             return;
-        }
-        // The peer may have come back on a new connection.
-        if flow.transport == Transport::Tcp {
-            self.leg_mut(side).flow = flow;
         }
         match request.method {
             Method::Bye => self.on_bye(turn, side, server, &request),
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
             Method::Info
             | Method::Message
-            | Method::Refer
             | Method::Subscribe
             | Method::Notify
             | Method::Publish => {
@@ -193,6 +189,15 @@ impl Call {
             _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
         }
         self.settle(turn);
+    }
+
+    /// Takes note of a request's place in its dialog, and of the connection that the peer may have come back on.
+    pub(super) fn take_request(&mut self, side: Leg, flow: Flow, request: &Request) -> Result<(), Refusal> {
+        self.take_in_order(side, request)?;
+        if flow.transport == Transport::Tcp {
+            self.leg_mut(side).flow = flow;
+        }
+        Ok(())
     }
 
     pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: Response) {
@@ -281,7 +286,7 @@ impl Call {
         self.deadline = None;
         match self.phase {
             Phase::Preparing => self.on_set_up_stalled(turn),
-            Phase::Inviting => self.refuse(turn, &super::reject::Refusal::NoAnswer),
+            Phase::Inviting => self.refuse(turn, &Refusal::NoAnswer),
             Phase::Answered | Phase::Confirmed => self.on_exchange_failed(turn),
             Phase::Ending => self.on_leaving_stalled(turn),
         }

@@ -6,7 +6,7 @@ use super::carry::{self, ALLOW};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
-use super::reject::Refusal;
+use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::{Owner, Wire};
@@ -80,29 +80,11 @@ impl Call {
     }
 
     pub(super) fn policy(&self) -> PolicyId {
-        self.decision
-            .policies
-            .first()
-            .cloned()
-            .unwrap_or_else(|| PolicyId::from("(none)"))
+        reject::first_policy(&self.decision)
     }
 
     pub(super) fn recorder_down(&self, turn: &Turn<'_>, fault: Fault) -> Refusal {
-        if fault == Fault::Reserve {
-            return Refusal::DiskReserve { policy: self.policy() };
-        }
-        let chosen = self
-            .decision
-            .requirements
-            .as_ref()
-            .map(|r| r.reject_code)
-            .unwrap_or_default();
-        let status = chosen.or(turn.terms.reject_code).status(turn.terms.peer_node);
-        Refusal::RecorderDown {
-            policy: self.policy(),
-            fault,
-            status,
-        }
+        reject::of_recorder(&self.decision, turn.terms, fault)
     }
 
     /// The decision in a line: `trading-desk: record, strict`.

@@ -38,7 +38,13 @@ impl DialogName {
             ("to-tag", "from-tag")
         };
         let call_id = call_id.trim_end();
-        let once = |tag: &str| params.iter().filter(|(other, _)| other.eq_ignore_ascii_case(tag)).count() == 1;
+        let once = |tag: &str| {
+            params
+                .iter()
+                .filter(|(other, _)| other.eq_ignore_ascii_case(tag))
+                .count()
+                == 1
+        };
         if call_id.is_empty() || !once(local) || !once(remote) {
             return Err(DialogNameError);
         }

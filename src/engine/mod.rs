@@ -4,7 +4,9 @@
 mod engine;
 mod input;
 mod invite;
+mod kinship;
 pub mod ladder;
+mod passage;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};

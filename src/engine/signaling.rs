@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
-use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
+use crate::b2bua::{Call, Conversations, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
@@ -66,6 +66,7 @@ pub struct Signaling {
     heard: Option<Timestamp>,
     pub(super) draining: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) conversations: Conversations,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -98,6 +99,7 @@ impl Signaling {
             heard: None,
             draining: false,
             emergencies: Emergencies::default(),
+            conversations: Conversations::default(),
             out: VecDeque::new(),
         }
     }
@@ -169,7 +171,7 @@ impl Signaling {
             self.ports.leased(),
             transactions,
             owned,
-            self.tags.len() + self.minted.len(),
+            self.tags.len() + self.minted.len() + self.conversations.leftovers(),
         ]
     }
 
@@ -311,6 +313,7 @@ impl Signaling {
             topology: &self.topology,
             policies: &self.policies,
             emergencies: &mut self.emergencies,
+            conversations: &self.conversations,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
@@ -342,6 +345,7 @@ impl Signaling {
             self.tags.remove(tag);
         }
         self.minted.remove(call.minted_call_id());
+        self.conversations.end(session);
     }
 
     /// A turn that belongs to no call yet.
@@ -352,6 +356,7 @@ impl Signaling {
             topology: &self.topology,
             policies: &self.policies,
             emergencies: &mut self.emergencies,
+            conversations: &self.conversations,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,

@@ -143,6 +143,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
         status: None,
         tally: None,
         fault: None,
+        conversation: None,
     }
 }
 
@@ -150,6 +151,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
 fn lost_header(session: SessionId) -> Header {
     Header {
         session,
+        conversation: None,
         node: String::new(),
         started: session.minted_at(),
         caller: Party::default(),

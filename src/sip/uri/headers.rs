@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{URI_BYTES_MAX, Uri, unescaped};
+use super::{Scheme, URI_BYTES_MAX, Uri, unescaped};
 
 impl Uri {
     /// The value of the first header of that name, escapes resolved.
@@ -15,10 +15,36 @@ impl Uri {
     #[must_use]
     pub fn with_header(&self, name: &str, value: &str) -> Self {
         let mut text = self.without_headers().text.into_string();
-        for (other, kept) in self.header_pairs().filter(|(other, _)| !other.eq_ignore_ascii_case(name)) {
+        for (other, kept) in self
+            .header_pairs()
+            .filter(|(other, _)| !other.eq_ignore_ascii_case(name))
+        {
             let _ = write!(text, "{}{other}={kept}", separator(&text));
         }
         let _ = write!(text, "{}{name}={}", separator(&text), escaped(value));
+        Self::parse(&text).unwrap_or_else(|_| self.clone())
+    }
+
+    /// The same user, at the host, port and transport of `other`.
+    #[must_use]
+    pub fn at(&self, other: &Self) -> Self {
+        let Some(host) = other.host() else { return self.clone() };
+        let mut text = format!("{}:", if other.scheme == Scheme::Sips { "sips" } else { "sip" });
+        if let Some(user) = self.user() {
+            let _ = write!(text, "{user}@");
+        }
+        text.push_str(host);
+        if let Some(port) = other.port {
+            let _ = write!(text, ":{port}");
+        }
+        let kept = self.params().filter(|(name, _)| !is_of_hop(name));
+        for (name, value) in kept.chain(other.params().filter(|(name, _)| is_of_hop(name))) {
+            let equals = if value.is_empty() { "" } else { "=" };
+            let _ = write!(text, ";{name}{equals}{value}");
+        }
+        if let Some(headers) = self.headers() {
+            let _ = write!(text, "?{headers}");
+        }
         Self::parse(&text).unwrap_or_else(|_| self.clone())
     }
 
@@ -26,6 +52,10 @@ impl Uri {
         let pairs = self.headers().unwrap_or_default().split('&');
         pairs.filter_map(|pair| pair.split_once('='))
     }
+}
+
+fn is_of_hop(param: &str) -> bool {
+    param.eq_ignore_ascii_case("transport") || param.eq_ignore_ascii_case("maddr")
 }
 
 fn separator(text: &str) -> char {
@@ -69,6 +99,16 @@ mod tests {
     fn what_would_be_no_uri_leaves_it_as_it_was() {
         let uri = Uri::parse("sip:bob@example.com").unwrap();
         assert_eq!(uri.with_header("Replaces", &"x".repeat(URI_BYTES_MAX)), uri);
+    }
+
+    #[test]
+    fn a_user_moves_to_another_host_with_headers_and_all() {
+        let uri = Uri::parse("sip:bob@192.0.2.1:5070;user=phone;transport=udp?Replaces=1").unwrap();
+        let other = Uri::parse("sip:[2001:db8::1];transport=tcp").unwrap();
+        assert_eq!(
+            uri.at(&other).as_str(),
+            "sip:bob@[2001:db8::1];user=phone;transport=tcp?Replaces=1"
+        );
     }
 
     proptest::proptest! {

@@ -1,0 +1,105 @@
+//! A transfer: REFER inside a call (RFC 3515, RFC 5589). The policies are asked before a party is brought in: who must be
+//! recorded and cannot be is not, and the call stays as it was.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::facts::TransferFacts;
+use super::reject::{self, Refusal};
+use super::turn::Turn;
+use crate::model::{Leg, SessionId};
+use crate::policy::{Admission, RecorderState, Verdict};
+use crate::sip::transaction::ServerId;
+use crate::sip::{Flow, Request};
+use crate::trunk::Trunk;
+
+/// Whom a REFER brings in.
+#[derive(Clone, Debug)]
+pub struct Referral {
+    /// Their URI.
+    pub party: String,
+    /// Where they are reached, if a route leads there from who stays.
+    pub trunk: Option<Arc<Trunk>>,
+}
+
+impl Call {
+    /// A REFER of one party. Gives whether it was carried to the other.
+    pub fn on_refer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        flow: Flow,
+        (server, request): (ServerId, &Request),
+        referral: Result<Referral, Refusal>,
+    ) -> bool {
+        let admitted = self.take_request(side, flow, request).and(referral);
+        let admitted = admitted.and_then(|referral| self.admit_transfer(turn, side, &referral));
+        let carried = match admitted {
+            Ok(()) => self.on_passing(turn, side, server, request),
+            Err(refusal) => {
+                self.refuse_request(turn, side, server, request, &refusal);
+                false
+            }
+        };
+        self.settle(turn);
+        carried
+    }
+
+    /// Whether the call that the transfer makes may take place.
+    fn admit_transfer(&self, turn: &mut Turn<'_>, side: Leg, referral: &Referral) -> Result<(), Refusal> {
+        if self.decision.emergency {
+            return Ok(());
+        }
+        let lines = self.negotiation.plan(self.id, self.mode()).lines;
+        let facts = TransferFacts {
+            stays: (self.party(side.other()), &self.leg(side.other()).trunk),
+            brought_in: (
+                referral.party.clone(),
+                referral.trunk.as_ref().map(|trunk| trunk.name.clone()),
+            ),
+            referrer: self.party(side),
+            media: lines.iter().map(|line| line.kind).collect(),
+        };
+        let decision = turn.decide_by(facts.facts(turn.now));
+        match (decision.admission(turn.recorder, false), turn.recorder) {
+            (Admission::Proceed | Admission::ProceedUnrecorded, _) => Ok(()),
+            (Admission::Refuse, RecorderState::Down(fault)) if decision.verdict == Verdict::Record => {
+                Err(reject::of_recorder(&decision, turn.terms, fault))
+            }
+            (Admission::Refuse, _) => Err(Refusal::PolicyForbids {
+                policy: reject::first_policy(&decision),
+            }),
+        }
+    }
+
+    /// Who is at this end, as the policies know them.
+    pub fn party(&self, side: Leg) -> String {
+        match side {
+            Leg::A => self.decision.caller.to_string(),
+            Leg::B => self.decision.callee.to_string(),
+        }
+    }
+
+    /// The path to the party at this end, its trunk, and the Contact that it gave.
+    pub fn reach(&self, side: Leg) -> Option<(&Arc<Trunk>, Flow, &crate::sip::Uri)> {
+        let leg = self.leg(side);
+        let target = leg.dialog.as_ref()?.remote_target();
+        Some((&leg.trunk, leg.flow, target))
+    }
+
+    /// Nobody has answered yet.
+    pub const fn is_ringing(&self) -> bool {
+        matches!(
+            self.phase,
+            super::state::Phase::Preparing | super::state::Phase::Inviting
+        )
+    }
+
+    /// The conversation that the call joined since its opening record was written.
+    pub(super) fn joined(&self, turn: &Turn<'_>) -> Option<SessionId> {
+        let known = self.header.conversation.unwrap_or(self.id);
+        turn.conversations
+            .of(self.id)
+            .filter(|conversation| *conversation != known)
+    }
+}
