@@ -54,6 +54,11 @@ impl Bench {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
+        Self::routed(files, &[("pbx", "carrier", None), ("carrier", "pbx", None)])
+    }
+
+    /// `routes`: from, to, prefix.
+    pub fn routed(files: &[(&str, &str)], routes: &[(&str, &str, Option<&str>)]) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -75,10 +80,10 @@ impl Bench {
                 trusted: true,
             }
         };
-        let route = |from: &str, to: &str| Route {
-            from: from.into(),
-            to: to.into(),
-            prefix: None,
+        let route = |(from, to, prefix): &(&str, &str, Option<&str>)| Route {
+            from: (*from).into(),
+            to: (*to).into(),
+            prefix: prefix.map(str::to_owned),
             to_user: None,
             priority: 0,
         };
@@ -86,7 +91,7 @@ impl Bench {
             node: "lab".to_owned(),
             topology: Topology::new(
                 vec![trunk("pbx", A), trunk("carrier", B)],
-                vec![route("pbx", "carrier"), route("carrier", "pbx")],
+                routes.iter().map(route).collect(),
                 vec![(Transport::Udp, PROXY.parse().unwrap())],
             ),
             media_address: "127.0.0.1".parse().unwrap(),

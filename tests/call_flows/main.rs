@@ -4,5 +4,8 @@
 
 mod bench;
 mod ordinary;
+mod party;
 mod renegotiated;
+mod replaced;
 mod strict;
+mod transferred;
