@@ -31,6 +31,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The first session of the conversation that the call belongs to: its own, if it began one.
+    pub fn conversation(&self) -> SessionId {
+        let told = self.closing.conversation.or(self.header.conversation);
+        told.unwrap_or(self.session)
+    }
+
     pub fn started(&self) -> Timestamp {
         self.header.started
     }
