@@ -173,7 +173,7 @@ pub fn onward(
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
-    if received.method == Method::Invite {
+    if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
         headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }

@@ -16,7 +16,10 @@ impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
         if request.headers.to().tag().is_some() {
             let Some((session, side)) = self.leg_of(&request) else {
-                self.refuse(now, id, &request, &Refusal::NoSuchDialog);
+                match self.subscriptions.side_of(&request) {
+                    Some(of) => self.on_subscribed(now, of, (id, request), flow),
+                    None => self.refuse(now, id, &request, &Refusal::NoSuchDialog),
+                }
                 return;
             };
             if request.method == Method::Refer {
@@ -31,8 +34,11 @@ impl Signaling {
         }
         let opened = match request.method {
             Method::Invite => self.on_invite(now, id, request.clone(), flow, bytes),
-            Method::Options => self.on_options(now, id, &request),
-            Method::Message => self.on_message(now, id, &request, flow),
+            Method::Options => self.on_options(now, id, &request, flow),
+            Method::Subscribe => self.on_subscribe(now, id, request.clone(), flow),
+            Method::Message | Method::Register | Method::Publish | Method::Notify => {
+                self.on_passage(now, id, &request, flow)
+            }
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
             _ => Err(of_method(&request.method)),
         };
@@ -68,7 +74,7 @@ impl Signaling {
         let named = self.dialog_named(&invite)?;
         let (to, to_flow, target) = match self.far_end_of(&invite.uri, named.as_ref()) {
             Some(far_end) => far_end,
-            None => self.next_hop(&invite.uri, &from).map_err(|refusal| match refusal {
+            None => self.destination(&invite, &from).map_err(|refusal| match refusal {
                 // It was for us, and no dialog of ours is meant (RFC 3891 §3).
                 Refusal::NoRoute if invite.headers.contains("Replaces") => Refusal::NoSuchDialog,
                 other => other,

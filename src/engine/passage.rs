@@ -1,20 +1,44 @@
-//! Requests outside any dialog: OPTIONS to us, and what is passed on as it is.
+//! Requests outside any call: OPTIONS to us, what is passed on as it is, and subscriptions. Chatter: bounded, and no call
+//! depends on it.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Owner, Refusal};
-use crate::model::Timestamp;
+use crate::b2bua::{self, ALLOW, CallLeg, LegState, Owner, Refusal, SubscriptionId, Wire};
+use crate::model::{Leg, Timestamp};
 use crate::policy::RecorderState;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Request, Response};
+use crate::sip::{Flow, Method, NameAddr, Request, Response, Uri};
+use crate::trunk::Trunk;
 
-/// Requests outside any dialog that may wait for an answer at a time.
+/// Requests outside any call that may wait for an answer at a time; fewer on a node of few calls, so that calls keep most
+/// of its transactions. More are refused with 503.
 const PASSAGES_MAX: usize = 1_024;
 
+/// A request that was passed on and is not answered yet.
+#[derive(Debug)]
+pub(super) struct Passage {
+    server: ServerId,
+    request: Request,
+    /// The subscription that it belongs to, and the side that it came from.
+    of: Option<(SubscriptionId, Leg)>,
+}
+
 impl Signaling {
-    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
-    pub(super) fn on_options(&mut self, now: Timestamp, id: ServerId, request: &Request) -> Result<(), Refusal> {
+    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out. A user
+    /// of another host is asked for their own.
+    pub(super) fn on_options(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        request: &Request,
+        flow: Flow,
+    ) -> Result<(), Refusal> {
+        if request.uri.user().is_some() && !self.is_ours(&request.uri) {
+            return self.on_passage(now, id, request, flow);
+        }
         self.may_go_on(request)?;
         let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
         let tag = self.wire.mint().tag();
@@ -27,30 +51,149 @@ impl Signaling {
         Ok(())
     }
 
-    /// A MESSAGE outside any dialog is passed on as it is (RFC 3428 §6).
-    pub(super) fn on_message(
+    /// MESSAGE, PUBLISH, a NOTIFY that nobody subscribed to, REGISTER: passed on as they are (RFC 3428 §6, RFC 3903,
+    /// RFC 3327).
+    pub(super) fn on_passage(
         &mut self,
         now: Timestamp,
         id: ServerId,
         request: &Request,
         flow: Flow,
     ) -> Result<(), Refusal> {
-        let from = self
-            .topology
-            .trunk_of(flow.remote, flow.transport)
-            .cloned()
-            .ok_or(Refusal::NoRoute)?;
+        let (_, (to, flow, target)) = self.passage(request, flow)?;
+        let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
+        let mut onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        if request.method == Method::Register {
+            self.write_registration(request, &mut onward, flow);
+        }
+        tracing::debug!(method = %request.method, to = %to.name, "passed on");
+        self.pass(now, id, request.clone(), None, onward, flow);
+        Ok(())
+    }
+
+    /// A SUBSCRIBE makes a dialog on either side (RFC 6665).
+    pub(super) fn on_subscribe(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        mut request: Request,
+        flow: Flow,
+    ) -> Result<(), Refusal> {
+        self.subscriptions.may_begin()?;
+        let named = self.dialog_named(&request)?;
+        let (from, (to, to_flow, target)) = match self.far_end_of(&request.uri, named.as_ref()) {
+            Some(far_end) => (self.passage(&request, flow)?.0, far_end),
+            None => self.passage(&request, flow)?,
+        };
+        self.rename_dialog(&mut request, named.as_ref(), &to);
+        let mut leg = |side, trunk, flow, call_id: &str| CallLeg {
+            side,
+            trunk,
+            flow,
+            call_id: call_id.to_owned(),
+            local_tag: self.wire.mint().tag(),
+            dialog: None,
+            state: LegState::Up,
+            invite: None,
+            ack: None,
+        };
+        let a = leg(Leg::A, from, flow, request.headers.call_id());
+        let mut b = leg(Leg::B, to, to_flow, "");
+        b.call_id = self.wire.mint().call_id();
+        let body = request.body.clone();
+        let onward = b2bua::onward(&request, target, &b.call_id, &b.local_tag, to_flow, body);
+        let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
+        self.pass(now, id, request, Some((subscription, Leg::A)), onward, to_flow);
+        Ok(())
+    }
+
+    /// A request inside a subscription.
+    pub(super) fn on_subscribed(
+        &mut self,
+        now: Timestamp,
+        (subscription, side): (SubscriptionId, Leg),
+        (id, request): (ServerId, Request),
+        flow: Flow,
+    ) {
+        let onward = if self.passages.len() < self.passages_max() {
+            self.subscriptions.onward((subscription, side), flow, &request)
+        } else {
+            Err(Refusal::TooManyCalls)
+        };
+        match onward {
+            Ok((onward, flow)) => self.pass(now, id, request, Some((subscription, side)), onward, flow),
+            Err(refusal) => self.refuse(now, id, &request, &refusal),
+        }
+    }
+
+    /// From whom it comes, and where it goes on.
+    #[expect(clippy::type_complexity, reason = "a trunk, and what next_hop gives")]
+    fn passage(&self, request: &Request, flow: Flow) -> Result<(Arc<Trunk>, (Arc<Trunk>, Flow, Uri)), Refusal> {
+        let from = self.topology.trunk_of(flow.remote, flow.transport);
+        let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(request)?;
-        if self.passages.len() >= PASSAGES_MAX {
+        if self.passages.len() >= self.passages_max() {
             return Err(Refusal::TooManyCalls);
         }
-        let (_, flow, target) = self.next_hop(&request.uri, &from)?;
-        let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        let destination = self.destination(request, &from)?;
+        Ok((from, destination))
+    }
+
+    fn passages_max(&self) -> usize {
+        self.calls_max.min(PASSAGES_MAX)
+    }
+
+    fn pass(
+        &mut self,
+        now: Timestamp,
+        server: ServerId,
+        request: Request,
+        of: Option<(SubscriptionId, Leg)>,
+        onward: Request,
+        flow: Flow,
+    ) {
         let client = self.wire.request(now, Owner::Passage, onward, flow);
-        self.passages.insert(client, (id, request.clone()));
+        self.passages.insert(client, Passage { server, request, of });
         self.depart();
-        Ok(())
+    }
+
+    /// Where a request outside any dialog goes on: by the Path that we gave a registrar, else by the routes.
+    pub(super) fn destination(&self, request: &Request, from: &Trunk) -> Result<(Arc<Trunk>, Flow, Uri), Refusal> {
+        match self.registered(request, from) {
+            Some(registered) => Ok(registered),
+            None => self.next_hop(&request.uri, from),
+        }
+    }
+
+    /// A registrar sends by our Path (RFC 3327 §5.4) to the Contact that was registered: a peer of a trunk that a route
+    /// leads to.
+    fn registered(&self, request: &Request, from: &Trunk) -> Option<(Arc<Trunk>, Flow, Uri)> {
+        let route = NameAddr::parse(request.headers.get_all("Route").next()?).ok()?;
+        let contact = request.uri.socket_addr().filter(|_| self.is_ours(route.uri()))?;
+        let trunk = self.topology.trunk_at(contact)?;
+        if !self.topology.leads(&from.name, &trunk.name) {
+            return None;
+        }
+        let flow = self.topology.flow_to(trunk)?;
+        let flow = Flow {
+            remote: contact,
+            ..flow
+        };
+        let is_same_family = flow.local.is_ipv4() == contact.is_ipv4();
+        is_same_family.then(|| (Arc::clone(trunk), flow, request.uri.clone()))
+    }
+
+    /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us.
+    fn write_registration(&self, request: &Request, onward: &mut Request, flow: Flow) {
+        for contact in request.headers.get_all("Contact") {
+            onward.headers.push("Contact", contact);
+        }
+        let mut supported = request.headers.get_all("Supported").flat_map(|value| value.split(','));
+        if supported.any(|option| option.trim().eq_ignore_ascii_case("path")) {
+            let us = Wire::contact(flow).with_param("lr", "");
+            onward.headers.push("Path", format!("<{us}>"));
+            onward.headers.push("Supported", "path");
+        }
     }
 
     pub(super) fn on_response(
@@ -77,12 +220,39 @@ impl Signaling {
             }
             Some(Owner::Passage) if response.is_final() => {
                 self.wire.disown_client(id);
-                if let Some((server, request)) = self.passages.remove(&id) {
-                    self.wire.respond(now, server, b2bua::back(&request, &response));
+                if let Some(passage) = self.passages.remove(&id) {
+                    let answer = self.passed(now, &passage, &response);
+                    self.wire.respond(now, passage.server, answer);
                 }
             }
             Some(Owner::Passage) | None => {}
         }
+    }
+
+    /// The answer as the sender of the request gets it.
+    fn passed(&mut self, now: Timestamp, passage: &Passage, response: &Response) -> Response {
+        let request = &passage.request;
+        if let Some(of) = passage.of {
+            return self.subscriptions.back(now, of, request, response);
+        }
+        let mut answer = b2bua::back(request, response);
+        if answer.headers.to().tag().is_none() {
+            let tag = self.wire.mint().tag();
+            answer.headers.set_to(answer.headers.to().clone().with_tag(&tag));
+        }
+        let told: &[&str] = match request.method {
+            Method::Register => &["Contact", "Path", "Service-Route"],
+            Method::Options => &["Allow"],
+            _ if (300..400).contains(&response.status) => &["Contact"],
+            _ => &[],
+        };
+        for name in told {
+            let values: Vec<&str> = response.headers.get_all(name).collect();
+            if !values.is_empty() {
+                answer.headers.push(name, values.join(", "));
+            }
+        }
+        answer
     }
 
     pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
@@ -93,13 +263,16 @@ impl Signaling {
             }
             Some(Owner::Passage) => {
                 self.wire.disown_client(id);
-                if let Some((server, request)) = self.passages.remove(&id) {
+                if let Some(passage) = self.passages.remove(&id) {
                     let refusal = if unreachable {
                         Refusal::Unreachable
                     } else {
                         Refusal::NoAnswer
                     };
-                    self.refuse(now, server, &request, &refusal);
+                    if let Some((subscription, _)) = passage.of {
+                        self.subscriptions.on_failed(subscription, &passage.request);
+                    }
+                    self.refuse(now, passage.server, &passage.request, &refusal);
                 }
             }
             None => {}

@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
-use crate::b2bua::{Call, Conversations, Emergencies, Output, Terms, Turn, Wire};
+use super::passage::Passage;
+use crate::b2bua::{Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
-use crate::sip::{Flow, Message, Request};
+use crate::sip::transaction::{ClientId, Event, TransactionLimits};
+use crate::sip::{Flow, Message};
 use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
@@ -59,7 +60,8 @@ pub struct Signaling {
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// Requests outside any dialog that were passed on.
-    pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
+    pub(super) passages: BTreeMap<ClientId, Passage>,
+    pub(super) subscriptions: Subscriptions,
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
@@ -94,6 +96,7 @@ impl Signaling {
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             passages: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
             heard: None,
@@ -135,6 +138,7 @@ impl Signaling {
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
         self.on_events(now, None);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
@@ -148,6 +152,7 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
+        let deadline = earliest(deadline, self.subscriptions.poll_timeout());
         earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
     }
 
@@ -171,7 +176,7 @@ impl Signaling {
             self.ports.leased(),
             transactions,
             owned,
-            self.tags.len() + self.minted.len() + self.conversations.leftovers(),
+            self.tags.len() + self.minted.len() + self.conversations.leftovers() + self.subscriptions.leftovers(),
         ]
     }
 

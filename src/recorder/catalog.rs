@@ -163,7 +163,10 @@ mod tests {
             conversation: Some(first.id),
             ..Query::default()
         };
-        assert_eq!([&first, &second, &other].map(|entry| query.matches(entry)), [true, true, false]);
+        assert_eq!(
+            [&first, &second, &other].map(|entry| query.matches(entry)),
+            [true, true, false]
+        );
         let line = String::from_utf8(first.to_line()).unwrap();
         assert!(!line.contains("conversation"), "an old reader and an old line agree");
     }

@@ -45,6 +45,17 @@ impl Topology {
         }
     }
 
+    /// The trunk that a configured address belongs to.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        // Over UDP the port counts.
+        self.trunk_of(address, Transport::Udp)
+    }
+
+    /// Whether any route leads from one trunk to the other.
+    pub fn leads(&self, from: &TrunkName, to: &TrunkName) -> bool {
+        self.routes.iter().any(|route| route.from == *from && route.to == *to)
+    }
+
     /// The best route of a call from `trunk` to `user`.
     pub fn route(&self, trunk: &TrunkName, user: &str) -> Option<(&Route, &Arc<Trunk>)> {
         let matches = |route: &&Route| {

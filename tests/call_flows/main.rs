@@ -8,4 +8,5 @@ mod party;
 mod renegotiated;
 mod replaced;
 mod strict;
+mod subscribed;
 mod transferred;

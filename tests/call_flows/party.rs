@@ -42,7 +42,7 @@ fn branch(method: &str, user: &str, call_id: &str, uri: &str) -> String {
 }
 
 impl PhoneDialog {
-    fn of_caller(party: Party, response: &Response) -> Self {
+    pub fn of_caller(party: Party, response: &Response) -> Self {
         let headers = &response.headers;
         Self {
             at: party.at,
@@ -57,7 +57,7 @@ impl PhoneDialog {
         }
     }
 
-    fn of_callee(party: Party, invite: &Request) -> Self {
+    pub fn of_callee(party: Party, invite: &Request) -> Self {
         let headers = &invite.headers;
         Self {
             at: party.at,
@@ -161,6 +161,18 @@ impl Bench {
         let contact = format!("{}@{}", party.user, party.at);
         let bytes = answer(&request, status, &format!("{}-tag", party.user), &contact, body);
         self.from(party.at, bytes);
+    }
+
+    /// Likewise, with more header lines and no body.
+    pub fn answers_with(&mut self, party: Party, method: &str, status: u16, more: &str) {
+        let request = self.newest(party.at, method);
+        let contact = format!("{}@{}", party.user, party.at);
+        let bytes = answer(&request, status, &format!("{}-tag", party.user), &contact, "");
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        self.from(
+            party.at,
+            text.replace("Content-Length", &format!("{more}Content-Length")).into(),
+        );
     }
 
     /// The callee picks up the newest INVITE that it got; gives the dialogs of caller and callee.
