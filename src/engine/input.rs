@@ -26,6 +26,10 @@ pub enum Input {
     Policies(Arc<PolicySet>),
     /// Take no new calls.
     Drain,
+    /// Take calls again.
+    Admit,
+    /// Let go of the calls that are up without a word to their peers: the next start takes them over.
+    HandOver,
     /// End the calls that are up.
     ShutDown,
 }

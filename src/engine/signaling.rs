@@ -124,6 +124,8 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Drain => self.draining = true,
+            Input::Admit => self.draining = false,
+            Input::HandOver => self.hand_over(now),
             Input::ShutDown => {
                 self.draining = true;
                 self.for_all_calls(now, Call::shut_down);

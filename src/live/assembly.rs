@@ -102,6 +102,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
             questions,
             switches: options.allow_faults.then_some(switches),
             about,
+            drain: None,
         };
         let _control = ControlSocket::open(&config.data, asked)?;
         Ok(supervisor.run().await?)
