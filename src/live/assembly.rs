@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::control::{ControlSocket, QUESTIONS_MAX};
+use super::dialog_store::DialogStore;
 use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::media_links::MediaLinks;
@@ -274,6 +275,7 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
+        let (dialogs, survivors) = DialogStore::open(&config.data)?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -307,6 +309,8 @@ impl Parts<'_> {
                     recorder: sip.recorder,
                     media: sip.media,
                     board: sip.board,
+                    dialogs,
+                    survivors,
                     stop: stopped,
                     backlog: Backlog::default(),
                 };

@@ -12,6 +12,9 @@ pub struct WriterConfig {
     pub segment_bytes: u64,
     /// How long a commit gathers before it is written.
     pub commit_every: Duration,
+    /// How soon a commit follows another when a call waits for its opening record: the first of a burst is written at once,
+    /// the others share.
+    pub opening_every: Duration,
     /// How old frames may be when they reach the writer: the intake's `extent_age`.
     pub extent_age: Duration,
     /// How far the durable watermark may trail the newest accepted frame. A commit that is not durable by then is a
@@ -34,6 +37,7 @@ impl Default for WriterConfig {
             volumes: vec![VolumeConfig::default()],
             segment_bytes: 64 << 20,
             commit_every: Duration::from_millis(100),
+            opening_every: Duration::from_millis(10),
             extent_age: Duration::from_millis(100),
             lag_max: Duration::from_secs(1),
             spool_segments: 64,

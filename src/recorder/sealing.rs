@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{SessionId, Timestamp};
+use crate::model::{SessionId, Timestamp, earliest};
 
 use super::catalog::Entry;
 use super::io::{File, IoDone, IoError, IoId, IoOp, IoOutcome, Lane};
@@ -22,6 +22,8 @@ const ACTIVE_MAX: usize = 64;
 const GROUP_MAX: usize = 64;
 /// Reads of one call that may fail before what cannot be read is given up.
 const READ_FAILURES_MAX: u32 = 3;
+/// How long calls wait for others to be sealed with: what is synced together costs the disk one flush.
+const GATHER: Duration = Duration::from_millis(250);
 /// Pause after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub(super) enum Done {
 pub(super) struct Sealer {
     software: String,
     waiting: VecDeque<SealJob>,
+    /// When what waits is begun, unless there are enough before.
+    due: Timestamp,
     failed: VecDeque<(Timestamp, SealJob)>,
     active: BTreeMap<SessionId, Active>,
     single: BTreeMap<IoId, SessionId>,
@@ -65,6 +69,7 @@ impl Sealer {
         Self {
             software,
             waiting: VecDeque::new(),
+            due: Timestamp::ZERO,
             failed: VecDeque::new(),
             active: BTreeMap::new(),
             single: BTreeMap::new(),
@@ -85,6 +90,9 @@ impl Sealer {
     }
 
     pub(super) fn start(&mut self, now: Timestamp, job: SealJob, out: &mut Outbox) {
+        if self.waiting.is_empty() {
+            self.due = now + GATHER;
+        }
         self.waiting.push_back(job);
         self.advance(now, out);
     }
@@ -94,7 +102,8 @@ impl Sealer {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.failed.front().map(|(due, _)| *due)
+        let gathered = (!self.waiting.is_empty() && self.active.len() < ACTIVE_MAX).then_some(self.due);
+        earliest(gathered, self.failed.front().map(|(due, _)| *due))
     }
 
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -234,7 +243,8 @@ impl Sealer {
     }
 
     fn advance(&mut self, now: Timestamp, out: &mut Outbox) {
-        while self.active.len() < ACTIVE_MAX {
+        let enough = self.waiting.len() >= GROUP_MAX || self.due <= now;
+        while enough && self.active.len() < ACTIVE_MAX {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };

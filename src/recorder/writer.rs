@@ -227,7 +227,6 @@ impl Writer {
         self.calls.insert(session, call);
         self.opening.insert(session);
         self.waiting.noted(now, session);
-        self.urgent = true;
     }
 
     fn next_life(&mut self) -> u64 {
@@ -273,7 +272,8 @@ impl Writer {
             return None;
         }
         match self.last_commit {
-            Some(last) if !self.urgent => Some(last + self.config.commit_every),
+            Some(last) if !self.urgent && self.opening.is_empty() => Some(last + self.config.commit_every),
+            Some(last) if !self.urgent => Some(last + self.config.opening_every),
             Some(_) | None => Some(Timestamp::ZERO),
         }
     }
