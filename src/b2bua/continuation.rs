@@ -17,8 +17,8 @@ use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Header, Leg, SessionId, Timestamp, TrunkName};
 use crate::policy::{Decision, Verdict};
-use crate::sip::dialog::{Dialog, KeptDialog};
 use crate::sip::Flow;
+use crate::sip::dialog::{Dialog, KeptDialog};
 
 /// A call, written down.
 #[derive(Debug, Deserialize, Serialize)]
@@ -172,9 +172,17 @@ impl Call {
             call.open_recording(turn);
         }
         if !media_is_back {
-            call.finish(turn, "media ports are taken", &Farewell::of_reasons(reject::shutting_down()));
+            call.finish(
+                turn,
+                "media ports are taken",
+                &Farewell::of_reasons(reject::shutting_down()),
+            );
         } else if call.ends_without_recorder() && !call.is_being_opened() {
-            call.finish(turn, "recorder is down", &Farewell::of_reasons(reject::recording_lost()));
+            call.finish(
+                turn,
+                "recorder is down",
+                &Farewell::of_reasons(reject::recording_lost()),
+            );
         } else if !call.is_being_opened() {
             call.renew_media(turn);
         }

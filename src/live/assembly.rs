@@ -275,7 +275,7 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
-        let (dialogs, survivors) = DialogStore::open(&config.data)?;
+        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,

@@ -9,13 +9,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
+use super::clock::Clock;
+use super::waker::Waker;
 use crate::model::SessionId;
 
 const FILE_NAME: &str = "dialogs";
@@ -28,6 +31,10 @@ const MAGIC: [u8; 4] = *b"ORD1";
 const ENTRIES_MAX: usize = 4_096;
 /// Slots that are read at the start; a file of calls is never longer.
 const SLOTS_MAX: usize = 65_536;
+
+/// How late a state may be written: what a kill may cost.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_secs(60);
 
 enum Entry {
     Remember { session: SessionId, state: Bytes },
@@ -45,20 +52,27 @@ pub(super) struct Survivor {
 #[derive(Debug)]
 pub(super) struct DialogStore {
     entries: Option<Sender<Entry>>,
+    clock: Clock,
+    waker: Waker,
     dropped: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl DialogStore {
     /// Opens the store of this data directory and gives what the process before has left in it.
-    pub(super) fn open(data: &Path) -> io::Result<(Self, Vec<Survivor>)> {
+    pub(super) fn open(clock: Clock, data: &Path) -> io::Result<(Self, Vec<Survivor>)> {
         let (slots, survivors) = Slots::open(&data.join(FILE_NAME))?;
         let (sender, inbox) = bounded(ENTRIES_MAX);
-        let thread = Builder::new()
-            .name("dialogs".to_owned())
-            .spawn(move || write_down(slots, &inbox))?;
+        let waker = Waker::new();
+        let sleeper = waker.clone();
+        let thread = Builder::new().name("dialogs".to_owned()).spawn(move || {
+            sleeper.adopt();
+            write_down(clock, slots, &inbox, &sleeper);
+        })?;
         let store = Self {
             entries: Some(sender),
+            clock,
+            waker,
             dropped: Arc::default(),
             thread: Some(thread),
         };
@@ -81,6 +95,7 @@ impl DialogStore {
         {
             tracing::warn!("dialog store does not keep up: some calls would not survive a restart");
         }
+        self.waker.wake_by(self.clock.now() + WRITE_EVERY);
     }
 }
 
@@ -88,6 +103,7 @@ impl Drop for DialogStore {
     /// Waits until what was handed over is written: the next start reads it.
     fn drop(&mut self) {
         self.entries = None;
+        self.waker.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -96,9 +112,25 @@ impl Drop for DialogStore {
     }
 }
 
-fn write_down(mut slots: Slots, inbox: &Receiver<Entry>) {
+/// Looks into its inbox once in a while: a wake for each entry would cost more than its writing.
+fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, waker: &Waker) {
     let mut failing = false;
-    while let Ok(entry) = inbox.recv() {
+    loop {
+        let entry = match inbox.try_recv() {
+            Ok(entry) => entry,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                waker.announce(clock.now() + WRITE_EVERY);
+                waker.sleep(clock);
+                if inbox.is_empty() {
+                    waker.announce(clock.now() + IDLE);
+                    if inbox.is_empty() {
+                        waker.sleep(clock);
+                    }
+                }
+                continue;
+            }
+        };
         let done = match &entry {
             Entry::Remember { session, state } => slots.remember(*session, state),
             Entry::Forget { session } => slots.forget(*session),
@@ -124,7 +156,13 @@ struct Slots {
 impl Slots {
     fn open(path: &Path) -> io::Result<(Self, Vec<Survivor>)> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         let count = file.metadata()?.len().div_ceil(SLOT_BYTES as u64).min(SLOTS_MAX as u64);
         let mut slots = Self {
             file,
@@ -226,15 +264,18 @@ mod tests {
     }
 
     fn survivors(data: &Path) -> Vec<(u128, Vec<u8>)> {
-        let (store, survivors) = DialogStore::open(data).unwrap();
+        let (store, survivors) = DialogStore::open(Clock::start(), data).unwrap();
         drop(store);
-        survivors.iter().map(|survivor| (survivor.session.as_u128(), survivor.state.to_vec())).collect()
+        survivors
+            .iter()
+            .map(|survivor| (survivor.session.as_u128(), survivor.state.to_vec()))
+            .collect()
     }
 
     #[test]
     fn what_was_remembered_and_not_forgotten_survives_in_its_newest_state() {
         let data = tempfile::tempdir().unwrap();
-        let (store, none) = DialogStore::open(data.path()).unwrap();
+        let (store, none) = DialogStore::open(Clock::start(), data.path()).unwrap();
         assert_eq!(none, []);
         store.remember(session(1), Bytes::from_static(b"ringing"));
         store.remember(session(2), Bytes::from_static(b"two"));
@@ -242,14 +283,17 @@ mod tests {
         store.forget(session(2));
         store.remember(session(3), Bytes::from_static(b"three"));
         drop(store);
-        assert_eq!(survivors(data.path()), [(1, b"talking".to_vec()), (3, b"three".to_vec())]);
+        assert_eq!(
+            survivors(data.path()),
+            [(1, b"talking".to_vec()), (3, b"three".to_vec())]
+        );
         assert_eq!(survivors(data.path()).len(), 2, "reading forgets nothing");
     }
 
     #[test]
     fn places_are_used_again_and_an_empty_store_takes_no_space() {
         let data = tempfile::tempdir().unwrap();
-        let (store, _) = DialogStore::open(data.path()).unwrap();
+        let (store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
         for number in 0..1_000 {
             store.remember(session(number), Bytes::from_static(b"x"));
             if number >= 5 {
@@ -259,7 +303,7 @@ mod tests {
         drop(store);
         let bytes = || std::fs::metadata(data.path().join(FILE_NAME)).unwrap().len();
         assert!(bytes() <= 6 * SLOT_BYTES as u64, "{}", bytes());
-        let (store, survivors) = DialogStore::open(data.path()).unwrap();
+        let (store, survivors) = DialogStore::open(Clock::start(), data.path()).unwrap();
         survivors.iter().for_each(|survivor| store.forget(survivor.session));
         drop(store);
         assert_eq!(bytes(), 0);
@@ -268,12 +312,15 @@ mod tests {
     #[test]
     fn a_slot_that_was_cut_short_and_one_too_long_are_left_out() {
         let data = tempfile::tempdir().unwrap();
-        let (store, _) = DialogStore::open(data.path()).unwrap();
+        let (store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
         store.remember(session(1), Bytes::from_static(b"whole"));
         store.remember(session(2), Bytes::from_static(b"cut short"));
         store.remember(session(3), Bytes::from(vec![7; SLOT_BYTES]));
         drop(store);
-        let file = OpenOptions::new().write(true).open(data.path().join(FILE_NAME)).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(data.path().join(FILE_NAME))
+            .unwrap();
         file.write_all_at(b"?", (SLOT_BYTES + HEAD_BYTES + 3) as u64).unwrap();
         assert_eq!(survivors(data.path()), [(1, b"whole".to_vec())]);
     }

@@ -152,7 +152,10 @@ impl Supervisor {
         if self.threads.counters.listeners_lost.load(Relaxed) > 0 {
             return Some(Ending::Broken("a SIP listener"));
         }
-        if self.drain.is_some_and(|drain| drain.is_over(now, self.threads.board.len())) {
+        if self
+            .drain
+            .is_some_and(|drain| drain.is_over(now, self.threads.board.len()))
+        {
             return Some(Ending::Asked);
         }
         self.threads.media_is_broken().then_some(Ending::Broken("media"))

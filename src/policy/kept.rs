@@ -29,7 +29,9 @@ impl<'de> Deserialize<'de> for RejectCode {
             Word::Status(status) => status,
         };
         let known = RejectStatus::ALL.into_iter().find(|known| known.code() == status);
-        known.map(Self::Fixed).ok_or_else(|| D::Error::custom("no status that may be chosen"))
+        known
+            .map(Self::Fixed)
+            .ok_or_else(|| D::Error::custom("no status that may be chosen"))
     }
 }
 

@@ -47,14 +47,23 @@ fn a_call_goes_on_after_a_crash_with_a_new_recording_before_its_first_packet() {
     };
     assert_ne!(header.session, session);
     let resumed = header.session;
-    assert_eq!(bench.remembered.keys().collect::<Vec<_>>(), [&resumed], "the old state is forgotten, the new one kept");
+    assert_eq!(
+        bench.remembered.keys().collect::<Vec<_>>(),
+        [&resumed],
+        "the old state is forgotten, the new one kept"
+    );
 
-    bench.input(Input::Recording(onrecord::model::RecordingEvent::Ready { session: resumed }));
+    bench.input(Input::Recording(onrecord::model::RecordingEvent::Ready {
+        session: resumed,
+    }));
     let [MediaCommand::Open(plan)] = opened(&bench)[..] else {
         panic!("{:?}", bench.media)
     };
     assert_eq!(plan.recorded, Recorded::Strict);
-    assert_eq!(plan.lines[0].a.local, plan_before.lines[0].a.local, "the ports that the peers know");
+    assert_eq!(
+        plan.lines[0].a.local, plan_before.lines[0].a.local,
+        "the ports that the peers know"
+    );
     assert!(plan.lines[0].a.remote.is_some() && plan.lines[0].b.remote.is_some());
 
     bench.recorder_answers = true;
