@@ -42,6 +42,9 @@ use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
 /// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
 const EXTENTS_WAIT: Duration = Duration::from_millis(20);
 
+/// How long calls that have ended are gathered before they are sealed.
+const SEAL_EVERY: Duration = Duration::from_millis(250);
+
 const MEDIA_THREADS_MAX: u16 = 4;
 
 /// What the command line says beside the configuration.
@@ -234,6 +237,7 @@ impl Parts<'_> {
         WriterConfig {
             volumes,
             lag_max: recorder.lag_max,
+            seal_every: SEAL_EVERY,
             ..WriterConfig::default()
         }
     }

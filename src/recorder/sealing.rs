@@ -22,8 +22,6 @@ const ACTIVE_MAX: usize = 64;
 const GROUP_MAX: usize = 64;
 /// Reads of one call that may fail before what cannot be read is given up.
 const READ_FAILURES_MAX: u32 = 3;
-/// How long calls wait for others to be sealed with: what is synced together costs the disk one flush.
-const GATHER: Duration = Duration::from_millis(250);
 /// Pause after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -50,6 +48,8 @@ pub(super) enum Done {
 #[derive(Debug)]
 pub(super) struct Sealer {
     software: String,
+    /// How long calls wait for others to be sealed with.
+    gather: Duration,
     waiting: VecDeque<SealJob>,
     /// When what waits is begun, unless there are enough before.
     due: Timestamp,
@@ -65,9 +65,10 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    pub(super) fn new(software: String, attempts_max: Option<u32>) -> Self {
+    pub(super) fn new(software: String, gather: Duration, attempts_max: Option<u32>) -> Self {
         Self {
             software,
+            gather,
             waiting: VecDeque::new(),
             due: Timestamp::ZERO,
             failed: VecDeque::new(),
@@ -91,7 +92,7 @@ impl Sealer {
 
     pub(super) fn start(&mut self, now: Timestamp, job: SealJob, out: &mut Outbox) {
         if self.waiting.is_empty() {
-            self.due = now + GATHER;
+            self.due = now + self.gather;
         }
         self.waiting.push_back(job);
         self.advance(now, out);

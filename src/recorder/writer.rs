@@ -79,7 +79,7 @@ impl Writer {
     pub fn new(config: WriterConfig, first_segment: u64, now: Timestamp) -> Self {
         Self {
             journal: Journal::new(&config, first_segment, now),
-            sealer: Sealer::new(config.software.clone(), None),
+            sealer: Sealer::new(config.software.clone(), config.seal_every, None),
             calls: BTreeMap::new(),
             opening: BTreeSet::new(),
             late: BTreeSet::new(),
