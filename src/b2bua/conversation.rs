@@ -77,8 +77,7 @@ impl Conversations {
 
     /// A call began: `target` is the Request-URI that it goes on with.
     pub fn begin(&mut self, session: SessionId, conversation: SessionId, invite: &Request, target: &Uri) {
-        let marks = Vec::new();
-        self.members.insert(session, Member { conversation, marks });
+        self.resume(session, conversation);
         for uuid in uuids(&invite.headers) {
             self.mark(session, Mark::Uuid(uuid));
         }
@@ -91,6 +90,12 @@ impl Conversations {
                 self.mark(session, Mark::Rung(caller.clone(), callee.clone()));
             }
         }
+    }
+
+    /// A call of the process before goes on: later ones know it by its dialogs alone.
+    pub fn resume(&mut self, session: SessionId, conversation: SessionId) {
+        let marks = Vec::new();
+        self.members.insert(session, Member { conversation, marks });
     }
 
     /// The far end told its UUID (RFC 7989 §6).

@@ -1,7 +1,7 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
 //! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
-//! it, `modify` all later offers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! it, `fork` how many answer, `reliable` their acknowledged ringing, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
 //! reason to status, `chronicle` the signalling that a recording keeps.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
@@ -12,9 +12,13 @@ mod call;
 mod carry;
 mod chronicle;
 mod conversation;
+mod continuation;
+mod deadlines;
 mod emergencies;
+mod exchange;
 mod facts;
 mod farewell;
+mod fork;
 mod leg;
 mod modify;
 mod negotiation;
@@ -23,6 +27,7 @@ mod output;
 mod pass;
 mod reject;
 mod replaces;
+mod reliable;
 mod state;
 mod subscription;
 mod teardown;
@@ -36,6 +41,7 @@ pub use body::sdp_of;
 pub use call::{Arrival, Call};
 pub use carry::{ALLOW, carry, unsupported};
 pub use conversation::{Conversations, Referred};
+pub use continuation::ResumeError;
 pub use emergencies::Emergencies;
 pub use facts::{Kin, Opening, header, of_invite, rerouters};
 pub use leg::{CallLeg, LegState};
@@ -43,7 +49,7 @@ pub use offer::onward;
 pub use output::{Output, Step, StepKind};
 pub use pass::back;
 pub use reject::{Refusal, Rejection, of_method};
-pub use replaces::{DialogName, dialog_named, dialog_of_refer_to};
+pub use replaces::{DialogName, Meant, dialog_named, dialog_of_refer_to};
 pub use subscription::{SubscriptionId, Subscriptions};
 pub use transfer::Referral;
 pub use turn::{Terms, Turn};

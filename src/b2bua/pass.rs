@@ -11,7 +11,7 @@ use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Message, Method, Params, Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
-const PASSINGS_MAX: usize = 16;
+pub(super) const PASSINGS_MAX: usize = 16;
 /// REFERs of one call whose numbers are remembered; of more, the oldest is forgotten.
 const REFERS_MAX: usize = 8;
 
@@ -60,6 +60,7 @@ impl Call {
         }
         carry::carry(&request.headers, &mut onward.headers);
         self.renumber_event(side, request, &mut onward);
+        super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         let client = turn.request(self.id, self.line(side.other()), onward);
         self.passings.push(Passing {

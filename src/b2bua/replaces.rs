@@ -4,9 +4,9 @@
 use std::fmt;
 
 use super::call::Call;
-use super::leg::CallLeg;
 use crate::model::Leg;
-use crate::sip::{NameAddr, Params, Request};
+use crate::sip::dialog::Dialog;
+use crate::sip::{NameAddr, Params, Request, Uri};
 
 /// Headers that name a dialog of the party that the request is for (RFC 3891 §6.1, RFC 3911 §7.1, RFC 4538 §6).
 pub const NAMING: [&str; 3] = ["Replaces", "Join", "Target-Dialog"];
@@ -67,14 +67,13 @@ impl DialogName {
         self.call_id == call_id && self.tags() == [local, remote]
     }
 
-    /// The dialog of `leg` as its peer knows it; what else the value says, like `early-only`, stays.
-    fn renamed(&self, leg: &CallLeg) -> Option<Self> {
-        let dialog = leg.dialog.as_ref()?;
+    /// Our dialog as its peer knows it; what else the value says, like `early-only`, stays.
+    fn renamed(&self, dialog: &Dialog) -> Self {
         let mut renamed = self.clone();
         dialog.call_id().clone_into(&mut renamed.call_id);
         renamed.params.set(self.local, or_zero(dialog.remote_tag()));
         renamed.params.set(self.remote, or_zero(dialog.local_tag()));
-        Some(renamed)
+        renamed
     }
 }
 
@@ -88,20 +87,38 @@ impl fmt::Display for DialogName {
     }
 }
 
+/// A dialog of a call, named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Meant {
+    /// Whose peer is meant.
+    pub leg: Leg,
+    /// The dialog as that peer knows it.
+    pub name: DialogName,
+    /// The Contact of that peer.
+    pub target: Uri,
+}
+
 impl Call {
-    /// The leg whose peer is meant, and the dialog as that peer knows it. A name that takes us for the recipient means the
-    /// party beyond the other leg; a name that takes the peer for it means that peer.
-    pub fn named(&self, name: &DialogName) -> Option<(Leg, DialogName)> {
-        let meant = Leg::BOTH.into_iter().find_map(|side| {
-            let dialog = self.leg(side).dialog.as_ref()?;
-            let (ours, theirs) = (dialog.local_tag(), dialog.remote_tag());
-            if name.is(dialog.call_id(), ours, theirs) {
-                Some(side.other())
-            } else {
-                name.is(dialog.call_id(), theirs, ours).then_some(side)
-            }
-        })?;
-        Some((meant, name.renamed(self.leg(meant))?))
+    /// A name that takes us for the recipient means the party beyond the other leg; one that takes the peer for it means
+    /// that peer.
+    pub fn meant(&self, name: &DialogName) -> Option<Meant> {
+        self.dialogs().find_map(|pair| {
+            let leg = Leg::BOTH.into_iter().find_map(|side| {
+                let dialog = pair[side.index()]?;
+                let (ours, theirs) = (dialog.local_tag(), dialog.remote_tag());
+                if name.is(dialog.call_id(), ours, theirs) {
+                    Some(side.other())
+                } else {
+                    name.is(dialog.call_id(), theirs, ours).then_some(side)
+                }
+            })?;
+            let dialog = pair[leg.index()]?;
+            Some(Meant {
+                leg,
+                name: name.renamed(dialog),
+                target: dialog.remote_target().clone(),
+            })
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use super::pass::back;
 use super::reject::Refusal;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::{Dialog, DialogError};
-use crate::sip::{Flow, Headers, Message, Method, Request, Response, Transport};
+use crate::sip::{Flow, Headers, Message, Method, Request, Response};
 
 /// Subscriptions at a time; more are refused with 503.
 const SUBSCRIPTIONS_MAX: usize = 4_096;
@@ -92,7 +92,7 @@ impl Subscriptions {
         let subscription = self.table.get_mut(&id).ok_or(Refusal::NoSuchDialog)?;
         let leg = subscription.leg_mut(side);
         // The peer may have come back on a new connection.
-        if flow.transport == Transport::Tcp {
+        if flow.transport.is_reliable() {
             leg.flow = flow;
         }
         if leg.dialog.is_none() && request.method == Method::Notify {

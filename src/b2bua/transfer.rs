@@ -80,11 +80,10 @@ impl Call {
         }
     }
 
-    /// The path to the party at this end, its trunk, and the Contact that it gave.
-    pub fn reach(&self, side: Leg) -> Option<(&Arc<Trunk>, Flow, &crate::sip::Uri)> {
+    /// The trunk of the party at this end, and the path to it.
+    pub const fn reach(&self, side: Leg) -> (&Arc<Trunk>, Flow) {
         let leg = self.leg(side);
-        let target = leg.dialog.as_ref()?.remote_target();
-        Some((&leg.trunk, leg.flow, target))
+        (&leg.trunk, leg.flow)
     }
 
     /// Nobody has answered yet.
@@ -95,11 +94,14 @@ impl Call {
         )
     }
 
+    /// The conversation that its opening record names.
+    pub fn conversation(&self) -> SessionId {
+        self.header.conversation.unwrap_or(self.id)
+    }
+
     /// The conversation that the call joined since its opening record was written.
     pub(super) fn joined(&self, turn: &Turn<'_>) -> Option<SessionId> {
-        let known = self.header.conversation.unwrap_or(self.id);
-        turn.conversations
-            .of(self.id)
-            .filter(|conversation| *conversation != known)
+        let joined = turn.conversations.of(self.id);
+        joined.filter(|conversation| *conversation != self.conversation())
     }
 }

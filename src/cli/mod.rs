@@ -7,6 +7,7 @@ mod calls;
 mod chat;
 mod check;
 mod demo;
+mod drain;
 mod explain;
 mod export;
 mod init;
@@ -57,6 +58,8 @@ enum Verb {
     Status(status::Args),
     /// Make a running `serve` load its policy files again
     Reload(reload::Args),
+    /// Let a running `serve` end without ending calls, or hand them over to the next
+    Drain(drain::Args),
 }
 
 /// Findings, or a difference: it was done, and the answer is not good.
@@ -88,6 +91,7 @@ pub fn run() -> ExitCode {
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
+        Verb::Drain(args) => drain::run(args),
     }
 }
 

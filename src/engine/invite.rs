@@ -14,6 +14,9 @@ use crate::trunk::Trunk;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+        if self.is_left_to_next(&request) {
+            return;
+        }
         if request.headers.to().tag().is_some() {
             let Some((session, side)) = self.leg_of(&request) else {
                 match self.subscriptions.side_of(&request) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Call, DialogName, Kin, Referral, Referred, Refusal, Wire};
+use crate::b2bua::{self, Call, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, NameAddr, Request, Uri};
@@ -13,11 +13,8 @@ use crate::trunk::Trunk;
 /// A dialog of a call of ours that a request names.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
-    pub session: SessionId,
-    /// Whose peer is meant.
-    pub leg: Leg,
-    /// As that peer knows it.
-    name: DialogName,
+    session: SessionId,
+    meant: Meant,
     header: &'static str,
 }
 
@@ -31,13 +28,8 @@ impl Signaling {
     fn find_dialog(&self, header: &'static str, name: &DialogName) -> Option<Named> {
         name.tags().into_iter().find_map(|tag| {
             let (session, _) = *self.tags.get(tag)?;
-            let (leg, name) = self.calls.get(&session)?.named(name)?;
-            Some(Named {
-                session,
-                leg,
-                name,
-                header,
-            })
+            let meant = self.calls.get(&session)?.meant(name)?;
+            Some(Named { session, meant, header })
         })
     }
 
@@ -49,16 +41,16 @@ impl Signaling {
     /// Where the dialog named leads, for a request whose URI is our own Contact.
     pub(super) fn far_end_of(&self, uri: &Uri, named: Option<&Named>) -> Option<(Arc<Trunk>, Flow, Uri)> {
         let named = named.filter(|_| uri.user().is_none() && self.is_ours(uri))?;
-        let (trunk, flow, target) = self.calls.get(&named.session)?.reach(named.leg)?;
-        Some((Arc::clone(trunk), flow, target.clone()))
+        let (trunk, flow) = self.calls.get(&named.session)?.reach(named.meant.leg);
+        Some((Arc::clone(trunk), flow, named.meant.target.clone()))
     }
 
     /// The dialog as it is known where the request goes on to.
     pub(super) fn rename_dialog(&self, request: &mut Request, named: Option<&Named>, to: &Trunk) {
         let Some(named) = named else { return };
-        let known_by = self.calls.get(&named.session).and_then(|call| call.reach(named.leg));
-        if known_by.is_some_and(|(trunk, ..)| trunk.name == to.name) {
-            request.headers.set(named.header, named.name.to_string());
+        let known_by = self.calls.get(&named.session).map(|call| call.reach(named.meant.leg));
+        if known_by.is_some_and(|(trunk, _)| trunk.name == to.name) {
+            request.headers.set(named.header, named.meant.name.to_string());
         }
     }
 
@@ -69,7 +61,9 @@ impl Signaling {
         if let Some((named, call)) = named.and_then(|named| Some((named, self.calls.get(&named.session)?))) {
             conversations.extend(self.conversations.of(named.session));
             kin.rerouted_by.extend(Leg::BOTH.map(|side| call.party(side)));
-            kin.callee = self.far_end_of(&invite.uri, Some(named)).map(|_| call.party(named.leg));
+            kin.callee = self
+                .far_end_of(&invite.uri, Some(named))
+                .map(|_| call.party(named.meant.leg));
         }
         if let Some((conversation, referrer)) = self.conversations.take_referral(now, &from.name, invite) {
             conversations.push(conversation);
@@ -118,18 +112,14 @@ impl Signaling {
         request: &mut Request,
     ) -> Result<(Referral, Option<SessionId>), Refusal> {
         let mut refer_to = refer_to(request)?;
-        let (stays, flow) = self
-            .calls
-            .get(&session)
-            .and_then(|call| call.reach(side.other()))
-            .map(|(trunk, flow, _)| (trunk, flow))
-            .ok_or(Refusal::NoSuchDialog)?;
+        let call = self.calls.get(&session).ok_or(Refusal::NoSuchDialog)?;
+        let (stays, flow) = call.reach(side.other());
         let named = b2bua::dialog_of_refer_to(&refer_to).and_then(|(header, name)| self.find_dialog(header, &name));
         let known = named.as_ref().and_then(|named| self.calls.get(&named.session));
         let referral = match (&named, known) {
             (Some(named), Some(call)) => Referral {
-                party: call.party(named.leg),
-                trunk: call.reach(named.leg).map(|(trunk, ..)| Arc::clone(trunk)),
+                party: call.party(named.meant.leg),
+                trunk: Some(Arc::clone(call.reach(named.meant.leg).0)),
             },
             _ => {
                 let user = refer_to.uri().user().unwrap_or_else(|| refer_to.uri().opaque());
@@ -145,7 +135,7 @@ impl Signaling {
         if self.is_ours(refer_to.uri()) {
             refer_to.uri = refer_to.uri.at(&Wire::contact(flow));
         } else if let Some(named) = &named {
-            refer_to.uri = refer_to.uri.with_header(named.header, &named.name.to_string());
+            refer_to.uri = refer_to.uri.with_header(named.header, &named.meant.name.to_string());
         }
         request.headers.set("Refer-To", refer_to.to_string());
         Ok((referral, named.map(|named| named.session)))
@@ -159,11 +149,8 @@ impl Signaling {
         let Some((call, refer_to)) = self.calls.get(&session).zip(refer_to(request).ok()) else {
             return;
         };
-        let Some((trunk, ..)) = call.reach(side.other()) else {
-            return;
-        };
         let referred = Referred {
-            trunk: trunk.name.clone(),
+            trunk: call.reach(side.other()).0.name.clone(),
             refer_to: refer_to.uri.without_headers(),
             referred_by: referred_by.map(|by| by.uri),
             caller: call.party(side.other()),

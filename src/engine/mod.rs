@@ -5,6 +5,7 @@ mod engine;
 mod input;
 mod invite;
 mod kinship;
+mod restart;
 pub mod ladder;
 mod passage;
 mod signaling;

@@ -67,6 +67,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// The next process answers.
+    pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) conversations: Conversations,
     pub(super) out: VecDeque<Output>,
@@ -101,6 +103,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            handed_over: false,
             emergencies: Emergencies::default(),
             conversations: Conversations::default(),
             out: VecDeque::new(),
@@ -129,6 +132,9 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Drain => self.draining = true,
+            Input::Admit => self.draining = false,
+            Input::HandOver => self.hand_over(now),
+            Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
                 self.for_all_calls(now, Call::shut_down);
@@ -169,14 +175,15 @@ impl Signaling {
         self.recorder
     }
 
-    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags.
+    /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
+    /// conversations and subscriptions, tags.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
-            owned,
-            self.tags.len() + self.minted.len() + self.conversations.leftovers() + self.subscriptions.leftovers(),
+            owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
+            self.tags.len() + self.minted.len(),
         ]
     }
 
@@ -299,7 +306,7 @@ impl Signaling {
         }
     }
 
-    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
             self.with_call(now, session, &act);
@@ -325,6 +332,9 @@ impl Signaling {
             out: &mut self.out,
         };
         act(call, &mut turn);
+        while let Some((tag, side)) = call.poll_tag() {
+            self.tags.insert(tag, (session, side));
+        }
         let over = call.is_over();
         if over {
             call.publish(&mut turn);
@@ -370,9 +380,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        let [a, b] = call.local_tags().map(str::to_owned);
-        self.tags.insert(a, (call.id(), Leg::A));
-        self.tags.insert(b, (call.id(), Leg::B));
         self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);

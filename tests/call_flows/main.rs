@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bench;
+mod early;
+mod forked;
 mod ordinary;
 mod party;
 mod renegotiated;
 mod replaced;
+mod restarted;
 mod strict;
 mod subscribed;
 mod transferred;
