@@ -5,4 +5,5 @@
 mod bench;
 mod ordinary;
 mod renegotiated;
+mod restarted;
 mod strict;
