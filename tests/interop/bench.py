@@ -17,6 +17,7 @@ ROOT = HERE.parents[1]
 NETS = range(140, 240)
 HOSTS = {"proxy": 1, "caller": 2, "callee": 3, "carol": 4, "dave": 5}
 SIP_PORT = 5060
+TLS_PORT = 5061
 PATIENCE = 10.0
 # How long the last answers to BYE and the seal may take.
 LEAVE = 6.0
@@ -92,10 +93,10 @@ def is_bound(ip, port, kind="udp"):
 class Bench:
     """Context manager. `parts` are TOML lines for tables of the config: {"trunk.carrier": "transport = \"tcp\""}."""
 
-    def __init__(self, name, parts=None, listen=("udp", "tcp")):
-        self.name = name
-        self.parts = parts or {}
-        self.listen = listen
+    def __init__(self, name, parts=None, transport="udp"):
+        self.name, self.transport = name, transport
+        self.parts = dict(parts or {})
+        self.listen = ("udp", "tcp", "tls") if transport == "tls" else ("udp", "tcp")
         self.children = []
         self.serve = None
 
@@ -103,6 +104,9 @@ class Bench:
         self.net = _claim()
         self.folder = Path(tempfile.mkdtemp(prefix=f"onrecord-interop-{self.name.replace('/', '-')}-"))
         self.data = self.folder / "data"
+        if self.transport == "tls":
+            import certificates
+            certificates.issue(self)
         return self
 
     def __exit__(self, kind, *_):
@@ -113,6 +117,11 @@ class Bench:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
         _taken.discard(self.net)
+
+    def at_home(self, who):
+        """Address and port of an agent that cannot send from an address of its choice: the kernel's, and a port of
+        its own, with 39 more after it for media."""
+        return "127.0.0.1", 20000 + (self.net - NETS[0]) * 200 + HOSTS[who] * 40 - 40
 
     def ip(self, who):
         return f"127.{self.net}.0.{HOSTS[who]}"
@@ -128,21 +137,34 @@ class Bench:
         path = self.folder / name
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.is_file() else ""
 
+    def peer(self, who):
+        """As the config names it."""
+        return f"{self.ip(who)}:{TLS_PORT}" if self.transport == "tls" else self.ip(who)
+
     def config(self):
         extra = lambda table: "\n".join(self.parts.get(table, []))
-        listeners = ", ".join(f'"{kind}:{self.ip("proxy")}:{5061 if kind == "tls" else SIP_PORT}"' for kind in self.listen)
+        listeners = ", ".join(f'"{kind}:{self.ip("proxy")}:{TLS_PORT if kind == "tls" else SIP_PORT}"'
+                              for kind in self.listen)
         trunks = {"pbx": "caller", "carrier": "callee", "third": "carol", "fourth": "dave"}
         lines = ['node = "interop"', f'data = "{self.data}"', extra("top"), "[listen]", f"sip = [{listeners}]",
                  f'media = {{ address = "{self.ip("proxy")}", ports = "20000-24999" }}', extra("listen")]
         for trunk, who in trunks.items():
-            lines += ["[[trunk]]", f'name = "{trunk}"', extra(f"trunk.{trunk}")]
-            if not any(line.startswith("peers") for line in self.parts.get(f"trunk.{trunk}", [])):
-                lines.append(f'peers = ["{self.ip(who)}"]')
+            given = self.parts.get(f"trunk.{trunk}", [])
+            lines += ["[[trunk]]", f'name = "{trunk}"', *given]
+            if not any(line.startswith("peers") for line in given):
+                lines.append(f'peers = ["{self.peer(who)}"]')
+            if self.transport != "udp" and not any(line.startswith("transport") for line in given):
+                lines.append(f'transport = "{self.transport}"')
+            if self.transport == "tls":
+                lines += ["[trunk.tls]", f'ca = "{self.folder}/tls/ca.pem"']
+            lines += self.parts.get(f"below.{trunk}", [])
         for trunk in trunks:
             for to, prefix in (("third", "carol"), ("fourth", "dave"), ("pbx", "alice"), ("carrier", "bob")):
                 if to != trunk:
                     lines += ["[[route]]", f'from = "{trunk}"', f'to = "{to}"', f'prefix = "{prefix}"']
             lines += ["[[route]]", f'from = "{trunk}"', f'to = "{"carrier" if trunk == "pbx" else "pbx"}"', "priority = 9"]
+        if self.transport == "tls":
+            lines += ["[listen.tls]", f'chain = "{self.folder}/tls/proxy.crt"', f'key = "{self.folder}/tls/proxy.key"']
         lines += [extra("tables"), "[recorder]", f'volumes = [{{ path = "{self.data}/spool", reserve = "1MiB" }}]',
                   'lag_max = "5s"', extra("recorder"), "[policies]", f'path = "{self.folder}/policies"']
         return "\n".join(lines).replace("{proxy}", self.ip("proxy")).replace("{folder}", str(self.folder)) + "\n"
