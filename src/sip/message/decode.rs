@@ -255,7 +255,13 @@ impl Draft {
         if let (None, StartLine::Request { method, .. }) = (self.fault, &start)
             && self.cseq.as_ref().is_some_and(|cseq| cseq.method != *method)
         {
-            self.fault = Some((Wrong::CSeqMethod, 0));
+            let unknown = matches!(method, Method::Other(_));
+            let what = if unknown {
+                Wrong::UnknownCSeqMethod
+            } else {
+                Wrong::CSeqMethod
+            };
+            self.fault = Some((what, 0));
         }
         let fault = self.fault;
         let Self {
