@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::emergencies::Emergencies;
 use super::input::Input;
-use crate::b2bua::{Call, Output, Terms, Topology, Turn, Wire};
+use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
 use crate::sip::{Flow, Message, Request};
+use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
@@ -308,6 +308,10 @@ impl Signaling {
         let mut turn = Turn {
             now,
             terms: &self.terms,
+            topology: &self.topology,
+            policies: &self.policies,
+            emergencies: &mut self.emergencies,
+            recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
@@ -345,6 +349,10 @@ impl Signaling {
         Turn {
             now,
             terms: &self.terms,
+            topology: &self.topology,
+            policies: &self.policies,
+            emergencies: &mut self.emergencies,
+            recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
