@@ -30,7 +30,7 @@ mod wire;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};
-pub use carry::{ALLOW, carry, unsupported};
+pub use carry::{ALLOW, Crossing, carry, unsupported};
 pub use emergencies::Emergencies;
 pub use facts::{Opening, header};
 pub use leg::{CallLeg, LegState};

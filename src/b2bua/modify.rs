@@ -113,6 +113,10 @@ impl Call {
 
     /// The ports are there: the request goes on.
     pub(super) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
+        let Some(from) = self.exchange.as_ref().map(|exchange| exchange.from) else {
+            return;
+        };
+        let crossing = self.crossing(from);
         let Some(exchange) = &mut self.exchange else { return };
         let Stage::Preparing(body) = &mut exchange.stage else {
             return;
@@ -130,7 +134,7 @@ impl Call {
         let Some(mut onward) = leg.dialog_request(method) else {
             return;
         };
-        carry::carry(&exchange.request.headers, &mut onward.headers);
+        carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
         onward.body = body;
         let client = turn.request(self.id, leg.line(&self.chronicle), onward);
         exchange.client = Some(client);
@@ -267,7 +271,11 @@ impl Call {
     fn answer_exchange(&self, turn: &mut Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) {
         let leg = self.leg(exchange.from);
         let mut answer = leg.dialog_response(&exchange.request, response.status, Some(&response.reason));
-        carry::carry(&response.headers, &mut answer.headers);
+        carry::carry(
+            self.crossing(exchange.from.other()),
+            &response.headers,
+            &mut answer.headers,
+        );
         for value in response
             .headers
             .get_all("Retry-After")

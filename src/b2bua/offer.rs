@@ -2,7 +2,7 @@
 
 use super::body::Content;
 use super::call::{Arrival, Call};
-use super::carry::{self, ALLOW};
+use super::carry::{self, ALLOW, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
@@ -149,6 +149,7 @@ impl Call {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
         let invite = onward(
+            self.crossing(Leg::A),
             received,
             self.target.clone(),
             &self.b.call_id,
@@ -176,6 +177,7 @@ impl Call {
 /// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
 /// (RAck, for one) still fits.
 pub fn onward(
+    crossing: Crossing,
     received: &Request,
     target: Uri,
     call_id: &str,
@@ -195,7 +197,7 @@ pub fn onward(
         headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }
-    carry::carry(&received.headers, headers);
+    carry::carry(crossing, &received.headers, headers);
     request
 }
 

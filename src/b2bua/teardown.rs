@@ -16,7 +16,7 @@ use crate::sip::{Method, Request, Response};
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
-        let farewell = Farewell::of(request);
+        let farewell = Farewell::of(self.crossing(side), request);
         if let LegState::Invited { .. } = self.leg(side).state {
             // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
             self.cancel_by(turn, format!("BYE from {side}"), &farewell);
@@ -33,7 +33,7 @@ impl Call {
 
     /// The CANCEL of A's INVITE, or of a re-INVITE; it is answered already (RFC 3261 §9.2).
     pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
-        let farewell = Farewell::of(cancel);
+        let farewell = Farewell::of(self.crossing(Leg::A), cancel);
         if self.a.state == (LegState::Invited { server: invite }) {
             self.cancel_by(turn, "CANCEL from A".to_owned(), &farewell);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == invite) {

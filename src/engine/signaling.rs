@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
-use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
+use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
@@ -58,8 +58,8 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
-    /// Requests outside any dialog that were passed on.
-    pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
+    /// Requests outside any dialog that were passed on, with the way back of their answers.
+    pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
