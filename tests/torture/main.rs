@@ -4,5 +4,8 @@
 #[allow(dead_code)]
 #[path = "../call_flows/bench.rs"]
 mod bench;
+mod generated;
+mod hygiene;
+mod malformed;
 mod messages;
 mod peer;

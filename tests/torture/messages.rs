@@ -245,7 +245,9 @@ fn lines_that_end_with_lf_alone_are_refused_whatever_they_say() {
             "{name}: without one CRLF it is no line of SIP"
         );
         // The head ends its lines as it should, all but one.
-        let once = text.replace('\n', "\r\n").replacen("\r\nContent-Length", "\nContent-Length", 1);
+        let once = text
+            .replace('\n', "\r\n")
+            .replacen("\r\nContent-Length", "\nContent-Length", 1);
         assert_eq!(send(once.as_bytes()).word(), "400", "{name}");
     }
 }

@@ -1,5 +1,7 @@
 //! A node as one admitted peer sees it: bytes in, what comes back and what goes on to the next hop out.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use onrecord::engine::{Input, Output, Signaling};
 use onrecord::model::{MediaCommand, MediaEvent, RecordingCommand, RecordingEvent, Timestamp};
@@ -64,6 +66,12 @@ pub fn deliver(node: &mut Signaling, now: Timestamp, bytes: &[u8]) -> Reaction {
     };
     let bytes = Bytes::copy_from_slice(bytes);
     node.handle_input(now, Input::Sip { flow, bytes });
+    drain(node, now)
+}
+
+/// Empties the node's outputs, with a recorder and a relay that answer at once.
+pub fn drain(node: &mut Signaling, now: Timestamp) -> Reaction {
+    let remote: SocketAddr = A.parse().unwrap();
     let next_hop = B.parse().unwrap();
     let mut reaction = Reaction::default();
     while let Some(output) = node.poll_output() {
@@ -90,8 +98,23 @@ pub fn deliver(node: &mut Signaling, now: Timestamp, bytes: &[u8]) -> Reaction {
                 let session = header.session;
                 node.handle_input(now, Input::Recording(RecordingEvent::Ready { session }));
             }
+            Output::Recording(RecordingCommand::Close { session, .. }) => {
+                let reconciliation = Box::default();
+                node.handle_input(
+                    now,
+                    Input::Recording(RecordingEvent::Sealed {
+                        session,
+                        reconciliation,
+                    }),
+                );
+            }
             _ => {}
         }
     }
     reaction
+}
+
+/// The recorder lives.
+pub fn beat(node: &mut Signaling, now: Timestamp) {
+    node.handle_input(now, Input::Recording(RecordingEvent::Heartbeat { durable_until: now }));
 }
