@@ -9,3 +9,5 @@ mod hygiene;
 mod malformed;
 mod messages;
 mod peer;
+#[cfg(feature = "shell")]
+mod socket;
