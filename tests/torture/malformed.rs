@@ -255,33 +255,7 @@ impl Invite {
                 let length = rng.pick(&NUMBERS);
                 self.headers.push((bytes("Content-Length"), bytes(length)));
             }
-            5 => {
-                let at = rng.below(self.headers.len());
-                self.headers[at].1 = overlong(rng);
-            }
-            6 => {
-                let at = rng.below(self.headers.len());
-                self.headers[at].0 = if rng.below(2) == 0 {
-                    overlong(rng)
-                } else {
-                    rng.pick(&JUNK).to_vec()
-                };
-            }
-            7 => {
-                let at = rng.below(self.headers.len());
-                let value = &mut self.headers[at].1;
-                let inside = rng.below(value.len() + 1);
-                value.splice(inside..inside, rng.pick(&JUNK).iter().copied());
-            }
-            8 => {
-                let gone = rng.below(self.headers.len());
-                self.headers.remove(gone);
-            }
-            9 => {
-                let twice = self.headers[rng.below(self.headers.len())].clone();
-                let times = [1, 2, 300][rng.below(3)];
-                self.headers.extend(std::iter::repeat_n(twice, times));
-            }
+            5..10 => self.spoil_headers(rng),
             10 => self.line_end = bytes(rng.pick(&LINE_ENDS)),
             11 => {
                 self.end_of_headers = if rng.below(2) == 0 {
@@ -306,6 +280,34 @@ impl Invite {
                 } else {
                     bytes(rng.pick(&BODIES))
                 };
+            }
+        }
+    }
+
+    /// One header is too long, misnamed, soiled, gone or repeated.
+    fn spoil_headers(&mut self, rng: &mut Rng) {
+        let at = rng.below(self.headers.len());
+        match rng.below(5) {
+            0 => self.headers[at].1 = overlong(rng),
+            1 => {
+                self.headers[at].0 = if rng.below(2) == 0 {
+                    overlong(rng)
+                } else {
+                    rng.pick(&JUNK).to_vec()
+                };
+            }
+            2 => {
+                let value = &mut self.headers[at].1;
+                let inside = rng.below(value.len() + 1);
+                value.splice(inside..inside, rng.pick(&JUNK).iter().copied());
+            }
+            3 => {
+                self.headers.remove(at);
+            }
+            _ => {
+                let twice = self.headers[at].clone();
+                let times = [1, 2, 300][rng.below(3)];
+                self.headers.extend(std::iter::repeat_n(twice, times));
             }
         }
     }
