@@ -32,7 +32,7 @@ pub use body::sdp_of;
 pub use call::{Arrival, Call};
 pub use carry::{ALLOW, Crossing, carry, unsupported};
 pub use emergencies::Emergencies;
-pub use facts::{Opening, header};
+pub use facts::{Opening, header, of_invite};
 pub use leg::{CallLeg, LegState};
 pub use offer::onward;
 pub use output::{Output, Step, StepKind};

@@ -22,6 +22,10 @@ impl Signaling {
                 self.refuse(now, id, &request, &Refusal::NoSuchDialog);
                 return;
             };
+            if !self.admission.takes_in_dialog(now, session, &request.method) {
+                self.refuse(now, id, &request, &Refusal::Busy);
+                return;
+            }
             self.with_call(now, session, |call, turn| {
                 call.received(turn, side, flow, &bytes);
                 call.on_request(turn, side, flow, id, request);
@@ -109,6 +113,7 @@ impl Signaling {
         };
         let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
+        self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
         Ok(())

@@ -5,6 +5,8 @@ mod engine;
 mod input;
 mod invite;
 pub mod ladder;
+mod overload;
+mod screen;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};

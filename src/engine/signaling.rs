@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
+use super::overload::{Admission, AdmissionLimits};
 use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
-use crate::sip::{Flow, Message, Request};
+use crate::sip::{Flow, Request};
 use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
@@ -66,6 +67,7 @@ pub struct Signaling {
     heard: Option<Timestamp>,
     pub(super) draining: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) admission: Admission,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -98,6 +100,7 @@ impl Signaling {
             heard: None,
             draining: false,
             emergencies: Emergencies::default(),
+            admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
     }
@@ -112,6 +115,7 @@ impl Signaling {
                 self.wire.handle_unreachable(flow);
                 self.on_events(now, None);
             }
+            Input::Waited(waited) => self.admission.congestion.note(now, waited),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -181,27 +185,8 @@ impl Signaling {
             .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
-    fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.trunk_of(flow.remote, flow.transport).is_none() {
-            return;
-        }
-        match Message::parse(bytes) {
-            Ok(message) => {
-                self.wire.handle_message(now, flow, message);
-                self.on_events(now, Some((flow, bytes)));
-            }
-            Err(error) => {
-                tracing::debug!(peer = %flow.remote, %error, "message not understood");
-                if let Some(reply) = error.reply {
-                    self.wire.refuse(flow, *reply);
-                    self.depart();
-                }
-            }
-        }
-    }
-
     /// Hands the transactions' events to their owners; `received` is the message behind them.
-    fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
+    pub(super) fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
         while let Some(event) = self.wire.poll_event() {
             self.on_event(now, event, received);
         }
@@ -318,6 +303,7 @@ impl Signaling {
         };
         act(call, &mut turn);
         let over = call.is_over();
+        let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
@@ -328,6 +314,9 @@ impl Signaling {
             if let Some(due) = before {
                 self.deadlines.remove(&(due, session));
             }
+        }
+        if !half_open {
+            self.admission.on_settled(session);
         }
         if over {
             self.forget(session);
@@ -342,6 +331,7 @@ impl Signaling {
             self.tags.remove(tag);
         }
         self.minted.remove(call.minted_call_id());
+        self.admission.forget(session);
     }
 
     /// A turn that belongs to no call yet.
