@@ -171,7 +171,7 @@ impl Call {
                         answer.headers.push(name, value);
                     }
                 }
-                carry::carry(&response.headers, &mut answer.headers);
+                carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
                 answer.body = response.body.clone();
                 turn.respond(self.line(Leg::A), server, answer);
             }
@@ -239,7 +239,7 @@ impl Call {
     ) {
         let Some(invite) = &self.a.invite else { return };
         let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
-        carry::carry(&response.headers, &mut answer.headers);
+        carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
         standing.write(&mut answer);
         if body.is_empty() {
             answer.headers.remove("Content-Type");

@@ -94,6 +94,10 @@ impl Call {
     /// The ports are there: the request goes on.
     pub(super) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
+        let Some(from) = self.exchange.as_ref().map(|exchange| exchange.from) else {
+            return;
+        };
+        let crossing = self.crossing(from);
         let Some(exchange) = &mut self.exchange else { return };
         let Stage::Preparing(body) = &mut exchange.stage else {
             return;
@@ -111,7 +115,7 @@ impl Call {
         let Some(mut onward) = leg.dialog_request(method) else {
             return;
         };
-        carry::carry(&exchange.request.headers, &mut onward.headers);
+        carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
         reliable::carry_rack(&exchange.request, &mut onward);
         onward.body = body;
         exchange.reliable.number(onward.headers.cseq().number);

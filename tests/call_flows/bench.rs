@@ -57,6 +57,11 @@ impl Bench {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
+        Self::between([true; 2], files)
+    }
+
+    /// `trusted`: A's trunk and B's, in our trust domain (RFC 3325 §2.4) or not.
+    pub fn between(trusted: [bool; 2], files: &[(&str, &str)]) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -65,7 +70,7 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        let trunk = |name: &str, address: &str| {
+        let trunk = |name: &str, address: &str, trusted: bool| {
             let address: SocketAddr = address.parse().unwrap();
             let peers = vec![Peer {
                 ip: address.ip(),
@@ -75,7 +80,7 @@ impl Bench {
                 name: name.into(),
                 peers,
                 transport: Transport::Udp,
-                trusted: true,
+                trusted,
             }
         };
         let route = |from: &str, to: &str| Route {
@@ -88,7 +93,7 @@ impl Bench {
         let config = SignalingConfig {
             node: "lab".to_owned(),
             topology: Topology::new(
-                vec![trunk("pbx", A), trunk("carrier", B)],
+                vec![trunk("pbx", A, trusted[0]), trunk("carrier", B, trusted[1])],
                 vec![route("pbx", "carrier"), route("carrier", "pbx")],
                 vec![(Transport::Udp, PROXY.parse().unwrap())],
             ),
