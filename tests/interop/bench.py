@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # 127.NET.0.1 is the proxy, .2 the caller, .3 the callee, .4 and .5 whoever comes later.
 NETS = range(140, 240)
-HOSTS = {"proxy": 1, "caller": 2, "callee": 3, "carol": 4, "dave": 5}
+HOSTS = {"proxy": 1, "caller": 2, "callee": 3, "carol": 4, "dave": 5, "kamailio": 6}
 SIP_PORT = 5060
 TLS_PORT = 5061
 PATIENCE = 10.0
@@ -167,7 +167,8 @@ class Bench:
             lines += ["[listen.tls]", f'chain = "{self.folder}/tls/proxy.crt"', f'key = "{self.folder}/tls/proxy.key"']
         lines += [extra("tables"), "[recorder]", f'volumes = [{{ path = "{self.data}/spool", reserve = "1MiB" }}]',
                   'lag_max = "5s"', extra("recorder"), "[policies]", f'path = "{self.folder}/policies"']
-        return "\n".join(lines).replace("{proxy}", self.ip("proxy")).replace("{folder}", str(self.folder)) + "\n"
+        return "\n".join(lines).replace("{proxy}", self.ip("proxy")).replace("{kamailio}", self.ip("kamailio")).replace(
+            "{folder}", str(self.folder)) + "\n"
 
     def start(self):
         policies = self.folder / "policies"

@@ -63,6 +63,8 @@ class Flow:
     calls: tuple = (1, 1)
     parts: dict = field(default_factory=dict)
     bodies: list = field(default_factory=list)
+    # Which side's neighbour is kamailio, and who is behind it.
+    neighbour: tuple = None
     early: list = field(default_factory=list)
     parties: dict = field(default_factory=dict)
 
@@ -113,6 +115,10 @@ def _head(flow, text, where):
         case "config":
             table, _, line = rest.partition(": ")
             flow.parts.setdefault(table, []).append(line)
+        case "kamailio":
+            trunk, *behind = rest.split()
+            flow.neighbour, flow.proxied = (trunk, behind), True
+            flow.parts.setdefault(f"trunk.{trunk}", []).append('peers = ["{kamailio}"]')
         case "early-dialogs":
             flow.early.append(rest.split())
         case "same-body":

@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections import Counter
 
+import kamailio
 from bench import SIP_PORT, Bench, Failed, is_bound, until
 from flow import Scenario
 
@@ -24,6 +25,8 @@ def play(flow, direct=False):
     with Bench(flow.name, flow.parts) as bench:
         if not direct:
             bench.start()
+        if flow.neighbour:
+            kamailio.start(bench, flow.neighbour[1])
         children = {}
         # Those who wait to be called first.
         for party in sorted(flow.parties.values(), key=lambda party: party.calls_first()):
@@ -45,6 +48,8 @@ def start(bench, flow, party, direct):
     xml = bench.folder / f"{name}.xml"
     xml.write_text(Scenario(flow, party, direct).xml(), encoding="latin-1")
     other = ("callee" if name == "caller" else "caller") if direct else "proxy"
+    if flow.neighbour and name in flow.neighbour[1]:
+        other = "kamailio"
     ip = bench.ip(name)
     command = ["sipp", f"{bench.ip(other)}:{SIP_PORT}", "-sf", str(xml), "-i", ip, "-p", str(SIP_PORT), "-mi", ip,
                "-mp", str(MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{SECONDS}s", "-timeout_error", "-skip_rlimit",
