@@ -11,11 +11,10 @@ import time
 import wave
 from pathlib import Path
 
-from bench import HOSTS, SIP_PORT, TLS_PORT, Bench, Failed, Skipped, end, is_bound, until
+from bench import HOSTS, NAMES, SIP_PORT, TLS_PORT, Bench, Failed, Skipped, conversations, end, is_bound, until
 
 MODULES = Path("/usr/lib/baresip/modules")
 NEEDED = ("g711.so", "aufile.so", "uuid.so", "account.so", "ctrl_tcp.so", "menu.so")
-NAMES = {"caller": "alice", "callee": "bob", "carol": "carol"}
 LOUD = 3000
 CONFIG = """poll_method epoll
 net_interface {ip}
@@ -201,7 +200,7 @@ def transfer(transport):
         carol.tell("hangup")
         bob.hears("CALL_CLOSED", 2)
         rows = finished(bench, 2)
-        if len({row["shown"]["header"].get("conversation") or row["id"] for row in rows}) != 1:
+        if conversations(rows) != 1:
             raise Failed("the two recordings are not one conversation")
 
 

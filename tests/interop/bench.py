@@ -16,6 +16,8 @@ ROOT = HERE.parents[1]
 # 127.NET.0.1 is the proxy, .2 the caller, .3 the callee, .4 and .5 whoever comes later.
 NETS = range(140, 240)
 HOSTS = {"proxy": 1, "caller": 2, "callee": 3, "carol": 4, "dave": 5, "kamailio": 6}
+# What they are called: the routes tell them apart by it.
+NAMES = {"caller": "alice", "callee": "bob", "carol": "carol", "dave": "dave"}
 SIP_PORT = 5060
 TLS_PORT = 5061
 PATIENCE = 10.0
@@ -241,6 +243,11 @@ class Bench:
         with wave.open(str(path)) as sound:
             samples = array.array("h", sound.readframes(sound.getnframes()))
         return max(map(abs, samples[0::2]), default=0), max(map(abs, samples[1::2]), default=0)
+
+
+def conversations(rows):
+    """How many conversations the recordings belong to."""
+    return len({row.get("conversation") or row["id"] for row in rows})
 
 
 def end(child):

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import HERE, Failed
+from bench import HERE, NAMES, Failed
 
 FLOWS = HERE / "flows"
 HEADING = re.compile(r"(caller|callee|carol|dave)\s*:\s*(.*)")
@@ -239,7 +239,7 @@ class Scenario:
         home = f"sip:{user}@[remote_ip]:[remote_port]"
         uri = f"[${self.variable('target' + variable)}]" if within else home
         uri = self.option(words, "uri", uri)
-        me = f"<sip:{self.party.name}@[local_ip]:[local_port]>;tag={own}"
+        me = f"<sip:{NAMES[self.party.name]}@[local_ip]:[local_port]>;tag={own}"
         them = f"<{home}>"
         if dialog.uac:
             if dialog.stands and (within or method == "ACK"):
@@ -258,7 +258,7 @@ class Scenario:
                 "[routes]" if within and dialog.number == 1 else "",
                 f"From: {me}", to_line, f"Call-ID: {prefix}[call_id]", f"CSeq: {cseq} {method}", "Max-Forwards: 70"]
         if method in ("INVITE", "UPDATE", "SUBSCRIBE", "REFER", "NOTIFY", "REGISTER") and not self.names("Contact"):
-            head.append(f"Contact: <sip:{self.party.name}@[local_ip]:[local_port];transport=[transport]>")
+            head.append(f"Contact: <sip:{NAMES[self.party.name]}@[local_ip]:[local_port];transport=[transport]>")
         if method == "PRACK":
             head.append(f"RAck: [${self.variable('rseq' + variable)}] {dialog.invite[0]} INVITE")
         if "auth" in words:
@@ -284,7 +284,7 @@ class Scenario:
         head = [f"SIP/2.0 {status} {self.reason(status, words)}", copy("Via"), "[last_Record-Route:]" if newest else "",
                 copy("From"), to_line, f"{'Call-ID: [call_id]' if not newest else '[last_Call-ID:]'}", copy("CSeq")]
         if status[0] in "12" and status != "100" and not self.names("Contact") and asked.method in (*FORMING, "UPDATE"):
-            head.append(f"Contact: <sip:{self.party.name}@[local_ip]:[local_port];transport=[transport]>")
+            head.append(f"Contact: <sip:{NAMES[self.party.name]}@[local_ip]:[local_port];transport=[transport]>")
         if "reliable" in words:
             self.rseq += 1
             head += ["Require: 100rel", f"RSeq: {self.rseq}"]
@@ -330,7 +330,7 @@ class Scenario:
         lines = T38 if kind == "t38" else AUDIO.format(direction="sendrecv" if kind == "null" else kind)
         if kind == "refused-t38":
             lines = AUDIO.format(direction="sendrecv") + "\nm=image 0 udptl t38"
-        return SDP.format(user=self.party.name, version=self.version, address=address, lines=lines)
+        return SDP.format(user=NAMES[self.party.name], version=self.version, address=address, lines=lines)
 
     # Receiving
 

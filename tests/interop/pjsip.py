@@ -9,8 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from baresip import LOUD, NAMES, ladder, tone
-from bench import HERE, SIP_PORT, TLS_PORT, Bench, Failed, Skipped, until
+from baresip import LOUD, ladder, tone
+from bench import HERE, NAMES, SIP_PORT, TLS_PORT, Bench, Failed, Skipped, conversations, until
 
 PACKAGE = "pjsua2-python==2.15.1.post1"
 
@@ -155,13 +155,14 @@ def call(transport):
         alice.tell("dial_digits", call=0, digits="57")
         bob.hears("DIGIT", digit="5")
         alice.tell("hold", call=0)
+        alice.hears("MEDIA", status=2)
         bob.hears("MEDIA", status=3)
         alice.tell("resume", call=0)
         alice.hears("MEDIA", 2, status=1)
         bob.hears("MEDIA", 2, status=1)
         bob.tell("reinvite", call=0)
         alice.hears("MEDIA", 3, status=1)
-        time.sleep(0.3)
+        bob.hears("MEDIA", 3, status=1)
         alice.tell("update", call=0)
         bob.hears("MEDIA", 4, status=1)
         time.sleep(0.5)
@@ -228,9 +229,8 @@ def transfer_attended():
 
 
 def one_conversation(rows):
-    kept = {row["shown"]["header"].get("conversation") or row["id"] for row in rows}
-    if len(kept) != 1:
-        raise Failed(f"{len(rows)} recordings are {len(kept)} conversations, not one")
+    if conversations(rows) != 1:
+        raise Failed(f"{len(rows)} recordings are {conversations(rows)} conversations, not one")
 
 
 def cases():

@@ -5,7 +5,7 @@ import subprocess
 from collections import Counter
 
 import kamailio
-from bench import SIP_PORT, Bench, Failed, is_bound, until
+from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
 from flow import Scenario
 
 SECONDS = 40
@@ -53,6 +53,7 @@ def start(bench, flow, party, direct):
     ip = bench.ip(name)
     command = ["sipp", f"{bench.ip(other)}:{SIP_PORT}", "-sf", str(xml), "-i", ip, "-p", str(SIP_PORT), "-mi", ip,
                "-mp", str(MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{SECONDS}s", "-timeout_error", "-skip_rlimit",
+               "-deadcall_wait", "0",
                "-trace_err", "-error_file", str(bench.folder / f"{name}.err"), "-trace_msg", "-message_file",
                str(bench.folder / f"{name}.msg"), "-s", "bob", *([] if party.calls_first() else ["-rtp_echo"]),
                *party.options]
@@ -139,9 +140,9 @@ def judge(bench, flow):
     if outcomes != wanted:
         raise Failed(f"recordings: {outcomes or 'none'}, not {wanted or 'none'}")
     if flow.conversation:
-        kept = {row["shown"]["header"].get("conversation") or row["id"] for row in rows}
-        if len(kept) != {"one": 1, "each": len(rows)}[flow.conversation]:
-            raise Failed(f"{len(rows)} recordings are {len(kept)} conversations, not {flow.conversation}")
+        kept = conversations(rows)
+        if kept != {"one": 1, "each": len(rows)}[flow.conversation]:
+            raise Failed(f"{len(rows)} recordings are {kept} conversations, not {flow.conversation}")
     if len(rows) == 1 and set(flow.parties) <= set(LEGS):
         for name, leg in LEGS.items():
             ladder_has(bench, name, rows[0], leg)
