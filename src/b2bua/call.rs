@@ -20,6 +20,7 @@ use crate::model::{
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
+use crate::trunk::Destination;
 
 /// How long the far end of an INVITE may say nothing: Timer C, begun anew by each provisional answer (RFC 3261 §16.6
 /// item 11, §16.7 item 2).
@@ -72,6 +73,8 @@ pub struct Arrival {
     pub a: CallLeg,
     pub b: CallLeg,
     pub target: Uri,
+    /// Where B may be reached, best first, the one of `b` and `target` among them.
+    pub destinations: Vec<Destination>,
     pub decision: Arc<Decision>,
     pub meeting: bool,
     pub header: Box<Header>,
