@@ -155,7 +155,7 @@ impl Call {
         }
     }
 
-    pub(super) const fn line(&self, side: Leg) -> Line<'_> {
+    pub(super) fn line(&self, side: Leg) -> Line<'_> {
         self.leg(side).line(&self.chronicle)
     }
 
@@ -190,6 +190,9 @@ impl Call {
     }
 
     pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: Response) {
+        if self.answer_challenge(turn, side, client, &response) {
+            return;
+        }
         if self.is_invite_of_b(side, client) {
             self.on_answer(turn, client, response);
         } else if self
@@ -295,6 +298,9 @@ impl Call {
 
     /// Gives up what the wire keeps for it.
     pub fn release(&self, turn: &mut Turn<'_>) {
+        for side in Leg::BOTH {
+            turn.wire.challenges().forget(self.id, side);
+        }
         if let Some(client) = self.invited {
             turn.wire.disown_client(client);
         }

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod call;
 mod carry;
+mod challenge;
 mod chronicle;
 mod emergencies;
 mod facts;

@@ -172,6 +172,20 @@ impl Call {
         }
     }
 
+    /// Its request went out again: the far end has not heard of it yet, so that it cannot be cancelled.
+    pub(super) fn on_exchange_renewed(&mut self, client: ClientId) {
+        let Some(exchange) = self
+            .exchange
+            .as_mut()
+            .filter(|exchange| exchange.client == Some(client))
+        else {
+            return;
+        };
+        if let Stage::Waiting { provisional, .. } = &mut exchange.stage {
+            *provisional = false;
+        }
+    }
+
     fn on_exchange_declined(
         &mut self,
         turn: &mut Turn<'_>,

@@ -110,7 +110,7 @@ impl Topology {
 mod tests {
     use super::*;
 
-    use crate::trunk::Peer;
+    use crate::trunk::{Conduct, Peer};
 
     fn trunk(name: &str, ip: &str, port: Option<u16>) -> Trunk {
         let ip = ip.parse().expect("an address");
@@ -119,6 +119,7 @@ mod tests {
             peers: vec![Peer { ip, port }],
             transport: Transport::Udp,
             trusted: true,
+            conduct: Conduct::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
@@ -54,6 +54,15 @@ impl Bench {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
+        Self::with_carrier(files, Conduct::default())
+    }
+
+    /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
+    pub fn strict_with_carrier(conduct: Conduct) -> Self {
+        Self::with_carrier(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], conduct)
+    }
+
+    pub fn with_carrier(files: &[(&str, &str)], conduct: Conduct) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -62,7 +71,7 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        let trunk = |name: &str, address: &str| {
+        let trunk = |name: &str, address: &str, conduct: Conduct| {
             let address: SocketAddr = address.parse().unwrap();
             let peers = vec![Peer {
                 ip: address.ip(),
@@ -73,6 +82,7 @@ impl Bench {
                 peers,
                 transport: Transport::Udp,
                 trusted: true,
+                conduct,
             }
         };
         let route = |from: &str, to: &str| Route {
@@ -85,7 +95,7 @@ impl Bench {
         let config = SignalingConfig {
             node: "lab".to_owned(),
             topology: Topology::new(
-                vec![trunk("pbx", A), trunk("carrier", B)],
+                vec![trunk("pbx", A, Conduct::default()), trunk("carrier", B, conduct)],
                 vec![route("pbx", "carrier"), route("carrier", "pbx")],
                 vec![(Transport::Udp, PROXY.parse().unwrap())],
             ),
