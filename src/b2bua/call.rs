@@ -14,6 +14,7 @@ use super::output::{Output, StepKind};
 use super::pass::Passing;
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
+use super::wire::Owner;
 use crate::model::{
     Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, Timestamp,
 };
@@ -299,7 +300,7 @@ impl Call {
     /// Gives up what the wire keeps for it.
     pub fn release(&self, turn: &mut Turn<'_>) {
         for side in Leg::BOTH {
-            turn.wire.challenges().forget(self.id, side);
+            turn.wire.forget_proofs(Owner::Call(self.id, side));
         }
         if let Some(client) = self.invited {
             turn.wire.disown_client(client);

@@ -10,7 +10,8 @@ use super::call::Call;
 use super::leg::LegState;
 use super::state::Phase;
 use super::turn::Turn;
-use crate::model::{Leg, SessionId};
+use super::wire::Owner;
+use crate::model::Leg;
 use crate::sip::digest::{self, Algorithm, Challenge, Use};
 use crate::sip::transaction::ClientId;
 use crate::sip::{CSEQ_MAX, CSeq, Headers, Method, Mint, Request, Response};
@@ -45,9 +46,9 @@ impl Asker {
 }
 
 /// A request that may be challenged, as it was sent, without our Via.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Waiting {
-    request: Request,
+    pub request: Request,
     answered: u8,
     algorithms: Vec<Algorithm>,
 }
@@ -68,7 +69,7 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Challenges {
     waiting: BTreeMap<ClientId, Waiting>,
-    known: BTreeMap<(SessionId, Leg, Asker), Known>,
+    known: BTreeMap<(Owner, Asker), Known>,
 }
 
 impl Challenges {
@@ -78,40 +79,40 @@ impl Challenges {
     }
 
     /// Proves who we are where that was asked before on this leg.
-    pub(super) fn prove(&mut self, session: SessionId, leg: Leg, request: &mut Request) {
+    pub(super) fn prove(&mut self, owner: Owner, request: &mut Request) {
         for asker in ASKERS {
-            if let Some(known) = self.known.get_mut(&(session, leg, asker)) {
+            if let Some(known) = self.known.get_mut(&(owner, asker)) {
                 known.prove(asker, request);
             }
         }
     }
 
     /// The credentials of the INVITE for its ACK.
-    pub(super) fn repeat(&self, session: SessionId, leg: Leg, ack: &mut Request) {
+    pub(super) fn repeat(&self, owner: Owner, ack: &mut Request) {
         for asker in ASKERS {
-            let known = self.known.get(&(session, leg, asker));
+            let known = self.known.get(&(owner, asker));
             if let Some(value) = known.and_then(|known| known.invite.as_ref()) {
                 ack.headers.push(asker.credentials(), value.as_str());
             }
         }
     }
 
-    pub(super) fn keep(&mut self, id: ClientId, request: Request) {
-        let waiting = Waiting {
-            request,
-            answered: 0,
-            algorithms: Vec::new(),
-        };
+    pub(super) fn keep(&mut self, id: ClientId, waiting: Waiting) {
         self.waiting.insert(id, waiting);
+    }
+
+    /// What `id` asked, if it may be asked again.
+    pub(super) fn take(&mut self, id: ClientId) -> Option<Waiting> {
+        self.waiting.remove(&id)
     }
 
     pub(super) fn forget_request(&mut self, id: ClientId) {
         self.waiting.remove(&id);
     }
 
-    pub(super) fn forget(&mut self, session: SessionId, leg: Leg) {
+    pub(super) fn forget(&mut self, owner: Owner) {
         for asker in ASKERS {
-            self.known.remove(&(session, leg, asker));
+            self.known.remove(&(owner, asker));
         }
     }
 
@@ -119,7 +120,7 @@ impl Challenges {
     pub(super) fn answer(
         &mut self,
         mut waiting: Waiting,
-        (session, leg): (SessionId, Leg),
+        owner: Owner,
         trunk: &Arc<Trunk>,
         response: &Response,
         mint: &mut Mint,
@@ -134,7 +135,7 @@ impl Challenges {
             let Some(challenge) = digest::strongest(lines, &credentials.realm) else {
                 continue;
             };
-            let known = self.known.get(&(session, leg, asker));
+            let known = self.known.get(&(owner, asker));
             // The caller has credentials of its own for this realm: it is asked.
             if known.is_none() && names_realm(&waiting.request.headers, asker, &credentials.realm) {
                 return None;
@@ -152,11 +153,21 @@ impl Challenges {
                 invite: None,
             };
             known.prove(asker, &mut waiting.request);
-            self.known.insert((session, leg, asker), known);
+            self.known.insert((owner, asker), known);
             is_answered = true;
         }
         waiting.answered += 1;
         is_answered.then_some(waiting)
+    }
+}
+
+impl From<Request> for Waiting {
+    fn from(request: Request) -> Self {
+        Self {
+            request,
+            answered: 0,
+            algorithms: Vec::new(),
+        }
     }
 }
 
@@ -207,22 +218,21 @@ impl Call {
         if !response.is_final() {
             return false;
         }
-        let Some(waiting) = turn.wire.challenges().waiting.remove(&client) else {
+        let Some(waiting) = turn.wire.take_waiting(client) else {
             return false;
         };
         if !matches!(response.status, 401 | 407) || !self.is_wanted_still(client, &waiting.request) {
             return false;
         }
         let trunk = Arc::clone(&self.leg(side).trunk);
-        let Some(mut waiting) = turn.wire.answer(waiting, (self.id, side), &trunk, response) else {
+        let Some(mut waiting) = turn.wire.answer(waiting, Owner::Call(self.id, side), &trunk, response) else {
             return false;
         };
         if !self.renumber(side, &mut waiting.request) {
             return false;
         }
         let request = waiting.request.clone();
-        turn.wire.challenges().waiting.insert(client, waiting);
-        turn.renew(self.line(side), client, request.clone());
+        turn.renew(self.line(side), client, waiting);
         if request.method == Method::Invite && request.headers.to().tag().is_none() {
             self.on_invite_renewed(turn, client, request);
         } else {

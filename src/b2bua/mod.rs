@@ -31,6 +31,7 @@ mod wire;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};
+pub use challenge::Waiting;
 pub use carry::{ALLOW, carry, unsupported};
 pub use emergencies::Emergencies;
 pub use facts::{Opening, header};

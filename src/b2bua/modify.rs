@@ -172,16 +172,10 @@ impl Call {
         }
     }
 
-    /// Its request went out again: the far end has not heard of it yet, so that it cannot be cancelled.
-    pub(super) fn on_exchange_renewed(&mut self, client: ClientId) {
-        let Some(exchange) = self
-            .exchange
-            .as_mut()
-            .filter(|exchange| exchange.client == Some(client))
-        else {
-            return;
-        };
-        if let Stage::Waiting { provisional, .. } = &mut exchange.stage {
+    /// Its request went out again: nothing to cancel until the far end has heard of it.
+    pub(super) fn on_exchange_renewed(&mut self, id: ClientId) {
+        let exchange = self.exchange.as_mut().filter(|exchange| exchange.client == Some(id));
+        if let Some(Stage::Waiting { provisional, .. }) = exchange.map(|exchange| &mut exchange.stage) {
             *provisional = false;
         }
     }

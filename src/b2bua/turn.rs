@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::challenge::Waiting;
 use super::chronicle::{self, Chronicle};
 use super::emergencies::Emergencies;
 use super::facts;
@@ -68,31 +69,27 @@ impl Turn<'_> {
         self.out.push_back(Output::Media(command));
     }
 
-    pub fn request(&mut self, session: SessionId, line: Line<'_>, mut request: Request) -> ClientId {
-        if line.proves {
-            self.wire.challenges().prove(session, line.leg, &mut request);
-        }
-        let kept = line.proves.then(|| request.clone());
-        let id = self
-            .wire
-            .request(self.now, Owner::Call(session, line.leg), request, line.flow);
-        if let Some(kept) = kept {
-            self.wire.challenges().keep(id, kept);
-        }
+    pub fn request(&mut self, session: SessionId, line: Line<'_>, request: Request) -> ClientId {
+        let owner = Owner::Call(session, line.leg);
+        let id = if line.proves {
+            self.wire.request_with_proof(self.now, owner, request, line.flow)
+        } else {
+            self.wire.request(self.now, owner, request, line.flow)
+        };
         self.depart(line);
         id
     }
 
     /// Sends a request again, changed, in the name of the transaction `id`, which is over.
-    pub fn renew(&mut self, line: Line<'_>, id: ClientId, request: Request) {
-        self.wire.renew(self.now, id, request, line.flow);
+    pub fn renew(&mut self, line: Line<'_>, id: ClientId, waiting: Waiting) {
+        self.wire.renew(self.now, id, waiting, line.flow);
         self.depart(line);
     }
 
     pub fn send(&mut self, line: Line<'_>, mut request: Request) -> Request {
         if line.proves {
-            let session = line.chronicle.session();
-            self.wire.challenges().repeat(session, line.leg, &mut request);
+            let owner = Owner::Call(line.chronicle.session(), line.leg);
+            self.wire.repeat_proof(owner, &mut request);
         }
         let sent = self.wire.send(request, line.flow);
         self.depart(line);

@@ -12,11 +12,13 @@ use crate::sip::{Flow, Message, Mint, Request, Response, Transport, Uri, Via};
 use crate::trunk::Trunk;
 
 /// Whose transaction it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Owner {
     Call(SessionId, Leg),
     /// A request outside any dialog that is passed on; the other half of the pair is in `pass`.
     Passage,
+    /// A registration of our own, by its place among them.
+    Registration(usize),
 }
 
 /// A message on its way to the network.
@@ -103,8 +105,35 @@ impl Wire {
         id
     }
 
-    /// Sends a request again, changed, after the final answer to it; whatever comes of it comes by the id of the `first`.
-    pub fn renew(&mut self, now: Timestamp, first: ClientId, mut request: Request, flow: Flow) {
+    /// Starts a client transaction with a peer that may ask who we are: it is told at once what it asked for before, and
+    /// its challenge can be answered.
+    pub fn request_with_proof(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
+        self.challenges.prove(owner, &mut request);
+        let id = self.request(now, owner, request.clone(), flow);
+        self.challenges.keep(id, Waiting::from(request));
+        id
+    }
+
+    /// What the transaction asked, if that can be asked again with proof. Once: the answer to it is final.
+    pub fn take_waiting(&mut self, id: ClientId) -> Option<Waiting> {
+        self.challenges.take(id)
+    }
+
+    /// The request with the proof that `response` asks for, to be given a new CSeq number and sent by [`Wire::renew`].
+    pub fn answer(
+        &mut self,
+        waiting: Waiting,
+        owner: Owner,
+        trunk: &Arc<Trunk>,
+        response: &Response,
+    ) -> Option<Waiting> {
+        self.challenges.answer(waiting, owner, trunk, response, &mut self.mint)
+    }
+
+    /// Sends a request again, after the final answer to it; whatever comes of it comes by the id of the `first`.
+    pub fn renew(&mut self, now: Timestamp, first: ClientId, waiting: Waiting, flow: Flow) {
+        let mut request = waiting.request.clone();
+        self.challenges.keep(first, waiting);
         self.push_via(&mut request, flow);
         let id = self.transactions.request(now, request, flow);
         if let Some(before) = self.newest.insert(first, id) {
@@ -114,19 +143,14 @@ impl Wire {
         self.pump();
     }
 
-    pub(super) fn challenges(&mut self) -> &mut Challenges {
-        &mut self.challenges
+    /// The proofs of an INVITE for its ACK (RFC 3261 §22.1).
+    pub(super) fn repeat_proof(&self, owner: Owner, ack: &mut Request) {
+        self.challenges.repeat(owner, ack);
     }
 
-    /// A request that was challenged, as it may be sent again.
-    pub(super) fn answer(
-        &mut self,
-        waiting: Waiting,
-        whose: (SessionId, Leg),
-        trunk: &Arc<Trunk>,
-        response: &Response,
-    ) -> Option<Waiting> {
-        self.challenges.answer(waiting, whose, trunk, response, &mut self.mint)
+    /// Nothing more is sent for this owner.
+    pub fn forget_proofs(&mut self, owner: Owner) {
+        self.challenges.forget(owner);
     }
 
     /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.

@@ -226,6 +226,7 @@ impl Signaling {
                     self.wire.respond(now, server, b2bua::back(&request, &response));
                 }
             }
+            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
             Some(Owner::Passage) | None => {}
         }
     }
@@ -247,6 +248,7 @@ impl Signaling {
                     self.refuse(now, server, &request, &refusal);
                 }
             }
+            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
             None => {}
         }
     }

@@ -5,9 +5,11 @@ mod engine;
 mod input;
 mod invite;
 pub mod ladder;
+mod registration;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};

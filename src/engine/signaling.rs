@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
+use super::registration::Registration;
 use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
@@ -66,6 +67,7 @@ pub struct Signaling {
     heard: Option<Timestamp>,
     pub(super) draining: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -75,7 +77,9 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
+        let mut wire = Wire::new(limits, seed);
         Self {
+            registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
             calls_max: config.calls_max,
             lag_max: config.lag_max,
@@ -85,7 +89,7 @@ impl Signaling {
                 reject_code: config.reject_code,
                 steps: config.steps,
             },
-            wire: Wire::new(limits, seed),
+            wire,
             ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
             policies,
             calls: BTreeMap::new(),
@@ -123,9 +127,13 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
             }
             Input::Policies(policies) => self.policies = policies,
-            Input::Drain => self.draining = true,
+            Input::Drain => {
+                self.draining = true;
+                self.unregister(now);
+            }
             Input::ShutDown => {
                 self.draining = true;
+                self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
         }
@@ -139,6 +147,7 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -146,7 +155,8 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
+        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        earliest(calls, self.registrations_due())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

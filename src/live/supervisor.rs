@@ -197,6 +197,7 @@ impl Supervisor {
             recorder: self.recorder.status(),
             policies: self.policies.status().clone(),
             sip: self.threads.counters.read(),
+            registrations: self.threads.board.registrations(),
             media: self.threads.packets(),
             ..self.about.clone()
         }

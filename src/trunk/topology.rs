@@ -29,6 +29,10 @@ impl Topology {
         }
     }
 
+    pub fn trunks(&self) -> &[Arc<Trunk>] {
+        &self.trunks
+    }
+
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
         let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));

@@ -5,5 +5,6 @@
 mod bench;
 mod challenged;
 mod ordinary;
+mod registered;
 mod renegotiated;
 mod strict;
