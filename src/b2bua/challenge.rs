@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::call::Call;
+use super::exchange::Stage;
 use super::leg::LegState;
+use super::reliable::Reliable;
 use super::state::Phase;
 use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::Leg;
+use crate::sip::dialog::Dialog;
 use crate::sip::digest::{self, Algorithm, Challenge, Use};
 use crate::sip::transaction::ClientId;
 use crate::sip::{CSEQ_MAX, CSeq, Headers, Method, Mint, Request, Response};
@@ -255,21 +258,29 @@ impl Call {
 
     /// The next CSeq number (RFC 3261 §22.2): of the dialog, or of the INVITE that is to make one.
     fn renumber(&mut self, side: Leg, request: &mut Request) -> bool {
-        let number = if request.headers.to().tag().is_none() {
-            request.headers.cseq().number.saturating_add(1)
-        } else {
-            let dialog = self.leg_mut(side).dialog.as_mut();
-            let Some(dialog) = dialog.filter(|dialog| Some(dialog.remote_tag()) == request.headers.to().tag()) else {
-                return false;
-            };
-            dialog.next_number()
+        let number = match request.headers.to().tag() {
+            None => Some(request.headers.cseq().number.saturating_add(1)),
+            Some(theirs) => {
+                let ours = request.headers.from().tag().unwrap_or_default();
+                let found = match side {
+                    Leg::A => self.focus_on(ours),
+                    Leg::B => self.focus_on_callee(theirs),
+                };
+                let dialog = self.leg_mut(side).dialog.as_mut().filter(|_| found);
+                dialog.map(Dialog::next_number)
+            }
+        };
+        let Some(number) = number.filter(|number| *number <= CSEQ_MAX) else {
+            return false;
         };
         let method = request.method.clone();
         request.headers.set("CSeq", CSeq { number, method }.to_string());
-        number <= CSEQ_MAX
+        true
     }
 
-    fn on_invite_renewed(&mut self, turn: &Turn<'_>, client: ClientId, invite: Request) {
+    fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
+        self.close_exchange(turn);
+        self.start_over(turn);
         self.b.dialog = None;
         self.b.invite = Some(invite);
         self.b.state = LegState::Inviting {
@@ -277,6 +288,22 @@ impl Call {
             provisional: false,
             cancel: None,
         };
-        self.watch_exchange(turn);
+        self.watch_answer(turn);
+    }
+
+    /// A re-INVITE went out again: nothing to cancel until the far end has heard of it, and its provisional answers are
+    /// numbered anew.
+    fn on_exchange_renewed(&mut self, client: ClientId) {
+        let Some(exchange) = self
+            .exchange
+            .as_mut()
+            .filter(|exchange| exchange.client == Some(client))
+        else {
+            return;
+        };
+        exchange.reliable = Reliable::default();
+        if let Stage::Waiting { provisional, .. } = &mut exchange.stage {
+            *provisional = false;
+        }
     }
 }

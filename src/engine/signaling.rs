@@ -327,6 +327,9 @@ impl Signaling {
             out: &mut self.out,
         };
         act(call, &mut turn);
+        while let Some((tag, side)) = call.poll_tag() {
+            self.tags.insert(tag, (session, side));
+        }
         let over = call.is_over();
         if over {
             call.publish(&mut turn);
@@ -370,9 +373,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        let [a, b] = call.local_tags().map(str::to_owned);
-        self.tags.insert(a, (call.id(), Leg::A));
-        self.tags.insert(b, (call.id(), Leg::B));
         self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);

@@ -4,6 +4,8 @@
 
 mod bench;
 mod challenged;
+mod early;
+mod forked;
 mod ordinary;
 mod registered;
 mod renegotiated;
