@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
+use super::registration::Registration;
 use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
@@ -70,6 +71,7 @@ pub struct Signaling {
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) admission: Admission,
+    pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -79,7 +81,9 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
+        let mut wire = Wire::new(limits, seed);
         Self {
+            registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
             calls_max: config.calls_max,
             lag_max: config.lag_max,
@@ -89,7 +93,7 @@ impl Signaling {
                 reject_code: config.reject_code,
                 steps: config.steps,
             },
-            wire: Wire::new(limits, seed),
+            wire,
             ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
             policies,
             calls: BTreeMap::new(),
@@ -130,12 +134,16 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
             }
             Input::Policies(policies) => self.policies = policies,
-            Input::Drain => self.draining = true,
+            Input::Drain => {
+                self.draining = true;
+                self.unregister(now);
+            }
             Input::Admit => self.draining = false,
             Input::HandOver => self.hand_over(now),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
+                self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
         }
@@ -149,6 +157,7 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -156,7 +165,8 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
+        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        earliest(calls, self.registrations_due())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
