@@ -8,3 +8,4 @@ mod forked;
 mod ordinary;
 mod renegotiated;
 mod strict;
+mod timers;
