@@ -7,5 +7,6 @@ mod early;
 mod forked;
 mod ordinary;
 mod renegotiated;
+mod restarted;
 mod strict;
 mod timers;
