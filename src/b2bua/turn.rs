@@ -1,6 +1,7 @@
 //! One turn of the engine: the time, and what a call may touch besides itself.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::challenge::Waiting;
 use super::chronicle::{self, Chronicle};
@@ -24,6 +25,8 @@ pub struct Terms {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed on each leg (RFC 4028); None: we ask for no session timers.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder.
     pub steps: bool,
 }

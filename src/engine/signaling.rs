@@ -40,6 +40,8 @@ pub struct SignalingConfig {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed (RFC 4028); None: no session timers are asked for.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -91,6 +93,7 @@ impl Signaling {
                 node: config.node,
                 peer_node: config.peer_node,
                 reject_code: config.reject_code,
+                session_interval: config.session_interval,
                 steps: config.steps,
             },
             wire,

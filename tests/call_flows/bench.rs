@@ -117,6 +117,7 @@ impl Bench {
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
+            session_interval: Some(Duration::from_secs(1_800)),
             calls_max: 100,
             lag_max: Duration::from_secs(1),
             peer_node: false,

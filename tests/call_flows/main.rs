@@ -12,3 +12,4 @@ mod registered;
 mod renegotiated;
 mod restarted;
 mod strict;
+mod timers;
