@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chronicle::Chronicle;
+use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
 use super::farewell::Farewell;
@@ -53,6 +54,7 @@ pub struct Call {
     pub(super) invited: Option<ClientId>,
     held: [bool; 2],
     pub(super) gated: bool,
+    pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
     pub(super) forks: Forks,
@@ -80,18 +82,29 @@ pub struct Arrival {
     pub header: Box<Header>,
 }
 
+/// What every call has from its first moment.
+pub(super) struct Setting {
+    pub session: SessionId,
+    pub a: CallLeg,
+    pub b: CallLeg,
+    pub target: Uri,
+    pub decision: Arc<Decision>,
+    pub meeting: bool,
+    pub header: Box<Header>,
+}
+
 impl Call {
-    pub(super) fn new(arrival: Arrival, steps: bool) -> Self {
+    pub(super) fn new(setting: Setting, steps: bool) -> Self {
         let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
-        let tags = vec![tag(&arrival.a), tag(&arrival.b)];
+        let tags = vec![tag(&setting.a), tag(&setting.b)];
         Self {
-            id: arrival.session,
+            id: setting.session,
             phase: Phase::Preparing,
-            decision: arrival.decision,
-            meeting: arrival.meeting,
-            a: arrival.a,
-            b: arrival.b,
-            target: arrival.target,
+            decision: setting.decision,
+            meeting: setting.meeting,
+            a: setting.a,
+            b: setting.b,
+            target: setting.target,
             body: Bytes::new(),
             negotiation: Negotiation::default(),
             media: MediaState::Unopened,
@@ -99,13 +112,14 @@ impl Call {
             exchange: None,
             last_exchange: None,
             passings: Vec::new(),
-            chronicle: Chronicle::new(arrival.session, steps),
-            header: arrival.header,
+            chronicle: Chronicle::new(setting.session, steps),
+            header: setting.header,
             story: Story::default(),
             deadlines: Deadlines::default(),
             invited: None,
             held: [false; 2],
             gated: false,
+            kept: Kept::default(),
             armed: false,
             forks: Forks::default(),
             reliable: Reliable::default(),
@@ -369,6 +383,7 @@ impl Call {
 
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.remember(turn);
         self.rest_on_heard();
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
             self.close_recording(turn);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::call::Call;
+use super::continuation::Kept;
 use super::leg::LegState;
 use super::reject::{Refusal, SET_UP_MAX};
 use super::state::{MediaState, Phase, Recording};
@@ -94,7 +95,7 @@ impl Call {
                 self.watch_answer(turn);
             }
             Phase::Answered => self.deadlines.clear(Wait::Answer),
-            Phase::Confirmed => {}
+            Phase::Confirmed => self.kept = Kept::Stale,
             Phase::Ending => {
                 self.deadlines = Deadlines::default();
                 self.deadlines.set(Wait::Linger, turn.now + LINGER);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::body::Content;
 use super::call::Call;
 use super::carry;
+use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
@@ -254,6 +255,9 @@ impl Call {
     fn refresh_targets(&mut self, side: Leg, exchange: &Exchange, response: &Response) {
         if exchange.request.method == Method::Prack {
             return;
+        }
+        if self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
         }
         if let Some(dialog) = &mut self.leg_mut(side).dialog {
             dialog.target_refresh(&Message::Response(response.clone()));

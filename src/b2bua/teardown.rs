@@ -204,7 +204,7 @@ impl Call {
         }
     }
 
-    fn ends_without_recorder(&self) -> bool {
+    pub(super) fn ends_without_recorder(&self) -> bool {
         let before = self.decision.is_strict_before(self.meeting);
         let during = self.armed && self.decision.is_strict_during(self.meeting);
         match self.phase {
@@ -280,6 +280,7 @@ impl Call {
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
         self.close_passings(turn);
+        self.forget(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {
                 self.media = MediaState::Closing;

@@ -66,6 +66,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// The next process answers.
+    pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
@@ -101,6 +103,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            handed_over: false,
             emergencies: Emergencies::default(),
             out: VecDeque::new(),
         }
@@ -131,6 +134,12 @@ impl Signaling {
                 self.draining = true;
                 self.unregister(now);
             }
+            Input::Admit => {
+                self.draining = false;
+                self.register_again(now);
+            }
+            Input::HandOver => self.hand_over(now),
+            Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
                 self.unregister(now);
@@ -302,7 +311,7 @@ impl Signaling {
         }
     }
 
-    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
             self.with_call(now, session, &act);

@@ -1,5 +1,6 @@
 //! The test bench: a proxy between two phones.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Bench {
     pub to_b: Vec<Message>,
     pub recording: Vec<RecordingCommand>,
     pub media: Vec<MediaCommand>,
+    /// What would survive the process.
+    pub remembered: BTreeMap<SessionId, Bytes>,
     pub recorder_answers: bool,
     pub recorder_lives: bool,
     pub ports_bind: bool,
@@ -116,6 +119,7 @@ impl Bench {
             to_b: Vec::new(),
             recording: Vec::new(),
             media: Vec::new(),
+            remembered: BTreeMap::new(),
             recorder_answers: true,
             recorder_lives: true,
             ports_bind: true,
@@ -167,6 +171,12 @@ impl Bench {
                 Output::Recording(command) => self.on_recording(command),
                 Output::Media(command) => self.on_media(command),
                 Output::Step(step) => self.story.push(tell(&step.what)),
+                Output::Remember { session, state } => {
+                    self.remembered.insert(session, state);
+                }
+                Output::Forget { session } => {
+                    self.remembered.remove(&session);
+                }
                 Output::Publish(_) => {}
             }
         }

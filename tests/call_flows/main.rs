@@ -9,4 +9,5 @@ mod forked;
 mod ordinary;
 mod registered;
 mod renegotiated;
+mod restarted;
 mod strict;
