@@ -155,7 +155,7 @@ impl Registration {
     /// A final answer. True: ask again at once.
     fn on_answer(&mut self, now: Timestamp, response: &Response, flow: Option<Flow>, wire: &mut Wire) -> bool {
         if self.leaving {
-            self.end();
+            self.leave(now);
             return false;
         }
         match response.status {
@@ -211,7 +211,7 @@ impl Registration {
 
     fn fail(&mut self, now: Timestamp, status: Option<u16>, later: Option<Duration>, wire: &mut Wire) {
         if self.leaving || self.ending && self.view.state != RegistrationState::Registered {
-            self.end();
+            self.leave(now);
             return;
         }
         let longest = PAUSE_FIRST
@@ -232,6 +232,12 @@ impl Registration {
             view.status = status;
             view.next = Some(next);
         });
+    }
+
+    /// It was taken back; or the node has thought better of it meanwhile.
+    fn leave(&mut self, now: Timestamp) {
+        self.end();
+        self.due = (!self.ending).then_some(now);
     }
 
     fn end(&mut self) {
@@ -347,6 +353,16 @@ impl Signaling {
                 registration.end();
             }
             self.go_on(now, place, false);
+        }
+    }
+
+    /// This node takes calls again.
+    pub(super) fn register_again(&mut self, now: Timestamp) {
+        for registration in &mut self.registrations {
+            let was_ending = std::mem::take(&mut registration.ending);
+            if was_ending && registration.pending.is_none() {
+                registration.due = Some(now);
+            }
         }
     }
 

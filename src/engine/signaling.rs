@@ -141,7 +141,10 @@ impl Signaling {
                 self.draining = true;
                 self.unregister(now);
             }
-            Input::Admit => self.draining = false,
+            Input::Admit => {
+                self.draining = false;
+                self.register_again(now);
+            }
             Input::HandOver => self.hand_over(now),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {

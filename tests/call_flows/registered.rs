@@ -196,6 +196,19 @@ fn a_node_that_ends_while_it_registers_takes_back_what_is_granted() {
 }
 
 #[test]
+fn a_node_that_takes_calls_again_registers_again() {
+    let mut bench = bench();
+    bench.registrar_answers(200, &[]);
+    bench.input(Input::Drain);
+    bench.input(Input::Admit);
+    bench.registrar_answers(200, &[]);
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(bench.request_to_b("REGISTER").headers.get("Expires"), Some("3600"));
+    bench.registrar_answers(200, &[]);
+    assert_eq!(bench.registration().state, RegistrationState::Registered);
+}
+
+#[test]
 fn calls_for_the_registered_contact_are_calls_like_any_other() {
     let mut bench = bench();
     bench.registrar_answers(200, &[]);
