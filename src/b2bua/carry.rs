@@ -1,5 +1,5 @@
 //! Which headers cross from one leg to the other. Everything that is not listed here stays behind: it belongs to one
-//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or promises what we do not keep (timer, 100rel).
+//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or promises what we do not keep (timer).
 
 use super::call::Call;
 use crate::model::Leg;
@@ -107,10 +107,10 @@ const DOMAIN_INTERNAL: [&str; 9] = [
 const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Recording-Decision"];
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 3] = ["histinfo", "resource-priority", "answermode"];
+const OPTIONS_CARRIED: [&str; 4] = ["histinfo", "resource-priority", "answermode", "100rel"];
 
 /// The methods that we carry or answer, as Allow says it.
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
 
 /// Copies from `from` to `to` what the allow rule carries.
 pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
@@ -257,7 +257,7 @@ mod tests {
                 "P-Asserted-Identity: <sip:alice@example.com>",
                 "x-ticket: 7",
                 "Diversion: <sip:bob@example.com>",
-                "Supported: histinfo",
+                "Supported: 100rel, histinfo",
                 "Require: resource-priority",
             ]
         );
@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn an_unknown_demand_is_named() {
         let mut headers = blank();
-        headers.push("Require", "100rel, histinfo");
+        headers.push("Require", "nothing, 100rel, histinfo");
         headers.push("Proxy-Require", "nothingSupportsThis");
-        assert_eq!(unsupported(&headers), ["100rel", "nothingSupportsThis"]);
+        assert_eq!(unsupported(&headers), ["nothing", "nothingSupportsThis"]);
     }
 
     #[test]

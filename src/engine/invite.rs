@@ -17,6 +17,9 @@ const PASSAGES_MAX: usize = 1_024;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+        if self.is_left_to_next(&request) {
+            return;
+        }
         if request.headers.to().tag().is_some() {
             let Some((session, side)) = self.leg_of(&request) else {
                 self.refuse(now, id, &request, &Refusal::NoSuchDialog);

@@ -66,6 +66,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// The next process answers.
+    pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) admission: Admission,
     pub(super) out: VecDeque<Output>,
@@ -99,6 +101,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            handed_over: false,
             emergencies: Emergencies::default(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
@@ -128,6 +131,9 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Drain => self.draining = true,
+            Input::Admit => self.draining = false,
+            Input::HandOver => self.hand_over(now),
+            Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
                 self.for_all_calls(now, Call::shut_down);
@@ -277,7 +283,7 @@ impl Signaling {
         }
     }
 
-    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
             self.with_call(now, session, &act);
@@ -302,6 +308,9 @@ impl Signaling {
             out: &mut self.out,
         };
         act(call, &mut turn);
+        while let Some((tag, side)) = call.poll_tag() {
+            self.tags.insert(tag, (session, side));
+        }
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -350,9 +359,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        let [a, b] = call.local_tags().map(str::to_owned);
-        self.tags.insert(a, (call.id(), Leg::A));
-        self.tags.insert(b, (call.id(), Leg::B));
         self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);
