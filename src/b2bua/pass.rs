@@ -2,7 +2,7 @@
 //! PUBLISH.
 
 use super::call::Call;
-use super::carry;
+use super::carry::{self, Crossing};
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
@@ -58,7 +58,7 @@ impl Call {
         {
             dialog.target_refresh(&Message::Request(request.clone()));
         }
-        carry::carry(&request.headers, &mut onward.headers);
+        carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
         self.renumber_event(side, request, &mut onward);
         super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
@@ -116,7 +116,7 @@ impl Call {
         }
         let passing = self.passings.swap_remove(at);
         turn.wire.disown_client(client);
-        let mut answer = back(&passing.request, response);
+        let mut answer = back(self.crossing(passing.from.other()), &passing.request, response);
         if refreshes_target(&passing.request.method) && response.status < 300 {
             if let Some(dialog) = &mut self.leg_mut(passing.from.other()).dialog {
                 dialog.target_refresh(&Message::Response(response.clone()));
@@ -155,9 +155,9 @@ pub(super) const fn refreshes_target(method: &Method) -> bool {
 }
 
 /// A response as the sender of the request gets it.
-pub fn back(request: &Request, response: &Response) -> Response {
+pub fn back(crossing: Crossing, request: &Request, response: &Response) -> Response {
     let mut answer = Response::to(request, response.status, Some(&response.reason), None);
-    carry::carry(&response.headers, &mut answer.headers);
+    carry::carry(crossing, &response.headers, &mut answer.headers);
     for name in ["Unsupported", "Retry-After"] {
         // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
         let is_ours = name == "Retry-After" && response.status == 503;

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::carry;
+use super::carry::{self, Crossing};
 use super::leg::CallLeg;
-use super::pass::back;
 use super::reject::Refusal;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::{Dialog, DialogError};
@@ -88,7 +87,7 @@ impl Subscriptions {
         (id, side): (SubscriptionId, Leg),
         flow: Flow,
         request: &Request,
-    ) -> Result<(Request, Flow), Refusal> {
+    ) -> Result<(Request, Flow, Crossing), Refusal> {
         let subscription = self.table.get_mut(&id).ok_or(Refusal::NoSuchDialog)?;
         let leg = subscription.leg_mut(side);
         // The peer may have come back on a new connection.
@@ -107,26 +106,27 @@ impl Subscriptions {
             return Err(super::reject::of_method(&request.method));
         }
         dialog.target_refresh(&Message::Request(request.clone()));
+        let crossing = subscription.crossing(side);
         let other = subscription.leg_mut(side.other());
         let mut onward = other
             .dialog_request(request.method.clone())
             .ok_or(Refusal::NoSuchDialog)?;
-        carry::carry(&request.headers, &mut onward.headers);
+        carry::carry(crossing, &request.headers, &mut onward.headers);
         onward.body = request.body.clone();
-        Ok((onward, other.flow))
+        Ok((onward, other.flow, crossing.back()))
     }
 
-    /// The final answer to a request that came from `side`, as that side gets it.
-    pub fn back(
+    /// The final answer to a request that came from `side`; what that side gets is completed.
+    pub fn on_answered(
         &mut self,
         now: Timestamp,
         (id, side): (SubscriptionId, Leg),
         request: &Request,
         response: &Response,
-    ) -> Response {
-        let mut answer = back(request, response);
+        answer: &mut Response,
+    ) {
         let Some(subscription) = self.table.get_mut(&id) else {
-            return answer;
+            return;
         };
         let is_first = request.headers.to().tag().is_none();
         if is_first {
@@ -137,7 +137,7 @@ impl Subscriptions {
             if is_first || response.status == 481 {
                 self.end(id);
             }
-            return answer;
+            return;
         }
         let other = subscription.leg_mut(side.other());
         match &mut other.dialog {
@@ -155,7 +155,6 @@ impl Subscriptions {
         // A terminated one stays for the answer to its SUBSCRIBE, which the last NOTIFY may overtake.
         let lasts = lasts.unwrap_or_default().min(EXPIRES_MAX);
         self.last_until(id, now + lasts + GRACE);
-        answer
     }
 
     /// A request of it got no answer: there never was a notifier, or the subscriber is gone. A refresh may be tried
@@ -200,6 +199,10 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    fn crossing(&self, from: Leg) -> Crossing {
+        Crossing::between(&self.leg(from).trunk, &self.leg(from.other()).trunk)
+    }
+
     const fn leg(&self, side: Leg) -> &CallLeg {
         match side {
             Leg::A => &self.a,

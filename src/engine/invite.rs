@@ -10,7 +10,7 @@ use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
-use crate::trunk::Trunk;
+use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
@@ -25,6 +25,10 @@ impl Signaling {
                 }
                 return;
             };
+            if !self.admission.takes_in_dialog(now, session, &request.method) {
+                self.refuse(now, id, &request, &Refusal::Busy);
+                return;
+            }
             if request.method == Method::Refer {
                 self.on_refer(now, (session, side), (id, request), (flow, &bytes));
                 return;
@@ -65,24 +69,22 @@ impl Signaling {
         flow: Flow,
         bytes: Bytes,
     ) -> Result<(), Refusal> {
-        let from = self
-            .topology
-            .trunk_of(flow.remote, flow.transport)
-            .cloned()
-            .ok_or(Refusal::NoRoute)?;
+        let from = self.topology.trunk_of(flow.remote, flow.transport);
+        let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(&invite)?;
         if self.minted.contains(invite.headers.call_id()) {
             return Err(Refusal::Loop);
         }
         let named = self.dialog_named(&invite)?;
-        let (to, to_flow, target) = match self.far_end_of(&invite.uri, named.as_ref()) {
-            Some(far_end) => far_end,
-            None => self.destination(&invite, &from).map_err(|refusal| match refusal {
-                // It was for us, and no dialog of ours is meant (RFC 3891 §3).
-                Refusal::NoRoute if invite.headers.contains("Replaces") => Refusal::NoSuchDialog,
-                other => other,
-            })?,
+        let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
+            Some(far_end) => vec![far_end],
+            None => self.destinations(now, &invite, &from)?,
         };
+        let Destination {
+            trunk: to,
+            flow: to_flow,
+            target,
+        } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
         self.rename_dialog(&mut invite, named.as_ref(), &to);
         let kin = self.kin_of(now, &invite, &from, named.as_ref());
         let session = SessionId::mint(now, self.wire.mint().entropy());
@@ -126,12 +128,14 @@ impl Signaling {
             a,
             b,
             target,
+            destinations,
             decision,
             meeting,
             header,
         };
         let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
+        self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
         Ok(())
@@ -170,22 +174,18 @@ impl Signaling {
         }
     }
 
-    /// Where the route leads, by which path, and the Request-URI there: our own address becomes the next hop's.
-    pub(super) fn next_hop(&self, uri: &Uri, from: &Trunk) -> Result<(Arc<Trunk>, Flow, Uri), Refusal> {
-        let user = uri.user().unwrap_or_else(|| uri.opaque());
-        let (route, trunk) = self.topology.route(&from.name, user).ok_or(Refusal::NoRoute)?;
-        let flow = self.topology.flow_to(trunk).ok_or(Refusal::NoRoute)?;
-        let target = if self.is_ours(uri) || route.to_user.is_some() {
-            let user = route.to_user.as_deref().or_else(|| uri.user());
-            let target = Uri::sip(user, flow.remote);
-            match uri.param("user") {
-                Some(kind) => target.with_param("user", kind),
-                None => target,
-            }
+    /// Where the call may be sent, best first; never empty.
+    pub(super) fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
+        let mint = self.wire.mint();
+        let found = self
+            .topology
+            .destinations(now, from, uri, &mut |max| mint.up_to(max))
+            .unwrap_or_default();
+        if found.is_empty() {
+            Err(Refusal::NoRoute)
         } else {
-            uri.clone()
-        };
-        Ok((Arc::clone(trunk), flow, target))
+            Ok(found)
+        }
     }
 
     pub(super) fn refuse(&mut self, now: Timestamp, id: ServerId, request: &Request, refusal: &Refusal) {

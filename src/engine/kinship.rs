@@ -8,7 +8,7 @@ use crate::b2bua::{self, Call, DialogName, Kin, Meant, Referral, Referred, Refus
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, NameAddr, Request, Uri};
-use crate::trunk::Trunk;
+use crate::trunk::{Destination, Trunk};
 
 /// A dialog of a call of ours that a request names.
 #[derive(Clone, Debug)]
@@ -39,10 +39,14 @@ impl Signaling {
     }
 
     /// Where the dialog named leads, for a request whose URI is our own Contact.
-    pub(super) fn far_end_of(&self, uri: &Uri, named: Option<&Named>) -> Option<(Arc<Trunk>, Flow, Uri)> {
+    pub(super) fn far_end_of(&self, uri: &Uri, named: Option<&Named>) -> Option<Destination> {
         let named = named.filter(|_| uri.user().is_none() && self.is_ours(uri))?;
         let (trunk, flow) = self.calls.get(&named.session)?.reach(named.meant.leg);
-        Some((Arc::clone(trunk), flow, named.meant.target.clone()))
+        Some(Destination {
+            trunk: Arc::clone(trunk),
+            flow,
+            target: named.meant.target.clone(),
+        })
     }
 
     /// The dialog as it is known where the request goes on to.

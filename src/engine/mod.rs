@@ -7,10 +7,14 @@ mod invite;
 mod kinship;
 mod restart;
 pub mod ladder;
+mod overload;
 mod passage;
+mod registration;
+mod screen;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};

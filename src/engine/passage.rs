@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, CallLeg, LegState, Owner, Refusal, SubscriptionId, Wire};
+use crate::b2bua::{self, ALLOW, CallLeg, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
 use crate::model::{Leg, Timestamp};
 use crate::policy::RecorderState;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, NameAddr, Request, Response, Uri};
-use crate::trunk::Trunk;
+use crate::sip::{Flow, Method, NameAddr, Request, Response};
+use crate::trunk::{Destination, Trunk};
 
 /// Requests outside any call that may wait for an answer at a time; fewer on a node of few calls, so that calls keep most
 /// of its transactions. More are refused with 503.
@@ -22,6 +22,8 @@ const PASSAGES_MAX: usize = 1_024;
 pub(super) struct Passage {
     server: ServerId,
     request: Request,
+    /// The way of its answers.
+    answers: Crossing,
     /// The subscription that it belongs to, and the side that it came from.
     of: Option<(SubscriptionId, Leg)>,
 }
@@ -60,14 +62,25 @@ impl Signaling {
         request: &Request,
         flow: Flow,
     ) -> Result<(), Refusal> {
-        let (_, (to, flow, target)) = self.passage(request, flow)?;
+        let (from, destination) = self.passage(now, request, flow)?;
+        let Destination {
+            trunk: to,
+            flow,
+            target,
+        } = destination;
+        let crossing = Crossing::between(&from, &to);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let mut onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        let mut onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
         if request.method == Method::Register {
             self.write_registration(request, &mut onward, flow);
         }
-        tracing::debug!(method = %request.method, to = %to.name, "passed on");
-        self.pass(now, id, request.clone(), None, onward, flow);
+        let passage = Passage {
+            server: id,
+            request: request.clone(),
+            answers: crossing.back(),
+            of: None,
+        };
+        self.pass(now, passage, onward, flow);
         Ok(())
     }
 
@@ -81,10 +94,13 @@ impl Signaling {
     ) -> Result<(), Refusal> {
         self.subscriptions.may_begin()?;
         let named = self.dialog_named(&request)?;
-        let (from, (to, to_flow, target)) = match self.far_end_of(&request.uri, named.as_ref()) {
-            Some(far_end) => (self.passage(&request, flow)?.0, far_end),
-            None => self.passage(&request, flow)?,
-        };
+        let far_end = self.far_end_of(&request.uri, named.as_ref());
+        let (from, by_route) = self.passage(now, &request, flow)?;
+        let Destination {
+            trunk: to,
+            flow: to_flow,
+            target,
+        } = far_end.unwrap_or(by_route);
         self.rename_dialog(&mut request, named.as_ref(), &to);
         let mut leg = |side, trunk, flow, call_id: &str| CallLeg {
             side,
@@ -100,10 +116,16 @@ impl Signaling {
         let a = leg(Leg::A, from, flow, request.headers.call_id());
         let mut b = leg(Leg::B, to, to_flow, "");
         b.call_id = self.wire.mint().call_id();
-        let body = request.body.clone();
-        let onward = b2bua::onward(&request, target, &b.call_id, &b.local_tag, to_flow, body);
+        let (body, crossing) = (request.body.clone(), Crossing::between(&a.trunk, &b.trunk));
+        let onward = b2bua::onward(crossing, &request, target, &b.call_id, &b.local_tag, to_flow, body);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
-        self.pass(now, id, request, Some((subscription, Leg::A)), onward, to_flow);
+        let passage = Passage {
+            server: id,
+            request,
+            answers: crossing.back(),
+            of: Some((subscription, Leg::A)),
+        };
+        self.pass(now, passage, onward, to_flow);
         Ok(())
     }
 
@@ -121,21 +143,28 @@ impl Signaling {
             Err(Refusal::TooManyCalls)
         };
         match onward {
-            Ok((onward, flow)) => self.pass(now, id, request, Some((subscription, side)), onward, flow),
+            Ok((onward, flow, answers)) => {
+                let passage = Passage {
+                    server: id,
+                    request,
+                    answers,
+                    of: Some((subscription, side)),
+                };
+                self.pass(now, passage, onward, flow);
+            }
             Err(refusal) => self.refuse(now, id, &request, &refusal),
         }
     }
 
     /// From whom it comes, and where it goes on.
-    #[expect(clippy::type_complexity, reason = "a trunk, and what next_hop gives")]
-    fn passage(&self, request: &Request, flow: Flow) -> Result<(Arc<Trunk>, (Arc<Trunk>, Flow, Uri)), Refusal> {
+    fn passage(&mut self, now: Timestamp, request: &Request, flow: Flow) -> Result<(Arc<Trunk>, Destination), Refusal> {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(request)?;
         if self.passages.len() >= self.passages_max() {
             return Err(Refusal::TooManyCalls);
         }
-        let destination = self.destination(request, &from)?;
+        let destination = self.destinations(now, request, &from)?.swap_remove(0);
         Ok((from, destination))
     }
 
@@ -143,44 +172,45 @@ impl Signaling {
         self.calls_max.min(PASSAGES_MAX)
     }
 
-    fn pass(
-        &mut self,
-        now: Timestamp,
-        server: ServerId,
-        request: Request,
-        of: Option<(SubscriptionId, Leg)>,
-        onward: Request,
-        flow: Flow,
-    ) {
+    fn pass(&mut self, now: Timestamp, passage: Passage, onward: Request, flow: Flow) {
         let client = self.wire.request(now, Owner::Passage, onward, flow);
-        self.passages.insert(client, Passage { server, request, of });
+        self.passages.insert(client, passage);
         self.depart();
     }
 
-    /// Where a request outside any dialog goes on: by the Path that we gave a registrar, else by the routes.
-    pub(super) fn destination(&self, request: &Request, from: &Trunk) -> Result<(Arc<Trunk>, Flow, Uri), Refusal> {
+    /// Where a request outside any dialog goes on: by the Path that we gave a registrar, else by the routes. Never empty.
+    pub(super) fn destinations(
+        &mut self,
+        now: Timestamp,
+        request: &Request,
+        from: &Trunk,
+    ) -> Result<Vec<Destination>, Refusal> {
         match self.registered(request, from) {
-            Some(registered) => Ok(registered),
-            None => self.next_hop(&request.uri, from),
+            Some(registered) => Ok(vec![registered]),
+            None => self
+                .next_hops(now, &request.uri, from)
+                .map_err(|refusal| match refusal {
+                    // It was for us, and no dialog of ours is meant (RFC 3891 §3).
+                    Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
+                    other => other,
+                }),
         }
     }
 
     /// A registrar sends by our Path (RFC 3327 §5.4) to the Contact that was registered: a peer of a trunk that a route
     /// leads to.
-    fn registered(&self, request: &Request, from: &Trunk) -> Option<(Arc<Trunk>, Flow, Uri)> {
+    fn registered(&self, request: &Request, from: &Trunk) -> Option<Destination> {
         let route = NameAddr::parse(request.headers.get_all("Route").next()?).ok()?;
         let contact = request.uri.socket_addr().filter(|_| self.is_ours(route.uri()))?;
         let trunk = self.topology.trunk_at(contact)?;
         if !self.topology.leads(&from.name, &trunk.name) {
             return None;
         }
-        let flow = self.topology.flow_to(trunk)?;
-        let flow = Flow {
-            remote: contact,
-            ..flow
-        };
-        let is_same_family = flow.local.is_ipv4() == contact.is_ipv4();
-        is_same_family.then(|| (Arc::clone(trunk), flow, request.uri.clone()))
+        Some(Destination {
+            trunk: Arc::clone(trunk),
+            flow: self.topology.flow(trunk.transport, contact)?,
+            target: request.uri.clone(),
+        })
     }
 
     /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us.
@@ -225,6 +255,7 @@ impl Signaling {
                     self.wire.respond(now, passage.server, answer);
                 }
             }
+            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
             Some(Owner::Passage) | None => {}
         }
     }
@@ -232,10 +263,11 @@ impl Signaling {
     /// The answer as the sender of the request gets it.
     fn passed(&mut self, now: Timestamp, passage: &Passage, response: &Response) -> Response {
         let request = &passage.request;
+        let mut answer = b2bua::back(passage.answers, request, response);
         if let Some(of) = passage.of {
-            return self.subscriptions.back(now, of, request, response);
+            self.subscriptions.on_answered(now, of, request, response, &mut answer);
+            return answer;
         }
-        let mut answer = b2bua::back(request, response);
         if answer.headers.to().tag().is_none() {
             let tag = self.wire.mint().tag();
             answer.headers.set_to(answer.headers.to().clone().with_tag(&tag));
@@ -275,6 +307,7 @@ impl Signaling {
                     self.refuse(now, passage.server, &passage.request, &refusal);
                 }
             }
+            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
             None => {}
         }
     }

@@ -2,14 +2,18 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
+mod challenged;
 mod early;
 mod forked;
 mod ordinary;
 mod party;
+mod registered;
 mod renegotiated;
 mod replaced;
 mod restarted;
 mod strict;
 mod subscribed;
 mod transferred;
+mod timers;
