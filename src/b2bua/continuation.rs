@@ -38,6 +38,7 @@ struct KeptLeg {
     call_id: String,
     local_tag: String,
     dialog: KeptDialog,
+    allows_update: bool,
 }
 
 /// Whether a call's newest state is written down.
@@ -61,13 +62,14 @@ pub enum ResumeError {
 }
 
 impl KeptLeg {
-    fn of(leg: &CallLeg) -> Option<Self> {
+    fn of(leg: &CallLeg, allows_update: bool) -> Option<Self> {
         Some(Self {
             trunk: leg.trunk.name.clone(),
             flow: leg.flow,
             call_id: leg.call_id.clone(),
             local_tag: leg.local_tag.clone(),
             dialog: leg.dialog.as_ref()?.keep(),
+            allows_update,
         })
     }
 
@@ -96,7 +98,10 @@ impl Call {
             decision: Decision::clone(&self.decision),
             meeting: self.meeting,
             answered: self.story.answered,
-            legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
+            legs: [
+                KeptLeg::of(&self.a, self.allows_update(Leg::A))?,
+                KeptLeg::of(&self.b, self.allows_update(Leg::B))?,
+            ],
             media: self.negotiation.keep()?,
         })
     }
@@ -147,6 +152,7 @@ impl Call {
     pub fn resume(turn: &mut Turn<'_>, session: SessionId, state: &[u8]) -> Result<Self, ResumeError> {
         let kept: Continuation = serde_json::from_slice(state).map_err(|_| ResumeError::Unreadable)?;
         let [a, b] = &kept.legs;
+        let allows_update = [a.allows_update, b.allows_update];
         let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
         let mut header = kept.header;
         header.session = session;
@@ -185,6 +191,9 @@ impl Call {
             );
         } else if !call.is_being_opened() {
             call.renew_media(turn);
+        }
+        if call.phase == Phase::Confirmed {
+            call.resume_upkeep(turn, allows_update);
         }
         call.settle(turn);
         Ok(call)

@@ -20,6 +20,8 @@ use crate::sip::{Headers, Message, Method, Request, Response};
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
 /// How long a refresh waits for what is in flight on its leg.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
+/// How long after a restart the peers are asked whether they are still there: A, B.
+const RESUMED_WAIT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 /// After a 491: who made the Call-ID waits 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
 const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
 
@@ -68,6 +70,27 @@ impl Call {
             upkeep.timer = SessionTimer::wanting(turn.terms.session_interval);
         }
         Ok(())
+    }
+
+    /// After a restart nobody knows who is still there: both peers are asked soon, not all calls' at once.
+    pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, allows_update: [bool; 2]) {
+        if self.decision.emergency {
+            return;
+        }
+        for side in Leg::BOTH {
+            self.upkeep[side.index()] = Upkeep {
+                timer: SessionTimer::resumed(turn.now, turn.terms.session_interval),
+                allows_update: allows_update[side.index()],
+                refreshing: None,
+            };
+            let jitter = u64::try_from(turn.wire.mint().entropy() % 5_000).unwrap_or_default();
+            let wait = RESUMED_WAIT[side.index()] + Duration::from_millis(jitter);
+            self.watch_session(side, Some(turn.now + wait));
+        }
+    }
+
+    pub(super) const fn allows_update(&self, side: Leg) -> bool {
+        self.upkeep[side.index()].allows_update
     }
 
     /// What a request that may refresh says of our timer on the leg that it goes to.

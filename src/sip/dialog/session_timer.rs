@@ -103,6 +103,17 @@ impl SessionTimer {
         }
     }
 
+    /// After a restart: ours to refresh, as if the peer had just granted what we want.
+    pub fn resumed(now: Timestamp, wanted: Option<Duration>) -> Self {
+        let mut timer = Self::wanting(wanted);
+        timer.running = timer.asked().map(|interval| Running {
+            interval,
+            ours: true,
+            since: now,
+        });
+        timer
+    }
+
     /// As UAC: what an INVITE, re-INVITE or UPDATE of ours says (§7.1, §7.4), in place of what it said before.
     pub fn ask(&self, headers: &mut Headers) {
         let Some(interval) = self.asked() else { return };
