@@ -54,7 +54,7 @@ const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
 const DECISION_HEADER: &str = "X-Recording-Decision";
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 4] = ["histinfo", "resource-priority", "answermode", "100rel"];
+const OPTIONS_CARRIED: [&str; 5] = ["histinfo", "resource-priority", "answermode", "100rel", "from-change"];
 
 /// Option tags that we keep ourselves, leg by leg.
 const OPTIONS_OURS: [&str; 1] = ["timer"];

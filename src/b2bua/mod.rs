@@ -11,6 +11,7 @@ mod body;
 mod call;
 mod carry;
 mod chronicle;
+mod connected;
 mod continuation;
 mod deadlines;
 mod emergencies;

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bench;
+mod connected;
 mod early;
+mod fax;
 mod forked;
 mod ordinary;
 mod renegotiated;
