@@ -12,6 +12,7 @@ use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
 use super::output::Output;
+use super::refresh::Upkeep;
 use super::reject;
 use super::state::{Phase, Recording};
 use super::turn::Turn;
@@ -29,6 +30,10 @@ pub struct Continuation {
     answered: Option<Timestamp>,
     legs: [KeptLeg; 2],
     media: KeptMedia,
+    #[serde(default)]
+    upkeep: [Upkeep; 2],
+    #[serde(default)]
+    from_change: [bool; 2],
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -38,7 +43,6 @@ struct KeptLeg {
     call_id: String,
     local_tag: String,
     dialog: KeptDialog,
-    allows_update: bool,
 }
 
 /// Whether a call's newest state is written down.
@@ -62,14 +66,13 @@ pub enum ResumeError {
 }
 
 impl KeptLeg {
-    fn of(leg: &CallLeg, allows_update: bool) -> Option<Self> {
+    fn of(leg: &CallLeg) -> Option<Self> {
         Some(Self {
             trunk: leg.trunk.name.clone(),
             flow: leg.flow,
             call_id: leg.call_id.clone(),
             local_tag: leg.local_tag.clone(),
             dialog: leg.dialog.as_ref()?.keep(),
-            allows_update,
         })
     }
 
@@ -98,11 +101,10 @@ impl Call {
             decision: Decision::clone(&self.decision),
             meeting: self.meeting,
             answered: self.story.answered,
-            legs: [
-                KeptLeg::of(&self.a, self.allows_update(Leg::A))?,
-                KeptLeg::of(&self.b, self.allows_update(Leg::B))?,
-            ],
+            legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
             media: self.negotiation.keep()?,
+            upkeep: self.upkeep.clone(),
+            from_change: self.from_change,
         })
     }
 
@@ -152,7 +154,6 @@ impl Call {
     pub fn resume(turn: &mut Turn<'_>, session: SessionId, state: &[u8]) -> Result<Self, ResumeError> {
         let kept: Continuation = serde_json::from_slice(state).map_err(|_| ResumeError::Unreadable)?;
         let [a, b] = &kept.legs;
-        let allows_update = [a.allows_update, b.allows_update];
         let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
         let mut header = kept.header;
         header.session = session;
@@ -171,6 +172,8 @@ impl Call {
         call.story.answered = kept.answered;
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
+        call.from_change = kept.from_change;
+        call.resume_upkeep(turn, kept.upkeep);
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.
@@ -191,9 +194,6 @@ impl Call {
             );
         } else if !call.is_being_opened() {
             call.renew_media(turn);
-        }
-        if call.phase == Phase::Confirmed {
-            call.resume_upkeep(turn, allows_update);
         }
         call.settle(turn);
         Ok(call)

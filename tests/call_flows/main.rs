@@ -5,7 +5,9 @@
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod challenged;
+mod connected;
 mod early;
+mod fax;
 mod forked;
 mod ordinary;
 mod registered;

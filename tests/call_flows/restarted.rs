@@ -177,3 +177,21 @@ fn a_call_that_rings_cannot_be_handed_over_and_is_ended() {
     assert_eq!(bench.response_to_a().status, 503);
     assert_eq!(bench.request_to_b("CANCEL").method.as_str(), "CANCEL");
 }
+
+#[test]
+fn a_session_timer_goes_on_and_asks_soon_whether_anybody_is_still_there() {
+    let mut before = Bench::strict();
+    before.invite(SDP, "");
+    before.b_answers("INVITE", 200, SDP);
+    before.a_requests(1, "ACK", "ack1", "");
+    let mut bench = restart(&before, Bench::strict());
+    bench.story.clear();
+    bench.wait(Duration::from_secs(30));
+    let mut asked = bench.story.clone();
+    asked.sort();
+    assert_eq!(asked, ["INVITE → A", "INVITE → B"]);
+    bench.a_answers("INVITE", 200, SDP);
+    bench.b_answers("INVITE", 481, "");
+    assert!(bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
+    bench.assert_nothing_left();
+}
