@@ -59,6 +59,7 @@ class Flow:
     pending: str = None
     proxied: bool = False
     linger: float = None
+    patience: int = 40
     # How many, and how many a second.
     calls: tuple = (1, 1)
     parts: dict = field(default_factory=dict)
@@ -110,6 +111,8 @@ def _head(flow, text, where):
             flow.proxied = True
         case "linger":
             flow.linger = float(rest)
+        case "patience":
+            flow.patience = int(rest)
         case "calls":
             flow.calls = tuple(map(int, rest.split()))
         case "config":
@@ -325,7 +328,8 @@ class Scenario:
         self.out.append(f"<send{attributes}><![CDATA[\n\n{text}\n]]></send>")
 
     def sdp(self, kind):
-        self.version += 1
+        self.version += kind != "same"
+        kind = "sendrecv" if kind == "same" else kind
         address = "0.0.0.0" if kind == "null" else "[media_ip]"
         lines = T38 if kind == "t38" else AUDIO.format(direction="sendrecv" if kind == "null" else kind)
         if kind == "refused-t38":
@@ -415,15 +419,11 @@ class Scenario:
 
     def check(self, line):
         """`~ Header regex` must match, `! Header regex` must not; `~ body regex` looks at the body;
-        `= name Header regex` keeps what is in the first parentheses, `=decoded` its escapes undone."""
+        `= name Header regex` keeps what is in the first parentheses."""
         wanted, _, rest = line.partition(" ")
         if wanted == "=":
             name, header, regex = rest.split(maxsplit=2)
             return grab(header, regex, f"{self.variable('whole_' + name)},{self.variable(name)}")
-        if wanted == "=decoded":
-            name, header, regex = rest.split(maxsplit=2)
-            return (grab(header, regex, f"{self.variable('whole_' + name)},{self.variable(name)}")
-                    + f'<urldecode variable="{name}"/>')
         header, _, regex = rest.strip().partition(" ")
         name = self.variable(f"check_{len(self.variables)}")
         regex = escape(regex.strip())

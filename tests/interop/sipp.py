@@ -8,7 +8,6 @@ import kamailio
 from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
 from flow import Scenario
 
-SECONDS = 40
 MEDIA = 26000
 # A second of mu-law that is no silence: a ramp over all 256 codes.
 SPEECH = bytes(range(256)) * 31
@@ -31,7 +30,7 @@ def play(flow, direct=False):
         # Those who wait to be called first.
         for party in sorted(flow.parties.values(), key=lambda party: party.calls_first()):
             children[party.name] = start(bench, flow, party, direct)
-        wait(bench, children)
+        wait(bench, children, flow.patience)
         for before, after in flow.bodies:
             same_body(bench, before, after)
         for who, count in flow.early:
@@ -52,8 +51,8 @@ def start(bench, flow, party, direct):
         other = "kamailio"
     ip = bench.ip(name)
     command = ["sipp", f"{bench.ip(other)}:{SIP_PORT}", "-sf", str(xml), "-i", ip, "-p", str(SIP_PORT), "-mi", ip,
-               "-mp", str(MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{SECONDS}s", "-timeout_error", "-skip_rlimit",
-               "-deadcall_wait", "0",
+               "-mp", str(MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{flow.patience}s", "-timeout_error", "-skip_rlimit",
+               "-deadcall_wait", "0", "-cid_str", "%u-%p-%s",
                "-trace_err", "-error_file", str(bench.folder / f"{name}.err"), "-trace_msg", "-message_file",
                str(bench.folder / f"{name}.msg"), "-s", "bob", *([] if party.calls_first() else ["-rtp_echo"]),
                *party.options]
@@ -64,12 +63,12 @@ def start(bench, flow, party, direct):
     return child
 
 
-def wait(bench, children):
+def wait(bench, children, patience):
     failed = []
     for name, child in sorted(children.items(), key=lambda item: item[0] != "caller"):
         try:
             # Once one has failed the others wait for what will not come.
-            code = child.wait(3 if failed else SECONDS + 5)
+            code = child.wait(3 if failed else patience + 5)
         except subprocess.TimeoutExpired:
             code = "no end"
         if code:
