@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
+use crate::sip::{Flow, Method, Request, Response, Uri};
 
 /// How long the far end of an INVITE may say nothing: Timer C, begun anew by each provisional answer (RFC 3261 §16.6
 /// item 11, §16.7 item 2).
@@ -169,7 +169,7 @@ impl Call {
             return;
         }
         // The peer may have come back on a new connection.
-        if flow.transport == Transport::Tcp {
+        if flow.transport.is_stream() {
             self.leg_mut(side).flow = flow;
         }
         match request.method {

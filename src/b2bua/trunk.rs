@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::paths::Paths;
 use crate::model::TrunkName;
-use crate::sip::{Flow, Transport};
+use crate::sip::{Flow, Transport, Uri};
 
 /// The port of SIP where none is named (RFC 3261 §19.1.2).
 const SIP_PORT: u16 = 5060;
@@ -27,6 +28,11 @@ impl Peer {
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
     }
+
+    /// Where it listens: at the transport's own port if none is named (RFC 3261 §19.1.2).
+    pub fn address_by(&self, transport: Transport) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(transport.default_port()))
+    }
 }
 
 /// A PBX, a carrier: a configured neighbour.
@@ -42,9 +48,11 @@ pub struct Trunk {
 }
 
 impl Trunk {
-    /// Whether this trunk may send from `source`.
+    /// Whether this trunk may send from `source`. One that is reached by TLS is heard by TLS alone: a source address in
+    /// clear proves nothing.
     pub fn admits(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.peers.iter().any(|peer| peer.matches(source, transport))
+        let in_clear = self.transport.is_secure() && !transport.is_secure();
+        !in_clear && self.peers.iter().any(|peer| peer.matches(source, transport))
     }
 }
 
@@ -68,6 +76,7 @@ pub struct Topology {
     /// Sorted by preference.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
+    paths: Paths,
 }
 
 impl Topology {
@@ -80,7 +89,19 @@ impl Topology {
             trunks: trunks.into_iter().map(Arc::new).collect(),
             routes,
             listeners,
+            paths: Paths::default(),
         }
+    }
+
+    /// How peers know the listeners; without it by their addresses alone.
+    #[must_use]
+    pub fn with_paths(mut self, paths: Paths) -> Self {
+        self.paths = paths;
+        self
+    }
+
+    pub const fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
@@ -115,7 +136,7 @@ impl Topology {
 
     /// The path to a trunk's first peer: by its transport, from a listener of the same address family.
     pub fn flow_to(&self, trunk: &Trunk) -> Option<Flow> {
-        let remote = trunk.peers.first()?.address();
+        let remote = trunk.peers.first()?.address_by(trunk.transport);
         let fits = |(transport, local): &&(Transport, SocketAddr)| {
             *transport == trunk.transport && local.is_ipv4() == remote.is_ipv4()
         };
@@ -125,6 +146,12 @@ impl Topology {
             local: *local,
             remote,
         })
+    }
+
+    /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
+    pub fn names_us(&self, uri: &Uri) -> bool {
+        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
+        by_address || uri.host().is_some_and(|host| self.paths.is_advertised(host, uri.port()))
     }
 
     /// Whether `address` is a listener of ours.
@@ -172,6 +199,16 @@ mod tests {
         assert_eq!(name("127.0.0.1:5080").as_deref(), Some("pbx"));
         assert_eq!(name("127.0.0.1:5081").as_deref(), Some("any"));
         assert_eq!(name("127.0.0.2:5080"), None);
+    }
+
+    #[test]
+    fn a_trunk_behind_tls_is_not_heard_in_clear() {
+        let mut teams = trunk("teams", "192.0.2.9", None);
+        teams.transport = Transport::Tls;
+        let source = "192.0.2.9:5061".parse().expect("an address");
+        let heard = Transport::ALL.map(|transport| teams.admits(source, transport));
+        assert_eq!(heard, [false, false, true, false, true]);
+        assert_eq!(teams.peers[0].address_by(Transport::Tls), source);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::paths::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
 use crate::model::{Leg, SessionId, Timestamp};
-use crate::sip::transaction::{self, ClientId, Event, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Mint, Request, Response, Transport, Uri, Via};
+use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
+use crate::sip::{Flow, Message, Mint, Request, Response, Uri, Via};
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +29,7 @@ pub struct Departure {
 pub struct Wire {
     transactions: Transactions,
     mint: Mint,
+    paths: Paths,
     clients: BTreeMap<ClientId, Owner>,
     servers: BTreeMap<ServerId, Owner>,
     departures: VecDeque<Departure>,
@@ -39,11 +41,18 @@ impl Wire {
         Self {
             transactions: Transactions::new(limits),
             mint: Mint::new(seed),
+            paths: Paths::default(),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
             departures: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    #[must_use]
+    pub fn with_paths(mut self, paths: Paths) -> Self {
+        self.paths = paths;
+        self
     }
 
     pub fn mint(&mut self) -> &mut Mint {
@@ -55,8 +64,14 @@ impl Wire {
         self.pump();
     }
 
-    pub fn handle_unreachable(&mut self, flow: Flow) {
-        self.transactions.handle_unreachable(flow);
+    pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
+        self.transactions.handle_unreachable(now, flow);
+        self.pump();
+    }
+
+    /// A datagram of ours came back: `fragment` is how it began.
+    pub fn handle_bounced(&mut self, now: Timestamp, flow: Flow, fragment: &[u8]) {
+        self.transactions.handle_bounced(now, flow, fragment);
         self.pump();
     }
 
@@ -82,10 +97,20 @@ impl Wire {
         (self.transactions.len(), self.clients.len() + self.servers.len())
     }
 
-    /// Starts a client transaction: adds our Via and sends.
+    /// Starts a client transaction: adds our Via and sends. What is too long for a datagram goes by TCP to the same address,
+    /// and as a datagram after all where nobody takes the connection (RFC 3261 §18.1.1).
     pub fn request(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
+        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
         self.push_via(&mut request, flow);
-        let id = self.transactions.request(now, request, flow);
+        let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
+        let id = match long {
+            Some((stream, mut by_stream)) => {
+                self.push_via(&mut by_stream, stream);
+                let fallback = Fallback { request, flow };
+                self.transactions.request_or(now, by_stream, stream, fallback)
+            }
+            None => self.transactions.request(now, request, flow),
+        };
         self.clients.insert(id, owner);
         self.pump();
         id
@@ -111,7 +136,8 @@ impl Wire {
         self.pump();
     }
 
-    pub fn respond(&mut self, now: Timestamp, id: ServerId, response: Response) {
+    pub fn respond(&mut self, now: Timestamp, id: ServerId, mut response: Response) {
+        self.paths.readdress(&mut response.headers);
         self.transactions.respond(now, id, response);
         self.pump();
     }
@@ -143,18 +169,26 @@ impl Wire {
         self.clients.remove(&id);
     }
 
-    /// `host:port` of our end of a flow, as Via's sent-by and Contact name it.
+    /// Our end of a flow as a Contact. What the listener is advertised as takes the place of its address when the message
+    /// leaves.
     pub fn contact(flow: Flow) -> Uri {
         let uri = Uri::sip(None, flow.local);
-        match flow.transport {
-            Transport::Udp => uri,
-            Transport::Tcp => uri.with_param("transport", "tcp"),
+        match flow.transport.param() {
+            Some(transport) => uri.with_param("transport", transport),
+            None => uri,
         }
     }
 
+    /// The last touch before a request leaves by `flow`.
     fn push_via(&mut self, request: &mut Request, flow: Flow) {
+        self.paths.readdress(&mut request.headers);
         let branch = self.mint.branch();
-        request.headers.push_via(Via::new(flow.transport, flow.local, &branch));
+        let mut via = Via::named(flow.transport, &self.paths.sent_by(flow), &branch);
+        if flow.transport.is_secure() && !flow.transport.is_websocket() {
+            // The peer may use this connection for its own requests (RFC 5923 §8.1).
+            via.params.set("alias", "");
+        }
+        request.headers.push_via(via);
     }
 
     fn pump(&mut self) {

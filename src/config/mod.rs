@@ -2,6 +2,7 @@
 //!
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
+mod listen;
 mod load;
 mod read;
 mod routing;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
+pub use listen::{Certificate, Delivery, LargeRequests, Listen, ListenTls, Listener, MediaListen, TrunkTls};
 pub use load::{embedded_policies, load, load_policies, load_with_notes};
 
 use crate::model::TrunkName;
@@ -36,26 +38,6 @@ pub struct Config {
     pub policies: Policies,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listen {
-    pub sip: Vec<Listener>,
-    pub media: MediaListen,
-}
-
-/// `"udp:127.0.0.1:5070"`
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Listener {
-    pub transport: Transport,
-    pub address: SocketAddr,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct MediaListen {
-    pub address: IpAddr,
-    /// RTP takes the even ports of it and RTCP the odd ones.
-    pub ports: RangeInclusive<u16>,
-}
-
 /// Who may send to us, and where calls to them go.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trunk {
@@ -66,6 +48,7 @@ pub struct Trunk {
     pub transport: Transport,
     /// Their P-Asserted-Identity is believed (RFC 3325's trust domain). Default false.
     pub trusted: bool,
+    pub delivery: Delivery,
 }
 
 /// A peer's address; without a port any source port is accepted, and 5060 is sent to.
@@ -146,6 +129,7 @@ impl Config {
             }],
             transport: Transport::Udp,
             trusted: false,
+            delivery: Delivery::default(),
         };
         let route = |from: &str, to: &str| Route {
             from: from.into(),
@@ -157,6 +141,7 @@ impl Config {
         let listener = |transport| Listener {
             transport,
             address: SocketAddr::new(loopback, SIP_PORT),
+            advertised: None,
         };
         let data = PathBuf::from(DATA_DEFAULT);
         Self {
@@ -165,8 +150,12 @@ impl Config {
                 sip: vec![listener(Transport::Udp), listener(Transport::Tcp)],
                 media: MediaListen {
                     address: loopback,
+                    advertised: None,
+                    address6: None,
                     ports: PORTS_DEFAULT,
                 },
+                tls: None,
+                origins: Vec::new(),
             },
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
@@ -190,6 +179,10 @@ impl Config {
             Policies::Folder(path) => Some(path),
             Policies::Embedded => None,
         };
+        self.listen.resolve(folder);
+        for trunk in &mut self.trunks {
+            trunk.delivery.resolve(folder);
+        }
         for path in volumes.chain([&mut self.data]).chain(policies) {
             *path = folder.join(&*path);
         }

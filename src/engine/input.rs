@@ -20,6 +20,11 @@ pub enum Input {
     Unreachable {
         flow: Flow,
     },
+    /// A datagram of ours came back, for nobody listens there (ICMP port unreachable). `fragment`: how it began.
+    Bounced {
+        flow: Flow,
+        fragment: Bytes,
+    },
     Recording(RecordingEvent),
     Media(MediaEvent),
     /// A new generation of policies: for calls from now on.

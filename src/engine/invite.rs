@@ -167,7 +167,7 @@ impl Signaling {
         let user = uri.user().unwrap_or_else(|| uri.opaque());
         let (route, trunk) = self.topology.route(&from.name, user).ok_or(Refusal::NoRoute)?;
         let flow = self.topology.flow_to(trunk).ok_or(Refusal::NoRoute)?;
-        let ours = uri.ip().is_some_and(|ip| self.topology.is_ours(ip, uri.port()));
+        let ours = self.topology.names_us(uri);
         let target = if ours || route.to_user.is_some() {
             let user = route.to_user.as_deref().or_else(|| uri.user());
             let target = Uri::sip(user, flow.remote);

@@ -9,7 +9,7 @@ mod invite;
 pub mod ladder;
 mod signaling;
 
-pub use crate::b2bua::{CallState, CallView, Output, Peer, RecordingState, Route, Step, StepKind, Topology, Trunk};
+pub use crate::b2bua::{CallState, CallView, Output, Paths, Peer, RecordingState, Route, Step, StepKind, Topology, Trunk};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
 pub use signaling::{Signaling, SignalingConfig};

@@ -75,6 +75,7 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
+        let wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
         Self {
             topology: config.topology,
             calls_max: config.calls_max,
@@ -85,7 +86,7 @@ impl Signaling {
                 reject_code: config.reject_code,
                 steps: config.steps,
             },
-            wire: Wire::new(limits, seed),
+            wire,
             ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
             policies,
             calls: BTreeMap::new(),
@@ -109,7 +110,11 @@ impl Signaling {
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
             Input::Unreachable { flow } => {
-                self.wire.handle_unreachable(flow);
+                self.wire.handle_unreachable(now, flow);
+                self.on_events(now, None);
+            }
+            Input::Bounced { flow, fragment } => {
+                self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
             Input::Recording(event) => self.on_recording(now, event),

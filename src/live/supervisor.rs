@@ -16,6 +16,7 @@ use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
 use super::threads::Threads;
+use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
 use crate::engine::{CallState, Input};
 use crate::model::{RecordingEvent, Timestamp};
@@ -38,6 +39,7 @@ pub(super) struct Supervisor {
     pub threads: Threads,
     pub policies: Policies,
     pub policy_watch: PolicyWatch,
+    pub certificates: TlsWatch,
     pub recorder: Watch,
     pub questions: mpsc::Receiver<Question>,
     /// None unless `serve` was started with `--allow-faults`.
@@ -120,6 +122,7 @@ impl Supervisor {
                 () = self.policy_watch.changed() => {
                     self.reload().await;
                 }
+                () = self.certificates.followed() => {}
                 Some(question) = self.questions.recv() => self.answer(question).await,
                 _ = signals.terminate.recv() => return Ending::Asked,
                 _ = signals.interrupt.recv() => return Ending::Asked,
@@ -154,6 +157,11 @@ impl Supervisor {
     }
 
     async fn reload(&mut self) -> Reply {
+        if let Err(error) = self.certificates.reload() {
+            return Reply::Refused {
+                why: format!("{error}\n"),
+            };
+        }
         match self.policies.reload() {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}
