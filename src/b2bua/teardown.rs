@@ -8,7 +8,7 @@ use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
-use crate::policy::{DuringArms, RecorderState, Verdict};
+use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Method, Request, Response};
@@ -215,7 +215,7 @@ impl Call {
         }
         match self.recording {
             Recording::Unavailable(_) if self.decision.verdict == Verdict::Record => {
-                self.open_recording(turn, RecorderState::Up);
+                self.open_recording(turn);
                 self.renew_media(turn);
             }
             Recording::Broken(_) => self.on_recording_ready(turn),

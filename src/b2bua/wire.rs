@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::paths::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
 use crate::sip::{Flow, Message, Mint, Request, Response, Uri, Via};
+use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,21 +99,25 @@ impl Wire {
 
     /// Starts a client transaction: adds our Via and sends. What is too long for a datagram goes by TCP to the same address,
     /// and as a datagram after all where nobody takes the connection (RFC 3261 §18.1.1).
-    pub fn request(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
+    pub fn request(&mut self, now: Timestamp, owner: Owner, request: Request, flow: Flow) -> ClientId {
+        let id = self.start(now, request, flow);
+        self.clients.insert(id, owner);
+        self.pump();
+        id
+    }
+
+    fn start(&mut self, now: Timestamp, mut request: Request, flow: Flow) -> ClientId {
         let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
         self.push_via(&mut request, flow);
         let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
-        let id = match long {
+        match long {
             Some((stream, mut by_stream)) => {
                 self.push_via(&mut by_stream, stream);
                 let fallback = Fallback { request, flow };
                 self.transactions.request_or(now, by_stream, stream, fallback)
             }
             None => self.transactions.request(now, request, flow),
-        };
-        self.clients.insert(id, owner);
-        self.pump();
-        id
+        }
     }
 
     /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.

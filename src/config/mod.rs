@@ -9,6 +9,7 @@ mod routing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use load::{embedded_policies, load, load_policies, load_with_notes};
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
+pub use crate::trunk::{Peer, Route, SIP_PORT, Trunk};
 
 /// Everything that `onrecord.toml` says, defaults filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,57 +34,12 @@ pub struct Config {
     pub data: PathBuf,
     pub listen: Listen,
     pub trunks: Vec<Trunk>,
+    /// How each of them is reached; one that is not here by its transport alone.
+    pub deliveries: BTreeMap<TrunkName, Delivery>,
     /// In the order in which they are tried: by priority, lowest first, then as written.
     pub routes: Vec<Route>,
     pub recorder: Recorder,
     pub policies: Policies,
-}
-
-/// Who may send to us, and where calls to them go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Trunk {
-    pub name: TrunkName,
-    /// At least one; the first is where we send to.
-    pub peers: Vec<Peer>,
-    /// How we send to them.
-    pub transport: Transport,
-    /// Their P-Asserted-Identity is believed (RFC 3325's trust domain). Default false.
-    pub trusted: bool,
-    pub delivery: Delivery,
-}
-
-/// A peer's address; without a port any source port is accepted, and 5060 is sent to.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Peer {
-    pub ip: IpAddr,
-    pub port: Option<u16>,
-}
-
-/// Port of SIP over UDP and TCP (RFC 3261 §19.1.2).
-pub const SIP_PORT: u16 = 5060;
-
-impl Peer {
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
-    }
-
-    /// Whether a message from there may be this peer's.
-    pub fn is_source(&self, source: SocketAddr) -> bool {
-        self.ip.to_canonical() == source.ip().to_canonical() && self.port.is_none_or(|port| port == source.port())
-    }
-}
-
-/// Which calls go where.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Route {
-    pub from: TrunkName,
-    pub to: TrunkName,
-    /// Only calls whose Request-URI has a user part that begins so.
-    pub prefix: Option<String>,
-    /// The user part that the call is sent on with; as it came if there is none.
-    pub to_user: Option<String>,
-    /// Lower ones are tried first. Default 0.
-    pub priority: i64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -129,7 +86,6 @@ impl Config {
             }],
             transport: Transport::Udp,
             trusted: false,
-            delivery: Delivery::default(),
         };
         let route = |from: &str, to: &str| Route {
             from: from.into(),
@@ -157,6 +113,7 @@ impl Config {
                 tls: None,
                 origins: Vec::new(),
             },
+            deliveries: BTreeMap::new(),
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
             recorder: Recorder {
@@ -180,8 +137,8 @@ impl Config {
             Policies::Embedded => None,
         };
         self.listen.resolve(folder);
-        for trunk in &mut self.trunks {
-            trunk.delivery.resolve(folder);
+        for delivery in self.deliveries.values_mut() {
+            delivery.resolve(folder);
         }
         for path in volumes.chain([&mut self.data]).chain(policies) {
             *path = folder.join(&*path);
@@ -192,7 +149,7 @@ impl Config {
     pub fn trunk_of(&self, source: SocketAddr) -> Option<&Trunk> {
         self.trunks
             .iter()
-            .find(|trunk| trunk.peers.iter().any(|peer| peer.is_source(source)))
+            .find(|trunk| trunk.peers.iter().any(|peer| peer.is_source(source, Transport::Udp)))
     }
 
     pub fn trunk_names(&self) -> Vec<TrunkName> {

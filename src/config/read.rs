@@ -1,5 +1,6 @@
 //! The tables of `onrecord.toml`, each with what may be wrong with it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::listen::{TRANSPORTS, delivery};
+use super::listen::{Delivery, TRANSPORTS, delivery};
 use super::{
     Config, DATA_DEFAULT, LAG_MAX_DEFAULT, NODE_DEFAULT, Peer, Policies, RESERVE_DEFAULT, Recorder, Trunk, Volume,
 };
@@ -23,13 +24,14 @@ const LAG_RANGE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duratio
 /// All of the document. What is missing or wrong is noted, and stands at its default here.
 pub(super) fn config(root: &Table<'_>) -> Config {
     let data = path(root, "data").unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
-    let trunks = trunks(root);
+    let (trunks, deliveries) = trunks(root);
     let config = Config {
         node: node(root),
         listen: super::listen::listen(root),
         routes: super::routing::routes(root, &trunks),
         recorder: recorder(root, &data),
         policies: policies(root),
+        deliveries,
         trunks: trunks.into_iter().map(|(trunk, _)| trunk).collect(),
         data,
     };
@@ -73,7 +75,7 @@ fn policies(root: &Table<'_>) -> Policies {
 /// Trunks and where their names are written.
 pub(super) type Trunks = Vec<(Trunk, std::ops::Range<usize>)>;
 
-fn trunks(root: &Table<'_>) -> Trunks {
+fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
     let tables = root.tables("trunk", "a trunk field");
     if tables.is_empty() && !root.has("trunk") {
         let finding = root
@@ -82,6 +84,7 @@ fn trunks(root: &Table<'_>) -> Trunks {
         root.note(finding.hint("add `[[trunk]]` with `name = \"pbx\"` and `peers = [\"192.0.2.10\"]`"));
     }
     let mut trunks: Trunks = Vec::new();
+    let mut deliveries = BTreeMap::new();
     for table in tables.iter().take(LIST_MAX) {
         let name = table.required_text("name", "what routes and grants call it by");
         let peers = peers(table, &trunks);
@@ -107,18 +110,20 @@ fn trunks(root: &Table<'_>) -> Trunks {
             );
             table.note(table.at(Code::DuplicateTrunk, &name.span(), message));
         }
+        if delivery != Delivery::default() {
+            deliveries.insert(TrunkName::from(*name.get_ref()), delivery);
+        }
         trunks.push((
             Trunk {
                 name: TrunkName::from(*name.get_ref()),
                 peers,
                 transport,
                 trusted,
-                delivery,
             },
             name.span(),
         ));
     }
-    trunks
+    (trunks, deliveries)
 }
 
 fn peers(table: &Table<'_>, others: &Trunks) -> Vec<Peer> {

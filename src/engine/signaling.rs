@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::emergencies::Emergencies;
 use super::input::Input;
-use crate::b2bua::{Call, Output, Terms, Topology, Turn, Wire};
+use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
 use crate::sip::{Flow, Message, Request};
+use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
@@ -76,6 +76,9 @@ impl Signaling {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
         let wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
+        let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
+            .reserving(EMERGENCY_PAIRS)
+            .at(config.topology.paths().media());
         Self {
             topology: config.topology,
             calls_max: config.calls_max,
@@ -87,7 +90,7 @@ impl Signaling {
                 steps: config.steps,
             },
             wire,
-            ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
+            ports,
             policies,
             calls: BTreeMap::new(),
             tags: BTreeMap::new(),
@@ -313,6 +316,10 @@ impl Signaling {
         let mut turn = Turn {
             now,
             terms: &self.terms,
+            topology: &self.topology,
+            policies: &self.policies,
+            emergencies: &mut self.emergencies,
+            recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
@@ -350,6 +357,10 @@ impl Signaling {
         Turn {
             now,
             terms: &self.terms,
+            topology: &self.topology,
+            policies: &self.policies,
+            emergencies: &mut self.emergencies,
+            recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,

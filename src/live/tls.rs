@@ -110,11 +110,10 @@ impl Contexts {
         };
         let mut trunks = Vec::new();
         for trunk in &config.trunks {
-            let addresses = trunk
-                .peers
-                .iter()
-                .map(|peer| SocketAddr::new(peer.ip, peer.port.unwrap_or(trunk.transport.default_port())));
-            let Some(tls) = &trunk.delivery.tls else { continue };
+            let Some(tls) = config.deliveries.get(&trunk.name).and_then(|delivery| delivery.tls.as_ref()) else {
+                continue;
+            };
+            let addresses = trunk.peers.iter().map(|peer| peer.address_by(trunk.transport));
             let certificate = tls.certificate.as_ref().or(ours.map(|ours| &ours.certificate));
             let demanded = match &tls.client_name {
                 Some(_) => tls.ca.as_deref(),

@@ -10,37 +10,17 @@ use super::peers::Peers;
 use super::sip_sockets::SipSetting;
 use super::tls::Contexts;
 use crate::config::{Config, LargeRequests};
-use crate::engine::{Paths, Peer, Route, SignalingConfig, Topology, Trunk};
+use crate::engine::SignalingConfig;
 use crate::media::COOL_DOWN;
 use crate::sip::Transport;
+use crate::trunk::{Paths, Peer, Topology, Trunk};
 
 /// What signalling is told at its start. `listeners`: as bound.
 pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>, calls_max: usize) -> SignalingConfig {
-    let trunks = config.trunks.iter().map(|trunk| Trunk {
-        name: trunk.name.clone(),
-        peers: trunk
-            .peers
-            .iter()
-            .map(|peer| Peer {
-                ip: peer.ip,
-                port: peer.port,
-            })
-            .collect(),
-        transport: trunk.transport,
-        trusted: trunk.trusted,
-    });
-    // The file's order stands: a route's place is its priority.
-    let routes = config.routes.iter().zip(0..).map(|(route, priority)| Route {
-        from: route.from.clone(),
-        to: route.to.clone(),
-        prefix: route.prefix.clone(),
-        to_user: route.to_user.clone(),
-        priority,
-    });
     let paths = paths(config, &listeners);
     SignalingConfig {
         node: config.node.clone(),
-        topology: Topology::new(trunks.collect(), routes.collect(), listeners).with_paths(paths),
+        topology: Topology::new(config.trunks.clone(), config.routes.clone(), listeners).with_paths(paths),
         media_address: config.listen.media.address,
         ports: config.listen.media.ports.clone(),
         cool_down: COOL_DOWN,
@@ -64,7 +44,8 @@ fn paths(config: &Config, listeners: &[(Transport, SocketAddr)]) -> Paths {
         paths.advertise_media(local, public);
     }
     for trunk in &config.trunks {
-        if trunk.delivery.large_requests == LargeRequests::Udp {
+        let delivery = config.deliveries.get(&trunk.name);
+        if delivery.is_some_and(|delivery| delivery.large_requests == LargeRequests::Udp) {
             for peer in &trunk.peers {
                 paths.keep_datagrams(peer.ip);
             }
@@ -89,12 +70,9 @@ pub(super) fn sockets(config: &Config, tls: watch::Receiver<Arc<Contexts>>) -> S
 
 /// Where trunks listen.
 fn homes(config: &Config) -> BTreeSet<(Transport, SocketAddr)> {
-    let of_trunk = |trunk: &crate::config::Trunk| {
+    let of_trunk = |trunk: &Trunk| {
         let transport = trunk.transport;
-        let home = move |peer: &crate::config::Peer| {
-            let port = peer.port.unwrap_or(transport.default_port());
-            (transport, SocketAddr::new(peer.ip, port))
-        };
+        let home = move |peer: &Peer| (transport, peer.address_by(transport));
         trunk.peers.iter().map(home).collect::<Vec<_>>()
     };
     config.trunks.iter().flat_map(of_trunk).collect()

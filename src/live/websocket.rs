@@ -195,7 +195,7 @@ fn agreed(headers: &HeaderMap, origins: &[String]) -> Result<(), UpgradeError> {
     let mut offered = offered
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    if !offered.any(|protocol| protocol.trim().eq_ignore_ascii_case(SIP)) {
+    if !offered.any(|protocol| protocol.trim() == SIP) {
         return Err(UpgradeError::NotSip);
     }
     let from = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);

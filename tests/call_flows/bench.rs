@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use onrecord::b2bua::{Peer, Route, StepKind, Topology, Trunk};
+use onrecord::b2bua::StepKind;
 use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
 use onrecord::model::{
     Direction, Fault, Generation, Leg, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent,
@@ -13,6 +13,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
+use onrecord::trunk::{Peer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";

@@ -80,7 +80,7 @@ async fn open(
 #[tokio::test(start_paused = true)]
 async fn a_frame_is_a_message_either_way_and_the_trunk_is_reached_by_it() {
     let (mut bench, peer) = bench(&[]);
-    let mut browser = open(peer, Some("chat, SIP"), Some("https://a.example")).await.unwrap();
+    let mut browser = open(peer, Some("chat, sip"), Some("https://a.example")).await.unwrap();
     for message in [
         Message::Text(SIP_MESSAGE.into()),
         Message::Binary(Bytes::from_static(SIP_MESSAGE.as_bytes())),

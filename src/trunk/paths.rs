@@ -17,8 +17,8 @@ pub struct Paths {
     streams: Vec<SocketAddr>,
     /// Peers that want long requests as datagrams all the same.
     datagrams_only: BTreeSet<IpAddr>,
-    /// Our media addresses as SDP names them, by the address that they are bound to.
-    media: BTreeMap<IpAddr, IpAddr>,
+    /// Our media addresses: as they are bound, and as SDP names them.
+    media: Vec<(IpAddr, IpAddr)>,
 }
 
 impl Paths {
@@ -43,12 +43,12 @@ impl Paths {
 
     /// Media that arrives at `local` is asked for at `public`.
     pub fn advertise_media(&mut self, local: IpAddr, public: IpAddr) {
-        self.media.insert(local, public);
+        self.media.push((local, public));
     }
 
-    /// Where SDP asks for what arrives at `local`.
-    pub fn media(&self, local: IpAddr) -> IpAddr {
-        self.media.get(&local).copied().unwrap_or(local)
+    /// Each address that media arrives at, with what SDP says in its place.
+    pub fn media(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        self.media.iter().copied()
     }
 
     /// Our end of a flow, as Via names it.
