@@ -412,3 +412,6 @@ fn trunk_tls(tls: &Table<'_>) -> TrunkTls {
         client_name,
     }
 }
+
+#[cfg(test)]
+mod tests;

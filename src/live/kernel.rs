@@ -139,8 +139,7 @@ pub(super) struct Bounce {
 
 /// The next error that was kept: `WouldBlock` if there is none. One without an address is told as [`io::ErrorKind::InvalidData`].
 pub(super) fn bounced(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Bounce> {
-    let (to, bytes, is_port_unreachable) =
-        receive_message(socket, buffer, libc::MSG_ERRQUEUE, is_port_unreachable)?;
+    let (to, bytes, is_port_unreachable) = receive_message(socket, buffer, libc::MSG_ERRQUEUE, is_port_unreachable)?;
     Ok(Bounce {
         to,
         bytes,

@@ -379,7 +379,12 @@ mod tests {
             let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
             let port = known.local_addr().expect("bound").port();
             let peers = Peers::new([(Ipv4Addr::LOCALHOST.into(), Some(port))]);
-            let mut bench = Bench::open(Transport::Udp, Ipv4Addr::LOCALHOST.into(), peers, StreamLimits::default());
+            let mut bench = Bench::open(
+                Transport::Udp,
+                Ipv4Addr::LOCALHOST.into(),
+                peers,
+                StreamLimits::default(),
+            );
             stranger.send_to(b"spoof", bench.local()).await.expect("sends");
             known.send_to(MESSAGE, bench.local()).await.expect("sends");
             let Arrival::Sip { flow, .. } = bench.arrival().await else {

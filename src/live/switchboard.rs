@@ -171,7 +171,9 @@ impl Switchboard {
         if !self.shared.homes.contains(&(flow.transport, at)) {
             return tracing::debug!(remote = %flow.remote, %at, "alias of no address of a trunk: not followed");
         }
-        let Some(connection) = self.connections.get_mut(&flow) else { return };
+        let Some(connection) = self.connections.get_mut(&flow) else {
+            return;
+        };
         let alias = Flow { remote: at, ..flow };
         let room = connection.aliases.len() < ALIASES_MAX && !connection.aliases.contains(&alias);
         if connection.number == number && connection.accepted && room {
@@ -248,6 +250,62 @@ mod tests {
 
     use super::*;
     use crate::sip::Transport;
+
+    fn flow(transport: Transport, remote: &str) -> Flow {
+        Flow {
+            transport,
+            local: "192.0.2.100:5061".parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alias_leads_to_the_newest_connection_of_the_trunk_and_only_from_its_own_address() {
+        let (sender, mut arrivals) = mpsc::channel(8);
+        let mut shared = Shared::bare(sender);
+        let home = flow(Transport::Ws, "192.0.2.1:80");
+        shared.homes = std::sync::Arc::new([(Transport::Ws, home.remote)].into());
+        let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
+        let request = || Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n");
+        switchboard.on_send(home, request()).await;
+        assert_eq!(
+            arrivals.try_recv(),
+            Ok(Arrival::Unreachable { flow: home }),
+            "a WebSocket is the peer's to open"
+        );
+
+        let (old, new) = (
+            flow(Transport::Ws, "192.0.2.1:40000"),
+            flow(Transport::Ws, "192.0.2.1:40001"),
+        );
+        let (old_writes, mut of_old) = mpsc::channel(1);
+        let (new_writes, mut of_new) = mpsc::channel(1);
+        let first = switchboard.enter(old, true, old_writes);
+        switchboard.on_alias(old, first, home.remote);
+        let stolen = flow(Transport::Ws, "192.0.2.9:80");
+        switchboard.on_alias(old, first, stolen.remote);
+        switchboard.on_send(stolen, request()).await;
+        assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow: stolen }));
+        assert!(of_old.try_recv().is_err());
+        switchboard.on_send(home, request()).await;
+        assert!(of_old.try_recv().is_ok());
+
+        let second = switchboard.enter(new, true, new_writes);
+        switchboard.on_alias(new, first, home.remote);
+        switchboard.on_send(home, request()).await;
+        assert!(of_old.try_recv().is_ok(), "the number is not that connection's");
+        switchboard.on_alias(new, second, home.remote);
+        switchboard.on_ended(old, first, Ending::Closed).await;
+        switchboard.on_send(home, request()).await;
+        assert!(of_new.try_recv().is_ok());
+
+        let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
+        switchboard.on_ended(new, second, broken).await;
+        for flow in [new, home] {
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
+        }
+        assert!(switchboard.aliases.is_empty() && switchboard.connections.is_empty());
+    }
 
     #[test]
     fn the_end_of_a_connection_fails_no_request_on_the_one_that_took_its_place() {

@@ -110,7 +110,11 @@ impl Contexts {
         };
         let mut trunks = Vec::new();
         for trunk in &config.trunks {
-            let Some(tls) = config.deliveries.get(&trunk.name).and_then(|delivery| delivery.tls.as_ref()) else {
+            let Some(tls) = config
+                .deliveries
+                .get(&trunk.name)
+                .and_then(|delivery| delivery.tls.as_ref())
+            else {
                 continue;
             };
             let addresses = trunk.peers.iter().map(|peer| peer.address_by(trunk.transport));
@@ -273,13 +277,15 @@ pub(super) async fn answer(
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
     let trunk = contexts.of_source(flow.remote.ip());
-    let config = trunk.and_then(|trunk| trunk.answered.as_ref()).or(contexts.answered.as_ref());
+    let config = trunk
+        .and_then(|trunk| trunk.answered.as_ref())
+        .or(contexts.answered.as_ref());
     let config = config.ok_or(HandshakeError::NotConfigured)?;
     let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
     if let Some(name) = trunk.and_then(|trunk| trunk.client_name.as_ref()) {
         let theirs = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let parsed = theirs.and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
-        if !parsed.is_some_and(|parsed| verify_server_name(&parsed, name).is_ok()) {
+        if parsed.is_none_or(|parsed| verify_server_name(&parsed, name).is_err()) {
             return Err(HandshakeError::WrongName);
         }
     }
@@ -292,7 +298,10 @@ pub(super) async fn dial(
     flow: Flow,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-    let exact = contexts.trunks.iter().find(|trunk| trunk.addresses.contains(&flow.remote));
+    let exact = contexts
+        .trunks
+        .iter()
+        .find(|trunk| trunk.addresses.contains(&flow.remote));
     let trunk = exact.or_else(|| contexts.of_source(flow.remote.ip()));
     let (config, name) = trunk
         .and_then(|trunk| trunk.dialled.as_ref())
@@ -301,3 +310,7 @@ pub(super) async fn dial(
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
     Ok(stream.into())
 }
+
+#[cfg(test)]
+#[path = "tls/tests.rs"]
+mod tests;

@@ -222,7 +222,12 @@ mod tests {
         let places = [("10.0.0.4", "203.0.113.7"), ("2001:db8::1", "2001:db8::1")].map(|(a, b)| (ip(a), ip(b)));
         let mut pool = PortPool::new(ip("10.0.0.4"), 40_000..=40_001, COOL_DOWN).at(places);
         let pair = pool.lease(at(0)).unwrap();
-        let of = |peer: &str| (pair.rtp_facing(ip(peer)).to_string(), pair.told_to(ip(peer)).to_string());
+        let of = |peer: &str| {
+            (
+                pair.rtp_facing(ip(peer)).to_string(),
+                pair.told_to(ip(peer)).to_string(),
+            )
+        };
         let v4 = ("10.0.0.4:40000".to_owned(), "203.0.113.7:40000".to_owned());
         assert_eq!(of("192.0.2.1"), v4);
         assert_eq!(of("::ffff:192.0.2.1"), v4);

@@ -235,12 +235,7 @@ impl<'a> Table<'a> {
         };
         let element = |element: &'a Spanned<DeValue<'a>>| match element.get_ref() {
             DeValue::String(text) => Some(Element::Text(Spanned::new(element.span(), text))),
-            DeValue::Table(entries) => Some(Element::Table(Table::new(
-                self.reading,
-                entries,
-                element.span(),
-                noun,
-            ))),
+            DeValue::Table(entries) => Some(Element::Table(Table::new(self.reading, entries, element.span(), noun))),
             _ => {
                 self.wrong_type(key, element, list);
                 None

@@ -107,17 +107,48 @@ pub(super) fn parse_ip(host: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_the_same_and_nothing_panics(text in "\\PC{0,40}|[\\[\\]a-f0-9:.]{0,30}") {
+            if let Ok(at) = text.parse::<HostPort>() {
+                prop_assert_eq!(at.to_string().parse::<HostPort>(), Ok(at));
+            }
+        }
+    }
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_never_scoped() {
-        for text in ["sbc.example.com", "sbc.example.com:5061", "192.0.2.1:5060", "[2001:db8::1]:5060", "[::1]"] {
+        for text in [
+            "sbc.example.com",
+            "sbc.example.com:5061",
+            "192.0.2.1:5060",
+            "[2001:db8::1]:5060",
+            "[::1]",
+        ] {
             assert_eq!(text.parse::<HostPort>().map(|at| at.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", ":5060", "[fe80::1%eth0]:5060", "a b", "a:0", "a:65536", "2001:db8::1", "a:5060;lr"] {
+        for text in [
+            "",
+            ":5060",
+            "[fe80::1%eth0]:5060",
+            "a b",
+            "a:0",
+            "a:65536",
+            "2001:db8::1",
+            "a:5060;lr",
+        ] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
-        let scoped = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().expect("an address"), 5060, 0, 3));
+        let scoped = SocketAddr::V6(std::net::SocketAddrV6::new(
+            "fe80::1".parse().expect("an address"),
+            5060,
+            0,
+            3,
+        ));
         assert_eq!(HostPort::from(scoped).to_string(), "[fe80::1]:5060");
     }
 }

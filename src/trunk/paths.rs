@@ -151,7 +151,11 @@ mod tests {
 
     fn behind_nat() -> Paths {
         let mut paths = Paths::default();
-        paths.advertise(Transport::Tls, at("10.0.0.4:5061"), "sbc.example.com:5061".parse().unwrap());
+        paths.advertise(
+            Transport::Tls,
+            at("10.0.0.4:5061"),
+            "sbc.example.com:5061".parse().unwrap(),
+        );
         paths.advertise(Transport::Udp, at("10.0.0.4:5060"), "203.0.113.7:5060".parse().unwrap());
         paths
     }
@@ -161,7 +165,11 @@ mod tests {
         let paths = behind_nat();
         let sent_by = |transport, local: &str| paths.sent_by(flow(transport, local, "192.0.2.1:5060")).to_string();
         assert_eq!(sent_by(Transport::Tls, "10.0.0.4:5061"), "sbc.example.com:5061");
-        assert_eq!(sent_by(Transport::Tcp, "10.0.0.4:5060"), "10.0.0.4:5060", "not advertised");
+        assert_eq!(
+            sent_by(Transport::Tcp, "10.0.0.4:5060"),
+            "10.0.0.4:5060",
+            "not advertised"
+        );
 
         let mut leaving = headers(&[
             "<sip:10.0.0.4:5061;transport=tls>",

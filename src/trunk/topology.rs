@@ -88,7 +88,10 @@ impl Topology {
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
         let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
-        by_address || uri.host().is_some_and(|host| self.paths.is_advertised(host, uri.port()))
+        by_address
+            || uri
+                .host()
+                .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
     }
 
     /// Whether `address` is a listener of ours.

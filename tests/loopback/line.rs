@@ -17,7 +17,7 @@ impl<T: Read + Write> Pipe for T {}
 pub enum Line {
     Datagrams(UdpSocket),
     Stream(&'static str, RefCell<(Box<dyn Pipe>, Vec<u8>)>),
-    WebSocket(&'static str, RefCell<WebSocket<Box<dyn Pipe>>>),
+    WebSocket(&'static str, Box<RefCell<WebSocket<Box<dyn Pipe>>>>),
 }
 
 impl Line {
@@ -54,7 +54,7 @@ impl Line {
             .map_err(|error| error.to_string())
             .unwrap();
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "sip");
-        Self::WebSocket("WSS", RefCell::new(socket))
+        Self::WebSocket("WSS", Box::new(RefCell::new(socket)))
     }
 
     /// As Via writes it.

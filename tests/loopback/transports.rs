@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Bench;
 use super::certificates::Authority;
 use super::line::Line;
 use super::phone::{PATIENCE, Phone};
+use onrecord::live::clock::Clock;
 use rustix::process::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -158,6 +159,39 @@ fn who_has_no_certificate_or_anothers_is_refused_where_one_is_demanded() {
 }
 
 #[test]
+fn a_trunk_that_says_so_is_called_by_the_connection_that_it_has_opened() {
+    let (mut bench, authority) = behind_tls(149, "client_ca = \"ca.pem\"", "");
+    let config = bench.folder.path().join("onrecord.toml");
+    let text = fs::read_to_string(&config).unwrap() + "[[route]]\nfrom = \"carrier\"\nto = \"pbx\"\n";
+    fs::write(&config, text).unwrap();
+    bench.start();
+    let own = Some("pbx.example.com");
+    let a = caller(149, |stream| Line::tls(stream, ADVERTISED, &authority, own), 5061);
+    // Before it has said so it is connected to, and does not listen.
+    bench.b.invite(bench.proxy, "alice", "one");
+    let refusal = bench.b.hear("SIP/2.0 480");
+    bench.b.ack(bench.proxy, &refusal);
+
+    let options = "OPTIONS sip:sbc.example.com:5061;transport=tls SIP/2.0\r\n\
+                   Via: SIP/2.0/TLS pbx.example.com;branch=z9hG4bKo;alias\r\n\
+                   From: <sip:a@b>;tag=o\r\nTo: <sip:sbc.example.com>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\n\
+                   Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+    a.send(bench.proxy, options);
+    a.hear("SIP/2.0 200");
+    bench.b.invite(bench.proxy, "alice", "two");
+    let invite = a.hear("INVITE");
+    a.accept(&invite);
+    let ok = bench.b.hear("SIP/2.0 200");
+    bench.b.ack(bench.proxy, &ok);
+    a.hear("ACK");
+    bench.b.within(bench.proxy, &ok, "BYE", 2);
+    let bye = a.hear("BYE");
+    a.accept(&bye);
+    bench.b.hear("SIP/2.0 200");
+    end(bench);
+}
+
+#[test]
 fn new_certificates_are_shown_to_new_connections_while_calls_go_on() {
     let (mut bench, authority) = behind_tls(143, "", "");
     bench.start();
@@ -199,9 +233,10 @@ fn new_certificates_are_shown_to_new_connections_while_calls_go_on() {
 
     // Without being told, too.
     let again = authority.write_identity(bench.folder.path(), ADVERTISED);
-    let patience = Instant::now() + PATIENCE;
+    let clock = Clock::start();
+    let patience = clock.now() + PATIENCE;
     while shown() != again {
-        assert!(Instant::now() < patience, "{}", bench.log());
+        assert!(clock.now() < patience, "{}", bench.log());
     }
     end(bench);
 }
@@ -276,10 +311,15 @@ fn a_long_invite_goes_by_tcp_and_the_rest_of_its_call_by_udp() {
     bench.start();
 
     // Nobody takes the connection: it is a datagram after all, at once.
-    let begun = Instant::now();
+    let clock = Clock::start();
+    let begun = clock.now();
     long_invite(&bench, "one");
     let invite = bench.b.hear("INVITE");
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        clock.now().since(begun) < Duration::from_secs(3),
+        "{:?}",
+        clock.now().since(begun)
+    );
     assert!(invite.header("Via").starts_with("SIP/2.0/UDP "), "{}", invite.text);
     bench.b.accept(&invite);
     let ok = bench.a.hear("SIP/2.0 200");
@@ -323,10 +363,15 @@ fn a_next_hop_that_is_not_there_costs_no_more_than_a_round_trip() {
     let trunks = trunk("pbx", "127.147.0.2:5060", "") + &trunk("carrier", "127.147.0.9:5060", "");
     configure(&bench, 147, "\"udp:127.147.0.1:5060\"", "", &trunks);
     bench.start();
-    let begun = Instant::now();
+    let clock = Clock::start();
+    let begun = clock.now();
     bench.a.invite(bench.proxy, "bob", "one");
     let refusal = bench.a.hear("SIP/2.0 480");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        clock.now().since(begun) < Duration::from_secs(5),
+        "{:?}",
+        clock.now().since(begun)
+    );
     bench.a.ack(bench.proxy, &refusal);
     assert_eq!(bench.status()["sip"]["bounced"], 1);
     end(bench);

@@ -70,14 +70,22 @@ async fn a_message_that_trickles_in_has_one_deadline_from_its_first_byte() {
     }
     let begun = tokio::time::Instant::now();
     assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
-    assert!(begun.elapsed() <= limit + Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() <= limit + Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(bench.arrivals.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_in_good_order() {
     let mut bench = bench(false);
-    bench.peer.write_all(request("Content-Length: 0\r\n").as_bytes()).await.unwrap();
+    bench
+        .peer
+        .write_all(request("Content-Length: 0\r\n").as_bytes())
+        .await
+        .unwrap();
     assert!(matches!(bench.arrivals.recv().await, Some(Arrival::Sip { .. })));
     let begun = tokio::time::Instant::now();
     assert_eq!(bench.task.await.unwrap(), Ending::Closed);
@@ -128,7 +136,10 @@ async fn what_cannot_be_framed_gets_400_and_the_connection_is_closed() {
             answer.starts_with("SIP/2.0 400 ") || answer.starts_with("SIP/2.0 513 "),
             "{lengths}: {answer}"
         );
-        assert!(matches!(bench.task.await.unwrap(), Ending::Refused(Refusal::Framing(_))));
+        assert!(matches!(
+            bench.task.await.unwrap(),
+            Ending::Refused(Refusal::Framing(_))
+        ));
         assert!(bench.arrivals.try_recv().is_err(), "nothing of it arrives");
     }
 }

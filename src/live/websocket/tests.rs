@@ -96,10 +96,20 @@ async fn a_frame_is_a_message_either_way_and_the_trunk_is_reached_by_it() {
     };
     assert_eq!(at.port(), 80);
 
-    bench.writes.send(Bytes::from_static(b"SIP/2.0 200 OK\r\n")).await.unwrap();
-    assert_eq!(browser.next().await.unwrap().unwrap(), Message::Text("SIP/2.0 200 OK\r\n".into()));
+    bench
+        .writes
+        .send(Bytes::from_static(b"SIP/2.0 200 OK\r\n"))
+        .await
+        .unwrap();
+    assert_eq!(
+        browser.next().await.unwrap().unwrap(),
+        Message::Text("SIP/2.0 200 OK\r\n".into())
+    );
     bench.writes.send(Bytes::from_static(b"\xff")).await.unwrap();
-    assert_eq!(browser.next().await.unwrap().unwrap(), Message::Binary(Bytes::from_static(b"\xff")));
+    assert_eq!(
+        browser.next().await.unwrap().unwrap(),
+        Message::Binary(Bytes::from_static(b"\xff"))
+    );
 
     browser.send(Message::Text("\r\n\r\n".into())).await.unwrap();
     assert_eq!(browser.next().await.unwrap().unwrap(), Message::Text("\r\n".into()));
@@ -134,8 +144,13 @@ async fn a_handshake_that_does_not_come_or_does_not_end_is_given_up() {
         assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
     }
     let (bench, mut peer) = bench(&[]);
-    peer.write_all(b"OPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n").await.unwrap();
-    assert_eq!(bench.task.await.unwrap(), Ending::Refused(UpgradeError::Malformed.into()));
+    peer.write_all(b"OPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(
+        bench.task.await.unwrap(),
+        Ending::Refused(UpgradeError::Malformed.into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +163,8 @@ async fn a_silent_peer_is_pinged_and_then_closed() {
     let limits = StreamLimits::default();
     let waited = begun.elapsed();
     assert!(
-        waited >= limits.silence_max && waited <= 2 * limits.silence_max + limits.handshake_time_max + Duration::from_secs(1),
+        waited >= limits.silence_max
+            && waited <= 2 * limits.silence_max + limits.handshake_time_max + Duration::from_secs(1),
         "{waited:?}"
     );
     drop(browser);

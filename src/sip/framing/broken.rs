@@ -38,9 +38,7 @@ impl Framer {
     /// The head at the front of the buffer; nothing if its end has not come.
     pub(super) fn take_head(&mut self) -> Bytes {
         let found = memchr::memmem::find(&self.buffer, END_OF_HEAD);
-        found.map_or_else(Bytes::new, |at| {
-            self.buffer.split_to(at + END_OF_HEAD.len()).freeze()
-        })
+        found.map_or_else(Bytes::new, |at| self.buffer.split_to(at + END_OF_HEAD.len()).freeze())
     }
 }
 
@@ -72,7 +70,10 @@ mod tests {
         ] {
             let answer = answer("INVITE", lengths).unwrap();
             assert!(answer.starts_with(start), "{lengths}: {answer}");
-            assert!(answer.contains("rport=40000;") || answer.contains("rport=40000\r\n"), "{answer}");
+            assert!(
+                answer.contains("rport=40000;") || answer.contains("rport=40000\r\n"),
+                "{answer}"
+            );
             assert!(answer.contains("received=192.0.2.9"), "{answer}");
         }
     }
@@ -83,7 +84,11 @@ mod tests {
         for text in ["A b C\r\nContent-Length: -1\r\n\r\n", "SIP/2.0 200 OK\r\nl: -1\r\n\r\n"] {
             let mut framer = Framer::new();
             framer.push(text.as_bytes()).unwrap_err();
-            assert_eq!(framer.answer_to_broken("192.0.2.9:40000".parse().unwrap()), None, "{text}");
+            assert_eq!(
+                framer.answer_to_broken("192.0.2.9:40000".parse().unwrap()),
+                None,
+                "{text}"
+            );
         }
     }
 }

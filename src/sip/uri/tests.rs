@@ -185,7 +185,10 @@ proptest! {
 fn a_uri_keeps_its_user_and_parameters_at_another_host() {
     let at = "sbc.example.com:5061".parse().unwrap();
     for (uri, moved) in [
-        ("sip:127.0.0.1:5060;transport=tls", "sip:sbc.example.com:5061;transport=tls"),
+        (
+            "sip:127.0.0.1:5060;transport=tls",
+            "sip:sbc.example.com:5061;transport=tls",
+        ),
         ("sip:a@[::1]?x=y", "sip:a@sbc.example.com:5061?x=y"),
         ("tel:+441234", "tel:+441234"),
     ] {

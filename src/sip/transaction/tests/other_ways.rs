@@ -1,5 +1,7 @@
 //! Requests whose first way leads nowhere.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::sip::transaction::Fallback;
 
@@ -100,4 +102,20 @@ fn a_forged_error_without_the_branch_means_nothing() {
     story.layer.handle_bounced(story.now, to, &bytes);
     story.drain();
     assert_eq!(story.tells(), ["0 ↑ 100 INVITE"], "and what was heard of is not ended");
+}
+
+proptest! {
+    #[test]
+    fn no_error_from_the_network_panics_or_hits_what_it_does_not_quote(
+        fragment in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            "(INVITE |branch=|z9hG4bK|;|\r\n|[a-z]{1,8}){0,12}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let mut story = Story::on(UDP);
+        story.asks(invite("z9hG4bK-0123456789abcdef"));
+        story.layer.handle_bounced(story.now, flow(UDP), &fragment);
+        story.drain();
+        prop_assert_eq!(story.tells(), ["0 → INVITE"]);
+    }
 }
