@@ -1,8 +1,8 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
 use super::body::Content;
-use super::call::{Arrival, Call};
-use super::carry::{self, ALLOW};
+use super::call::{Arrival, Call, Setting};
+use super::carry::{self, ALLOW, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
@@ -17,9 +17,17 @@ use crate::sip::{Method, Request, Response, Uri};
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
     pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
-        let (server, bytes) = (arrival.server, arrival.bytes.clone());
-        let invite = arrival.invite.clone();
-        let mut call = Self::new(arrival, turn.terms.steps);
+        let (server, bytes, invite) = (arrival.server, arrival.bytes, arrival.invite);
+        let setting = Setting {
+            session: arrival.session,
+            a: arrival.a,
+            b: arrival.b,
+            target: arrival.target,
+            decision: arrival.decision,
+            meeting: arrival.meeting,
+            header: arrival.header,
+        };
+        let mut call = Self::new(setting, turn.terms.steps);
         turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
@@ -149,6 +157,7 @@ impl Call {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
         let invite = onward(
+            self.crossing(Leg::A),
             received,
             self.target.clone(),
             &self.b.call_id,
@@ -176,6 +185,7 @@ impl Call {
 /// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
 /// (RAck, for one) still fits.
 pub fn onward(
+    crossing: Crossing,
     received: &Request,
     target: Uri,
     call_id: &str,
@@ -195,7 +205,7 @@ pub fn onward(
         headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }
-    carry::carry(&received.headers, headers);
+    carry::carry(crossing, &received.headers, headers);
     request
 }
 

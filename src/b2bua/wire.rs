@@ -59,6 +59,11 @@ impl Wire {
         &mut self.mint
     }
 
+    /// Whether a request is one more copy of one that is in work.
+    pub fn knows(&self, request: &Request) -> bool {
+        self.transactions.knows(request)
+    }
+
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
         self.transactions.handle_message(now, flow, message);
         self.pump();

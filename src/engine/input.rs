@@ -1,10 +1,11 @@
 //! What signalling is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{MediaEvent, RecordingEvent};
+use crate::model::{MediaEvent, RecordingEvent, SessionId};
 use crate::policy::PolicySet;
 use crate::sip::Flow;
 
@@ -25,12 +26,25 @@ pub enum Input {
         flow: Flow,
         fragment: Bytes,
     },
+    /// How long the messages that follow waited for their turn.
+    Waited(Duration),
     Recording(RecordingEvent),
     Media(MediaEvent),
     /// A new generation of policies: for calls from now on.
     Policies(Arc<PolicySet>),
     /// Take no new calls.
     Drain,
+    /// Take calls again.
+    Admit,
+    /// Let go of the calls that are up without a word to their peers: the next start takes them over.
+    HandOver,
+    /// A call that talked when the process before ended: its session then, and what [`Output::Remember`] said of it.
+    ///
+    /// [`Output::Remember`]: super::Output::Remember
+    Resume {
+        session: SessionId,
+        state: Bytes,
+    },
     /// End the calls that are up.
     ShutDown,
 }

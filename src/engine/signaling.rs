@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
-use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
+use super::overload::{Admission, AdmissionLimits};
+use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
-use crate::sip::{Flow, Message, Request};
+use crate::sip::{Flow, Request};
 use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
@@ -58,14 +59,17 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
-    /// Requests outside any dialog that were passed on.
-    pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
+    /// Requests outside any dialog that were passed on, with the way back of their answers.
+    pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// The next process answers.
+    pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) admission: Admission,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -101,7 +105,9 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            handed_over: false,
             emergencies: Emergencies::default(),
+            admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
     }
@@ -120,6 +126,7 @@ impl Signaling {
                 self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
+            Input::Waited(waited) => self.admission.congestion.note(now, waited),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -132,6 +139,9 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Drain => self.draining = true,
+            Input::Admit => self.draining = false,
+            Input::HandOver => self.hand_over(now),
+            Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
                 self.for_all_calls(now, Call::shut_down);
@@ -189,27 +199,8 @@ impl Signaling {
             .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
-    fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.trunk_of(flow.remote, flow.transport).is_none() {
-            return;
-        }
-        match Message::parse(bytes) {
-            Ok(message) => {
-                self.wire.handle_message(now, flow, message);
-                self.on_events(now, Some((flow, bytes)));
-            }
-            Err(error) => {
-                tracing::debug!(peer = %flow.remote, %error, "message not understood");
-                if let Some(reply) = error.reply {
-                    self.wire.refuse(flow, *reply);
-                    self.depart();
-                }
-            }
-        }
-    }
-
     /// Hands the transactions' events to their owners; `received` is the message behind them.
-    fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
+    pub(super) fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
         while let Some(event) = self.wire.poll_event() {
             self.on_event(now, event, received);
         }
@@ -300,7 +291,7 @@ impl Signaling {
         }
     }
 
-    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
             self.with_call(now, session, &act);
@@ -325,7 +316,11 @@ impl Signaling {
             out: &mut self.out,
         };
         act(call, &mut turn);
+        while let Some((tag, side)) = call.poll_tag() {
+            self.tags.insert(tag, (session, side));
+        }
         let over = call.is_over();
+        let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
@@ -336,6 +331,9 @@ impl Signaling {
             if let Some(due) = before {
                 self.deadlines.remove(&(due, session));
             }
+        }
+        if !half_open {
+            self.admission.on_settled(session);
         }
         if over {
             self.forget(session);
@@ -350,6 +348,7 @@ impl Signaling {
             self.tags.remove(tag);
         }
         self.minted.remove(call.minted_call_id());
+        self.admission.forget(session);
     }
 
     /// A turn that belongs to no call yet.
@@ -368,9 +367,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        let [a, b] = call.local_tags().map(str::to_owned);
-        self.tags.insert(a, (call.id(), Leg::A));
-        self.tags.insert(b, (call.id(), Leg::B));
         self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);

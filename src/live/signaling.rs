@@ -12,9 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
+use super::dialog_store::{DialogStore, Survivor};
 use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
+use super::sip_waits::Pace;
 use crate::board::Board;
 use crate::engine::{CallState, CallView, Input, Output, Signaling};
 use crate::model::{
@@ -45,9 +47,13 @@ pub(super) struct SignalingTask {
     pub recorder: RecorderQueue,
     pub media: MediaLinks,
     pub board: Arc<Board<CallView>>,
+    pub dialogs: DialogStore,
+    /// Calls that talked when the process before ended.
+    pub survivors: Vec<Survivor>,
     /// Its sender tells the task to end, by word or by being dropped.
     pub stop: oneshot::Receiver<()>,
     pub backlog: Backlog,
+    pub pace: Pace,
 }
 
 /// What could not be handed on at once.
@@ -67,6 +73,11 @@ impl Backlog {
 
 impl SignalingTask {
     pub(super) async fn run(mut self) {
+        for Survivor { session, state } in std::mem::take(&mut self.survivors) {
+            let now = self.clock.now();
+            self.signaling.handle_input(now, Input::Resume { session, state });
+            self.hand_on(now);
+        }
         loop {
             let retry = (!self.backlog.is_empty()).then(|| self.clock.now() + RETRY_AFTER);
             let due = earliest(self.signaling.poll_timeout(), retry);
@@ -116,9 +127,19 @@ impl SignalingTask {
     }
 
     fn on_arrivals(&mut self, first: Arrival) {
+        let begun = self.clock.now();
+        // In the kernel, and in our own queue since.
+        let waited = self.sockets.waited().unwrap_or_default() + self.pace.of(self.arrivals.len());
+        self.signaling.handle_input(begun, Input::Waited(waited));
+        let handled = self.handle_arrivals(first);
+        self.pace.note(self.clock.now().since(begun), handled);
+    }
+
+    /// How many.
+    fn handle_arrivals(&mut self, first: Arrival) -> usize {
         let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(arrival) = next else { return };
+        for handled in 0..BATCH {
+            let Some(arrival) = next else { return handled };
             let now = self.clock.now();
             let input = match arrival {
                 Arrival::Sip { flow, bytes } => Input::Sip { flow, bytes },
@@ -127,12 +148,11 @@ impl SignalingTask {
             };
             self.signaling.handle_input(now, input);
             self.hand_on(now);
-            next = if self.events.is_empty() {
-                self.arrivals.try_recv().ok()
-            } else {
-                None
-            };
+            // One that was taken out is handled.
+            let is_last = handled + 1 == BATCH || !self.events.is_empty();
+            next = if is_last { None } else { self.arrivals.try_recv().ok() };
         }
+        BATCH
     }
 
     /// Empties signalling's outputs, and the inputs that came of them.
@@ -156,6 +176,8 @@ impl SignalingTask {
                             self.on_media_full(command);
                         }
                     }
+                    Output::Remember { session, state } => self.dialogs.remember(session, state),
+                    Output::Forget { session } => self.dialogs.forget(session),
                     Output::Publish(view) => publish(&self.board, *view),
                     // The ladder is for captures and tests.
                     Output::Step(_) => {}

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use super::clock::Clock;
 use super::peers::Peers;
 use super::sip_streams::{self, StreamFlows, StreamLimits};
 use super::sip_udp::{self, UdpPort};
+use super::sip_waits::Waits;
 use super::tls::Contexts;
 use crate::sip::{Flow, Transport};
 
@@ -55,6 +57,7 @@ pub struct SipCounters {
     pub connections: AtomicU64,
     /// Tasks without which SIP is not heard, that have ended.
     pub listeners_lost: AtomicU64,
+    pub(super) waits: Waits,
 }
 
 /// Counts a listener's task as lost when it ends, be it by a panic.
@@ -190,6 +193,11 @@ impl SipSockets {
     pub fn listeners(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.udp.iter().map(|port| (Transport::Udp, port.local()));
         udp.chain(self.streams.locals().iter().copied()).collect()
+    }
+
+    /// How long a datagram that was read lately had waited in the kernel. None: none was read.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.shared.counters.waits.latest(self.shared.clock.now())
     }
 
     /// Sends one message; never waits. False if it is a request that will not leave and is not sent again by a timer:

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bench;
+mod early;
+mod forked;
 mod ordinary;
 mod renegotiated;
+mod restarted;
 mod strict;
