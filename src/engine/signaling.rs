@@ -274,7 +274,9 @@ impl Signaling {
     fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
         self.heard = Some(now);
         match event {
-            RecordingEvent::Heartbeat { .. } => {
+            RecordingEvent::Heartbeat { durable_until } => {
+                let lag = now.since(durable_until);
+                self.admission.congestion.note_lag(lag, self.lag_max);
                 // It hung, and speaks again.
                 if self.recorder == RecorderState::Down(Fault::Hung) {
                     self.on_recording(now, RecordingEvent::Up);
