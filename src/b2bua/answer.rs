@@ -175,7 +175,7 @@ impl Call {
                         answer.headers.push(name, value);
                     }
                 }
-                carry::carry(&response.headers, &mut answer.headers);
+                carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
                 answer.body = response.body.clone();
                 turn.respond(self.line(Leg::A), server, answer);
             }
@@ -194,14 +194,9 @@ impl Call {
         let number = invite.headers.cseq().number.saturating_add(1);
         invite.headers.set("CSeq", format!("{number} INVITE"));
         self.ask_upkeep(Leg::B, &mut invite);
-        self.b.invite = Some(invite.clone());
-        let client = turn.request(self.id, self.line(Leg::B), invite);
+        let client = turn.request(self.id, self.line(Leg::B), invite.clone());
         self.invited = Some(client);
-        self.b.state = LegState::Inviting {
-            client,
-            provisional: false,
-            cancel: None,
-        };
+        self.on_invite_renewed(turn, client, invite);
         true
     }
 
@@ -263,7 +258,7 @@ impl Call {
     ) {
         let Some(invite) = self.a.invite.clone() else { return };
         let mut answer = self.a.dialog_response(&invite, response.status, Some(&response.reason));
-        carry::carry(&response.headers, &mut answer.headers);
+        carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
         standing.write(&mut answer);
         if response.is_success() {
             self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);

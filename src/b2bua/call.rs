@@ -19,12 +19,14 @@ use super::reject::Refusal;
 use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
+use super::wire::Owner;
 use crate::model::{
     Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId,
 };
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
+use crate::trunk::Destination;
 
 #[derive(Debug)]
 pub struct Call {
@@ -78,6 +80,8 @@ pub struct Arrival {
     pub a: CallLeg,
     pub b: CallLeg,
     pub target: Uri,
+    /// Where B may be reached, best first, the one of `b` and `target` among them.
+    pub destinations: Vec<Destination>,
     pub decision: Arc<Decision>,
     pub meeting: bool,
     pub header: Box<Header>,
@@ -179,7 +183,7 @@ impl Call {
         }
     }
 
-    pub(super) const fn line(&self, side: Leg) -> Line<'_> {
+    pub(super) fn line(&self, side: Leg) -> Line<'_> {
         self.leg(side).line(&self.chronicle)
     }
 
@@ -222,6 +226,10 @@ impl Call {
     }
 
     pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, mut response: Response) {
+        if self.answer_challenge(turn, side, client, &response) {
+            self.settle(turn);
+            return;
+        }
         if self.is_invite_of_b(side, client) {
             self.on_answer(turn, client, response);
         } else if self
@@ -319,6 +327,9 @@ impl Call {
 
     /// Gives up what the wire keeps for it.
     pub fn release(&self, turn: &mut Turn<'_>) {
+        for side in Leg::BOTH {
+            turn.wire.forget_proofs(Owner::Call(self.id, side));
+        }
         if let Some(client) = self.invited {
             turn.wire.disown_client(client);
         }

@@ -256,7 +256,11 @@ impl Call {
             self.leg(exchange.from)
                 .dialog_response(request, response.status, reason)
         };
-        carry::carry(&response.headers, &mut answer.headers);
+        carry::carry(
+            self.crossing(exchange.from.other()),
+            &response.headers,
+            &mut answer.headers,
+        );
         for value in response
             .headers
             .get_all("Retry-After")

@@ -103,6 +103,10 @@ impl Call {
     /// The ports are there: the request goes on.
     pub(super) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
+        let Some(from) = self.exchange.as_ref().map(|exchange| exchange.from) else {
+            return;
+        };
+        let crossing = self.crossing(from);
         let Some(exchange) = &mut self.exchange else { return };
         let Stage::Preparing(body) = &mut exchange.stage else {
             return;
@@ -124,7 +128,7 @@ impl Call {
             let tag = onward.headers.from().tag().unwrap_or_default().to_owned();
             onward.headers.set_from(identity.clone().with_tag(&tag));
         }
-        carry::carry(&exchange.request.headers, &mut onward.headers);
+        carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
         reliable::carry_rack(&exchange.request, &mut onward);
         onward.body = body;
         self.upkeep[to.index()].ask(self.phase, &mut onward);

@@ -2,7 +2,7 @@
 
 use super::body::Content;
 use super::call::{Arrival, Call, Setting};
-use super::carry::{self, ALLOW};
+use super::carry::{self, ALLOW, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
@@ -158,6 +158,7 @@ impl Call {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
         let mut invite = onward(
+            self.crossing(Leg::A),
             received,
             self.target.clone(),
             &self.b.call_id,
@@ -186,6 +187,7 @@ impl Call {
 /// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
 /// (RAck, for one) still fits.
 pub fn onward(
+    crossing: Crossing,
     received: &Request,
     target: Uri,
     call_id: &str,
@@ -205,7 +207,7 @@ pub fn onward(
         headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }
-    carry::carry(&received.headers, headers);
+    carry::carry(crossing, &received.headers, headers);
     request
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
+mod credentials;
 mod load;
 mod read;
 mod routing;
@@ -21,7 +22,7 @@ pub use load::{embedded_policies, load, load_policies, load_with_notes};
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
-pub use crate::trunk::{Peer, Route, SIP_PORT, Trunk};
+pub use crate::trunk::{Conduct, Peer, Route, SIP_PORT, Trunk};
 
 /// Everything that `onrecord.toml` says, defaults filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -104,6 +105,7 @@ impl Config {
             }],
             transport: Transport::Udp,
             trusted: false,
+            conduct: Conduct::default(),
         };
         let route = |from: &str, to: &str| Route {
             from: from.into(),
@@ -149,7 +151,9 @@ impl Config {
             Policies::Folder(path) => Some(path),
             Policies::Embedded => None,
         };
-        for path in volumes.chain([&mut self.data]).chain(policies) {
+        let trunks = self.trunks.iter_mut();
+        let passwords = trunks.filter_map(|trunk| trunk.conduct.password_file.as_mut());
+        for path in volumes.chain([&mut self.data]).chain(policies).chain(passwords) {
             *path = folder.join(&*path);
         }
     }

@@ -56,7 +56,7 @@ fn node(root: &Table<'_>) -> String {
     node.into_inner().to_owned()
 }
 
-fn path(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn path(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
     let text = table.text(key)?;
     if text.get_ref().is_empty() || text.get_ref().contains('\0') {
         table.malformed(key, &text.span(), text.get_ref(), "a path");
@@ -206,6 +206,7 @@ fn trunks(root: &Table<'_>) -> Trunks {
             .choice("transport", TRANSPORTS)
             .map_or(Transport::Udp, Spanned::into_inner);
         let trusted = table.boolean("trusted").unwrap_or(false);
+        let conduct = super::credentials::conduct(table);
         table.finish();
         let Some(name) = name else { continue };
         if !crate::policy::is_name(name.get_ref()) {
@@ -229,6 +230,7 @@ fn trunks(root: &Table<'_>) -> Trunks {
                 peers,
                 transport,
                 trusted,
+                conduct,
             },
             name.span(),
         ));
