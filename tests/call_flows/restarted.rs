@@ -105,6 +105,18 @@ fn a_call_without_a_policy_goes_on_at_once() {
 }
 
 #[test]
+fn a_call_that_its_peers_forgot_meanwhile_is_ended_when_they_are_asked() {
+    let before = Bench::strict().connected();
+    let mut bench = restart(&before, Bench::strict());
+    bench.wait(Duration::from_secs(8));
+    bench.a_answers("INVITE", 481, "");
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
+    bench.b_answers("BYE", 200, "");
+    bench.a_answers("BYE", 481, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_call_whose_ports_are_taken_is_ended_on_both_legs() {
     let before = Bench::strict().connected();
     let (session, state) = before.remembered.iter().next().unwrap();
