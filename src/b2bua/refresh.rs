@@ -22,7 +22,7 @@ use crate::sip::{Headers, Message, Method, Request, Response};
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
 /// How long a refresh waits for what is in flight on its leg.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
-/// Within this time after a restart every session that we refresh is refreshed.
+/// Within this time after a restart every session that has a timer is refreshed.
 const RESUME_SPREAD: Duration = Duration::from_secs(30);
 /// After a 491: who made the Call-ID waits 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
 const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
@@ -76,7 +76,7 @@ impl Call {
         Ok(())
     }
 
-    /// The call goes on in another process. What was refreshed meanwhile nobody knows: our refreshes go out soon, spread so
+    /// The call goes on in another process. What was refreshed meanwhile nobody knows: both peers are asked soon, spread so
     /// that many calls do not ask at once.
     pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
         self.upkeep = upkeep;
@@ -84,8 +84,7 @@ impl Call {
             let timer = &mut self.upkeep[side.index()].timer;
             timer.renew(turn.now);
             let spread = u64::try_from(turn.wire.mint().entropy() % RESUME_SPREAD.as_millis()).unwrap_or_default();
-            let soon = timer.refresh_due().map(|_| turn.now + Duration::from_millis(spread));
-            self.watch_session(side, soon);
+            self.watch_session(side, Some(turn.now + Duration::from_millis(spread)));
         }
     }
 
