@@ -59,6 +59,7 @@ fn a_reinvite_that_rings_for_ever_ends_the_call() {
     bench.wait(std::time::Duration::from_secs(2));
     assert!(bench.story.contains(&"408 → A".to_owned()), "{:?}", bench.story);
     assert!(bench.story.contains(&"BYE → A".to_owned()) && bench.story.contains(&"BYE → B".to_owned()));
+    assert!(bench.story.contains(&"CANCEL → B".to_owned()), "{:?}", bench.story);
     bench.assert_nothing_left();
 }
 

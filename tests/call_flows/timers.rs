@@ -339,6 +339,22 @@ fn a_bye_that_crosses_our_refresh_ends_the_call_once() {
 }
 
 #[test]
+fn a_refresh_that_rings_for_ever_ends_with_the_session() {
+    let mut bench = connected("", "");
+    bench.wait(seconds(912));
+    bench.a_answers("INVITE", 200, SDP);
+    bench.b_agrees("INVITE", 180, "");
+    bench.wait(seconds(900));
+    assert_eq!(
+        (count(&bench, "CANCEL → B"), count(&bench, "BYE → A")),
+        (1, 1),
+        "{:?}",
+        bench.story
+    );
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn no_timer_ends_an_emergency_call() {
     let mut bench = Bench::strict();
     let text = String::from_utf8(super::bench::invite(1, "a1", "", SDP, "").to_vec()).unwrap();
