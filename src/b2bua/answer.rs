@@ -194,14 +194,9 @@ impl Call {
         let number = invite.headers.cseq().number.saturating_add(1);
         invite.headers.set("CSeq", format!("{number} INVITE"));
         self.ask_upkeep(Leg::B, &mut invite);
-        self.b.invite = Some(invite.clone());
-        let client = turn.request(self.id, self.line(Leg::B), invite);
+        let client = turn.request(self.id, self.line(Leg::B), invite.clone());
         self.invited = Some(client);
-        self.b.state = LegState::Inviting {
-            client,
-            provisional: false,
-            cancel: None,
-        };
+        self.on_invite_renewed(turn, client, invite);
         true
     }
 

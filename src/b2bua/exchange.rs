@@ -353,6 +353,8 @@ impl Call {
         self.unwatch_exchange();
         self.withdraw(&exchange);
         if let Some(client) = exchange.client {
+            // What rings for ever is given up by a CANCEL (RFC 3261 §16.8).
+            turn.cancel(self.line(exchange.from.other()), client, &[]);
             turn.wire.disown_client(client);
         }
         self.refuse_request(

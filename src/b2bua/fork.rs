@@ -172,6 +172,11 @@ impl Call {
         let newest = self.forks.others.len() - 1;
         self.swap(newest);
         self.forks.others.truncate(newest);
+        if self.forks.others.is_empty() {
+            self.forks.heard = None;
+        } else if was_heard {
+            self.forks.heard = Some(self.a.local_tag.clone());
+        }
         if was_heard {
             self.renew_media(turn);
         }
