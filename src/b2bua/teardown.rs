@@ -11,7 +11,7 @@ use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, R
 use crate::policy::{DuringArms, RecorderState, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Method, Request, Response};
+use crate::sip::{Request, Response};
 
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
@@ -26,6 +26,11 @@ impl Call {
             turn.wire.disown_server(server);
         }
         self.close_exchange(turn);
+        if let LegState::AckOwed { cseq, .. } = self.leg(side).state {
+            // It did not wait for A's ACK any longer; its 2xx is acknowledged all the same (RFC 3261 §13.2.2.4).
+            let chronicle = self.chronicle;
+            self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
+        }
         self.leg_mut(side).state = LegState::Gone;
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
@@ -274,6 +279,7 @@ impl Call {
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
         self.close_passings(turn);
+        self.close_exchange(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {
                 self.media = MediaState::Closing;
@@ -365,9 +371,7 @@ impl Call {
             response.headers.push(name, value);
         }
         turn.respond(self.line(side), server, response);
-        if request.method == Method::Invite {
-            turn.wire.disown_server(server);
-        }
+        turn.wire.disown_server(server);
     }
 }
 
