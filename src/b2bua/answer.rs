@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::aftermath::answered;
 use super::body::Content;
 use super::call::Call;
 use super::carry;
@@ -17,7 +18,7 @@ use crate::sip::transaction::ClientId;
 use crate::sip::{Headers, Method, Request, Response};
 
 /// Forks of one INVITE that are ended in order; the 2xx of more are left to time out.
-const FORKS_MAX: usize = 8;
+pub const FORKS_MAX: usize = 8;
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
@@ -78,11 +79,12 @@ impl Call {
         match &mut self.b.dialog {
             Some(early) if early.remote_tag() == tag => early.confirm(response),
             _ => {
-                self.b.dialog = self
+                let dialog = self
                     .b
                     .invite
                     .as_ref()
-                    .and_then(|invite| Dialog::uac(invite, response).ok())
+                    .and_then(|invite| Dialog::uac(invite, response).ok());
+                self.put_aside = std::mem::replace(&mut self.b.dialog, dialog);
             }
         }
         self.meeting |= is_focus(&response.headers);
@@ -135,11 +137,9 @@ impl Call {
             turn.resend(line, ack.clone());
             return;
         }
-        let fork = self
-            .b
-            .invite
-            .as_ref()
-            .and_then(|invite| Dialog::uac(invite, response).ok());
+        let early = &mut self.put_aside;
+        let invite = self.b.invite.as_ref();
+        let fork = invite.and_then(|invite| answered(early, invite, response));
         let Some(mut fork) = fork.filter(|_| self.forks.len() < FORKS_MAX) else {
             return;
         };
@@ -169,7 +169,7 @@ impl Call {
         });
         if let Some(ack) = acknowledged.cloned() {
             turn.resend(leg.line(&self.chronicle), ack);
-        } else if self.last_exchange == Some(client) {
+        } else if self.last_exchange == Some((side, client)) {
             // It crossed the end of the call.
             let (chronicle, cseq) = (self.chronicle, response.headers.cseq().number);
             self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);

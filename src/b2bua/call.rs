@@ -18,6 +18,7 @@ use crate::model::{
     Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, Timestamp,
 };
 use crate::policy::Decision;
+use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
 
@@ -46,7 +47,7 @@ pub struct Call {
     pub(super) recording: Recording,
     pub(super) exchange: Option<Exchange>,
     /// The newest re-INVITE that we sent: its 2xx may come again.
-    pub(super) last_exchange: Option<ClientId>,
+    pub(super) last_exchange: Option<(Leg, ClientId)>,
     pub(super) passings: Vec<Passing>,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
@@ -60,6 +61,8 @@ pub struct Call {
     pub(super) armed: bool,
     /// Second 2xx that were ended, by their tags, with the ACKs that they got.
     pub(super) forks: Vec<(String, Request)>,
+    /// B's early dialog, once another fork answered.
+    pub(super) put_aside: Option<Dialog>,
 }
 
 /// An INVITE that opens a call, with what is known of it.
@@ -103,6 +106,7 @@ impl Call {
             gated: false,
             armed: false,
             forks: Vec::new(),
+            put_aside: None,
         }
     }
 
@@ -292,11 +296,9 @@ impl Call {
 
     /// Gives up what the wire keeps for it.
     pub fn release(&self, turn: &mut Turn<'_>) {
-        if let Some(client) = self.invited {
-            turn.wire.disown_client(client);
-        }
-        if let Some(client) = self.last_exchange {
-            turn.wire.disown_client(client);
+        let exchange = self.last_exchange.map(|(_, client)| client);
+        for client in self.invited.into_iter().chain(exchange) {
+            turn.wire.abandon_client(turn.now, client);
         }
     }
 

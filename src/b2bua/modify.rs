@@ -197,8 +197,10 @@ impl Call {
     fn on_exchange_accepted(&mut self, turn: &mut Turn<'_>, side: Leg, mut exchange: Exchange, response: &Response) {
         let is_invite = exchange.request.method == Method::Invite;
         if let Some(client) = exchange.client {
-            match is_invite.then(|| self.last_exchange.replace(client)) {
-                Some(before) => before.into_iter().for_each(|client| turn.wire.disown_client(client)),
+            match is_invite.then(|| self.last_exchange.replace((side, client))) {
+                Some(before) => before
+                    .into_iter()
+                    .for_each(|(_, client)| turn.wire.disown_client(client)),
                 None => turn.wire.disown_client(client),
             }
         }
@@ -352,9 +354,7 @@ impl Call {
         let Some(exchange) = self.exchange.take() else { return };
         self.unwatch_exchange(turn);
         self.withdraw(&exchange);
-        if let Some(client) = exchange.client {
-            turn.wire.disown_client(client);
-        }
+        self.expect_late_answer(turn, exchange.from.other(), exchange.client);
         self.refuse_request(
             turn,
             exchange.from,
@@ -388,10 +388,7 @@ impl Call {
         self.withdraw(&exchange);
         match exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
-                // A 2xx may cross: it is acknowledged when it comes.
-                if let Some(client) = exchange.client.and_then(|client| self.last_exchange.replace(client)) {
-                    turn.wire.disown_client(client);
-                }
+                self.expect_late_answer(turn, exchange.from.other(), exchange.client);
                 let refusal = Refusal::Cancelled;
                 self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
             }

@@ -139,6 +139,12 @@ impl Wire {
         self.servers.remove(&id);
     }
 
+    /// As `disown_client`, and its INVITE is not awaited for ever.
+    pub fn abandon_client(&mut self, now: Timestamp, id: ClientId) {
+        self.disown_client(id);
+        self.transactions.abandon(now, id);
+    }
+
     pub fn disown_client(&mut self, id: ClientId) {
         self.clients.remove(&id);
     }

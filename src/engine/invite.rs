@@ -240,7 +240,13 @@ impl Signaling {
                     self.wire.respond(now, server, b2bua::back(&request, &response));
                 }
             }
-            Some(Owner::Passage) | None => {}
+            None => {
+                if let Some(aftermath) = self.aftermaths.get_mut(&id) {
+                    aftermath.handle_response(now, &mut self.wire, &response);
+                    self.depart();
+                }
+            }
+            Some(Owner::Passage) => {}
         }
     }
 

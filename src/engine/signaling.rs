@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use super::emergencies::Emergencies;
 use super::input::Input;
-use crate::b2bua::{Call, Output, Terms, Topology, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Output, Terms, Topology, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
+use crate::sip::transaction::{ClientId, Event, ServerId, TIMEOUT, TransactionLimits};
 use crate::sip::{Flow, Message, Request};
 
 /// Port pairs that only emergency calls may take.
@@ -58,6 +58,9 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// INVITEs to leg B of calls that are over, and until when a 2xx to them may still come.
+    pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
+    aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on.
     pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
     pub(super) recorder: RecorderState,
@@ -92,6 +95,8 @@ impl Signaling {
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            aftermaths: BTreeMap::new(),
+            aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
@@ -139,6 +144,9 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        while let Some((_, id)) = self.aftermaths_end.pop_front_if(|(end, _)| *end <= now) {
+            self.aftermaths.remove(&id);
+        }
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -146,7 +154,9 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
+        let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
+        let owned = earliest(deadline, aftermath);
+        earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -162,14 +172,14 @@ impl Signaling {
         self.recorder
     }
 
-    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags.
+    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
             owned,
-            self.tags.len() + self.minted.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len(),
         ]
     }
 
@@ -326,14 +336,18 @@ impl Signaling {
             }
         }
         if over {
-            self.forget(session);
+            self.forget(now, session);
         }
     }
 
-    fn forget(&mut self, session: SessionId) {
-        let Some(call) = self.calls.remove(&session) else {
+    fn forget(&mut self, now: Timestamp, session: SessionId) {
+        let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        for (invite, aftermath) in call.aftermaths() {
+            self.aftermaths.insert(invite, aftermath);
+            self.aftermaths_end.push_back((now + TIMEOUT, invite));
+        }
         for tag in call.local_tags() {
             self.tags.remove(tag);
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bench;
+mod crossed;
 mod ordinary;
 mod renegotiated;
 mod strict;
