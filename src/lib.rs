@@ -14,6 +14,7 @@ pub mod recorder;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;
+pub mod trunk;
 
 #[cfg(feature = "shell")]
 pub mod board;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::chronicle::Chronicle;
+use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::modify::Exchange;
@@ -57,6 +58,7 @@ pub struct Call {
     pub(super) invited: Option<ClientId>,
     held: [bool; 2],
     pub(super) gated: bool,
+    pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
     /// Second 2xx that were ended, by their tags, with the ACKs that they got.
@@ -80,16 +82,27 @@ pub struct Arrival {
     pub header: Box<Header>,
 }
 
+/// What every call has from its first moment.
+pub(super) struct Setting {
+    pub session: SessionId,
+    pub a: CallLeg,
+    pub b: CallLeg,
+    pub target: Uri,
+    pub decision: Arc<Decision>,
+    pub meeting: bool,
+    pub header: Box<Header>,
+}
+
 impl Call {
-    pub(super) fn new(arrival: Arrival, steps: bool) -> Self {
+    pub(super) fn new(setting: Setting, steps: bool) -> Self {
         Self {
-            id: arrival.session,
+            id: setting.session,
             phase: Phase::Preparing,
-            decision: arrival.decision,
-            meeting: arrival.meeting,
-            a: arrival.a,
-            b: arrival.b,
-            target: arrival.target,
+            decision: setting.decision,
+            meeting: setting.meeting,
+            a: setting.a,
+            b: setting.b,
+            target: setting.target,
             body: Bytes::new(),
             negotiation: Negotiation::default(),
             media: MediaState::Unopened,
@@ -97,13 +110,14 @@ impl Call {
             exchange: None,
             last_exchange: None,
             passings: Vec::new(),
-            chronicle: Chronicle::new(arrival.session, steps),
-            header: arrival.header,
+            chronicle: Chronicle::new(setting.session, steps),
+            header: setting.header,
             story: Story::default(),
             deadline: None,
             invited: None,
             held: [false; 2],
             gated: false,
+            kept: Kept::default(),
             armed: false,
             forks: Vec::new(),
             put_aside: None,
@@ -309,6 +323,9 @@ impl Call {
 
     pub(super) fn enter(&mut self, turn: &mut Turn<'_>, phase: Phase) {
         self.phase = phase;
+        if phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
         self.deadline = match phase {
             Phase::Preparing => Some(turn.now + super::reject::SET_UP_MAX),
             Phase::Inviting => Some(turn.now + RING_MAX),
@@ -403,6 +420,7 @@ impl Call {
 
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.remember(turn);
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
             self.close_recording(turn);
             if self.deadline.is_none() {

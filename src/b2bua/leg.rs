@@ -6,13 +6,13 @@ use super::carry::ALLOW;
 use super::chronicle::Chronicle;
 use super::farewell::Farewell;
 use super::reject::Rejection;
-use super::trunk::{Peer, Trunk};
 use super::turn::{Line, Turn};
 use super::wire::Wire;
 use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Method, Request, Response, Transport};
+use crate::trunk::{Peer, Trunk};
 
 /// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::body::Content;
 use super::call::Call;
 use super::carry;
+use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
@@ -285,6 +286,9 @@ impl Call {
     }
 
     fn refresh_targets(&mut self, side: Leg, exchange: &Exchange, response: &Response) {
+        if self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
         if let Some(dialog) = &mut self.leg_mut(side).dialog {
             dialog.target_refresh(&Message::Response(response.clone()));
         }

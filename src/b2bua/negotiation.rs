@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
@@ -51,6 +52,14 @@ struct Ports {
 struct Offer {
     by: Leg,
     sdp: SessionDescription,
+}
+
+/// What two legs have agreed on, written down.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct KeptMedia {
+    /// The even ports of each m-line: towards A, towards B.
+    ports: Vec<[u16; 2]>,
+    agreed: [Option<String>; 2],
 }
 
 /// The media of one call.
@@ -158,6 +167,39 @@ impl Negotiation {
         self.agreed[leg.index()]
             .as_ref()
             .is_some_and(SessionDescription::is_hold)
+    }
+
+    /// None for a description that is no text.
+    pub fn keep(&self) -> Option<KeptMedia> {
+        let text = |sdp: &Option<SessionDescription>| match sdp {
+            Some(sdp) => String::from_utf8(sdp.text().to_vec()).ok().map(Some),
+            None => Some(None),
+        };
+        let [a, b] = &self.agreed;
+        let port = |ports: &Ports| [ports.a.rtp().port(), ports.b.rtp().port()];
+        Some(KeptMedia {
+            ports: self.ports.iter().map(port).collect(),
+            agreed: [text(a)?, text(b)?],
+        })
+    }
+
+    /// Takes up what was agreed before a restart. False when a port is not to be had: then there is no media.
+    pub fn revive(&mut self, kept: &KeptMedia, pool: &mut PortPool) -> bool {
+        for [a, b] in kept.ports.iter().take(LINES_MAX) {
+            let Some(a) = pool.lease_again(*a) else { return false };
+            let Some(b) = pool.lease_again(*b) else {
+                pool.give_back(Timestamp::ZERO, a);
+                return false;
+            };
+            self.ports.push(Ports { a, b });
+        }
+        let parsed = |text: &Option<String>| match text {
+            Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
+            None => None,
+        };
+        let [a, b] = &kept.agreed;
+        self.agreed = [parsed(a), parsed(b)];
+        true
     }
 
     pub fn give_back(&mut self, now: Timestamp, pool: &mut PortPool) {

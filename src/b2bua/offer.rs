@@ -1,7 +1,7 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
 use super::body::Content;
-use super::call::{Arrival, Call};
+use super::call::{Arrival, Call, Setting};
 use super::carry::{self, ALLOW};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
@@ -16,14 +16,22 @@ use crate::sip::{Method, Request, Response, Uri};
 
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
-    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival, recorder: RecorderState) -> Self {
-        let (server, bytes) = (arrival.server, arrival.bytes.clone());
-        let invite = arrival.invite.clone();
-        let mut call = Self::new(arrival, turn.terms.steps);
+    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
+        let (server, bytes, invite) = (arrival.server, arrival.bytes, arrival.invite);
+        let setting = Setting {
+            session: arrival.session,
+            a: arrival.a,
+            b: arrival.b,
+            target: arrival.target,
+            decision: arrival.decision,
+            meeting: arrival.meeting,
+            header: arrival.header,
+        };
+        let mut call = Self::new(setting, turn.terms.steps);
         turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
-        let admitted = call.admit(turn, &invite, recorder);
+        let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
-            call.open_recording(turn, recorder);
+            call.open_recording(turn);
         }
         let decided = call.decided();
         call.chronicle
@@ -56,12 +64,12 @@ impl Call {
     }
 
     /// Asks everything that may refuse the call, in the order in which A should hear of it. Leases ports, no more.
-    fn admit(&mut self, turn: &mut Turn<'_>, invite: &Request, recorder: RecorderState) -> Result<(), Refusal> {
+    fn admit(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         if let Verdict::Block(_) = self.decision.verdict {
             return Err(Refusal::PolicyForbids { policy: self.policy() });
         }
         if let (Admission::Refuse, RecorderState::Down(fault)) =
-            (self.decision.admission(recorder, self.meeting), recorder)
+            (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
         {
             return Err(self.recorder_down(turn, fault));
         }
@@ -126,8 +134,8 @@ impl Call {
         self.decision.verdict == Verdict::Record
     }
 
-    pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>, recorder: RecorderState) {
-        if let RecorderState::Down(fault) = recorder {
+    pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>) {
+        if let RecorderState::Down(fault) = turn.recorder {
             self.recording = Recording::Unavailable(fault);
             self.story.fault.get_or_insert(fault);
             return;

@@ -8,7 +8,7 @@ use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
-use crate::policy::{DuringArms, RecorderState, Verdict};
+use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Request, Response};
@@ -203,7 +203,7 @@ impl Call {
         }
     }
 
-    fn ends_without_recorder(&self) -> bool {
+    pub(super) fn ends_without_recorder(&self) -> bool {
         let before = self.decision.is_strict_before(self.meeting);
         let during = self.armed && self.decision.is_strict_during(self.meeting);
         match self.phase {
@@ -220,7 +220,7 @@ impl Call {
         }
         match self.recording {
             Recording::Unavailable(_) if self.decision.verdict == Verdict::Record => {
-                self.open_recording(turn, RecorderState::Up);
+                self.open_recording(turn);
                 self.renew_media(turn);
             }
             Recording::Broken(_) => self.on_recording_ready(turn),
@@ -280,6 +280,7 @@ impl Call {
         self.story.ended_by = by;
         self.close_passings(turn);
         self.close_exchange(turn);
+        self.forget(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {
                 self.media = MediaState::Closing;

@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 
 use super::chronicle::Chronicle;
+use super::emergencies::Emergencies;
+use super::facts;
 use super::output::Output;
 use super::wire::{Owner, Wire};
 use crate::media::PortPool;
 use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
-use crate::policy::RejectCode;
+use crate::policy::{Decision, PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Request, Response};
+use crate::trunk::{Topology, Trunk};
 
 /// What holds for all calls of a node.
 #[derive(Clone, Debug)]
@@ -27,12 +30,36 @@ pub struct Terms {
 pub struct Turn<'a> {
     pub now: Timestamp,
     pub terms: &'a Terms,
+    pub topology: &'a Topology,
+    /// The newest generation.
+    pub policies: &'a PolicySet,
+    pub emergencies: &'a mut Emergencies,
+    pub recorder: RecorderState,
     pub wire: &'a mut Wire,
     pub ports: &'a mut PortPool,
     pub out: &'a mut VecDeque<Output>,
 }
 
 impl Turn<'_> {
+    /// What the policies say of a call that `invite` opens.
+    pub fn decide(&mut self, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
+        let mut facts = facts::of_invite(self.now, invite, from, to);
+        let decision = self.policies.decide(&facts);
+        if decision.emergency {
+            self.emergencies
+                .note(self.now, decision.caller.to_string(), to.name.clone());
+            return decision;
+        }
+        if !self
+            .emergencies
+            .expects(self.now, &decision.callee.to_string(), &from.name)
+        {
+            return decision;
+        }
+        facts.emergency_callback = true;
+        self.policies.decide(&facts)
+    }
+
     pub fn record(&mut self, command: RecordingCommand) {
         self.out.push_back(Output::Recording(command));
     }

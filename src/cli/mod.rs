@@ -6,6 +6,7 @@ mod archive;
 mod calls;
 mod check;
 mod demo;
+mod drain;
 mod explain;
 mod export;
 mod init;
@@ -56,6 +57,8 @@ enum Verb {
     Status(status::Args),
     /// Make a running `serve` load its policy files again
     Reload(reload::Args),
+    /// Let a running `serve` end without ending calls, or hand them over to the next
+    Drain(drain::Args),
 }
 
 /// Findings, or a difference: it was done, and the answer is not good.
@@ -87,6 +90,7 @@ pub fn run() -> ExitCode {
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
+        Verb::Drain(args) => drain::run(args),
     }
 }
 

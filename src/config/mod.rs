@@ -20,6 +20,7 @@ pub use load::{embedded_policies, load, load_policies, load_with_notes};
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
+pub use crate::trunk::{Peer, Route, SIP_PORT, Trunk};
 
 /// Everything that `onrecord.toml` says, defaults filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,52 +55,6 @@ pub struct MediaListen {
     pub address: IpAddr,
     /// RTP takes the even ports of it and RTCP the odd ones.
     pub ports: RangeInclusive<u16>,
-}
-
-/// Who may send to us, and where calls to them go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Trunk {
-    pub name: TrunkName,
-    /// At least one; the first is where we send to.
-    pub peers: Vec<Peer>,
-    /// How we send to them.
-    pub transport: Transport,
-    /// Their P-Asserted-Identity is believed (RFC 3325's trust domain). Default false.
-    pub trusted: bool,
-}
-
-/// A peer's address; without a port any source port is accepted, and 5060 is sent to.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Peer {
-    pub ip: IpAddr,
-    pub port: Option<u16>,
-}
-
-/// Port of SIP over UDP and TCP (RFC 3261 §19.1.2).
-pub const SIP_PORT: u16 = 5060;
-
-impl Peer {
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
-    }
-
-    /// Whether a message from there may be this peer's.
-    pub fn is_source(&self, source: SocketAddr) -> bool {
-        self.ip.to_canonical() == source.ip().to_canonical() && self.port.is_none_or(|port| port == source.port())
-    }
-}
-
-/// Which calls go where.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Route {
-    pub from: TrunkName,
-    pub to: TrunkName,
-    /// Only calls whose Request-URI has a user part that begins so.
-    pub prefix: Option<String>,
-    /// The user part that the call is sent on with; as it came if there is none.
-    pub to_user: Option<String>,
-    /// Lower ones are tried first. Default 0.
-    pub priority: i64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -199,7 +154,7 @@ impl Config {
     pub fn trunk_of(&self, source: SocketAddr) -> Option<&Trunk> {
         self.trunks
             .iter()
-            .find(|trunk| trunk.peers.iter().any(|peer| peer.is_source(source)))
+            .find(|trunk| trunk.peers.iter().any(|peer| peer.is_source(source, Transport::Udp)))
     }
 
     pub fn trunk_names(&self) -> Vec<TrunkName> {

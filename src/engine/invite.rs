@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::facts;
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal, Trunk, of_method};
+use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
+use crate::trunk::Trunk;
 
 /// Requests outside any dialog that may wait for an answer at a time.
 const PASSAGES_MAX: usize = 1_024;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+        if self.is_left_to_next(&request) {
+            return;
+        }
         if request.headers.to().tag().is_some() {
             let Some((session, side)) = self.leg_of(&request) else {
                 self.refuse(now, id, &request, &Refusal::NoSuchDialog);
@@ -68,9 +71,9 @@ impl Signaling {
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
-        let decision = Arc::new(self.decide(now, invite, &from, &to));
+        let decision = Arc::new(self.turn(now).decide(invite, &from, &to));
         self.may_begin(&decision)?;
-        let opening = facts::Opening {
+        let opening = b2bua::Opening {
             session,
             node: &self.terms.node,
             now,
@@ -79,7 +82,7 @@ impl Signaling {
             to: &to,
             meeting,
         };
-        let header = facts::header(&opening, invite, &decision);
+        let header = b2bua::header(&opening, invite, &decision);
         let mut leg = |side, trunk, flow, call_id, state| CallLeg {
             side,
             trunk,
@@ -107,8 +110,7 @@ impl Signaling {
             meeting,
             header,
         };
-        let recorder = self.recorder;
-        let call = Call::receive(&mut self.turn(now), arrival, recorder);
+        let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
@@ -127,20 +129,6 @@ impl Signaling {
             return Err(Refusal::TooManyCalls);
         }
         Ok(())
-    }
-
-    fn decide(&mut self, now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
-        let mut facts = facts::of_invite(now, invite, from, to);
-        let decision = self.policies.decide(&facts);
-        if decision.emergency {
-            self.emergencies.note(now, decision.caller.to_string(), to.name.clone());
-            return decision;
-        }
-        if !self.emergencies.expects(now, &decision.callee.to_string(), &from.name) {
-            return decision;
-        }
-        facts.emergency_callback = true;
-        self.policies.decide(&facts)
     }
 
     /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at.

@@ -1,15 +1,14 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
-mod emergencies;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod engine;
-mod facts;
 mod input;
 mod invite;
+mod restart;
 pub mod ladder;
 mod signaling;
 
-pub use crate::b2bua::{CallState, CallView, Output, Peer, RecordingState, Route, Step, StepKind, Topology, Trunk};
+pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
 pub use signaling::{Signaling, SignalingConfig};

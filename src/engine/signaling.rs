@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::emergencies::Emergencies;
 use super::input::Input;
-use crate::b2bua::{Aftermath, Call, Output, Terms, Topology, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TIMEOUT, TransactionLimits};
 use crate::sip::{Flow, Message, Request};
+use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
@@ -68,6 +68,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// The next process answers.
+    pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) out: VecDeque<Output>,
 }
@@ -102,6 +104,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            handed_over: false,
             emergencies: Emergencies::default(),
             out: VecDeque::new(),
         }
@@ -129,6 +132,9 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Drain => self.draining = true,
+            Input::Admit => self.draining = false,
+            Input::HandOver => self.hand_over(now),
+            Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
                 self.for_all_calls(now, Call::shut_down);
@@ -302,7 +308,7 @@ impl Signaling {
         }
     }
 
-    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
             self.with_call(now, session, &act);
@@ -318,6 +324,10 @@ impl Signaling {
         let mut turn = Turn {
             now,
             terms: &self.terms,
+            topology: &self.topology,
+            policies: &self.policies,
+            emergencies: &mut self.emergencies,
+            recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
@@ -359,6 +369,10 @@ impl Signaling {
         Turn {
             now,
             terms: &self.terms,
+            topology: &self.topology,
+            policies: &self.policies,
+            emergencies: &mut self.emergencies,
+            recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,

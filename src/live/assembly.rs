@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::control::{ControlSocket, QUESTIONS_MAX};
+use super::dialog_store::DialogStore;
 use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::media_links::MediaLinks;
@@ -40,6 +41,9 @@ use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
 
 /// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
 const EXTENTS_WAIT: Duration = Duration::from_millis(20);
+
+/// How long calls that have ended are gathered before they are sealed.
+const SEAL_EVERY: Duration = Duration::from_millis(250);
 
 const MEDIA_THREADS_MAX: u16 = 4;
 
@@ -102,6 +106,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
             questions,
             switches: options.allow_faults.then_some(switches),
             about,
+            drain: None,
         };
         let _control = ControlSocket::open(&config.data, asked)?;
         Ok(supervisor.run().await?)
@@ -232,6 +237,7 @@ impl Parts<'_> {
         WriterConfig {
             volumes,
             lag_max: recorder.lag_max,
+            seal_every: SEAL_EVERY,
             ..WriterConfig::default()
         }
     }
@@ -273,6 +279,7 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
+        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -306,6 +313,8 @@ impl Parts<'_> {
                     recorder: sip.recorder,
                     media: sip.media,
                     board: sip.board,
+                    dialogs,
+                    survivors,
                     stop: stopped,
                     backlog: Backlog::default(),
                 };

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::drain::DrainOrder;
 use super::fault_switch::InjectedFault;
 use super::status::Status;
 use crate::model::Generation;
@@ -38,6 +39,10 @@ pub enum Request {
     Status,
     /// Load the policy files again, as SIGHUP does.
     Reload,
+    /// Take no new calls, and end.
+    Drain {
+        order: DrainOrder,
+    },
     /// Break a volume on purpose, or mend it; refused unless `serve` was started with `--allow-faults`.
     Fault {
         /// Its place in the configuration; without it all volumes.
@@ -52,6 +57,10 @@ pub enum Reply {
     Status(Box<Status>),
     Reloaded {
         generation: Generation,
+    },
+    /// How many calls run.
+    Draining {
+        calls: u64,
     },
     Done,
     /// Not done, and why, as text for a person.

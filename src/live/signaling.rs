@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
+use super::dialog_store::{DialogStore, Survivor};
 use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
@@ -45,6 +46,9 @@ pub(super) struct SignalingTask {
     pub recorder: RecorderQueue,
     pub media: MediaLinks,
     pub board: Arc<Board<CallView>>,
+    pub dialogs: DialogStore,
+    /// Calls that talked when the process before ended.
+    pub survivors: Vec<Survivor>,
     /// Its sender tells the task to end, by word or by being dropped.
     pub stop: oneshot::Receiver<()>,
     pub backlog: Backlog,
@@ -67,6 +71,11 @@ impl Backlog {
 
 impl SignalingTask {
     pub(super) async fn run(mut self) {
+        for Survivor { session, state } in std::mem::take(&mut self.survivors) {
+            let now = self.clock.now();
+            self.signaling.handle_input(now, Input::Resume { session, state });
+            self.hand_on(now);
+        }
         loop {
             let retry = (!self.backlog.is_empty()).then(|| self.clock.now() + RETRY_AFTER);
             let due = earliest(self.signaling.poll_timeout(), retry);
@@ -155,6 +164,8 @@ impl SignalingTask {
                             self.on_media_full(command);
                         }
                     }
+                    Output::Remember { session, state } => self.dialogs.remember(session, state),
+                    Output::Forget { session } => self.dialogs.forget(session),
                     Output::Publish(view) => publish(&self.board, *view),
                     // The ladder is for captures and tests.
                     Output::Step(_) => {}

@@ -11,6 +11,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
 use super::control::{Question, Reply, Request};
+use super::drain::{Drain, DrainOrder};
 use super::fault_switch::FaultSwitches;
 use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
@@ -44,13 +45,16 @@ pub(super) struct Supervisor {
     pub switches: Option<FaultSwitches>,
     /// What does not change.
     pub about: Status,
+    pub drain: Option<Drain>,
 }
 
 /// Why the supervisor ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM or SIGINT, or drained.
     Asked,
+    /// The next start takes the calls over.
+    HandedOver,
     /// A thread without which no call can be carried is gone.
     Broken(&'static str),
 }
@@ -87,7 +91,7 @@ impl Supervisor {
         if let Ending::Broken(thread) = ending {
             tracing::error!(thread, "gone: calls cannot be carried in order any more, all are ended");
         }
-        let farewell = self.farewell();
+        let farewell = self.farewell(ending);
         let in_order = tokio::select! {
             in_order = farewell => in_order,
             () = signals.end() => {
@@ -96,8 +100,8 @@ impl Supervisor {
             }
         };
         match (ending, in_order) {
-            (Ending::Asked, true) => Ok(ExitCode::SUCCESS),
-            (Ending::Asked, false) => Ok(ExitCode::from(1)),
+            (Ending::Asked | Ending::HandedOver, true) => Ok(ExitCode::SUCCESS),
+            (Ending::Asked | Ending::HandedOver, false) => Ok(ExitCode::from(1)),
             (Ending::Broken(_), _) => Ok(ExitCode::from(2)),
         }
     }
@@ -120,7 +124,13 @@ impl Supervisor {
                 () = self.policy_watch.changed() => {
                     self.reload().await;
                 }
-                Some(question) = self.questions.recv() => self.answer(question).await,
+                Some(question) = self.questions.recv() => {
+                    let hands_over = matches!(question.request, Request::Drain { order: DrainOrder::HandOver });
+                    self.answer(question).await;
+                    if hands_over {
+                        return Ending::HandedOver;
+                    }
+                }
                 _ = signals.terminate.recv() => return Ending::Asked,
                 _ = signals.interrupt.recv() => return Ending::Asked,
             }
@@ -141,6 +151,12 @@ impl Supervisor {
         }
         if self.threads.counters.listeners_lost.load(Relaxed) > 0 {
             return Some(Ending::Broken("a SIP listener"));
+        }
+        if self
+            .drain
+            .is_some_and(|drain| drain.is_over(now, self.threads.board.len()))
+        {
+            return Some(Ending::Asked);
         }
         self.threads.media_is_broken().then_some(Ending::Broken("media"))
     }
@@ -172,6 +188,7 @@ impl Supervisor {
         let reply = match question.request {
             Request::Status => Reply::Status(Box::new(self.status())),
             Request::Reload => self.reload().await,
+            Request::Drain { order } => self.drain(order).await,
             Request::Fault { volume, fault } => match &self.switches {
                 None => Reply::Refused {
                     why: "serve was started without --allow-faults".to_owned(),
@@ -190,6 +207,25 @@ impl Supervisor {
         }
     }
 
+    async fn drain(&mut self, order: DrainOrder) -> Reply {
+        match order {
+            DrainOrder::UntilEmpty { within_ms } => {
+                self.drain = Some(Drain::begin(self.clock.now(), within_ms));
+                self.about.draining = true;
+                self.tell(Input::Drain).await;
+            }
+            DrainOrder::Cancel => {
+                self.drain = None;
+                self.about.draining = false;
+                self.tell(Input::Admit).await;
+            }
+            DrainOrder::HandOver => {}
+        }
+        Reply::Draining {
+            calls: self.threads.board.len() as u64,
+        }
+    }
+
     fn status(&self) -> Status {
         Status {
             now: self.clock.now(),
@@ -202,13 +238,20 @@ impl Supervisor {
         }
     }
 
-    /// No new calls, BYE to those that run, seal what is recorded, stop the threads. False if not all was sealed.
-    async fn farewell(&mut self) -> bool {
+    /// No new calls, BYE to those that run (unless they are handed over), seal what is recorded, stop the threads. False
+    /// if not all was sealed.
+    async fn farewell(&mut self, ending: Ending) -> bool {
         let begun = self.clock.now();
         self.about.draining = true;
         let calls = self.threads.board.len();
-        tracing::info!(calls, "ending: no new calls, the running ones are ended");
         self.tell(Input::Drain).await;
+        if ending == Ending::HandedOver {
+            tracing::info!(calls, "ending: the running calls are left to the next start");
+            self.tell(Input::HandOver).await;
+        } else {
+            tracing::info!(calls, "ending: no new calls, the running ones are ended");
+        }
+        // Of a hand-over, what could not be handed over.
         self.tell(Input::ShutDown).await;
         while !self.threads.board.is_empty() && !self.threads.signaling.is_finished() {
             if !self.pause_before(begun + CALLS_END_MAX).await {

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::calls::{CALLEE, CALLER};
-use crate::engine::{Peer, Route, SignalingConfig, Topology, Trunk};
+use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::sip::Transport;
+use crate::trunk::{Peer, Route, Topology, Trunk};
 
 /// The proxy's address in a replay (RFC 5737).
 pub(super) const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);

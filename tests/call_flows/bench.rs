@@ -1,11 +1,12 @@
 //! The test bench: a proxy between two phones.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use onrecord::b2bua::{Peer, Route, StepKind, Topology, Trunk};
+use onrecord::b2bua::StepKind;
 use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
 use onrecord::model::{
     Direction, Fault, Generation, Leg, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent,
@@ -13,6 +14,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
+use onrecord::trunk::{Peer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
@@ -33,6 +35,8 @@ pub struct Bench {
     pub to_b: Vec<Message>,
     pub recording: Vec<RecordingCommand>,
     pub media: Vec<MediaCommand>,
+    /// What would survive the process.
+    pub remembered: BTreeMap<SessionId, Bytes>,
     pub recorder_answers: bool,
     pub recorder_lives: bool,
     pub ports_bind: bool,
@@ -105,6 +109,7 @@ impl Bench {
             to_b: Vec::new(),
             recording: Vec::new(),
             media: Vec::new(),
+            remembered: BTreeMap::new(),
             recorder_answers: true,
             recorder_lives: true,
             ports_bind: true,
@@ -156,6 +161,12 @@ impl Bench {
                 Output::Recording(command) => self.on_recording(command),
                 Output::Media(command) => self.on_media(command),
                 Output::Step(step) => self.story.push(tell(&step.what)),
+                Output::Remember { session, state } => {
+                    self.remembered.insert(session, state);
+                }
+                Output::Forget { session } => {
+                    self.remembered.remove(&session);
+                }
                 Output::Publish(_) => {}
             }
         }

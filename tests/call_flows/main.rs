@@ -6,4 +6,5 @@ mod bench;
 mod crossed;
 mod ordinary;
 mod renegotiated;
+mod restarted;
 mod strict;

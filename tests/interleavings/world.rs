@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use onrecord::engine::{Input, Output, Peer, Route, Signaling, SignalingConfig, Topology, Trunk};
+use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
 use onrecord::model::{Fault, Generation, Leg, RecordingEvent, Timestamp, earliest};
 use onrecord::policy::{PolicySet, RecorderState, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Transport};
+use onrecord::trunk::{Peer, Route, Topology, Trunk};
 
 use super::caller::Placing;
 use super::law::Law;
@@ -385,7 +386,7 @@ impl World {
                     });
                     self.studio.on_media(&command);
                 }
-                Output::Publish(_) | Output::Step(_) => {}
+                Output::Remember { .. } | Output::Forget { .. } | Output::Publish(_) | Output::Step(_) => {}
             }
         }
         self.promises();

@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onrecord::b2bua::{Peer, Route, Topology, Trunk};
 use onrecord::engine::{Engine, SignalingConfig};
 use onrecord::model::{Generation, Timestamp, TrunkName};
 use onrecord::policy::{PolicySet, SourceFile};
 use onrecord::recorder::{VolumeConfig, WriterConfig};
 use onrecord::sip::Transport;
+use onrecord::trunk::{Peer, Route, Topology, Trunk};
 
 use super::net::Datagram;
 use super::ua::media_packet;

@@ -1,81 +1,26 @@
-//! Who may send to us and where calls go on.
+//! All trunks and routes of one node: whose message this is, and where its call goes on.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::peer::SIP_PORT;
+use super::{Route, Trunk};
 use crate::model::TrunkName;
 use crate::sip::{Flow, Transport};
-
-/// The port of SIP where none is named (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
-
-/// One address of a trunk.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Peer {
-    pub ip: IpAddr,
-    /// None: any source port may send; we send to 5060.
-    pub port: Option<u16>,
-}
-
-impl Peer {
-    fn matches(&self, source: SocketAddr, transport: Transport) -> bool {
-        // A TCP connection comes from a port of the kernel's choice.
-        let port_matters = transport == Transport::Udp;
-        self.ip == source.ip() && (!port_matters || self.port.is_none_or(|port| port == source.port()))
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
-    }
-}
-
-/// A PBX, a carrier: a configured neighbour.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Trunk {
-    pub name: TrunkName,
-    /// Who may send; the first is where we send to. Never empty.
-    pub peers: Vec<Peer>,
-    /// How we send to it.
-    pub transport: Transport,
-    /// What it asserts of a caller (RFC 3325) is believed.
-    pub trusted: bool,
-}
-
-impl Trunk {
-    /// Whether this trunk may send from `source`.
-    pub fn admits(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.peers.iter().any(|peer| peer.matches(source, transport))
-    }
-}
-
-/// From which trunk to which, for which called numbers.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Route {
-    pub from: TrunkName,
-    pub to: TrunkName,
-    /// The called user part begins with this.
-    pub prefix: Option<String>,
-    /// The user part to send instead of the called one.
-    pub to_user: Option<String>,
-    /// Lower goes first; then the longer prefix; then the order of the file.
-    pub priority: u32,
-}
 
 /// All trunks and routes of one configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     trunks: Vec<Arc<Trunk>>,
-    /// Sorted by preference.
+    /// In the order in which they are tried.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
 }
 
 impl Topology {
     pub fn new(trunks: Vec<Trunk>, mut routes: Vec<Route>, listeners: Vec<(Transport, SocketAddr)>) -> Self {
-        routes.sort_by_key(|route| {
-            let prefix = route.prefix.as_ref().map_or(0, String::len);
-            (route.priority, std::cmp::Reverse(prefix))
-        });
+        // Stable: equal priorities stay as written.
+        routes.sort_by_key(|route| route.priority);
         Self {
             trunks: trunks.into_iter().map(Arc::new).collect(),
             routes,
@@ -127,6 +72,23 @@ impl Topology {
         })
     }
 
+    /// The trunk of this name.
+    pub fn trunk(&self, name: &TrunkName) -> Option<&Arc<Trunk>> {
+        self.trunks.iter().find(|trunk| trunk.name == *name)
+    }
+
+    /// A path of before a restart, from a listener that is there now.
+    pub fn flow_like(&self, flow: Flow) -> Option<Flow> {
+        let fits = |local: &SocketAddr| local.is_ipv4() == flow.remote.is_ipv4();
+        let mut alike = self
+            .listeners
+            .iter()
+            .filter(|(transport, local)| *transport == flow.transport && fits(local));
+        let same = self.listeners.contains(&(flow.transport, flow.local));
+        let local = if same { flow.local } else { alike.next()?.1 };
+        Some(Flow { local, ..flow })
+    }
+
     /// Whether `address` is a listener of ours.
     pub fn is_ours(&self, ip: IpAddr, port: Option<u16>) -> bool {
         self.listeners
@@ -139,6 +101,8 @@ impl Topology {
 mod tests {
     use super::*;
 
+    use crate::trunk::Peer;
+
     fn trunk(name: &str, ip: &str, port: Option<u16>) -> Trunk {
         let ip = ip.parse().expect("an address");
         Trunk {
@@ -149,7 +113,7 @@ mod tests {
         }
     }
 
-    fn route(from: &str, to: &str, prefix: Option<&str>, priority: u32) -> Route {
+    fn route(from: &str, to: &str, prefix: Option<&str>, priority: i64) -> Route {
         Route {
             from: from.into(),
             to: to.into(),
@@ -175,16 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_priority_then_the_longest_prefix_wins() {
+    fn the_lowest_priority_then_the_first_written_wins() {
         let trunks = vec![
             trunk("uk", "127.0.0.2", None),
             trunk("world", "127.0.0.3", None),
             trunk("test", "127.0.0.4", None),
         ];
         let routes = vec![
-            route("pbx", "world", None, 10),
-            route("pbx", "uk", Some("+44"), 10),
             route("pbx", "test", Some("+441"), 20),
+            route("pbx", "uk", Some("+44"), 10),
+            route("pbx", "world", None, 10),
             route("other", "test", None, 0),
         ];
         let topology = Topology::new(trunks, routes, vec![]);

@@ -4,8 +4,7 @@ use crate::model::{Header, MediaKind, Party, SessionId, Timestamp};
 use crate::policy::{CallFacts, Decision, Identity};
 use crate::sdp::SessionDescription;
 use crate::sip::{NameAddr, Request};
-
-use crate::b2bua::{self, Trunk};
+use crate::trunk::Trunk;
 
 /// Headers that name a party who sent the call on (RFC 5806, RFC 7044, RFC 3892).
 const REROUTING: [&str; 3] = ["Diversion", "History-Info", "Referred-By"];
@@ -36,7 +35,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
         media: media(invite),
-        conference: b2bua::is_focus(&invite.headers),
+        conference: super::answer::is_focus(&invite.headers),
         at: now,
     }
 }
@@ -108,7 +107,7 @@ fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
 }
 
 fn media(invite: &Request) -> Vec<MediaKind> {
-    let sdp = b2bua::sdp_of(&invite.headers, &invite.body).unwrap_or_default();
+    let sdp = super::body::sdp_of(&invite.headers, &invite.body).unwrap_or_default();
     let lines = SessionDescription::parse(sdp)
         .map(|sdp| sdp.lines().to_vec())
         .unwrap_or_default();
