@@ -116,6 +116,11 @@ impl Wire {
         self.pump();
     }
 
+    /// Leaves a request to whoever its sender reaches next.
+    pub fn forget(&mut self, id: ServerId) {
+        self.transactions.forget(id);
+    }
+
     /// Answers what is no request that a transaction could be made of.
     pub fn refuse(&mut self, flow: Flow, response: Response) {
         self.transactions.refuse(flow, response);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use onrecord::engine::Input;
+
 use super::bench::{A, B, Bench, SDP, answer, invite};
 
 fn has(bench: &Bench, rung: &str) -> bool {
@@ -112,4 +114,14 @@ fn a_2xx_to_a_re_invite_that_crosses_the_end_of_the_call_is_acknowledged() {
     );
     bench.wait(Duration::from_secs(1));
     assert_eq!(bench.to_b.len(), 1, "no BYE: that was said");
+}
+
+#[test]
+fn an_invite_that_is_left_to_the_next_process_is_not_told_to_wait() {
+    let mut bench = Bench::strict();
+    bench.input(Input::HandOver);
+    bench.invite(SDP, "");
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.to_a.is_empty(), "{:?}", bench.to_a);
+    bench.assert_nothing_left();
 }

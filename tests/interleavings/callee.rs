@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use onrecord::model::Timestamp;
 
@@ -11,6 +12,9 @@ use super::phone::{Alarm, Dialog, Phone, Stage};
 use super::script::{Rel100, Step};
 use super::session::Session;
 use super::text::{Heard, response};
+
+/// No phone rings longer.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ForkState {
@@ -92,6 +96,7 @@ impl Phone {
             self.seen.insert("an INVITE forked");
         }
         for fork in 0..self.forks.len() {
+            self.alarm(now + PATIENCE, Alarm::ForkStops(self.invited.len() - 1, fork));
             if let Some((after, _)) = self.forks[fork].steps.first() {
                 self.alarm(now + *after, Alarm::ForkStep(self.invited.len() - 1, fork, 0));
             }

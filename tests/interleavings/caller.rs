@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use onrecord::model::Timestamp;
 
@@ -11,6 +12,8 @@ use super::script::{Calling, Rel100};
 use super::session::Session;
 use super::text::{Heard, finish};
 
+/// Nobody waits for an answer longer.
+const PATIENCE: Duration = Duration::from_secs(280);
 /// INVITEs that one caller sends at most: credentials, a redirection, an extension less.
 const ATTEMPTS_MAX: u32 = 4;
 
@@ -53,6 +56,7 @@ impl Phone {
     /// Everything that the caller's owner plans.
     pub fn plan(&mut self, start: Timestamp) {
         self.alarm(start, Alarm::Place);
+        self.alarm(start + PATIENCE, Alarm::Cancel);
         let calling = self.placing.calling.clone();
         let plans = [
             (calling.cancel_at, Alarm::Cancel),
@@ -107,7 +111,9 @@ impl Phone {
     pub fn cancel(&mut self, now: Timestamp) {
         let Some(at) = self.placing.invite.filter(|at| self.asked[*at].status == 0) else {
             // Too late to cancel: an owner who wants no call hangs up.
-            self.seen.insert("a CANCEL came too late to be sent");
+            if self.dialogs.iter().any(|dialog| dialog.stage == Stage::Confirmed) {
+                self.seen.insert("a CANCEL came too late to be sent");
+            }
             for dialog in 0..self.dialogs.len() {
                 self.hang_up(now, dialog);
             }

@@ -3,7 +3,59 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a slice has to meet at least once.
-pub const MUST_HAVES: &[&str] = &[];
+pub const MUST_HAVES: &[&str] = &[
+    "491 tried again",
+    "500 tried again",
+    "BYEs crossed",
+    "a 2xx crossed a CANCEL at the caller",
+    "a 2xx was never acknowledged",
+    "a 481 ended a dialog",
+    "a BYE crossed",
+    "a BYE in an early dialog",
+    "a CANCEL arrived",
+    "a CANCEL came too late to be sent",
+    "a CANCEL crossed a final answer",
+    "a CANCEL for a re-INVITE",
+    "a call handed over",
+    "a challenge answered",
+    "a hold",
+    "a late 200 after a CANCEL",
+    "a late offer",
+    "a re-INVITE answered",
+    "a re-INVITE was glare at a phone",
+    "a recorder lost before the answer",
+    "a recorder lost in a confirmed call",
+    "a recorder that hung",
+    "a redirection followed",
+    "a request was overtaken",
+    "an ACK without an answer",
+    "an INFO crossed",
+    "an INVITE forked",
+    "an UPDATE crossed",
+    "an UPDATE with an offer crossed",
+    "an early UPDATE crossed",
+    "an offer in a 2xx to a re-INVITE",
+    "blocked",
+    "early media",
+    "exempt",
+    "faulted",
+    "glare at the proxy",
+    "killed in a call",
+    "no ACK",
+    "no_media",
+    "recorded",
+    "several forks accepted",
+    "the callee died",
+    "the caller died",
+    "unrecorded",
+];
+
+/// What a hundred thousand have to meet besides.
+pub const RARITIES: &[&str] = &[
+    "a call of two dead phones",
+    "a re-INVITE was cancelled",
+    "an UPDATE was glare at a phone",
+];
 
 #[derive(Default)]
 pub struct Tally(BTreeMap<&'static str, u64>);

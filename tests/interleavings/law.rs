@@ -10,6 +10,8 @@ use super::phone::GIVE_UP;
 use super::script::Grade;
 use super::text::Heard;
 
+/// In place of a status: the process that owed the answer was killed.
+const LOST: u16 = 1;
 /// From a fault to the BYE on both legs.
 const FAULT_TO_BYE: Duration = Duration::from_millis(250);
 
@@ -24,6 +26,9 @@ struct Served {
     status: u16,
     tag: String,
     owed_by: Option<Timestamp>,
+    bond: Option<usize>,
+    /// With the process that got it: another may answer it once more.
+    lost: bool,
 }
 
 /// A request that the proxy sent.
@@ -36,11 +41,16 @@ struct Sent {
     rung: bool,
     cancelled: Option<Timestamp>,
     answered: Option<(Timestamp, u16)>,
+    /// With the process that sent it.
+    lost: bool,
 }
 
 impl Sent {
     /// Whether a 2xx that comes now finds its transaction (RFC 3261 §9.1, §17.1.1.2, RFC 6026 §7.2).
     fn awaits(&self, now: Timestamp) -> bool {
+        if self.lost {
+            return false;
+        }
         match (self.answered, self.cancelled, self.rung) {
             (Some((at, status)), _, _) => status < 300 && now < at + GIVE_UP,
             (None, Some(at), _) => now < at + GIVE_UP,
@@ -107,6 +117,8 @@ pub struct Law {
     /// Where each leg said that it hears.
     named: [BTreeSet<SocketAddr>; 2],
     connected: bool,
+    /// A kill leaves no record of a call that nobody recorded.
+    pub loses_outcomes: bool,
     pub broken: Vec<String>,
     pub seen: BTreeSet<&'static str>,
 }
@@ -122,6 +134,7 @@ impl Law {
             tapes: Vec::new(),
             named: [BTreeSet::new(), BTreeSet::new()],
             connected: false,
+            loses_outcomes: false,
             broken: Vec::new(),
             seen: BTreeSet::new(),
         }
@@ -168,7 +181,13 @@ impl Law {
             self.on_answer(now, leg, heard);
             return;
         }
-        if let Some(bond) = self.bond(leg, &heard.call_id, &heard.to_tag, &heard.from_tag) {
+        let bond = self.bonds.iter().position(|bond| {
+            bond.leg == leg
+                && bond.call_id == heard.call_id
+                && bond.ours == heard.to_tag
+                && bond.theirs == heard.from_tag
+        });
+        if let Some(bond) = bond.map(|bond| &mut self.bonds[bond]) {
             bond.acknowledged |= heard.method == "ACK" && heard.cseq == bond.invite;
             bond.bye_heard |= heard.method == "BYE";
         }
@@ -186,6 +205,8 @@ impl Law {
                 status: 0,
                 tag: String::new(),
                 owed_by: None,
+                bond,
+                lost: false,
             });
         }
     }
@@ -247,14 +268,14 @@ impl Law {
         };
         if heard.status < 200 {
             served.trying = true;
-            if served.status != 0 {
+            if !matches!(served.status, 0 | LOST) {
                 self.break_by("a provisional answer after the final one", heard);
                 return;
             }
-        } else if served.status == 0 {
+        } else if matches!(served.status, 0 | LOST) {
             (served.status, served.tag) = (heard.status, heard.to_tag.clone());
             served.owed_by = None;
-        } else if served.status != heard.status || served.tag != heard.to_tag {
+        } else if !served.lost && (served.status != heard.status || served.tag != heard.to_tag) {
             self.break_by("two final answers to one request", heard);
             return;
         }
@@ -299,6 +320,7 @@ impl Law {
             rung: false,
             cancelled: None,
             answered: None,
+            lost: false,
         });
     }
 
@@ -486,6 +508,41 @@ impl Law {
         }
     }
 
+    /// The process was killed: what was under way in it is lost, what it had written down goes on, if there is a call
+    /// that it had.
+    pub fn on_killed(&mut self, kept: bool) {
+        for served in &mut self.served {
+            served.status = if served.status == 0 { LOST } else { served.status };
+            served.owed_by = None;
+            served.lost = true;
+            // Left to the next process.
+            if let (LOST, "BYE", Some(bond)) = (served.status, served.method.as_str(), served.bond) {
+                self.bonds[bond].bye_heard = false;
+            }
+        }
+        for sent in &mut self.sent {
+            sent.lost = true;
+        }
+        for success in &mut self.successes {
+            success.acknowledged = true;
+        }
+        for bond in &mut self.bonds {
+            bond.bye_heard |= !kept;
+            // An answer in flight may be the last word.
+            bond.acknowledged = true;
+            bond.owed_by = None;
+        }
+        for tape in self.tapes.iter_mut().filter(|tape| tape.closed + tape.kept == 0) {
+            // Recovery seals it.
+            tape.closed = 1;
+            tape.outcome = Some(if self.grade == Grade::Exempt {
+                Outcome::Exempt
+            } else {
+                Outcome::Recorded
+            });
+        }
+    }
+
     /// The recorder is lost: from here a strict call has to end, on both legs, in time.
     pub fn on_fault(&mut self, now: Timestamp) {
         let armed = self.tapes.iter().any(|tape| tape.ready && tape.closed + tape.kept == 0);
@@ -557,7 +614,7 @@ impl Law {
             .filter(|served| served.opens && served.method == "INVITE" && served.trying)
             .count();
         let (tapes, grade, connected) = (self.tapes.len(), self.grade, self.connected);
-        if tapes < calls {
+        if tapes < calls && !self.loses_outcomes {
             self.broken
                 .push(format!("fewer outcomes than calls: {tapes} of {calls}"));
         }

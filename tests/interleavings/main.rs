@@ -19,6 +19,7 @@ mod phone;
 mod rng;
 mod script;
 mod seeds;
+mod self_test;
 mod session;
 mod studio;
 mod talking;

@@ -129,6 +129,11 @@ pub enum Trouble {
     NoPort,
     Drain,
     ShutDown,
+    /// The process is killed, and starts again.
+    Killed,
+    /// The process hands its calls over to the next.
+    HandsOver,
+    Starts,
 }
 
 pub fn draw(rng: &mut Rng) -> Script {
@@ -154,7 +159,17 @@ pub fn draw(rng: &mut Rng) -> Script {
         troubles: Vec::new(),
     };
     script.caller.mute_acks = rng.one_in(40);
-    script.troubles = draw_troubles(rng, answer.unwrap_or(Duration::from_secs(2)));
+    let answer = answer.unwrap_or(Duration::from_secs(2));
+    script.troubles = draw_troubles(rng, answer);
+    let restart = draw_restart(rng, answer);
+    if !restart.is_empty() {
+        // Long calls, so that there is something to take over.
+        for nature in [&mut script.caller, &mut script.callee] {
+            (nature.pace_ms, nature.acts) = (nature.pace_ms.max(2_000), nature.acts + 2);
+        }
+        (script.calling.cancel_at, script.calling.bye_early_at) = (None, None);
+    }
+    script.troubles.extend(restart);
     script
 }
 
@@ -217,7 +232,7 @@ fn draw_nature(rng: &mut Rng) -> Nature {
 }
 
 fn draw_calling(rng: &mut Rng, answer: Option<Duration>) -> Calling {
-    let cancel_at = match (rng.below(6), answer) {
+    let cancel_at = match (rng.below(8), answer) {
         (0, _) | (1, None) => Some(moment(rng)),
         (1 | 2, Some(answer)) => Some(about(rng, answer)),
         (_, None) => Some(Duration::from_secs(20 + rng.below(250))),
@@ -294,6 +309,15 @@ fn draw_studio(rng: &mut Rng) -> Studio {
         sealed_after: if rng.one_in(24) { None } else { Some(quick(rng)) },
         accepted: if rng.one_in(4) { 0 } else { 10 },
     }
+}
+
+fn draw_restart(rng: &mut Rng, answer: Duration) -> Vec<(Duration, Trouble)> {
+    if !rng.one_in(20) {
+        return Vec::new();
+    }
+    let at = answer + moment(rng);
+    let end = *rng.pick(&[Trouble::Killed, Trouble::HandsOver]);
+    vec![(at, end), (at + Duration::from_secs(1) + moment(rng), Trouble::Starts)]
 }
 
 fn draw_troubles(rng: &mut Rng, answer: Duration) -> Vec<(Duration, Trouble)> {

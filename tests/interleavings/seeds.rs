@@ -6,11 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::coverage::{MUST_HAVES, Tally};
+use super::coverage::{MUST_HAVES, RARITIES, Tally};
 use super::world::{Policies, run};
 
 /// Seeds of the slice that every test run takes.
 const SLICE: u64 = 3_000;
+/// Seeds that meet what is rare, too.
+const RARE: u64 = 100_000;
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 64;
 /// Broken seeds that are told in full.
@@ -123,7 +125,8 @@ fn every_interleaving_keeps_the_law() {
         summary(&ledger.broken)
     );
     if count >= SLICE {
-        let missing = ledger.tally.missing(MUST_HAVES);
+        let rarities = if count >= RARE { RARITIES } else { &[] };
+        let missing = ledger.tally.missing(&[MUST_HAVES, rarities].concat());
         assert!(missing.is_empty(), "never met in {count} dialogs: {missing:?}");
     }
 }

@@ -59,6 +59,15 @@ impl Studio {
         }
     }
 
+    /// The process that it was a part of is gone.
+    pub fn restart(&mut self) {
+        (self.up, self.hung) = (true, false);
+        self.age += 1;
+        self.tapes.clear();
+        self.relays.clear();
+        self.held.clear();
+    }
+
     fn promise(&mut self, after: Duration, said: Said) {
         let age = self.age;
         self.promises.push(Promise { after, said, age });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
-use onrecord::model::{Fault, Generation, Leg, RecordingEvent, Timestamp, earliest};
+use onrecord::model::{Fault, Generation, Leg, RecordingEvent, SessionId, Timestamp, earliest};
 use onrecord::policy::{PolicySet, RecorderState, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Transport};
 use onrecord::trunk::{Peer, Route, Topology, Trunk};
@@ -85,6 +85,12 @@ pub struct World {
     /// The newest sign of life of the recorder, and when signalling was first told anything.
     beat: Timestamp,
     heard: Option<Timestamp>,
+    policies: Arc<PolicySet>,
+    /// What the process wrote down of its calls, for the next.
+    kept: BTreeMap<SessionId, Bytes>,
+    processes: u64,
+    /// No process runs.
+    deaf: bool,
     tells: bool,
     ladder: Vec<String>,
 }
@@ -190,6 +196,10 @@ impl World {
             queued: 0,
             beat: start,
             heard: None,
+            policies: policies.of(script.grade),
+            kept: BTreeMap::new(),
+            processes: seed,
+            deaf: false,
             tells,
             ladder: Vec::new(),
             script,
@@ -272,7 +282,8 @@ impl World {
             }
             self.drain();
         }
-        let silent = self.signaling.calls() > 0 && self.signaling.recorder() == RecorderState::Up;
+        let idle = self.signaling.poll_timeout().is_none_or(|due| due > self.now);
+        let silent = idle && self.signaling.calls() > 0 && self.signaling.recorder() == RecorderState::Up;
         let heard = self.heard.map_or(self.beat, |heard| heard.max(self.beat));
         if silent && self.studio.hung && self.now > heard + HUNG_BY {
             self.law.broken.push("a recorder that hangs is not noticed".to_owned());
@@ -281,6 +292,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::Arrives(leg, heard) if self.deaf => self.tell(|| format!("{leg} → nobody     {}", heard.told())),
             Happening::Arrives(leg, heard) => {
                 self.tell(|| format!("{leg} → proxy      {}", heard.told()));
                 self.law.on_heard(self.now, leg, &heard);
@@ -309,6 +321,9 @@ impl World {
             }
             Happening::Trouble(Trouble::Drain) => self.input(Input::Drain),
             Happening::Trouble(Trouble::ShutDown) => self.input(Input::ShutDown),
+            Happening::Trouble(trouble @ (Trouble::Killed | Trouble::HandsOver | Trouble::Starts)) => {
+                self.restart(trouble)
+            }
             Happening::Trouble(trouble) => {
                 let said = self.studio.on_trouble(trouble);
                 self.tell(|| format!("trouble           {trouble:?}: {said:?}"));
@@ -323,6 +338,52 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The process ends, in order or not, and the next one takes its calls over.
+    fn restart(&mut self, trouble: Trouble) {
+        self.tell(|| format!("process           {trouble:?}"));
+        match trouble {
+            Trouble::Killed => {
+                self.law.on_killed(!self.kept.is_empty());
+                self.law.loses_outcomes = true;
+                self.law.seen.insert(if self.kept.is_empty() {
+                    "killed without a call"
+                } else {
+                    "killed in a call"
+                });
+                self.deaf = true;
+                self.next_process();
+            }
+            Trouble::HandsOver => {
+                self.law.seen.insert(if self.kept.is_empty() {
+                    "handed over without a call"
+                } else {
+                    "a call handed over"
+                });
+                self.input(Input::HandOver);
+                self.input(Input::ShutDown);
+            }
+            _ if self.signaling.calls() > 0 => {
+                // It waits until what it could not hand over has ended.
+                self.push(self.now + Duration::from_secs(1), Happening::Trouble(trouble));
+            }
+            _ => {
+                self.law.on_killed(!self.kept.is_empty());
+                self.next_process();
+                self.deaf = false;
+                for (session, state) in self.kept.clone() {
+                    self.input(Input::Resume { session, state });
+                }
+            }
+        }
+    }
+
+    fn next_process(&mut self) {
+        self.processes += 1;
+        self.signaling = Signaling::new(config(), Arc::clone(&self.policies), self.processes);
+        (self.heard, self.beat) = (None, self.now);
+        self.studio.restart();
     }
 
     fn say(&mut self, said: Said) {
@@ -386,7 +447,13 @@ impl World {
                     });
                     self.studio.on_media(&command);
                 }
-                Output::Remember { .. } | Output::Forget { .. } | Output::Publish(_) | Output::Step(_) => {}
+                Output::Remember { session, state } => {
+                    self.kept.insert(session, state);
+                }
+                Output::Forget { session } => {
+                    self.kept.remove(&session);
+                }
+                Output::Publish(_) | Output::Step(_) => {}
             }
         }
         self.promises();

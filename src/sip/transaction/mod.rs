@@ -129,6 +129,11 @@ impl Transactions {
         self.received.respond(now, id, &response, &mut self.outputs);
     }
 
+    /// Leaves a request unanswered, not even by a 100: its sender tries again, and then it is new.
+    pub fn forget(&mut self, id: ServerId) {
+        self.received.forget(id);
+    }
+
     /// Sends a request of which nothing is expected: the ACK to a 2xx.
     pub fn send(&mut self, flow: Flow, request: Request) {
         self.outputs.push_back(Output::Send {
