@@ -2,8 +2,8 @@
 //! re-INVITE that its end crossed, or because an ACK was lost. Each is acknowledged, and a dialog that nobody wants any
 //! more is ended (RFC 3261 §13.2.2.4, §14.1).
 
-use super::answer::FORKS_MAX;
 use super::call::Call;
+use super::fork::ENDED_MAX;
 use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
@@ -19,10 +19,10 @@ pub struct Aftermath {
     flow: Flow,
     /// The INVITE that forks may still answer; none of a re-INVITE.
     invite: Option<Request>,
-    /// An early dialog in which we spoke: its CSeq numbers are used.
-    early: Option<Dialog>,
-    /// The dialog that has had its BYE: here an ACK is all that is missing.
-    ended: Option<Dialog>,
+    /// Early dialogs in which we spoke: their CSeq numbers are used.
+    early: Vec<Dialog>,
+    /// Dialogs that have had their BYE: here an ACK is all that is missing.
+    ended: Vec<Dialog>,
     /// By tag: the ACK that a 2xx got.
     acknowledged: Vec<(String, Request)>,
 }
@@ -30,25 +30,26 @@ pub struct Aftermath {
 impl Call {
     /// A re-INVITE is given up before its answer: a 2xx may cross, and is acknowledged when it comes.
     pub(super) fn expect_late_answer(&mut self, turn: &mut Turn<'_>, to: Leg, client: Option<ClientId>) {
-        let newest = client.map(|client| (to, client));
-        if let Some((_, before)) = newest.and_then(|newest| self.last_exchange.replace(newest)) {
+        if let Some(before) = client.and_then(|client| self.last_exchange[to.index()].replace(client)) {
             turn.wire.disown_client(before);
         }
     }
 
     /// Of B's INVITE and of the newest re-INVITE, unless no 2xx to them can come any more.
     pub fn aftermaths(&mut self) -> impl Iterator<Item = (ClientId, Aftermath)> + use<> {
-        [self.aftermath_of_invite(), self.aftermath_of_exchange()]
+        let exchanges = Leg::BOTH.map(|side| self.aftermath_of_exchange(side));
+        self.aftermath_of_invite()
             .into_iter()
-            .flatten()
+            .chain(exchanges.into_iter().flatten())
     }
 
     fn aftermath_of_invite(&mut self) -> Option<(ClientId, Aftermath)> {
         let invite = self.b.invite.take()?;
-        let (early, ended) = match &self.b.ack {
-            Some(_) => (self.put_aside.take(), self.b.dialog.clone()),
-            None => (self.b.dialog.clone(), None),
-        };
+        let (mut early, mut ended, acknowledged) = self.part_with_forks();
+        match &self.b.ack {
+            Some(_) => ended.extend(self.b.dialog.clone()),
+            None => early.extend(self.b.dialog.clone()),
+        }
         let aftermath = Aftermath {
             session: self.id,
             leg: Leg::B,
@@ -56,21 +57,21 @@ impl Call {
             invite: Some(invite),
             early,
             ended,
-            acknowledged: std::mem::take(&mut self.forks),
+            acknowledged,
         };
         Some((self.invited?, aftermath))
     }
 
-    fn aftermath_of_exchange(&self) -> Option<(ClientId, Aftermath)> {
-        let (side, client) = self.last_exchange?;
+    fn aftermath_of_exchange(&self, side: Leg) -> Option<(ClientId, Aftermath)> {
+        let client = self.last_exchange[side.index()]?;
         let leg = self.leg(side);
         let aftermath = Aftermath {
             session: self.id,
             leg: leg.side,
             flow: leg.flow,
             invite: None,
-            early: None,
-            ended: leg.dialog.clone(),
+            early: Vec::new(),
+            ended: leg.dialog.clone().into_iter().collect(),
             acknowledged: Vec::new(),
         };
         Some((client, aftermath))
@@ -89,12 +90,12 @@ impl Aftermath {
             wire.resend(ack.clone(), self.flow);
             return;
         }
-        if let Some(ended) = self.ended.as_ref().filter(|ended| ended.remote_tag() == tag) {
+        if let Some(ended) = self.ended.iter().find(|ended| ended.remote_tag() == tag) {
             let ack = wire.send(ended.ack(cseq), self.flow);
             self.acknowledged.push((tag.to_owned(), ack));
             return;
         }
-        let invite = self.invite.as_ref().filter(|_| self.acknowledged.len() < FORKS_MAX);
+        let invite = self.invite.as_ref().filter(|_| self.acknowledged.len() < ENDED_MAX);
         let Some(mut fork) = invite.and_then(|invite| answered(&mut self.early, invite, response)) else {
             return;
         };
@@ -106,13 +107,14 @@ impl Aftermath {
     }
 }
 
-/// The dialog that a 2xx to `invite` makes, or confirms if it is the `early` one.
-pub fn answered(early: &mut Option<Dialog>, invite: &Request, response: &Response) -> Option<Dialog> {
+/// The dialog that a 2xx to `invite` makes, or confirms if it is one of the `early` ones.
+pub fn answered(early: &mut Vec<Dialog>, invite: &Request, response: &Response) -> Option<Dialog> {
     let tag = response.headers.to().tag().unwrap_or_default();
-    match early.take_if(|early| early.remote_tag() == tag) {
-        Some(mut early) => {
-            early.confirm(response);
-            Some(early)
+    match early.iter().position(|early| early.remote_tag() == tag) {
+        Some(at) => {
+            let mut known = early.swap_remove(at);
+            known.confirm(response);
+            Some(known)
         }
         None => Dialog::uac(invite, response).ok(),
     }

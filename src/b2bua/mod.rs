@@ -1,7 +1,7 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
 //! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
-//! it, `modify` all later offers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
 //! reason to status, `chronicle` the signalling that a recording keeps.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
@@ -11,18 +11,24 @@ mod answer;
 mod body;
 mod call;
 mod carry;
+mod challenge;
 mod chronicle;
 mod continuation;
+mod deadlines;
 mod emergencies;
+mod exchange;
 mod facts;
 mod farewell;
+mod fork;
 mod leg;
 mod modify;
 mod negotiation;
 mod offer;
 mod output;
 mod pass;
+mod refresh;
 mod reject;
+mod reliable;
 mod state;
 mod teardown;
 mod turn;
@@ -33,10 +39,11 @@ pub use aftermath::Aftermath;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};
-pub use carry::{ALLOW, carry, unsupported};
+pub use carry::{ALLOW, Crossing, carry, unsupported};
+pub use challenge::Waiting;
 pub use continuation::ResumeError;
 pub use emergencies::Emergencies;
-pub use facts::{Opening, header};
+pub use facts::{Opening, header, of_invite};
 pub use leg::{CallLeg, LegState};
 pub use offer::onward;
 pub use output::{Output, Step, StepKind};

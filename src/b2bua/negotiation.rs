@@ -48,7 +48,7 @@ struct Ports {
 }
 
 /// An offer that crossed and is not answered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Offer {
     by: Leg,
     sdp: SessionDescription,
@@ -62,13 +62,19 @@ pub struct KeptMedia {
     agreed: [Option<String>; 2],
 }
 
-/// The media of one call.
-#[derive(Debug, Default)]
-pub struct Negotiation {
-    ports: Vec<Ports>,
+/// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
+#[derive(Clone, Debug, Default)]
+pub struct Agreement {
     offer: Option<Offer>,
     /// The newest description that each leg is bound by: A, B.
     agreed: [Option<SessionDescription>; 2],
+}
+
+/// The media of one call: its ports, and the agreement of the fork in focus.
+#[derive(Debug, Default)]
+pub struct Negotiation {
+    ports: Vec<Ports>,
+    agreement: Agreement,
 }
 
 impl Negotiation {
@@ -83,7 +89,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = SessionDescription::parse(sdp)?;
-        if let Some(agreed) = &self.agreed[by.index()] {
+        if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
         let lines = sdp.lines().len();
@@ -95,7 +101,7 @@ impl Negotiation {
             self.ports.push(ports);
         }
         let anchored = anchor(&sdp, &self.locals(by.other()));
-        self.offer = Some(Offer { by, sdp });
+        self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
     }
 
@@ -107,30 +113,78 @@ impl Negotiation {
             return Err(NegotiationError::Lines);
         }
         let anchored = anchor(&sdp, &self.locals(by.other()));
-        if let Some(offer) = self.offer.take() {
+        if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
-                self.offer = Some(offer);
+                self.agreement.offer = Some(offer);
                 return Err(NegotiationError::Lines);
             }
             if let Err(error) = negotiate(&offer.sdp, &sdp) {
                 // The peers may live with it, as they would without us.
                 tracing::warn!(%error, "answer does not fit its offer; carried all the same");
             }
-            self.agreed[offer.by.index()] = Some(offer.sdp);
+            self.agreement.agreed[offer.by.index()] = Some(offer.sdp);
         }
-        self.agreed[by.index()] = Some(sdp);
+        self.agreement.agreed[by.index()] = Some(sdp);
         Ok(anchored)
     }
 
     /// The offer in flight was refused: what was agreed before stays (RFC 3264 §8). Ports of lines that it would have
     /// added stay ours, for the next that adds one.
     pub fn withdraw(&mut self) {
-        self.offer = None;
+        self.agreement.offer = None;
     }
 
     /// Whether an offer crossed that has no answer yet.
     pub const fn is_pending(&self) -> bool {
-        self.offer.is_some()
+        self.agreement.offer.is_some()
+    }
+
+    /// Who made the offer that has no answer yet.
+    pub fn pending_by(&self) -> Option<Leg> {
+        self.agreement.offer.as_ref().map(|offer| offer.by)
+    }
+
+    /// Whether an offer was answered before.
+    pub fn is_agreed(&self) -> bool {
+        self.agreement.agreed.iter().any(Option::is_some)
+    }
+
+    /// A description of `by` that was seen before, as the other leg shall see it; it changes nothing.
+    pub fn repeat(&self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
+        let sdp = SessionDescription::parse(sdp)?;
+        if sdp.lines().len() > self.ports.len() {
+            return Err(NegotiationError::Lines);
+        }
+        Ok(anchor(&sdp, &self.locals(by.other())))
+    }
+
+    /// What `leg` was told last, as it was told: the other leg's description with our addresses.
+    pub fn last_to(&self, leg: Leg) -> Option<Bytes> {
+        let theirs = self.agreement.agreed[leg.other().index()].as_ref()?;
+        Some(anchor(theirs, &self.locals(leg)))
+    }
+
+    /// `by` answered anew what it knew already. Whether that moved anything.
+    pub fn moves(&mut self, by: Leg, sdp: &[u8]) -> bool {
+        let agreed = &mut self.agreement.agreed[by.index()];
+        let Ok(new) = SessionDescription::parse(sdp) else {
+            return false;
+        };
+        let moved =
+            new.lines().len() <= self.ports.len() && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
+        if moved {
+            *agreed = Some(new);
+        }
+        moved
+    }
+
+    pub const fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// Another fork comes into focus. The ports are shared.
+    pub const fn swap(&mut self, other: &mut Agreement) {
+        std::mem::swap(&mut self.agreement, other);
     }
 
     /// m-lines that have ports.
@@ -164,7 +218,7 @@ impl Negotiation {
 
     /// Whether `leg` holds the other (RFC 3264 §8.4): every live line of its newest description is sendonly or inactive, or has the null address.
     pub fn holds(&self, leg: Leg) -> bool {
-        self.agreed[leg.index()]
+        self.agreement.agreed[leg.index()]
             .as_ref()
             .is_some_and(SessionDescription::is_hold)
     }
@@ -175,7 +229,7 @@ impl Negotiation {
             Some(sdp) => String::from_utf8(sdp.text().to_vec()).ok().map(Some),
             None => Some(None),
         };
-        let [a, b] = &self.agreed;
+        let [a, b] = &self.agreement.agreed;
         let port = |ports: &Ports| [ports.a.rtp().port(), ports.b.rtp().port()];
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
@@ -198,7 +252,7 @@ impl Negotiation {
             None => None,
         };
         let [a, b] = &kept.agreed;
-        self.agreed = [parsed(a), parsed(b)];
+        self.agreement.agreed = [parsed(a), parsed(b)];
         true
     }
 
@@ -210,9 +264,10 @@ impl Negotiation {
     }
 
     fn binding(&self, leg: Leg) -> Option<&SessionDescription> {
-        let agreed = self.agreed[leg.index()].as_ref();
+        let agreed = self.agreement.agreed[leg.index()].as_ref();
         agreed.or_else(|| {
-            self.offer
+            self.agreement
+                .offer
                 .as_ref()
                 .filter(|offer| offer.by == leg)
                 .map(|offer| &offer.sdp)

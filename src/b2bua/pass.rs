@@ -1,7 +1,7 @@
 //! Requests that are carried through as they are: INFO and MESSAGE, inside a dialog and (MESSAGE) outside.
 
 use super::call::Call;
-use super::carry;
+use super::carry::{self, Crossing};
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
@@ -10,7 +10,7 @@ use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
-const PASSINGS_MAX: usize = 16;
+pub(super) const PASSINGS_MAX: usize = 16;
 
 /// A request that was carried to the other leg and is not answered yet.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ impl Call {
             self.refuse_request(turn, side, server, request, &Refusal::Busy);
             return;
         };
-        carry::carry(&request.headers, &mut onward.headers);
+        carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
+        super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         let client = turn.request(self.id, self.line(side.other()), onward);
         self.passings.push(Passing {
@@ -59,7 +60,7 @@ impl Call {
             turn.respond(
                 self.line(passing.from),
                 passing.server,
-                back(&passing.request, response),
+                back(self.crossing(passing.from.other()), &passing.request, response),
             );
         }
         true
@@ -88,9 +89,9 @@ impl Call {
 }
 
 /// A response as the sender of the request gets it.
-pub fn back(request: &Request, response: &Response) -> Response {
+pub fn back(crossing: Crossing, request: &Request, response: &Response) -> Response {
     let mut answer = Response::to(request, response.status, Some(&response.reason), None);
-    carry::carry(&response.headers, &mut answer.headers);
+    carry::carry(crossing, &response.headers, &mut answer.headers);
     answer.body = response.body.clone();
     answer
 }

@@ -13,10 +13,16 @@ use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Request, Response};
 
+/// Seconds until a request that came too early may come again: drawn anew each time (RFC 3261 §14.2, RFC 3311 §5.2).
+const RETRY_AFTER_MAX: u128 = 10;
+
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
-        let farewell = Farewell::of(request);
+        let farewell = Farewell::of(self.crossing(side), request);
+        if self.end_early(turn, side, &farewell) {
+            return;
+        }
         if let LegState::Invited { .. } = self.leg(side).state {
             // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
             self.cancel_by(turn, format!("BYE from {side}"), &farewell);
@@ -38,7 +44,7 @@ impl Call {
 
     /// The CANCEL of A's INVITE, or of a re-INVITE; it is answered already (RFC 3261 §9.2).
     pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
-        let farewell = Farewell::of(cancel);
+        let farewell = Farewell::of(self.crossing(Leg::A), cancel);
         if self.a.state == (LegState::Invited { server: invite }) {
             self.cancel_by(turn, "CANCEL from A".to_owned(), &farewell);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == invite) {
@@ -370,6 +376,10 @@ impl Call {
         let mut response = Response::to(request, rejection.status, None, None);
         for (name, value) in &rejection.headers {
             response.headers.push(name, value);
+        }
+        if *refusal == Refusal::Busy {
+            let wait = turn.wire.mint().entropy() % (RETRY_AFTER_MAX + 1);
+            response.headers.set("Retry-After", wait.to_string());
         }
         turn.respond(self.line(side), server, response);
         turn.wire.disown_server(server);

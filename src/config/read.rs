@@ -31,6 +31,7 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         node: node(root),
         listen: listen(root),
         routes: super::routing::routes(root, &trunks),
+        session_expires: super::sip::session_expires(root),
         recorder: recorder(root, &data),
         policies: policies(root),
         trunks: trunks.into_iter().map(|(trunk, _)| trunk).collect(),
@@ -55,7 +56,7 @@ fn node(root: &Table<'_>) -> String {
     node.into_inner().to_owned()
 }
 
-fn path(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn path(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
     let text = table.text(key)?;
     if text.get_ref().is_empty() || text.get_ref().contains('\0') {
         table.malformed(key, &text.span(), text.get_ref(), "a path");
@@ -205,6 +206,7 @@ fn trunks(root: &Table<'_>) -> Trunks {
             .choice("transport", TRANSPORTS)
             .map_or(Transport::Udp, Spanned::into_inner);
         let trusted = table.boolean("trusted").unwrap_or(false);
+        let conduct = super::credentials::conduct(table);
         table.finish();
         let Some(name) = name else { continue };
         if !crate::policy::is_name(name.get_ref()) {
@@ -228,6 +230,7 @@ fn trunks(root: &Table<'_>) -> Trunks {
                 peers,
                 transport,
                 trusted,
+                conduct,
             },
             name.span(),
         ));

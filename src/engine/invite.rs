@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal, of_method};
+use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, Crossing, LegState, Owner, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
-use crate::trunk::Trunk;
+use crate::trunk::{Destination, Trunk};
 
 /// Requests outside any dialog that may wait for an answer at a time.
 const PASSAGES_MAX: usize = 1_024;
@@ -27,6 +27,10 @@ impl Signaling {
                 self.refuse(now, id, &request, &Refusal::NoSuchDialog);
                 return;
             };
+            if !self.admission.takes_in_dialog(now, session, &request.method) {
+                self.refuse(now, id, &request, &Refusal::Busy);
+                return;
+            }
             self.with_call(now, session, |call, turn| {
                 call.received(turn, side, flow, &bytes);
                 call.on_request(turn, side, flow, id, request);
@@ -69,7 +73,12 @@ impl Signaling {
         if self.minted.contains(invite.headers.call_id()) {
             return Err(Refusal::Loop);
         }
-        let (to, to_flow, target) = self.next_hop(&invite.uri, &from)?;
+        let destinations = self.next_hops(now, &invite.uri, &from)?;
+        let Destination {
+            trunk: to,
+            flow: to_flow,
+            target,
+        } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
@@ -108,12 +117,14 @@ impl Signaling {
             a,
             b,
             target,
+            destinations,
             decision,
             meeting,
             header,
         };
         let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
+        self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
         Ok(())
@@ -152,23 +163,18 @@ impl Signaling {
         }
     }
 
-    /// Where the route leads, by which path, and the Request-URI there: our own address becomes the next hop's.
-    fn next_hop(&self, uri: &Uri, from: &Trunk) -> Result<(Arc<Trunk>, Flow, Uri), Refusal> {
-        let user = uri.user().unwrap_or_else(|| uri.opaque());
-        let (route, trunk) = self.topology.route(&from.name, user).ok_or(Refusal::NoRoute)?;
-        let flow = self.topology.flow_to(trunk).ok_or(Refusal::NoRoute)?;
-        let ours = uri.ip().is_some_and(|ip| self.topology.is_ours(ip, uri.port()));
-        let target = if ours || route.to_user.is_some() {
-            let user = route.to_user.as_deref().or_else(|| uri.user());
-            let target = Uri::sip(user, flow.remote);
-            match uri.param("user") {
-                Some(kind) => target.with_param("user", kind),
-                None => target,
-            }
+    /// Where the call may be sent, best first; never empty.
+    fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
+        let mint = self.wire.mint();
+        let found = self
+            .topology
+            .destinations(now, from, uri, &mut |max| mint.up_to(max))
+            .unwrap_or_default();
+        if found.is_empty() {
+            Err(Refusal::NoRoute)
         } else {
-            uri.clone()
-        };
-        Ok((Arc::clone(trunk), flow, target))
+            Ok(found)
+        }
     }
 
     /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
@@ -196,11 +202,12 @@ impl Signaling {
         if self.passages.len() >= PASSAGES_MAX {
             return Err(Refusal::TooManyCalls);
         }
-        let (_, flow, target) = self.next_hop(&request.uri, &from)?;
+        let Destination { trunk: to, flow, target } = self.next_hops(now, &request.uri, &from)?.remove(0);
+        let crossing = Crossing::between(&from, &to);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        let onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
         let client = self.wire.request(now, Owner::Passage, onward, flow);
-        self.passages.insert(client, (id, request.clone()));
+        self.passages.insert(client, (id, request.clone(), crossing.back()));
         self.depart();
         Ok(())
     }
@@ -226,10 +233,12 @@ impl Signaling {
             }),
             Some(Owner::Passage) if response.is_final() => {
                 self.wire.disown_client(id);
-                if let Some((server, request)) = self.passages.remove(&id) {
-                    self.wire.respond(now, server, b2bua::back(&request, &response));
+                if let Some((server, request, crossing)) = self.passages.remove(&id) {
+                    self.wire
+                        .respond(now, server, b2bua::back(crossing, &request, &response));
                 }
             }
+            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
             None => {
                 if let Some(aftermath) = self.aftermaths.get_mut(&id) {
                     aftermath.handle_response(now, &mut self.wire, &response);
@@ -248,7 +257,7 @@ impl Signaling {
             }
             Some(Owner::Passage) => {
                 self.wire.disown_client(id);
-                if let Some((server, request)) = self.passages.remove(&id) {
+                if let Some((server, request, _)) = self.passages.remove(&id) {
                     let refusal = if unreachable {
                         Refusal::Unreachable
                     } else {
@@ -257,6 +266,7 @@ impl Signaling {
                     self.refuse(now, server, &request, &refusal);
                 }
             }
+            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
             None => {}
         }
     }

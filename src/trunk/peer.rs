@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::Conduct;
 use crate::model::TrunkName;
 use crate::sip::Transport;
 
@@ -40,6 +41,7 @@ pub struct Trunk {
     pub transport: Transport,
     /// What it asserts of a caller is believed (RFC 3325's trust domain). Default false.
     pub trusted: bool,
+    pub conduct: Conduct,
 }
 
 impl Trunk {

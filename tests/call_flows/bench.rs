@@ -14,7 +14,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
@@ -57,6 +57,24 @@ impl Bench {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
+        Self::on_trunks([true; 2], Conduct::default(), files)
+    }
+
+    /// `trusted`: A's trunk and B's, in our trust domain (RFC 3325 §2.4) or not.
+    pub fn between(trusted: [bool; 2], files: &[(&str, &str)]) -> Self {
+        Self::on_trunks(trusted, Conduct::default(), files)
+    }
+
+    /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
+    pub fn strict_with_carrier(conduct: Conduct) -> Self {
+        Self::with_carrier(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], conduct)
+    }
+
+    pub fn with_carrier(files: &[(&str, &str)], conduct: Conduct) -> Self {
+        Self::on_trunks([true; 2], conduct, files)
+    }
+
+    fn on_trunks(trusted: [bool; 2], conduct: Conduct, files: &[(&str, &str)]) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -65,7 +83,7 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        let trunk = |name: &str, address: &str| {
+        let trunk = |name: &str, address: &str, trusted: bool, conduct: Conduct| {
             let address: SocketAddr = address.parse().unwrap();
             let peers = vec![Peer {
                 ip: address.ip(),
@@ -75,7 +93,8 @@ impl Bench {
                 name: name.into(),
                 peers,
                 transport: Transport::Udp,
-                trusted: true,
+                trusted,
+                conduct,
             }
         };
         let route = |from: &str, to: &str| Route {
@@ -88,13 +107,17 @@ impl Bench {
         let config = SignalingConfig {
             node: "lab".to_owned(),
             topology: Topology::new(
-                vec![trunk("pbx", A), trunk("carrier", B)],
+                vec![
+                    trunk("pbx", A, trusted[0], Conduct::default()),
+                    trunk("carrier", B, trusted[1], conduct),
+                ],
                 vec![route("pbx", "carrier"), route("carrier", "pbx")],
                 vec![(Transport::Udp, PROXY.parse().unwrap())],
             ),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
+            session_interval: Some(Duration::from_secs(1_800)),
             calls_max: 100,
             lag_max: Duration::from_secs(1),
             peer_node: false,
@@ -269,6 +292,46 @@ impl Bench {
         self.from(B, bytes);
     }
 
+    /// A callee of many: B's response to the newest INVITE under this tag, with more header lines.
+    pub fn fork_answers(&mut self, tag: &str, status: u16, more: &str, sdp: &str) {
+        let bytes = answer(&self.request_to_b("INVITE"), status, tag, "127.0.0.1:5090", sdp);
+        self.from(B, with_lines(&bytes, more));
+    }
+
+    /// A request of A under this tag of ours, with more header lines.
+    pub fn a_requests_in(&mut self, tag: &str, cseq: u32, method: &str, more: &str, sdp: &str) {
+        let branch = format!("{method}{cseq}{tag}");
+        let bytes = in_dialog(
+            A,
+            method,
+            &branch,
+            (
+                "<sip:alice@example.com>;tag=a-tag",
+                &format!("<sip:bob@{PROXY}>;tag={tag}"),
+            ),
+            "call-1",
+            cseq,
+            sdp,
+        );
+        self.from(A, with_lines(&bytes, more));
+    }
+
+    /// A request of B's fork with this tag, with more header lines.
+    pub fn fork_requests(&mut self, tag: &str, cseq: u32, method: &str, more: &str, sdp: &str) {
+        let invite = self.request_to_b("INVITE");
+        let branch = format!("{method}{cseq}{tag}b");
+        let (from, to) = (invite.headers.get("To").unwrap(), invite.headers.get("From").unwrap());
+        let from = format!("{from};tag={tag}");
+        let bytes = in_dialog(B, method, &branch, (&from, to), invite.headers.call_id(), cseq, sdp);
+        self.from(B, with_lines(&bytes, more));
+    }
+
+    /// Answers the newest request of that method to B with no other To tag than its own.
+    pub fn b_agrees(&mut self, method: &str, status: u16, sdp: &str) {
+        let bytes = answer(&self.request_to_b(method), status, "none", "127.0.0.1:5090", sdp);
+        self.from(B, bytes);
+    }
+
     pub fn a_answers(&mut self, method: &str, status: u16, sdp: &str) {
         let bytes = answer(&self.request_to_a(method), status, "a-tag", "127.0.0.1:5080", sdp);
         self.from(A, bytes);
@@ -346,6 +409,35 @@ pub fn invite(cseq: u32, branch: &str, to_tag: &str, sdp: &str, more: &str) -> B
         sdp.len()
     )
     .into()
+}
+
+/// A request of a phone inside a dialog; From and To with their tags.
+fn in_dialog(
+    phone: &str,
+    method: &str,
+    branch: &str,
+    (from, to): (&str, &str),
+    call_id: &str,
+    cseq: u32,
+    sdp: &str,
+) -> Bytes {
+    let typed = if sdp.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "{method} sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {phone};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:x@{phone}>\r\n{typed}Content-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+    .into()
+}
+
+/// The message with more header lines before its Content-Length.
+pub fn with_lines(bytes: &Bytes, more: &str) -> Bytes {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.replacen("Content-Length:", &format!("{more}Content-Length:"), 1)
+        .into()
 }
 
 pub fn answer(request: &Request, status: u16, tag: &str, contact: &str, sdp: &str) -> Bytes {

@@ -215,7 +215,7 @@ impl Phone {
         let crosses = self.dialogs[dialog].stage == Stage::Leaving;
         self.seen.insert(if crosses { "BYEs crossed" } else { "a BYE crossed" });
         if self.dialogs[dialog].stage == Stage::Early {
-            self.wrong("BYE in an early dialog".to_owned());
+            self.fork_ends(now, dialog);
         }
         self.repeats
             .retain(|repeat| !matches!(repeat.until, Until::Accepted(of, _) if of == dialog));

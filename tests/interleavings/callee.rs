@@ -287,6 +287,24 @@ impl Phone {
         }
     }
 
+    /// The caller has ended this early dialog (RFC 3261 §15).
+    pub fn fork_ends(&mut self, now: Timestamp, dialog: usize) {
+        let place = (0..self.invited.len()).find_map(|invited| {
+            let fork = self.invited[invited]
+                .forks
+                .iter()
+                .position(|fork| fork.dialog == Some(dialog))?;
+            Some((invited, fork))
+        });
+        match place {
+            Some((invited, fork)) => {
+                self.seen.insert("a BYE in an early dialog crossed");
+                self.reject_fork(now, invited, fork, 487);
+            }
+            None => self.wrong("a BYE in an early dialog of a caller".to_owned()),
+        }
+    }
+
     pub fn reject_fork(&mut self, now: Timestamp, invited: usize, fork: usize, status: u16) {
         if self.invited[invited].forks[fork].state != ForkState::Ringing {
             return;

@@ -350,6 +350,9 @@ impl Phone {
             return;
         }
         self.dialogs[dialog].stage = Stage::Confirmed;
+        if is_first {
+            self.end_early_dialogs(now, at);
+        }
         if unwanted {
             self.seen.insert(if is_second {
                 "a second 2xx at the caller"
@@ -359,11 +362,6 @@ impl Phone {
             self.hang_up(now, dialog);
             return;
         }
-        for other in 0..self.dialogs.len() {
-            if other != dialog && self.dialogs[other].stage == Stage::Early {
-                self.bury(now, other);
-            }
-        }
         self.learn_timer(now, dialog, heard, true);
         self.on_confirmed(now, dialog);
     }
@@ -372,6 +370,10 @@ impl Phone {
     fn settle_session(&mut self, dialog: usize, heard: &Heard) -> String {
         let (by, sdp) = (heard.told(), heard.sdp());
         let session = &mut self.dialogs[dialog].session;
+        if session.agreed {
+            // Whatever it says was said before (RFC 3261 §13.2.1); an offer of ours that waits is an UPDATE's or PRACK's.
+            return String::new();
+        }
         match (session.offered.is_some(), sdp) {
             (true, Some(sdp)) => {
                 let differs = session.previewed.as_ref().is_some_and(|preview| *preview != sdp.serial);
@@ -382,15 +384,14 @@ impl Phone {
                 }
             }
             (true, None) => self.wrong(format!("has no answer to an offer: {by}")),
-            (false, Some(sdp)) if !session.agreed => {
+            (false, Some(sdp)) => {
                 let verdict = session.take_offer(&sdp, &by);
                 session.answered();
                 self.judge(verdict);
                 self.seen.insert("a late offer");
                 return self.answer_to(&sdp).write();
             }
-            (false, None) if !session.agreed => self.wrong(format!("has no offer although nothing was offered: {by}")),
-            (false, _) => {}
+            (false, None) => self.wrong(format!("has no offer although nothing was offered: {by}")),
         }
         String::new()
     }

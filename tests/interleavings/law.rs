@@ -117,6 +117,8 @@ pub struct Law {
     /// Where each leg said that it hears.
     named: [BTreeSet<SocketAddr>; 2],
     connected: bool,
+    /// A has ended an early dialog (RFC 3261 §15): only then may the proxy, which is a caller to B.
+    ends_early: bool,
     /// A kill leaves no record of a call that nobody recorded.
     pub loses_outcomes: bool,
     pub broken: Vec<String>,
@@ -134,6 +136,7 @@ impl Law {
             tapes: Vec::new(),
             named: [BTreeSet::new(), BTreeSet::new()],
             connected: false,
+            ends_early: false,
             loses_outcomes: false,
             broken: Vec::new(),
             seen: BTreeSet::new(),
@@ -181,6 +184,7 @@ impl Law {
             self.on_answer(now, leg, heard);
             return;
         }
+        let mut ends_early = false;
         let bond = self.bonds.iter().position(|bond| {
             bond.leg == leg
                 && bond.call_id == heard.call_id
@@ -190,7 +194,9 @@ impl Law {
         if let Some(bond) = bond.map(|bond| &mut self.bonds[bond]) {
             bond.acknowledged |= heard.method == "ACK" && heard.cseq == bond.invite;
             bond.bye_heard |= heard.method == "BYE";
+            ends_early |= heard.method == "BYE" && !bond.acknowledged;
         }
+        self.ends_early |= ends_early && leg == Leg::A;
         let known = self
             .served
             .iter()
@@ -388,6 +394,7 @@ impl Law {
         {
             self.break_by("BYE before the media is gated", heard);
         }
+        let ends_early = self.ends_early;
         let Some(bond) = self.bond(leg, &heard.call_id, &heard.from_tag, &heard.to_tag) else {
             self.break_by("a request in a dialog that nobody made", heard);
             return;
@@ -402,7 +409,7 @@ impl Law {
             Some("a request after BYE")
         } else if heard.cseq <= bond.cseq {
             Some("CSeq does not grow")
-        } else if is_bye && bond.confirmed.is_none() {
+        } else if is_bye && bond.confirmed.is_none() && !(ends_early && leg == Leg::B) {
             Some("BYE in an early dialog")
         } else if is_bye && !bond.acknowledged && bond.confirmed.is_some_and(|at| now < at + GIVE_UP) {
             Some("BYE before the ACK")

@@ -211,7 +211,8 @@ impl Phone {
             Alarm::Notify(dialog, last) => self.notify(now, dialog, last),
             Alarm::Refresh(dialog, newest) => self.refresh(now, dialog, newest),
             Alarm::Expire(dialog, newest) => {
-                if self.dialogs[dialog].refreshed == newest {
+                let dialogs = &self.dialogs[dialog];
+                if dialogs.refreshed == newest && dialogs.stage == Stage::Confirmed {
                     self.seen.insert("a session timer ran out");
                     self.hang_up(now, dialog);
                 }

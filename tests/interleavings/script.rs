@@ -19,6 +19,10 @@ pub struct Script {
     pub trying: bool,
     pub studio: Studio,
     pub troubles: Vec<(Duration, Trouble)>,
+    /// The proxy asks for session timers of this interval (RFC 4028).
+    pub session_interval: Option<Duration>,
+    /// The proxy follows redirections itself.
+    pub follows: bool,
 }
 
 /// What the policy wants.
@@ -157,6 +161,8 @@ pub fn draw(rng: &mut Rng) -> Script {
         trying: !rng.one_in(4),
         studio: draw_studio(rng),
         troubles: Vec::new(),
+        session_interval: rng.one_in(2).then(|| Duration::from_secs(*rng.pick(&[90, 120, 1_800]))),
+        follows: rng.one_in(2),
     };
     script.caller.mute_acks = rng.one_in(40);
     let answer = answer.unwrap_or(Duration::from_secs(2));

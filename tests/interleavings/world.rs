@@ -11,7 +11,7 @@ use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
 use onrecord::model::{Fault, Generation, Leg, RecordingEvent, SessionId, Timestamp, earliest};
 use onrecord::policy::{PolicySet, RecorderState, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Transport};
-use onrecord::trunk::{Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Redirect, Route, Topology, Trunk};
 
 use super::caller::Placing;
 use super::law::Law;
@@ -123,7 +123,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-fn config() -> SignalingConfig {
+fn config(script: &Script) -> SignalingConfig {
     let trunk = |name: &str, last: u8| Trunk {
         name: name.into(),
         peers: vec![Peer {
@@ -132,6 +132,14 @@ fn config() -> SignalingConfig {
         }],
         transport: Transport::Udp,
         trusted: true,
+        conduct: Conduct {
+            redirect: if script.follows {
+                Redirect::Follow
+            } else {
+                Redirect::Pass
+            },
+            ..Conduct::default()
+        },
     };
     let route = |from: &str, to: &str| Route {
         from: from.into(),
@@ -150,6 +158,7 @@ fn config() -> SignalingConfig {
         media_address: IpAddr::from([192, 0, 2, 100]),
         ports: 40_000..=40_127,
         cool_down: Duration::ZERO,
+        session_interval: script.session_interval,
         calls_max: 100,
         lag_max: LAG_MAX,
         peer_node: false,
@@ -187,7 +196,7 @@ impl World {
         let mut world = Self {
             now: start,
             start,
-            signaling: Signaling::new(config(), policies.of(script.grade), seed),
+            signaling: Signaling::new(config(&script), policies.of(script.grade), seed),
             phones: [caller, callee],
             network: Network::new(rng.fork(), script.links),
             studio: Studio::new(script.studio.clone()),
@@ -244,7 +253,7 @@ impl World {
                 self.law.seen.insert("a call of two dead phones");
                 self.input(Input::ShutDown);
             }
-            if self.now > self.start + PATIENCE * 2 {
+            if self.now > self.start + PATIENCE * 3 {
                 self.law
                     .broken
                     .push(format!("it does not come to rest: {} calls", self.signaling.calls()));
@@ -381,7 +390,7 @@ impl World {
 
     fn next_process(&mut self) {
         self.processes += 1;
-        self.signaling = Signaling::new(config(), Arc::clone(&self.policies), self.processes);
+        self.signaling = Signaling::new(config(&self.script), Arc::clone(&self.policies), self.processes);
         (self.heard, self.beat) = (None, self.now);
         self.studio.restart();
     }

@@ -93,8 +93,14 @@ impl Dialog {
 
     /// The next request within the dialog (§12.2.1.1): Max-Forwards 70, no Via and no Contact yet.
     pub fn request(&mut self, method: Method) -> Request {
+        let number = self.next_number();
+        self.build(method, number)
+    }
+
+    /// The CSeq number of the next request, which is taken.
+    pub const fn next_number(&mut self) -> u32 {
         self.local_seq = self.local_seq.saturating_add(1);
-        self.build(method, self.local_seq)
+        self.local_seq
     }
 
     /// The ACK to the 2xx that answered our INVITE with that CSeq number (§13.2.2.4). No Via yet: it has a branch of
