@@ -380,7 +380,7 @@ impl Phone {
                 let verdict = session.take_answer(&sdp, &by);
                 self.judge(verdict);
                 if differs {
-                    self.seen.insert("an answer other than its preview");
+                    self.wrong(format!("an answer other than its preview: {by}"));
                 }
             }
             (true, None) => self.wrong(format!("has no answer to an offer: {by}")),

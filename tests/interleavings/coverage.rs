@@ -12,6 +12,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a 481 ended a dialog",
     "a BYE crossed",
     "a BYE in an early dialog",
+    "a PRACK arrived",
     "a CANCEL arrived",
     "a CANCEL came too late to be sent",
     "a CANCEL crossed a final answer",
@@ -26,9 +27,13 @@ pub const MUST_HAVES: &[&str] = &[
     "a recorder lost before the answer",
     "a recorder lost in a confirmed call",
     "a recorder that hung",
-    "a redirection followed",
+    "a reliable 18x",
     "a request was overtaken",
+    "a session timer agreed",
     "an ACK without an answer",
+    "an answer in a reliable 18x",
+    "an offer in a PRACK arrived",
+    "an offer in a reliable 18x",
     "an INFO crossed",
     "an INVITE forked",
     "an UPDATE crossed",
@@ -44,6 +49,7 @@ pub const MUST_HAVES: &[&str] = &[
     "no ACK",
     "no_media",
     "recorded",
+    "several early dialogs at the caller",
     "several forks accepted",
     "the callee died",
     "the caller died",
@@ -53,7 +59,10 @@ pub const MUST_HAVES: &[&str] = &[
 /// What a hundred thousand have to meet besides.
 pub const RARITIES: &[&str] = &[
     "a call of two dead phones",
+    "a BYE in an early dialog crossed",
     "a re-INVITE was cancelled",
+    "a redirection followed",
+    "a session refreshed",
     "an UPDATE was glare at a phone",
 ];
 
