@@ -36,6 +36,7 @@ impl Call {
             return;
         }
         self.watch_answer(turn);
+        self.note_from_change(Leg::B, &response.headers);
         if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }

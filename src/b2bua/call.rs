@@ -60,6 +60,8 @@ pub struct Call {
     pub(super) armed: bool,
     /// Of each leg: A, B.
     pub(super) upkeep: [Upkeep; 2],
+    /// Which peers know `from-change`: A, B.
+    pub(super) from_change: [bool; 2],
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
@@ -125,6 +127,7 @@ impl Call {
             kept: Kept::default(),
             armed: false,
             upkeep: Default::default(),
+            from_change: [false; 2],
             forks: Forks::default(),
             reliable: Reliable::default(),
             tags,

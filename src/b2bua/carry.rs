@@ -107,7 +107,7 @@ const DOMAIN_INTERNAL: [&str; 9] = [
 const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Recording-Decision"];
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 4] = ["histinfo", "resource-priority", "answermode", "100rel"];
+const OPTIONS_CARRIED: [&str; 5] = ["histinfo", "resource-priority", "answermode", "100rel", "from-change"];
 
 /// Option tags that we keep ourselves, leg by leg.
 const OPTIONS_OURS: [&str; 1] = ["timer"];

@@ -13,6 +13,7 @@ mod call;
 mod carry;
 mod challenge;
 mod chronicle;
+mod connected;
 mod continuation;
 mod deadlines;
 mod emergencies;

@@ -202,7 +202,11 @@ impl Signaling {
         if self.passages.len() >= PASSAGES_MAX {
             return Err(Refusal::TooManyCalls);
         }
-        let Destination { trunk: to, flow, target } = self.next_hops(now, &request.uri, &from)?.remove(0);
+        let Destination {
+            trunk: to,
+            flow,
+            target,
+        } = self.next_hops(now, &request.uri, &from)?.remove(0);
         let crossing = Crossing::between(&from, &to);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
         let onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());

@@ -6,7 +6,9 @@
 mod bench;
 mod crossed;
 mod challenged;
+mod connected;
 mod early;
+mod fax;
 mod forked;
 mod ordinary;
 mod registered;
