@@ -85,6 +85,12 @@ impl Call {
             self.on_fork(turn, response);
             return;
         }
+        if self.acknowledge_parted(turn, response) {
+            // Who was to be called has answered, and the caller had hung up on it: there is nobody else to come.
+            self.b.state = LegState::Gone;
+            self.refuse(turn, &Refusal::Cancelled);
+            return;
+        }
         let cseq = response.headers.cseq().number;
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);

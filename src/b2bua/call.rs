@@ -330,11 +330,9 @@ impl Call {
         for side in Leg::BOTH {
             turn.wire.forget_proofs(Owner::Call(self.id, side));
         }
-        if let Some(client) = self.invited {
-            turn.wire.disown_client(client);
-        }
-        for client in self.last_exchange.into_iter().flatten() {
-            turn.wire.disown_client(client);
+        let exchanges = self.last_exchange.into_iter().flatten();
+        for client in self.invited.into_iter().chain(exchanges) {
+            turn.wire.abandon_client(turn.now, client);
         }
         self.release_refreshes(turn);
     }

@@ -355,8 +355,8 @@ impl Call {
         if let Some(client) = exchange.client {
             // What rings for ever is given up by a CANCEL (RFC 3261 §16.8).
             turn.cancel(self.line(exchange.from.other()), client, &[]);
-            turn.wire.disown_client(client);
         }
+        self.expect_late_answer(turn, exchange.from.other(), exchange.client);
         self.refuse_request(
             turn,
             exchange.from,

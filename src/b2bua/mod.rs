@@ -6,6 +6,7 @@
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
+mod aftermath;
 mod answer;
 mod body;
 mod call;
@@ -35,6 +36,7 @@ mod turn;
 mod view;
 mod wire;
 
+pub use aftermath::Aftermath;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};

@@ -212,6 +212,11 @@ impl Wire {
         self.pump();
     }
 
+    /// Leaves a request to whoever its sender reaches next.
+    pub fn forget(&mut self, id: ServerId) {
+        self.transactions.forget(id);
+    }
+
     /// Answers what is no request that a transaction could be made of.
     pub fn refuse(&mut self, flow: Flow, response: Response) {
         self.transactions.refuse(flow, response);
@@ -233,6 +238,12 @@ impl Wire {
     /// No event of this transaction is of interest any more.
     pub fn disown_server(&mut self, id: ServerId) {
         self.servers.remove(&id);
+    }
+
+    /// As `disown_client`, and its INVITE is not awaited for ever.
+    pub fn abandon_client(&mut self, now: Timestamp, id: ClientId) {
+        self.disown_client(id);
+        self.transactions.abandon(now, id);
     }
 
     pub fn disown_client(&mut self, id: ClientId) {

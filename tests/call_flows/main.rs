@@ -4,6 +4,8 @@
 
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
+mod crossed;
+mod challenged;
 mod connected;
 mod challenged;
 mod early;
