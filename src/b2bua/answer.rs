@@ -151,6 +151,9 @@ impl Call {
     }
 
     fn on_declined(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
+        if self.ask_again(turn, Some(response)) {
+            return;
+        }
         turn.wire.disown_client(client);
         self.b.state = LegState::Gone;
         self.b.invite = None;
@@ -183,6 +186,9 @@ impl Call {
 
     /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
     pub(super) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+        if self.ask_again(turn, None) {
+            return;
+        }
         self.b.state = LegState::Gone;
         self.refuse(
             turn,

@@ -278,7 +278,7 @@ impl Call {
         true
     }
 
-    fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
+    pub(super) fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
         self.close_exchange(turn);
         self.start_over(turn);
         self.b.dialog = None;

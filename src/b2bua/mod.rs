@@ -7,6 +7,7 @@
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
 mod answer;
+mod attempt;
 mod body;
 mod call;
 mod carry;
@@ -25,6 +26,7 @@ mod negotiation;
 mod offer;
 mod output;
 mod pass;
+mod redirect;
 mod reject;
 mod reliable;
 mod state;

@@ -86,6 +86,14 @@ impl Turn<'_> {
         self.depart(line);
     }
 
+    /// Sends a declined request again, changed, in the name of its transaction.
+    pub fn request_again(&mut self, session: SessionId, line: Line<'_>, id: ClientId, mut request: Request) {
+        if line.proves {
+            self.wire.prove(Owner::Call(session, line.leg), &mut request);
+        }
+        self.renew(line, id, Waiting::from(request));
+    }
+
     pub fn send(&mut self, line: Line<'_>, mut request: Request) -> Request {
         if line.proves {
             let owner = Owner::Call(line.chronicle.session(), line.leg);

@@ -143,6 +143,10 @@ impl Wire {
         self.pump();
     }
 
+    pub(super) fn prove(&mut self, owner: Owner, request: &mut Request) {
+        self.challenges.prove(owner, request);
+    }
+
     /// The proofs of an INVITE for its ACK (RFC 3261 §22.1).
     pub(super) fn repeat_proof(&self, owner: Owner, ack: &mut Request) {
         self.challenges.repeat(owner, ack);

@@ -5,8 +5,10 @@
 mod bench;
 mod challenged;
 mod early;
+mod failover;
 mod forked;
 mod ordinary;
+mod redirected;
 mod registered;
 mod renegotiated;
 mod restarted;
