@@ -1,5 +1,5 @@
 //! B's INVITE tried again inside one call: at the next destination (RFC 3263 §4.3), at the party that a 3xx names (RFC 3261
-//! §8.1.3.4), with a longer session (RFC 4028 §7.3). One call, one recording: it keeps the signalling of every attempt.
+//! §8.1.3.4). One call, one recording: it keeps the signalling of every attempt.
 //!
 //! 401, 407 and 422 are answered in the same leg, with the next CSeq; another destination or party is asked in a new one,
 //! under a Call-ID and a tag of its own.
@@ -20,16 +20,13 @@ use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::{Direction, Leg, Mark};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{CSEQ_MAX, CSeq, Method, NameAddr, Request, Response, Uri};
+use crate::sip::{NameAddr, Request, Response, Uri};
 use crate::trunk::{Destination, Redirect};
 
 /// Contacts of 3xx that one call follows, all together.
 const REDIRECTS_MAX: usize = 5;
 /// Addresses that one call asks, all together; it is refused with the last answer then.
 const DESTINATIONS_MAX: usize = 16;
-
-/// The longest session that a 422 makes us ask for, in seconds: a day.
-const SESSION_EXPIRES_MAX: u32 = 24 * 3_600;
 
 /// What was tried and what is left to try.
 #[derive(Debug, Default)]
@@ -45,8 +42,8 @@ pub struct Attempts {
     party: Option<Uri>,
     /// Who has sent the call on or declined it.
     rerouting: Vec<Rerouted>,
-    /// A 422 was answered.
-    lengthened: bool,
+    /// The 422 of the destination that is asked now was answered.
+    pub(super) lengthened: bool,
     /// That we minted for B, the newest last; the first `told` are known outside.
     call_ids: Vec<String>,
     told: usize,
@@ -84,8 +81,8 @@ impl Call {
         call_id
     }
 
-    /// B's INVITE was declined, or came to nothing (None): asks again or elsewhere, if that may help. False: it is over.
-    pub(super) fn ask_again(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> bool {
+    /// B's INVITE was declined, or came to nothing (None): asks elsewhere, if that may help. False: it is over.
+    pub(super) fn ask_elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> bool {
         let rings = self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. });
         let LegState::Inviting {
             client, cancel: None, ..
@@ -96,12 +93,6 @@ impl Call {
         // 6xx: nobody else will take it either (RFC 3261 §21.6).
         if !rings || response.is_some_and(|response| response.status >= 600) {
             return false;
-        }
-        if let Some(invite) = response.and_then(|response| self.with_longer_session(response)) {
-            self.attempts.lengthened = true;
-            turn.request_again(self.id, self.line(Leg::B), client, invite.clone());
-            self.on_invite_renewed(turn, client, invite);
-            return true;
         }
         if let Some(response) = response {
             self.take_answer(response);
@@ -185,6 +176,7 @@ impl Call {
         turn.wire.forget_proofs(Owner::Call(self.id, Leg::B));
         let is_other_trunk = destination.trunk.name != self.b.trunk.name;
         self.target = destination.target;
+        self.attempts.lengthened = false;
         self.b = CallLeg {
             side: Leg::B,
             trunk: destination.trunk,
@@ -279,76 +271,5 @@ impl Call {
         if let Some(received) = &self.a.invite {
             redirect::write_history(received, &self.attempts.rerouting, invite);
         }
-    }
-
-    fn with_longer_session(&self, response: &Response) -> Option<Request> {
-        let invite = self.b.invite.as_ref().filter(|_| !self.attempts.lengthened)?;
-        longer_session(invite, response)
-    }
-}
-
-/// The INVITE that a 422 asks for: nothing shorter than its Min-SE (RFC 4028 §7.3, §7.4). None if there was no Session-Expires
-/// that is too short.
-fn longer_session(invite: &Request, response: &Response) -> Option<Request> {
-    let seconds = |text: &str| text.split(';').next()?.trim().parse::<u32>().ok();
-    let least = seconds(response.headers.get("Min-SE")?).filter(|_| response.status == 422)?;
-    let expires = invite.headers.get("Session-Expires")?;
-    let number = invite
-        .headers
-        .cseq()
-        .number
-        .checked_add(1)
-        .filter(|number| *number <= CSEQ_MAX)?;
-    if seconds(expires)? >= least || least > SESSION_EXPIRES_MAX {
-        return None;
-    }
-    let refresher = expires
-        .split_once(';')
-        .map_or_else(String::new, |(_, params)| format!(";{params}"));
-    let mut again = invite.clone();
-    again.headers.set("Session-Expires", format!("{least}{refresher}"));
-    again.headers.set("Min-SE", least.to_string());
-    let method = Method::Invite;
-    again.headers.set("CSeq", CSeq { number, method }.to_string());
-    Some(again)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn invite(expires: Option<&str>) -> Request {
-        let uri = Uri::parse("sip:bob@example.com").unwrap();
-        let party = NameAddr::new(uri.clone());
-        let mut invite = Request::new(Method::Invite, uri, party.clone(), party, "c1", 7);
-        if let Some(expires) = expires {
-            invite.headers.push("Session-Expires", expires);
-        }
-        invite
-    }
-
-    fn longer(expires: Option<&str>, status: u16, least: &str) -> Option<Request> {
-        let invite = invite(expires);
-        let mut response = Response::to(&invite, status, None, Some("t"));
-        response.headers.push("Min-SE", least);
-        longer_session(&invite, &response)
-    }
-
-    #[test]
-    fn a_422_is_answered_with_the_least_session_that_it_takes() {
-        let again = longer(Some("90;refresher=uac"), 422, "1800").unwrap();
-        assert_eq!(again.headers.get("Session-Expires"), Some("1800;refresher=uac"));
-        assert_eq!(again.headers.get("Min-SE"), Some("1800"));
-        assert_eq!(again.headers.cseq().number, 8);
-    }
-
-    #[test]
-    fn a_422_without_reason_or_measure_is_an_answer_like_any_other() {
-        assert_eq!(longer(None, 422, "1800"), None);
-        assert_eq!(longer(Some("1800"), 422, "1800"), None);
-        assert_eq!(longer(Some("90"), 422, "4000000000"), None);
-        assert_eq!(longer(Some("90"), 422, "soon"), None);
-        assert_eq!(longer(Some("90"), 486, "1800"), None);
     }
 }

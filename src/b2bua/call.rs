@@ -15,6 +15,7 @@ use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::pass::Passing;
+use super::refresh::Upkeep;
 use super::reject::Refusal;
 use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
@@ -46,8 +47,8 @@ pub struct Call {
     pub(super) media: MediaState,
     pub(super) recording: Recording,
     pub(super) exchange: Option<Exchange>,
-    /// The newest re-INVITE that we sent: its 2xx may come again.
-    pub(super) last_exchange: Option<ClientId>,
+    /// The newest re-INVITE that we sent to A, to B: its 2xx may come again.
+    pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
@@ -60,6 +61,10 @@ pub struct Call {
     pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
+    /// Of each leg: A, B.
+    pub(super) upkeep: [Upkeep; 2],
+    /// Which peers know `from-change`: A, B.
+    pub(super) from_change: [bool; 2],
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
@@ -116,7 +121,7 @@ impl Call {
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,
-            last_exchange: None,
+            last_exchange: [None; 2],
             passings: Vec::new(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
@@ -127,6 +132,8 @@ impl Call {
             gated: false,
             kept: Kept::default(),
             armed: false,
+            upkeep: Default::default(),
+            from_change: [false; 2],
             forks: Forks::default(),
             reliable: Reliable::default(),
             tags,
@@ -235,6 +242,8 @@ impl Call {
         } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
             turn.wire.disown_client(client);
             self.leg_mut(side).state = LegState::Gone;
+        } else if self.upkeep[side.index()].is_refreshing_by(client) {
+            self.on_refresh_response(turn, side, &response);
         } else {
             reliable::leave_out_sdp(&mut response);
             if !self.on_passed(turn, client, &response) && response.status >= 200 {
@@ -256,6 +265,8 @@ impl Call {
             self.on_exchange_failed(turn);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
             self.on_bye_failed(turn, side, unreachable);
+        } else if self.upkeep[side.index()].is_refreshing_by(client) {
+            self.on_refresh_failed(turn, side, unreachable);
         } else {
             self.on_passing_failed(turn, client);
         }
@@ -323,9 +334,10 @@ impl Call {
         if let Some(client) = self.invited {
             turn.wire.disown_client(client);
         }
-        if let Some(client) = self.last_exchange {
+        for client in self.last_exchange.into_iter().flatten() {
             turn.wire.disown_client(client);
         }
+        self.release_refreshes(turn);
     }
 
     /// Tells readers how the call stands.

@@ -1,6 +1,7 @@
 //! One turn of the engine: the time, and what a call may touch besides itself.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::challenge::Waiting;
 use super::chronicle::{self, Chronicle};
@@ -24,6 +25,8 @@ pub struct Terms {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed on each leg (RFC 4028); None: we ask for no session timers.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder.
     pub steps: bool,
 }
@@ -84,14 +87,6 @@ impl Turn<'_> {
     pub fn renew(&mut self, line: Line<'_>, id: ClientId, waiting: Waiting) {
         self.wire.renew(self.now, id, waiting, line.flow);
         self.depart(line);
-    }
-
-    /// Sends a declined request again, changed, in the name of its transaction.
-    pub fn request_again(&mut self, session: SessionId, line: Line<'_>, id: ClientId, mut request: Request) {
-        if line.proves {
-            self.wire.prove(Owner::Call(session, line.leg), &mut request);
-        }
-        self.renew(line, id, Waiting::from(request));
     }
 
     pub fn send(&mut self, line: Line<'_>, mut request: Request) -> Request {

@@ -63,6 +63,11 @@ impl Wire {
         &mut self.mint
     }
 
+    /// Whether a request is one more copy of one that is in work.
+    pub fn knows(&self, request: &Request) -> bool {
+        self.transactions.knows(request)
+    }
+
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
         self.transactions.handle_message(now, flow, message);
         self.pump();
@@ -141,10 +146,6 @@ impl Wire {
         }
         self.renewals.insert(id, first);
         self.pump();
-    }
-
-    pub(super) fn prove(&mut self, owner: Owner, request: &mut Request) {
-        self.challenges.prove(owner, request);
     }
 
     /// The proofs of an INVITE for its ACK (RFC 3261 §22.1).

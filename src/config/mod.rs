@@ -6,6 +6,7 @@ mod credentials;
 mod load;
 mod read;
 mod routing;
+mod sip;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// In the order in which they are tried: by priority, lowest first, then as written.
     pub routes: Vec<Route>,
+    /// How long a session may go unrefreshed on either leg (RFC 4028). Default 30 min; None: no timers of ours.
+    pub session_expires: Option<Duration>,
     pub recorder: Recorder,
     pub policies: Policies,
 }
@@ -127,6 +130,7 @@ impl Config {
             },
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
+            session_expires: Some(sip::SESSION_EXPIRES_DEFAULT),
             recorder: Recorder {
                 volumes: vec![Volume {
                     path: data.join("spool"),

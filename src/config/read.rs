@@ -31,6 +31,7 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         node: node(root),
         listen: listen(root),
         routes: super::routing::routes(root, &trunks),
+        session_expires: super::sip::session_expires(root),
         recorder: recorder(root, &data),
         policies: policies(root),
         trunks: trunks.into_iter().map(|(trunk, _)| trunk).collect(),

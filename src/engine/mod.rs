@@ -4,9 +4,11 @@
 mod engine;
 mod input;
 mod invite;
-mod restart;
 pub mod ladder;
+mod overload;
 mod registration;
+mod restart;
+mod screen;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};

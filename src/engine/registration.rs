@@ -334,6 +334,10 @@ impl Signaling {
 
     /// Takes every registration back (RFC 3261 §10.2.2): this node takes no more calls.
     pub(super) fn unregister(&mut self, now: Timestamp) {
+        if self.handed_over {
+            // The next process goes on with the bindings.
+            return;
+        }
         for place in 0..self.registrations.len() {
             let Some(registration) = self.registrations.get_mut(place) else {
                 return;

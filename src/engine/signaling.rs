@@ -9,13 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
+use super::overload::{Admission, AdmissionLimits};
 use super::registration::Registration;
-use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
+use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
-use crate::sip::{Flow, Message, Request};
+use crate::sip::{Flow, Request};
 use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
@@ -39,6 +40,8 @@ pub struct SignalingConfig {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed (RFC 4028); None: no session timers are asked for.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -59,8 +62,8 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
-    /// Requests outside any dialog that were passed on.
-    pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
+    /// Requests outside any dialog that were passed on, with the way back of their answers.
+    pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
@@ -69,6 +72,7 @@ pub struct Signaling {
     /// The next process answers.
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
 }
@@ -89,6 +93,7 @@ impl Signaling {
                 node: config.node,
                 peer_node: config.peer_node,
                 reject_code: config.reject_code,
+                session_interval: config.session_interval,
                 steps: config.steps,
             },
             wire,
@@ -105,6 +110,7 @@ impl Signaling {
             draining: false,
             handed_over: false,
             emergencies: Emergencies::default(),
+            admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
     }
@@ -119,6 +125,7 @@ impl Signaling {
                 self.wire.handle_unreachable(flow);
                 self.on_events(now, None);
             }
+            Input::Waited(waited) => self.admission.congestion.note(now, waited),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -200,27 +207,8 @@ impl Signaling {
             .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
-    fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.trunk_of(flow.remote, flow.transport).is_none() {
-            return;
-        }
-        match Message::parse(bytes) {
-            Ok(message) => {
-                self.wire.handle_message(now, flow, message);
-                self.on_events(now, Some((flow, bytes)));
-            }
-            Err(error) => {
-                tracing::debug!(peer = %flow.remote, %error, "message not understood");
-                if let Some(reply) = error.reply {
-                    self.wire.refuse(flow, *reply);
-                    self.depart();
-                }
-            }
-        }
-    }
-
     /// Hands the transactions' events to their owners; `received` is the message behind them.
-    fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
+    pub(super) fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
         while let Some(event) = self.wire.poll_event() {
             self.on_event(now, event, received);
         }
@@ -341,6 +329,7 @@ impl Signaling {
         }
         self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let over = call.is_over();
+        let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
@@ -351,6 +340,9 @@ impl Signaling {
             if let Some(due) = before {
                 self.deadlines.remove(&(due, session));
             }
+        }
+        if !half_open {
+            self.admission.on_settled(session);
         }
         if over {
             self.forget(session);
@@ -367,6 +359,7 @@ impl Signaling {
         for call_id in call.minted_call_ids() {
             self.minted.remove(call_id);
         }
+        self.admission.forget(session);
     }
 
     /// A turn that belongs to no call yet.

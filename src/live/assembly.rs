@@ -26,6 +26,7 @@ use super::recovery::{self, RecoveryError};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_tcp::TcpLimits;
+use super::sip_waits::Pace;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
@@ -317,6 +318,7 @@ impl Parts<'_> {
                     survivors,
                     stop: stopped,
                     backlog: Backlog::default(),
+                    pace: Pace::default(),
                 };
                 task.run().await;
             });

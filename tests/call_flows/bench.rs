@@ -63,27 +63,33 @@ impl Bench {
         Self::with_carrier(files, Conduct::default())
     }
 
+    /// `trusted`: A's trunk and B's, in our trust domain (RFC 3325 §2.4) or not.
+    pub fn between(trusted: [bool; 2], files: &[(&str, &str)]) -> Self {
+        let carrier = trunk("carrier", &[B], trusted[1], Conduct::default());
+        Self::on_trunks(files, trusted[0], vec![carrier])
+    }
+
     /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
     pub fn strict_with_carrier(conduct: Conduct) -> Self {
         Self::with_carrier(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], conduct)
     }
 
     pub fn with_carrier(files: &[(&str, &str)], conduct: Conduct) -> Self {
-        Self::with_trunks(files, vec![trunk("carrier", &[B], conduct)])
+        Self::on_trunks(files, true, vec![trunk("carrier", &[B], true, conduct)])
     }
 
     /// The carrier's second address is C.
     pub fn with_spare(files: &[(&str, &str)], conduct: Conduct) -> Self {
-        Self::with_trunks(files, vec![trunk("carrier", &[B, C], conduct)])
+        Self::on_trunks(files, true, vec![trunk("carrier", &[B, C], true, conduct)])
     }
 
     /// C is a trunk of its own, for who dials 7….
     pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
-        let trunks = vec![trunk("carrier", &[B], carrier), trunk("branch", &[C], branch)];
-        Self::with_trunks(files, trunks)
+        let trunks = vec![trunk("carrier", &[B], true, carrier), trunk("branch", &[C], true, branch)];
+        Self::on_trunks(files, true, trunks)
     }
 
-    fn with_trunks(files: &[(&str, &str)], mut trunks: Vec<Trunk>) -> Self {
+    fn on_trunks(files: &[(&str, &str)], trusted: bool, mut trunks: Vec<Trunk>) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -96,13 +102,14 @@ impl Bench {
         if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
             routes.insert(0, route("pbx", "branch", Some("7")));
         }
-        trunks.insert(0, trunk("pbx", &[A], Conduct::default()));
+        trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
         let config = SignalingConfig {
             node: "lab".to_owned(),
             topology: Topology::new(trunks, routes, vec![(Transport::Udp, PROXY.parse().unwrap())]),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
+            session_interval: Some(Duration::from_secs(1_800)),
             calls_max: 100,
             lag_max: Duration::from_secs(1),
             peer_node: false,
@@ -405,7 +412,7 @@ impl Bench {
     }
 }
 
-fn trunk(name: &str, addresses: &[&str], conduct: Conduct) -> Trunk {
+fn trunk(name: &str, addresses: &[&str], trusted: bool, conduct: Conduct) -> Trunk {
     let peer = |address: &&str| {
         let address: SocketAddr = address.parse().unwrap();
         Peer {
@@ -417,7 +424,7 @@ fn trunk(name: &str, addresses: &[&str], conduct: Conduct) -> Trunk {
         name: name.into(),
         peers: addresses.iter().map(peer).collect(),
         transport: Transport::Udp,
-        trusted: true,
+        trusted,
         conduct,
     }
 }

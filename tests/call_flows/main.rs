@@ -2,10 +2,13 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod challenged;
+mod connected;
 mod early;
 mod failover;
+mod fax;
 mod forked;
 mod ordinary;
 mod redirected;
@@ -13,3 +16,4 @@ mod registered;
 mod renegotiated;
 mod restarted;
 mod strict;
+mod timers;

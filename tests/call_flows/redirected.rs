@@ -231,13 +231,8 @@ fn a_cancel_while_the_new_partys_recording_is_awaited_ends_the_call() {
 #[test]
 fn who_sent_the_call_on_is_recorded_by_its_own_policy() {
     for (rerouted, recorded) in [(true, true), (false, false)] {
-        let policy = format!(
-            "{}",
-            STRICT.replace(
-                "enabled = true",
-                &format!("enabled = true\nrecord_rerouted_calls = {rerouted}")
-            )
-        );
+        let wanted = format!("enabled = true\nrecord_rerouted_calls = {rerouted}");
+        let policy = STRICT.replace("enabled = true", &wanted);
         let grants = granted("user:sip:bob@127.0.0.1");
         let mut bench = bench_with(&[("desk.toml", &policy), ("grants.toml", &grants)]);
         bench.invite(SDP, "");
