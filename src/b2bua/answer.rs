@@ -158,10 +158,15 @@ impl Call {
     }
 
     fn on_declined(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
-        turn.wire.disown_client(client);
-        if self.on_interval_refused(Leg::B, response) && self.invite_again(turn) {
+        if !self.attempts.lengthened && self.on_interval_refused(Leg::B, response) && self.invite_again(turn) {
+            self.attempts.lengthened = true;
+            turn.wire.disown_client(client);
             return;
         }
+        if self.ask_elsewhere(turn, Some(response)) {
+            return;
+        }
+        turn.wire.disown_client(client);
         self.b.state = LegState::Gone;
         self.b.invite = None;
         if let LegState::Invited { server } = self.a.state {
@@ -208,6 +213,9 @@ impl Call {
 
     /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
     pub(super) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+        if self.ask_elsewhere(turn, None) {
+            return;
+        }
         self.b.state = LegState::Gone;
         self.refuse(
             turn,

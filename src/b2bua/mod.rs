@@ -8,6 +8,7 @@
 
 mod aftermath;
 mod answer;
+mod attempt;
 mod body;
 mod call;
 mod carry;
@@ -27,6 +28,7 @@ mod negotiation;
 mod offer;
 mod output;
 mod pass;
+mod redirect;
 mod refresh;
 mod reject;
 mod reliable;

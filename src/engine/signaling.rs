@@ -346,6 +346,7 @@ impl Signaling {
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
         }
+        self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -378,7 +379,9 @@ impl Signaling {
         for tag in call.local_tags() {
             self.tags.remove(tag);
         }
-        self.minted.remove(call.minted_call_id());
+        for call_id in call.minted_call_ids() {
+            self.minted.remove(call_id);
+        }
         self.admission.forget(session);
     }
 
@@ -398,7 +401,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);
     }
