@@ -166,7 +166,8 @@ class Bench:
                     lines += ["[[route]]", f'from = "{trunk}"', f'to = "{to}"', f'prefix = "{prefix}"']
             lines += ["[[route]]", f'from = "{trunk}"', f'to = "{"carrier" if trunk == "pbx" else "pbx"}"', "priority = 9"]
         if self.transport == "tls":
-            lines += ["[listen.tls]", f'chain = "{self.folder}/tls/proxy.crt"', f'key = "{self.folder}/tls/proxy.key"']
+            lines += ["[listen.tls]", f'certificate = "{self.folder}/tls/proxy.crt"',
+                      f'client_ca = "{self.folder}/tls/ca.pem"', f'key = "{self.folder}/tls/proxy.key"']
         lines += [extra("tables"), "[recorder]", f'volumes = [{{ path = "{self.data}/spool", reserve = "1MiB" }}]',
                   'lag_max = "5s"', extra("recorder"), "[policies]", f'path = "{self.folder}/policies"']
         return "\n".join(lines).replace("{proxy}", self.ip("proxy")).replace("{kamailio}", self.ip("kamailio")).replace(
