@@ -170,8 +170,10 @@ class Bench:
                       f'client_ca = "{self.folder}/tls/ca.pem"', f'key = "{self.folder}/tls/proxy.key"']
         lines += [extra("tables"), "[recorder]", f'volumes = [{{ path = "{self.data}/spool", reserve = "1MiB" }}]',
                   'lag_max = "5s"', extra("recorder"), "[policies]", f'path = "{self.folder}/policies"']
-        return "\n".join(lines).replace("{proxy}", self.ip("proxy")).replace("{kamailio}", self.ip("kamailio")).replace(
-            "{folder}", str(self.folder)) + "\n"
+        text = "\n".join(lines).replace("{folder}", str(self.folder)) + "\n"
+        for who in HOSTS:
+            text = text.replace(f"{{{who}}}", self.ip(who))
+        return text
 
     def start(self):
         policies = self.folder / "policies"

@@ -24,6 +24,8 @@ a=rtpmap:101 telephone-event/8000
 a=fmtp:101 0-15
 a=ptime:20
 a={direction}"""
+PLAIN = """m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000"""
 T38 = """m=image [media_port+4] udptl t38
 a=T38FaxVersion:0
 a=T38MaxBitRate:14400
@@ -44,10 +46,12 @@ class Statement:
 class Party:
     name: str
     options: list
+    # Starts when that party has received that method, and is told its dialog as `[named]`.
+    after: tuple = None
     statements: list = field(default_factory=list)
 
     def calls_first(self):
-        return self.statements[0].words[0] == ">"
+        return next(s for s in self.statements if s.words[0] in "<>").words[0] == ">"
 
 
 @dataclass
@@ -85,7 +89,10 @@ def read(path):
             if party is None:
                 flow.about = f"{flow.about} {text[1:].strip()}".strip()
         elif heading:
-            party = flow.parties[heading[1]] = Party(heading[1], heading[2].split())
+            options = heading[2].split()
+            after = next((tuple(option[6:].split(":")) for option in options if option.startswith("after=")), None)
+            options = [option for option in options if not option.startswith("after=")]
+            party = flow.parties[heading[1]] = Party(heading[1], options, after)
         elif party is None:
             _head(flow, text, where)
         elif text[0] in "|~=" or text.startswith("! "):
@@ -332,8 +339,8 @@ class Scenario:
         kind = "sendrecv" if kind == "same" else kind
         address = "0.0.0.0" if kind == "null" else "[media_ip]"
         lines = T38 if kind == "t38" else AUDIO.format(direction="sendrecv" if kind == "null" else kind)
-        if kind == "refused-t38":
-            lines = AUDIO.format(direction="sendrecv") + "\nm=image 0 udptl t38"
+        if kind == "plain":
+            lines = PLAIN
         return SDP.format(user=NAMES[self.party.name], version=self.version, address=address, lines=lines)
 
     # Receiving

@@ -28,7 +28,7 @@ def play(flow, direct=False):
             kamailio.start(bench, flow.neighbour[1])
         children = {}
         # Those who wait to be called first.
-        for party in sorted(flow.parties.values(), key=lambda party: party.calls_first()):
+        for party in sorted(flow.parties.values(), key=lambda party: (party.calls_first(), bool(party.after))):
             children[party.name] = start(bench, flow, party, direct)
         wait(bench, children, flow.patience)
         for before, after in flow.bodies:
@@ -56,11 +56,23 @@ def start(bench, flow, party, direct):
                "-trace_err", "-error_file", str(bench.folder / f"{name}.err"), "-trace_msg", "-message_file",
                str(bench.folder / f"{name}.msg"), "-s", "bob", *([] if party.calls_first() else ["-rtp_echo"]),
                *party.options]
+    if party.after:
+        command += ["-key", "named", until(f"{party.after} for {name}", lambda: dialog_of(bench, *party.after))]
     child = bench.run(command, f"{name}.out", cwd=folder)
     kind = "tcp" if "t1" in party.options else "udp"
     if not party.calls_first():
         until(f"{name}'s sipp listens", lambda: child.poll() is not None or is_bound(ip, SIP_PORT, kind))
     return child
+
+
+def dialog_of(bench, who, method):
+    """The dialog that a request to `who` belongs to, as `who` is told of it in Replaces (RFC 3891 §3)."""
+    for _, way, text in messages(bench.folder / f"{who}.msg"):
+        if way == "received" and text.startswith(method + " "):
+            header = lambda name: re.search(rf"(?mi)^{name}:\s*(.*?)\s*$", text)[1]
+            theirs, ours = (re.search(r";tag=([^;\s]+)", header(name))[1] for name in ("From", "To"))
+            return f"{header('Call-ID')};to-tag={ours};from-tag={theirs}"
+    return None
 
 
 def wait(bench, children, patience):
