@@ -9,6 +9,8 @@ from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
 from flow import Scenario
 
 MEDIA = 26000
+# sipp's exit code.
+BIND_ERROR = 254
 # A second of mu-law that is no silence: a ramp over all 256 codes.
 SPEECH = bytes(range(256)) * 31
 LEGS = {"caller": "A", "callee": "B"}
@@ -19,8 +21,19 @@ def version():
     return "sipp " + re.search(r"SIPp v([^\s.]+\.[\d.]+)", text)[1].rstrip(".")
 
 
+class Taken(Exception):
+    """A port that sipp wanted was another program's."""
+
+
 def play(flow, direct=False):
     """Runs the flow; raises Failed."""
+    try:
+        played(flow, direct)
+    except Taken:
+        played(flow, direct)
+
+
+def played(flow, direct):
     with Bench(flow.name, flow.parts) as bench:
         if not direct:
             bench.start()
@@ -83,6 +96,8 @@ def wait(bench, children, patience):
             code = child.wait(3 if failed else patience + 5)
         except subprocess.TimeoutExpired:
             code = "no end"
+        if code == BIND_ERROR and not failed:
+            raise Taken(bench.log(f"{name}.out", 5))
         if code:
             failed.append(name)
             failed[-1] = f"{name}: sipp ended with {code}: {complaint(bench, name)}"
