@@ -143,6 +143,11 @@ class Bench:
         """As the config names it."""
         return f"{self.ip(who)}:{TLS_PORT}" if self.transport == "tls" else self.ip(who)
 
+    def warnings(self):
+        """What `serve` complained of."""
+        said = self.log("serve.log", 1000).splitlines()
+        return [line for line in said if " WARN " in line or " ERROR " in line][-5:]
+
     def config(self):
         extra = lambda table: "\n".join(self.parts.get(table, []))
         listeners = ", ".join(f'"{kind}:{self.ip("proxy")}:{TLS_PORT if kind == "tls" else SIP_PORT}"'

@@ -164,6 +164,8 @@ class Scenario:
 
     def __init__(self, flow, party, direct):
         self.flow, self.party, self.direct = flow, party, direct
+        # Requests come with kamailio's Via above the first.
+        self.is_behind = bool(flow.neighbour and party.name in flow.neighbour[1])
         self.out, self.variables, self.labels = [], set(), {}
         self.dialogs, self.asked = {}, []
         self.version = self.branch = self.rseq = 0
@@ -285,13 +287,16 @@ class Scenario:
         dialog, key = asked.dialog, asked.key
         newest = asked is self.asked[-1] and asked.newest
         copy = lambda name: f"[last_{name}:]" if newest else f"{name}: [${self.variable(name.replace('-', '') + key)}]"
+        via = copy("Via")
+        if self.is_behind and not newest:
+            via += f"\nVia: [${self.variable('Via2' + key)}]"
         tag = self.option(words, "tag")
         if tag:
             dialog.tag = tag
         to_line = copy("To")
         if not asked.within and asked.method not in ("ACK",) and status != "100":
             to_line += f";tag=[pid]{self.party.name}[call_number]t{tag or dialog.tag}"
-        head = [f"SIP/2.0 {status} {self.reason(status, words)}", copy("Via"), "[last_Record-Route:]" if newest else "",
+        head = [f"SIP/2.0 {status} {self.reason(status, words)}", via, self.record_route(key, newest),
                 copy("From"), to_line, f"{'Call-ID: [call_id]' if not newest else '[last_Call-ID:]'}", copy("CSeq")]
         if status[0] in "12" and status != "100" and not self.names("Contact") and asked.method in (*FORMING, "UPDATE"):
             head.append(f"Contact: <sip:{NAMES[self.party.name]}@[local_ip]:[local_port];transport=[transport]>")
@@ -304,6 +309,11 @@ class Scenario:
             self.asked.remove(asked)
         if status[0] in "12" and status != "100" and asked.method in FORMING:
             dialog.stands = True
+
+    def record_route(self, key, newest):
+        if newest:
+            return "[last_Record-Route:]"
+        return f"Record-Route: [${self.variable('RR' + key)}]" if self.is_behind else ""
 
     def reason(self, status, words):
         given = self.option(words, "reason")
@@ -415,6 +425,9 @@ class Scenario:
         self.asked.append(asked)
         for name in ("Via", "From", "To", "CSeq"):
             actions.append(grab(name, "[^ ].*", self.variable(name + key)))
+        if self.is_behind:
+            actions.append(grab("Via", "[^ ].*", self.variable("Via2" + key), 2))
+            actions.append(grab("Record-Route", "[^ ].*", self.variable("RR" + key)))
         if not dialog.stands and not dialog.uac and method in FORMING:
             variable = f"_{dialog.number}"
             actions.append(grab("From", "[^ ].*", self.variable("them" + variable)))
@@ -440,8 +453,9 @@ class Scenario:
         return f'<ereg regexp="{regex}" {place} {verdict} assign_to="{name}"/>'
 
 
-def grab(header, regex, variables):
-    return f'<ereg regexp="{escape(regex)}" search_in="hdr" header="{header}:" assign_to="{variables}"/>'
+def grab(header, regex, variables, occurrence=1):
+    return (f'<ereg regexp="{escape(regex)}" search_in="hdr" header="{header}:" occurrence="{occurrence}" '
+            f'assign_to="{variables}"/>')
 
 
 def escape(text):

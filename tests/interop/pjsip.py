@@ -193,8 +193,8 @@ def prack():
 
 
 def timer():
-    """Session timers of 90 s at both agents: a refresh at half of it, and the call goes on."""
-    with Table(timer=90) as (bench, alice, bob):
+    """Both agents require session timers, of 90 s: a refresh at half of it, and the call goes on."""
+    with Table(timer=90, timer_required=True) as (bench, alice, bob):
         talk(bench, alice, bob, 50)
         alice.tell("hangup", call=0)
         bob.hears("DISCONNECTED")

@@ -118,7 +118,7 @@ def traces(bench):
     for path in sorted(bench.folder.glob("*.msg")):
         for at, way, text in messages(path):
             lines.append(f"{at} {path.stem} {'→' if way == 'sent' else '←'} {text.splitlines()[0]}")
-    return "\n".join(sorted(lines)[-40:])
+    return "\n".join([*sorted(lines)[-40:], *bench.warnings()])
 
 
 def messages(path):
