@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
+use crate::sip::{Flow, Method, Request, Response, Uri};
 use crate::trunk::Destination;
 
 #[derive(Debug)]
@@ -107,11 +107,11 @@ impl Call {
             phase: Phase::Preparing,
             decision: setting.decision,
             meeting: setting.meeting,
+            negotiation: Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip()),
             a: setting.a,
             b: setting.b,
             target: setting.target,
             body: Bytes::new(),
-            negotiation: Negotiation::default(),
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,
@@ -207,7 +207,7 @@ impl Call {
             return;
         }
         // The peer may have come back on a new connection.
-        if flow.transport == Transport::Tcp {
+        if flow.transport.is_stream() {
             self.leg_mut(side).flow = flow;
         }
         match request.method {

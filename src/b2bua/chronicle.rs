@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::output::{Output, Step, StepKind};
 use crate::model::{Direction, Leg, Mark, RecordingCommand, SessionId, SignalPath, Timestamp};
-use crate::sip::{Flow, Transport};
+use crate::sip::Flow;
 
 /// Characters of a start line that a rung shows.
 const START_LINE_MAX: usize = 200;
@@ -49,7 +49,7 @@ impl Chronicle {
         out: &mut VecDeque<Output>,
     ) {
         if self.kept {
-            let tcp = flow.transport == Transport::Tcp;
+            let tcp = flow.transport.is_stream();
             let path = SignalPath {
                 leg,
                 direction,

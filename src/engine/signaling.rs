@@ -83,7 +83,10 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
-        let mut wire = Wire::new(limits, seed);
+        let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
+        let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
+            .reserving(EMERGENCY_PAIRS)
+            .at(config.topology.paths().media());
         Self {
             registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
@@ -97,7 +100,7 @@ impl Signaling {
                 steps: config.steps,
             },
             wire,
-            ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
+            ports,
             policies,
             calls: BTreeMap::new(),
             tags: BTreeMap::new(),
@@ -122,7 +125,11 @@ impl Signaling {
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
             Input::Unreachable { flow } => {
-                self.wire.handle_unreachable(flow);
+                self.wire.handle_unreachable(now, flow);
+                self.on_events(now, None);
+            }
+            Input::Bounced { flow, fragment } => {
+                self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
             Input::Waited(waited) => self.admission.congestion.note(now, waited),

@@ -115,10 +115,14 @@ impl InviteClient {
         }
     }
 
+    pub(super) const fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Calling { .. })
+    }
+
     /// The transport cannot send (§17.1.4). Over while nothing was heard: what has begun to ring rings on, and its
     /// answer can still come.
     pub(super) fn on_unreachable(&mut self, out: &mut ClientOutbox<'_>) {
-        if matches!(self.state, State::Calling { .. }) {
+        if self.is_unheard() {
             out.unreachable();
             self.state = State::Terminated;
         }

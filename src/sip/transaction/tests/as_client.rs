@@ -255,7 +255,7 @@ fn what_has_begun_to_be_answered_survives_its_dead_flow() {
     story.hears(answer(&info, 100));
     story.asks(request(Method::Bye, "z9hG4bKb"));
     story.tells();
-    story.layer.handle_unreachable(story.flow);
+    story.layer.handle_unreachable(story.now, story.flow);
     story.drain();
     assert_eq!(story.tells(), ["0 ↑ unreachable"], "the BYE alone");
     story.hears(answer(&invite(), 200));
@@ -293,7 +293,7 @@ fn what_waits_on_a_dead_flow_is_over_and_what_waits_elsewhere_is_not() {
     story
         .layer
         .request(story.now, request(Method::Bye, "z9hG4bKc"), elsewhere);
-    story.layer.handle_unreachable(story.flow);
+    story.layer.handle_unreachable(story.now, story.flow);
     story.drain();
     assert_eq!(
         story.tells(),
