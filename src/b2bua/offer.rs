@@ -132,7 +132,7 @@ impl Call {
         }
     }
 
-    fn wants_recording(&self) -> bool {
+    pub(super) fn wants_recording(&self) -> bool {
         self.decision.verdict == Verdict::Record
     }
 

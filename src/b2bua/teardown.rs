@@ -344,6 +344,8 @@ impl Call {
         let missed = tally.map_or(0, |tally| tally.unrecorded);
         match self.recording {
             _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
+            // Wanted, and refused before it was opened.
+            Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
             Recording::NotWanted => Outcome::Exempt,
             _ if accepted == 0 && missed > 0 => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
