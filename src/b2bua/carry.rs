@@ -1,5 +1,5 @@
 //! Which headers cross from one leg to the other. Everything that is not listed here stays behind: it belongs to one
-//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or promises what we do not keep (timer).
+//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or is settled leg by leg (timer).
 
 use super::call::Call;
 use crate::model::Leg;
@@ -107,7 +107,10 @@ const DOMAIN_INTERNAL: [&str; 9] = [
 const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Recording-Decision"];
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 4] = ["histinfo", "resource-priority", "answermode", "100rel"];
+const OPTIONS_CARRIED: [&str; 5] = ["histinfo", "resource-priority", "answermode", "100rel", "from-change"];
+
+/// Option tags that we keep ourselves, leg by leg.
+const OPTIONS_OURS: [&str; 1] = ["timer"];
 
 /// The methods that we carry or answer, as Allow says it.
 pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
@@ -141,7 +144,9 @@ pub fn carried(crossing: Crossing, from: &Headers) -> impl Iterator<Item = (&str
 pub fn unsupported(headers: &Headers) -> Vec<String> {
     options(headers, "Require")
         .chain(options(headers, "Proxy-Require"))
-        .filter(|option| !is_option_carried(option))
+        .filter(|option| {
+            !is_option_carried(option) && !OPTIONS_OURS.iter().any(|ours| ours.eq_ignore_ascii_case(option))
+        })
         .map(str::to_owned)
         .collect()
 }

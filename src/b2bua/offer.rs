@@ -73,6 +73,7 @@ impl Call {
         {
             return Err(self.recorder_down(turn, fault));
         }
+        self.begin_upkeep(turn, invite)?;
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -156,7 +157,7 @@ impl Call {
     fn invite_b(&mut self, turn: &mut Turn<'_>) {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
-        let invite = onward(
+        let mut invite = onward(
             self.crossing(Leg::A),
             received,
             self.target.clone(),
@@ -170,6 +171,7 @@ impl Call {
             self.chronicle
                 .mark(turn.now, crate::model::Mark::Media(lines), turn.out);
         }
+        self.ask_upkeep(Leg::B, &mut invite);
         self.b.invite = Some(invite.clone());
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);

@@ -70,6 +70,8 @@ pub enum Refusal {
     Unreachable,
     /// The caller gave up.
     Cancelled,
+    /// A session interval below `min` seconds is asked for (RFC 4028 §9).
+    IntervalTooSmall { min: u32 },
 }
 
 /// A refusal as it goes on the wire.
@@ -99,6 +101,7 @@ impl Refusal {
             Self::UnsupportedBody => 415,
             Self::UnsupportedScheme => 416,
             Self::BadExtension { .. } => 420,
+            Self::IntervalTooSmall { .. } => 422,
             Self::Unreachable => 480,
             Self::NoSuchDialog => 481,
             Self::Loop => 482,
@@ -121,6 +124,7 @@ impl Refusal {
         match self {
             Self::BadExtension { options } => vec![("Unsupported", options.join(", "))],
             Self::MalformedSdp { offset } => vec![warning(host, 399, &format!("malformed SDP at byte {offset}"))],
+            Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![

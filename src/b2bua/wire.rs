@@ -1,20 +1,24 @@
 //! A call's way out: transactions, fresh identifiers, and who owns which transaction.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
 use crate::sip::{Flow, Message, Mint, Request, Response, Uri, Via};
-use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
+use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
 
 /// Whose transaction it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Owner {
     Call(SessionId, Leg),
     /// A request outside any dialog that is passed on; the other half of the pair is in `pass`.
     Passage,
+    /// A registration of our own, by its place among them.
+    Registration(usize),
 }
 
 /// A message on its way to the network.
@@ -32,6 +36,11 @@ pub struct Wire {
     paths: Paths,
     clients: BTreeMap<ClientId, Owner>,
     servers: BTreeMap<ServerId, Owner>,
+    /// Transactions of requests that were sent again, and the first of each, by which its owner knows it.
+    renewals: BTreeMap<ClientId, ClientId>,
+    /// The newest transaction of those firsts.
+    newest: BTreeMap<ClientId, ClientId>,
+    challenges: Challenges,
     departures: VecDeque<Departure>,
     events: VecDeque<Event>,
 }
@@ -44,6 +53,9 @@ impl Wire {
             paths: Paths::default(),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
+            renewals: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            challenges: Challenges::default(),
             departures: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -99,7 +111,8 @@ impl Wire {
 
     /// Live transactions and owned ids: both return to zero when all calls have ended.
     pub fn len(&self) -> (usize, usize) {
-        (self.transactions.len(), self.clients.len() + self.servers.len())
+        let owned = self.clients.len() + self.servers.len() + self.newest.len() + self.challenges.len();
+        (self.transactions.len(), owned)
     }
 
     /// Starts a client transaction: adds our Via and sends. What is too long for a datagram goes by TCP to the same address,
@@ -125,6 +138,53 @@ impl Wire {
         }
     }
 
+    /// Starts a client transaction with a peer that may ask who we are: it is told at once what it asked for before, and
+    /// its challenge can be answered.
+    pub fn request_with_proof(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
+        self.challenges.prove(owner, &mut request);
+        let id = self.request(now, owner, request.clone(), flow);
+        self.challenges.keep(id, Waiting::from(request));
+        id
+    }
+
+    /// What the transaction asked, if that can be asked again with proof. Once: the answer to it is final.
+    pub fn take_waiting(&mut self, id: ClientId) -> Option<Waiting> {
+        self.challenges.take(id)
+    }
+
+    /// The request with the proof that `response` asks for, to be given a new CSeq number and sent by [`Wire::renew`].
+    pub fn answer(
+        &mut self,
+        waiting: Waiting,
+        owner: Owner,
+        trunk: &Arc<Trunk>,
+        response: &Response,
+    ) -> Option<Waiting> {
+        self.challenges.answer(waiting, owner, trunk, response, &mut self.mint)
+    }
+
+    /// Sends a request again, after the final answer to it; whatever comes of it comes by the id of the `first`.
+    pub fn renew(&mut self, now: Timestamp, first: ClientId, waiting: Waiting, flow: Flow) {
+        let request = waiting.request.clone();
+        self.challenges.keep(first, waiting);
+        let id = self.start(now, request, flow);
+        if let Some(before) = self.newest.insert(first, id) {
+            self.renewals.remove(&before);
+        }
+        self.renewals.insert(id, first);
+        self.pump();
+    }
+
+    /// The proofs of an INVITE for its ACK (RFC 3261 §22.1).
+    pub(super) fn repeat_proof(&self, owner: Owner, ack: &mut Request) {
+        self.challenges.repeat(owner, ack);
+    }
+
+    /// Nothing more is sent for this owner.
+    pub fn forget_proofs(&mut self, owner: Owner) {
+        self.challenges.forget(owner);
+    }
+
     /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.
     pub fn send(&mut self, mut request: Request, flow: Flow) -> Request {
         self.push_via(&mut request, flow);
@@ -141,6 +201,7 @@ impl Wire {
 
     pub fn cancel(&mut self, now: Timestamp, invite: ClientId, reasons: &[String]) {
         // The answer to a CANCEL says nothing: the INVITE's own final answer does (RFC 3261 §9.1).
+        let invite = self.newest.get(&invite).copied().unwrap_or(invite);
         let _unowned: Option<ClientId> = self.transactions.cancel(now, invite, reasons);
         self.pump();
     }
@@ -176,6 +237,10 @@ impl Wire {
 
     pub fn disown_client(&mut self, id: ClientId) {
         self.clients.remove(&id);
+        self.challenges.forget_request(id);
+        if let Some(newest) = self.newest.remove(&id) {
+            self.renewals.remove(&newest);
+        }
     }
 
     /// Our end of a flow as a Contact. What the listener is advertised as takes the place of its address when the message
@@ -200,11 +265,24 @@ impl Wire {
         request.headers.push_via(via);
     }
 
+    /// The event as the owner of the transaction knows it.
+    fn by_first(&self, mut event: Event) -> Event {
+        if let Event::Response { id, .. } | Event::TimedOut { id } | Event::Unreachable { id } = &mut event
+            && let Some(first) = self.renewals.get(id)
+        {
+            *id = *first;
+        }
+        event
+    }
+
     fn pump(&mut self) {
         while let Some(output) = self.transactions.poll_output() {
             match output {
                 transaction::Output::Send { flow, bytes } => self.departures.push_back(Departure { flow, bytes }),
-                transaction::Output::Event(event) => self.events.push_back(event),
+                transaction::Output::Event(event) => {
+                    let event = self.by_first(event);
+                    self.events.push_back(event);
+                }
             }
         }
     }

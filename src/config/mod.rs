@@ -2,10 +2,12 @@
 //!
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
+mod credentials;
 mod listen;
 mod load;
 mod read;
 mod routing;
+mod sip;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,7 @@ pub use load::{embedded_policies, load, load_policies, load_with_notes};
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
-pub use crate::trunk::{Peer, Route, SIP_PORT, Trunk};
+pub use crate::trunk::{Conduct, Peer, Route, SIP_PORT, Trunk};
 
 /// Everything that `onrecord.toml` says, defaults filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub deliveries: BTreeMap<TrunkName, Delivery>,
     /// In the order in which they are tried: by priority, lowest first, then as written.
     pub routes: Vec<Route>,
+    /// How long a session may go unrefreshed on either leg (RFC 4028). Default 30 min; None: no timers of ours.
+    pub session_expires: Option<Duration>,
     pub recorder: Recorder,
     pub policies: Policies,
 }
@@ -86,6 +90,7 @@ impl Config {
             }],
             transport: Transport::Udp,
             trusted: false,
+            conduct: Conduct::default(),
         };
         let route = |from: &str, to: &str| Route {
             from: from.into(),
@@ -116,6 +121,7 @@ impl Config {
             deliveries: BTreeMap::new(),
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
+            session_expires: Some(sip::SESSION_EXPIRES_DEFAULT),
             recorder: Recorder {
                 volumes: vec![Volume {
                     path: data.join("spool"),
@@ -140,7 +146,9 @@ impl Config {
         for delivery in self.deliveries.values_mut() {
             delivery.resolve(folder);
         }
-        for path in volumes.chain([&mut self.data]).chain(policies) {
+        let trunks = self.trunks.iter_mut();
+        let passwords = trunks.filter_map(|trunk| trunk.conduct.password_file.as_mut());
+        for path in volumes.chain([&mut self.data]).chain(policies).chain(passwords) {
             *path = folder.join(&*path);
         }
     }

@@ -29,6 +29,7 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         node: node(root),
         listen: super::listen::listen(root),
         routes: super::routing::routes(root, &trunks),
+        session_expires: super::sip::session_expires(root),
         recorder: recorder(root, &data),
         policies: policies(root),
         deliveries,
@@ -93,6 +94,7 @@ fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
             .map_or(Transport::Udp, Spanned::into_inner);
         let trusted = table.boolean("trusted").unwrap_or(false);
         let delivery = delivery(table, transport);
+        let conduct = super::credentials::conduct(table);
         table.finish();
         let Some(name) = name else { continue };
         if !crate::policy::is_name(name.get_ref()) {
@@ -119,6 +121,7 @@ fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
                 peers,
                 transport,
                 trusted,
+                conduct,
             },
             name.span(),
         ));

@@ -10,7 +10,7 @@ use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
-use crate::trunk::Trunk;
+use crate::trunk::{Destination, Trunk};
 
 /// Requests outside any dialog that may wait for an answer at a time.
 const PASSAGES_MAX: usize = 1_024;
@@ -71,7 +71,12 @@ impl Signaling {
         if self.minted.contains(invite.headers.call_id()) {
             return Err(Refusal::Loop);
         }
-        let (to, to_flow, target) = self.next_hop(&invite.uri, &from)?;
+        let destinations = self.next_hops(now, &invite.uri, &from)?;
+        let Destination {
+            trunk: to,
+            flow: to_flow,
+            target,
+        } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
@@ -110,6 +115,7 @@ impl Signaling {
             a,
             b,
             target,
+            destinations,
             decision,
             meeting,
             header,
@@ -155,23 +161,18 @@ impl Signaling {
         }
     }
 
-    /// Where the route leads, by which path, and the Request-URI there: our own address becomes the next hop's.
-    fn next_hop(&self, uri: &Uri, from: &Trunk) -> Result<(Arc<Trunk>, Flow, Uri), Refusal> {
-        let user = uri.user().unwrap_or_else(|| uri.opaque());
-        let (route, trunk) = self.topology.route(&from.name, user).ok_or(Refusal::NoRoute)?;
-        let flow = self.topology.flow_to(trunk).ok_or(Refusal::NoRoute)?;
-        let ours = self.topology.names_us(uri);
-        let target = if ours || route.to_user.is_some() {
-            let user = route.to_user.as_deref().or_else(|| uri.user());
-            let target = Uri::sip(user, flow.remote);
-            match uri.param("user") {
-                Some(kind) => target.with_param("user", kind),
-                None => target,
-            }
+    /// Where the call may be sent, best first; never empty.
+    fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
+        let mint = self.wire.mint();
+        let found = self
+            .topology
+            .destinations(now, from, uri, &mut |max| mint.up_to(max))
+            .unwrap_or_default();
+        if found.is_empty() {
+            Err(Refusal::NoRoute)
         } else {
-            uri.clone()
-        };
-        Ok((Arc::clone(trunk), flow, target))
+            Ok(found)
+        }
     }
 
     /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
@@ -200,7 +201,11 @@ impl Signaling {
         if self.passages.len() >= PASSAGES_MAX {
             return Err(Refusal::TooManyCalls);
         }
-        let (to, flow, target) = self.next_hop(&request.uri, &from)?;
+        let Destination {
+            trunk: to,
+            flow,
+            target,
+        } = self.next_hops(now, &request.uri, &from)?.remove(0);
         let crossing = Crossing::between(&from, &to);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
         let onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
@@ -236,6 +241,7 @@ impl Signaling {
                         .respond(now, server, b2bua::back(crossing, &request, &response));
                 }
             }
+            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
             Some(Owner::Passage) | None => {}
         }
     }
@@ -257,6 +263,7 @@ impl Signaling {
                     self.refuse(now, server, &request, &refusal);
                 }
             }
+            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
             None => {}
         }
     }

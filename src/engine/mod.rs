@@ -4,13 +4,15 @@
 mod engine;
 mod input;
 mod invite;
-mod restart;
 pub mod ladder;
 mod overload;
+mod registration;
+mod restart;
 mod screen;
 mod signaling;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
+use super::registration::Registration;
 use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
@@ -39,6 +40,8 @@ pub struct SignalingConfig {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed (RFC 4028); None: no session timers are asked for.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -70,6 +73,7 @@ pub struct Signaling {
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) admission: Admission,
+    pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -79,11 +83,12 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
-        let wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
+        let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
         let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
             .reserving(EMERGENCY_PAIRS)
             .at(config.topology.paths().media());
         Self {
+            registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
             calls_max: config.calls_max,
             lag_max: config.lag_max,
@@ -91,6 +96,7 @@ impl Signaling {
                 node: config.node,
                 peer_node: config.peer_node,
                 reject_code: config.reject_code,
+                session_interval: config.session_interval,
                 steps: config.steps,
             },
             wire,
@@ -138,12 +144,19 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
             }
             Input::Policies(policies) => self.policies = policies,
-            Input::Drain => self.draining = true,
-            Input::Admit => self.draining = false,
+            Input::Drain => {
+                self.draining = true;
+                self.unregister(now);
+            }
+            Input::Admit => {
+                self.draining = false;
+                self.register_again(now);
+            }
             Input::HandOver => self.hand_over(now),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
+                self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
         }
@@ -157,6 +170,7 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -164,7 +178,8 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
+        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        earliest(calls, self.registrations_due())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -183,6 +183,9 @@ impl SignalingTask {
                     Output::Step(_) => {}
                 }
             }
+            while let Some(view) = self.signaling.poll_registration() {
+                self.board.publish_registration(view);
+            }
             match self.backlog.echoes.pop_front() {
                 Some(echo) => self.signaling.handle_input(now, echo),
                 None => return,

@@ -7,7 +7,7 @@ use super::calls::{CALLEE, CALLER};
 use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::sip::Transport;
-use crate::trunk::{Peer, Route, Topology, Trunk};
+use crate::trunk::{Conduct, Peer, Route, Topology, Trunk};
 
 /// The proxy's address in a replay (RFC 5737).
 pub(super) const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
@@ -20,6 +20,7 @@ pub(super) fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> Signaling
         peers: vec![Peer { ip, port: None }],
         transport: Transport::Udp,
         trusted: true,
+        conduct: Conduct::default(),
     };
     let [caller, callee] = trunks;
     let route = Route {
@@ -40,6 +41,7 @@ pub(super) fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> Signaling
         media_address: LISTENER.ip(),
         ports: 6_000..=65_535,
         cool_down: Duration::from_secs(1),
+        session_interval: None,
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,

@@ -47,6 +47,12 @@ impl Mint {
         u128::from(self.long()) << 64 | u128::from(self.long())
     }
 
+    /// From 0 to `max`, both included.
+    pub fn up_to(&mut self, max: u32) -> u32 {
+        let product = u64::from(self.word()) * (u64::from(max) + 1);
+        (product >> 32) as u32
+    }
+
     fn long(&mut self) -> u64 {
         u64::from(self.word()) << 32 | u64::from(self.word())
     }

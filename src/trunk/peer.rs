@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::Conduct;
 use crate::model::TrunkName;
 use crate::sip::Transport;
 
@@ -45,6 +46,7 @@ pub struct Trunk {
     pub transport: Transport,
     /// What it asserts of a caller is believed (RFC 3325's trust domain). Default false.
     pub trusted: bool,
+    pub conduct: Conduct,
 }
 
 impl Trunk {
@@ -72,6 +74,7 @@ mod tests {
             peers: vec![peer],
             transport: Transport::Tls,
             trusted: true,
+            conduct: crate::trunk::Conduct::default(),
         };
         let heard = Transport::ALL.map(|transport| teams.admits(source, transport));
         assert_eq!(heard, [false, false, true, false, true]);

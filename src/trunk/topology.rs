@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::destination::{Destination, Draw};
 use super::peer::SIP_PORT;
 use super::{Paths, Route, Trunk};
-use crate::model::TrunkName;
+use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Transport, Uri};
 
 /// All trunks and routes of one configuration.
@@ -41,6 +42,10 @@ impl Topology {
         &self.paths
     }
 
+    pub fn trunks(&self) -> &[Arc<Trunk>] {
+        &self.trunks
+    }
+
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
         let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
@@ -71,12 +76,36 @@ impl Topology {
         Some((route, self.trunks.iter().find(|trunk| trunk.name == route.to)?))
     }
 
-    /// The path to a trunk's first peer: by its transport, from a listener of the same address family.
-    pub fn flow_to(&self, trunk: &Trunk) -> Option<Flow> {
-        let remote = trunk.peers.first()?.address_by(trunk.transport);
-        let fits = |(transport, local): &&(Transport, SocketAddr)| {
-            *transport == trunk.transport && local.is_ipv4() == remote.is_ipv4()
+    /// Where a call from `from` to `uri` may be sent, best first: our own address in `uri` becomes the destination's.
+    /// None: no route leads on. Empty: one does, and there is no path or no address at its end.
+    pub fn destinations(&self, _now: Timestamp, from: &Trunk, uri: &Uri, _draw: Draw<'_>) -> Option<Vec<Destination>> {
+        let user = uri.user().unwrap_or_else(|| uri.opaque());
+        let (route, trunk) = self.route(&from.name, user)?;
+        let peers = trunk.peers.iter();
+        let flows = peers.filter_map(|peer| self.flow(trunk.transport, peer.address_by(trunk.transport)));
+        let destination = |flow| Destination {
+            trunk: Arc::clone(trunk),
+            flow,
+            target: self.target(uri, route, flow),
         };
+        Some(flows.map(destination).collect())
+    }
+
+    fn target(&self, uri: &Uri, route: &Route, flow: Flow) -> Uri {
+        if !self.names_us(uri) && route.to_user.is_none() {
+            return uri.clone();
+        }
+        let user = route.to_user.as_deref().or_else(|| uri.user());
+        let target = Uri::sip(user, flow.remote);
+        match uri.param("user") {
+            Some(kind) => target.with_param("user", kind),
+            None => target,
+        }
+    }
+
+    /// The path to an address: from a listener of this transport and of the same address family.
+    pub fn flow(&self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
+        let fits = |(ours, local): &&(Transport, SocketAddr)| *ours == transport && local.is_ipv4() == remote.is_ipv4();
         let (transport, local) = self.listeners.iter().find(fits)?;
         Some(Flow {
             transport: *transport,
@@ -123,7 +152,7 @@ impl Topology {
 mod tests {
     use super::*;
 
-    use crate::trunk::Peer;
+    use crate::trunk::{Conduct, Peer};
 
     fn trunk(name: &str, ip: &str, port: Option<u16>) -> Trunk {
         let ip = ip.parse().expect("an address");
@@ -132,6 +161,7 @@ mod tests {
             peers: vec![Peer { ip, port }],
             transport: Transport::Udp,
             trusted: true,
+            conduct: Conduct::default(),
         }
     }
 

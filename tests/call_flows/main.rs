@@ -2,10 +2,16 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
+mod challenged;
+mod connected;
 mod early;
+mod fax;
 mod forked;
 mod ordinary;
+mod registered;
 mod renegotiated;
 mod restarted;
 mod strict;
+mod timers;

@@ -10,7 +10,7 @@ use onrecord::model::{Generation, Timestamp, TrunkName};
 use onrecord::policy::{PolicySet, SourceFile};
 use onrecord::recorder::{VolumeConfig, WriterConfig};
 use onrecord::sip::Transport;
-use onrecord::trunk::{Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
 
 use super::net::Datagram;
 use super::ua::media_packet;
@@ -119,6 +119,7 @@ fn topology() -> Topology {
         peers: vec![peer],
         transport: Transport::Udp,
         trusted: true,
+        conduct: Conduct::default(),
     };
     let route = |from: &str, to: &str| Route {
         from: TrunkName::from(from),
@@ -156,6 +157,7 @@ fn signaling() -> SignalingConfig {
         media_address: PROXY.ip(),
         ports: PORTS,
         cool_down: Duration::from_secs(5),
+        session_interval: None,
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,

@@ -8,6 +8,7 @@ mod generated;
 mod hygiene;
 mod malformed;
 mod messages;
+mod overload;
 mod peer;
 #[cfg(feature = "shell")]
 mod socket;
