@@ -85,7 +85,10 @@ impl Bench {
 
     /// C is a trunk of its own, for who dials 7….
     pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
-        let trunks = vec![trunk("carrier", &[B], true, carrier), trunk("branch", &[C], true, branch)];
+        let trunks = vec![
+            trunk("carrier", &[B], true, carrier),
+            trunk("branch", &[C], true, branch),
+        ];
         Self::on_trunks(files, true, trunks)
     }
 
