@@ -122,6 +122,7 @@ const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Reco
 const OPTIONS_CARRIED: &[&str] = &[
     "100rel",
     "answermode",
+    "from-change",
     "histinfo",
     "join",
     "norefersub",

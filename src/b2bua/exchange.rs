@@ -14,7 +14,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Message, Method, Request, Response};
+use crate::sip::{Message, Method, NameAddr, Request, Response};
 
 /// A re-INVITE, an UPDATE, or a PRACK that offers, in flight. One at a time: the second is glare (RFC 3261 §14.2, RFC 3311
 /// §5.2).
@@ -30,6 +30,8 @@ pub struct Exchange {
     pub(super) offered: bool,
     /// As it goes on.
     pub(super) body: Bytes,
+    /// Who its sender has become (RFC 4916).
+    pub(super) identity: Option<NameAddr>,
     pub(super) stage: Stage,
     /// Of the provisional responses to a re-INVITE.
     pub(super) reliable: Reliable,
@@ -194,6 +196,9 @@ impl Call {
             }
         };
         self.refresh_targets(side, &exchange, response);
+        if let Some(identity) = exchange.identity.take() {
+            self.connect_identity(turn, exchange.from, identity);
+        }
         if exchange.offered {
             self.renew_media(turn);
         }
@@ -348,8 +353,10 @@ impl Call {
         self.unwatch_exchange();
         self.withdraw(&exchange);
         if let Some(client) = exchange.client {
-            turn.wire.disown_client(client);
+            // What rings for ever is given up by a CANCEL (RFC 3261 §16.8).
+            turn.cancel(self.line(exchange.from.other()), client, &[]);
         }
+        self.expect_late_answer(turn, exchange.from.other(), exchange.client);
         self.refuse_request(
             turn,
             exchange.from,

@@ -6,12 +6,15 @@
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
+mod aftermath;
 mod answer;
+mod attempt;
 mod body;
 mod call;
 mod carry;
 mod challenge;
 mod chronicle;
+mod connected;
 mod conversation;
 mod continuation;
 mod deadlines;
@@ -26,6 +29,7 @@ mod negotiation;
 mod offer;
 mod output;
 mod pass;
+mod redirect;
 mod refresh;
 mod reject;
 mod replaces;
@@ -38,6 +42,7 @@ mod turn;
 mod view;
 mod wire;
 
+pub use aftermath::Aftermath;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};

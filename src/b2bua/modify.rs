@@ -20,6 +20,7 @@ use crate::sip::{Method, Request, Response};
 
 impl Call {
     pub(super) fn on_offer_again(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: Request) {
+        self.note_from_change(side, &request.headers);
         let lines = self.negotiation.lines();
         let (body, offered) = match self.take_offer(turn, side, &request) {
             Ok(taken) => taken,
@@ -32,6 +33,7 @@ impl Call {
         if request.method == Method::Invite {
             turn.respond(self.line(side), server, Response::to(&request, 100, None, None));
         }
+        let identity = self.new_identity(side, &request);
         let stage = Stage::Preparing(body.clone());
         let client = None;
         self.exchange = Some(Exchange {
@@ -42,6 +44,7 @@ impl Call {
             request,
             offered,
             body,
+            identity,
             stage,
             reliable: Reliable::default(),
         });
@@ -121,6 +124,10 @@ impl Call {
         let Some(mut onward) = leg.dialog_request(method) else {
             return;
         };
+        if let Some(identity) = &exchange.identity {
+            let tag = onward.headers.from().tag().unwrap_or_default().to_owned();
+            onward.headers.set_from(identity.clone().with_tag(&tag));
+        }
         carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
         reliable::carry_rack(&exchange.request, &mut onward);
         onward.body = body;
@@ -154,14 +161,7 @@ impl Call {
         self.withdraw(&exchange);
         match exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
-                // A 2xx may cross: it is acknowledged when it comes.
-                let far = exchange.from.other().index();
-                if let Some(client) = exchange
-                    .client
-                    .and_then(|client| self.last_exchange[far].replace(client))
-                {
-                    turn.wire.disown_client(client);
-                }
+                self.expect_late_answer(turn, exchange.from.other(), exchange.client);
                 let refusal = Refusal::Cancelled;
                 self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
             }

@@ -1,6 +1,6 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -75,9 +75,19 @@ pub struct Agreement {
 pub struct Negotiation {
     ports: Vec<Ports>,
     agreement: Agreement,
+    /// Where A and B are: their media faces an address of ours of the same family.
+    peers: [Option<IpAddr>; 2],
 }
 
 impl Negotiation {
+    /// Of legs whose peers are there.
+    pub fn between(a: IpAddr, b: IpAddr) -> Self {
+        Self {
+            peers: [Some(a), Some(b)],
+            ..Self::default()
+        }
+    }
+
     /// `by` offers: leases ports for lines that have none yet and gives the offer as the other leg shall see it. Nothing
     /// else changes until it is answered.
     pub fn offer(
@@ -205,8 +215,8 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: leg_plan(ports.a.rtp(), a),
-                b: leg_plan(ports.b.rtp(), b),
+                a: leg_plan(self.facing(Leg::A, &ports.a), a),
+                b: leg_plan(self.facing(Leg::B, &ports.b), b),
             }
         });
         MediaPlan {
@@ -275,11 +285,19 @@ impl Negotiation {
     }
 
     fn locals(&self, facing: Leg) -> Vec<SocketAddr> {
-        let local = |ports: &Ports| match facing {
-            Leg::A => ports.a.rtp(),
-            Leg::B => ports.b.rtp(),
+        let local = |ports: &Ports| {
+            let pair = match facing {
+                Leg::A => &ports.a,
+                Leg::B => &ports.b,
+            };
+            self.peers[facing.index()].map_or(pair.rtp(), |peer| pair.told_to(peer))
         };
         self.ports.iter().map(local).collect()
+    }
+
+    /// Where the RTP of a leg arrives.
+    fn facing(&self, leg: Leg, pair: &PortPair) -> SocketAddr {
+        self.peers[leg.index()].map_or(pair.rtp(), |peer| pair.rtp_facing(peer))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::body::Content;
 use super::call::Call;
 use super::deadlines::Wait;
@@ -20,20 +22,24 @@ use crate::sip::{Headers, Message, Method, Request, Response};
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
 /// How long a refresh waits for what is in flight on its leg.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
+/// How long after a restart the peers are asked whether they are still there: A, B; and how far calls are spread.
+const RESUMED_WAIT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
+const RESUMED_SPREAD: Duration = Duration::from_secs(5);
 /// After a 491: who made the Call-ID waits 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
 const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
 
 /// What keeps one leg's session alive.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Upkeep {
     timer: SessionTimer,
     /// The peer's Allow names UPDATE (RFC 4028 §7.4).
     allows_update: bool,
     /// A refresh of ours that has no final answer yet.
+    #[serde(skip)]
     refreshing: Option<Refreshing>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Refreshing {
     client: ClientId,
     method: Method,
@@ -60,6 +66,7 @@ impl Call {
     /// A's INVITE: which timers its legs get. An emergency call gets none: no timer ends it.
     pub(super) fn begin_upkeep(&mut self, turn: &Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         self.keep_allowed(Leg::A, &invite.headers);
+        self.note_from_change(Leg::A, &invite.headers);
         if self.decision.emergency {
             return Ok(());
         }
@@ -68,6 +75,19 @@ impl Call {
             upkeep.timer = SessionTimer::wanting(turn.terms.session_interval);
         }
         Ok(())
+    }
+
+    /// The call goes on in another process. What was refreshed meanwhile nobody knows: both peers are asked soon, spread so
+    /// that many calls do not ask at once.
+    pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
+        self.upkeep = upkeep;
+        for side in Leg::BOTH {
+            let timer = &mut self.upkeep[side.index()].timer;
+            timer.renew(turn.now);
+            let spread = turn.wire.mint().entropy() % RESUMED_SPREAD.as_millis();
+            let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
+            self.watch_session(side, Some(turn.now + RESUMED_WAIT[side.index()] + spread));
+        }
     }
 
     /// What a request that may refresh says of our timer on the leg that it goes to.
@@ -88,6 +108,7 @@ impl Call {
             return;
         }
         self.keep_allowed(from.other(), &accepted.headers);
+        self.note_from_change(from.other(), &accepted.headers);
         if self.decision.emergency || !(request.method == Method::Invite || is_up(self.phase)) {
             return;
         }
@@ -227,6 +248,12 @@ impl Call {
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {
+        for side in Leg::BOTH {
+            // A re-INVITE of ours may ring for ever.
+            if let Some(refreshing) = &self.upkeep[side.index()].refreshing {
+                turn.cancel(self.line(side), refreshing.client, &[]);
+            }
+        }
         self.finish(turn, by, &Farewell::of_reasons(vec![EXPIRED.to_owned()]));
     }
 

@@ -34,6 +34,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             eprintln!("{why}\n\nhint: the generation before stays in force; see all findings with `onrecord check`");
             ExitCode::from(super::FINDINGS)
         }
-        Reply::Status(_) | Reply::Draining { .. } | Reply::Done => super::fail("an answer to another question", "is it the same version?"),
+        Reply::Status(_) | Reply::Draining { .. } | Reply::Done => {
+            super::fail("an answer to another question", "is it the same version?")
+        }
     }
 }

@@ -122,7 +122,9 @@ fn registration_line(status: &Status, view: &RegistrationView) -> String {
         (RegistrationState::Ended, _) => "taken back".to_owned(),
     };
     let next = view.next.filter(|_| view.state == RegistrationState::Failed);
-    let next = next.map_or_else(String::new, |next| format!(", again in {}", span(next.since(status.now))));
+    let next = next.map_or_else(String::new, |next| {
+        format!(", again in {}", span(next.since(status.now)))
+    });
     format!("{} at {}: {stands}{next}", view.aor, view.trunk)
 }
 

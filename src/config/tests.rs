@@ -148,9 +148,9 @@ const MISTAKES: &[(&str, &str, Code, &str)] = &[
     ),
     (
         "\"udp:127.0.0.1:5070\"",
-        "\"tls:127.0.0.1:5070\"",
+        "\"sctp:127.0.0.1:5070\"",
         Code::Malformed,
-        "`sip` cannot be `tls:127.0.0.1:5070`",
+        "`sip` cannot be `sctp:127.0.0.1:5070`",
     ),
     (
         "\"udp:127.0.0.1:5070\"",
@@ -358,9 +358,15 @@ proptest! {
 fn session_timers_are_half_an_hour_unless_the_config_says_otherwise() {
     let said = |text: &str| {
         let more = format!("[sip]\nsession_expires = \"{text}\"\n[recorder]");
-        read(&EXAMPLE.replacen("[recorder]", &more, 1)).unwrap().0.session_expires
+        read(&EXAMPLE.replacen("[recorder]", &more, 1))
+            .unwrap()
+            .0
+            .session_expires
     };
-    assert_eq!(read(EXAMPLE).unwrap().0.session_expires, Some(Duration::from_secs(1_800)));
+    assert_eq!(
+        read(EXAMPLE).unwrap().0.session_expires,
+        Some(Duration::from_secs(1_800))
+    );
     assert_eq!(said("90s"), Some(Duration::from_secs(90)));
     assert_eq!(said("0s"), None);
     for text in ["89s", "25h"] {

@@ -15,6 +15,8 @@ use crate::trunk::{Destination, Trunk};
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request) {
+            // Without this, 200 ms later a 100 would tell the peer to wait.
+            self.wire.forget(id);
             return;
         }
         if request.headers.to().tag().is_some() {

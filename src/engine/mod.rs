@@ -5,11 +5,11 @@ mod engine;
 mod input;
 mod invite;
 mod kinship;
-mod restart;
 pub mod ladder;
 mod overload;
 mod passage;
 mod registration;
+mod restart;
 mod screen;
 mod signaling;
 

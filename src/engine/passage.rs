@@ -45,6 +45,7 @@ impl Signaling {
         let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
         let tag = self.wire.mint().tag();
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
+        response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         response.headers.push("Allow", ALLOW);
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
@@ -256,7 +257,13 @@ impl Signaling {
                 }
             }
             Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
-            Some(Owner::Passage) | None => {}
+            None => {
+                if let Some(aftermath) = self.aftermaths.get_mut(&id) {
+                    aftermath.handle_response(now, &mut self.wire, &response);
+                    self.depart();
+                }
+            }
+            Some(Owner::Passage) => {}
         }
     }
 

@@ -12,11 +12,11 @@ use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::passage::Passage;
 use super::registration::Registration;
-use crate::b2bua::{Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, TransactionLimits};
+use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::sip::Flow;
 use crate::trunk::Topology;
 
@@ -63,6 +63,9 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// INVITEs of calls that are over, and until when a 2xx to them may still come.
+    pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
+    aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on.
     pub(super) passages: BTreeMap<ClientId, Passage>,
     pub(super) subscriptions: Subscriptions,
@@ -86,7 +89,10 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
-        let mut wire = Wire::new(limits, seed);
+        let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
+        let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
+            .reserving(EMERGENCY_PAIRS)
+            .at(config.topology.paths().media());
         Self {
             registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
@@ -100,12 +106,14 @@ impl Signaling {
                 steps: config.steps,
             },
             wire,
-            ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
+            ports,
             policies,
             calls: BTreeMap::new(),
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            aftermaths: BTreeMap::new(),
+            aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
             recorder: RecorderState::Up,
@@ -127,7 +135,11 @@ impl Signaling {
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
             Input::Unreachable { flow } => {
-                self.wire.handle_unreachable(flow);
+                self.wire.handle_unreachable(now, flow);
+                self.on_events(now, None);
+            }
+            Input::Bounced { flow, fragment } => {
+                self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
             Input::Waited(waited) => self.admission.congestion.note(now, waited),
@@ -169,6 +181,9 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        while let Some((_, id)) = self.aftermaths_end.pop_front_if(|(end, _)| *end <= now) {
+            self.aftermaths.remove(&id);
+        }
         self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
@@ -177,8 +192,9 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        let deadline = earliest(deadline, self.subscriptions.poll_timeout());
-        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
+        let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
+        let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(calls, self.registrations_due())
     }
 
@@ -196,14 +212,14 @@ impl Signaling {
     }
 
     /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
-    /// conversations and subscriptions, tags.
+    /// conversations and subscriptions, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
             owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
-            self.tags.len() + self.minted.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len(),
         ]
     }
 
@@ -275,7 +291,9 @@ impl Signaling {
     fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
         self.heard = Some(now);
         match event {
-            RecordingEvent::Heartbeat { .. } => {
+            RecordingEvent::Heartbeat { durable_until } => {
+                let lag = now.since(durable_until);
+                self.admission.congestion.note_lag(lag, self.lag_max);
                 // It hung, and speaks again.
                 if self.recorder == RecorderState::Down(Fault::Hung) {
                     self.on_recording(now, RecordingEvent::Up);
@@ -336,6 +354,7 @@ impl Signaling {
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
         }
+        self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -353,18 +372,24 @@ impl Signaling {
             self.admission.on_settled(session);
         }
         if over {
-            self.forget(session);
+            self.forget(now, session);
         }
     }
 
-    fn forget(&mut self, session: SessionId) {
-        let Some(call) = self.calls.remove(&session) else {
+    fn forget(&mut self, now: Timestamp, session: SessionId) {
+        let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        for (invite, aftermath) in call.aftermaths() {
+            self.aftermaths.insert(invite, aftermath);
+            self.aftermaths_end.push_back((now + TIMEOUT, invite));
+        }
         for tag in call.local_tags() {
             self.tags.remove(tag);
         }
-        self.minted.remove(call.minted_call_id());
+        for call_id in call.minted_call_ids() {
+            self.minted.remove(call_id);
+        }
         self.conversations.end(session);
         self.admission.forget(session);
     }
@@ -386,7 +411,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);
     }

@@ -17,6 +17,7 @@ use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
 use super::threads::Threads;
+use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
 use crate::engine::{CallState, Input};
 use crate::model::{RecordingEvent, Timestamp};
@@ -39,6 +40,7 @@ pub(super) struct Supervisor {
     pub threads: Threads,
     pub policies: Policies,
     pub policy_watch: PolicyWatch,
+    pub certificates: TlsWatch,
     pub recorder: Watch,
     pub questions: mpsc::Receiver<Question>,
     /// None unless `serve` was started with `--allow-faults`.
@@ -124,6 +126,7 @@ impl Supervisor {
                 () = self.policy_watch.changed() => {
                     self.reload().await;
                 }
+                () = self.certificates.followed() => {}
                 Some(question) = self.questions.recv() => {
                     let hands_over = matches!(question.request, Request::Drain { order: DrainOrder::HandOver });
                     self.answer(question).await;
@@ -170,6 +173,11 @@ impl Supervisor {
     }
 
     async fn reload(&mut self) -> Reply {
+        if let Err(error) = self.certificates.reload() {
+            return Reply::Refused {
+                why: format!("{error}\n"),
+            };
+        }
         match self.policies.reload() {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::destination::{Destination, Draw};
 use super::peer::SIP_PORT;
-use super::{Route, Trunk};
+use super::{Paths, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Transport, Uri};
 
@@ -16,6 +16,7 @@ pub struct Topology {
     /// In the order in which they are tried.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
+    paths: Paths,
 }
 
 impl Topology {
@@ -26,7 +27,19 @@ impl Topology {
             trunks: trunks.into_iter().map(Arc::new).collect(),
             routes,
             listeners,
+            paths: Paths::default(),
         }
+    }
+
+    /// How peers know the listeners; without it by their addresses alone.
+    #[must_use]
+    pub fn with_paths(mut self, paths: Paths) -> Self {
+        self.paths = paths;
+        self
+    }
+
+    pub const fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     pub fn trunks(&self) -> &[Arc<Trunk>] {
@@ -80,7 +93,7 @@ impl Topology {
         let user = uri.user().unwrap_or_else(|| uri.opaque());
         let (route, trunk) = self.route(&from.name, user)?;
         let peers = trunk.peers.iter();
-        let flows = peers.filter_map(|peer| self.flow(trunk.transport, peer.address()));
+        let flows = peers.filter_map(|peer| self.flow(trunk.transport, peer.address_by(trunk.transport)));
         let destination = |flow| Destination {
             trunk: Arc::clone(trunk),
             flow,
@@ -90,8 +103,7 @@ impl Topology {
     }
 
     fn target(&self, uri: &Uri, route: &Route, flow: Flow) -> Uri {
-        let ours = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
-        if !ours && route.to_user.is_none() {
+        if !self.names_us(uri) && route.to_user.is_none() {
             return uri.clone();
         }
         let user = route.to_user.as_deref().or_else(|| uri.user());
@@ -111,6 +123,15 @@ impl Topology {
             local: *local,
             remote,
         })
+    }
+
+    /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
+    pub fn names_us(&self, uri: &Uri) -> bool {
+        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
+        by_address
+            || uri
+                .host()
+                .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
     }
 
     /// The trunk of this name.

@@ -5,10 +5,15 @@
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod challenged;
+mod connected;
+mod crossed;
 mod early;
+mod failover;
+mod fax;
 mod forked;
 mod ordinary;
 mod party;
+mod redirected;
 mod registered;
 mod renegotiated;
 mod replaced;

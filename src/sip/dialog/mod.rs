@@ -7,5 +7,5 @@ mod route_set;
 mod session_timer;
 
 pub use dialog::{Dialog, DialogError};
-pub use session_timer::{INTERVAL_MAX, INTERVAL_MIN, Refresher, SessionExpires, SessionTimer, TooSmall};
 pub use kept::KeptDialog;
+pub use session_timer::{INTERVAL_MAX, INTERVAL_MIN, Refresher, SessionExpires, SessionTimer, TooSmall};

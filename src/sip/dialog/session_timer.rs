@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Timestamp;
 use crate::sip::message::Headers;
 
@@ -74,7 +76,7 @@ pub struct TooSmall {
     pub min: u32,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Running {
     interval: u32,
     /// We refresh; else the peer does.
@@ -83,7 +85,7 @@ struct Running {
 }
 
 /// One end of one dialog.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct SessionTimer {
     /// The interval that we ask for, in seconds; None: we ask for none, and keep what the peer asks for.
     wanted: Option<u32>,
