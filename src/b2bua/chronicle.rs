@@ -39,7 +39,8 @@ impl Chronicle {
         self.kept = kept;
     }
 
-    pub fn message(
+    /// For the recording alone.
+    pub fn signal(
         &self,
         at: Timestamp,
         leg: Leg,
@@ -65,6 +66,18 @@ impl Chronicle {
                 bytes,
             }));
         }
+    }
+
+    pub fn message(
+        &self,
+        at: Timestamp,
+        leg: Leg,
+        direction: Direction,
+        flow: Flow,
+        bytes: &Bytes,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.signal(at, leg, direction, flow, bytes, out);
         if self.steps {
             let start_line = start_line(bytes);
             out.push_back(self.rung(

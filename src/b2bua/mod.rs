@@ -6,7 +6,9 @@
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
+mod aftermath;
 mod answer;
+mod attempt;
 mod body;
 mod call;
 mod carry;
@@ -26,6 +28,7 @@ mod negotiation;
 mod offer;
 mod output;
 mod pass;
+mod redirect;
 mod refresh;
 mod reject;
 mod reliable;
@@ -35,6 +38,7 @@ mod turn;
 mod view;
 mod wire;
 
+pub use aftermath::Aftermath;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};

@@ -124,6 +124,20 @@ impl Wire {
         id
     }
 
+    fn start(&mut self, now: Timestamp, mut request: Request, flow: Flow) -> ClientId {
+        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
+        self.push_via(&mut request, flow);
+        let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
+        match long {
+            Some((stream, mut by_stream)) => {
+                self.push_via(&mut by_stream, stream);
+                let fallback = Fallback { request, flow };
+                self.transactions.request_or(now, by_stream, stream, fallback)
+            }
+            None => self.transactions.request(now, request, flow),
+        }
+    }
+
     /// Starts a client transaction with a peer that may ask who we are: it is told at once what it asked for before, and
     /// its challenge can be answered.
     pub fn request_with_proof(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
@@ -171,20 +185,6 @@ impl Wire {
         self.challenges.forget(owner);
     }
 
-    fn start(&mut self, now: Timestamp, mut request: Request, flow: Flow) -> ClientId {
-        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
-        self.push_via(&mut request, flow);
-        let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
-        match long {
-            Some((stream, mut by_stream)) => {
-                self.push_via(&mut by_stream, stream);
-                let fallback = Fallback { request, flow };
-                self.transactions.request_or(now, by_stream, stream, fallback)
-            }
-            None => self.transactions.request(now, request, flow),
-        }
-    }
-
     /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.
     pub fn send(&mut self, mut request: Request, flow: Flow) -> Request {
         self.push_via(&mut request, flow);
@@ -212,6 +212,11 @@ impl Wire {
         self.pump();
     }
 
+    /// Leaves a request to whoever its sender reaches next.
+    pub fn forget(&mut self, id: ServerId) {
+        self.transactions.forget(id);
+    }
+
     /// Answers what is no request that a transaction could be made of.
     pub fn refuse(&mut self, flow: Flow, response: Response) {
         self.transactions.refuse(flow, response);
@@ -233,6 +238,12 @@ impl Wire {
     /// No event of this transaction is of interest any more.
     pub fn disown_server(&mut self, id: ServerId) {
         self.servers.remove(&id);
+    }
+
+    /// As `disown_client`, and its INVITE is not awaited for ever.
+    pub fn abandon_client(&mut self, now: Timestamp, id: ClientId) {
+        self.disown_client(id);
+        self.transactions.abandon(now, id);
     }
 
     pub fn disown_client(&mut self, id: ClientId) {

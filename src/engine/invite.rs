@@ -18,6 +18,8 @@ const PASSAGES_MAX: usize = 1_024;
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request) {
+            // Without this, 200 ms later a 100 would tell the peer to wait.
+            self.wire.forget(id);
             return;
         }
         if request.headers.to().tag().is_some() {
@@ -242,7 +244,13 @@ impl Signaling {
                 }
             }
             Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
-            Some(Owner::Passage) | None => {}
+            None => {
+                if let Some(aftermath) = self.aftermaths.get_mut(&id) {
+                    aftermath.handle_response(now, &mut self.wire, &response);
+                    self.depart();
+                }
+            }
+            Some(Owner::Passage) => {}
         }
     }
 

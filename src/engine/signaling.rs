@@ -11,11 +11,11 @@ use bytes::Bytes;
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::registration::Registration;
-use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
+use crate::sip::transaction::{ClientId, Event, ServerId, TIMEOUT, TransactionLimits};
 use crate::sip::{Flow, Request};
 use crate::trunk::Topology;
 
@@ -62,6 +62,9 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// INVITEs of calls that are over, and until when a 2xx to them may still come.
+    pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
+    aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on, with the way back of their answers.
     pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
     pub(super) recorder: RecorderState,
@@ -106,6 +109,8 @@ impl Signaling {
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            aftermaths: BTreeMap::new(),
+            aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
@@ -170,6 +175,9 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        while let Some((_, id)) = self.aftermaths_end.pop_front_if(|(end, _)| *end <= now) {
+            self.aftermaths.remove(&id);
+        }
         self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
@@ -178,7 +186,9 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
+        let owned = earliest(deadline, aftermath);
+        let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(calls, self.registrations_due())
     }
 
@@ -195,14 +205,14 @@ impl Signaling {
         self.recorder
     }
 
-    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags.
+    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
             owned,
-            self.tags.len() + self.minted.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len(),
         ]
     }
 
@@ -274,7 +284,9 @@ impl Signaling {
     fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
         self.heard = Some(now);
         match event {
-            RecordingEvent::Heartbeat { .. } => {
+            RecordingEvent::Heartbeat { durable_until } => {
+                let lag = now.since(durable_until);
+                self.admission.congestion.note_lag(lag, self.lag_max);
                 // It hung, and speaks again.
                 if self.recorder == RecorderState::Down(Fault::Hung) {
                     self.on_recording(now, RecordingEvent::Up);
@@ -334,6 +346,7 @@ impl Signaling {
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
         }
+        self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -351,18 +364,24 @@ impl Signaling {
             self.admission.on_settled(session);
         }
         if over {
-            self.forget(session);
+            self.forget(now, session);
         }
     }
 
-    fn forget(&mut self, session: SessionId) {
-        let Some(call) = self.calls.remove(&session) else {
+    fn forget(&mut self, now: Timestamp, session: SessionId) {
+        let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        for (invite, aftermath) in call.aftermaths() {
+            self.aftermaths.insert(invite, aftermath);
+            self.aftermaths_end.push_back((now + TIMEOUT, invite));
+        }
         for tag in call.local_tags() {
             self.tags.remove(tag);
         }
-        self.minted.remove(call.minted_call_id());
+        for call_id in call.minted_call_ids() {
+            self.minted.remove(call_id);
+        }
         self.admission.forget(session);
     }
 
@@ -382,7 +401,6 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);
     }

@@ -31,10 +31,6 @@ impl Topology {
         }
     }
 
-    pub fn trunks(&self) -> &[Arc<Trunk>] {
-        &self.trunks
-    }
-
     /// How peers know the listeners; without it by their addresses alone.
     #[must_use]
     pub fn with_paths(mut self, paths: Paths) -> Self {
@@ -44,6 +40,10 @@ impl Topology {
 
     pub const fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    pub fn trunks(&self) -> &[Arc<Trunk>] {
+        &self.trunks
     }
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
@@ -92,8 +92,7 @@ impl Topology {
     }
 
     fn target(&self, uri: &Uri, route: &Route, flow: Flow) -> Uri {
-        let ours = self.names_us(uri);
-        if !ours && route.to_user.is_none() {
+        if !self.names_us(uri) && route.to_user.is_none() {
             return uri.clone();
         }
         let user = route.to_user.as_deref().or_else(|| uri.user());

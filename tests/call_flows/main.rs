@@ -6,10 +6,13 @@
 mod bench;
 mod challenged;
 mod connected;
+mod crossed;
 mod early;
+mod failover;
 mod fax;
 mod forked;
 mod ordinary;
+mod redirected;
 mod registered;
 mod renegotiated;
 mod restarted;

@@ -136,9 +136,20 @@ impl Transactions {
         Some(self.request(now, cancel, flow))
     }
 
+    /// Nobody waits for the answer any more: an INVITE that was answered provisionally ends by itself in 64 × T1. What
+    /// comes until then is still told.
+    pub fn abandon(&mut self, now: Timestamp, id: ClientId) {
+        self.sent.abandon(now, id);
+    }
+
     /// Answers a request. Ignored when the final answer was given already.
     pub fn respond(&mut self, now: Timestamp, id: ServerId, response: Response) {
         self.received.respond(now, id, &response, &mut self.outputs);
+    }
+
+    /// Leaves a request unanswered, not even by a 100: its sender tries again, and then it is new.
+    pub fn forget(&mut self, id: ServerId) {
+        self.received.forget(id);
     }
 
     /// Sends a request of which nothing is expected: the ACK to a 2xx.

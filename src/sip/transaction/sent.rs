@@ -206,6 +206,18 @@ impl Sent {
         Some((cancel, flow))
     }
 
+    /// Nobody waits for the answer to this request any more.
+    pub(super) fn abandon(&mut self, now: Timestamp, id: ClientId) {
+        if let Some(Entry {
+            machine: Machine::Invite(invite),
+            ..
+        }) = self.entries.find_mut(id.0)
+        {
+            invite.abandon(now);
+            self.settle(id);
+        }
+    }
+
     fn with(
         &mut self,
         id: ClientId,

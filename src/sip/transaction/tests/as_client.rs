@@ -155,6 +155,16 @@ fn a_cancel_waits_for_a_provisional_answer_and_goes_once() {
 }
 
 #[test]
+fn an_invite_that_its_user_has_abandoned_does_not_ring_for_ever() {
+    let mut story = Story::on(UDP);
+    let id = story.asks(invite());
+    story.layer.abandon(story.now, id);
+    story.hears(answer(&invite(), 180));
+    story.waits(seconds(32));
+    assert_eq!(story.tells(), ["0 → INVITE", "0 ↑ 180 INVITE", "32000 ↑ timed out"]);
+}
+
+#[test]
 fn an_invite_that_stays_unanswered_after_its_cancel_is_given_up() {
     let mut story = Story::on(UDP);
     let id = story.asks(invite());
