@@ -6,7 +6,7 @@ from collections import Counter
 
 import kamailio
 from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
-from flow import Scenario
+from scenario import Scenario
 
 MEDIA = 26000
 # sipp's exit code.
