@@ -4,10 +4,9 @@
 
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
-mod crossed;
 mod challenged;
 mod connected;
-mod challenged;
+mod crossed;
 mod early;
 mod failover;
 mod fax;
