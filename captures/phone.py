@@ -13,6 +13,8 @@ REASONS = {
     180: "Ringing",
     183: "Session Progress",
     200: "OK",
+    302: "Moved Temporarily",
+    407: "Proxy Authentication Required",
     486: "Busy Here",
     487: "Request Terminated",
     491: "Request Pending",
