@@ -111,6 +111,35 @@ def early_media(capture):
 
 
 @scenario
+def redirect_passed(capture):
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.0, 302, headers=[("Contact", "<sip:carol@example.com>;q=0.7, <sip:2002@example.com>")])
+    call.ack(1.02)
+
+
+@scenario
+def proxy_auth_passed(capture):
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp())
+    asked = 'Digest realm="example.com", nonce="84f1c1ae6cbe5ua9c8e88dfa3ecm3459", qop="auth", algorithm=SHA-256'
+    call.answer(0.03, 407, headers=[("Proxy-Authenticate", asked)])
+    call.ack(0.05)
+    call.numbers[call.a] += 1
+    proof = (
+        'Digest username="alice", realm="example.com", nonce="84f1c1ae6cbe5ua9c8e88dfa3ecm3459", '
+        f'uri="{call.target}", response="0f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f50f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f5", '
+        'algorithm=SHA-256, cnonce="0a4f113b", qop=auth, nc=00000001'
+    )
+    call.invite(0.1, call.a.sdp(), headers=[("Proxy-Authorization", proof)])
+    call.answer(0.11, 180)
+    call.answer(1.0, 200, call.b.sdp())
+    call.ack(1.02)
+    call.both_talk(1.05, 2.0)
+    hang_up(call, 2.1)
+
+
+@scenario
 def hold_and_resume(capture):
     call = call_of(capture)
     set_up(call)

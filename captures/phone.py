@@ -15,6 +15,8 @@ REASONS = {
     183: "Session Progress",
     200: "OK",
     202: "Accepted",
+    302: "Moved Temporarily",
+    407: "Proxy Authentication Required",
     486: "Busy Here",
     487: "Request Terminated",
     491: "Request Pending",
