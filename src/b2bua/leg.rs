@@ -12,7 +12,7 @@ use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Method, Request, Response, Transport};
-use crate::trunk::{Peer, Trunk};
+use crate::trunk::Trunk;
 
 /// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -225,7 +225,7 @@ impl CallLeg {
     pub fn reroute(&mut self) -> bool {
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
-        let first = self.trunk.peers.first().map(Peer::address);
+        let first = self.trunk.first_address();
         let Some(remote) = target.or(first).filter(|remote| *remote != self.flow.remote) else {
             return false;
         };

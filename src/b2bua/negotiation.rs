@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
-use crate::sdp::{MediaLine, OfferError, SdpError, SessionDescription, anchor, check_reoffer, negotiate};
+use crate::sdp::{
+    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, anchor, check_reoffer, filter, negotiate,
+};
+use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
 pub const LINES_MAX: usize = 16;
@@ -22,6 +25,9 @@ pub enum NegotiationError {
     Lines,
     #[error("no media port is free")]
     NoPorts,
+    /// The trunks allow no codec of the offer.
+    #[error("no codec of the offer may cross between these trunks")]
+    Codecs,
 }
 
 impl From<SdpError> for NegotiationError {
@@ -36,6 +42,12 @@ impl From<SdpError> for NegotiationError {
 impl From<OfferError> for NegotiationError {
     fn from(OfferError::LinesLost { .. }: OfferError) -> Self {
         Self::Lines
+    }
+}
+
+impl From<NothingLeft> for NegotiationError {
+    fn from(NothingLeft: NothingLeft) -> Self {
+        Self::Codecs
     }
 }
 
@@ -58,11 +70,33 @@ struct Offer {
 pub struct Negotiation {
     ports: Vec<Ports>,
     offer: Option<Offer>,
+    /// For each trunk that has a list: the names of payload formats that may cross, in lower case.
+    codecs: Vec<Vec<String>>,
     /// The newest description that each leg is bound by: A, B.
     agreed: [Option<SessionDescription>; 2],
 }
 
 impl Negotiation {
+    /// What may cross between two trunks; for offers from now on.
+    pub fn permit(&mut self, trunks: [&Trunk; 2]) {
+        self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
+    }
+
+    /// The offer without what may not cross.
+    fn permitted(&self, sdp: SessionDescription) -> Result<SessionDescription, NegotiationError> {
+        let allowed = |format: &Format| {
+            let is_named = |names: &Vec<String>| names.iter().any(|name| name.eq_ignore_ascii_case(&format.name));
+            self.codecs.iter().all(is_named)
+        };
+        if self.codecs.is_empty() {
+            return Ok(sdp);
+        }
+        match filter(&sdp, allowed)? {
+            None => Ok(sdp),
+            Some(text) => Ok(SessionDescription::parse(&text)?),
+        }
+    }
+
     /// `by` offers: leases ports for lines that have none yet and gives the offer as the other leg shall see it. Nothing
     /// else changes until it is answered.
     pub fn offer(
@@ -73,7 +107,7 @@ impl Negotiation {
         pool: &mut PortPool,
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
-        let sdp = SessionDescription::parse(sdp)?;
+        let sdp = self.permitted(SessionDescription::parse(sdp)?)?;
         if let Some(agreed) = &self.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }

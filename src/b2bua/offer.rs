@@ -20,6 +20,7 @@ impl Call {
         let (server, bytes) = (arrival.server, arrival.bytes.clone());
         let invite = arrival.invite.clone();
         let mut call = Self::new(arrival, turn.terms.steps);
+        call.negotiation.permit([&call.a.trunk, &call.b.trunk]);
         turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
@@ -148,7 +149,7 @@ impl Call {
     fn invite_b(&mut self, turn: &mut Turn<'_>) {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
-        let invite = onward(
+        let mut invite = onward(
             received,
             self.target.clone(),
             &self.b.call_id,
@@ -156,6 +157,7 @@ impl Call {
             self.b.flow,
             body,
         );
+        super::numbering::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
         if self.negotiation.has_media() {
             let lines = self.negotiation.plan(self.id, self.mode()).lines;
             self.chronicle
@@ -203,7 +205,7 @@ impl From<NegotiationError> for Refusal {
     fn from(error: NegotiationError) -> Self {
         match error {
             NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
-            NegotiationError::Lines => Self::MediaNotAcceptable,
+            NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
         }
     }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use super::carry::ALLOW;
 use crate::model::{Fault, PolicyId};
 use crate::sip::Method;
+use crate::trunk::{CapReached, retry_after};
 
 /// Q.850 cause values that we send (RFC 6432, RFC 3326 §2).
 const CAUSE_CALL_REJECTED: u8 = 21;
 const CAUSE_OUT_OF_ORDER: u8 = 27;
+const CAUSE_NO_CIRCUIT: u8 = 34;
+const CAUSE_CONGESTION: u8 = 42;
 const CAUSE_TEMPORARY_FAILURE: u8 = 41;
 const CAUSE_NO_RESOURCE: u8 = 47;
 
@@ -49,6 +52,10 @@ pub enum Refusal {
     Draining,
     /// As many calls as are allowed are up.
     TooManyCalls,
+    /// A trunk has as many calls, or as many a second, as it may.
+    TrunkFull { reached: CapReached },
+    /// The trunk may not use this method (RFC 3261 §8.2.1). `allow`: those that it may.
+    MethodBarred { allow: String },
     /// The method is known but not carried here (RFC 3261 §8.2.1).
     MethodNotAllowed,
     /// The method is not known at all (RFC 3261 §21.5.2).
@@ -91,7 +98,7 @@ impl Refusal {
             Self::MalformedSdp { .. } | Self::NoContact => 400,
             Self::PolicyForbids { .. } => 403,
             Self::NoRoute => 404,
-            Self::MethodNotAllowed => 405,
+            Self::MethodNotAllowed | Self::MethodBarred { .. } => 405,
             Self::NoAnswer => 408,
             Self::UnsupportedBody => 415,
             Self::UnsupportedScheme => 416,
@@ -105,7 +112,7 @@ impl Refusal {
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown => 501,
-            Self::DiskReserve { .. } | Self::NoPorts | Self::Draining | Self::TooManyCalls => 503,
+            Self::DiskReserve { .. } | Self::NoPorts | Self::Draining | Self::TooManyCalls | Self::TrunkFull { .. } => 503,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -140,6 +147,14 @@ impl Refusal {
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed | Self::MethodUnknown => vec![("Allow", ALLOW.to_owned())],
+            Self::MethodBarred { allow } => vec![("Allow", allow.clone())],
+            Self::TrunkFull { reached } => vec![
+                ("Retry-After", retry_after(*reached).as_secs().to_string()),
+                match reached {
+                    CapReached::Calls => q850(CAUSE_NO_CIRCUIT, "Trunk has all calls that it may have"),
+                    CapReached::Rate => q850(CAUSE_CONGESTION, "Trunk has all new calls that it may have for now"),
+                },
+            ],
             Self::Busy => vec![("Retry-After", "2".to_owned())],
             Self::Unreachable => vec![q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable")],
             _ => Vec::new(),
@@ -228,6 +243,18 @@ mod tests {
             assert_eq!(rejection.status, 503);
             assert!(rejection.headers.iter().all(|(name, _)| *name != "Retry-After"));
         }
+    }
+
+    #[test]
+    fn a_full_trunk_says_when_to_try_again_and_a_barred_method_what_is_allowed() {
+        let full = |reached| Refusal::TrunkFull { reached }.rejection("lab");
+        let calls = full(CapReached::Calls);
+        assert_eq!((calls.status, calls.headers[0].1.as_str()), (503, "10"));
+        assert!(calls.headers[1].1.starts_with("Q.850;cause=34;"));
+        assert!(full(CapReached::Rate).headers[1].1.starts_with("Q.850;cause=42;"));
+        let allow = "INVITE, ACK".to_owned();
+        let barred = Refusal::MethodBarred { allow: allow.clone() }.rejection("lab");
+        assert_eq!((barred.status, &barred.headers[..]), (405, &[("Allow", allow)][..]));
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub struct Turn<'a> {
 impl Turn<'_> {
     /// What the policies say of a call that `invite` opens.
     pub fn decide(&mut self, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
+        let invite = &*super::numbering::arriving(invite, from, self.policies);
         let mut facts = facts::of_invite(self.now, invite, from, to);
         let decision = self.policies.decide(&facts);
         if decision.emergency {

@@ -14,6 +14,8 @@ pub enum Owner {
     Call(SessionId, Leg),
     /// A request outside any dialog that is passed on; the other half of the pair is in `pass`.
     Passage,
+    /// An OPTIONS of ours that asks a destination whether it lives.
+    Probe,
 }
 
 /// A message on its way to the network.
@@ -28,7 +30,7 @@ pub struct Departure {
 pub struct Wire {
     transactions: Transactions,
     mint: Mint,
-    clients: BTreeMap<ClientId, Owner>,
+    clients: BTreeMap<ClientId, (Owner, Flow)>,
     servers: BTreeMap<ServerId, Owner>,
     departures: VecDeque<Departure>,
     events: VecDeque<Event>,
@@ -86,7 +88,7 @@ impl Wire {
     pub fn request(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
         self.push_via(&mut request, flow);
         let id = self.transactions.request(now, request, flow);
-        self.clients.insert(id, owner);
+        self.clients.insert(id, (owner, flow));
         self.pump();
         id
     }
@@ -131,7 +133,12 @@ impl Wire {
     }
 
     pub fn client_owner(&self, id: ClientId) -> Option<Owner> {
-        self.clients.get(&id).copied()
+        self.clients.get(&id).map(|(owner, _)| *owner)
+    }
+
+    /// Where the request of a transaction that is owned was sent.
+    pub fn client_flow(&self, id: ClientId) -> Option<Flow> {
+        self.clients.get(&id).map(|(_, flow)| *flow)
     }
 
     /// No event of this transaction is of interest any more.

@@ -7,6 +7,7 @@ mod read;
 mod routing;
 #[cfg(test)]
 mod tests;
+mod trunk;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -93,14 +94,12 @@ impl Config {
     /// 127.0.0.1:5090, everything recorded strictly.
     pub fn embedded() -> Self {
         let loopback = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        let trunk = |name: &str, port| Trunk {
-            name: name.into(),
-            peers: vec![Peer {
+        let trunk = |name: &str, port| {
+            let peer = Peer {
                 ip: loopback,
                 port: Some(port),
-            }],
-            transport: Transport::Udp,
-            trusted: false,
+            };
+            Trunk::new(name.into(), vec![peer])
         };
         let route = |from: &str, to: &str| Route {
             from: from.into(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::model::{MediaEvent, RecordingEvent};
 use crate::policy::PolicySet;
 use crate::sip::Flow;
+use crate::trunk::{Aim, Located, Route, Trunk};
 
 /// From a driver to signalling.
 #[derive(Clone, Debug)]
@@ -24,6 +25,16 @@ pub enum Input {
     Media(MediaEvent),
     /// A new generation of policies: for calls from now on.
     Policies(Arc<PolicySet>),
+    /// Another configuration of trunks and routes: for calls from now on; those that are up keep theirs.
+    Trunks {
+        trunks: Vec<Trunk>,
+        routes: Vec<Route>,
+    },
+    /// What DNS says of a trunk's name now.
+    Located {
+        aim: Aim,
+        located: Located,
+    },
     /// Take no new calls.
     Drain,
     /// End the calls that are up.

@@ -9,14 +9,18 @@ use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
-use crate::trunk::{Destination, Trunk};
+use crate::sip::{Flow, Method, Request, Response, Scheme};
+use crate::trunk::Destination;
 
 /// Requests outside any dialog that may wait for an answer at a time.
 const PASSAGES_MAX: usize = 1_024;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+        if let Err(refusal) = self.may_use(flow, &request) {
+            self.refuse(now, id, &request, &refusal);
+            return;
+        }
         if request.headers.to().tag().is_some() {
             let Some((session, side)) = self.leg_of(&request) else {
                 self.refuse(now, id, &request, &Refusal::NoSuchDialog);
@@ -64,7 +68,8 @@ impl Signaling {
         if self.minted.contains(invite.headers.call_id()) {
             return Err(Refusal::Loop);
         }
-        let destinations = self.next_hops(now, &invite.uri, &from)?;
+        let seen = b2bua::arriving(invite, &from, &self.policies);
+        let destinations = self.next_hops(now, &seen.uri, &from)?;
         let Destination {
             trunk: to,
             flow: to_flow,
@@ -75,6 +80,8 @@ impl Signaling {
         let meeting = b2bua::is_focus(&invite.headers);
         let decision = Arc::new(self.turn(now).decide(invite, &from, &to));
         self.may_begin(&decision)?;
+        self.may_carry(now, &decision, [&from, &to])?;
+        self.carries(session, [&from.name, &to.name]);
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,
@@ -153,20 +160,6 @@ impl Signaling {
         }
     }
 
-    /// Where the call may be sent, best first; never empty.
-    fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
-        let mint = self.wire.mint();
-        let found = self
-            .topology
-            .destinations(now, from, uri, &mut |max| mint.up_to(max))
-            .unwrap_or_default();
-        if found.is_empty() {
-            Err(Refusal::NoRoute)
-        } else {
-            Ok(found)
-        }
-    }
-
     /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
     fn on_options(&mut self, now: Timestamp, id: ServerId, request: &Request) -> Result<(), Refusal> {
         self.may_go_on(request)?;
@@ -192,7 +185,7 @@ impl Signaling {
         if self.passages.len() >= PASSAGES_MAX {
             return Err(Refusal::TooManyCalls);
         }
-        let Destination { flow, target, .. } = self.next_hops(now, &request.uri, &from)?.remove(0);
+        let Destination { flow, target, .. } = self.next_hops(now, &b2bua::arriving(request, &from, &self.policies).uri, &from)?.remove(0);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
         let onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
         let client = self.wire.request(now, Owner::Passage, onward, flow);
@@ -208,6 +201,7 @@ impl Signaling {
         response: Response,
         received: Option<(Flow, &Bytes)>,
     ) {
+        self.note_answer(now, id, &response);
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, _)) if !self.calls.contains_key(&session) => {
                 if response.is_final() {
@@ -226,11 +220,12 @@ impl Signaling {
                     self.wire.respond(now, server, b2bua::back(&request, &response));
                 }
             }
-            Some(Owner::Passage) | None => {}
+            Some(Owner::Passage | Owner::Probe) | None => {}
         }
     }
 
     pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
+        self.note_silence(now, id);
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, side)) => {
                 self.wire.disown_client(id);
@@ -247,7 +242,7 @@ impl Signaling {
                     self.refuse(now, server, &request, &refusal);
                 }
             }
-            None => {}
+            Some(Owner::Probe) | None => {}
         }
     }
 

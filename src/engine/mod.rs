@@ -5,9 +5,13 @@ mod engine;
 mod input;
 mod invite;
 pub mod ladder;
+mod probe;
 mod signaling;
+mod trunks;
 
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use probe::Pulse;
 pub use signaling::{Signaling, SignalingConfig};
+pub use trunks::{DestinationView, TrunkView};

@@ -9,13 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
+use super::probe::Probes;
 use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
 use crate::sip::{Flow, Message, Request};
-use crate::trunk::Topology;
+use crate::trunk::{Loads, Topology};
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
@@ -66,6 +67,8 @@ pub struct Signaling {
     heard: Option<Timestamp>,
     pub(super) draining: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) loads: Loads,
+    pub(super) probes: Probes,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -98,6 +101,8 @@ impl Signaling {
             heard: None,
             draining: false,
             emergencies: Emergencies::default(),
+            loads: Loads::default(),
+            probes: Probes::default(),
             out: VecDeque::new(),
         }
     }
@@ -105,6 +110,7 @@ impl Signaling {
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         if self.heard.is_none() {
             self.heard = Some(now);
+            self.follow_topology(now);
         }
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
@@ -123,6 +129,11 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
             }
             Input::Policies(policies) => self.policies = policies,
+            Input::Trunks { trunks, routes } => self.on_trunks(now, trunks, routes),
+            Input::Located { aim, located } => {
+                self.topology.locate(aim, located);
+                self.follow_topology(now);
+            }
             Input::Drain => self.draining = true,
             Input::ShutDown => {
                 self.draining = true;
@@ -139,6 +150,7 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        self.probe(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -146,7 +158,8 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due())
+        let due = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        earliest(due, self.probes.poll_timeout())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -182,7 +195,7 @@ impl Signaling {
     }
 
     fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.trunk_of(flow.remote, flow.transport).is_none() {
+        if !self.topology.is_known(flow.remote, flow.transport) {
             return;
         }
         match Message::parse(bytes) {
@@ -342,6 +355,7 @@ impl Signaling {
             self.tags.remove(tag);
         }
         self.minted.remove(call.minted_call_id());
+        self.loads.end(session);
     }
 
     /// A turn that belongs to no call yet.

@@ -16,10 +16,8 @@ const LIVE_MAX: usize = 20_000;
 
 pub(super) fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
     let trunk = |name: &TrunkName, ip| Trunk {
-        name: name.clone(),
-        peers: vec![Peer { ip, port: None }],
-        transport: Transport::Udp,
         trusted: true,
+        ..Trunk::new(name.clone(), vec![Peer { ip, port: None }])
     };
     let [caller, callee] = trunks;
     let route = Route {

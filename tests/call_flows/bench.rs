@@ -69,10 +69,8 @@ impl Bench {
                 port: Some(address.port()),
             }];
             Trunk {
-                name: name.into(),
-                peers,
-                transport: Transport::Udp,
                 trusted: true,
+                ..Trunk::new(name.into(), peers)
             }
         };
         let route = |from: &str, to: &str| Route {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bench;
+mod capped;
 mod ordinary;
 mod renegotiated;
+mod routed;
 mod strict;

@@ -115,10 +115,8 @@ fn policies() -> Arc<PolicySet> {
 
 fn topology() -> Topology {
     let trunk = |name: &str, peer: Peer| Trunk {
-        name: TrunkName::from(name),
-        peers: vec![peer],
-        transport: Transport::Udp,
         trusted: true,
+        ..Trunk::new(TrunkName::from(name), vec![peer])
     };
     let route = |from: &str, to: &str| Route {
         from: TrunkName::from(from),
