@@ -9,15 +9,13 @@ use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
+use super::reliable::Standing;
 use super::state::Phase;
 use super::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Headers, Method, Request, Response};
-
-/// Forks of one INVITE that are ended in order; the 2xx of more are left to time out.
-const FORKS_MAX: usize = 8;
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
@@ -37,34 +35,47 @@ impl Call {
         if self.phase != Phase::Inviting {
             return;
         }
-        self.watch_exchange(turn);
-        if response.status == 100 {
+        self.watch_answer(turn);
+        if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }
-        let tag = response.headers.to().tag();
-        if self.b.dialog.is_none() && tag.is_some() {
-            self.b.dialog = self
-                .b
-                .invite
-                .as_ref()
-                .and_then(|invite| Dialog::uac(invite, response).ok());
-        }
-        // A has one dialog with us: it hears the first fork's early media, not two answers (RFC 3261 §13.2.1). And SDP in
-        // an unreliable 18x to an INVITE without an offer is no offer (RFC 3262 §5).
-        let first = self
-            .b
-            .dialog
-            .as_ref()
-            .is_some_and(|dialog| Some(dialog.remote_tag()) == tag);
-        let body = if self.offered_by_a() && (first || tag.is_none()) {
-            self.carry_answer(turn, response).unwrap_or_default()
-        } else {
-            Bytes::new()
+        let Some(invite) = &self.a.invite else { return };
+        let standing = self.reliable.take(invite, response);
+        let Some(body) = self.carry_progress(turn, standing, response) else {
+            return;
         };
-        if !body.is_empty() {
-            self.renew_media(turn);
+        self.tell_a(turn, server, response, body, standing);
+    }
+
+    /// The body of a provisional response as A shall see it. None when the response is not passed on.
+    fn carry_progress(&mut self, turn: &mut Turn<'_>, standing: Standing, response: &Response) -> Option<Bytes> {
+        let content = Content::of(&response.headers, &response.body);
+        let Some(sdp) = content.sdp(&response.body) else {
+            let passes = standing != Standing::OutOfTurn && content != Content::Unreadable;
+            return passes.then(|| response.body.clone());
+        };
+        match standing {
+            Standing::OutOfTurn => None,
+            Standing::Copy(_) => {
+                let repeated = self.negotiation.repeat(Leg::B, sdp);
+                Some(
+                    repeated
+                        .map(|sdp| content.with_sdp(&response.body, sdp))
+                        .unwrap_or_default(),
+                )
+            }
+            // Unreliable SDP is no offer (RFC 3262 §5).
+            Standing::Unreliable if !self.negotiation.has_media() || self.negotiation.pending_by() == Some(Leg::B) => {
+                Some(Bytes::new())
+            }
+            Standing::Unreliable | Standing::Next(_) => {
+                let body = self.carry_answer(turn, response).unwrap_or_default();
+                if !body.is_empty() {
+                    self.renew_media(turn);
+                }
+                Some(body)
+            }
         }
-        self.tell_a(turn, server, response, body);
     }
 
     /// 2xx from B. The dialog with B stands from here on, whatever becomes of A.
@@ -74,17 +85,7 @@ impl Call {
             return;
         }
         let cseq = response.headers.cseq().number;
-        let tag = response.headers.to().tag().unwrap_or_default();
-        match &mut self.b.dialog {
-            Some(early) if early.remote_tag() == tag => early.confirm(response),
-            _ => {
-                self.b.dialog = self
-                    .b
-                    .invite
-                    .as_ref()
-                    .and_then(|invite| Dialog::uac(invite, response).ok())
-            }
-        }
+        self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
         let LegState::Invited { server } = self.a.state else {
@@ -115,39 +116,12 @@ impl Call {
                 self.story.status = Some(response.status);
                 self.renew_media(turn);
                 self.chronicle.mark(turn.now, Mark::Answered, turn.out);
-                self.tell_a(turn, server, response, body);
+                self.tell_a(turn, server, response, body, Standing::Unreliable);
                 self.a.state = LegState::AckAwaited { server, hang_up: None };
                 self.enter(turn, Phase::Answered);
             }
             Err(error) => self.refuse(turn, &error.into()),
         }
-    }
-
-    /// Another 2xx to the same INVITE. From the dialog that we took it needs nothing yet; a fork is acknowledged and ended
-    /// by it (RFC 3261 §13.2.2.4), once.
-    fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
-        let tag = response.headers.to().tag().unwrap_or_default();
-        if self.b.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag) {
-            return;
-        }
-        let line = self.b.line(&self.chronicle);
-        if let Some((_, ack)) = self.forks.iter().find(|(known, _)| known == tag) {
-            turn.resend(line, ack.clone());
-            return;
-        }
-        let fork = self
-            .b
-            .invite
-            .as_ref()
-            .and_then(|invite| Dialog::uac(invite, response).ok());
-        let Some(mut fork) = fork.filter(|_| self.forks.len() < FORKS_MAX) else {
-            return;
-        };
-        let ack = turn.send(line, fork.ack(response.headers.cseq().number));
-        let bye = fork.request(Method::Bye);
-        let client = turn.request(self.id, line, bye);
-        turn.wire.disown_client(client);
-        self.forks.push((tag.to_owned(), ack));
     }
 
     /// A 2xx that comes again after our ACK means that the ACK was lost; from another tag it is a fork's.
@@ -222,7 +196,8 @@ impl Call {
 
     /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.
     pub(super) fn on_answer_acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Request) {
-        let body = if self.negotiation.is_pending() {
+        let owes_answer = self.owes_answer();
+        let body = if owes_answer {
             self.carry_ack_answer(turn, Leg::A, ack)
         } else {
             None
@@ -236,10 +211,16 @@ impl Call {
         self.a.on_ack(turn, self.id, &self.chronicle);
         if self.phase == Phase::Answered {
             self.enter(turn, Phase::Confirmed);
-            if self.negotiation.is_pending() {
+            if owes_answer && self.negotiation.is_pending() {
                 self.finish(turn, "no answer to B's offer", &Farewell::default());
             }
         }
+    }
+
+    /// Whether A's ACK has to bring the answer to B's offer: not where the offer is that of an UPDATE in flight.
+    fn owes_answer(&self) -> bool {
+        let is_crossed = self.exchange.as_ref().is_some_and(|exchange| exchange.offered);
+        self.negotiation.pending_by() == Some(Leg::B) && !is_crossed
     }
 
     /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
@@ -254,10 +235,12 @@ impl Call {
         server: crate::sip::transaction::ServerId,
         response: &Response,
         body: Bytes,
+        standing: Standing,
     ) {
         let Some(invite) = &self.a.invite else { return };
         let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
         carry::carry(&response.headers, &mut answer.headers);
+        standing.write(&mut answer);
         if body.is_empty() {
             answer.headers.remove("Content-Type");
         }
@@ -267,10 +250,6 @@ impl Call {
             self.a.dialog = Dialog::uas(invite, &answer).ok();
         }
         turn.respond(self.line(Leg::A), server, answer);
-    }
-
-    const fn offered_by_a(&self) -> bool {
-        self.negotiation.has_media()
     }
 
     /// The body of B's response as A shall see it: an answer to A's offer, or B's own offer.
@@ -284,11 +263,16 @@ impl Call {
                 Err(NegotiationError::Lines)
             };
         };
-        let anchored = if self.offered_by_a() {
-            self.negotiation.answer(Leg::B, sdp)?
-        } else {
-            self.negotiation
-                .offer(turn.now, Leg::B, sdp, turn.ports, self.decision.emergency)?
+        let is_crossed = self.exchange.as_ref().is_some_and(|exchange| exchange.offered);
+        let anchored = match self.negotiation.pending_by() {
+            // Another offer is in flight, or B repeats the one that A has not answered yet.
+            Some(Leg::A) if is_crossed => self.negotiation.repeat(Leg::B, sdp)?,
+            Some(Leg::B) => self.negotiation.repeat(Leg::B, sdp)?,
+            None if !self.negotiation.is_agreed() => {
+                let emergency = self.decision.emergency;
+                self.negotiation.offer(turn.now, Leg::B, sdp, turn.ports, emergency)?
+            }
+            Some(Leg::A) | None => self.negotiation.answer(Leg::B, sdp)?,
         };
         Ok(content.with_sdp(&response.body, anchored))
     }

@@ -1,34 +1,30 @@
 //! A call: two legs, one decision, one recording. This file holds its state and tells each event where it belongs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::chronicle::Chronicle;
+use super::continuation::Kept;
+use super::deadlines::Deadlines;
+use super::exchange::Exchange;
 use super::farewell::Farewell;
+use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
-use super::modify::Exchange;
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::pass::Passing;
+use super::reject::Refusal;
+use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, Timestamp,
+    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
 };
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
 use crate::trunk::Destination;
-
-/// How long the far end of an INVITE may say nothing: Timer C, begun anew by each provisional answer (RFC 3261 §16.6
-/// item 11, §16.7 item 2).
-const RING_MAX: Duration = Duration::from_secs(200);
-/// How long the recording of a call that ended stays open for the last answers to BYE.
-const LINGER: Duration = Duration::from_millis(500);
-/// How long a leg may take to leave before it is forgotten: beyond Timer F and 64·T1 after a CANCEL (RFC 3261 §9.1).
-const LEAVE_MAX: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 pub struct Call {
@@ -52,15 +48,20 @@ pub struct Call {
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
     pub(super) story: Story,
-    pub(super) deadline: Option<Timestamp>,
+    pub(super) deadlines: Deadlines,
     /// The transaction of B's INVITE: its 2xx may come again, or from a fork.
     pub(super) invited: Option<ClientId>,
     held: [bool; 2],
     pub(super) gated: bool,
+    pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
-    /// Second 2xx that were ended, by their tags, with the ACKs that they got.
-    pub(super) forks: Vec<(String, Request)>,
+    pub(super) forks: Forks,
+    /// Of the early dialog in focus.
+    pub(super) reliable: Reliable,
+    /// Every tag of ours that requests of the legs may name; the first `tags_told` are known outside.
+    pub(super) tags: Vec<(String, Leg)>,
+    tags_told: usize,
 }
 
 /// An INVITE that opens a call, with what is known of it.
@@ -80,32 +81,50 @@ pub struct Arrival {
     pub header: Box<Header>,
 }
 
+/// What every call has from its first moment.
+pub(super) struct Setting {
+    pub session: SessionId,
+    pub a: CallLeg,
+    pub b: CallLeg,
+    pub target: Uri,
+    pub decision: Arc<Decision>,
+    pub meeting: bool,
+    pub header: Box<Header>,
+}
+
 impl Call {
-    pub(super) fn new(arrival: Arrival, steps: bool) -> Self {
+    pub(super) fn new(setting: Setting, steps: bool) -> Self {
+        let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
+        let tags = vec![tag(&setting.a), tag(&setting.b)];
+        let negotiation = Negotiation::between([&setting.a.trunk, &setting.b.trunk]);
         Self {
-            id: arrival.session,
+            id: setting.session,
             phase: Phase::Preparing,
-            decision: arrival.decision,
-            meeting: arrival.meeting,
-            a: arrival.a,
-            b: arrival.b,
-            target: arrival.target,
+            decision: setting.decision,
+            meeting: setting.meeting,
+            a: setting.a,
+            b: setting.b,
+            target: setting.target,
             body: Bytes::new(),
-            negotiation: Negotiation::default(),
+            negotiation,
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,
             last_exchange: None,
             passings: Vec::new(),
-            chronicle: Chronicle::new(arrival.session, steps),
-            header: arrival.header,
+            chronicle: Chronicle::new(setting.session, steps),
+            header: setting.header,
             story: Story::default(),
-            deadline: None,
+            deadlines: Deadlines::default(),
             invited: None,
             held: [false; 2],
             gated: false,
+            kept: Kept::default(),
             armed: false,
-            forks: Vec::new(),
+            forks: Forks::default(),
+            reliable: Reliable::default(),
+            tags,
+            tags_told: 0,
         }
     }
 
@@ -113,9 +132,21 @@ impl Call {
         self.id
     }
 
-    /// The local tags of both legs: what an in-dialog request names.
-    pub fn local_tags(&self) -> [&str; 2] {
-        [&self.a.local_tag, &self.b.local_tag]
+    /// The trunks of both legs.
+    pub fn trunks(&self) -> [&TrunkName; 2] {
+        [&self.a.trunk.name, &self.b.trunk.name]
+    }
+
+    /// The local tags of the legs, one for each dialog: what an in-dialog request names.
+    pub fn local_tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(|(tag, _)| tag.as_str())
+    }
+
+    /// A local tag that was not told before, and whose it is.
+    pub fn poll_tag(&mut self) -> Option<(String, Leg)> {
+        let tag = self.tags.get(self.tags_told).cloned();
+        self.tags_told += usize::from(tag.is_some());
+        tag
     }
 
     pub fn call_id(&self, side: Leg) -> &str {
@@ -125,11 +156,6 @@ impl Call {
     /// The Call-ID that we made for leg B.
     pub fn minted_call_id(&self) -> &str {
         &self.b.call_id
-    }
-
-    /// When `handle_deadline` has to be called.
-    pub const fn deadline(&self) -> Option<Timestamp> {
-        self.deadline
     }
 
     /// Nothing of it is left: both legs are gone, the ports are back, the recorder has all it needs.
@@ -167,8 +193,15 @@ impl Call {
     }
 
     pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
-        if let Err(refusal) = self.take_in_order(side, &request) {
+        let known = self.focus_on_request(side, &request);
+        let in_order = if known {
+            self.take_in_order(side, &request)
+        } else {
+            Err(Refusal::NoSuchDialog)
+        };
+        if let Err(refusal) = in_order {
             self.refuse_request(turn, side, server, &request, &refusal);
+            self.settle(turn);
             return;
         }
         // The peer may have come back on a new connection.
@@ -178,6 +211,7 @@ impl Call {
         match request.method {
             Method::Bye => self.on_bye(turn, side, server, &request),
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
+            Method::Prack => self.on_prack(turn, side, server, request),
             Method::Info | Method::Message => self.on_passing(turn, side, server, &request),
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
@@ -189,7 +223,7 @@ impl Call {
         self.settle(turn);
     }
 
-    pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: Response) {
+    pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, mut response: Response) {
         if self.is_invite_of_b(side, client) {
             self.on_answer(turn, client, response);
         } else if self
@@ -201,8 +235,11 @@ impl Call {
         } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
             turn.wire.disown_client(client);
             self.leg_mut(side).state = LegState::Gone;
-        } else if !self.on_passed(turn, client, &response) && response.status >= 200 {
-            self.on_late_response(turn, side, client, &response);
+        } else {
+            reliable::leave_out_sdp(&mut response);
+            if !self.on_passed(turn, client, &response) && response.status >= 200 {
+                self.on_late_response(turn, side, client, &response);
+            }
         }
         self.settle(turn);
     }
@@ -267,21 +304,6 @@ impl Call {
         self.settle(turn);
     }
 
-    /// Something that was waited for did not come.
-    pub fn handle_deadline(&mut self, turn: &mut Turn<'_>) {
-        if self.deadline.is_none_or(|deadline| deadline > turn.now) {
-            return;
-        }
-        self.deadline = None;
-        match self.phase {
-            Phase::Preparing => self.on_set_up_stalled(turn),
-            Phase::Inviting => self.refuse(turn, &super::reject::Refusal::NoAnswer),
-            Phase::Answered | Phase::Confirmed => self.on_exchange_failed(turn),
-            Phase::Ending => self.on_leaving_stalled(turn),
-        }
-        self.settle(turn);
-    }
-
     /// The ACK to a final answer of ours never came (RFC 3261 §13.3.1.4).
     pub fn on_no_ack(&mut self, turn: &mut Turn<'_>, server: ServerId) {
         turn.wire.disown_server(server);
@@ -308,33 +330,6 @@ impl Call {
         turn.out.push_back(Output::Publish(Box::new(self.view())));
     }
 
-    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, phase: Phase) {
-        self.phase = phase;
-        self.deadline = match phase {
-            Phase::Preparing => Some(turn.now + super::reject::SET_UP_MAX),
-            Phase::Inviting => Some(turn.now + RING_MAX),
-            Phase::Answered | Phase::Confirmed => None,
-            Phase::Ending => Some(turn.now + LINGER),
-        };
-        self.publish(turn);
-    }
-
-    /// B rings on, or a re-INVITE went out: Timer C begins anew.
-    pub(super) fn watch_exchange(&mut self, turn: &Turn<'_>) {
-        if self.phase != Phase::Ending {
-            self.deadline = Some(turn.now + RING_MAX);
-        }
-    }
-
-    /// The exchange is over; a call that rings is still watched.
-    pub(super) fn unwatch_exchange(&mut self, turn: &Turn<'_>) {
-        match self.phase {
-            Phase::Inviting => self.watch_exchange(turn),
-            Phase::Answered | Phase::Confirmed => self.deadline = None,
-            Phase::Preparing | Phase::Ending => {}
-        }
-    }
-
     /// Where recording stands decides how strictly the relay minds it.
     pub(super) fn mode(&self) -> Recorded {
         let strict_during = self.decision.is_strict_during(self.meeting);
@@ -351,6 +346,7 @@ impl Call {
         if !self.negotiation.has_media() {
             return;
         }
+        self.hear_focus();
         let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
         self.chronicle
             .mark(turn.now, crate::model::Mark::Media(plan.lines.clone()), turn.out);
@@ -383,32 +379,12 @@ impl Call {
             .step(turn.now, StepKind::Sealed { accepted, stored }, turn.out);
     }
 
-    /// One deadline is over in `Ending`: first the recording is closed, then the legs are given up.
-    fn on_leaving_stalled(&mut self, turn: &mut Turn<'_>) {
-        let ended = self.story.ended.unwrap_or(turn.now);
-        if turn.now < ended + LEAVE_MAX {
-            self.close_recording(turn);
-            self.deadline = Some(ended + LEAVE_MAX);
-            return;
-        }
-        for side in Leg::BOTH {
-            self.leg_mut(side).state = LegState::Gone;
-        }
-        if !matches!(self.media, MediaState::Unopened | MediaState::Closed(_)) {
-            self.negotiation.give_back(turn.now, turn.ports);
-            self.media = MediaState::Closed(None);
-        }
-        self.close_recording(turn);
-        self.recording = Recording::Done;
-    }
-
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.remember(turn);
+        self.rest_on_heard();
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
             self.close_recording(turn);
-            if self.deadline.is_none() {
-                self.deadline = Some(turn.now + LEAVE_MAX);
-            }
         }
     }
 

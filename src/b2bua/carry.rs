@@ -1,5 +1,5 @@
 //! Which headers cross from one leg to the other. Everything that is not listed here stays behind: it belongs to one
-//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or promises what we do not keep (timer, 100rel).
+//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or promises what we do not keep (timer).
 
 use crate::sip::Headers;
 
@@ -54,10 +54,10 @@ const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
 const DECISION_HEADER: &str = "X-Recording-Decision";
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 3] = ["histinfo", "resource-priority", "answermode"];
+const OPTIONS_CARRIED: [&str; 4] = ["histinfo", "resource-priority", "answermode", "100rel"];
 
 /// The methods that we carry or answer, as Allow says it.
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
 
 /// Copies from `from` to `to` what the allow rule carries.
 pub fn carry(from: &Headers, to: &mut Headers) {
@@ -160,7 +160,7 @@ mod tests {
                 "P-Asserted-Identity: <sip:alice@example.com>",
                 "x-ticket: 7",
                 "Diversion: <sip:bob@example.com>",
-                "Supported: histinfo",
+                "Supported: 100rel, histinfo",
                 "Require: resource-priority",
             ]
         );
@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn an_unknown_demand_is_named() {
         let mut headers = blank();
-        headers.push("Require", "100rel, histinfo");
+        headers.push("Require", "nothing, 100rel, histinfo");
         headers.push("Proxy-Require", "nothingSupportsThis");
-        assert_eq!(unsupported(&headers), ["100rel", "nothingSupportsThis"]);
+        assert_eq!(unsupported(&headers), ["nothing", "nothingSupportsThis"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
 //! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
-//! it, `modify` all later offers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! it, `fork` how many answer, `reliable` their acknowledged ringing, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
 //! reason to status, `chronicle` the signalling that a recording keeps.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
@@ -11,9 +11,13 @@ mod body;
 mod call;
 mod carry;
 mod chronicle;
+mod continuation;
+mod deadlines;
 mod emergencies;
+mod exchange;
 mod facts;
 mod farewell;
+mod fork;
 mod leg;
 mod modify;
 mod negotiation;
@@ -22,6 +26,7 @@ mod offer;
 mod output;
 mod pass;
 mod reject;
+mod reliable;
 mod state;
 mod teardown;
 mod turn;
@@ -32,6 +37,7 @@ pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};
 pub use carry::{ALLOW, carry, unsupported};
+pub use continuation::ResumeError;
 pub use emergencies::Emergencies;
 pub use facts::{Opening, header};
 pub use leg::{CallLeg, LegState};

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
@@ -59,27 +60,44 @@ struct Ports {
 }
 
 /// An offer that crossed and is not answered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Offer {
     by: Leg,
     sdp: SessionDescription,
 }
 
-/// The media of one call.
-#[derive(Debug, Default)]
-pub struct Negotiation {
-    ports: Vec<Ports>,
+/// What two legs have agreed on, written down.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct KeptMedia {
+    /// The even ports of each m-line: towards A, towards B.
+    ports: Vec<[u16; 2]>,
+    agreed: [Option<String>; 2],
+}
+
+/// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
+#[derive(Clone, Debug, Default)]
+pub struct Agreement {
     offer: Option<Offer>,
-    /// For each trunk that has a list: the names of payload formats that may cross, in lower case.
-    codecs: Vec<Vec<String>>,
     /// The newest description that each leg is bound by: A, B.
     agreed: [Option<SessionDescription>; 2],
 }
 
+/// The media of one call: its ports, and the agreement of the fork in focus.
+#[derive(Debug, Default)]
+pub struct Negotiation {
+    ports: Vec<Ports>,
+    agreement: Agreement,
+    /// For each trunk that has a list: the names of payload formats that may cross.
+    codecs: Vec<Vec<String>>,
+}
+
 impl Negotiation {
-    /// What may cross between two trunks; for offers from now on.
-    pub fn permit(&mut self, trunks: [&Trunk; 2]) {
-        self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
+    /// Of a call between two trunks, which may each have a list of what crosses.
+    pub fn between(trunks: [&Trunk; 2]) -> Self {
+        Self {
+            codecs: trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect(),
+            ..Self::default()
+        }
     }
 
     /// The offer without what may not cross.
@@ -108,7 +126,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(SessionDescription::parse(sdp)?)?;
-        if let Some(agreed) = &self.agreed[by.index()] {
+        if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
         let lines = sdp.lines().len();
@@ -120,7 +138,7 @@ impl Negotiation {
             self.ports.push(ports);
         }
         let anchored = anchor(&sdp, &self.locals(by.other()));
-        self.offer = Some(Offer { by, sdp });
+        self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
     }
 
@@ -132,30 +150,58 @@ impl Negotiation {
             return Err(NegotiationError::Lines);
         }
         let anchored = anchor(&sdp, &self.locals(by.other()));
-        if let Some(offer) = self.offer.take() {
+        if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
-                self.offer = Some(offer);
+                self.agreement.offer = Some(offer);
                 return Err(NegotiationError::Lines);
             }
             if let Err(error) = negotiate(&offer.sdp, &sdp) {
                 // The peers may live with it, as they would without us.
                 tracing::warn!(%error, "answer does not fit its offer; carried all the same");
             }
-            self.agreed[offer.by.index()] = Some(offer.sdp);
+            self.agreement.agreed[offer.by.index()] = Some(offer.sdp);
         }
-        self.agreed[by.index()] = Some(sdp);
+        self.agreement.agreed[by.index()] = Some(sdp);
         Ok(anchored)
     }
 
     /// The offer in flight was refused: what was agreed before stays (RFC 3264 §8). Ports of lines that it would have
     /// added stay ours, for the next that adds one.
     pub fn withdraw(&mut self) {
-        self.offer = None;
+        self.agreement.offer = None;
     }
 
     /// Whether an offer crossed that has no answer yet.
     pub const fn is_pending(&self) -> bool {
-        self.offer.is_some()
+        self.agreement.offer.is_some()
+    }
+
+    /// Who made the offer that has no answer yet.
+    pub fn pending_by(&self) -> Option<Leg> {
+        self.agreement.offer.as_ref().map(|offer| offer.by)
+    }
+
+    /// Whether an offer was answered before.
+    pub fn is_agreed(&self) -> bool {
+        self.agreement.agreed.iter().any(Option::is_some)
+    }
+
+    /// A description of `by` that was seen before, as the other leg shall see it; it changes nothing.
+    pub fn repeat(&self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
+        let sdp = SessionDescription::parse(sdp)?;
+        if sdp.lines().len() > self.ports.len() {
+            return Err(NegotiationError::Lines);
+        }
+        Ok(anchor(&sdp, &self.locals(by.other())))
+    }
+
+    pub const fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// Another fork comes into focus. The ports are shared.
+    pub const fn swap(&mut self, other: &mut Agreement) {
+        std::mem::swap(&mut self.agreement, other);
     }
 
     /// m-lines that have ports.
@@ -189,9 +235,42 @@ impl Negotiation {
 
     /// Whether `leg` holds the other (RFC 3264 §8.4): every live line of its newest description is sendonly or inactive, or has the null address.
     pub fn holds(&self, leg: Leg) -> bool {
-        self.agreed[leg.index()]
+        self.agreement.agreed[leg.index()]
             .as_ref()
             .is_some_and(SessionDescription::is_hold)
+    }
+
+    /// None for a description that is no text.
+    pub fn keep(&self) -> Option<KeptMedia> {
+        let text = |sdp: &Option<SessionDescription>| match sdp {
+            Some(sdp) => String::from_utf8(sdp.text().to_vec()).ok().map(Some),
+            None => Some(None),
+        };
+        let [a, b] = &self.agreement.agreed;
+        let port = |ports: &Ports| [ports.a.rtp().port(), ports.b.rtp().port()];
+        Some(KeptMedia {
+            ports: self.ports.iter().map(port).collect(),
+            agreed: [text(a)?, text(b)?],
+        })
+    }
+
+    /// Takes up what was agreed before a restart. False when a port is not to be had: then there is no media.
+    pub fn revive(&mut self, kept: &KeptMedia, pool: &mut PortPool) -> bool {
+        for [a, b] in kept.ports.iter().take(LINES_MAX) {
+            let Some(a) = pool.lease_again(*a) else { return false };
+            let Some(b) = pool.lease_again(*b) else {
+                pool.give_back(Timestamp::ZERO, a);
+                return false;
+            };
+            self.ports.push(Ports { a, b });
+        }
+        let parsed = |text: &Option<String>| match text {
+            Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
+            None => None,
+        };
+        let [a, b] = &kept.agreed;
+        self.agreement.agreed = [parsed(a), parsed(b)];
+        true
     }
 
     pub fn give_back(&mut self, now: Timestamp, pool: &mut PortPool) {
@@ -202,9 +281,10 @@ impl Negotiation {
     }
 
     fn binding(&self, leg: Leg) -> Option<&SessionDescription> {
-        let agreed = self.agreed[leg.index()].as_ref();
+        let agreed = self.agreement.agreed[leg.index()].as_ref();
         agreed.or_else(|| {
-            self.offer
+            self.agreement
+                .offer
                 .as_ref()
                 .filter(|offer| offer.by == leg)
                 .map(|offer| &offer.sdp)

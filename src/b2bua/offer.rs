@@ -1,7 +1,7 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
 use super::body::Content;
-use super::call::{Arrival, Call};
+use super::call::{Arrival, Call, Setting};
 use super::carry::{self, ALLOW};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
@@ -17,10 +17,17 @@ use crate::sip::{Method, Request, Response, Uri};
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
     pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
-        let (server, bytes) = (arrival.server, arrival.bytes.clone());
-        let invite = arrival.invite.clone();
-        let mut call = Self::new(arrival, turn.terms.steps);
-        call.negotiation.permit([&call.a.trunk, &call.b.trunk]);
+        let (server, bytes, invite) = (arrival.server, arrival.bytes, arrival.invite);
+        let setting = Setting {
+            session: arrival.session,
+            a: arrival.a,
+            b: arrival.b,
+            target: arrival.target,
+            decision: arrival.decision,
+            meeting: arrival.meeting,
+            header: arrival.header,
+        };
+        let mut call = Self::new(setting, turn.terms.steps);
         turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {

@@ -17,6 +17,15 @@ pub enum Output {
     Media(MediaCommand),
     /// How a call stands, for readers.
     Publish(Box<CallView>),
+    /// The newest state of a call that talks, for the process after this one.
+    Remember {
+        session: SessionId,
+        state: Bytes,
+    },
+    /// That call is over.
+    Forget {
+        session: SessionId,
+    },
     /// One rung of the call-flow ladder; only when asked for.
     Step(Step),
 }

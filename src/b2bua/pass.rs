@@ -10,7 +10,7 @@ use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
-const PASSINGS_MAX: usize = 16;
+pub(super) const PASSINGS_MAX: usize = 16;
 
 /// A request that was carried to the other leg and is not answered yet.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl Call {
             return;
         };
         carry::carry(&request.headers, &mut onward.headers);
+        super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         let client = turn.request(self.id, self.line(side.other()), onward);
         self.passings.push(Passing {

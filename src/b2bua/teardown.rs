@@ -11,12 +11,18 @@ use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, R
 use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Method, Request, Response};
+use crate::sip::{Request, Response};
+
+/// Seconds until a request that came too early may come again: drawn anew each time (RFC 3261 §14.2, RFC 3311 §5.2).
+const RETRY_AFTER_MAX: u128 = 10;
 
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
         let farewell = Farewell::of(request);
+        if self.end_early(turn, side, &farewell) {
+            return;
+        }
         if let LegState::Invited { .. } = self.leg(side).state {
             // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
             self.cancel_by(turn, format!("BYE from {side}"), &farewell);
@@ -198,7 +204,7 @@ impl Call {
         }
     }
 
-    fn ends_without_recorder(&self) -> bool {
+    pub(super) fn ends_without_recorder(&self) -> bool {
         let before = self.decision.is_strict_before(self.meeting);
         let during = self.armed && self.decision.is_strict_during(self.meeting);
         match self.phase {
@@ -274,6 +280,7 @@ impl Call {
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
         self.close_passings(turn);
+        self.forget(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {
                 self.media = MediaState::Closing;
@@ -364,10 +371,12 @@ impl Call {
         for (name, value) in &rejection.headers {
             response.headers.push(name, value);
         }
-        turn.respond(self.line(side), server, response);
-        if request.method == Method::Invite {
-            turn.wire.disown_server(server);
+        if *refusal == Refusal::Busy {
+            let wait = turn.wire.mint().entropy() % (RETRY_AFTER_MAX + 1);
+            response.headers.set("Retry-After", wait.to_string());
         }
+        turn.respond(self.line(side), server, response);
+        turn.wire.disown_server(server);
     }
 }
 

@@ -6,7 +6,9 @@ mod archive;
 mod calls;
 mod check;
 mod demo;
+mod drain;
 mod explain;
+mod explain_route;
 mod export;
 mod init;
 mod log_queue;
@@ -56,6 +58,8 @@ enum Verb {
     Status(status::Args),
     /// Make a running `serve` load its policy files again
     Reload(reload::Args),
+    /// Let a running `serve` end without ending calls, or hand them over to the next
+    Drain(drain::Args),
 }
 
 /// Findings, or a difference: it was done, and the answer is not good.
@@ -87,6 +91,7 @@ pub fn run() -> ExitCode {
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
+        Verb::Drain(args) => drain::run(args),
     }
 }
 

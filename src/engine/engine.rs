@@ -256,6 +256,8 @@ impl Engine {
             }
             Output::Publish(view) => self.outputs.push_back(EngineOutput::Published(view)),
             Output::Step(step) => self.outputs.push_back(EngineOutput::Step(step)),
+            // Captures and worlds do not outlive their process.
+            Output::Remember { .. } | Output::Forget { .. } => {}
         }
     }
 

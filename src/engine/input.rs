@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{MediaEvent, RecordingEvent};
+use crate::model::{MediaEvent, RecordingEvent, SessionId};
 use crate::policy::PolicySet;
 use crate::sip::Flow;
 use crate::trunk::{Aim, Located, Route, Trunk};
@@ -37,6 +37,17 @@ pub enum Input {
     },
     /// Take no new calls.
     Drain,
+    /// Take calls again.
+    Admit,
+    /// Let go of the calls that are up without a word to their peers: the next start takes them over.
+    HandOver,
+    /// A call that talked when the process before ended: its session then, and what [`Output::Remember`] said of it.
+    ///
+    /// [`Output::Remember`]: super::Output::Remember
+    Resume {
+        session: SessionId,
+        state: Bytes,
+    },
     /// End the calls that are up.
     ShutDown,
 }

@@ -17,6 +17,9 @@ const PASSAGES_MAX: usize = 1_024;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+        if self.is_left_to_next(&request) {
+            return;
+        }
         if let Err(refusal) = self.may_use(flow, &request) {
             self.refuse(now, id, &request, &refusal);
             return;
@@ -81,7 +84,6 @@ impl Signaling {
         let decision = Arc::new(self.turn(now).decide(invite, &from, &to));
         self.may_begin(&decision)?;
         self.may_carry(now, &decision, [&from, &to])?;
-        self.carries(session, [&from.name, &to.name]);
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,
@@ -185,9 +187,11 @@ impl Signaling {
         if self.passages.len() >= PASSAGES_MAX {
             return Err(Refusal::TooManyCalls);
         }
-        let Destination { flow, target, .. } = self.next_hops(now, &b2bua::arriving(request, &from, &self.policies).uri, &from)?.remove(0);
+        let seen = b2bua::arriving(request, &from, &self.policies);
+        let Destination { trunk, flow, target } = self.next_hops(now, &seen.uri, &from)?.remove(0);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        let mut onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
+        b2bua::cross(&mut onward.headers, &from, &trunk, &self.policies);
         let client = self.wire.request(now, Owner::Passage, onward, flow);
         self.passages.insert(client, (id, request.clone()));
         self.depart();

@@ -4,6 +4,7 @@
 mod engine;
 mod input;
 mod invite;
+mod restart;
 pub mod ladder;
 mod probe;
 mod signaling;

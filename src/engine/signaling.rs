@@ -66,6 +66,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// The next process answers.
+    pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
     pub(super) loads: Loads,
     pub(super) probes: Probes,
@@ -100,6 +102,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            handed_over: false,
             emergencies: Emergencies::default(),
             loads: Loads::default(),
             probes: Probes::default(),
@@ -135,6 +138,9 @@ impl Signaling {
                 self.follow_topology(now);
             }
             Input::Drain => self.draining = true,
+            Input::Admit => self.draining = false,
+            Input::HandOver => self.hand_over(now),
+            Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
                 self.for_all_calls(now, Call::shut_down);
@@ -305,7 +311,7 @@ impl Signaling {
         }
     }
 
-    fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
             self.with_call(now, session, &act);
@@ -330,6 +336,9 @@ impl Signaling {
             out: &mut self.out,
         };
         act(call, &mut turn);
+        while let Some((tag, side)) = call.poll_tag() {
+            self.tags.insert(tag, (session, side));
+        }
         let over = call.is_over();
         if over {
             call.publish(&mut turn);
@@ -374,9 +383,7 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
-        let [a, b] = call.local_tags().map(str::to_owned);
-        self.tags.insert(a, (call.id(), Leg::A));
-        self.tags.insert(b, (call.id(), Leg::B));
+        self.loads.begin(call.id(), call.trunks());
         self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::{Due, Pulse, Verdict};
 use super::signaling::Signaling;
 use crate::b2bua::{ALLOW, Owner, Refusal};
-use crate::model::{SessionId, Timestamp, TrunkName};
+use crate::model::{Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Request, Response, Transport, Uri};
@@ -71,10 +71,6 @@ impl Signaling {
             .map_err(|reached| Refusal::TrunkFull { reached })
     }
 
-    pub(super) fn carries(&mut self, session: SessionId, trunks: [&TrunkName; 2]) {
-        self.loads.begin(session, trunks);
-    }
-
     /// Another configuration of trunks and routes: for calls from now on.
     pub(super) fn on_trunks(&mut self, now: Timestamp, trunks: Vec<Trunk>, routes: Vec<Route>) {
         self.topology.replace(trunks, routes);
@@ -124,7 +120,7 @@ impl Signaling {
         }
     }
 
-    /// An answer shows that a destination lives; 503 that it wants none for a while (RFC 3263 §4.3).
+    /// An answer (a 100 is none, for one comes before each 503) shows that a destination lives; 503 that it wants none for a while (RFC 3263 §4.3).
     pub(super) fn note_answer(&mut self, now: Timestamp, id: ClientId, response: &Response) {
         let Some(flow) = self.wire.client_flow(id) else { return };
         if self.wire.client_owner(id) == Some(Owner::Probe) {
@@ -139,7 +135,7 @@ impl Signaling {
         if response.status == 503 {
             let seconds = response.headers.get("Retry-After").and_then(seconds);
             self.note_failure(now, place, seconds.map(Duration::from_secs));
-        } else {
+        } else if response.status > 100 {
             self.topology.health().on_success(place);
         }
     }
@@ -160,7 +156,9 @@ impl Signaling {
     fn note_failure(&mut self, now: Timestamp, place: crate::trunk::Place, retry_after: Option<Duration>) {
         let trunks = self.topology.trunks();
         if trunks.iter().any(|trunk| self.topology.places(trunk).contains(&place)) {
-            tracing::warn!(destination = %place.1, "failed: tried last for a while");
+            if !self.topology.is_avoided(now, place) {
+                tracing::warn!(destination = %place.1, "failed: tried last for a while");
+            }
             self.topology.health().on_failure(now, place, retry_after);
         }
     }

@@ -2,26 +2,31 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::control::{ControlSocket, QUESTIONS_MAX};
+use super::dialog_store::DialogStore;
 use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
+use super::neighbours::{self, Neighbours};
+use super::peers::Peers;
 use super::policies::Policies;
 use super::policy_watch::PolicyWatch;
 use super::process::{self, DataError, DataLocks};
 use super::recorder::{self, RecorderParts, RecorderQueue};
 use super::recovery::{self, RecoveryError};
+use super::resolver::{self, Resolver};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_tcp::TcpLimits;
@@ -34,18 +39,24 @@ use super::waker::Waker;
 use crate::board::Board;
 use crate::config::{Config, Peer};
 use crate::disk::{Disk, Layout};
-use crate::engine::{CallView, Input, Signaling};
+use crate::engine::{CallView, Input, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
 use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
+use crate::trunk::Site;
 
 /// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
 const EXTENTS_WAIT: Duration = Duration::from_millis(20);
 
+/// How long calls that have ended are gathered before they are sealed.
+const SEAL_EVERY: Duration = Duration::from_millis(250);
+
 const MEDIA_THREADS_MAX: u16 = 4;
 
 /// What the command line says beside the configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
+    /// The file that the configuration was read from: a reload takes trunks and routes from it.
+    pub config_file: Option<PathBuf>,
     /// The control socket may break volumes on purpose.
     pub allow_faults: bool,
 }
@@ -83,25 +94,37 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
         let switches = FaultSwitches::new(config.recorder.volumes.len());
         let calls_max = process::calls_for(process::raise_file_limit());
+        let peers = neighbours::peers(config);
+        let (views, views_seen) = watch::channel(Vec::new());
         let parts = Parts {
             clock,
             config,
+            peers: peers.clone(),
+            views,
             policies: policies.set(),
             switches: switches.clone(),
             calls_max,
         };
         let (threads, recorder, listeners) = parts.start()?;
         let about = about(clock, config, listeners, calls_max);
-        announce(config, &about, &policies, options);
+        announce(config, &about, &policies, &options);
+        let dns = resolver::system_or_none().map_err(io::Error::other)?;
+        let sip = config.listen.sip.iter();
+        let ways: Vec<_> = sip.map(|listener| (listener.transport, listener.address)).collect();
+        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone());
+        tokio::spawn(resolver.run());
+        link.follow(config.trunks.clone()).await;
         let supervisor = Supervisor {
             clock,
             threads,
             policy_watch: PolicyWatch::start(clock, policies.folder()),
             policies,
+            neighbours: Neighbours::new(options.config_file, config.clone(), link, views_seen),
             recorder,
             questions,
             switches: options.allow_faults.then_some(switches),
             about,
+            drain: None,
         };
         let _control = ControlSocket::open(&config.data, asked)?;
         Ok(supervisor.run().await?)
@@ -120,7 +143,7 @@ fn about(clock: Clock, config: &Config, listeners: Vec<String>, calls_max: u64) 
     }
 }
 
-fn announce(config: &Config, about: &Status, policies: &Policies, options: ServeOptions) {
+fn announce(config: &Config, about: &Status, policies: &Policies, options: &ServeOptions) {
     for listener in &about.listeners {
         tracing::info!(%listener, "listens");
     }
@@ -128,7 +151,9 @@ fn announce(config: &Config, about: &Status, policies: &Policies, options: Serve
     tracing::info!(address = %media.address, ports = ?media.ports, calls_max = about.calls_max, "media");
     for trunk in &config.trunks {
         let peers: Vec<String> = trunk.peers.iter().map(peer_text).collect();
-        tracing::info!(name = %trunk.name, peers = peers.join(" "), transport = trunk.transport.as_str(), "trunk");
+        let names: Vec<String> = trunk.sites.iter().filter_map(Site::authority).collect();
+        let (peers, names) = (peers.join(" "), names.join(" "));
+        tracing::info!(name = %trunk.name, peers, names, transport = trunk.transport.as_str(), "trunk");
     }
     let status = policies.status();
     tracing::info!(generation = %status.generation, hash = status.hash, "policies");
@@ -152,6 +177,8 @@ fn peer_text(peer: &Peer) -> String {
 struct Parts<'a> {
     clock: Clock,
     config: &'a Config,
+    peers: Peers,
+    views: watch::Sender<Vec<TrunkView>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,
@@ -232,6 +259,7 @@ impl Parts<'_> {
         WriterConfig {
             volumes,
             lag_max: recorder.lag_max,
+            seal_every: SEAL_EVERY,
             ..WriterConfig::default()
         }
     }
@@ -273,6 +301,8 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
+        let (peers, views) = (self.peers, self.views);
+        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -286,7 +316,6 @@ impl Parts<'_> {
                     .iter()
                     .map(|listener| (listener.transport, listener.address))
                     .collect();
-                let peers = topology::peers(&config);
                 let limits = TcpLimits::default();
                 let opened = SipSockets::open(clock, &listeners, peers, sip.counters, arrivals_sender, limits);
                 let sockets = match opened {
@@ -306,8 +335,12 @@ impl Parts<'_> {
                     recorder: sip.recorder,
                     media: sip.media,
                     board: sip.board,
+                    dialogs,
+                    survivors,
                     stop: stopped,
                     backlog: Backlog::default(),
+                    views,
+                    views_due: clock.now(),
                 };
                 task.run().await;
             });

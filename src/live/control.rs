@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::drain::DrainOrder;
 use super::fault_switch::InjectedFault;
 use super::status::Status;
 use crate::model::Generation;
@@ -36,8 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     Status,
-    /// Load the policy files again, as SIGHUP does.
+    /// Load the policy files, and trunks and routes of the config again, as SIGHUP does.
     Reload,
+    /// Take no new calls, and end.
+    Drain {
+        order: DrainOrder,
+    },
     /// Break a volume on purpose, or mend it; refused unless `serve` was started with `--allow-faults`.
     Fault {
         /// Its place in the configuration; without it all volumes.
@@ -52,6 +57,13 @@ pub enum Reply {
     Status(Box<Status>),
     Reloaded {
         generation: Generation,
+        /// Tables of the config that changed and need a restart.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        restart: Vec<String>,
+    },
+    /// How many calls run.
+    Draining {
+        calls: u64,
     },
     Done,
     /// Not done, and why, as text for a person.
@@ -228,6 +240,7 @@ mod tests {
                     .answer
                     .send(Reply::Reloaded {
                         generation: Generation(7),
+                        restart: Vec::new(),
                     })
                     .expect("waits for it");
             };

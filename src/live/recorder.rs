@@ -22,6 +22,9 @@ use crate::recorder::{Extent, Output, Writer};
 /// [`signaling`](super::signaling) for what becomes of each command then.
 const COMMANDS_MAX: usize = 16_384;
 
+/// How late the recorder may look at commands that nobody waits for: a commit gathers as long.
+const COMMANDS_WAIT: Duration = Duration::from_millis(100);
+
 /// Commands handled before answers, extents and timers are looked at again.
 const BATCH: usize = 256;
 
@@ -40,15 +43,22 @@ struct Link {
 pub(super) struct RecorderQueue {
     commands: Sender<RecordingCommand>,
     waker: Waker,
+    clock: Clock,
 }
 
 impl RecorderQueue {
-    /// Queues a command; gives it back when the queue is full or the thread is gone. Never waits.
+    /// Queues a command; gives it back when the queue is full or the thread is gone. Never waits. Only who opens a recording
+    /// waits for an answer; the rest is looked at with the next commit.
     pub(super) fn offer(&self, command: RecordingCommand) -> Result<(), RecordingCommand> {
+        let is_awaited = matches!(command, RecordingCommand::Open(_));
         self.commands
             .try_send(command)
             .map_err(crossbeam_channel::TrySendError::into_inner)?;
-        self.waker.wake();
+        if is_awaited {
+            self.waker.wake();
+        } else {
+            self.waker.wake_by(self.clock.now() + COMMANDS_WAIT);
+        }
         Ok(())
     }
 }
@@ -120,7 +130,7 @@ pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHand
         thread.waker.adopt();
         thread.run();
     })?;
-    Ok((RecorderQueue { commands, waker }, joined))
+    Ok((RecorderQueue { commands, waker, clock }, joined))
 }
 
 impl RecorderThread {
@@ -149,8 +159,8 @@ impl RecorderThread {
         let pulse = now + PULSE_EVERY;
         self.waker
             .announce(earliest(self.writer.poll_timeout(), Some(pulse)).unwrap_or(pulse));
-        // Extents alone are announced by `wake_by`; what else arrives wakes for certain.
-        if !self.take_extents(now) {
+        // Extents and most commands are announced by `wake_by`; what else arrives wakes for certain.
+        if !self.take_extents(now) && self.commands.is_empty() {
             self.waker.sleep(self.clock);
         }
     }

@@ -8,15 +8,16 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
+use super::dialog_store::{DialogStore, Survivor};
 use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
 use crate::board::Board;
-use crate::engine::{CallState, CallView, Input, Output, Signaling};
+use crate::engine::{CallState, CallView, Input, Output, Signaling, TrunkView};
 use crate::model::{
     Fault, MediaCommand, MediaEvent, Outcome, PolicyId, RecordingCommand, RecordingEvent, Timestamp, earliest,
 };
@@ -28,6 +29,9 @@ pub(super) const EVENTS_MAX: usize = 16_384;
 /// Commands kept back because a queue was full, that must not be lost: each ends something. Full: the newest is
 /// dropped and logged; the recording it would have closed is sealed by recovery at the next start.
 const BACKLOG_MAX: usize = 8_192;
+
+/// How often the trunks are told of anew; the recorder's heartbeats bring the occasion.
+const VIEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// How soon a full queue is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
@@ -45,9 +49,15 @@ pub(super) struct SignalingTask {
     pub recorder: RecorderQueue,
     pub media: MediaLinks,
     pub board: Arc<Board<CallView>>,
+    pub dialogs: DialogStore,
+    /// Calls that talked when the process before ended.
+    pub survivors: Vec<Survivor>,
     /// Its sender tells the task to end, by word or by being dropped.
     pub stop: oneshot::Receiver<()>,
     pub backlog: Backlog,
+    /// How the trunks fare, for `status`.
+    pub views: watch::Sender<Vec<TrunkView>>,
+    pub views_due: Timestamp,
 }
 
 /// What could not be handed on at once.
@@ -67,6 +77,11 @@ impl Backlog {
 
 impl SignalingTask {
     pub(super) async fn run(mut self) {
+        for Survivor { session, state } in std::mem::take(&mut self.survivors) {
+            let now = self.clock.now();
+            self.signaling.handle_input(now, Input::Resume { session, state });
+            self.hand_on(now);
+        }
         loop {
             let retry = (!self.backlog.is_empty()).then(|| self.clock.now() + RETRY_AFTER);
             let due = earliest(self.signaling.poll_timeout(), retry);
@@ -90,6 +105,10 @@ impl SignalingTask {
                 self.signaling.handle_timeout(now);
             }
             self.hand_on(now);
+            if self.views_due <= now {
+                self.views_due = now + VIEWS_EVERY;
+                self.views.send_replace(self.signaling.trunks(now));
+            }
         }
     }
 
@@ -155,6 +174,8 @@ impl SignalingTask {
                             self.on_media_full(command);
                         }
                     }
+                    Output::Remember { session, state } => self.dialogs.remember(session, state),
+                    Output::Forget { session } => self.dialogs.forget(session),
                     Output::Publish(view) => publish(&self.board, *view),
                     // The ladder is for captures and tests.
                     Output::Step(_) => {}

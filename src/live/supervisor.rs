@@ -11,7 +11,9 @@ use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
 use super::control::{Question, Reply, Request};
+use super::drain::{Drain, DrainOrder};
 use super::fault_switch::FaultSwitches;
+use super::neighbours::Neighbours;
 use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
@@ -37,6 +39,7 @@ pub(super) struct Supervisor {
     pub clock: Clock,
     pub threads: Threads,
     pub policies: Policies,
+    pub neighbours: Neighbours,
     pub policy_watch: PolicyWatch,
     pub recorder: Watch,
     pub questions: mpsc::Receiver<Question>,
@@ -44,13 +47,16 @@ pub(super) struct Supervisor {
     pub switches: Option<FaultSwitches>,
     /// What does not change.
     pub about: Status,
+    pub drain: Option<Drain>,
 }
 
 /// Why the supervisor ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM or SIGINT, or drained.
     Asked,
+    /// The next start takes the calls over.
+    HandedOver,
     /// A thread without which no call can be carried is gone.
     Broken(&'static str),
 }
@@ -87,7 +93,7 @@ impl Supervisor {
         if let Ending::Broken(thread) = ending {
             tracing::error!(thread, "gone: calls cannot be carried in order any more, all are ended");
         }
-        let farewell = self.farewell();
+        let farewell = self.farewell(ending);
         let in_order = tokio::select! {
             in_order = farewell => in_order,
             () = signals.end() => {
@@ -96,8 +102,8 @@ impl Supervisor {
             }
         };
         match (ending, in_order) {
-            (Ending::Asked, true) => Ok(ExitCode::SUCCESS),
-            (Ending::Asked, false) => Ok(ExitCode::from(1)),
+            (Ending::Asked | Ending::HandedOver, true) => Ok(ExitCode::SUCCESS),
+            (Ending::Asked | Ending::HandedOver, false) => Ok(ExitCode::from(1)),
             (Ending::Broken(_), _) => Ok(ExitCode::from(2)),
         }
     }
@@ -115,12 +121,18 @@ impl Supervisor {
                 }
                 _ = signals.hang_up.recv() => {
                     tracing::info!("SIGHUP");
-                    self.reload().await;
+                    self.reload_all().await;
                 }
                 () = self.policy_watch.changed() => {
-                    self.reload().await;
+                    self.reload_policies().await;
                 }
-                Some(question) = self.questions.recv() => self.answer(question).await,
+                Some(question) = self.questions.recv() => {
+                    let hands_over = matches!(question.request, Request::Drain { order: DrainOrder::HandOver });
+                    self.answer(question).await;
+                    if hands_over {
+                        return Ending::HandedOver;
+                    }
+                }
                 _ = signals.terminate.recv() => return Ending::Asked,
                 _ = signals.interrupt.recv() => return Ending::Asked,
             }
@@ -142,6 +154,12 @@ impl Supervisor {
         if self.threads.counters.listeners_lost.load(Relaxed) > 0 {
             return Some(Ending::Broken("a SIP listener"));
         }
+        if self
+            .drain
+            .is_some_and(|drain| drain.is_over(now, self.threads.board.len()))
+        {
+            return Some(Ending::Asked);
+        }
         self.threads.media_is_broken().then_some(Ending::Broken("media"))
     }
 
@@ -153,7 +171,30 @@ impl Supervisor {
         }
     }
 
-    async fn reload(&mut self) -> Reply {
+    /// The config's trunks and routes, and the policies: all of them or none.
+    async fn reload_all(&mut self) -> Reply {
+        let proposal = match self.neighbours.propose() {
+            Ok(proposal) => proposal,
+            Err(findings) => {
+                tracing::error!(findings = findings.len(), "config refused: what is in force stays");
+                return Reply::Refused {
+                    why: render(&findings, Format::Full),
+                };
+            }
+        };
+        let mut reply = self.reload_policies().await;
+        if let (Reply::Reloaded { restart, .. }, Some(proposal)) = (&mut reply, proposal) {
+            let (input, tables) = self.neighbours.adopt(proposal).await;
+            *restart = tables;
+            self.policies.follow(self.neighbours.config());
+            if let Some(input) = input {
+                self.tell(input).await;
+            }
+        }
+        reply
+    }
+
+    async fn reload_policies(&mut self) -> Reply {
         match self.policies.reload() {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}
@@ -165,13 +206,15 @@ impl Supervisor {
         }
         Reply::Reloaded {
             generation: self.policies.status().generation,
+            restart: Vec::new(),
         }
     }
 
     async fn answer(&mut self, question: Question) {
         let reply = match question.request {
             Request::Status => Reply::Status(Box::new(self.status())),
-            Request::Reload => self.reload().await,
+            Request::Reload => self.reload_all().await,
+            Request::Drain { order } => self.drain(order).await,
             Request::Fault { volume, fault } => match &self.switches {
                 None => Reply::Refused {
                     why: "serve was started without --allow-faults".to_owned(),
@@ -190,6 +233,25 @@ impl Supervisor {
         }
     }
 
+    async fn drain(&mut self, order: DrainOrder) -> Reply {
+        match order {
+            DrainOrder::UntilEmpty { within_ms } => {
+                self.drain = Some(Drain::begin(self.clock.now(), within_ms));
+                self.about.draining = true;
+                self.tell(Input::Drain).await;
+            }
+            DrainOrder::Cancel => {
+                self.drain = None;
+                self.about.draining = false;
+                self.tell(Input::Admit).await;
+            }
+            DrainOrder::HandOver => {}
+        }
+        Reply::Draining {
+            calls: self.threads.board.len() as u64,
+        }
+    }
+
     fn status(&self) -> Status {
         Status {
             now: self.clock.now(),
@@ -198,17 +260,25 @@ impl Supervisor {
             policies: self.policies.status().clone(),
             sip: self.threads.counters.read(),
             media: self.threads.packets(),
+            trunks: self.neighbours.status(),
             ..self.about.clone()
         }
     }
 
-    /// No new calls, BYE to those that run, seal what is recorded, stop the threads. False if not all was sealed.
-    async fn farewell(&mut self) -> bool {
+    /// No new calls, BYE to those that run (unless they are handed over), seal what is recorded, stop the threads. False
+    /// if not all was sealed.
+    async fn farewell(&mut self, ending: Ending) -> bool {
         let begun = self.clock.now();
         self.about.draining = true;
         let calls = self.threads.board.len();
-        tracing::info!(calls, "ending: no new calls, the running ones are ended");
         self.tell(Input::Drain).await;
+        if ending == Ending::HandedOver {
+            tracing::info!(calls, "ending: the running calls are left to the next start");
+            self.tell(Input::HandOver).await;
+        } else {
+            tracing::info!(calls, "ending: no new calls, the running ones are ended");
+        }
+        // Of a hand-over, what could not be handed over.
         self.tell(Input::ShutDown).await;
         while !self.threads.board.is_empty() && !self.threads.signaling.is_finished() {
             if !self.pause_before(begun + CALLS_END_MAX).await {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use super::peers::Peers;
 use crate::config::Config;
 use crate::engine::SignalingConfig;
 use crate::media::COOL_DOWN;
@@ -23,14 +22,4 @@ pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>
         reject_code: config.recorder.reject_code,
         steps: false,
     }
-}
-
-/// Who may speak to the sockets.
-pub(super) fn peers(config: &Config) -> Peers {
-    Peers::new(
-        config
-            .trunks
-            .iter()
-            .flat_map(|trunk| trunk.peers.iter().map(|peer| (peer.ip, peer.port))),
-    )
 }

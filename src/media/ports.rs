@@ -80,6 +80,17 @@ impl PortPool {
         self.take()
     }
 
+    /// The pair that begins at this port, for a call that had it before a restart. None when it is lent or not ours.
+    pub fn lease_again(&mut self, even: u16) -> Option<PortPair> {
+        let at = self.free.iter().position(|(_, free)| *free == even)?;
+        self.free.remove(at)?;
+        self.leased += 1;
+        Some(PortPair {
+            address: self.address,
+            even,
+        })
+    }
+
     fn take(&mut self) -> Option<PortPair> {
         let (_, even) = self.free.pop_front()?;
         self.leased += 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use super::terms::{DuringArms, MediaSet, Notify, RejectCode, Retention};
@@ -10,7 +10,7 @@ use crate::model::{Fault, Generation, PolicyId};
 
 /// What the policies say of one call. Immutable: it is stamped into the dialog and the recording, and a reload does not
 /// change it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Decision {
     pub verdict: Verdict,
     /// The policies that asked for it, the caller's first.
@@ -28,7 +28,7 @@ pub struct Decision {
     pub hash: Arc<str>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Record,
@@ -38,7 +38,7 @@ pub enum Verdict {
 }
 
 /// Why a call must not take place, whatever the state of the recorder.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockReason {
     /// A policy with `action = "block"`: 403.
@@ -50,7 +50,7 @@ pub enum BlockReason {
 }
 
 /// What recording a call demands: the flags of all recorders of all its policies, OR-ed.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Requirements {
     /// The INVITE is not sent onward before the opening record is durable.
     pub before: bool,

@@ -13,6 +13,7 @@ mod facts;
 mod finding;
 mod grants;
 mod identity;
+mod kept;
 mod link;
 mod lint;
 mod matcher;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The final status that a strict call gets when it cannot be recorded (strict mode, "on the wire").
 ///
@@ -75,7 +75,7 @@ impl RejectCode {
 }
 
 /// From when on a failed recording ends the call, where it could begin unrecorded.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DuringArms {
     /// Once recording has started, as Teams does.
@@ -86,7 +86,7 @@ pub enum DuringArms {
 }
 
 /// What a policy says of a call that it applies to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     #[default]
@@ -100,7 +100,7 @@ pub enum Action {
 }
 
 /// What happens when one party's policy demands recording and the other's forbids it. Ordered by force.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     Record,
@@ -109,7 +109,7 @@ pub enum OnConflict {
 }
 
 /// Which media are kept.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct MediaSet {
     pub audio: bool,
     pub video: bool,
@@ -131,7 +131,7 @@ impl MediaSet {
 }
 
 /// How parties are told, ordered from the least to the most demanding.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifyMode {
     #[default]
@@ -142,7 +142,7 @@ pub enum NotifyMode {
     PromptAndTone,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifyWhom {
     Caller,
@@ -152,7 +152,7 @@ pub enum NotifyWhom {
     External,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifyWhen {
     #[default]
@@ -161,7 +161,7 @@ pub enum NotifyWhen {
 }
 
 /// Telling people. Kept in the decision; nothing is played in this version.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Notify {
     pub mode: NotifyMode,
     pub whom: NotifyWhom,
@@ -188,7 +188,7 @@ impl Notify {
 }
 
 /// How long a recording is kept. Kept in the decision; nothing is deleted in this version.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub struct Retention {
     /// Years are 366 days, months 31: never shorter than meant.
     pub keep: Duration,

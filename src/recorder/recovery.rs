@@ -4,6 +4,7 @@
 //! one. Bounded: each segment is read once, each call is tried a few times; what cannot be sealed stays in the spool.
 //! While a segment cannot be read, a call that may have a part in it is not sealed either: the next recovery may read it.
 
+use std::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -120,7 +121,7 @@ impl Recovery {
             calls: BTreeMap::new(),
             asking: VecDeque::new(),
             kept: BTreeSet::new(),
-            sealer: Sealer::new(config.software.clone(), Some(TRIES_MAX)),
+            sealer: Sealer::new(config.software.clone(), Duration::ZERO, Some(TRIES_MAX)),
             report: RecoveryReport {
                 at: now,
                 first_segment: 1,

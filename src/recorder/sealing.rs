@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{SessionId, Timestamp};
+use crate::model::{SessionId, Timestamp, earliest};
 
 use super::catalog::Entry;
 use super::io::{File, IoDone, IoError, IoId, IoOp, IoOutcome, Lane};
@@ -48,7 +48,11 @@ pub(super) enum Done {
 #[derive(Debug)]
 pub(super) struct Sealer {
     software: String,
+    /// How long calls wait for others to be sealed with.
+    gather: Duration,
     waiting: VecDeque<SealJob>,
+    /// When what waits is begun, unless there are enough before.
+    due: Timestamp,
     failed: VecDeque<(Timestamp, SealJob)>,
     active: BTreeMap<SessionId, Active>,
     single: BTreeMap<IoId, SessionId>,
@@ -61,10 +65,12 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    pub(super) fn new(software: String, attempts_max: Option<u32>) -> Self {
+    pub(super) fn new(software: String, gather: Duration, attempts_max: Option<u32>) -> Self {
         Self {
             software,
+            gather,
             waiting: VecDeque::new(),
+            due: Timestamp::ZERO,
             failed: VecDeque::new(),
             active: BTreeMap::new(),
             single: BTreeMap::new(),
@@ -85,6 +91,9 @@ impl Sealer {
     }
 
     pub(super) fn start(&mut self, now: Timestamp, job: SealJob, out: &mut Outbox) {
+        if self.waiting.is_empty() {
+            self.due = now + self.gather;
+        }
         self.waiting.push_back(job);
         self.advance(now, out);
     }
@@ -94,7 +103,8 @@ impl Sealer {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.failed.front().map(|(due, _)| *due)
+        let gathered = (!self.waiting.is_empty() && self.active.len() < ACTIVE_MAX).then_some(self.due);
+        earliest(gathered, self.failed.front().map(|(due, _)| *due))
     }
 
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -234,7 +244,8 @@ impl Sealer {
     }
 
     fn advance(&mut self, now: Timestamp, out: &mut Outbox) {
-        while self.active.len() < ACTIVE_MAX {
+        let enough = self.waiting.len() >= GROUP_MAX || self.due <= now;
+        while enough && self.active.len() < ACTIVE_MAX {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };

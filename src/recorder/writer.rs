@@ -79,7 +79,7 @@ impl Writer {
     pub fn new(config: WriterConfig, first_segment: u64, now: Timestamp) -> Self {
         Self {
             journal: Journal::new(&config, first_segment, now),
-            sealer: Sealer::new(config.software.clone(), None),
+            sealer: Sealer::new(config.software.clone(), config.seal_every, None),
             calls: BTreeMap::new(),
             opening: BTreeSet::new(),
             late: BTreeSet::new(),
@@ -227,7 +227,6 @@ impl Writer {
         self.calls.insert(session, call);
         self.opening.insert(session);
         self.waiting.noted(now, session);
-        self.urgent = true;
     }
 
     fn next_life(&mut self) -> u64 {
@@ -273,7 +272,8 @@ impl Writer {
             return None;
         }
         match self.last_commit {
-            Some(last) if !self.urgent => Some(last + self.config.commit_every),
+            Some(last) if !self.urgent && self.opening.is_empty() => Some(last + self.config.commit_every),
+            Some(last) if !self.urgent => Some(last + self.config.opening_every),
             Some(_) | None => Some(Timestamp::ZERO),
         }
     }

@@ -27,7 +27,7 @@ impl Transport {
 }
 
 /// Both ends of a SIP path, seen from us. A TCP flow that is not connected is opened by the driver when it is sent to.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Flow {
     pub transport: Transport,
     /// The listener of ours that the message came in on or leaves by.

@@ -149,7 +149,7 @@ mod tests {
             ("[2001:db8::1]:5080", "[2001:db8::1]:5080"),
             ("sip:192.0.2.1;transport=tcp", "192.0.2.1:5060"),
         ] {
-            let site = site(text).unwrap_or_else(|| panic!("{text}"));
+            let site = site(text).expect(text);
             assert_eq!(site.socket_addr(), Some(address.parse().expect("an address")), "{text}");
             assert_eq!((site.aim(), site.authority()), (None, None));
         }

@@ -219,6 +219,23 @@ impl Topology {
         })
     }
 
+    /// The trunk of this name.
+    pub fn trunk(&self, name: &TrunkName) -> Option<&Arc<Trunk>> {
+        self.trunks.iter().find(|trunk| trunk.name == *name)
+    }
+
+    /// A path of before a restart, from a listener that is there now.
+    pub fn flow_like(&self, flow: Flow) -> Option<Flow> {
+        let fits = |local: &SocketAddr| local.is_ipv4() == flow.remote.is_ipv4();
+        let mut alike = self
+            .listeners
+            .iter()
+            .filter(|(transport, local)| *transport == flow.transport && fits(local));
+        let same = self.listeners.contains(&(flow.transport, flow.local));
+        let local = if same { flow.local } else { alike.next()?.1 };
+        Some(Flow { local, ..flow })
+    }
+
     /// Whether `address` is a listener of ours.
     pub fn is_ours(&self, ip: IpAddr, port: Option<u16>) -> bool {
         self.listeners

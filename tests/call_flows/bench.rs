@@ -1,5 +1,6 @@
 //! The test bench: a proxy between two phones.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Bench {
     pub to_b: Vec<Message>,
     pub recording: Vec<RecordingCommand>,
     pub media: Vec<MediaCommand>,
+    /// What would survive the process.
+    pub remembered: BTreeMap<SessionId, Bytes>,
     pub recorder_answers: bool,
     pub recorder_lives: bool,
     pub ports_bind: bool,
@@ -104,6 +107,7 @@ impl Bench {
             to_b: Vec::new(),
             recording: Vec::new(),
             media: Vec::new(),
+            remembered: BTreeMap::new(),
             recorder_answers: true,
             recorder_lives: true,
             ports_bind: true,
@@ -155,6 +159,12 @@ impl Bench {
                 Output::Recording(command) => self.on_recording(command),
                 Output::Media(command) => self.on_media(command),
                 Output::Step(step) => self.story.push(tell(&step.what)),
+                Output::Remember { session, state } => {
+                    self.remembered.insert(session, state);
+                }
+                Output::Forget { session } => {
+                    self.remembered.remove(&session);
+                }
                 Output::Publish(_) => {}
             }
         }
@@ -257,6 +267,46 @@ impl Bench {
         self.from(B, bytes);
     }
 
+    /// A callee of many: B's response to the newest INVITE under this tag, with more header lines.
+    pub fn fork_answers(&mut self, tag: &str, status: u16, more: &str, sdp: &str) {
+        let bytes = answer(&self.request_to_b("INVITE"), status, tag, "127.0.0.1:5090", sdp);
+        self.from(B, with_lines(&bytes, more));
+    }
+
+    /// A request of A under this tag of ours, with more header lines.
+    pub fn a_requests_in(&mut self, tag: &str, cseq: u32, method: &str, more: &str, sdp: &str) {
+        let branch = format!("{method}{cseq}{tag}");
+        let bytes = in_dialog(
+            A,
+            method,
+            &branch,
+            (
+                "<sip:alice@example.com>;tag=a-tag",
+                &format!("<sip:bob@{PROXY}>;tag={tag}"),
+            ),
+            "call-1",
+            cseq,
+            sdp,
+        );
+        self.from(A, with_lines(&bytes, more));
+    }
+
+    /// A request of B's fork with this tag, with more header lines.
+    pub fn fork_requests(&mut self, tag: &str, cseq: u32, method: &str, more: &str, sdp: &str) {
+        let invite = self.request_to_b("INVITE");
+        let branch = format!("{method}{cseq}{tag}b");
+        let (from, to) = (invite.headers.get("To").unwrap(), invite.headers.get("From").unwrap());
+        let from = format!("{from};tag={tag}");
+        let bytes = in_dialog(B, method, &branch, (&from, to), invite.headers.call_id(), cseq, sdp);
+        self.from(B, with_lines(&bytes, more));
+    }
+
+    /// Answers the newest request of that method to B with no other To tag than its own.
+    pub fn b_agrees(&mut self, method: &str, status: u16, sdp: &str) {
+        let bytes = answer(&self.request_to_b(method), status, "none", "127.0.0.1:5090", sdp);
+        self.from(B, bytes);
+    }
+
     pub fn a_answers(&mut self, method: &str, status: u16, sdp: &str) {
         let bytes = answer(&self.request_to_a(method), status, "a-tag", "127.0.0.1:5080", sdp);
         self.from(A, bytes);
@@ -334,6 +384,35 @@ pub fn invite(cseq: u32, branch: &str, to_tag: &str, sdp: &str, more: &str) -> B
         sdp.len()
     )
     .into()
+}
+
+/// A request of a phone inside a dialog; From and To with their tags.
+fn in_dialog(
+    phone: &str,
+    method: &str,
+    branch: &str,
+    (from, to): (&str, &str),
+    call_id: &str,
+    cseq: u32,
+    sdp: &str,
+) -> Bytes {
+    let typed = if sdp.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "{method} sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {phone};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:x@{phone}>\r\n{typed}Content-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+    .into()
+}
+
+/// The message with more header lines before its Content-Length.
+pub fn with_lines(bytes: &Bytes, more: &str) -> Bytes {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.replacen("Content-Length:", &format!("{more}Content-Length:"), 1)
+        .into()
 }
 
 pub fn answer(request: &Request, status: u16, tag: &str, contact: &str, sdp: &str) -> Bytes {

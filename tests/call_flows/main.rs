@@ -4,7 +4,10 @@
 
 mod bench;
 mod capped;
+mod early;
+mod forked;
 mod ordinary;
 mod renegotiated;
+mod restarted;
 mod routed;
 mod strict;

@@ -290,17 +290,23 @@ fn a_volume_that_fails_ends_a_strict_call_and_the_next_is_refused_until_it_is_me
 }
 
 #[test]
-fn what_a_kill_leaves_is_sealed_at_the_next_start() {
+fn what_a_kill_leaves_is_sealed_at_the_next_start_and_its_call_goes_on() {
     let mut bench = Bench::new(74);
     bench.start();
-    bench.call("one");
-    bench.until(|status| status["calls"]["talking"] == 1);
+    let ok = bench.call("one");
+    let dialogs = bench.folder.path().join("data/dialogs");
+    bench.until(|status| status["calls"]["talking"] == 1 && fs::metadata(&dialogs).unwrap().len() > 0);
     bench.signal(Signal::KILL);
     assert_eq!(bench.ended().code(), None, "killed");
 
     bench.start();
     assert_eq!(bench.sealed().len(), 1);
-    assert_eq!(bench.status()["calls"], serde_json::json!({}));
+    bench.until(|status| status["calls"]["talking"] == 1);
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.until(|status| status["calls"] == serde_json::json!({}));
+    assert_eq!(bench.sealed().len(), 2, "what was before the kill, and what came after it");
     bench.signal(Signal::TERM);
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
 }

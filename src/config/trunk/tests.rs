@@ -96,13 +96,13 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "destinations = [{ address = \"a.example\", weight = 70000 }]\n",
             "10:",
-            "from 0 to 65535",
+            "`weight` cannot be `70000`",
         ),
-        ("probe = { interval = \"1ms\" }\n", "10:", "from 1s to 1h"),
-        ("probe = { up_codes = [\"99\"] }\n", "10:", "final status codes"),
-        ("methods = [\"invite\"]\n", "10:", "a method of SIP"),
-        ("codecs = []\n", "10:", "at least one"),
-        ("calls_max = 0\n", "10:", "from 1 to"),
+        ("probe = { interval = \"1ms\" }\n", "10:", "`interval` cannot be `1ms`"),
+        ("probe = { up_codes = [\"99\"] }\n", "10:", "`up_codes` cannot be `99`"),
+        ("methods = [\"invite\"]\n", "10:", "`methods` cannot be `invite`"),
+        ("codecs = []\n", "10:", "`codecs` cannot be `[]`"),
+        ("calls_max = 0\n", "10:", "`calls_max` cannot be `0`"),
         (
             "[[trunk.rewrite]]\nfield = \"to\"\nmatch = \"x\"\nreplace = \"\"\n",
             "10:",
@@ -111,17 +111,17 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "[[trunk.rewrite]]\non = \"in\"\nfield = \"header:Via\"\nmatch = \"x\"\nreplace = \"\"\n",
             "12:",
-            "belongs to a hop",
+            "`field` cannot be `header:Via`",
         ),
         (
             "[[trunk.rewrite]]\non = \"in\"\nfield = \"to\"\nmatch = \"(\"\nreplace = \"\"\n",
             "13:",
-            "regular expression",
+            "`match` cannot be `(`",
         ),
         (
             "[[trunk.rewrite]]\non = \"in\"\nfield = \"to\"\nmatch = \"(x)\"\nreplace = \"$1y\"\n",
             "14:",
-            "no group `1y`",
+            "`replace` cannot be `$1y`",
         ),
     ] {
         let said = refused(&format!("{}{text}", if text.starts_with("dest") { "\n" } else { peer }));

@@ -25,17 +25,17 @@ pub enum DialogError {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Dialog {
-    call_id: String,
+    pub(super) call_id: String,
     /// From of our requests, our tag in it.
-    local: NameAddr,
+    pub(super) local: NameAddr,
     /// To of our requests, their tag in it.
-    remote: NameAddr,
+    pub(super) remote: NameAddr,
     /// The CSeq number of our last request; 0 before the first if we were called.
-    local_seq: u32,
+    pub(super) local_seq: u32,
     /// The CSeq number of their last request.
-    remote_seq: Option<u32>,
-    route_set: RouteSet,
-    remote_target: Uri,
+    pub(super) remote_seq: Option<u32>,
+    pub(super) route_set: RouteSet,
+    pub(super) remote_target: Uri,
 }
 
 impl Dialog {

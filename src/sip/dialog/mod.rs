@@ -2,6 +2,8 @@
 
 #[allow(clippy::module_inception)] // the house calls the thing by its name
 mod dialog;
+mod kept;
 mod route_set;
 
 pub use dialog::{Dialog, DialogError};
+pub use kept::KeptDialog;

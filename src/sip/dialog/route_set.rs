@@ -16,6 +16,14 @@ pub(super) struct Routed {
 }
 
 impl RouteSet {
+    pub(super) const fn new(routes: Vec<NameAddr>) -> Self {
+        Self(routes)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &NameAddr> {
+        self.0.iter()
+    }
+
     /// Who sent the request reads the response's Record-Route backwards (§12.1.2).
     pub(super) fn of_uac(response: &Headers) -> Self {
         let mut routes = response.record_routes();

@@ -1,3 +1,5 @@
+#![allow(clippy::panic)]
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,196 @@
+//! A confirmed call beyond the end of the process: written down while it talks, taken over by the next start.
+//!
+//! The dialogs, the decision and the agreed media go on. The recording does not: the old one is sealed, by its process or
+//! by recovery, and a new one of the same conversation begins, under the same strictness.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{Call, Setting};
+use super::farewell::Farewell;
+use super::leg::{CallLeg, LegState};
+use super::negotiation::KeptMedia;
+use super::output::Output;
+use super::reject;
+use super::state::{Phase, Recording};
+use super::turn::Turn;
+use crate::model::{Header, Leg, SessionId, Timestamp, TrunkName};
+use crate::policy::{Decision, Verdict};
+use crate::sip::Flow;
+use crate::sip::dialog::{Dialog, KeptDialog};
+
+/// A call, written down.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Continuation {
+    header: Box<Header>,
+    decision: Decision,
+    meeting: bool,
+    answered: Option<Timestamp>,
+    legs: [KeptLeg; 2],
+    media: KeptMedia,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct KeptLeg {
+    trunk: TrunkName,
+    flow: Flow,
+    call_id: String,
+    local_tag: String,
+    dialog: KeptDialog,
+}
+
+/// Whether a call's newest state is written down.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Kept {
+    #[default]
+    Nowhere,
+    Stale,
+    Written,
+}
+
+/// Why a call cannot be taken over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ResumeError {
+    /// Written by another version, or damaged.
+    #[error("not readable")]
+    Unreadable,
+    /// The configuration has no such trunk, or no listener of that kind, any more.
+    #[error("its trunk or listener is gone")]
+    NoTrunk,
+}
+
+impl KeptLeg {
+    fn of(leg: &CallLeg) -> Option<Self> {
+        Some(Self {
+            trunk: leg.trunk.name.clone(),
+            flow: leg.flow,
+            call_id: leg.call_id.clone(),
+            local_tag: leg.local_tag.clone(),
+            dialog: leg.dialog.as_ref()?.keep(),
+        })
+    }
+
+    fn revive(&self, turn: &Turn<'_>, side: Leg) -> Result<CallLeg, ResumeError> {
+        let trunk = turn.topology.trunk(&self.trunk).ok_or(ResumeError::NoTrunk)?;
+        let flow = turn.topology.flow_like(self.flow).ok_or(ResumeError::NoTrunk)?;
+        Ok(CallLeg {
+            side,
+            trunk: Arc::clone(trunk),
+            flow,
+            call_id: self.call_id.clone(),
+            local_tag: self.local_tag.clone(),
+            dialog: Some(Dialog::revive(&self.dialog).ok_or(ResumeError::Unreadable)?),
+            state: LegState::Up,
+            invite: None,
+            ack: None,
+        })
+    }
+}
+
+impl Call {
+    /// What the next process needs of this call; none unless it talks, with nothing in the balance.
+    fn continuation(&self) -> Option<Continuation> {
+        Some(Continuation {
+            header: self.header.clone(),
+            decision: Decision::clone(&self.decision),
+            meeting: self.meeting,
+            answered: self.story.answered,
+            legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
+            media: self.negotiation.keep()?,
+        })
+    }
+
+    /// Writes down what has changed, once nothing is in the balance.
+    pub(super) fn remember(&mut self, turn: &mut Turn<'_>) {
+        if self.kept != Kept::Stale || self.phase != Phase::Confirmed || self.exchange.is_some() {
+            return;
+        }
+        let Some(state) = self.continuation().and_then(|kept| serde_json::to_vec(&kept).ok()) else {
+            return;
+        };
+        self.kept = Kept::Written;
+        turn.out.push_back(Output::Remember {
+            session: self.id,
+            state: state.into(),
+        });
+    }
+
+    /// The call ends: there is nothing to go on with.
+    pub(super) fn forget(&mut self, turn: &mut Turn<'_>) {
+        if self.kept != Kept::Nowhere {
+            self.kept = Kept::Nowhere;
+            turn.out.push_back(Output::Forget { session: self.id });
+        }
+    }
+
+    /// Lets go of the call without a word to its peers, if it is written down: the next start takes it over.
+    pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
+        if self.kept != Kept::Written || self.phase != Phase::Confirmed || self.exchange.is_some() {
+            return;
+        }
+        // What ends here is the recording, not the call: its state stays where it is written.
+        self.kept = Kept::Nowhere;
+        for side in Leg::BOTH {
+            self.leg_mut(side).state = LegState::Gone;
+        }
+        self.end(turn, "restart of the proxy".to_owned());
+        self.settle(turn);
+    }
+
+    /// Its legs are not gone yet.
+    pub fn is_leaving(&self) -> bool {
+        !(self.a.is_over() && self.b.is_over())
+    }
+
+    /// Takes over a call of the process before, as `session`. What cannot go on is ended on both legs.
+    pub fn resume(turn: &mut Turn<'_>, session: SessionId, state: &[u8]) -> Result<Self, ResumeError> {
+        let kept: Continuation = serde_json::from_slice(state).map_err(|_| ResumeError::Unreadable)?;
+        let [a, b] = &kept.legs;
+        let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
+        let mut header = kept.header;
+        header.session = session;
+        header.started = turn.now;
+        let target = b.dialog.as_ref().map(|dialog| dialog.remote_target().clone());
+        let setting = Setting {
+            session,
+            a,
+            b,
+            target: target.ok_or(ResumeError::Unreadable)?,
+            decision: Arc::new(kept.decision),
+            meeting: kept.meeting,
+            header,
+        };
+        let mut call = Self::new(setting, turn.terms.steps);
+        call.story.answered = kept.answered;
+        call.kept = Kept::Stale;
+        call.enter(turn, Phase::Confirmed);
+        let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
+        if call.decision.verdict == Verdict::Record {
+            // It was recorded when it was written down, or meant to be: `during` binds.
+            call.armed = true;
+            call.open_recording(turn);
+        }
+        if !media_is_back {
+            call.finish(
+                turn,
+                "media ports are taken",
+                &Farewell::of_reasons(reject::shutting_down()),
+            );
+        } else if call.ends_without_recorder() && !call.is_being_opened() {
+            call.finish(
+                turn,
+                "recorder is down",
+                &Farewell::of_reasons(reject::recording_lost()),
+            );
+        } else if !call.is_being_opened() {
+            call.renew_media(turn);
+        }
+        call.settle(turn);
+        Ok(call)
+    }
+
+    fn is_being_opened(&self) -> bool {
+        self.recording == Recording::Opening
+    }
+}

@@ -1,0 +1,158 @@
+//! What a call waits for, and until when.
+
+use std::time::Duration;
+
+use super::call::Call;
+use super::continuation::Kept;
+use super::leg::LegState;
+use super::reject::{Refusal, SET_UP_MAX};
+use super::state::{MediaState, Phase, Recording};
+use super::turn::Turn;
+use crate::model::{Leg, Timestamp};
+
+/// How long the far end of an INVITE may say nothing: Timer C, begun anew by each provisional answer (RFC 3261 §16.6
+/// item 11, §16.7 item 2).
+const RING_MAX: Duration = Duration::from_secs(200);
+/// How long the recording of a call that ended stays open for the last answers to BYE.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long a leg may take to leave before it is forgotten: beyond Timer F and 64·T1 after a CANCEL (RFC 3261 §9.1).
+const LEAVE_MAX: Duration = Duration::from_secs(40);
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wait {
+    /// The recorder and the ports.
+    SetUp,
+    /// B's answer to its INVITE.
+    Answer,
+    /// The far end's answer to a re-INVITE or UPDATE.
+    Exchange,
+    /// The last answers, before the recording is closed.
+    Linger,
+    /// The legs' leaving.
+    Leave,
+}
+
+impl Wait {
+    const ALL: [Self; 5] = [Self::SetUp, Self::Answer, Self::Exchange, Self::Linger, Self::Leave];
+}
+
+/// At most one deadline for each thing that is waited for.
+#[derive(Debug, Default)]
+pub struct Deadlines([Option<Timestamp>; Wait::ALL.len()]);
+
+impl Deadlines {
+    pub const fn set(&mut self, wait: Wait, due: Timestamp) {
+        self.0[wait as usize] = Some(due);
+    }
+
+    pub const fn clear(&mut self, wait: Wait) {
+        self.0[wait as usize] = None;
+    }
+
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.0.iter().flatten().min().copied()
+    }
+
+    /// The earliest that is over, which is over then.
+    pub fn take_due(&mut self, now: Timestamp) -> Option<Wait> {
+        let due = |wait: &Wait| self.0[*wait as usize].filter(|due| *due <= now);
+        let wait = Wait::ALL
+            .into_iter()
+            .filter(|wait| due(wait).is_some())
+            .min_by_key(due)?;
+        self.clear(wait);
+        Some(wait)
+    }
+}
+
+impl Call {
+    /// When `handle_deadline` has to be called.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.deadlines.earliest()
+    }
+
+    /// Something that was waited for did not come.
+    pub fn handle_deadline(&mut self, turn: &mut Turn<'_>) {
+        while let Some(wait) = self.deadlines.take_due(turn.now) {
+            match wait {
+                Wait::SetUp => self.on_set_up_stalled(turn),
+                Wait::Answer => self.refuse(turn, &Refusal::NoAnswer),
+                Wait::Exchange => self.on_exchange_failed(turn),
+                Wait::Linger => self.close_recording(turn),
+                Wait::Leave => self.on_leaving_stalled(turn),
+            }
+            self.settle(turn);
+        }
+    }
+
+    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, phase: Phase) {
+        self.phase = phase;
+        match phase {
+            Phase::Preparing => self.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX),
+            Phase::Inviting => {
+                self.deadlines.clear(Wait::SetUp);
+                self.watch_answer(turn);
+            }
+            Phase::Answered => self.deadlines.clear(Wait::Answer),
+            Phase::Confirmed => self.kept = Kept::Stale,
+            Phase::Ending => {
+                self.deadlines = Deadlines::default();
+                self.deadlines.set(Wait::Linger, turn.now + LINGER);
+                self.deadlines.set(Wait::Leave, turn.now + LEAVE_MAX);
+            }
+        }
+        self.publish(turn);
+    }
+
+    /// B was invited, or rings on: Timer C begins anew.
+    pub(super) fn watch_answer(&mut self, turn: &Turn<'_>) {
+        self.deadlines.set(Wait::Answer, turn.now + RING_MAX);
+    }
+
+    /// A re-INVITE or UPDATE went out, or is being worked on.
+    pub(super) fn watch_exchange(&mut self, turn: &Turn<'_>) {
+        if self.phase != Phase::Ending {
+            self.deadlines.set(Wait::Exchange, turn.now + RING_MAX);
+        }
+    }
+
+    pub(super) const fn unwatch_exchange(&mut self) {
+        self.deadlines.clear(Wait::Exchange);
+    }
+
+    /// The legs are given up.
+    fn on_leaving_stalled(&mut self, turn: &mut Turn<'_>) {
+        for side in Leg::BOTH {
+            self.leg_mut(side).state = LegState::Gone;
+        }
+        if !matches!(self.media, MediaState::Unopened | MediaState::Closed(_)) {
+            self.negotiation.give_back(turn.now, turn.ports);
+            self.media = MediaState::Closed(None);
+        }
+        self.close_recording(turn);
+        self.recording = Recording::Done;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_comes_in_the_order_of_time_and_once() {
+        let at = Timestamp::from_millis;
+        let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.earliest(), None);
+        deadlines.set(Wait::Linger, at(30));
+        deadlines.set(Wait::Exchange, at(20));
+        deadlines.set(Wait::Leave, at(40));
+        assert_eq!(deadlines.earliest(), Some(at(20)));
+        assert_eq!(deadlines.take_due(at(10)), None);
+        assert_eq!(deadlines.take_due(at(30)), Some(Wait::Exchange));
+        assert_eq!(deadlines.take_due(at(30)), Some(Wait::Linger));
+        assert_eq!(deadlines.take_due(at(30)), None);
+        deadlines.clear(Wait::Leave);
+        assert_eq!(deadlines.earliest(), None);
+    }
+}

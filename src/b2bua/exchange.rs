@@ -1,0 +1,347 @@
+//! The far end's answer to a re-INVITE, an UPDATE, or a PRACK that offers, on its way back; and the ACK that closes it.
+
+use bytes::Bytes;
+
+use super::body::Content;
+use super::call::Call;
+use super::carry;
+use super::continuation::Kept;
+use super::farewell::Farewell;
+use super::negotiation::NegotiationError;
+use super::reject::Refusal;
+use super::reliable::{Reliable, Standing};
+use super::state::Phase;
+use super::turn::Turn;
+use crate::model::Leg;
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::{Message, Method, Request, Response};
+
+/// A re-INVITE, an UPDATE, or a PRACK that offers, in flight. One at a time: the second is glare (RFC 3261 §14.2, RFC 3311
+/// §5.2).
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) from: Leg,
+    /// Our tag towards A in the early dialog that it is part of.
+    pub(super) fork: String,
+    pub(super) server: ServerId,
+    pub(super) client: Option<ClientId>,
+    pub(super) request: Request,
+    /// The offer that is pending is this exchange's: of the request, or of the 2xx to a request without one.
+    pub(super) offered: bool,
+    pub(super) stage: Stage,
+    /// Of the provisional responses to a re-INVITE.
+    pub(super) reliable: Reliable,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Ports of new lines are being bound; the body waits to go on.
+    Preparing(Bytes),
+    /// The far end is asked. A CANCEL that is wanted goes out with its first provisional (RFC 3261 §9.1).
+    Waiting {
+        provisional: bool,
+        cancel: Option<Vec<String>>,
+    },
+    /// The far end's 2xx (its CSeq) was passed on; the ACK will be too.
+    AckAwaited { cseq: u32 },
+}
+
+impl Call {
+    pub(super) fn on_exchange_response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        client: ClientId,
+        response: &Response,
+    ) {
+        if response.status < 200 {
+            self.on_exchange_progress(turn, side, response);
+            return;
+        }
+        self.focus_on_exchange();
+        let Some(exchange) = self
+            .exchange
+            .take_if(|exchange| matches!(exchange.stage, Stage::Waiting { .. }))
+        else {
+            return;
+        };
+        self.unwatch_exchange();
+        match response.status {
+            200..300 => self.on_exchange_accepted(turn, side, exchange, response),
+            _ => self.on_exchange_declined(turn, side, client, &exchange, response),
+        }
+    }
+
+    /// 1xx: what is held back for it goes now; that of a re-INVITE goes on to who asked.
+    fn on_exchange_progress(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+        let line = self.leg(side).line(&self.chronicle);
+        let Some(exchange) = &mut self.exchange else { return };
+        let Stage::Waiting { provisional, cancel } = &mut exchange.stage else {
+            return;
+        };
+        *provisional = true;
+        if let (Some(reasons), Some(client)) = (cancel.take(), exchange.client) {
+            turn.cancel(line, client, &reasons);
+        }
+        if exchange.request.method != Method::Invite || response.status == 100 {
+            return;
+        }
+        self.watch_exchange(turn);
+        if let Some(exchange) = self.exchange.take() {
+            self.exchange = Some(self.pass_progress(turn, side, exchange, response));
+        }
+    }
+
+    fn pass_progress(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        mut exchange: Exchange,
+        response: &Response,
+    ) -> Exchange {
+        let standing = exchange.reliable.take(&exchange.request, response);
+        let content = Content::of(&response.headers, &response.body);
+        let body = match (standing, content.sdp(&response.body)) {
+            (Standing::OutOfTurn, _) => return exchange,
+            (Standing::Unreliable, Some(_)) => Bytes::new(),
+            (Standing::Next(_), Some(_)) => {
+                let body = self.carry_exchange_answer(turn, side, &mut exchange, response);
+                self.renew_media(turn);
+                body.unwrap_or_default()
+            }
+            (Standing::Copy(_), Some(sdp)) => {
+                let repeated = self.negotiation.repeat(side, sdp);
+                repeated
+                    .map(|sdp| content.with_sdp(&response.body, sdp))
+                    .unwrap_or_default()
+            }
+            (_, None) => response.body.clone(),
+        };
+        let mut answer = self.exchange_answer(&exchange, response, body);
+        standing.write(&mut answer);
+        turn.respond(self.line(exchange.from), exchange.server, answer);
+        exchange
+    }
+
+    /// The early dialog that the exchange is part of comes into focus.
+    pub(super) fn focus_on_exchange(&mut self) {
+        if let Some(fork) = self.exchange.as_ref().map(|exchange| exchange.fork.clone()) {
+            self.focus_on(&fork);
+        }
+    }
+
+    fn on_exchange_declined(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        client: ClientId,
+        exchange: &Exchange,
+        response: &Response,
+    ) {
+        self.withdraw(exchange);
+        turn.wire.disown_client(client);
+        self.answer_exchange(turn, exchange, response, response.body.clone());
+        turn.wire.disown_server(exchange.server);
+        // The far end does not know the dialog any more (RFC 3261 §12.2.1.2); an early one's end is its INVITE's business.
+        if matches!(response.status, 408 | 481) && self.phase != Phase::Inviting {
+            self.finish(
+                turn,
+                &format!("{} from {side} inside the dialog", response.status),
+                &Farewell::default(),
+            );
+        }
+    }
+
+    fn on_exchange_accepted(&mut self, turn: &mut Turn<'_>, side: Leg, mut exchange: Exchange, response: &Response) {
+        let is_invite = exchange.request.method == Method::Invite;
+        if let Some(client) = exchange.client {
+            match is_invite.then(|| self.last_exchange.replace(client)) {
+                Some(before) => before.into_iter().for_each(|client| turn.wire.disown_client(client)),
+                None => turn.wire.disown_client(client),
+            }
+        }
+        let cseq = response.headers.cseq().number;
+        let body = match self.carry_exchange_answer(turn, side, &mut exchange, response) {
+            Ok(body) => body,
+            Err(error) => {
+                // The far end has switched and the near end cannot follow: nothing is left to talk about.
+                tracing::warn!(session = %self.id, %error, "answer to a re-INVITE or UPDATE cannot be carried");
+                self.withdraw(&exchange);
+                let refusal = Refusal::MediaNotAcceptable;
+                self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
+                if is_invite {
+                    let chronicle = self.chronicle;
+                    self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
+                }
+                self.finish(
+                    turn,
+                    &format!("answer of {side} that cannot be carried"),
+                    &Farewell::default(),
+                );
+                return;
+            }
+        };
+        self.refresh_targets(side, &exchange, response);
+        if exchange.offered {
+            self.renew_media(turn);
+        }
+        self.answer_exchange(turn, &exchange, response, body);
+        if is_invite {
+            exchange.stage = Stage::AckAwaited { cseq };
+            self.exchange = Some(exchange);
+        } else {
+            turn.wire.disown_server(exchange.server);
+        }
+    }
+
+    fn carry_exchange_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        exchange: &mut Exchange,
+        response: &Response,
+    ) -> Result<Bytes, NegotiationError> {
+        let content = Content::of(&response.headers, &response.body);
+        if content == Content::Unreadable {
+            return Err(NegotiationError::Lines);
+        }
+        let Some(sdp) = content.sdp(&response.body) else {
+            self.withdraw(exchange);
+            return Ok(response.body.clone());
+        };
+        if exchange.offered {
+            let anchored = self.negotiation.answer(side, sdp)?;
+            return Ok(content.with_sdp(&response.body, anchored));
+        }
+        // Only an INVITE's 2xx may offer (RFC 3261 §14.1); what an UPDATE's brings without being asked is left out.
+        if exchange.request.method != Method::Invite || self.negotiation.is_pending() {
+            return Ok(Bytes::new());
+        }
+        let anchored = self
+            .negotiation
+            .offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?;
+        exchange.offered = true;
+        Ok(content.with_sdp(&response.body, anchored))
+    }
+
+    fn answer_exchange(&self, turn: &mut Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) {
+        let answer = self.exchange_answer(exchange, response, body);
+        turn.respond(self.line(exchange.from), exchange.server, answer);
+    }
+
+    fn exchange_answer(&self, exchange: &Exchange, response: &Response, body: Bytes) -> Response {
+        let (request, reason) = (&exchange.request, Some(response.reason.as_str()));
+        let mut answer = if request.method == Method::Prack {
+            Response::to(request, response.status, reason, None)
+        } else {
+            self.leg(exchange.from)
+                .dialog_response(request, response.status, reason)
+        };
+        carry::carry(&response.headers, &mut answer.headers);
+        for value in response
+            .headers
+            .get_all("Retry-After")
+            .filter(|_| response.status != 503)
+        {
+            answer.headers.push("Retry-After", value);
+        }
+        if body.is_empty() {
+            answer.headers.remove("Content-Type");
+        }
+        answer.body = body;
+        answer
+    }
+
+    fn refresh_targets(&mut self, side: Leg, exchange: &Exchange, response: &Response) {
+        if exchange.request.method == Method::Prack {
+            return;
+        }
+        if self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
+        if let Some(dialog) = &mut self.leg_mut(side).dialog {
+            dialog.target_refresh(&Message::Response(response.clone()));
+        }
+        if let Some(dialog) = &mut self.leg_mut(exchange.from).dialog {
+            dialog.target_refresh(&Message::Request(exchange.request.clone()));
+        }
+    }
+
+    pub(super) fn on_exchange_acknowledged(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
+        let number = ack.headers.cseq().number;
+        let matches = |exchange: &mut Exchange| {
+            exchange.from == side
+                && exchange.request.headers.cseq().number == number
+                && matches!(exchange.stage, Stage::AckAwaited { .. })
+        };
+        let Some(exchange) = self.exchange.take_if(matches) else {
+            return;
+        };
+        let Stage::AckAwaited { cseq } = exchange.stage else {
+            return;
+        };
+        turn.wire.disown_server(exchange.server);
+        let body = if exchange.offered && self.negotiation.is_pending() {
+            self.carry_ack_answer(turn, side, ack)
+        } else {
+            None
+        };
+        let unanswered = exchange.offered && self.negotiation.is_pending();
+        let chronicle = self.chronicle;
+        let body = body
+            .as_ref()
+            .map(|(content_type, body)| (content_type.as_str(), body.clone()));
+        self.leg_mut(side.other()).acknowledge(turn, &chronicle, cseq, body);
+        if unanswered {
+            self.withdraw(&exchange);
+            self.finish(
+                turn,
+                "offer in a 2xx without an answer in its ACK",
+                &Farewell::default(),
+            );
+        }
+    }
+
+    /// The answer that an ACK brings, with its Content-Type, as the other leg shall see it.
+    pub(super) fn carry_ack_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        ack: &Request,
+    ) -> Option<(String, Bytes)> {
+        let content = Content::of(&ack.headers, &ack.body);
+        match self.negotiation.answer(side, content.sdp(&ack.body)?) {
+            Ok(anchored) => {
+                let content_type = ack.headers.get("Content-Type").unwrap_or("application/sdp").to_owned();
+                self.renew_media(turn);
+                Some((content_type, content.with_sdp(&ack.body, anchored)))
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.id, %error, "answer in ACK cannot be carried");
+                None
+            }
+        }
+    }
+
+    /// The far end did not answer inside the dialog: it is gone (RFC 3261 §12.2.1.2).
+    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>) {
+        self.focus_on_exchange();
+        let Some(exchange) = self.exchange.take() else { return };
+        self.unwatch_exchange();
+        self.withdraw(&exchange);
+        if let Some(client) = exchange.client {
+            turn.wire.disown_client(client);
+        }
+        self.refuse_request(
+            turn,
+            exchange.from,
+            exchange.server,
+            &exchange.request,
+            &Refusal::NoAnswer,
+        );
+        if self.phase != Phase::Inviting {
+            let by = format!("no answer from {} inside the dialog", exchange.from.other());
+            self.finish(turn, &by, &Farewell::default());
+        }
+    }
+}

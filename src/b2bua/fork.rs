@@ -1,0 +1,227 @@
+//! Forks: one INVITE, several early dialogs (RFC 3261 §12.1, §13.2.2.4). Each tag of B's is one early dialog with A, under a
+//! tag of its own, with its own offer and answer over the same ports. One of them is in focus: `a`, `b` and `negotiation`
+//! hold its state. Between events that is the one whose media is relayed.
+
+use super::call::Call;
+use super::farewell::Farewell;
+use super::negotiation::Agreement;
+use super::reliable::Reliable;
+use super::turn::Turn;
+use crate::model::Leg;
+use crate::sip::dialog::Dialog;
+use crate::sip::{Method, Request, Response};
+
+/// Early dialogs of one call. The provisional responses of more are dropped; a 2xx is taken from any.
+pub const FORKS_MAX: usize = 16;
+/// Second 2xx that are ended in order; more are left to time out.
+const ENDED_MAX: usize = 8;
+
+/// An early dialog that is not in focus.
+#[derive(Debug)]
+struct Early {
+    /// Ours towards A: its name inside the call.
+    local_tag: String,
+    a: Option<Dialog>,
+    b: Option<Dialog>,
+    agreement: Agreement,
+    reliable: Reliable,
+}
+
+#[derive(Debug, Default)]
+pub struct Forks {
+    others: Vec<Early>,
+    /// What every fork starts from: the offer of the INVITE, not answered yet.
+    begun: Agreement,
+    /// Our tag of the fork whose media is relayed; None while there is one only.
+    heard: Option<String>,
+    /// Second 2xx that were ended, by B's tags, with the ACKs that they got.
+    ended: Vec<(String, Request)>,
+}
+
+impl Call {
+    /// Brings the early dialog that a request names into focus. False when there is none.
+    pub(super) fn focus_on_request(&mut self, side: Leg, request: &Request) -> bool {
+        let (theirs, ours) = (request.headers.from().tag(), request.headers.to().tag());
+        match side {
+            Leg::A => self.focus_on(ours.unwrap_or_default()),
+            Leg::B => self.focus_on_callee(theirs.unwrap_or_default()),
+        }
+    }
+
+    /// Brings the early dialog with this tag of ours towards A into focus.
+    pub(super) fn focus_on(&mut self, local_tag: &str) -> bool {
+        if self.a.local_tag == local_tag {
+            return true;
+        }
+        let found = self.forks.others.iter().position(|early| early.local_tag == local_tag);
+        found.map(|at| self.swap(at)).is_some()
+    }
+
+    fn focus_on_callee(&mut self, tag: &str) -> bool {
+        let is_it = |dialog: &Option<Dialog>| dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag);
+        if is_it(&self.b.dialog) {
+            return true;
+        }
+        let found = self.forks.others.iter().position(|early| is_it(&early.b));
+        found.map(|at| self.swap(at)).is_some()
+    }
+
+    /// Brings the early dialog that a provisional response belongs to, or makes, into focus. False when it is one too many.
+    pub(super) fn focus_on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
+        let Some(tag) = response.headers.to().tag() else {
+            return true;
+        };
+        if self.b.dialog.is_none() {
+            self.forks.begun = self.negotiation.agreement().clone();
+            self.b.dialog = self.dialog_with_b(response);
+            return true;
+        }
+        if self.focus_on_callee(tag) {
+            return true;
+        }
+        if self.forks.others.len() + 1 >= FORKS_MAX {
+            tracing::debug!(session = %self.id, "too many forks of one INVITE");
+            return false;
+        }
+        self.branch_off(turn);
+        self.b.dialog = self.dialog_with_b(response);
+        true
+    }
+
+    /// The first 2xx: its early dialog, or a new one, is the call's from now on; the others are over.
+    pub(super) fn focus_on_winner(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        if self.b.dialog.is_some() && self.focus_on_callee(tag) {
+            if let Some(early) = &mut self.b.dialog {
+                early.confirm(response);
+            }
+        } else {
+            if self.b.dialog.is_some() {
+                self.branch_off(turn);
+            }
+            self.b.dialog = self.dialog_with_b(response);
+        }
+        self.forks.heard = None;
+        self.forks.begun = Agreement::default();
+        if std::mem::take(&mut self.forks.others).is_empty() {
+            return;
+        }
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.fork != self.a.local_tag)
+        {
+            self.close_exchange(turn);
+        }
+    }
+
+    /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and an answer to come reaches
+    /// A in a dialog of its own.
+    #[expect(dead_code, reason = "for a second attempt at an INVITE that rang already")]
+    pub(super) fn start_over(&mut self, turn: &mut Turn<'_>) {
+        if self.b.dialog.is_some() {
+            self.branch_off(turn);
+        }
+        self.forks.others.clear();
+        self.forks.heard = None;
+    }
+
+    /// Another 2xx to the same INVITE. From the dialog that we took it needs nothing yet; a fork is acknowledged and ended
+    /// by it (RFC 3261 §13.2.2.4), once.
+    pub(super) fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        if self.b.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag) {
+            return;
+        }
+        let line = self.b.line(&self.chronicle);
+        if let Some((_, ack)) = self.forks.ended.iter().find(|(known, _)| known == tag) {
+            turn.resend(line, ack.clone());
+            return;
+        }
+        let fork = self.dialog_with_b(response);
+        let Some(mut fork) = fork.filter(|_| self.forks.ended.len() < ENDED_MAX) else {
+            return;
+        };
+        let ack = turn.send(line, fork.ack(response.headers.cseq().number));
+        let bye = fork.request(Method::Bye);
+        let client = turn.request(self.id, line, bye);
+        turn.wire.disown_client(client);
+        self.forks.ended.push((tag.to_owned(), ack));
+    }
+
+    /// A BYE for the early dialog in focus, while others are left: it alone is over (RFC 3261 §15). False when it is the
+    /// last.
+    pub(super) fn end_early(&mut self, turn: &mut Turn<'_>, by: Leg, farewell: &Farewell) -> bool {
+        if self.forks.others.is_empty() {
+            return false;
+        }
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.fork == self.a.local_tag)
+        {
+            self.close_exchange(turn);
+        }
+        if by == Leg::A
+            && let Some(mut bye) = self.b.dialog_request(Method::Bye)
+        {
+            farewell.write(&mut bye.headers);
+            let client = turn.request(self.id, self.line(Leg::B), bye);
+            turn.wire.disown_client(client);
+        }
+        let was_heard = self.forks.heard.as_ref().is_none_or(|heard| *heard == self.a.local_tag);
+        let newest = self.forks.others.len() - 1;
+        self.swap(newest);
+        self.forks.others.truncate(newest);
+        if was_heard {
+            self.renew_media(turn);
+        }
+        true
+    }
+
+    /// The media of the fork in focus is what the relay carries now.
+    pub(super) fn hear_focus(&mut self) {
+        if !self.forks.others.is_empty() {
+            self.forks.heard = Some(self.a.local_tag.clone());
+        }
+    }
+
+    /// After every event the fork whose media is relayed is in focus again.
+    pub(super) fn rest_on_heard(&mut self) {
+        if let Some(heard) = self.forks.heard.take() {
+            self.focus_on(&heard);
+            self.forks.heard = Some(heard);
+        }
+    }
+
+    /// A new early dialog comes into focus: a new tag towards A, nothing agreed but the INVITE's offer.
+    fn branch_off(&mut self, turn: &mut Turn<'_>) {
+        self.forks.heard.get_or_insert_with(|| self.a.local_tag.clone());
+        let local_tag = turn.wire.mint().tag();
+        self.tags.push((local_tag.clone(), Leg::A));
+        self.forks.others.push(Early {
+            local_tag,
+            a: None,
+            b: None,
+            agreement: self.forks.begun.clone(),
+            reliable: Reliable::default(),
+        });
+        self.swap(self.forks.others.len() - 1);
+    }
+
+    fn swap(&mut self, at: usize) {
+        let Some(early) = self.forks.others.get_mut(at) else {
+            return;
+        };
+        std::mem::swap(&mut early.local_tag, &mut self.a.local_tag);
+        std::mem::swap(&mut early.a, &mut self.a.dialog);
+        std::mem::swap(&mut early.b, &mut self.b.dialog);
+        std::mem::swap(&mut early.reliable, &mut self.reliable);
+        self.negotiation.swap(&mut early.agreement);
+    }
+
+    fn dialog_with_b(&self, response: &Response) -> Option<Dialog> {
+        let invite = self.b.invite.as_ref()?;
+        Dialog::uac(invite, response).ok()
+    }
+}

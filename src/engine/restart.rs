@@ -1,0 +1,39 @@
+//! Calls beyond the end of a process: handed over, and taken over.
+
+use bytes::Bytes;
+
+use super::signaling::Signaling;
+use crate::b2bua::{Call, Output};
+use crate::model::{SessionId, Timestamp};
+use crate::sip::Request;
+
+impl Signaling {
+    /// From here on only what ends the other calls is answered.
+    pub(super) fn hand_over(&mut self, now: Timestamp) {
+        self.draining = true;
+        self.handed_over = true;
+        self.for_all_calls(now, Call::hand_over);
+    }
+
+    /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one.
+    pub(super) fn is_left_to_next(&self, request: &Request) -> bool {
+        let ends_here = |session| self.calls.get(&session).is_some_and(Call::is_leaving);
+        self.handed_over && !self.leg_of(request).is_some_and(|(session, _)| ends_here(session))
+    }
+
+    /// A call of the process before goes on as a new session, or is ended on both legs.
+    pub(super) fn resume(&mut self, now: Timestamp, before: SessionId, state: &Bytes) {
+        let session = SessionId::mint(now, self.wire.mint().entropy());
+        let resumed = Call::resume(&mut self.turn(now), session, state);
+        match resumed {
+            Ok(call) => {
+                tracing::info!(%before, %session, "call of before the restart");
+                self.adopt(call);
+                self.with_call(now, session, Call::settle);
+            }
+            Err(error) => tracing::error!(%before, %error, "call of before the restart is lost"),
+        }
+        self.out.push_back(Output::Forget { session: before });
+        self.depart();
+    }
+}

@@ -1,0 +1,327 @@
+//! What is known of the dialogs of running calls, kept in `DATA/dialogs` for the next start: after a crash or an upgrade
+//! calls go on, or are ended on both legs.
+//!
+//! A file of slots, one for each call, written over in place; nothing is synced: it has to outlive the process, not the
+//! machine, whose peers would have given up anyway. A thread of its own writes it, so that signalling waits for no disk.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+
+use super::clock::Clock;
+use super::waker::Waker;
+use crate::model::SessionId;
+
+const FILE_NAME: &str = "dialogs";
+/// Room for one call. What is longer is not kept: that call does not survive a restart.
+const SLOT_BYTES: usize = 8 << 10;
+/// Magic, session, length, CRC-32C of session and state.
+const HEAD_BYTES: usize = 4 + 16 + 4 + 4;
+const MAGIC: [u8; 4] = *b"ORD1";
+/// Entries that wait for the thread. Full: the newest is dropped and counted; that call does not survive a restart.
+const ENTRIES_MAX: usize = 4_096;
+/// Slots that are read at the start; a file of calls is never longer.
+const SLOTS_MAX: usize = 65_536;
+
+/// How late a state may be written: what a kill may cost.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_secs(60);
+
+enum Entry {
+    Remember { session: SessionId, state: Bytes },
+    Forget { session: SessionId },
+}
+
+/// A call that ran when the process before this one ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Survivor {
+    pub session: SessionId,
+    pub state: Bytes,
+}
+
+/// Signalling's end of the store.
+#[derive(Debug)]
+pub(super) struct DialogStore {
+    entries: Option<Sender<Entry>>,
+    clock: Clock,
+    waker: Waker,
+    dropped: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DialogStore {
+    /// Opens the store of this data directory and gives what the process before has left in it.
+    pub(super) fn open(clock: Clock, data: &Path) -> io::Result<(Self, Vec<Survivor>)> {
+        let (slots, survivors) = Slots::open(&data.join(FILE_NAME))?;
+        let (sender, inbox) = bounded(ENTRIES_MAX);
+        let waker = Waker::new();
+        let sleeper = waker.clone();
+        let thread = Builder::new().name("dialogs".to_owned()).spawn(move || {
+            sleeper.adopt();
+            write_down(clock, slots, &inbox, &sleeper);
+        })?;
+        let store = Self {
+            entries: Some(sender),
+            clock,
+            waker,
+            dropped: Arc::default(),
+            thread: Some(thread),
+        };
+        Ok((store, survivors))
+    }
+
+    /// Keeps the newest state of a call; never waits.
+    pub(super) fn remember(&self, session: SessionId, state: Bytes) {
+        self.offer(Entry::Remember { session, state });
+    }
+
+    pub(super) fn forget(&self, session: SessionId) {
+        self.offer(Entry::Forget { session });
+    }
+
+    fn offer(&self, entry: Entry) {
+        let Some(entries) = &self.entries else { return };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = entries.try_send(entry)
+            && self.dropped.fetch_add(1, Relaxed) == 0
+        {
+            tracing::warn!("dialog store does not keep up: some calls would not survive a restart");
+        }
+        self.waker.wake_by(self.clock.now() + WRITE_EVERY);
+    }
+}
+
+impl Drop for DialogStore {
+    /// Waits until what was handed over is written: the next start reads it.
+    fn drop(&mut self) {
+        self.entries = None;
+        self.waker.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the dialog store had panicked");
+        }
+    }
+}
+
+/// Looks into its inbox once in a while: a wake for each entry would cost more than its writing.
+fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, waker: &Waker) {
+    let mut failing = false;
+    loop {
+        let entry = match inbox.try_recv() {
+            Ok(entry) => entry,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                waker.announce(clock.now() + WRITE_EVERY);
+                waker.sleep(clock);
+                if inbox.is_empty() {
+                    waker.announce(clock.now() + IDLE);
+                    if inbox.is_empty() {
+                        waker.sleep(clock);
+                    }
+                }
+                continue;
+            }
+        };
+        let done = match &entry {
+            Entry::Remember { session, state } => slots.remember(*session, state),
+            Entry::Forget { session } => slots.forget(*session),
+        };
+        if let Err(error) = &done
+            && !failing
+        {
+            tracing::warn!(%error, "dialog store: calls would not survive a restart");
+        }
+        failing = done.is_err();
+    }
+}
+
+#[derive(Debug)]
+struct Slots {
+    file: File,
+    taken: BTreeMap<SessionId, u64>,
+    free: Vec<u64>,
+    /// Slots in the file.
+    count: u64,
+}
+
+impl Slots {
+    fn open(path: &Path) -> io::Result<(Self, Vec<Survivor>)> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        let count = file.metadata()?.len().div_ceil(SLOT_BYTES as u64).min(SLOTS_MAX as u64);
+        let mut slots = Self {
+            file,
+            taken: BTreeMap::new(),
+            free: Vec::new(),
+            count,
+        };
+        let mut survivors = Vec::new();
+        for slot in (0..count).rev() {
+            match slots.read(slot)? {
+                Some(survivor) if slots.taken.insert(survivor.session, slot).is_none() => survivors.push(survivor),
+                _ => slots.free.push(slot),
+            }
+        }
+        survivors.sort_by_key(|survivor| survivor.session);
+        Ok((slots, survivors))
+    }
+
+    /// None: free, or cut short when the process ended.
+    fn read(&self, slot: u64) -> io::Result<Option<Survivor>> {
+        let mut bytes = vec![0; SLOT_BYTES];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, slot * SLOT_BYTES as u64 + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(decode(&bytes))
+    }
+
+    fn remember(&mut self, session: SessionId, state: &[u8]) -> io::Result<()> {
+        let Some(bytes) = encode(session, state) else {
+            tracing::warn!(%session, bytes = state.len(), "too long for the dialog store: would not survive a restart");
+            return self.forget(session);
+        };
+        let slot = match self.taken.get(&session) {
+            Some(slot) => *slot,
+            None => self.free.pop().unwrap_or_else(|| {
+                self.count += 1;
+                self.count - 1
+            }),
+        };
+        self.taken.insert(session, slot);
+        self.file.write_all_at(&bytes, slot * SLOT_BYTES as u64)
+    }
+
+    fn forget(&mut self, session: SessionId) -> io::Result<()> {
+        let Some(slot) = self.taken.remove(&session) else {
+            return Ok(());
+        };
+        self.free.push(slot);
+        if self.taken.is_empty() {
+            // The quiet hour: the file gives its space back.
+            self.free.clear();
+            self.count = 0;
+            return self.file.set_len(0);
+        }
+        self.file.write_all_at(&[0; HEAD_BYTES], slot * SLOT_BYTES as u64)
+    }
+}
+
+fn encode(session: SessionId, state: &[u8]) -> Option<Vec<u8>> {
+    if state.len() > SLOT_BYTES - HEAD_BYTES {
+        return None;
+    }
+    let session = session.as_u128().to_le_bytes();
+    let length = u32::try_from(state.len()).ok()?;
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&session), state);
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + state.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&session);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes.extend_from_slice(state);
+    Some(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Option<Survivor> {
+    let rest = bytes.strip_prefix(&MAGIC)?;
+    let (session, rest) = rest.split_first_chunk::<16>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let state = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    let is_whole = crc32c::crc32c_append(crc32c::crc32c(session), state) == u32::from_le_bytes(*sum);
+    is_whole.then(|| Survivor {
+        session: SessionId::from_u128(u128::from_le_bytes(*session)),
+        state: Bytes::copy_from_slice(state),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn session(number: u128) -> SessionId {
+        SessionId::from_u128(number)
+    }
+
+    fn survivors(data: &Path) -> Vec<(u128, Vec<u8>)> {
+        let (store, survivors) = DialogStore::open(Clock::start(), data).unwrap();
+        drop(store);
+        survivors
+            .iter()
+            .map(|survivor| (survivor.session.as_u128(), survivor.state.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_remembered_and_not_forgotten_survives_in_its_newest_state() {
+        let data = tempfile::tempdir().unwrap();
+        let (store, none) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        assert_eq!(none, []);
+        store.remember(session(1), Bytes::from_static(b"ringing"));
+        store.remember(session(2), Bytes::from_static(b"two"));
+        store.remember(session(1), Bytes::from_static(b"talking"));
+        store.forget(session(2));
+        store.remember(session(3), Bytes::from_static(b"three"));
+        drop(store);
+        assert_eq!(
+            survivors(data.path()),
+            [(1, b"talking".to_vec()), (3, b"three".to_vec())]
+        );
+        assert_eq!(survivors(data.path()).len(), 2, "reading forgets nothing");
+    }
+
+    #[test]
+    fn places_are_used_again_and_an_empty_store_takes_no_space() {
+        let data = tempfile::tempdir().unwrap();
+        let (store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        for number in 0..1_000 {
+            store.remember(session(number), Bytes::from_static(b"x"));
+            if number >= 5 {
+                store.forget(session(number - 5));
+            }
+        }
+        drop(store);
+        let bytes = || std::fs::metadata(data.path().join(FILE_NAME)).unwrap().len();
+        assert!(bytes() <= 6 * SLOT_BYTES as u64, "{}", bytes());
+        let (store, survivors) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        survivors.iter().for_each(|survivor| store.forget(survivor.session));
+        drop(store);
+        assert_eq!(bytes(), 0);
+    }
+
+    #[test]
+    fn a_slot_that_was_cut_short_and_one_too_long_are_left_out() {
+        let data = tempfile::tempdir().unwrap();
+        let (store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        store.remember(session(1), Bytes::from_static(b"whole"));
+        store.remember(session(2), Bytes::from_static(b"cut short"));
+        store.remember(session(3), Bytes::from(vec![7; SLOT_BYTES]));
+        drop(store);
+        let file = OpenOptions::new()
+            .write(true)
+            .open(data.path().join(FILE_NAME))
+            .unwrap();
+        file.write_all_at(b"?", (SLOT_BYTES + HEAD_BYTES + 3) as u64).unwrap();
+        assert_eq!(survivors(data.path()), [(1, b"whole".to_vec())]);
+    }
+}

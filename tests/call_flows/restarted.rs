@@ -1,0 +1,167 @@
+//! Calls beyond the end of the process.
+
+use std::time::Duration;
+
+use onrecord::engine::Input;
+use onrecord::model::{Fault, MediaCommand, Outcome, Recorded, RecordingCommand};
+
+use super::bench::{Bench, SDP};
+
+/// The process ends while a call talks, in whatever way; the next one takes over what it has written down.
+fn restart(before: &Bench, mut after: Bench) -> Bench {
+    after.now = before.now + Duration::from_secs(2);
+    after.to_a.clone_from(&before.to_a);
+    after.to_b.clone_from(&before.to_b);
+    after.remembered.clone_from(&before.remembered);
+    for (session, state) in before.remembered.clone() {
+        after.input(Input::Resume { session, state });
+    }
+    after
+}
+
+fn opened(bench: &Bench) -> Vec<&MediaCommand> {
+    let is_open = |command: &&MediaCommand| matches!(command, MediaCommand::Open(_));
+    bench.media.iter().filter(is_open).collect()
+}
+
+#[test]
+fn a_call_goes_on_after_a_crash_with_a_new_recording_before_its_first_packet() {
+    let mut before = Bench::strict();
+    before.invite(SDP, "");
+    let MediaCommand::Open(plan_before) = before.media[0].clone() else {
+        panic!("{:?}", before.media)
+    };
+    let before = {
+        before.b_answers("INVITE", 200, SDP);
+        before.a_requests(1, "ACK", "ack1", "");
+        before
+    };
+    let session = before.session();
+
+    let mut bench = Bench::strict();
+    bench.recorder_answers = false;
+    let mut bench = restart(&before, bench);
+    assert!(bench.media.is_empty(), "media before its recording: {:?}", bench.media);
+    let RecordingCommand::Open(header) = &bench.recording[0] else {
+        panic!("{:?}", bench.recording)
+    };
+    assert_ne!(header.session, session);
+    let resumed = header.session;
+    assert_eq!(
+        bench.remembered.keys().collect::<Vec<_>>(),
+        [&resumed],
+        "the old state is forgotten, the new one kept"
+    );
+
+    bench.input(Input::Recording(onrecord::model::RecordingEvent::Ready {
+        session: resumed,
+    }));
+    let [MediaCommand::Open(plan)] = opened(&bench)[..] else {
+        panic!("{:?}", bench.media)
+    };
+    assert_eq!(plan.recorded, Recorded::Strict);
+    assert_eq!(
+        plan.lines[0].a.local, plan_before.lines[0].a.local,
+        "the ports that the peers know"
+    );
+    assert!(plan.lines[0].a.remote.is_some() && plan.lines[0].b.remote.is_some());
+
+    bench.recorder_answers = true;
+    bench.a_requests(7, "BYE", "bye", "");
+    let bye = bench.request_to_b("BYE");
+    assert_eq!(bye.headers.to().tag(), Some("b-tag"));
+    assert!(bye.headers.cseq().number > 1);
+    bench.b_answers("BYE", 200, "");
+    assert!(bench.remembered.is_empty());
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_strict_call_that_cannot_be_recorded_after_the_restart_is_ended_on_both_legs() {
+    let before = Bench::strict().connected();
+    let mut after = Bench::strict();
+    after.recorder_fails(Fault::DiskFull);
+    let mut bench = restart(&before, after);
+    for bye in [bench.request_to_a("BYE"), bench.request_to_b("BYE")] {
+        let reasons: Vec<&str> = bye.headers.get_all("Reason").collect();
+        assert!(reasons[0].contains("Recording lost"), "{reasons:?}");
+    }
+    assert!(opened(&bench).is_empty());
+    assert!(bench.remembered.is_empty());
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_without_a_policy_goes_on_at_once() {
+    let before = Bench::unrecorded().connected();
+    let mut bench = restart(&before, Bench::unrecorded());
+    assert_eq!(opened(&bench).len(), 1);
+    bench.b_requests(3, "BYE", "bye", "");
+    assert_eq!(bench.request_to_a("BYE").headers.to().tag(), Some("a-tag"));
+    bench.a_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_whose_ports_are_taken_is_ended_on_both_legs() {
+    let before = Bench::strict().connected();
+    let (session, state) = before.remembered.iter().next().unwrap();
+    let mut bench = restart(&before, Bench::strict());
+    bench.input(Input::Resume {
+        session: *session,
+        state: state.clone(),
+    });
+    assert_eq!(bench.request_to_a("BYE").headers.to().tag(), Some("a-tag"));
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
+}
+
+#[test]
+fn what_was_written_by_another_version_or_is_damaged_is_forgotten() {
+    let before = Bench::strict().connected();
+    let (session, state) = before.remembered.iter().next().unwrap();
+    let mut bench = Bench::strict();
+    for state in [&state[..state.len() / 2], b"{}", b""] {
+        let state = bytes::Bytes::copy_from_slice(state);
+        bench.remembered.insert(*session, state.clone());
+        bench.input(Input::Resume {
+            session: *session,
+            state,
+        });
+        assert!(bench.remembered.is_empty());
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_is_handed_over_hears_nothing_and_its_recording_is_sealed() {
+    let mut bench = Bench::strict().connected();
+    let (to_a, to_b) = (bench.to_a.len(), bench.to_b.len());
+    bench.input(Input::HandOver);
+    bench.input(Input::ShutDown);
+    assert_eq!((bench.to_a.len(), bench.to_b.len()), (to_a, to_b), "a word to a peer");
+    let closing = bench.recording.iter().find_map(|command| match command {
+        RecordingCommand::Close { closing, .. } => Some(closing.outcome),
+        _ => None,
+    });
+    assert_eq!(closing, Some(Outcome::Recorded));
+    assert_eq!(bench.remembered.len(), 1, "the next start needs it");
+    bench.a_requests(2, "BYE", "bye", "");
+    assert_eq!(bench.to_a.len(), to_a, "the next process answers");
+    let mut after = restart(&bench, Bench::strict());
+    after.a_requests(2, "BYE", "bye", "");
+    assert_eq!(after.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
+}
+
+#[test]
+fn a_call_that_rings_cannot_be_handed_over_and_is_ended() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 180, "");
+    assert!(bench.remembered.is_empty());
+    bench.input(Input::HandOver);
+    bench.input(Input::ShutDown);
+    assert_eq!(bench.response_to_a().status, 503);
+    assert_eq!(bench.request_to_b("CANCEL").method.as_str(), "CANCEL");
+}
