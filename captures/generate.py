@@ -51,6 +51,33 @@ def hang_up(call, at, by=None):
     call.answer(at + 0.02, 200, to="BYE", by=call.other(by or call.a))
 
 
+def progress(call, at, number, sdp):
+    """B's reliable 183 (RFC 3262 §3)."""
+    call.answer(at, 183, sdp, headers=[("Require", "100rel"), ("RSeq", str(number))])
+
+
+def prack(call, at, number, sdp=None):
+    """A's PRACK for it, and B's 200."""
+    call.request(at, call.a, "PRACK", sdp, headers=[("RAck", f"{number} 1 INVITE")])
+    call.answer(at + 0.02, 200, to="PRACK")
+
+
+def t38(phone):
+    """Its audio port becomes a fax port."""
+    lines = [
+        "v=0",
+        f"o={phone.user} {phone.ssrc} {phone.version} IN IP4 {phone.address}",
+        "s=-",
+        f"c=IN IP4 {phone.address}",
+        "t=0 0",
+        f"m=image {phone.rtp[1]} udptl t38",
+        "a=T38FaxVersion:0",
+        "a=T38FaxUdpEC:t38UDPRedundancy",
+    ]
+    phone.version += 1
+    return "".join(line + "\r\n" for line in lines)
+
+
 def ping(capture, at):
     """The PBX asks whether the proxy is there: no call."""
     head = [
@@ -165,6 +192,134 @@ def late_offer(capture):
     call.ack(1.02, sdp=call.a.sdp([PCMA]))
     call.both_talk(1.05, 3.0, PCMA)
     hang_up(call, 3.05)
+
+
+@scenario
+def reliable_progress(capture):
+    """B announces something in a reliable 183; A acknowledges it (RFC 3262)."""
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp(), headers=[("Supported", "100rel")])
+    call.answer(0.01, 100)
+    progress(call, 0.3, 7, call.b.sdp())
+    progress(call, 0.8, 7, call.b.sdp())
+    prack(call, 0.82, 7)
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 0.85, 2.0)
+    call.answer(2.05, 200)
+    call.ack(2.07)
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(2.1, 3.1)
+    hang_up(call, 3.15)
+
+
+@scenario
+def late_offer_in_prack(capture):
+    """No offer in the INVITE; B offers in a reliable 183, A answers in the PRACK (RFC 3262 §5)."""
+    call = call_of(capture)
+    call.invite(0.0, headers=[("Supported", "100rel")])
+    call.answer(0.01, 100)
+    progress(call, 0.3, 41, call.b.sdp([PCMU, PCMA]))
+    prack(call, 0.32, 41, call.a.sdp([PCMA]))
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 0.4, 1.4, PCMA)
+    call.answer(1.45, 200)
+    call.ack(1.47)
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(1.5, 2.5, PCMA)
+    hang_up(call, 2.55)
+
+
+@scenario
+def update_early(capture):
+    """While it rings, B changes its codec by UPDATE (RFC 3311); A moves its media too, after the answer."""
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp([PCMU, PCMA]), headers=[("Supported", "100rel")])
+    call.answer(0.01, 100)
+    progress(call, 0.3, 1, call.b.sdp([PCMU]))
+    prack(call, 0.32, 1)
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 0.35, 0.95)
+    call.request(1.0, call.b, "UPDATE", call.b.sdp([PCMA]))
+    call.answer(1.02, 200, call.a.sdp([PCMA]), to="UPDATE", by=call.a)
+    call.talk(call.b, 1.05, 1.65, PCMA)
+    call.answer(1.7, 200)
+    call.ack(1.72)
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(1.75, 2.55, PCMA)
+    hang_up(call, 2.6)
+
+
+@scenario
+def forked_early_media(capture):
+    """A proxy beyond B rings two phones; both send early media, the first one answers (RFC 3261 §13.2.2.4)."""
+    call = call_of(capture)
+    first = call.b
+    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
+    call.numbers[second] = 100
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.01, 100)
+    first_answer, second_answer = first.sdp(), second.sdp()
+    call.answer(0.3, 183, first_answer)
+    call.talk(first, 0.35, 0.95)
+    call.b = second
+    call.answer(1.0, 183, second_answer)
+    call.talk(second, 1.05, 1.65)
+    call.b = first
+    call.answer(1.7, 200, first_answer)
+    call.ack(1.72)
+    call.both_talk(1.75, 2.75)
+    hang_up(call, 2.8)
+
+
+@scenario
+def fax(capture):
+    """Voice, then T.38 in its place (RFC 3264 §8; ITU-T T.38 Annex D): UDPTL, which is no RTP."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    call.invite(2.0, t38(call.b), by=call.b)
+    call.answer(2.01, 100, by=call.a)
+    call.answer(2.05, 200, t38(call.a), by=call.a)
+    call.ack(2.07, by=call.b)
+    for number in range(60):
+        at, page = 2.1 + number * 0.03, SPEECH["announcement"][number * 40 : number * 40 + 40]
+        packet = number.to_bytes(2, "big") + bytes([len(page)]) + page + b"\x00\x00"
+        capture.udp(at, call.a.rtp, call.b.rtp, packet)
+        if number % 10 == 0:
+            capture.udp(at + 0.01, call.b.rtp, call.a.rtp, number.to_bytes(2, "big") + b"\x01\x06\x00\x00")
+    hang_up(call, 4.0, by=call.b)
+
+
+@scenario
+def refreshed_session(capture):
+    """A keeps its session alive by UPDATE (RFC 4028 §10)."""
+    call = call_of(capture)
+    timer = [("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]
+    granted = [("Require", "timer"), ("Session-Expires", "90;refresher=uac")]
+    call.invite(0.0, call.a.sdp(), headers=timer)
+    call.answer(0.01, 100)
+    call.answer(0.25, 180)
+    call.answer(1.0, 200, call.b.sdp(), headers=granted)
+    call.ack(1.02)
+    call.both_talk(1.05, 1.55)
+    for at in (46.0, 91.0):
+        call.request(at, call.a, "UPDATE", headers=timer)
+        call.answer(at + 0.02, 200, to="UPDATE", headers=granted)
+    call.both_talk(100.0, 100.5)
+    hang_up(call, 101.0)
+
+
+@scenario
+def forgotten_session(capture):
+    """A promised to refresh its session every 90 s, and never did (RFC 4028 §10)."""
+    call = call_of(capture)
+    timer = [("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]
+    call.invite(0.0, call.a.sdp(), headers=timer)
+    call.answer(0.01, 100)
+    call.answer(1.0, 200, call.b.sdp(), headers=[("Require", "timer"), ("Session-Expires", "90;refresher=uac")])
+    call.ack(1.02)
+    call.both_talk(1.05, 1.55)
+    call.talk(call.b, 100.0, 100.5)
 
 
 @scenario

@@ -4,18 +4,24 @@
 
 use dashmap::DashMap;
 
-use crate::model::SessionId;
+use crate::engine::RegistrationView;
+use crate::model::{SessionId, TrunkName};
 
 /// Views of the calls that are up, by session. `V` is cheap to clone.
 #[derive(Debug)]
 pub struct Board<V> {
     calls: DashMap<SessionId, V>,
+    /// One for each trunk that we register at.
+    registrations: DashMap<TrunkName, RegistrationView>,
 }
 
 impl<V: Clone> Board<V> {
     /// An empty board.
     pub fn new() -> Self {
-        Self { calls: DashMap::new() }
+        Self {
+            calls: DashMap::new(),
+            registrations: DashMap::new(),
+        }
     }
 
     /// Puts a call up, or its newer view in place of the older.
@@ -42,6 +48,17 @@ impl<V: Clone> Board<V> {
             .collect();
         calls.sort_unstable_by_key(|(session, _)| *session);
         calls.into_iter().map(|(_, view)| view).collect()
+    }
+
+    pub fn publish_registration(&self, view: RegistrationView) {
+        self.registrations.insert(view.trunk.clone(), view);
+    }
+
+    /// All registrations of ours, by the names of their trunks.
+    pub fn registrations(&self) -> Vec<RegistrationView> {
+        let mut all: Vec<RegistrationView> = self.registrations.iter().map(|entry| entry.value().clone()).collect();
+        all.sort_unstable_by(|one, other| one.trunk.cmp(&other.trunk));
+        all
     }
 
     /// How many calls are up.

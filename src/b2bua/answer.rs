@@ -36,6 +36,7 @@ impl Call {
             return;
         }
         self.watch_answer(turn);
+        self.note_from_change(Leg::B, &response.headers);
         if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }
@@ -143,7 +144,7 @@ impl Call {
         });
         if let Some(ack) = acknowledged.cloned() {
             turn.resend(leg.line(&self.chronicle), ack);
-        } else if self.last_exchange == Some(client) {
+        } else if self.last_exchange[side.index()] == Some(client) {
             // It crossed the end of the call.
             let (chronicle, cseq) = (self.chronicle, response.headers.cseq().number);
             self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
@@ -152,6 +153,9 @@ impl Call {
 
     fn on_declined(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
         turn.wire.disown_client(client);
+        if self.on_interval_refused(Leg::B, response) && self.invite_again(turn) {
+            return;
+        }
         self.b.state = LegState::Gone;
         self.b.invite = None;
         if let LegState::Invited { server } = self.a.state {
@@ -163,7 +167,7 @@ impl Call {
                     Some(&response.reason),
                     Some(&self.a.local_tag),
                 );
-                for name in ["Contact", "Retry-After", "Unsupported", "Allow"] {
+                for name in ["Contact", "Retry-After", "Unsupported", "Allow", "Min-SE"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
                     let is_ours = name == "Retry-After" && response.status == 503;
@@ -171,7 +175,7 @@ impl Call {
                         answer.headers.push(name, value);
                     }
                 }
-                carry::carry(&response.headers, &mut answer.headers);
+                carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
                 answer.body = response.body.clone();
                 turn.respond(self.line(Leg::A), server, answer);
             }
@@ -179,6 +183,26 @@ impl Call {
             self.a.state = LegState::Gone;
         }
         self.end(turn, format!("{} from B", response.status));
+    }
+
+    /// The same INVITE once more, with the session interval that B wants (RFC 4028 §7.3). False when it was cancelled.
+    fn invite_again(&mut self, turn: &mut Turn<'_>) -> bool {
+        let is_awaited = matches!(self.b.state, LegState::Inviting { cancel: None, .. });
+        let Some(mut invite) = self.b.invite.take().filter(|_| is_awaited) else {
+            return false;
+        };
+        let number = invite.headers.cseq().number.saturating_add(1);
+        invite.headers.set("CSeq", format!("{number} INVITE"));
+        self.ask_upkeep(Leg::B, &mut invite);
+        self.b.invite = Some(invite.clone());
+        let client = turn.request(self.id, self.line(Leg::B), invite);
+        self.invited = Some(client);
+        self.b.state = LegState::Inviting {
+            client,
+            provisional: false,
+            cancel: None,
+        };
+        true
     }
 
     /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
@@ -237,17 +261,20 @@ impl Call {
         body: Bytes,
         standing: Standing,
     ) {
-        let Some(invite) = &self.a.invite else { return };
-        let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
-        carry::carry(&response.headers, &mut answer.headers);
+        let Some(invite) = self.a.invite.clone() else { return };
+        let mut answer = self.a.dialog_response(&invite, response.status, Some(&response.reason));
+        carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
         standing.write(&mut answer);
+        if response.is_success() {
+            self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);
+        }
         if body.is_empty() {
             answer.headers.remove("Content-Type");
         }
         answer.body = body;
         if self.a.dialog.is_none() {
             // An INVITE without a Contact was refused at the door.
-            self.a.dialog = Dialog::uas(invite, &answer).ok();
+            self.a.dialog = Dialog::uas(&invite, &answer).ok();
         }
         turn.respond(self.line(Leg::A), server, answer);
     }

@@ -14,10 +14,12 @@ use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::pass::Passing;
+use super::refresh::Upkeep;
 use super::reject::Refusal;
 use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
+use super::wire::Owner;
 use crate::model::{
     Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
 };
@@ -42,8 +44,8 @@ pub struct Call {
     pub(super) media: MediaState,
     pub(super) recording: Recording,
     pub(super) exchange: Option<Exchange>,
-    /// The newest re-INVITE that we sent: its 2xx may come again.
-    pub(super) last_exchange: Option<ClientId>,
+    /// The newest re-INVITE that we sent to A, to B: its 2xx may come again.
+    pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
@@ -56,6 +58,10 @@ pub struct Call {
     pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
+    /// Of each leg: A, B.
+    pub(super) upkeep: [Upkeep; 2],
+    /// Which peers know `from-change`: A, B.
+    pub(super) from_change: [bool; 2],
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
@@ -110,7 +116,7 @@ impl Call {
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,
-            last_exchange: None,
+            last_exchange: [None; 2],
             passings: Vec::new(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
@@ -121,6 +127,8 @@ impl Call {
             gated: false,
             kept: Kept::default(),
             armed: false,
+            upkeep: Default::default(),
+            from_change: [false; 2],
             forks: Forks::default(),
             reliable: Reliable::default(),
             tags,
@@ -181,7 +189,7 @@ impl Call {
         }
     }
 
-    pub(super) const fn line(&self, side: Leg) -> Line<'_> {
+    pub(super) fn line(&self, side: Leg) -> Line<'_> {
         self.leg(side).line(&self.chronicle)
     }
 
@@ -224,6 +232,10 @@ impl Call {
     }
 
     pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, mut response: Response) {
+        if self.answer_challenge(turn, side, client, &response) {
+            self.settle(turn);
+            return;
+        }
         if self.is_invite_of_b(side, client) {
             self.on_answer(turn, client, response);
         } else if self
@@ -235,6 +247,8 @@ impl Call {
         } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
             turn.wire.disown_client(client);
             self.leg_mut(side).state = LegState::Gone;
+        } else if self.upkeep[side.index()].is_refreshing_by(client) {
+            self.on_refresh_response(turn, side, &response);
         } else {
             reliable::leave_out_sdp(&mut response);
             if !self.on_passed(turn, client, &response) && response.status >= 200 {
@@ -256,6 +270,8 @@ impl Call {
             self.on_exchange_failed(turn);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
             self.on_bye_failed(turn, side, unreachable);
+        } else if self.upkeep[side.index()].is_refreshing_by(client) {
+            self.on_refresh_failed(turn, side, unreachable);
         } else {
             self.on_passing_failed(turn, client);
         }
@@ -317,12 +333,16 @@ impl Call {
 
     /// Gives up what the wire keeps for it.
     pub fn release(&self, turn: &mut Turn<'_>) {
+        for side in Leg::BOTH {
+            turn.wire.forget_proofs(Owner::Call(self.id, side));
+        }
         if let Some(client) = self.invited {
             turn.wire.disown_client(client);
         }
-        if let Some(client) = self.last_exchange {
+        for client in self.last_exchange.into_iter().flatten() {
             turn.wire.disown_client(client);
         }
+        self.release_refreshes(turn);
     }
 
     /// Tells readers how the call stands.

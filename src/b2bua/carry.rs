@@ -1,7 +1,42 @@
 //! Which headers cross from one leg to the other. Everything that is not listed here stays behind: it belongs to one
-//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or promises what we do not keep (timer).
+//! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or is settled leg by leg (timer).
 
+use super::call::Call;
+use crate::model::Leg;
 use crate::sip::Headers;
+use crate::trunk::Trunk;
+
+/// Between whom a message crosses: who of them is in our trust domain (RFC 3325 §2.4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Crossing {
+    pub from_trusted: bool,
+    pub to_trusted: bool,
+}
+
+impl Crossing {
+    pub fn between(from: &Trunk, to: &Trunk) -> Self {
+        Self {
+            from_trusted: from.trusted,
+            to_trusted: to.trusted,
+        }
+    }
+
+    /// The way back, of the response.
+    #[must_use]
+    pub const fn back(self) -> Self {
+        Self {
+            from_trusted: self.to_trusted,
+            to_trusted: self.from_trusted,
+        }
+    }
+}
+
+impl Call {
+    /// Of a message that came by `from`, on its way to the other leg.
+    pub(super) fn crossing(&self, from: Leg) -> Crossing {
+        Crossing::between(&self.leg(from).trunk, &self.leg(from.other()).trunk)
+    }
+}
 
 /// Headers that describe the call or its parties, carried as they are, in requests and responses.
 const END_TO_END: &[&str] = &[
@@ -35,7 +70,6 @@ const END_TO_END: &[&str] = &[
     "Reason",
     "Recv-Info",
     "Referred-By",
-    "Remote-Party-ID",
     "Reply-To",
     "Resource-Priority",
     "Server",
@@ -50,19 +84,41 @@ const END_TO_END: &[&str] = &[
 /// Names that begin like this are private agreements of the peers (RFC 3427, RFC 7315).
 const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
 
-/// Says what we decided; from anybody else it is a lie.
-const DECISION_HEADER: &str = "X-Recording-Decision";
+/// Who calls or answers, as a network found out. From outside the trust domain it is a claim that the next hop would take
+/// for ours (RFC 3325 §5); to the outside it goes unless its user asked for privacy (§7).
+const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
+
+/// What a trust domain says to itself, of charging, access and profiles (RFC 7315 §4, RFC 5502 §4, RFC 6050 §4.1, RFC 7316):
+/// it neither enters nor leaves.
+const DOMAIN_INTERNAL: [&str; 9] = [
+    "P-Access-Network-Info",
+    "P-Asserted-Service",
+    "P-Charging-Function-Addresses",
+    "P-Charging-Vector",
+    "P-Private-Network-Indication",
+    "P-Profile-Key",
+    "P-Served-User",
+    "P-User-Database",
+    "P-Visited-Network-ID",
+];
+
+/// Never cross: wishes to the first trusted proxy, which we are (RFC 3325 §6, RFC 6050 §4.2), and what we decided, which from
+/// anybody else is a lie.
+const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Recording-Decision"];
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 4] = ["histinfo", "resource-priority", "answermode", "100rel"];
+const OPTIONS_CARRIED: [&str; 5] = ["histinfo", "resource-priority", "answermode", "100rel", "from-change"];
+
+/// Option tags that we keep ourselves, leg by leg.
+const OPTIONS_OURS: [&str; 1] = ["timer"];
 
 /// The methods that we carry or answer, as Allow says it.
 pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
 
 /// Copies from `from` to `to` what the allow rule carries.
-pub fn carry(from: &Headers, to: &mut Headers) {
-    for (name, value) in carried(from) {
-        to.push(&name, value);
+pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
+    for (name, value) in carried(crossing, from) {
+        to.push(name, value);
     }
     let supported = options(from, "Supported")
         .filter(|option| is_option_carried(option))
@@ -79,28 +135,50 @@ pub fn carry(from: &Headers, to: &mut Headers) {
 }
 
 /// The lines that cross as they are.
-pub fn carried(from: &Headers) -> Vec<(String, String)> {
-    let lines = from.iter().filter(|(name, _)| is_carried(name));
-    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+pub fn carried(crossing: Crossing, from: &Headers) -> impl Iterator<Item = (&str, &str)> {
+    let private = wants_privacy(from);
+    from.iter().filter(move |(name, _)| is_carried(crossing, private, name))
 }
 
 /// The option tags in Require and Proxy-Require that are not ours (RFC 3261 §8.2.2.3, §16.3 item 5).
 pub fn unsupported(headers: &Headers) -> Vec<String> {
     options(headers, "Require")
         .chain(options(headers, "Proxy-Require"))
-        .filter(|option| !is_option_carried(option))
+        .filter(|option| {
+            !is_option_carried(option) && !OPTIONS_OURS.iter().any(|ours| ours.eq_ignore_ascii_case(option))
+        })
         .map(str::to_owned)
         .collect()
 }
 
-fn is_carried(name: &str) -> bool {
-    if name.eq_ignore_ascii_case(DECISION_HEADER) {
+fn is_carried(crossing: Crossing, private: bool, name: &str) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+    if is_one_of(&NEVER) {
         return false;
     }
-    PRIVATE_PREFIXES
-        .iter()
-        .any(|prefix| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
-        || END_TO_END.iter().any(|carried| carried.eq_ignore_ascii_case(name))
+    if is_one_of(&ASSERTED) {
+        return crossing.from_trusted && (crossing.to_trusted || !private);
+    }
+    if is_one_of(&DOMAIN_INTERNAL) {
+        return crossing.from_trusted && crossing.to_trusted;
+    }
+    is_one_of(END_TO_END)
+        || PRIVATE_PREFIXES
+            .iter()
+            .any(|prefix| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
+}
+
+/// Whether the user asked that its asserted identity stay in the trust domain: `Privacy: id` (RFC 3325 §9.3), or the
+/// `privacy` parameter with which Remote-Party-ID said the same before there was a Privacy header.
+fn wants_privacy(headers: &Headers) -> bool {
+    let mut asked = headers.get_all("Privacy").flat_map(|value| value.split(';'));
+    let mut remote = headers.addresses("Remote-Party-ID").into_iter();
+    asked.any(|value| value.trim().eq_ignore_ascii_case("id"))
+        || remote.any(|party| {
+            party
+                .param("privacy")
+                .is_some_and(|privacy| !privacy.eq_ignore_ascii_case("off"))
+        })
 }
 
 fn is_option_carried(option: &str) -> bool {
@@ -121,6 +199,30 @@ fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a 
 mod tests {
     use super::*;
     use crate::sip::{Method, NameAddr, Request, Uri};
+
+    const INSIDE: Crossing = Crossing {
+        from_trusted: true,
+        to_trusted: true,
+    };
+    const INWARD: Crossing = Crossing {
+        from_trusted: false,
+        to_trusted: true,
+    };
+    const OUTWARD: Crossing = Crossing {
+        from_trusted: true,
+        to_trusted: false,
+    };
+
+    /// The names that cross, of an INVITE with these lines.
+    fn crossed(crossing: Crossing, lines: &[(&str, &str)]) -> Vec<String> {
+        let mut from = blank();
+        for (name, value) in lines {
+            from.push(name, *value);
+        }
+        let mut to = blank();
+        carry(crossing, &from, &mut to);
+        to.iter().skip(4).map(|(name, _)| name.to_owned()).collect()
+    }
 
     fn blank() -> Headers {
         let uri = Uri::parse("sip:alice@example.com").expect("a URI");
@@ -148,7 +250,7 @@ mod tests {
             from.push(name, value);
         }
         let mut to = blank();
-        carry(&from, &mut to);
+        carry(INSIDE, &from, &mut to);
         let crossed = to
             .iter()
             .skip(4)
@@ -172,5 +274,58 @@ mod tests {
         headers.push("Require", "nothing, 100rel, histinfo");
         headers.push("Proxy-Require", "nothingSupportsThis");
         assert_eq!(unsupported(&headers), ["nothing", "nothingSupportsThis"]);
+    }
+
+    #[test]
+    fn an_identity_asserted_outside_the_trust_domain_stays_outside() {
+        let lines = [
+            ("P-Asserted-Identity", "<sip:ceo@example.com>"),
+            ("p-asserted-identity", "<tel:+15551234>"),
+            ("Remote-Party-ID", "<sip:ceo@example.com>"),
+            ("P-Charging-Vector", "icid-value=1"),
+            ("Identity", "signed"),
+        ];
+        assert_eq!(crossed(INWARD, &lines), ["Identity"]);
+        assert_eq!(crossed(INSIDE, &lines).len(), 5);
+    }
+
+    #[test]
+    fn privacy_keeps_an_asserted_identity_from_whom_we_do_not_trust_and_from_nobody_else() {
+        let lines = |privacy| [("P-Asserted-Identity", "<sip:a@example.com>"), ("Privacy", privacy)];
+        assert_eq!(crossed(OUTWARD, &lines("id")), ["Privacy"]);
+        assert_eq!(crossed(OUTWARD, &lines("header; ID;critical")), ["Privacy"]);
+        assert_eq!(crossed(OUTWARD, &lines("none")), ["P-Asserted-Identity", "Privacy"]);
+        assert_eq!(crossed(OUTWARD, &lines("header")), ["P-Asserted-Identity", "Privacy"]);
+        assert_eq!(crossed(INSIDE, &lines("id")), ["P-Asserted-Identity", "Privacy"]);
+        let older = [("Remote-Party-ID", "<sip:a@example.com>;privacy=full")];
+        assert!(crossed(OUTWARD, &older).is_empty());
+        assert_eq!(crossed(INSIDE, &older), ["Remote-Party-ID"]);
+    }
+
+    #[test]
+    fn what_a_trust_domain_says_to_itself_does_not_leave_it() {
+        let lines = [
+            ("P-Charging-Vector", "icid-value=1"),
+            ("P-Access-Network-Info", "IEEE-802.11"),
+            ("X-Ticket", "7"),
+        ];
+        assert_eq!(crossed(OUTWARD, &lines), ["X-Ticket"]);
+    }
+
+    #[test]
+    fn wishes_and_lies_cross_to_nobody() {
+        let lines = [
+            ("P-Preferred-Identity", "<sip:ceo@example.com>"),
+            ("x-recording-decision", "none"),
+            ("Via", "SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKevil"),
+            ("Record-Route", "<sip:192.0.2.66;lr>"),
+            ("Path", "<sip:192.0.2.66;lr>"),
+            ("Service-Route", "<sip:192.0.2.66;lr>"),
+            ("Max-Forwards", "1"),
+            ("Contact", "<sip:192.0.2.66>"),
+        ];
+        for crossing in [INSIDE, INWARD, OUTWARD] {
+            assert_eq!(crossed(crossing, &lines), [""; 0], "{crossing:?}");
+        }
     }
 }

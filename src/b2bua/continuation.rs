@@ -12,6 +12,7 @@ use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
 use super::output::Output;
+use super::refresh::Upkeep;
 use super::reject;
 use super::state::{Phase, Recording};
 use super::turn::Turn;
@@ -29,6 +30,10 @@ pub struct Continuation {
     answered: Option<Timestamp>,
     legs: [KeptLeg; 2],
     media: KeptMedia,
+    #[serde(default)]
+    upkeep: [Upkeep; 2],
+    #[serde(default)]
+    from_change: [bool; 2],
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -98,6 +103,8 @@ impl Call {
             answered: self.story.answered,
             legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
             media: self.negotiation.keep()?,
+            upkeep: self.upkeep.clone(),
+            from_change: self.from_change,
         })
     }
 
@@ -165,6 +172,8 @@ impl Call {
         call.story.answered = kept.answered;
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
+        call.from_change = kept.from_change;
+        call.resume_upkeep(turn, kept.upkeep);
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.

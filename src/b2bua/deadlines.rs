@@ -27,6 +27,9 @@ pub enum Wait {
     Answer,
     /// The far end's answer to a re-INVITE or UPDATE.
     Exchange,
+    /// A refresh of a leg's session, by us or by its peer (RFC 4028).
+    SessionA,
+    SessionB,
     /// The last answers, before the recording is closed.
     Linger,
     /// The legs' leaving.
@@ -34,7 +37,15 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 5] = [Self::SetUp, Self::Answer, Self::Exchange, Self::Linger, Self::Leave];
+    const ALL: [Self; 7] = [
+        Self::SetUp,
+        Self::Answer,
+        Self::Exchange,
+        Self::SessionA,
+        Self::SessionB,
+        Self::Linger,
+        Self::Leave,
+    ];
 }
 
 /// At most one deadline for each thing that is waited for.
@@ -79,6 +90,8 @@ impl Call {
                 Wait::SetUp => self.on_set_up_stalled(turn),
                 Wait::Answer => self.refuse(turn, &Refusal::NoAnswer),
                 Wait::Exchange => self.on_exchange_failed(turn),
+                Wait::SessionA => self.on_session_due(turn, Leg::A),
+                Wait::SessionB => self.on_session_due(turn, Leg::B),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),
             }

@@ -14,7 +14,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Message, Method, Request, Response};
+use crate::sip::{Message, Method, NameAddr, Request, Response};
 
 /// A re-INVITE, an UPDATE, or a PRACK that offers, in flight. One at a time: the second is glare (RFC 3261 §14.2, RFC 3311
 /// §5.2).
@@ -28,6 +28,10 @@ pub struct Exchange {
     pub(super) request: Request,
     /// The offer that is pending is this exchange's: of the request, or of the 2xx to a request without one.
     pub(super) offered: bool,
+    /// As it goes on.
+    pub(super) body: Bytes,
+    /// Who its sender has become (RFC 4916).
+    pub(super) identity: Option<NameAddr>,
     pub(super) stage: Stage,
     /// Of the provisional responses to a re-INVITE.
     pub(super) reliable: Reliable,
@@ -68,6 +72,7 @@ impl Call {
         self.unwatch_exchange();
         match response.status {
             200..300 => self.on_exchange_accepted(turn, side, exchange, response),
+            _ if self.on_interval_refused(side, response) => self.ask_again(turn, client, exchange),
             _ => self.on_exchange_declined(turn, side, client, &exchange, response),
         }
     }
@@ -130,6 +135,15 @@ impl Call {
         }
     }
 
+    /// The same once more, with the session interval that the far end wants.
+    fn ask_again(&mut self, turn: &mut Turn<'_>, before: ClientId, mut exchange: Exchange) {
+        turn.wire.disown_client(before);
+        exchange.client = None;
+        exchange.stage = Stage::Preparing(exchange.body.clone());
+        self.exchange = Some(exchange);
+        self.ask_far_end(turn);
+    }
+
     fn on_exchange_declined(
         &mut self,
         turn: &mut Turn<'_>,
@@ -155,7 +169,7 @@ impl Call {
     fn on_exchange_accepted(&mut self, turn: &mut Turn<'_>, side: Leg, mut exchange: Exchange, response: &Response) {
         let is_invite = exchange.request.method == Method::Invite;
         if let Some(client) = exchange.client {
-            match is_invite.then(|| self.last_exchange.replace(client)) {
+            match is_invite.then(|| self.last_exchange[side.index()].replace(client)) {
                 Some(before) => before.into_iter().for_each(|client| turn.wire.disown_client(client)),
                 None => turn.wire.disown_client(client),
             }
@@ -182,10 +196,15 @@ impl Call {
             }
         };
         self.refresh_targets(side, &exchange, response);
+        if let Some(identity) = exchange.identity.take() {
+            self.connect_identity(turn, exchange.from, identity);
+        }
         if exchange.offered {
             self.renew_media(turn);
         }
-        self.answer_exchange(turn, &exchange, response, body);
+        let mut answer = self.exchange_answer(&exchange, response, body);
+        self.grant_upkeep(turn, (exchange.from, &exchange.request), response, &mut answer.headers);
+        turn.respond(self.line(exchange.from), exchange.server, answer);
         if is_invite {
             exchange.stage = Stage::AckAwaited { cseq };
             self.exchange = Some(exchange);
@@ -237,7 +256,11 @@ impl Call {
             self.leg(exchange.from)
                 .dialog_response(request, response.status, reason)
         };
-        carry::carry(&response.headers, &mut answer.headers);
+        carry::carry(
+            self.crossing(exchange.from.other()),
+            &response.headers,
+            &mut answer.headers,
+        );
         for value in response
             .headers
             .get_all("Retry-After")

@@ -1,6 +1,6 @@
 //! What a leg is told when it is ended: why, and what the other leg said on leaving.
 
-use super::carry;
+use super::carry::{self, Crossing};
 use crate::sip::{Headers, Request};
 
 /// Headers for a BYE; a CANCEL gets their reasons.
@@ -21,9 +21,12 @@ impl Farewell {
     }
 
     /// What the other leg's BYE or CANCEL brought and the allow rule carries.
-    pub fn of(request: &Request) -> Self {
+    pub fn of(crossing: Crossing, request: &Request) -> Self {
+        let headers = carry::carried(crossing, &request.headers);
         Self {
-            headers: carry::carried(&request.headers),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         }
     }
 

@@ -57,7 +57,7 @@ impl Call {
         found.map(|at| self.swap(at)).is_some()
     }
 
-    fn focus_on_callee(&mut self, tag: &str) -> bool {
+    pub(super) fn focus_on_callee(&mut self, tag: &str) -> bool {
         let is_it = |dialog: &Option<Dialog>| dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag);
         if is_it(&self.b.dialog) {
             return true;
@@ -117,7 +117,6 @@ impl Call {
 
     /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and an answer to come reaches
     /// A in a dialog of its own.
-    #[expect(dead_code, reason = "for a second attempt at an INVITE that rang already")]
     pub(super) fn start_over(&mut self, turn: &mut Turn<'_>) {
         if self.b.dialog.is_some() {
             self.branch_off(turn);

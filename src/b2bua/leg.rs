@@ -68,10 +68,12 @@ pub struct CallLeg {
 }
 
 impl CallLeg {
-    pub const fn line<'a>(&self, chronicle: &'a Chronicle) -> Line<'a> {
+    pub fn line<'a>(&self, chronicle: &'a Chronicle) -> Line<'a> {
+        let trunk = &self.trunk;
         Line {
             leg: self.side,
             flow: self.flow,
+            proves: trunk.conduct.credentials.is_some() && trunk.admits(self.flow.remote, self.flow.transport),
             chronicle,
         }
     }

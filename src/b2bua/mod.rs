@@ -1,7 +1,7 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
 //! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
-//! it, `fork` how many answer, `reliable` their acknowledged ringing, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
 //! reason to status, `chronicle` the signalling that a recording keeps.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
@@ -10,7 +10,9 @@ mod answer;
 mod body;
 mod call;
 mod carry;
+mod challenge;
 mod chronicle;
+mod connected;
 mod continuation;
 mod deadlines;
 mod emergencies;
@@ -25,6 +27,7 @@ mod numbering;
 mod offer;
 mod output;
 mod pass;
+mod refresh;
 mod reject;
 mod reliable;
 mod state;
@@ -36,10 +39,11 @@ mod wire;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};
-pub use carry::{ALLOW, carry, unsupported};
+pub use carry::{ALLOW, Crossing, carry, unsupported};
+pub use challenge::Waiting;
 pub use continuation::ResumeError;
 pub use emergencies::Emergencies;
-pub use facts::{Opening, header};
+pub use facts::{Opening, header, of_invite};
 pub use leg::{CallLeg, LegState};
 pub use numbering::{arrive, arriving, cross};
 pub use offer::onward;

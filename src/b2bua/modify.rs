@@ -8,6 +8,7 @@ use super::carry;
 use super::exchange::{Exchange, Stage};
 use super::farewell::Farewell;
 use super::leg::LegState;
+use super::refresh::check_interval;
 use super::reject::Refusal;
 use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase};
@@ -19,6 +20,7 @@ use crate::sip::{Method, Request, Response};
 
 impl Call {
     pub(super) fn on_offer_again(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: Request) {
+        self.note_from_change(side, &request.headers);
         let lines = self.negotiation.lines();
         let (body, offered) = match self.take_offer(turn, side, &request) {
             Ok(taken) => taken,
@@ -31,7 +33,8 @@ impl Call {
         if request.method == Method::Invite {
             turn.respond(self.line(side), server, Response::to(&request, 100, None, None));
         }
-        let stage = Stage::Preparing(body);
+        let identity = self.new_identity(side, &request);
+        let stage = Stage::Preparing(body.clone());
         let client = None;
         self.exchange = Some(Exchange {
             from: side,
@@ -40,6 +43,8 @@ impl Call {
             client,
             request,
             offered,
+            body,
+            identity,
             stage,
             reliable: Reliable::default(),
         });
@@ -66,9 +71,13 @@ impl Call {
         if self.phase == Phase::Ending {
             return Err(Refusal::NoSuchDialog);
         }
+        if request.method == Method::Invite && self.is_reinviting() {
+            return Err(Refusal::Glare);
+        }
         if !may_offer || self.leg(side.other()).dialog.is_none() {
             return Err(Refusal::Glare);
         }
+        check_interval(request)?;
         let options = carry::unsupported(&request.headers);
         if !options.is_empty() {
             return Err(Refusal::BadExtension { options });
@@ -94,6 +103,10 @@ impl Call {
     /// The ports are there: the request goes on.
     pub(super) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
+        let Some(from) = self.exchange.as_ref().map(|exchange| exchange.from) else {
+            return;
+        };
+        let crossing = self.crossing(from);
         let Some(exchange) = &mut self.exchange else { return };
         let Stage::Preparing(body) = &mut exchange.stage else {
             return;
@@ -111,9 +124,14 @@ impl Call {
         let Some(mut onward) = leg.dialog_request(method) else {
             return;
         };
-        carry::carry(&exchange.request.headers, &mut onward.headers);
+        if let Some(identity) = &exchange.identity {
+            let tag = onward.headers.from().tag().unwrap_or_default().to_owned();
+            onward.headers.set_from(identity.clone().with_tag(&tag));
+        }
+        carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
         reliable::carry_rack(&exchange.request, &mut onward);
         onward.body = body;
+        self.upkeep[to.index()].ask(self.phase, &mut onward);
         exchange.reliable.number(onward.headers.cseq().number);
         let client = turn.request(self.id, leg.line(&self.chronicle), onward);
         exchange.client = Some(client);
@@ -144,7 +162,11 @@ impl Call {
         match exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
                 // A 2xx may cross: it is acknowledged when it comes.
-                if let Some(client) = exchange.client.and_then(|client| self.last_exchange.replace(client)) {
+                let far = exchange.from.other().index();
+                if let Some(client) = exchange
+                    .client
+                    .and_then(|client| self.last_exchange[far].replace(client))
+                {
                     turn.wire.disown_client(client);
                 }
                 let refusal = Refusal::Cancelled;

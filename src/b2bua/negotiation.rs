@@ -195,6 +195,26 @@ impl Negotiation {
         Ok(anchor(&sdp, &self.locals(by.other())))
     }
 
+    /// What `leg` was told last, as it was told: the other leg's description with our addresses.
+    pub fn last_to(&self, leg: Leg) -> Option<Bytes> {
+        let theirs = self.agreement.agreed[leg.other().index()].as_ref()?;
+        Some(anchor(theirs, &self.locals(leg)))
+    }
+
+    /// `by` answered anew what it knew already. Whether that moved anything.
+    pub fn moves(&mut self, by: Leg, sdp: &[u8]) -> bool {
+        let agreed = &mut self.agreement.agreed[by.index()];
+        let Ok(new) = SessionDescription::parse(sdp) else {
+            return false;
+        };
+        let moved =
+            new.lines().len() <= self.ports.len() && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
+        if moved {
+            *agreed = Some(new);
+        }
+        moved
+    }
+
     pub const fn agreement(&self) -> &Agreement {
         &self.agreement
     }

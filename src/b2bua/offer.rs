@@ -2,7 +2,7 @@
 
 use super::body::Content;
 use super::call::{Arrival, Call, Setting};
-use super::carry::{self, ALLOW};
+use super::carry::{self, ALLOW, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
@@ -73,6 +73,7 @@ impl Call {
         {
             return Err(self.recorder_down(turn, fault));
         }
+        self.begin_upkeep(turn, invite)?;
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -157,6 +158,7 @@ impl Call {
         let Some(received) = &self.a.invite else { return };
         let body = std::mem::take(&mut self.body);
         let mut invite = onward(
+            self.crossing(Leg::A),
             received,
             self.target.clone(),
             &self.b.call_id,
@@ -170,6 +172,7 @@ impl Call {
             self.chronicle
                 .mark(turn.now, crate::model::Mark::Media(lines), turn.out);
         }
+        self.ask_upkeep(Leg::B, &mut invite);
         self.b.invite = Some(invite.clone());
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);
@@ -185,6 +188,7 @@ impl Call {
 /// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
 /// (RAck, for one) still fits.
 pub fn onward(
+    crossing: Crossing,
     received: &Request,
     target: Uri,
     call_id: &str,
@@ -204,7 +208,7 @@ pub fn onward(
         headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }
-    carry::carry(&received.headers, headers);
+    carry::carry(crossing, &received.headers, headers);
     request
 }
 

@@ -1,7 +1,7 @@
 //! Requests that are carried through as they are: INFO and MESSAGE, inside a dialog and (MESSAGE) outside.
 
 use super::call::Call;
-use super::carry;
+use super::carry::{self, Crossing};
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
@@ -37,7 +37,7 @@ impl Call {
             self.refuse_request(turn, side, server, request, &Refusal::Busy);
             return;
         };
-        carry::carry(&request.headers, &mut onward.headers);
+        carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
         super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         let client = turn.request(self.id, self.line(side.other()), onward);
@@ -60,7 +60,7 @@ impl Call {
             turn.respond(
                 self.line(passing.from),
                 passing.server,
-                back(&passing.request, response),
+                back(self.crossing(passing.from.other()), &passing.request, response),
             );
         }
         true
@@ -89,9 +89,9 @@ impl Call {
 }
 
 /// A response as the sender of the request gets it.
-pub fn back(request: &Request, response: &Response) -> Response {
+pub fn back(crossing: Crossing, request: &Request, response: &Response) -> Response {
     let mut answer = Response::to(request, response.status, Some(&response.reason), None);
-    carry::carry(&response.headers, &mut answer.headers);
+    carry::carry(crossing, &response.headers, &mut answer.headers);
     answer.body = response.body.clone();
     answer
 }

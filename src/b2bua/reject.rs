@@ -56,6 +56,9 @@ pub enum Refusal {
     TrunkFull { reached: CapReached },
     /// The trunk may not use this method (RFC 3261 §8.2.1). `allow`: those that it may.
     MethodBarred { allow: String },
+    /// More is asked of this node than it can do; nothing is wrong with the request. Seconds until it may come again; None for
+    /// a peer that throttles itself (RFC 7339 §5.10.2).
+    Overloaded { retry_after: Option<u32> },
     /// The method is known but not carried here (RFC 3261 §8.2.1).
     MethodNotAllowed,
     /// The method is not known at all (RFC 3261 §21.5.2).
@@ -74,6 +77,8 @@ pub enum Refusal {
     Unreachable,
     /// The caller gave up.
     Cancelled,
+    /// A session interval below `min` seconds is asked for (RFC 4028 §9).
+    IntervalTooSmall { min: u32 },
 }
 
 /// A refusal as it goes on the wire.
@@ -103,6 +108,7 @@ impl Refusal {
             Self::UnsupportedBody => 415,
             Self::UnsupportedScheme => 416,
             Self::BadExtension { .. } => 420,
+            Self::IntervalTooSmall { .. } => 422,
             Self::Unreachable => 480,
             Self::NoSuchDialog => 481,
             Self::Loop => 482,
@@ -112,7 +118,12 @@ impl Refusal {
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown => 501,
-            Self::DiskReserve { .. } | Self::NoPorts | Self::Draining | Self::TooManyCalls | Self::TrunkFull { .. } => 503,
+            Self::DiskReserve { .. }
+            | Self::NoPorts
+            | Self::Draining
+            | Self::TooManyCalls
+            | Self::TrunkFull { .. }
+            | Self::Overloaded { .. } => 503,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -121,6 +132,7 @@ impl Refusal {
         match self {
             Self::BadExtension { options } => vec![("Unsupported", options.join(", "))],
             Self::MalformedSdp { offset } => vec![warning(host, 399, &format!("malformed SDP at byte {offset}"))],
+            Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
@@ -155,6 +167,9 @@ impl Refusal {
                     CapReached::Rate => q850(CAUSE_CONGESTION, "Trunk has all new calls that it may have for now"),
                 },
             ],
+            Self::Overloaded {
+                retry_after: Some(seconds),
+            } => vec![("Retry-After", seconds.to_string())],
             Self::Busy => vec![("Retry-After", "2".to_owned())],
             Self::Unreachable => vec![q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable")],
             _ => Vec::new(),

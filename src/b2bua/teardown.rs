@@ -19,7 +19,7 @@ const RETRY_AFTER_MAX: u128 = 10;
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
-        let farewell = Farewell::of(request);
+        let farewell = Farewell::of(self.crossing(side), request);
         if self.end_early(turn, side, &farewell) {
             return;
         }
@@ -39,7 +39,7 @@ impl Call {
 
     /// The CANCEL of A's INVITE, or of a re-INVITE; it is answered already (RFC 3261 §9.2).
     pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
-        let farewell = Farewell::of(cancel);
+        let farewell = Farewell::of(self.crossing(Leg::A), cancel);
         if self.a.state == (LegState::Invited { server: invite }) {
             self.cancel_by(turn, "CANCEL from A".to_owned(), &farewell);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == invite) {

@@ -1,8 +1,10 @@
 //! One turn of the engine: the time, and what a call may touch besides itself.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::chronicle::Chronicle;
+use super::challenge::Waiting;
+use super::chronicle::{self, Chronicle};
 use super::emergencies::Emergencies;
 use super::facts;
 use super::output::Output;
@@ -23,6 +25,8 @@ pub struct Terms {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed on each leg (RFC 4028); None: we ask for no session timers.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder.
     pub steps: bool,
 }
@@ -70,14 +74,27 @@ impl Turn<'_> {
     }
 
     pub fn request(&mut self, session: SessionId, line: Line<'_>, request: Request) -> ClientId {
-        let id = self
-            .wire
-            .request(self.now, Owner::Call(session, line.leg), request, line.flow);
+        let owner = Owner::Call(session, line.leg);
+        let id = if line.proves {
+            self.wire.request_with_proof(self.now, owner, request, line.flow)
+        } else {
+            self.wire.request(self.now, owner, request, line.flow)
+        };
         self.depart(line);
         id
     }
 
-    pub fn send(&mut self, line: Line<'_>, request: Request) -> Request {
+    /// Sends a request again, changed, in the name of the transaction `id`, which is over.
+    pub fn renew(&mut self, line: Line<'_>, id: ClientId, waiting: Waiting) {
+        self.wire.renew(self.now, id, waiting, line.flow);
+        self.depart(line);
+    }
+
+    pub fn send(&mut self, line: Line<'_>, mut request: Request) -> Request {
+        if line.proves {
+            let owner = Owner::Call(line.chronicle.session(), line.leg);
+            self.wire.repeat_proof(owner, &mut request);
+        }
         let sent = self.wire.send(request, line.flow);
         self.depart(line);
         sent
@@ -102,8 +119,13 @@ impl Turn<'_> {
     pub fn depart(&mut self, line: Line<'_>) {
         while let Some(departure) = self.wire.poll_departure() {
             let (flow, bytes) = (departure.flow, departure.bytes);
+            let kept = if line.proves {
+                chronicle::without_proof(&bytes)
+            } else {
+                bytes.clone()
+            };
             line.chronicle
-                .message(self.now, line.leg, Direction::Sent, flow, &bytes, self.out);
+                .message(self.now, line.leg, Direction::Sent, flow, &kept, self.out);
             self.out.push_back(Output::Send { flow, bytes });
         }
     }
@@ -114,5 +136,7 @@ impl Turn<'_> {
 pub struct Line<'a> {
     pub leg: Leg,
     pub flow: Flow,
+    /// The next hop is of a trunk that we have credentials for: it may ask for them.
+    pub proves: bool,
     pub chronicle: &'a Chronicle,
 }

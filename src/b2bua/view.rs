@@ -53,6 +53,11 @@ pub struct CallView {
 }
 
 impl Call {
+    /// It was begun, and its caller has not acknowledged an answer yet.
+    pub fn is_half_open(&self) -> bool {
+        !matches!(self.phase, Phase::Confirmed | Phase::Ending)
+    }
+
     pub(super) fn view(&self) -> CallView {
         CallView {
             session: self.id,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::engine::{RegistrationState, RegistrationView};
 use crate::live::control::{self, Reply, Request};
 use crate::live::status::{Status, TrunkStatus};
 
@@ -83,6 +84,9 @@ fn table(status: &Status) -> String {
         ("sip", sip_line(status)),
         ("media", media_line(status)),
     ];
+    for view in &status.registrations {
+        lines.push(("registers", registration_line(status, view)));
+    }
     for trunk in &status.trunks {
         lines.push(("trunk", trunk_line(trunk)));
     }
@@ -118,6 +122,24 @@ fn sip_line(status: &Status) -> String {
         "{} in, {} out, {} from strangers, {} shed, {} unsent, {} connections",
         sip.received, sip.sent, sip.strangers, sip.shed, sip.unsent, sip.connections
     )
+}
+
+fn registration_line(status: &Status, view: &RegistrationView) -> String {
+    let stands = match (view.state, view.until) {
+        (RegistrationState::Registered, Some(until)) => format!("for {}", span(until.since(status.now))),
+        (RegistrationState::Registered, None) => "for now".to_owned(),
+        (RegistrationState::Registering, _) => "no answer yet".to_owned(),
+        (RegistrationState::Failed, _) => match view.status {
+            Some(status) => format!("FAILED with {status}"),
+            None => "FAILED: no answer".to_owned(),
+        },
+        (RegistrationState::Ended, _) => "taken back".to_owned(),
+    };
+    let next = view.next.filter(|_| view.state == RegistrationState::Failed);
+    let next = next.map_or_else(String::new, |next| {
+        format!(", again in {}", span(next.since(status.now)))
+    });
+    format!("{} at {}: {stands}{next}", view.aor, view.trunk)
 }
 
 fn media_line(status: &Status) -> String {

@@ -32,6 +32,7 @@ pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Findin
     let file = source_file(path).map_err(|finding| vec![*finding])?;
     let (mut config, findings) = compile(&file)?;
     config.resolve(path.parent().unwrap_or(Path::new("")));
+    super::credentials::read_passwords(&mut config)?;
     Ok((config, findings))
 }
 
@@ -156,7 +157,7 @@ fn policy_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Finding>> {
     if findings.is_empty() { Ok(files) } else { Err(findings) }
 }
 
-fn source_file(path: &Path) -> Result<SourceFile, Box<Finding>> {
+pub(super) fn source_file(path: &Path) -> Result<SourceFile, Box<Finding>> {
     let mut bytes = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;
     // Only plain files: a FIFO or a device would block or never end.

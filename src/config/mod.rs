@@ -2,9 +2,11 @@
 //!
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
+mod credentials;
 mod load;
 mod read;
 mod routing;
+mod sip;
 #[cfg(test)]
 mod tests;
 mod trunk;
@@ -21,7 +23,7 @@ pub use load::{embedded_policies, load, load_policies, load_with_notes};
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
-pub use crate::trunk::{Peer, Route, SIP_PORT, Trunk};
+pub use crate::trunk::{Conduct, Peer, Route, SIP_PORT, Trunk};
 
 /// Everything that `onrecord.toml` says, defaults filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// In the order in which they are tried: by priority, lowest first, then as written.
     pub routes: Vec<Route>,
+    /// How long a session may go unrefreshed on either leg (RFC 4028). Default 30 min; None: no timers of ours.
+    pub session_expires: Option<Duration>,
     pub recorder: Recorder,
     pub policies: Policies,
 }
@@ -124,6 +128,7 @@ impl Config {
             },
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
+            session_expires: Some(sip::SESSION_EXPIRES_DEFAULT),
             recorder: Recorder {
                 volumes: vec![Volume {
                     path: data.join("spool"),
@@ -144,7 +149,9 @@ impl Config {
             Policies::Folder(path) => Some(path),
             Policies::Embedded => None,
         };
-        for path in volumes.chain([&mut self.data]).chain(policies) {
+        let trunks = self.trunks.iter_mut();
+        let passwords = trunks.filter_map(|trunk| trunk.conduct.password_file.as_mut());
+        for path in volumes.chain([&mut self.data]).chain(policies).chain(passwords) {
             *path = folder.join(&*path);
         }
     }

@@ -30,6 +30,7 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         node: node(root),
         listen: listen(root),
         routes: super::routing::routes(root, &trunks),
+        session_expires: super::sip::session_expires(root),
         recorder: recorder(root, &data),
         policies: policies(root),
         trunks: trunks.into_iter().map(|(trunk, _)| trunk).collect(),
@@ -54,7 +55,7 @@ fn node(root: &Table<'_>) -> String {
     node.into_inner().to_owned()
 }
 
-fn path(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn path(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
     let text = table.text(key)?;
     if text.get_ref().is_empty() || text.get_ref().contains('\0') {
         table.malformed(key, &text.span(), text.get_ref(), "a path");

@@ -353,3 +353,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn session_timers_are_half_an_hour_unless_the_config_says_otherwise() {
+    let said = |text: &str| {
+        let more = format!("[sip]\nsession_expires = \"{text}\"\n[recorder]");
+        read(&EXAMPLE.replacen("[recorder]", &more, 1))
+            .unwrap()
+            .0
+            .session_expires
+    };
+    assert_eq!(
+        read(EXAMPLE).unwrap().0.session_expires,
+        Some(Duration::from_secs(1_800))
+    );
+    assert_eq!(said("90s"), Some(Duration::from_secs(90)));
+    assert_eq!(said("0s"), None);
+    for text in ["89s", "25h"] {
+        let more = format!("[sip]\nsession_expires = \"{text}\"\n[recorder]");
+        let found = findings("[recorder]", &more);
+        assert!(found.iter().any(|f| f.message.contains("session_expires")), "{found:?}");
+    }
+}

@@ -80,6 +80,7 @@ fn trunk(table: &Table<'_>, others: &Trunks) -> Trunk {
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         transport: transport.unwrap_or(Transport::Udp),
         trusted: table.boolean("trusted").unwrap_or(false),
+        conduct: super::credentials::conduct(table),
         probe: probe(table),
         e164: table.boolean("e164").unwrap_or(false),
         rewrites: rewrites(table),

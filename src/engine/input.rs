@@ -1,6 +1,7 @@
 //! What signalling is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -21,6 +22,8 @@ pub enum Input {
     Unreachable {
         flow: Flow,
     },
+    /// How long the messages that follow waited for their turn.
+    Waited(Duration),
     Recording(RecordingEvent),
     Media(MediaEvent),
     /// A new generation of policies: for calls from now on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, LegState, Owner, Refusal, of_method};
+use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, Crossing, LegState, Owner, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
@@ -29,6 +29,10 @@ impl Signaling {
                 self.refuse(now, id, &request, &Refusal::NoSuchDialog);
                 return;
             };
+            if !self.admission.takes_in_dialog(now, session, &request.method) {
+                self.refuse(now, id, &request, &Refusal::Busy);
+                return;
+            }
             self.with_call(now, session, |call, turn| {
                 call.received(turn, side, flow, &bytes);
                 call.on_request(turn, side, flow, id, request);
@@ -124,6 +128,7 @@ impl Signaling {
         };
         let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
+        self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
         Ok(())
@@ -188,12 +193,17 @@ impl Signaling {
             return Err(Refusal::TooManyCalls);
         }
         let seen = b2bua::arriving(request, &from, &self.policies);
-        let Destination { trunk, flow, target } = self.next_hops(now, &seen.uri, &from)?.remove(0);
+        let Destination {
+            trunk: to,
+            flow,
+            target,
+        } = self.next_hops(now, &seen.uri, &from)?.remove(0);
+        let crossing = Crossing::between(&from, &to);
         let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let mut onward = b2bua::onward(request, target, &call_id, &tag, flow, request.body.clone());
-        b2bua::cross(&mut onward.headers, &from, &trunk, &self.policies);
+        let mut onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
+        b2bua::cross(&mut onward.headers, &from, &to, &self.policies);
         let client = self.wire.request(now, Owner::Passage, onward, flow);
-        self.passages.insert(client, (id, request.clone()));
+        self.passages.insert(client, (id, request.clone(), crossing.back()));
         self.depart();
         Ok(())
     }
@@ -220,10 +230,12 @@ impl Signaling {
             }),
             Some(Owner::Passage) if response.is_final() => {
                 self.wire.disown_client(id);
-                if let Some((server, request)) = self.passages.remove(&id) {
-                    self.wire.respond(now, server, b2bua::back(&request, &response));
+                if let Some((server, request, crossing)) = self.passages.remove(&id) {
+                    self.wire
+                        .respond(now, server, b2bua::back(crossing, &request, &response));
                 }
             }
+            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
             Some(Owner::Passage | Owner::Probe) | None => {}
         }
     }
@@ -237,7 +249,7 @@ impl Signaling {
             }
             Some(Owner::Passage) => {
                 self.wire.disown_client(id);
-                if let Some((server, request)) = self.passages.remove(&id) {
+                if let Some((server, request, _)) = self.passages.remove(&id) {
                     let refusal = if unreachable {
                         Refusal::Unreachable
                     } else {
@@ -246,6 +258,7 @@ impl Signaling {
                     self.refuse(now, server, &request, &refusal);
                 }
             }
+            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
             Some(Owner::Probe) | None => {}
         }
     }

@@ -4,9 +4,12 @@
 mod engine;
 mod input;
 mod invite;
-mod restart;
 pub mod ladder;
+mod overload;
 mod probe;
+mod registration;
+mod restart;
+mod screen;
 mod signaling;
 mod trunks;
 
@@ -14,5 +17,6 @@ pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKi
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
 pub use probe::Pulse;
+pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};
 pub use trunks::{DestinationView, TrunkView};

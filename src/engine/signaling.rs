@@ -9,13 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::input::Input;
+use super::overload::{Admission, AdmissionLimits};
 use super::probe::Probes;
-use crate::b2bua::{Call, Emergencies, Output, Terms, Turn, Wire};
+use super::registration::Registration;
+use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
-use crate::sip::{Flow, Message, Request};
+use crate::sip::{Flow, Request};
 use crate::trunk::{Loads, Topology};
 
 /// Port pairs that only emergency calls may take.
@@ -39,6 +41,8 @@ pub struct SignalingConfig {
     pub peer_node: bool,
     /// What a strict call gets that cannot be recorded, where its policy does not say.
     pub reject_code: RejectCode,
+    /// How long a session may go unrefreshed (RFC 4028); None: no session timers are asked for.
+    pub session_interval: Option<Duration>,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -59,8 +63,8 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
-    /// Requests outside any dialog that were passed on.
-    pub(super) passages: BTreeMap<ClientId, (ServerId, Request)>,
+    /// Requests outside any dialog that were passed on, with the way back of their answers.
+    pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
@@ -71,6 +75,8 @@ pub struct Signaling {
     pub(super) emergencies: Emergencies,
     pub(super) loads: Loads,
     pub(super) probes: Probes,
+    pub(super) admission: Admission,
+    pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -80,7 +86,9 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
+        let mut wire = Wire::new(limits, seed);
         Self {
+            registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
             calls_max: config.calls_max,
             lag_max: config.lag_max,
@@ -88,9 +96,10 @@ impl Signaling {
                 node: config.node,
                 peer_node: config.peer_node,
                 reject_code: config.reject_code,
+                session_interval: config.session_interval,
                 steps: config.steps,
             },
-            wire: Wire::new(limits, seed),
+            wire,
             ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
             policies,
             calls: BTreeMap::new(),
@@ -106,6 +115,7 @@ impl Signaling {
             emergencies: Emergencies::default(),
             loads: Loads::default(),
             probes: Probes::default(),
+            admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
     }
@@ -121,6 +131,7 @@ impl Signaling {
                 self.wire.handle_unreachable(flow);
                 self.on_events(now, None);
             }
+            Input::Waited(waited) => self.admission.congestion.note(now, waited),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -137,12 +148,19 @@ impl Signaling {
                 self.topology.locate(aim, located);
                 self.follow_topology(now);
             }
-            Input::Drain => self.draining = true,
-            Input::Admit => self.draining = false,
+            Input::Drain => {
+                self.draining = true;
+                self.unregister(now);
+            }
+            Input::Admit => {
+                self.draining = false;
+                self.register_again(now);
+            }
             Input::HandOver => self.hand_over(now),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
+                self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
         }
@@ -157,6 +175,7 @@ impl Signaling {
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
         self.probe(now);
+        self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -164,8 +183,8 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        let due = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
-        earliest(due, self.probes.poll_timeout())
+        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -200,27 +219,8 @@ impl Signaling {
             .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
-    fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if !self.topology.is_known(flow.remote, flow.transport) {
-            return;
-        }
-        match Message::parse(bytes) {
-            Ok(message) => {
-                self.wire.handle_message(now, flow, message);
-                self.on_events(now, Some((flow, bytes)));
-            }
-            Err(error) => {
-                tracing::debug!(peer = %flow.remote, %error, "message not understood");
-                if let Some(reply) = error.reply {
-                    self.wire.refuse(flow, *reply);
-                    self.depart();
-                }
-            }
-        }
-    }
-
     /// Hands the transactions' events to their owners; `received` is the message behind them.
-    fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
+    pub(super) fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
         while let Some(event) = self.wire.poll_event() {
             self.on_event(now, event, received);
         }
@@ -340,6 +340,7 @@ impl Signaling {
             self.tags.insert(tag, (session, side));
         }
         let over = call.is_over();
+        let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
@@ -350,6 +351,9 @@ impl Signaling {
             if let Some(due) = before {
                 self.deadlines.remove(&(due, session));
             }
+        }
+        if !half_open {
+            self.admission.on_settled(session);
         }
         if over {
             self.forget(session);
@@ -365,6 +369,7 @@ impl Signaling {
         }
         self.minted.remove(call.minted_call_id());
         self.loads.end(session);
+        self.admission.forget(session);
     }
 
     /// A turn that belongs to no call yet.

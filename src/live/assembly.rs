@@ -30,6 +30,7 @@ use super::resolver::{self, Resolver};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_tcp::TcpLimits;
+use super::sip_waits::Pace;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
@@ -341,6 +342,7 @@ impl Parts<'_> {
                     backlog: Backlog::default(),
                     views,
                     views_due: clock.now(),
+                    pace: Pace::default(),
                 };
                 task.run().await;
             });

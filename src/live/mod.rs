@@ -38,6 +38,7 @@ mod sip_connection;
 mod sip_sockets;
 mod sip_tcp;
 mod sip_udp;
+mod sip_waits;
 pub mod status;
 mod supervisor;
 mod threads;

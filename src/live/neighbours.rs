@@ -10,6 +10,7 @@ use super::status::{DestinationStatus, TrunkStatus, listener};
 use crate::config::{self, Config};
 use crate::engine::{DestinationView, Input, Pulse, TrunkView};
 use crate::policy::Finding;
+use crate::trunk::Register;
 
 /// What a node knows of its neighbours.
 pub(super) struct Neighbours {
@@ -53,6 +54,7 @@ impl Neighbours {
             ("listen", old.listen != new.listen),
             ("recorder", old.recorder != new.recorder),
             ("policies", old.policies != new.policies),
+            ("register", registrations(old) != registrations(new)),
         ];
         let changed = tables.into_iter().filter(|(_, changed)| *changed);
         let restart = changed.map(|(name, _)| name.to_owned()).collect();
@@ -97,6 +99,14 @@ impl Neighbours {
         };
         self.views.borrow().iter().map(trunk).collect()
     }
+}
+
+/// Registrations of our own, each with its trunk.
+fn registrations(config: &Config) -> Vec<(&str, &Register)> {
+    let trunks = config.trunks.iter();
+    trunks
+        .filter_map(|trunk| Some((trunk.name.as_str(), trunk.conduct.register.as_ref()?)))
+        .collect()
 }
 
 fn destination(view: &DestinationView) -> DestinationStatus {

@@ -16,6 +16,7 @@ use super::dialog_store::{DialogStore, Survivor};
 use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
+use super::sip_waits::Pace;
 use crate::board::Board;
 use crate::engine::{CallState, CallView, Input, Output, Signaling, TrunkView};
 use crate::model::{
@@ -58,6 +59,7 @@ pub(super) struct SignalingTask {
     /// How the trunks fare, for `status`.
     pub views: watch::Sender<Vec<TrunkView>>,
     pub views_due: Timestamp,
+    pub pace: Pace,
 }
 
 /// What could not be handed on at once.
@@ -135,9 +137,19 @@ impl SignalingTask {
     }
 
     fn on_arrivals(&mut self, first: Arrival) {
+        let begun = self.clock.now();
+        // In the kernel, and in our own queue since.
+        let waited = self.sockets.waited().unwrap_or_default() + self.pace.of(self.arrivals.len());
+        self.signaling.handle_input(begun, Input::Waited(waited));
+        let handled = self.handle_arrivals(first);
+        self.pace.note(self.clock.now().since(begun), handled);
+    }
+
+    /// How many.
+    fn handle_arrivals(&mut self, first: Arrival) -> usize {
         let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(arrival) = next else { return };
+        for handled in 0..BATCH {
+            let Some(arrival) = next else { return handled };
             let now = self.clock.now();
             let input = match arrival {
                 Arrival::Sip { flow, bytes } => Input::Sip { flow, bytes },
@@ -145,12 +157,11 @@ impl SignalingTask {
             };
             self.signaling.handle_input(now, input);
             self.hand_on(now);
-            next = if self.events.is_empty() {
-                self.arrivals.try_recv().ok()
-            } else {
-                None
-            };
+            // One that was taken out is handled.
+            let is_last = handled + 1 == BATCH || !self.events.is_empty();
+            next = if is_last { None } else { self.arrivals.try_recv().ok() };
         }
+        BATCH
     }
 
     /// Empties signalling's outputs, and the inputs that came of them.
@@ -180,6 +191,9 @@ impl SignalingTask {
                     // The ladder is for captures and tests.
                     Output::Step(_) => {}
                 }
+            }
+            while let Some(view) = self.signaling.poll_registration() {
+                self.board.publish_registration(view);
             }
             match self.backlog.echoes.pop_front() {
                 Some(echo) => self.signaling.handle_input(now, echo),

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use super::clock::Clock;
 use super::peers::Peers;
 use super::sip_tcp::{self, TcpFlows, TcpLimits};
 use super::sip_udp::{self, UdpPort};
+use super::sip_waits::Waits;
 use crate::sip::{Flow, Transport};
 
 /// How many messages wait for the signalling. Full: a datagram is dropped and counted (SIP over UDP repeats itself, RFC 3261
@@ -48,6 +50,7 @@ pub struct SipCounters {
     pub connections: AtomicU64,
     /// Tasks without which SIP is not heard, that have ended.
     pub listeners_lost: AtomicU64,
+    pub(super) waits: Waits,
 }
 
 /// Counts a listener's task as lost when it ends, be it by a panic.
@@ -160,6 +163,11 @@ impl SipSockets {
         let udp = self.udp.iter().map(|port| (Transport::Udp, port.local()));
         udp.chain(self.tcp.locals().iter().map(|local| (Transport::Tcp, *local)))
             .collect()
+    }
+
+    /// How long a datagram that was read lately had waited in the kernel. None: none was read.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.shared.counters.waits.latest(self.shared.clock.now())
     }
 
     /// Sends one message; never waits. False if it is a request that will not leave and is not sent again by a timer:

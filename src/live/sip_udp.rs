@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::kernel;
 use super::sip_sockets::{Arrival, Listening, Shared};
 use crate::model::Timestamp;
 use crate::sip::{Flow, Transport};
@@ -66,6 +68,7 @@ pub(super) fn open(address: SocketAddr, shared: &Shared) -> io::Result<UdpPort> 
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    kernel::stamp_arrivals(&socket)?;
     let socket = Arc::new(UdpSocket::from_std(socket.into())?);
     let local = socket.local_addr()?;
     tokio::spawn(receive(local, Arc::clone(&socket), shared.clone()));
@@ -102,13 +105,21 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
             tracing::error!(%local, %error, "SIP listener lost");
             return;
         }
+        let mut arrived = None;
         for _ in 0..BATCH {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((length, remote)) => on_datagram(local, remote, &buffer[..length], &shared),
+            match socket.try_io(Interest::READABLE, || kernel::receive(&socket, &mut buffer)) {
+                Ok(datagram) => {
+                    on_datagram(local, datagram.from, &buffer[..datagram.bytes], &shared);
+                    arrived = datagram.arrived.or(arrived);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP error of an earlier send; the socket is as good as before.
                 Err(error) => tracing::debug!(%local, %error, "receive"),
             }
+        }
+        if let Some(arrived) = arrived {
+            let waited = shared.clock.wall().since(Timestamp::from_nanos(arrived));
+            shared.counters.waits.note(shared.clock.now(), waited);
         }
         tokio::task::yield_now().await;
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::sip_sockets::SipCounts;
+use crate::engine::RegistrationView;
 use crate::model::{Fault, Generation, Timestamp};
 
 /// The answer to `status`.
@@ -25,6 +26,9 @@ pub struct Status {
     pub recorder: RecorderStatus,
     pub policies: PoliciesStatus,
     pub sip: SipCounts,
+    /// Registrations of our own, by the names of their trunks.
+    #[serde(default)]
+    pub registrations: Vec<RegistrationView>,
     pub media: MediaCounts,
     #[serde(default)]
     pub trunks: Vec<TrunkStatus>,

@@ -259,6 +259,7 @@ impl Supervisor {
             recorder: self.recorder.status(),
             policies: self.policies.status().clone(),
             sip: self.threads.counters.read(),
+            registrations: self.threads.board.registrations(),
             media: self.threads.packets(),
             trunks: self.neighbours.status(),
             ..self.about.clone()
@@ -271,12 +272,12 @@ impl Supervisor {
         let begun = self.clock.now();
         self.about.draining = true;
         let calls = self.threads.board.len();
-        self.tell(Input::Drain).await;
         if ending == Ending::HandedOver {
             tracing::info!(calls, "ending: the running calls are left to the next start");
             self.tell(Input::HandOver).await;
         } else {
             tracing::info!(calls, "ending: no new calls, the running ones are ended");
+            self.tell(Input::Drain).await;
         }
         // Of a hand-over, what could not be handed over.
         self.tell(Input::ShutDown).await;

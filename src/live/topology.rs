@@ -17,6 +17,7 @@ pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>
         ports: config.listen.media.ports.clone(),
         cool_down: COOL_DOWN,
         calls_max,
+        session_interval: config.session_expires,
         lag_max: config.recorder.lag_max,
         peer_node: false,
         reject_code: config.recorder.reject_code,

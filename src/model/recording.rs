@@ -195,6 +195,11 @@ pub enum Mark {
     Resumed {
         by: Leg,
     },
+    /// Somebody else speaks on this leg from here on (RFC 4916). `party`: name and URI as signalled.
+    Connected {
+        leg: Leg,
+        party: String,
+    },
     /// From here nothing was kept.
     GapOpened {
         fault: Fault,

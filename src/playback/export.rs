@@ -198,6 +198,7 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Answered => format!("{at} answered"),
         Mark::Held { by } => format!("{at} held by {by}"),
         Mark::Resumed { by } => format!("{at} resumed by {by}"),
+        Mark::Connected { leg, party } => format!("{at} {leg} is {party}"),
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
         Mark::Note(text) => format!("{at} {text}"),

@@ -40,6 +40,16 @@ impl PolicySet {
         ask.rerouters(&caller, &callee);
         ask.settle(caller, callee, emergency)
     }
+
+    /// Who is called, and whether nothing may refuse the call: what is asked even where there is no time for a decision.
+    pub fn screen(&self, facts: &CallFacts) -> (Identity, bool) {
+        let plan = self.dial_plan(facts.trunk.as_ref());
+        let uris = std::iter::once(&facts.request_uri).chain(&facts.called_party_id);
+        let mut callees = uris.map(|uri| Identity::parse(uri, plan));
+        let callee = callees.find(Identity::is_readable).unwrap_or_default();
+        let emergency = Emergency::detect(facts, &callee, plan).is_some();
+        (callee, emergency)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

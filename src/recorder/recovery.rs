@@ -4,8 +4,8 @@
 //! one. Bounded: each segment is read once, each call is tried a few times; what cannot be sealed stays in the spool.
 //! While a segment cannot be read, a call that may have a part in it is not sealed either: the next recovery may read it.
 
-use std::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;

@@ -38,6 +38,7 @@ pub(super) fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> Signaling
         media_address: LISTENER.ip(),
         ports: 6_000..=65_535,
         cool_down: Duration::from_secs(1),
+        session_interval: None,
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,

@@ -19,6 +19,18 @@ pub(crate) fn is_one_line(text: &str) -> bool {
     memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_none()
 }
 
+/// Whether `text` holds a control character other than HTAB (RFC 3261 §25.1 `CTL`).
+pub(crate) fn has_controls(text: &str) -> bool {
+    // Without a branch for each byte: every header of every message is asked.
+    let is_control = |c: u8| (c < b' ') & (c != b'\t') | (c == 0x7f);
+    text.bytes().fold(false, |found, c| found | is_control(c))
+}
+
+/// `text` with a space for each control character but HTAB.
+pub(crate) fn without_controls(text: &str) -> String {
+    text.replace(|c: char| c.is_ascii_control() && c != '\t', " ")
+}
+
 /// `text` with CR, LF and NUL as spaces, so that it can neither end its line nor start another.
 pub(crate) fn one_line(text: String) -> String {
     if is_one_line(&text) {

@@ -1,6 +1,7 @@
 //! SIP without I/O: messages and their wire form, transactions, dialogs (RFC 3261).
 
 pub mod dialog;
+pub mod digest;
 pub mod framing;
 pub mod transaction;
 

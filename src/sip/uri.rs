@@ -95,6 +95,8 @@ impl Uri {
             return Err(UriError::BadCharacter);
         }
         let colon = scheme_end(text).ok_or(UriError::NoScheme)?;
+        let mended = without_third_colon(text);
+        let text = mended.as_deref().unwrap_or(text);
         let scheme = match text.get(..colon).unwrap_or_default() {
             s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
             s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
@@ -338,6 +340,23 @@ fn scheme_end(text: &str) -> Option<usize> {
             .iter()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'));
     well_formed.then_some(colon)
+}
+
+/// RFC 3261's grammar asks for a colon too many before an IPv4 address inside an IPv6 one: `[2001:db8:::192.0.2.1]`. It
+/// is read and never written (RFC 5118 §4.10).
+fn without_third_colon(text: &str) -> Option<String> {
+    let at = text.find(":::")?;
+    let inside = text
+        .get(..at)?
+        .rfind('[')
+        .is_some_and(|open| !text[open..at].contains(']'));
+    let embedded = text
+        .get(at + 3..)?
+        .split(']')
+        .next()?
+        .parse::<std::net::Ipv4Addr>()
+        .is_ok();
+    (inside && embedded).then(|| [&text[..at], &text[at + 1..]].concat())
 }
 
 /// `unreserved` and `user-unreserved` stay, all else is percent-escaped (RFC 3261 §25.1). A '%' that starts an

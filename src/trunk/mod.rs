@@ -6,6 +6,7 @@
 //! Architecture Invariant: pure. Names are resolved, probes are sent and connections are opened elsewhere.
 
 mod caps;
+mod conduct;
 mod destination;
 mod health;
 mod locate;
@@ -16,6 +17,7 @@ mod site;
 mod topology;
 
 pub use caps::{CapReached, Caps, Loads, retry_after};
+pub use conduct::{Conduct, Failover, Redirect, Register};
 pub use destination::{Destination, Draw, Rank, in_order};
 pub use health::{AVOIDED_MAX, AVOIDED_MIN, Health, Place};
 pub use locate::{Answer, Located, Query, Record, RecordKind, Search, Server, Step, TTL_MAX, TTL_MIN};

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::Conduct;
 use super::caps::Caps;
 use super::rewrite::Rewrite;
 use super::site::Site;
@@ -48,6 +49,8 @@ pub struct Trunk {
     pub transport: Transport,
     /// What it asserts of a caller is believed (RFC 3325's trust domain). Default false.
     pub trusted: bool,
+    /// What we do there on our own behalf.
+    pub conduct: Conduct,
     pub probe: Option<Probe>,
     /// Numbers that come from it are written in E.164, by its dial plan. Default false.
     pub e164: bool,
@@ -79,6 +82,7 @@ impl Trunk {
             located: Vec::new(),
             transport: Transport::Udp,
             trusted: false,
+            conduct: Conduct::default(),
             probe: None,
             e164: false,
             rewrites: Vec::new(),

@@ -14,7 +14,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
@@ -57,6 +57,24 @@ impl Bench {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
+        Self::on_trunks([true; 2], Conduct::default(), files)
+    }
+
+    /// `trusted`: A's trunk and B's, in our trust domain (RFC 3325 §2.4) or not.
+    pub fn between(trusted: [bool; 2], files: &[(&str, &str)]) -> Self {
+        Self::on_trunks(trusted, Conduct::default(), files)
+    }
+
+    /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
+    pub fn strict_with_carrier(conduct: Conduct) -> Self {
+        Self::with_carrier(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], conduct)
+    }
+
+    pub fn with_carrier(files: &[(&str, &str)], conduct: Conduct) -> Self {
+        Self::on_trunks([true; 2], conduct, files)
+    }
+
+    fn on_trunks(trusted: [bool; 2], conduct: Conduct, files: &[(&str, &str)]) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -65,14 +83,15 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        let trunk = |name: &str, address: &str| {
+        let trunk = |name: &str, address: &str, trusted: bool, conduct: Conduct| {
             let address: SocketAddr = address.parse().unwrap();
             let peers = vec![Peer {
                 ip: address.ip(),
                 port: Some(address.port()),
             }];
             Trunk {
-                trusted: true,
+                trusted,
+                conduct,
                 ..Trunk::new(name.into(), peers)
             }
         };
@@ -86,13 +105,17 @@ impl Bench {
         let config = SignalingConfig {
             node: "lab".to_owned(),
             topology: Topology::new(
-                vec![trunk("pbx", A), trunk("carrier", B)],
+                vec![
+                    trunk("pbx", A, trusted[0], Conduct::default()),
+                    trunk("carrier", B, trusted[1], conduct),
+                ],
                 vec![route("pbx", "carrier"), route("carrier", "pbx")],
                 vec![(Transport::Udp, PROXY.parse().unwrap())],
             ),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
+            session_interval: Some(Duration::from_secs(1_800)),
             calls_max: 100,
             lag_max: Duration::from_secs(1),
             peer_node: false,

@@ -2,12 +2,18 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod capped;
+mod challenged;
+mod connected;
 mod early;
+mod fax;
 mod forked;
 mod ordinary;
+mod registered;
 mod renegotiated;
 mod restarted;
 mod routed;
 mod strict;
+mod timers;

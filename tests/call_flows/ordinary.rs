@@ -306,7 +306,7 @@ fn a_draining_node_takes_no_new_call_and_keeps_the_old() {
     bench.assert_nothing_left();
 }
 
-fn cancel() -> bytes::Bytes {
+pub fn cancel() -> bytes::Bytes {
     let text = String::from_utf8(invite(1, "a1", "", "", "").to_vec()).expect("text");
     text.replace("INVITE", "CANCEL").into()
 }

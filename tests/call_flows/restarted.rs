@@ -105,6 +105,18 @@ fn a_call_without_a_policy_goes_on_at_once() {
 }
 
 #[test]
+fn a_call_that_its_peers_forgot_meanwhile_is_ended_when_they_are_asked() {
+    let before = Bench::strict().connected();
+    let mut bench = restart(&before, Bench::strict());
+    bench.wait(Duration::from_secs(8));
+    bench.a_answers("INVITE", 481, "");
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
+    bench.b_answers("BYE", 200, "");
+    bench.a_answers("BYE", 481, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_call_whose_ports_are_taken_is_ended_on_both_legs() {
     let before = Bench::strict().connected();
     let (session, state) = before.remembered.iter().next().unwrap();
@@ -164,4 +176,22 @@ fn a_call_that_rings_cannot_be_handed_over_and_is_ended() {
     bench.input(Input::ShutDown);
     assert_eq!(bench.response_to_a().status, 503);
     assert_eq!(bench.request_to_b("CANCEL").method.as_str(), "CANCEL");
+}
+
+#[test]
+fn a_session_timer_goes_on_and_asks_soon_whether_anybody_is_still_there() {
+    let mut before = Bench::strict();
+    before.invite(SDP, "");
+    before.b_answers("INVITE", 200, SDP);
+    before.a_requests(1, "ACK", "ack1", "");
+    let mut bench = restart(&before, Bench::strict());
+    bench.story.clear();
+    bench.wait(Duration::from_secs(30));
+    let mut asked = bench.story.clone();
+    asked.sort();
+    assert_eq!(asked, ["INVITE → A", "INVITE → B"]);
+    bench.a_answers("INVITE", 200, SDP);
+    bench.b_answers("INVITE", 481, "");
+    assert!(bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
+    bench.assert_nothing_left();
 }

@@ -306,7 +306,11 @@ fn what_a_kill_leaves_is_sealed_at_the_next_start_and_its_call_goes_on() {
     let bye = bench.b.hear("BYE");
     bench.b.accept(&bye);
     bench.until(|status| status["calls"] == serde_json::json!({}));
-    assert_eq!(bench.sealed().len(), 2, "what was before the kill, and what came after it");
+    assert_eq!(
+        bench.sealed().len(),
+        2,
+        "what was before the kill, and what came after it"
+    );
     bench.signal(Signal::TERM);
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
 }

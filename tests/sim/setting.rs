@@ -154,6 +154,7 @@ fn signaling() -> SignalingConfig {
         media_address: PROXY.ip(),
         ports: PORTS,
         cool_down: Duration::from_secs(5),
+        session_interval: None,
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,

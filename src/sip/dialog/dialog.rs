@@ -91,10 +91,31 @@ impl Dialog {
         &self.remote_target
     }
 
+    /// Who they are, with their tag.
+    pub const fn remote(&self) -> &NameAddr {
+        &self.remote
+    }
+
+    /// They are somebody else from now on (RFC 4916 §4.4.2); the tag stays.
+    pub fn rename_remote(&mut self, party: NameAddr) {
+        self.remote = retagged(party, self.remote.tag());
+    }
+
+    /// We speak for somebody else from now on (RFC 4916 §4.4.1); the tag stays.
+    pub fn rename_local(&mut self, party: NameAddr) {
+        self.local = retagged(party, self.local.tag());
+    }
+
     /// The next request within the dialog (§12.2.1.1): Max-Forwards 70, no Via and no Contact yet.
     pub fn request(&mut self, method: Method) -> Request {
+        let number = self.next_number();
+        self.build(method, number)
+    }
+
+    /// The CSeq number of the next request, which is taken.
+    pub const fn next_number(&mut self) -> u32 {
         self.local_seq = self.local_seq.saturating_add(1);
-        self.build(method, self.local_seq)
+        self.local_seq
     }
 
     /// The ACK to the 2xx that answered our INVITE with that CSeq number (§13.2.2.4). No Via yet: it has a branch of
@@ -153,6 +174,13 @@ impl Dialog {
     /// The URI whose host is to be sent to: the first route, or the target (§8.1.2).
     pub fn next_hop(&self) -> Uri {
         self.route_set.first().unwrap_or(&self.remote_target).clone()
+    }
+}
+
+fn retagged(party: NameAddr, tag: Option<&str>) -> NameAddr {
+    match tag {
+        Some(tag) => party.with_tag(tag),
+        None => party.without_tag(),
     }
 }
 

@@ -4,6 +4,8 @@
 mod dialog;
 mod kept;
 mod route_set;
+mod session_timer;
 
 pub use dialog::{Dialog, DialogError};
 pub use kept::KeptDialog;
+pub use session_timer::{INTERVAL_MAX, INTERVAL_MIN, Refresher, SessionExpires, SessionTimer, TooSmall};

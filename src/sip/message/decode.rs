@@ -9,6 +9,7 @@ use super::error::{ParseError, Wrong};
 use super::field::{self, Field};
 use super::headers::{self, CSeq, Headers};
 use super::lines::{Line, Lines};
+use super::singles::Singles;
 use super::{Message, Request, Response};
 use crate::sip::grammar;
 use crate::sip::method::Method;
@@ -111,7 +112,7 @@ impl StartLine {
         Some((
             Self::Response {
                 status,
-                reason: grammar::one_line(reason.to_owned()),
+                reason: grammar::without_controls(reason),
             },
             fault,
         ))
@@ -130,6 +131,7 @@ struct Draft {
     call_id: bool,
     max_forwards: bool,
     content_length: Option<u64>,
+    singles: Singles,
     body: Bytes,
 }
 
@@ -162,10 +164,10 @@ impl Draft {
         if !grammar::is_token(name) {
             return Err(Wrong::HeaderLine);
         }
-        // NUL may stand escaped in a quoted string (RFC 4475 §3.1.1.2); nobody downstream should meet it.
+        // Controls may stand escaped in a quoted string (RFC 4475 §3.1.1.2); no phone, log or terminal should meet one.
         let value = match String::from_utf8_lossy(value) {
-            value if grammar::is_one_line(&value) => value.into_owned(),
-            value => grammar::one_line(value.into_owned())
+            value if !grammar::has_controls(&value) => value.into_owned(),
+            value => grammar::without_controls(&value)
                 .trim_matches(grammar::is_space)
                 .to_owned(),
         };
@@ -193,7 +195,7 @@ impl Draft {
                 let seconds = headers::parse_digits(value).filter(|seconds| *seconds <= u64::from(u32::MAX));
                 seconds.ok_or(Wrong::Malformed("Expires"))?;
             }
-            _ => {}
+            field => self.singles.note(field::parts(field).0)?,
         }
         self.fields.push(field);
         Ok(())
@@ -255,7 +257,13 @@ impl Draft {
         if let (None, StartLine::Request { method, .. }) = (self.fault, &start)
             && self.cseq.as_ref().is_some_and(|cseq| cseq.method != *method)
         {
-            self.fault = Some((Wrong::CSeqMethod, 0));
+            let unknown = matches!(method, Method::Other(_));
+            let what = if unknown {
+                Wrong::UnknownCSeqMethod
+            } else {
+                Wrong::CSeqMethod
+            };
+            self.fault = Some((what, 0));
         }
         let fault = self.fault;
         let Self {

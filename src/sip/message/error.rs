@@ -56,6 +56,9 @@ pub enum Wrong {
     Malformed(&'static str),
     #[error("CSeq method does not match the request")]
     CSeqMethod,
+    /// The same for a method that is not known: 501, which tells its sender more (RFC 4475 §3.1.2.18).
+    #[error("CSeq method does not match the unknown method of the request")]
+    UnknownCSeqMethod,
     #[error("body shorter than Content-Length")]
     BodyTooShort,
 }
@@ -66,6 +69,7 @@ impl Wrong {
         match self {
             Self::NotSip => None,
             Self::Version => Some(505),
+            Self::UnknownCSeqMethod => Some(501),
             Self::RequestUri(UriError::TooLong) => Some(414),
             Self::HeaderTooLong | Self::TooManyHeaders | Self::TooLong => Some(513),
             _ => Some(400),

@@ -6,6 +6,7 @@ mod error;
 mod field;
 mod headers;
 mod lines;
+mod singles;
 
 use bytes::Bytes;
 

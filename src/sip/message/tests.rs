@@ -205,7 +205,7 @@ fn broken_start_lines_are_answered_by_what_is_wrong_with_them() {
 
 #[test]
 fn broken_lines_are_answered_by_what_is_wrong_with_them() {
-    let many = "X: y\r\n".repeat(HEADERS_MAX);
+    let many = "X-Y: z\r\n".repeat(HEADERS_MAX);
     let wide = format!("X: {}\r\n", "y".repeat(HEADER_BYTES_MAX));
     let vias = format!("Max-Forwards: 70\r\nVia: {}\r\n", "a,".repeat(3000));
     let line = "Max-Forwards: 70\r\n";

@@ -84,6 +84,11 @@ impl Transactions {
         }
     }
 
+    /// Whether a request is one more copy of one whose transaction lives.
+    pub fn knows(&self, request: &Request) -> bool {
+        ServerKey::of(request).is_some_and(|key| self.received.knows(&key))
+    }
+
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
     /// §17.1.4). One that has its provisional answer arrived; its final answer, or its timer, ends it. Not for a lost
     /// datagram: Timers A and E send it again.

@@ -91,6 +91,10 @@ impl Received {
         self.deadlines.earliest()
     }
 
+    pub(super) fn knows(&self, key: &ServerKey) -> bool {
+        self.keys.contains_key(key)
+    }
+
     /// Whether the request is one more copy of one that lives; then its answer went out again.
     pub(super) fn absorb(&mut self, key: &ServerKey, outputs: &mut VecDeque<Output>) -> bool {
         let Some(id) = self.keys.get(key).copied() else {

@@ -1,0 +1,297 @@
+//! Session timers, one on each leg, ours (RFC 4028): so a call that both peers forgot ends within one interval, and its
+//! recording is sealed. What a peer refreshes crosses, and serves both legs.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::body::Content;
+use super::call::Call;
+use super::deadlines::Wait;
+use super::farewell::Farewell;
+use super::reject::Refusal;
+use super::reliable::names;
+use super::state::Phase;
+use super::turn::Turn;
+use crate::model::{Leg, Timestamp};
+use crate::sip::dialog::SessionTimer;
+use crate::sip::transaction::ClientId;
+use crate::sip::{Headers, Message, Method, Request, Response};
+
+/// Why a call ended that nobody refreshed (RFC 3326).
+const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
+/// How long a refresh waits for what is in flight on its leg.
+const IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
+/// Within this time after a restart every session that we refresh is refreshed.
+const RESUME_SPREAD: Duration = Duration::from_secs(30);
+/// After a 491: who made the Call-ID waits 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
+const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
+
+/// What keeps one leg's session alive.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Upkeep {
+    timer: SessionTimer,
+    /// The peer's Allow names UPDATE (RFC 4028 §7.4).
+    allows_update: bool,
+    /// A refresh of ours that has no final answer yet.
+    #[serde(skip)]
+    refreshing: Option<Refreshing>,
+}
+
+#[derive(Clone, Debug)]
+struct Refreshing {
+    client: ClientId,
+    method: Method,
+}
+
+impl Upkeep {
+    /// What a request to the peer says of the timer, if it is one that refreshes. Before the answer an UPDATE is none.
+    pub fn ask(&self, phase: Phase, request: &mut Request) {
+        match request.method {
+            Method::Invite => self.timer.ask(&mut request.headers),
+            Method::Update if is_up(phase) => self.timer.ask(&mut request.headers),
+            _ => {}
+        }
+    }
+
+    pub fn is_refreshing_by(&self, client: ClientId) -> bool {
+        self.refreshing
+            .as_ref()
+            .is_some_and(|refreshing| refreshing.client == client)
+    }
+}
+
+impl Call {
+    /// A's INVITE: which timers its legs get. An emergency call gets none: no timer ends it.
+    pub(super) fn begin_upkeep(&mut self, turn: &Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+        self.keep_allowed(Leg::A, &invite.headers);
+        self.note_from_change(Leg::A, &invite.headers);
+        if self.decision.emergency {
+            return Ok(());
+        }
+        check_interval(invite)?;
+        for upkeep in &mut self.upkeep {
+            upkeep.timer = SessionTimer::wanting(turn.terms.session_interval);
+        }
+        Ok(())
+    }
+
+    /// The call goes on in another process. What was refreshed meanwhile nobody knows: our refreshes go out soon, spread so
+    /// that many calls do not ask at once.
+    pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
+        self.upkeep = upkeep;
+        for side in Leg::BOTH {
+            let timer = &mut self.upkeep[side.index()].timer;
+            timer.renew(turn.now);
+            let spread = u64::try_from(turn.wire.mint().entropy() % RESUME_SPREAD.as_millis()).unwrap_or_default();
+            let soon = timer.refresh_due().map(|_| turn.now + Duration::from_millis(spread));
+            self.watch_session(side, soon);
+        }
+    }
+
+    /// What a request that may refresh says of our timer on the leg that it goes to.
+    pub(super) fn ask_upkeep(&self, to: Leg, request: &mut Request) {
+        self.upkeep[to.index()].ask(self.phase, request);
+    }
+
+    /// A 2xx to a request that refreshes goes to who sent it: the timers of both legs begin anew.
+    pub(super) fn grant_upkeep(
+        &mut self,
+        turn: &Turn<'_>,
+        request: (Leg, &Request),
+        accepted: &Response,
+        answer: &mut Headers,
+    ) {
+        let (from, request) = request;
+        if request.method == Method::Prack {
+            return;
+        }
+        self.keep_allowed(from.other(), &accepted.headers);
+        self.note_from_change(from.other(), &accepted.headers);
+        if self.decision.emergency || !(request.method == Method::Invite || is_up(self.phase)) {
+            return;
+        }
+        let [near, far] = [from, from.other()].map(Leg::index);
+        self.upkeep[near].timer.grant(turn.now, &request.headers, answer);
+        self.upkeep[far].timer.on_accepted(turn.now, &accepted.headers);
+        self.watch_sessions();
+    }
+
+    /// A 422 from the far end is for us: the interval is ours. Whether it is worth asking again.
+    pub(super) fn on_interval_refused(&mut self, by: Leg, response: &Response) -> bool {
+        response.status == 422 && self.upkeep[by.index()].timer.on_too_small(&response.headers)
+    }
+
+    /// Whether a re-INVITE of ours is in flight on either leg: another cannot cross then (RFC 3261 §14.1, §14.2).
+    pub(super) fn is_reinviting(&self) -> bool {
+        let by_invite = |refreshing: &Refreshing| refreshing.method == Method::Invite;
+        self.upkeep
+            .iter()
+            .any(|upkeep| upkeep.refreshing.as_ref().is_some_and(by_invite))
+    }
+
+    pub(super) fn on_session_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        if self.phase != Phase::Confirmed {
+            return;
+        }
+        let upkeep = &self.upkeep[side.index()];
+        if upkeep.timer.expiry().is_some_and(|expiry| expiry <= turn.now) {
+            self.expire(turn, &format!("session of {side} expired"));
+        } else if upkeep.refreshing.is_none() && self.exchange.is_none() {
+            self.refresh(turn, side);
+        } else {
+            self.watch_session(side, Some(turn.now + IN_FLIGHT_WAIT));
+        }
+    }
+
+    /// Asks the peer whether it still knows the session: by UPDATE without a body, or by the description that it had from us
+    /// last, in a re-INVITE (RFC 4028 §7.4).
+    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        let sdp = self.negotiation.last_to(side);
+        let method = if self.upkeep[side.index()].allows_update || sdp.is_none() {
+            Method::Update
+        } else {
+            Method::Invite
+        };
+        let Some(mut request) = self.leg_mut(side).dialog_request(method.clone()) else {
+            return;
+        };
+        self.ask_upkeep(side, &mut request);
+        if let Some(sdp) = sdp.filter(|_| method == Method::Invite) {
+            request.set_body("application/sdp", sdp);
+        }
+        let client = turn.request(self.id, self.line(side), request);
+        self.upkeep[side.index()].refreshing = Some(Refreshing { client, method });
+        self.watch_session(side, None);
+    }
+
+    pub(super) fn on_refresh_response(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+        if response.status < 200 {
+            return;
+        }
+        let Some(refreshing) = self.upkeep[side.index()].refreshing.take() else {
+            return;
+        };
+        if refreshing.method == Method::Invite && response.is_success() {
+            // It may come again.
+            if let Some(before) = self.last_exchange[side.index()].replace(refreshing.client) {
+                turn.wire.disown_client(before);
+            }
+            let (chronicle, cseq) = (self.chronicle, response.headers.cseq().number);
+            self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
+        } else {
+            turn.wire.disown_client(refreshing.client);
+        }
+        if self.phase == Phase::Confirmed {
+            self.on_refreshed(turn, side, &refreshing.method, response);
+        }
+    }
+
+    fn on_refreshed(&mut self, turn: &mut Turn<'_>, side: Leg, method: &Method, response: &Response) {
+        let upkeep = &mut self.upkeep[side.index()];
+        match response.status {
+            200..300 => {
+                upkeep.timer.on_accepted(turn.now, &response.headers);
+                if let Some(dialog) = &mut self.leg_mut(side).dialog {
+                    dialog.target_refresh(&Message::Response(response.clone()));
+                }
+                self.take_refreshed_sdp(turn, side, response);
+            }
+            408 | 481 => {
+                self.expire(turn, &format!("{} from {side} to a session refresh", response.status));
+                return;
+            }
+            491 => {
+                let jitter = u64::try_from(turn.wire.mint().entropy() % 1_000).unwrap_or_default();
+                let wait = GLARE_WAIT[side.index()] + Duration::from_millis(jitter);
+                self.watch_session(side, Some(turn.now + wait));
+                return;
+            }
+            422 if upkeep.timer.on_too_small(&response.headers) => {
+                self.refresh(turn, side);
+                return;
+            }
+            405 | 501 if *method == Method::Update && upkeep.allows_update => {
+                upkeep.allows_update = false;
+                self.refresh(turn, side);
+                return;
+            }
+            // Whoever refuses is there.
+            _ => upkeep.timer.renew(turn.now),
+        }
+        self.watch_session(side, None);
+    }
+
+    /// The answer to the description that the peer knew: it may have moved.
+    fn take_refreshed_sdp(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+        let content = Content::of(&response.headers, &response.body);
+        let Some(sdp) = content.sdp(&response.body) else {
+            return;
+        };
+        if response.headers.cseq().method == Method::Invite && self.negotiation.moves(side, sdp) {
+            self.renew_media(turn);
+        }
+    }
+
+    /// The refresh got no answer. A connection that broke may only be the wrong one.
+    pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+        self.upkeep[side.index()].refreshing = None;
+        if self.phase != Phase::Confirmed {
+            return;
+        }
+        if unreachable && self.leg_mut(side).reroute() {
+            self.refresh(turn, side);
+        } else {
+            self.expire(turn, &format!("no answer from {side} to a session refresh"));
+        }
+    }
+
+    fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {
+        self.finish(turn, by, &Farewell::of_reasons(vec![EXPIRED.to_owned()]));
+    }
+
+    pub(super) fn release_refreshes(&self, turn: &mut Turn<'_>) {
+        for refreshing in self.upkeep.iter().filter_map(|upkeep| upkeep.refreshing.as_ref()) {
+            turn.wire.disown_client(refreshing.client);
+        }
+    }
+
+    fn watch_sessions(&mut self) {
+        for side in Leg::BOTH {
+            self.watch_session(side, None);
+        }
+    }
+
+    /// `refresh`: instead of when the timer says.
+    fn watch_session(&mut self, side: Leg, refresh: Option<Timestamp>) {
+        let wait = [Wait::SessionA, Wait::SessionB][side.index()];
+        let upkeep = &self.upkeep[side.index()];
+        let refresh = refresh
+            .or_else(|| upkeep.timer.refresh_due())
+            .filter(|_| upkeep.refreshing.is_none());
+        let due = upkeep
+            .timer
+            .expiry()
+            .map(|expiry| refresh.map_or(expiry, |refresh| refresh.min(expiry)));
+        match due.filter(|_| self.phase != Phase::Ending) {
+            Some(due) => self.deadlines.set(wait, due),
+            None => self.deadlines.clear(wait),
+        }
+    }
+
+    /// What a peer's Allow says of UPDATE; without one it says nothing new.
+    fn keep_allowed(&mut self, side: Leg, headers: &Headers) {
+        if headers.contains("Allow") {
+            self.upkeep[side.index()].allows_update = names(headers, "Allow", "UPDATE");
+        }
+    }
+}
+
+const fn is_up(phase: Phase) -> bool {
+    matches!(phase, Phase::Answered | Phase::Confirmed)
+}
+
+/// Whether the interval that a request asks for is long enough.
+pub fn check_interval(request: &Request) -> Result<(), Refusal> {
+    SessionTimer::check(&request.headers).map_err(|error| Refusal::IntervalTooSmall { min: error.min })
+}

@@ -1,0 +1,221 @@
+//! Registrations of our own: asked for, proved, renewed, tried again, taken back.
+
+use std::time::Duration;
+
+use onrecord::engine::{Input, RegistrationState, RegistrationView};
+use onrecord::sip::digest::{Credentials, Password};
+use onrecord::sip::{Message, Request, Response, Uri};
+use onrecord::trunk::{Conduct, Register};
+
+use super::bench::{B, Bench, SDP};
+
+const CONTACT: &str = "<sip:1001@127.0.0.1:5070>";
+
+fn bench() -> Bench {
+    let mut bench = Bench::strict_with_carrier(Conduct {
+        credentials: Some(Credentials {
+            realm: "carrier.example".to_owned(),
+            user: "1001".to_owned(),
+            password: Password::new("open sesame".to_owned()),
+        }),
+        register: Some(Register {
+            aor: Uri::parse("sip:1001@carrier.example").unwrap(),
+            expires: Duration::from_secs(3_600),
+        }),
+        ..Conduct::default()
+    });
+    bench.wait(Duration::from_millis(1));
+    bench
+}
+
+impl Bench {
+    fn registers(&self) -> Vec<Request> {
+        let request = |message: &Message| match message {
+            Message::Request(request) if request.method.as_str() == "REGISTER" => Some(request.clone()),
+            _ => None,
+        };
+        self.to_b.iter().filter_map(request).collect()
+    }
+
+    /// The registrar answers the newest REGISTER.
+    fn registrar_answers(&mut self, status: u16, headers: &[(&str, &str)]) {
+        let mut response = Response::to(&self.request_to_b("REGISTER"), status, None, Some("r-tag"));
+        for (name, value) in headers {
+            response.headers.push(name, *value);
+        }
+        self.from(B, response.encode());
+    }
+
+    fn registration(&mut self) -> RegistrationView {
+        let mut newest = None;
+        while let Some(view) = self.signaling.poll_registration() {
+            newest = Some(view);
+        }
+        newest.expect("something has changed")
+    }
+}
+
+#[test]
+fn a_trunk_that_wants_a_registration_gets_one_at_once_with_our_listener_as_contact() {
+    let mut bench = bench();
+    let register = bench.request_to_b("REGISTER");
+    assert_eq!(register.uri.as_str(), "sip:carrier.example");
+    assert_eq!(register.headers.to().uri().as_str(), "sip:1001@carrier.example");
+    assert_eq!(register.headers.from().uri(), register.headers.to().uri());
+    assert_eq!(register.headers.to().tag(), None);
+    assert_eq!(register.headers.get("Contact"), Some(CONTACT));
+    assert_eq!(register.headers.get("Expires"), Some("3600"));
+    bench.registrar_answers(
+        200,
+        &[(
+            "Contact",
+            &format!("<sip:1001@192.0.2.9>;expires=7, {CONTACT};expires=600"),
+        )],
+    );
+    let view = bench.registration();
+    assert_eq!((view.state, view.status), (RegistrationState::Registered, Some(200)));
+    assert_eq!(view.until, Some(bench.now + Duration::from_secs(600)));
+    let renewed = view.next.unwrap().since(bench.now).as_secs();
+    assert!((360..=510).contains(&renewed), "{renewed} s of 600");
+    bench.wait(view.next.unwrap().since(bench.now));
+    let all = bench.registers();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1].headers.cseq().number, 2);
+    assert_eq!(all[1].headers.call_id(), all[0].headers.call_id());
+}
+
+#[test]
+fn a_challenged_registration_is_proved_and_the_next_brings_its_proof_unasked() {
+    let mut bench = bench();
+    let asked = "Digest realm=\"carrier.example\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256";
+    bench.registrar_answers(401, &[("WWW-Authenticate", asked)]);
+    let proved = bench.request_to_b("REGISTER");
+    assert_eq!(proved.headers.cseq().number, 2);
+    assert!(proved.headers.get("Authorization").unwrap().contains("nc=00000001"));
+    bench.registrar_answers(200, &[("Expires", "60")]);
+    assert_eq!(bench.registration().until, Some(bench.now + Duration::from_secs(60)));
+    bench.wait(Duration::from_secs(60));
+    let renewal = bench.request_to_b("REGISTER");
+    assert!(renewal.headers.get("Authorization").unwrap().contains("nc=00000002"));
+    assert_eq!(renewal.headers.cseq().number, 3);
+}
+
+#[test]
+fn a_registrar_that_challenges_for_ever_is_answered_twice_and_then_left_alone_for_a_while() {
+    let mut bench = bench();
+    for nonce in ["a", "b", "c"] {
+        let asked = format!("Digest realm=\"carrier.example\", nonce=\"{nonce}\", stale=true");
+        bench.registrar_answers(401, &[("WWW-Authenticate", &asked)]);
+    }
+    assert_eq!(bench.registers().len(), 3);
+    let view = bench.registration();
+    assert_eq!((view.state, view.status), (RegistrationState::Failed, Some(401)));
+    assert!(view.next.unwrap() >= bench.now + Duration::from_secs(15));
+}
+
+#[test]
+fn a_registrar_may_want_longer_intervals_once() {
+    let mut bench = bench();
+    bench.registrar_answers(423, &[("Min-Expires", "7200")]);
+    assert_eq!(bench.request_to_b("REGISTER").headers.get("Expires"), Some("7200"));
+    bench.registrar_answers(423, &[("Min-Expires", "7201")]);
+    assert_eq!(bench.registers().len(), 2);
+    assert_eq!(bench.registration().state, RegistrationState::Failed);
+}
+
+#[test]
+fn after_failures_the_pauses_grow_to_half_an_hour_and_no_further() {
+    let mut bench = bench();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        bench.registrar_answers(503, &[]);
+        let pause = bench.registration().next.unwrap().since(bench.now);
+        pauses.push(pause.as_secs());
+        bench.wait(pause);
+    }
+    assert!((15..=30).contains(&pauses[0]), "{pauses:?}");
+    assert!((30..=60).contains(&pauses[1]), "{pauses:?}");
+    assert!(
+        pauses[8..].iter().all(|pause| (900..=1_800).contains(pause)),
+        "{pauses:?}"
+    );
+    bench.registrar_answers(200, &[]);
+    assert_eq!(bench.registration().state, RegistrationState::Registered);
+}
+
+#[test]
+fn a_silent_registrar_is_a_failure_and_what_it_granted_stands_until_it_expires() {
+    let mut bench = bench();
+    bench.registrar_answers(200, &[("Expires", "3600")]);
+    let next = bench.registration().next.unwrap();
+    bench.wait(next.since(bench.now) + Duration::from_secs(33));
+    let view = bench.registration();
+    assert_eq!((view.state, view.status), (RegistrationState::Registered, None));
+    bench.wait(Duration::from_secs(3_600));
+    assert_eq!(bench.registration().state, RegistrationState::Failed);
+}
+
+#[test]
+fn a_node_that_ends_takes_its_registration_back() {
+    let mut bench = bench();
+    bench.registrar_answers(
+        401,
+        &[("WWW-Authenticate", "Digest realm=\"carrier.example\", nonce=\"n\"")],
+    );
+    bench.registrar_answers(200, &[]);
+    bench.input(Input::Drain);
+    let last = bench.request_to_b("REGISTER");
+    assert_eq!(
+        (last.headers.get("Expires"), last.headers.get("Contact")),
+        (Some("0"), Some(CONTACT))
+    );
+    bench.registrar_answers(
+        401,
+        &[(
+            "WWW-Authenticate",
+            "Digest realm=\"carrier.example\", nonce=\"m\", stale=true",
+        )],
+    );
+    assert_eq!(bench.request_to_b("REGISTER").headers.get("Expires"), Some("0"));
+    bench.registrar_answers(200, &[]);
+    assert_eq!(bench.registration().state, RegistrationState::Ended);
+    let sent = bench.registers().len();
+    bench.assert_nothing_left();
+    assert_eq!(bench.registers().len(), sent, "and asks for none again");
+}
+
+#[test]
+fn a_node_that_ends_while_it_registers_takes_back_what_is_granted() {
+    let mut bench = bench();
+    bench.input(Input::Drain);
+    assert_eq!(bench.registers().len(), 1, "one request at a time (RFC 3261 §10.2)");
+    bench.registrar_answers(200, &[]);
+    assert_eq!(bench.request_to_b("REGISTER").headers.get("Expires"), Some("0"));
+    bench.registrar_answers(200, &[]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_node_that_takes_calls_again_registers_again() {
+    let mut bench = bench();
+    bench.registrar_answers(200, &[]);
+    bench.input(Input::Drain);
+    bench.input(Input::Admit);
+    bench.registrar_answers(200, &[]);
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(bench.request_to_b("REGISTER").headers.get("Expires"), Some("3600"));
+    bench.registrar_answers(200, &[]);
+    assert_eq!(bench.registration().state, RegistrationState::Registered);
+}
+
+#[test]
+fn calls_for_the_registered_contact_are_calls_like_any_other() {
+    let mut bench = bench();
+    bench.registrar_answers(200, &[]);
+    let invite = format!(
+        "INVITE sip:1001@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKin\r\nMax-Forwards: 70\r\nFrom: <sip:carol@carrier.example>;tag=c\r\nTo: <sip:1001@carrier.example>\r\nCall-ID: in-1\r\nCSeq: 1 INVITE\r\nContact: <sip:carol@{B}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+        SDP.len()
+    );
+    bench.from(B, invite.into());
+    assert_eq!(bench.request_to_a("INVITE").uri.as_str(), "sip:1001@127.0.0.1:5080");
+}

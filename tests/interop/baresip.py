@@ -1,0 +1,226 @@
+"""baresip to baresip through the proxy, told what to do over its ctrl_tcp module."""
+
+import array
+import json
+import math
+import re
+import shutil
+import socket
+import subprocess
+import time
+import wave
+from pathlib import Path
+
+from bench import HOSTS, NAMES, SIP_PORT, TLS_PORT, Bench, Failed, Skipped, conversations, end, is_bound, until
+
+MODULES = Path("/usr/lib/baresip/modules")
+NEEDED = ("g711.so", "aufile.so", "uuid.so", "account.so", "ctrl_tcp.so", "menu.so")
+LOUD = 3000
+CONFIG = """poll_method epoll
+net_interface {ip}
+sip_listen {ip}:{port}
+rtp_ports {media}-{media_end}
+{certificate}
+call_max_calls 4
+audio_source aufile,{home}/speech.wav
+audio_player aufile,{home}/heard.wav
+audio_alert aufile,{home}/alert.wav
+audio_buffer 20-160
+module_path {modules}
+module g711.so
+module aufile.so
+module uuid.so
+module account.so
+module ctrl_tcp.so
+module_app menu.so
+ctrl_tcp_listen {ip}:{control}
+"""
+
+
+def version():
+    said = subprocess.run(["baresip", "-h"], capture_output=True, text=True).stdout
+    return "baresip " + re.search(r"v(\d[\d.]*)", said)[1]
+
+
+def needs():
+    """None, or what is not there."""
+    if not shutil.which("baresip"):
+        return "baresip is not installed (Debian: baresip-core)"
+    lacking = [name for name in NEEDED if not (MODULES / name).is_file()]
+    return f"baresip lacks its modules {lacking}" if lacking else None
+
+
+def tone(path, hertz):
+    """Ten seconds that are no silence."""
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(array.array("h", [int(12000 * math.sin(2 * math.pi * hertz * n / 8000))
+                                            for n in range(80000)]).tobytes())
+
+
+class Phone:
+    """One baresip with one account; calls that come in are answered at once."""
+
+    def __init__(self, bench, who, transport, hertz=440):
+        self.bench, self.name = bench, NAMES[who]
+        self.ip, at = bench.at_home(who)
+        control = at + 2
+        home = bench.folder / who
+        home.mkdir()
+        tone(home / "speech.wav", hertz)
+        port, certificate = SIP_PORT, ""
+        if transport == "tls":
+            port = TLS_PORT
+            certificate = f"sip_certificate {bench.folder}/tls/{who}.pem\nsip_cafile {bench.folder}/tls/ca.pem"
+        # For TLS it listens on the port after the one that it is told.
+        (home / "config").write_text(CONFIG.format(
+            ip=self.ip, port=at, certificate=certificate, home=home, modules=MODULES, control=control, media=at + 10,
+            media_end=at + 38))
+        proxy = f"sip:{bench.ip('proxy')}:{port};transport={transport}"
+        (home / "accounts").write_text(f"<sip:{self.name}@{self.ip};transport={transport}>;regint=0;answermode=auto;"
+                                       f"outbound=\"{proxy}\"\n")
+        (home / "contacts").write_text("")
+        (home / "uuid").write_text(f"00000000-0000-4000-8000-{HOSTS[who]:012}")
+        self.child = bench.run(["baresip", "-f", str(home)], f"{who}.out")
+        until(f"{who}'s baresip is up", lambda: self.child.poll() is not None or is_bound(self.ip, control, "tcp"))
+        if self.child.poll() is not None:
+            raise Failed(f"baresip ended:\n{bench.log(f'{who}.out')}")
+        self.control = socket.create_connection((self.ip, control))
+        self.control.settimeout(0.05)
+        self.unread, self.events = b"", []
+
+    def tell(self, command, params=""):
+        """A command, and its answer; a refused one is a failure."""
+        message = json.dumps({"command": command, "params": params, "token": command}).encode()
+        self.control.sendall(b"%d:%s," % (len(message), message))
+
+        def answered():
+            for answer in self.heard():
+                if answer.get("response") and answer.get("token") == command:
+                    self.events.remove(answer)
+                    return answer
+            return None
+
+        answer = until(f"{self.name}: {command}", answered)
+        if not answer["ok"]:
+            raise Failed(f"{self.name}: {command} {params}: {answer['data']}")
+        return answer["data"]
+
+    def heard(self):
+        """All events since the start; netstrings of JSON."""
+        try:
+            self.unread += self.control.recv(65536)
+        except TimeoutError:
+            pass
+        while (head := re.match(rb"(\d+):", self.unread)) and len(self.unread) > head.end() + int(head[1]):
+            stop = head.end() + int(head[1])
+            self.events.append(json.loads(self.unread[head.end():stop]))
+            self.unread = self.unread[stop + 1:]
+        return list(self.events)
+
+    def count(self, kind):
+        return sum(event.get("type") == kind for event in self.heard())
+
+    def hears(self, kind, times=1):
+        def enough():
+            return self.count(kind) >= times
+        try:
+            until("", enough)
+        except Failed:
+            told = [f"{event.get('type')} {event.get('param', '')}" for event in self.events if event.get("event")]
+            raise Failed(f"{self.name} heard no {kind} ({times}); it heard {told}\n{ladder(self.bench)}") from None
+
+
+def ladder(bench):
+    """What the proxy kept, for whoever has to find the fault."""
+    lines = []
+    for row in json.loads(bench.verb("calls", "list", "--json").stdout or "[]"):
+        shown = bench.verb("calls", "show", row["id"], "--json")
+        if shown.returncode == 0:
+            lines.append(f"{row['id']} {row['outcome']}")
+            lines += [f"  {signal['leg']} {signal['direction']:8} {signal['start_line']}"
+                      for signal in json.loads(shown.stdout)["signals"]]
+    return "\n".join(lines)
+
+
+class Home(Bench):
+    """Phones at 127.0.0.1, each with a port of its own: baresip binds neither media nor connections to an address."""
+
+    def __init__(self, transport):
+        lacking = needs()
+        if lacking:
+            raise Skipped(lacking)
+        super().__init__(f"baresip-{transport}", transport=transport)
+
+    def peer(self, who):
+        ip, port = self.at_home(who)
+        return f"{ip}:{port + (self.transport == 'tls')}"
+
+
+def call(transport):
+    """A call with digits, hold and resume; both parties are loud in the recording."""
+    with Home(transport) as bench:
+        bench.start()
+        bob, alice = Phone(bench, "callee", transport, 523), Phone(bench, "caller", transport)
+        alice.tell("dial", f"sip:bob@{bench.ip('proxy')}")
+        alice.hears("CALL_ESTABLISHED")
+        bob.hears("CALL_ESTABLISHED")
+        time.sleep(1)
+        alice.tell("sndcode", "5")
+        time.sleep(0.3)
+        alice.tell("hold")
+        time.sleep(0.5)
+        alice.tell("resume")
+        time.sleep(1)
+        bob.tell("hangup")
+        alice.hears("CALL_CLOSED")
+        row, = finished(bench, 1)
+        invites = [signal for signal in row["shown"]["signals"]
+                   if signal["leg"] == "B" and signal["start_line"].startswith("INVITE")]
+        if len(invites) < 3:
+            raise Failed(f"B saw {len(invites)} INVITEs, not 3: hold or resume did not cross\n{ladder(bench)}")
+
+
+def transfer(transport):
+    """Alice transfers Bob to Carol: Bob calls Carol, Alice leaves, Bob and Carol are recorded."""
+    with Home(transport) as bench:
+        bench.start()
+        bob, carol, alice = (Phone(bench, who, transport, hertz)
+                             for who, hertz in (("callee", 523), ("carol", 659), ("caller", 440)))
+        alice.tell("dial", f"sip:bob@{bench.ip('proxy')}")
+        alice.hears("CALL_ESTABLISHED")
+        bob.hears("CALL_ESTABLISHED")
+        time.sleep(0.8)
+        alice.tell("transfer", f"sip:carol@{bench.ip('proxy')}")
+        carol.hears("CALL_ESTABLISHED")
+        alice.hears("CALL_CLOSED")
+        time.sleep(0.8)
+        carol.tell("hangup")
+        bob.hears("CALL_CLOSED", 2)
+        rows = finished(bench, 2)
+        if conversations(rows) != 1:
+            raise Failed("the two recordings are not one conversation")
+
+
+def finished(bench, count):
+    for child in bench.children:
+        if child is not bench.serve:
+            end(child)
+    rows = bench.finish()
+    if [row["outcome"] for row in rows] != ["recorded"] * count:
+        raise Failed(f"recordings: {[row['outcome'] for row in rows]}, not {count} recorded\n{ladder(bench)}")
+    for row in rows:
+        loudest = bench.loudest(row)
+        if min(loudest) < LOUD:
+            raise Failed(f"a party is not to be heard: loudest samples {loudest}")
+    return rows
+
+
+def cases():
+    found = {}
+    for transport in ("udp", "tcp", "tls"):
+        found[f"baresip/call-{transport}"] = (call.__doc__, lambda t=transport: call(t))
+    found["baresip/transfer"] = (transfer.__doc__, lambda: transfer("udp"))
+    return found

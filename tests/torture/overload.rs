@@ -1,0 +1,346 @@
+//! Too much at once, from peers that may send: what is bounded, what is shed, and what goes on undisturbed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use onrecord::engine::Input;
+use onrecord::model::{MediaCommand, RecordingEvent};
+use onrecord::sip::{Message, Response};
+
+use crate::bench::{A, B, Bench, PROXY, SDP, answer};
+
+/// Messages that waited for eight times what is tolerated, for half a minute.
+fn congested(mut bench: Bench) -> Bench {
+    for _ in 0..300 {
+        bench.wait(Duration::from_millis(100));
+        bench.input(Input::Recording(RecordingEvent::Heartbeat {
+            durable_until: bench.now,
+        }));
+        bench.input(Input::Waited(Duration::from_millis(160)));
+    }
+    bench.to_a.clear();
+    bench.to_b.clear();
+    bench
+}
+
+fn invite(number: usize, uri: &str, via: &str) -> Bytes {
+    request("INVITE", number, uri, via, SDP)
+}
+
+fn request(method: &str, number: usize, uri: &str, via: &str, body: &str) -> Bytes {
+    format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bKn{number};rport{via}\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=n{number}\r\nTo: <sip:bob@{PROXY}>\r\nCall-ID: n{number}\r\nCSeq: 1 {method}\r\nContact: <sip:alice@{A}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into()
+}
+
+const BOB: &str = "sip:bob@127.0.0.1:5070";
+
+/// What A was answered, without 100.
+fn answers(bench: &Bench) -> Vec<Response> {
+    let responses = bench.to_a.iter().filter_map(|message| match message {
+        Message::Response(response) if response.status > 100 => Some(response.clone()),
+        _ => None,
+    });
+    responses.collect()
+}
+
+fn invites_to_b(bench: &Bench) -> usize {
+    bench
+        .to_b
+        .iter()
+        .filter(|message| matches!(message, Message::Request(r) if r.method.as_str() == "INVITE"))
+        .count()
+}
+
+#[test]
+fn under_load_new_calls_are_refused_for_some_seconds_and_calls_that_are_up_go_on() {
+    let bench = Bench::strict().connected();
+    let accepted = bench.response_to_a();
+    let mut bench = congested(bench);
+    for number in 0..200 {
+        bench.from(A, invite(number, BOB, ""));
+    }
+    let refused = answers(&bench);
+    assert!(
+        refused.len() >= 185 && refused.len() + invites_to_b(&bench) == 200,
+        "{}",
+        refused.len()
+    );
+    let mut seconds: Vec<u32> = refused
+        .iter()
+        .map(|r| {
+            r.headers
+                .get("Retry-After")
+                .unwrap_or_else(|| panic!("{r:?}"))
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    assert!(refused.iter().all(|response| response.status == 503));
+    seconds.sort_unstable();
+    seconds.dedup();
+    assert_eq!(seconds, [1, 2, 3, 4, 5, 6, 7, 8], "not all in the same second");
+
+    bench.to_b.clear();
+    bench.to_a.push(accepted.into());
+    bench.a_requests(2, "INFO", "info1", "");
+    bench.b_answers("INFO", 200, "");
+    bench.a_requests(3, "INVITE", "re1", SDP);
+    assert_eq!(invites_to_b(&bench), 1, "a re-INVITE is no new call");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(3, "ACK", "re1ack", "");
+    bench.a_requests(4, "BYE", "bye1", "");
+    bench.request_to_b("BYE");
+    assert_eq!(bench.response_to_a().status, 200);
+}
+
+#[test]
+fn an_emergency_is_taken_under_any_load() {
+    let mut bench = congested(Bench::strict());
+    for number in 0..30 {
+        bench.from(A, invite(number, "urn:service:sos.fire", ""));
+    }
+    assert_eq!((invites_to_b(&bench), answers(&bench).len()), (30, 0));
+}
+
+#[test]
+fn a_copy_of_a_refused_invite_gets_the_same_answer_and_its_ack_none() {
+    let mut bench = congested(Bench::strict());
+    bench.from(A, invite(1, BOB, ""));
+    let refused = answers(&bench);
+    assert_eq!(refused.len(), 1, "98 of 100 are refused, and the seed is fixed");
+    // The load goes while the copy is on its way.
+    for _ in 0..30 {
+        bench.wait(Duration::from_millis(100));
+        bench.input(Input::Waited(Duration::ZERO));
+    }
+    bench.to_a.clear();
+    bench.from(A, invite(1, BOB, ""));
+    assert_eq!(answers(&bench), refused);
+    bench.to_a.clear();
+    let tag = refused[0].headers.to().tag().unwrap();
+    let ack = String::from_utf8(request("ACK", 1, BOB, "", "").to_vec()).unwrap();
+    bench.from(
+        A,
+        ack.replace("5070>\r\nCall", &format!("5070>;tag={tag}\r\nCall")).into(),
+    );
+    assert!(bench.to_a.is_empty() && bench.to_b.is_empty());
+    bench.from(A, invite(2, BOB, ""));
+    assert_eq!(invites_to_b(&bench), 1, "another call is welcome again");
+    bench.b_answers("INVITE", 486, "");
+    bench.from(A, request("ACK", 2, BOB, "", ""));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_peer_that_offers_to_throttle_itself_is_told_by_how_much() {
+    let via = ";oc;oc-algo=\"loss\"";
+    let mut bench = Bench::strict();
+    bench.from(A, request("OPTIONS", 1, BOB, via, ""));
+    let told = bench.response_to_a().headers.via().unwrap().params.clone();
+    assert_eq!((told.get("oc"), told.get("oc-validity")), (Some("0"), Some("0")));
+    let mut bench = congested(bench);
+    for number in 2..22 {
+        bench.from(A, invite(number, BOB, via));
+    }
+    let refused = answers(&bench);
+    assert!(refused.len() >= 15);
+    for response in refused {
+        let told = &response.headers.via().unwrap().params;
+        assert_eq!((told.get("oc"), told.get("oc-algo")), (Some("98"), Some("\"loss\"")));
+        assert_eq!(
+            (told.get("oc-validity"), told.get("oc-seq").is_some()),
+            (Some("500"), true)
+        );
+        assert!(
+            !response.headers.contains("Retry-After"),
+            "it would stop altogether (RFC 7339 §5.10.2)"
+        );
+    }
+}
+
+#[test]
+fn under_load_a_probe_is_answered_and_a_flood_of_them_is_not() {
+    let mut bench = congested(Bench::strict());
+    for number in 0..100 {
+        bench.from(A, request("OPTIONS", number, BOB, "", ""));
+    }
+    let statuses: Vec<u16> = answers(&bench).iter().map(|response| response.status).collect();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        3,
+        "{statuses:?}"
+    );
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)));
+}
+
+#[test]
+fn invites_that_nobody_answers_are_bounded_for_one_source_and_their_places_come_back() {
+    let mut bench = Bench::unrecorded();
+    for number in 0..100 {
+        bench.from(A, request("INVITE", number, BOB, "", ""));
+    }
+    // Half of the 100 calls that the node may have.
+    assert_eq!(invites_to_b(&bench), 50);
+    assert!(answers(&bench).iter().all(|response| response.status == 503));
+    bench.from(A, invite(200, "urn:service:sos", ""));
+    assert_eq!(invites_to_b(&bench), 51, "an emergency is not counted among them");
+    bench.wait(Duration::from_secs(120));
+    assert_eq!((bench.signaling.calls(), bench.signaling.leftovers()), (0, [0; 4]));
+    bench.to_b.clear();
+    bench.from(A, request("INVITE", 300, BOB, "", ""));
+    assert_eq!(invites_to_b(&bench), 1);
+}
+
+#[test]
+fn calls_whose_caller_never_acknowledges_are_ended_and_counted_half_open_until_then() {
+    let mut bench = Bench::unrecorded();
+    for number in 0..40 {
+        bench.from(A, invite(number, BOB, ""));
+        bench.b_answers("INVITE", 200, SDP);
+    }
+    bench.to_b.clear();
+    for number in 40..60 {
+        bench.from(A, request("INVITE", number, BOB, "", ""));
+    }
+    assert_eq!(invites_to_b(&bench), 10, "forty 2xx wait for their ACK");
+    bench.wait(Duration::from_secs(40));
+    let byes = |messages: &[Message]| {
+        let is_bye = |message: &&Message| matches!(message, Message::Request(r) if r.method.as_str() == "BYE");
+        messages.iter().filter(is_bye).count()
+    };
+    assert!(byes(&bench.to_a) >= 40 && byes(&bench.to_b) >= 40);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_hundred_forks_ring_as_one_call_and_end_with_it() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    let to_b = bench.request_to_b("INVITE");
+    for fork in 0..100 {
+        bench.from(B, answer(&to_b, 183, &format!("fork-{fork}"), "127.0.0.1:5090", SDP));
+    }
+    let opens = bench
+        .media
+        .iter()
+        .filter(|command| matches!(command, MediaCommand::Open(_)))
+        .count();
+    assert_eq!(opens, 1, "one set of ports, not a hundred");
+    assert!(
+        bench.media.len() <= 20,
+        "forks that are told apart are bounded: {}",
+        bench.media.len()
+    );
+    for fork in 0..100 {
+        bench.from(B, answer(&to_b, 200, &format!("fork-{fork}"), "127.0.0.1:5090", SDP));
+    }
+    assert_eq!(
+        answers(&bench).iter().filter(|response| response.status == 200).count(),
+        1
+    );
+    let byes = bench
+        .to_b
+        .iter()
+        .filter(|m| matches!(m, Message::Request(r) if r.method.as_str() == "BYE"))
+        .count();
+    assert_eq!(byes, 8, "so many are ended in order, the rest are left to time out");
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "BYE", "bye1", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn deep_and_many_parted_bodies_are_refused_without_being_walked() {
+    let nested: String = (0..900)
+        .map(|level| {
+            format!(
+                "--b{level}\r\nContent-Type: multipart/mixed;boundary=b{}\r\n\r\n",
+                level + 1
+            )
+        })
+        .collect();
+    let many = "--b0\r\nContent-Type: text/plain\r\n\r\nx\r\n".repeat(1_500) + "--b0--\r\n";
+    let open = "--b0\r\n".repeat(9_000);
+    for body in [nested, many, open] {
+        let mut bench = Bench::strict();
+        let invite = String::from_utf8(invite(1, BOB, "").to_vec()).unwrap();
+        let head = invite.split("Content-Type").next().unwrap();
+        let length = body.len();
+        let bytes =
+            format!("{head}Content-Type: multipart/mixed;boundary=b0\r\nContent-Length: {length}\r\n\r\n{body}");
+        bench.from(A, bytes.into());
+        assert_eq!(bench.response_to_a().status, 415);
+        assert!(bench.to_b.is_empty());
+    }
+}
+
+#[test]
+fn a_spray_inside_a_call_is_bounded_and_leaves_the_call_and_others_alone() {
+    let mut bench = Bench::strict().connected();
+    bench.to_b.clear();
+    for number in 0..1_000 {
+        bench.a_requests(number + 2, "INFO", &format!("spray{number}"), "");
+    }
+    let sprayed = bench.to_b.len();
+    assert!(sprayed <= 60, "{sprayed} reached B");
+    let refused = answers(&bench).iter().filter(|response| response.status == 500).count();
+    assert!(refused >= 900, "{refused}");
+    bench.to_b.clear();
+    bench.a_requests(2_000, "BYE", "bye1", "");
+    bench.request_to_b("BYE");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn cseq_may_jump_forward_as_far_as_it_goes_and_never_back() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2_000_000_000, "INFO", "jump1", "");
+    bench.request_to_b("INFO");
+    bench.b_answers("INFO", 200, "");
+    bench.a_requests(3, "INFO", "jump2", "");
+    assert_eq!(bench.response_to_a().status, 500);
+    bench.a_requests(2_147_483_647, "BYE", "jump3", "");
+    assert_eq!(
+        bench.response_to_a().status,
+        200,
+        "the last number there is (RFC 3261 §8.1.1.5)"
+    );
+}
+
+#[test]
+fn requests_of_one_source_that_wait_for_an_answer_are_bounded() {
+    let mut bench = Bench::strict();
+    for number in 0..20_000 {
+        bench.from(A, request("MESSAGE", number, BOB, "", "hello"));
+    }
+    let [_, transactions, owned, _] = bench.signaling.leftovers();
+    assert!(
+        transactions <= 2_048 && owned <= 2_048,
+        "{transactions} transactions, {owned} owned"
+    );
+    let refused = answers(&bench).iter().filter(|response| response.status == 503).count();
+    assert!(refused > 18_000, "{refused}");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn what_a_stranger_sends_is_dropped_unread() {
+    let mut bench = Bench::strict();
+    for (number, bytes) in [
+        invite(1, BOB, ""),
+        invite(2, "urn:service:sos", ""),
+        Bytes::from_static(b"\0garbage"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bench.from(&format!("127.0.0.66:{}", 5060 + number), bytes);
+    }
+    assert!(bench.to_a.is_empty() && bench.to_b.is_empty() && bench.story.is_empty());
+    assert_eq!(bench.signaling.leftovers(), [0; 4]);
+}
