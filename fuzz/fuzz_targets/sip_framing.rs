@@ -12,6 +12,9 @@ fn cut(stream: &[u8], step: usize) -> (Vec<bytes::Bytes>, Option<FramingError>) 
         let pushed = framer.push(piece);
         frames.extend(std::iter::from_fn(|| framer.next_frame()));
         if let Err(error) = pushed {
+            // What its sender is told is a message itself.
+            let answer = framer.answer_to_broken("192.0.2.1:5060".parse().expect("an address"));
+            assert!(answer.is_none_or(|answer| Message::parse(&answer).is_ok()));
             return (frames, Some(error));
         }
     }

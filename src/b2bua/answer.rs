@@ -85,6 +85,12 @@ impl Call {
             self.on_fork(turn, response);
             return;
         }
+        if self.acknowledge_parted(turn, response) {
+            // Who was to be called has answered, and the caller had hung up on it: there is nobody else to come.
+            self.b.state = LegState::Gone;
+            self.refuse(turn, &Refusal::Cancelled);
+            return;
+        }
         let cseq = response.headers.cseq().number;
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
@@ -152,10 +158,15 @@ impl Call {
     }
 
     fn on_declined(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
-        turn.wire.disown_client(client);
-        if self.on_interval_refused(Leg::B, response) && self.invite_again(turn) {
+        if !self.attempts.lengthened && self.on_interval_refused(Leg::B, response) && self.invite_again(turn) {
+            self.attempts.lengthened = true;
+            turn.wire.disown_client(client);
             return;
         }
+        if self.ask_elsewhere(turn, Some(response)) {
+            return;
+        }
+        turn.wire.disown_client(client);
         self.b.state = LegState::Gone;
         self.b.invite = None;
         if let LegState::Invited { server } = self.a.state {
@@ -194,19 +205,17 @@ impl Call {
         let number = invite.headers.cseq().number.saturating_add(1);
         invite.headers.set("CSeq", format!("{number} INVITE"));
         self.ask_upkeep(Leg::B, &mut invite);
-        self.b.invite = Some(invite.clone());
-        let client = turn.request(self.id, self.line(Leg::B), invite);
+        let client = turn.request(self.id, self.line(Leg::B), invite.clone());
         self.invited = Some(client);
-        self.b.state = LegState::Inviting {
-            client,
-            provisional: false,
-            cancel: None,
-        };
+        self.on_invite_renewed(turn, client, invite);
         true
     }
 
     /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
     pub(super) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+        if self.ask_elsewhere(turn, None) {
+            return;
+        }
         self.b.state = LegState::Gone;
         self.refuse(
             turn,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::attempt::Attempts;
 use super::chronicle::Chronicle;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
@@ -23,9 +24,9 @@ use super::wire::Owner;
 use crate::model::{
     Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
 };
-use crate::policy::Decision;
+use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, Request, Response, Transport, Uri};
+use crate::sip::{Flow, Method, Request, Response, Uri};
 use crate::trunk::Destination;
 
 #[derive(Debug)]
@@ -38,7 +39,9 @@ pub struct Call {
     pub(super) b: CallLeg,
     /// The Request-URI of B's INVITE.
     pub(super) target: Uri,
-    /// The body of B's INVITE, while the recorder and the ports are awaited.
+    /// What else was tried for B, and can be.
+    pub(super) attempts: Attempts,
+    /// The body of B's INVITE.
     pub(super) body: Bytes,
     pub(super) negotiation: Negotiation,
     pub(super) media: MediaState,
@@ -93,6 +96,7 @@ pub(super) struct Setting {
     pub a: CallLeg,
     pub b: CallLeg,
     pub target: Uri,
+    pub destinations: Vec<Destination>,
     pub decision: Arc<Decision>,
     pub meeting: bool,
     pub header: Box<Header>,
@@ -102,7 +106,9 @@ impl Call {
     pub(super) fn new(setting: Setting, steps: bool) -> Self {
         let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
         let tags = vec![tag(&setting.a), tag(&setting.b)];
-        let negotiation = Negotiation::between([&setting.a.trunk, &setting.b.trunk]);
+        let attempts = Attempts::new(&setting.b, &setting.target, setting.destinations);
+        let negotiation = Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip())
+            .permitting([&setting.a.trunk, &setting.b.trunk]);
         Self {
             id: setting.session,
             phase: Phase::Preparing,
@@ -111,6 +117,7 @@ impl Call {
             a: setting.a,
             b: setting.b,
             target: setting.target,
+            attempts,
             body: Bytes::new(),
             negotiation,
             media: MediaState::Unopened,
@@ -161,11 +168,6 @@ impl Call {
         &self.leg(side).call_id
     }
 
-    /// The Call-ID that we made for leg B.
-    pub fn minted_call_id(&self) -> &str {
-        &self.b.call_id
-    }
-
     /// Nothing of it is left: both legs are gone, the ports are back, the recorder has all it needs.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Ending
@@ -213,7 +215,7 @@ impl Call {
             return;
         }
         // The peer may have come back on a new connection.
-        if flow.transport == Transport::Tcp {
+        if flow.transport.is_stream() {
             self.leg_mut(side).flow = flow;
         }
         match request.method {
@@ -336,11 +338,9 @@ impl Call {
         for side in Leg::BOTH {
             turn.wire.forget_proofs(Owner::Call(self.id, side));
         }
-        if let Some(client) = self.invited {
-            turn.wire.disown_client(client);
-        }
-        for client in self.last_exchange.into_iter().flatten() {
-            turn.wire.disown_client(client);
+        let exchanges = self.last_exchange.into_iter().flatten();
+        for client in self.invited.into_iter().chain(exchanges) {
+            turn.wire.abandon_client(turn.now, client);
         }
         self.release_refreshes(turn);
     }
@@ -354,6 +354,7 @@ impl Call {
     pub(super) fn mode(&self) -> Recorded {
         let strict_during = self.decision.is_strict_during(self.meeting);
         match self.recording {
+            _ if self.decision.verdict != Verdict::Record => Recorded::No,
             Recording::NotWanted | Recording::Unavailable(_) | Recording::Done => Recorded::No,
             Recording::Opening if strict_during && self.decision.is_strict_before(self.meeting) => Recorded::Strict,
             Recording::Ready | Recording::Closing if strict_during => Recorded::Strict,

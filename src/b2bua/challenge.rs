@@ -278,7 +278,8 @@ impl Call {
         true
     }
 
-    fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
+    /// B's INVITE went out again, as this transaction: what was heard of it before is forgotten.
+    pub(super) fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
         self.close_exchange(turn);
         self.start_over(turn);
         self.b.dialog = None;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::output::{Output, Step, StepKind};
 use crate::model::{Direction, Leg, Mark, RecordingCommand, SessionId, SignalPath, Timestamp};
-use crate::sip::{Flow, Transport};
+use crate::sip::Flow;
 
 /// Characters of a start line that a rung shows.
 const START_LINE_MAX: usize = 200;
@@ -39,7 +39,8 @@ impl Chronicle {
         self.kept = kept;
     }
 
-    pub fn message(
+    /// For the recording alone.
+    pub fn signal(
         &self,
         at: Timestamp,
         leg: Leg,
@@ -49,7 +50,7 @@ impl Chronicle {
         out: &mut VecDeque<Output>,
     ) {
         if self.kept {
-            let tcp = flow.transport == Transport::Tcp;
+            let tcp = flow.transport.is_stream();
             let path = SignalPath {
                 leg,
                 direction,
@@ -65,6 +66,18 @@ impl Chronicle {
                 bytes,
             }));
         }
+    }
+
+    pub fn message(
+        &self,
+        at: Timestamp,
+        leg: Leg,
+        direction: Direction,
+        flow: Flow,
+        bytes: &Bytes,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.signal(at, leg, direction, flow, bytes, out);
         if self.steps {
             let start_line = start_line(bytes);
             out.push_back(self.rung(

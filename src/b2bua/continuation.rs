@@ -164,6 +164,7 @@ impl Call {
             a,
             b,
             target: target.ok_or(ResumeError::Unreadable)?,
+            destinations: Vec::new(),
             decision: Arc::new(kept.decision),
             meeting: kept.meeting,
             header,

@@ -353,8 +353,10 @@ impl Call {
         self.unwatch_exchange();
         self.withdraw(&exchange);
         if let Some(client) = exchange.client {
-            turn.wire.disown_client(client);
+            // What rings for ever is given up by a CANCEL (RFC 3261 §16.8).
+            turn.cancel(self.line(exchange.from.other()), client, &[]);
         }
+        self.expect_late_answer(turn, exchange.from.other(), exchange.client);
         self.refuse_request(
             turn,
             exchange.from,

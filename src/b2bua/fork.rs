@@ -2,6 +2,7 @@
 //! tag of its own, with its own offer and answer over the same ports. One of them is in focus: `a`, `b` and `negotiation`
 //! hold its state. Between events that is the one whose media is relayed.
 
+use super::aftermath::answered;
 use super::call::Call;
 use super::farewell::Farewell;
 use super::negotiation::Agreement;
@@ -14,7 +15,7 @@ use crate::sip::{Method, Request, Response};
 /// Early dialogs of one call. The provisional responses of more are dropped; a 2xx is taken from any.
 pub const FORKS_MAX: usize = 16;
 /// Second 2xx that are ended in order; more are left to time out.
-const ENDED_MAX: usize = 8;
+pub const ENDED_MAX: usize = 8;
 
 /// An early dialog that is not in focus.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub struct Forks {
     begun: Agreement,
     /// Our tag of the fork whose media is relayed; None while there is one only.
     heard: Option<String>,
+    /// B's ends of those that were over when another answered: there we spoke, and their CSeq numbers go on.
+    silenced: Vec<Dialog>,
+    /// B's ends of those that had a BYE: a 2xx that crossed it is acknowledged, and no more.
+    parted: Vec<Dialog>,
     /// Second 2xx that were ended, by B's tags, with the ACKs that they got.
     ended: Vec<(String, Request)>,
 }
@@ -103,9 +108,11 @@ impl Call {
         }
         self.forks.heard = None;
         self.forks.begun = Agreement::default();
-        if std::mem::take(&mut self.forks.others).is_empty() {
+        let others = std::mem::take(&mut self.forks.others);
+        if others.is_empty() {
             return;
         }
+        self.forks.silenced = others.into_iter().filter_map(|early| early.b).collect();
         if self
             .exchange
             .as_ref()
@@ -132,12 +139,20 @@ impl Call {
         if self.b.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag) {
             return;
         }
+        if self.acknowledge_parted(turn, response) {
+            return;
+        }
         let line = self.b.line(&self.chronicle);
         if let Some((_, ack)) = self.forks.ended.iter().find(|(known, _)| known == tag) {
             turn.resend(line, ack.clone());
             return;
         }
-        let fork = self.dialog_with_b(response);
+        let silenced = &mut self.forks.silenced;
+        let fork = self
+            .b
+            .invite
+            .as_ref()
+            .and_then(|invite| answered(silenced, invite, response));
         let Some(mut fork) = fork.filter(|_| self.forks.ended.len() < ENDED_MAX) else {
             return;
         };
@@ -146,6 +161,27 @@ impl Call {
         let client = turn.request(self.id, line, bye);
         turn.wire.disown_client(client);
         self.forks.ended.push((tag.to_owned(), ack));
+    }
+
+    /// Whether the 2xx is of an early dialog that A has ended (RFC 3261 §15): the two crossed.
+    pub(super) fn acknowledge_parted(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        let Some(at) = self.forks.parted.iter().position(|parted| parted.remote_tag() == tag) else {
+            return false;
+        };
+        let parted = self.forks.parted.swap_remove(at);
+        let ack = turn.send(self.line(Leg::B), parted.ack(response.headers.cseq().number));
+        self.forks.ended.push((tag.to_owned(), ack));
+        true
+    }
+
+    /// For what comes after the call: the early dialogs that never were answered, those that had a BYE, and the second 2xx
+    /// that were ended.
+    pub(super) fn part_with_forks(&mut self) -> (Vec<Dialog>, Vec<Dialog>, Vec<(String, Request)>) {
+        let forks = std::mem::take(&mut self.forks);
+        let mut early = forks.silenced;
+        early.extend(forks.others.into_iter().filter_map(|fork| fork.b));
+        (early, forks.parted, forks.ended)
     }
 
     /// A BYE for the early dialog in focus, while others are left: it alone is over (RFC 3261 §15). False when it is the
@@ -171,7 +207,14 @@ impl Call {
         let was_heard = self.forks.heard.as_ref().is_none_or(|heard| *heard == self.a.local_tag);
         let newest = self.forks.others.len() - 1;
         self.swap(newest);
-        self.forks.others.truncate(newest);
+        self.forks
+            .parted
+            .extend(self.forks.others.drain(newest..).filter_map(|early| early.b));
+        if self.forks.others.is_empty() {
+            self.forks.heard = None;
+        } else if was_heard {
+            self.forks.heard = Some(self.a.local_tag.clone());
+        }
         if was_heard {
             self.renew_media(turn);
         }

@@ -11,7 +11,7 @@ use super::wire::Wire;
 use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Headers, Method, Request, Response, Transport};
+use crate::sip::{Flow, Headers, Method, Request, Response};
 use crate::trunk::Trunk;
 
 /// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
@@ -222,20 +222,20 @@ impl CallLeg {
         self.state = LegState::Leaving { bye: client };
     }
 
-    /// From a TCP connection that is gone to where the peer accepts connections: its Contact or route, if that is an
+    /// From a connection that is gone to where the peer accepts connections: its Contact or route, if that is an
     /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already.
     pub fn reroute(&mut self) -> bool {
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
-        let first = self.trunk.first_address();
+        let first = self.trunk.first_address(self.flow.transport);
         let Some(remote) = target.or(first).filter(|remote| *remote != self.flow.remote) else {
             return false;
         };
-        let is_tcp = self.flow.transport == Transport::Tcp;
-        if is_tcp {
+        let is_stream = self.flow.transport.is_stream();
+        if is_stream {
             self.flow.remote = remote;
         }
-        is_tcp
+        is_stream
     }
 
     fn push_contact(&self, headers: &mut Headers) {
@@ -246,8 +246,8 @@ impl CallLeg {
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the
     /// trunk; to strangers and names we do not send: there the path that the dialog came by serves.
     fn follow_target(&mut self) {
-        // A TCP connection is used again: its far end may accept no other.
-        if self.flow.transport == Transport::Tcp {
+        // A connection is used again: its far end may accept no other.
+        if self.flow.transport.is_stream() {
             return;
         }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());

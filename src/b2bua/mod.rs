@@ -6,7 +6,9 @@
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
+mod aftermath;
 mod answer;
+mod attempt;
 mod body;
 mod call;
 mod carry;
@@ -27,6 +29,7 @@ mod numbering;
 mod offer;
 mod output;
 mod pass;
+mod redirect;
 mod refresh;
 mod reject;
 mod reliable;
@@ -36,6 +39,7 @@ mod turn;
 mod view;
 mod wire;
 
+pub use aftermath::Aftermath;
 pub use answer::is_focus;
 pub use body::sdp_of;
 pub use call::{Arrival, Call};

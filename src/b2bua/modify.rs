@@ -161,14 +161,7 @@ impl Call {
         self.withdraw(&exchange);
         match exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
-                // A 2xx may cross: it is acknowledged when it comes.
-                let far = exchange.from.other().index();
-                if let Some(client) = exchange
-                    .client
-                    .and_then(|client| self.last_exchange[far].replace(client))
-                {
-                    turn.wire.disown_client(client);
-                }
+                self.expect_late_answer(turn, exchange.from.other(), exchange.client);
                 let refusal = Refusal::Cancelled;
                 self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
             }

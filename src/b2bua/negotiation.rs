@@ -1,6 +1,6 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -89,15 +89,24 @@ pub struct Negotiation {
     agreement: Agreement,
     /// For each trunk that has a list: the names of payload formats that may cross.
     codecs: Vec<Vec<String>>,
+    /// Where A and B are: their media faces an address of ours of the same family.
+    peers: [Option<IpAddr>; 2],
 }
 
 impl Negotiation {
-    /// Of a call between two trunks, which may each have a list of what crosses.
-    pub fn between(trunks: [&Trunk; 2]) -> Self {
+    /// Of legs whose peers are there.
+    pub fn between(a: IpAddr, b: IpAddr) -> Self {
         Self {
-            codecs: trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect(),
+            peers: [Some(a), Some(b)],
             ..Self::default()
         }
+    }
+
+    /// Between two trunks, which may each have a list of what crosses.
+    #[must_use]
+    pub fn permitting(mut self, trunks: [&Trunk; 2]) -> Self {
+        self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
+        self
     }
 
     /// The offer without what may not cross.
@@ -242,8 +251,8 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: leg_plan(ports.a.rtp(), a),
-                b: leg_plan(ports.b.rtp(), b),
+                a: leg_plan(self.facing(Leg::A, &ports.a), a),
+                b: leg_plan(self.facing(Leg::B, &ports.b), b),
             }
         });
         MediaPlan {
@@ -312,11 +321,19 @@ impl Negotiation {
     }
 
     fn locals(&self, facing: Leg) -> Vec<SocketAddr> {
-        let local = |ports: &Ports| match facing {
-            Leg::A => ports.a.rtp(),
-            Leg::B => ports.b.rtp(),
+        let local = |ports: &Ports| {
+            let pair = match facing {
+                Leg::A => &ports.a,
+                Leg::B => &ports.b,
+            };
+            self.peers[facing.index()].map_or(pair.rtp(), |peer| pair.told_to(peer))
         };
         self.ports.iter().map(local).collect()
+    }
+
+    /// Where the RTP of a leg arrives.
+    fn facing(&self, leg: Leg, pair: &PortPair) -> SocketAddr {
+        self.peers[leg.index()].map_or(pair.rtp(), |peer| pair.rtp_facing(peer))
     }
 }
 

@@ -23,6 +23,7 @@ impl Call {
             a: arrival.a,
             b: arrival.b,
             target: arrival.target,
+            destinations: arrival.destinations,
             decision: arrival.decision,
             meeting: arrival.meeting,
             header: arrival.header,
@@ -115,7 +116,7 @@ impl Call {
     }
 
     /// The decision in a line: `trading-desk: record, strict`.
-    fn decided(&self) -> String {
+    pub(super) fn decided(&self) -> String {
         let policies: Vec<&str> = self.decision.policies.iter().map(PolicyId::as_str).collect();
         let strict = match (self.header.strict_before, self.header.strict_during) {
             (true, true) => ", strict",
@@ -131,7 +132,7 @@ impl Call {
         }
     }
 
-    fn wants_recording(&self) -> bool {
+    pub(super) fn wants_recording(&self) -> bool {
         self.decision.verdict == Verdict::Record
     }
 
@@ -156,7 +157,6 @@ impl Call {
 
     fn invite_b(&mut self, turn: &mut Turn<'_>) {
         let Some(received) = &self.a.invite else { return };
-        let body = std::mem::take(&mut self.body);
         let mut invite = onward(
             self.crossing(Leg::A),
             received,
@@ -164,8 +164,9 @@ impl Call {
             &self.b.call_id,
             &self.b.local_tag,
             self.b.flow,
-            body,
+            self.body.clone(),
         );
+        self.write_history(&mut invite);
         super::numbering::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
         if self.negotiation.has_media() {
             let lines = self.negotiation.plan(self.id, self.mode()).lines;

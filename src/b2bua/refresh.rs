@@ -22,8 +22,9 @@ use crate::sip::{Headers, Message, Method, Request, Response};
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
 /// How long a refresh waits for what is in flight on its leg.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
-/// Within this time after a restart every session that we refresh is refreshed.
-const RESUME_SPREAD: Duration = Duration::from_secs(30);
+/// How long after a restart the peers are asked whether they are still there: A, B; and how far calls are spread.
+const RESUMED_WAIT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
+const RESUMED_SPREAD: Duration = Duration::from_secs(5);
 /// After a 491: who made the Call-ID waits 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
 const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
 
@@ -76,16 +77,16 @@ impl Call {
         Ok(())
     }
 
-    /// The call goes on in another process. What was refreshed meanwhile nobody knows: our refreshes go out soon, spread so
+    /// The call goes on in another process. What was refreshed meanwhile nobody knows: both peers are asked soon, spread so
     /// that many calls do not ask at once.
     pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
         self.upkeep = upkeep;
         for side in Leg::BOTH {
             let timer = &mut self.upkeep[side.index()].timer;
             timer.renew(turn.now);
-            let spread = u64::try_from(turn.wire.mint().entropy() % RESUME_SPREAD.as_millis()).unwrap_or_default();
-            let soon = timer.refresh_due().map(|_| turn.now + Duration::from_millis(spread));
-            self.watch_session(side, soon);
+            let spread = turn.wire.mint().entropy() % RESUMED_SPREAD.as_millis();
+            let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
+            self.watch_session(side, Some(turn.now + RESUMED_WAIT[side.index()] + spread));
         }
     }
 
@@ -247,6 +248,12 @@ impl Call {
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {
+        for side in Leg::BOTH {
+            // A re-INVITE of ours may ring for ever.
+            if let Some(refreshing) = &self.upkeep[side.index()].refreshing {
+                turn.cancel(self.line(side), refreshing.client, &[]);
+            }
+        }
         self.finish(turn, by, &Farewell::of_reasons(vec![EXPIRED.to_owned()]));
     }
 

@@ -26,7 +26,8 @@ pub struct Reliable {
     /// The CSeq number of the INVITE as it came and as it went on: RAck names it.
     near: u32,
     far: u32,
-    /// The newest RSeq that was passed on, and the newest that was acknowledged.
+    /// The first and the newest RSeq that were passed on, and the newest that was acknowledged.
+    first: u32,
     newest: Option<u32>,
     acknowledged: Option<u32>,
 }
@@ -78,7 +79,10 @@ impl Reliable {
             Some(newest) if newest - self.acknowledged.unwrap_or(newest) >= UNACKNOWLEDGED_MAX => Standing::OutOfTurn,
             // A second one has to wait for the PRACK of the first (RFC 3262 §3).
             Some(_) if self.acknowledged.is_none() => Standing::OutOfTurn,
-            _ => {
+            before => {
+                if before.is_none() {
+                    self.first = number;
+                }
                 self.newest = Some(number);
                 Standing::Next(number)
             }
@@ -87,11 +91,12 @@ impl Reliable {
 
     /// The RAck of a PRACK, as it has to go on. None when it is for no response that was passed on.
     fn acknowledge(&mut self, rack: RAck) -> Option<RAck> {
-        let newest = self
-            .newest
-            .filter(|newest| rack.cseq == self.near && rack.response <= *newest)?;
+        let newest = self.newest?;
+        if rack.cseq != self.near || !(self.first..=newest).contains(&rack.response) {
+            return None;
+        }
         let before = self.acknowledged.unwrap_or(rack.response);
-        self.acknowledged = Some(before.max(rack.response).min(newest));
+        self.acknowledged = Some(before.max(rack.response));
         Some(RAck { cseq: self.far, ..rack })
     }
 }
@@ -274,6 +279,8 @@ mod tests {
         let mut reliable = Reliable::default();
         assert_eq!(reliable.acknowledge(rack("5 7 INVITE").expect("a RAck")), None);
         reliable.take(&invite("100rel"), &progress(5));
+        let never = reliable.acknowledge(rack("4 7 INVITE").expect("a RAck"));
+        assert_eq!(never, None, "never sent");
         assert_eq!(
             reliable.acknowledge(rack("6 7 INVITE").expect("a RAck")),
             None,
@@ -294,6 +301,34 @@ mod tests {
             "5 99999999999 INVITE",
         ] {
             assert_eq!(rack(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_rack_panics_and_one_that_is_read_is_written_as_it_was(text in "[0-9A-Z \\t-]{0,30}") {
+            if let Some(rack) = rack(&text) {
+                let words: Vec<&str> = text.split_ascii_whitespace().collect();
+                let numbers = words[..2].iter().map(|word| word.parse::<u32>().map(|number| number.to_string()));
+                let wanted: Vec<String> = numbers.flatten().chain(["INVITE".to_owned()]).collect();
+                proptest::prop_assert_eq!(rack.to_string(), wanted.join(" "));
+            }
+        }
+
+        #[test]
+        fn any_order_of_numbers_and_acknowledgements_is_survived(steps in proptest::collection::vec((0..3_u8, proptest::num::u32::ANY), 0..60)) {
+            let mut reliable = Reliable::default();
+            let invite = invite("100rel");
+            for (step, number) in steps {
+                let number = if step == 0 { number % 20 } else { number };
+                if step == 2 {
+                    reliable.acknowledge(RAck { response: number, cseq: 7 });
+                } else {
+                    reliable.take(&invite, &progress(number));
+                }
+                let waiting = reliable.newest.unwrap_or_default() - reliable.acknowledged.unwrap_or(reliable.newest.unwrap_or_default());
+                proptest::prop_assert!(waiting <= UNACKNOWLEDGED_MAX);
+            }
         }
     }
 

@@ -32,6 +32,11 @@ impl Call {
             turn.wire.disown_server(server);
         }
         self.close_exchange(turn);
+        if let LegState::AckOwed { cseq, .. } = self.leg(side).state {
+            // It did not wait for A's ACK any longer; its 2xx is acknowledged all the same (RFC 3261 §13.2.2.4).
+            let chronicle = self.chronicle;
+            self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
+        }
         self.leg_mut(side).state = LegState::Gone;
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
@@ -280,6 +285,7 @@ impl Call {
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
         self.close_passings(turn);
+        self.close_exchange(turn);
         self.forget(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {
@@ -338,6 +344,8 @@ impl Call {
         let missed = tally.map_or(0, |tally| tally.unrecorded);
         match self.recording {
             _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
+            // Wanted, and refused before it was opened.
+            Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
             Recording::NotWanted => Outcome::Exempt,
             _ if accepted == 0 && missed > 0 => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,

@@ -88,6 +88,10 @@ impl Call {
             Recording::NotWanted => RecordingState::NotWanted,
             Recording::Opening => RecordingState::Opening,
             Recording::Unavailable(_) | Recording::Broken(_) => RecordingState::Broken,
+            // A call that was sent on to somebody whom nobody records.
+            Recording::Ready | Recording::Closing if self.decision.verdict != Verdict::Record => {
+                RecordingState::NotWanted
+            }
             Recording::Ready | Recording::Closing => RecordingState::Recording,
             // Only its end was kept of a call that was not recorded.
             Recording::Done if self.decision.verdict != Verdict::Record => RecordingState::NotWanted,

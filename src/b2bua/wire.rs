@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
-use crate::sip::transaction::{self, ClientId, Event, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Mint, Request, Response, Transport, Uri, Via};
-use crate::trunk::Trunk;
+use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
+use crate::sip::{Flow, Message, Mint, Request, Response, Uri, Via};
+use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -35,6 +35,7 @@ pub struct Departure {
 pub struct Wire {
     transactions: Transactions,
     mint: Mint,
+    paths: Paths,
     clients: BTreeMap<ClientId, (Owner, Flow)>,
     servers: BTreeMap<ServerId, Owner>,
     /// Transactions of requests that were sent again, and the first of each, by which its owner knows it.
@@ -51,6 +52,7 @@ impl Wire {
         Self {
             transactions: Transactions::new(limits),
             mint: Mint::new(seed),
+            paths: Paths::default(),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
             renewals: BTreeMap::new(),
@@ -59,6 +61,12 @@ impl Wire {
             departures: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    #[must_use]
+    pub fn with_paths(mut self, paths: Paths) -> Self {
+        self.paths = paths;
+        self
     }
 
     pub fn mint(&mut self) -> &mut Mint {
@@ -75,8 +83,14 @@ impl Wire {
         self.pump();
     }
 
-    pub fn handle_unreachable(&mut self, flow: Flow) {
-        self.transactions.handle_unreachable(flow);
+    pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
+        self.transactions.handle_unreachable(now, flow);
+        self.pump();
+    }
+
+    /// A datagram of ours came back: `fragment` is how it began.
+    pub fn handle_bounced(&mut self, now: Timestamp, flow: Flow, fragment: &[u8]) {
+        self.transactions.handle_bounced(now, flow, fragment);
         self.pump();
     }
 
@@ -103,10 +117,10 @@ impl Wire {
         (self.transactions.len(), owned)
     }
 
-    /// Starts a client transaction: adds our Via and sends.
-    pub fn request(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
-        self.push_via(&mut request, flow);
-        let id = self.transactions.request(now, request, flow);
+    /// Starts a client transaction: adds our Via and sends. What is too long for a datagram goes by TCP to the same address,
+    /// and as a datagram after all where nobody takes the connection (RFC 3261 §18.1.1).
+    pub fn request(&mut self, now: Timestamp, owner: Owner, request: Request, flow: Flow) -> ClientId {
+        let id = self.start(now, request, flow);
         self.clients.insert(id, (owner, flow));
         self.pump();
         id
@@ -139,10 +153,9 @@ impl Wire {
 
     /// Sends a request again, after the final answer to it; whatever comes of it comes by the id of the `first`.
     pub fn renew(&mut self, now: Timestamp, first: ClientId, waiting: Waiting, flow: Flow) {
-        let mut request = waiting.request.clone();
+        let request = waiting.request.clone();
         self.challenges.keep(first, waiting);
-        self.push_via(&mut request, flow);
-        let id = self.transactions.request(now, request, flow);
+        let id = self.start(now, request, flow);
         if let Some(before) = self.newest.insert(first, id) {
             self.renewals.remove(&before);
         }
@@ -158,6 +171,20 @@ impl Wire {
     /// Nothing more is sent for this owner.
     pub fn forget_proofs(&mut self, owner: Owner) {
         self.challenges.forget(owner);
+    }
+
+    fn start(&mut self, now: Timestamp, mut request: Request, flow: Flow) -> ClientId {
+        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
+        self.push_via(&mut request, flow);
+        let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
+        match long {
+            Some((stream, mut by_stream)) => {
+                self.push_via(&mut by_stream, stream);
+                let fallback = Fallback { request, flow };
+                self.transactions.request_or(now, by_stream, stream, fallback)
+            }
+            None => self.transactions.request(now, request, flow),
+        }
     }
 
     /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.
@@ -181,9 +208,15 @@ impl Wire {
         self.pump();
     }
 
-    pub fn respond(&mut self, now: Timestamp, id: ServerId, response: Response) {
+    pub fn respond(&mut self, now: Timestamp, id: ServerId, mut response: Response) {
+        self.paths.readdress(&mut response.headers);
         self.transactions.respond(now, id, response);
         self.pump();
+    }
+
+    /// Leaves a request to whoever its sender reaches next.
+    pub fn forget(&mut self, id: ServerId) {
+        self.transactions.forget(id);
     }
 
     /// Answers what is no request that a transaction could be made of.
@@ -214,6 +247,12 @@ impl Wire {
         self.servers.remove(&id);
     }
 
+    /// As `disown_client`, and its INVITE is not awaited for ever.
+    pub fn abandon_client(&mut self, now: Timestamp, id: ClientId) {
+        self.disown_client(id);
+        self.transactions.abandon(now, id);
+    }
+
     pub fn disown_client(&mut self, id: ClientId) {
         self.clients.remove(&id);
         self.challenges.forget_request(id);
@@ -222,18 +261,26 @@ impl Wire {
         }
     }
 
-    /// `host:port` of our end of a flow, as Via's sent-by and Contact name it.
+    /// Our end of a flow as a Contact. What the listener is advertised as takes the place of its address when the message
+    /// leaves.
     pub fn contact(flow: Flow) -> Uri {
         let uri = Uri::sip(None, flow.local);
-        match flow.transport {
-            Transport::Udp => uri,
-            Transport::Tcp => uri.with_param("transport", "tcp"),
+        match flow.transport.param() {
+            Some(transport) => uri.with_param("transport", transport),
+            None => uri,
         }
     }
 
+    /// The last touch before a request leaves by `flow`.
     fn push_via(&mut self, request: &mut Request, flow: Flow) {
+        self.paths.readdress(&mut request.headers);
         let branch = self.mint.branch();
-        request.headers.push_via(Via::new(flow.transport, flow.local, &branch));
+        let mut via = Via::named(flow.transport, &self.paths.sent_by(flow), &branch);
+        if flow.transport.is_secure() && !flow.transport.is_websocket() {
+            // The peer may use this connection for its own requests (RFC 5923 §8.1).
+            via.params.set("alias", "");
+        }
+        request.headers.push_via(via);
     }
 
     /// The event as the owner of the transaction knows it.

@@ -57,8 +57,8 @@ fn leave(seen: &Request, route: &Route, to: &Trunk) -> Onward {
     sites.sort_by_key(|site| site.rank.priority);
     let mut destinations: Vec<String> = sites
         .into_iter()
-        .filter_map(|site| match site.socket_addr() {
-            Some(at) => Some(address(site.transport.unwrap_or(to.transport), at)),
+        .filter_map(|site| match site.place(to.transport) {
+            Some((transport, at)) => Some(address(transport, at)),
             None => site.authority(),
         })
         .collect();
@@ -66,7 +66,7 @@ fn leave(seen: &Request, route: &Route, to: &Trunk) -> Onward {
         destinations = to
             .peers
             .iter()
-            .map(|peer| address(to.transport, peer.address()))
+            .map(|peer| address(to.transport, peer.address_by(to.transport)))
             .collect();
     }
     Onward {

@@ -69,6 +69,7 @@ const fn hint(error: &StartError) -> &'static str {
         StartError::Recovery(_) => "nothing was changed; see that every volume can be read, then start again",
         StartError::Volumes(_) => "see `data` and `[recorder] volumes`",
         StartError::Bind(_) => "see who listens there with `ss -lunp` or `ss -ltnp`, or change `[listen] sip`",
+        StartError::Tls(_) => "see `[listen.tls]` and the `[trunk.tls]` tables",
         StartError::System(_) | StartError::Policies(_) => "see the log above",
     }
 }

@@ -3,6 +3,7 @@
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
 mod credentials;
+mod listen;
 mod load;
 mod read;
 mod routing;
@@ -11,11 +12,13 @@ mod sip;
 mod tests;
 mod trunk;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use listen::{Certificate, Delivery, LargeRequests, Listen, ListenTls, Listener, MediaListen, TrunkTls};
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
 pub use load::{embedded_policies, load, load_policies, load_with_notes};
@@ -34,32 +37,14 @@ pub struct Config {
     pub data: PathBuf,
     pub listen: Listen,
     pub trunks: Vec<Trunk>,
+    /// How each of them is reached; one that is not here by its transport alone.
+    pub deliveries: BTreeMap<TrunkName, Delivery>,
     /// In the order in which they are tried: by priority, lowest first, then as written.
     pub routes: Vec<Route>,
     /// How long a session may go unrefreshed on either leg (RFC 4028). Default 30 min; None: no timers of ours.
     pub session_expires: Option<Duration>,
     pub recorder: Recorder,
     pub policies: Policies,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listen {
-    pub sip: Vec<Listener>,
-    pub media: MediaListen,
-}
-
-/// `"udp:127.0.0.1:5070"`
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Listener {
-    pub transport: Transport,
-    pub address: SocketAddr,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct MediaListen {
-    pub address: IpAddr,
-    /// RTP takes the even ports of it and RTCP the odd ones.
-    pub ports: RangeInclusive<u16>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -115,6 +100,7 @@ impl Config {
         let listener = |transport| Listener {
             transport,
             address: SocketAddr::new(loopback, SIP_PORT),
+            advertised: None,
         };
         let data = PathBuf::from(DATA_DEFAULT);
         Self {
@@ -123,9 +109,14 @@ impl Config {
                 sip: vec![listener(Transport::Udp), listener(Transport::Tcp)],
                 media: MediaListen {
                     address: loopback,
+                    advertised: None,
+                    address6: None,
                     ports: PORTS_DEFAULT,
                 },
+                tls: None,
+                origins: Vec::new(),
             },
+            deliveries: BTreeMap::new(),
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
             session_expires: Some(sip::SESSION_EXPIRES_DEFAULT),
@@ -151,6 +142,10 @@ impl Config {
         };
         let trunks = self.trunks.iter_mut();
         let passwords = trunks.filter_map(|trunk| trunk.conduct.password_file.as_mut());
+        self.listen.resolve(folder);
+        for delivery in self.deliveries.values_mut() {
+            delivery.resolve(folder);
+        }
         for path in volumes.chain([&mut self.data]).chain(policies).chain(passwords) {
             *path = folder.join(&*path);
         }

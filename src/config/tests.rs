@@ -148,9 +148,9 @@ const MISTAKES: &[(&str, &str, Code, &str)] = &[
     ),
     (
         "\"udp:127.0.0.1:5070\"",
-        "\"tls:127.0.0.1:5070\"",
+        "\"sctp:127.0.0.1:5070\"",
         Code::Malformed,
-        "`sip` cannot be `tls:127.0.0.1:5070`",
+        "`sip` cannot be `sctp:127.0.0.1:5070`",
     ),
     (
         "\"udp:127.0.0.1:5070\"",

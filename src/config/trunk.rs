@@ -1,6 +1,6 @@
 //! `[[trunk]]`: a neighbour, who may send as it, where it is reached, and the rules of what crosses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::read::{LIST_MAX, TRANSPORTS};
+use super::listen::{Delivery, TRANSPORTS, delivery};
+use super::read::LIST_MAX;
 use super::{Peer, Trunk};
 use crate::model::TrunkName;
 use crate::policy::Code;
@@ -29,7 +30,7 @@ const PASSAGES: &Words<Passage> = &[("in", Passage::In), ("out", Passage::Out)];
 /// Trunks and where their names are written.
 pub(super) type Trunks = Vec<(Trunk, Range<usize>)>;
 
-pub(super) fn trunks(root: &Table<'_>) -> Trunks {
+pub(super) fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
     let tables = root.tables("trunk", "a trunk field");
     if tables.is_empty() && !root.has("trunk") {
         let finding = root
@@ -38,9 +39,11 @@ pub(super) fn trunks(root: &Table<'_>) -> Trunks {
         root.note(finding.hint("add `[[trunk]]` with `name = \"pbx\"` and `peers = [\"192.0.2.10\"]`"));
     }
     let mut trunks: Trunks = Vec::new();
+    let mut deliveries = BTreeMap::new();
     for table in tables.iter().take(LIST_MAX) {
         let name = table.required_text("name", "what routes and grants call it by");
         let trunk = trunk(table, &trunks);
+        let delivery = delivery(table, trunk.transport);
         table.finish();
         let Some(name) = name else { continue };
         if !crate::policy::is_name(name.get_ref()) {
@@ -56,9 +59,12 @@ pub(super) fn trunks(root: &Table<'_>) -> Trunks {
             table.note(table.at(Code::DuplicateTrunk, &name.span(), message));
         }
         let name_of = TrunkName::from(*name.get_ref());
+        if delivery != Delivery::default() {
+            deliveries.insert(name_of.clone(), delivery);
+        }
         trunks.push((Trunk { name: name_of, ..trunk }, name.span()));
     }
-    trunks
+    (trunks, deliveries)
 }
 
 /// Everything but the name.
@@ -193,8 +199,8 @@ fn sites(table: &Table<'_>, transport: Option<Transport>) -> Vec<(Site, Range<us
 }
 
 fn site_text(site: &Site) -> String {
-    site.socket_addr()
-        .map(|address| address.to_string())
+    site.place(Transport::Udp)
+        .map(|(_, address)| address.to_string())
         .unwrap_or_default()
 }
 

@@ -22,6 +22,11 @@ pub enum Input {
     Unreachable {
         flow: Flow,
     },
+    /// A datagram of ours came back, for nobody listens there (ICMP port unreachable). `fragment`: how it began.
+    Bounced {
+        flow: Flow,
+        fragment: Bytes,
+    },
     /// How long the messages that follow waited for their turn.
     Waited(Duration),
     Recording(RecordingEvent),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, Crossing, LegState, Owner, Refusal, of_method};
+use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, Crossing, LegState, Owner, Refusal, Wire, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::transaction::{ClientId, ServerId};
@@ -18,6 +18,8 @@ const PASSAGES_MAX: usize = 1_024;
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request) {
+            // Without this, 200 ms later a 100 would tell the peer to wait.
+            self.wire.forget(id);
             return;
         }
         if let Err(refusal) = self.may_use(flow, &request) {
@@ -41,7 +43,7 @@ impl Signaling {
         }
         let opened = match request.method {
             Method::Invite => self.on_invite(now, id, &request, flow, bytes),
-            Method::Options => self.on_options(now, id, &request),
+            Method::Options => self.on_options(now, id, &request, flow),
             Method::Message => self.on_message(now, id, &request, flow),
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
             _ => Err(of_method(&request.method)),
@@ -168,11 +170,12 @@ impl Signaling {
     }
 
     /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
-    fn on_options(&mut self, now: Timestamp, id: ServerId, request: &Request) -> Result<(), Refusal> {
+    fn on_options(&mut self, now: Timestamp, id: ServerId, request: &Request, flow: Flow) -> Result<(), Refusal> {
         self.may_go_on(request)?;
         let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
         let tag = self.wire.mint().tag();
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
+        response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         response.headers.push("Allow", ALLOW);
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
@@ -236,7 +239,13 @@ impl Signaling {
                 }
             }
             Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
-            Some(Owner::Passage | Owner::Probe) | None => {}
+            None => {
+                if let Some(aftermath) = self.aftermaths.get_mut(&id) {
+                    aftermath.handle_response(now, &mut self.wire, &response);
+                    self.depart();
+                }
+            }
+            Some(Owner::Passage | Owner::Probe) => {}
         }
     }
 

@@ -12,11 +12,11 @@ use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::probe::Probes;
 use super::registration::Registration;
-use crate::b2bua::{Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, ServerId, TransactionLimits};
+use crate::sip::transaction::{ClientId, Event, ServerId, TIMEOUT, TransactionLimits};
 use crate::sip::{Flow, Request};
 use crate::trunk::{Loads, Topology};
 
@@ -63,6 +63,9 @@ pub struct Signaling {
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// INVITEs of calls that are over, and until when a 2xx to them may still come.
+    pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
+    aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on, with the way back of their answers.
     pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
     pub(super) recorder: RecorderState,
@@ -86,7 +89,10 @@ impl Signaling {
         let limits = TransactionLimits {
             live_max: config.calls_max.saturating_mul(8).max(1_024),
         };
-        let mut wire = Wire::new(limits, seed);
+        let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
+        let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
+            .reserving(EMERGENCY_PAIRS)
+            .at(config.topology.paths().media());
         Self {
             registrations: Registration::all(&config.topology, &mut wire),
             topology: config.topology,
@@ -100,12 +106,14 @@ impl Signaling {
                 steps: config.steps,
             },
             wire,
-            ports: PortPool::new(config.media_address, config.ports, config.cool_down).reserving(EMERGENCY_PAIRS),
+            ports,
             policies,
             calls: BTreeMap::new(),
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            aftermaths: BTreeMap::new(),
+            aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
@@ -128,7 +136,11 @@ impl Signaling {
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
             Input::Unreachable { flow } => {
-                self.wire.handle_unreachable(flow);
+                self.wire.handle_unreachable(now, flow);
+                self.on_events(now, None);
+            }
+            Input::Bounced { flow, fragment } => {
+                self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
             Input::Waited(waited) => self.admission.congestion.note(now, waited),
@@ -175,6 +187,9 @@ impl Signaling {
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
         self.probe(now);
+        while let Some((_, id)) = self.aftermaths_end.pop_front_if(|(end, _)| *end <= now) {
+            self.aftermaths.remove(&id);
+        }
         self.register(now);
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
@@ -183,7 +198,9 @@ impl Signaling {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        let calls = earliest(earliest(self.wire.poll_timeout(), deadline), self.silence_due());
+        let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
+        let owned = earliest(deadline, aftermath);
+        let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
 
@@ -200,14 +217,14 @@ impl Signaling {
         self.recorder
     }
 
-    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags.
+    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
             owned,
-            self.tags.len() + self.minted.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len(),
         ]
     }
 
@@ -279,7 +296,9 @@ impl Signaling {
     fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
         self.heard = Some(now);
         match event {
-            RecordingEvent::Heartbeat { .. } => {
+            RecordingEvent::Heartbeat { durable_until } => {
+                let lag = now.since(durable_until);
+                self.admission.congestion.note_lag(lag, self.lag_max);
                 // It hung, and speaks again.
                 if self.recorder == RecorderState::Down(Fault::Hung) {
                     self.on_recording(now, RecordingEvent::Up);
@@ -339,6 +358,7 @@ impl Signaling {
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
         }
+        self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -356,18 +376,24 @@ impl Signaling {
             self.admission.on_settled(session);
         }
         if over {
-            self.forget(session);
+            self.forget(now, session);
         }
     }
 
-    fn forget(&mut self, session: SessionId) {
-        let Some(call) = self.calls.remove(&session) else {
+    fn forget(&mut self, now: Timestamp, session: SessionId) {
+        let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        for (invite, aftermath) in call.aftermaths() {
+            self.aftermaths.insert(invite, aftermath);
+            self.aftermaths_end.push_back((now + TIMEOUT, invite));
+        }
         for tag in call.local_tags() {
             self.tags.remove(tag);
         }
-        self.minted.remove(call.minted_call_id());
+        for call_id in call.minted_call_ids() {
+            self.minted.remove(call_id);
+        }
         self.loads.end(session);
         self.admission.forget(session);
     }
@@ -389,7 +415,6 @@ impl Signaling {
 
     pub(super) fn adopt(&mut self, call: Call) {
         self.loads.begin(call.id(), call.trunks());
-        self.minted.insert(call.minted_call_id().to_owned());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);
     }

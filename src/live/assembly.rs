@@ -29,11 +29,13 @@ use super::recovery::{self, RecoveryError};
 use super::resolver::{self, Resolver};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
-use super::sip_tcp::TcpLimits;
+use super::sip_streams::StreamLimits;
 use super::sip_waits::Pace;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
+use super::tls::{Contexts, TlsError};
+use super::tls_watch::TlsWatch;
 use super::topology;
 use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
@@ -72,6 +74,8 @@ pub enum StartError {
     Data(#[from] DataError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A directory of the recorder cannot be made.
     #[error("the recorder's directories cannot be made: {0}")]
     Volumes(io::Error),
@@ -87,6 +91,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     process::keep_files_private();
     process::log_panics();
     let clock = Clock::start();
+    let certificates = TlsWatch::load(clock, config)?;
     let policies = Policies::load(clock, config).map_err(StartError::Policies)?;
     let volumes = config.recorder.volumes.iter().map(|volume| volume.path.as_path());
     let _locks = DataLocks::take(&config.data, volumes)?;
@@ -105,6 +110,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
             policies: policies.set(),
             switches: switches.clone(),
             calls_max,
+            tls: certificates.newest(),
         };
         let (threads, recorder, listeners) = parts.start()?;
         let about = about(clock, config, listeners, calls_max);
@@ -120,6 +126,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
             threads,
             policy_watch: PolicyWatch::start(clock, policies.folder()),
             policies,
+            certificates,
             neighbours: Neighbours::new(options.config_file, config.clone(), link, views_seen),
             recorder,
             questions,
@@ -183,6 +190,7 @@ struct Parts<'a> {
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,
+    tls: watch::Receiver<Arc<Contexts>>,
 }
 
 impl Parts<'_> {
@@ -230,6 +238,7 @@ impl Parts<'_> {
             events: events_inbox,
             board: Arc::clone(&board),
             counters: Arc::clone(&counters),
+            tls: self.tls.clone(),
         };
         let Sip {
             listeners,
@@ -311,14 +320,9 @@ impl Parts<'_> {
             };
             runtime.block_on(async {
                 let (arrivals_sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-                let listeners: Vec<_> = config
-                    .listen
-                    .sip
-                    .iter()
-                    .map(|listener| (listener.transport, listener.address))
-                    .collect();
-                let limits = TcpLimits::default();
-                let opened = SipSockets::open(clock, &listeners, peers, sip.counters, arrivals_sender, limits);
+                let setting = topology::sockets(&config, peers, sip.tls);
+                let limits = StreamLimits::default();
+                let opened = SipSockets::open(clock, setting, sip.counters, arrivals_sender, limits);
                 let sockets = match opened {
                     Ok(sockets) => sockets,
                     Err(error) => return report(&bound_sender, Err(error.into())),
@@ -374,6 +378,7 @@ struct SipParts {
     events: mpsc::Receiver<Input>,
     board: Arc<Board<CallView>>,
     counters: Arc<SipCounters>,
+    tls: watch::Receiver<Arc<Contexts>>,
 }
 
 fn report<T>(to: &SyncSender<Result<T, StartError>>, what: Result<T, StartError>) {

@@ -1,4 +1,5 @@
-//! The few calls to the kernel that no safe crate of the tree offers: epoll, and datagrams with their arrival time.
+//! The few calls to the kernel that no safe crate of the tree offers: epoll, datagrams with their arrival time, and datagrams
+//! that came back.
 
 #![allow(unsafe_code)] // each block says why it is sound; nothing else in the house is unsafe
 
@@ -11,8 +12,9 @@ use std::time::Duration;
 /// Events that one wait brings at most. So many packets are relayed before the next look at the commands.
 const EVENTS_MAX: usize = 256;
 
-/// Room for one `SCM_TIMESTAMPNS` (a header of 16 bytes and a timespec of 16), and to spare.
-const CONTROL_BYTES: usize = 64;
+/// Room for one `SCM_TIMESTAMPNS` (a header of 16 bytes and a timespec of 16), or for one error (a header, 16 bytes and an
+/// address of 28), and to spare.
+const CONTROL_BYTES: usize = 128;
 
 /// Level-triggered epoll (epoll(7)): what is not read now is reported again by the next wait.
 pub(super) struct Epoll {
@@ -79,13 +81,26 @@ impl Epoll {
 
 /// Has the kernel stamp every datagram's arrival (socket(7), SO_TIMESTAMPNS).
 pub(super) fn stamp_arrivals(socket: &impl AsFd) -> io::Result<()> {
+    turn_on(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
+/// Has the kernel keep the ICMP errors that datagrams of this socket caused, for [`bounced`] (ip(7), IP_RECVERR).
+pub(super) fn keep_errors(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
+    if is_ipv6 {
+        turn_on(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+    } else {
+        turn_on(socket, libc::IPPROTO_IP, libc::IP_RECVERR)
+    }
+}
+
+fn turn_on(socket: &impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option takes an int, and is given the address and size of one.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_TIMESTAMPNS,
+            level,
+            option,
             (&raw const on).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
@@ -107,6 +122,38 @@ pub(super) struct Datagram {
 
 /// The next datagram of a non-blocking socket: `WouldBlock` if there is none. What exceeds `buffer` is cut off.
 pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let (from, bytes, arrived) = receive_message(socket, buffer, 0, arrival)?;
+    Ok(Datagram { from, bytes, arrived })
+}
+
+/// A datagram of ours that an ICMP message brought back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounce {
+    /// Where it was sent to.
+    pub(super) to: SocketAddr,
+    /// How much of it is in the caller's buffer: what the ICMP message quoted.
+    pub(super) bytes: usize,
+    /// Nobody listens on that port; else some other error.
+    pub(super) is_port_unreachable: bool,
+}
+
+/// The next error that was kept: `WouldBlock` if there is none. One without an address is told as [`io::ErrorKind::InvalidData`].
+pub(super) fn bounced(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Bounce> {
+    let (to, bytes, is_port_unreachable) = receive_message(socket, buffer, libc::MSG_ERRQUEUE, is_port_unreachable)?;
+    Ok(Bounce {
+        to,
+        bytes,
+        is_port_unreachable,
+    })
+}
+
+/// The other end, the bytes in the buffer, and what `read_control` finds in the control headers.
+fn receive_message<T>(
+    socket: &impl AsFd,
+    buffer: &mut [u8],
+    flags: libc::c_int,
+    read_control: impl FnOnce(&libc::msghdr) -> T,
+) -> io::Result<(SocketAddr, usize, T)> {
     #[repr(align(8))]
     struct Control([MaybeUninit<u8>; CONTROL_BYTES]);
     let mut control = Control([MaybeUninit::uninit(); CONTROL_BYTES]);
@@ -123,16 +170,12 @@ pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datag
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = CONTROL_BYTES as _;
     // SAFETY: every pointer in `message` is to a live buffer of the length that stands beside it.
-    let received = unsafe { libc::syscall(libc::SYS_recvmsg, socket.as_fd().as_raw_fd(), &raw mut message, 0) };
+    let received = unsafe { libc::syscall(libc::SYS_recvmsg, socket.as_fd().as_raw_fd(), &raw mut message, flags) };
     let Ok(bytes) = usize::try_from(received) else {
         return Err(io::Error::last_os_error());
     };
-    let from = address(&name).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Datagram {
-        from,
-        bytes: bytes.min(buffer.len()),
-        arrived: arrival(&message),
-    })
+    let other_end = address(&name).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((other_end, bytes.min(buffer.len()), read_control(&message)))
 }
 
 /// Sends one datagram from a non-blocking socket: `WouldBlock` if its buffer is full.
@@ -196,6 +239,32 @@ fn arrival(message: &libc::msghdr) -> Option<u64> {
     None
 }
 
+/// Whether the error that was kept is ICMP's port unreachable (RFC 792, RFC 4443 §3.1).
+fn is_port_unreachable(message: &libc::msghdr) -> bool {
+    const TYPE_CODE_4: (u8, u8) = (3, 3);
+    const TYPE_CODE_6: (u8, u8) = (1, 4);
+    // SAFETY: as in `arrival`; the kernel writes a whole sock_extended_err, which may lie unaligned.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while !header.is_null() {
+            let kind = ((*header).cmsg_level, (*header).cmsg_type);
+            if kind == (libc::IPPROTO_IP, libc::IP_RECVERR) || kind == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) {
+                let error = libc::CMSG_DATA(header)
+                    .cast::<libc::sock_extended_err>()
+                    .read_unaligned();
+                let type_code = (error.ee_type, error.ee_code);
+                return match error.ee_origin {
+                    libc::SO_EE_ORIGIN_ICMP => type_code == TYPE_CODE_4,
+                    libc::SO_EE_ORIGIN_ICMP6 => type_code == TYPE_CODE_6,
+                    _ => false,
+                };
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -220,6 +289,27 @@ mod tests {
             assert_eq!((datagram.from, datagram.bytes), (there.local_addr().unwrap(), 5));
             assert!(datagram.arrived.unwrap() > 1_700_000_000_000_000_000);
             assert_eq!(epoll.wait(Duration::ZERO).unwrap(), 0, "read");
+        }
+    }
+
+    #[test]
+    fn a_datagram_to_where_nobody_listens_comes_back() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let here = UdpSocket::bind(host).unwrap();
+            here.set_nonblocking(true).unwrap();
+            let gone = UdpSocket::bind(host).unwrap().local_addr().unwrap();
+            keep_errors(&here, gone.is_ipv6()).unwrap();
+            let mut buffer = [0; 64];
+            let none = bounced(&here, &mut buffer).unwrap_err();
+            assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+
+            send(&here, gone, b"anyone there?").unwrap();
+            let mut epoll = Epoll::new().unwrap();
+            epoll.add(&here, 1).unwrap();
+            assert_eq!(epoll.wait(Duration::from_secs(5)).unwrap(), 1);
+            let bounce = bounced(&here, &mut buffer).unwrap();
+            assert_eq!((bounce.to, bounce.is_port_unreachable), (gone, true));
+            assert_eq!(&buffer[..bounce.bytes], b"anyone there?");
         }
     }
 

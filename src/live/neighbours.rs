@@ -61,6 +61,16 @@ impl Neighbours {
         Ok(Some(Proposal { config, restart }))
     }
 
+    /// The configuration as it would be with the proposal: tables that need a restart as they are.
+    pub(super) fn with(&self, proposal: &Proposal) -> Config {
+        Config {
+            trunks: proposal.config.trunks.clone(),
+            routes: proposal.config.routes.clone(),
+            deliveries: proposal.config.deliveries.clone(),
+            ..self.config.clone()
+        }
+    }
+
     /// Puts trunks and routes in force: for signalling, when there are new ones; and every name is asked for anew. Gives
     /// the tables that changed and need a restart.
     pub(super) async fn adopt(&mut self, proposal: Proposal) -> (Option<Input>, Vec<String>) {
@@ -80,6 +90,7 @@ impl Neighbours {
         );
         self.config.trunks = config.trunks;
         self.config.routes = config.routes;
+        self.config.deliveries = config.deliveries;
         let input = Input::Trunks {
             trunks: self.config.trunks.clone(),
             routes: self.config.routes.clone(),

@@ -3,7 +3,7 @@
 //! What to ask, and what follows from it, is decided in `trunk::Search`. The last good answer is kept when DNS fails.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
-use super::peers::Peers;
+use super::peers::{Owner, Peers};
 use crate::engine::Input;
 use crate::model::Timestamp;
 use crate::sip::Transport;
 use crate::trunk::{
-    Aim, Answer, Located, Peer, Query, Rank, Record, RecordKind, Search, Step, TTL_MAX, TTL_MIN, Trunk,
+    Aim, Answer, Located, Peer, Query, Rank, Record, RecordKind, Search, Site, Step, TTL_MAX, TTL_MIN, Trunk,
 };
 
 /// How long one query may take, retries of the resolver included.
@@ -148,7 +148,7 @@ impl Resolver {
         self.trunks = trunks;
         let now = self.clock.now();
         let sites = self.trunks.iter().flat_map(|trunk| &trunk.sites);
-        let aims: Vec<Aim> = sites.filter_map(crate::trunk::Site::aim).collect();
+        let aims: Vec<Aim> = sites.filter_map(Site::aim).collect();
         self.names.retain(|aim, _| aims.contains(aim));
         for aim in aims {
             let name = self.names.entry(aim).or_insert(Name {
@@ -212,6 +212,23 @@ impl Resolver {
         configured.chain(addresses).collect()
     }
 
+    fn owners(&self) -> Vec<(IpAddr, Owner)> {
+        let mut owners = Vec::new();
+        for trunk in &self.trunks {
+            for aim in trunk.sites.iter().filter_map(Site::aim) {
+                let located = self.names.get(&aim).and_then(|name| name.located.as_ref());
+                let servers = located.iter().flat_map(|located| &located.servers);
+                let owner = Owner {
+                    trunk: trunk.name.clone(),
+                    name: aim.name,
+                };
+                let addresses = servers.flat_map(|server| &server.addresses);
+                owners.extend(addresses.map(|at| (at.ip(), owner.clone())));
+            }
+        }
+        owners
+    }
+
     /// Opens the sockets to who may speak now, and leaves them open to who may have calls still.
     fn admit(&mut self, before: Vec<Peer>) {
         let now = self.admitted();
@@ -224,7 +241,7 @@ impl Resolver {
             self.retired.pop_front();
         }
         let all = now.iter().chain(&self.retired);
-        self.peers.replace(all.map(|peer| (peer.ip, peer.port)));
+        self.peers.replace(all.map(|peer| (peer.ip, peer.port)), self.owners());
     }
 }
 

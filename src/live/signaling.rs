@@ -154,6 +154,7 @@ impl SignalingTask {
             let input = match arrival {
                 Arrival::Sip { flow, bytes } => Input::Sip { flow, bytes },
                 Arrival::Unreachable { flow } => Input::Unreachable { flow },
+                Arrival::Bounced { flow, fragment } => Input::Bounced { flow, fragment },
             };
             self.signaling.handle_input(now, input);
             self.hand_on(now);

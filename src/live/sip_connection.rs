@@ -1,20 +1,23 @@
-//! One TCP connection: reads and frames, writes what is queued, until either side is done with it.
+//! One TCP or TLS connection: reads and frames, writes what is queued, until either side is done with it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::WriteHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
 
 use super::sip_sockets::{Arrival, Shared};
-use super::sip_tcp::TcpLimits;
+use super::sip_streams::StreamLimits;
+use super::switchboard::Call;
+use super::tls::HandshakeError;
+use super::websocket::UpgradeError;
 use crate::model::Timestamp;
-use crate::sip::Flow;
 use crate::sip::framing::{Framer, FramingError};
+use crate::sip::{Flow, Message};
 
 const READ_BYTES: usize = 16 * 1024;
 
@@ -23,8 +26,11 @@ const PONG: &[u8] = b"\r\n";
 /// Pings of one read that are answered.
 const PONGS_MAX: u32 = 4;
 
+/// How long a peer has to take the last of what we say.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
 /// Why we closed a connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum Refusal {
     /// The peer's fault.
     #[error("a message was not finished in time")]
@@ -32,13 +38,23 @@ pub(super) enum Refusal {
     /// The peer's fault.
     #[error("not framed as SIP: {0}")]
     Framing(#[from] FramingError),
+    /// The peer's fault.
+    #[error("the handshake was not finished in time")]
+    SlowHandshake,
+    #[error(transparent)]
+    Tls(#[from] HandshakeError),
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+    /// The peer's fault.
+    #[error("a WebSocket that does not answer pings, or breaks its protocol")]
+    WebSocket,
     /// Nobody's.
     #[error("signalling has ended")]
     Ended,
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Ending {
     /// By the peer in good order, or for idleness.
     Closed,
@@ -48,83 +64,130 @@ pub(super) enum Ending {
     Broken(io::ErrorKind),
 }
 
-/// Serves the connection to its end. `writes` are the messages for the peer.
-pub(super) async fn run(
-    flow: Flow,
-    mut stream: TcpStream,
-    mut writes: mpsc::Receiver<Bytes>,
-    limits: TcpLimits,
-    shared: &Shared,
-) -> Ending {
-    if let Err(error) = stream
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&stream).set_keepalive(true))
-    {
-        return Ending::Broken(error.kind());
+/// What a connection is a part of.
+pub(super) struct Line {
+    pub flow: Flow,
+    pub number: u64,
+    pub limits: StreamLimits,
+    pub shared: Shared,
+    pub calls: mpsc::Sender<Call>,
+}
+
+impl Line {
+    /// Hands on one message. Waits when signalling is behind: the peer's window closes, nothing is lost.
+    pub(super) async fn arrive(&self, bytes: Bytes) -> Result<(), Refusal> {
+        self.shared.counters.received.fetch_add(1, Relaxed);
+        let arrival = Arrival::Sip { flow: self.flow, bytes };
+        self.shared.arrivals.send(arrival).await.map_err(|_| Refusal::Ended)
     }
-    let (mut from_peer, mut to_peer) = stream.split();
-    let mut connection = Reading {
-        flow,
+
+    /// Requests to `at` may take this connection.
+    pub(super) async fn stand_for(&self, at: SocketAddr) -> Result<(), Refusal> {
+        let (flow, number) = (self.flow, self.number);
+        let alias = Call::Alias { flow, number, at };
+        self.calls.send(alias).await.map_err(|_| Refusal::Ended)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+}
+
+/// Serves the connection to its end. `writes` are the messages for the peer. `aliases`: the peer opened it, and may say
+/// that it stands for its own address (RFC 5923).
+pub(super) async fn run<S>(line: &Line, stream: S, mut writes: mpsc::Receiver<Bytes>, aliases: bool) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut from_peer, mut to_peer) = tokio::io::split(stream);
+    let mut reading = Reading {
+        line,
         framer: Framer::new(),
-        shared,
-        begun: Some(shared.clock.now()),
+        aliases,
+        begun: Some(line.now()),
     };
     let mut buffer = vec![0_u8; READ_BYTES].into_boxed_slice();
-    let mut quiet_since = shared.clock.now();
-    loop {
-        let due = match connection.begun {
-            Some(begun) => begun + limits.message_time_max,
-            None => quiet_since + limits.idle_time_max,
+    let mut quiet_since = line.now();
+    let limit = line.limits.message_time_max;
+    let ending = loop {
+        let due = match reading.begun {
+            Some(begun) => begun + limit,
+            None => quiet_since + line.limits.idle_time_max,
         };
         tokio::select! {
             read = from_peer.read(&mut buffer) => match read {
-                Ok(0) => return connection.on_closed(&mut writes),
+                Ok(0) => break closed(&mut writes),
                 Ok(length) => {
-                    quiet_since = shared.clock.now();
-                    match connection.on_bytes(&buffer[..length]).await {
-                        Ok(0) => {}
+                    quiet_since = line.now();
+                    match reading.on_bytes(&buffer[..length]).await {
                         Ok(pings) => {
                             let pongs = PONG.repeat(pings as usize);
-                            if let Err(kind) = write(&mut to_peer, &pongs, limits).await {
+                            if let Err(kind) = write(&mut to_peer, &pongs, limit).await {
                                 return Ending::Broken(kind);
                             }
                         }
-                        Err(refusal) => return Ending::Refused(refusal),
+                        Err(refusal) => {
+                            reading.answer_to_broken(&mut to_peer).await;
+                            break Ending::Refused(refusal);
+                        }
                     }
                 }
                 Err(error) => return Ending::Broken(error.kind()),
             },
             Some(message) = writes.recv() => {
-                quiet_since = shared.clock.now();
-                connection.on_written();
-                if let Err(kind) = write(&mut to_peer, &message, limits).await {
+                quiet_since = line.now();
+                reading.on_written();
+                if let Err(kind) = write(&mut to_peer, &message, limit).await {
                     return Ending::Broken(kind);
                 }
             }
-            () = tokio::time::sleep_until(shared.clock.instant(due).into()) => {
-                return if connection.begun.is_some() {
+            () = sleep_until(line.shared.clock.instant(due).into()) => {
+                break if reading.begun.is_some() {
                     Ending::Refused(Refusal::SlowSender)
                 } else {
-                    connection.on_closed(&mut writes)
+                    closed(&mut writes)
                 };
             }
         }
+    };
+    // TLS says that this was all (RFC 5923 §8.3).
+    if timeout(FAREWELL_MAX, to_peer.shutdown()).await.is_err() {
+        tracing::debug!(remote = %line.flow.remote, "peer does not read the end");
     }
+    ending
 }
 
-async fn write(to_peer: &mut WriteHalf<'_>, bytes: &[u8], limits: TcpLimits) -> Result<(), io::ErrorKind> {
-    match tokio::time::timeout(limits.message_time_max, to_peer.write_all(bytes)).await {
+async fn write<W: AsyncWrite + Unpin>(to_peer: &mut W, bytes: &[u8], limit: Duration) -> Result<(), io::ErrorKind> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let written = async {
+        to_peer.write_all(bytes).await?;
+        to_peer.flush().await
+    };
+    match timeout(limit, written).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.kind()),
         Err(_) => Err(io::ErrorKind::TimedOut),
     }
 }
 
+/// What is still to be written when the peer has closed is lost.
+pub(super) fn closed(writes: &mut mpsc::Receiver<Bytes>) -> Ending {
+    writes.close();
+    if writes.try_recv().is_ok() {
+        Ending::Broken(io::ErrorKind::ConnectionReset)
+    } else {
+        Ending::Closed
+    }
+}
+
 struct Reading<'a> {
-    flow: Flow,
+    line: &'a Line,
     framer: Framer,
-    shared: &'a Shared,
-    /// Since when a message is on its way in; a connection that was just accepted owes its first.
+    /// The peer's first request is still to be asked for an alias.
+    aliases: bool,
+    /// Since when a message is on its way in; a connection that was just opened owes its first.
     begun: Option<Timestamp>,
 }
 
@@ -135,19 +198,18 @@ impl Reading<'_> {
         let mut whole = false;
         while let Some(frame) = self.framer.next_frame() {
             whole = true;
-            self.shared.counters.received.fetch_add(1, Relaxed);
-            // Waits when signalling is behind: the peer's window closes, nothing is lost.
-            let arrival = Arrival::Sip {
-                flow: self.flow,
-                bytes: frame,
-            };
-            self.shared.arrivals.send(arrival).await.map_err(|_| Refusal::Ended)?;
+            if std::mem::take(&mut self.aliases)
+                && let Some(at) = alias(&frame, self.line.flow)
+            {
+                self.line.stand_for(at).await?;
+            }
+            self.line.arrive(frame).await?;
         }
         framed?;
         self.begun = match (self.framer.is_inside_message(), self.begun) {
             (false, _) => None,
             (true, Some(begun)) if !whole => Some(begun),
-            (true, _) => Some(self.shared.clock.now()),
+            (true, _) => Some(self.line.now()),
         };
         Ok(self.framer.take_pings().min(PONGS_MAX))
     }
@@ -159,12 +221,26 @@ impl Reading<'_> {
         }
     }
 
-    fn on_closed(&self, writes: &mut mpsc::Receiver<Bytes>) -> Ending {
-        writes.close();
-        if writes.try_recv().is_ok() {
-            Ending::Broken(io::ErrorKind::ConnectionReset)
-        } else {
-            Ending::Closed
+    /// What the request that broke the framing deserves, if it can be told (RFC 4475 §3.1.2.3).
+    async fn answer_to_broken<W: AsyncWrite + Unpin>(&self, to_peer: &mut W) {
+        if let Some(answer) = self.framer.answer_to_broken(self.line.flow.remote)
+            && let Err(error) = write(to_peer, &answer, FAREWELL_MAX).await
+        {
+            tracing::debug!(remote = %self.line.flow.remote, %error, "answer to a broken message");
         }
     }
 }
+
+/// Where the sender of the first request listens, if it says that this connection stands for that (RFC 5923 §8.2).
+fn alias(frame: &[u8], flow: Flow) -> Option<SocketAddr> {
+    let Ok(Message::Request(request)) = Message::parse(&Bytes::copy_from_slice(frame)) else {
+        return None;
+    };
+    let via = request.headers.via().filter(|via| via.params.contains("alias"))?;
+    let port = via.port().unwrap_or(flow.transport.default_port());
+    Some(SocketAddr::new(flow.remote.ip(), port))
+}
+
+#[cfg(test)]
+#[path = "sip_connection/tests.rs"]
+mod tests;

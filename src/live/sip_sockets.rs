@@ -1,8 +1,9 @@
-//! SIP on the wire: UDP and TCP listeners, IPv4 and IPv6.
+//! SIP on the wire: listeners of every transport, IPv4 and IPv6.
 //!
 //! Every socket lives on one thread with [`signaling`](super::signaling), joined to it by one bounded queue of
 //! [`Arrival`]s. What a source that is no configured peer sends is dropped unread.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,17 +11,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
 use super::peers::Peers;
-use super::sip_tcp::{self, TcpFlows, TcpLimits};
+use super::sip_streams::{self, StreamFlows, StreamLimits};
 use super::sip_udp::{self, UdpPort};
 use super::sip_waits::Waits;
+use super::tls::Contexts;
 use crate::sip::{Flow, Transport};
 
 /// How many messages wait for the signalling. Full: a datagram is dropped and counted (SIP over UDP repeats itself, RFC 3261
-/// §17.1.1.2), a TCP connection is read no further until there is room.
+/// §17.1.1.2), a connection is read no further until there is room.
 pub const ARRIVALS_MAX: usize = 4096;
 
 /// What the sockets hand to the signalling.
@@ -30,6 +33,8 @@ pub enum Arrival {
     Sip { flow: Flow, bytes: Bytes },
     /// A request was not taken by this connection, or the connection broke or could not be opened. Never of UDP.
     Unreachable { flow: Flow },
+    /// A datagram came back from where nobody listens; `fragment` is how it began.
+    Bounced { flow: Flow, fragment: Bytes },
 }
 
 /// What the sockets have seen since the start. Written by the sockets, read by `status`.
@@ -45,7 +50,9 @@ pub struct SipCounters {
     pub shed: AtomicU64,
     /// Not taken by the network.
     pub unsent: AtomicU64,
-    /// Connections closed for too many of them, a slow sender, or bytes that cannot be framed.
+    /// Datagrams of ours that came back from where nobody listens.
+    pub bounced: AtomicU64,
+    /// Connections closed for too many of them, a slow sender, a failed handshake, or bytes that cannot be framed.
     pub connections_refused: AtomicU64,
     pub connections: AtomicU64,
     /// Tasks without which SIP is not heard, that have ended.
@@ -77,6 +84,8 @@ pub struct SipCounts {
     pub keep_alives: u64,
     pub shed: u64,
     pub unsent: u64,
+    #[serde(default)]
+    pub bounced: u64,
     pub connections_refused: u64,
     /// Open now.
     pub connections: u64,
@@ -91,6 +100,7 @@ impl SipCounters {
             keep_alives: self.keep_alives.load(Relaxed),
             shed: self.shed.load(Relaxed),
             unsent: self.unsent.load(Relaxed),
+            bounced: self.bounced.load(Relaxed),
             connections_refused: self.connections_refused.load(Relaxed),
             connections: self.connections.load(Relaxed),
         }
@@ -111,15 +121,32 @@ pub struct BindError {
 pub(super) struct Shared {
     pub clock: Clock,
     pub peers: Arc<Peers>,
+    /// Where trunks listen.
+    pub homes: Arc<BTreeSet<(Transport, SocketAddr)>>,
+    /// The newest generation of certificates.
+    pub tls: watch::Receiver<Arc<Contexts>>,
+    /// Of pages that may open a WebSocket; empty: any.
+    pub origins: Arc<Vec<String>>,
     pub counters: Arc<SipCounters>,
     pub arrivals: mpsc::Sender<Arrival>,
+}
+
+/// What the sockets are told of the configuration.
+#[derive(Clone, Debug)]
+pub struct SipSetting {
+    pub listeners: Vec<(Transport, SocketAddr)>,
+    pub peers: Peers,
+    /// Where trunks listen.
+    pub homes: BTreeSet<(Transport, SocketAddr)>,
+    pub tls: watch::Receiver<Arc<Contexts>>,
+    pub origins: Vec<String>,
 }
 
 /// The sending side of all SIP sockets; the receiving side runs as tasks of the runtime it was opened on.
 #[derive(Debug)]
 pub struct SipSockets {
     udp: Vec<UdpPort>,
-    tcp: TcpFlows,
+    streams: StreamFlows,
     shared: Shared,
 }
 
@@ -129,21 +156,23 @@ impl SipSockets {
     /// A listener on port 0 gets a free port: [`Self::listeners`] tells it.
     pub fn open(
         clock: Clock,
-        listeners: &[(Transport, SocketAddr)],
-        peers: Peers,
+        setting: SipSetting,
         counters: Arc<SipCounters>,
         arrivals: mpsc::Sender<Arrival>,
-        limits: TcpLimits,
+        limits: StreamLimits,
     ) -> Result<Self, BindError> {
         let shared = Shared {
             clock,
-            peers: Arc::new(peers),
+            peers: Arc::new(setting.peers),
+            homes: Arc::new(setting.homes),
+            tls: setting.tls,
+            origins: Arc::new(setting.origins),
             counters,
             arrivals,
         };
         let mut udp = Vec::new();
-        let mut tcp = Vec::new();
-        for (transport, address) in listeners.iter().copied() {
+        let mut streams: Vec<(Transport, TcpListener)> = Vec::new();
+        for (transport, address) in setting.listeners {
             let failed = |source| BindError {
                 transport,
                 address,
@@ -151,18 +180,19 @@ impl SipSockets {
             };
             match transport {
                 Transport::Udp => udp.push(sip_udp::open(address, &shared).map_err(failed)?),
-                Transport::Tcp => tcp.push(sip_tcp::listen(address).map_err(failed)?),
+                Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                    streams.push((transport, sip_streams::listen(address).map_err(failed)?));
+                }
             }
         }
-        let tcp = TcpFlows::start(tcp, limits, &shared);
-        Ok(Self { udp, tcp, shared })
+        let streams = StreamFlows::start(streams, limits, &shared);
+        Ok(Self { udp, streams, shared })
     }
 
     /// The addresses as bound.
     pub fn listeners(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.udp.iter().map(|port| (Transport::Udp, port.local()));
-        udp.chain(self.tcp.locals().iter().map(|local| (Transport::Tcp, *local)))
-            .collect()
+        udp.chain(self.streams.locals().iter().copied()).collect()
     }
 
     /// How long a datagram that was read lately had waited in the kernel. None: none was read.
@@ -171,7 +201,7 @@ impl SipSockets {
     }
 
     /// Sends one message; never waits. False if it is a request that will not leave and is not sent again by a timer:
-    /// one over TCP for which there is no room (RFC 3261 §18.4). A TCP flow that is not connected is connected first,
+    /// one over a stream for which there is no room (RFC 3261 §18.4). A stream that is not connected is connected first,
     /// and its failure comes back as [`Arrival::Unreachable`]. A datagram that did not leave is counted, and no more.
     #[must_use = "what did not leave has to be told to the transactions"]
     pub fn send(&mut self, flow: Flow, bytes: Bytes) -> bool {
@@ -181,14 +211,30 @@ impl SipSockets {
                 let port = self.udp.iter_mut().find(|port| port.local() == flow.local);
                 (port.is_some_and(|port| port.send(now, flow.remote, &bytes)), false)
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 let is_told = awaits_answer(&bytes);
-                (self.tcp.send(flow, bytes), is_told)
+                (self.streams.send(flow, bytes), is_told)
             }
         };
         let counters = &self.shared.counters;
         if taken { &counters.sent } else { &counters.unsent }.fetch_add(1, Relaxed);
         taken || !is_told
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Of a node without trunks or certificates.
+    pub(super) fn bare(arrivals: mpsc::Sender<Arrival>) -> Self {
+        Self {
+            clock: Clock::start(),
+            peers: Arc::new(Peers::new([])),
+            homes: Arc::default(),
+            tls: watch::channel(Arc::default()).1,
+            origins: Arc::default(),
+            counters: Arc::new(SipCounters::default()),
+            arrivals,
+        }
     }
 }
 
@@ -220,12 +266,18 @@ mod tests {
     }
 
     impl Bench {
-        fn open(transport: Transport, address: IpAddr, peers: Peers, limits: TcpLimits) -> Self {
+        fn open(transport: Transport, address: IpAddr, peers: Peers, limits: StreamLimits) -> Self {
             let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
             let counters = Arc::new(SipCounters::default());
-            let listeners = [(transport, SocketAddr::new(address, 0))];
-            let sockets = SipSockets::open(Clock::start(), &listeners, peers, Arc::clone(&counters), sender, limits)
-                .expect("binds");
+            let setting = SipSetting {
+                listeners: vec![(transport, SocketAddr::new(address, 0))],
+                peers,
+                homes: BTreeSet::new(),
+                tls: watch::channel(Arc::default()).1,
+                origins: Vec::new(),
+            };
+            let sockets =
+                SipSockets::open(Clock::start(), setting, Arc::clone(&counters), sender, limits).expect("binds");
             Self {
                 sockets,
                 arrivals,
@@ -261,7 +313,7 @@ mod tests {
     fn a_datagram_comes_in_and_its_answer_leaves_by_the_same_port_in_both_families() {
         for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
             on_a_runtime(async {
-                let mut bench = Bench::open(Transport::Udp, address, loopback(), TcpLimits::default());
+                let mut bench = Bench::open(Transport::Udp, address, loopback(), StreamLimits::default());
                 let phone = UdpSocket::bind((address, 0)).await.expect("binds");
                 phone
                     .send_to(b"\r\n\r\n", bench.local())
@@ -289,7 +341,7 @@ mod tests {
     fn a_datagram_that_cannot_be_sent_is_lost_alone() {
         on_a_runtime(async {
             let local = Ipv4Addr::LOCALHOST.into();
-            let mut bench = Bench::open(Transport::Udp, local, loopback(), TcpLimits::default());
+            let mut bench = Bench::open(Transport::Udp, local, loopback(), StreamLimits::default());
             let phone = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
             phone.send_to(MESSAGE, bench.local()).await.expect("sends");
             let Arrival::Sip { flow, .. } = bench.arrival().await else {
@@ -308,9 +360,9 @@ mod tests {
     #[test]
     fn only_a_request_that_found_no_room_makes_its_connection_unreachable() {
         on_a_runtime(async {
-            let limits = TcpLimits {
+            let limits = StreamLimits {
                 connections_max: 0,
-                ..TcpLimits::default()
+                ..StreamLimits::default()
             };
             let mut bench = Bench::open(Transport::Tcp, Ipv4Addr::LOCALHOST.into(), loopback(), limits);
             let flow = |port| Flow {
@@ -335,7 +387,12 @@ mod tests {
             let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
             let port = known.local_addr().expect("bound").port();
             let peers = Peers::new([(Ipv4Addr::LOCALHOST.into(), Some(port))]);
-            let mut bench = Bench::open(Transport::Udp, Ipv4Addr::LOCALHOST.into(), peers, TcpLimits::default());
+            let mut bench = Bench::open(
+                Transport::Udp,
+                Ipv4Addr::LOCALHOST.into(),
+                peers,
+                StreamLimits::default(),
+            );
             stranger.send_to(b"spoof", bench.local()).await.expect("sends");
             known.send_to(MESSAGE, bench.local()).await.expect("sends");
             let Arrival::Sip { flow, .. } = bench.arrival().await else {
@@ -356,7 +413,7 @@ mod tests {
                 Transport::Tcp,
                 Ipv4Addr::LOCALHOST.into(),
                 loopback(),
-                TcpLimits::default(),
+                StreamLimits::default(),
             );
             let mut phone = TcpStream::connect(bench.local()).await.expect("connects");
             phone.write_all(&MESSAGE[..9]).await.expect("writes");
@@ -387,7 +444,7 @@ mod tests {
                 Transport::Tcp,
                 Ipv4Addr::LOCALHOST.into(),
                 loopback(),
-                TcpLimits::default(),
+                StreamLimits::default(),
             );
             let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
             let remote = trunk.local_addr().expect("bound");
@@ -429,7 +486,7 @@ mod tests {
     fn a_peer_that_closed_its_idle_connection_is_heard_and_reached_on_its_next() {
         on_a_runtime(async {
             let local = Ipv4Addr::LOCALHOST.into();
-            let mut bench = Bench::open(Transport::Tcp, local, loopback(), TcpLimits::default());
+            let mut bench = Bench::open(Transport::Tcp, local, loopback(), StreamLimits::default());
             let mut flows = Vec::new();
             for _ in 0..2 {
                 let mut phone = TcpStream::connect(bench.local()).await.expect("connects");
@@ -476,10 +533,10 @@ mod tests {
     fn a_slow_sender_and_one_connection_too_many_are_closed() {
         on_a_runtime(async {
             let message_time_max = Duration::from_millis(50);
-            let limits = TcpLimits {
+            let limits = StreamLimits {
                 connections_per_peer_max: 1,
                 message_time_max,
-                ..TcpLimits::default()
+                ..StreamLimits::default()
             };
             let bench = Bench::open(Transport::Tcp, Ipv4Addr::LOCALHOST.into(), loopback(), limits);
             let mut slow = TcpStream::connect(bench.local()).await.expect("connects");

@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::kernel;
-use super::sip_sockets::{Arrival, Listening, Shared};
+use super::sip_sockets::{Arrival, Listening, Shared, awaits_answer};
 use crate::model::Timestamp;
 use crate::sip::{Flow, Transport};
 
@@ -25,6 +25,9 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// Datagrams read in one turn before the other sockets of the thread get theirs.
 const BATCH: usize = 64;
+
+/// Errors of earlier datagrams that one more is tried after.
+const ERRORS_MAX: usize = 2;
 
 /// How often at most lost datagrams are logged.
 const LOSS_LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -67,6 +70,7 @@ pub(super) fn open(address: SocketAddr, shared: &Shared) -> io::Result<UdpPort> 
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
+    kernel::keep_errors(&socket, address.is_ipv6())?;
     socket.bind(&address.into())?;
     kernel::stamp_arrivals(&socket)?;
     let socket = Arc::new(UdpSocket::from_std(socket.into())?);
@@ -87,9 +91,15 @@ impl UdpPort {
     /// False if the datagram is lost. Whatever the reason (no room in the buffer, no route, too long, a firewall) it
     /// says nothing of the next one: as if the network had lost it, it is sent again until its timer ends that.
     pub(super) fn send(&mut self, now: Timestamp, remote: SocketAddr, bytes: &Bytes) -> bool {
-        let Err(error) = self.socket.try_send_to(bytes, remote) else {
-            return true;
-        };
+        // The error of an earlier datagram is told by the next one, which has not left then.
+        let mut sent = self.socket.try_send_to(bytes, remote);
+        for _ in 0..ERRORS_MAX {
+            if !sent.as_ref().is_err_and(|error| is_of_an_earlier(error.kind())) {
+                break;
+            }
+            sent = self.socket.try_send_to(bytes, remote);
+        }
+        let Err(error) = sent else { return true };
         if let Some(lost) = self.losses.on_loss(now) {
             tracing::warn!(%remote, %error, bytes = bytes.len(), lost, "SIP datagrams could not be sent");
         }
@@ -97,13 +107,24 @@ impl UdpPort {
     }
 }
 
+const fn is_of_an_earlier(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
 async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
     let _listening = Listening::new(&shared);
     let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX].into_boxed_slice();
     loop {
-        if let Err(error) = socket.readable().await {
-            tracing::error!(%local, %error, "SIP listener lost");
-            return;
+        let ready = match socket.ready(Interest::READABLE | Interest::ERROR).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::error!(%local, %error, "SIP listener lost");
+                return;
+            }
+        };
+        if ready.is_error() {
+            on_errors(local, &socket, &mut buffer, &shared);
         }
         let mut arrived = None;
         for _ in 0..BATCH {
@@ -122,6 +143,34 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
             shared.counters.waits.note(shared.clock.now(), waited);
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Reads what came back. Only of trunks' addresses, and only what an answer would be waited for.
+fn on_errors(local: SocketAddr, socket: &UdpSocket, buffer: &mut [u8], shared: &Shared) {
+    for _ in 0..BATCH {
+        match socket.try_io(Interest::ERROR, || kernel::bounced(socket, buffer)) {
+            Ok(bounce) if bounce.is_port_unreachable && shared.peers.allow_datagram(bounce.to) => {
+                let fragment = &buffer[..bounce.bytes];
+                if !awaits_answer(fragment) {
+                    continue;
+                }
+                shared.counters.bounced.fetch_add(1, Relaxed);
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    local,
+                    remote: bounce.to,
+                };
+                let fragment = Bytes::copy_from_slice(fragment);
+                // Without it the request's own timer ends it.
+                if shared.arrivals.try_send(Arrival::Bounced { flow, fragment }).is_err() {
+                    shared.counters.shed.fetch_add(1, Relaxed);
+                }
+            }
+            Ok(bounce) => tracing::debug!(%local, to = %bounce.to, "ICMP error"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => tracing::debug!(%local, %error, "ICMP error"),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
 use super::threads::Threads;
+use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
 use crate::engine::{CallState, Input};
 use crate::model::{RecordingEvent, Timestamp};
@@ -41,6 +42,7 @@ pub(super) struct Supervisor {
     pub policies: Policies,
     pub neighbours: Neighbours,
     pub policy_watch: PolicyWatch,
+    pub certificates: TlsWatch,
     pub recorder: Watch,
     pub questions: mpsc::Receiver<Question>,
     /// None unless `serve` was started with `--allow-faults`.
@@ -126,6 +128,7 @@ impl Supervisor {
                 () = self.policy_watch.changed() => {
                     self.reload_policies().await;
                 }
+                () = self.certificates.followed() => {}
                 Some(question) = self.questions.recv() => {
                     let hands_over = matches!(question.request, Request::Drain { order: DrainOrder::HandOver });
                     self.answer(question).await;
@@ -173,6 +176,11 @@ impl Supervisor {
 
     /// The config's trunks and routes, and the policies: all of them or none.
     async fn reload_all(&mut self) -> Reply {
+        if let Err(error) = self.certificates.reload() {
+            return Reply::Refused {
+                why: format!("{error}\n"),
+            };
+        }
         let proposal = match self.neighbours.propose() {
             Ok(proposal) => proposal,
             Err(findings) => {
@@ -182,6 +190,13 @@ impl Supervisor {
                 };
             }
         };
+        if let Some(config) = proposal.as_ref().map(|proposal| self.neighbours.with(proposal))
+            && let Err(error) = self.certificates.follow(config)
+        {
+            return Reply::Refused {
+                why: format!("{error}\n"),
+            };
+        }
         let mut reply = self.reload_policies().await;
         if let (Reply::Reloaded { restart, .. }, Some(proposal)) = (&mut reply, proposal) {
             let (input, tables) = self.neighbours.adopt(proposal).await;

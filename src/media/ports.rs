@@ -10,30 +10,56 @@ use crate::model::Timestamp;
 /// How long a pair rests before it is lent again, so that the old call's stragglers do not reach the new one.
 pub const COOL_DOWN: Duration = Duration::from_secs(5);
 
+/// Where media arrives: at an address of ours, and at what peers are told in its place (before a NAT).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Place {
+    bound: IpAddr,
+    told: IpAddr,
+}
+
 /// An even RTP port and the odd RTCP port after it (RFC 3550 §11), lent by a [`PortPool`].
 ///
 /// Neither copied nor cloned: who holds it has to give it back.
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "a pair that is dropped is lost to its pool"]
 pub struct PortPair {
-    address: IpAddr,
+    place: Place,
+    /// The same ports at our address of the other family.
+    other: Option<Place>,
     even: u16,
 }
 
 impl PortPair {
     pub const fn rtp(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.even)
+        SocketAddr::new(self.place.bound, self.even)
     }
 
     pub const fn rtcp(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.even + 1)
+        SocketAddr::new(self.place.bound, self.even + 1)
+    }
+
+    /// Where RTP of a peer at `peer` arrives: an address of its family, if we have one.
+    pub fn rtp_facing(&self, peer: IpAddr) -> SocketAddr {
+        SocketAddr::new(self.facing(peer).bound, self.even)
+    }
+
+    /// What a peer at `peer` is told to send its RTP to.
+    pub fn told_to(&self, peer: IpAddr) -> SocketAddr {
+        SocketAddr::new(self.facing(peer).told, self.even)
+    }
+
+    fn facing(&self, peer: IpAddr) -> Place {
+        let is_ipv4 = peer.to_canonical().is_ipv4();
+        let fits = |place: &Place| place.bound.is_ipv4() == is_ipv4;
+        self.other.filter(fits).unwrap_or(self.place)
     }
 }
 
-/// All pairs of one address. Lends the one that has rested longest; every step is O(1).
+/// All pairs of one address, or of one of either family. Lends the one that has rested longest; every step is O(1).
 #[derive(Debug)]
 pub struct PortPool {
-    address: IpAddr,
+    place: Place,
+    other: Option<Place>,
     cool_down: Duration,
     /// (rested at, even port), the earliest first: pairs come back in the order of time.
     free: VecDeque<(Timestamp, u16)>,
@@ -52,7 +78,11 @@ impl PortPool {
             .map(|even| (Timestamp::ZERO, even))
             .collect();
         Self {
-            address,
+            place: Place {
+                bound: address,
+                told: address,
+            },
+            other: None,
             cool_down,
             free,
             leased: 0,
@@ -63,6 +93,19 @@ impl PortPool {
     /// Keeps the last `pairs` for emergency calls.
     pub fn reserving(mut self, pairs: usize) -> Self {
         self.reserve = pairs;
+        self
+    }
+
+    /// Addresses as they are bound and as peers are told them: one for the pool's own address is what that is told as, one
+    /// of the other family serves peers of that.
+    pub fn at(mut self, places: impl IntoIterator<Item = (IpAddr, IpAddr)>) -> Self {
+        for (bound, told) in places {
+            if bound == self.place.bound {
+                self.place.told = told;
+            } else if bound.is_ipv4() != self.place.bound.is_ipv4() {
+                self.other = Some(Place { bound, told });
+            }
+        }
         self
     }
 
@@ -85,25 +128,27 @@ impl PortPool {
         let at = self.free.iter().position(|(_, free)| *free == even)?;
         self.free.remove(at)?;
         self.leased += 1;
-        Some(PortPair {
-            address: self.address,
-            even,
-        })
+        Some(self.pair(even))
     }
 
     fn take(&mut self) -> Option<PortPair> {
         let (_, even) = self.free.pop_front()?;
         self.leased += 1;
-        Some(PortPair {
-            address: self.address,
+        Some(self.pair(even))
+    }
+
+    const fn pair(&self, even: u16) -> PortPair {
+        PortPair {
+            place: self.place,
+            other: self.other,
             even,
-        })
+        }
     }
 
     /// The pair rests from `now` on. A pair of another pool is not taken in.
     pub fn give_back(&mut self, now: Timestamp, pair: PortPair) {
-        debug_assert_eq!(pair.address, self.address, "a pair goes back to the pool that lent it");
-        if pair.address == self.address {
+        debug_assert_eq!(pair.place, self.place, "a pair goes back to the pool that lent it");
+        if pair.place == self.place {
             self.leased = self.leased.saturating_sub(1);
             self.free.push_back((now + self.cool_down, pair.even));
         }
@@ -181,6 +226,31 @@ mod tests {
             pool.give_back(at(1), pair);
         }
         assert_eq!((pool.leased(), pool.free()), (0, 50));
+    }
+
+    #[test]
+    fn each_peer_is_faced_by_an_address_of_its_family_and_told_the_public_one() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let places = [("10.0.0.4", "203.0.113.7"), ("2001:db8::1", "2001:db8::1")].map(|(a, b)| (ip(a), ip(b)));
+        let mut pool = PortPool::new(ip("10.0.0.4"), 40_000..=40_001, COOL_DOWN).at(places);
+        let pair = pool.lease(at(0)).unwrap();
+        let of = |peer: &str| {
+            (
+                pair.rtp_facing(ip(peer)).to_string(),
+                pair.told_to(ip(peer)).to_string(),
+            )
+        };
+        let v4 = ("10.0.0.4:40000".to_owned(), "203.0.113.7:40000".to_owned());
+        assert_eq!(of("192.0.2.1"), v4);
+        assert_eq!(of("::ffff:192.0.2.1"), v4);
+        let v6 = "[2001:db8::1]:40000".to_owned();
+        assert_eq!(of("2001:db8::9"), (v6.clone(), v6));
+        pool.give_back(at(0), pair);
+
+        let mut alone = PortPool::new(ip("10.0.0.4"), 40_000..=40_001, COOL_DOWN);
+        let pair = alone.lease(at(0)).unwrap();
+        assert_eq!(pair.rtp_facing(ip("2001:db8::9")), pair.rtp(), "there is no other");
+        alone.give_back(at(0), pair);
     }
 
     #[test]

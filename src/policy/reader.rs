@@ -32,6 +32,12 @@ pub(crate) struct Table<'a> {
     asked: RefCell<Vec<&'static str>>,
 }
 
+/// One of a list that may hold either.
+pub(crate) enum Element<'a> {
+    Text(Spanned<&'a str>),
+    Table(Table<'a>),
+}
+
 /// The words of a choice with what each means.
 pub(crate) type Words<T> = [(&'static str, T)];
 
@@ -209,6 +215,33 @@ impl<'a> Table<'a> {
             text.map(|text| Spanned::new(element.span(), text))
         };
         Some(array.iter().filter_map(text).collect())
+    }
+
+    /// A list of text and of tables, in order. Elements of another type are noted and left out.
+    pub(crate) fn required_elements(
+        &self,
+        key: &'static str,
+        noun: &'static str,
+        wanted: &str,
+    ) -> Option<Vec<Element<'a>>> {
+        let list = "a list of texts in quotes, or of tables";
+        let Some(value) = self.value(key) else {
+            self.missing(key, wanted);
+            return None;
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, list);
+            return None;
+        };
+        let element = |element: &'a Spanned<DeValue<'a>>| match element.get_ref() {
+            DeValue::String(text) => Some(Element::Text(Spanned::new(element.span(), text))),
+            DeValue::Table(entries) => Some(Element::Table(Table::new(self.reading, entries, element.span(), noun))),
+            _ => {
+                self.wrong_type(key, element, list);
+                None
+            }
+        };
+        Some(array.iter().filter_map(element).collect())
     }
 
     pub(crate) fn required_texts(&self, key: &'static str, wanted: &str) -> Option<Vec<Spanned<&'a str>>> {

@@ -224,9 +224,9 @@ impl Script {
 
     fn contact(&self, by: Leg, user: Option<&str>) -> NameAddr {
         let uri = Uri::sip(user, self.phones[by.index()]);
-        NameAddr::new(match self.transport_of(by) {
-            Transport::Udp => uri,
-            Transport::Tcp => uri.with_param("transport", "tcp"),
+        NameAddr::new(match self.transport_of(by).param() {
+            Some(param) => uri.with_param("transport", param),
+            None => uri,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Messages out of a byte stream (RFC 3261 §18.3, RFC 5626 §3.5.1).
 
+mod broken;
+
 use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -37,6 +39,8 @@ pub struct Framer {
     frame: Option<usize>,
     frames: VecDeque<Bytes>,
     broken: Option<FramingError>,
+    /// Head of the message that broke the stream, if it was whole.
+    broken_head: Bytes,
     keep_alives: u64,
     pings: u32,
     /// CRs and LFs between messages that came last in a row.
@@ -61,6 +65,7 @@ impl Framer {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     self.broken = Some(error);
+                    self.broken_head = self.take_head();
                     self.buffer.clear();
                     return Err(error);
                 }

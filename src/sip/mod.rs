@@ -23,6 +23,7 @@ pub(crate) use uri::unescaped;
 pub use dialog::{Dialog, DialogError};
 pub use flow::{Flow, Transport};
 pub use framing::{Framer, FramingError};
+pub use host::HostPort;
 pub use message::{
     CSEQ_MAX, CSeq, HEADER_BYTES_MAX, HEADERS_MAX, Headers, MAX_FORWARDS, MESSAGE_BYTES_MAX, Message, ParseError,
     Request, Response, Wrong,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::host::{parse_ip, split_host_port};
+use super::host::{HostPort, parse_ip, split_host_port};
 use super::params;
 
 /// The longest URI that is read, in bytes.
@@ -124,12 +124,13 @@ impl Uri {
 
     /// `sip:user@host:port`, or `sip:host:port` without a user. What a user part may not hold is escaped.
     pub fn sip(user: Option<&str>, at: SocketAddr) -> Self {
+        let at = HostPort::from(at);
         let text = match user {
             Some(user) if !user.is_empty() => format!("sip:{}@{at}", escaped_user(user)),
             _ => format!("sip:{at}"),
         };
         Self::parse(&text)
-            .unwrap_or_else(|_| Self::parse(&format!("sip:{at}")).expect("invariant: an address is a host"))
+            .unwrap_or_else(|_| Self::parse(&format!("sip:{at}")).expect("invariant: a host and port are a URI"))
     }
 
     fn find_sip_parts(mut self, start: usize) -> Result<Self, UriError> {
@@ -249,6 +250,15 @@ impl Uri {
             format!(";{name}={value}")
         };
         self.with_params(|old| !old.eq_ignore_ascii_case(name), &added)
+    }
+
+    /// The same user and parameters at another host. Unchanged for schemes without a host.
+    #[must_use]
+    pub fn with_host_port(&self, at: &HostPort) -> Self {
+        let Some(host) = self.host else { return self.clone() };
+        let before = self.text.get(..usize::from(host.from)).unwrap_or_default();
+        let after = self.text.get(usize::from(self.params.from)..).unwrap_or_default();
+        Self::parse(&format!("{before}{at}{after}")).unwrap_or_else(|_| self.clone())
     }
 
     #[must_use]

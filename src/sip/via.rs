@@ -1,11 +1,11 @@
 //! The path of a request, and the way back for its responses (RFC 3261 §18.2, §20.42, RFC 3581).
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::flow::{Flow, Transport};
 use super::grammar::{self, is_space};
-use super::host;
+use super::host::{self, HostPort};
 use super::params::Params;
 use super::uri::DEFAULT_PORT;
 
@@ -29,17 +29,18 @@ pub struct ViaError;
 impl Via {
     /// Ours: sent by `sent_by`, asking for `rport` (RFC 3581 §3).
     pub fn new(transport: Transport, sent_by: SocketAddr, branch: &str) -> Self {
+        Self::named(transport, &sent_by.into(), branch)
+    }
+
+    /// Ours, by the name that peers know us by.
+    pub fn named(transport: Transport, sent_by: &HostPort, branch: &str) -> Self {
         let mut params = Params::default();
         params.set("rport", "");
         params.set("branch", branch);
-        let host_text = match sent_by.ip() {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        };
         Self {
             transport: transport.as_str().to_owned(),
-            host: host_text,
-            port: Some(sent_by.port()),
+            host: sent_by.host().to_owned(),
+            port: sent_by.port(),
             params,
         }
     }

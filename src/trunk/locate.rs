@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::destination::Rank;
-use super::peer::SIP_PORT;
 use super::site::{Aim, DomainName};
 use crate::sip::Transport;
 
@@ -27,8 +26,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// However long a TTL is, a name is asked for again.
 pub const TTL_MAX: Duration = Duration::from_secs(3_600);
 
-/// NAPTR services and SRV prefixes of the transports that we speak, in the order in which SRV is asked where there is no
-/// NAPTR (RFC 3263 §4.1).
+/// NAPTR services and SRV prefixes of the transports that are chosen without being named, in the order in which SRV is asked
+/// where there is no NAPTR (RFC 3263 §4.1). TLS is not: whose certificate to believe is configured, not found.
 const SERVICES: &[(Transport, &str, &str)] = &[
     (Transport::Udp, "SIP+D2U", "_sip._udp"),
     (Transport::Tcp, "SIP+D2T", "_sip._tcp"),
@@ -246,7 +245,9 @@ impl Search {
 
     fn look_up_servers(&mut self, transports: &[Transport]) {
         let name = |transport: &Transport| {
-            let (_, _, prefix) = SERVICES.iter().find(|(known, ..)| known == transport)?;
+            let named = [(Transport::Tls, "SIPS+D2T", "_sips._tcp")];
+            let mut known = SERVICES.iter().chain(&named);
+            let (_, _, prefix) = known.find(|(known, ..)| known == transport)?;
             let name = DomainName::parse(&format!("{prefix}.{}", self.aim.name))?;
             Some((*transport, name))
         };
@@ -286,7 +287,7 @@ impl Search {
         match &self.stage {
             Stage::Servers(names) if names.is_empty() => {
                 let transport = self.aim.transport.unwrap_or(Transport::Udp);
-                self.look_up_host(transport, SIP_PORT);
+                self.look_up_host(transport, transport.default_port());
             }
             _ => {}
         }

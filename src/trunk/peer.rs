@@ -26,9 +26,14 @@ impl Peer {
         SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
     }
 
+    /// Where it listens: at the transport's own port if none is named (RFC 3261 §19.1.2).
+    pub fn address_by(&self, transport: Transport) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(transport.default_port()))
+    }
+
     /// Whether a message from there may be this peer's.
     pub fn is_source(&self, source: SocketAddr, transport: Transport) -> bool {
-        // A TCP connection comes from a port of the kernel's choice.
+        // A connection comes from a port of the kernel's choice.
         let port_matters = transport == Transport::Udp;
         self.ip.to_canonical() == source.ip().to_canonical()
             && (!port_matters || self.port.is_none_or(|port| port == source.port()))
@@ -92,10 +97,15 @@ impl Trunk {
         }
     }
 
-    /// Whether this trunk may send from `source`, and whether we may send there.
+    /// Whether this trunk may send from `source`, and whether we may send there. One that is reached by TLS is heard by TLS
+    /// alone: a source address in clear proves nothing.
     pub fn admits(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.peers.iter().any(|peer| peer.is_source(source, transport))
-            || self.located.iter().any(|at| is_same_host(*at, source))
+        let in_clear = self.transport.is_secure() && !transport.is_secure();
+        let is_known = || {
+            self.peers.iter().any(|peer| peer.is_source(source, transport))
+                || self.located.iter().any(|at| is_same_host(*at, source))
+        };
+        !in_clear && is_known()
     }
 
     /// Whether `source` is an address of it to the port.
@@ -106,13 +116,12 @@ impl Trunk {
             || self.located.contains(&source)
     }
 
-    /// Where it is reached when nothing better is known.
-    pub fn first_address(&self) -> Option<SocketAddr> {
-        self.sites
-            .iter()
-            .find_map(Site::socket_addr)
-            .or_else(|| self.located.first().copied())
-            .or_else(|| self.peers.first().map(Peer::address))
+    /// Where it is reached by `transport` when nothing better is known.
+    pub fn first_address(&self, transport: Transport) -> Option<SocketAddr> {
+        let mut sites = self.sites.iter();
+        let site = sites.find_map(|site| Some(site.place(transport)?.1));
+        site.or_else(|| self.located.first().copied())
+            .or_else(|| self.peers.first().map(|peer| peer.address_by(transport)))
     }
 
     /// Whether it may use this method at all.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::destination::Rank;
-use super::peer::SIP_PORT;
 use crate::sip::{Scheme, Transport, Uri};
 
 /// The longest name of a host, and of a label in it (RFC 1035 §2.3.4), without the final dot.
@@ -108,9 +107,14 @@ impl Site {
         }
     }
 
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
+    /// Where it is, by the transport it names or else by this one; none for a name.
+    pub fn place(&self, transport: Transport) -> Option<(Transport, SocketAddr)> {
+        let transport = self.transport.unwrap_or(transport);
         match self.host {
-            Host::Address(ip) => Some(SocketAddr::new(ip, self.port.unwrap_or(SIP_PORT))),
+            Host::Address(ip) => {
+                let port = self.port.unwrap_or(transport.default_port());
+                Some((transport, SocketAddr::new(ip, port)))
+            }
             Host::Name(_) => None,
         }
     }
@@ -127,7 +131,7 @@ impl Site {
 
 /// The value of a URI's transport parameter, if we can speak it.
 fn transport(word: &str) -> Option<Transport> {
-    [Transport::Udp, Transport::Tcp]
+    [Transport::Udp, Transport::Tcp, Transport::Tls]
         .into_iter()
         .find(|transport| transport.as_str().eq_ignore_ascii_case(word))
 }
@@ -148,9 +152,11 @@ mod tests {
             ("2001:db8::1", "[2001:db8::1]:5060"),
             ("[2001:db8::1]:5080", "[2001:db8::1]:5080"),
             ("sip:192.0.2.1;transport=tcp", "192.0.2.1:5060"),
+            ("sip:192.0.2.1;transport=tls", "192.0.2.1:5061"),
         ] {
             let site = site(text).expect(text);
-            assert_eq!(site.socket_addr(), Some(address.parse().expect("an address")), "{text}");
+            let place = site.place(Transport::Udp).map(|(_, at)| at.to_string());
+            assert_eq!(place.as_deref(), Some(address), "{text}");
             assert_eq!((site.aim(), site.authority()), (None, None));
         }
         let named = site("sip:SIP.example.com.:5070;transport=TCP").expect("a name");

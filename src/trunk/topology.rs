@@ -10,7 +10,7 @@ use super::locate::Located;
 use super::peer::SIP_PORT;
 use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
-use super::{Peer, Route, Trunk};
+use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Transport, Uri};
 
@@ -24,6 +24,7 @@ pub struct Topology {
     /// In the order in which they are tried.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
+    paths: Paths,
     located: BTreeMap<Aim, Located>,
     health: Health,
     /// Who may speak of calls that are up, and open none.
@@ -113,6 +114,17 @@ impl Topology {
         self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
     }
 
+    /// How peers know the listeners; without it by their addresses alone.
+    #[must_use]
+    pub fn with_paths(mut self, paths: Paths) -> Self {
+        self.paths = paths;
+        self
+    }
+
+    pub const fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
         let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
@@ -170,15 +182,13 @@ impl Topology {
     /// Each place of a trunk, best first, with what a Request-URI names there instead of the address.
     fn ordered(&self, trunk: &Trunk, draw: Draw<'_>) -> Vec<(Place, Option<String>)> {
         if trunk.sites.is_empty() {
-            let place = |peer: &Peer| ((trunk.transport, peer.address()), None);
+            let place = |peer: &Peer| ((trunk.transport, peer.address_by(trunk.transport)), None);
             return trunk.peers.iter().map(place).collect();
         }
         let sites = trunk.sites.iter().map(|site| (site.rank, site)).collect();
         let mut places = Vec::new();
         for site in in_order(sites, draw) {
-            if let Some(address) = site.socket_addr() {
-                places.push(((site.transport.unwrap_or(trunk.transport), address), None));
-            }
+            places.extend(site.place(trunk.transport).map(|place| (place, None)));
             let located = site.aim().and_then(|aim| self.located.get(&aim));
             let servers = located.map(|located| &located.servers).into_iter().flatten();
             let servers = servers.map(|server| (server.rank, server)).collect();
@@ -191,8 +201,7 @@ impl Topology {
     }
 
     fn target(&self, uri: &Uri, route: &Route, trunk: &Trunk, flow: Flow, authority: Option<&str>) -> Uri {
-        let ours = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
-        let mut target = if !ours && route.to_user.is_none() {
+        let mut target = if !self.names_us(uri) && route.to_user.is_none() {
             uri.clone()
         } else {
             let user = route.to_user.as_deref().or_else(|| uri.user());
@@ -217,6 +226,15 @@ impl Topology {
             local: *local,
             remote,
         })
+    }
+
+    /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
+    pub fn names_us(&self, uri: &Uri) -> bool {
+        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
+        by_address
+            || uri
+                .host()
+                .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
     }
 
     /// The trunk of this name.

@@ -19,10 +19,12 @@ use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
 pub const B: &str = "127.0.0.1:5090";
+/// The carrier's second address, or a branch office.
+pub const C: &str = "127.0.0.1:5091";
 
 pub const STRICT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n";
 pub const LENIENT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\nrequired_during_call = false\n";
-const GRANTS: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n";
+pub const GRANTS: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n";
 
 pub const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n";
@@ -33,6 +35,7 @@ pub struct Bench {
     pub story: Vec<String>,
     pub to_a: Vec<Message>,
     pub to_b: Vec<Message>,
+    pub to_c: Vec<Message>,
     pub recording: Vec<RecordingCommand>,
     pub media: Vec<MediaCommand>,
     /// What would survive the process.
@@ -57,12 +60,13 @@ impl Bench {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
-        Self::on_trunks([true; 2], Conduct::default(), files)
+        Self::with_carrier(files, Conduct::default())
     }
 
     /// `trusted`: A's trunk and B's, in our trust domain (RFC 3325 §2.4) or not.
     pub fn between(trusted: [bool; 2], files: &[(&str, &str)]) -> Self {
-        Self::on_trunks(trusted, Conduct::default(), files)
+        let carrier = trunk("carrier", &[B], trusted[1], Conduct::default());
+        Self::on_trunks(files, trusted[0], vec![carrier])
     }
 
     /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
@@ -71,10 +75,21 @@ impl Bench {
     }
 
     pub fn with_carrier(files: &[(&str, &str)], conduct: Conduct) -> Self {
-        Self::on_trunks([true; 2], conduct, files)
+        Self::on_trunks(files, true, vec![trunk("carrier", &[B], true, conduct)])
     }
 
-    fn on_trunks(trusted: [bool; 2], conduct: Conduct, files: &[(&str, &str)]) -> Self {
+    /// The carrier's second address is C.
+    pub fn with_spare(files: &[(&str, &str)], conduct: Conduct) -> Self {
+        Self::on_trunks(files, true, vec![trunk("carrier", &[B, C], true, conduct)])
+    }
+
+    /// C is a trunk of its own, for who dials 7….
+    pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
+        let trunks = vec![trunk("carrier", &[B], true, carrier), trunk("branch", &[C], true, branch)];
+        Self::on_trunks(files, true, trunks)
+    }
+
+    fn on_trunks(files: &[(&str, &str)], trusted: bool, mut trunks: Vec<Trunk>) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -83,35 +98,14 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        let trunk = |name: &str, address: &str, trusted: bool, conduct: Conduct| {
-            let address: SocketAddr = address.parse().unwrap();
-            let peers = vec![Peer {
-                ip: address.ip(),
-                port: Some(address.port()),
-            }];
-            Trunk {
-                trusted,
-                conduct,
-                ..Trunk::new(name.into(), peers)
-            }
-        };
-        let route = |from: &str, to: &str| Route {
-            from: from.into(),
-            to: to.into(),
-            prefix: None,
-            to_user: None,
-            priority: 0,
-        };
+        let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
+        if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
+            routes.insert(0, route("pbx", "branch", Some("7")));
+        }
+        trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
         let config = SignalingConfig {
             node: "lab".to_owned(),
-            topology: Topology::new(
-                vec![
-                    trunk("pbx", A, trusted[0], Conduct::default()),
-                    trunk("carrier", B, trusted[1], conduct),
-                ],
-                vec![route("pbx", "carrier"), route("carrier", "pbx")],
-                vec![(Transport::Udp, PROXY.parse().unwrap())],
-            ),
+            topology: Topology::new(trunks, routes, vec![(Transport::Udp, PROXY.parse().unwrap())]),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
@@ -128,6 +122,7 @@ impl Bench {
             story: Vec::new(),
             to_a: Vec::new(),
             to_b: Vec::new(),
+            to_c: Vec::new(),
             recording: Vec::new(),
             media: Vec::new(),
             remembered: BTreeMap::new(),
@@ -175,6 +170,8 @@ impl Bench {
                     let message = Message::parse(&bytes).unwrap();
                     if flow.remote == A.parse().unwrap() {
                         self.to_a.push(message)
+                    } else if flow.remote == C.parse().unwrap() {
+                        self.to_c.push(message)
                     } else {
                         self.to_b.push(message)
                     }
@@ -335,6 +332,25 @@ impl Bench {
         self.from(A, bytes);
     }
 
+    /// The newest request to C with this method.
+    pub fn request_to_c(&self, method: &str) -> Request {
+        newest_request(&self.to_c, method)
+    }
+
+    pub fn c_answers(&mut self, method: &str, status: u16, sdp: &str) {
+        let bytes = answer(&self.request_to_c(method), status, "c-tag", C, sdp);
+        self.from(C, bytes);
+    }
+
+    /// B sends the call on to these.
+    pub fn b_redirects(&mut self, status: u16, contacts: &[&str]) {
+        let mut response = Response::to(&self.request_to_b("INVITE"), status, None, Some("b-tag"));
+        for contact in contacts {
+            response.headers.push("Contact", *contact);
+        }
+        self.from(B, response.encode());
+    }
+
     /// A request of A inside the dialog that the newest 2xx (or 18x) made.
     pub fn a_requests(&mut self, cseq: u32, method: &str, branch: &str, sdp: &str) {
         self.a_requests_typed(cseq, method, branch, "application/sdp", sdp);
@@ -393,6 +409,31 @@ impl Bench {
             [0; 4],
             "ports, transactions, owners, tags are left"
         );
+    }
+}
+
+fn trunk(name: &str, addresses: &[&str], trusted: bool, conduct: Conduct) -> Trunk {
+    let peer = |address: &&str| {
+        let address: SocketAddr = address.parse().unwrap();
+        Peer {
+            ip: address.ip(),
+            port: Some(address.port()),
+        }
+    };
+    Trunk {
+        trusted,
+        conduct,
+        ..Trunk::new(name.into(), addresses.iter().map(peer).collect())
+    }
+}
+
+fn route(from: &str, to: &str, prefix: Option<&str>) -> Route {
+    Route {
+        from: from.into(),
+        to: to.into(),
+        prefix: prefix.map(str::to_owned),
+        to_user: None,
+        priority: 0,
     }
 }
 

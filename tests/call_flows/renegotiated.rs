@@ -49,6 +49,21 @@ fn a_hold_and_its_end_cross_either_way() {
 }
 
 #[test]
+fn a_reinvite_that_rings_for_ever_ends_the_call() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "t1", &hold());
+    bench.b_answers("INVITE", 180, "");
+    assert_eq!(bench.response_to_a().status, 180, "its ringing crosses too");
+    bench.wait(std::time::Duration::from_secs(199));
+    assert_eq!(bench.signaling.calls(), 1);
+    bench.wait(std::time::Duration::from_secs(2));
+    assert!(bench.story.contains(&"408 → A".to_owned()), "{:?}", bench.story);
+    assert!(bench.story.contains(&"BYE → A".to_owned()) && bench.story.contains(&"BYE → B".to_owned()));
+    assert!(bench.story.contains(&"CANCEL → B".to_owned()), "{:?}", bench.story);
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn two_offers_that_cross_are_glare() {
     let mut bench = Bench::strict().connected();
     bench.a_requests(2, "INVITE", "g1", &hold());

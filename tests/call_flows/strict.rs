@@ -239,6 +239,14 @@ fn an_emergency_call_goes_through_without_a_recorder() {
 }
 
 #[test]
+fn a_call_that_is_refused_before_its_recording_opens_is_kept_as_blocked() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "Supported: timer\r\nSession-Expires: 30\r\n");
+    assert_eq!(bench.response_to_a().status, 422);
+    assert_eq!(kept(&bench), [Outcome::Blocked]);
+}
+
+#[test]
 fn a_call_that_no_policy_asks_for_is_joined_and_kept_as_exempt() {
     let mut bench = Bench::unrecorded().connected();
     bench.recorder_fails(Fault::Io);

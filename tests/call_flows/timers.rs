@@ -93,6 +93,23 @@ fn a_422_of_the_callee_is_met_with_its_interval() {
 }
 
 #[test]
+fn a_422_after_ringing_begins_anew_in_a_dialog_of_its_own() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.fork_answers("b-1", 183, "", SDP);
+    let first = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    bench.fork_answers("b-1", 422, "Min-SE: 3600\r\n", "");
+    bench.fork_answers("b-2", 200, "", &SDP.replace("4000", "5002"));
+    let second = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    assert_ne!(first, second);
+    bench.a_requests_in(&second, 1, "ACK", "", "");
+    assert_eq!(bench.request_to_b("ACK").headers.cseq().number, 2);
+    bench.a_requests_in(&second, 2, "BYE", "", "");
+    bench.b_agrees("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_422_that_crosses_a_cancel_ends_the_call() {
     let mut bench = Bench::strict();
     bench.invite(SDP, "");
@@ -319,6 +336,22 @@ fn a_bye_that_crosses_our_refresh_ends_the_call_once() {
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
     assert_eq!(count(&bench, "BYE → B"), 1);
+}
+
+#[test]
+fn a_refresh_that_rings_for_ever_ends_with_the_session() {
+    let mut bench = connected("", "");
+    bench.wait(seconds(912));
+    bench.a_answers("INVITE", 200, SDP);
+    bench.b_agrees("INVITE", 180, "");
+    bench.wait(seconds(900));
+    assert_eq!(
+        (count(&bench, "CANCEL → B"), count(&bench, "BYE → A")),
+        (1, 1),
+        "{:?}",
+        bench.story
+    );
+    bench.assert_nothing_left();
 }
 
 #[test]

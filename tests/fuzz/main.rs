@@ -43,6 +43,7 @@ targets! {
     sip_message: "../../fuzz/fuzz_targets/sip_message.rs", 10_000;
     sip_framing: "../../fuzz/fuzz_targets/sip_framing.rs", 5_000;
     digest: "../../fuzz/fuzz_targets/digest.rs", 20_000;
+    session_expires: "../../fuzz/fuzz_targets/session_expires.rs", 20_000;
     sdp: "../../fuzz/fuzz_targets/sdp.rs", 5_000;
     rtp: "../../fuzz/fuzz_targets/rtp.rs", 20_000;
     rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;

@@ -143,6 +143,11 @@ class Bench:
         """As the config names it."""
         return f"{self.ip(who)}:{TLS_PORT}" if self.transport == "tls" else self.ip(who)
 
+    def warnings(self):
+        """What `serve` complained of."""
+        said = self.log("serve.log", 1000).splitlines()
+        return [line for line in said if " WARN " in line or " ERROR " in line][-5:]
+
     def config(self):
         extra = lambda table: "\n".join(self.parts.get(table, []))
         listeners = ", ".join(f'"{kind}:{self.ip("proxy")}:{TLS_PORT if kind == "tls" else SIP_PORT}"'
@@ -166,11 +171,14 @@ class Bench:
                     lines += ["[[route]]", f'from = "{trunk}"', f'to = "{to}"', f'prefix = "{prefix}"']
             lines += ["[[route]]", f'from = "{trunk}"', f'to = "{"carrier" if trunk == "pbx" else "pbx"}"', "priority = 9"]
         if self.transport == "tls":
-            lines += ["[listen.tls]", f'chain = "{self.folder}/tls/proxy.crt"', f'key = "{self.folder}/tls/proxy.key"']
+            lines += ["[listen.tls]", f'certificate = "{self.folder}/tls/proxy.crt"',
+                      f'client_ca = "{self.folder}/tls/ca.pem"', f'key = "{self.folder}/tls/proxy.key"']
         lines += [extra("tables"), "[recorder]", f'volumes = [{{ path = "{self.data}/spool", reserve = "1MiB" }}]',
                   'lag_max = "5s"', extra("recorder"), "[policies]", f'path = "{self.folder}/policies"']
-        return "\n".join(lines).replace("{proxy}", self.ip("proxy")).replace("{kamailio}", self.ip("kamailio")).replace(
-            "{folder}", str(self.folder)) + "\n"
+        text = "\n".join(lines).replace("{folder}", str(self.folder)) + "\n"
+        for who in HOSTS:
+            text = text.replace(f"{{{who}}}", self.ip(who))
+        return text
 
     def start(self):
         policies = self.folder / "policies"

@@ -24,6 +24,8 @@ a=rtpmap:101 telephone-event/8000
 a=fmtp:101 0-15
 a=ptime:20
 a={direction}"""
+PLAIN = """m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000"""
 T38 = """m=image [media_port+4] udptl t38
 a=T38FaxVersion:0
 a=T38MaxBitRate:14400
@@ -44,10 +46,12 @@ class Statement:
 class Party:
     name: str
     options: list
+    # Starts when that party has received that method, and is told its dialog as `[named]`.
+    after: tuple = None
     statements: list = field(default_factory=list)
 
     def calls_first(self):
-        return self.statements[0].words[0] == ">"
+        return next(s for s in self.statements if s.words[0] in "<>").words[0] == ">"
 
 
 @dataclass
@@ -85,7 +89,10 @@ def read(path):
             if party is None:
                 flow.about = f"{flow.about} {text[1:].strip()}".strip()
         elif heading:
-            party = flow.parties[heading[1]] = Party(heading[1], heading[2].split())
+            options = heading[2].split()
+            after = next((tuple(option[6:].split(":")) for option in options if option.startswith("after=")), None)
+            options = [option for option in options if not option.startswith("after=")]
+            party = flow.parties[heading[1]] = Party(heading[1], options, after)
         elif party is None:
             _head(flow, text, where)
         elif text[0] in "|~=" or text.startswith("! "):
@@ -157,6 +164,8 @@ class Scenario:
 
     def __init__(self, flow, party, direct):
         self.flow, self.party, self.direct = flow, party, direct
+        # Requests come with kamailio's Via above the first.
+        self.is_behind = bool(flow.neighbour and party.name in flow.neighbour[1])
         self.out, self.variables, self.labels = [], set(), {}
         self.dialogs, self.asked = {}, []
         self.version = self.branch = self.rseq = 0
@@ -278,13 +287,16 @@ class Scenario:
         dialog, key = asked.dialog, asked.key
         newest = asked is self.asked[-1] and asked.newest
         copy = lambda name: f"[last_{name}:]" if newest else f"{name}: [${self.variable(name.replace('-', '') + key)}]"
+        via = copy("Via")
+        if self.is_behind and not newest:
+            via += f"\nVia: [${self.variable('Via2' + key)}]"
         tag = self.option(words, "tag")
         if tag:
             dialog.tag = tag
         to_line = copy("To")
         if not asked.within and asked.method not in ("ACK",) and status != "100":
             to_line += f";tag=[pid]{self.party.name}[call_number]t{tag or dialog.tag}"
-        head = [f"SIP/2.0 {status} {self.reason(status, words)}", copy("Via"), "[last_Record-Route:]" if newest else "",
+        head = [f"SIP/2.0 {status} {self.reason(status, words)}", via, self.record_route(key, newest),
                 copy("From"), to_line, f"{'Call-ID: [call_id]' if not newest else '[last_Call-ID:]'}", copy("CSeq")]
         if status[0] in "12" and status != "100" and not self.names("Contact") and asked.method in (*FORMING, "UPDATE"):
             head.append(f"Contact: <sip:{NAMES[self.party.name]}@[local_ip]:[local_port];transport=[transport]>")
@@ -297,6 +309,11 @@ class Scenario:
             self.asked.remove(asked)
         if status[0] in "12" and status != "100" and asked.method in FORMING:
             dialog.stands = True
+
+    def record_route(self, key, newest):
+        if newest:
+            return "[last_Record-Route:]"
+        return f"Record-Route: [${self.variable('RR' + key)}]" if self.is_behind else ""
 
     def reason(self, status, words):
         given = self.option(words, "reason")
@@ -332,8 +349,8 @@ class Scenario:
         kind = "sendrecv" if kind == "same" else kind
         address = "0.0.0.0" if kind == "null" else "[media_ip]"
         lines = T38 if kind == "t38" else AUDIO.format(direction="sendrecv" if kind == "null" else kind)
-        if kind == "refused-t38":
-            lines = AUDIO.format(direction="sendrecv") + "\nm=image 0 udptl t38"
+        if kind == "plain":
+            lines = PLAIN
         return SDP.format(user=NAMES[self.party.name], version=self.version, address=address, lines=lines)
 
     # Receiving
@@ -408,6 +425,9 @@ class Scenario:
         self.asked.append(asked)
         for name in ("Via", "From", "To", "CSeq"):
             actions.append(grab(name, "[^ ].*", self.variable(name + key)))
+        if self.is_behind:
+            actions.append(grab("Via", "[^ ].*", self.variable("Via2" + key), 2))
+            actions.append(grab("Record-Route", "[^ ].*", self.variable("RR" + key)))
         if not dialog.stands and not dialog.uac and method in FORMING:
             variable = f"_{dialog.number}"
             actions.append(grab("From", "[^ ].*", self.variable("them" + variable)))
@@ -433,8 +453,9 @@ class Scenario:
         return f'<ereg regexp="{regex}" {place} {verdict} assign_to="{name}"/>'
 
 
-def grab(header, regex, variables):
-    return f'<ereg regexp="{escape(regex)}" search_in="hdr" header="{header}:" assign_to="{variables}"/>'
+def grab(header, regex, variables, occurrence=1):
+    return (f'<ereg regexp="{escape(regex)}" search_in="hdr" header="{header}:" occurrence="{occurrence}" '
+            f'assign_to="{variables}"/>')
 
 
 def escape(text):

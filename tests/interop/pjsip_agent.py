@@ -68,6 +68,9 @@ class Account(pj.Account):
         super().__init__()
         self.calls = []
 
+    def onRegState(self, prm):
+        say(event="REGISTERED", code=prm.code)
+
     def onIncomingCall(self, prm):
         call = Call(self, prm.callId)
         say(event="INCOMING", call=call.number)
@@ -106,8 +109,13 @@ def start():
 
 def account():
     config = pj.AccountConfig()
-    config.idUri = f"sip:{OPTIONS['name']}@{OPTIONS['ip']}"
-    config.regConfig.registerOnAdd = False
+    config.idUri = f"sip:{OPTIONS['name']}@{OPTIONS.get('registrar', OPTIONS['ip'])}"
+    if "registrar" in OPTIONS:
+        config.regConfig.registrarUri = f"sip:{OPTIONS['registrar']}"
+        path = pj.SipHeader()
+        path.hName, path.hValue = "Supported", "path"
+        config.regConfig.headers.append(path)
+    config.regConfig.registerOnAdd = "registrar" in OPTIONS
     config.sipConfig.proxies.append(f"<sip:{OPTIONS['proxy']};transport={OPTIONS['transport']};lr>")
     media = config.mediaConfig.transportConfig
     media.boundAddress, media.port, media.portRange = OPTIONS["ip"], 26000, 200

@@ -9,6 +9,8 @@ from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
 from flow import Scenario
 
 MEDIA = 26000
+# sipp's exit code.
+BIND_ERROR = 254
 # A second of mu-law that is no silence: a ramp over all 256 codes.
 SPEECH = bytes(range(256)) * 31
 LEGS = {"caller": "A", "callee": "B"}
@@ -19,8 +21,19 @@ def version():
     return "sipp " + re.search(r"SIPp v([^\s.]+\.[\d.]+)", text)[1].rstrip(".")
 
 
+class Taken(Exception):
+    """A port that sipp wanted was another program's."""
+
+
 def play(flow, direct=False):
     """Runs the flow; raises Failed."""
+    try:
+        played(flow, direct)
+    except Taken:
+        played(flow, direct)
+
+
+def played(flow, direct):
     with Bench(flow.name, flow.parts) as bench:
         if not direct:
             bench.start()
@@ -28,7 +41,7 @@ def play(flow, direct=False):
             kamailio.start(bench, flow.neighbour[1])
         children = {}
         # Those who wait to be called first.
-        for party in sorted(flow.parties.values(), key=lambda party: party.calls_first()):
+        for party in sorted(flow.parties.values(), key=lambda party: (party.calls_first(), bool(party.after))):
             children[party.name] = start(bench, flow, party, direct)
         wait(bench, children, flow.patience)
         for before, after in flow.bodies:
@@ -56,11 +69,23 @@ def start(bench, flow, party, direct):
                "-trace_err", "-error_file", str(bench.folder / f"{name}.err"), "-trace_msg", "-message_file",
                str(bench.folder / f"{name}.msg"), "-s", "bob", *([] if party.calls_first() else ["-rtp_echo"]),
                *party.options]
+    if party.after:
+        command += ["-key", "named", until(f"{party.after} for {name}", lambda: dialog_of(bench, *party.after))]
     child = bench.run(command, f"{name}.out", cwd=folder)
     kind = "tcp" if "t1" in party.options else "udp"
     if not party.calls_first():
         until(f"{name}'s sipp listens", lambda: child.poll() is not None or is_bound(ip, SIP_PORT, kind))
     return child
+
+
+def dialog_of(bench, who, method):
+    """The dialog that a request to `who` belongs to, as `who` is told of it in Replaces (RFC 3891 §3)."""
+    for _, way, text in messages(bench.folder / f"{who}.msg"):
+        if way == "received" and text.startswith(method + " "):
+            header = lambda name: re.search(rf"(?mi)^{name}:\s*(.*?)\s*$", text)[1]
+            theirs, ours = (re.search(r";tag=([^;\s]+)", header(name))[1] for name in ("From", "To"))
+            return f"{header('Call-ID')};to-tag={ours};from-tag={theirs}"
+    return None
 
 
 def wait(bench, children, patience):
@@ -71,6 +96,8 @@ def wait(bench, children, patience):
             code = child.wait(3 if failed else patience + 5)
         except subprocess.TimeoutExpired:
             code = "no end"
+        if code == BIND_ERROR and not failed:
+            raise Taken(bench.log(f"{name}.out", 5))
         if code:
             failed.append(name)
             failed[-1] = f"{name}: sipp ended with {code}: {complaint(bench, name)}"
@@ -91,7 +118,7 @@ def traces(bench):
     for path in sorted(bench.folder.glob("*.msg")):
         for at, way, text in messages(path):
             lines.append(f"{at} {path.stem} {'→' if way == 'sent' else '←'} {text.splitlines()[0]}")
-    return "\n".join(sorted(lines)[-40:])
+    return "\n".join([*sorted(lines)[-40:], *bench.warnings()])
 
 
 def messages(path):
@@ -142,7 +169,8 @@ def judge(bench, flow):
         kept = conversations(rows)
         if kept != {"one": 1, "each": len(rows)}[flow.conversation]:
             raise Failed(f"{len(rows)} recordings are {kept} conversations, not {flow.conversation}")
-    if len(rows) == 1 and set(flow.parties) <= set(LEGS):
+    # Of what was refused before its recording opened there is no ladder.
+    if [row["outcome"] for row in rows] in (["recorded"], ["no_media"]) and set(flow.parties) <= set(LEGS):
         for name, leg in LEGS.items():
             ladder_has(bench, name, rows[0], leg)
 

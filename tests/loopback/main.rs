@@ -3,7 +3,10 @@
 #![cfg(feature = "shell")]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod certificates;
+mod line;
 mod phone;
+mod transports;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,14 +1,17 @@
 //! A phone on loopback: a SIP socket, a media socket, and text.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+use super::line::Line;
+
+pub const PATIENCE: Duration = Duration::from_secs(15);
 const PAYLOAD: [u8; 160] = [0x55; 160];
 
 pub struct Phone {
     name: &'static str,
-    sip: UdpSocket,
+    sip: Line,
+    local: SocketAddr,
     media: UdpSocket,
     packets: u16,
 }
@@ -43,22 +46,37 @@ impl Heard {
             .next()
             .expect("a port")
             .to_owned();
-        let ip = line("c=IN IP4 ").expect("an address");
-        format!("{ip}:{port}").parse().expect("an address")
+        let ip = line("c=IN IP4 ").or_else(|| line("c=IN IP6 ")).expect("an address");
+        let ip: IpAddr = ip.parse().expect("an address");
+        SocketAddr::new(ip, port.parse().expect("a port"))
     }
+}
+
+fn socket(local: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(local).expect("binds");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    socket
 }
 
 impl Phone {
     pub fn new(name: &'static str, ip: &str) -> Self {
-        let socket = |port: u16| {
-            let socket = UdpSocket::bind(format!("{ip}:{port}")).expect("binds");
-            socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-            socket
-        };
+        Self::at(name, format!("{ip}:5060").parse().expect("an address"))
+    }
+
+    /// One that speaks UDP at `local`.
+    pub fn at(name: &'static str, local: SocketAddr) -> Self {
+        let sip = socket(local);
+        let local = sip.local_addr().expect("bound");
+        Self::over(name, Line::Datagrams(sip), local)
+    }
+
+    /// One that speaks over `sip`, whose end is at `local`.
+    pub fn over(name: &'static str, sip: Line, local: SocketAddr) -> Self {
         Self {
             name,
-            sip: socket(5060),
-            media: socket(0),
+            sip,
+            local,
+            media: socket(SocketAddr::new(local.ip(), 0)),
             packets: 0,
         }
     }
@@ -66,46 +84,76 @@ impl Phone {
     fn sdp(&self) -> String {
         let media = self.media.local_addr().expect("bound");
         let (ip, port) = (media.ip(), media.port());
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
         format!(
-            "v=0\r\no={} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n\
+            "v=0\r\no={} 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n\
              a=rtpmap:8 PCMA/8000\r\n",
             self.name
         )
     }
 
+    fn via(&self) -> String {
+        match self.sip.transport() {
+            "WSS" => "SIP/2.0/WSS browser.invalid".to_owned(),
+            transport => format!("SIP/2.0/{transport} {}", self.local),
+        }
+    }
+
     fn contact(&self) -> String {
-        format!("<sip:{}@{}>", self.name, self.sip.local_addr().expect("bound"))
+        match self.sip.transport() {
+            "UDP" => format!("<sip:{}@{}>", self.name, self.local),
+            "WSS" => format!("<sip:{}@browser.invalid;transport=ws>", self.name),
+            stream => format!("<sip:{}@{};transport={}>", self.name, self.local, stream.to_lowercase()),
+        }
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub fn try_send(&self, to: SocketAddr, text: &str) -> std::io::Result<()> {
+        self.sip.send(to, text)
     }
 
     pub fn send(&self, to: SocketAddr, text: &str) {
-        self.sip.send_to(text.as_bytes(), to).expect("sends");
+        self.sip.send(to, text).expect("sends");
     }
 
     /// The next message whose start line begins so; others are passed over.
     pub fn hear(&self, start: &str) -> Heard {
-        let mut buffer = vec![0; 65_535];
         loop {
-            let (length, from) = match self.sip.recv_from(&mut buffer) {
+            let (text, from) = match self.sip.receive() {
                 Ok(received) => received,
                 Err(error) => panic!("{} waits for `{start}`: {error}", self.name),
             };
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if text.starts_with(start) {
+                let from = from.unwrap_or(self.local);
                 return Heard { text, from };
             }
         }
     }
 
+    /// Nothing comes any more: the connection is gone.
+    pub fn is_cut_off(&self) -> bool {
+        let gone = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+        self.sip.receive().is_err_and(gone)
+    }
+
     /// An INVITE with an offer to `callee` at `proxy`.
     pub fn invite(&self, proxy: SocketAddr, callee: &str, call_id: &str) {
-        let (sdp, name) = (self.sdp(), self.name);
-        let local = self.sip.local_addr().expect("bound");
+        self.invite_with(proxy, callee, call_id, "");
+    }
+
+    /// The same with more header lines.
+    pub fn invite_with(&self, proxy: SocketAddr, callee: &str, call_id: &str, more: &str) {
+        let (sdp, name, via) = (self.sdp(), self.name, self.via());
+        let local = self.local;
         self.send(
             proxy,
             &format!(
-                "INVITE sip:{callee}@{proxy} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{call_id}\r\n\
+                "INVITE sip:{callee}@{proxy} SIP/2.0\r\nVia: {via};branch=z9hG4bK-{call_id}\r\n\
                  From: <sip:{name}@{local}>;tag=a1\r\nTo: <sip:{callee}@{proxy}>\r\nCall-ID: {call_id}\r\n\
-                 CSeq: 1 INVITE\r\nContact: {}\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n\
+                 CSeq: 1 INVITE\r\nContact: {}\r\nMax-Forwards: 70\r\n{more}Content-Type: application/sdp\r\n\
                  Content-Length: {}\r\n\r\n{sdp}",
                 self.contact(),
                 sdp.len()
@@ -121,12 +169,12 @@ impl Phone {
     /// A request within the dialog that `ok` made.
     pub fn within(&self, proxy: SocketAddr, ok: &Heard, method: &str, cseq: u32) {
         let target = ok.header("Contact").trim_matches(['<', '>']).to_owned();
-        let local = self.sip.local_addr().expect("bound");
+        let via = self.via();
         let (from, to, call_id) = (ok.header("From"), ok.header("To"), ok.header("Call-ID"));
         self.send(
             proxy,
             &format!(
-                "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{method}-{cseq}-{call_id}\r\n\
+                "{method} {target} SIP/2.0\r\nVia: {via};branch=z9hG4bK-{method}-{cseq}-{call_id}\r\n\
                  From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
                  Content-Length: 0\r\n\r\n"
             ),
@@ -135,6 +183,11 @@ impl Phone {
 
     /// 200 to a request; with an answer if it is an INVITE.
     pub fn accept(&self, request: &Heard) {
+        self.send(request.from, &self.answer_to(request));
+    }
+
+    /// That 200.
+    pub fn answer_to(&self, request: &Heard) -> String {
         let via: String = request
             .text
             .lines()
@@ -153,19 +206,16 @@ impl Phone {
         } else {
             ""
         };
-        self.send(
-            request.from,
-            &format!(
-                "SIP/2.0 200 OK\r\n{via}From: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: {}\r\n{kind}\
+        format!(
+            "SIP/2.0 200 OK\r\n{via}From: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: {}\r\n{kind}\
                  Content-Length: {}\r\n\r\n{sdp}",
-                request.header("From"),
-                request.header("To"),
-                request.header("Call-ID"),
-                request.header("CSeq"),
-                self.contact(),
-                sdp.len()
-            ),
-        );
+            request.header("From"),
+            request.header("To"),
+            request.header("Call-ID"),
+            request.header("CSeq"),
+            self.contact(),
+            sdp.len()
+        )
     }
 
     /// One RTP packet of 20 ms to `to`.

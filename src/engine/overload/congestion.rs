@@ -32,6 +32,8 @@ pub struct Congestion {
     /// Of the interval before, in thousandths of the target.
     before: i64,
     least: Option<Duration>,
+    /// The recorder's lag, as the wait that weighs as much.
+    strain: Duration,
     until: Option<Timestamp>,
     thought: Timestamp,
 }
@@ -46,11 +48,18 @@ impl Congestion {
         self.least = Some(self.least.map_or(waited, |least| least.min(waited)));
     }
 
+    /// The recorder trails by so much of what it may. Half of it weighs as a wait of the target: strict calls that are up end
+    /// when it trails by all, so new ones are held back before.
+    pub fn note_lag(&mut self, lag: Duration, lag_max: Duration) {
+        let share = 2.0 * lag.as_secs_f64() / lag_max.as_secs_f64().max(f64::EPSILON);
+        self.strain = TARGET.mul_f64(share.min(TARGETS_MAX as f64));
+    }
+
     /// An interval is over.
     fn think(&mut self, now: Timestamp, until: Timestamp) {
         let idle = now.since(until).as_nanos() / INTERVAL.as_nanos();
         let least = self.least.take().filter(|_| idle == 0).unwrap_or_default();
-        let wait = in_targets(least);
+        let wait = in_targets(least.max(self.strain));
         let distance = (wait - WHOLE) * BY_DISTANCE / WHOLE;
         let movement = (wait - self.before) * BY_MOVEMENT / WHOLE;
         let moved = self.pressure + distance + movement;
@@ -219,6 +228,27 @@ mod tests {
         server.free_at = server.now + 150_000_000;
         server.run(500, 5);
         assert_eq!(server.refused, 0);
+    }
+
+    #[test]
+    fn a_recorder_that_trails_holds_new_calls_back_before_it_ends_those_that_are_up() {
+        let mut congestion = Congestion::default();
+        let mut now = Timestamp::from_millis(1_000);
+        let mut after = |congestion: &mut Congestion, lag: u64, intervals: u32| {
+            congestion.note_lag(Duration::from_millis(lag), Duration::from_secs(1));
+            for _ in 0..intervals {
+                now = now + INTERVAL;
+                congestion.note(now, Duration::ZERO);
+            }
+            (congestion.chatter_shed(), congestion.calls_shed())
+        };
+        assert_eq!(
+            after(&mut congestion, 400, 100),
+            (0, 0),
+            "less than half of what it may"
+        );
+        assert!(after(&mut congestion, 800, 300).1 > 500);
+        assert_eq!(after(&mut congestion, 100, 300), (0, 0));
     }
 
     #[test]

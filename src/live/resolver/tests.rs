@@ -1,6 +1,6 @@
 #![allow(clippy::panic)]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
@@ -10,7 +10,6 @@ use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
 use tokio::net::UdpSocket;
 
 use super::*;
-use crate::trunk::Site;
 
 const SOON: Duration = Duration::from_secs(20);
 

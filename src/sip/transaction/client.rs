@@ -92,9 +92,13 @@ impl Client {
         }
     }
 
+    pub(super) const fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Waiting { heard: false, .. })
+    }
+
     /// The transport cannot send (§17.1.4). Over while nothing was heard.
     pub(super) fn on_unreachable(&mut self, out: &mut ClientOutbox<'_>) {
-        if matches!(self.state, State::Waiting { heard: false, .. }) {
+        if self.is_unheard() {
             out.unreachable();
             self.state = State::Terminated;
         }

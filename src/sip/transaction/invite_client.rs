@@ -36,6 +36,8 @@ pub(super) struct InviteClient {
     /// ACK and CANCEL are made of it.
     request: Box<Request>,
     reliable: bool,
+    /// Nobody waits for the final answer after this.
+    abandoned: Option<Timestamp>,
 }
 
 impl InviteClient {
@@ -47,6 +49,7 @@ impl InviteClient {
                 state: State::Terminated,
                 request: Box::new(request),
                 reliable,
+                abandoned: None,
             };
         }
         let timer_a = (!reliable).then(|| Backoff::start(now, TIMEOUT));
@@ -59,6 +62,7 @@ impl InviteClient {
             state,
             request: Box::new(request),
             reliable,
+            abandoned: None,
         }
     }
 
@@ -66,7 +70,8 @@ impl InviteClient {
         match &self.state {
             State::Calling { .. } | State::Proceeding { .. } if response.is_provisional() => {
                 if matches!(self.state, State::Calling { .. }) {
-                    self.state = State::Proceeding { given_up: None };
+                    let given_up = self.abandoned;
+                    self.state = State::Proceeding { given_up };
                 }
                 out.pass_up(response);
             }
@@ -115,10 +120,14 @@ impl InviteClient {
         }
     }
 
+    pub(super) const fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Calling { .. })
+    }
+
     /// The transport cannot send (§17.1.4). Over while nothing was heard: what has begun to ring rings on, and its
     /// answer can still come.
     pub(super) fn on_unreachable(&mut self, out: &mut ClientOutbox<'_>) {
-        if matches!(self.state, State::Calling { .. }) {
+        if self.is_unheard() {
             out.unreachable();
             self.state = State::Terminated;
         }
@@ -135,6 +144,14 @@ impl InviteClient {
             cancel.headers.push("Reason", reason.as_str());
         }
         Some(cancel)
+    }
+
+    /// Its user has gone: the final answer is awaited for 64 × T1 more, as after a CANCEL (§9.1), instead of for ever.
+    pub(super) fn abandon(&mut self, now: Timestamp) {
+        let abandoned = *self.abandoned.get_or_insert(now + TIMEOUT);
+        if let State::Proceeding { given_up } = &mut self.state {
+            given_up.get_or_insert(abandoned);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {

@@ -9,6 +9,15 @@ use crate::sip::uri::DEFAULT_PORT;
 pub(super) struct ClientKey(String);
 
 impl ClientKey {
+    /// Of the request that begins with `fragment`, if its topmost Via is in there as far as the end of its branch.
+    pub(super) fn of_fragment(fragment: &[u8]) -> Option<Self> {
+        let text = fragment.utf8_chunks().next()?.valid();
+        let method = text.split(' ').next()?;
+        let (_, rest) = text.split_once("branch=")?;
+        let end = rest.find([';', ',', '\r', '\n', ' '])?;
+        Some(Self(joined(&[rest.get(..end)?, method])))
+    }
+
     /// None without a branch.
     pub(super) fn of(headers: &Headers) -> Option<Self> {
         Self::of_method(headers, &headers.cseq().method)

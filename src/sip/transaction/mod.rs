@@ -20,6 +20,7 @@ mod timer;
 use std::collections::VecDeque;
 
 pub use outbox::{ClientId, Event, Output, ServerId};
+pub use sent::Fallback;
 pub use timer::{T1, T2, T4, TIMEOUT};
 
 use self::key::ServerKey;
@@ -91,9 +92,16 @@ impl Transactions {
 
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
     /// §17.1.4). One that has its provisional answer arrived; its final answer, or its timer, ends it. Not for a lost
-    /// datagram: Timers A and E send it again.
-    pub fn handle_unreachable(&mut self, flow: Flow) {
-        self.sent.handle_unreachable(flow, &mut self.outputs);
+    /// datagram: Timers A and E send it again. One with a [`Fallback`] begins anew by that, under its id.
+    pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
+        self.sent.handle_unreachable(now, flow, &mut self.outputs);
+    }
+
+    /// A datagram that was sent on `flow` came back with its beginning, `fragment`: nobody listens there. Means the one
+    /// transaction whose branch stands in it, if nothing was heard of that yet. Nobody off the path can guess a branch, so
+    /// an ICMP message that was forged means none.
+    pub fn handle_bounced(&mut self, now: Timestamp, flow: Flow, fragment: &[u8]) {
+        self.sent.handle_bounced(now, flow, fragment, &mut self.outputs);
     }
 
     /// Fires every timer due at `now`.
@@ -112,7 +120,12 @@ impl Transactions {
 
     /// Sends `request` and sees to its answer. Any method but ACK; its top Via is there, with a new branch.
     pub fn request(&mut self, now: Timestamp, request: Request, flow: Flow) -> ClientId {
-        self.sent.start(now, request, flow, &mut self.outputs)
+        self.sent.start(now, request, flow, None, &mut self.outputs)
+    }
+
+    /// Like [`Self::request`], with another way for when `flow` turns out to lead nowhere.
+    pub fn request_or(&mut self, now: Timestamp, request: Request, flow: Flow, fallback: Fallback) -> ClientId {
+        self.sent.start(now, request, flow, Some(fallback), &mut self.outputs)
     }
 
     /// Sends a CANCEL with these Reason values for an INVITE of ours. None when there is nothing to cancel: no 1xx came
@@ -123,9 +136,20 @@ impl Transactions {
         Some(self.request(now, cancel, flow))
     }
 
+    /// Nobody waits for the answer any more: an INVITE that was answered provisionally ends by itself in 64 × T1. What
+    /// comes until then is still told.
+    pub fn abandon(&mut self, now: Timestamp, id: ClientId) {
+        self.sent.abandon(now, id);
+    }
+
     /// Answers a request. Ignored when the final answer was given already.
     pub fn respond(&mut self, now: Timestamp, id: ServerId, response: Response) {
         self.received.respond(now, id, &response, &mut self.outputs);
+    }
+
+    /// Leaves a request unanswered, not even by a 100: its sender tries again, and then it is new.
+    pub fn forget(&mut self, id: ServerId) {
+        self.received.forget(id);
     }
 
     /// Sends a request of which nothing is expected: the ACK to a 2xx.

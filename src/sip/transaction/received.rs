@@ -180,6 +180,23 @@ impl Received {
         if is_first { AckOf::Success(id) } else { AckOf::Absorbed }
     }
 
+    /// As if the request had never come: what comes again is new.
+    pub(super) fn forget(&mut self, id: ServerId) {
+        if let Some(entry) = self.entries.remove(id.0) {
+            self.deadlines.shift(id, entry.deadline, None);
+            self.drop_keys(id, entry.key, entry.ack);
+        }
+    }
+
+    fn drop_keys(&mut self, id: ServerId, key: Option<ServerKey>, ack: Option<AckKey>) {
+        if let Some(key) = key.filter(|key| self.keys.get(key) == Some(&id)) {
+            self.keys.remove(&key);
+        }
+        if let Some(ack) = ack.filter(|ack| self.acks.get(ack) == Some(&id)) {
+            self.acks.remove(&ack);
+        }
+    }
+
     pub(super) fn cancelled_by(&self, cancel: &Request) -> Option<Cancelled> {
         let invite = *self.keys.get(&ServerKey::of_cancelled(cancel)?)?;
         let entry = self.entries.find(invite.0)?;
@@ -233,12 +250,7 @@ impl Received {
         if entry.is_terminated()
             && let Some(entry) = self.entries.remove(id.0)
         {
-            if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
-                self.keys.remove(&key);
-            }
-            if let Some(ack) = entry.ack.filter(|ack| self.acks.get(ack) == Some(&id)) {
-                self.acks.remove(&ack);
-            }
+            self.drop_keys(id, entry.key, entry.ack);
         }
     }
 }

@@ -20,11 +20,19 @@ enum Machine {
     Other(Client),
 }
 
+/// The way of a request for when its first one leads nowhere. Its top Via is there, with a branch of its own.
+#[derive(Debug)]
+pub struct Fallback {
+    pub request: Request,
+    pub flow: Flow,
+}
+
 #[derive(Debug)]
 struct Entry {
     machine: Machine,
     key: Option<ClientKey>,
     flow: Flow,
+    fallback: Option<Box<Fallback>>,
     deadline: Option<Timestamp>,
 }
 
@@ -77,16 +85,24 @@ impl Sent {
         now: Timestamp,
         request: Request,
         flow: Flow,
+        fallback: Option<Fallback>,
         outputs: &mut VecDeque<Output>,
     ) -> ClientId {
-        let key = ClientKey::of(&request.headers);
         let id = ClientId(self.entries.insert(Entry {
             machine: Machine::Idle,
-            key: key.clone(),
+            key: None,
             flow,
+            fallback: fallback.map(Box::new),
             deadline: None,
         }));
-        if let Some(key) = key {
+        self.run(now, id, request, flow, outputs);
+        id
+    }
+
+    /// Sends the request of an entry and starts its machine.
+    fn run(&mut self, now: Timestamp, id: ClientId, request: Request, flow: Flow, outputs: &mut VecDeque<Output>) {
+        let key = ClientKey::of(&request.headers);
+        if let Some(key) = key.clone() {
             self.keys.insert(key, id);
         }
         self.flows.insert((flow, id));
@@ -98,9 +114,10 @@ impl Sent {
         };
         if let Some(entry) = self.entries.find_mut(id.0) {
             entry.machine = machine;
+            entry.key = key;
+            entry.flow = flow;
         }
         self.settle(id);
-        id
     }
 
     /// A response of nobody's is dropped (RFC 3261 §17.1.1.2: a B2BUA's core has no use for it).
@@ -128,16 +145,53 @@ impl Sent {
         true
     }
 
-    pub(super) fn handle_unreachable(&mut self, flow: Flow, outputs: &mut VecDeque<Output>) {
+    pub(super) fn handle_unreachable(&mut self, now: Timestamp, flow: Flow, outputs: &mut VecDeque<Output>) {
         let range = (flow, ClientId(0))..=(flow, ClientId(u64::MAX));
         let hit: Vec<_> = self.flows.range(range).map(|(_, id)| *id).collect();
         for id in hit {
-            self.with(id, outputs, |machine, out| match machine {
-                Machine::Invite(invite) => invite.on_unreachable(out),
-                Machine::Other(client) => client.on_unreachable(out),
-                Machine::Idle => {}
-            });
+            self.on_unreachable(now, id, outputs);
         }
+    }
+
+    pub(super) fn handle_bounced(
+        &mut self,
+        now: Timestamp,
+        flow: Flow,
+        fragment: &[u8],
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let key = ClientKey::of_fragment(fragment);
+        let id = key.and_then(|key| self.keys.get(&key).copied());
+        if let Some(id) = id.filter(|id| self.flows.contains(&(flow, *id))) {
+            self.on_unreachable(now, id, outputs);
+        }
+    }
+
+    fn on_unreachable(&mut self, now: Timestamp, id: ClientId, outputs: &mut VecDeque<Output>) {
+        if let Some(fallback) = self.take_fallback(id) {
+            return self.run(now, id, fallback.request, fallback.flow, outputs);
+        }
+        self.with(id, outputs, |machine, out| match machine {
+            Machine::Invite(invite) => invite.on_unreachable(out),
+            Machine::Other(client) => client.on_unreachable(out),
+            Machine::Idle => {}
+        });
+    }
+
+    /// The other way of a request of which nothing was heard; its first way is forgotten.
+    fn take_fallback(&mut self, id: ClientId) -> Option<Fallback> {
+        let entry = self.entries.find_mut(id.0)?;
+        let unheard = match &entry.machine {
+            Machine::Idle => false,
+            Machine::Invite(invite) => invite.is_unheard(),
+            Machine::Other(client) => client.is_unheard(),
+        };
+        let fallback = entry.fallback.take().filter(|_| unheard)?;
+        self.flows.remove(&(entry.flow, id));
+        if let Some(key) = entry.key.take() {
+            self.keys.remove(&key);
+        }
+        Some(*fallback)
     }
 
     /// The CANCEL for an INVITE of ours, and where it goes.
@@ -150,6 +204,18 @@ impl Sent {
         let flow = entry.flow;
         self.settle(invite);
         Some((cancel, flow))
+    }
+
+    /// Nobody waits for the answer to this request any more.
+    pub(super) fn abandon(&mut self, now: Timestamp, id: ClientId) {
+        if let Some(Entry {
+            machine: Machine::Invite(invite),
+            ..
+        }) = self.entries.find_mut(id.0)
+        {
+            invite.abandon(now);
+            self.settle(id);
+        }
     }
 
     fn with(

@@ -180,3 +180,18 @@ proptest! {
         prop_assert!(built.user().is_some());
     }
 }
+
+#[test]
+fn a_uri_keeps_its_user_and_parameters_at_another_host() {
+    let at = "sbc.example.com:5061".parse().unwrap();
+    for (uri, moved) in [
+        (
+            "sip:127.0.0.1:5060;transport=tls",
+            "sip:sbc.example.com:5061;transport=tls",
+        ),
+        ("sip:a@[::1]?x=y", "sip:a@sbc.example.com:5061?x=y"),
+        ("tel:+441234", "tel:+441234"),
+    ] {
+        assert_eq!(Uri::parse(uri).unwrap().with_host_port(&at).as_str(), moved);
+    }
+}

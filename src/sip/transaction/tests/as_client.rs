@@ -155,6 +155,16 @@ fn a_cancel_waits_for_a_provisional_answer_and_goes_once() {
 }
 
 #[test]
+fn an_invite_that_its_user_has_abandoned_does_not_ring_for_ever() {
+    let mut story = Story::on(UDP);
+    let id = story.asks(invite());
+    story.layer.abandon(story.now, id);
+    story.hears(answer(&invite(), 180));
+    story.waits(seconds(32));
+    assert_eq!(story.tells(), ["0 → INVITE", "0 ↑ 180 INVITE", "32000 ↑ timed out"]);
+}
+
+#[test]
 fn an_invite_that_stays_unanswered_after_its_cancel_is_given_up() {
     let mut story = Story::on(UDP);
     let id = story.asks(invite());
@@ -255,7 +265,7 @@ fn what_has_begun_to_be_answered_survives_its_dead_flow() {
     story.hears(answer(&info, 100));
     story.asks(request(Method::Bye, "z9hG4bKb"));
     story.tells();
-    story.layer.handle_unreachable(story.flow);
+    story.layer.handle_unreachable(story.now, story.flow);
     story.drain();
     assert_eq!(story.tells(), ["0 ↑ unreachable"], "the BYE alone");
     story.hears(answer(&invite(), 200));
@@ -293,7 +303,7 @@ fn what_waits_on_a_dead_flow_is_over_and_what_waits_elsewhere_is_not() {
     story
         .layer
         .request(story.now, request(Method::Bye, "z9hG4bKc"), elsewhere);
-    story.layer.handle_unreachable(story.flow);
+    story.layer.handle_unreachable(story.now, story.flow);
     story.drain();
     assert_eq!(
         story.tells(),

@@ -128,7 +128,7 @@ proptest! {
                     layer.handle_message(now, flow, answer(&made(method, branch), status).into());
                 }
                 Step::Cancel => drop(asked.last().and_then(|id| layer.cancel(now, *id, &[]))),
-                Step::Unreachable => layer.handle_unreachable(flow),
+                Step::Unreachable => layer.handle_unreachable(now, flow),
                 Step::Wait(ms) => {
                     now = now + millis(ms);
                     layer.handle_timeout(now);

@@ -4,6 +4,7 @@
 mod as_client;
 mod as_server;
 mod limits;
+mod other_ways;
 
 use std::time::Duration;
 

@@ -1,0 +1,121 @@
+//! What a call leaves behind: 2xx answers to its INVITEs that come after it is over, from forks that ring on, from a
+//! re-INVITE that its end crossed, or because an ACK was lost. Each is acknowledged, and a dialog that nobody wants any
+//! more is ended (RFC 3261 §13.2.2.4, §14.1).
+
+use super::call::Call;
+use super::fork::ENDED_MAX;
+use super::turn::Turn;
+use super::wire::{Owner, Wire};
+use crate::model::{Leg, SessionId, Timestamp};
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::ClientId;
+use crate::sip::{Flow, Method, Request, Response};
+
+/// An INVITE of a call that is over.
+#[derive(Debug)]
+pub struct Aftermath {
+    session: SessionId,
+    leg: Leg,
+    flow: Flow,
+    /// The INVITE that forks may still answer; none of a re-INVITE.
+    invite: Option<Request>,
+    /// Early dialogs in which we spoke: their CSeq numbers are used.
+    early: Vec<Dialog>,
+    /// Dialogs that have had their BYE: here an ACK is all that is missing.
+    ended: Vec<Dialog>,
+    /// By tag: the ACK that a 2xx got.
+    acknowledged: Vec<(String, Request)>,
+}
+
+impl Call {
+    /// A re-INVITE is given up before its answer: a 2xx may cross, and is acknowledged when it comes.
+    pub(super) fn expect_late_answer(&mut self, turn: &mut Turn<'_>, to: Leg, client: Option<ClientId>) {
+        if let Some(before) = client.and_then(|client| self.last_exchange[to.index()].replace(client)) {
+            turn.wire.disown_client(before);
+        }
+    }
+
+    /// Of B's INVITE and of the newest re-INVITE, unless no 2xx to them can come any more.
+    pub fn aftermaths(&mut self) -> impl Iterator<Item = (ClientId, Aftermath)> + use<> {
+        let exchanges = Leg::BOTH.map(|side| self.aftermath_of_exchange(side));
+        self.aftermath_of_invite()
+            .into_iter()
+            .chain(exchanges.into_iter().flatten())
+    }
+
+    fn aftermath_of_invite(&mut self) -> Option<(ClientId, Aftermath)> {
+        let invite = self.b.invite.take()?;
+        let (mut early, mut ended, acknowledged) = self.part_with_forks();
+        match &self.b.ack {
+            Some(_) => ended.extend(self.b.dialog.clone()),
+            None => early.extend(self.b.dialog.clone()),
+        }
+        let aftermath = Aftermath {
+            session: self.id,
+            leg: Leg::B,
+            flow: self.b.flow,
+            invite: Some(invite),
+            early,
+            ended,
+            acknowledged,
+        };
+        Some((self.invited?, aftermath))
+    }
+
+    fn aftermath_of_exchange(&self, side: Leg) -> Option<(ClientId, Aftermath)> {
+        let client = self.last_exchange[side.index()]?;
+        let leg = self.leg(side);
+        let aftermath = Aftermath {
+            session: self.id,
+            leg: leg.side,
+            flow: leg.flow,
+            invite: None,
+            early: Vec::new(),
+            ended: leg.dialog.clone().into_iter().collect(),
+            acknowledged: Vec::new(),
+        };
+        Some((client, aftermath))
+    }
+}
+
+impl Aftermath {
+    /// A response to the INVITE; only a 2xx still matters.
+    pub fn handle_response(&mut self, now: Timestamp, wire: &mut Wire, response: &Response) {
+        if !response.is_success() || response.headers.cseq().method != Method::Invite {
+            return;
+        }
+        let tag = response.headers.to().tag().unwrap_or_default();
+        let cseq = response.headers.cseq().number;
+        if let Some((_, ack)) = self.acknowledged.iter().find(|(known, _)| known == tag) {
+            wire.resend(ack.clone(), self.flow);
+            return;
+        }
+        if let Some(ended) = self.ended.iter().find(|ended| ended.remote_tag() == tag) {
+            let ack = wire.send(ended.ack(cseq), self.flow);
+            self.acknowledged.push((tag.to_owned(), ack));
+            return;
+        }
+        let invite = self.invite.as_ref().filter(|_| self.acknowledged.len() < ENDED_MAX);
+        let Some(mut fork) = invite.and_then(|invite| answered(&mut self.early, invite, response)) else {
+            return;
+        };
+        let ack = wire.send(fork.ack(cseq), self.flow);
+        let owner = Owner::Call(self.session, self.leg);
+        let bye = wire.request(now, owner, fork.request(Method::Bye), self.flow);
+        wire.disown_client(bye);
+        self.acknowledged.push((tag.to_owned(), ack));
+    }
+}
+
+/// The dialog that a 2xx to `invite` makes, or confirms if it is one of the `early` ones.
+pub fn answered(early: &mut Vec<Dialog>, invite: &Request, response: &Response) -> Option<Dialog> {
+    let tag = response.headers.to().tag().unwrap_or_default();
+    match early.iter().position(|early| early.remote_tag() == tag) {
+        Some(at) => {
+            let mut known = early.swap_remove(at);
+            known.confirm(response);
+            Some(known)
+        }
+        None => Dialog::uac(invite, response).ok(),
+    }
+}

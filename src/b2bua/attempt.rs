@@ -1,0 +1,275 @@
+//! B's INVITE tried again inside one call: at the next destination (RFC 3263 §4.3), at the party that a 3xx names (RFC 3261
+//! §8.1.3.4). One call, one recording: it keeps the signalling of every attempt.
+//!
+//! 401, 407 and 422 are answered in the same leg, with the next CSeq; another destination or party is asked in a new one,
+//! under a Call-ID and a tag of its own.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::call::Call;
+use super::deadlines::Wait;
+use super::facts::{self, Opening};
+use super::leg::{CallLeg, LegState};
+use super::output::StepKind;
+use super::redirect::{self, Rerouted};
+use super::reject::Refusal;
+use super::state::{Phase, Recording};
+use super::turn::Turn;
+use super::wire::Owner;
+use crate::model::{Direction, Leg, Mark};
+use crate::policy::{Admission, RecorderState, Verdict};
+use crate::sip::{NameAddr, Request, Response, Uri};
+use crate::trunk::{Destination, Redirect};
+
+/// Contacts of 3xx that one call follows, all together.
+const REDIRECTS_MAX: usize = 5;
+/// Addresses that one call asks, all together; it is refused with the last answer then.
+const DESTINATIONS_MAX: usize = 16;
+
+/// What was tried and what is left to try.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// Other addresses of the party that is asked now, best first.
+    destinations: VecDeque<Destination>,
+    /// Other parties, best first.
+    contacts: VecDeque<Uri>,
+    followed: usize,
+    /// Whom was asked, and where.
+    asked: Vec<(Uri, SocketAddr)>,
+    /// The party of the newest Contact that is followed.
+    party: Option<Uri>,
+    /// Who has sent the call on or declined it.
+    rerouting: Vec<Rerouted>,
+    /// The 422 of the destination that is asked now was answered.
+    pub(super) lengthened: bool,
+    /// That we minted for B, the newest last; the first `told` are known outside.
+    call_ids: Vec<String>,
+    told: usize,
+}
+
+impl Attempts {
+    /// `first`: where the call goes at first, which may be among the destinations.
+    pub(super) fn new(first: &CallLeg, target: &Uri, destinations: Vec<Destination>) -> Self {
+        Self {
+            destinations: destinations.into(),
+            asked: vec![(target.clone(), first.flow.remote)],
+            call_ids: vec![first.call_id.clone()],
+            ..Self::default()
+        }
+    }
+
+    fn is_asked(&self, destination: &Destination) -> bool {
+        let (target, remote) = (&destination.target, destination.flow.remote);
+        self.asked
+            .iter()
+            .any(|(uri, address)| *address == remote && uri.is_equivalent(target))
+    }
+}
+
+impl Call {
+    /// The Call-IDs that we made for leg B: an INVITE that bears one has come round.
+    pub fn minted_call_ids(&self) -> impl Iterator<Item = &str> {
+        self.attempts.call_ids.iter().map(String::as_str)
+    }
+
+    /// A Call-ID that we made and did not tell before.
+    pub fn poll_call_id(&mut self) -> Option<String> {
+        let call_id = self.attempts.call_ids.get(self.attempts.told).cloned();
+        self.attempts.told += usize::from(call_id.is_some());
+        call_id
+    }
+
+    /// B's INVITE was declined, or came to nothing (None): asks elsewhere, if that may help. False: it is over.
+    pub(super) fn ask_elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> bool {
+        let rings = self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. });
+        let LegState::Inviting {
+            client, cancel: None, ..
+        } = self.b.state
+        else {
+            return false;
+        };
+        // 6xx: nobody else will take it either (RFC 3261 §21.6).
+        if !rings || response.is_some_and(|response| response.status >= 600) {
+            return false;
+        }
+        if let Some(response) = response {
+            self.take_answer(response);
+        }
+        let (party, followed) = (self.attempts.party.clone(), self.attempts.followed);
+        let Some(destination) = self.next_destination(turn) else {
+            return false;
+        };
+        let is_redirected = self.attempts.followed > followed;
+        if is_redirected {
+            let status = response.map_or(408, |response| response.status);
+            let note = format!("sent on with {status} by {}", self.target);
+            self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
+            let target = self.target.clone();
+            self.attempts.rerouting.push(Rerouted { party, target, status });
+        }
+        turn.wire.disown_client(client);
+        self.ask(turn, destination, is_redirected);
+        true
+    }
+
+    /// What an answer leaves to try.
+    fn take_answer(&mut self, response: &Response) {
+        let conduct = &self.b.trunk.conduct;
+        if !conduct.failover.is_after(response.status) {
+            // The party has spoken: its other addresses would say the same.
+            self.attempts.destinations.clear();
+        }
+        if conduct.redirect == Redirect::Follow {
+            self.attempts.contacts.extend(redirect::contacts(response));
+            self.attempts.contacts.truncate(REDIRECTS_MAX);
+        }
+    }
+
+    /// Where nobody was asked yet: the party's next address, else the next party's.
+    fn next_destination(&mut self, turn: &mut Turn<'_>) -> Option<Destination> {
+        while self.attempts.asked.len() < DESTINATIONS_MAX {
+            while let Some(destination) = self.attempts.destinations.pop_front() {
+                if !self.attempts.is_asked(&destination) {
+                    self.attempts
+                        .asked
+                        .push((destination.target.clone(), destination.flow.remote));
+                    return Some(destination);
+                }
+            }
+            if self.attempts.followed >= REDIRECTS_MAX {
+                return None;
+            }
+            let contact = self.attempts.contacts.pop_front()?;
+            self.attempts.followed += 1;
+            self.attempts.destinations = self.destinations_of(turn, &contact);
+            self.attempts.party = Some(contact);
+        }
+        None
+    }
+
+    /// A peer of a trunk is asked itself; for everybody else the routes say where, as if A had called them.
+    fn destinations_of(&self, turn: &mut Turn<'_>, contact: &Uri) -> VecDeque<Destination> {
+        let topology = turn.topology;
+        let peer = contact.socket_addr().and_then(|address| {
+            let mut trunks = topology.trunks().iter();
+            let trunk = trunks.find(|trunk| trunk.admits(address, trunk.transport))?;
+            Some(Destination {
+                trunk: Arc::clone(trunk),
+                flow: topology.flow(trunk.transport, address)?,
+                target: contact.clone(),
+            })
+        });
+        if let Some(peer) = peer {
+            return VecDeque::from([peer]);
+        }
+        let mint = turn.wire.mint();
+        let routed = topology.destinations(turn.now, &self.a.trunk, contact, &mut |max| mint.up_to(max));
+        routed.unwrap_or_default().into()
+    }
+
+    /// Leg B begins anew.
+    fn ask(&mut self, turn: &mut Turn<'_>, destination: Destination, is_redirected: bool) {
+        self.close_exchange(turn);
+        self.start_over(turn);
+        turn.wire.forget_proofs(Owner::Call(self.id, Leg::B));
+        let is_other_trunk = destination.trunk.name != self.b.trunk.name;
+        self.target = destination.target;
+        self.attempts.lengthened = false;
+        self.b = CallLeg {
+            side: Leg::B,
+            trunk: destination.trunk,
+            flow: destination.flow,
+            call_id: turn.wire.mint().call_id(),
+            local_tag: turn.wire.mint().tag(),
+            dialog: None,
+            state: LegState::Idle,
+            invite: None,
+            ack: None,
+        };
+        self.tags.push((self.b.local_tag.clone(), Leg::B));
+        self.attempts.call_ids.push(self.b.call_id.clone());
+        self.header.call_ids.push(self.b.call_id.clone());
+        self.deadlines.clear(Wait::Answer);
+        self.enter(turn, Phase::Preparing);
+        if (is_redirected || is_other_trunk)
+            && let Err(refusal) = self.decide_again(turn)
+        {
+            self.refuse(turn, &refusal);
+            return;
+        }
+        self.renew_media(turn);
+        self.proceed(turn);
+    }
+
+    /// Another party, another decision. What was recorded before stays in the one recording; a party that nobody records
+    /// adds no media to it.
+    fn decide_again(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        let Some(received) = self.a.invite.clone() else {
+            return Ok(());
+        };
+        let asked = self.as_rerouted(&received);
+        let decision = turn.decide(&asked, &self.a.trunk, &self.b.trunk);
+        let opening = Opening {
+            session: self.id,
+            node: &turn.terms.node,
+            now: self.header.started,
+            b_call_id: &self.b.call_id,
+            from: &self.a.trunk,
+            to: &self.b.trunk,
+            meeting: self.meeting,
+        };
+        let mut header = facts::header(&opening, &received, &decision);
+        if self.attempts.party.is_some() {
+            // The name in To is that of the party who was called at first.
+            header.callee.display_name = None;
+        }
+        header.call_ids.clone_from(&self.header.call_ids);
+        self.header = header;
+        self.decision = Arc::new(decision);
+        let decided = self.decided();
+        self.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        if let Verdict::Block(_) = self.decision.verdict {
+            return Err(Refusal::PolicyForbids { policy: self.policy() });
+        }
+        if let (Admission::Refuse, RecorderState::Down(fault)) =
+            (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
+        {
+            return Err(self.recorder_down(turn, fault));
+        }
+        if self.decision.verdict == Verdict::Record && self.recording == Recording::NotWanted {
+            let invite = received.encode();
+            self.open_recording(turn);
+            self.chronicle
+                .signal(turn.now, Leg::A, Direction::Received, self.a.flow, &invite, turn.out);
+            self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
+        }
+        Ok(())
+    }
+
+    /// A's INVITE as the policies shall see it: as if A had called the party that is asked now, with who sent it on.
+    fn as_rerouted(&self, received: &Request) -> Request {
+        let mut asked = received.clone();
+        let Some(party) = &self.attempts.party else {
+            return asked;
+        };
+        asked.uri = party.clone();
+        asked.headers.set_to(NameAddr::new(party.clone()));
+        asked.headers.remove("P-Called-Party-ID");
+        let redirects = self.attempts.rerouting.iter().filter(|rerouted| rerouted.is_redirect());
+        for party in redirects.map(|rerouted| rerouted.party.as_ref().unwrap_or(&received.uri)) {
+            asked
+                .headers
+                .push("Diversion", format!("<{}>", party.without_headers()));
+        }
+        asked
+    }
+
+    /// The history of a call that was sent on, for B.
+    pub(super) fn write_history(&self, invite: &mut Request) {
+        if let Some(received) = &self.a.invite {
+            redirect::write_history(received, &self.attempts.rerouting, invite);
+        }
+    }
+}

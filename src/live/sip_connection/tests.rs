@@ -1,0 +1,166 @@
+//! One connection in virtual time: a pipe in place of the network.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::sip::Transport;
+
+const PIPE_BYTES: usize = 64 * 1024;
+const OPTIONS: &str = "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TLS 192.0.2.1:5061;branch=z9hG4bKx;alias\r\n\
+                       From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n";
+
+struct Bench {
+    peer: DuplexStream,
+    writes: mpsc::Sender<Bytes>,
+    arrivals: mpsc::Receiver<Arrival>,
+    calls: mpsc::Receiver<Call>,
+    task: JoinHandle<Ending>,
+}
+
+fn bench(aliases: bool) -> Bench {
+    let (peer, ours) = duplex(PIPE_BYTES);
+    let (sender, arrivals) = mpsc::channel(8);
+    let (calls, desk) = mpsc::channel(8);
+    let (writes, inbox) = mpsc::channel(8);
+    let line = Line {
+        flow: Flow {
+            transport: Transport::Tls,
+            local: "192.0.2.100:5061".parse().unwrap(),
+            remote: "192.0.2.1:40000".parse().unwrap(),
+        },
+        number: 7,
+        limits: StreamLimits::default(),
+        shared: Shared::bare(sender),
+        calls,
+    };
+    let task = tokio::spawn(async move { run(&line, ours, inbox, aliases).await });
+    Bench {
+        peer,
+        writes,
+        arrivals,
+        calls: desk,
+        task,
+    }
+}
+
+fn request(end: &str) -> String {
+    format!("{OPTIONS}{end}\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connects_and_says_nothing_is_closed_in_time() {
+    let bench = bench(false);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
+    assert!(begun.elapsed() <= StreamLimits::default().message_time_max + Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_trickles_in_has_one_deadline_from_its_first_byte() {
+    let mut bench = bench(false);
+    let text = request("Content-Length: 0\r\n");
+    let limit = StreamLimits::default().message_time_max;
+    // The connection's clock is the machine's: what does not pass in virtual time is waited for here.
+    for byte in text.as_bytes().iter().take(40) {
+        bench.peer.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
+    assert!(
+        begun.elapsed() <= limit + Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(bench.arrivals.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_in_good_order() {
+    let mut bench = bench(false);
+    bench
+        .peer
+        .write_all(request("Content-Length: 0\r\n").as_bytes())
+        .await
+        .unwrap();
+    assert!(matches!(bench.arrivals.recv().await, Some(Arrival::Sip { .. })));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(bench.task.await.unwrap(), Ending::Closed);
+    assert!(begun.elapsed() > StreamLimits::default().message_time_max);
+    assert_eq!(bench.peer.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_holds_a_write_no_longer_than_a_message_may_take() {
+    let bench = bench(false);
+    bench
+        .writes
+        .send(Bytes::from(vec![b'x'; 2 * PIPE_BYTES]))
+        .await
+        .unwrap();
+    assert_eq!(bench.task.await.unwrap(), Ending::Broken(io::ErrorKind::TimedOut));
+    drop(bench.peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_and_a_flood_of_them_by_a_few() {
+    let mut bench = bench(false);
+    bench.peer.write_all(b"\r\n\r\n").await.unwrap();
+    let mut pong = [0; 2];
+    bench.peer.read_exact(&mut pong).await.unwrap();
+    assert_eq!(&pong, b"\r\n");
+    bench.peer.write_all(&b"\r\n\r\n".repeat(1_000)).await.unwrap();
+    bench.peer.shutdown().await.unwrap();
+    let mut pongs = Vec::new();
+    bench.peer.read_to_end(&mut pongs).await.unwrap();
+    assert!((2..=8).contains(&pongs.len()), "{}", pongs.len());
+    assert_eq!(bench.task.await.unwrap(), Ending::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_framed_gets_400_and_the_connection_is_closed() {
+    for lengths in [
+        "Content-Length: -999\r\n",
+        "Content-Length: 5\r\nl: 6\r\n",
+        "",
+        "Content-Length: 70000\r\n",
+    ] {
+        let mut bench = bench(false);
+        bench.peer.write_all(request(lengths).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        bench.peer.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("SIP/2.0 400 ") || answer.starts_with("SIP/2.0 513 "),
+            "{lengths}: {answer}"
+        );
+        assert!(matches!(
+            bench.task.await.unwrap(),
+            Ending::Refused(Refusal::Framing(_))
+        ));
+        assert!(bench.arrivals.try_recv().is_err(), "nothing of it arrives");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_is_asked_for_once_and_only_by_who_may() {
+    for may in [true, false] {
+        let mut bench = bench(may);
+        let text = request("Content-Length: 0\r\n").repeat(2);
+        bench.peer.write_all(text.as_bytes()).await.unwrap();
+        for _ in 0..2 {
+            bench.arrivals.recv().await.unwrap();
+        }
+        match bench.calls.try_recv() {
+            Ok(Call::Alias { flow, number, at }) => {
+                assert!(may);
+                assert_eq!((flow.remote.port(), number), (40_000, 7));
+                assert_eq!(at, "192.0.2.1:5061".parse().unwrap());
+            }
+            _ => assert!(!may),
+        }
+        assert!(bench.calls.try_recv().is_err());
+    }
+}

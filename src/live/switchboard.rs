@@ -1,0 +1,337 @@
+//! The table of connections, keyed by their remote address and used both ways. One task owns it; each connection is one
+//! task that opens, reads, frames and writes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::sip_connection::{Ending, Line};
+use super::sip_dial::{self, Opening};
+use super::sip_sockets::{Arrival, Listening, Shared, awaits_answer};
+use super::sip_streams::{StreamLimits, reset};
+use crate::sip::Flow;
+
+/// Messages that wait for one connection. Full (a peer that does not read): the message counts as not sent, and if it is a
+/// request its transaction is told.
+const WRITES_MAX: usize = 256;
+
+/// Names that one connection may be reached by beside its own (RFC 5923). More are not noted.
+const ALIASES_MAX: usize = 4;
+
+#[derive(Debug)]
+pub(super) enum Call {
+    Send {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    Accepted {
+        flow: Flow,
+        stream: TcpStream,
+    },
+    /// Requests to there may take this connection, which the peer has opened: it said so (RFC 5923 §8.2), or it is a
+    /// WebSocket, which only it can open.
+    Alias {
+        flow: Flow,
+        number: u64,
+        at: SocketAddr,
+    },
+    Ended {
+        flow: Flow,
+        number: u64,
+        ending: Ending,
+    },
+}
+
+struct Connection {
+    /// Tells this connection from an earlier one with the same addresses.
+    number: u64,
+    accepted: bool,
+    writes: mpsc::Sender<Bytes>,
+    /// Flows that lead here too.
+    aliases: Vec<Flow>,
+}
+
+pub(super) struct Switchboard {
+    limits: StreamLimits,
+    shared: Shared,
+    calls: mpsc::Sender<Call>,
+    connections: BTreeMap<Flow, Connection>,
+    /// From a flow to the trunk's own address to the connection that the trunk opened.
+    aliases: BTreeMap<Flow, Flow>,
+    next_number: u64,
+}
+
+impl Switchboard {
+    pub(super) fn new(limits: StreamLimits, shared: Shared, calls: mpsc::Sender<Call>) -> Self {
+        Self {
+            limits,
+            shared,
+            calls,
+            connections: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            next_number: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Call>) {
+        let _listening = Listening::new(&self.shared);
+        while let Some(call) = inbox.recv().await {
+            match call {
+                Call::Send { flow, bytes } => self.on_send(flow, bytes).await,
+                Call::Accepted { flow, stream } => self.on_accepted(flow, stream),
+                Call::Alias { flow, number, at } => self.on_alias(flow, number, at),
+                Call::Ended { flow, number, ending } => self.on_ended(flow, number, ending).await,
+            }
+        }
+    }
+
+    async fn on_send(&mut self, flow: Flow, bytes: Bytes) {
+        let writes = match self.connected(flow) {
+            Some(writes) => writes,
+            None if flow.transport.is_websocket() => {
+                tracing::warn!(remote = %flow.remote, "no WebSocket of this peer is open");
+                return self.on_unsent(flow, &bytes).await;
+            }
+            None if self.connections.len() >= self.limits.connections_max => {
+                tracing::error!(remote = %flow.remote, "no room for another connection");
+                return self.on_unsent(flow, &bytes).await;
+            }
+            None => self.connect(flow),
+        };
+        if let Err(unsent) = writes.try_send(bytes) {
+            tracing::warn!(remote = %flow.remote, "peer does not read: message dropped");
+            self.on_unsent(flow, &unsent.into_inner()).await;
+        }
+    }
+
+    /// The connection that leads there: its own, or one that the peer has opened and that is as good.
+    fn connected(&self, flow: Flow) -> Option<mpsc::Sender<Bytes>> {
+        let open = |flow: &Flow| self.connections.get(flow).filter(|known| !known.writes.is_closed());
+        let known = open(&flow).or_else(|| open(self.aliases.get(&flow)?))?;
+        Some(known.writes.clone())
+    }
+
+    async fn on_unsent(&mut self, flow: Flow, bytes: &[u8]) {
+        self.shared.counters.unsent.fetch_add(1, Relaxed);
+        if awaits_answer(bytes) {
+            self.tell_unreachable(flow).await;
+        }
+    }
+
+    async fn tell_unreachable(&mut self, flow: Flow) {
+        if self.shared.arrivals.send(Arrival::Unreachable { flow }).await.is_err() {
+            tracing::debug!("a connection ended after signalling");
+        }
+    }
+
+    fn connect(&mut self, flow: Flow) -> mpsc::Sender<Bytes> {
+        let (writes, inbox) = mpsc::channel(WRITES_MAX);
+        let number = self.enter(flow, false, writes.clone());
+        self.serve(flow, number, Opening::Dial, inbox);
+        writes
+    }
+
+    fn on_accepted(&mut self, flow: Flow, stream: TcpStream) {
+        let same_peer =
+            |(of, connection): (&Flow, &Connection)| connection.accepted && of.remote.ip() == flow.remote.ip();
+        let of_peer = self.connections.iter().filter(|entry| same_peer(*entry)).count();
+        if self.connections.len() >= self.limits.connections_max || of_peer >= self.limits.connections_per_peer_max {
+            self.shared.counters.connections_refused.fetch_add(1, Relaxed);
+            tracing::warn!(remote = %flow.remote, of_peer, "too many connections: refused");
+            return reset(&stream);
+        }
+        let (writes, inbox) = mpsc::channel(WRITES_MAX);
+        let number = self.enter(flow, true, writes);
+        self.serve(flow, number, Opening::Answer(stream), inbox);
+    }
+
+    fn serve(&self, flow: Flow, number: u64, opening: Opening, writes: mpsc::Receiver<Bytes>) {
+        let line = Line {
+            flow,
+            number,
+            limits: self.limits,
+            shared: self.shared.clone(),
+            calls: self.calls.clone(),
+        };
+        tokio::spawn(async move {
+            let ending = sip_dial::serve(&line, opening, writes).await;
+            let ended = Call::Ended { flow, number, ending };
+            if line.calls.send(ended).await.is_err() {
+                tracing::debug!("a connection ended after the switchboard");
+            }
+        });
+    }
+
+    /// Only the trunk's own address: nobody has what is meant for another come to it.
+    fn on_alias(&mut self, flow: Flow, number: u64, at: SocketAddr) {
+        if !self.shared.homes.contains(&(flow.transport, at)) {
+            return tracing::debug!(remote = %flow.remote, %at, "alias of no address of a trunk: not followed");
+        }
+        let Some(connection) = self.connections.get_mut(&flow) else {
+            return;
+        };
+        let alias = Flow { remote: at, ..flow };
+        let room = connection.aliases.len() < ALIASES_MAX && !connection.aliases.contains(&alias);
+        if connection.number == number && connection.accepted && room {
+            connection.aliases.push(alias);
+            self.aliases.insert(alias, flow);
+        }
+    }
+
+    fn enter(&mut self, flow: Flow, accepted: bool, writes: mpsc::Sender<Bytes>) -> u64 {
+        self.next_number += 1;
+        let connection = Connection {
+            number: self.next_number,
+            accepted,
+            writes,
+            aliases: Vec::new(),
+        };
+        if let Some(before) = self.connections.insert(flow, connection) {
+            self.forget(flow, &before.aliases);
+        }
+        self.count();
+        self.next_number
+    }
+
+    fn forget(&mut self, flow: Flow, aliases: &[Flow]) {
+        for alias in aliases {
+            if self.aliases.get(alias) == Some(&flow) {
+                self.aliases.remove(alias);
+            }
+        }
+    }
+
+    fn count(&self) {
+        let open = self.connections.len() as u64;
+        self.shared.counters.connections.store(open, Relaxed);
+    }
+
+    async fn on_ended(&mut self, flow: Flow, number: u64, ending: Ending) {
+        let is_newest = |connection: &Connection| connection.number == number;
+        let ended = if self.connections.get(&flow).is_some_and(is_newest) {
+            self.connections.remove(&flow)
+        } else {
+            None
+        };
+        if let Some(ended) = &ended {
+            self.forget(flow, &ended.aliases);
+        }
+        self.count();
+        match ending {
+            Ending::Closed => return,
+            Ending::Refused(refusal) => {
+                self.shared.counters.connections_refused.fetch_add(1, Relaxed);
+                tracing::warn!(remote = %flow.remote, transport = flow.transport.as_str(), %refusal, "connection closed");
+            }
+            Ending::Broken(kind) => {
+                self.shared.counters.unsent.fetch_add(1, Relaxed);
+                tracing::warn!(remote = %flow.remote, transport = flow.transport.as_str(), error = %kind, "connection broke");
+            }
+        }
+        // What waits on the connection that took its place must not fail with it; its own requests time out.
+        if let Some(ended) = ended {
+            self.tell_unreachable(flow).await;
+            for alias in ended.aliases {
+                self.tell_unreachable(alias).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::sip::Transport;
+
+    fn flow(transport: Transport, remote: &str) -> Flow {
+        Flow {
+            transport,
+            local: "192.0.2.100:5061".parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alias_leads_to_the_newest_connection_of_the_trunk_and_only_from_its_own_address() {
+        let (sender, mut arrivals) = mpsc::channel(8);
+        let mut shared = Shared::bare(sender);
+        let home = flow(Transport::Ws, "192.0.2.1:80");
+        shared.homes = std::sync::Arc::new([(Transport::Ws, home.remote)].into());
+        let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
+        let request = || Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n");
+        switchboard.on_send(home, request()).await;
+        assert_eq!(
+            arrivals.try_recv(),
+            Ok(Arrival::Unreachable { flow: home }),
+            "a WebSocket is the peer's to open"
+        );
+
+        let (old, new) = (
+            flow(Transport::Ws, "192.0.2.1:40000"),
+            flow(Transport::Ws, "192.0.2.1:40001"),
+        );
+        let (old_writes, mut of_old) = mpsc::channel(1);
+        let (new_writes, mut of_new) = mpsc::channel(1);
+        let first = switchboard.enter(old, true, old_writes);
+        switchboard.on_alias(old, first, home.remote);
+        let stolen = flow(Transport::Ws, "192.0.2.9:80");
+        switchboard.on_alias(old, first, stolen.remote);
+        switchboard.on_send(stolen, request()).await;
+        assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow: stolen }));
+        assert!(of_old.try_recv().is_err());
+        switchboard.on_send(home, request()).await;
+        assert!(of_old.try_recv().is_ok());
+
+        let second = switchboard.enter(new, true, new_writes);
+        switchboard.on_alias(new, first, home.remote);
+        switchboard.on_send(home, request()).await;
+        assert!(of_old.try_recv().is_ok(), "the number is not that connection's");
+        switchboard.on_alias(new, second, home.remote);
+        switchboard.on_ended(old, first, Ending::Closed).await;
+        switchboard.on_send(home, request()).await;
+        assert!(of_new.try_recv().is_ok());
+
+        let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
+        switchboard.on_ended(new, second, broken).await;
+        for flow in [new, home] {
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
+        }
+        assert!(switchboard.aliases.is_empty() && switchboard.connections.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_connection_fails_no_request_on_the_one_that_took_its_place() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let (sender, mut arrivals) = mpsc::channel(8);
+            let shared = Shared::bare(sender);
+            let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let remote = trunk.local_addr().expect("bound");
+            let local = SocketAddr::new(remote.ip(), 5060);
+            let flow = Flow {
+                transport: Transport::Tcp,
+                local,
+                remote,
+            };
+            let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
+            let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
+            let first = switchboard.enter(flow, false, mpsc::channel(1).0);
+            switchboard
+                .on_send(flow, Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n"))
+                .await;
+            let second = switchboard.next_number;
+            switchboard.on_ended(flow, first, broken.clone()).await;
+            assert!(first != second && arrivals.try_recv().is_err());
+            switchboard.on_ended(flow, second, broken).await;
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
+        });
+    }
+}

@@ -1,0 +1,334 @@
+//! TLS for SIP (RFC 3261 §26.2, RFC 5922): certificates from files, handshakes both ways, and who is believed.
+//!
+//! What a peer's certificate has to say is what rustls' webpki checks: a DNS or IP subject alternative name. URI names
+//! (`sip:example.com`, RFC 5922 §7.1) it does not know.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use super::peers::Owner;
+use crate::config::{Certificate, Config};
+use crate::model::TrunkName;
+use crate::sip::Flow;
+
+/// A file of `[listen.tls]` or `[trunk.tls]` is of no use: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no {what} in PEM", path.display())]
+    Empty { path: PathBuf, what: &'static str },
+    /// Broken, expired at the root, or a key that belongs to another certificate.
+    #[error("{} cannot be used: {source}", path.display())]
+    Unusable { path: PathBuf, source: rustls::Error },
+    #[error("{} cannot be used to verify peers: {source}", path.display())]
+    Verifier {
+        path: PathBuf,
+        source: rustls::server::VerifierBuilderError,
+    },
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum HandshakeError {
+    /// The operator's: nothing in the config says how to speak TLS with this peer.
+    #[error("no certificate is configured for it")]
+    NotConfigured,
+    /// The peer's, or the network's.
+    #[error("TLS handshake: {0}")]
+    Failed(Reason),
+    /// The peer's: its certificate is a good one, of somebody else.
+    #[error("the certificate is not of the name that the trunk demands")]
+    WrongName,
+}
+
+/// What rustls said of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Reason(Box<str>);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<std::io::Error> for HandshakeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(Reason(error.to_string().into()))
+    }
+}
+
+/// What holds for one trunk.
+#[derive(Debug)]
+struct TrunkContext {
+    trunk: TrunkName,
+    /// Where it listens, and where it comes from.
+    addresses: Vec<SocketAddr>,
+    dialled: Option<(Arc<ClientConfig>, Option<ServerName<'static>>)>,
+    answered: Option<Arc<ServerConfig>>,
+    /// The name that the certificate of the trunk's connections must be for.
+    client_name: Option<ServerName<'static>>,
+}
+
+/// Everything that a handshake needs, made of one generation of the files.
+#[derive(Debug, Default)]
+pub(super) struct Contexts {
+    answered: Option<Arc<ServerConfig>>,
+    trunks: Vec<TrunkContext>,
+    files: Files,
+}
+
+/// All files as they were read: another generation differs. Among them are keys: shown nowhere.
+#[derive(Default, Eq, PartialEq)]
+struct Files(Vec<Vec<u8>>);
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} files", self.0.len())
+    }
+}
+
+impl Contexts {
+    /// Reads every file that the config names.
+    pub(super) fn load(config: &Config) -> Result<Self, TlsError> {
+        let mut loading = Loading {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            files: Files::default(),
+        };
+        let ours = config.listen.tls.as_ref();
+        let answered = match ours {
+            Some(tls) => Some(loading.answering(&tls.certificate, tls.client_ca.as_deref())?),
+            None => None,
+        };
+        let mut trunks = Vec::new();
+        for trunk in &config.trunks {
+            let Some(tls) = config
+                .deliveries
+                .get(&trunk.name)
+                .and_then(|delivery| delivery.tls.as_ref())
+            else {
+                continue;
+            };
+            let addresses = trunk.peers.iter().map(|peer| peer.address_by(trunk.transport));
+            let certificate = tls.certificate.as_ref().or(ours.map(|ours| &ours.certificate));
+            let demanded = match &tls.client_name {
+                Some(_) => tls.ca.as_deref(),
+                None => None,
+            };
+            let demanded = demanded.or(ours.and_then(|ours| ours.client_ca.as_deref()));
+            trunks.push(TrunkContext {
+                trunk: trunk.name.clone(),
+                addresses: addresses.collect(),
+                dialled: match &tls.ca {
+                    Some(ca) => Some((loading.dialling(ca, certificate)?, name(tls.server_name.as_deref()))),
+                    None => None,
+                },
+                answered: match certificate {
+                    Some(certificate) => Some(loading.answering(certificate, demanded)?),
+                    None => None,
+                },
+                client_name: name(tls.client_name.as_deref()),
+            });
+        }
+        Ok(Self {
+            answered,
+            trunks,
+            files: loading.files,
+        })
+    }
+
+    /// Whether the files say the same as for `other`.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+
+    /// What is used for anything at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.0.is_empty()
+    }
+
+    fn of_source(&self, source: IpAddr) -> Option<&TrunkContext> {
+        let is_of = |trunk: &&TrunkContext| {
+            trunk
+                .addresses
+                .iter()
+                .any(|at| at.ip().to_canonical() == source.to_canonical())
+        };
+        self.trunks.iter().find(is_of)
+    }
+
+    fn of_owner(&self, owner: Option<&Owner>) -> Option<&TrunkContext> {
+        let owner = owner?;
+        self.trunks.iter().find(|context| context.trunk == owner.trunk)
+    }
+}
+
+/// A checked name of the config.
+fn name(text: Option<&str>) -> Option<ServerName<'static>> {
+    ServerName::try_from(text?.to_owned()).ok()
+}
+
+struct Loading {
+    provider: Arc<CryptoProvider>,
+    files: Files,
+}
+
+impl Loading {
+    fn answering(&mut self, certificate: &Certificate, ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable(&certificate.chain))?;
+        let builder = match ca {
+            Some(path) => {
+                let roots = Arc::new(self.roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider)).build();
+                builder.with_client_cert_verifier(verifier.map_err(|source| TlsError::Verifier {
+                    path: path.to_owned(),
+                    source,
+                })?)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let (chain, key) = self.identity(certificate)?;
+        let config = builder
+            .with_single_cert(chain, key)
+            .map_err(unusable(&certificate.chain))?;
+        Ok(Arc::new(config))
+    }
+
+    fn dialling(&mut self, ca: &Path, certificate: Option<&Certificate>) -> Result<Arc<ClientConfig>, TlsError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable(ca))?
+            .with_root_certificates(self.roots(ca)?);
+        let config = match certificate {
+            Some(certificate) => {
+                let (chain, key) = self.identity(certificate)?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(unusable(&certificate.chain))?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(config))
+    }
+
+    fn identity(
+        &mut self,
+        certificate: &Certificate,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let chain = self.certificates(&certificate.chain)?;
+        let text = self.read(&certificate.key)?;
+        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| TlsError::Empty {
+            path: certificate.key.clone(),
+            what: "private key",
+        })?;
+        Ok((chain, key))
+    }
+
+    fn roots(&mut self, path: &Path) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let (_, broken) = roots.add_parsable_certificates(self.certificates(path)?);
+        if roots.is_empty() {
+            return Err(TlsError::Empty {
+                path: path.to_owned(),
+                what: "certificate of an authority",
+            });
+        }
+        if broken > 0 {
+            tracing::warn!(path = %path.display(), broken, "authorities that are not understood are left out");
+        }
+        Ok(roots)
+    }
+
+    fn certificates(&mut self, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let text = self.read(path)?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
+        if chain.is_empty() {
+            return Err(TlsError::Empty {
+                path: path.to_owned(),
+                what: "certificate",
+            });
+        }
+        Ok(chain)
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, TlsError> {
+        let text = std::fs::read(path).map_err(|source| TlsError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.files.0.push(text.clone());
+        Ok(text)
+    }
+}
+
+fn unusable(path: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
+    let path = path.to_owned();
+    |source| TlsError::Unusable { path, source }
+}
+
+/// The handshake on a connection that a peer has opened. `owner`: whose server it is by DNS.
+pub(super) async fn answer(
+    contexts: &Contexts,
+    owner: Option<&Owner>,
+    flow: Flow,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let trunk = contexts
+        .of_source(flow.remote.ip())
+        .or_else(|| contexts.of_owner(owner));
+    let config = trunk
+        .and_then(|trunk| trunk.answered.as_ref())
+        .or(contexts.answered.as_ref());
+    let config = config.ok_or(HandshakeError::NotConfigured)?;
+    let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+    if let Some(name) = trunk.and_then(|trunk| trunk.client_name.as_ref()) {
+        let theirs = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let parsed = theirs.and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
+        if parsed.is_none_or(|parsed| verify_server_name(&parsed, name).is_err()) {
+            return Err(HandshakeError::WrongName);
+        }
+    }
+    Ok(stream.into())
+}
+
+/// The handshake on a connection that we have opened: the peer has to prove the trunk's configured name, or else the name that
+/// led to it (RFC 5922 §7.3), or its address.
+pub(super) async fn dial(
+    contexts: &Contexts,
+    owner: Option<&Owner>,
+    flow: Flow,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let exact = contexts
+        .trunks
+        .iter()
+        .find(|trunk| trunk.addresses.contains(&flow.remote));
+    let trunk = exact
+        .or_else(|| contexts.of_source(flow.remote.ip()))
+        .or_else(|| contexts.of_owner(owner));
+    let (config, name) = trunk
+        .and_then(|trunk| trunk.dialled.as_ref())
+        .ok_or(HandshakeError::NotConfigured)?;
+    let located = || owner.and_then(|owner| ServerName::try_from(owner.name.as_str().to_owned()).ok());
+    let name = name.clone().or_else(located);
+    let name = name.unwrap_or_else(|| flow.remote.ip().into());
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+    Ok(stream.into())
+}
+
+#[cfg(test)]
+#[path = "tls/tests.rs"]
+mod tests;

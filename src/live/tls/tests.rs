@@ -1,0 +1,137 @@
+//! Files that are of no use, and peers that do not finish a handshake.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::fs;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::config::{Delivery, ListenTls, TrunkTls};
+use crate::live::sip_connection::{Ending, Line, Refusal};
+use crate::live::sip_dial::{self, Opening};
+use crate::live::sip_sockets::Shared;
+use crate::live::sip_streams::StreamLimits;
+use crate::sip::Transport;
+
+/// A config with a certificate of its own making in `folder`.
+fn config(folder: &Path) -> Config {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["sbc.example.com".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    fs::write(folder.join("chain.pem"), certificate.pem()).unwrap();
+    fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    let mut config = Config::embedded();
+    config.listen.tls = Some(ListenTls {
+        certificate: Certificate {
+            chain: folder.join("chain.pem"),
+            key: folder.join("key.pem"),
+        },
+        client_ca: None,
+    });
+    config
+}
+
+#[test]
+fn a_file_that_is_of_no_use_is_named_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let first = Contexts::load(&config).unwrap();
+    assert!(Contexts::load(&config).unwrap().is_same(&first));
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let (good_chain, good_key) = (fs::read(&chain).unwrap(), fs::read(&key).unwrap());
+
+    fs::write(&chain, "not PEM").unwrap();
+    assert!(matches!(Contexts::load(&config), Err(TlsError::Empty { path, .. }) if path == chain));
+    fs::write(&chain, &good_chain).unwrap();
+    fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    assert!(
+        matches!(Contexts::load(&config), Err(TlsError::Unusable { .. })),
+        "the key of another certificate"
+    );
+    fs::remove_file(&key).unwrap();
+    assert!(matches!(Contexts::load(&config), Err(TlsError::Unreadable { path, .. }) if path == key));
+    fs::write(&key, &good_key).unwrap();
+    assert!(Contexts::load(&config).unwrap().is_same(&first));
+    assert!(!format!("{first:?}").contains("PRIVATE"), "keys are shown nowhere");
+}
+
+#[test]
+fn a_trunk_without_authorities_is_not_connected_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    let tls = TrunkTls {
+        server_name: None,
+        ca: None,
+        certificate: None,
+        client_name: None,
+    };
+    let delivery = Delivery {
+        tls: Some(tls),
+        ..Delivery::default()
+    };
+    config.deliveries.insert("carrier".into(), delivery);
+    let contexts = Contexts::load(&config).unwrap();
+    assert!(contexts.trunks[0].dialled.is_none() && contexts.trunks[0].answered.is_some());
+}
+
+/// A line of which the peer has `peer`, the accepting side the rest.
+async fn accepted(contexts: Contexts, limits: StreamLimits) -> (TcpStream, Line, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local = listener.local_addr().unwrap();
+    let peer = TcpStream::connect(local).await.unwrap();
+    let (stream, remote) = listener.accept().await.unwrap();
+    let mut shared = Shared::bare(mpsc::channel(8).0);
+    shared.tls = watch::channel(Arc::new(contexts)).1;
+    let line = Line {
+        flow: Flow {
+            transport: Transport::Tls,
+            local,
+            remote,
+        },
+        number: 1,
+        limits,
+        shared,
+        calls: mpsc::channel(8).0,
+    };
+    (peer, line, stream)
+}
+
+#[tokio::test]
+async fn a_handshake_that_stops_half_way_is_given_up_and_one_that_is_none_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let limits = StreamLimits {
+        handshake_time_max: Duration::from_millis(50),
+        ..StreamLimits::default()
+    };
+    // The header of a record of 512 bytes that does not come.
+    for (begun, wanted) in [
+        (&b"\x16\x03\x01\x02\x00\x01"[..], true),
+        (b"OPTIONS sip:a SIP/2.0\r\n", false),
+    ] {
+        let (mut peer, line, stream) = accepted(Contexts::load(&config).unwrap(), limits).await;
+        peer.write_all(begun).await.unwrap();
+        let ending = sip_dial::serve(&line, Opening::Answer(stream), mpsc::channel(1).1).await;
+        match ending {
+            Ending::Refused(Refusal::SlowHandshake) => assert!(wanted),
+            Ending::Refused(Refusal::Tls(HandshakeError::Failed(_))) => assert!(!wanted),
+            other => panic!("{other:?}"),
+        }
+        let mut rest = Vec::new();
+        // An alert, or nothing; then the end, perhaps by a reset.
+        let _read = peer.read_to_end(&mut rest).await;
+        assert!(rest.len() < 64, "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_certificate_nobody_is_answered() {
+    let (_peer, line, stream) = accepted(Contexts::default(), StreamLimits::default()).await;
+    let ending = sip_dial::serve(&line, Opening::Answer(stream), mpsc::channel(1).1).await;
+    assert_eq!(ending, Ending::Refused(Refusal::Tls(HandshakeError::NotConfigured)));
+}

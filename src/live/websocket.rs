@@ -1,0 +1,215 @@
+//! SIP over WebSocket (RFC 7118), the server's side: the upgrade, then one message of SIP in each of WebSocket.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Utf8Bytes, error::ProtocolError};
+
+use super::sip_connection::{Ending, Line, Refusal, closed};
+use crate::sip::MESSAGE_BYTES_MAX;
+
+/// The subprotocol's name (RFC 7118 §4.1).
+const SIP: &str = "sip";
+
+const READ_BYTES: usize = 16 * 1024;
+
+/// What one peer that does not read can have us hold: a few of the longest messages.
+const WRITE_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+
+/// Why a WebSocket was not opened. The peer's fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum UpgradeError {
+    #[error("no WebSocket handshake in time")]
+    Slow,
+    #[error("no WebSocket handshake")]
+    Malformed,
+    #[error("WebSocket handshake without the subprotocol `sip`")]
+    NotSip,
+    #[error("WebSocket handshake by a page of another origin")]
+    Origin,
+}
+
+/// Serves the connection to its end. `writes` are the messages for the peer.
+pub(super) async fn run<S>(line: &Line, stream: S, mut writes: mpsc::Receiver<Bytes>) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let opening = timeout(
+        line.limits.handshake_time_max,
+        upgrade(stream, Arc::clone(&line.shared.origins)),
+    );
+    let mut socket = match opening.await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Ending::Refused(error.into()),
+        Err(_) => return Ending::Refused(UpgradeError::Slow.into()),
+    };
+    // Nobody can connect to it: what is for the trunk goes to whom it has connected last.
+    let homes = line.shared.homes.iter();
+    for (_, at) in homes.filter(|(transport, at)| *transport == line.flow.transport && at.ip() == line.flow.remote.ip())
+    {
+        if let Err(refusal) = line.stand_for(*at).await {
+            return Ending::Refused(refusal);
+        }
+    }
+    let ending = exchange(line, &mut socket, &mut writes).await;
+    if let Err(error) = timeout(line.limits.handshake_time_max, socket.close(None)).await {
+        tracing::debug!(remote = %line.flow.remote, %error, "WebSocket close");
+    }
+    ending
+}
+
+async fn exchange<S>(line: &Line, socket: &mut WebSocketStream<S>, writes: &mut mpsc::Receiver<Bytes>) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let clock = line.shared.clock;
+    let mut quiet_since = clock.now();
+    let mut spoke = quiet_since;
+    let mut pinged = false;
+    loop {
+        let due = (quiet_since + line.limits.silence_max).min(spoke + line.limits.idle_time_max);
+        let to_send = tokio::select! {
+            read = socket.next() => {
+                quiet_since = clock.now();
+                pinged = false;
+                match read {
+                    None | Some(Ok(Message::Close(_))) => return closed(writes),
+                    Some(Ok(Message::Text(text))) => {
+                        spoke = quiet_since;
+                        match on_message(line, text.into()).await {
+                            Ok(answer) => answer,
+                            Err(refusal) => return Ending::Refused(refusal),
+                        }
+                    }
+                    Some(Ok(Message::Binary(bytes))) => {
+                        spoke = quiet_since;
+                        match on_message(line, bytes).await {
+                            Ok(answer) => answer,
+                            Err(refusal) => return Ending::Refused(refusal),
+                        }
+                    }
+                    // Its pong leaves with the next look at the socket.
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
+                    Some(Err(error)) => return broken(&error, writes),
+                }
+            }
+            Some(message) = writes.recv() => {
+                spoke = clock.now();
+                Some(framed(message))
+            }
+            () = sleep_until(clock.instant(due).into()) => {
+                if spoke + line.limits.idle_time_max <= due {
+                    return closed(writes);
+                }
+                if std::mem::replace(&mut pinged, true) {
+                    return Ending::Refused(Refusal::WebSocket);
+                }
+                quiet_since = due;
+                Some(Message::Ping(Bytes::new()))
+            }
+        };
+        if let Some(message) = to_send {
+            match timeout(line.limits.message_time_max, socket.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return broken(&error, writes),
+                Err(_) => return Ending::Broken(io::ErrorKind::TimedOut),
+            }
+        }
+    }
+}
+
+/// One message, or a keep-alive of RFC 5626 §3.5.1, which is answered.
+async fn on_message(line: &Line, bytes: Bytes) -> Result<Option<Message>, Refusal> {
+    if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        return Ok((bytes.len() == 4).then(|| Message::Text(Utf8Bytes::from_static("\r\n"))));
+    }
+    line.arrive(bytes).await.map(|()| None)
+}
+
+/// As text if it is that (RFC 7118 §4.2).
+fn framed(message: Bytes) -> Message {
+    match Utf8Bytes::try_from(message.clone()) {
+        Ok(text) => Message::Text(text),
+        Err(_) => Message::Binary(message),
+    }
+}
+
+fn broken(error: &Error, writes: &mut mpsc::Receiver<Bytes>) -> Ending {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => closed(writes),
+        Error::Io(error) => Ending::Broken(error.kind()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => closed(writes),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) | Error::Protocol(_) | Error::Utf8(_) => {
+            Ending::Refused(Refusal::WebSocket)
+        }
+        _ => Ending::Broken(io::ErrorKind::Other),
+    }
+}
+
+async fn upgrade<S>(stream: S, origins: Arc<Vec<String>>) -> Result<WebSocketStream<S>, UpgradeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut refusal = UpgradeError::Malformed;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    #[allow(clippy::result_large_err)] // the shape that tungstenite asks for
+    let agree = |request: &Request, mut response: Response| match agreed(request.headers(), &origins) {
+        Ok(()) => {
+            let protocol = HeaderValue::from_static(SIP);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+            Ok(response)
+        }
+        Err(error) => {
+            refusal = error;
+            let mut answer = ErrorResponse::new(None);
+            *answer.status_mut() = match error {
+                UpgradeError::Origin => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Err(answer)
+        }
+    };
+    tokio_tungstenite::accept_hdr_async_with_config(stream, agree, Some(config))
+        .await
+        .map_err(|_| refusal)
+}
+
+/// The subprotocol is asked for, and a browser's page, if it is one, is of an origin that may.
+fn agreed(headers: &HeaderMap, origins: &[String]) -> Result<(), UpgradeError> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut offered = offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    if !offered.any(|protocol| protocol.trim() == SIP) {
+        return Err(UpgradeError::NotSip);
+    }
+    let from = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    let may = |from: &[u8]| {
+        origins
+            .iter()
+            .any(|origin| origin.as_bytes().eq_ignore_ascii_case(from))
+    };
+    match from {
+        Some(from) if !origins.is_empty() && !may(from) => Err(UpgradeError::Origin),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "websocket/tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+//! How many of the dialogs came to each place that is worth coming to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a slice has to meet at least once.
+pub const MUST_HAVES: &[&str] = &[
+    "491 tried again",
+    "500 tried again",
+    "BYEs crossed",
+    "a 2xx crossed a CANCEL at the caller",
+    "a 2xx was never acknowledged",
+    "a 481 ended a dialog",
+    "a BYE crossed",
+    "a BYE in an early dialog",
+    "a PRACK arrived",
+    "a CANCEL arrived",
+    "a CANCEL came too late to be sent",
+    "a CANCEL crossed a final answer",
+    "a CANCEL for a re-INVITE",
+    "a call handed over",
+    "a challenge answered",
+    "a hold",
+    "a late 200 after a CANCEL",
+    "a late offer",
+    "a re-INVITE answered",
+    "a re-INVITE was glare at a phone",
+    "a recorder lost before the answer",
+    "a recorder lost in a confirmed call",
+    "a recorder that hung",
+    "a reliable 18x",
+    "a request was overtaken",
+    "a session timer agreed",
+    "an ACK without an answer",
+    "an answer in a reliable 18x",
+    "an offer in a PRACK arrived",
+    "an offer in a reliable 18x",
+    "an INFO crossed",
+    "an INVITE forked",
+    "an UPDATE crossed",
+    "an UPDATE with an offer crossed",
+    "an early UPDATE crossed",
+    "an offer in a 2xx to a re-INVITE",
+    "blocked",
+    "early media",
+    "exempt",
+    "faulted",
+    "glare at the proxy",
+    "killed in a call",
+    "no ACK",
+    "no_media",
+    "recorded",
+    "several early dialogs at the caller",
+    "several forks accepted",
+    "the callee died",
+    "the caller died",
+    "unrecorded",
+];
+
+/// What a hundred thousand have to meet besides.
+pub const RARITIES: &[&str] = &[
+    "a call of two dead phones",
+    "a BYE in an early dialog crossed",
+    "a re-INVITE was cancelled",
+    "a redirection followed",
+    "a session refreshed",
+    "an UPDATE was glare at a phone",
+];
+
+#[derive(Default)]
+pub struct Tally(BTreeMap<&'static str, u64>);
+
+impl Tally {
+    pub fn add(&mut self, seen: &BTreeSet<&'static str>) {
+        for what in seen {
+            *self.0.entry(what).or_default() += 1;
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+
+    pub fn missing(&self, wanted: &[&'static str]) -> Vec<&'static str> {
+        wanted
+            .iter()
+            .copied()
+            .filter(|what| !self.0.contains_key(what))
+            .collect()
+    }
+
+    pub fn table(&self, dialogs: u64) -> String {
+        let lines = self.0.iter().map(|(what, count)| format!("{count:9}  {what}\n"));
+        format!(
+            "{dialogs} dialogs, and how many of them met\n{}",
+            lines.collect::<String>()
+        )
+    }
+}

@@ -1,0 +1,287 @@
+//! What a phone does within a call: offers, holds, INFO, MESSAGE, REFER, session timers, BYE.
+
+use std::time::Duration;
+
+use onrecord::model::Timestamp;
+
+use super::answering::Until;
+use super::asking::Why;
+use super::phone::{Alarm, Phone, Stage};
+use super::text::Heard;
+
+/// RFC 4028 §10: BYE goes out so long before the interval is over, or a third of it.
+const EXPIRY_LEAD: Duration = Duration::from_secs(32);
+const REFRESH_AGAIN: Duration = Duration::from_secs(4);
+
+impl Phone {
+    pub fn on_confirmed(&mut self, now: Timestamp, at: usize) {
+        self.dialogs[at].stage = Stage::Confirmed;
+        self.seen.insert(if self.is_caller {
+            "the caller is connected"
+        } else {
+            "the callee is connected"
+        });
+        let wait = self.pace();
+        self.alarm(now + wait, Alarm::Act(at));
+    }
+
+    fn pace(&mut self) -> Duration {
+        let longest = self.nature.pace_ms;
+        if self.rng.one_in(3) {
+            Duration::from_millis(longest)
+        } else {
+            self.rng.millis(0..=longest)
+        }
+    }
+
+    /// The next thing that the owner does.
+    pub fn act(&mut self, now: Timestamp, at: usize) {
+        if self.dialogs[at].stage != Stage::Confirmed {
+            return;
+        }
+        if self.dialogs[at].acts_left == 0 {
+            if self.nature.hangs_up {
+                self.hang_up(now, at);
+            } else {
+                // The other may do it; a session timer may want to be seen at work.
+                let longest = if self.dialogs[at].interval.is_some() { 400 } else { 40 };
+                let wait = self.rng.millis(1_000..=longest * 1_000);
+                self.alarm(now + wait, Alarm::HangUp(at));
+            }
+            return;
+        }
+        self.dialogs[at].acts_left -= 1;
+        let change = |offers, holds| Why::Change {
+            invite: true,
+            offers,
+            holds,
+        };
+        match self.rng.below(14) {
+            0..3 => self.change(now, at, change(true, false)),
+            3 => self.change(now, at, change(false, false)),
+            4 | 5 => self.change(now, at, change(true, true)),
+            6..9 => self.update(now, at, false),
+            9 => self.pass(now, at, "INFO", "Signal=1"),
+            10 => self.pass(now, at, "MESSAGE", "hello"),
+            11 => self.pass(now, at, "OPTIONS", ""),
+            12 => self.refer(now, at),
+            _ => self.hang_up(now, at),
+        }
+        if self.dialogs[at].stage == Stage::Confirmed {
+            let wait = self.pace();
+            self.alarm(now + wait, Alarm::Act(at));
+        }
+    }
+
+    fn may(&self, at: usize, method: &str) -> bool {
+        self.nature.stubborn || self.dialogs[at].allowed.contains(method)
+    }
+
+    fn is_asking(&self, at: usize, methods: &[&str]) -> bool {
+        self.asked
+            .iter()
+            .any(|asked| asked.dialog == Some(at) && asked.status == 0 && methods.contains(&asked.method))
+    }
+
+    fn is_unacknowledged(&self, at: usize) -> bool {
+        self.repeats
+            .iter()
+            .any(|repeat| matches!(repeat.until, Until::Accepted(dialog, _) if dialog == at))
+    }
+
+    /// A re-INVITE or UPDATE with or without an offer.
+    fn change(&mut self, now: Timestamp, at: usize, why: Why) {
+        let Why::Change { invite, offers, holds } = why else {
+            return;
+        };
+        // One INVITE at a time, from its sending to its ACK (RFC 3261 §14.1), and one offer (RFC 3264 §4).
+        let idle = self.dialogs[at].session.is_idle() && !self.pending_invite(at) && !self.is_unacknowledged(at);
+        let asks = self.is_asking(at, &["INVITE", "UPDATE"]);
+        if (invite || offers) && (!idle || asks) || self.is_asking(at, &["UPDATE"]) {
+            return;
+        }
+        let mut body = String::new();
+        if offers {
+            let more = usize::from(self.rng.one_in(4) && self.dialogs[at].session.lines < 3);
+            let direction = if holds {
+                *self.rng.pick(&["sendonly", "inactive"])
+            } else {
+                "sendrecv"
+            };
+            let offer = self.offer(self.dialogs[at].session.lines + more, direction);
+            self.dialogs[at].session.offered = Some(offer.serial.clone());
+            body = offer.write();
+        }
+        self.seen.insert(match (invite, offers, holds) {
+            (true, _, true) => "a hold",
+            (true, true, _) => "a re-INVITE",
+            (true, false, _) => "a re-INVITE without an offer",
+            (false, true, _) => "an UPDATE with an offer",
+            (false, false, _) => "an UPDATE without an offer",
+        });
+        let mut more = self.abilities();
+        if let Some(interval) = self.dialogs[at].interval {
+            let refresher = if self.dialogs[at].refreshes { "uac" } else { "uas" };
+            more += &format!("Session-Expires: {};refresher={refresher}\r\n", interval.as_secs());
+        }
+        self.ask_within(now, at, if invite { "INVITE" } else { "UPDATE" }, &more, &body, why);
+    }
+
+    /// UPDATE (RFC 3311 §5.1): in an early dialog with an offer only once the first one was answered reliably.
+    pub fn update(&mut self, now: Timestamp, at: usize, early: bool) {
+        if !self.nature.updates || !self.may(at, "UPDATE") {
+            return;
+        }
+        let wants = self.rng.one_in(2);
+        let offers = wants && (!early || self.dialogs[at].session.agreed);
+        self.change(
+            now,
+            at,
+            Why::Change {
+                invite: false,
+                offers,
+                holds: false,
+            },
+        );
+    }
+
+    /// What was glare, once more.
+    pub fn try_again(&mut self, now: Timestamp, at: usize, why: Why) {
+        if matches!(self.dialogs[at].stage, Stage::Confirmed) {
+            self.change(now, at, why);
+        }
+    }
+
+    fn pass(&mut self, now: Timestamp, at: usize, method: &'static str, body: &str) {
+        if self.may(at, method) {
+            self.ask_within(now, at, method, "", body, Why::Pass);
+        }
+    }
+
+    fn refer(&mut self, now: Timestamp, at: usize) {
+        if self.may(at, "REFER") {
+            self.seen.insert("a REFER");
+            let more = format!("Contact: {}\r\nRefer-To: <sip:carol@example.com>\r\n", self.contact());
+            self.ask_within(now, at, "REFER", &more, "", Why::Pass);
+        }
+    }
+
+    /// How a transfer goes on (RFC 3515 §2.4.4).
+    pub fn notify(&mut self, now: Timestamp, at: usize, last: bool) {
+        if self.dialogs[at].stage == Stage::Confirmed {
+            let (state, body) = if last {
+                ("terminated;reason=noresource", "SIP/2.0 200 OK")
+            } else {
+                ("active;expires=60", "SIP/2.0 100 Trying")
+            };
+            let more = format!(
+                "Contact: {}\r\nEvent: refer\r\nSubscription-State: {state}\r\n",
+                self.contact()
+            );
+            self.ask_within(now, at, "NOTIFY", &more, body, Why::Pass);
+        }
+    }
+
+    pub fn hang_up(&mut self, now: Timestamp, at: usize) {
+        if self.dialogs[at].stage != Stage::Confirmed {
+            return;
+        }
+        self.dialogs[at].stage = Stage::Leaving;
+        self.refuse_pending(now, at, 487);
+        // A re-INVITE that nobody answers in time is given up.
+        let open = self
+            .asked
+            .iter()
+            .position(|asked| asked.dialog == Some(at) && asked.method == "INVITE" && asked.status == 0 && asked.rung);
+        if let Some(open) = open.filter(|_| self.rng.one_in(2)) {
+            self.cancel_again(now, open);
+        }
+        self.ask_within(now, at, "BYE", "", "", Why::Bye);
+    }
+
+    fn cancel_again(&mut self, now: Timestamp, at: usize) {
+        let asked = &self.asked[at];
+        let (branch, cseq) = (asked.branch.clone(), asked.cseq);
+        let Some(dialog) = asked.dialog else { return };
+        let text = self.write_request("CANCEL", &self.dialogs[dialog], cseq, &branch, "", "");
+        self.seen.insert("a CANCEL for a re-INVITE");
+        self.ask(now, Some(dialog), ("CANCEL", cseq, text), branch, Why::Cancel);
+    }
+
+    /// What a 2xx of ours says of the session interval (RFC 4028 §9).
+    pub fn timer_answer(&mut self, now: Timestamp, at: usize, request: &Heard) -> String {
+        let (Some(_), Some(asked)) = (self.nature.timer, request.header("Session-Expires")) else {
+            return String::new();
+        };
+        let seconds: u64 = asked
+            .split(';')
+            .next()
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .unwrap_or(1_800);
+        let able = request.lists("Supported", "timer");
+        let named = asked.split("refresher=").nth(1).map(str::trim);
+        let theirs = match named {
+            Some(named) => named == "uac",
+            None => able && self.rng.one_in(2),
+        };
+        self.watch_timer(now, at, Duration::from_secs(seconds), !theirs);
+        let require = if theirs { "Require: timer\r\n" } else { "" };
+        format!(
+            "{require}Session-Expires: {seconds};refresher={}\r\n",
+            if theirs { "uac" } else { "uas" }
+        )
+    }
+
+    /// What a 2xx of theirs says of it.
+    pub fn learn_timer(&mut self, now: Timestamp, at: usize, heard: &Heard, asked: bool) {
+        let Some(agreed) = heard.header("Session-Expires") else {
+            return;
+        };
+        let seconds: u64 = agreed
+            .split(';')
+            .next()
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .unwrap_or(1_800);
+        let by_us = agreed.contains("refresher=uac") == asked;
+        if by_us && self.nature.timer.is_none() {
+            self.wrong(format!(
+                "{} makes it refresh a session timer that it does not know",
+                heard.told()
+            ));
+        }
+        self.watch_timer(now, at, Duration::from_secs(seconds), by_us);
+    }
+
+    fn watch_timer(&mut self, now: Timestamp, at: usize, interval: Duration, by_us: bool) {
+        self.seen.insert("a session timer agreed");
+        let dialog = &mut self.dialogs[at];
+        dialog.interval = Some(interval);
+        dialog.refreshes = by_us;
+        dialog.refreshed += 1;
+        let newest = dialog.refreshed;
+        if by_us {
+            self.alarm(now + interval / 2, Alarm::Refresh(at, newest));
+        }
+        let lead = EXPIRY_LEAD.min(interval / 3);
+        self.alarm(now + interval - lead, Alarm::Expire(at, newest));
+    }
+
+    pub fn refresh(&mut self, now: Timestamp, at: usize, newest: u32) {
+        if self.dialogs[at].refreshed != newest || self.dialogs[at].stage != Stage::Confirmed {
+            return;
+        }
+        self.seen.insert("a session refreshed");
+        let invite = !self.may(at, "UPDATE");
+        self.change(
+            now,
+            at,
+            Why::Change {
+                invite,
+                offers: invite,
+                holds: false,
+            },
+        );
+        // In case something else was under way, or it was refused.
+        self.alarm(now + REFRESH_AGAIN, Alarm::Refresh(at, newest));
+    }
+}
