@@ -111,6 +111,35 @@ def early_media(capture):
 
 
 @scenario
+def redirect_passed(capture):
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.0, 302, headers=[("Contact", "<sip:carol@example.com>;q=0.7, <sip:2002@example.com>")])
+    call.ack(1.02)
+
+
+@scenario
+def proxy_auth_passed(capture):
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp())
+    asked = 'Digest realm="example.com", nonce="84f1c1ae6cbe5ua9c8e88dfa3ecm3459", qop="auth", algorithm=SHA-256'
+    call.answer(0.03, 407, headers=[("Proxy-Authenticate", asked)])
+    call.ack(0.05)
+    call.numbers[call.a] += 1
+    proof = (
+        'Digest username="alice", realm="example.com", nonce="84f1c1ae6cbe5ua9c8e88dfa3ecm3459", '
+        f'uri="{call.target}", response="0f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f50f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f5", '
+        'algorithm=SHA-256, cnonce="0a4f113b", qop=auth, nc=00000001'
+    )
+    call.invite(0.1, call.a.sdp(), headers=[("Proxy-Authorization", proof)])
+    call.answer(0.11, 180)
+    call.answer(1.0, 200, call.b.sdp())
+    call.ack(1.02)
+    call.both_talk(1.05, 2.0)
+    hang_up(call, 2.1)
+
+
+@scenario
 def hold_and_resume(capture):
     call = call_of(capture)
     set_up(call)
@@ -411,6 +440,63 @@ def two_calls(capture):
     second.both_talk(1.9, 3.4)
     hang_up(second, 3.45, by=second.b)
     hang_up(first, 4.55)
+
+
+def onward_call(capture, a, number):
+    """`a` calls Carol."""
+    carol = Phone("carol", "198.51.100.30", 0x3000_0CA0, SPEECH["bob"], media_port=32_000)
+    return Call(capture, a, carol, f"generated-{number}@{a.address}")
+
+
+@scenario
+def transfer_blind(capture):
+    """Alice refers Bob to Carol and leaves (RFC 5589 §6)."""
+    first = call_of(capture)
+    set_up(first)
+    first.both_talk(1.05, 2.0)
+    alice, bob = first.a, first.b
+    headers = [("Refer-To", "<sip:carol@example.com>"), ("Referred-By", "<sip:alice@example.com>")]
+    first.request(2.0, alice, "REFER", headers=headers)
+    first.answer(2.02, 202, to="REFER")
+
+    def notify(at, state, status):
+        headers = [("Event", "refer"), ("Subscription-State", state), ("Content-Type", "message/sipfrag;version=2.0")]
+        first.request(at, bob, "NOTIFY", f"SIP/2.0 {status}\r\n", headers)
+        first.answer(at + 0.02, 200, to="NOTIFY", by=alice)
+
+    notify(2.04, "active;expires=60", "100 Trying")
+    second = onward_call(capture, Phone("bob", bob.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000), 1)
+    referred = [("Referred-By", "<sip:alice@example.com>")]
+    second.invite(2.1, second.a.sdp(), headers=referred)
+    second.answer(2.11, 100)
+    second.answer(2.3, 180)
+    second.answer(2.8, 200, second.b.sdp())
+    second.ack(2.82)
+    notify(2.84, "terminated;reason=noresource", "200 OK")
+    hang_up(first, 2.9)
+    second.both_talk(2.85, 4.0)
+    hang_up(second, 4.05)
+
+
+@scenario
+def forward_hairpin(capture):
+    """Bob does not answer; his side sends the call back to us, for Carol (RFC 5806)."""
+    first = call_of(capture)
+    ring(first, 0.0, first.a.sdp())
+    again = Phone("alice", first.b.address, 0x1000_A002, SPEECH["alice"], media_port=31_000)
+    second = onward_call(capture, again, 1)
+    diversion = [("Diversion", "<sip:bob@example.com>;reason=no-answer;counter=1")]
+    second.invite(1.5, second.a.sdp(), headers=diversion)
+    second.answer(1.51, 100)
+    first.answer(1.52, 181)
+    second.answer(1.7, 180)
+    second.answer(2.2, 200, second.b.sdp())
+    second.ack(2.22)
+    first.answer(2.22, 200, first.b.sdp())
+    first.ack(2.24)
+    second.both_talk(2.25, 3.5)
+    hang_up(first, 3.55)
+    hang_up(second, 3.57)
 
 
 @scenario

@@ -219,6 +219,7 @@ impl Call {
             from: &self.a.trunk,
             to: &self.b.trunk,
             meeting: self.meeting,
+            conversation: self.header.conversation,
         };
         let mut header = facts::header(&opening, &received, &decision);
         if self.attempts.party.is_some() {

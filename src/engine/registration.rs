@@ -193,7 +193,13 @@ impl Registration {
         let binding = bindings
             .iter()
             .find(|binding| ours.as_ref().is_some_and(|ours| binding.uri().is_equivalent(ours)));
-        let of_binding = binding.and_then(|binding| seconds(binding.param("expires")?));
+        // Where the listener is advertised as something else the registrar knows us by that: the user part tells then.
+        let user = self.register.aor.user();
+        let same_user = bindings.iter().filter(|binding| binding.uri().user() == user);
+        let of_binding = match binding {
+            Some(binding) => binding.param("expires").and_then(seconds),
+            None => same_user.filter_map(|binding| seconds(binding.param("expires")?)).min(),
+        };
         let granted = of_binding.or_else(|| seconds(response.headers.get("Expires")?));
         granted.unwrap_or(self.expires).min(EXPIRES_MAX)
     }

@@ -56,13 +56,14 @@ impl Signaling {
         }
     }
 
-    /// An emergency call exceeds the caps of its trunks.
+    /// Whether the node and both trunks have room for the call. An emergency call exceeds the caps of its trunks.
     pub(super) fn may_carry(
         &mut self,
         now: Timestamp,
         decision: &Decision,
         trunks: [&Trunk; 2],
     ) -> Result<(), Refusal> {
+        self.may_begin(decision)?;
         if decision.emergency {
             return Ok(());
         }

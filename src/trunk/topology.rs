@@ -72,10 +72,6 @@ impl Topology {
         sites.filter_map(Site::aim).collect()
     }
 
-    pub fn trunks(&self) -> &[Arc<Trunk>] {
-        &self.trunks
-    }
-
     pub fn health(&mut self) -> &mut Health {
         &mut self.health
     }
@@ -125,6 +121,10 @@ impl Topology {
         &self.paths
     }
 
+    pub fn trunks(&self) -> &[Arc<Trunk>] {
+        &self.trunks
+    }
+
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
         let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
@@ -134,6 +134,17 @@ impl Topology {
         } else {
             Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
         }
+    }
+
+    /// The trunk that a configured address belongs to.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        // Over UDP the port counts.
+        self.trunk_of(address, Transport::Udp)
+    }
+
+    /// Whether any route leads from one trunk to the other.
+    pub fn leads(&self, from: &TrunkName, to: &TrunkName) -> bool {
+        self.routes.iter().any(|route| route.from == *from && route.to == *to)
     }
 
     /// The best route of a call from `trunk` to `user`.

@@ -342,3 +342,74 @@ fn a_recording_keeps_the_credentials_without_what_proves_them() {
     assert!(text.contains("username=\"1001\""), "{text}");
     assert!(Message::parse(&kept).is_ok());
 }
+
+#[test]
+fn a_prack_and_an_early_update_are_answered_for_too() {
+    let mut bench = bench();
+    bench.invite(SDP, "Supported: 100rel\r\n");
+    let asked = digest(REALM, "n1", "");
+    bench.b_challenges("INVITE", 407, std::slice::from_ref(&asked));
+    bench.fork_answers("b-tag", 183, "Require: 100rel\r\nRSeq: 9\r\n", SDP);
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    bench.a_requests_in(&tag, 2, "PRACK", "RAck: 9 1 INVITE\r\n", "");
+    let prack = bench.request_to_b("PRACK");
+    assert_eq!(
+        prack.headers.get("RAck"),
+        Some("9 2 INVITE"),
+        "the number of B's own INVITE"
+    );
+    assert!(
+        prack
+            .headers
+            .get("Proxy-Authorization")
+            .unwrap()
+            .contains("nc=00000002")
+    );
+    let renewed = digest(REALM, "n2", ", stale=true");
+    bench.b_challenges("PRACK", 407, std::slice::from_ref(&renewed));
+    let again = bench.request_to_b("PRACK");
+    assert_eq!(again.headers.get("RAck"), Some("9 2 INVITE"));
+    assert_eq!(again.headers.cseq().number, prack.headers.cseq().number + 1);
+    assert!(proves(
+        again.headers.get("Proxy-Authorization").unwrap(),
+        &renewed,
+        &again
+    ));
+    bench.b_agrees("PRACK", 200, "");
+    bench.a_requests_in(&tag, 3, "UPDATE", "", SDP);
+    bench.b_challenges("UPDATE", 407, &[digest(REALM, "n3", ", stale=true")]);
+    bench.b_agrees("UPDATE", 200, SDP);
+    assert_eq!(bench.response_to_a().headers.cseq().method.as_str(), "UPDATE");
+    bench.fork_answers("b-tag", 200, "", "");
+    bench.a_requests_in(&tag, 1, "ACK", "", "");
+    assert_eq!(bench.request_to_b("ACK").headers.cseq().number, 2);
+    bench.a_requests_in(&tag, 90, "BYE", "", "");
+    bench.b_agrees("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_trunk_that_fails_over_is_asked_and_proved_anew_at_its_next_address() {
+    let conduct = Conduct {
+        credentials: Some(credentials()),
+        ..Conduct::default()
+    };
+    let mut bench = Bench::with_spare(&[], conduct);
+    bench.invite(SDP, "");
+    bench.b_challenges("INVITE", 401, &[digest(REALM, "n1", "")]);
+    bench.b_answers("INVITE", 503, "");
+    let first = bench.request_to_c("INVITE");
+    assert_eq!(
+        first.headers.get("Authorization"),
+        None,
+        "another address, another nonce"
+    );
+    let asked = digest(REALM, "c1", "");
+    let bytes = challenge(&first, 401, std::slice::from_ref(&asked));
+    bench.from(super::bench::C, bytes);
+    let second = bench.request_to_c("INVITE");
+    assert!(proves(second.headers.get("Authorization").unwrap(), &asked, &second));
+    bench.c_answers("INVITE", 486, "");
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}
