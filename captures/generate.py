@@ -442,6 +442,63 @@ def two_calls(capture):
     hang_up(first, 4.55)
 
 
+def onward_call(capture, a, number):
+    """`a` calls Carol."""
+    carol = Phone("carol", "198.51.100.30", 0x3000_0CA0, SPEECH["bob"], media_port=32_000)
+    return Call(capture, a, carol, f"generated-{number}@{a.address}")
+
+
+@scenario
+def transfer_blind(capture):
+    """Alice refers Bob to Carol and leaves (RFC 5589 §6)."""
+    first = call_of(capture)
+    set_up(first)
+    first.both_talk(1.05, 2.0)
+    alice, bob = first.a, first.b
+    headers = [("Refer-To", "<sip:carol@example.com>"), ("Referred-By", "<sip:alice@example.com>")]
+    first.request(2.0, alice, "REFER", headers=headers)
+    first.answer(2.02, 202, to="REFER")
+
+    def notify(at, state, status):
+        headers = [("Event", "refer"), ("Subscription-State", state), ("Content-Type", "message/sipfrag;version=2.0")]
+        first.request(at, bob, "NOTIFY", f"SIP/2.0 {status}\r\n", headers)
+        first.answer(at + 0.02, 200, to="NOTIFY", by=alice)
+
+    notify(2.04, "active;expires=60", "100 Trying")
+    second = onward_call(capture, Phone("bob", bob.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000), 1)
+    referred = [("Referred-By", "<sip:alice@example.com>")]
+    second.invite(2.1, second.a.sdp(), headers=referred)
+    second.answer(2.11, 100)
+    second.answer(2.3, 180)
+    second.answer(2.8, 200, second.b.sdp())
+    second.ack(2.82)
+    notify(2.84, "terminated;reason=noresource", "200 OK")
+    hang_up(first, 2.9)
+    second.both_talk(2.85, 4.0)
+    hang_up(second, 4.05)
+
+
+@scenario
+def forward_hairpin(capture):
+    """Bob does not answer; his side sends the call back to us, for Carol (RFC 5806)."""
+    first = call_of(capture)
+    ring(first, 0.0, first.a.sdp())
+    again = Phone("alice", first.b.address, 0x1000_A002, SPEECH["alice"], media_port=31_000)
+    second = onward_call(capture, again, 1)
+    diversion = [("Diversion", "<sip:bob@example.com>;reason=no-answer;counter=1")]
+    second.invite(1.5, second.a.sdp(), headers=diversion)
+    second.answer(1.51, 100)
+    first.answer(1.52, 181)
+    second.answer(1.7, 180)
+    second.answer(2.2, 200, second.b.sdp())
+    second.ack(2.22)
+    first.answer(2.22, 200, first.b.sdp())
+    first.ack(2.24)
+    second.both_talk(2.25, 3.5)
+    hang_up(first, 3.55)
+    hang_up(second, 3.57)
+
+
 @scenario
 def tcp_split(capture):
     """One message in many segments, two messages in one, a segment again, a keep-alive between."""

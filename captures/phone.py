@@ -11,8 +11,10 @@ NAMES = {PCMU: "PCMU/8000", PCMA: "PCMA/8000", EVENTS: "telephone-event/8000"}
 REASONS = {
     100: "Trying",
     180: "Ringing",
+    181: "Call Is Being Forwarded",
     183: "Session Progress",
     200: "OK",
+    202: "Accepted",
     302: "Moved Temporarily",
     407: "Proxy Authentication Required",
     486: "Busy Here",
@@ -136,7 +138,7 @@ class Call:
             "status": 0,
         }
         head = [*self.head(by, method, uri, branch, number, is_inside), *headers]
-        if method in ("INVITE", "UPDATE"):
+        if method in ("INVITE", "UPDATE", "REFER", "NOTIFY"):
             head.append(("Contact", f"<{by.contact}>"))
         self.send(at, by, message(f"{method} {uri} SIP/2.0", head, sdp), **sent)
 
@@ -225,7 +227,9 @@ class Call:
 
 def message(start_line, head, sdp=None):
     body = sdp or ""
-    head = [*head, *([("Content-Type", "application/sdp")] if body else []), ("Content-Length", str(len(body)))]
+    is_typed = any(name == "Content-Type" for name, _ in head)
+    kind = [("Content-Type", "application/sdp")] if body and not is_typed else []
+    head = [*head, *kind, ("Content-Length", str(len(body)))]
     return "\r\n".join([start_line, *(f"{name}: {value}" for name, value in head), "", body])
 
 

@@ -433,6 +433,7 @@ pub(crate) mod tests {
     fn header() -> Box<Header> {
         Box::new(Header {
             session: SESSION,
+            conversation: None,
             node: "lab".into(),
             started: SESSION.minted_at(),
             caller: Party::default(),
@@ -520,6 +521,7 @@ pub(crate) mod tests {
                 ..Tally::default()
             }),
             fault: None,
+            conversation: None,
         }
     }
 

@@ -12,9 +12,13 @@ fn cut(stream: &[u8], step: usize) -> (Vec<bytes::Bytes>, Option<FramingError>) 
         let pushed = framer.push(piece);
         frames.extend(std::iter::from_fn(|| framer.next_frame()));
         if let Err(error) = pushed {
-            // What its sender is told is a message itself.
+            // What its sender is told is one response and no more, though it may repeat what is wrong with the request.
             let answer = framer.answer_to_broken("192.0.2.1:5060".parse().expect("an address"));
-            assert!(answer.is_none_or(|answer| Message::parse(&answer).is_ok()));
+            let is_one = |answer: &[u8]| {
+                let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+                answer.starts_with(b"SIP/2.0 ") && end == Some(answer.len() - 4)
+            };
+            assert!(answer.is_none_or(|answer| is_one(&answer)));
             return (frames, Some(error));
         }
     }

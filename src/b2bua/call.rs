@@ -10,11 +10,12 @@ use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
 use super::farewell::Farewell;
+use super::facts::Kin;
 use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
-use super::pass::Passing;
+use super::pass::{Passing, ReferNumber};
 use super::refresh::Upkeep;
 use super::reject::Refusal;
 use super::reliable::{self, Reliable};
@@ -50,6 +51,7 @@ pub struct Call {
     /// The newest re-INVITE that we sent to A, to B: its 2xx may come again.
     pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
+    pub(super) refers: Vec<ReferNumber>,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
     pub(super) story: Story,
@@ -85,6 +87,7 @@ pub struct Arrival {
     pub target: Uri,
     /// Where B may be reached, best first, the one of `b` and `target` among them.
     pub destinations: Vec<Destination>,
+    pub kin: Kin,
     pub decision: Arc<Decision>,
     pub meeting: bool,
     pub header: Box<Header>,
@@ -123,6 +126,7 @@ impl Call {
             exchange: None,
             last_exchange: [None; 2],
             passings: Vec::new(),
+            refers: Vec::new(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
             story: Story::default(),
@@ -196,26 +200,22 @@ impl Call {
     }
 
     pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
-        let known = self.focus_on_request(side, &request);
-        let in_order = if known {
-            self.take_in_order(side, &request)
-        } else {
-            Err(Refusal::NoSuchDialog)
-        };
-        if let Err(refusal) = in_order {
+        if let Err(refusal) = self.take_request(side, flow, &request) {
             self.refuse_request(turn, side, server, &request, &refusal);
             self.settle(turn);
             return;
-        }
-        // The peer may have come back on a new connection.
-        if flow.transport.is_stream() {
-            self.leg_mut(side).flow = flow;
         }
         match request.method {
             Method::Bye => self.on_bye(turn, side, server, &request),
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
             Method::Prack => self.on_prack(turn, side, server, request),
-            Method::Info | Method::Message => self.on_passing(turn, side, server, &request),
+            Method::Info
+            | Method::Message
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish => {
+                self.on_passing(turn, side, server, &request);
+            }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
                 response.headers.push("Allow", super::carry::ALLOW);
@@ -224,6 +224,18 @@ impl Call {
             _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
         }
         self.settle(turn);
+    }
+
+    /// Takes note of a request's place in its dialog, and of the connection that the peer may have come back on.
+    pub(super) fn take_request(&mut self, side: Leg, flow: Flow, request: &Request) -> Result<(), Refusal> {
+        if !self.focus_on_request(side, request) {
+            return Err(Refusal::NoSuchDialog);
+        }
+        self.take_in_order(side, request)?;
+        if flow.transport.is_stream() {
+            self.leg_mut(side).flow = flow;
+        }
+        Ok(())
     }
 
     pub fn on_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, mut response: Response) {

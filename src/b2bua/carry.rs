@@ -44,6 +44,7 @@ const END_TO_END: &[&str] = &[
     "Accept-Encoding",
     "Accept-Language",
     "Alert-Info",
+    "Allow-Events",
     "Authentication-Info",
     "Authorization",
     "Call-Info",
@@ -54,6 +55,8 @@ const END_TO_END: &[&str] = &[
     "Date",
     "Diversion",
     "Error-Info",
+    "Event",
+    "Expires",
     "Geolocation",
     "Geolocation-Error",
     "Geolocation-Routing",
@@ -61,7 +64,9 @@ const END_TO_END: &[&str] = &[
     "Identity",
     "In-Reply-To",
     "Info-Package",
+    "Join",
     "MIME-Version",
+    "Min-Expires",
     "Organization",
     "Priority",
     "Privacy",
@@ -69,12 +74,19 @@ const END_TO_END: &[&str] = &[
     "Proxy-Authorization",
     "Reason",
     "Recv-Info",
+    "Refer-Sub",
+    "Refer-To",
     "Referred-By",
+    "Replaces",
     "Reply-To",
     "Resource-Priority",
+    "SIP-ETag",
+    "SIP-If-Match",
     "Server",
     "Session-ID",
     "Subject",
+    "Subscription-State",
+    "Target-Dialog",
     "User-Agent",
     "User-to-User",
     "WWW-Authenticate",
@@ -107,13 +119,23 @@ const DOMAIN_INTERNAL: [&str; 9] = [
 const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Recording-Decision"];
 
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
-const OPTIONS_CARRIED: [&str; 5] = ["histinfo", "resource-priority", "answermode", "100rel", "from-change"];
+const OPTIONS_CARRIED: &[&str] = &[
+    "100rel",
+    "answermode",
+    "from-change",
+    "histinfo",
+    "join",
+    "norefersub",
+    "replaces",
+    "resource-priority",
+    "tdialog",
+];
 
 /// Option tags that we keep ourselves, leg by leg.
 const OPTIONS_OURS: [&str; 1] = ["timer"];
 
 /// The methods that we carry or answer, as Allow says it.
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, REFER, SUBSCRIBE, NOTIFY, PRACK";
 
 /// Copies from `from` to `to` what the allow rule carries.
 pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {

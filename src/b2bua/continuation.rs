@@ -156,6 +156,7 @@ impl Call {
         let [a, b] = &kept.legs;
         let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
         let mut header = kept.header;
+        header.conversation.get_or_insert(header.session);
         header.session = session;
         header.started = turn.now;
         let target = b.dialog.as_ref().map(|dialog| dialog.remote_target().clone());

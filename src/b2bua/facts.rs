@@ -1,6 +1,6 @@
 //! From an INVITE to what the policies want to know, and to the recording's header.
 
-use crate::model::{Header, MediaKind, Party, SessionId, Timestamp};
+use crate::model::{Header, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity};
 use crate::sdp::SessionDescription;
 use crate::sip::{NameAddr, Request};
@@ -40,6 +40,61 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
     }
 }
 
+/// Who sent the call on, as the INVITE tells.
+pub fn rerouters(invite: &Request) -> Vec<String> {
+    uris(invite, &REROUTING)
+}
+
+/// What is known of a call by others: the dialog that it replaces, the REFER that asked for it, the call that was forwarded.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kin {
+    /// The conversation that it goes on with.
+    pub conversation: Option<SessionId>,
+    /// Parties beside those that the INVITE names (URIs): who transferred it, whose dialog it replaces.
+    pub rerouted_by: Vec<String>,
+    /// Who is called, where the Request-URI only names us.
+    pub callee: Option<String>,
+}
+
+impl Kin {
+    /// The facts of a call with what is known of it by others.
+    pub fn complete(&self, mut facts: CallFacts) -> CallFacts {
+        let room = IDENTITIES_MAX.saturating_sub(facts.rerouted_by.len());
+        facts.rerouted_by.extend(self.rerouted_by.iter().take(room).cloned());
+        if let Some(callee) = &self.callee {
+            facts.request_uri.clone_from(callee);
+        }
+        facts
+    }
+}
+
+/// A transfer: who stays calls who is brought in, by order of the referrer.
+pub struct TransferFacts<'a> {
+    /// URI, and trunk.
+    pub stays: (String, &'a Trunk),
+    pub brought_in: (String, Option<TrunkName>),
+    pub referrer: String,
+    pub media: Vec<MediaKind>,
+}
+
+impl TransferFacts<'_> {
+    /// The facts of the call that the transfer makes.
+    pub fn facts(self, now: Timestamp) -> CallFacts {
+        let (callee, to_trunk) = self.brought_in;
+        CallFacts {
+            trunk: Some(self.stays.1.name.clone()),
+            to_trunk,
+            from: self.stays.0,
+            request_uri: callee.clone(),
+            to: callee,
+            rerouted_by: vec![self.referrer],
+            media: self.media,
+            at: now,
+            ..CallFacts::default()
+        }
+    }
+}
+
 /// What the opening record tells beside the INVITE and the decision.
 pub struct Opening<'a> {
     pub session: SessionId,
@@ -49,12 +104,14 @@ pub struct Opening<'a> {
     pub from: &'a Trunk,
     pub to: &'a Trunk,
     pub meeting: bool,
+    pub conversation: Option<SessionId>,
 }
 
 /// The opening record of a call.
 pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Box<Header> {
     Box::new(Header {
         session: opening.session,
+        conversation: opening.conversation,
         node: opening.node.to_owned(),
         started: opening.now,
         caller: party(&decision.caller, invite, "From"),

@@ -221,6 +221,13 @@ impl Call {
         true
     }
 
+    /// The dialogs of the call, with A and with B: that in focus, then the other early ones.
+    pub(super) fn dialogs(&self) -> impl Iterator<Item = [Option<&Dialog>; 2]> {
+        let others = self.forks.others.iter();
+        let others = others.map(|early| [early.a.as_ref(), early.b.as_ref()]);
+        std::iter::once([self.a.dialog.as_ref(), self.b.dialog.as_ref()]).chain(others)
+    }
+
     /// The media of the fork in focus is what the relay carries now.
     pub(super) fn hear_focus(&mut self) {
         if !self.forks.others.is_empty() {

@@ -91,7 +91,7 @@ impl CallLeg {
 
     /// A request inside this leg's dialog, with Contact where the method refreshes the target (RFC 3261 §12.2.1.1).
     pub fn dialog_request(&mut self, method: Method) -> Option<Request> {
-        let refreshes = matches!(method, Method::Invite | Method::Update);
+        let refreshes = matches!(method, Method::Invite | Method::Update) || super::pass::refreshes_target(&method);
         let mut request = self.dialog.as_mut()?.request(method);
         self.follow_target();
         if refreshes {
@@ -242,7 +242,7 @@ impl CallLeg {
         is_stream
     }
 
-    fn push_contact(&self, headers: &mut Headers) {
+    pub(super) fn push_contact(&self, headers: &mut Headers) {
         headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
         headers.push("Allow", ALLOW);
     }

@@ -6,7 +6,7 @@ use super::carry::{self, ALLOW, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
-use super::reject::Refusal;
+use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::{Owner, Wire};
@@ -29,6 +29,7 @@ impl Call {
             header: arrival.header,
         };
         let mut call = Self::new(setting, turn.terms.steps);
+        call.attempts.kin = arrival.kin;
         turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
@@ -90,29 +91,11 @@ impl Call {
     }
 
     pub(super) fn policy(&self) -> PolicyId {
-        self.decision
-            .policies
-            .first()
-            .cloned()
-            .unwrap_or_else(|| PolicyId::from("(none)"))
+        reject::first_policy(&self.decision)
     }
 
     pub(super) fn recorder_down(&self, turn: &Turn<'_>, fault: Fault) -> Refusal {
-        if fault == Fault::Reserve {
-            return Refusal::DiskReserve { policy: self.policy() };
-        }
-        let chosen = self
-            .decision
-            .requirements
-            .as_ref()
-            .map(|r| r.reject_code)
-            .unwrap_or_default();
-        let status = chosen.or(turn.terms.reject_code).status(turn.terms.peer_node);
-        Refusal::RecorderDown {
-            policy: self.policy(),
-            fault,
-            status,
-        }
+        reject::of_recorder(&self.decision, turn.terms, fault)
     }
 
     /// The decision in a line: `trading-desk: record, strict`.
@@ -204,7 +187,7 @@ pub fn onward(
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
-    if received.method == Method::Invite {
+    if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
         headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         headers.push("Allow", ALLOW);
     }

@@ -1,4 +1,5 @@
-//! Requests that are carried through as they are: INFO and MESSAGE, inside a dialog and (MESSAGE) outside.
+//! Requests that are carried through as they are, inside the call's dialogs: INFO, MESSAGE, REFER, SUBSCRIBE, NOTIFY,
+//! PUBLISH.
 
 use super::call::Call;
 use super::carry::{self, Crossing};
@@ -7,10 +8,12 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Request, Response};
+use crate::sip::{Message, Method, Params, Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
 pub(super) const PASSINGS_MAX: usize = 16;
+/// REFERs of one call whose numbers are remembered; of more, the oldest is forgotten.
+const REFERS_MAX: usize = 8;
 
 /// A request that was carried to the other leg and is not answered yet.
 #[derive(Debug)]
@@ -21,23 +24,42 @@ pub struct Passing {
     request: Request,
 }
 
+/// The CSeq number of a REFER on both legs: `Event: refer;id=` quotes it (RFC 3515 §2.4.6).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReferNumber {
+    from: Leg,
+    received: u32,
+    sent: u32,
+}
+
 impl Call {
-    pub(super) fn on_passing(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
-        let room = self.passings.len() < PASSINGS_MAX;
+    /// Gives whether it was carried.
+    pub(super) fn on_passing(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) -> bool {
         if self.phase == Phase::Ending {
             self.refuse_request(turn, side, server, request, &Refusal::NoSuchDialog);
-            return;
+            return false;
         }
-        let onward = if room {
+        let options = carry::unsupported(&request.headers);
+        if !options.is_empty() {
+            self.refuse_request(turn, side, server, request, &Refusal::BadExtension { options });
+            return false;
+        }
+        let onward = if self.passings.len() < PASSINGS_MAX {
             self.leg_mut(side.other()).dialog_request(request.method.clone())
         } else {
             None
         };
         let Some(mut onward) = onward else {
             self.refuse_request(turn, side, server, request, &Refusal::Busy);
-            return;
+            return false;
         };
+        if refreshes_target(&request.method)
+            && let Some(dialog) = &mut self.leg_mut(side).dialog
+        {
+            dialog.target_refresh(&Message::Request(request.clone()));
+        }
         carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
+        self.renumber_event(side, request, &mut onward);
         super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         let client = turn.request(self.id, self.line(side.other()), onward);
@@ -47,6 +69,41 @@ impl Call {
             client,
             request: request.clone(),
         });
+        true
+    }
+
+    /// `Event: refer;id=N` as the other leg counts: N is the CSeq number of the REFER there.
+    fn renumber_event(&mut self, side: Leg, request: &Request, onward: &mut Request) {
+        if request.method == Method::Refer {
+            if self.refers.len() >= REFERS_MAX {
+                self.refers.remove(0);
+            }
+            self.refers.push(ReferNumber {
+                from: side,
+                received: request.headers.cseq().number,
+                sent: onward.headers.cseq().number,
+            });
+            return;
+        }
+        let Some(event) = request.headers.get("Event") else {
+            return;
+        };
+        let (package, params) = event.split_at(event.find(';').unwrap_or(event.len()));
+        let Ok(mut params) = Params::parse(params) else { return };
+        let Some(id) = params.get("id").and_then(|id| id.parse::<u32>().ok()) else {
+            return;
+        };
+        let number = self.refers.iter().rev().find_map(|refer| {
+            if refer.from == side {
+                (refer.received == id).then_some(refer.sent)
+            } else {
+                (refer.sent == id).then_some(refer.received)
+            }
+        });
+        if let Some(number) = number.filter(|_| package.trim().eq_ignore_ascii_case("refer")) {
+            params.set("id", &number.to_string());
+            onward.headers.set("Event", format!("{}{params}", package.trim_end()));
+        }
     }
 
     /// Whether the response belonged to a request that was carried.
@@ -54,15 +111,19 @@ impl Call {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
             return false;
         };
-        if response.status >= 200 {
-            let passing = self.passings.swap_remove(at);
-            turn.wire.disown_client(client);
-            turn.respond(
-                self.line(passing.from),
-                passing.server,
-                back(self.crossing(passing.from.other()), &passing.request, response),
-            );
+        if response.status < 200 {
+            return true;
         }
+        let passing = self.passings.swap_remove(at);
+        turn.wire.disown_client(client);
+        let mut answer = back(self.crossing(passing.from.other()), &passing.request, response);
+        if refreshes_target(&passing.request.method) && response.status < 300 {
+            if let Some(dialog) = &mut self.leg_mut(passing.from.other()).dialog {
+                dialog.target_refresh(&Message::Response(response.clone()));
+            }
+            self.leg(passing.from).push_contact(&mut answer.headers);
+        }
+        turn.respond(self.line(passing.from), passing.server, answer);
         true
     }
 
@@ -88,10 +149,22 @@ impl Call {
     }
 }
 
+/// REFER, SUBSCRIBE and NOTIFY tell where their sender is now (RFC 3515 §2.2, RFC 6665 §8.1), and so do their 2xx.
+pub(super) const fn refreshes_target(method: &Method) -> bool {
+    matches!(method, Method::Refer | Method::Subscribe | Method::Notify)
+}
+
 /// A response as the sender of the request gets it.
 pub fn back(crossing: Crossing, request: &Request, response: &Response) -> Response {
     let mut answer = Response::to(request, response.status, Some(&response.reason), None);
     carry::carry(crossing, &response.headers, &mut answer.headers);
+    for name in ["Unsupported", "Retry-After"] {
+        // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
+        let is_ours = name == "Retry-After" && response.status == 503;
+        for value in response.headers.get_all(name).filter(|_| !is_ours) {
+            answer.headers.push(name, value);
+        }
+    }
     answer.body = response.body.clone();
     answer
 }

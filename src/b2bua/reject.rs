@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::carry::ALLOW;
+use super::turn::Terms;
 use crate::model::{Fault, PolicyId};
+use crate::policy::Decision;
 use crate::sip::Method;
 
 /// Q.850 cause values that we send (RFC 6432, RFC 3326 §2).
@@ -27,6 +29,8 @@ pub enum Refusal {
     UnsupportedBody,
     /// An INVITE without a Contact URI: no dialog can be made of it (RFC 3261 §8.1.1.8).
     NoContact,
+    /// Replaces, Join, Target-Dialog or Refer-To cannot be read, or is there twice (RFC 3891 §3, RFC 3515 §2.4.2).
+    BadReference,
     /// The request's URI has a scheme we cannot route (RFC 3261 §8.2.2.1).
     UnsupportedScheme,
     /// No route leads on from this trunk.
@@ -93,7 +97,7 @@ impl Refusal {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::MalformedSdp { .. } | Self::NoContact => 400,
+            Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference => 400,
             Self::PolicyForbids { .. } => 403,
             Self::NoRoute => 404,
             Self::MethodNotAllowed => 405,
@@ -126,6 +130,7 @@ impl Refusal {
             Self::MalformedSdp { offset } => vec![warning(host, 399, &format!("malformed SDP at byte {offset}"))],
             Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
+            Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),
@@ -159,6 +164,24 @@ impl Refusal {
             _ => Vec::new(),
         }
     }
+}
+
+/// Why a call is refused that this decision wants recorded before it begins, while the recorder is down.
+pub fn of_recorder(decision: &Decision, terms: &Terms, fault: Fault) -> Refusal {
+    let policy = first_policy(decision);
+    if fault == Fault::Reserve {
+        return Refusal::DiskReserve { policy };
+    }
+    let chosen = decision.requirements.as_ref().map(|r| r.reject_code);
+    let chosen = chosen.unwrap_or_default().or(terms.reject_code);
+    let status = chosen.status(terms.peer_node);
+    Refusal::RecorderDown { policy, fault, status }
+}
+
+/// The policy that a refusal names.
+pub fn first_policy(decision: &Decision) -> PolicyId {
+    let first = decision.policies.first().cloned();
+    first.unwrap_or_else(|| PolicyId::from("(none)"))
 }
 
 /// Why a method is not carried: known to SIP, or not (RFC 3261 §8.2.1).

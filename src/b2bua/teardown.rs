@@ -320,6 +320,7 @@ impl Call {
             status: self.story.status,
             tally,
             fault: self.story.fault,
+            conversation: self.joined(turn),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {

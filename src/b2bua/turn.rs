@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use super::challenge::Waiting;
 use super::chronicle::{self, Chronicle};
+use super::conversation::Conversations;
 use super::emergencies::Emergencies;
-use super::facts;
 use super::output::Output;
 use super::wire::{Owner, Wire};
 use crate::media::PortPool;
 use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
-use crate::policy::{Decision, PolicySet, RecorderState, RejectCode};
+use crate::policy::{CallFacts, Decision, PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Request, Response};
-use crate::trunk::{Topology, Trunk};
+use crate::trunk::Topology;
 
 /// What holds for all calls of a node.
 #[derive(Clone, Debug)]
@@ -38,6 +38,7 @@ pub struct Turn<'a> {
     /// The newest generation.
     pub policies: &'a PolicySet,
     pub emergencies: &'a mut Emergencies,
+    pub conversations: &'a Conversations,
     pub recorder: RecorderState,
     pub wire: &'a mut Wire,
     pub ports: &'a mut PortPool,
@@ -45,19 +46,17 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// What the policies say of a call that `invite` opens.
-    pub fn decide(&mut self, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
-        let mut facts = facts::of_invite(self.now, invite, from, to);
+    /// What the policies say of a call that these facts are known of.
+    pub fn decide_by(&mut self, mut facts: CallFacts) -> Decision {
         let decision = self.policies.decide(&facts);
         if decision.emergency {
-            self.emergencies
-                .note(self.now, decision.caller.to_string(), to.name.clone());
+            if let Some(to) = facts.to_trunk {
+                self.emergencies.note(self.now, decision.caller.to_string(), to);
+            }
             return decision;
         }
-        if !self
-            .emergencies
-            .expects(self.now, &decision.callee.to_string(), &from.name)
-        {
+        let from = facts.trunk.as_ref();
+        if !from.is_some_and(|from| self.emergencies.expects(self.now, &decision.callee.to_string(), from)) {
             return decision;
         }
         facts.emergency_callback = true;

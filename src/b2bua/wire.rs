@@ -124,6 +124,20 @@ impl Wire {
         id
     }
 
+    fn start(&mut self, now: Timestamp, mut request: Request, flow: Flow) -> ClientId {
+        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
+        self.push_via(&mut request, flow);
+        let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
+        match long {
+            Some((stream, mut by_stream)) => {
+                self.push_via(&mut by_stream, stream);
+                let fallback = Fallback { request, flow };
+                self.transactions.request_or(now, by_stream, stream, fallback)
+            }
+            None => self.transactions.request(now, request, flow),
+        }
+    }
+
     /// Starts a client transaction with a peer that may ask who we are: it is told at once what it asked for before, and
     /// its challenge can be answered.
     pub fn request_with_proof(&mut self, now: Timestamp, owner: Owner, mut request: Request, flow: Flow) -> ClientId {
@@ -169,20 +183,6 @@ impl Wire {
     /// Nothing more is sent for this owner.
     pub fn forget_proofs(&mut self, owner: Owner) {
         self.challenges.forget(owner);
-    }
-
-    fn start(&mut self, now: Timestamp, mut request: Request, flow: Flow) -> ClientId {
-        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
-        self.push_via(&mut request, flow);
-        let long = bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX);
-        match long {
-            Some((stream, mut by_stream)) => {
-                self.push_via(&mut by_stream, stream);
-                let fallback = Fallback { request, flow };
-                self.transactions.request_or(now, by_stream, stream, fallback)
-            }
-            None => self.transactions.request(now, request, flow),
-        }
     }
 
     /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.

@@ -56,6 +56,9 @@ struct ListArgs {
     /// Part of a party's identity or of a Call-ID.
     #[arg(long, value_name = "TEXT")]
     party: Option<String>,
+    /// Only calls of the conversation that began with this call: transferred, forwarded, picked up.
+    #[arg(long, value_name = "ID")]
+    conversation: Option<SessionId>,
     /// Only calls of this outcome.
     #[arg(long, value_name = "OUTCOME", value_parser = clap::builder::PossibleValuesParser::new(OUTCOMES))]
     outcome: Option<String>,
@@ -114,6 +117,7 @@ fn list(args: &ListArgs) -> Result<bool, Failure> {
         until: args.until,
         party: args.party.clone(),
         outcome: None,
+        conversation: args.conversation,
     };
     let Rows { mut rows, strays } = rows(&layout).map_err(Failure::unreadable)?;
     rows.retain(|row| row.matches(&query) && args.outcome.as_ref().is_none_or(|outcome| row.outcome() == outcome));
@@ -161,7 +165,9 @@ fn row_text(row: &Row) -> String {
     } = &row.entry;
     let (from, to, outcome) = (clean(&row.entry.from), clean(&row.entry.to), row.outcome());
     let seconds = *duration_ms as f64 / 1000.0;
-    format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}\n")
+    let goes_on = row.entry.conversation.map(|first| format!("  (goes on {first})"));
+    let goes_on = goes_on.unwrap_or_default();
+    format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }
 
 #[derive(Debug, Serialize)]
@@ -291,6 +297,9 @@ fn facts_text(full: &Full<'_>) -> String {
             counts.extents, counts.bytes, manifest.chain
         ),
     ];
+    if manifest.conversation() != manifest.session {
+        lines.push(format!("goes on   {}", manifest.conversation()));
+    }
     if let Some(recovered) = &manifest.recovered {
         lines.push(format!(
             "recovered {} after a crash; kept until {}",
@@ -358,6 +367,7 @@ mod tests {
                 from: None,
                 until: None,
                 party: None,
+                conversation: None,
                 outcome: outcome.map(str::to_owned),
             });
             run(&Args { verb })

@@ -15,6 +15,7 @@ use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavErro
 use crate::recorder::{SealError, SealedCall};
 
 use super::archive::{self, CallError, NoArchive};
+use super::chat;
 
 /// Recordings are nobody else's business, nor is what is made of them.
 const FILE_MODE: u32 = 0o600;
@@ -22,7 +23,7 @@ const FILE_MODE: u32 = 0o600;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("form").required(true).multiple(true).args(["wav", "pcapng"]))]
+#[command(group = clap::ArgGroup::new("form").required(true).multiple(true).args(["wav", "pcapng", "chat"]))]
 pub(crate) struct Args {
     /// The call's id, as `calls list` prints it.
     #[arg(value_name = "ID")]
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Every packet and SIP message, with comments on gaps and decisions; opens in Wireshark; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     pcapng: Option<PathBuf>,
+    /// What the parties wrote: a line of JSON for each MESSAGE and INFO with a body; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    chat: Option<PathBuf>,
     /// The data directory.
     #[arg(long, value_name = "DIR", default_value = super::DATA_DEFAULT)]
     data: PathBuf,
@@ -62,6 +66,9 @@ pub(super) enum Failure {
     Wav(#[from] WavError<SealError>),
     #[error(transparent)]
     Pcapng(#[from] ExportError<SealError>),
+    /// Verified, and then no longer readable.
+    #[error("{0}")]
+    Unread(SealError),
     #[error("{path}: {source}")]
     Unwritable { path: PathBuf, source: io::Error },
 }
@@ -73,6 +80,14 @@ struct Report {
     wav: Option<Wav>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pcapng: Option<Pcapng>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat: Option<Chat>,
+}
+
+#[derive(Debug, Serialize)]
+struct Chat {
+    file: PathBuf,
+    messages: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,6 +155,11 @@ fn export(args: &Args) -> Result<Report, Failure> {
     }
     if let Some(file) = &args.pcapng {
         report.pcapng = Some(pcapng(&mut call, file)?);
+    }
+    if let Some(file) = &args.chat {
+        let messages = write(file, |out| chat::write(out, call.frames(), file))?;
+        let file = file.clone();
+        report.chat = Some(Chat { file, messages });
     }
     Ok(report)
 }
@@ -254,6 +274,9 @@ fn text(report: &Report) -> String {
     if let Some(pcapng) = &report.pcapng {
         text += &format!("{}: {} packets\n", pcapng.file.display(), pcapng.packets);
     }
+    if let Some(chat) = &report.chat {
+        text += &format!("{}: {} messages\n", chat.file.display(), chat.messages);
+    }
     super::logging::visible_lines(&text)
 }
 
@@ -262,7 +285,7 @@ const fn hint(failure: &Failure) -> &'static str {
         Failure::NoCall { .. } => "see `onrecord calls list --data DIR`; a call that still runs is sealed when it ends",
         Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_) => "see `onrecord verify --data DIR`",
         Failure::NoArchive(_) => archive::NO_ARCHIVE_HINT,
-        Failure::Unreadable(_) => "is this user the one that runs `serve`?",
+        Failure::Unreadable(_) | Failure::Unread(_) => "is this user the one that runs `serve`?",
         Failure::Wav(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
             "is there room, and may this user write there?"
         }

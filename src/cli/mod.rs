@@ -4,6 +4,7 @@
 
 mod archive;
 mod calls;
+mod chat;
 mod check;
 mod demo;
 mod drain;

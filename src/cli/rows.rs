@@ -84,6 +84,7 @@ impl Row {
     pub(super) fn to_json(&self) -> serde_json::Value {
         let mut value = serde_json::json!(self.entry);
         value["outcome"] = self.outcome().into();
+        value["conversation"] = serde_json::json!(self.entry.conversation());
         value["path"] = match &self.state {
             State::Open => serde_json::Value::Null,
             State::Sealed(path) | State::Damaged { path, .. } | State::Missing(path) => serde_json::json!(path),
@@ -177,6 +178,7 @@ pub(super) fn open_calls(layout: &Layout) -> Result<BTreeMap<SessionId, Option<B
 fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
     Entry {
         id,
+        conversation: header.and_then(|h| h.conversation),
         call_ids: header.map(|h| h.call_ids.clone()).unwrap_or_default(),
         from: header.map(|h| h.caller.identity.clone()).unwrap_or_default(),
         to: header.map(|h| h.callee.identity.clone()).unwrap_or_default(),

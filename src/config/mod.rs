@@ -142,12 +142,12 @@ impl Config {
             Policies::Folder(path) => Some(path),
             Policies::Embedded => None,
         };
-        let trunks = self.trunks.iter_mut();
-        let passwords = trunks.filter_map(|trunk| trunk.conduct.password_file.as_mut());
         self.listen.resolve(folder);
         for delivery in self.deliveries.values_mut() {
             delivery.resolve(folder);
         }
+        let trunks = self.trunks.iter_mut();
+        let passwords = trunks.filter_map(|trunk| trunk.conduct.password_file.as_mut());
         for path in volumes.chain([&mut self.data]).chain(policies).chain(passwords) {
             *path = folder.join(&*path);
         }

@@ -93,8 +93,8 @@ fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
             .choice("transport", TRANSPORTS)
             .map_or(Transport::Udp, Spanned::into_inner);
         let trusted = table.boolean("trusted").unwrap_or(false);
-        let conduct = super::credentials::conduct(table);
         let delivery = delivery(table, transport);
+        let conduct = super::credentials::conduct(table);
         table.finish();
         let Some(name) = name else { continue };
         if !crate::policy::is_name(name.get_ref()) {

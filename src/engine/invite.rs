@@ -5,15 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Arrival, Call, CallLeg, Crossing, LegState, Owner, Refusal, Wire, of_method};
+use crate::b2bua::{self, Arrival, Call, CallLeg, LegState, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
-use crate::policy::{Decision, RecorderState};
-use crate::sip::transaction::{ClientId, ServerId};
+use crate::policy::Decision;
+use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
 use crate::trunk::{Destination, Trunk};
-
-/// Requests outside any dialog that may wait for an answer at a time.
-const PASSAGES_MAX: usize = 1_024;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
@@ -24,11 +21,18 @@ impl Signaling {
         }
         if request.headers.to().tag().is_some() {
             let Some((session, side)) = self.leg_of(&request) else {
-                self.refuse(now, id, &request, &Refusal::NoSuchDialog);
+                match self.subscriptions.side_of(&request) {
+                    Some(of) => self.on_subscribed(now, of, (id, request), flow),
+                    None => self.refuse(now, id, &request, &Refusal::NoSuchDialog),
+                }
                 return;
             };
             if !self.admission.takes_in_dialog(now, session, &request.method) {
                 self.refuse(now, id, &request, &Refusal::Busy);
+                return;
+            }
+            if request.method == Method::Refer {
+                self.on_refer(now, (session, side), (id, request), (flow, &bytes));
                 return;
             }
             self.with_call(now, session, |call, turn| {
@@ -38,9 +42,12 @@ impl Signaling {
             return;
         }
         let opened = match request.method {
-            Method::Invite => self.on_invite(now, id, &request, flow, bytes),
+            Method::Invite => self.on_invite(now, id, request.clone(), flow, bytes),
             Method::Options => self.on_options(now, id, &request, flow),
-            Method::Message => self.on_message(now, id, &request, flow),
+            Method::Subscribe => self.on_subscribe(now, id, request.clone(), flow),
+            Method::Message | Method::Register | Method::Publish | Method::Notify => {
+                self.on_passage(now, id, &request, flow)
+            }
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
             _ => Err(of_method(&request.method)),
         };
@@ -60,29 +67,33 @@ impl Signaling {
         &mut self,
         now: Timestamp,
         id: ServerId,
-        invite: &Request,
+        mut invite: Request,
         flow: Flow,
         bytes: Bytes,
     ) -> Result<(), Refusal> {
-        let from = self
-            .topology
-            .trunk_of(flow.remote, flow.transport)
-            .cloned()
-            .ok_or(Refusal::NoRoute)?;
-        self.may_go_on(invite)?;
+        let from = self.topology.trunk_of(flow.remote, flow.transport);
+        let from = from.cloned().ok_or(Refusal::NoRoute)?;
+        self.may_go_on(&invite)?;
         if self.minted.contains(invite.headers.call_id()) {
             return Err(Refusal::Loop);
         }
-        let destinations = self.next_hops(now, &invite.uri, &from)?;
+        let named = self.dialog_named(&invite)?;
+        let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
+            Some(far_end) => vec![far_end],
+            None => self.destinations(now, &invite, &from)?,
+        };
         let Destination {
             trunk: to,
             flow: to_flow,
             target,
         } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
+        self.rename_dialog(&mut invite, named.as_ref(), &to);
+        let kin = self.kin_of(now, &invite, &from, named.as_ref());
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
-        let decision = Arc::new(self.turn(now).decide(invite, &from, &to));
+        let facts = kin.complete(b2bua::of_invite(now, &invite, &from, &to));
+        let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_begin(&decision)?;
         let opening = b2bua::Opening {
             session,
@@ -92,8 +103,9 @@ impl Signaling {
             from: &from,
             to: &to,
             meeting,
+            conversation: kin.conversation,
         };
-        let header = b2bua::header(&opening, invite, &decision);
+        let header = b2bua::header(&opening, &invite, &decision);
         let mut leg = |side, trunk, flow, call_id, state| CallLeg {
             side,
             trunk,
@@ -108,7 +120,8 @@ impl Signaling {
         let a_call_id = invite.headers.call_id().to_owned();
         let a = leg(Leg::A, from, flow, a_call_id, LegState::Invited { server: id });
         let b = leg(Leg::B, to, to_flow, b_call_id, LegState::Idle);
-        let invite = invite.clone();
+        let conversation = kin.conversation.unwrap_or(session);
+        self.conversations.begin(session, conversation, &invite, &target);
         let arrival = Arrival {
             session,
             server: id,
@@ -118,6 +131,7 @@ impl Signaling {
             b,
             target,
             destinations,
+            kin,
             decision,
             meeting,
             header,
@@ -145,7 +159,7 @@ impl Signaling {
     }
 
     /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at.
-    fn may_go_on(&self, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn may_go_on(&self, request: &Request) -> Result<(), Refusal> {
         if matches!(request.uri.scheme(), Scheme::Other) {
             return Err(Refusal::UnsupportedScheme);
         }
@@ -164,7 +178,7 @@ impl Signaling {
     }
 
     /// Where the call may be sent, best first; never empty.
-    fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
+    pub(super) fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
         let mint = self.wire.mint();
         let found = self
             .topology
@@ -177,106 +191,7 @@ impl Signaling {
         }
     }
 
-    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out.
-    fn on_options(&mut self, now: Timestamp, id: ServerId, request: &Request, flow: Flow) -> Result<(), Refusal> {
-        self.may_go_on(request)?;
-        let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
-        let tag = self.wire.mint().tag();
-        let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
-        response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
-        response.headers.push("Allow", ALLOW);
-        response.headers.push("Accept", "application/sdp");
-        response.headers.push("Accept-Encoding", "identity");
-        self.wire.respond(now, id, response);
-        self.depart();
-        Ok(())
-    }
-
-    /// A MESSAGE outside any dialog is passed on as it is (RFC 3428 §6).
-    fn on_message(&mut self, now: Timestamp, id: ServerId, request: &Request, flow: Flow) -> Result<(), Refusal> {
-        let from = self
-            .topology
-            .trunk_of(flow.remote, flow.transport)
-            .cloned()
-            .ok_or(Refusal::NoRoute)?;
-        self.may_go_on(request)?;
-        if self.passages.len() >= PASSAGES_MAX {
-            return Err(Refusal::TooManyCalls);
-        }
-        let Destination {
-            trunk: to,
-            flow,
-            target,
-        } = self.next_hops(now, &request.uri, &from)?.remove(0);
-        let crossing = Crossing::between(&from, &to);
-        let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
-        let client = self.wire.request(now, Owner::Passage, onward, flow);
-        self.passages.insert(client, (id, request.clone(), crossing.back()));
-        self.depart();
-        Ok(())
-    }
-
-    pub(super) fn on_response(
-        &mut self,
-        now: Timestamp,
-        id: ClientId,
-        response: Response,
-        received: Option<(Flow, &Bytes)>,
-    ) {
-        match self.wire.client_owner(id) {
-            Some(Owner::Call(session, _)) if !self.calls.contains_key(&session) => {
-                if response.is_final() {
-                    self.wire.disown_client(id);
-                }
-            }
-            Some(Owner::Call(session, side)) => self.with_call(now, session, |call, turn| {
-                if let Some((flow, bytes)) = received {
-                    call.received(turn, side, flow, bytes);
-                }
-                call.on_response(turn, side, id, response);
-            }),
-            Some(Owner::Passage) if response.is_final() => {
-                self.wire.disown_client(id);
-                if let Some((server, request, crossing)) = self.passages.remove(&id) {
-                    self.wire
-                        .respond(now, server, b2bua::back(crossing, &request, &response));
-                }
-            }
-            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
-            None => {
-                if let Some(aftermath) = self.aftermaths.get_mut(&id) {
-                    aftermath.handle_response(now, &mut self.wire, &response);
-                    self.depart();
-                }
-            }
-            Some(Owner::Passage) => {}
-        }
-    }
-
-    pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
-        match self.wire.client_owner(id) {
-            Some(Owner::Call(session, side)) => {
-                self.wire.disown_client(id);
-                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, unreachable));
-            }
-            Some(Owner::Passage) => {
-                self.wire.disown_client(id);
-                if let Some((server, request, _)) = self.passages.remove(&id) {
-                    let refusal = if unreachable {
-                        Refusal::Unreachable
-                    } else {
-                        Refusal::NoAnswer
-                    };
-                    self.refuse(now, server, &request, &refusal);
-                }
-            }
-            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
-            None => {}
-        }
-    }
-
-    fn refuse(&mut self, now: Timestamp, id: ServerId, request: &Request, refusal: &Refusal) {
+    pub(super) fn refuse(&mut self, now: Timestamp, id: ServerId, request: &Request, refusal: &Refusal) {
         let rejection = refusal.rejection(&self.terms.node);
         let tag = self.wire.mint().tag();
         let mut response = Response::to(request, rejection.status, None, Some(&tag));

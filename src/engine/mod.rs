@@ -4,8 +4,10 @@
 mod engine;
 mod input;
 mod invite;
+mod kinship;
 pub mod ladder;
 mod overload;
+mod passage;
 mod registration;
 mod restart;
 mod screen;

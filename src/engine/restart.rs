@@ -28,6 +28,7 @@ impl Signaling {
         match resumed {
             Ok(call) => {
                 tracing::info!(%before, %session, "call of before the restart");
+                self.conversations.resume(session, call.conversation());
                 self.adopt(call);
                 self.with_call(now, session, Call::settle);
             }

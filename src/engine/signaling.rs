@@ -10,13 +10,14 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
+use super::passage::Passage;
 use super::registration::Registration;
-use crate::b2bua::{Aftermath, Call, Crossing, Emergencies, Output, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, ServerId, TIMEOUT, TransactionLimits};
-use crate::sip::{Flow, Request};
+use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
+use crate::sip::Flow;
 use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
@@ -65,8 +66,9 @@ pub struct Signaling {
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
-    /// Requests outside any dialog that were passed on, with the way back of their answers.
-    pub(super) passages: BTreeMap<ClientId, (ServerId, Request, Crossing)>,
+    /// Requests outside any dialog that were passed on.
+    pub(super) passages: BTreeMap<ClientId, Passage>,
+    pub(super) subscriptions: Subscriptions,
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
@@ -75,6 +77,7 @@ pub struct Signaling {
     /// The next process answers.
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) conversations: Conversations,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
@@ -112,12 +115,14 @@ impl Signaling {
             aftermaths: BTreeMap::new(),
             aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
             heard: None,
             draining: false,
             handed_over: false,
             emergencies: Emergencies::default(),
+            conversations: Conversations::default(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
@@ -169,6 +174,7 @@ impl Signaling {
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
         self.on_events(now, None);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
@@ -187,7 +193,7 @@ impl Signaling {
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
-        let owned = earliest(deadline, aftermath);
+        let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(calls, self.registrations_due())
     }
@@ -205,13 +211,14 @@ impl Signaling {
         self.recorder
     }
 
-    /// What must return to zero when all calls are over: ports lent, transactions, their owners, tags and aftermaths.
+    /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
+    /// conversations and subscriptions, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
-            owned,
+            owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
             self.tags.len() + self.minted.len() + self.aftermaths.len(),
         ]
     }
@@ -337,6 +344,7 @@ impl Signaling {
             topology: &self.topology,
             policies: &self.policies,
             emergencies: &mut self.emergencies,
+            conversations: &self.conversations,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
@@ -382,6 +390,7 @@ impl Signaling {
         for call_id in call.minted_call_ids() {
             self.minted.remove(call_id);
         }
+        self.conversations.end(session);
         self.admission.forget(session);
     }
 
@@ -393,6 +402,7 @@ impl Signaling {
             topology: &self.topology,
             policies: &self.policies,
             emergencies: &mut self.emergencies,
+            conversations: &self.conversations,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,

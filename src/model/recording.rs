@@ -146,6 +146,10 @@ pub struct Party {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Header {
     pub session: SessionId,
+    /// The first session of the conversation that this one goes on with, by transfer, forward, pickup or simultaneous
+    /// ring (RFC 7865 §6.2's communication session group); none: it begins one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<SessionId>,
     pub node: String,
     pub started: Timestamp,
     pub caller: Party,
@@ -224,6 +228,10 @@ pub struct Closing {
     /// None when no media was ever opened.
     pub tally: Option<Tally>,
     pub fault: Option<Fault>,
+    /// The conversation that it turned out to belong to, if the opening record names another: a later transfer joined
+    /// two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<SessionId>,
 }
 
 /// Packets relayed against packets stored, after the last byte is durable.

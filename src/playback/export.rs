@@ -215,6 +215,7 @@ mod tests {
     fn header() -> Header {
         Header {
             session: SessionId::mint(ANSWERED, 7),
+            conversation: None,
             node: "lab".to_owned(),
             started: ANSWERED,
             caller: Party::default(),

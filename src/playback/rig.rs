@@ -141,6 +141,7 @@ pub(super) fn closing(length_ms: u64) -> Closing {
         status: Some(200),
         tally: None,
         fault: None,
+        conversation: None,
     }
 }
 

@@ -14,6 +14,9 @@ use super::stored::json;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Entry {
     pub id: SessionId,
+    /// The first session of the conversation that it goes on with; none: it began one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<SessionId>,
     pub call_ids: Vec<String>,
     pub from: String,
     pub to: String,
@@ -34,6 +37,7 @@ impl From<&Manifest> for Entry {
     fn from(manifest: &Manifest) -> Self {
         Self {
             id: manifest.session,
+            conversation: Some(manifest.conversation()).filter(|first| *first != manifest.session),
             call_ids: manifest.header.call_ids.clone(),
             from: manifest.header.caller.identity.clone(),
             to: manifest.header.callee.identity.clone(),
@@ -67,6 +71,11 @@ fn streams(manifest: &Manifest) -> Vec<StreamTally> {
 }
 
 impl Entry {
+    /// The first session of its conversation.
+    pub fn conversation(&self) -> SessionId {
+        self.conversation.unwrap_or(self.id)
+    }
+
     /// Its line, newline included.
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = json(self);
@@ -90,6 +99,8 @@ pub struct Query {
     /// Part of a party's identity or of a Call-ID, without regard to case.
     pub party: Option<String>,
     pub outcome: Option<Outcome>,
+    /// All calls of the conversation that this session belongs to begin with it.
+    pub conversation: Option<SessionId>,
 }
 
 impl Query {
@@ -98,6 +109,7 @@ impl Query {
         let mut names = names.map(|name| name.to_lowercase());
         self.from.is_none_or(|from| entry.started >= from)
             && self.until.is_none_or(|until| entry.started < until)
+            && self.conversation.is_none_or(|first| entry.conversation() == first)
             && self.outcome.is_none_or(|outcome| entry.outcome == outcome)
             && self.party.as_ref().is_none_or(|party| {
                 let party = party.to_lowercase();
@@ -115,6 +127,7 @@ mod tests {
     fn entry(id: u128, started: u64) -> Entry {
         Entry {
             id: SessionId::from_u128(id),
+            conversation: None,
             call_ids: vec!["abc@PBX".into()],
             from: "sip:alice@example.com".into(),
             to: "tel:+15551234".into(),
@@ -140,6 +153,22 @@ mod tests {
         let entries = parse(&text);
         let started: Vec<u64> = entries.values().map(|entry| entry.started.as_millis()).collect();
         assert_eq!(started, [30, 20]);
+    }
+
+    #[test]
+    fn a_query_for_a_conversation_finds_its_first_call_and_those_that_went_on_with_it() {
+        let (first, mut second, other) = (entry(1, 10), entry(2, 20), entry(3, 30));
+        second.conversation = Some(first.id);
+        let query = Query {
+            conversation: Some(first.id),
+            ..Query::default()
+        };
+        assert_eq!(
+            [&first, &second, &other].map(|entry| query.matches(entry)),
+            [true, true, false]
+        );
+        let line = String::from_utf8(first.to_line()).unwrap();
+        assert!(!line.contains("conversation"), "an old reader and an old line agree");
     }
 
     #[test]

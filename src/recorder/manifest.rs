@@ -31,6 +31,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The first session of the conversation that the call belongs to: its own, if it began one.
+    pub fn conversation(&self) -> SessionId {
+        let told = self.closing.conversation.or(self.header.conversation);
+        told.unwrap_or(self.session)
+    }
+
     pub fn started(&self) -> Timestamp {
         self.header.started
     }
@@ -143,6 +149,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
         status: None,
         tally: None,
         fault: None,
+        conversation: None,
     }
 }
 
@@ -150,6 +157,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
 fn lost_header(session: SessionId) -> Header {
     Header {
         session,
+        conversation: None,
         node: String::new(),
         started: session.minted_at(),
         caller: Party::default(),

@@ -446,6 +446,7 @@ mod tests {
                 status: Some(200),
                 tally: None,
                 fault: None,
+                conversation: None,
             },
             reconciliation: Reconciliation {
                 stored: chain.counts.packets,

@@ -1,6 +1,7 @@
 //! Addresses of users, services and numbers (RFC 3261 §19.1, RFC 3966, RFC 8141).
 
 mod equivalence;
+mod headers;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

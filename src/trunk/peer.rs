@@ -74,7 +74,7 @@ mod tests {
             peers: vec![peer],
             transport: Transport::Tls,
             trusted: true,
-            conduct: Default::default(),
+            conduct: crate::trunk::Conduct::default(),
         };
         let heard = Transport::ALL.map(|transport| teams.admits(source, transport));
         assert_eq!(heard, [false, false, true, false, true]);

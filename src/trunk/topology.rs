@@ -31,10 +31,6 @@ impl Topology {
         }
     }
 
-    pub fn trunks(&self) -> &[Arc<Trunk>] {
-        &self.trunks
-    }
-
     /// How peers know the listeners; without it by their addresses alone.
     #[must_use]
     pub fn with_paths(mut self, paths: Paths) -> Self {
@@ -44,6 +40,10 @@ impl Topology {
 
     pub const fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    pub fn trunks(&self) -> &[Arc<Trunk>] {
+        &self.trunks
     }
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
@@ -61,6 +61,17 @@ impl Topology {
         } else {
             Some(admitting.find(|trunk| named(trunk)).unwrap_or(first))
         }
+    }
+
+    /// The trunk that a configured address belongs to.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        // Over UDP the port counts.
+        self.trunk_of(address, Transport::Udp)
+    }
+
+    /// Whether any route leads from one trunk to the other.
+    pub fn leads(&self, from: &TrunkName, to: &TrunkName) -> bool {
+        self.routes.iter().any(|route| route.from == *from && route.to == *to)
     }
 
     /// The best route of a call from `trunk` to `user`.
@@ -92,8 +103,7 @@ impl Topology {
     }
 
     fn target(&self, uri: &Uri, route: &Route, flow: Flow) -> Uri {
-        let ours = self.names_us(uri);
-        if !ours && route.to_user.is_none() {
+        if !self.names_us(uri) && route.to_user.is_none() {
             return uri.clone();
         }
         let user = route.to_user.as_deref().or_else(|| uri.user());

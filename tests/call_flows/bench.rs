@@ -85,11 +85,29 @@ impl Bench {
 
     /// C is a trunk of its own, for who dials 7….
     pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
-        let trunks = vec![trunk("carrier", &[B], true, carrier), trunk("branch", &[C], true, branch)];
+        let trunks = vec![
+            trunk("carrier", &[B], true, carrier),
+            trunk("branch", &[C], true, branch),
+        ];
         Self::on_trunks(files, true, trunks)
     }
 
-    fn on_trunks(files: &[(&str, &str)], trusted: bool, mut trunks: Vec<Trunk>) -> Self {
+    /// `routes`: from, to, prefix.
+    pub fn routed(files: &[(&str, &str)], routes: &[(&str, &str, Option<&str>)]) -> Self {
+        let routes = routes.iter().map(|(from, to, prefix)| route(from, to, *prefix));
+        let carrier = trunk("carrier", &[B], true, Conduct::default());
+        Self::on_routes(files, true, vec![carrier], routes.collect())
+    }
+
+    fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
+        let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
+        if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
+            routes.insert(0, route("pbx", "branch", Some("7")));
+        }
+        Self::on_routes(files, trusted, trunks, routes)
+    }
+
+    fn on_routes(files: &[(&str, &str)], trusted: bool, mut trunks: Vec<Trunk>, routes: Vec<Route>) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -98,10 +116,6 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
-        if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
-            routes.insert(0, route("pbx", "branch", Some("7")));
-        }
         trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
         let config = SignalingConfig {
             node: "lab".to_owned(),

@@ -259,7 +259,7 @@ fn a_stranger_gets_no_byte() {
 #[test]
 fn unknown_methods_get_501_and_known_ones_405() {
     let mut bench = Bench::strict().connected();
-    bench.a_requests(2, "REFER", "r1", "");
+    bench.a_requests(2, "REGISTER", "r1", "");
     assert_eq!(bench.response_to_a().status, 405);
     bench.a_requests(3, "FROBNICATE", "f1", "");
     assert_eq!(bench.response_to_a().status, 501);

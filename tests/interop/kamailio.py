@@ -9,8 +9,8 @@ from bench import SIP_PORT, Failed, Skipped, is_bound, until
 CONFIG = """#!KAMAILIO
 debug=1
 log_stderror=yes
-children=2
-tcp_children=2
+children=1
+tcp_children=1
 auto_aliases=no
 listen=udp:{ip}:{port}
 listen=tcp:{ip}:{port}

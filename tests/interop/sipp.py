@@ -6,7 +6,7 @@ from collections import Counter
 
 import kamailio
 from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
-from flow import Scenario
+from scenario import Scenario
 
 MEDIA = 26000
 # sipp's exit code.
@@ -137,8 +137,8 @@ def same_body(bench, before, after):
         who, _, method = spec.partition(":")
         for _, found, text in messages(bench.folder / f"{who}.msg"):
             if found == way and text.startswith(method + " "):
-                head, _, rest = text.replace("\r\n", "\n").partition("\n\n")
-                boundary = re.search(r"boundary=\"?([^\";\n]+)", head)
+                head, _, rest = text.partition("\r\n\r\n")
+                boundary = re.search(r"boundary=\"?([^\";\r]+)", head)
                 if not boundary:
                     raise Failed(f"{spec}: no multipart body")
                 parts = rest.split(f"--{boundary[1]}")[1:-1]

@@ -43,6 +43,7 @@ pub fn session(number: u8) -> SessionId {
 pub fn header(session: SessionId) -> Box<Header> {
     Box::new(Header {
         session,
+        conversation: None,
         node: "lab".into(),
         started: Timestamp::from_millis(START),
         caller: Party {
@@ -80,6 +81,7 @@ pub fn closing(ended: Timestamp, accepted: u64) -> Box<Closing> {
         status: Some(200),
         tally: Some(tally),
         fault: None,
+        conversation: None,
     })
 }
 

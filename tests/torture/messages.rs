@@ -26,11 +26,11 @@ const RFC_4475: [(&str, Done); 49] = [
     ("esc01", Forwarded),
     ("escnull", AsAnyRegister),
     ("esc02", Answered(501)),
-    ("lwsdisp", Answered(200)),
+    ("lwsdisp", Forwarded),
     ("longreq", Forwarded),
     ("dblreq", AsAnyRegister),
-    ("semiuri", Answered(200)),
-    ("transports", Answered(200)),
+    ("semiuri", Forwarded),
+    ("transports", Forwarded),
     ("mpart01", Forwarded),
     ("unreason", Dropped),
     ("noreason", Dropped),
@@ -48,14 +48,14 @@ const RFC_4475: [(&str, Done); 49] = [
     ("escruri", Answered(400)),
     ("baddate", Forwarded),
     ("regbadct", AsAnyRegister),
-    ("badaspec", Answered(200)),
+    ("badaspec", Forwarded),
     ("baddn", Answered(400)),
     ("badvers", Answered(505)),
     ("mismatch01", Answered(400)),
     ("mismatch02", Answered(501)),
     ("bigcode", Dropped),
     // §3.2 transactions
-    ("badbranch", Answered(200)),
+    ("badbranch", Forwarded),
     // §3.3 application
     ("insuf", Answered(400)),
     ("unkscm", Answered(416)),
@@ -87,8 +87,8 @@ const RFC_5118: [(&str, Done); 12] = [
     ("mult-ip-in-header", Answered(481)), // likewise
     ("mult-ip-in-sdp", Forwarded),
     ("ipv4-mapped-ipv6", Forwarded),
-    ("ipv6-bug-abnf-3-colons", Answered(200)),
-    ("ipv6-correct-abnf-2-colons", Answered(200)),
+    ("ipv6-bug-abnf-3-colons", Forwarded),
+    ("ipv6-correct-abnf-2-colons", Forwarded),
 ];
 
 const REGISTER: &str = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKplain\r\nMax-Forwards: 70\r\nFrom: <sip:user@example.com>;tag=1\r\nTo: <sip:user@example.com>\r\nCall-ID: plain\r\nCSeq: 1 REGISTER\r\nContact: <sip:user@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";

@@ -1,0 +1,271 @@
+//! Which calls are one conversation: transferred, forwarded, picked up, or rung at several places at once. The recordings
+//! of a conversation share its name, that of its first session (the communication session group of RFC 7865 §6.2).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::model::{SessionId, Timestamp, TrunkName};
+use crate::sip::{Headers, NameAddr, Request, Uri};
+
+/// How long the INVITE that a REFER asks for may take to come.
+const REFERRAL_KEPT: Duration = Duration::from_secs(300);
+/// REFERs whose INVITE is awaited, of a node; of more, the oldest is forgotten.
+const REFERRALS_MAX: usize = 4_096;
+/// By so many marks at most a call is known; later ones are not kept.
+const MARKS_MAX: usize = 16;
+/// Header values of one INVITE that are looked at.
+const VALUES_MAX: usize = 8;
+/// A longer user part, tag or Call-ID is no mark.
+const MARK_BYTES_MAX: usize = 256;
+
+/// What a later INVITE of the same conversation shares with a call.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Mark {
+    /// A UUID of its Session-ID (RFC 7989 §4).
+    Uuid(String),
+    /// Call-ID and From tag: the branches of a fork before us (RFC 3261 §8.2.2.2).
+    Origin(String, String),
+    /// The user parts of the caller and of who is rung: forwarded, the call comes back from the same caller.
+    Rung(String, String),
+}
+
+/// A REFER that crossed: who will call whom, and for which conversation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Referred {
+    /// Where the INVITE will come from.
+    pub trunk: TrunkName,
+    /// Whom it will be for.
+    pub refer_to: Uri,
+    /// The URI of Referred-By (RFC 3892), if the REFER had one.
+    pub referred_by: Option<Uri>,
+    /// Who will call.
+    pub caller: String,
+    /// Who sent the REFER.
+    pub referrer: String,
+    pub session: SessionId,
+}
+
+/// The calls that are up, by what tells that another belongs to them.
+#[derive(Debug, Default)]
+pub struct Conversations {
+    marks: BTreeSet<(Mark, SessionId)>,
+    members: BTreeMap<SessionId, Member>,
+    referrals: VecDeque<Awaited>,
+}
+
+/// A REFER whose INVITE has not come yet.
+#[derive(Debug)]
+struct Awaited {
+    until: Timestamp,
+    conversation: SessionId,
+    caller: String,
+    callee: Option<String>,
+    referred: Referred,
+}
+
+#[derive(Debug)]
+struct Member {
+    conversation: SessionId,
+    marks: Vec<Mark>,
+}
+
+impl Conversations {
+    /// The conversation of a call that is up.
+    pub fn of(&self, session: SessionId) -> Option<SessionId> {
+        self.members.get(&session).map(|member| member.conversation)
+    }
+
+    /// A call began: `target` is the Request-URI that it goes on with.
+    pub fn begin(&mut self, session: SessionId, conversation: SessionId, invite: &Request, target: &Uri) {
+        self.resume(session, conversation);
+        for uuid in uuids(&invite.headers) {
+            self.mark(session, Mark::Uuid(uuid));
+        }
+        if let Some(mark) = origin(invite) {
+            self.mark(session, mark);
+        }
+        let rung: BTreeSet<String> = [&invite.uri, target].into_iter().filter_map(user).collect();
+        for caller in callers(invite) {
+            for callee in &rung {
+                self.mark(session, Mark::Rung(caller.clone(), callee.clone()));
+            }
+        }
+    }
+
+    /// A call of the process before goes on: later ones know it by its dialogs alone.
+    pub fn resume(&mut self, session: SessionId, conversation: SessionId) {
+        let marks = Vec::new();
+        self.members.insert(session, Member { conversation, marks });
+    }
+
+    /// The far end told its UUID (RFC 7989 §6).
+    pub fn learn(&mut self, session: SessionId, headers: &Headers) {
+        for uuid in uuids(headers) {
+            self.mark(session, Mark::Uuid(uuid));
+        }
+    }
+
+    /// The call is over.
+    pub fn end(&mut self, session: SessionId) {
+        let Some(member) = self.members.remove(&session) else {
+            return;
+        };
+        for mark in member.marks {
+            self.marks.remove(&(mark, session));
+        }
+    }
+
+    /// A REFER crossed in a call that is up.
+    pub fn remember(&mut self, now: Timestamp, referred: Referred) {
+        let Some(conversation) = self.of(referred.session) else {
+            return;
+        };
+        if self.referrals.len() >= REFERRALS_MAX {
+            self.referrals.pop_front();
+        }
+        self.referrals.push_back(Awaited {
+            until: now + REFERRAL_KEPT,
+            conversation,
+            caller: key(&referred.caller),
+            callee: user(&referred.refer_to),
+            referred,
+        });
+    }
+
+    /// The conversation that a REFER asked this INVITE for, and who sent the REFER. It is answered once.
+    pub fn take_referral(
+        &mut self,
+        now: Timestamp,
+        trunk: &TrunkName,
+        invite: &Request,
+    ) -> Option<(SessionId, String)> {
+        while self.referrals.front().is_some_and(|awaited| awaited.until <= now) {
+            self.referrals.pop_front();
+        }
+        if self.referrals.is_empty() {
+            return None;
+        }
+        let callee = user(&invite.uri);
+        let by = invite.headers.get("Referred-By");
+        let by = by.and_then(|by| NameAddr::parse(by).ok()).map(|by| by.uri);
+        let callers = callers(invite);
+        let at = self.referrals.iter().position(|awaited| {
+            let is_for = awaited.referred.trunk == *trunk && awaited.callee == callee;
+            is_for
+                && match (&by, &awaited.referred.referred_by) {
+                    (Some(by), Some(known)) => by.is_equivalent(known),
+                    _ => callers.contains(&awaited.caller),
+                }
+        })?;
+        let awaited = self.referrals.remove(at)?;
+        Some((awaited.conversation, awaited.referred.referrer))
+    }
+
+    /// A call that is up and that this INVITE belongs to by Session-ID, or as another branch of a fork; or, where
+    /// `diverted_by` names who sent it on, the call that rings there.
+    pub fn kin(
+        &self,
+        invite: &Request,
+        diverted_by: &[String],
+        rings: impl Fn(SessionId) -> bool,
+    ) -> Option<SessionId> {
+        let own = uuids(&invite.headers).into_iter().map(Mark::Uuid).chain(origin(invite));
+        if let Some(session) = own.into_iter().find_map(|mark| self.marked(&mark).next()) {
+            return Some(session);
+        }
+        for caller in callers(invite) {
+            for diverter in diverted_by.iter().take(VALUES_MAX) {
+                let mark = Mark::Rung(caller.clone(), key(diverter));
+                if let Some(session) = self.marked(&mark).find(|session| rings(*session)) {
+                    return Some(session);
+                }
+            }
+        }
+        None
+    }
+
+    /// Two calls are one conversation from here on, and so are all that belonged to either.
+    pub fn join(&mut self, one: SessionId, other: SessionId) {
+        let (Some(one), Some(other)) = (self.of(one), self.of(other)) else {
+            return;
+        };
+        if one == other {
+            return;
+        }
+        let (first, second) = (one.min(other), one.max(other));
+        for member in self.members.values_mut().filter(|member| member.conversation == second) {
+            member.conversation = first;
+        }
+        for awaited in self
+            .referrals
+            .iter_mut()
+            .filter(|awaited| awaited.conversation == second)
+        {
+            awaited.conversation = first;
+        }
+    }
+
+    /// Calls and their marks: zero when all calls are over.
+    pub fn leftovers(&self) -> usize {
+        self.members.len() + self.marks.len()
+    }
+
+    fn mark(&mut self, session: SessionId, mark: Mark) {
+        let Some(member) = self.members.get_mut(&session) else {
+            return;
+        };
+        if member.marks.len() < MARKS_MAX && !member.marks.contains(&mark) {
+            member.marks.push(mark.clone());
+            self.marks.insert((mark, session));
+        }
+    }
+
+    /// Oldest first.
+    fn marked(&self, mark: &Mark) -> impl Iterator<Item = SessionId> {
+        let ends = [0, u128::MAX].map(|end| (mark.clone(), SessionId::from_u128(end)));
+        let [from, to] = ends;
+        self.marks.range(from..=to).map(|(_, session)| *session)
+    }
+}
+
+/// The UUIDs of Session-ID: local, and remote if it is known yet; the nil UUID is none (RFC 7989 §5).
+fn uuids(headers: &Headers) -> Vec<String> {
+    let Some(value) = headers.get("Session-ID") else {
+        return Vec::new();
+    };
+    let (local, params) = value.split_once(';').unwrap_or((value, ""));
+    let remote = params.split(';').find_map(|param| param.trim().strip_prefix("remote="));
+    let is_uuid = |uuid: &&str| {
+        uuid.len() == 32 && uuid.bytes().all(|c| c.is_ascii_hexdigit()) && uuid.bytes().any(|c| c != b'0')
+    };
+    let uuids = [Some(local), remote].into_iter().flatten().map(str::trim);
+    uuids.filter(is_uuid).map(str::to_ascii_lowercase).collect()
+}
+
+fn origin(invite: &Request) -> Option<Mark> {
+    let (call_id, tag) = (invite.headers.call_id(), invite.headers.from().tag()?);
+    let fits = call_id.len() <= MARK_BYTES_MAX && tag.len() <= MARK_BYTES_MAX;
+    fits.then(|| Mark::Origin(call_id.to_owned(), tag.to_owned()))
+}
+
+/// Who calls, as From and P-Asserted-Identity tell.
+fn callers(invite: &Request) -> BTreeSet<String> {
+    let asserted = invite.headers.get_all("P-Asserted-Identity").take(2);
+    let asserted = asserted.filter_map(|value| NameAddr::parse(value).ok());
+    let asserted = asserted.filter_map(|named| user(named.uri()));
+    user(invite.headers.from().uri()).into_iter().chain(asserted).collect()
+}
+
+fn key(uri: &str) -> String {
+    Uri::parse(uri).ok().as_ref().and_then(user).unwrap_or_default()
+}
+
+/// The user part without what separates digits for the eye (RFC 3966 §5.1.1), and without case.
+fn user(uri: &Uri) -> Option<String> {
+    let user = uri.user().filter(|user| user.len() <= MARK_BYTES_MAX)?;
+    let user = user.split(';').next().unwrap_or_default();
+    Some(user.replace(['-', '.', '(', ')'], "").to_ascii_lowercase()).filter(|user| !user.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::sip::Method;
+
+const NOW: Timestamp = Timestamp::from_millis(1_763_800_000_000);
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_u128(number)
+}
+
+fn uri(text: &str) -> Uri {
+    Uri::parse(text).unwrap()
+}
+
+fn invite(from: &str, to: &str, call_id: &str, more: &[(&str, &str)]) -> Request {
+    let (caller, callee) = (NameAddr::new(uri(from)).with_tag("t1"), NameAddr::new(uri(to)));
+    let mut invite = Request::new(Method::Invite, uri(to), caller, callee, call_id, 1);
+    for (name, value) in more {
+        invite.headers.push(name, *value);
+    }
+    invite
+}
+
+fn rung(conversations: &mut Conversations, number: u128, invite: &Request) {
+    conversations.begin(session(number), session(number), invite, &invite.uri);
+}
+
+#[test]
+fn the_branches_of_a_fork_before_us_are_one_conversation_until_the_last_has_ended() {
+    let mut conversations = Conversations::default();
+    let bob = invite("sip:alice@pbx", "sip:bob@pbx", "c1", &[]);
+    let carol = invite("sip:alice@pbx", "sip:carol@pbx", "c1", &[]);
+    let never = |_| false;
+    assert_eq!(conversations.kin(&bob, &[], never), None);
+    rung(&mut conversations, 1, &bob);
+    assert_eq!(conversations.kin(&carol, &[], never), Some(session(1)));
+    conversations.begin(session(2), session(1), &carol, &carol.uri);
+    conversations.end(session(1));
+    let found = conversations.kin(&carol, &[], never).unwrap();
+    assert_eq!((found, conversations.of(found)), (session(2), Some(session(1))));
+    conversations.end(session(2));
+    assert_eq!(conversations.leftovers(), 0);
+}
+
+#[test]
+fn an_equal_session_id_is_the_same_conversation_and_the_nil_uuid_is_nobodys() {
+    let mut conversations = Conversations::default();
+    let uuid = "ab30317f1a784dc48ff824d0d3715d86";
+    let nil = "00000000000000000000000000000000";
+    let first = format!("{uuid};remote={nil}");
+    rung(
+        &mut conversations,
+        1,
+        &invite("sip:a@h", "sip:b@h", "c1", &[("Session-ID", &first)]),
+    );
+    let other = format!("{nil};remote={nil}");
+    let stranger = invite("sip:x@h", "sip:y@h", "c2", &[("Session-ID", &other)]);
+    assert_eq!(conversations.kin(&stranger, &[], |_| false), None);
+    let later = format!("47755a9de7794ba387653f2099600ef2;remote={}", uuid.to_uppercase());
+    let same = invite("sip:x@h", "sip:y@h", "c3", &[("Session-ID", &later)]);
+    assert_eq!(conversations.kin(&same, &[], |_| false), Some(session(1)));
+}
+
+#[test]
+fn who_is_forwarded_while_ringing_stays_in_the_conversation_and_nobody_else() {
+    let mut conversations = Conversations::default();
+    rung(
+        &mut conversations,
+        1,
+        &invite("sip:+44-20-1@pbx", "sip:bob@pbx", "c1", &[]),
+    );
+    let onward = invite("sip:+44201@carrier", "sip:carol@carrier", "c2", &[]);
+    let by = |who: &str| [format!("sip:{who}@other")];
+    assert_eq!(conversations.kin(&onward, &by("BOB"), |_| true), Some(session(1)));
+    assert_eq!(
+        conversations.kin(&onward, &by("BOB"), |_| false),
+        None,
+        "it does not ring"
+    );
+    assert_eq!(conversations.kin(&onward, &by("dave"), |_| true), None);
+    let stranger = invite("sip:+44202@carrier", "sip:carol@carrier", "c3", &[]);
+    assert_eq!(conversations.kin(&stranger, &by("bob"), |_| true), None);
+}
+
+fn referred(number: u128) -> Referred {
+    Referred {
+        trunk: "carrier".into(),
+        refer_to: uri("sip:carol@pbx"),
+        referred_by: Some(uri("sip:alice@pbx")),
+        caller: "sip:bob@carrier".into(),
+        referrer: "sip:alice@pbx".into(),
+        session: session(number),
+    }
+}
+
+#[test]
+fn the_invite_that_a_refer_asked_for_is_known_once_and_for_five_minutes() {
+    let mut conversations = Conversations::default();
+    rung(
+        &mut conversations,
+        1,
+        &invite("sip:alice@pbx", "sip:bob@carrier", "c1", &[]),
+    );
+    let by = [("Referred-By", "<sip:alice@pbx>")];
+    let wanted = invite("sip:bob@carrier", "sip:carol@pbx", "c2", &by);
+    let mut ask = |at: Timestamp, trunk: &str, invite: &Request| {
+        conversations.remember(NOW, referred(1));
+        let found = conversations.take_referral(at, &trunk.into(), invite);
+        conversations.referrals.clear();
+        found.map(|(conversation, _)| conversation)
+    };
+    assert_eq!(ask(NOW, "carrier", &wanted), Some(session(1)));
+    assert_eq!(ask(NOW + REFERRAL_KEPT, "carrier", &wanted), None);
+    assert_eq!(ask(NOW, "pbx", &wanted), None);
+    let silent = invite("sip:bob@carrier", "sip:carol@pbx", "c2", &[]);
+    assert_eq!(
+        ask(NOW, "carrier", &silent),
+        Some(session(1)),
+        "the party who stays calls"
+    );
+    let stranger = invite("sip:dave@carrier", "sip:carol@pbx", "c2", &[]);
+    assert_eq!(ask(NOW, "carrier", &stranger), None);
+    conversations.remember(NOW, referred(1));
+    assert!(conversations.take_referral(NOW, &"carrier".into(), &wanted).is_some());
+    assert!(conversations.take_referral(NOW, &"carrier".into(), &wanted).is_none());
+}
+
+#[test]
+fn refers_without_end_cost_a_bounded_table() {
+    let mut conversations = Conversations::default();
+    rung(
+        &mut conversations,
+        1,
+        &invite("sip:alice@pbx", "sip:bob@carrier", "c1", &[]),
+    );
+    for _ in 0..REFERRALS_MAX + 10 {
+        conversations.remember(NOW, referred(1));
+    }
+    assert_eq!(conversations.referrals.len(), REFERRALS_MAX);
+}
+
+#[test]
+fn joined_calls_take_their_whole_conversations_along() {
+    let mut conversations = Conversations::default();
+    for number in 1..=3 {
+        let call_id = format!("c{number}");
+        rung(&mut conversations, number, &invite("sip:a@h", "sip:b@h", &call_id, &[]));
+    }
+    conversations.join(session(2), session(3));
+    conversations.join(session(3), session(1));
+    for number in 1..=3 {
+        assert_eq!(conversations.of(session(number)), Some(session(1)));
+    }
+}

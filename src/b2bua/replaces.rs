@@ -1,0 +1,188 @@
+//! Dialogs that a request names: Replaces, Join and Target-Dialog. Each peer knows the dialogs that it has with us; what
+//! it names of them is said over, as the party that is meant knows it.
+
+use std::fmt;
+
+use super::call::Call;
+use crate::model::Leg;
+use crate::sip::dialog::Dialog;
+use crate::sip::{NameAddr, Params, Request, Uri};
+
+/// Headers that name a dialog of the party that the request is for (RFC 3891 §6.1, RFC 3911 §7.1, RFC 4538 §6).
+pub const NAMING: [&str; 3] = ["Replaces", "Join", "Target-Dialog"];
+
+/// A dialog as the recipient of the request knows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DialogName {
+    call_id: String,
+    /// The tag of the recipient: `to-tag`, or `local-tag` in Target-Dialog.
+    local: &'static str,
+    remote: &'static str,
+    params: Params,
+}
+
+/// The value names no dialog: 400 (RFC 3891 §3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("no dialog is named")]
+pub struct DialogNameError;
+
+impl DialogName {
+    /// The value of the header `name`.
+    pub fn parse(name: &str, value: &str) -> Result<Self, DialogNameError> {
+        let (call_id, params) = value.trim().split_at(value.trim().find(';').ok_or(DialogNameError)?);
+        let params = Params::parse(params).map_err(|_| DialogNameError)?;
+        let is_target = name.eq_ignore_ascii_case("Target-Dialog");
+        let (local, remote) = if is_target {
+            ("local-tag", "remote-tag")
+        } else {
+            ("to-tag", "from-tag")
+        };
+        let call_id = call_id.trim_end();
+        let once = |tag: &str| {
+            params
+                .iter()
+                .filter(|(other, _)| other.eq_ignore_ascii_case(tag))
+                .count()
+                == 1
+        };
+        if call_id.is_empty() || !once(local) || !once(remote) {
+            return Err(DialogNameError);
+        }
+        let call_id = call_id.to_owned();
+        Ok(Self {
+            call_id,
+            local,
+            remote,
+            params,
+        })
+    }
+
+    /// The recipient's own tag, and its peer's.
+    pub fn tags(&self) -> [&str; 2] {
+        // Where one of them never gave a tag, "0" stands for it (RFC 3891 §3).
+        [self.local, self.remote].map(|tag| self.params.get(tag).filter(|tag| *tag != "0").unwrap_or_default())
+    }
+
+    fn is(&self, call_id: &str, local: &str, remote: &str) -> bool {
+        self.call_id == call_id && self.tags() == [local, remote]
+    }
+
+    /// Our dialog as its peer knows it; what else the value says, like `early-only`, stays.
+    fn renamed(&self, dialog: &Dialog) -> Self {
+        let mut renamed = self.clone();
+        dialog.call_id().clone_into(&mut renamed.call_id);
+        renamed.params.set(self.local, or_zero(dialog.remote_tag()));
+        renamed.params.set(self.remote, or_zero(dialog.local_tag()));
+        renamed
+    }
+}
+
+fn or_zero(tag: &str) -> &str {
+    if tag.is_empty() { "0" } else { tag }
+}
+
+impl fmt::Display for DialogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.call_id, self.params)
+    }
+}
+
+/// A dialog of a call, named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Meant {
+    /// Whose peer is meant.
+    pub leg: Leg,
+    /// The dialog as that peer knows it.
+    pub name: DialogName,
+    /// The Contact of that peer.
+    pub target: Uri,
+}
+
+impl Call {
+    /// A name that takes us for the recipient means the party beyond the other leg; one that takes the peer for it means
+    /// that peer.
+    pub fn meant(&self, name: &DialogName) -> Option<Meant> {
+        self.dialogs().find_map(|pair| {
+            let leg = Leg::BOTH.into_iter().find_map(|side| {
+                let dialog = pair[side.index()]?;
+                let (ours, theirs) = (dialog.local_tag(), dialog.remote_tag());
+                if name.is(dialog.call_id(), ours, theirs) {
+                    Some(side.other())
+                } else {
+                    name.is(dialog.call_id(), theirs, ours).then_some(side)
+                }
+            })?;
+            let dialog = pair[leg.index()]?;
+            Some(Meant {
+                leg,
+                name: name.renamed(dialog),
+                target: dialog.remote_target().clone(),
+            })
+        })
+    }
+}
+
+/// The dialog that a request names, with the header that does. None: it names none.
+pub fn dialog_named(request: &Request) -> Result<Option<(&'static str, DialogName)>, DialogNameError> {
+    let mut named = None;
+    for header in NAMING {
+        for value in request.headers.get_all(header) {
+            // Two would contradict each other (RFC 3891 §3, RFC 3911 §4).
+            if named.is_some() {
+                return Err(DialogNameError);
+            }
+            named = Some((header, DialogName::parse(header, value)?));
+        }
+    }
+    Ok(named)
+}
+
+/// The dialog that the party who is referred shall name in its INVITE: Replaces, or Join, of the Refer-To URI.
+pub fn dialog_of_refer_to(refer_to: &NameAddr) -> Option<(&'static str, DialogName)> {
+    NAMING.into_iter().find_map(|header| {
+        let value = refer_to.uri().header(header)?;
+        Some((header, DialogName::parse(header, &value).ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_rfc_are_read_and_written_as_they_are() {
+        for value in [
+            "98732@sip.example.com;from-tag=r33th4x0r;to-tag=ff87ff",
+            "12adf2f34456gs5;to-tag=12345;from-tag=54321;early-only",
+            "87134@171.161.34.23;to-tag=24796;from-tag=0",
+        ] {
+            assert_eq!(DialogName::parse("Replaces", value).unwrap().to_string(), value);
+        }
+        let name = DialogName::parse("Replaces", "87134@h;to-tag=24796;from-tag=0").unwrap();
+        assert_eq!(name.tags(), ["24796", ""], "an RFC 2543 peer gave no tag");
+        let name = DialogName::parse("Target-Dialog", "fa77@h;local-tag=kkaz-;remote-tag=6544").unwrap();
+        assert_eq!(name.tags(), ["kkaz-", "6544"]);
+    }
+
+    #[test]
+    fn without_a_call_id_or_with_a_tag_missing_or_twice_no_dialog_is_named() {
+        for value in [
+            "",
+            "1@h",
+            ";to-tag=1;from-tag=2",
+            "1@h;to-tag=1",
+            "1@h;to-tag=1;from-tag=2;to-tag=3",
+            "1@h;local-tag=1;remote-tag=2",
+        ] {
+            assert_eq!(DialogName::parse("Replaces", value), Err(DialogNameError), "{value}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(value in "\\PC{0,300}") {
+            let _ = DialogName::parse("Replaces", &value);
+        }
+    }
+}

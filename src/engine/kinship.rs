@@ -1,0 +1,175 @@
+//! What calls have to do with each other: dialogs that requests name, parties that REFER brings together, and the
+//! conversation that a new call goes on with.
+
+use std::sync::Arc;
+
+use super::signaling::Signaling;
+use crate::b2bua::{self, Call, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
+use crate::model::{Leg, SessionId, Timestamp};
+use crate::sip::transaction::ServerId;
+use crate::sip::{Flow, NameAddr, Request, Uri};
+use crate::trunk::{Destination, Trunk};
+
+/// A dialog of a call of ours that a request names.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    session: SessionId,
+    meant: Meant,
+    header: &'static str,
+}
+
+impl Signaling {
+    /// The dialog of ours that an INVITE or SUBSCRIBE names; none if it names none or a stranger's.
+    pub(super) fn dialog_named(&self, request: &Request) -> Result<Option<Named>, Refusal> {
+        let named = b2bua::dialog_named(request).map_err(|_| Refusal::BadReference)?;
+        Ok(named.and_then(|(header, name)| self.find_dialog(header, &name)))
+    }
+
+    fn find_dialog(&self, header: &'static str, name: &DialogName) -> Option<Named> {
+        name.tags().into_iter().find_map(|tag| {
+            let (session, _) = *self.tags.get(tag)?;
+            let meant = self.calls.get(&session)?.meant(name)?;
+            Some(Named { session, meant, header })
+        })
+    }
+
+    /// Whether a URI's host is an address of ours.
+    pub(super) fn is_ours(&self, uri: &Uri) -> bool {
+        uri.ip().is_some_and(|ip| self.topology.is_ours(ip, uri.port()))
+    }
+
+    /// Where the dialog named leads, for a request whose URI is our own Contact.
+    pub(super) fn far_end_of(&self, uri: &Uri, named: Option<&Named>) -> Option<Destination> {
+        let named = named.filter(|_| uri.user().is_none() && self.is_ours(uri))?;
+        let (trunk, flow) = self.calls.get(&named.session)?.reach(named.meant.leg);
+        Some(Destination {
+            trunk: Arc::clone(trunk),
+            flow,
+            target: named.meant.target.clone(),
+        })
+    }
+
+    /// The dialog as it is known where the request goes on to.
+    pub(super) fn rename_dialog(&self, request: &mut Request, named: Option<&Named>, to: &Trunk) {
+        let Some(named) = named else { return };
+        let known_by = self.calls.get(&named.session).map(|call| call.reach(named.meant.leg));
+        if known_by.is_some_and(|(trunk, _)| trunk.name == to.name) {
+            request.headers.set(named.header, named.meant.name.to_string());
+        }
+    }
+
+    /// What other calls tell of this one.
+    pub(super) fn kin_of(&mut self, now: Timestamp, invite: &Request, from: &Trunk, named: Option<&Named>) -> Kin {
+        let mut kin = Kin::default();
+        let mut conversations = Vec::new();
+        if let Some((named, call)) = named.and_then(|named| Some((named, self.calls.get(&named.session)?))) {
+            conversations.extend(self.conversations.of(named.session));
+            kin.rerouted_by.extend(Leg::BOTH.map(|side| call.party(side)));
+            kin.callee = self
+                .far_end_of(&invite.uri, Some(named))
+                .map(|_| call.party(named.meant.leg));
+        }
+        if let Some((conversation, referrer)) = self.conversations.take_referral(now, &from.name, invite) {
+            conversations.push(conversation);
+            kin.rerouted_by.push(referrer);
+        }
+        if conversations.is_empty() {
+            let rings = |session| self.calls.get(&session).is_some_and(Call::is_ringing);
+            let found = self.conversations.kin(invite, &b2bua::rerouters(invite), rings);
+            conversations.extend(found.and_then(|session| self.conversations.of(session)));
+        }
+        kin.conversation = conversations.into_iter().min();
+        kin
+    }
+
+    /// A REFER inside a call: whom it brings in is decided before it crosses.
+    pub(super) fn on_refer(
+        &mut self,
+        now: Timestamp,
+        (session, side): (SessionId, Leg),
+        (id, mut request): (ServerId, Request),
+        (flow, bytes): (Flow, &bytes::Bytes),
+    ) {
+        let (referral, other) = match self.referral(session, side, &mut request) {
+            Ok((referral, other)) => (Ok(referral), other),
+            Err(refusal) => (Err(refusal), None),
+        };
+        let mut carried = false;
+        self.with_call(now, session, |call, turn| {
+            call.received(turn, side, flow, bytes);
+            carried = call.on_refer(turn, side, flow, (id, &request), referral);
+        });
+        if carried {
+            if let Some(other) = other {
+                self.conversations.join(session, other);
+            }
+            self.remember_referral(now, (session, side), &request);
+        }
+    }
+
+    /// Whom the REFER brings in, and the other call whose dialog they shall replace. Its Refer-To is written for the
+    /// receiver: our address as it knows it, the dialog as the party knows it where the INVITE will not come by us.
+    fn referral(
+        &self,
+        session: SessionId,
+        side: Leg,
+        request: &mut Request,
+    ) -> Result<(Referral, Option<SessionId>), Refusal> {
+        let mut refer_to = refer_to(request)?;
+        let call = self.calls.get(&session).ok_or(Refusal::NoSuchDialog)?;
+        let (stays, flow) = call.reach(side.other());
+        let named = b2bua::dialog_of_refer_to(&refer_to).and_then(|(header, name)| self.find_dialog(header, &name));
+        let known = named.as_ref().and_then(|named| self.calls.get(&named.session));
+        let referral = match (&named, known) {
+            (Some(named), Some(call)) => Referral {
+                party: call.party(named.meant.leg),
+                trunk: Some(Arc::clone(call.reach(named.meant.leg).0)),
+            },
+            _ => {
+                let user = refer_to.uri().user().unwrap_or_else(|| refer_to.uri().opaque());
+                Referral {
+                    party: refer_to.uri().without_headers().to_string(),
+                    trunk: self
+                        .topology
+                        .route(&stays.name, user)
+                        .map(|(_, trunk)| Arc::clone(trunk)),
+                }
+            }
+        };
+        if self.is_ours(refer_to.uri()) {
+            refer_to.uri = refer_to.uri.at(&Wire::contact(flow));
+        } else if let Some(named) = &named {
+            refer_to.uri = refer_to.uri.with_header(named.header, &named.meant.name.to_string());
+        }
+        request.headers.set("Refer-To", refer_to.to_string());
+        Ok((referral, named.map(|named| named.session)))
+    }
+
+    fn remember_referral(&mut self, now: Timestamp, (session, side): (SessionId, Leg), request: &Request) {
+        let referred_by = request
+            .headers
+            .get("Referred-By")
+            .and_then(|value| NameAddr::parse(value).ok());
+        let Some((call, refer_to)) = self.calls.get(&session).zip(refer_to(request).ok()) else {
+            return;
+        };
+        let referred = Referred {
+            trunk: call.reach(side.other()).0.name.clone(),
+            refer_to: refer_to.uri.without_headers(),
+            referred_by: referred_by.map(|by| by.uri),
+            caller: call.party(side.other()),
+            referrer: call.party(side),
+            session,
+        };
+        self.conversations.remember(now, referred);
+    }
+}
+
+/// Exactly one (RFC 3515 §2.4.2).
+fn refer_to(request: &Request) -> Result<NameAddr, Refusal> {
+    let mut values = request.headers.get_all("Refer-To");
+    match (values.next(), values.next()) {
+        (Some(value), None) => NameAddr::parse(value).map_err(|_| Refusal::BadReference),
+        _ => Err(Refusal::BadReference),
+    }
+}

@@ -1,0 +1,321 @@
+//! Requests outside any call: OPTIONS to us, what is passed on as it is, and subscriptions. Chatter: bounded, and no call
+//! depends on it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::signaling::Signaling;
+use crate::b2bua::{self, ALLOW, CallLeg, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
+use crate::model::{Leg, Timestamp};
+use crate::policy::RecorderState;
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::{Flow, Method, NameAddr, Request, Response};
+use crate::trunk::{Destination, Trunk};
+
+/// Requests outside any call that may wait for an answer at a time; fewer on a node of few calls, so that calls keep most
+/// of its transactions. More are refused with 503.
+const PASSAGES_MAX: usize = 1_024;
+
+/// A request that was passed on and is not answered yet.
+#[derive(Debug)]
+pub(super) struct Passage {
+    server: ServerId,
+    request: Request,
+    /// The way of its answers.
+    answers: Crossing,
+    /// The subscription that it belongs to, and the side that it came from.
+    of: Option<(SubscriptionId, Leg)>,
+}
+
+impl Signaling {
+    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out. A user
+    /// of another host is asked for their own.
+    pub(super) fn on_options(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        request: &Request,
+        flow: Flow,
+    ) -> Result<(), Refusal> {
+        if request.uri.user().is_some() && !self.is_ours(&request.uri) {
+            return self.on_passage(now, id, request, flow);
+        }
+        self.may_go_on(request)?;
+        let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
+        let tag = self.wire.mint().tag();
+        let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
+        response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
+        response.headers.push("Allow", ALLOW);
+        response.headers.push("Accept", "application/sdp");
+        response.headers.push("Accept-Encoding", "identity");
+        self.wire.respond(now, id, response);
+        self.depart();
+        Ok(())
+    }
+
+    /// MESSAGE, PUBLISH, a NOTIFY that nobody subscribed to, REGISTER: passed on as they are (RFC 3428 §6, RFC 3903,
+    /// RFC 3327).
+    pub(super) fn on_passage(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        request: &Request,
+        flow: Flow,
+    ) -> Result<(), Refusal> {
+        let (from, destination) = self.passage(now, request, flow)?;
+        let Destination {
+            trunk: to,
+            flow,
+            target,
+        } = destination;
+        let crossing = Crossing::between(&from, &to);
+        let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
+        let mut onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
+        if request.method == Method::Register {
+            self.write_registration(request, &mut onward, flow);
+        }
+        let passage = Passage {
+            server: id,
+            request: request.clone(),
+            answers: crossing.back(),
+            of: None,
+        };
+        self.pass(now, passage, onward, flow);
+        Ok(())
+    }
+
+    /// A SUBSCRIBE makes a dialog on either side (RFC 6665).
+    pub(super) fn on_subscribe(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        mut request: Request,
+        flow: Flow,
+    ) -> Result<(), Refusal> {
+        self.subscriptions.may_begin()?;
+        let named = self.dialog_named(&request)?;
+        let far_end = self.far_end_of(&request.uri, named.as_ref());
+        let (from, by_route) = self.passage(now, &request, flow)?;
+        let Destination {
+            trunk: to,
+            flow: to_flow,
+            target,
+        } = far_end.unwrap_or(by_route);
+        self.rename_dialog(&mut request, named.as_ref(), &to);
+        let mut leg = |side, trunk, flow, call_id: &str| CallLeg {
+            side,
+            trunk,
+            flow,
+            call_id: call_id.to_owned(),
+            local_tag: self.wire.mint().tag(),
+            dialog: None,
+            state: LegState::Up,
+            invite: None,
+            ack: None,
+        };
+        let a = leg(Leg::A, from, flow, request.headers.call_id());
+        let mut b = leg(Leg::B, to, to_flow, "");
+        b.call_id = self.wire.mint().call_id();
+        let (body, crossing) = (request.body.clone(), Crossing::between(&a.trunk, &b.trunk));
+        let onward = b2bua::onward(crossing, &request, target, &b.call_id, &b.local_tag, to_flow, body);
+        let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
+        let passage = Passage {
+            server: id,
+            request,
+            answers: crossing.back(),
+            of: Some((subscription, Leg::A)),
+        };
+        self.pass(now, passage, onward, to_flow);
+        Ok(())
+    }
+
+    /// A request inside a subscription.
+    pub(super) fn on_subscribed(
+        &mut self,
+        now: Timestamp,
+        (subscription, side): (SubscriptionId, Leg),
+        (id, request): (ServerId, Request),
+        flow: Flow,
+    ) {
+        let onward = if self.passages.len() < self.passages_max() {
+            self.subscriptions.onward((subscription, side), flow, &request)
+        } else {
+            Err(Refusal::TooManyCalls)
+        };
+        match onward {
+            Ok((onward, flow, answers)) => {
+                let passage = Passage {
+                    server: id,
+                    request,
+                    answers,
+                    of: Some((subscription, side)),
+                };
+                self.pass(now, passage, onward, flow);
+            }
+            Err(refusal) => self.refuse(now, id, &request, &refusal),
+        }
+    }
+
+    /// From whom it comes, and where it goes on.
+    fn passage(&mut self, now: Timestamp, request: &Request, flow: Flow) -> Result<(Arc<Trunk>, Destination), Refusal> {
+        let from = self.topology.trunk_of(flow.remote, flow.transport);
+        let from = from.cloned().ok_or(Refusal::NoRoute)?;
+        self.may_go_on(request)?;
+        if self.passages.len() >= self.passages_max() {
+            return Err(Refusal::TooManyCalls);
+        }
+        let destination = self.destinations(now, request, &from)?.swap_remove(0);
+        Ok((from, destination))
+    }
+
+    fn passages_max(&self) -> usize {
+        self.calls_max.min(PASSAGES_MAX)
+    }
+
+    fn pass(&mut self, now: Timestamp, passage: Passage, onward: Request, flow: Flow) {
+        let client = self.wire.request(now, Owner::Passage, onward, flow);
+        self.passages.insert(client, passage);
+        self.depart();
+    }
+
+    /// Where a request outside any dialog goes on: by the Path that we gave a registrar, else by the routes. Never empty.
+    pub(super) fn destinations(
+        &mut self,
+        now: Timestamp,
+        request: &Request,
+        from: &Trunk,
+    ) -> Result<Vec<Destination>, Refusal> {
+        match self.registered(request, from) {
+            Some(registered) => Ok(vec![registered]),
+            None => self
+                .next_hops(now, &request.uri, from)
+                .map_err(|refusal| match refusal {
+                    // It was for us, and no dialog of ours is meant (RFC 3891 §3).
+                    Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
+                    other => other,
+                }),
+        }
+    }
+
+    /// A registrar sends by our Path (RFC 3327 §5.4) to the Contact that was registered: a peer of a trunk that a route
+    /// leads to.
+    fn registered(&self, request: &Request, from: &Trunk) -> Option<Destination> {
+        let route = NameAddr::parse(request.headers.get_all("Route").next()?).ok()?;
+        let contact = request.uri.socket_addr().filter(|_| self.is_ours(route.uri()))?;
+        let trunk = self.topology.trunk_at(contact)?;
+        if !self.topology.leads(&from.name, &trunk.name) {
+            return None;
+        }
+        Some(Destination {
+            trunk: Arc::clone(trunk),
+            flow: self.topology.flow(trunk.transport, contact)?,
+            target: request.uri.clone(),
+        })
+    }
+
+    /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us.
+    fn write_registration(&self, request: &Request, onward: &mut Request, flow: Flow) {
+        for contact in request.headers.get_all("Contact") {
+            onward.headers.push("Contact", contact);
+        }
+        let mut supported = request.headers.get_all("Supported").flat_map(|value| value.split(','));
+        if supported.any(|option| option.trim().eq_ignore_ascii_case("path")) {
+            let us = Wire::contact(flow).with_param("lr", "");
+            onward.headers.push("Path", format!("<{us}>"));
+            onward.headers.push("Supported", "path");
+        }
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        now: Timestamp,
+        id: ClientId,
+        response: Response,
+        received: Option<(Flow, &Bytes)>,
+    ) {
+        match self.wire.client_owner(id) {
+            Some(Owner::Call(session, _)) if !self.calls.contains_key(&session) => {
+                if response.is_final() {
+                    self.wire.disown_client(id);
+                }
+            }
+            Some(Owner::Call(session, side)) => {
+                self.conversations.learn(session, &response.headers);
+                self.with_call(now, session, |call, turn| {
+                    if let Some((flow, bytes)) = received {
+                        call.received(turn, side, flow, bytes);
+                    }
+                    call.on_response(turn, side, id, response);
+                });
+            }
+            Some(Owner::Passage) if response.is_final() => {
+                self.wire.disown_client(id);
+                if let Some(passage) = self.passages.remove(&id) {
+                    let answer = self.passed(now, &passage, &response);
+                    self.wire.respond(now, passage.server, answer);
+                }
+            }
+            Some(Owner::Registration(place)) => self.on_registered(now, place, id, &response),
+            None => {
+                if let Some(aftermath) = self.aftermaths.get_mut(&id) {
+                    aftermath.handle_response(now, &mut self.wire, &response);
+                    self.depart();
+                }
+            }
+            Some(Owner::Passage) => {}
+        }
+    }
+
+    /// The answer as the sender of the request gets it.
+    fn passed(&mut self, now: Timestamp, passage: &Passage, response: &Response) -> Response {
+        let request = &passage.request;
+        let mut answer = b2bua::back(passage.answers, request, response);
+        if let Some(of) = passage.of {
+            self.subscriptions.on_answered(now, of, request, response, &mut answer);
+            return answer;
+        }
+        if answer.headers.to().tag().is_none() {
+            let tag = self.wire.mint().tag();
+            answer.headers.set_to(answer.headers.to().clone().with_tag(&tag));
+        }
+        let told: &[&str] = match request.method {
+            Method::Register => &["Contact", "Path", "Service-Route"],
+            Method::Options => &["Allow"],
+            _ if (300..400).contains(&response.status) => &["Contact"],
+            _ => &[],
+        };
+        for name in told {
+            let values: Vec<&str> = response.headers.get_all(name).collect();
+            if !values.is_empty() {
+                answer.headers.push(name, values.join(", "));
+            }
+        }
+        answer
+    }
+
+    pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
+        match self.wire.client_owner(id) {
+            Some(Owner::Call(session, side)) => {
+                self.wire.disown_client(id);
+                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, unreachable));
+            }
+            Some(Owner::Passage) => {
+                self.wire.disown_client(id);
+                if let Some(passage) = self.passages.remove(&id) {
+                    let refusal = if unreachable {
+                        Refusal::Unreachable
+                    } else {
+                        Refusal::NoAnswer
+                    };
+                    if let Some((subscription, _)) = passage.of {
+                        self.subscriptions.on_failed(subscription, &passage.request);
+                    }
+                    self.refuse(now, passage.server, &passage.request, &refusal);
+                }
+            }
+            Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
+            None => {}
+        }
+    }
+}

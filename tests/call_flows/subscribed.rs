@@ -1,0 +1,268 @@
+//! Outside calls: REGISTER with Path, subscriptions, PUBLISH, NOTIFY, MESSAGE and OPTIONS beyond us. No call feels them.
+
+use std::time::Duration;
+
+use onrecord::engine::Input;
+use onrecord::sip::Message;
+
+use super::bench::{A, B, Bench, PROXY};
+use super::party::{ALICE, BOB, Party, PhoneDialog};
+
+const MWI: &str = "Event: message-summary\r\nExpires: 600\r\nAccept: application/simple-message-summary\r\n";
+const ACTIVE: &str = "Event: message-summary\r\nSubscription-State: active;expires=599\r\n";
+const ENDED: &str = "Event: message-summary\r\nSubscription-State: terminated;reason=timeout\r\n";
+/// The voice mail server, seen by the carrier.
+const MAIL: Party = Party { user: "mail", at: B };
+
+/// Alice subscribes to her mailbox; gives her dialog and the server's.
+fn subscribed(bench: &mut Bench) -> [PhoneDialog; 2] {
+    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-1", MWI, "");
+    let subscribe = bench.newest(B, "SUBSCRIBE");
+    bench.answers_with(MAIL, "SUBSCRIBE", 200, "Expires: 600\r\n");
+    let alice = PhoneDialog::of_caller(ALICE, &bench.response_to_a());
+    [alice, PhoneDialog::of_callee(MAIL, &subscribe)]
+}
+
+#[test]
+fn a_subscription_is_a_dialog_on_either_side_and_its_notifies_come_through() {
+    let mut bench = Bench::strict();
+    let [mut alice, mut mail] = subscribed(&mut bench);
+    let sent = bench.newest(B, "SUBSCRIBE");
+    assert_ne!(sent.headers.call_id(), "sub-1");
+    assert_eq!(sent.uri.to_string(), "sip:mail@carrier.example");
+    assert_eq!(sent.headers.get("Contact"), Some(format!("<sip:{PROXY}>").as_str()));
+    for (name, value) in [
+        ("Event", "message-summary"),
+        ("Expires", "600"),
+        ("Accept", "application/simple-message-summary"),
+    ] {
+        assert_eq!(sent.headers.get(name), Some(value));
+    }
+    assert_eq!(bench.response_to_a().headers.get("Expires"), Some("600"));
+    let notify = mail.request("NOTIFY", ACTIVE, "Messages-Waiting: yes\r\n");
+    bench.from(B, notify);
+    let notify = bench.newest(A, "NOTIFY");
+    assert_eq!(notify.headers.call_id(), "sub-1");
+    assert_eq!(notify.uri.to_string(), format!("sip:alice@{A}"));
+    assert_eq!(notify.headers.to().tag(), Some(alice.local_tag.as_str()));
+    assert_eq!(&notify.body[..], b"Messages-Waiting: yes\r\n");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    assert_eq!(bench.response_to_b().status, 200);
+    let refresh = alice.request("SUBSCRIBE", MWI, "");
+    bench.from(A, refresh);
+    bench.answers_with(MAIL, "SUBSCRIBE", 200, "Expires: 600\r\n");
+    assert_eq!(bench.response_to_a().status, 200);
+    let refresh = alice.request("SUBSCRIBE", "Event: message-summary\r\nExpires: 0\r\n", "");
+    bench.from(A, refresh);
+    bench.answers_with(MAIL, "SUBSCRIBE", 200, "Expires: 0\r\n");
+    let notify = mail.request("NOTIFY", ENDED, "");
+    bench.from(B, notify);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.assert_nothing_left();
+    let late = mail.request("NOTIFY", ENDED, "");
+    bench.from(B, late);
+    assert_eq!(bench.response_to_b().status, 481);
+}
+
+#[test]
+fn a_notify_may_overtake_the_answer_to_its_subscribe_even_the_last_one() {
+    let mut bench = Bench::strict();
+    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-1", MWI, "");
+    let mut mail = PhoneDialog::of_callee(MAIL, &bench.newest(B, "SUBSCRIBE"));
+    let notify = mail.request("NOTIFY", ENDED, "");
+    bench.from(B, notify);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    let tag = bench.newest(A, "NOTIFY").headers.from().tag().unwrap().to_owned();
+    bench.answers_with(MAIL, "SUBSCRIBE", 200, "Expires: 0\r\n");
+    assert_eq!(bench.response_to_a().headers.to().tag(), Some(tag.as_str()));
+    assert!(bench.response_to_a().headers.contains("Contact"));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_subscription_ends_by_itself_when_nobody_refreshes_it() {
+    let mut bench = Bench::strict();
+    let [_, mut mail] = subscribed(&mut bench);
+    bench.wait(Duration::from_secs(631));
+    let notify = mail.request("NOTIFY", ACTIVE, "");
+    bench.from(B, notify);
+    bench.answers(ALICE, "NOTIFY", 481, "");
+    assert_eq!(
+        bench.response_to_b().status,
+        481,
+        "the subscriber does not know it any more"
+    );
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_subscription_that_is_refused_or_challenged_leaves_nothing() {
+    let mut bench = Bench::strict();
+    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-1", MWI, "");
+    bench.answers_with(
+        MAIL,
+        "SUBSCRIBE",
+        401,
+        "WWW-Authenticate: Digest realm=\"mail\", nonce=\"1\"\r\n",
+    );
+    let challenge = bench.response_to_a();
+    assert_eq!(challenge.status, 401);
+    assert_eq!(
+        challenge.headers.get("WWW-Authenticate"),
+        Some("Digest realm=\"mail\", nonce=\"1\"")
+    );
+    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-2", MWI, "");
+    bench.answers_with(MAIL, "SUBSCRIBE", 489, "");
+    assert_eq!(bench.response_to_a().status, 489);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn an_unanswered_subscribe_is_answered_and_forgotten() {
+    let mut bench = Bench::strict();
+    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-1", MWI, "");
+    bench.wait(Duration::from_secs(33));
+    assert_eq!(bench.response_to_a().status, 408);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_flood_of_subscriptions_is_bounded_and_calls_go_on() {
+    let mut bench = Bench::unrecorded();
+    for number in 0..300 {
+        bench.requests(
+            "SUBSCRIBE",
+            ALICE,
+            "sip:mail@carrier.example",
+            &format!("sub-{number}"),
+            MWI,
+            "",
+        );
+    }
+    let refused = |message: &&Message| matches!(message, Message::Response(response) if response.status == 503);
+    assert_eq!(bench.to_a.iter().filter(refused).count(), 200, "as many as calls");
+    let [alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    bench.hangs_up(alice, BOB);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_registration_reaches_the_registrar_with_our_path_and_its_answer_comes_back_whole() {
+    let mut bench = Bench::strict();
+    let more = "Expires: 3600\r\nSupported: path, outbound\r\nAuthorization: Digest username=\"alice\"\r\n";
+    bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", more, "");
+    let register = bench.newest(B, "REGISTER");
+    assert_eq!(register.uri.to_string(), "sip:carrier.example");
+    for (name, value) in [
+        ("Contact", format!("<sip:alice@{A}>")),
+        ("Path", format!("<sip:{PROXY};lr>")),
+        ("Supported", "path".to_owned()),
+        ("Expires", "3600".to_owned()),
+        ("Authorization", "Digest username=\"alice\"".to_owned()),
+    ] {
+        assert_eq!(register.headers.get(name), Some(value.as_str()));
+    }
+    let told = "Path: <sip:us;lr>\r\nService-Route: <sip:core.carrier.example;lr>\r\nP-Associated-URI: <tel:+1>\r\n";
+    bench.answers_with(MAIL, "REGISTER", 200, told);
+    let answer = bench.response_to_a();
+    for (name, value) in [
+        ("Contact", "<sip:mail@127.0.0.1:5090>"),
+        ("Service-Route", "<sip:core.carrier.example;lr>"),
+        ("P-Associated-URI", "<tel:+1>"),
+    ] {
+        assert_eq!(answer.headers.get(name), Some(value));
+    }
+    assert!(answer.headers.to().tag().is_some());
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn without_support_for_path_none_is_written() {
+    let mut bench = Bench::strict();
+    bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "", "");
+    assert!(!bench.newest(B, "REGISTER").headers.contains("Path"));
+    bench.answers_with(MAIL, "REGISTER", 423, "Min-Expires: 600\r\n");
+    assert_eq!(bench.response_to_a().headers.get("Min-Expires"), Some("600"));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn by_our_path_a_call_reaches_the_contact_that_was_registered() {
+    let mut bench = Bench::strict();
+    let route = format!("Route: <sip:{PROXY};lr>\r\n");
+    let contact = format!("sip:alice@{A};line=7");
+    bench.invites(BOB, &contact, "call-1", &route);
+    let invite = bench.newest(A, "INVITE");
+    assert_eq!(invite.uri.to_string(), contact);
+    assert!(!invite.headers.contains("Route"));
+    let [bob, _] = bench.picks_up(BOB, ALICE);
+    bench.hangs_up(bob, ALICE);
+    bench.requests(
+        "NOTIFY",
+        BOB,
+        &contact,
+        "n-1",
+        &format!("{ACTIVE}{route}"),
+        "Messages-Waiting: no\r\n",
+    );
+    assert_eq!(bench.newest(A, "NOTIFY").uri.to_string(), contact);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_path_of_ours_leads_nowhere_that_no_route_leads() {
+    let mut bench = Bench::routed(&[], &[("pbx", "carrier", None)]);
+    let route = format!("Route: <sip:{PROXY};lr>\r\n");
+    bench.invites(BOB, &format!("sip:alice@{A}"), "call-1", &route);
+    assert_eq!(bench.response_to_b().status, 404);
+    assert!(bench.to_a.is_empty());
+}
+
+#[test]
+fn publish_and_an_unasked_notify_are_passed_on_and_answered() {
+    let mut bench = Bench::strict();
+    let more = "Event: presence\r\nExpires: 60\r\nSIP-If-Match: e1\r\nContent-Type: application/pidf+xml\r\n";
+    bench.requests(
+        "PUBLISH",
+        ALICE,
+        "sip:alice@carrier.example",
+        "p-1",
+        more,
+        "<presence/>",
+    );
+    let publish = bench.newest(B, "PUBLISH");
+    assert_eq!(
+        (publish.headers.get("SIP-If-Match"), &publish.body[..]),
+        (Some("e1"), &b"<presence/>"[..])
+    );
+    bench.answers_with(MAIL, "PUBLISH", 200, "SIP-ETag: e2\r\nExpires: 60\r\n");
+    assert_eq!(bench.response_to_a().headers.get("SIP-ETag"), Some("e2"));
+    bench.requests("NOTIFY", BOB, &format!("sip:alice@{PROXY}"), "n-1", ACTIVE, "");
+    assert_eq!(bench.newest(A, "NOTIFY").headers.get("Event"), Some("message-summary"));
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn options_for_a_user_of_another_host_are_asked_there_and_ours_are_answered_here() {
+    let mut bench = Bench::strict();
+    bench.requests("OPTIONS", ALICE, "sip:bob@carrier.example", "o-1", "", "");
+    assert_eq!(bench.newest(B, "OPTIONS").uri.to_string(), "sip:bob@carrier.example");
+    bench.answers_with(BOB, "OPTIONS", 200, "Allow: INVITE, ACK\r\n");
+    assert_eq!(bench.response_to_a().headers.get("Allow"), Some("INVITE, ACK"));
+    let before = bench.to_b.len();
+    bench.requests("OPTIONS", ALICE, &format!("sip:{PROXY}"), "o-2", "", "");
+    assert_eq!((bench.response_to_a().status, bench.to_b.len()), (200, before));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn chatter_goes_on_while_the_node_drains_and_dies_with_nothing() {
+    let mut bench = Bench::strict();
+    bench.input(Input::Drain);
+    bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "", "");
+    bench.answers(MAIL, "REGISTER", 200, "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.assert_nothing_left();
+}
