@@ -209,11 +209,7 @@ impl Call {
             Method::Bye => self.on_bye(turn, side, server, &request),
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
             Method::Prack => self.on_prack(turn, side, server, request),
-            Method::Info
-            | Method::Message
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish => {
+            Method::Info | Method::Message | Method::Subscribe | Method::Notify | Method::Publish => {
                 self.on_passing(turn, side, server, &request);
             }
             Method::Options => {

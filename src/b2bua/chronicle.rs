@@ -58,7 +58,7 @@ impl Chronicle {
                 local: flow.local,
                 tcp,
             };
-            let bytes = bytes.clone();
+            let bytes = without_proof(bytes);
             out.push_back(Output::Recording(RecordingCommand::Signal {
                 session: self.session,
                 at,
@@ -116,29 +116,51 @@ impl Chronicle {
     }
 }
 
-/// A message of ours as a recording keeps it: what proves that we know a trunk's password is blanked, for who may hear
-/// calls may not guess it at leisure. The length stays.
-pub fn without_proof(message: &Bytes) -> Bytes {
+/// A message as a recording keeps it: what proves that somebody knows a password is blanked, for who may hear calls may not
+/// guess it at leisure (RFC 7616 §3.4.1 `response`). The length stays.
+fn without_proof(message: &Bytes) -> Bytes {
     let head = memchr::memmem::find(message, b"\r\n\r\n").unwrap_or(message.len());
     let mut kept: Option<Vec<u8>> = None;
-    for at in memchr::memmem::find_iter(message.get(..head).unwrap_or_default(), b"response=\"") {
-        let line = message.get(..at).unwrap_or_default();
-        let line = line
-            .get(memchr::memrchr(b'\n', line).map_or(0, |end| end + 1)..)
-            .unwrap_or_default();
-        if !line.starts_with(b"Authorization:") && !line.starts_with(b"Proxy-Authorization:") {
-            continue;
+    let (mut at, mut proves) = (0, false);
+    for line in message
+        .get(..head)
+        .unwrap_or_default()
+        .split_inclusive(|byte| *byte == b'\n')
+    {
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            proves = is_credentials(line);
         }
-        let digits = kept.get_or_insert_with(|| message.to_vec());
-        for digit in digits
-            .iter_mut()
-            .skip(at + "response=\"".len())
-            .take_while(|digit| **digit != b'"')
-        {
-            *digit = b'x';
+        if proves && let Some(proof) = proof_in(line) {
+            let copy = kept.get_or_insert_with(|| message.to_vec());
+            if let Some(digits) = copy.get_mut(at + proof.start..at + proof.end) {
+                digits.fill(b'x');
+            }
         }
+        at += line.len();
     }
     kept.map_or_else(|| message.clone(), Bytes::from)
+}
+
+fn is_credentials(line: &[u8]) -> bool {
+    let colon = memchr::memchr(b':', line).unwrap_or_default();
+    let name = line.get(..colon).unwrap_or_default().trim_ascii();
+    name.eq_ignore_ascii_case(b"Authorization") || name.eq_ignore_ascii_case(b"Proxy-Authorization")
+}
+
+/// Where the value of `response` stands, without its quotes.
+fn proof_in(line: &[u8]) -> Option<std::ops::Range<usize>> {
+    const NAME: &[u8] = b"response";
+    let name = line
+        .windows(NAME.len())
+        .position(|word| word.eq_ignore_ascii_case(NAME))?
+        + NAME.len();
+    let start = name + line.get(name..)?.iter().position(|byte| !b" \t=\"".contains(byte))?;
+    let end = start
+        + line
+            .get(start..)?
+            .iter()
+            .position(|byte| b"\", \t\r\n".contains(byte))?;
+    Some(start..end)
 }
 
 fn start_line(message: &[u8]) -> String {
@@ -146,4 +168,26 @@ fn start_line(message: &[u8]) -> String {
         .unwrap_or(message.len())
         .min(START_LINE_MAX);
     String::from_utf8_lossy(message.get(..end).unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_keeps_no_proof_of_a_password_however_it_is_written() {
+        let message = Bytes::from_static(
+            b"INVITE sip:b@c SIP/2.0\r\nAuthorization: Digest username=\"a\", response=\"0123456789abcdef\", realm=\"r\"\r\n\
+              proxy-authorization : Digest a=\"b\",\r\n Response = \"feed\"\r\nSubject: response=\"kept\"\r\n\r\nresponse=\"body\"",
+        );
+        let kept = without_proof(&message);
+        let text = std::str::from_utf8(&kept).expect("text");
+        assert!(text.contains("response=\"xxxxxxxxxxxxxxxx\", realm"), "{text}");
+        assert!(text.contains("Response = \"xxxx\"\r\n"), "{text}");
+        assert!(
+            text.contains("Subject: response=\"kept\"") && text.ends_with("response=\"body\""),
+            "{text}"
+        );
+        assert_eq!(kept.len(), message.len());
+    }
 }

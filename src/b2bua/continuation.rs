@@ -45,6 +45,16 @@ struct KeptLeg {
     dialog: KeptDialog,
 }
 
+#[derive(Deserialize)]
+struct KeptTags {
+    legs: [KeptTag; 2],
+}
+
+#[derive(Deserialize)]
+struct KeptTag {
+    local_tag: String,
+}
+
 /// Whether a call's newest state is written down.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Kept {
@@ -110,7 +120,7 @@ impl Call {
 
     /// Writes down what has changed, once nothing is in the balance.
     pub(super) fn remember(&mut self, turn: &mut Turn<'_>) {
-        if self.kept != Kept::Stale || self.phase != Phase::Confirmed || self.exchange.is_some() {
+        if self.kept != Kept::Stale || self.phase != Phase::Confirmed || !self.is_at_rest() {
             return;
         }
         let Some(state) = self.continuation().and_then(|kept| serde_json::to_vec(&kept).ok()) else {
@@ -123,6 +133,17 @@ impl Call {
         });
     }
 
+    /// No re-INVITE or UPDATE is in flight, the peers' or ours.
+    fn is_at_rest(&self) -> bool {
+        self.exchange.is_none() && !self.is_reinviting()
+    }
+
+    /// The tags of ours that a written call goes by; none if it cannot be read.
+    pub fn tags_in(state: &[u8]) -> Option<[String; 2]> {
+        let kept: KeptTags = serde_json::from_slice(state).ok()?;
+        Some(kept.legs.map(|leg| leg.local_tag))
+    }
+
     /// The call ends: there is nothing to go on with.
     pub(super) fn forget(&mut self, turn: &mut Turn<'_>) {
         if self.kept != Kept::Nowhere {
@@ -133,7 +154,7 @@ impl Call {
 
     /// Lets go of the call without a word to its peers, if it is written down: the next start takes it over.
     pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
-        if self.kept != Kept::Written || self.phase != Phase::Confirmed || self.exchange.is_some() {
+        if self.kept != Kept::Written || self.phase != Phase::Confirmed || !self.is_at_rest() {
             return;
         }
         // What ends here is the recording, not the call: its state stays where it is written.

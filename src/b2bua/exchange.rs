@@ -120,6 +120,8 @@ impl Call {
                     .map(|sdp| content.with_sdp(&response.body, sdp))
                     .unwrap_or_default()
             }
+            // What cannot be read could name an address that is not ours.
+            (_, None) if content == Content::Unreadable => Bytes::new(),
             (_, None) => response.body.clone(),
         };
         let mut answer = self.exchange_answer(&exchange, response, body);

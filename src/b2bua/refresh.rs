@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Content;
 use super::call::Call;
+use super::continuation::Kept;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::reject::Refusal;
@@ -193,6 +194,7 @@ impl Call {
         match response.status {
             200..300 => {
                 upkeep.timer.on_accepted(turn.now, &response.headers);
+                self.kept = Kept::Stale;
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }

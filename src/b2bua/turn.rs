@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::challenge::Waiting;
-use super::chronicle::{self, Chronicle};
+use super::chronicle::Chronicle;
 use super::conversation::Conversations;
 use super::emergencies::Emergencies;
 use super::output::Output;
@@ -117,13 +117,8 @@ impl Turn<'_> {
     pub fn depart(&mut self, line: Line<'_>) {
         while let Some(departure) = self.wire.poll_departure() {
             let (flow, bytes) = (departure.flow, departure.bytes);
-            let kept = if line.proves {
-                chronicle::without_proof(&bytes)
-            } else {
-                bytes.clone()
-            };
             line.chronicle
-                .message(self.now, line.leg, Direction::Sent, flow, &kept, self.out);
+                .message(self.now, line.leg, Direction::Sent, flow, &bytes, self.out);
             self.out.push_back(Output::Send { flow, bytes });
         }
     }

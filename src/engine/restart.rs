@@ -23,6 +23,12 @@ impl Signaling {
 
     /// A call of the process before goes on as a new session, or is ended on both legs.
     pub(super) fn resume(&mut self, now: Timestamp, before: SessionId, state: &Bytes) {
+        let is_known = |tags: [String; 2]| tags.iter().any(|tag| self.tags.contains_key(tag));
+        if Call::tags_in(state).is_some_and(is_known) {
+            // Taken over already, from a newer state of the same call.
+            self.out.push_back(Output::Forget { session: before });
+            return;
+        }
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let resumed = Call::resume(&mut self.turn(now), session, state);
         match resumed {

@@ -16,8 +16,8 @@ use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscrip
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::sip::Flow;
+use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::trunk::Topology;
 
 /// Port pairs that only emergency calls may take.
@@ -176,6 +176,8 @@ impl Signaling {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
+        // What goes out again here is of many calls, and of no one's turn.
+        self.depart();
         self.on_events(now, None);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));

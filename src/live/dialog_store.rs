@@ -4,18 +4,16 @@
 //! A file of slots, one for each call, written over in place; nothing is synced: it has to outlive the process, not the
 //! machine, whose peers would have given up anyway. A thread of its own writes it, so that signalling waits for no disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::clock::Clock;
 use super::waker::Waker;
@@ -54,7 +52,10 @@ pub(super) struct DialogStore {
     entries: Option<Sender<Entry>>,
     clock: Clock,
     waker: Waker,
-    dropped: Arc<AtomicU64>,
+    /// Calls to be forgotten for which the queue had no room: never more than there were calls.
+    owed: VecDeque<SessionId>,
+    /// It was told once that it does not keep up.
+    late: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -73,36 +74,58 @@ impl DialogStore {
             entries: Some(sender),
             clock,
             waker,
-            dropped: Arc::default(),
+            owed: VecDeque::new(),
+            late: false,
             thread: Some(thread),
         };
         Ok((store, survivors))
     }
 
     /// Keeps the newest state of a call; never waits.
-    pub(super) fn remember(&self, session: SessionId, state: Bytes) {
-        self.offer(Entry::Remember { session, state });
-    }
-
-    pub(super) fn forget(&self, session: SessionId) {
-        self.offer(Entry::Forget { session });
-    }
-
-    fn offer(&self, entry: Entry) {
-        let Some(entries) = &self.entries else { return };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = entries.try_send(entry)
-            && self.dropped.fetch_add(1, Relaxed) == 0
-        {
+    pub(super) fn remember(&mut self, session: SessionId, state: Bytes) {
+        self.settle_debts();
+        if !self.offer(Entry::Remember { session, state }) && !std::mem::replace(&mut self.late, true) {
             tracing::warn!("dialog store does not keep up: some calls would not survive a restart");
         }
+    }
+
+    /// Not lost when the queue is full: a call that is over must not come back.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.owed.push_back(session);
+        self.settle_debts();
+    }
+
+    fn settle_debts(&mut self) {
+        while let Some(session) = self.owed.pop_front() {
+            if !self.offer(Entry::Forget { session }) {
+                self.owed.push_front(session);
+                return;
+            }
+        }
+    }
+
+    fn offer(&self, entry: Entry) -> bool {
+        let taken = self
+            .entries
+            .as_ref()
+            .is_some_and(|entries| entries.try_send(entry).is_ok());
         self.waker.wake_by(self.clock.now() + WRITE_EVERY);
+        taken
     }
 }
 
 impl Drop for DialogStore {
     /// Waits until what was handed over is written: the next start reads it.
     fn drop(&mut self) {
-        self.entries = None;
+        if let Some(entries) = self.entries.take() {
+            // The thread empties its queue while this waits.
+            self.waker.wake();
+            for session in self.owed.drain(..) {
+                if entries.send(Entry::Forget { session }).is_err() {
+                    break;
+                }
+            }
+        }
         self.waker.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -275,7 +298,7 @@ mod tests {
     #[test]
     fn what_was_remembered_and_not_forgotten_survives_in_its_newest_state() {
         let data = tempfile::tempdir().unwrap();
-        let (store, none) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, none) = DialogStore::open(Clock::start(), data.path()).unwrap();
         assert_eq!(none, []);
         store.remember(session(1), Bytes::from_static(b"ringing"));
         store.remember(session(2), Bytes::from_static(b"two"));
@@ -293,7 +316,7 @@ mod tests {
     #[test]
     fn places_are_used_again_and_an_empty_store_takes_no_space() {
         let data = tempfile::tempdir().unwrap();
-        let (store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
         for number in 0..1_000 {
             store.remember(session(number), Bytes::from_static(b"x"));
             if number >= 5 {
@@ -303,7 +326,7 @@ mod tests {
         drop(store);
         let bytes = || std::fs::metadata(data.path().join(FILE_NAME)).unwrap().len();
         assert!(bytes() <= 6 * SLOT_BYTES as u64, "{}", bytes());
-        let (store, survivors) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, survivors) = DialogStore::open(Clock::start(), data.path()).unwrap();
         survivors.iter().for_each(|survivor| store.forget(survivor.session));
         drop(store);
         assert_eq!(bytes(), 0);
@@ -312,7 +335,7 @@ mod tests {
     #[test]
     fn a_slot_that_was_cut_short_and_one_too_long_are_left_out() {
         let data = tempfile::tempdir().unwrap();
-        let (store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
         store.remember(session(1), Bytes::from_static(b"whole"));
         store.remember(session(2), Bytes::from_static(b"cut short"));
         store.remember(session(3), Bytes::from(vec![7; SLOT_BYTES]));

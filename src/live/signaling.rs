@@ -73,7 +73,8 @@ impl Backlog {
 
 impl SignalingTask {
     pub(super) async fn run(mut self) {
-        for Survivor { session, state } in std::mem::take(&mut self.survivors) {
+        // The newest first: a call that was written twice goes on as it was last.
+        for Survivor { session, state } in std::mem::take(&mut self.survivors).into_iter().rev() {
             let now = self.clock.now();
             self.signaling.handle_input(now, Input::Resume { session, state });
             self.hand_on(now);

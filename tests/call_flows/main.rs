@@ -20,5 +20,5 @@ mod replaced;
 mod restarted;
 mod strict;
 mod subscribed;
-mod transferred;
 mod timers;
+mod transferred;
