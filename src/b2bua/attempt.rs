@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::deadlines::Wait;
-use super::facts::{self, Opening};
+use super::facts::{self, Kin, Opening};
 use super::leg::{CallLeg, LegState};
 use super::output::StepKind;
 use super::redirect::{self, Rerouted};
@@ -44,6 +44,8 @@ pub struct Attempts {
     rerouting: Vec<Rerouted>,
     /// The 422 of the destination that is asked now was answered.
     pub(super) lengthened: bool,
+    /// What others know of the call, for the policies.
+    pub(super) kin: Kin,
     /// That we minted for B, the newest last; the first `told` are known outside.
     call_ids: Vec<String>,
     told: usize,
@@ -210,7 +212,13 @@ impl Call {
             return Ok(());
         };
         let asked = self.as_rerouted(&received);
-        let decision = turn.decide(&asked, &self.a.trunk, &self.b.trunk);
+        let mut kin = self.attempts.kin.clone();
+        if self.attempts.party.is_some() {
+            kin.callee = None;
+        }
+        let seen = super::numbering::arriving(&asked, &self.a.trunk, turn.policies);
+        let facts = facts::of_invite(turn.now, &seen, &self.a.trunk, &self.b.trunk);
+        let decision = turn.decide_by(kin.complete(facts));
         let opening = Opening {
             session: self.id,
             node: &turn.terms.node,

@@ -10,6 +10,7 @@ use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
 use super::farewell::Farewell;
+use super::facts::Kin;
 use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
@@ -86,6 +87,7 @@ pub struct Arrival {
     pub target: Uri,
     /// Where B may be reached, best first, the one of `b` and `target` among them.
     pub destinations: Vec<Destination>,
+    pub kin: Kin,
     pub decision: Arc<Decision>,
     pub meeting: bool,
     pub header: Box<Header>,

@@ -29,6 +29,7 @@ impl Call {
             header: arrival.header,
         };
         let mut call = Self::new(setting, turn.terms.steps);
+        call.attempts.kin = arrival.kin;
         turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {

@@ -7,7 +7,6 @@ use super::challenge::Waiting;
 use super::chronicle::Chronicle;
 use super::conversation::Conversations;
 use super::emergencies::Emergencies;
-use super::facts;
 use super::output::Output;
 use super::wire::{Owner, Wire};
 use crate::media::PortPool;
@@ -15,7 +14,7 @@ use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Ti
 use crate::policy::{CallFacts, Decision, PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Request, Response};
-use crate::trunk::{Topology, Trunk};
+use crate::trunk::Topology;
 
 /// What holds for all calls of a node.
 #[derive(Clone, Debug)]
@@ -47,12 +46,6 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// What the policies say of a call that `invite` opens.
-    pub fn decide(&mut self, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
-        let invite = super::numbering::arriving(invite, from, self.policies);
-        self.decide_by(facts::of_invite(self.now, &invite, from, to))
-    }
-
     /// What the policies say of a call that these facts are known of.
     pub fn decide_by(&mut self, mut facts: CallFacts) -> Decision {
         let decision = self.policies.decide(&facts);

@@ -136,6 +136,7 @@ impl Signaling {
             b,
             target,
             destinations,
+            kin,
             decision,
             meeting,
             header,

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use onrecord::model::{Gate, Leg, MediaCommand, Outcome, RecordingCommand, RecordingEvent, SessionId, Timestamp};
+use onrecord::model::{
+    Direction, Gate, Leg, MediaCommand, Outcome, RecordingCommand, RecordingEvent, SessionId, Timestamp,
+};
+use onrecord::sip::Message;
 
 use super::phone::GIVE_UP;
 use super::script::Grade;
@@ -97,6 +100,8 @@ struct Success {
 struct Tape {
     session: SessionId,
     b_call_id: String,
+    /// Of INVITEs to B that it kept while it was open: later attempts of the same call.
+    attempts: Vec<String>,
     opens: u32,
     ready: bool,
     closed: u32,
@@ -376,7 +381,7 @@ impl Law {
             let ready = self
                 .tapes
                 .iter()
-                .any(|tape| tape.b_call_id == heard.call_id && tape.ready);
+                .any(|tape| tape.ready && (tape.b_call_id == heard.call_id || tape.attempts.contains(&heard.call_id)));
             if !ready {
                 self.break_by("B rings before the recorder is ready", heard);
             }
@@ -442,6 +447,7 @@ impl Law {
             self.tapes.push(Tape {
                 session,
                 b_call_id: String::new(),
+                attempts: Vec::new(),
                 opens: 0,
                 ready: false,
                 closed: 0,
@@ -466,7 +472,16 @@ impl Law {
                 tape.kept += 1;
                 tape.outcome = Some(closing.outcome);
             }
-            RecordingCommand::Signal { .. } | RecordingCommand::Mark { .. } => {}
+            RecordingCommand::Signal { path, bytes, .. } => {
+                let sent_to_b = path.leg == Leg::B && path.direction == Direction::Sent;
+                if tape.ready
+                    && sent_to_b
+                    && let Ok(Message::Request(invite)) = Message::parse(bytes)
+                {
+                    tape.attempts.push(invite.headers.call_id().to_owned());
+                }
+            }
+            RecordingCommand::Mark { .. } => {}
         }
         let (opens, ends) = (tape.opens, tape.closed + tape.kept);
         let ended = matches!(command, RecordingCommand::Close { .. } | RecordingCommand::Keep { .. });
