@@ -151,15 +151,19 @@ impl Call {
         None
     }
 
-    /// A peer of a trunk is asked itself; for everybody else the routes say where, as if A had called them.
+    /// A peer of a trunk that A may call is asked itself, where we know that it listens; for everybody else the routes say
+    /// where, as if A had called them.
     fn destinations_of(&self, turn: &mut Turn<'_>, contact: &Uri) -> VecDeque<Destination> {
         let topology = turn.topology;
         let peer = contact.socket_addr().and_then(|address| {
-            let mut trunks = topology.trunks().iter();
-            let trunk = trunks.find(|trunk| trunk.admits(address, trunk.transport))?;
+            let trunks = topology.trunks_to(&self.a.trunk.name);
+            let (trunk, peer) = trunks
+                .flat_map(|trunk| trunk.peers.iter().map(move |peer| (trunk, peer)))
+                .filter(|(trunk, peer)| peer.is_source(address, trunk.transport))
+                .min_by_key(|(_, peer)| peer.port != Some(address.port()))?;
             Some(Destination {
                 trunk: Arc::clone(trunk),
-                flow: topology.flow(trunk.transport, address)?,
+                flow: topology.flow(trunk.transport, peer.address_by(trunk.transport))?,
                 target: contact.clone(),
             })
         });
@@ -247,14 +251,30 @@ impl Call {
         {
             return Err(self.recorder_down(turn, fault));
         }
-        if self.decision.verdict == Verdict::Record && self.recording == Recording::NotWanted {
-            let invite = received.encode();
-            self.open_recording(turn);
-            self.chronicle
-                .signal(turn.now, Leg::A, Direction::Received, self.a.flow, &invite, turn.out);
-            self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
+        if self.decision.verdict != Verdict::Record {
+            return Ok(());
+        }
+        match self.recording {
+            // A recording that could not be opened for the party before may be had now.
+            Recording::NotWanted | Recording::Unavailable(_) => self.record_from_here(turn),
+            Recording::Broken(fault) if self.ends_without_recorder() => return Err(self.recorder_down(turn, fault)),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// A recording begins in the middle of a call, with A's INVITE.
+    pub(super) fn record_from_here(&mut self, turn: &mut Turn<'_>) {
+        self.open_recording(turn);
+        if self.recording != Recording::Opening {
+            return;
+        }
+        if let Some(received) = &self.a.invite {
+            let invite = received.encode();
+            self.chronicle
+                .signal(turn.now, Leg::A, Direction::Received, self.a.flow, &invite, turn.out);
+        }
+        self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
     }
 
     /// A's INVITE as the policies shall see it: as if A had called the party that is asked now, with who sent it on.

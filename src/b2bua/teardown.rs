@@ -108,9 +108,8 @@ impl Call {
         self.story.fault.get_or_insert(fault);
         self.chronicle
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
-        if self.decision.is_strict_before(self.meeting) && self.phase != Phase::Ending {
-            let refusal = self.recorder_down(turn, fault);
-            self.refuse(turn, &refusal);
+        if self.ends_without_recorder() {
+            self.end_without_recorder(turn, fault);
             return;
         }
         self.renew_media(turn);
@@ -178,6 +177,10 @@ impl Call {
             self.publish(turn);
             return;
         }
+        self.end_without_recorder(turn, fault);
+    }
+
+    fn end_without_recorder(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         self.gate(turn);
         if matches!(self.phase, Phase::Preparing | Phase::Inviting) {
             let refusal = self.recorder_down(turn, fault);
@@ -234,7 +237,8 @@ impl Call {
         }
     }
 
-    /// Under `during_arms = "answer"` a call is not connected while its recording is not there.
+    /// Under `during_arms = "answer"` a call is not connected while its recording is not there; nor is one whose answer shows
+    /// that it joins a meeting, where that wants a recording first.
     pub(super) fn unarmed(&self, turn: &Turn<'_>) -> Option<Refusal> {
         let arms_at_answer = self
             .decision
@@ -246,8 +250,9 @@ impl Call {
             Recording::Opening => Some(Fault::Stalled),
             _ => None,
         }?;
-        let strict = self.decision.is_strict_during(self.meeting);
-        (arms_at_answer && strict).then(|| self.recorder_down(turn, missing))
+        let during = arms_at_answer && self.decision.is_strict_during(self.meeting);
+        let strict = during || self.decision.is_strict_before(self.meeting);
+        strict.then(|| self.recorder_down(turn, missing))
     }
 
     pub(super) fn on_set_up_stalled(&mut self, turn: &mut Turn<'_>) {

@@ -147,6 +147,11 @@ impl Topology {
         self.routes.iter().any(|route| route.from == *from && route.to == *to)
     }
 
+    /// The trunks that a route from this one leads to.
+    pub fn trunks_to(&self, from: &TrunkName) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.trunks.iter().filter(move |trunk| self.leads(from, &trunk.name))
+    }
+
     /// The best route of a call from `trunk` to `user`.
     pub fn route(&self, trunk: &TrunkName, user: &str) -> Option<(&Route, &Arc<Trunk>)> {
         let matches = |route: &&Route| {

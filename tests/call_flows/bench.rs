@@ -92,6 +92,15 @@ impl Bench {
         Self::on_trunks(files, true, trunks)
     }
 
+    /// C is a trunk of its own that nobody may call.
+    pub fn with_closed_branch(files: &[(&str, &str)], carrier: Conduct) -> Self {
+        let trunks = vec![
+            trunk("carrier", &[B], true, carrier),
+            trunk("closed", &[C], true, Conduct::default()),
+        ];
+        Self::on_trunks(files, true, trunks)
+    }
+
     /// `routes`: from, to, prefix.
     pub fn routed(files: &[(&str, &str)], routes: &[(&str, &str, Option<&str>)]) -> Self {
         let routes = routes.iter().map(|(from, to, prefix)| route(from, to, *prefix));

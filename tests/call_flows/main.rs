@@ -12,6 +12,7 @@ mod early;
 mod failover;
 mod fax;
 mod forked;
+mod mended_strict;
 mod ordinary;
 mod party;
 mod redirected;

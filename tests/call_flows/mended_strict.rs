@@ -1,0 +1,179 @@
+//! Strictness that comes late: with another party, with a restart, with the answer of a meeting.
+
+use std::time::Duration;
+
+use onrecord::engine::Input;
+use onrecord::model::{Fault, MediaCommand, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::sip::Response;
+use onrecord::trunk::{Conduct, Redirect};
+
+use super::bench::{Bench, C, GRANTS, LENIENT, SDP, STRICT};
+
+const DURING: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\n";
+
+fn follows() -> Conduct {
+    Conduct {
+        redirect: Redirect::Follow,
+        ..Conduct::default()
+    }
+}
+
+/// Bob's calls are recorded if that is possible, Carol's must be.
+fn bob_leniently_carol_strictly() -> Bench {
+    let loose = LENIENT.replace("\"desk\"", "\"loose\"");
+    let grants = "[[grant]]\npolicy = \"loose\"\nto = [\"user:sip:bob@127.0.0.1\"]\n[[grant]]\npolicy = \"desk\"\nto = [\"user:sip:carol@127.0.0.1\"]\n";
+    let files = [("loose.toml", &*loose), ("desk.toml", STRICT), ("grants.toml", grants)];
+    Bench::with_branch(&files, follows(), follows())
+}
+
+fn tell(bench: &mut Bench, event: RecordingEvent) {
+    bench.input(Input::Recording(event));
+}
+
+fn open_fails(bench: &mut Bench, fault: Fault) {
+    let session = newest(bench);
+    tell(bench, RecordingEvent::OpenFailed { session, fault });
+}
+
+fn opened(bench: &Bench) -> Vec<SessionId> {
+    let opened = bench.recording.iter().filter_map(|command| match command {
+        RecordingCommand::Open(header) => Some(header.session),
+        _ => None,
+    });
+    opened.collect()
+}
+
+fn newest(bench: &Bench) -> SessionId {
+    *opened(bench).last().unwrap()
+}
+
+fn recorded(bench: &Bench) -> Option<Recorded> {
+    bench.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
+        _ => None,
+    })
+}
+
+fn restart(before: &Bench, mut after: Bench) -> Bench {
+    after.now = before.now + Duration::from_secs(2);
+    after.to_a.clone_from(&before.to_a);
+    after.to_b.clone_from(&before.to_b);
+    after.remembered.clone_from(&before.remembered);
+    for (session, state) in before.remembered.clone() {
+        after.input(Input::Resume { session, state });
+    }
+    after
+}
+
+#[test]
+fn a_recording_that_could_not_be_opened_for_bob_is_asked_for_again_before_carol_is_called() {
+    let mut bench = bob_leniently_carol_strictly();
+    bench.recorder_answers = false;
+    bench.invite(SDP, "");
+    open_fails(&mut bench, Fault::Reserve);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    assert_eq!(opened(&bench).len(), 2);
+    assert!(bench.to_c.is_empty(), "carol is not called before it is ready");
+    bench.recorder_answers = true;
+    let session = newest(&bench);
+    tell(&mut bench, RecordingEvent::Ready { session });
+    bench.c_answers("INVITE", 200, SDP);
+    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "BYE", "bye1", "");
+    bench.c_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn carol_is_not_called_when_it_cannot_be_opened_the_second_time_either() {
+    let mut bench = bob_leniently_carol_strictly();
+    bench.recorder_answers = false;
+    bench.invite(SDP, "");
+    open_fails(&mut bench, Fault::Reserve);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    open_fails(&mut bench, Fault::Reserve);
+    assert!(bench.to_c.is_empty());
+    assert_eq!(bench.response_to_a().status, 503);
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn carol_is_not_called_into_a_recording_that_broke() {
+    let mut bench = bob_leniently_carol_strictly();
+    bench.invite(SDP, "");
+    let session = bench.session();
+    let fault = Fault::Io;
+    tell(&mut bench, RecordingEvent::Faulted { session, fault });
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    assert!(bench.to_c.is_empty());
+    assert_eq!(bench.response_to_a().status, 603);
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_binds_only_while_it_lasts_ends_when_the_restart_cannot_open_its_recording() {
+    let files = [("desk.toml", DURING), ("grants.toml", GRANTS)];
+    let before = Bench::with(&files).connected();
+    let mut after = Bench::with(&files);
+    after.recorder_answers = false;
+    let mut bench = restart(&before, after);
+    open_fails(&mut bench, Fault::DiskFull);
+    for bye in [bench.request_to_a("BYE"), bench.request_to_b("BYE")] {
+        assert!(
+            bye.headers
+                .get("Reason")
+                .is_some_and(|reason| reason.contains("Recording lost"))
+        );
+    }
+    assert!(bench.media.is_empty(), "no packet goes unrecorded: {:?}", bench.media);
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_lenient_call_goes_on_when_the_restart_cannot_open_its_recording() {
+    let before = Bench::lenient().connected();
+    let mut after = Bench::lenient();
+    after.recorder_answers = false;
+    let mut bench = restart(&before, after);
+    open_fails(&mut bench, Fault::DiskFull);
+    assert!(!bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
+    assert_eq!(recorded(&bench), Some(Recorded::No));
+}
+
+#[test]
+fn who_answers_as_a_meeting_is_not_joined_unrecorded() {
+    for (join, status) in [("true", 603), ("false", 200)] {
+        let policy = format!("{LENIENT}required_before_meeting_join = {join}\nrequired_during_meeting = false\n");
+        let mut bench = Bench::with(&[("desk.toml", &policy), ("grants.toml", GRANTS)]);
+        bench.recorder_answers = false;
+        bench.invite(SDP, "");
+        open_fails(&mut bench, Fault::Io);
+        let mut response = Response::to(&bench.request_to_b("INVITE"), 200, None, Some("b-tag"));
+        response.headers.push("Contact", "<sip:room@127.0.0.1:5090>;isfocus");
+        response.headers.set("Content-Type", "application/sdp");
+        response.body = SDP.into();
+        bench.from(super::bench::B, response.encode());
+        assert_eq!(bench.response_to_a().status, status);
+        let ended = bench.story.ends_with(&["ACK → B".to_owned(), "BYE → B".to_owned()]);
+        assert_eq!(ended, status == 603, "{:?}", bench.story);
+    }
+}
+
+#[test]
+fn a_302_does_not_open_a_trunk_that_no_route_of_the_caller_leads_to() {
+    let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+    let mut bench = Bench::with_closed_branch(&files, follows());
+    bench.invite(SDP, "");
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    assert!(bench.to_c.is_empty());
+    assert_eq!(
+        bench.request_to_b("INVITE").uri.to_string(),
+        format!("sip:carol@{C}"),
+        "it goes where the routes say"
+    );
+}
