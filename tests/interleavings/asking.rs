@@ -295,6 +295,9 @@ impl Phone {
     }
 
     fn on_prack_answered(&mut self, dialog: usize, heard: &Rc<Heard>) {
+        if self.dialogs[dialog].stage == Stage::Over {
+            return;
+        }
         if heard.status >= 300 {
             self.dialogs[dialog].session.offered = None;
             return;

@@ -346,12 +346,14 @@ impl Phone {
         self.learn_allow(dialog, heard);
         let body = self.settle_session(dialog, heard);
         self.acknowledge(at, dialog, &body);
-        if leaving || over {
-            return;
+        if !leaving && !over {
+            self.dialogs[dialog].stage = Stage::Confirmed;
         }
-        self.dialogs[dialog].stage = Stage::Confirmed;
         if is_first {
             self.end_early_dialogs(now, at);
+        }
+        if leaving || over {
+            return;
         }
         if unwanted {
             self.seen.insert(if is_second {
