@@ -373,10 +373,12 @@ impl Law {
     /// Strict: B hears nothing before the opening record is durable.
     fn on_opening(&mut self, heard: &Heard) {
         if heard.method == "INVITE" && self.grade == Grade::Strict {
-            let ready = self
-                .tapes
-                .iter()
-                .any(|tape| tape.b_call_id == heard.call_id && tape.ready);
+            let of = |tape: &&Tape| tape.b_call_id == heard.call_id;
+            let ready = match self.tapes.iter().find(of) {
+                Some(tape) => tape.ready,
+                // Another attempt of a call that is recorded: it has a Call-ID of its own.
+                None => self.tapes.iter().any(|tape| tape.ready && tape.closed + tape.kept == 0),
+            };
             if !ready {
                 self.break_by("B rings before the recorder is ready", heard);
             }
