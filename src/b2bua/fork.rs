@@ -71,11 +71,15 @@ impl Call {
         found.map(|at| self.swap(at)).is_some()
     }
 
-    /// Brings the early dialog that a provisional response belongs to, or makes, into focus. False when it is one too many.
+    /// Brings the early dialog that a provisional response belongs to, or makes, into focus. False when it is one too
+    /// many, or had its BYE.
     pub(super) fn focus_on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
         let Some(tag) = response.headers.to().tag() else {
             return true;
         };
+        if self.forks.parted.iter().any(|parted| parted.remote_tag() == tag) {
+            return false;
+        }
         if self.b.dialog.is_none() {
             self.forks.begun = self.negotiation.agreement().clone();
             self.b.dialog = self.dialog_with_b(response);

@@ -125,3 +125,25 @@ fn an_invite_that_is_left_to_the_next_process_is_not_told_to_wait() {
     assert!(bench.to_a.is_empty(), "{:?}", bench.to_a);
     bench.assert_nothing_left();
 }
+
+#[test]
+fn a_fork_that_answers_across_the_bye_of_its_early_dialog_is_acknowledged_and_not_heard_again() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    let invite = bench.request_to_b("INVITE");
+    for tag in ["first", "second"] {
+        bench.from(B, answer(&invite, 180, tag, B, ""));
+    }
+    bench.a_requests(2, "BYE", "bye", "");
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("second"));
+    bench.to_a.clear();
+    bench.from(B, answer(&invite, 183, "second", B, ""));
+    assert!(bench.to_a.is_empty(), "{:?}", bench.to_a);
+    bench.to_b.clear();
+    bench.from(B, answer(&invite, 200, "second", B, SDP));
+    assert_eq!(bench.request_to_b("ACK").headers.to().tag(), Some("second"));
+    assert_eq!(bench.to_b.len(), 1, "no second BYE: {:?}", bench.to_b);
+    assert_eq!(bench.response_to_a().status, 487);
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}

@@ -14,7 +14,10 @@ pub enum Why {
     Call,
     Cancel,
     Bye,
-    Prack,
+    /// Whether it offers.
+    Prack {
+        offers: bool,
+    },
     /// A re-INVITE or UPDATE; whether it offers; whether it holds.
     Change {
         invite: bool,
@@ -117,7 +120,7 @@ impl Phone {
             (Why::Call, _) => self.on_call_failed(now, at),
             (Why::Bye, Some(dialog)) => self.bury(now, dialog),
             (Why::Change { .. }, Some(dialog)) => self.on_change_failed(now, dialog, why, 408),
-            (Why::Prack, _) => self.give_up_call(now),
+            (Why::Prack { .. }, _) => self.give_up_call(now),
             _ => {}
         }
     }
@@ -152,7 +155,7 @@ impl Phone {
             (Why::Call, _) => self.on_call_answered(now, at, heard, is_first),
             (Why::Bye, Some(dialog)) => self.bury(now, dialog),
             (Why::Change { .. }, Some(dialog)) => self.on_change_answered(now, at, dialog, heard),
-            (Why::Prack, Some(dialog)) => self.on_prack_answered(dialog, heard),
+            (Why::Prack { offers }, Some(dialog)) => self.on_prack_answered(dialog, offers, heard),
             (Why::Pass, Some(dialog)) if heard.status == 481 => self.on_gone(now, dialog),
             _ => {}
         }
@@ -294,9 +297,14 @@ impl Phone {
         }
     }
 
-    fn on_prack_answered(&mut self, dialog: usize, heard: &Rc<Heard>) {
+    fn on_prack_answered(&mut self, dialog: usize, offers: bool, heard: &Rc<Heard>) {
+        if self.dialogs[dialog].stage == Stage::Over {
+            return;
+        }
         if heard.status >= 300 {
-            self.dialogs[dialog].session.offered = None;
+            if offers {
+                self.dialogs[dialog].session.offered = None;
+            }
             return;
         }
         self.seen.insert("a PRACK answered");

@@ -280,6 +280,7 @@ impl Phone {
         }
         self.dialogs[dialog].rseq = rseq;
         let mut body = String::new();
+        let mut offers = false;
         if let Some(sdp) = heard.sdp() {
             let by = heard.told();
             if self.dialogs[dialog].session.offered.is_some() {
@@ -297,12 +298,13 @@ impl Phone {
         let may_offer = self.dialogs[dialog].session.agreed && self.dialogs[dialog].session.is_idle();
         if body.is_empty() && may_offer && self.rng.one_in(4) {
             self.seen.insert("an offer in a PRACK");
+            offers = true;
             let offer = self.offer(self.dialogs[dialog].session.lines, "sendrecv");
             self.dialogs[dialog].session.offered = Some(offer.serial.clone());
             body = offer.write();
         }
         let rack = format!("RAck: {rseq} {} INVITE\r\n", self.asked[at].cseq);
-        self.ask_within(now, dialog, "PRACK", &rack, &body, Why::Prack);
+        self.ask_within(now, dialog, "PRACK", &rack, &body, Why::Prack { offers });
     }
 
     /// No final answer will come.
@@ -346,12 +348,14 @@ impl Phone {
         self.learn_allow(dialog, heard);
         let body = self.settle_session(dialog, heard);
         self.acknowledge(at, dialog, &body);
-        if leaving || over {
-            return;
+        if !leaving && !over {
+            self.dialogs[dialog].stage = Stage::Confirmed;
         }
-        self.dialogs[dialog].stage = Stage::Confirmed;
         if is_first {
             self.end_early_dialogs(now, at);
+        }
+        if leaving || over {
+            return;
         }
         if unwanted {
             self.seen.insert(if is_second {

@@ -279,7 +279,7 @@ impl Law {
         };
         if heard.status < 200 {
             served.trying = true;
-            if !matches!(served.status, 0 | LOST) {
+            if !matches!(served.status, 0 | LOST) && !served.lost {
                 self.break_by("a provisional answer after the final one", heard);
                 return;
             }

@@ -18,6 +18,8 @@ pub struct Session {
     pub agreed: bool,
     /// m-lines of the newest description: never fewer (RFC 3264 §8).
     pub lines: usize,
+    /// Serials of theirs that were taken. The proxy refreshes a session by one of them, answer or not (RFC 4028 §7.4).
+    pub taken: Vec<String>,
 }
 
 impl Session {
@@ -37,6 +39,7 @@ impl Session {
             ));
         }
         self.agreed = true;
+        self.taken.push(sdp.serial.clone());
         self.lines = self.lines.max(sdp.ports.len());
         Ok(())
     }
@@ -57,7 +60,7 @@ impl Session {
     }
 
     pub fn take_offer(&mut self, sdp: &Sdp, by: &str) -> Result<(), String> {
-        if !sdp.is_offer() {
+        if !sdp.is_offer() && !self.taken.contains(&sdp.serial) {
             return Err(format!(
                 "an answer where only an offer may be: {by} brings {}",
                 sdp.told()
