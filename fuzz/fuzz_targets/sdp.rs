@@ -1,10 +1,10 @@
-//! Any bytes as a description: anchoring never panics, and what it wrote is a description again.
+//! Any bytes as a description: anchoring and filtering never panic, and what they wrote is a description again.
 #![no_main]
 
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use onrecord::sdp::{SessionDescription, anchor, check_reoffer, negotiate};
+use onrecord::sdp::{Format, SessionDescription, anchor, check_reoffer, filter, negotiate};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(sdp) = SessionDescription::parse(bytes) else {
@@ -24,5 +24,13 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     let _ = anchor(&sdp, &[]);
+    let allowed = |format: &Format| format.payload_type.is_multiple_of(2);
+    if let Ok(Some(left)) = filter(&sdp, allowed) {
+        let left = SessionDescription::parse(&left).expect("what was written is read");
+        assert_eq!(sdp.lines().len(), left.lines().len());
+        for line in left.lines().iter().filter(|line| line.is_live()) {
+            assert!(line.formats.iter().all(allowed));
+        }
+    }
     let _ = (negotiate(&sdp, &again), check_reoffer(&sdp, &again));
 });

@@ -22,7 +22,7 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId,
+    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
 };
 use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
@@ -108,17 +108,19 @@ impl Call {
         let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
         let tags = vec![tag(&setting.a), tag(&setting.b)];
         let attempts = Attempts::new(&setting.b, &setting.target, setting.destinations);
+        let negotiation = Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip())
+            .permitting([&setting.a.trunk, &setting.b.trunk]);
         Self {
             id: setting.session,
             phase: Phase::Preparing,
             decision: setting.decision,
             meeting: setting.meeting,
-            negotiation: Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip()),
             a: setting.a,
             b: setting.b,
             target: setting.target,
             attempts,
             body: Bytes::new(),
+            negotiation,
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,
@@ -145,6 +147,11 @@ impl Call {
 
     pub const fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// The trunks of both legs.
+    pub fn trunks(&self) -> [&TrunkName; 2] {
+        [&self.a.trunk.name, &self.b.trunk.name]
     }
 
     /// The local tags of the legs, one for each dialog: what an in-dialog request names.

@@ -21,6 +21,9 @@ use crate::policy::{Decision, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::{Dialog, KeptDialog};
 
+/// The longest state that the driver keeps. A call whose state is longer does not survive a restart.
+pub const STATE_BYTES_MAX: usize = 8_164;
+
 /// A call, written down.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Continuation {
@@ -126,6 +129,11 @@ impl Call {
         let Some(state) = self.continuation().and_then(|kept| serde_json::to_vec(&kept).ok()) else {
             return;
         };
+        if state.len() > STATE_BYTES_MAX {
+            // It cannot be handed over, and will be ended instead.
+            self.forget(turn);
+            return;
+        }
         self.kept = Kept::Written;
         turn.out.push_back(Output::Remember {
             session: self.id,

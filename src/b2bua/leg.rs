@@ -227,11 +227,7 @@ impl CallLeg {
     pub fn reroute(&mut self) -> bool {
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
-        let first = self
-            .trunk
-            .peers
-            .first()
-            .map(|peer| peer.address_by(self.flow.transport));
+        let first = self.trunk.first_address(self.flow.transport);
         let Some(remote) = target.or(first).filter(|remote| *remote != self.flow.remote) else {
             return false;
         };

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
-use crate::sdp::{MediaLine, OfferError, SdpError, SessionDescription, anchor, check_reoffer, negotiate};
+use crate::sdp::{
+    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, anchor, check_reoffer, filter, negotiate,
+};
+use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
 pub const LINES_MAX: usize = 16;
@@ -23,6 +26,9 @@ pub enum NegotiationError {
     Lines,
     #[error("no media port is free")]
     NoPorts,
+    /// The trunks allow no codec of the offer.
+    #[error("no codec of the offer may cross between these trunks")]
+    Codecs,
 }
 
 impl From<SdpError> for NegotiationError {
@@ -37,6 +43,12 @@ impl From<SdpError> for NegotiationError {
 impl From<OfferError> for NegotiationError {
     fn from(OfferError::LinesLost { .. }: OfferError) -> Self {
         Self::Lines
+    }
+}
+
+impl From<NothingLeft> for NegotiationError {
+    fn from(NothingLeft: NothingLeft) -> Self {
+        Self::Codecs
     }
 }
 
@@ -75,6 +87,8 @@ pub struct Agreement {
 pub struct Negotiation {
     ports: Vec<Ports>,
     agreement: Agreement,
+    /// For each trunk that has a list: the names of payload formats that may cross.
+    codecs: Vec<Vec<String>>,
     /// Where A and B are: their media faces an address of ours of the same family.
     peers: [Option<IpAddr>; 2],
 }
@@ -88,6 +102,28 @@ impl Negotiation {
         }
     }
 
+    /// Between two trunks, which may each have a list of what crosses.
+    #[must_use]
+    pub fn permitting(mut self, trunks: [&Trunk; 2]) -> Self {
+        self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
+        self
+    }
+
+    /// The offer without what may not cross.
+    fn permitted(&self, sdp: SessionDescription) -> Result<SessionDescription, NegotiationError> {
+        let allowed = |format: &Format| {
+            let is_named = |names: &Vec<String>| names.iter().any(|name| name.eq_ignore_ascii_case(&format.name));
+            self.codecs.iter().all(is_named)
+        };
+        if self.codecs.is_empty() {
+            return Ok(sdp);
+        }
+        match filter(&sdp, allowed)? {
+            None => Ok(sdp),
+            Some(text) => Ok(SessionDescription::parse(&text)?),
+        }
+    }
+
     /// `by` offers: leases ports for lines that have none yet and gives the offer as the other leg shall see it. Nothing
     /// else changes until it is answered.
     pub fn offer(
@@ -98,7 +134,7 @@ impl Negotiation {
         pool: &mut PortPool,
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
-        let sdp = SessionDescription::parse(sdp)?;
+        let sdp = self.permitted(SessionDescription::parse(sdp)?)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }

@@ -149,6 +149,7 @@ impl Call {
             self.body.clone(),
         );
         self.write_history(&mut invite);
+        super::numbering::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
         if self.negotiation.has_media() {
             let lines = self.negotiation.plan(self.id, self.mode()).lines;
             self.chronicle
@@ -198,7 +199,7 @@ impl From<NegotiationError> for Refusal {
     fn from(error: NegotiationError) -> Self {
         match error {
             NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
-            NegotiationError::Lines => Self::MediaNotAcceptable,
+            NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
         }
     }

@@ -7,10 +7,13 @@ use super::turn::Terms;
 use crate::model::{Fault, PolicyId};
 use crate::policy::Decision;
 use crate::sip::Method;
+use crate::trunk::{CapReached, retry_after};
 
 /// Q.850 cause values that we send (RFC 6432, RFC 3326 §2).
 const CAUSE_CALL_REJECTED: u8 = 21;
 const CAUSE_OUT_OF_ORDER: u8 = 27;
+const CAUSE_NO_CIRCUIT: u8 = 34;
+const CAUSE_CONGESTION: u8 = 42;
 const CAUSE_TEMPORARY_FAILURE: u8 = 41;
 const CAUSE_NO_RESOURCE: u8 = 47;
 
@@ -53,6 +56,10 @@ pub enum Refusal {
     Draining,
     /// As many calls as are allowed are up.
     TooManyCalls,
+    /// A trunk has as many calls, or as many a second, as it may.
+    TrunkFull { reached: CapReached },
+    /// The trunk may not use this method (RFC 3261 §8.2.1). `allow`: those that it may.
+    MethodBarred { allow: String },
     /// More is asked of this node than it can do; nothing is wrong with the request. Seconds until it may come again; None for
     /// a peer that throttles itself (RFC 7339 §5.10.2).
     Overloaded { retry_after: Option<u32> },
@@ -100,7 +107,7 @@ impl Refusal {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference => 400,
             Self::PolicyForbids { .. } => 403,
             Self::NoRoute => 404,
-            Self::MethodNotAllowed => 405,
+            Self::MethodNotAllowed | Self::MethodBarred { .. } => 405,
             Self::NoAnswer => 408,
             Self::UnsupportedBody => 415,
             Self::UnsupportedScheme => 416,
@@ -119,6 +126,7 @@ impl Refusal {
             | Self::NoPorts
             | Self::Draining
             | Self::TooManyCalls
+            | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
             Self::RecorderDown { status, .. } => *status,
         }
@@ -156,6 +164,14 @@ impl Refusal {
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed | Self::MethodUnknown => vec![("Allow", ALLOW.to_owned())],
+            Self::MethodBarred { allow } => vec![("Allow", allow.clone())],
+            Self::TrunkFull { reached } => vec![
+                ("Retry-After", retry_after(*reached).as_secs().to_string()),
+                match reached {
+                    CapReached::Calls => q850(CAUSE_NO_CIRCUIT, "Trunk has all calls that it may have"),
+                    CapReached::Rate => q850(CAUSE_CONGESTION, "Trunk has all new calls that it may have for now"),
+                },
+            ],
             Self::Overloaded {
                 retry_after: Some(seconds),
             } => vec![("Retry-After", seconds.to_string())],
@@ -265,6 +281,18 @@ mod tests {
             assert_eq!(rejection.status, 503);
             assert!(rejection.headers.iter().all(|(name, _)| *name != "Retry-After"));
         }
+    }
+
+    #[test]
+    fn a_full_trunk_says_when_to_try_again_and_a_barred_method_what_is_allowed() {
+        let full = |reached| Refusal::TrunkFull { reached }.rejection("lab");
+        let calls = full(CapReached::Calls);
+        assert_eq!((calls.status, calls.headers[0].1.as_str()), (503, "10"));
+        assert!(calls.headers[1].1.starts_with("Q.850;cause=34;"));
+        assert!(full(CapReached::Rate).headers[1].1.starts_with("Q.850;cause=42;"));
+        let allow = "INVITE, ACK".to_owned();
+        let barred = Refusal::MethodBarred { allow: allow.clone() }.rejection("lab");
+        assert_eq!((barred.status, &barred.headers[..]), (405, &[("Allow", allow)][..]));
     }
 
     #[test]

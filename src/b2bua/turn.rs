@@ -49,7 +49,8 @@ pub struct Turn<'a> {
 impl Turn<'_> {
     /// What the policies say of a call that `invite` opens.
     pub fn decide(&mut self, invite: &Request, from: &Trunk, to: &Trunk) -> Decision {
-        self.decide_by(facts::of_invite(self.now, invite, from, to))
+        let invite = super::numbering::arriving(invite, from, self.policies);
+        self.decide_by(facts::of_invite(self.now, &invite, from, to))
     }
 
     /// What the policies say of a call that these facts are known of.

@@ -17,6 +17,8 @@ pub enum Owner {
     Call(SessionId, Leg),
     /// A request outside any dialog that is passed on; the other half of the pair is in `pass`.
     Passage,
+    /// An OPTIONS of ours that asks a destination whether it lives.
+    Probe,
     /// A registration of our own, by its place among them.
     Registration(usize),
 }
@@ -34,7 +36,7 @@ pub struct Wire {
     transactions: Transactions,
     mint: Mint,
     paths: Paths,
-    clients: BTreeMap<ClientId, Owner>,
+    clients: BTreeMap<ClientId, (Owner, Flow)>,
     servers: BTreeMap<ServerId, Owner>,
     /// Transactions of requests that were sent again, and the first of each, by which its owner knows it.
     renewals: BTreeMap<ClientId, ClientId>,
@@ -119,7 +121,7 @@ impl Wire {
     /// and as a datagram after all where nobody takes the connection (RFC 3261 §18.1.1).
     pub fn request(&mut self, now: Timestamp, owner: Owner, request: Request, flow: Flow) -> ClientId {
         let id = self.start(now, request, flow);
-        self.clients.insert(id, owner);
+        self.clients.insert(id, (owner, flow));
         self.pump();
         id
     }
@@ -232,7 +234,12 @@ impl Wire {
     }
 
     pub fn client_owner(&self, id: ClientId) -> Option<Owner> {
-        self.clients.get(&id).copied()
+        self.clients.get(&id).map(|(owner, _)| *owner)
+    }
+
+    /// Where the request of a transaction that is owned was sent.
+    pub fn client_flow(&self, id: ClientId) -> Option<Flow> {
+        self.clients.get(&id).map(|(_, flow)| *flow)
     }
 
     /// No event of this transaction is of interest any more.

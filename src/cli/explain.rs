@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::COULD_NOT;
+use super::explain_route::Way;
 use crate::config::{self, Config, Policies};
 use crate::live::clock::Clock;
 use crate::model::{Fault, Generation, MediaKind, SessionId, Timestamp};
@@ -78,7 +79,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     };
     let at = args.at.unwrap_or_else(|| Clock::start().now());
-    let decision = set.decide(&facts(args, at));
+    let (from, to) = (args.from.as_deref(), args.to.as_deref());
+    let way = args.trunk.as_deref().and_then(|trunk| {
+        super::explain_route::way(&config, &set, trunk, from.unwrap_or_default(), to.unwrap_or_default())
+    });
+    let decision = set.decide(&facts(args, at, way.as_ref()));
     let explanation = Explanation {
         decision: &decision,
         recorder: match args.recorder {
@@ -89,25 +94,39 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         at,
         reject_code: config.recorder.reject_code,
     };
-    let text = if args.json {
-        format!("{:#}\n", explanation.json())
-    } else {
-        explanation.text()
+    let text = match (args.json, &way) {
+        (true, None) => format!("{:#}\n", explanation.json()),
+        (true, Some(way)) => {
+            let mut json = explanation.json();
+            json["way"] = way.json();
+            format!("{json:#}\n")
+        }
+        (false, way) => way.as_ref().map(Way::text).unwrap_or_default() + &explanation.text(),
     };
     // A reader that has gone away is no failure of ours.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-fn facts(args: &Args, at: Timestamp) -> CallFacts {
-    let to = args.to.clone().unwrap_or_default();
+/// As a live call's: with the numbers as the trunk's rules and dial plan make them.
+fn facts(args: &Args, at: Timestamp, way: Option<&Way>) -> CallFacts {
+    let written = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (from, request_uri, to) = match way {
+        None => (written(&args.from), written(&args.to), written(&args.to)),
+        Some(way) => {
+            let headers = &way.seen.headers;
+            let (from, to) = (headers.from().uri.to_string(), headers.to().uri.to_string());
+            (from, way.seen.uri.to_string(), to)
+        }
+    };
+    let to_trunk = args.to_trunk.as_deref().or_else(|| way?.to_trunk());
     let mut media = vec![MediaKind::Audio];
     media.extend(args.video.then_some(MediaKind::Video));
     CallFacts {
         trunk: args.trunk.as_deref().map(Into::into),
-        to_trunk: args.to_trunk.as_deref().map(Into::into),
-        from: args.from.clone().unwrap_or_default(),
-        request_uri: to.clone(),
+        to_trunk: to_trunk.map(Into::into),
+        from,
+        request_uri,
         to,
         rerouted_by: args.rerouted_by.clone(),
         media,

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod drain;
 mod explain;
+mod explain_route;
 mod export;
 mod init;
 mod log_queue;

@@ -1,4 +1,4 @@
-//! `onrecord reload`: load the policy files again, as SIGHUP does.
+//! `onrecord reload`: load the policy files, and trunks and routes of the config again, as SIGHUP does.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,9 +24,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         super::print_json(&reply);
     }
     match reply {
-        Reply::Reloaded { generation } => {
+        Reply::Reloaded { generation, restart } => {
             if !args.json {
                 super::print(&format!("policies: generation {generation}\n"));
+            }
+            if !restart.is_empty() {
+                eprintln!(
+                    "\nhint: these changed in the config and need a restart: {}",
+                    restart.join(", ")
+                );
             }
             ExitCode::SUCCESS
         }

@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         },
     };
     let options = ServeOptions {
+        config_file: args.config.clone(),
         allow_faults: args.allow_faults,
     };
     match live::serve(&config, options) {

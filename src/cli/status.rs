@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::engine::{RegistrationState, RegistrationView};
 use crate::live::control::{self, Reply, Request};
-use crate::live::status::Status;
+use crate::live::status::{Status, TrunkStatus};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -87,6 +87,9 @@ fn table(status: &Status) -> String {
     for view in &status.registrations {
         lines.push(("registers", registration_line(status, view)));
     }
+    for trunk in &status.trunks {
+        lines.push(("trunk", trunk_line(trunk)));
+    }
     if !policies.refused.is_empty() {
         lines.push((
             "REFUSED",
@@ -100,6 +103,17 @@ fn table(status: &Status) -> String {
         .into_iter()
         .map(|(name, text)| format!("{name:<9} {}\n", super::logging::visible(&text)))
         .collect()
+}
+
+fn trunk_line(trunk: &TrunkStatus) -> String {
+    let destinations = trunk.destinations.iter();
+    let told: Vec<String> = destinations.map(|to| format!("{} {}", to.address, to.state)).collect();
+    let told = if told.is_empty() {
+        "no destination located".to_owned()
+    } else {
+        told.join(", ")
+    };
+    format!("{}, {} calls: {told}", trunk.name, trunk.calls)
 }
 
 fn sip_line(status: &Status) -> String {

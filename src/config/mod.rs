@@ -11,6 +11,7 @@ mod routing;
 mod sip;
 #[cfg(test)]
 mod tests;
+mod trunk;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -83,15 +84,12 @@ impl Config {
     /// 127.0.0.1:5090, everything recorded strictly.
     pub fn embedded() -> Self {
         let loopback = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        let trunk = |name: &str, port| Trunk {
-            name: name.into(),
-            peers: vec![Peer {
+        let trunk = |name: &str, port| {
+            let peer = Peer {
                 ip: loopback,
                 port: Some(port),
-            }],
-            transport: Transport::Udp,
-            trusted: false,
-            conduct: Conduct::default(),
+            };
+            Trunk::new(name.into(), vec![peer])
         };
         let route = |from: &str, to: &str| Route {
             from: from.into(),

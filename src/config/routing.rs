@@ -3,7 +3,8 @@
 use toml::Spanned;
 
 use super::Route;
-use super::read::{LIST_MAX, Trunks};
+use super::read::LIST_MAX;
+use super::trunk::Trunks;
 use crate::model::TrunkName;
 use crate::policy::reader::{Table, shown};
 use crate::policy::{Code, nearest};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::model::{MediaEvent, RecordingEvent, SessionId};
 use crate::policy::PolicySet;
 use crate::sip::Flow;
+use crate::trunk::{Aim, Located, Route, Trunk};
 
 /// From a driver to signalling.
 #[derive(Clone, Debug)]
@@ -32,6 +33,16 @@ pub enum Input {
     Media(MediaEvent),
     /// A new generation of policies: for calls from now on.
     Policies(Arc<PolicySet>),
+    /// Another configuration of trunks and routes: for calls from now on; those that are up keep theirs.
+    Trunks {
+        trunks: Vec<Trunk>,
+        routes: Vec<Route>,
+    },
+    /// What DNS says of a trunk's name now.
+    Located {
+        aim: Aim,
+        located: Located,
+    },
     /// Take no new calls.
     Drain,
     /// Take calls again.

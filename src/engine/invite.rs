@@ -9,14 +9,18 @@ use crate::b2bua::{self, Arrival, Call, CallLeg, LegState, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Flow, Method, Request, Response, Scheme, Uri};
-use crate::trunk::{Destination, Trunk};
+use crate::sip::{Flow, Method, Request, Response, Scheme};
+use crate::trunk::Destination;
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request) {
             // Without this, 200 ms later a 100 would tell the peer to wait.
             self.wire.forget(id);
+            return;
+        }
+        if let Err(refusal) = self.may_use(flow, &request) {
+            self.refuse(now, id, &request, &refusal);
             return;
         }
         if request.headers.to().tag().is_some() {
@@ -92,9 +96,10 @@ impl Signaling {
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
-        let facts = kin.complete(b2bua::of_invite(now, &invite, &from, &to));
+        let seen = b2bua::arriving(&invite, &from, &self.policies);
+        let facts = kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         let decision = Arc::new(self.turn(now).decide_by(facts));
-        self.may_begin(&decision)?;
+        self.may_carry(now, &decision, [&from, &to])?;
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,
@@ -144,7 +149,7 @@ impl Signaling {
     }
 
     /// An emergency is refused neither by a full house nor by one that is closing.
-    fn may_begin(&self, decision: &Decision) -> Result<(), Refusal> {
+    pub(super) fn may_begin(&self, decision: &Decision) -> Result<(), Refusal> {
         if decision.emergency {
             return Ok(());
         }
@@ -173,20 +178,6 @@ impl Signaling {
             Ok(())
         } else {
             Err(Refusal::BadExtension { options })
-        }
-    }
-
-    /// Where the call may be sent, best first; never empty.
-    pub(super) fn next_hops(&mut self, now: Timestamp, uri: &Uri, from: &Trunk) -> Result<Vec<Destination>, Refusal> {
-        let mint = self.wire.mint();
-        let found = self
-            .topology
-            .destinations(now, from, uri, &mut |max| mint.up_to(max))
-            .unwrap_or_default();
-        if found.is_empty() {
-            Err(Refusal::NoRoute)
-        } else {
-            Ok(found)
         }
     }
 

@@ -8,13 +8,18 @@ mod kinship;
 pub mod ladder;
 mod overload;
 mod passage;
+mod probe;
 mod registration;
 mod restart;
 mod screen;
 mod signaling;
+mod trunks;
 
+pub use crate::b2bua::STATE_BYTES_MAX;
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use probe::Pulse;
 pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};
+pub use trunks::{DestinationView, TrunkView};

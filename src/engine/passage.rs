@@ -74,6 +74,8 @@ impl Signaling {
         let mut onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
         if request.method == Method::Register {
             self.write_registration(request, &mut onward, flow);
+        } else {
+            b2bua::cross(&mut onward.headers, &from, &to, &self.policies);
         }
         let passage = Passage {
             server: id,
@@ -186,15 +188,14 @@ impl Signaling {
         request: &Request,
         from: &Trunk,
     ) -> Result<Vec<Destination>, Refusal> {
+        let seen = b2bua::arriving(request, from, &self.policies).uri.clone();
         match self.registered(request, from) {
             Some(registered) => Ok(vec![registered]),
-            None => self
-                .next_hops(now, &request.uri, from)
-                .map_err(|refusal| match refusal {
-                    // It was for us, and no dialog of ours is meant (RFC 3891 §3).
-                    Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
-                    other => other,
-                }),
+            None => self.next_hops(now, &seen, from).map_err(|refusal| match refusal {
+                // It was for us, and no dialog of ours is meant (RFC 3891 §3).
+                Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
+                other => other,
+            }),
         }
     }
 
@@ -234,6 +235,7 @@ impl Signaling {
         response: Response,
         received: Option<(Flow, &Bytes)>,
     ) {
+        self.note_answer(now, id, &response);
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, _)) if !self.calls.contains_key(&session) => {
                 if response.is_final() {
@@ -263,7 +265,7 @@ impl Signaling {
                     self.depart();
                 }
             }
-            Some(Owner::Passage) => {}
+            Some(Owner::Passage | Owner::Probe) => {}
         }
     }
 
@@ -295,6 +297,7 @@ impl Signaling {
     }
 
     pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
+        self.note_silence(now, id);
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, side)) => {
                 self.wire.disown_client(id);
@@ -315,7 +318,7 @@ impl Signaling {
                 }
             }
             Some(Owner::Registration(place)) => self.on_register_failed(now, place, id),
-            None => {}
+            Some(Owner::Probe) | None => {}
         }
     }
 }

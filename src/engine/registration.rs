@@ -109,11 +109,13 @@ impl Registration {
         }
     }
 
-    /// The peers take turns: one that fails is not asked twice in a row.
+    /// The destinations take turns: one that fails is not asked twice in a row.
     fn flow(&self, topology: &Topology) -> Option<Flow> {
-        let peers = &self.trunk.peers;
-        let turn = (self.failures as usize).checked_rem(peers.len())?;
-        topology.flow(self.trunk.transport, peers.get(turn)?.address())
+        let trunk = topology.trunk(&self.trunk.name).unwrap_or(&self.trunk);
+        let places = topology.places(trunk);
+        let turn = (self.failures as usize).checked_rem(places.len())?;
+        let (transport, address) = places.get(turn)?;
+        topology.flow(*transport, *address)
     }
 
     /// Where calls for the address of record shall come: our listener.

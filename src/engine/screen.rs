@@ -11,7 +11,7 @@ use crate::sip::{Flow, Message, Method, Request, Response};
 impl Signaling {
     /// The first thing done costs the least: a source that is no peer is dropped unread.
     pub(super) fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.trunk_of(flow.remote, flow.transport).is_none() {
+        if !self.topology.is_known(flow.remote, flow.transport) {
             return;
         }
         match Message::parse(bytes) {
@@ -57,7 +57,8 @@ impl Signaling {
             let Some(from) = topology.trunk_of(flow.remote, flow.transport) else {
                 return false;
             };
-            let facts = b2bua::of_invite(now, entrant.request, from, from);
+            let seen = b2bua::arriving(entrant.request, from, policies);
+            let facts = b2bua::of_invite(now, &seen, from, from);
             let (callee, is_emergency) = policies.screen(&facts);
             is_emergency || emergencies.expects(now, &callee.to_string(), &from.name)
         };

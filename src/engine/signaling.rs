@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::passage::Passage;
+use super::probe::Probes;
 use super::registration::Registration;
 use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
@@ -18,7 +19,7 @@ use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp,
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::Flow;
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
-use crate::trunk::Topology;
+use crate::trunk::{Loads, Topology};
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
@@ -77,6 +78,8 @@ pub struct Signaling {
     /// The next process answers.
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
+    pub(super) loads: Loads,
+    pub(super) probes: Probes,
     pub(super) conversations: Conversations,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
@@ -122,6 +125,8 @@ impl Signaling {
             draining: false,
             handed_over: false,
             emergencies: Emergencies::default(),
+            loads: Loads::default(),
+            probes: Probes::default(),
             conversations: Conversations::default(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
@@ -131,6 +136,7 @@ impl Signaling {
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         if self.heard.is_none() {
             self.heard = Some(now);
+            self.follow_topology(now);
         }
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
@@ -154,6 +160,11 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
             }
             Input::Policies(policies) => self.policies = policies,
+            Input::Trunks { trunks, routes } => self.on_trunks(now, trunks, routes),
+            Input::Located { aim, located } => {
+                self.topology.locate(aim, located);
+                self.follow_topology(now);
+            }
             Input::Drain => {
                 self.draining = true;
                 self.unregister(now);
@@ -183,6 +194,7 @@ impl Signaling {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
         }
+        self.probe(now);
         while let Some((_, id)) = self.aftermaths_end.pop_front_if(|(end, _)| *end <= now) {
             self.aftermaths.remove(&id);
         }
@@ -197,7 +209,7 @@ impl Signaling {
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
-        earliest(calls, self.registrations_due())
+        earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -392,6 +404,7 @@ impl Signaling {
         for call_id in call.minted_call_ids() {
             self.minted.remove(call_id);
         }
+        self.loads.end(session);
         self.conversations.end(session);
         self.admission.forget(session);
     }
@@ -413,6 +426,7 @@ impl Signaling {
     }
 
     pub(super) fn adopt(&mut self, call: Call) {
+        self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.calls.insert(call.id(), call);
     }

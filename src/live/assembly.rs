@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -18,11 +19,14 @@ use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
+use super::neighbours::{self, Neighbours};
+use super::peers::Peers;
 use super::policies::Policies;
 use super::policy_watch::PolicyWatch;
 use super::process::{self, DataError, DataLocks};
 use super::recorder::{self, RecorderParts, RecorderQueue};
 use super::recovery::{self, RecoveryError};
+use super::resolver::{self, Resolver};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_streams::StreamLimits;
@@ -38,9 +42,10 @@ use super::waker::Waker;
 use crate::board::Board;
 use crate::config::{Config, Peer};
 use crate::disk::{Disk, Layout};
-use crate::engine::{CallView, Input, Signaling};
+use crate::engine::{CallView, Input, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
 use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
+use crate::trunk::Site;
 
 /// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
 const EXTENTS_WAIT: Duration = Duration::from_millis(20);
@@ -51,8 +56,10 @@ const SEAL_EVERY: Duration = Duration::from_millis(250);
 const MEDIA_THREADS_MAX: u16 = 4;
 
 /// What the command line says beside the configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
+    /// The file that the configuration was read from: a reload takes trunks and routes from it.
+    pub config_file: Option<PathBuf>,
     /// The control socket may break volumes on purpose.
     pub allow_faults: bool,
 }
@@ -93,9 +100,13 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
         let switches = FaultSwitches::new(config.recorder.volumes.len());
         let calls_max = process::calls_for(process::raise_file_limit());
+        let peers = neighbours::peers(config);
+        let (views, views_seen) = watch::channel(Vec::new());
         let parts = Parts {
             clock,
             config,
+            peers: peers.clone(),
+            views,
             policies: policies.set(),
             switches: switches.clone(),
             calls_max,
@@ -103,13 +114,20 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         };
         let (threads, recorder, listeners) = parts.start()?;
         let about = about(clock, config, listeners, calls_max);
-        announce(config, &about, &policies, options);
+        announce(config, &about, &policies, &options);
+        let dns = resolver::system_or_none().map_err(io::Error::other)?;
+        let sip = config.listen.sip.iter();
+        let ways: Vec<_> = sip.map(|listener| (listener.transport, listener.address)).collect();
+        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone());
+        tokio::spawn(resolver.run());
+        link.follow(config.trunks.clone()).await;
         let supervisor = Supervisor {
             clock,
             threads,
             policy_watch: PolicyWatch::start(clock, policies.folder()),
             policies,
             certificates,
+            neighbours: Neighbours::new(options.config_file, config.clone(), link, views_seen),
             recorder,
             questions,
             switches: options.allow_faults.then_some(switches),
@@ -133,7 +151,7 @@ fn about(clock: Clock, config: &Config, listeners: Vec<String>, calls_max: u64) 
     }
 }
 
-fn announce(config: &Config, about: &Status, policies: &Policies, options: ServeOptions) {
+fn announce(config: &Config, about: &Status, policies: &Policies, options: &ServeOptions) {
     for listener in &about.listeners {
         tracing::info!(%listener, "listens");
     }
@@ -141,7 +159,9 @@ fn announce(config: &Config, about: &Status, policies: &Policies, options: Serve
     tracing::info!(address = %media.address, ports = ?media.ports, calls_max = about.calls_max, "media");
     for trunk in &config.trunks {
         let peers: Vec<String> = trunk.peers.iter().map(peer_text).collect();
-        tracing::info!(name = %trunk.name, peers = peers.join(" "), transport = trunk.transport.as_str(), "trunk");
+        let names: Vec<String> = trunk.sites.iter().filter_map(Site::authority).collect();
+        let (peers, names) = (peers.join(" "), names.join(" "));
+        tracing::info!(name = %trunk.name, peers, names, transport = trunk.transport.as_str(), "trunk");
     }
     let status = policies.status();
     tracing::info!(generation = %status.generation, hash = status.hash, "policies");
@@ -165,6 +185,8 @@ fn peer_text(peer: &Peer) -> String {
 struct Parts<'a> {
     clock: Clock,
     config: &'a Config,
+    peers: Peers,
+    views: watch::Sender<Vec<TrunkView>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,
@@ -289,6 +311,7 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
+        let (peers, views) = (self.peers, self.views);
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -297,7 +320,7 @@ impl Parts<'_> {
             };
             runtime.block_on(async {
                 let (arrivals_sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-                let setting = topology::sockets(&config, sip.tls);
+                let setting = topology::sockets(&config, peers, sip.tls);
                 let limits = StreamLimits::default();
                 let opened = SipSockets::open(clock, setting, sip.counters, arrivals_sender, limits);
                 let sockets = match opened {
@@ -321,6 +344,8 @@ impl Parts<'_> {
                     survivors,
                     stop: stopped,
                     backlog: Backlog::default(),
+                    views,
+                    views_due: clock.now(),
                     pace: Pace::default(),
                 };
                 task.run().await;

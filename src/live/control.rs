@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     Status,
-    /// Load the policy files again, as SIGHUP does.
+    /// Load the policy files, and trunks and routes of the config again, as SIGHUP does.
     Reload,
     /// Take no new calls, and end.
     Drain {
@@ -57,6 +57,9 @@ pub enum Reply {
     Status(Box<Status>),
     Reloaded {
         generation: Generation,
+        /// Tables of the config that changed and need a restart.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        restart: Vec<String>,
     },
     /// How many calls run.
     Draining {
@@ -237,6 +240,7 @@ mod tests {
                     .answer
                     .send(Reply::Reloaded {
                         generation: Generation(7),
+                        restart: Vec::new(),
                     })
                     .expect("waits for it");
             };

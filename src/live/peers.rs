@@ -2,12 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::model::TrunkName;
+use crate::trunk::DomainName;
 
 /// The configured trunk peers as the sockets ask for them.
 ///
-/// A source that is not here gets nothing back, so it learns nothing and nothing can be reflected off us.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Peers(BTreeMap<IpAddr, Ports>);
+/// A source that is not here gets nothing back, so it learns nothing and nothing can be reflected off us. All clones are
+/// the same set: the resolver replaces it as names move, the sockets read it without a lock.
+#[derive(Clone, Debug, Default)]
+pub struct Peers(Arc<ArcSwap<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    ports: BTreeMap<IpAddr, Ports>,
+    owners: BTreeMap<IpAddr, Owner>,
+}
+
+/// Whose server an address is, as DNS says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    pub trunk: TrunkName,
+    /// The trunk's name for it, which its certificate has to prove (RFC 5922 §7.3).
+    pub name: DomainName,
+}
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Ports {
@@ -18,6 +39,17 @@ enum Ports {
 impl Peers {
     /// A peer without a port may send from any port of its address.
     pub fn new(peers: impl IntoIterator<Item = (IpAddr, Option<u16>)>) -> Self {
+        let known = Self::default();
+        known.replace(peers, []);
+        known
+    }
+
+    /// These from now on, and no others.
+    pub fn replace(
+        &self,
+        peers: impl IntoIterator<Item = (IpAddr, Option<u16>)>,
+        owners: impl IntoIterator<Item = (IpAddr, Owner)>,
+    ) {
         let mut known = BTreeMap::new();
         for (ip, port) in peers {
             let ports = known
@@ -31,21 +63,30 @@ impl Peers {
                 (Some(_), Ports::Any) => {}
             }
         }
-        Self(known)
+        let owners = owners.into_iter().map(|(ip, owner)| (ip.to_canonical(), owner));
+        self.0.store(Arc::new(Known {
+            ports: known,
+            owners: owners.collect(),
+        }));
     }
 
     /// Whether a datagram from `source` is read.
     pub fn allow_datagram(&self, source: SocketAddr) -> bool {
-        match self.0.get(&source.ip().to_canonical()) {
+        match self.0.load().ports.get(&source.ip().to_canonical()) {
             Some(Ports::Any) => true,
             Some(Ports::Only(ports)) => ports.contains(&source.port()),
             None => false,
         }
     }
 
+    /// Whose server it is, if a name of a trunk led to it.
+    pub fn owner(&self, ip: IpAddr) -> Option<Owner> {
+        self.0.load().owners.get(&ip.to_canonical()).cloned()
+    }
+
     /// Whether a connection from `source` is kept. Its port is an ephemeral one, so only the address counts.
     pub fn allow_connection(&self, source: SocketAddr) -> bool {
-        self.0.contains_key(&source.ip().to_canonical())
+        self.0.load().ports.contains_key(&source.ip().to_canonical())
     }
 }
 
@@ -80,6 +121,20 @@ mod tests {
             let peers = Peers::new(order.map(|port| (ip("::1"), port)));
             assert!(peers.allow_datagram(at("[::1]:9")), "{order:?}");
         }
+    }
+
+    #[test]
+    fn another_set_holds_for_every_clone_at_once() {
+        let peers = Peers::new([(ip("192.0.2.1"), None)]);
+        let sockets = peers.clone();
+        let owner = Owner {
+            trunk: "carrier".into(),
+            name: DomainName::parse("sip.example.com").expect("a name"),
+        };
+        peers.replace([(ip("192.0.2.2"), None)], [(ip("192.0.2.2"), owner.clone())]);
+        assert_eq!(sockets.owner(ip("::ffff:192.0.2.2")), Some(owner));
+        assert!(sockets.allow_connection(at("192.0.2.2:5060")));
+        assert!(!sockets.allow_connection(at("192.0.2.1:5060")));
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Policies {
         Ok(policies)
     }
 
+    /// These trunks are configured now; grants may name them.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.trunks = config.trunk_names();
+    }
+
     /// Loads the files again, by the same function as `check` does.
     pub(super) fn reload(&mut self) -> Reload {
         let generation = Generation(self.status.generation.0 + 1);

@@ -8,7 +8,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
@@ -18,7 +18,7 @@ use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
 use super::sip_waits::Pace;
 use crate::board::Board;
-use crate::engine::{CallState, CallView, Input, Output, Signaling};
+use crate::engine::{CallState, CallView, Input, Output, Signaling, TrunkView};
 use crate::model::{
     Fault, MediaCommand, MediaEvent, Outcome, PolicyId, RecordingCommand, RecordingEvent, Timestamp, earliest,
 };
@@ -30,6 +30,9 @@ pub(super) const EVENTS_MAX: usize = 16_384;
 /// Commands kept back because a queue was full, that must not be lost: each ends something. Full: the newest is
 /// dropped and logged; the recording it would have closed is sealed by recovery at the next start.
 const BACKLOG_MAX: usize = 8_192;
+
+/// How often the trunks are told of anew; the recorder's heartbeats bring the occasion.
+const VIEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// How soon a full queue is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
@@ -53,6 +56,9 @@ pub(super) struct SignalingTask {
     /// Its sender tells the task to end, by word or by being dropped.
     pub stop: oneshot::Receiver<()>,
     pub backlog: Backlog,
+    /// How the trunks fare, for `status`.
+    pub views: watch::Sender<Vec<TrunkView>>,
+    pub views_due: Timestamp,
     pub pace: Pace,
 }
 
@@ -102,6 +108,10 @@ impl SignalingTask {
                 self.signaling.handle_timeout(now);
             }
             self.hand_on(now);
+            if self.views_due <= now {
+                self.views_due = now + VIEWS_EVERY;
+                self.views.send_replace(self.signaling.trunks(now));
+            }
         }
     }
 

@@ -57,11 +57,12 @@ pub(super) async fn serve(line: &Line, opening: Opening, writes: mpsc::Receiver<
 
 async fn secured(line: &Line, stream: TcpStream, accepted: bool) -> Result<TlsStream<TcpStream>, Ending> {
     let contexts = line.shared.tls.borrow().clone();
+    let owner = line.shared.peers.owner(line.flow.remote.ip());
     let handshake = async {
         if accepted {
-            tls::answer(&contexts, line.flow, stream).await
+            tls::answer(&contexts, owner.as_ref(), line.flow, stream).await
         } else {
-            tls::dial(&contexts, line.flow, stream).await
+            tls::dial(&contexts, owner.as_ref(), line.flow, stream).await
         }
     };
     match timeout(line.limits.handshake_time_max, handshake).await {

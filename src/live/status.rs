@@ -30,8 +30,28 @@ pub struct Status {
     #[serde(default)]
     pub registrations: Vec<RegistrationView>,
     pub media: MediaCounts,
+    #[serde(default)]
+    pub trunks: Vec<TrunkStatus>,
     /// How many calls the limit of file handles allows.
     pub calls_max: u64,
+}
+
+/// One trunk.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TrunkStatus {
+    pub name: String,
+    /// Calls on it, in both directions.
+    pub calls: u32,
+    /// None while no name of it is located.
+    pub destinations: Vec<DestinationStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DestinationStatus {
+    /// `udp:192.0.2.10:5060`
+    pub address: String,
+    /// `up` and `down` as probes say, `avoided` after a failure, else `unknown`.
+    pub state: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

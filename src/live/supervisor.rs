@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::control::{Question, Reply, Request};
 use super::drain::{Drain, DrainOrder};
 use super::fault_switch::FaultSwitches;
+use super::neighbours::Neighbours;
 use super::policies::{Policies, Reload};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
@@ -39,6 +40,7 @@ pub(super) struct Supervisor {
     pub clock: Clock,
     pub threads: Threads,
     pub policies: Policies,
+    pub neighbours: Neighbours,
     pub policy_watch: PolicyWatch,
     pub certificates: TlsWatch,
     pub recorder: Watch,
@@ -121,10 +123,10 @@ impl Supervisor {
                 }
                 _ = signals.hang_up.recv() => {
                     tracing::info!("SIGHUP");
-                    self.reload().await;
+                    self.reload_all().await;
                 }
                 () = self.policy_watch.changed() => {
-                    self.reload().await;
+                    self.reload_policies().await;
                 }
                 () = self.certificates.followed() => {}
                 Some(question) = self.questions.recv() => {
@@ -172,12 +174,42 @@ impl Supervisor {
         }
     }
 
-    async fn reload(&mut self) -> Reply {
+    /// The config's trunks and routes, and the policies: all of them or none.
+    async fn reload_all(&mut self) -> Reply {
         if let Err(error) = self.certificates.reload() {
             return Reply::Refused {
                 why: format!("{error}\n"),
             };
         }
+        let proposal = match self.neighbours.propose() {
+            Ok(proposal) => proposal,
+            Err(findings) => {
+                tracing::error!(findings = findings.len(), "config refused: what is in force stays");
+                return Reply::Refused {
+                    why: render(&findings, Format::Full),
+                };
+            }
+        };
+        if let Some(config) = proposal.as_ref().map(|proposal| self.neighbours.with(proposal))
+            && let Err(error) = self.certificates.follow(config)
+        {
+            return Reply::Refused {
+                why: format!("{error}\n"),
+            };
+        }
+        let mut reply = self.reload_policies().await;
+        if let (Reply::Reloaded { restart, .. }, Some(proposal)) = (&mut reply, proposal) {
+            let (input, tables) = self.neighbours.adopt(proposal).await;
+            *restart = tables;
+            self.policies.follow(self.neighbours.config());
+            if let Some(input) = input {
+                self.tell(input).await;
+            }
+        }
+        reply
+    }
+
+    async fn reload_policies(&mut self) -> Reply {
         match self.policies.reload() {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}
@@ -189,13 +221,14 @@ impl Supervisor {
         }
         Reply::Reloaded {
             generation: self.policies.status().generation,
+            restart: Vec::new(),
         }
     }
 
     async fn answer(&mut self, question: Question) {
         let reply = match question.request {
             Request::Status => Reply::Status(Box::new(self.status())),
-            Request::Reload => self.reload().await,
+            Request::Reload => self.reload_all().await,
             Request::Drain { order } => self.drain(order).await,
             Request::Fault { volume, fault } => match &self.switches {
                 None => Reply::Refused {
@@ -243,6 +276,7 @@ impl Supervisor {
             sip: self.threads.counters.read(),
             registrations: self.threads.board.registrations(),
             media: self.threads.packets(),
+            trunks: self.neighbours.status(),
             ..self.about.clone()
         }
     }

@@ -17,7 +17,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::peers::Owner;
 use crate::config::{Certificate, Config};
+use crate::model::TrunkName;
 use crate::sip::Flow;
 
 /// A file of `[listen.tls]` or `[trunk.tls]` is of no use: the operator's to mend.
@@ -73,6 +75,7 @@ impl From<std::io::Error> for HandshakeError {
 /// What holds for one trunk.
 #[derive(Debug)]
 struct TrunkContext {
+    trunk: TrunkName,
     /// Where it listens, and where it comes from.
     addresses: Vec<SocketAddr>,
     dialled: Option<(Arc<ClientConfig>, Option<ServerName<'static>>)>,
@@ -128,6 +131,7 @@ impl Contexts {
             };
             let demanded = demanded.or(ours.and_then(|ours| ours.client_ca.as_deref()));
             trunks.push(TrunkContext {
+                trunk: trunk.name.clone(),
                 addresses: addresses.collect(),
                 dialled: match &tls.ca {
                     Some(ca) => Some((loading.dialling(ca, certificate)?, name(tls.server_name.as_deref())?)),
@@ -165,6 +169,11 @@ impl Contexts {
                 .any(|at| at.ip().to_canonical() == source.to_canonical())
         };
         self.trunks.iter().find(is_of)
+    }
+
+    fn of_owner(&self, owner: Option<&Owner>) -> Option<&TrunkContext> {
+        let owner = owner?;
+        self.trunks.iter().find(|context| context.trunk == owner.trunk)
     }
 }
 
@@ -278,13 +287,16 @@ fn unusable(path: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
     |source| TlsError::Unusable { path, source }
 }
 
-/// The handshake on a connection that a peer has opened.
+/// The handshake on a connection that a peer has opened. `owner`: whose server it is by DNS.
 pub(super) async fn answer(
     contexts: &Contexts,
+    owner: Option<&Owner>,
     flow: Flow,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-    let trunk = contexts.of_source(flow.remote.ip());
+    let trunk = contexts
+        .of_source(flow.remote.ip())
+        .or_else(|| contexts.of_owner(owner));
     let config = trunk
         .and_then(|trunk| trunk.answered.as_ref())
         .or(contexts.answered.as_ref());
@@ -300,9 +312,11 @@ pub(super) async fn answer(
     Ok(stream.into())
 }
 
-/// The handshake on a connection that we have opened: the peer has to prove the trunk's configured name, or its address.
+/// The handshake on a connection that we have opened: the peer has to prove the trunk's configured name, or else the name that
+/// led to it (RFC 5922 §7.3), or its address.
 pub(super) async fn dial(
     contexts: &Contexts,
+    owner: Option<&Owner>,
     flow: Flow,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
@@ -310,11 +324,15 @@ pub(super) async fn dial(
         .trunks
         .iter()
         .find(|trunk| trunk.addresses.contains(&flow.remote));
-    let trunk = exact.or_else(|| contexts.of_source(flow.remote.ip()));
+    let trunk = exact
+        .or_else(|| contexts.of_source(flow.remote.ip()))
+        .or_else(|| contexts.of_owner(owner));
     let (config, name) = trunk
         .and_then(|trunk| trunk.dialled.as_ref())
         .ok_or(HandshakeError::NotConfigured)?;
-    let name = name.clone().unwrap_or_else(|| flow.remote.ip().into());
+    let located = || owner.and_then(|owner| ServerName::try_from(owner.name.as_str().to_owned()).ok());
+    let name = name.clone().or_else(located);
+    let name = name.unwrap_or_else(|| flow.remote.ip().into());
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
     Ok(stream.into())
 }

@@ -43,6 +43,14 @@ impl TlsWatch {
         self.contexts.subscribe()
     }
 
+    /// Trunks are others now. With an error what is in force stays.
+    pub(super) fn follow(&mut self, config: Config) -> Result<(), TlsError> {
+        let contexts = Contexts::load(&config)?;
+        self.config = config;
+        self.contexts.send_replace(Arc::new(contexts));
+        Ok(())
+    }
+
     /// Reads the files at once. With an error the generation in force stays.
     pub(super) fn reload(&mut self) -> Result<(), TlsError> {
         let contexts = Contexts::load(&self.config)?;

@@ -56,13 +56,13 @@ fn paths(config: &Config, listeners: &[(Transport, SocketAddr)]) -> Paths {
 }
 
 /// What the sockets are told.
-pub(super) fn sockets(config: &Config, tls: watch::Receiver<Arc<Contexts>>) -> SipSetting {
+pub(super) fn sockets(config: &Config, peers: Peers, tls: watch::Receiver<Arc<Contexts>>) -> SipSetting {
     let listeners = config.listen.sip.iter();
     SipSetting {
         listeners: listeners
             .map(|listener| (listener.transport, listener.address))
             .collect(),
-        peers: peers(config),
+        peers,
         homes: homes(config),
         tls,
         origins: config.listen.origins.clone(),
@@ -77,14 +77,4 @@ fn homes(config: &Config) -> BTreeSet<(Transport, SocketAddr)> {
         trunk.peers.iter().map(home).collect::<Vec<_>>()
     };
     config.trunks.iter().flat_map(of_trunk).collect()
-}
-
-/// Who may speak to the sockets.
-fn peers(config: &Config) -> Peers {
-    Peers::new(
-        config
-            .trunks
-            .iter()
-            .flat_map(|trunk| trunk.peers.iter().map(|peer| (peer.ip, peer.port))),
-    )
 }

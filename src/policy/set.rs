@@ -121,6 +121,16 @@ impl PolicySet {
             .collect()
     }
 
+    /// The number in E.164, with its `+`, that a user part or a `tel:` number is on a trunk; none for what is no number
+    /// there: extensions, service codes, emergency numbers.
+    pub fn e164(&self, trunk: &TrunkName, user: &str) -> Option<String> {
+        if user.contains([';', '?', ':']) {
+            return None;
+        }
+        let identity = super::Identity::parse(&format!("tel:{user}"), self.dial_plan(Some(trunk)));
+        identity.number.map(|number| format!("+{}", number.as_str()))
+    }
+
     pub(crate) fn dial_plan(&self, trunk: Option<&TrunkName>) -> &DialPlan {
         let own = trunk.and_then(|trunk| self.dial_plans.get(&Some(trunk.clone())));
         own.or_else(|| self.dial_plans.get(&None))

@@ -7,7 +7,7 @@ use super::calls::{CALLEE, CALLER};
 use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::sip::Transport;
-use crate::trunk::{Conduct, Peer, Route, Topology, Trunk};
+use crate::trunk::{Peer, Route, Topology, Trunk};
 
 /// The proxy's address in a replay (RFC 5737).
 pub(super) const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
@@ -16,11 +16,8 @@ const LIVE_MAX: usize = 20_000;
 
 pub(super) fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
     let trunk = |name: &TrunkName, ip| Trunk {
-        name: name.clone(),
-        peers: vec![Peer { ip, port: None }],
-        transport: Transport::Udp,
         trusted: true,
-        conduct: Conduct::default(),
+        ..Trunk::new(name.clone(), vec![Peer { ip, port: None }])
     };
     let [caller, callee] = trunks;
     let route = Route {

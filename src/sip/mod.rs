@@ -17,6 +17,9 @@ mod response;
 mod uri;
 mod via;
 
+pub(crate) use grammar::split_list as elements;
+pub(crate) use uri::unescaped;
+
 pub use dialog::{Dialog, DialogError};
 pub use flow::{Flow, Transport};
 pub use framing::{Framer, FramingError};

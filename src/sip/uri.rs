@@ -274,6 +274,30 @@ impl Uri {
         Self::parse(bare).unwrap_or_else(|_| self.clone())
     }
 
+    /// The same with another user part, given without escapes; a password stays. None for a URI without a user part, and
+    /// for an empty one. Not for `tel:`.
+    pub fn with_user(&self, user: &str) -> Option<Self> {
+        let old = self.user.filter(|_| !user.is_empty())?;
+        if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
+            return None;
+        }
+        let before = self.text.get(..usize::from(old.from))?;
+        let after = self.text.get(usize::from(old.to)..)?;
+        // Every '%' is text here, so none may be taken for an escape.
+        let user = escaped_user(&user.replace('%', "%25"));
+        Self::parse(&format!("{before}{user}{after}")).ok()
+    }
+
+    /// The same at another `host` or `host:port`. None if that is neither, and for schemes without a host.
+    pub fn with_authority(&self, authority: &str) -> Option<Self> {
+        let host = self.host?;
+        let before = self.text.get(..usize::from(host.from))?;
+        let after = self.text.get(usize::from(self.params.from)..)?;
+        Self::parse(&format!("{before}{authority}{after}"))
+            .ok()
+            .filter(|uri| uri.user() == self.user())
+    }
+
     fn with_params(&self, keep: impl Fn(&str) -> bool, added: &str) -> Self {
         if matches!(self.scheme, Scheme::Urn | Scheme::Other) {
             return self.clone();

@@ -1,17 +1,30 @@
 //! Trunks: who may send to us, and where calls go on.
 //!
+//! `topology` is the whole of it: `peer`, `site` and `route` are what is configured, `locate` finds the servers behind a
+//! name, `destination` orders them, `health` avoids those that failed, `rewrite` and `caps` are the rules of one trunk.
+//!
 //! Architecture Invariant: pure. Names are resolved, probes are sent and connections are opened elsewhere.
 
+mod caps;
 mod conduct;
 mod destination;
+mod health;
+mod locate;
 mod paths;
 mod peer;
+pub mod rewrite;
 mod route;
+mod site;
 mod topology;
 
+pub use caps::{CapReached, Caps, Loads, retry_after};
 pub use conduct::{Conduct, Failover, Redirect, Register};
 pub use destination::{Destination, Draw, Rank, in_order};
+pub use health::{AVOIDED_MAX, AVOIDED_MIN, Health, Place};
+pub use locate::{Answer, Located, Query, Record, RecordKind, Search, Server, Step, TTL_MAX, TTL_MIN};
 pub use paths::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
-pub use peer::{Peer, SIP_PORT, Trunk};
+pub use peer::{Peer, Probe, SIP_PORT, Trunk};
+pub use rewrite::{Applied, Field, Passage, Rewrite, RuleError};
 pub use route::Route;
+pub use site::{Aim, DomainName, Host, Site};
 pub use topology::Topology;

@@ -1,10 +1,14 @@
 //! A configured neighbour and its addresses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Conduct;
+use super::caps::Caps;
+use super::rewrite::Rewrite;
+use super::site::Site;
 use crate::model::TrunkName;
-use crate::sip::Transport;
+use crate::sip::{Method, Transport};
 
 /// The port of SIP over UDP and TCP where none is named (RFC 3261 §19.1.2).
 pub const SIP_PORT: u16 = 5060;
@@ -40,44 +44,103 @@ impl Peer {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trunk {
     pub name: TrunkName,
-    /// Who may send; the first is where we send to. Never empty.
+    /// Who may send, literal destinations among them.
     pub peers: Vec<Peer>,
-    /// How we send to it.
+    /// Where we send to; the peers in their order if there is none.
+    pub sites: Vec<Site>,
+    /// What the names among `sites` have for addresses now; not configured. They may send, too.
+    pub located: Vec<SocketAddr>,
+    /// How we send to what does not say how itself.
     pub transport: Transport,
     /// What it asserts of a caller is believed (RFC 3325's trust domain). Default false.
     pub trusted: bool,
+    /// What we do there on our own behalf.
     pub conduct: Conduct,
+    pub probe: Option<Probe>,
+    /// Numbers that come from it are written in E.164, by its dial plan. Default false.
+    pub e164: bool,
+    pub rewrites: Vec<Rewrite>,
+    /// Methods that it may use; None: all that we carry. ACK, BYE and CANCEL always.
+    pub methods: Option<Vec<Method>>,
+    /// Names of the payload formats that may cross; None: all.
+    pub codecs: Option<Vec<String>>,
+    pub caps: Caps,
+}
+
+/// How a trunk's destinations are asked whether they live, by OPTIONS (RFC 3261 §11).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Probe {
+    pub interval: Duration,
+    /// Final answers that show a destination alive; empty: all but 408 and 503.
+    pub up_codes: Vec<u16>,
+    /// Max-Forwards of the OPTIONS: 70, or 0 for a peer whose proxy shall answer itself.
+    pub max_forwards: u8,
 }
 
 impl Trunk {
-    /// Whether this trunk may send from `source`. One that is reached by TLS is heard by TLS alone: a source address in
-    /// clear proves nothing.
+    /// A trunk over UDP, not trusted, with no rules and no limits.
+    pub fn new(name: TrunkName, peers: Vec<Peer>) -> Self {
+        Self {
+            name,
+            peers,
+            sites: Vec::new(),
+            located: Vec::new(),
+            transport: Transport::Udp,
+            trusted: false,
+            conduct: Conduct::default(),
+            probe: None,
+            e164: false,
+            rewrites: Vec::new(),
+            methods: None,
+            codecs: None,
+            caps: Caps::default(),
+        }
+    }
+
+    /// Whether this trunk may send from `source`, and whether we may send there. One that is reached by TLS is heard by TLS
+    /// alone: a source address in clear proves nothing.
     pub fn admits(&self, source: SocketAddr, transport: Transport) -> bool {
         let in_clear = self.transport.is_secure() && !transport.is_secure();
-        !in_clear && self.peers.iter().any(|peer| peer.is_source(source, transport))
+        let is_known = || {
+            self.peers.iter().any(|peer| peer.is_source(source, transport))
+                || self.located.iter().any(|at| is_same_host(*at, source))
+        };
+        !in_clear && is_known()
+    }
+
+    /// Whether `source` is an address of it to the port.
+    pub fn names(&self, source: SocketAddr) -> bool {
+        self.peers
+            .iter()
+            .any(|peer| peer.ip.to_canonical() == source.ip().to_canonical() && peer.port == Some(source.port()))
+            || self.located.contains(&source)
+    }
+
+    /// Where it is reached by `transport` when nothing better is known.
+    pub fn first_address(&self, transport: Transport) -> Option<SocketAddr> {
+        let mut sites = self.sites.iter();
+        let site = sites.find_map(|site| Some(site.place(transport)?.1));
+        site.or_else(|| self.located.first().copied())
+            .or_else(|| self.peers.first().map(|peer| peer.address_by(transport)))
+    }
+
+    /// Whether it may use this method at all.
+    pub fn may_use(&self, method: &Method) -> bool {
+        matches!(method, Method::Ack | Method::Bye | Method::Cancel)
+            || self.methods.as_ref().is_none_or(|methods| methods.contains(method))
+    }
+
+    /// The methods of `allow`, a comma-separated list, that it may use.
+    pub fn allow(&self, allow: &str) -> String {
+        let methods = allow.split(',').map(str::trim);
+        let allowed: Vec<&str> = methods
+            .filter(|word| Method::parse(word).is_some_and(|method| self.may_use(&method)))
+            .collect();
+        allowed.join(", ")
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trunk_behind_tls_is_not_heard_in_clear() {
-        let source: SocketAddr = "192.0.2.9:5061".parse().expect("an address");
-        let peer = Peer {
-            ip: source.ip(),
-            port: None,
-        };
-        let teams = Trunk {
-            name: "teams".into(),
-            peers: vec![peer],
-            transport: Transport::Tls,
-            trusted: true,
-            conduct: crate::trunk::Conduct::default(),
-        };
-        let heard = Transport::ALL.map(|transport| teams.admits(source, transport));
-        assert_eq!(heard, [false, false, true, false, true]);
-        assert_eq!(peer.address_by(Transport::Tls), source);
-    }
+/// A located server sends from ports of its choice.
+fn is_same_host(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip().to_canonical() == b.ip().to_canonical()
 }

@@ -1,15 +1,23 @@
 //! All trunks and routes of one node: whose message this is, and where its call goes on.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::destination::{Destination, Draw};
+use super::destination::{Destination, Draw, in_order};
+use super::health::{Health, Place};
+use super::locate::Located;
 use super::peer::SIP_PORT;
-use super::{Paths, Route, Trunk};
+use super::rewrite::{self, Passage};
+use super::site::{Aim, Site};
+use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Transport, Uri};
 
-/// All trunks and routes of one configuration.
+/// Peers of trunks that are no longer configured which may still end their calls. Full: the oldest is forgotten.
+const RETIRED_MAX: usize = 4_096;
+
+/// All trunks and routes of one configuration, and what is known of their destinations.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     trunks: Vec<Arc<Trunk>>,
@@ -17,18 +25,89 @@ pub struct Topology {
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
     paths: Paths,
+    located: BTreeMap<Aim, Located>,
+    health: Health,
+    /// Who may speak of calls that are up, and open none.
+    retired: VecDeque<Peer>,
 }
 
 impl Topology {
-    pub fn new(trunks: Vec<Trunk>, mut routes: Vec<Route>, listeners: Vec<(Transport, SocketAddr)>) -> Self {
+    pub fn new(trunks: Vec<Trunk>, routes: Vec<Route>, listeners: Vec<(Transport, SocketAddr)>) -> Self {
+        let mut topology = Self {
+            listeners,
+            ..Self::default()
+        };
+        topology.replace(trunks, routes);
+        topology
+    }
+
+    /// Another configuration of the same node. Calls that are up keep their trunks; whoever is no peer any more may
+    /// speak of those calls still.
+    pub fn replace(&mut self, trunks: Vec<Trunk>, mut routes: Vec<Route>) {
         // Stable: equal priorities stay as written.
         routes.sort_by_key(|route| route.priority);
-        Self {
-            trunks: trunks.into_iter().map(Arc::new).collect(),
-            routes,
-            listeners,
-            paths: Paths::default(),
+        self.routes = routes;
+        let old = std::mem::replace(&mut self.trunks, trunks.into_iter().map(Arc::new).collect());
+        let aims: Vec<Aim> = self.aims();
+        self.located.retain(|aim, _| aims.contains(aim));
+        self.place_located();
+        let left: Vec<Peer> = old.iter().flat_map(who_sends).collect();
+        self.retire(left);
+    }
+
+    /// What DNS says of a name now; kept until it says something else.
+    pub fn locate(&mut self, aim: Aim, located: Located) {
+        if !self.aims().contains(&aim) {
+            return;
         }
+        let old: Vec<Peer> = self.trunks.iter().flat_map(who_sends).collect();
+        self.located.insert(aim, located);
+        self.place_located();
+        self.retire(old);
+    }
+
+    /// Names to ask DNS for.
+    pub fn aims(&self) -> Vec<Aim> {
+        let sites = self.trunks.iter().flat_map(|trunk| &trunk.sites);
+        sites.filter_map(Site::aim).collect()
+    }
+
+    pub fn health(&mut self) -> &mut Health {
+        &mut self.health
+    }
+
+    pub fn is_avoided(&self, now: Timestamp, place: Place) -> bool {
+        self.health.is_avoided(now, place)
+    }
+
+    fn place_located(&mut self) {
+        for trunk in &mut self.trunks {
+            let aims = trunk.sites.iter().filter_map(Site::aim);
+            let servers = aims.filter_map(|aim| self.located.get(&aim)).flat_map(|l| &l.servers);
+            let addresses: Vec<SocketAddr> = servers.flat_map(|server| server.addresses.iter().copied()).collect();
+            if trunk.located != addresses {
+                Arc::make_mut(trunk).located = addresses;
+            }
+        }
+        let places: BTreeSet<Place> = self.trunks.iter().flat_map(|trunk| self.places(trunk)).collect();
+        self.health.retain(|place| places.contains(&place));
+    }
+
+    fn retire(&mut self, candidates: Vec<Peer>) {
+        for peer in candidates {
+            let speaks = self.trunks.iter().any(|trunk| who_sends(trunk).any(|now| now == peer));
+            if !speaks && !self.retired.contains(&peer) {
+                self.retired.push_back(peer);
+            }
+        }
+        while self.retired.len() > RETIRED_MAX {
+            self.retired.pop_front();
+        }
+    }
+
+    /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
+    pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
+        self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -50,16 +129,10 @@ impl Topology {
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
         let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
         let first = admitting.next()?;
-        let named = |trunk: &Arc<Trunk>| {
-            trunk
-                .peers
-                .iter()
-                .any(|peer| peer.ip == source.ip() && peer.port == Some(source.port()))
-        };
-        if named(first) {
+        if first.names(source) {
             Some(first)
         } else {
-            Some(admitting.find(|trunk| named(trunk)).unwrap_or(first))
+            Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
         }
     }
 
@@ -87,31 +160,72 @@ impl Topology {
         Some((route, self.trunks.iter().find(|trunk| trunk.name == route.to)?))
     }
 
-    /// Where a call from `from` to `uri` may be sent, best first: our own address in `uri` becomes the destination's.
-    /// None: no route leads on. Empty: one does, and there is no path or no address at its end.
-    pub fn destinations(&self, _now: Timestamp, from: &Trunk, uri: &Uri, _draw: Draw<'_>) -> Option<Vec<Destination>> {
+    /// Where a call from `from` to `uri` may be sent, best first: our own address in `uri` becomes the destination's, then
+    /// the rules of what leaves apply. Destinations that failed of late come last. None: no route leads on. Empty: one
+    /// does, and no path or no address is known at its end.
+    pub fn destinations(&self, now: Timestamp, from: &Trunk, uri: &Uri, draw: Draw<'_>) -> Option<Vec<Destination>> {
         let user = uri.user().unwrap_or_else(|| uri.opaque());
         let (route, trunk) = self.route(&from.name, user)?;
-        let peers = trunk.peers.iter();
-        let flows = peers.filter_map(|peer| self.flow(trunk.transport, peer.address_by(trunk.transport)));
-        let destination = |flow| Destination {
+        let mut flows: Vec<(Flow, Option<String>)> = Vec::new();
+        for (place, authority) in self.ordered(trunk, draw) {
+            if let Some(flow) = self.flow(place.0, place.1)
+                && !flows.iter().any(|(known, _)| *known == flow)
+            {
+                flows.push((flow, authority));
+            }
+        }
+        // Stable: both halves stay in their order.
+        flows.sort_by_key(|(flow, _)| self.is_avoided(now, (flow.transport, flow.remote)));
+        let destination = |(flow, authority): (Flow, Option<String>)| Destination {
             trunk: Arc::clone(trunk),
             flow,
-            target: self.target(uri, route, flow),
+            target: self.target(uri, route, trunk, flow, authority.as_deref()),
         };
-        Some(flows.map(destination).collect())
+        Some(flows.into_iter().map(destination).collect())
     }
 
-    fn target(&self, uri: &Uri, route: &Route, flow: Flow) -> Uri {
-        if !self.names_us(uri) && route.to_user.is_none() {
-            return uri.clone();
+    /// All that may be sent to of a trunk, in no order of meaning.
+    pub fn places(&self, trunk: &Trunk) -> Vec<Place> {
+        let ordered = self.ordered(trunk, &mut |_| 0);
+        ordered.into_iter().map(|(place, _)| place).collect()
+    }
+
+    /// Each place of a trunk, best first, with what a Request-URI names there instead of the address.
+    fn ordered(&self, trunk: &Trunk, draw: Draw<'_>) -> Vec<(Place, Option<String>)> {
+        if trunk.sites.is_empty() {
+            let place = |peer: &Peer| ((trunk.transport, peer.address_by(trunk.transport)), None);
+            return trunk.peers.iter().map(place).collect();
         }
-        let user = route.to_user.as_deref().or_else(|| uri.user());
-        let target = Uri::sip(user, flow.remote);
-        match uri.param("user") {
-            Some(kind) => target.with_param("user", kind),
-            None => target,
+        let sites = trunk.sites.iter().map(|site| (site.rank, site)).collect();
+        let mut places = Vec::new();
+        for site in in_order(sites, draw) {
+            places.extend(site.place(trunk.transport).map(|place| (place, None)));
+            let located = site.aim().and_then(|aim| self.located.get(&aim));
+            let servers = located.map(|located| &located.servers).into_iter().flatten();
+            let servers = servers.map(|server| (server.rank, server)).collect();
+            for server in in_order(servers, draw) {
+                let addresses = server.addresses.iter();
+                places.extend(addresses.map(|address| ((server.transport, *address), site.authority())));
+            }
         }
+        places
+    }
+
+    fn target(&self, uri: &Uri, route: &Route, trunk: &Trunk, flow: Flow, authority: Option<&str>) -> Uri {
+        let mut target = if !self.names_us(uri) && route.to_user.is_none() {
+            uri.clone()
+        } else {
+            let user = route.to_user.as_deref().or_else(|| uri.user());
+            let target = Uri::sip(user, flow.remote);
+            let named = authority.and_then(|authority| target.with_authority(authority));
+            let target = named.unwrap_or(target);
+            match uri.param("user") {
+                Some(kind) => target.with_param("user", kind),
+                None => target,
+            }
+        };
+        rewrite::apply_to_uri(&trunk.rewrites, Passage::Out, &mut target);
+        target
     }
 
     /// The path to an address: from a listener of this transport and of the same address family.
@@ -159,21 +273,153 @@ impl Topology {
     }
 }
 
+/// Who may send as this trunk; a located server from any port.
+fn who_sends(trunk: &Arc<Trunk>) -> impl Iterator<Item = Peer> {
+    let located = trunk.located.iter().map(|at| Peer {
+        ip: at.ip(),
+        port: None,
+    });
+    trunk.peers.iter().copied().chain(located)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    use crate::trunk::{Conduct, Peer};
+    use super::*;
+    use crate::trunk::{Field, Rank, Rewrite, Server};
+
+    const OURS: &str = "192.0.2.9:5060";
 
     fn trunk(name: &str, ip: &str, port: Option<u16>) -> Trunk {
         let ip = ip.parse().expect("an address");
-        Trunk {
-            name: name.into(),
-            peers: vec![Peer { ip, port }],
-            transport: Transport::Udp,
-            trusted: true,
-            conduct: Conduct::default(),
+        Trunk::new(name.into(), vec![Peer { ip, port }])
+    }
+
+    fn site(text: &str, priority: u16, weight: u16) -> Site {
+        Site::parse(text, Rank { priority, weight }).expect("a destination")
+    }
+
+    fn carrier(sites: Vec<Site>) -> Topology {
+        let carrier = Trunk {
+            sites,
+            ..trunk("carrier", "192.0.2.1", None)
+        };
+        let ours = OURS.parse().expect("an address");
+        let listeners = vec![(Transport::Udp, ours), (Transport::Tcp, ours)];
+        Topology::new(
+            vec![trunk("pbx", "192.0.2.100", None), carrier],
+            vec![route("pbx", "carrier", None, 0)],
+            listeners,
+        )
+    }
+
+    fn targets(topology: &Topology, now: Timestamp) -> Vec<String> {
+        let pbx = Arc::clone(&topology.trunks()[0]);
+        let uri = Uri::parse("sip:0123@192.0.2.9").expect("a URI");
+        let all = topology.destinations(now, &pbx, &uri, &mut |_| 0).expect("a route");
+        all.iter()
+            .map(|to| format!("{} {} {}", to.flow.transport.as_str(), to.flow.remote, to.target))
+            .collect()
+    }
+
+    fn located(addresses: &[&str]) -> Located {
+        let server = |(at, text): (usize, &&str)| Server {
+            rank: Rank {
+                priority: at as u16,
+                weight: 0,
+            },
+            transport: Transport::Tcp,
+            addresses: vec![text.parse().expect("an address")],
+        };
+        Located {
+            servers: addresses.iter().enumerate().map(server).collect(),
+            ttl: Duration::from_secs(60),
         }
+    }
+
+    #[test]
+    fn without_destinations_the_peers_are_tried_in_their_order() {
+        let mut topology = carrier(vec![]);
+        Arc::make_mut(&mut topology.trunks[1])
+            .peers
+            .extend(trunk("x", "192.0.2.2", Some(5080)).peers);
+        assert_eq!(
+            targets(&topology, Timestamp::ZERO),
+            [
+                "UDP 192.0.2.1:5060 sip:0123@192.0.2.1:5060",
+                "UDP 192.0.2.2:5080 sip:0123@192.0.2.2:5080"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_destination_that_failed_comes_last_until_its_time_is_over() {
+        let mut topology = carrier(vec![site("192.0.2.1", 1, 0), site("sip:192.0.2.2;transport=tcp", 2, 0)]);
+        let first = (Transport::Udp, "192.0.2.1:5060".parse().expect("an address"));
+        topology.health().on_failure(Timestamp::ZERO, first, None);
+        let at = |seconds| targets(&topology, Timestamp::ZERO + Duration::from_secs(seconds))[0].clone();
+        assert_eq!(at(0), "TCP 192.0.2.2:5060 sip:0123@192.0.2.2:5060");
+        assert_eq!(at(30), "UDP 192.0.2.1:5060 sip:0123@192.0.2.1:5060");
+        assert_eq!(
+            targets(&topology, Timestamp::ZERO).len(),
+            2,
+            "it is tried all the same when all else fails"
+        );
+    }
+
+    #[test]
+    fn a_name_is_kept_in_the_request_uri_and_its_servers_may_send() {
+        let mut topology = carrier(vec![site("sip.example.com", 1, 0), site("192.0.2.8", 2, 0)]);
+        let aim = topology.aims().remove(0);
+        let server = "198.51.100.1:5062".parse().expect("an address");
+        assert!(!topology.is_known(server, Transport::Tcp));
+        topology.locate(aim.clone(), located(&["198.51.100.1:5062", "198.51.100.2:5060"]));
+        assert_eq!(
+            targets(&topology, Timestamp::ZERO),
+            [
+                "TCP 198.51.100.1:5062 sip:0123@sip.example.com",
+                "TCP 198.51.100.2:5060 sip:0123@sip.example.com",
+                "UDP 192.0.2.8:5060 sip:0123@192.0.2.8:5060"
+            ]
+        );
+        assert_eq!(
+            topology.trunk_of(server, Transport::Tcp).map(|t| t.name.as_str()),
+            Some("carrier")
+        );
+
+        topology.locate(aim, located(&["198.51.100.2:5060"]));
+        assert!(topology.trunk_of(server, Transport::Tcp).is_none(), "opens no call");
+        assert!(topology.is_known(server, Transport::Tcp), "ends those that are up");
+    }
+
+    #[test]
+    fn another_configuration_keeps_what_is_known_and_lets_old_peers_end_their_calls() {
+        let mut topology = carrier(vec![site("sip.example.com", 1, 0)]);
+        let aim = topology.aims().remove(0);
+        topology.locate(aim, located(&["198.51.100.1:5062"]));
+        let carrier = (*topology.trunks()[1]).clone();
+        topology.replace(
+            vec![Trunk {
+                located: vec![],
+                ..carrier
+            }],
+            vec![],
+        );
+        let pbx = "192.0.2.100:5060".parse().expect("an address");
+        assert!(topology.trunk_of(pbx, Transport::Udp).is_none() && topology.is_known(pbx, Transport::Udp));
+        assert_eq!(topology.trunks()[0].located.len(), 1, "the name is still known");
+    }
+
+    #[test]
+    fn the_rules_of_what_leaves_write_the_request_uri() {
+        let mut topology = carrier(vec![]);
+        let rule = Rewrite::new(Passage::Out, Field::RequestUri, r"^0(\d+)$", "+44$1").expect("a rule");
+        Arc::make_mut(&mut topology.trunks[1]).rewrites = vec![rule];
+        assert_eq!(
+            targets(&topology, Timestamp::ZERO),
+            ["UDP 192.0.2.1:5060 sip:+44123@192.0.2.1:5060"]
+        );
     }
 
     fn route(from: &str, to: &str, prefix: Option<&str>, priority: i64) -> Route {

@@ -435,11 +435,9 @@ fn trunk(name: &str, addresses: &[&str], trusted: bool, conduct: Conduct) -> Tru
         }
     };
     Trunk {
-        name: name.into(),
-        peers: addresses.iter().map(peer).collect(),
-        transport: Transport::Udp,
         trusted,
         conduct,
+        ..Trunk::new(name.into(), addresses.iter().map(peer).collect())
     }
 }
 

@@ -4,6 +4,7 @@
 
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
+mod capped;
 mod challenged;
 mod connected;
 mod crossed;
@@ -18,6 +19,7 @@ mod registered;
 mod renegotiated;
 mod replaced;
 mod restarted;
+mod routed;
 mod strict;
 mod subscribed;
 mod timers;

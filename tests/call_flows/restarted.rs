@@ -121,11 +121,31 @@ fn a_call_whose_ports_are_taken_is_ended_on_both_legs() {
     let before = Bench::strict().connected();
     let (session, state) = before.remembered.iter().next().unwrap();
     let mut bench = restart(&before, Bench::strict());
+    // Another call that had the same ports.
+    let mut other: serde_json::Value = serde_json::from_slice(state).unwrap();
+    for leg in other["legs"].as_array_mut().unwrap() {
+        leg["local_tag"] = format!("other-{}", leg["local_tag"].as_str().unwrap()).into();
+    }
+    bench.input(Input::Resume {
+        session: *session,
+        state: serde_json::to_vec(&other).unwrap().into(),
+    });
+    assert_eq!(bench.request_to_a("BYE").headers.to().tag(), Some("a-tag"));
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
+}
+
+#[test]
+fn a_call_that_was_written_twice_goes_on_once() {
+    let before = Bench::strict().connected();
+    let (session, state) = before.remembered.iter().next().unwrap();
+    let mut bench = restart(&before, Bench::strict());
+    let calls = bench.signaling.calls();
     bench.input(Input::Resume {
         session: *session,
         state: state.clone(),
     });
-    assert_eq!(bench.request_to_a("BYE").headers.to().tag(), Some("a-tag"));
+    assert_eq!(bench.signaling.calls(), calls);
+    bench.a_requests(7, "BYE", "bye", "");
     assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
 }
 

@@ -125,12 +125,6 @@ fn address(text: &str) -> SocketAddr {
 
 fn config(script: &Script) -> SignalingConfig {
     let trunk = |name: &str, last: u8| Trunk {
-        name: name.into(),
-        peers: vec![Peer {
-            ip: IpAddr::from([192, 0, 2, last]),
-            port: Some(5060),
-        }],
-        transport: Transport::Udp,
         trusted: true,
         conduct: Conduct {
             redirect: if script.follows {
@@ -140,6 +134,13 @@ fn config(script: &Script) -> SignalingConfig {
             },
             ..Conduct::default()
         },
+        ..Trunk::new(
+            name.into(),
+            vec![Peer {
+                ip: IpAddr::from([192, 0, 2, last]),
+                port: Some(5060),
+            }],
+        )
     };
     let route = |from: &str, to: &str| Route {
         from: from.into(),

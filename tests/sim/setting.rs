@@ -10,7 +10,7 @@ use onrecord::model::{Generation, Timestamp, TrunkName};
 use onrecord::policy::{PolicySet, SourceFile};
 use onrecord::recorder::{VolumeConfig, WriterConfig};
 use onrecord::sip::Transport;
-use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Peer, Route, Topology, Trunk};
 
 use super::net::Datagram;
 use super::ua::media_packet;
@@ -115,11 +115,8 @@ fn policies() -> Arc<PolicySet> {
 
 fn topology() -> Topology {
     let trunk = |name: &str, peer: Peer| Trunk {
-        name: TrunkName::from(name),
-        peers: vec![peer],
-        transport: Transport::Udp,
         trusted: true,
-        conduct: Conduct::default(),
+        ..Trunk::new(TrunkName::from(name), vec![peer])
     };
     let route = |from: &str, to: &str| Route {
         from: TrunkName::from(from),

@@ -1,0 +1,338 @@
+//! `[[trunk]]`: a neighbour, who may send as it, where it is reached, and the rules of what crosses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::listen::{Delivery, TRANSPORTS, delivery};
+use super::read::LIST_MAX;
+use super::{Peer, Trunk};
+use crate::model::TrunkName;
+use crate::policy::Code;
+use crate::policy::reader::{Table, Words, shown};
+use crate::sip::{MAX_FORWARDS, Method, Transport};
+use crate::trunk::rewrite::RULES_MAX;
+use crate::trunk::{Caps, Field, Host, Passage, Probe, Rank, Rewrite, RuleError, Site};
+
+/// Destinations of one trunk.
+const SITES_MAX: usize = 64;
+/// Codecs, methods or codes that one list names.
+const WORDS_MAX: usize = 64;
+const PROBE_DEFAULT: Duration = Duration::from_secs(30);
+const PROBE_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+const CALLS_MAX: i64 = 1_000_000;
+const PASSAGES: &Words<Passage> = &[("in", Passage::In), ("out", Passage::Out)];
+
+/// Trunks and where their names are written.
+pub(super) type Trunks = Vec<(Trunk, Range<usize>)>;
+
+pub(super) fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
+    let tables = root.tables("trunk", "a trunk field");
+    if tables.is_empty() && !root.has("trunk") {
+        let finding = root
+            .at(Code::Missing, root.span(), "there is no `[[trunk]]`")
+            .label("who may send calls?");
+        root.note(finding.hint("add `[[trunk]]` with `name = \"pbx\"` and `peers = [\"192.0.2.10\"]`"));
+    }
+    let mut trunks: Trunks = Vec::new();
+    let mut deliveries = BTreeMap::new();
+    for table in tables.iter().take(LIST_MAX) {
+        let name = table.required_text("name", "what routes and grants call it by");
+        let trunk = trunk(table, &trunks);
+        let delivery = delivery(table, trunk.transport);
+        table.finish();
+        let Some(name) = name else { continue };
+        if !crate::policy::is_name(name.get_ref()) {
+            table.malformed(
+                "name",
+                &name.span(),
+                name.get_ref(),
+                "letters, digits, `-`, `_` and `.`, at most 64 of them",
+            );
+        }
+        if trunks.iter().any(|(other, _)| other.name.as_str() == *name.get_ref()) {
+            let message = format!("trunk `{}` is defined twice", shown(name.get_ref()));
+            table.note(table.at(Code::DuplicateTrunk, &name.span(), message));
+        }
+        let name_of = TrunkName::from(*name.get_ref());
+        if delivery != Delivery::default() {
+            deliveries.insert(name_of.clone(), delivery);
+        }
+        trunks.push((Trunk { name: name_of, ..trunk }, name.span()));
+    }
+    (trunks, deliveries)
+}
+
+/// Everything but the name.
+fn trunk(table: &Table<'_>, others: &Trunks) -> Trunk {
+    let transport = table.choice("transport", TRANSPORTS).map(Spanned::into_inner);
+    let sites = sites(table, transport);
+    let mut peers = peers(table, others, sites.is_empty());
+    for (site, span) in &sites {
+        // Where we send to may answer, and call.
+        if let Host::Address(ip) = site.host {
+            let peer = Peer { ip, port: site.port };
+            if !peers.iter().any(|known| overlaps(known, &peer)) {
+                apart(table, others, &peer, span, &site_text(site));
+                peers.push(peer);
+            }
+        }
+    }
+    Trunk {
+        sites: sites.into_iter().map(|(site, _)| site).collect(),
+        transport: transport.unwrap_or(Transport::Udp),
+        trusted: table.boolean("trusted").unwrap_or(false),
+        conduct: super::credentials::conduct(table),
+        probe: probe(table),
+        e164: table.boolean("e164").unwrap_or(false),
+        rewrites: rewrites(table),
+        methods: methods(table),
+        codecs: codecs(table),
+        caps: Caps {
+            calls_max: integer(table, "calls_max"),
+            calls_per_second: integer(table, "calls_per_second").and_then(NonZeroU32::new),
+        },
+        ..Trunk::new(TrunkName::from(""), peers)
+    }
+}
+
+fn peers(table: &Table<'_>, others: &Trunks, required: bool) -> Vec<Peer> {
+    let wanted =
+        "an IP address, with or without a port, like \"192.0.2.10\", \"192.0.2.10:5060\" or \"[2001:db8::1]:5060\"";
+    let texts = if required {
+        table.required_texts("peers", wanted)
+    } else {
+        table.texts("peers")
+    };
+    if let Some(texts) = &texts
+        && texts.is_empty()
+        && required
+    {
+        table.malformed(
+            "peers",
+            &table.key_span("peers"),
+            "[]",
+            "at least one; calls are sent to the first that answers",
+        );
+    }
+    let mut peers: Vec<Peer> = Vec::new();
+    for text in texts.unwrap_or_default().into_iter().take(LIST_MAX) {
+        let Some(peer) = peer(text.get_ref()) else {
+            table.malformed("peers", &text.span(), text.get_ref(), wanted);
+            continue;
+        };
+        apart(table, others, &peer, &text.span(), text.get_ref());
+        peers.push(peer);
+    }
+    peers
+}
+
+/// Notes a peer that another trunk has too.
+fn apart(table: &Table<'_>, others: &Trunks, peer: &Peer, span: &Range<usize>, written: &str) {
+    let owner = others
+        .iter()
+        .find(|(trunk, _)| trunk.peers.iter().any(|other| overlaps(other, peer)));
+    if let Some((owner, _)) = owner {
+        let message = format!("`{written}` is a peer of trunk `{}` too", owner.name);
+        let finding = table.at(Code::DuplicatePeer, span, message);
+        table.note(
+            finding
+                .effect("a message from there could be of either trunk")
+                .hint("tell them apart by their ports"),
+        );
+    }
+}
+
+fn overlaps(a: &Peer, b: &Peer) -> bool {
+    a.ip.to_canonical() == b.ip.to_canonical() && (a.port.is_none() || b.port.is_none() || a.port == b.port)
+}
+
+fn peer(text: &str) -> Option<Peer> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return (address.port() != 0).then_some(Peer {
+            ip: address.ip(),
+            port: Some(address.port()),
+        });
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().map(|ip| Peer { ip, port: None })
+}
+
+/// `transport`: of the trunk, where it is written; it holds for names too, and spares NAPTR.
+fn sites(table: &Table<'_>, transport: Option<Transport>) -> Vec<(Site, Range<usize>)> {
+    let wanted =
+        "an address or a name, like \"192.0.2.10:5060\", \"sip.example.com\" or \"sip:example.com;transport=tcp\"";
+    let mut sites: Vec<(Site, Range<usize>)> = Vec::new();
+    let tables = table.tables("destinations", "a destination field");
+    too_many(table, "destinations", tables.len(), SITES_MAX);
+    for entry in tables.into_iter().take(SITES_MAX) {
+        let address = entry.required_text("address", wanted);
+        let rank = Rank {
+            priority: small(&entry, "priority").unwrap_or(0),
+            weight: small(&entry, "weight").unwrap_or(0),
+        };
+        entry.finish();
+        let Some(address) = address else { continue };
+        let Some(site) = Site::parse(address.get_ref(), rank) else {
+            entry.malformed("address", &address.span(), address.get_ref(), wanted);
+            continue;
+        };
+        let site = Site {
+            transport: site.transport.or(transport),
+            ..site
+        };
+        let same = |(other, _): &(Site, Range<usize>)| {
+            (&other.host, other.port, other.transport) == (&site.host, site.port, site.transport)
+        };
+        if sites.iter().any(same) {
+            let message = format!("`{}` is listed twice", shown(address.get_ref()));
+            entry.note(entry.at(Code::DuplicatePeer, &address.span(), message));
+            continue;
+        }
+        sites.push((site, address.span()));
+    }
+    sites
+}
+
+fn site_text(site: &Site) -> String {
+    site.place(Transport::Udp)
+        .map(|(_, address)| address.to_string())
+        .unwrap_or_default()
+}
+
+fn small(table: &Table<'_>, key: &'static str) -> Option<u16> {
+    let number = table.integer(key, 0..=i64::from(u16::MAX))?;
+    u16::try_from(number.into_inner()).ok()
+}
+
+fn integer(table: &Table<'_>, key: &'static str) -> Option<u32> {
+    let number = table.integer(key, 1..=CALLS_MAX)?;
+    u32::try_from(number.into_inner()).ok()
+}
+
+fn probe(table: &Table<'_>) -> Option<Probe> {
+    let probe = table.table("probe", "a probe field")?;
+    let interval = probe.duration("interval").map_or(PROBE_DEFAULT, |interval| {
+        if !PROBE_RANGE.contains(interval.get_ref()) {
+            probe.out_of_range("interval", &interval.span(), "from 1s to 1h");
+        }
+        interval.into_inner()
+    });
+    let wanted = "final status codes, like \"200\" or \"405\"";
+    let mut up_codes = Vec::new();
+    for text in probe.texts("up_codes").unwrap_or_default().iter().take(WORDS_MAX) {
+        match text.get_ref().parse::<u16>() {
+            Ok(code) if (200..700).contains(&code) => up_codes.push(code),
+            _ => probe.malformed("up_codes", &text.span(), text.get_ref(), wanted),
+        }
+    }
+    let hops = probe.integer("max_forwards", 0..=i64::from(MAX_FORWARDS));
+    probe.finish();
+    Some(Probe {
+        interval,
+        up_codes,
+        max_forwards: hops.map_or(MAX_FORWARDS, |hops| {
+            u8::try_from(hops.into_inner()).unwrap_or(MAX_FORWARDS)
+        }),
+    })
+}
+
+fn rewrites(table: &Table<'_>) -> Vec<Rewrite> {
+    let mut rules = Vec::new();
+    let tables = table.tables("rewrite", "a rewrite field");
+    too_many(table, "rewrite", tables.len(), RULES_MAX);
+    for entry in tables.into_iter().take(RULES_MAX) {
+        let passage = entry.choice("on", PASSAGES);
+        if passage.is_none() && !entry.has("on") {
+            let finding = entry.at(Code::Missing, entry.span(), "`on` is missing");
+            entry.note(finding.label("needs `on`, \"in\" (from the trunk) or \"out\" (to it)"));
+        }
+        let field = entry.required_text(
+            "field",
+            "what is rewritten: `request_uri`, `from`, `to` or `header:NAME`",
+        );
+        let pattern = entry.required_text("match", "a regular expression, like '^0(\\d+)$'");
+        let replacement = entry.text("replace");
+        if !entry.has("replace") {
+            let finding = entry.at(Code::Missing, entry.span(), "`replace` is missing");
+            entry.note(finding.label("needs `replace`, like \"+44$1\"; \"\" removes a header"));
+        }
+        entry.finish();
+        let (Some(passage), Some(field), Some(pattern), Some(replacement)) = (passage, field, pattern, replacement)
+        else {
+            continue;
+        };
+        let what = match Field::parse(field.get_ref()) {
+            Ok(what) => what,
+            Err(error) => {
+                entry.malformed("field", &field.span(), field.get_ref(), &error.to_string());
+                continue;
+            }
+        };
+        match Rewrite::new(passage.into_inner(), what, pattern.get_ref(), replacement.get_ref()) {
+            Ok(rule) => rules.push(rule),
+            Err(error @ (RuleError::Group { .. } | RuleError::Control)) => {
+                let said = if matches!(error, RuleError::Group { .. }) {
+                    format!("{error}; a group is followed by text as in \"${{1}}x\"")
+                } else {
+                    error.to_string()
+                };
+                entry.malformed("replace", &replacement.span(), replacement.get_ref(), &said);
+            }
+            Err(error) => entry.malformed("match", &pattern.span(), pattern.get_ref(), &error.to_string()),
+        }
+    }
+    rules
+}
+
+fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
+    let texts = table.texts("methods")?;
+    too_many(table, "methods", texts.len(), WORDS_MAX);
+    let mut methods = Vec::new();
+    for text in texts.iter().take(WORDS_MAX) {
+        match Method::parse(text.get_ref()) {
+            Some(Method::Other(_)) | None => {
+                let wanted = "a method of SIP in capitals, like \"INVITE\"";
+                table.malformed("methods", &text.span(), text.get_ref(), wanted);
+            }
+            Some(method) => methods.push(method),
+        }
+    }
+    Some(methods)
+}
+
+fn codecs(table: &Table<'_>) -> Option<Vec<String>> {
+    let texts = table.texts("codecs")?;
+    too_many(table, "codecs", texts.len(), WORDS_MAX);
+    if texts.is_empty() {
+        let wanted = "at least one; without the field all may cross";
+        table.malformed("codecs", &table.key_span("codecs"), "[]", wanted);
+    }
+    let mut names = BTreeSet::new();
+    for text in texts.iter().take(WORDS_MAX) {
+        let is_name = |name: &str| {
+            (1..=64).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._+".contains(&c))
+        };
+        if is_name(text.get_ref()) {
+            names.insert(text.get_ref().to_ascii_lowercase());
+        } else {
+            let wanted = "the encoding name of a payload format, like \"PCMA\" or \"telephone-event\"";
+            table.malformed("codecs", &text.span(), text.get_ref(), wanted);
+        }
+    }
+    Some(names.into_iter().collect())
+}
+
+fn too_many(table: &Table<'_>, key: &str, count: usize, max: usize) {
+    if count > max {
+        let message = format!("more than {max} entries in `{key}`");
+        table.note(table.at(Code::TooLarge, &table.key_span(key), message));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The trunks and routes in force, how they are replaced while calls are up, and how they fare.
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+
+use super::peers::Peers;
+use super::resolver::ResolverLink;
+use super::status::{DestinationStatus, TrunkStatus, listener};
+use crate::config::{self, Config};
+use crate::engine::{DestinationView, Input, Pulse, TrunkView};
+use crate::policy::Finding;
+use crate::trunk::Register;
+
+/// What a node knows of its neighbours.
+pub(super) struct Neighbours {
+    /// None: the embedded configuration, which does not change.
+    file: Option<PathBuf>,
+    config: Config,
+    resolver: ResolverLink,
+    views: watch::Receiver<Vec<TrunkView>>,
+}
+
+/// A configuration that was read and is not in force yet.
+pub(super) struct Proposal {
+    config: Config,
+    /// The tables that changed and need a restart.
+    restart: Vec<String>,
+}
+
+impl Neighbours {
+    pub(super) fn new(
+        file: Option<PathBuf>,
+        config: Config,
+        resolver: ResolverLink,
+        views: watch::Receiver<Vec<TrunkView>>,
+    ) -> Self {
+        Self {
+            file,
+            config,
+            resolver,
+            views,
+        }
+    }
+
+    /// Reads the file again; nothing is changed. None: there is no file.
+    pub(super) fn propose(&self) -> Result<Option<Proposal>, Vec<Finding>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let config = config::load(file)?;
+        let (old, new) = (&self.config, &config);
+        let tables = [
+            ("node", old.node != new.node),
+            ("data", old.data != new.data),
+            ("listen", old.listen != new.listen),
+            ("recorder", old.recorder != new.recorder),
+            ("policies", old.policies != new.policies),
+            ("register", registrations(old) != registrations(new)),
+        ];
+        let changed = tables.into_iter().filter(|(_, changed)| *changed);
+        let restart = changed.map(|(name, _)| name.to_owned()).collect();
+        Ok(Some(Proposal { config, restart }))
+    }
+
+    /// The configuration as it would be with the proposal: tables that need a restart as they are.
+    pub(super) fn with(&self, proposal: &Proposal) -> Config {
+        Config {
+            trunks: proposal.config.trunks.clone(),
+            routes: proposal.config.routes.clone(),
+            deliveries: proposal.config.deliveries.clone(),
+            ..self.config.clone()
+        }
+    }
+
+    /// Puts trunks and routes in force: for signalling, when there are new ones; and every name is asked for anew. Gives
+    /// the tables that changed and need a restart.
+    pub(super) async fn adopt(&mut self, proposal: Proposal) -> (Option<Input>, Vec<String>) {
+        let Proposal { config, restart } = proposal;
+        if !restart.is_empty() {
+            tracing::warn!(tables = restart.join(" "), "changed in the config, and need a restart");
+        }
+        self.resolver.follow(config.trunks.clone()).await;
+        let is_new = config.trunks != self.config.trunks || config.routes != self.config.routes;
+        if !is_new {
+            return (None, restart);
+        }
+        tracing::info!(
+            trunks = config.trunks.len(),
+            routes = config.routes.len(),
+            "trunks and routes loaded"
+        );
+        self.config.trunks = config.trunks;
+        self.config.routes = config.routes;
+        self.config.deliveries = config.deliveries;
+        let input = Input::Trunks {
+            trunks: self.config.trunks.clone(),
+            routes: self.config.routes.clone(),
+        };
+        (Some(input), restart)
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn status(&self) -> Vec<TrunkStatus> {
+        let trunk = |view: &TrunkView| TrunkStatus {
+            name: view.name.as_str().to_owned(),
+            calls: view.calls,
+            destinations: view.destinations.iter().map(destination).collect(),
+        };
+        self.views.borrow().iter().map(trunk).collect()
+    }
+}
+
+/// Registrations of our own, each with its trunk.
+fn registrations(config: &Config) -> Vec<(&str, &Register)> {
+    let trunks = config.trunks.iter();
+    trunks
+        .filter_map(|trunk| Some((trunk.name.as_str(), trunk.conduct.register.as_ref()?)))
+        .collect()
+}
+
+fn destination(view: &DestinationView) -> DestinationStatus {
+    let state = match (view.pulse, view.avoided) {
+        (Some(Pulse::Down), _) => "down",
+        (_, true) => "avoided",
+        (Some(Pulse::Up), false) => "up",
+        (Some(Pulse::Unknown) | None, false) => "unknown",
+    };
+    DestinationStatus {
+        address: listener(view.transport, view.address),
+        state: state.to_owned(),
+    }
+}
+
+/// Who may speak to the sockets, before any name is located.
+pub(super) fn peers(config: &Config) -> Peers {
+    let peers = config.trunks.iter().flat_map(|trunk| &trunk.peers);
+    Peers::new(peers.map(|peer| (peer.ip, peer.port)))
+}

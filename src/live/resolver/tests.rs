@@ -1,0 +1,181 @@
+#![allow(clippy::panic)]
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
+use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::Name as DnsName;
+use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
+use tokio::net::UdpSocket;
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A DNS server of one zone. None: it answers SERVFAIL to everything.
+type Zone = Arc<Mutex<Option<Vec<(String, RData)>>>>;
+
+fn name(text: &str) -> DnsName {
+    DnsName::from_ascii(text).expect("a name")
+}
+
+fn zone(target: [u8; 4]) -> Vec<(String, RData)> {
+    let naptr = NAPTR::new(
+        10,
+        50,
+        (*b"s").into(),
+        (*b"SIP+D2T").into(),
+        [].into(),
+        name("_sip._tcp.example.test."),
+    );
+    let srv = SRV::new(1, 5, 5066, name("one.example.test."));
+    vec![
+        ("sip.example.test.".to_owned(), RData::NAPTR(naptr)),
+        ("_sip._tcp.example.test.".to_owned(), RData::SRV(srv)),
+        ("one.example.test.".to_owned(), RData::A(A(Ipv4Addr::from(target)))),
+    ]
+}
+
+async fn serve(socket: UdpSocket, zone: Zone, asked: mpsc::Sender<String>) {
+    let mut buffer = [0; 1_500];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+        let Ok(request) = Message::from_vec(&buffer[..length]) else {
+            continue;
+        };
+        let query = request.queries[0].clone();
+        let mut reply = Message::response(request.metadata.id, OpCode::Query);
+        reply.metadata.recursion_desired = true;
+        reply.metadata.recursion_available = true;
+        reply.add_query(query.clone());
+        let wanted = query.name().to_ascii().to_lowercase();
+        match &*zone.lock().expect("no panic") {
+            None => reply.metadata.response_code = ResponseCode::ServFail,
+            Some(records) => {
+                for (owner, data) in records {
+                    if *owner == wanted && data.record_type() == query.query_type() {
+                        reply.add_answer(Answered::from_rdata(query.name().clone(), 300, data.clone()));
+                    }
+                }
+            }
+        }
+        socket
+            .send_to(&reply.to_vec().expect("a message"), client)
+            .await
+            .expect("sent");
+        if asked.try_send(format!("{} {wanted}", query.query_type())).is_err() {
+            return;
+        }
+    }
+}
+
+struct Bench {
+    zone: Zone,
+    asked: mpsc::Receiver<String>,
+    events: mpsc::Receiver<Input>,
+    peers: Peers,
+    link: ResolverLink,
+}
+
+async fn bench() -> Bench {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let port = socket.local_addr().expect("bound").port();
+    let zone: Zone = Arc::new(Mutex::new(Some(zone([127, 0, 0, 21]))));
+    let (sender, asked) = mpsc::channel(64);
+    tokio::spawn(serve(socket, Arc::clone(&zone), sender));
+    let mut connection = ConnectionConfig::udp();
+    connection.port = port;
+    let mut server = NameServerConfig::udp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    server.connections = vec![connection];
+    let config = ResolverConfig::from_parts(None, vec![], vec![server]);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.options_mut().cache_size = 0;
+    let dns = builder.build().expect("a resolver");
+
+    let peers = Peers::default();
+    let (events_in, events) = mpsc::channel(8);
+    let listeners = [
+        (Transport::Udp, SocketAddr::from(([127, 0, 0, 1], 5060))),
+        (Transport::Tcp, SocketAddr::from(([127, 0, 0, 1], 5060))),
+    ];
+    let (resolver, link) = Resolver::new(Clock::start(), dns, &listeners, peers.clone(), events_in);
+    tokio::spawn(resolver.run());
+    Bench {
+        zone,
+        asked,
+        events,
+        peers,
+        link,
+    }
+}
+
+fn carrier() -> Vec<Trunk> {
+    let site = Site::parse("sip.example.test", Rank::default()).expect("a site");
+    vec![Trunk {
+        sites: vec![site],
+        ..Trunk::new("carrier".into(), vec![])
+    }]
+}
+
+impl Bench {
+    async fn located(&mut self) -> Vec<String> {
+        let event = timeout(SOON, self.events.recv()).await.expect("in time");
+        let Some(Input::Located { located, .. }) = event else {
+            panic!("{event:?}")
+        };
+        let servers = located.servers.iter();
+        servers
+            .map(|server| format!("{} {:?}", server.transport.as_str(), server.addresses))
+            .collect()
+    }
+
+    async fn asked(&mut self) -> String {
+        timeout(SOON, self.asked.recv())
+            .await
+            .expect("in time")
+            .expect("a query")
+    }
+
+    fn admits(&self, ip: [u8; 4]) -> bool {
+        self.peers.allow_connection(SocketAddr::from((ip, 40_000)))
+    }
+}
+
+#[test]
+fn a_name_is_located_by_naptr_srv_and_a_and_its_last_good_answer_is_kept_when_dns_fails() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut bench = bench().await;
+        bench.link.follow(carrier()).await;
+        assert_eq!(bench.located().await, ["TCP [127.0.0.21:5066]"]);
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            asked.push(bench.asked().await);
+        }
+        assert_eq!(
+            asked,
+            [
+                "NAPTR sip.example.test.",
+                "SRV _sip._tcp.example.test.",
+                "A one.example.test."
+            ]
+        );
+        assert!(bench.admits([127, 0, 0, 21]) && !bench.admits([127, 0, 0, 22]));
+
+        // DNS breaks down: a reload asks again, and what is known stays.
+        *bench.zone.lock().expect("no panic") = None;
+        bench.link.follow(carrier()).await;
+        assert_eq!(bench.asked().await, "NAPTR sip.example.test.");
+        assert!(bench.admits([127, 0, 0, 21]));
+        assert!(bench.events.try_recv().is_err(), "signalling is told nothing");
+
+        // It is back, and the name has moved: who was there may still end its calls.
+        *bench.zone.lock().expect("no panic") = Some(zone([127, 0, 0, 22]));
+        bench.link.follow(carrier()).await;
+        assert_eq!(bench.located().await, ["TCP [127.0.0.22:5066]"]);
+        assert!(bench.admits([127, 0, 0, 21]) && bench.admits([127, 0, 0, 22]));
+    });
+}

@@ -1,0 +1,180 @@
+//! How much one trunk may be used: calls at a time, and new calls a second. Overload of the whole node is no matter of these.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::model::{SessionId, Timestamp, TrunkName};
+
+/// The limits of one trunk, calls in both directions counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Caps {
+    pub calls_max: Option<u32>,
+    /// So many may come at once; as many again each second.
+    pub calls_per_second: Option<NonZeroU32>,
+}
+
+/// Why a trunk takes no more calls for now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CapReached {
+    #[error("as many calls as the trunk may have are up")]
+    Calls,
+    #[error("more new calls a second than the trunk may have")]
+    Rate,
+}
+
+/// A bucket of tokens: one call takes one, and they come back with time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    /// In nanoseconds of what one call a second would have gained: a call costs [`TOKEN`].
+    level: u64,
+    filled: Option<Timestamp>,
+}
+
+const TOKEN: u64 = 1_000_000_000;
+
+impl Bucket {
+    fn fill(&mut self, now: Timestamp, rate: NonZeroU32) {
+        let full = TOKEN.saturating_mul(u64::from(rate.get()));
+        let gained = self.filled.map_or(full, |filled| {
+            let nanos = u64::try_from(now.since(filled).as_nanos()).unwrap_or(u64::MAX);
+            nanos.saturating_mul(u64::from(rate.get()))
+        });
+        self.level = self.level.saturating_add(gained).min(full);
+        self.filled = Some(now);
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    calls: u32,
+    bucket: Bucket,
+}
+
+/// How much each trunk is used. As many entries as there are trunks with calls or caps.
+#[derive(Clone, Debug, Default)]
+pub struct Loads {
+    trunks: BTreeMap<TrunkName, Load>,
+    /// Which trunks a call counts on.
+    calls: BTreeMap<SessionId, Vec<TrunkName>>,
+}
+
+impl Loads {
+    /// Whether one more call may begin on all of these trunks. Takes nothing.
+    pub fn check<'a>(
+        &mut self,
+        now: Timestamp,
+        trunks: impl IntoIterator<Item = (&'a TrunkName, Caps)>,
+    ) -> Result<(), CapReached> {
+        for (name, caps) in trunks {
+            if caps == Caps::default() {
+                continue;
+            }
+            let load = self.trunks.entry(name.clone()).or_default();
+            if caps.calls_max.is_some_and(|max| load.calls >= max) {
+                return Err(CapReached::Calls);
+            }
+            if let Some(rate) = caps.calls_per_second {
+                load.bucket.fill(now, rate);
+                if load.bucket.level < TOKEN {
+                    return Err(CapReached::Rate);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A call begins; it may exceed the caps, as emergency calls do.
+    pub fn begin<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
+        let mut names: Vec<TrunkName> = trunks.into_iter().cloned().collect();
+        names.sort();
+        names.dedup();
+        for name in &names {
+            let load = self.trunks.entry(name.clone()).or_default();
+            load.calls += 1;
+            load.bucket.level = load.bucket.level.saturating_sub(TOKEN);
+        }
+        self.calls.insert(call, names);
+    }
+
+    pub fn end(&mut self, call: SessionId) {
+        for name in self.calls.remove(&call).unwrap_or_default() {
+            if let Some(load) = self.trunks.get_mut(&name) {
+                load.calls = load.calls.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Calls that are up on a trunk.
+    pub fn calls(&self, trunk: &TrunkName) -> u32 {
+        self.trunks.get(trunk).map_or(0, |load| load.calls)
+    }
+
+    /// Forgets trunks that are not configured any more and have no calls.
+    pub fn retain(&mut self, is_configured: impl Fn(&TrunkName) -> bool) {
+        self.trunks.retain(|name, load| load.calls > 0 || is_configured(name));
+    }
+}
+
+/// When a caller may try again: soon for a rate, after about a short call for a number.
+pub const fn retry_after(reached: CapReached) -> Duration {
+    match reached {
+        CapReached::Rate => Duration::from_secs(2),
+        CapReached::Calls => Duration::from_secs(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(calls_max: Option<u32>, rate: Option<u32>) -> Caps {
+        Caps {
+            calls_max,
+            calls_per_second: rate.and_then(NonZeroU32::new),
+        }
+    }
+
+    fn offer(loads: &mut Loads, now: u64, call: u128, caps: Caps) -> Result<(), CapReached> {
+        let name = TrunkName::from("carrier");
+        loads.check(Timestamp::from_millis(now), [(&name, caps)])?;
+        loads.begin(SessionId::from_u128(call), [&name, &name]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_trunk_has_so_many_calls_at_a_time_and_a_call_counts_once() {
+        let (mut loads, two) = (Loads::default(), caps(Some(2), None));
+        assert_eq!(offer(&mut loads, 0, 1, two), Ok(()));
+        assert_eq!(offer(&mut loads, 0, 2, two), Ok(()));
+        assert_eq!(offer(&mut loads, 0, 3, two), Err(CapReached::Calls));
+        loads.end(SessionId::from_u128(1));
+        loads.end(SessionId::from_u128(1));
+        assert_eq!(offer(&mut loads, 0, 4, two), Ok(()));
+        assert_eq!(loads.calls(&"carrier".into()), 2);
+    }
+
+    #[test]
+    fn new_calls_come_at_most_so_often() {
+        let (mut loads, ten) = (Loads::default(), caps(None, Some(10)));
+        let taken = |loads: &mut Loads, now| (0..100).filter(|call| offer(loads, now, *call, ten).is_ok()).count();
+        assert_eq!(taken(&mut loads, 0), 10, "a burst of one second's worth");
+        assert_eq!(taken(&mut loads, 99), 0);
+        assert_eq!(taken(&mut loads, 100), 1);
+        assert_eq!(
+            taken(&mut loads, 60_000),
+            10,
+            "a pause saves up no more than a second's worth"
+        );
+    }
+
+    #[test]
+    fn a_cap_of_one_trunk_takes_nothing_from_the_other() {
+        let mut loads = Loads::default();
+        let (a, b) = (TrunkName::from("a"), TrunkName::from("b"));
+        let (one, none) = (caps(None, Some(1)), caps(Some(0), None));
+        let now = Timestamp::ZERO;
+        assert_eq!(loads.check(now, [(&a, one), (&b, none)]), Err(CapReached::Calls));
+        assert_eq!(loads.check(now, [(&a, one)]), Ok(()));
+    }
+}
