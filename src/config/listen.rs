@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
+use super::certified::certified_name;
 use super::read::{LIST_MAX, path};
 use super::{Config, PORTS_DEFAULT};
 use crate::policy::Code;
@@ -384,11 +385,7 @@ pub(super) fn delivery(trunk: &Table<'_>, transport: Transport) -> Delivery {
 
 fn trunk_tls(tls: &Table<'_>) -> TrunkTls {
     let name = |key| {
-        let is_name = |text: &str| {
-            let at: HostPort = text.parse().ok()?;
-            at.port().is_none().then(|| text.to_owned())
-        };
-        tls.parsed(key, "a DNS name or an IP address", is_name)
+        tls.parsed(key, "a DNS name or an IP address", certified_name)
             .map(Spanned::into_inner)
     };
     let (server_name, client_name) = (name("server_name"), name("client_name"));

@@ -25,7 +25,7 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         session_expires: super::sip::session_expires(root),
         recorder: recorder(root, &data),
         policies: policies(root),
-        deliveries,
+        deliveries: super::certified::agreed(root, &trunks, deliveries),
         trunks: trunks.into_iter().map(|(trunk, _)| trunk).collect(),
         data,
     };

@@ -37,6 +37,9 @@ pub enum TlsError {
         path: PathBuf,
         source: rustls::server::VerifierBuilderError,
     },
+    /// Without it any certificate of the authorities would do.
+    #[error("`{name}` is no name that a certificate can be demanded for")]
+    Name { name: Box<str> },
 }
 
 /// Why a handshake failed.
@@ -131,14 +134,14 @@ impl Contexts {
                 trunk: trunk.name.clone(),
                 addresses: addresses.collect(),
                 dialled: match &tls.ca {
-                    Some(ca) => Some((loading.dialling(ca, certificate)?, name(tls.server_name.as_deref()))),
+                    Some(ca) => Some((loading.dialling(ca, certificate)?, name(tls.server_name.as_deref())?)),
                     None => None,
                 },
                 answered: match certificate {
                     Some(certificate) => Some(loading.answering(certificate, demanded)?),
                     None => None,
                 },
-                client_name: name(tls.client_name.as_deref()),
+                client_name: name(tls.client_name.as_deref())?,
             });
         }
         Ok(Self {
@@ -174,9 +177,14 @@ impl Contexts {
     }
 }
 
-/// A checked name of the config.
-fn name(text: Option<&str>) -> Option<ServerName<'static>> {
-    ServerName::try_from(text?.to_owned()).ok()
+/// A checked name of the config. What is no name is an error, never no demand.
+fn name(text: Option<&str>) -> Result<Option<ServerName<'static>>, TlsError> {
+    let Some(text) = text else { return Ok(None) };
+    let name = match text.parse::<IpAddr>() {
+        Ok(ip) => Ok(ip.into()),
+        Err(_) => ServerName::try_from(text.to_owned()),
+    };
+    name.map(Some).map_err(|_| TlsError::Name { name: text.into() })
 }
 
 struct Loading {

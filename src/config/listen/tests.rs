@@ -131,6 +131,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`server_name` cannot be `a:5061`",
     ),
     (
+        "client_name = \"sip.example.net\"",
+        "client_name = \"sip..example.net\"",
+        "`client_name` cannot be `sip..example.net`",
+    ),
+    (
         "large_requests = \"udp\"",
         "large_requests = \"tls\"",
         "`large_requests` cannot be `tls`",
@@ -150,5 +155,51 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
             "{to}: {}",
             render(&findings, Format::Full)
         );
+    }
+}
+
+#[test]
+fn a_name_may_be_an_address_and_loses_its_brackets() {
+    let (config, _) = read(&EXAMPLE.replace("\"sip.example.net\"", "\"[2001:db8::2]\"")).unwrap();
+    let tls = config.deliveries[&"teams".into()].tls.as_ref().unwrap();
+    assert_eq!(tls.client_name.as_deref(), Some("2001:db8::2"));
+    assert_eq!(tls.server_name, tls.client_name);
+}
+
+#[test]
+fn trunks_of_one_address_have_to_agree_whose_certificate_is_believed() {
+    let second = |address: &str, tls: &str| {
+        format!(
+            "{EXAMPLE}[[trunk]]\nname = \"other\"\npeers = [\"{address}:5071\"]\ntransport = \"tls\"\n[trunk.tls]\n{tls}\n\
+             [[route]]\nfrom = \"other\"\nto = \"pbx\"\n"
+        )
+        .replace("\"192.0.2.1\"", "\"192.0.2.1:5061\"")
+    };
+    let same = "ca = \"ca.pem\"\nclient_name = \"sip.example.net\"";
+    for (address, tls, refused) in [
+        ("192.0.2.1", same, false),
+        ("192.0.2.1", &format!("{same}\nserver_name = \"b.example.net\""), false),
+        ("192.0.2.9", "ca = \"other.pem\"", false),
+        ("192.0.2.1", "ca = \"ca.pem\"", true),
+        (
+            "192.0.2.1",
+            "ca = \"other.pem\"\nclient_name = \"sip.example.net\"",
+            true,
+        ),
+        (
+            "::ffff:192.0.2.1",
+            "ca = \"ca.pem\"\nclient_name = \"b.example.net\"",
+            true,
+        ),
+    ] {
+        let address = if address.contains("::") {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
+        let found = read(&second(&address, tls));
+        let said = "`teams` and `other` differ in `[trunk.tls]`";
+        let told = matches!(&found, Err(findings) if findings.iter().any(|finding| finding.message == said));
+        assert_eq!((told, found.is_err()), (refused, refused), "{address} {tls}: {found:?}");
     }
 }

@@ -5,12 +5,14 @@
 use std::fs;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::config::certified::certified_name;
 use crate::config::{Delivery, ListenTls, TrunkTls};
 use crate::live::sip_connection::{Ending, Line, Refusal};
 use crate::live::sip_dial::{self, Opening};
@@ -77,6 +79,39 @@ fn a_trunk_without_authorities_is_not_connected_to() {
     config.deliveries.insert("carrier".into(), delivery);
     let contexts = Contexts::load(&config).unwrap();
     assert!(contexts.trunks[0].dialled.is_none() && contexts.trunks[0].answered.is_some());
+}
+
+#[test]
+fn a_name_that_cannot_be_demanded_is_an_error_and_never_no_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    let refused = Some("pbx..example.com".to_owned());
+    let ca = Some(folder.path().join("chain.pem"));
+    for (server_name, client_name) in [(refused.clone(), None), (None, refused)] {
+        let tls = TrunkTls {
+            server_name,
+            ca: ca.clone(),
+            certificate: None,
+            client_name,
+        };
+        let delivery = Delivery {
+            tls: Some(tls),
+            ..Delivery::default()
+        };
+        config.deliveries.insert("carrier".into(), delivery);
+        assert!(matches!(Contexts::load(&config), Err(TlsError::Name { .. })));
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_name_that_the_config_takes_can_be_demanded(
+        text in "[\\[\\]a-fxX0-9:._-]{0,30}|([a-z0-9_-]{0,64}[.]){0,5}[a-zA-Z0-9]{0,5}|\\PC{0,20}"
+    ) {
+        if let Some(taken) = certified_name(&text) {
+            prop_assert!(matches!(name(Some(&taken)), Ok(Some(_))), "{}", taken);
+        }
+    }
 }
 
 /// A line of which the peer has `peer`, the accepting side the rest.
