@@ -141,12 +141,17 @@ impl Signaling {
             meeting,
             header,
         };
+        self.begin(now, flow, arrival);
+        Ok(())
+    }
+
+    fn begin(&mut self, now: Timestamp, flow: Flow, arrival: Arrival) {
+        let session = arrival.session;
         let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
         self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
-        Ok(())
     }
 
     /// An emergency is refused neither by a full house nor by one that is closing.
