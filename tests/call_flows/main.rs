@@ -11,6 +11,7 @@ mod early;
 mod failover;
 mod fax;
 mod forked;
+mod mended_dialogs;
 mod ordinary;
 mod party;
 mod redirected;
