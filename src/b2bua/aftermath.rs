@@ -2,36 +2,42 @@
 //! re-INVITE that its end crossed, or because an ACK was lost. Each is acknowledged, and a dialog that nobody wants any
 //! more is ended (RFC 3261 §13.2.2.4, §14.1).
 
+use std::sync::Arc;
+
 use super::call::Call;
-use super::fork::ENDED_MAX;
+use super::fork::{ENDED_MAX, Ended};
+use super::leg::path_of;
 use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Method, Request, Response};
+use crate::trunk::Trunk;
 
 /// An INVITE of a call that is over.
 #[derive(Debug)]
 pub struct Aftermath {
     session: SessionId,
     leg: Leg,
+    trunk: Arc<Trunk>,
+    /// The path of the INVITE.
     flow: Flow,
     /// The INVITE that forks may still answer; none of a re-INVITE.
     invite: Option<Request>,
     /// Early dialogs in which we spoke: their CSeq numbers are used.
     early: Vec<Dialog>,
     /// Dialogs that have had their BYE: here an ACK is all that is missing.
-    ended: Vec<Dialog>,
-    /// By tag: the ACK that a 2xx got.
-    acknowledged: Vec<(String, Request)>,
+    ended: Vec<(Dialog, Flow)>,
+    /// 2xx that got their ACK.
+    acknowledged: Vec<Ended>,
 }
 
 impl Call {
     /// A re-INVITE is given up before its answer: a 2xx may cross, and is acknowledged when it comes.
     pub(super) fn expect_late_answer(&mut self, turn: &mut Turn<'_>, to: Leg, client: Option<ClientId>) {
         if let Some(before) = client.and_then(|client| self.last_exchange[to.index()].replace(client)) {
-            turn.wire.disown_client(before);
+            turn.wire.abandon_client(turn.now, before);
         }
     }
 
@@ -45,15 +51,22 @@ impl Call {
 
     fn aftermath_of_invite(&mut self) -> Option<(ClientId, Aftermath)> {
         let invite = self.b.invite.take()?;
-        let (mut early, mut ended, acknowledged) = self.part_with_forks();
-        match &self.b.ack {
-            Some(_) => ended.extend(self.b.dialog.clone()),
-            None => early.extend(self.b.dialog.clone()),
+        let (mut early, parted, acknowledged) = self.part_with_forks();
+        let (trunk, flow) = (Arc::clone(&self.b.trunk), self.invited_by);
+        let path = |parted: Dialog| {
+            let path = path_of(&trunk, &parted, flow);
+            (parted, path)
+        };
+        let mut ended: Vec<_> = parted.into_iter().map(path).collect();
+        match (&self.b.ack, self.b.dialog.clone()) {
+            (Some(_), dialog) => ended.extend(dialog.map(|dialog| (dialog, self.b.flow))),
+            (None, dialog) => early.extend(dialog),
         }
         let aftermath = Aftermath {
             session: self.id,
             leg: Leg::B,
-            flow: self.b.flow,
+            trunk,
+            flow,
             invite: Some(invite),
             early,
             ended,
@@ -68,10 +81,16 @@ impl Call {
         let aftermath = Aftermath {
             session: self.id,
             leg: leg.side,
+            trunk: Arc::clone(&leg.trunk),
             flow: leg.flow,
             invite: None,
             early: Vec::new(),
-            ended: leg.dialog.clone().into_iter().collect(),
+            ended: leg
+                .dialog
+                .clone()
+                .map(|dialog| (dialog, leg.flow))
+                .into_iter()
+                .collect(),
             acknowledged: Vec::new(),
         };
         Some((client, aftermath))
@@ -86,24 +105,27 @@ impl Aftermath {
         }
         let tag = response.headers.to().tag().unwrap_or_default();
         let cseq = response.headers.cseq().number;
-        if let Some((_, ack)) = self.acknowledged.iter().find(|(known, _)| known == tag) {
-            wire.resend(ack.clone(), self.flow);
+        if let Some(known) = self.acknowledged.iter().find(|known| known.tag == tag) {
+            wire.resend(known.ack.clone(), known.flow);
             return;
         }
-        if let Some(ended) = self.ended.iter().find(|ended| ended.remote_tag() == tag) {
-            let ack = wire.send(ended.ack(cseq), self.flow);
-            self.acknowledged.push((tag.to_owned(), ack));
+        if let Some((ended, flow)) = self.ended.iter().find(|(ended, _)| ended.remote_tag() == tag) {
+            let (tag, flow) = (tag.to_owned(), *flow);
+            let ack = wire.send(ended.ack(cseq), flow);
+            self.acknowledged.push(Ended { tag, ack, flow });
             return;
         }
         let invite = self.invite.as_ref().filter(|_| self.acknowledged.len() < ENDED_MAX);
         let Some(mut fork) = invite.and_then(|invite| answered(&mut self.early, invite, response)) else {
             return;
         };
-        let ack = wire.send(fork.ack(cseq), self.flow);
+        let flow = path_of(&self.trunk, &fork, self.flow);
+        let ack = wire.send(fork.ack(cseq), flow);
         let owner = Owner::Call(self.session, self.leg);
-        let bye = wire.request(now, owner, fork.request(Method::Bye), self.flow);
+        let bye = wire.request(now, owner, fork.request(Method::Bye), flow);
         wire.disown_client(bye);
-        self.acknowledged.push((tag.to_owned(), ack));
+        let tag = tag.to_owned();
+        self.acknowledged.push(Ended { tag, ack, flow });
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Call {
     pub(super) deadlines: Deadlines,
     /// The transaction of B's INVITE: its 2xx may come again, or from a fork.
     pub(super) invited: Option<ClientId>,
+    /// The path of that INVITE.
+    pub(super) invited_by: Flow,
     held: [bool; 2],
     pub(super) gated: bool,
     pub(super) kept: Kept,
@@ -118,6 +120,7 @@ impl Call {
             decision: setting.decision,
             meeting: setting.meeting,
             a: setting.a,
+            invited_by: setting.b.flow,
             b: setting.b,
             target: setting.target,
             attempts,
@@ -277,24 +280,32 @@ impl Call {
             .as_ref()
             .is_some_and(|exchange| exchange.client == Some(client))
         {
-            self.on_exchange_failed(turn);
+            self.on_exchange_failed(turn, unreachable);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
             self.on_bye_failed(turn, side, unreachable);
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_failed(turn, side, unreachable);
         } else {
-            self.on_passing_failed(turn, client);
+            self.on_passing_failed(turn, client, unreachable);
         }
         self.settle(turn);
     }
 
     pub fn on_ack(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
-        if side == Leg::A && matches!(self.a.state, LegState::AckAwaited { .. }) {
+        if side == Leg::A && self.is_of_answer(ack) {
             self.on_answer_acknowledged(turn, ack);
         } else {
             self.on_exchange_acknowledged(turn, side, ack);
         }
         self.settle(turn);
+    }
+
+    /// Whether an ACK of A is for the 2xx that we sent: its dialog, its CSeq number (RFC 3261 §13.2.2.4).
+    fn is_of_answer(&self, ack: &Request) -> bool {
+        let number = self.a.invite.as_ref().map(|invite| invite.headers.cseq().number);
+        matches!(self.a.state, LegState::AckAwaited { .. })
+            && number == Some(ack.headers.cseq().number)
+            && ack.headers.to().tag() == Some(self.a.local_tag.as_str())
     }
 
     pub fn on_recording(&mut self, turn: &mut Turn<'_>, event: RecordingEvent) {
@@ -342,13 +353,12 @@ impl Call {
     }
 
     /// Gives up what the wire keeps for it.
-    pub fn release(&self, turn: &mut Turn<'_>) {
+    pub fn release(&mut self, turn: &mut Turn<'_>) {
         for side in Leg::BOTH {
             turn.wire.forget_proofs(Owner::Call(self.id, side));
         }
-        let exchanges = self.last_exchange.into_iter().flatten();
-        for client in self.invited.into_iter().chain(exchanges) {
-            turn.wire.abandon_client(turn.now, client);
+        for awaited in self.last_exchange.iter_mut().chain([&mut self.invited]) {
+            *awaited = awaited.map(|client| turn.wire.abandon_client(turn.now, client));
         }
         self.release_refreshes(turn);
     }

@@ -284,6 +284,7 @@ impl Call {
         self.start_over(turn);
         self.b.dialog = None;
         self.b.invite = Some(invite);
+        self.invited_by = self.b.flow;
         self.b.state = LegState::Inviting {
             client,
             provisional: false,

@@ -35,6 +35,10 @@ pub struct Exchange {
     pub(super) stage: Stage,
     /// Of the provisional responses to a re-INVITE.
     pub(super) reliable: Reliable,
+    /// Its 422 was answered.
+    pub(super) lengthened: bool,
+    /// Its connection broke, and it went by another.
+    pub(super) rerouted: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,7 +76,11 @@ impl Call {
         self.unwatch_exchange();
         match response.status {
             200..300 => self.on_exchange_accepted(turn, side, exchange, response),
-            _ if self.on_interval_refused(side, response) => self.ask_again(turn, client, exchange),
+            _ if !exchange.lengthened && self.on_interval_refused(side, response) => {
+                turn.wire.disown_client(client);
+                let lengthened = true;
+                self.ask_again(turn, Exchange { lengthened, ..exchange });
+            }
             _ => self.on_exchange_declined(turn, side, client, &exchange, response),
         }
     }
@@ -137,9 +145,8 @@ impl Call {
         }
     }
 
-    /// The same once more, with the session interval that the far end wants.
-    fn ask_again(&mut self, turn: &mut Turn<'_>, before: ClientId, mut exchange: Exchange) {
-        turn.wire.disown_client(before);
+    /// The same once more: with the session interval that the far end wants, or by another connection.
+    fn ask_again(&mut self, turn: &mut Turn<'_>, mut exchange: Exchange) {
         exchange.client = None;
         exchange.stage = Stage::Preparing(exchange.body.clone());
         self.exchange = Some(exchange);
@@ -348,11 +355,17 @@ impl Call {
         }
     }
 
-    /// The far end did not answer inside the dialog: it is gone (RFC 3261 §12.2.1.2).
-    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>) {
+    /// The far end did not answer inside the dialog: it is gone (RFC 3261 §12.2.1.2). A connection that broke may only be
+    /// the wrong one: it is asked once where it listens.
+    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
         self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
         self.unwatch_exchange();
+        if unreachable && !exchange.rerouted && self.leg_mut(exchange.from.other()).reroute() {
+            let rerouted = true;
+            self.ask_again(turn, Exchange { rerouted, ..exchange });
+            return;
+        }
         self.withdraw(&exchange);
         if let Some(client) = exchange.client {
             // What rings for ever is given up by a CANCEL (RFC 3261 §16.8).

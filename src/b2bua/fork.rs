@@ -5,12 +5,13 @@
 use super::aftermath::answered;
 use super::call::Call;
 use super::farewell::Farewell;
+use super::leg::path_of;
 use super::negotiation::Agreement;
 use super::reliable::Reliable;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::dialog::Dialog;
-use crate::sip::{Method, Request, Response};
+use crate::sip::{Flow, Method, Request, Response};
 
 /// Early dialogs of one call. The provisional responses of more are dropped; a 2xx is taken from any.
 pub const FORKS_MAX: usize = 16;
@@ -39,8 +40,17 @@ pub struct Forks {
     silenced: Vec<Dialog>,
     /// B's ends of those that had a BYE: a 2xx that crossed it is acknowledged, and no more.
     parted: Vec<Dialog>,
-    /// Second 2xx that were ended, by B's tags, with the ACKs that they got.
-    ended: Vec<(String, Request)>,
+    ended: Vec<Ended>,
+}
+
+/// A second 2xx that was ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// B's tag.
+    pub(super) tag: String,
+    /// The ACK that it got, and by which path.
+    pub(super) ack: Request,
+    pub(super) flow: Flow,
 }
 
 impl Call {
@@ -146,9 +156,8 @@ impl Call {
         if self.acknowledge_parted(turn, response) {
             return;
         }
-        let line = self.b.line(&self.chronicle);
-        if let Some((_, ack)) = self.forks.ended.iter().find(|(known, _)| known == tag) {
-            turn.resend(line, ack.clone());
+        if let Some(ended) = self.forks.ended.iter().find(|ended| ended.tag == tag) {
+            turn.resend(self.b.line_by(ended.flow, &self.chronicle), ended.ack.clone());
             return;
         }
         let silenced = &mut self.forks.silenced;
@@ -160,11 +169,14 @@ impl Call {
         let Some(mut fork) = fork.filter(|_| self.forks.ended.len() < ENDED_MAX) else {
             return;
         };
+        let flow = path_of(&self.b.trunk, &fork, self.invited_by);
+        let line = self.b.line_by(flow, &self.chronicle);
         let ack = turn.send(line, fork.ack(response.headers.cseq().number));
         let bye = fork.request(Method::Bye);
         let client = turn.request(self.id, line, bye);
         turn.wire.disown_client(client);
-        self.forks.ended.push((tag.to_owned(), ack));
+        let tag = tag.to_owned();
+        self.forks.ended.push(Ended { tag, ack, flow });
     }
 
     /// Whether the 2xx is of an early dialog that A has ended (RFC 3261 §15): the two crossed.
@@ -174,14 +186,17 @@ impl Call {
             return false;
         };
         let parted = self.forks.parted.swap_remove(at);
-        let ack = turn.send(self.line(Leg::B), parted.ack(response.headers.cseq().number));
-        self.forks.ended.push((tag.to_owned(), ack));
+        let flow = path_of(&self.b.trunk, &parted, self.invited_by);
+        let line = self.b.line_by(flow, &self.chronicle);
+        let ack = turn.send(line, parted.ack(response.headers.cseq().number));
+        let tag = tag.to_owned();
+        self.forks.ended.push(Ended { tag, ack, flow });
         true
     }
 
     /// For what comes after the call: the early dialogs that never were answered, those that had a BYE, and the second 2xx
     /// that were ended.
-    pub(super) fn part_with_forks(&mut self) -> (Vec<Dialog>, Vec<Dialog>, Vec<(String, Request)>) {
+    pub(super) fn part_with_forks(&mut self) -> (Vec<Dialog>, Vec<Dialog>, Vec<Ended>) {
         let forks = std::mem::take(&mut self.forks);
         let mut early = forks.silenced;
         early.extend(forks.others.into_iter().filter_map(|fork| fork.b));

@@ -1,5 +1,6 @@
 //! One leg: a dialog with one peer, and what it still owes us or we owe it. A leg holds back what RFC 3261 forbids yet.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::carry::ALLOW;
@@ -69,11 +70,16 @@ pub struct CallLeg {
 
 impl CallLeg {
     pub fn line<'a>(&self, chronicle: &'a Chronicle) -> Line<'a> {
+        self.line_by(self.flow, chronicle)
+    }
+
+    /// By another path than that of its dialog.
+    pub fn line_by<'a>(&self, flow: Flow, chronicle: &'a Chronicle) -> Line<'a> {
         let trunk = &self.trunk;
         Line {
             leg: self.side,
-            flow: self.flow,
-            proves: trunk.conduct.credentials.is_some() && trunk.admits(self.flow.remote, self.flow.transport),
+            flow,
+            proves: trunk.conduct.credentials.is_some() && trunk.admits(flow.remote, flow.transport),
             chronicle,
         }
     }
@@ -246,16 +252,22 @@ impl CallLeg {
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the
     /// trunk; to strangers and names we do not send: there the path that the dialog came by serves.
     fn follow_target(&mut self) {
-        // A connection is used again: its far end may accept no other.
-        if self.flow.transport.is_stream() {
-            return;
-        }
-        let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
-        let reachable = |target: &std::net::SocketAddr| {
-            self.trunk.admits(*target, self.flow.transport) && target.is_ipv4() == self.flow.remote.is_ipv4()
-        };
-        if let Some(target) = target.filter(reachable) {
-            self.flow.remote = target;
+        if let Some(dialog) = &self.dialog {
+            self.flow = path_of(&self.trunk, dialog, self.flow);
         }
     }
+}
+
+/// Where requests of a dialog with a peer of this trunk go: its route or Contact, if that is an address of the trunk, else
+/// `by`, the path that the dialog came by.
+pub(super) fn path_of(trunk: &Trunk, dialog: &Dialog, by: Flow) -> Flow {
+    // A connection is used again: its far end may accept no other.
+    if by.transport.is_stream() {
+        return by;
+    }
+    let target = dialog.next_hop().socket_addr();
+    let reachable =
+        |target: &SocketAddr| trunk.admits(*target, by.transport) && target.is_ipv4() == by.remote.is_ipv4();
+    let remote = target.filter(reachable).unwrap_or(by.remote);
+    Flow { remote, ..by }
 }

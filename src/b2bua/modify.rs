@@ -47,6 +47,8 @@ impl Call {
             identity,
             stage,
             reliable: Reliable::default(),
+            lengthened: false,
+            rerouted: false,
         });
         if self.negotiation.lines() > lines {
             self.renew_media(turn);
@@ -89,6 +91,10 @@ impl Call {
         let Some(sdp) = content.sdp(&request.body) else {
             return Ok((request.body.clone(), false));
         };
+        // What our re-INVITE offers is open still (RFC 3311 §5.2).
+        if self.is_reinviting() {
+            return Err(Refusal::Glare);
+        }
         match self.negotiation.pending_by() {
             Some(by) if by == side => return Err(Refusal::Busy),
             Some(_) => return Err(Refusal::Glare),
@@ -161,6 +167,10 @@ impl Call {
         self.withdraw(&exchange);
         match exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
+                if let Some(client) = exchange.client {
+                    // Who answers the BYE may still owe the INVITE its answer.
+                    turn.cancel(self.line(exchange.from.other()), client, &[]);
+                }
                 self.expect_late_answer(turn, exchange.from.other(), exchange.client);
                 let refusal = Refusal::Cancelled;
                 self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);

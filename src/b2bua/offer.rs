@@ -160,6 +160,7 @@ impl Call {
         self.b.invite = Some(invite.clone());
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);
+        self.invited_by = self.b.flow;
         self.b.state = LegState::Inviting {
             client,
             provisional: false,

@@ -22,6 +22,8 @@ pub struct Passing {
     server: ServerId,
     client: ClientId,
     request: Request,
+    /// Its connection broke, and it went by another.
+    rerouted: bool,
 }
 
 /// The CSeq number of a REFER on both legs: `Event: refer;id=` quotes it (RFC 3515 §2.4.6).
@@ -44,12 +46,12 @@ impl Call {
             self.refuse_request(turn, side, server, request, &Refusal::BadExtension { options });
             return false;
         }
-        let onward = if self.passings.len() < PASSINGS_MAX {
-            self.leg_mut(side.other()).dialog_request(request.method.clone())
+        let client = if self.passings.len() < PASSINGS_MAX {
+            self.pass_on(turn, side, request)
         } else {
             None
         };
-        let Some(mut onward) = onward else {
+        let Some(client) = client else {
             self.refuse_request(turn, side, server, request, &Refusal::Busy);
             return false;
         };
@@ -58,18 +60,24 @@ impl Call {
         {
             dialog.target_refresh(&Message::Request(request.clone()));
         }
-        carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
-        self.renumber_event(side, request, &mut onward);
-        super::reliable::carry_rack(request, &mut onward);
-        onward.body = request.body.clone();
-        let client = turn.request(self.id, self.line(side.other()), onward);
         self.passings.push(Passing {
             from: side,
             server,
             client,
             request: request.clone(),
+            rerouted: false,
         });
         true
+    }
+
+    /// None where the other leg has no dialog.
+    fn pass_on(&mut self, turn: &mut Turn<'_>, side: Leg, request: &Request) -> Option<ClientId> {
+        let mut onward = self.leg_mut(side.other()).dialog_request(request.method.clone())?;
+        carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
+        self.renumber_event(side, request, &mut onward);
+        super::reliable::carry_rack(request, &mut onward);
+        onward.body = request.body.clone();
+        Some(turn.request(self.id, self.line(side.other()), onward))
     }
 
     /// `Event: refer;id=N` as the other leg counts: N is the CSeq number of the REFER there.
@@ -140,11 +148,22 @@ impl Call {
         }
     }
 
-    pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId) {
+    /// No answer came. A connection that broke may only be the wrong one: the far end is asked once where it listens.
+    pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId, unreachable: bool) {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
             return;
         };
-        let passing = self.passings.swap_remove(at);
+        let mut passing = self.passings.swap_remove(at);
+        let may_pass = unreachable && !passing.rerouted && self.focus_on_request(passing.from, &passing.request);
+        if may_pass
+            && self.leg_mut(passing.from.other()).reroute()
+            && let Some(client) = self.pass_on(turn, passing.from, &passing.request)
+        {
+            passing.client = client;
+            passing.rerouted = true;
+            self.passings.push(passing);
+            return;
+        }
         self.refuse_request(turn, passing.from, passing.server, &passing.request, &Refusal::NoAnswer);
     }
 }

@@ -44,6 +44,8 @@ pub struct Upkeep {
 struct Refreshing {
     client: ClientId,
     method: Method,
+    /// The 422 to it was answered.
+    lengthened: bool,
 }
 
 impl Upkeep {
@@ -140,7 +142,7 @@ impl Call {
         if upkeep.timer.expiry().is_some_and(|expiry| expiry <= turn.now) {
             self.expire(turn, &format!("session of {side} expired"));
         } else if upkeep.refreshing.is_none() && self.exchange.is_none() {
-            self.refresh(turn, side);
+            self.refresh(turn, side, false);
         } else {
             self.watch_session(side, Some(turn.now + IN_FLIGHT_WAIT));
         }
@@ -148,7 +150,7 @@ impl Call {
 
     /// Asks the peer whether it still knows the session: by UPDATE without a body, or by the description that it had from us
     /// last, in a re-INVITE (RFC 4028 §7.4).
-    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg) {
+    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg, lengthened: bool) {
         let sdp = self.negotiation.last_to(side);
         let method = if self.upkeep[side.index()].allows_update || sdp.is_none() {
             Method::Update
@@ -163,7 +165,11 @@ impl Call {
             request.set_body("application/sdp", sdp);
         }
         let client = turn.request(self.id, self.line(side), request);
-        self.upkeep[side.index()].refreshing = Some(Refreshing { client, method });
+        self.upkeep[side.index()].refreshing = Some(Refreshing {
+            client,
+            method,
+            lengthened,
+        });
         self.watch_session(side, None);
     }
 
@@ -185,11 +191,11 @@ impl Call {
             turn.wire.disown_client(refreshing.client);
         }
         if self.phase == Phase::Confirmed {
-            self.on_refreshed(turn, side, &refreshing.method, response);
+            self.on_refreshed(turn, side, &refreshing, response);
         }
     }
 
-    fn on_refreshed(&mut self, turn: &mut Turn<'_>, side: Leg, method: &Method, response: &Response) {
+    fn on_refreshed(&mut self, turn: &mut Turn<'_>, side: Leg, refreshing: &Refreshing, response: &Response) {
         let upkeep = &mut self.upkeep[side.index()];
         match response.status {
             200..300 => {
@@ -210,13 +216,13 @@ impl Call {
                 self.watch_session(side, Some(turn.now + wait));
                 return;
             }
-            422 if upkeep.timer.on_too_small(&response.headers) => {
-                self.refresh(turn, side);
+            422 if !refreshing.lengthened && upkeep.timer.on_too_small(&response.headers) => {
+                self.refresh(turn, side, true);
                 return;
             }
-            405 | 501 if *method == Method::Update && upkeep.allows_update => {
+            405 | 501 if refreshing.method == Method::Update && upkeep.allows_update => {
                 upkeep.allows_update = false;
-                self.refresh(turn, side);
+                self.refresh(turn, side, refreshing.lengthened);
                 return;
             }
             // Whoever refuses is there.
@@ -238,25 +244,32 @@ impl Call {
 
     /// The refresh got no answer. A connection that broke may only be the wrong one.
     pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
-        self.upkeep[side.index()].refreshing = None;
+        let refreshing = self.upkeep[side.index()].refreshing.take();
         if self.phase != Phase::Confirmed {
             return;
         }
         if unreachable && self.leg_mut(side).reroute() {
-            self.refresh(turn, side);
+            let lengthened = refreshing.is_some_and(|refreshing| refreshing.lengthened);
+            self.refresh(turn, side, lengthened);
         } else {
             self.expire(turn, &format!("no answer from {side} to a session refresh"));
         }
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {
+        self.give_up_refreshes(turn);
+        self.finish(turn, by, &Farewell::of_reasons(vec![EXPIRED.to_owned()]));
+    }
+
+    /// The call ends: a re-INVITE of ours may ring for ever.
+    pub(super) fn give_up_refreshes(&mut self, turn: &mut Turn<'_>) {
+        let by_invite = |refreshing: &mut Refreshing| refreshing.method == Method::Invite;
         for side in Leg::BOTH {
-            // A re-INVITE of ours may ring for ever.
-            if let Some(refreshing) = &self.upkeep[side.index()].refreshing {
+            if let Some(refreshing) = self.upkeep[side.index()].refreshing.take_if(by_invite) {
                 turn.cancel(self.line(side), refreshing.client, &[]);
+                self.expect_late_answer(turn, side, Some(refreshing.client));
             }
         }
-        self.finish(turn, by, &Farewell::of_reasons(vec![EXPIRED.to_owned()]));
     }
 
     pub(super) fn release_refreshes(&self, turn: &mut Turn<'_>) {

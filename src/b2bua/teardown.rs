@@ -23,10 +23,18 @@ impl Call {
         if self.end_early(turn, side, &farewell) {
             return;
         }
-        if let LegState::Invited { .. } = self.leg(side).state {
+        match self.leg(side).state {
             // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
-            self.cancel_by(turn, format!("BYE from {side}"), &farewell);
-            return;
+            LegState::Invited { .. } => {
+                self.cancel_by(turn, format!("BYE from {side}"), &farewell);
+                return;
+            }
+            // A callee may not, and its other phones ring on.
+            LegState::Inviting { .. } => {
+                self.cancel_by(turn, format!("BYE from {side}"), &Farewell::default());
+                return;
+            }
+            _ => {}
         }
         if let LegState::AckAwaited { server, .. } = self.leg(side).state {
             turn.wire.disown_server(server);
@@ -291,6 +299,7 @@ impl Call {
         self.story.ended_by = by;
         self.close_passings(turn);
         self.close_exchange(turn);
+        self.give_up_refreshes(turn);
         self.forget(turn);
         match self.media {
             MediaState::Opening | MediaState::Open => {

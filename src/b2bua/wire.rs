@@ -247,10 +247,13 @@ impl Wire {
         self.servers.remove(&id);
     }
 
-    /// As `disown_client`, and its INVITE is not awaited for ever.
-    pub fn abandon_client(&mut self, now: Timestamp, id: ClientId) {
+    /// As `disown_client`, and its INVITE is not awaited for ever. Gives the transaction that was sent last in its name:
+    /// what still comes bears that id.
+    pub fn abandon_client(&mut self, now: Timestamp, id: ClientId) -> ClientId {
+        let newest = self.newest.get(&id).copied().unwrap_or(id);
         self.disown_client(id);
-        self.transactions.abandon(now, id);
+        self.transactions.abandon(now, newest);
+        newest
     }
 
     pub fn disown_client(&mut self, id: ClientId) {

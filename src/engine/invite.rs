@@ -31,10 +31,6 @@ impl Signaling {
                 }
                 return;
             };
-            if !self.admission.takes_in_dialog(now, session, &request.method) {
-                self.refuse(now, id, &request, &Refusal::Busy);
-                return;
-            }
             if request.method == Method::Refer {
                 self.on_refer(now, (session, side), (id, request), (flow, &bytes));
                 return;

@@ -17,9 +17,9 @@ impl Signaling {
         match Message::parse(bytes) {
             Ok(mut message) => {
                 if let Message::Request(request) = &mut message
-                    && let Err(overload) = self.screen(now, flow, request)
+                    && let Err(refusal) = self.screen(now, flow, request)
                 {
-                    self.turn_away(flow, request, overload);
+                    self.turn_away(flow, request, &refusal);
                     return;
                 }
                 self.wire.handle_message(now, flow, message);
@@ -35,7 +35,7 @@ impl Signaling {
         }
     }
 
-    fn screen(&mut self, now: Timestamp, flow: Flow, request: &mut Request) -> Result<(), Overload> {
+    fn screen(&mut self, now: Timestamp, flow: Flow, request: &mut Request) -> Result<(), Refusal> {
         let mut is_throttled = false;
         if let Some(mut via) = request.headers.via().cloned()
             && answer_via(&mut via, &self.admission.congestion)
@@ -44,8 +44,11 @@ impl Signaling {
             request.headers.set_via(via);
         }
         let answers_or_ends = matches!(request.method, Method::Ack | Method::Cancel);
-        if answers_or_ends || request.headers.to().tag().is_some() || self.wire.knows(request) {
+        if answers_or_ends || self.wire.knows(request) {
             return Ok(());
+        }
+        if request.headers.to().tag().is_some() {
+            return self.screen_in_dialog(now, request);
         }
         let entrant = Entrant {
             source: flow.remote.ip(),
@@ -64,15 +67,26 @@ impl Signaling {
         };
         let mint = self.wire.mint();
         let mut draw = || mint.entropy() as u32;
-        self.admission.decide(now, entrant, &mut draw, is_emergency)
+        let decided = self.admission.decide(now, entrant, &mut draw, is_emergency);
+        decided.map_err(|Overload { retry_after }| Refusal::Overloaded { retry_after })
+    }
+
+    /// A request that names a dialog: whether there is one, and has room for it.
+    fn screen_in_dialog(&mut self, now: Timestamp, request: &Request) -> Result<(), Refusal> {
+        if self.is_left_to_next(request) {
+            return Ok(());
+        }
+        match self.leg_of(request) {
+            Some((session, _)) if self.admission.takes_in_dialog(now, session, request) => Ok(()),
+            Some(_) => Err(Refusal::Busy),
+            None if self.subscriptions.side_of(request).is_some() => Ok(()),
+            None => Err(Refusal::NoSuchDialog),
+        }
     }
 
     /// Without state: what is refused must not fill the tables that calls need. Every copy gets the same (RFC 3261 §8.2.7).
-    fn turn_away(&mut self, flow: Flow, request: &Request, overload: Overload) {
+    fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
         let tag = format!("{:016x}", fingerprint(request));
-        let refusal = Refusal::Overloaded {
-            retry_after: overload.retry_after,
-        };
         let rejection = refusal.rejection(&self.terms.node);
         let mut response = Response::to(request, rejection.status, None, Some(&tag));
         for (name, value) in rejection.headers {

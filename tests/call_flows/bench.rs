@@ -83,6 +83,13 @@ impl Bench {
         Self::on_trunks(files, true, vec![trunk("carrier", &[B, C], true, conduct)])
     }
 
+    /// The carrier talks by TCP.
+    pub fn by_stream(files: &[(&str, &str)]) -> Self {
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        carrier.transport = Transport::Tcp;
+        Self::on_trunks(files, true, vec![carrier])
+    }
+
     /// C is a trunk of its own, for who dials 7….
     pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
         let trunks = vec![
@@ -126,9 +133,13 @@ impl Bench {
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
         trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
+        let mut listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
+        if trunks.iter().any(|trunk| trunk.transport == Transport::Tcp) {
+            listeners.push((Transport::Tcp, PROXY.parse().unwrap()));
+        }
         let config = SignalingConfig {
             node: "lab".to_owned(),
-            topology: Topology::new(trunks, routes, vec![(Transport::Udp, PROXY.parse().unwrap())]),
+            topology: Topology::new(trunks, routes, listeners),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,

@@ -13,6 +13,7 @@ mod failover;
 mod fax;
 mod forked;
 mod mended_strict;
+mod mended_dialogs;
 mod ordinary;
 mod party;
 mod redirected;

@@ -184,12 +184,24 @@ impl Admission {
     }
 
     /// Whether a request inside a call is within its bound. Those that end something, or answer, always are.
-    pub fn takes_in_dialog(&mut self, now: Timestamp, session: SessionId, method: &Method) -> bool {
-        if matches!(method, Method::Ack | Method::Bye | Method::Cancel | Method::Prack) {
+    /// One more copy of a re-INVITE that was refused is: who sent it waits for no 2xx any more.
+    pub fn takes_in_dialog(&mut self, now: Timestamp, session: SessionId, request: &Request) -> bool {
+        if matches!(
+            request.method,
+            Method::Ack | Method::Bye | Method::Cancel | Method::Prack
+        ) {
             return true;
         }
+        let print = fingerprint(request);
+        if self.refused_lately(now, print).is_some() {
+            return false;
+        }
         let rate = self.limits.in_dialog;
-        self.in_dialog.entry(session).or_default().offer(now, rate)
+        let taken = self.in_dialog.entry(session).or_default().offer(now, rate);
+        if !taken && request.method == Method::Invite {
+            self.remember(now, print, None);
+        }
+        taken
     }
 
     /// A call was begun by `source`.

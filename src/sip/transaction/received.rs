@@ -161,11 +161,12 @@ impl Received {
         self.settle(id);
     }
 
-    /// By transaction if the ACK is in the INVITE's (that of a refusal, and of peers who get it wrong), else by the 2xx
-    /// that it acknowledges.
+    /// By the 2xx that it acknowledges, whatever its branch; else by transaction, for a refusal's is in the INVITE's.
     pub(super) fn handle_ack(&mut self, now: Timestamp, ack: &Request) -> AckOf {
         let by_branch = ServerKey::of(ack).and_then(|key| self.keys.get(&key).copied());
-        let Some(id) = by_branch.or_else(|| self.acks.get(&AckKey::of_ack(ack)).copied()) else {
+        let refused = |id: &ServerId| self.entries.find(id.0).is_some_and(|entry| entry.ack.is_none());
+        let by_success = self.acks.get(&AckKey::of_ack(ack)).copied();
+        let Some(id) = by_success.or_else(|| by_branch.filter(refused)) else {
             return AckOf::Nothing;
         };
         let Some(Entry {

@@ -183,7 +183,7 @@ fn refused_invites_are_remembered_up_to_a_bound() {
 fn a_spray_inside_one_call_is_bounded_and_its_end_is_not() {
     let mut door = Door::new();
     let (sprayed, quiet) = (SessionId::from_u128(1), SessionId::from_u128(2));
-    let mut take = |session, method| door.admission.takes_in_dialog(NOW, session, &method);
+    let mut take = |session, method| door.admission.takes_in_dialog(NOW, session, &request(method, 1));
     let taken = (0..5_000).filter(|_| take(sprayed, Method::Info)).count();
     assert_eq!(taken, limits().in_dialog.burst as usize);
     assert!(take(sprayed, Method::Bye) && take(sprayed, Method::Prack));

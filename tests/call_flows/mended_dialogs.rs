@@ -1,0 +1,325 @@
+//! Dialogs that end while something is open in them, and who is still owed an ACK, a BYE or a CANCEL.
+
+use onrecord::engine::Input;
+use onrecord::sip::digest::{Credentials, Password};
+use onrecord::sip::{Flow, Message, Response, Transport};
+use onrecord::trunk::Conduct;
+
+use super::bench::{B, Bench, C, GRANTS, PROXY, SDP, STRICT, answer};
+
+const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+
+fn has(bench: &Bench, rung: &str) -> bool {
+    bench.story.iter().any(|told| told == rung)
+}
+
+fn count(bench: &Bench, rung: &str) -> usize {
+    bench.story.iter().filter(|told| *told == rung).count()
+}
+
+fn seconds(seconds: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(seconds)
+}
+
+/// A carrier that asks who we are.
+fn asking() -> Bench {
+    let credentials = Credentials {
+        realm: "carrier.example".to_owned(),
+        user: "1001".to_owned(),
+        password: Password::new("open sesame".to_owned()),
+    };
+    Bench::strict_with_carrier(Conduct {
+        credentials: Some(credentials),
+        ..Conduct::default()
+    })
+}
+
+fn challenge(bench: &mut Bench, nonce: &str) {
+    let mut response = Response::to(&bench.request_to_b("INVITE"), 407, None, Some("b-tag"));
+    let value = format!("Digest realm=\"carrier.example\", nonce=\"{nonce}\", qop=\"auth\"");
+    response.headers.push("Proxy-Authenticate", value);
+    bench.from(B, response.encode());
+}
+
+fn methods(messages: &[Message]) -> Vec<String> {
+    let request = |message: &Message| match message {
+        Message::Request(request) => Some(request.method.as_str().to_owned()),
+        Message::Response(_) => None,
+    };
+    messages.iter().filter_map(request).collect()
+}
+
+#[test]
+fn after_a_challenged_invite_a_late_fork_is_ended_and_a_lost_ack_sent_again() {
+    let mut bench = asking();
+    bench.invite(SDP, "");
+    challenge(&mut bench, "n1");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.b_answers("BYE", 200, "");
+    assert_eq!(bench.signaling.calls(), 0);
+    let invite = bench.request_to_b("INVITE");
+    bench.to_b.clear();
+    bench.from(B, answer(&invite, 200, "other-tag", B, SDP));
+    assert_eq!(methods(&bench.to_b), ["ACK", "BYE"]);
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("other-tag"));
+    bench.b_agrees("BYE", 200, "");
+    bench.to_b.clear();
+    bench.from(B, answer(&invite, 200, "b-tag", B, SDP));
+    assert_eq!(methods(&bench.to_b), ["ACK"]);
+    assert_eq!(bench.request_to_b("ACK").headers.cseq().number, 2);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_challenged_re_invite_that_rings_on_after_the_call_is_over_is_forgotten_in_time() {
+    let mut bench = asking().connected();
+    bench.a_requests(2, "INVITE", "r1", SDP);
+    challenge(&mut bench, "n1");
+    bench.b_answers("INVITE", 100, "");
+    bench.a_requests(3, "BYE", "bye", "");
+    bench.b_answers("BYE", 200, "");
+    bench.a_requests(2, "ACK", "r1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_re_invite_of_which_only_a_1xx_came_is_cancelled_when_the_call_ends() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "r1", SDP);
+    bench.b_answers("INVITE", 100, "");
+    bench.story.clear();
+    bench.a_requests(3, "BYE", "bye", "");
+    assert!(has(&bench, "CANCEL → B"), "{:?}", bench.story);
+    bench.b_answers("BYE", 200, "");
+    bench.a_requests(2, "ACK", "r1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_refresh_of_ours_that_rings_is_cancelled_when_the_call_ends_and_its_2xx_acknowledged() {
+    let mut bench = Bench::strict().connected();
+    bench.wait(seconds(912));
+    assert_eq!(bench.story, ["INVITE → A", "INVITE → B"]);
+    bench.a_answers("INVITE", 100, "");
+    bench.b_agrees("INVITE", 100, "");
+    let refresh = bench.request_to_b("INVITE");
+    bench.a_requests(2, "BYE", "bye", "");
+    assert!(
+        has(&bench, "CANCEL → A") && has(&bench, "CANCEL → B"),
+        "{:?}",
+        bench.story
+    );
+    bench.b_agrees("BYE", 200, "");
+    assert_eq!(bench.signaling.calls(), 0);
+    bench.to_b.clear();
+    bench.from(B, answer(&refresh, 200, "b-tag", B, SDP));
+    assert_eq!(methods(&bench.to_b), ["ACK"]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn what_names_no_leg_and_what_is_over_the_rate_of_a_call_keeps_no_state() {
+    let mut bench = Bench::strict().connected();
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    let before = bench.signaling.leftovers()[1];
+    for number in 2..200 {
+        bench.a_requests_in("made-up", number, "INFO", "", "");
+        assert_eq!(bench.response_to_a().status, 481);
+    }
+    assert_eq!(bench.signaling.leftovers()[1], before);
+    bench.to_a.clear();
+    for number in 2..1_000 {
+        bench.a_requests_in(&tag, number, "OPTIONS", "", "");
+    }
+    assert_eq!(bench.response_to_a().status, 500);
+    let is_200 = |message: &&Message| matches!(message, Message::Response(response) if response.status == 200);
+    let taken = bench.to_a.iter().filter(is_200).count();
+    assert_eq!(bench.to_a.len(), 998, "every one has its answer");
+    assert_eq!(bench.signaling.leftovers()[1], before + taken);
+    bench.a_requests(1_000, "BYE", "bye", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_re_invite_that_was_over_the_rate_is_refused_when_it_comes_again() {
+    let mut bench = Bench::strict().connected();
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    for number in 2..1_000 {
+        bench.a_requests_in(&tag, number, "OPTIONS", "", "");
+    }
+    bench.a_requests_in(&tag, 1_000, "INVITE", "", SDP);
+    assert_eq!(bench.response_to_a().status, 500);
+    bench.a_requests_in(&tag, 1_000, "ACK", "", "");
+    bench.story.clear();
+    bench.wait(seconds(20));
+    bench.a_requests_in(&tag, 1_000, "INVITE", "", SDP);
+    assert_eq!(bench.response_to_a().status, 500);
+    assert!(bench.story.is_empty(), "{:?}", bench.story);
+    bench.a_requests_in(&tag, 1_001, "INVITE", "", SDP);
+    assert_eq!(bench.story, ["A → INVITE", "100 → A", "INVITE → B"]);
+}
+
+/// B talks by TCP, and has come back on a connection of its own.
+fn by_stream() -> Bench {
+    let mut bench = Bench::by_stream(&POLICIES);
+    bench.invite(SDP, "");
+    let invite = bench.request_to_b("INVITE");
+    from_stream(&mut bench, B, answer(&invite, 200, "b-tag", B, SDP));
+    bench.a_requests(1, "ACK", "ack1", "");
+    let (from, to) = (invite.headers.get("To").unwrap(), invite.headers.get("From").unwrap());
+    let info = format!(
+        "INFO sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/TCP {B};branch=z9hG4bKi\r\nMax-Forwards: 70\r\nFrom: {from};tag=b-tag\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n",
+        invite.headers.call_id(),
+    );
+    from_stream(&mut bench, BACK, info.into());
+    bench.a_answers("INFO", 200, "");
+    bench.to_b.clear();
+    bench
+}
+
+/// The far end of that connection.
+const BACK: &str = "127.0.0.1:49152";
+
+fn stream(remote: &str) -> Flow {
+    Flow {
+        transport: Transport::Tcp,
+        local: PROXY.parse().unwrap(),
+        remote: remote.parse().unwrap(),
+    }
+}
+
+fn from_stream(bench: &mut Bench, remote: &str, bytes: bytes::Bytes) {
+    let flow = stream(remote);
+    bench.input(Input::Sip { flow, bytes });
+}
+
+#[test]
+fn what_crosses_a_call_is_asked_again_where_the_far_end_listens_when_a_connection_broke() {
+    for method in ["INVITE", "UPDATE", "INFO"] {
+        let mut bench = by_stream();
+        let body = if method == "INFO" { "" } else { SDP };
+        bench.a_requests(2, method, "m1", body);
+        bench.input(Input::Unreachable { flow: stream(BACK) });
+        assert_eq!(methods(&bench.to_b), [method, method]);
+        let again = bench.request_to_b(method);
+        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
+        assert_eq!(bench.response_to_a().status, 200, "{method}");
+        assert_eq!(bench.signaling.calls(), 1);
+        if method == "INVITE" {
+            bench.a_requests(2, "ACK", "ack2", "");
+        }
+        bench.a_requests(3, "BYE", "bye", "");
+        let bye = bench.request_to_b("BYE");
+        from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_breaks_twice_is_over() {
+    let mut bench = by_stream();
+    bench.a_requests(2, "INFO", "m1", "");
+    bench.input(Input::Unreachable { flow: stream(BACK) });
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INFO", "INFO"]);
+    assert_eq!(bench.response_to_a().status, 408);
+}
+
+#[test]
+fn a_losing_fork_is_ended_at_its_own_address_or_by_the_path_of_the_invite() {
+    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    bench.invite(SDP, "");
+    let invite = bench.request_to_b("INVITE");
+    bench.from(B, answer(&invite, 200, "winner", C, SDP));
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(methods(&bench.to_c), ["ACK"], "the winner's Contact");
+    bench.to_b.clear();
+    bench.to_c.clear();
+    bench.from(B, answer(&invite, 200, "stranger", "192.0.2.9:5060", SDP));
+    assert_eq!(methods(&bench.to_b), ["ACK", "BYE"], "the path of the INVITE");
+    assert!(bench.to_c.is_empty());
+    bench.b_agrees("BYE", 200, "");
+    bench.from(B, answer(&invite, 200, "stranger", "192.0.2.9:5060", SDP));
+    assert_eq!(methods(&bench.to_b), ["ACK", "BYE", "ACK"]);
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.c_answers("BYE", 200, "");
+    assert_eq!(bench.signaling.calls(), 0);
+    bench.to_b.clear();
+    bench.to_c.clear();
+    bench.from(B, answer(&invite, 200, "late", B, SDP));
+    assert_eq!(methods(&bench.to_b), ["ACK", "BYE"]);
+    bench.b_agrees("BYE", 200, "");
+    bench.from(B, answer(&invite, 200, "later", C, SDP));
+    assert_eq!(methods(&bench.to_c), ["ACK", "BYE"]);
+    bench.c_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn an_offer_that_meets_the_offer_of_our_refresh_gets_491() {
+    let mut bench = Bench::strict().connected();
+    bench.wait(seconds(912));
+    assert_eq!(bench.story, ["INVITE → A", "INVITE → B"]);
+    bench.a_requests(2, "UPDATE", "u1", SDP);
+    assert_eq!(bench.response_to_a().status, 491);
+    assert!(!has(&bench, "UPDATE → B"));
+    bench.a_requests(3, "UPDATE", "u2", "");
+    assert!(has(&bench, "UPDATE → B"), "without an offer it passes");
+}
+
+#[test]
+fn an_ack_of_another_number_or_fork_confirms_nothing() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.fork_answers("fork-1", 183, "", SDP);
+    bench.fork_answers("fork-2", 183, "", SDP);
+    let other = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    bench.fork_answers("fork-1", 200, "", SDP);
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    assert_ne!(tag, other);
+    bench.a_requests_in(&other, 1, "ACK", "", "");
+    bench.a_requests_in(&tag, 9, "ACK", "", "");
+    bench.a_requests(9, "ACK", "a1", "");
+    assert!(!has(&bench, "ACK → B"), "{:?}", bench.story);
+    bench.wait(seconds(1));
+    assert!(count(&bench, "200 → A") > 1 || bench.to_a.len() > 4, "it is told again");
+    bench.a_requests_in(&tag, 1, "ACK", "", "");
+    assert!(has(&bench, "ACK → B"));
+    bench.a_requests_in(&tag, 10, "BYE", "", "");
+    bench.b_agrees("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_callee_that_ends_its_only_early_dialog_ends_the_call_for_its_other_phones_too() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 180, "");
+    bench.b_requests(1, "BYE", "bye", "");
+    assert!(has(&bench, "487 → A") && has(&bench, "CANCEL → B"), "{:?}", bench.story);
+    bench.b_answers("CANCEL", 200, "");
+    bench.b_answers("INVITE", 487, "");
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn an_interval_that_grows_with_every_422_is_met_once() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "r1", SDP);
+    bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
+    assert_eq!(count(&bench, "INVITE → B"), 2);
+    bench.fork_answers("b-tag", 422, "Min-SE: 3601\r\n", "");
+    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.response_to_a().status, 422);
+    bench.a_requests(2, "ACK", "r1", "");
+    let mut bench = Bench::strict().connected();
+    bench.wait(seconds(912));
+    bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
+    bench.fork_answers("b-tag", 422, "Min-SE: 3601\r\n", "");
+    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.signaling.calls(), 1);
+}
