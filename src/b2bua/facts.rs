@@ -1,6 +1,6 @@
 //! From an INVITE to what the policies want to know, and to the recording's header.
 
-use crate::model::{Header, MediaKind, Party, SessionId, Timestamp, TrunkName};
+use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity};
 use crate::sdp::SessionDescription;
 use crate::sip::{NameAddr, Request};
@@ -93,6 +93,77 @@ impl TransferFacts<'_> {
             ..CallFacts::default()
         }
     }
+}
+
+/// A party says inside the call that it has become another (RFC 4916).
+pub struct ChangeFacts<'a> {
+    /// The request that says so, and of which party.
+    pub request: &'a Request,
+    pub side: Leg,
+    /// Who it was, and who is at the other end (URIs).
+    pub before: String,
+    pub other: String,
+    /// Of A, of B.
+    pub trunks: [&'a Trunk; 2],
+    pub media: Vec<MediaKind>,
+    pub meeting: bool,
+}
+
+impl ChangeFacts<'_> {
+    /// The facts of the call as it is then. Who the party was counts as who has sent the call on.
+    pub fn facts(self, now: Timestamp) -> CallFacts {
+        let told = self.request.headers.from().uri().to_string();
+        let vouched = if self.trunks[self.side.index()].trusted {
+            uris(self.request, &["P-Asserted-Identity"])
+        } else {
+            Vec::new()
+        };
+        let [trunk, to_trunk] = self.trunks.map(|trunk| Some(trunk.name.clone()));
+        let facts = CallFacts {
+            trunk,
+            to_trunk,
+            rerouted_by: vec![self.before],
+            media: self.media,
+            conference: self.meeting,
+            at: now,
+            ..CallFacts::default()
+        };
+        match self.side {
+            Leg::A => CallFacts {
+                asserted: std::iter::once(told.clone()).chain(vouched).collect(),
+                from: told,
+                request_uri: self.other.clone(),
+                to: self.other,
+                ..facts
+            },
+            Leg::B => CallFacts {
+                from: self.other,
+                request_uri: told.clone(),
+                to: told,
+                called_party_id: vouched.into_iter().next(),
+                ..facts
+            },
+        }
+    }
+}
+
+/// The opening record of a call where the party `side` has become `identity`.
+pub fn change_header(header: &mut Header, decision: &Decision, meeting: bool, side: Leg, identity: &NameAddr) {
+    let (party, decided) = match side {
+        Leg::A => (&mut header.caller, &decision.caller),
+        Leg::B => (&mut header.callee, &decision.callee),
+    };
+    *party = Party {
+        identity: decided.to_string(),
+        display_name: identity.display_name().map(|name| name.into_owned()),
+        raw: vec![("From".to_owned(), identity.clone().without_tag().to_string())],
+    };
+    header.policies.clone_from(&decision.policies);
+    header.generation = decision.generation;
+    header.policy_hash = decision.hash.to_string();
+    header.trace.clone_from(&decision.trace);
+    header.strict_before = decision.is_strict_before(meeting);
+    header.strict_during = decision.is_strict_during(meeting);
 }
 
 /// What the opening record tells beside the INVITE and the decision.

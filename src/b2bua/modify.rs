@@ -29,11 +29,20 @@ impl Call {
                 return;
             }
         };
+        let identity = self.new_identity(side, &request);
+        if let Some(identity) = &identity
+            && let Err(refusal) = self.admit_identity(turn, side, &request, identity)
+        {
+            if offered {
+                self.negotiation.withdraw();
+            }
+            self.refuse_request(turn, side, server, &request, &refusal);
+            return;
+        }
         turn.wire.own_server(server, Owner::Call(self.id, side));
         if request.method == Method::Invite {
             turn.respond(self.line(side), server, Response::to(&request, 100, None, None));
         }
-        let identity = self.new_identity(side, &request);
         let stage = Stage::Preparing(body.clone());
         let client = None;
         self.exchange = Some(Exchange {
@@ -109,6 +118,9 @@ impl Call {
     /// The ports are there: the request goes on.
     pub(super) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
+        if self.holds_identity() {
+            return;
+        }
         let Some(from) = self.exchange.as_ref().map(|exchange| exchange.from) else {
             return;
         };

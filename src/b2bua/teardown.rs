@@ -121,6 +121,7 @@ impl Call {
             return;
         }
         self.renew_media(turn);
+        self.refuse_identity(turn, fault);
         self.proceed(turn);
     }
 
@@ -133,8 +134,9 @@ impl Call {
         self.chronicle.step(turn.now, StepKind::RecordingReady, turn.out);
         if self.phase == Phase::Preparing {
             self.proceed(turn);
-        } else {
+        } else if self.phase != Phase::Ending {
             self.renew_media(turn);
+            self.release_identity(turn);
         }
         self.publish(turn);
     }
@@ -182,6 +184,7 @@ impl Call {
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
         if !gated && !self.ends_without_recorder() {
             tracing::error!(session = %self.id, %fault, "call goes on with a gap in its recording");
+            self.refuse_identity(turn, fault);
             self.publish(turn);
             return;
         }
@@ -209,7 +212,7 @@ impl Call {
         }
     }
 
-    fn gate(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn gate(&mut self, turn: &mut Turn<'_>) {
         if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open) {
             self.gated = true;
             turn.media(MediaCommand::Gate {
@@ -264,6 +267,13 @@ impl Call {
     }
 
     pub(super) fn on_set_up_stalled(&mut self, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Preparing {
+            // A call that was set up long ago waits for the recording of who was connected.
+            if self.recording == Recording::Opening {
+                self.lose(turn, Fault::Stalled, false);
+            }
+            return;
+        }
         let refusal = if self.recording == Recording::Opening {
             self.recorder_down(turn, Fault::Stalled)
         } else {

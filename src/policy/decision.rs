@@ -74,6 +74,10 @@ impl Requirements {
     pub const fn strict_during(&self, meeting: bool) -> bool {
         if meeting { self.during_meeting } else { self.during }
     }
+
+    const fn flags(&self) -> [bool; 4] {
+        [self.before, self.during, self.before_meeting, self.during_meeting]
+    }
 }
 
 /// The embedded recorder, as signalling last heard of it.
@@ -112,5 +116,24 @@ impl Decision {
 
     pub fn is_strict_during(&self, meeting: bool) -> bool {
         self.requirements.as_ref().is_some_and(|r| r.strict_during(meeting))
+    }
+
+    /// Whether it wants a recording where `other` wants none, or one more strictly in any way.
+    pub fn is_stricter_than(&self, other: &Self) -> bool {
+        match (&self.requirements, &other.requirements) {
+            (Some(own), Some(other)) => own.flags().iter().zip(other.flags()).any(|(own, other)| *own && !other),
+            (own, other) => own.is_some() && other.is_none(),
+        }
+    }
+
+    /// As strict as `other` too, from here on.
+    pub fn bind_as(&mut self, other: &Self) {
+        if let (Some(own), Some(other)) = (&mut self.requirements, &other.requirements) {
+            own.before |= other.before;
+            own.during |= other.during;
+            own.before_meeting |= other.before_meeting;
+            own.during_meeting |= other.during_meeting;
+            own.during_arms = own.during_arms.max(other.during_arms);
+        }
     }
 }

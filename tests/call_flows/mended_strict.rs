@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, MediaCommand, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, Gate, MediaCommand, Recorded, RecordingCommand, RecordingEvent, SessionId};
 use onrecord::sip::Response;
 use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{Bench, C, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{B, Bench, C, GRANTS, LENIENT, SDP, STRICT};
 
 const DURING: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\n";
 
@@ -157,7 +157,7 @@ fn who_answers_as_a_meeting_is_not_joined_unrecorded() {
         response.headers.push("Contact", "<sip:room@127.0.0.1:5090>;isfocus");
         response.headers.set("Content-Type", "application/sdp");
         response.body = SDP.into();
-        bench.from(super::bench::B, response.encode());
+        bench.from(B, response.encode());
         assert_eq!(bench.response_to_a().status, status);
         let ended = bench.story.ends_with(&["ACK → B".to_owned(), "BYE → B".to_owned()]);
         assert_eq!(ended, status == 603, "{:?}", bench.story);
@@ -175,5 +175,118 @@ fn a_302_does_not_open_a_trunk_that_no_route_of_the_caller_leads_to() {
         bench.request_to_b("INVITE").uri.to_string(),
         format!("sip:carol@{C}"),
         "it goes where the routes say"
+    );
+}
+
+/// A talks to Bob, whom nobody records; Bob's PBX connects Carol, who is under this policy.
+fn carol_comes(policy: &str, prepare: impl FnOnce(&mut Bench)) -> Bench {
+    let grants = "[[grant]]\npolicy = \"desk\"\nto = [\"user:sip:carol@example.com\"]\n";
+    let mut bench = Bench::with(&[("desk.toml", policy), ("grants.toml", grants)]);
+    let knows = "Supported: from-change\r\n";
+    bench.invite(SDP, knows);
+    bench.fork_answers("b-tag", 200, knows, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert!(opened(&bench).is_empty(), "nobody records bob");
+    bench.media.clear();
+    bench.story.clear();
+    prepare(&mut bench);
+    let invite = bench.request_to_b("INVITE");
+    let text = format!(
+        "UPDATE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKcarol\r\nMax-Forwards: 70\r\nFrom: <sip:carol@example.com>;tag=b-tag\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 9 UPDATE\r\nContact: <sip:carol@{B}>\r\nContent-Length: 0\r\n\r\n",
+        invite.headers.get("From").unwrap(),
+        invite.headers.call_id()
+    );
+    bench.from(B, text.into());
+    bench
+}
+
+fn gates(bench: &Bench) -> Vec<Gate> {
+    let gates = bench.media.iter().filter_map(|command| match command {
+        MediaCommand::Gate { gate, .. } => Some(*gate),
+        _ => None,
+    });
+    gates.collect()
+}
+
+fn says(bench: &Bench, rung: &str) -> bool {
+    bench.story.iter().any(|told| told == rung)
+}
+
+#[test]
+fn carol_is_connected_once_her_recording_is_open_and_nothing_is_heard_before() {
+    let mut bench = carol_comes(STRICT, |bench| bench.recorder_answers = false);
+    assert!(!says(&bench, "UPDATE → A"), "{:?}", bench.story);
+    assert_eq!(gates(&bench), [Gate::Shut]);
+    let session = newest(&bench);
+    bench.recorder_answers = true;
+    tell(&mut bench, RecordingEvent::Ready { session });
+    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
+    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert!(says(&bench, "UPDATE → A"));
+    bench.a_answers("UPDATE", 200, "");
+    assert_eq!(bench.response_to_b().status, 200);
+    bench.recorder_fails(Fault::Io);
+    assert!(says(&bench, "BYE → A") && says(&bench, "BYE → B"), "{:?}", bench.story);
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn carol_is_refused_while_the_recorder_is_down_and_the_call_stays() {
+    for policy in [STRICT, DURING] {
+        let bench = carol_comes(policy, |bench| bench.recorder_fails(Fault::Io));
+        assert_eq!(bench.response_to_b().status, 603);
+        assert!(
+            !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
+            "{:?}",
+            bench.story
+        );
+    }
+    let bench = carol_comes(LENIENT, |bench| bench.recorder_fails(Fault::Io));
+    assert!(says(&bench, "UPDATE → A"), "{:?}", bench.story);
+}
+
+#[test]
+fn when_carols_recording_cannot_be_opened_or_stalls_the_call_ends() {
+    for policy in [STRICT, DURING] {
+        let mut bench = carol_comes(policy, |bench| bench.recorder_answers = false);
+        open_fails(&mut bench, Fault::Io);
+        assert!(says(&bench, "BYE → A") && says(&bench, "BYE → B"), "{:?}", bench.story);
+        let mut bench = carol_comes(policy, |bench| bench.recorder_answers = false);
+        bench.wait(Duration::from_millis(2_050));
+        assert!(says(&bench, "BYE → A") && says(&bench, "BYE → B"), "{:?}", bench.story);
+    }
+}
+
+#[test]
+fn where_only_the_beginning_is_strict_carol_is_refused_and_the_call_stays() {
+    let before = format!("{STRICT}required_during_call = false\n");
+    for stalls in [false, true] {
+        let mut bench = carol_comes(&before, |bench| bench.recorder_answers = false);
+        if stalls {
+            bench.wait(Duration::from_millis(2_050));
+        } else {
+            open_fails(&mut bench, Fault::Io);
+        }
+        assert_eq!(bench.response_to_b().status, 603);
+        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
+        assert!(
+            !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
+            "{:?}",
+            bench.story
+        );
+    }
+}
+
+#[test]
+fn a_party_that_a_policy_forbids_is_not_connected_and_the_call_stays() {
+    let forbid = "[policy]\nid = \"desk\"\nenabled = true\naction = \"block\"\n";
+    let bench = carol_comes(forbid, |_| {});
+    assert_eq!(bench.response_to_b().status, 403);
+    assert!(
+        !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
+        "{:?}",
+        bench.story
     );
 }
