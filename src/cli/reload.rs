@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Reply::Refused { why } => {
-            eprintln!("{why}\n\nhint: the generation before stays in force; see all findings with `onrecord check`");
+            eprintln!("{why}\n\nhint: what was refused stays as it was; see all findings with `onrecord check`");
             ExitCode::from(super::FINDINGS)
         }
         Reply::Status(_) | Reply::Draining { .. } | Reply::Done => {

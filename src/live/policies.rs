@@ -133,7 +133,7 @@ pub(crate) fn log_findings(findings: &[Finding]) {
     }
 }
 
-fn concise(finding: &Finding) -> String {
+pub(super) fn concise(finding: &Finding) -> String {
     render(std::slice::from_ref(finding), Format::Concise)
         .trim_end()
         .to_owned()

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
@@ -14,14 +14,14 @@ use super::control::{Question, Reply, Request};
 use super::drain::{Drain, DrainOrder};
 use super::fault_switch::FaultSwitches;
 use super::neighbours::Neighbours;
-use super::policies::{Policies, Reload};
+use super::policies::{Policies, Reload, concise};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
 use super::threads::Threads;
 use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
 use crate::engine::{CallState, Input};
-use crate::model::{RecordingEvent, Timestamp};
+use crate::model::{Generation, RecordingEvent, Timestamp};
 use crate::policy::{Format, render};
 
 /// How often the threads are looked at: a recorder that hangs is told of within `lag_max` and this.
@@ -126,7 +126,9 @@ impl Supervisor {
                     self.reload_all().await;
                 }
                 () = self.policy_watch.changed() => {
-                    self.reload_policies().await;
+                    if let Err(_told) = self.reload_policies().await {
+                        tracing::debug!("changed policy files were refused");
+                    }
                 }
                 () = self.certificates.followed() => {}
                 Some(question) = self.questions.recv() => {
@@ -174,55 +176,67 @@ impl Supervisor {
         }
     }
 
-    /// The config's trunks and routes, and the policies: all of them or none.
+    /// Certificates on their own; the config's trunks and routes, and the policies: all of them or none. But trunks whose
+    /// certificates cannot be used stay out, and hold back no policy.
     async fn reload_all(&mut self) -> Reply {
+        let mut refusals = Vec::new();
         if let Err(error) = self.certificates.reload() {
-            return Reply::Refused {
-                why: format!("{error}\n"),
-            };
+            tracing::error!(%error, "certificates refused: those in force stay");
+            refusals.push(format!("{error}\n"));
         }
         let proposal = match self.neighbours.propose() {
             Ok(proposal) => proposal,
             Err(findings) => {
+                for finding in &findings {
+                    tracing::error!("config refused: {}", concise(finding));
+                }
                 tracing::error!(findings = findings.len(), "config refused: what is in force stays");
-                return Reply::Refused {
-                    why: render(&findings, Format::Full),
-                };
+                refusals.push(render(&findings, Format::Full));
+                return refused(&refusals);
             }
         };
-        if let Some(config) = proposal.as_ref().map(|proposal| self.neighbours.with(proposal))
-            && let Err(error) = self.certificates.follow(config)
-        {
-            return Reply::Refused {
-                why: format!("{error}\n"),
-            };
+        let mut accepted = None;
+        if let Some(proposal) = proposal {
+            match TlsWatch::propose(self.neighbours.with(&proposal)) {
+                Ok(certificates) => accepted = Some((proposal, certificates)),
+                Err(error) => {
+                    tracing::error!(%error, "trunks refused: those in force stay");
+                    refusals.push(format!("trunks stay as they are: {error}\n"));
+                }
+            }
         }
-        let mut reply = self.reload_policies().await;
-        if let (Reply::Reloaded { restart, .. }, Some(proposal)) = (&mut reply, proposal) {
+        let generation = match self.reload_policies().await {
+            Ok(generation) => generation,
+            Err(why) => {
+                refusals.push(why);
+                return refused(&refusals);
+            }
+        };
+        let mut restart = Vec::new();
+        if let Some((proposal, certificates)) = accepted {
+            self.certificates.adopt(certificates);
             let (input, tables) = self.neighbours.adopt(proposal).await;
-            *restart = tables;
+            restart = tables;
             self.policies.follow(self.neighbours.config());
             if let Some(input) = input {
                 self.tell(input).await;
             }
         }
-        reply
+        if refusals.is_empty() {
+            return Reply::Reloaded { generation, restart };
+        }
+        refusals.push(format!("policies: generation {generation} is in force\n"));
+        refused(&refusals)
     }
 
-    async fn reload_policies(&mut self) -> Reply {
+    /// The generation in force, or why it stays.
+    async fn reload_policies(&mut self) -> Result<Generation, String> {
         match self.policies.reload() {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}
-            Reload::Refused(findings) => {
-                return Reply::Refused {
-                    why: render(&findings, Format::Full),
-                };
-            }
+            Reload::Refused(findings) => return Err(render(&findings, Format::Full)),
         }
-        Reply::Reloaded {
-            generation: self.policies.status().generation,
-            restart: Vec::new(),
-        }
+        Ok(self.policies.status().generation)
     }
 
     async fn answer(&mut self, question: Question) {
@@ -243,9 +257,7 @@ impl Supervisor {
                 },
             },
         };
-        if question.answer.send(reply).is_err() {
-            tracing::debug!("the client did not wait for its answer");
-        }
+        self::reply(question.answer, reply);
     }
 
     async fn drain(&mut self, order: DrainOrder) -> Reply {
@@ -334,8 +346,44 @@ impl Supervisor {
         let until = now + LOOK_EVERY / 10;
         tokio::select! {
             () = sleep_until(self.clock.instant(until).into()) => {}
-            Some(question) = self.questions.recv() => self.answer(question).await,
+            Some(question) = self.questions.recv() => match is_refused_at_the_end(&question.request) {
+                true => reply(question.answer, refused(&["serve is ending\n"])),
+                false => self.answer(question).await,
+            }
         }
         now < latest
+    }
+}
+
+/// Calls that are being ended are not waited for, and no call is admitted again.
+const fn is_refused_at_the_end(request: &Request) -> bool {
+    matches!(request, Request::Drain { .. })
+}
+
+fn refused<S: AsRef<str>>(refusals: &[S]) -> Reply {
+    let texts: Vec<&str> = refusals.iter().map(AsRef::as_ref).collect();
+    Reply::Refused { why: texts.join("\n") }
+}
+
+fn reply(to: oneshot::Sender<Reply>, reply: Reply) {
+    if to.send(reply).is_err() {
+        tracing::debug!("the client did not wait for its answer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_has_begun_is_not_taken_back_and_status_is_told_all_along() {
+        for order in [
+            DrainOrder::Cancel,
+            DrainOrder::HandOver,
+            DrainOrder::UntilEmpty { within_ms: None },
+        ] {
+            assert!(is_refused_at_the_end(&Request::Drain { order }));
+        }
+        assert!(!is_refused_at_the_end(&Request::Status));
     }
 }

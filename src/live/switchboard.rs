@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::AbortHandle;
 
 use super::sip_connection::{Ending, Line};
 use super::sip_dial::{self, Opening};
@@ -15,8 +17,8 @@ use super::sip_sockets::{Arrival, Listening, Shared, awaits_answer};
 use super::sip_streams::{StreamLimits, reset};
 use crate::sip::Flow;
 
-/// Messages that wait for one connection. Full (a peer that does not read): the message counts as not sent, and if it is a
-/// request its transaction is told.
+/// Messages that wait for one connection. Full (a peer that does not read): the connection is given up with all of them, and
+/// the transactions of its requests are told.
 const WRITES_MAX: usize = 256;
 
 /// Names that one connection may be reached by beside its own (RFC 5923). More are not noted.
@@ -53,6 +55,8 @@ struct Connection {
     writes: mpsc::Sender<Bytes>,
     /// Flows that lead here too.
     aliases: Vec<Flow>,
+    /// None until it is served.
+    task: Option<AbortHandle>,
 }
 
 pub(super) struct Switchboard {
@@ -90,8 +94,8 @@ impl Switchboard {
     }
 
     async fn on_send(&mut self, flow: Flow, bytes: Bytes) {
-        let writes = match self.connected(flow) {
-            Some(writes) => writes,
+        let (at, writes) = match self.connected(flow) {
+            Some(connected) => connected,
             None if flow.transport.is_websocket() => {
                 tracing::warn!(remote = %flow.remote, "no WebSocket of this peer is open");
                 return self.on_unsent(flow, &bytes).await;
@@ -100,25 +104,52 @@ impl Switchboard {
                 tracing::error!(remote = %flow.remote, "no room for another connection");
                 return self.on_unsent(flow, &bytes).await;
             }
-            None => self.connect(flow),
+            None => (flow, self.connect(flow)),
         };
         if let Err(unsent) = writes.try_send(bytes) {
-            tracing::warn!(remote = %flow.remote, "peer does not read: message dropped");
+            if matches!(unsent, TrySendError::Full(_)) {
+                self.give_up(at).await;
+            }
             self.on_unsent(flow, &unsent.into_inner()).await;
         }
     }
 
+    /// Ends a connection whose peer does not read. What waits on it is not sent: a request that came when its transaction
+    /// was over would ring a phone for nobody.
+    async fn give_up(&mut self, flow: Flow) {
+        let Some(ended) = self.connections.remove(&flow) else {
+            return;
+        };
+        tracing::warn!(remote = %flow.remote, "peer does not read: connection given up");
+        if let Some(task) = &ended.task {
+            task.abort();
+        }
+        self.forget(flow, &ended.aliases);
+        self.count();
+        self.shared.counters.unsent.fetch_add(WRITES_MAX as u64, Relaxed);
+        self.tell_ended(flow, ended.aliases).await;
+    }
+
     /// The connection that leads there: its own, or one that the peer has opened and that is as good.
-    fn connected(&self, flow: Flow) -> Option<mpsc::Sender<Bytes>> {
-        let open = |flow: &Flow| self.connections.get(flow).filter(|known| !known.writes.is_closed());
-        let known = open(&flow).or_else(|| open(self.aliases.get(&flow)?))?;
-        Some(known.writes.clone())
+    fn connected(&self, flow: Flow) -> Option<(Flow, mpsc::Sender<Bytes>)> {
+        let open = |at: Flow| {
+            let known = self.connections.get(&at).filter(|known| !known.writes.is_closed())?;
+            Some((at, known.writes.clone()))
+        };
+        open(flow).or_else(|| open(*self.aliases.get(&flow)?))
     }
 
     async fn on_unsent(&mut self, flow: Flow, bytes: &[u8]) {
         self.shared.counters.unsent.fetch_add(1, Relaxed);
         if awaits_answer(bytes) {
             self.tell_unreachable(flow).await;
+        }
+    }
+
+    async fn tell_ended(&mut self, flow: Flow, aliases: Vec<Flow>) {
+        self.tell_unreachable(flow).await;
+        for alias in aliases {
+            self.tell_unreachable(alias).await;
         }
     }
 
@@ -149,7 +180,7 @@ impl Switchboard {
         self.serve(flow, number, Opening::Answer(stream), inbox);
     }
 
-    fn serve(&self, flow: Flow, number: u64, opening: Opening, writes: mpsc::Receiver<Bytes>) {
+    fn serve(&mut self, flow: Flow, number: u64, opening: Opening, writes: mpsc::Receiver<Bytes>) {
         let line = Line {
             flow,
             number,
@@ -157,13 +188,16 @@ impl Switchboard {
             shared: self.shared.clone(),
             calls: self.calls.clone(),
         };
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let ending = sip_dial::serve(&line, opening, writes).await;
             let ended = Call::Ended { flow, number, ending };
             if line.calls.send(ended).await.is_err() {
                 tracing::debug!("a connection ended after the switchboard");
             }
         });
+        if let Some(connection) = self.connections.get_mut(&flow) {
+            connection.task = Some(task.abort_handle());
+        }
     }
 
     /// Only the trunk's own address: nobody has what is meant for another come to it.
@@ -189,6 +223,7 @@ impl Switchboard {
             accepted,
             writes,
             aliases: Vec::new(),
+            task: None,
         };
         if let Some(before) = self.connections.insert(flow, connection) {
             self.forget(flow, &before.aliases);
@@ -234,10 +269,7 @@ impl Switchboard {
         }
         // What waits on the connection that took its place must not fail with it; its own requests time out.
         if let Some(ended) = ended {
-            self.tell_unreachable(flow).await;
-            for alias in ended.aliases {
-                self.tell_unreachable(alias).await;
-            }
+            self.tell_ended(flow, ended.aliases).await;
         }
     }
 }
@@ -333,5 +365,37 @@ mod tests {
             switchboard.on_ended(flow, second, broken).await;
             assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
         });
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_peer_does_not_read_is_given_up_with_all_that_waits_on_it() {
+        let (sender, mut arrivals) = mpsc::channel(8);
+        let mut shared = Shared::bare(sender);
+        let home = flow(Transport::Ws, "192.0.2.1:80");
+        shared.homes = std::sync::Arc::new([(Transport::Ws, home.remote)].into());
+        let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
+        let at = flow(Transport::Ws, "192.0.2.1:40000");
+        let (writes, queue) = mpsc::channel(1);
+        let number = switchboard.enter(at, true, writes);
+        switchboard.on_alias(at, number, home.remote);
+        // Serves the connection, and never writes.
+        let task = tokio::spawn(async move {
+            let _queue = queue;
+            std::future::pending::<()>().await;
+        });
+        let served = switchboard.connections.get_mut(&at).expect("is open");
+        served.task = Some(task.abort_handle());
+
+        let request = || Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n");
+        switchboard.on_send(home, request()).await;
+        assert!(arrivals.try_recv().is_err(), "it waits");
+        switchboard.on_send(home, request()).await;
+        assert!(task.await.is_err_and(|error| error.is_cancelled()));
+        for flow in [at, home, home] {
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
+        }
+        assert!(switchboard.aliases.is_empty() && switchboard.connections.is_empty());
+        switchboard.on_ended(at, number, Ending::Closed).await;
+        assert!(arrivals.try_recv().is_err());
     }
 }

@@ -29,6 +29,9 @@ pub enum TlsError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{} holds no {what} in PEM", path.display())]
     Empty { path: PathBuf, what: &'static str },
+    /// One block of it; what would be left is not what was meant.
+    #[error("{} holds a certificate in PEM that is broken", path.display())]
+    Broken { path: PathBuf },
     /// Broken, expired at the root, or a key that belongs to another certificate.
     #[error("{} cannot be used: {source}", path.display())]
     Unusable { path: PathBuf, source: rustls::Error },
@@ -262,7 +265,8 @@ impl Loading {
 
     fn certificates(&mut self, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let text = self.read(path)?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let chain = chain.map_err(|_| TlsError::Broken { path: path.to_owned() })?;
         if chain.is_empty() {
             return Err(TlsError::Empty {
                 path: path.to_owned(),

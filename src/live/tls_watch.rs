@@ -26,6 +26,12 @@ pub(super) struct TlsWatch {
     told: bool,
 }
 
+/// Certificates of a configuration that is not in force yet.
+pub(super) struct TlsProposal {
+    config: Config,
+    contexts: Contexts,
+}
+
 impl TlsWatch {
     pub(super) fn load(clock: Clock, config: &Config) -> Result<Self, TlsError> {
         let contexts = Contexts::load(config)?;
@@ -43,12 +49,16 @@ impl TlsWatch {
         self.contexts.subscribe()
     }
 
-    /// Trunks are others now. With an error what is in force stays.
-    pub(super) fn follow(&mut self, config: Config) -> Result<(), TlsError> {
+    /// What holds with other trunks; nothing is changed.
+    pub(super) fn propose(config: Config) -> Result<TlsProposal, TlsError> {
         let contexts = Contexts::load(&config)?;
-        self.config = config;
-        self.contexts.send_replace(Arc::new(contexts));
-        Ok(())
+        Ok(TlsProposal { config, contexts })
+    }
+
+    /// Trunks are others now.
+    pub(super) fn adopt(&mut self, proposal: TlsProposal) {
+        self.config = proposal.config;
+        self.contexts.send_replace(Arc::new(proposal.contexts));
     }
 
     /// Reads the files at once. With an error the generation in force stays.

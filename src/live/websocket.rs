@@ -76,8 +76,11 @@ where
     let mut quiet_since = clock.now();
     let mut spoke = quiet_since;
     let mut pinged = false;
+    // Who has just connected owes a message, until we have said something ourselves.
+    let mut owed_by = Some(quiet_since + line.limits.message_time_max);
     loop {
         let due = (quiet_since + line.limits.silence_max).min(spoke + line.limits.idle_time_max);
+        let due = owed_by.map_or(due, |owed_by| owed_by.min(due));
         let to_send = tokio::select! {
             read = socket.next() => {
                 quiet_since = clock.now();
@@ -85,14 +88,14 @@ where
                 match read {
                     None | Some(Ok(Message::Close(_))) => return closed(writes),
                     Some(Ok(Message::Text(text))) => {
-                        spoke = quiet_since;
+                        (spoke, owed_by) = (quiet_since, None);
                         match on_message(line, text.into()).await {
                             Ok(answer) => answer,
                             Err(refusal) => return Ending::Refused(refusal),
                         }
                     }
                     Some(Ok(Message::Binary(bytes))) => {
-                        spoke = quiet_since;
+                        (spoke, owed_by) = (quiet_since, None);
                         match on_message(line, bytes).await {
                             Ok(answer) => answer,
                             Err(refusal) => return Ending::Refused(refusal),
@@ -104,10 +107,13 @@ where
                 }
             }
             Some(message) = writes.recv() => {
-                spoke = clock.now();
+                (spoke, owed_by) = (clock.now(), None);
                 Some(framed(message))
             }
             () = sleep_until(clock.instant(due).into()) => {
+                if owed_by.is_some_and(|owed_by| owed_by <= due) {
+                    return Ending::Refused(Refusal::SlowSender);
+                }
                 if spoke + line.limits.idle_time_max <= due {
                     return closed(writes);
                 }

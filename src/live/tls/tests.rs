@@ -49,6 +49,10 @@ fn a_file_that_is_of_no_use_is_named_with_its_reason() {
 
     fs::write(&chain, "not PEM").unwrap();
     assert!(matches!(Contexts::load(&config), Err(TlsError::Empty { path, .. }) if path == chain));
+    let mut half_broken = good_chain.clone();
+    half_broken.extend(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
+    fs::write(&chain, &half_broken).unwrap();
+    assert!(matches!(Contexts::load(&config), Err(TlsError::Broken { path }) if path == chain));
     fs::write(&chain, &good_chain).unwrap();
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     assert!(

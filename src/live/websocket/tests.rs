@@ -156,7 +156,8 @@ async fn a_handshake_that_does_not_come_or_does_not_end_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_pinged_and_then_closed() {
     let (bench, peer) = bench(&[]);
-    let browser = open(peer, Some("sip"), None).await.unwrap();
+    let mut browser = open(peer, Some("sip"), None).await.unwrap();
+    browser.send(Message::Text(SIP_MESSAGE.into())).await.unwrap();
     let begun = tokio::time::Instant::now();
     // It does not read, so it does not answer pings.
     assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::WebSocket));
@@ -168,6 +169,23 @@ async fn a_silent_peer_is_pinged_and_then_closed() {
         "{waited:?}"
     );
     drop(browser);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_opens_a_connection_and_says_nothing_is_closed() {
+    let (bench, peer) = bench(&[]);
+    let _browser = open(peer, Some("sip"), None).await.unwrap();
+    assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_spoken_to_first_owes_no_message() {
+    let (bench, peer) = bench(&[]);
+    let _browser = open(peer, Some("sip"), None).await.unwrap();
+    let options = Bytes::from_static(SIP_MESSAGE.as_bytes());
+    bench.writes.send(options).await.unwrap();
+    let ending = bench.task.await.unwrap();
+    assert_eq!(ending, Ending::Refused(Refusal::WebSocket), "it answers no ping");
 }
 
 #[tokio::test(start_paused = true)]
