@@ -337,6 +337,50 @@ fn changed_policies_are_loaded_and_broken_ones_are_not() {
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
 }
 
+/// The config is read anew as a whole: a broken one changes nothing, and a call that is up keeps its trunk.
+#[test]
+fn a_reload_takes_trunks_and_routes_from_the_config_and_running_calls_keep_theirs() {
+    let mut bench = Bench::new(84);
+    bench.start();
+    let names = |status: &Value| -> Vec<String> {
+        let trunks = status["trunks"].as_array().unwrap().iter();
+        trunks.map(|trunk| trunk["name"].as_str().unwrap().to_owned()).collect()
+    };
+    bench.until(|status| names(status) == ["pbx", "carrier"]);
+    let ok = bench.call("before");
+    let config = bench.folder.path().join("onrecord.toml");
+    let text = fs::read_to_string(&config).unwrap();
+
+    fs::write(&config, text.replace("to = \"carrier\"", "to = \"carier\"")).unwrap();
+    let refused = bench.verb(&["reload", "--data", "data"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("did you mean `carrier`?"));
+    assert_eq!(names(&bench.status()), ["pbx", "carrier"]);
+
+    let renamed = text
+        .replace("\"carrier\"", "\"provider\"")
+        .replace("node = \"bench\"", "node = \"other\"");
+    fs::write(&config, renamed).unwrap();
+    let reload = bench.verb(&["reload", "--data", "data", "--json"]);
+    assert_eq!(reload.status.code(), Some(0), "{}", bench.log());
+    let reply: Value = serde_json::from_slice(&reload.stdout).unwrap();
+    assert_eq!(reply["restart"], serde_json::json!(["node"]));
+    bench.until(|status| names(status) == ["pbx", "provider"]);
+
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
+    bench.call("after");
+    bench.until(|status| status["trunks"][1]["calls"] == 1);
+    bench.signal(Signal::TERM);
+    for phone in [&mut bench.a, &mut bench.b] {
+        let bye = phone.hear("BYE");
+        phone.accept(&bye);
+    }
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+}
+
 /// What the program prints is what a newcomer types next, from any directory.
 #[test]
 fn the_first_steps_work_as_they_are_hinted() {
