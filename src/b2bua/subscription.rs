@@ -139,6 +139,11 @@ impl Subscriptions {
             }
             return;
         }
+        if is_first && response.headers.to().tag().is_none() {
+            // No dialog comes of it (RFC 6665 §4.1.2, RFC 3261 §12.1).
+            self.end(id);
+            return;
+        }
         let other = subscription.leg_mut(side.other());
         match &mut other.dialog {
             Some(dialog) => dialog.target_refresh(&Message::Response(response.clone())),

@@ -171,7 +171,7 @@ impl Phone {
     }
 
     pub fn ask_outside(&mut self, now: Timestamp) {
-        let (branch, method) = (self.mint_branch(), *self.rng.pick(&["OPTIONS", "MESSAGE", "SUBSCRIBE"]));
+        let (branch, method) = (self.mint_branch(), *self.rng.pick(&["OPTIONS", "MESSAGE", "PUBLISH"]));
         let text = format!(
             "{method} sip:bob@{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:alice@example.com>;tag=otag\r\nTo: <sip:bob@example.com>\r\nCall-ID: out{branch}\r\nCSeq: 1 {method}\r\n\
