@@ -26,13 +26,15 @@ const SLOT_BYTES: usize = HEAD_BYTES + STATE_BYTES_MAX;
 /// Magic, session, length, CRC-32C of session and state.
 const HEAD_BYTES: usize = 4 + 16 + 4 + 4;
 const MAGIC: [u8; 4] = *b"ORD1";
-/// Entries that wait for the thread. Full: the newest is dropped and counted; that call does not survive a restart.
+/// Entries that wait for the thread. Full: a new state is dropped, and that call does not survive a restart; that a call
+/// is over is kept and told later.
 const ENTRIES_MAX: usize = 4_096;
 /// Slots that are read at the start; a file of calls is never longer.
 const SLOTS_MAX: usize = 65_536;
 
 /// How late a state may be written: what a kill may cost.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
+/// How long the thread naps when nothing came; an entry wakes it.
 const IDLE: Duration = Duration::from_secs(60);
 
 enum Entry {
