@@ -205,12 +205,6 @@ impl Intake {
         self.lent.get(usize::try_from(place).ok()?)
     }
 
-    /// Every packet taken before this time is durable; none while everything is.
-    pub fn oldest_undurable(&self) -> Option<Timestamp> {
-        let open = self.oldest.and_then(|key| self.opened(key));
-        crate::model::earliest(self.lent.front().map(|lent| lent.opened), open)
-    }
-
     /// Blocks that exist, are free, and are lent or open: for metrics and leak tests.
     pub fn blocks(&self) -> (usize, usize) {
         (self.made + self.oversize_made, self.free.len() + self.oversize.len())
@@ -467,7 +461,6 @@ mod tests {
         assert_eq!(last.refused, Some(refused));
         intake.recycle(last);
         intake.recycle(lent.remove(0));
-        assert_eq!(intake.oldest_undurable(), None);
         let (made, free) = intake.blocks();
         assert_eq!((made, intake.len()), (free, 0));
     }

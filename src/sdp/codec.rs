@@ -43,11 +43,6 @@ impl Format {
     pub fn is_comfort_noise(&self) -> bool {
         self.name.eq_ignore_ascii_case("CN")
     }
-
-    /// Speech, music or pictures, not an aid to them.
-    pub fn is_media(&self) -> bool {
-        !self.is_telephone_event() && !self.is_comfort_noise()
-    }
 }
 
 const fn static_format(payload_type: u8) -> Option<(&'static str, u32, u8)> {

@@ -73,16 +73,6 @@ impl NameAddr {
         Some(grammar::unquoted(&self.display)).filter(|name| !name.is_empty())
     }
 
-    #[must_use]
-    pub fn with_display_name(mut self, name: &str) -> Self {
-        self.display = if name.is_empty() {
-            String::new()
-        } else {
-            grammar::quoted(name)
-        };
-        self
-    }
-
     pub fn tag(&self) -> Option<&str> {
         self.params.get("tag").filter(|tag| !tag.is_empty())
     }

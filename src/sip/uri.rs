@@ -262,11 +262,6 @@ impl Uri {
         Self::parse(&format!("{before}{at}{after}")).unwrap_or_else(|_| self.clone())
     }
 
-    #[must_use]
-    pub fn without_param(&self, name: &str) -> Self {
-        self.with_params(|old| !old.eq_ignore_ascii_case(name), "")
-    }
-
     /// The same without the header part, which no Request-URI, Contact of a dialog or Route may have (§19.1.1).
     #[must_use]
     pub fn without_headers(&self) -> Self {
