@@ -33,16 +33,6 @@ impl Format {
             && self.clock_rate == other.clock_rate
             && self.channels == other.channels
     }
-
-    /// Named events carried as RTP (RFC 4733).
-    pub fn is_telephone_event(&self) -> bool {
-        self.name.eq_ignore_ascii_case("telephone-event")
-    }
-
-    /// Comfort noise (RFC 3389).
-    pub fn is_comfort_noise(&self) -> bool {
-        self.name.eq_ignore_ascii_case("CN")
-    }
 }
 
 const fn static_format(payload_type: u8) -> Option<(&'static str, u32, u8)> {
