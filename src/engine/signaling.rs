@@ -21,6 +21,9 @@ use crate::sip::Flow;
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::trunk::{Loads, Topology};
 
+/// Transactions of a node for few calls. Of a call that is over, three linger for 32 s to absorb copies (RFC 3261 §17.2.2, RFC
+/// 6026 §7.1): 1,700 short calls a second leave so many.
+const TRANSACTIONS_MAX: usize = 200_000;
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
 /// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 250 ms.
@@ -90,7 +93,7 @@ impl Signaling {
     /// `seed`: of all tags, branches, Call-IDs and session ids. A live node takes it from the kernel.
     pub fn new(config: SignalingConfig, policies: Arc<PolicySet>, seed: u64) -> Self {
         let limits = TransactionLimits {
-            live_max: config.calls_max.saturating_mul(8).max(1_024),
+            live_max: config.calls_max.saturating_mul(8).max(TRANSACTIONS_MAX),
         };
         let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
         let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
@@ -148,7 +151,8 @@ impl Signaling {
                 self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
-            Input::Waited(waited) => self.admission.congestion.note(now, waited),
+            Input::Excess { flow, bytes } => self.on_excess(now, flow, &bytes),
+            Input::Refusing(share) => self.admission.congestion.note_refused(now, share),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -307,7 +311,7 @@ impl Signaling {
         match event {
             RecordingEvent::Heartbeat { durable_until } => {
                 let lag = now.since(durable_until);
-                self.admission.congestion.note_lag(lag, self.lag_max);
+                self.admission.congestion.note_lag(now, lag, self.lag_max);
                 // It hung, and speaks again.
                 if self.recorder == RecorderState::Down(Fault::Hung) {
                     self.on_recording(now, RecordingEvent::Up);

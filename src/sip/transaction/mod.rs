@@ -27,6 +27,7 @@ use self::key::ServerKey;
 use self::received::{AckOf, Received};
 use self::sent::Sent;
 use super::flow::Flow;
+use super::glance::Glance;
 use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::response;
@@ -88,6 +89,11 @@ impl Transactions {
     /// Whether a request is one more copy of one whose transaction lives.
     pub fn knows(&self, request: &Request) -> bool {
         ServerKey::of(request).is_some_and(|key| self.received.knows(&key))
+    }
+
+    /// The same of a request that was only glanced at.
+    pub fn knows_glanced(&self, glance: &Glance<'_>) -> bool {
+        self.received.knows(&ServerKey::of_glance(glance))
     }
 
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
