@@ -133,7 +133,8 @@ impl Call {
     fn next_destination(&mut self, turn: &mut Turn<'_>) -> Option<Destination> {
         while self.attempts.asked.len() < DESTINATIONS_MAX {
             while let Some(destination) = self.attempts.destinations.pop_front() {
-                if !self.attempts.is_asked(&destination) {
+                let may_go = self.decision.emergency || turn.has_room(self.id, &destination.trunk);
+                if may_go && !self.attempts.is_asked(&destination) {
                     self.attempts
                         .asked
                         .push((destination.target.clone(), destination.flow.remote));

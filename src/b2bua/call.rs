@@ -271,22 +271,22 @@ impl Call {
         self.settle(turn);
     }
 
-    /// A transaction of ours got no answer in time, or its peer cannot be reached.
-    pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, unreachable: bool) {
+    /// A transaction of ours got no answer in time, or its peer cannot be reached by the `broken` path.
+    pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, broken: Option<Flow>) {
         if self.is_invite_of_b(side, client) {
-            self.on_invite_failed(turn, unreachable);
+            self.on_invite_failed(turn, broken.is_some());
         } else if self
             .exchange
             .as_ref()
             .is_some_and(|exchange| exchange.client == Some(client))
         {
-            self.on_exchange_failed(turn, unreachable);
+            self.on_exchange_failed(turn, broken);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
-            self.on_bye_failed(turn, side, unreachable);
+            self.on_bye_failed(turn, side, broken);
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
-            self.on_refresh_failed(turn, side, unreachable);
+            self.on_refresh_failed(turn, side, broken);
         } else {
-            self.on_passing_failed(turn, client, unreachable);
+            self.on_passing_failed(turn, client, broken);
         }
         self.settle(turn);
     }

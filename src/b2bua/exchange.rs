@@ -14,7 +14,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Message, Method, NameAddr, Request, Response};
+use crate::sip::{Flow, Message, Method, NameAddr, Request, Response};
 
 /// A re-INVITE, an UPDATE, or a PRACK that offers, in flight. One at a time: the second is glare (RFC 3261 §14.2, RFC 3311
 /// §5.2).
@@ -357,11 +357,12 @@ impl Call {
 
     /// The far end did not answer inside the dialog: it is gone (RFC 3261 §12.2.1.2). A connection that broke may only be
     /// the wrong one: it is asked once where it listens.
-    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
         self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
         self.unwatch_exchange();
-        if unreachable && !exchange.rerouted && self.leg_mut(exchange.from.other()).reroute() {
+        let broken = broken.filter(|_| !exchange.rerouted);
+        if broken.is_some_and(|broken| self.leg_mut(exchange.from.other()).reroute(broken)) {
             let rerouted = true;
             self.ask_again(turn, Exchange { rerouted, ..exchange });
             return;

@@ -228,9 +228,13 @@ impl CallLeg {
         self.state = LegState::Leaving { bye: client };
     }
 
-    /// From a connection that is gone to where the peer accepts connections: its Contact or route, if that is an
-    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already.
-    pub fn reroute(&mut self) -> bool {
+    /// From `broken`, a connection that is gone, to where the peer accepts connections: its Contact or route, if that is an
+    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already. Of several
+    /// requests that wait on one connection, the first moves the leg, and the others follow it.
+    pub fn reroute(&mut self, broken: Flow) -> bool {
+        if self.flow.transport.is_stream() && self.flow != broken {
+            return true;
+        }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
         let first = self.trunk.first_address(self.flow.transport);

@@ -169,6 +169,9 @@ impl Wire {
     pub fn renew(&mut self, now: Timestamp, first: ClientId, waiting: Waiting, flow: Flow) {
         let request = waiting.request.clone();
         self.challenges.keep(first, waiting);
+        if let Some((_, by)) = self.clients.get_mut(&first) {
+            *by = flow;
+        }
         let id = self.start(now, request, flow);
         if let Some(before) = self.newest.insert(first, id) {
             self.renewals.remove(&before);

@@ -298,10 +298,11 @@ impl Signaling {
 
     pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
         self.note_silence(now, id);
+        let broken = self.wire.client_flow(id).filter(|_| unreachable);
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, side)) => {
                 self.wire.disown_client(id);
-                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, unreachable));
+                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, broken));
             }
             Some(Owner::Passage) => {
                 self.wire.disown_client(id);

@@ -79,6 +79,8 @@ impl Neighbours {
             tracing::warn!(tables = restart.join(" "), "changed in the config, and need a restart");
         }
         self.resolver.follow(config.trunks.clone()).await;
+        // How a trunk is reached is the certificates' business as well, and may change alone.
+        self.config.deliveries = config.deliveries;
         let is_new = config.trunks != self.config.trunks || config.routes != self.config.routes;
         if !is_new {
             return (None, restart);
@@ -90,7 +92,6 @@ impl Neighbours {
         );
         self.config.trunks = config.trunks;
         self.config.routes = config.routes;
-        self.config.deliveries = config.deliveries;
         let input = Input::Trunks {
             trunks: self.config.trunks.clone(),
             routes: self.config.routes.clone(),

@@ -274,8 +274,17 @@ impl Supervisor {
             }
             DrainOrder::HandOver => {}
         }
+        let calls = self.threads.board.calls();
+        let lost = match order {
+            DrainOrder::HandOver => calls.iter().filter(|call| !call.survives).count(),
+            DrainOrder::UntilEmpty { .. } | DrainOrder::Cancel => 0,
+        };
+        if lost > 0 {
+            tracing::warn!(lost, "calls that are not in the dialog store are ended");
+        }
         Reply::Draining {
-            calls: self.threads.board.len() as u64,
+            calls: calls.len() as u64,
+            lost: lost as u64,
         }
     }
 

@@ -21,6 +21,8 @@ const RETIRED_MAX: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     trunks: Vec<Arc<Trunk>>,
+    /// By who may send: which of the trunks, in their order.
+    senders: BTreeMap<IpAddr, Vec<usize>>,
     /// In the order in which they are tried.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
@@ -89,6 +91,15 @@ impl Topology {
                 Arc::make_mut(trunk).located = addresses;
             }
         }
+        self.senders.clear();
+        for (at, trunk) in self.trunks.iter().enumerate() {
+            for peer in who_sends(trunk) {
+                let trunks = self.senders.entry(peer.ip.to_canonical()).or_default();
+                if trunks.last() != Some(&at) {
+                    trunks.push(at);
+                }
+            }
+        }
         let places: BTreeSet<Place> = self.trunks.iter().flat_map(|trunk| self.places(trunk)).collect();
         self.health.retain(|place| places.contains(&place));
     }
@@ -127,7 +138,9 @@ impl Topology {
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
-        let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
+        let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
+        let known = of_source.filter_map(|at| self.trunks.get(*at));
+        let mut admitting = known.filter(|trunk| trunk.admits(source, transport));
         let first = admitting.next()?;
         if first.names(source) {
             Some(first)

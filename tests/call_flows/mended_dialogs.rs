@@ -219,6 +219,38 @@ fn what_crosses_a_call_is_asked_again_where_the_far_end_listens_when_a_connectio
 }
 
 #[test]
+fn all_requests_that_wait_on_a_connection_that_breaks_are_asked_again() {
+    let mut bench = by_stream();
+    bench.a_requests(2, "INFO", "m1", "");
+    bench.a_requests(3, "MESSAGE", "m2", "");
+    bench.a_requests(4, "INVITE", "m3", SDP);
+    bench.input(Input::Unreachable { flow: stream(BACK) });
+    assert_eq!(
+        methods(&bench.to_b),
+        ["INFO", "MESSAGE", "INVITE", "INFO", "MESSAGE", "INVITE"]
+    );
+    bench.to_a.retain(|message| !matches!(message, Message::Response(response) if response.status == 100));
+    for (method, body) in [("INFO", ""), ("MESSAGE", ""), ("INVITE", SDP)] {
+        let again = bench.request_to_b(method);
+        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
+        let answered = bench.response_to_a();
+        assert_eq!((answered.status, answered.headers.cseq().method.as_str()), (200, method));
+    }
+    bench.a_requests(4, "ACK", "ack2", "");
+    // Asked where it listens, and broken again: then all of it is over.
+    bench.to_b.clear();
+    bench.a_requests(5, "INFO", "m4", "");
+    bench.a_requests(6, "MESSAGE", "m5", "");
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INFO", "MESSAGE"]);
+    assert_eq!(bench.response_to_a().status, 408);
+    bench.a_requests(7, "BYE", "bye", "");
+    let bye = bench.request_to_b("BYE");
+    from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn what_breaks_twice_is_over() {
     let mut bench = by_stream();
     bench.a_requests(2, "INFO", "m1", "");
