@@ -43,10 +43,14 @@ impl Neighbours {
         }
     }
 
-    /// Reads the file again; nothing is changed. None: there is no file.
-    pub(super) fn propose(&self) -> Result<Option<Proposal>, Vec<Finding>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let config = config::load(file)?;
+    /// What reads the file again, for [`Self::propose`]. None: there is no file.
+    pub(super) fn look(&self) -> Option<impl FnOnce() -> Result<Config, Vec<Finding>> + Send + 'static> {
+        let file = self.file.clone()?;
+        Some(move || config::load(&file))
+    }
+
+    /// What would change with this; nothing is changed.
+    pub(super) fn propose(&self, config: Config) -> Proposal {
         let (old, new) = (&self.config, &config);
         let tables = [
             ("node", old.node != new.node),
@@ -58,7 +62,7 @@ impl Neighbours {
         ];
         let changed = tables.into_iter().filter(|(_, changed)| *changed);
         let restart = changed.map(|(name, _)| name.to_owned()).collect();
-        Ok(Some(Proposal { config, restart }))
+        Proposal { config, restart }
     }
 
     /// The configuration as it would be with the proposal: tables that need a restart as they are.

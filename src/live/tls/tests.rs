@@ -21,7 +21,7 @@ use crate::live::sip_streams::StreamLimits;
 use crate::sip::Transport;
 
 /// A config with a certificate of its own making in `folder`.
-fn config(folder: &Path) -> Config {
+pub fn config(folder: &Path) -> Config {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["sbc.example.com".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
