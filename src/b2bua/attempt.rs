@@ -206,6 +206,10 @@ impl Call {
             self.refuse(turn, &refusal);
             return;
         }
+        if is_other_trunk && let Err(refusal) = self.offer_anew(turn) {
+            self.refuse(turn, &refusal);
+            return;
+        }
         self.renew_media(turn);
         self.proceed(turn);
     }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::body::Content;
 use super::call::Call;
-use super::carry;
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::negotiation::NegotiationError;
@@ -132,7 +131,7 @@ impl Call {
             (_, None) if content == Content::Unreadable => Bytes::new(),
             (_, None) => response.body.clone(),
         };
-        let mut answer = self.exchange_answer(&exchange, response, body);
+        let mut answer = self.exchange_answer(turn, &exchange, response, body);
         standing.write(&mut answer);
         turn.respond(self.line(exchange.from), exchange.server, answer);
         exchange
@@ -211,7 +210,7 @@ impl Call {
         if exchange.offered {
             self.renew_media(turn);
         }
-        let mut answer = self.exchange_answer(&exchange, response, body);
+        let mut answer = self.exchange_answer(turn, &exchange, response, body);
         self.grant_upkeep(turn, (exchange.from, &exchange.request), response, &mut answer.headers);
         turn.respond(self.line(exchange.from), exchange.server, answer);
         if is_invite {
@@ -253,11 +252,11 @@ impl Call {
     }
 
     fn answer_exchange(&self, turn: &mut Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) {
-        let answer = self.exchange_answer(exchange, response, body);
+        let answer = self.exchange_answer(turn, exchange, response, body);
         turn.respond(self.line(exchange.from), exchange.server, answer);
     }
 
-    fn exchange_answer(&self, exchange: &Exchange, response: &Response, body: Bytes) -> Response {
+    fn exchange_answer(&self, turn: &Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) -> Response {
         let (request, reason) = (&exchange.request, Some(response.reason.as_str()));
         let mut answer = if request.method == Method::Prack {
             Response::to(request, response.status, reason, None)
@@ -265,11 +264,7 @@ impl Call {
             self.leg(exchange.from)
                 .dialog_response(request, response.status, reason)
         };
-        carry::carry(
-            self.crossing(exchange.from.other()),
-            &response.headers,
-            &mut answer.headers,
-        );
+        self.carry_back(turn, exchange.from.other(), response, &mut answer);
         for value in response
             .headers
             .get_all("Retry-After")

@@ -76,6 +76,26 @@ impl Call {
             return Err(self.recorder_down(turn, fault));
         }
         self.begin_upkeep(turn, invite)?;
+        self.take_first_offer(turn, invite)
+    }
+
+    /// What the lists of both trunks let cross; in an emergency everything may.
+    pub(super) fn permit_codecs(&mut self) {
+        let trunks = [&*self.a.trunk, &*self.b.trunk];
+        let trunks = trunks.into_iter().filter(|_| !self.decision.emergency);
+        self.negotiation.permit(trunks);
+    }
+
+    /// B is of another trunk now: A's offer as that may have it.
+    pub(super) fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        self.permit_codecs();
+        match self.a.invite.clone() {
+            Some(invite) => self.take_first_offer(turn, &invite),
+            None => Ok(()),
+        }
+    }
+
+    fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);

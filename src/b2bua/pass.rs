@@ -74,6 +74,7 @@ impl Call {
     fn pass_on(&mut self, turn: &mut Turn<'_>, side: Leg, request: &Request) -> Option<ClientId> {
         let mut onward = self.leg_mut(side.other()).dialog_request(request.method.clone())?;
         carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
+        self.cross_identities(turn, side, &mut onward.headers);
         self.renumber_event(side, request, &mut onward);
         super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
@@ -125,6 +126,7 @@ impl Call {
         let passing = self.passings.swap_remove(at);
         turn.wire.disown_client(client);
         let mut answer = back(self.crossing(passing.from.other()), &passing.request, response);
+        self.cross_identities(turn, passing.from.other(), &mut answer.headers);
         if refreshes_target(&passing.request.method) && response.status < 300 {
             if let Some(dialog) = &mut self.leg_mut(passing.from.other()).dialog {
                 dialog.target_refresh(&Message::Response(response.clone()));

@@ -66,7 +66,9 @@ fn told(order: DrainOrder, calls: u64, lost: u64) -> String {
         DrainOrder::HandOver if lost == 0 => format!("ends now; {calls} calls go on at the next start\n"),
         DrainOrder::HandOver => {
             let kept = calls.saturating_sub(lost);
-            format!("ends now; {kept} calls go on at the next start; {lost} are ended: not answered yet, or not kept by the dialog store\n")
+            format!(
+                "ends now; {kept} calls go on at the next start; {lost} are ended: not answered yet, or not kept by the dialog store\n"
+            )
         }
         DrainOrder::Cancel => format!("takes calls again; {calls} run\n"),
     }

@@ -155,13 +155,7 @@ impl Drop for DialogStore {
 }
 
 /// Looks into its inbox once in a while: a wake for each entry would cost more than its writing.
-fn write_down(
-    clock: Clock,
-    mut slots: Slots,
-    inbox: &Receiver<Entry>,
-    lapses: &Sender<SessionId>,
-    waker: &Waker,
-) {
+fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, lapses: &Sender<SessionId>, waker: &Waker) {
     let (mut failing, mut busy) = (false, false);
     // Not told yet, for there was no room: never more than there are calls.
     let mut untold = BTreeSet::new();

@@ -213,11 +213,13 @@ mod tests {
         assert_eq!([pbx, a, b].map(|name| loads.calls(name)), [1, 0, 1]);
         assert!(loads.is_on(call, b) && !loads.is_on(call, a));
         let left = names.each_ref().map(|name| {
-            (0..9).take_while(|call| {
-                let taken = loads.check(Timestamp::ZERO, [(name, two)]).is_ok();
-                loads.begin(SessionId::from_u128(10 + call), taken.then_some(name));
-                taken
-            }).count()
+            (0..9)
+                .take_while(|call| {
+                    let taken = loads.check(Timestamp::ZERO, [(name, two)]).is_ok();
+                    loads.begin(SessionId::from_u128(10 + call), taken.then_some(name));
+                    taken
+                })
+                .count()
         });
         assert_eq!(left, [1, 1, 1], "each has had one new call in this second");
         loads.end(call);

@@ -104,7 +104,12 @@ fn with_branch() -> Bench {
 }
 
 fn counted(bench: &Bench) -> Vec<u32> {
-    bench.signaling.trunks(bench.now).iter().map(|view| view.calls).collect()
+    bench
+        .signaling
+        .trunks(bench.now)
+        .iter()
+        .map(|view| view.calls)
+        .collect()
 }
 
 #[test]
