@@ -12,7 +12,7 @@ use super::wire::Wire;
 use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Headers, Method, Request, Response};
+use crate::sip::{Flow, Headers, Method, Request, Response, Scheme, Uri};
 use crate::trunk::Trunk;
 
 /// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
@@ -249,7 +249,14 @@ impl CallLeg {
     }
 
     pub(super) fn push_contact(&self, headers: &mut Headers) {
-        headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
+        let called = self.invite.as_ref().map(|invite| &invite.uri);
+        let theirs = self.dialog.as_ref().map(Dialog::remote_target);
+        let is_secure = |uri: &&Uri| uri.scheme() == Scheme::Sips;
+        let contact = match called.into_iter().chain(theirs).find(is_secure) {
+            Some(secure) => Wire::contact_for(self.flow, secure),
+            None => Wire::contact(self.flow),
+        };
+        headers.push("Contact", format!("<{contact}>"));
         headers.push("Allow", ALLOW);
     }
 

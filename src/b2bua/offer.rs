@@ -205,12 +205,13 @@ pub fn onward(
     let to = received.headers.to().clone().without_tag();
     let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
     let number = received.headers.cseq().number;
+    let contact = Wire::contact_for(flow, &target);
     let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", format!("<{}>", Wire::contact(flow)));
+        headers.push("Contact", format!("<{contact}>"));
         headers.push("Allow", ALLOW);
     }
     carry::carry(crossing, &received.headers, headers);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Mint, Request, Response, Uri, Via};
+use crate::sip::{Flow, Message, Mint, Request, Response, Scheme, Uri, Via};
 use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
 
 /// Whose transaction it is.
@@ -283,6 +283,18 @@ impl Wire {
         match flow.transport.param() {
             Some(transport) => uri.with_param("transport", transport),
             None => uri,
+        }
+    }
+
+    /// The same as `sips:` for who was called or calls by such a URI (RFC 3261 §8.1.1.8, §12.1.1), if the flow is by TLS.
+    pub fn contact_for(flow: Flow, theirs: &Uri) -> Uri {
+        if theirs.scheme() != Scheme::Sips || !flow.transport.is_secure() {
+            return Self::contact(flow);
+        }
+        let uri = Uri::sip(None, flow.local).with_security(true);
+        match flow.transport.param() {
+            Some(transport) if flow.transport.is_websocket() => uri.with_param("transport", transport),
+            _ => uri,
         }
     }
 

@@ -242,11 +242,13 @@ impl Signaling {
         let seen = b2bua::arriving(request, from, &self.policies).uri.clone();
         match self.registered(request, from) {
             Some(registered) => Ok(vec![registered]),
-            None => self.next_hops(now, &seen, from).map_err(|refusal| match refusal {
-                // It was for us, and no dialog of ours is meant (RFC 3891 §3).
-                Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
-                other => other,
-            }),
+            None => self
+                .secure_hops(now, request, &seen, from)
+                .map_err(|refusal| match refusal {
+                    // It was for us, and no dialog of ours is meant (RFC 3891 §3).
+                    Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
+                    other => other,
+                }),
         }
     }
 
