@@ -30,6 +30,20 @@ impl Authority {
         Self(rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Of a client that believes the certificate in `chain.pem`, whoever made it.
+    pub fn connector(chain: &Path) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(chain).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
     pub fn pem(&self) -> String {
         self.0.pem()
     }
