@@ -143,6 +143,9 @@ class Bench:
         """All that a case over IPv6 may use: the proxy's media has what is left beyond the parties'."""
         return range(SIX_FROM + (self.net - NETS[0]) * SIX_PORTS, SIX_FROM + (self.net - NETS[0] + 1) * SIX_PORTS)
 
+    def uri_host(self, who):
+        return self.at(who) if self.six else self.ip(who)
+
     def at(self, who):
         return f"[{self.ip(who)}]:{self.port(who)}" if self.six else f"{self.ip(who)}:{self.port(who)}"
 
