@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
 use crate::sdp::{
-    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, anchor, check_reoffer, filter, negotiate,
+    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, anchor, check_reoffer, filter,
+    negotiate, reoffer,
 };
 use crate::trunk::Trunk;
 
@@ -72,6 +73,8 @@ pub struct KeptMedia {
     /// The even ports of each m-line: towards A, towards B.
     ports: Vec<[u16; 2]>,
     agreed: [Option<String>; 2],
+    #[serde(default)]
+    threads: [Option<Thread>; 2],
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -91,6 +94,12 @@ pub struct Negotiation {
     codecs: Vec<Vec<String>>,
     /// Where A and B are: their media faces an address of ours of the same family.
     peers: [Option<IpAddr>; 2],
+    /// What a leg was told last in the call that it comes over from.
+    told: [Option<Bytes>; 2],
+    /// How the session goes on that such a leg knows.
+    threads: [Option<Thread>; 2],
+    /// Legs that have not come over yet: nothing is sent there.
+    absent: [bool; 2],
 }
 
 impl Negotiation {
@@ -146,7 +155,7 @@ impl Negotiation {
             let ports = lease(now, pool, emergency).ok_or(NegotiationError::NoPorts)?;
             self.ports.push(ports);
         }
-        let anchored = anchor(&sdp, &self.locals(by.other()));
+        let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
     }
@@ -158,7 +167,7 @@ impl Negotiation {
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        let anchored = anchor(&sdp, &self.locals(by.other()));
+        let anchored = self.tell_first(by.other(), &sdp);
         if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
                 self.agreement.offer = Some(offer);
@@ -201,13 +210,64 @@ impl Negotiation {
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        Ok(anchor(&sdp, &self.locals(by.other())))
+        Ok(self.tell(by.other(), &sdp))
     }
 
     /// What `leg` was told last, as it was told: the other leg's description with our addresses.
     pub fn last_to(&self, leg: Leg) -> Option<Bytes> {
         let theirs = self.agreement.agreed[leg.other().index()].as_ref()?;
-        Some(anchor(theirs, &self.locals(leg)))
+        Some(self.tell(leg, theirs))
+    }
+
+    /// What binds `leg`, as an offer to somebody new who knows `lines` m-lines already.
+    pub fn reoffer(&self, leg: Leg, lines: usize) -> Option<Bytes> {
+        let sdp = self.agreement.agreed[leg.index()].as_ref()?;
+        Some(reoffer(sdp, lines))
+    }
+
+    /// `leg` comes over from a call where it was told this last; until it is here, nothing is sent there.
+    pub fn expect(&mut self, leg: Leg, told: Option<Bytes>) {
+        self.told[leg.index()] = told;
+        self.absent[leg.index()] = true;
+    }
+
+    /// `leg` has come over.
+    pub const fn welcome(&mut self, leg: Leg) {
+        self.absent[leg.index()] = false;
+    }
+
+    /// Whether what `by` answers now says other things of its lines than the other leg was told: not which formats it chose
+    /// of those, nor its addresses, which are ours to know.
+    pub fn changes(&self, by: Leg, sdp: &[u8]) -> bool {
+        let (Some(known), Ok(new)) = (&self.agreement.agreed[by.index()], SessionDescription::parse(sdp)) else {
+            return false;
+        };
+        let says = |line: &MediaLine| (line.is_live(), line.direction, line.is_hold(), line.crypto);
+        !known.lines().iter().map(says).eq(new.lines().iter().map(says)) || new.lines().iter().any(|line| line.crypto)
+    }
+
+    /// `leg` was told this by another call, and stays.
+    pub fn stay(&mut self, leg: Leg, told: &[u8]) {
+        if let Some(theirs) = &self.agreement.agreed[leg.other().index()] {
+            self.threads[leg.index()] = Thread::continuing(told, theirs.text());
+        }
+    }
+
+    /// The first description that crosses to a leg which comes over is where its session goes on.
+    fn tell_first(&mut self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        if let Some(told) = self.told[to.index()].take() {
+            self.threads[to.index()] = Thread::continuing(&told, sdp.text());
+        }
+        self.tell(to, sdp)
+    }
+
+    /// A description of the other leg as `to` gets it.
+    fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        let anchored = anchor(sdp, &self.locals(to));
+        match &self.threads[to.index()] {
+            Some(thread) => thread.retell(&anchored),
+            None => anchored,
+        }
     }
 
     /// `by` answered anew what it knew already. Whether that moved anything.
@@ -251,8 +311,8 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: leg_plan(self.facing(Leg::A, &ports.a), a),
-                b: leg_plan(self.facing(Leg::B, &ports.b), b),
+                a: self.leg_plan(Leg::A, &ports.a, a),
+                b: self.leg_plan(Leg::B, &ports.b, b),
             }
         });
         MediaPlan {
@@ -280,6 +340,7 @@ impl Negotiation {
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
             agreed: [text(a)?, text(b)?],
+            threads: self.threads.clone(),
         })
     }
 
@@ -299,6 +360,7 @@ impl Negotiation {
         };
         let [a, b] = &kept.agreed;
         self.agreement.agreed = [parsed(a), parsed(b)];
+        self.threads.clone_from(&kept.threads);
         true
     }
 
@@ -331,6 +393,15 @@ impl Negotiation {
         self.ports.iter().map(local).collect()
     }
 
+    fn leg_plan(&self, leg: Leg, pair: &PortPair, line: Option<&MediaLine>) -> LegPlan {
+        let is_here = !self.absent[leg.index()];
+        LegPlan {
+            local: self.facing(leg, pair),
+            remote: line.and_then(MediaLine::remote).filter(|_| is_here),
+            formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
+        }
+    }
+
     /// Where the RTP of a leg arrives.
     fn facing(&self, leg: Leg, pair: &PortPair) -> SocketAddr {
         self.peers[leg.index()].map_or(pair.rtp(), |peer| pair.rtp_facing(peer))
@@ -352,13 +423,5 @@ fn lease(now: Timestamp, pool: &mut PortPool, emergency: bool) -> Option<Ports> 
             pool.give_back(now, a);
             None
         }
-    }
-}
-
-fn leg_plan(local: SocketAddr, line: Option<&MediaLine>) -> LegPlan {
-    LegPlan {
-        local,
-        remote: line.and_then(MediaLine::remote),
-        formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a `[[trunk]]` says of our own conduct there: credentials, registration, redirects, failover.
+//! What a `[[trunk]]` says of our own conduct there: credentials, registration, redirects, transfers, failover.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,10 @@ use crate::policy::reader::{Table, Words};
 use crate::policy::{Code, Finding};
 use crate::sip::digest::{Credentials, Password};
 use crate::sip::{Scheme, Uri};
-use crate::trunk::{Failover, Redirect, Register};
+use crate::trunk::{Failover, Redirect, Refer, Register};
 
 const REDIRECTS: &Words<Redirect> = &[("pass", Redirect::Pass), ("follow", Redirect::Follow)];
+const REFERS: &Words<Refer> = &[("pass", Refer::Pass), ("execute", Refer::Execute)];
 /// Realm, user and password each.
 const TEXT_BYTES_MAX: usize = 256;
 const EXPIRES_DEFAULT: Duration = Duration::from_secs(3_600);
@@ -30,6 +31,10 @@ pub(super) fn conduct(table: &Table<'_>) -> Conduct {
         register: register(table),
         redirect: table
             .choice("redirect", REDIRECTS)
+            .map(Spanned::into_inner)
+            .unwrap_or_default(),
+        refer: table
+            .choice("refer", REFERS)
             .map(Spanned::into_inner)
             .unwrap_or_default(),
         failover: failover(table).unwrap_or_default(),
