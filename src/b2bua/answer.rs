@@ -33,13 +33,13 @@ impl Call {
             return;
         }
         self.watch_answer(turn);
-        let LegState::Invited { server } = self.a.state else {
-            return;
-        };
         self.note_from_change(Leg::B, &response.headers);
         if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }
+        let LegState::Invited { server } = self.a.state else {
+            return;
+        };
         let Some(invite) = &self.a.invite else { return };
         let standing = self.reliable.take(invite, response);
         let Some(body) = self.carry_progress(turn, standing, response) else {

@@ -9,7 +9,7 @@ use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
 use crate::sdp::{
     Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, anchor, check_reoffer, filter,
-    negotiate, reoffer,
+    negotiate, reoffer, with_lines,
 };
 use crate::trunk::Trunk;
 
@@ -167,7 +167,11 @@ impl Negotiation {
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        let anchored = self.tell_first(by.other(), &sdp);
+        let mut anchored = self.tell_first(by.other(), &sdp);
+        if let (Some(offer), Some(_)) = (&self.agreement.offer, &self.threads[by.index()]) {
+            // It may have been told more lines than were offered.
+            anchored = with_lines(&anchored, offer.sdp.lines().len());
+        }
         if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
                 self.agreement.offer = Some(offer);
@@ -231,9 +235,13 @@ impl Negotiation {
         self.absent[leg.index()] = true;
     }
 
-    /// `leg` has come over.
-    pub const fn welcome(&mut self, leg: Leg) {
+    /// `leg` has come over, and has seen so many m-lines. Where no ports are left for all of them, the last have none.
+    pub fn welcome(&mut self, now: Timestamp, leg: Leg, lines: usize, pool: &mut PortPool) {
         self.absent[leg.index()] = false;
+        while self.ports.len() < lines.min(LINES_MAX) {
+            let Some(ports) = lease(now, pool, false) else { return };
+            self.ports.push(ports);
+        }
     }
 
     /// Whether what `by` answers now says other things of its lines than the other leg was told: not which formats it chose
@@ -265,7 +273,7 @@ impl Negotiation {
     fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
         let anchored = anchor(sdp, &self.locals(to));
         match &self.threads[to.index()] {
-            Some(thread) => thread.retell(&anchored),
+            Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
             None => anchored,
         }
     }

@@ -77,6 +77,8 @@ pub struct Mover {
     pub(super) leg: CallLeg,
     pub(super) upkeep: Upkeep,
     pub(super) from_change: bool,
+    /// m-lines that its dialog has seen.
+    pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
     pub(super) exchange: Option<ClientId>,
 }
@@ -307,6 +309,7 @@ impl Call {
     /// The party that stays leaves for its new call.
     pub fn go_over(&mut self) -> Option<Mover> {
         let side = self.transfers.referring.as_ref()?.stays;
+        let lines = self.lines();
         let leg = self.leg_mut(side);
         let shell = CallLeg {
             side,
@@ -323,6 +326,7 @@ impl Call {
         self.tags.retain(|(tag, _)| *tag != leg.local_tag);
         Some(Mover {
             leg,
+            lines,
             upkeep: self.drop_upkeep(side),
             from_change: self.from_change[side.index()],
             exchange: self.last_exchange[side.index()].take(),

@@ -14,6 +14,7 @@ use super::referral::Errand;
 use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
+use crate::sdp::{SessionDescription, with_lines};
 use crate::sip::transaction::ClientId;
 use crate::sip::{Message, Method, Response};
 
@@ -50,6 +51,9 @@ pub(super) struct Offer {
 impl Call {
     /// The party that stays shall have this far end.
     pub fn reseat(&mut self, turn: &mut Turn<'_>, sdp: Bytes) {
+        // A line that it has got since must not be missing.
+        let offered = SessionDescription::parse(&sdp).map_or(0, |sdp| sdp.lines().len());
+        let sdp = with_lines(&sdp, self.lines().max(offered));
         if let Some(referring) = &mut self.transfers.referring {
             referring.seat = Seat::Due(Offer {
                 sdp,

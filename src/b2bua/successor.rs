@@ -82,8 +82,6 @@ impl Call {
         if let Some(callee) = callee {
             self.sit(turn, Leg::B, callee);
         }
-        self.negotiation.welcome(Leg::A);
-        self.negotiation.welcome(Leg::B);
         let differs = self.negotiation.changes(Leg::A, answer);
         self.negotiation.moves(Leg::A, answer);
         self.story.answered = Some(turn.now);
@@ -99,6 +97,7 @@ impl Call {
     }
 
     fn sit(&mut self, turn: &mut Turn<'_>, side: Leg, mover: Mover) {
+        self.negotiation.welcome(turn.now, side, mover.lines, turn.ports);
         let leg = self.leg_mut(side);
         *leg = mover.leg;
         leg.side = side;
@@ -124,7 +123,8 @@ impl Call {
     /// The new call ends before it talks: the old one hears why.
     pub(super) fn close_succession(&mut self) {
         if std::mem::take(&mut self.transfers.is_successor) {
-            let status = self.story.status.filter(|status| *status >= 300).unwrap_or(480);
+            let silent = if self.story.fault.is_some() { 503 } else { 480 };
+            let status = self.story.status.filter(|status| *status >= 300).unwrap_or(silent);
             self.transfers.errands.push_back(Errand::Declined { status });
         }
     }

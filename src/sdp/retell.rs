@@ -93,10 +93,25 @@ pub fn reoffer(sdp: &SessionDescription, lines: usize) -> Bytes {
             out.extend_from_slice(text.get(line.span.clone()).unwrap_or_default());
         }
     }
-    if !out.ends_with(b"\n") {
+    with_lines(&out, lines.max(sdp.lines().len()))
+}
+
+/// The description with so many m-lines: what is missing is added as refused, what is too much is cut off. For who has seen
+/// another number of lines in its dialog than the far end that it has now.
+pub fn with_lines(text: &[u8], lines: usize) -> Bytes {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    let mut seen = 0;
+    for line in scan::lines(text).map_while(Result::ok) {
+        seen += usize::from(line.kind == Some(b'm'));
+        if seen > lines {
+            break;
+        }
+        out.extend_from_slice(text.get(line.span.clone()).unwrap_or_default());
+    }
+    if seen < lines && !out.ends_with(b"\n") {
         out.extend_from_slice(b"\r\n");
     }
-    for _ in sdp.lines().len()..lines {
+    for _ in seen..lines {
         out.extend_from_slice(b"m=audio 0 RTP/AVP 0\r\n");
     }
     Bytes::from(out)
@@ -149,6 +164,15 @@ mod tests {
         );
         let sdp = SessionDescription::parse(&offer).unwrap();
         assert_eq!((sdp.lines().len(), sdp.is_hold()), (2, false));
+    }
+
+    #[test]
+    fn a_description_has_as_many_lines_as_its_reader_knows() {
+        let text = |lines: usize| String::from_utf8(with_lines(TOLD, lines).to_vec()).unwrap();
+        assert_eq!(text(1).as_bytes(), TOLD);
+        assert!(text(3).ends_with("m=audio 4000 RTP/AVP 0\r\nm=audio 0 RTP/AVP 0\r\nm=audio 0 RTP/AVP 0\r\n"));
+        assert!(text(0).ends_with("t=0 0\r\n"));
+        assert_eq!(with_lines(text(3).as_bytes(), 1), TOLD);
     }
 
     proptest::proptest! {
