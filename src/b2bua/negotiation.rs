@@ -1,15 +1,18 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod exchanged;
+
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use exchanged::Exchanged;
 use serde::{Deserialize, Serialize};
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
 use crate::sdp::{
-    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, anchor, check_reoffer, filter,
-    negotiate, reoffer, with_lines,
+    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, check_reoffer, filter, negotiate,
+    with_lines,
 };
 use crate::trunk::Trunk;
 
@@ -94,12 +97,8 @@ pub struct Negotiation {
     codecs: Vec<Vec<String>>,
     /// Where A and B are: their media faces an address of ours of the same family.
     peers: [Option<IpAddr>; 2],
-    /// What a leg was told last in the call that it comes over from.
-    told: [Option<Bytes>; 2],
-    /// How the session goes on that such a leg knows.
-    threads: [Option<Thread>; 2],
-    /// Legs that have not come over yet: nothing is sent there.
-    absent: [bool; 2],
+    /// Of legs whose far end was exchanged: A, B.
+    exchanged: [Option<Box<Exchanged>>; 2],
 }
 
 impl Negotiation {
@@ -168,7 +167,7 @@ impl Negotiation {
             return Err(NegotiationError::Lines);
         }
         let mut anchored = self.tell_first(by.other(), &sdp);
-        if let (Some(offer), Some(_)) = (&self.agreement.offer, &self.threads[by.index()]) {
+        if let (Some(offer), Some(_)) = (&self.agreement.offer, self.thread(by)) {
             // It may have been told more lines than were offered.
             anchored = with_lines(&anchored, offer.sdp.lines().len());
         }
@@ -221,61 +220,6 @@ impl Negotiation {
     pub fn last_to(&self, leg: Leg) -> Option<Bytes> {
         let theirs = self.agreement.agreed[leg.other().index()].as_ref()?;
         Some(self.tell(leg, theirs))
-    }
-
-    /// What binds `leg`, as an offer to somebody new who knows `lines` m-lines already.
-    pub fn reoffer(&self, leg: Leg, lines: usize) -> Option<Bytes> {
-        let sdp = self.agreement.agreed[leg.index()].as_ref()?;
-        Some(reoffer(sdp, lines))
-    }
-
-    /// `leg` comes over from a call where it was told this last; until it is here, nothing is sent there.
-    pub fn expect(&mut self, leg: Leg, told: Option<Bytes>) {
-        self.told[leg.index()] = told;
-        self.absent[leg.index()] = true;
-    }
-
-    /// `leg` has come over, and has seen so many m-lines. Where no ports are left for all of them, the last have none.
-    pub fn welcome(&mut self, now: Timestamp, leg: Leg, lines: usize, pool: &mut PortPool) {
-        self.absent[leg.index()] = false;
-        while self.ports.len() < lines.min(LINES_MAX) {
-            let Some(ports) = lease(now, pool, false) else { return };
-            self.ports.push(ports);
-        }
-    }
-
-    /// Whether what `by` answers now says other things of its lines than the other leg was told: not which formats it chose
-    /// of those, nor its addresses, which are ours to know.
-    pub fn changes(&self, by: Leg, sdp: &[u8]) -> bool {
-        let (Some(known), Ok(new)) = (&self.agreement.agreed[by.index()], SessionDescription::parse(sdp)) else {
-            return false;
-        };
-        let says = |line: &MediaLine| (line.is_live(), line.direction, line.is_hold(), line.crypto);
-        !known.lines().iter().map(says).eq(new.lines().iter().map(says)) || new.lines().iter().any(|line| line.crypto)
-    }
-
-    /// `leg` was told this by another call, and stays.
-    pub fn stay(&mut self, leg: Leg, told: &[u8]) {
-        if let Some(theirs) = &self.agreement.agreed[leg.other().index()] {
-            self.threads[leg.index()] = Thread::continuing(told, theirs.text());
-        }
-    }
-
-    /// The first description that crosses to a leg which comes over is where its session goes on.
-    fn tell_first(&mut self, to: Leg, sdp: &SessionDescription) -> Bytes {
-        if let Some(told) = self.told[to.index()].take() {
-            self.threads[to.index()] = Thread::continuing(&told, sdp.text());
-        }
-        self.tell(to, sdp)
-    }
-
-    /// A description of the other leg as `to` gets it.
-    fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
-        let anchored = anchor(sdp, &self.locals(to));
-        match &self.threads[to.index()] {
-            Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
-            None => anchored,
-        }
     }
 
     /// `by` answered anew what it knew already. Whether that moved anything.
@@ -348,7 +292,7 @@ impl Negotiation {
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
             agreed: [text(a)?, text(b)?],
-            threads: self.threads.clone(),
+            threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
         })
     }
 
@@ -368,7 +312,13 @@ impl Negotiation {
         };
         let [a, b] = &kept.agreed;
         self.agreement.agreed = [parsed(a), parsed(b)];
-        self.threads.clone_from(&kept.threads);
+        self.exchanged = kept.threads.clone().map(|thread| {
+            let thread = Some(thread?);
+            Some(Box::new(Exchanged {
+                thread,
+                ..Exchanged::default()
+            }))
+        });
         true
     }
 
@@ -402,7 +352,9 @@ impl Negotiation {
     }
 
     fn leg_plan(&self, leg: Leg, pair: &PortPair, line: Option<&MediaLine>) -> LegPlan {
-        let is_here = !self.absent[leg.index()];
+        let is_here = !self.exchanged[leg.index()]
+            .as_ref()
+            .is_some_and(|exchanged| exchanged.absent);
         LegPlan {
             local: self.facing(leg, pair),
             remote: line.and_then(MediaLine::remote).filter(|_| is_here),

@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn a_password_in_a_file_is_that_of_the_config() {
-        let written = "credentials = { realm = \"r\", user = \"u\", password = \"p w\" }\nregister = { aor = \"sip:u@r\", expires = \"10m\" }\nredirect = \"follow\"\nfailover = [\"500\", \"503\"]\n";
+        let written = "credentials = { realm = \"r\", user = \"u\", password = \"p w\" }\nregister = { aor = \"sip:u@r\", expires = \"10m\" }\nredirect = \"follow\"\nrefer = \"execute\"\nfailover = [\"500\", \"503\"]\n";
         let here = loaded(written, None).unwrap();
         let there = loaded(
             "credentials = { realm = \"r\", user = \"u\", password_file = \"secret\" }\n",
             Some("p w\n"),
         );
         assert_eq!(response(&here), response(&there.unwrap()));
-        assert_eq!(here.redirect, Redirect::Follow);
+        assert_eq!((here.redirect, here.refer), (Redirect::Follow, Refer::Execute));
         let register = here.register.unwrap();
         assert_eq!(
             (register.aor.as_str(), register.expires),
@@ -243,6 +243,7 @@ mod tests {
                 Code::Malformed,
             ),
             ("redirect = \"maybe\"".to_owned(), None, Code::NotAllowed),
+            ("refer = \"refuse\"".to_owned(), None, Code::NotAllowed),
             ("failover = [\"404\"]".to_owned(), None, Code::Malformed),
         ] {
             let findings = loaded(&trunk, password).unwrap_err();
