@@ -38,9 +38,9 @@ pub struct Continuation {
     upkeep: [Upkeep; 2],
     #[serde(default)]
     from_change: [bool; 2],
-    /// One party had hung up, and the other was on its way to another call.
+    /// Who had hung up while the other was on its way to another call.
     #[serde(default)]
-    parted: bool,
+    parted: Option<Leg>,
     #[serde(default)]
     transfers: u8,
 }
@@ -124,7 +124,7 @@ impl Call {
             media: self.negotiation.keep()?,
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
-            parted: self.is_parted(),
+            parted: self.parted(),
             transfers: self.transfers.before,
         })
     }
@@ -224,7 +224,8 @@ impl Call {
             call.armed = true;
             call.open_recording(turn);
         }
-        if kept.parted {
+        if let Some(parted) = kept.parted {
+            call.leg_mut(parted).state = LegState::Gone;
             let farewell = Farewell::of_reasons(reject::shutting_down());
             call.finish(turn, "transfer cut off by a restart", &farewell);
         } else if !media_is_back {

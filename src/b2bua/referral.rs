@@ -265,10 +265,15 @@ impl Call {
         true
     }
 
+    /// Who has hung up while the other goes over.
+    pub(super) fn parted(&self) -> Option<Leg> {
+        let parts = self.transfers.referring.as_ref()?.stays.other();
+        (self.leg(parts).state == LegState::Gone).then_some(parts)
+    }
+
     /// Only the party that goes over is left.
     pub(super) fn is_parted(&self) -> bool {
-        let referring = self.transfers.referring.as_ref();
-        referring.is_some_and(|referring| self.leg(referring.stays.other()).state == LegState::Gone)
+        self.parted().is_some()
     }
 
     /// What the party that goes over asks of who has hung up waits; and who has hung up can only ask how it goes on.
