@@ -16,7 +16,7 @@ use super::turn::Turn;
 use crate::model::Leg;
 use crate::sdp::{SessionDescription, with_lines};
 use crate::sip::transaction::ClientId;
-use crate::sip::{Message, Method, Response};
+use crate::sip::{Flow, Message, Method, Response};
 
 /// How long a phone that talks may take to answer a re-INVITE.
 const ANSWER_MAX: Duration = Duration::from_secs(32);
@@ -109,16 +109,28 @@ impl Call {
     pub(super) fn on_seat_due(&mut self, turn: &mut Turn<'_>) {
         match self.transfers.referring.as_ref().map(|referring| &referring.seat) {
             Some(Seat::Due(_)) => self.offer_seat(turn),
-            Some(Seat::Asked { .. }) => self.on_seat_failed(turn),
+            Some(Seat::Asked { .. }) => self.on_seat_failed(turn, None),
             _ => {}
         }
     }
 
-    /// No answer: who stays is gone (RFC 3261 §12.2.1.2).
-    pub(super) fn on_seat_failed(&mut self, turn: &mut Turn<'_>) {
-        let Some(side) = self.transfers.referring.as_ref().map(|referring| referring.stays) else {
+    /// No answer: who stays is gone (RFC 3261 §12.2.1.2). A connection that broke may only be the wrong one.
+    pub(super) fn on_seat_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
+        let Some(referring) = &self.transfers.referring else {
             return;
         };
+        let side = referring.stays;
+        if let (Seat::Asked { offer, client }, Some(broken)) = (&referring.seat, broken)
+            && offer.tries < TRIES_MAX
+        {
+            let (client, tries, offer) = (*client, offer.tries + 1, offer.clone());
+            if self.leg_mut(side).reroute(broken) {
+                turn.wire.disown_client(client);
+                self.keep_seat(Seat::Due(Offer { tries, ..offer }));
+                self.offer_seat(turn);
+                return;
+            }
+        }
         self.notify(turn, 408);
         self.finish(
             turn,
@@ -150,7 +162,7 @@ impl Call {
             200..300 => self.on_seated(turn, side, (client, offer.sdp), response),
             408 | 481 => {
                 turn.wire.disown_client(client);
-                self.on_seat_failed(turn);
+                self.on_seat_failed(turn, None);
             }
             491 if offer.tries < TRIES_MAX => {
                 turn.wire.disown_client(client);

@@ -13,6 +13,7 @@ mod referral;
 mod registration;
 mod restart;
 mod screen;
+mod secure;
 mod signaling;
 mod trunks;
 
