@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::body::Content;
 use super::call::Call;
-use super::carry;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
@@ -29,9 +28,6 @@ impl Call {
     /// 1xx from B: 100 stays on its hop, the rest goes to A.
     fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) {
         self.b.on_provisional(turn, &self.chronicle);
-        let LegState::Invited { server } = self.a.state else {
-            return;
-        };
         if self.phase != Phase::Inviting {
             return;
         }
@@ -40,6 +36,9 @@ impl Call {
         if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }
+        let LegState::Invited { server } = self.a.state else {
+            return;
+        };
         let Some(invite) = &self.a.invite else { return };
         let standing = self.reliable.take(invite, response);
         let Some(body) = self.carry_progress(turn, standing, response) else {
@@ -95,6 +94,10 @@ impl Call {
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
+        if self.a.state == LegState::Expected {
+            self.on_referred_accepted(turn, response);
+            return;
+        }
         let LegState::Invited { server } = self.a.state else {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
             let farewell = match before {
@@ -169,6 +172,10 @@ impl Call {
         turn.wire.disown_client(client);
         self.b.state = LegState::Gone;
         self.b.invite = None;
+        if self.a.state == LegState::Expected {
+            self.a.state = LegState::Gone;
+            self.story.status = Some(response.status);
+        }
         if let LegState::Invited { server } = self.a.state {
             self.story.status = Some(response.status);
             if let Some(invite) = self.a.invite.take() {
@@ -186,7 +193,7 @@ impl Call {
                         answer.headers.push(name, value);
                     }
                 }
-                carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
+                self.carry_back(turn, Leg::B, response, &mut answer);
                 answer.body = response.body.clone();
                 turn.respond(self.line(Leg::A), server, answer);
             }
@@ -272,7 +279,7 @@ impl Call {
     ) {
         let Some(invite) = self.a.invite.clone() else { return };
         let mut answer = self.a.dialog_response(&invite, response.status, Some(&response.reason));
-        carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
+        self.carry_back(turn, Leg::B, response, &mut answer);
         standing.write(&mut answer);
         if response.is_success() {
             self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);

@@ -1,14 +1,18 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod exchanged;
+
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use exchanged::Exchanged;
 use serde::{Deserialize, Serialize};
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
 use crate::sdp::{
-    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, anchor, check_reoffer, filter, negotiate,
+    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, check_reoffer, filter, negotiate,
+    with_lines,
 };
 use crate::trunk::Trunk;
 
@@ -26,8 +30,8 @@ pub enum NegotiationError {
     Lines,
     #[error("no media port is free")]
     NoPorts,
-    /// The trunks allow no codec of the offer.
-    #[error("no codec of the offer may cross between these trunks")]
+    /// The trunks allow no codec of the offer, or of the answer.
+    #[error("no codec of it may cross between these trunks")]
     Codecs,
 }
 
@@ -72,6 +76,8 @@ pub struct KeptMedia {
     /// The even ports of each m-line: towards A, towards B.
     ports: Vec<[u16; 2]>,
     agreed: [Option<String>; 2],
+    #[serde(default)]
+    threads: [Option<Thread>; 2],
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -91,6 +97,8 @@ pub struct Negotiation {
     codecs: Vec<Vec<String>>,
     /// Where A and B are: their media faces an address of ours of the same family.
     peers: [Option<IpAddr>; 2],
+    /// Of legs whose far end was exchanged: A, B.
+    exchanged: [Option<Box<Exchanged>>; 2],
 }
 
 impl Negotiation {
@@ -102,15 +110,14 @@ impl Negotiation {
         }
     }
 
-    /// Between two trunks, which may each have a list of what crosses.
-    #[must_use]
-    pub fn permitting(mut self, trunks: [&Trunk; 2]) -> Self {
+    /// Between these trunks, which may each have a list of what crosses.
+    pub fn permit<'a>(&mut self, trunks: impl IntoIterator<Item = &'a Trunk>) {
         self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
-        self
     }
 
-    /// The offer without what may not cross.
-    fn permitted(&self, sdp: SessionDescription) -> Result<SessionDescription, NegotiationError> {
+    /// The offer, or the answer, without what may not cross.
+    fn permitted(&self, sdp: &[u8]) -> Result<SessionDescription, NegotiationError> {
+        let sdp = SessionDescription::parse(sdp)?;
         let allowed = |format: &Format| {
             let is_named = |names: &Vec<String>| names.iter().any(|name| name.eq_ignore_ascii_case(&format.name));
             self.codecs.iter().all(is_named)
@@ -134,7 +141,7 @@ impl Negotiation {
         pool: &mut PortPool,
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
-        let sdp = self.permitted(SessionDescription::parse(sdp)?)?;
+        let sdp = self.permitted(sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -146,7 +153,7 @@ impl Negotiation {
             let ports = lease(now, pool, emergency).ok_or(NegotiationError::NoPorts)?;
             self.ports.push(ports);
         }
-        let anchored = anchor(&sdp, &self.locals(by.other()));
+        let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
     }
@@ -154,11 +161,15 @@ impl Negotiation {
     /// `by` answers the offer of the other leg: both are bound by it from now on. Gives the answer as the other leg shall
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
-        let sdp = SessionDescription::parse(sdp)?;
+        let sdp = self.permitted(sdp)?;
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        let anchored = anchor(&sdp, &self.locals(by.other()));
+        let mut anchored = self.tell_first(by.other(), &sdp);
+        if let (Some(offer), Some(_)) = (&self.agreement.offer, self.thread(by)) {
+            // It may have been told more lines than were offered.
+            anchored = with_lines(&anchored, offer.sdp.lines().len());
+        }
         if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
                 self.agreement.offer = Some(offer);
@@ -197,25 +208,25 @@ impl Negotiation {
 
     /// A description of `by` that was seen before, as the other leg shall see it; it changes nothing.
     pub fn repeat(&self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
-        let sdp = SessionDescription::parse(sdp)?;
+        let sdp = self.permitted(sdp)?;
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        Ok(anchor(&sdp, &self.locals(by.other())))
+        Ok(self.tell(by.other(), &sdp))
     }
 
     /// What `leg` was told last, as it was told: the other leg's description with our addresses.
     pub fn last_to(&self, leg: Leg) -> Option<Bytes> {
         let theirs = self.agreement.agreed[leg.other().index()].as_ref()?;
-        Some(anchor(theirs, &self.locals(leg)))
+        Some(self.tell(leg, theirs))
     }
 
     /// `by` answered anew what it knew already. Whether that moved anything.
     pub fn moves(&mut self, by: Leg, sdp: &[u8]) -> bool {
-        let agreed = &mut self.agreement.agreed[by.index()];
-        let Ok(new) = SessionDescription::parse(sdp) else {
+        let Ok(new) = self.permitted(sdp) else {
             return false;
         };
+        let agreed = &mut self.agreement.agreed[by.index()];
         let moved =
             new.lines().len() <= self.ports.len() && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
         if moved {
@@ -251,8 +262,8 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: leg_plan(self.facing(Leg::A, &ports.a), a),
-                b: leg_plan(self.facing(Leg::B, &ports.b), b),
+                a: self.leg_plan(Leg::A, &ports.a, a),
+                b: self.leg_plan(Leg::B, &ports.b, b),
             }
         });
         MediaPlan {
@@ -280,6 +291,7 @@ impl Negotiation {
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
             agreed: [text(a)?, text(b)?],
+            threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
         })
     }
 
@@ -299,6 +311,13 @@ impl Negotiation {
         };
         let [a, b] = &kept.agreed;
         self.agreement.agreed = [parsed(a), parsed(b)];
+        self.exchanged = kept.threads.clone().map(|thread| {
+            let thread = Some(thread?);
+            Some(Box::new(Exchanged {
+                thread,
+                ..Exchanged::default()
+            }))
+        });
         true
     }
 
@@ -331,6 +350,17 @@ impl Negotiation {
         self.ports.iter().map(local).collect()
     }
 
+    fn leg_plan(&self, leg: Leg, pair: &PortPair, line: Option<&MediaLine>) -> LegPlan {
+        let is_here = !self.exchanged[leg.index()]
+            .as_ref()
+            .is_some_and(|exchanged| exchanged.absent);
+        LegPlan {
+            local: self.facing(leg, pair),
+            remote: line.and_then(MediaLine::remote).filter(|_| is_here),
+            formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
+        }
+    }
+
     /// Where the RTP of a leg arrives.
     fn facing(&self, leg: Leg, pair: &PortPair) -> SocketAddr {
         self.peers[leg.index()].map_or(pair.rtp(), |peer| pair.rtp_facing(peer))
@@ -352,13 +382,5 @@ fn lease(now: Timestamp, pool: &mut PortPool, emergency: bool) -> Option<Ports> 
             pool.give_back(now, a);
             None
         }
-    }
-}
-
-fn leg_plan(local: SocketAddr, line: Option<&MediaLine>) -> LegPlan {
-    LegPlan {
-        local,
-        remote: line.and_then(MediaLine::remote),
-        formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
     }
 }

@@ -36,6 +36,8 @@ pub enum Refusal {
     BadReference,
     /// The request's URI has a scheme we cannot route (RFC 3261 §8.2.2.1).
     UnsupportedScheme,
+    /// A `sips:` URI that came in clear, or that no TLS leads on to (RFC 3261 §26.2.2). No 5xx, as below.
+    NotSecure,
     /// No route leads on from this trunk.
     NoRoute,
     /// A policy forbids the call.
@@ -79,6 +81,8 @@ pub enum Refusal {
     NoAnswer,
     /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
+    /// Too many executed transfers have led to this call.
+    TooManyTransfers,
     /// The caller gave up.
     Cancelled,
     /// A session interval below `min` seconds is asked for (RFC 4028 §9).
@@ -113,7 +117,7 @@ impl Refusal {
             Self::UnsupportedScheme => 416,
             Self::BadExtension { .. } => 420,
             Self::IntervalTooSmall { .. } => 422,
-            Self::Unreachable => 480,
+            Self::Unreachable | Self::NotSecure => 480,
             Self::NoSuchDialog => 481,
             Self::Loop => 482,
             Self::TooManyHops => 483,
@@ -128,6 +132,7 @@ impl Refusal {
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
+            Self::TooManyTransfers => 603,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -139,6 +144,7 @@ impl Refusal {
             Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
+            Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),
@@ -175,6 +181,7 @@ impl Refusal {
             Self::Overloaded {
                 retry_after: Some(seconds),
             } => vec![("Retry-After", seconds.to_string())],
+            Self::NotSecure => vec![warning(host, 380, "SIPS Not Allowed")],
             Self::Busy => vec![("Retry-After", "2".to_owned())],
             Self::Unreachable => vec![q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable")],
             _ => Vec::new(),

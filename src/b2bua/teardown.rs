@@ -11,7 +11,7 @@ use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, R
 use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Request, Response};
+use crate::sip::{Flow, Request, Response};
 
 /// Seconds until a request that came too early may come again: drawn anew each time (RFC 3261 §14.2, RFC 3311 §5.2).
 const RETRY_AFTER_MAX: u128 = 10;
@@ -20,7 +20,7 @@ impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
         let farewell = Farewell::of(self.crossing(side), request);
-        if self.end_early(turn, side, &farewell) {
+        if self.end_early(turn, side, &farewell) || self.part_early(turn, side) {
             return;
         }
         match self.leg(side).state {
@@ -46,6 +46,8 @@ impl Call {
             self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
         }
         self.leg_mut(side).state = LegState::Gone;
+        // Who asked for a transfer hears that it failed while it still has a dialog.
+        self.close_transfer(turn, 487);
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
     }
@@ -283,17 +285,17 @@ impl Call {
     }
 
     /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is tried once where it listens.
-    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let (session, chronicle) = (self.id, self.chronicle);
         let leg = self.leg_mut(side);
-        if unreachable && leg.reroute() {
+        if broken.is_some_and(|broken| leg.reroute(broken)) {
             leg.bye(turn, session, &chronicle, &Farewell::default());
         } else {
             leg.state = LegState::Gone;
         }
     }
 
-    fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
+    pub(super) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
         let (session, chronicle) = (self.id, self.chronicle);
         let rejection = refusal.rejection(&turn.terms.node);
         self.leg_mut(side)
@@ -307,6 +309,8 @@ impl Call {
         }
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
+        self.close_succession();
+        self.close_transfer(turn, 487);
         self.close_passings(turn);
         self.close_exchange(turn);
         self.give_up_refreshes(turn);

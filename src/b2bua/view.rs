@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::continuation::Kept;
 use super::state::{Phase, Recording};
 use crate::model::{Outcome, PolicyId, SessionId, Timestamp, TrunkName};
 use crate::policy::Verdict;
@@ -50,12 +51,20 @@ pub struct CallView {
     pub started: Timestamp,
     pub answered: Option<Timestamp>,
     pub outcome: Option<Outcome>,
+    /// It is written down, and goes on after a restart.
+    #[serde(default)]
+    pub survives: bool,
 }
 
 impl Call {
     /// It was begun, and its caller has not acknowledged an answer yet.
     pub fn is_half_open(&self) -> bool {
         !matches!(self.phase, Phase::Confirmed | Phase::Ending)
+    }
+
+    /// Nobody was called for it yet: the recorder, or media, is not ready.
+    pub fn is_preparing(&self) -> bool {
+        self.phase == Phase::Preparing
     }
 
     pub(super) fn view(&self) -> CallView {
@@ -80,6 +89,7 @@ impl Call {
             started: self.header.started,
             answered: self.story.answered,
             outcome: self.story.outcome,
+            survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Arrival, Call, CallLeg, LegState, Refusal, of_method};
+use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, LegState, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
@@ -19,7 +19,8 @@ impl Signaling {
             self.wire.forget(id);
             return;
         }
-        if let Err(refusal) = self.may_use(flow, &request) {
+        let may_ask = self.may_use(flow, &request);
+        if let Err(refusal) = may_ask.and_then(|()| self.came_securely(now, flow, &request)) {
             self.refuse(now, id, &request, &refusal);
             return;
         }
@@ -125,7 +126,7 @@ impl Signaling {
         self.conversations.begin(session, conversation, &invite, &target);
         let arrival = Arrival {
             session,
-            server: id,
+            asked: Asked::ByInvite(id),
             invite,
             bytes,
             a,

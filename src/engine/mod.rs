@@ -9,9 +9,11 @@ pub mod ladder;
 mod overload;
 mod passage;
 mod probe;
+mod referral;
 mod registration;
 mod restart;
 mod screen;
+mod secure;
 mod signaling;
 mod trunks;
 

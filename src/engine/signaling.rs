@@ -12,8 +12,9 @@ use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::passage::Passage;
 use super::probe::Probes;
+use super::referral::Transfer;
 use super::registration::Registration;
-use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
@@ -62,6 +63,8 @@ pub struct Signaling {
     ports: PortPool,
     pub(super) policies: Arc<PolicySet>,
     pub(super) calls: BTreeMap<SessionId, Call>,
+    /// Of them those that are being prepared.
+    preparing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
@@ -84,6 +87,9 @@ pub struct Signaling {
     pub(super) loads: Loads,
     pub(super) probes: Probes,
     pub(super) conversations: Conversations,
+    /// Transfers that we execute, by the call that each makes.
+    pub(super) transfers: BTreeMap<SessionId, Transfer>,
+    pub(super) errands: VecDeque<(SessionId, Errand)>,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
@@ -115,6 +121,7 @@ impl Signaling {
             ports,
             policies,
             calls: BTreeMap::new(),
+            preparing: 0,
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -131,6 +138,8 @@ impl Signaling {
             loads: Loads::default(),
             probes: Probes::default(),
             conversations: Conversations::default(),
+            transfers: BTreeMap::new(),
+            errands: VecDeque::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
@@ -178,6 +187,7 @@ impl Signaling {
                 self.register_again(now);
             }
             Input::HandOver => self.hand_over(now),
+            Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
@@ -185,6 +195,7 @@ impl Signaling {
                 self.for_all_calls(now, Call::shut_down);
             }
         }
+        self.carry_errands(now);
     }
 
     /// Fires what is due at `now`.
@@ -206,6 +217,7 @@ impl Signaling {
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
+        self.carry_errands(now);
     }
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
@@ -218,6 +230,16 @@ impl Signaling {
 
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
+    }
+
+    /// Whether a call that is no emergency would be refused for want of something.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.calls.len() >= self.calls_max || self.wire.is_full() || self.ports.is_exhausted(now)
+    }
+
+    /// Calls that wait for the recorder, or for media, before anybody is called.
+    pub const fn preparing(&self) -> usize {
+        self.preparing
     }
 
     /// Calls that are not over.
@@ -237,7 +259,7 @@ impl Signaling {
             self.ports.leased(),
             transactions,
             owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
-            self.tags.len() + self.minted.len() + self.aftermaths.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
         ]
     }
 
@@ -356,6 +378,7 @@ impl Signaling {
             return;
         };
         let before = call.deadline();
+        let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,
             terms: &self.terms,
@@ -363,6 +386,7 @@ impl Signaling {
             policies: &self.policies,
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
+            loads: &mut self.loads,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
@@ -373,11 +397,17 @@ impl Signaling {
             self.tags.insert(tag, (session, side));
         }
         self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
+        let errands = call.take_errands().into_iter();
+        self.errands.extend(errands.map(|errand| (session, errand)));
+        self.preparing += usize::from(call.is_preparing());
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
+        }
+        if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
+            self.loads.follow(session, call.trunks());
         }
         let after = call.deadline().filter(|_| !over);
         if before != after {
@@ -398,6 +428,7 @@ impl Signaling {
         let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        self.preparing -= usize::from(call.is_preparing());
         for (invite, aftermath) in call.aftermaths() {
             self.aftermaths.insert(invite, aftermath);
             self.aftermaths_end.push_back((now + TIMEOUT, invite));
@@ -422,6 +453,7 @@ impl Signaling {
             policies: &self.policies,
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
+            loads: &mut self.loads,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
@@ -432,6 +464,7 @@ impl Signaling {
     pub(super) fn adopt(&mut self, call: Call) {
         self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
+        self.preparing += usize::from(call.is_preparing());
         self.calls.insert(call.id(), call);
     }
 }

@@ -47,6 +47,10 @@ const _: () = assert!(BATCH > kernel::BATCH);
 /// Of those who wait in line, so many are taken before the sockets are read again: some milliseconds' work.
 const OPENINGS_A_TURN: usize = 4;
 
+/// Calls that wait for the recorder at a time before one more is taken from the line. An opening takes some milliseconds; a
+/// queue of them is better held where it can be refused.
+const PREPARING_MAX: usize = 128;
+
 pub(super) struct SignalingTask {
     pub clock: Clock,
     pub signaling: Signaling,
@@ -122,7 +126,7 @@ impl SignalingTask {
                 () = self.media.news() => Turn::Media,
                 () = timer => Turn::Timer,
                 Some(arrival) = self.arrivals.recv() => Turn::Arrival(arrival),
-                () = ready(()), if !self.line.is_empty() => Turn::Line,
+                () = ready(()), if self.moves() => Turn::Line,
             };
             let begun = self.clock.now();
             match turn {
@@ -143,7 +147,7 @@ impl SignalingTask {
             }
             self.sockets.flush();
             self.line.note_busy(self.clock.now().since(begun));
-            if !self.line.is_empty() {
+            if self.moves() {
                 // The sockets are read before one more is taken from the line.
                 yield_now().await;
             }
@@ -200,10 +204,13 @@ impl SignalingTask {
         let input = match arrival {
             Arrival::Sip { flow, bytes } => match Newcomer::of(&bytes) {
                 None => Input::Sip { flow, bytes },
-                Some(newcomer) => match self.line.offer(now, newcomer, (flow, bytes)) {
-                    Ok(()) => return,
-                    Err((flow, bytes)) => Input::Excess { flow, bytes },
-                },
+                Some(newcomer) => {
+                    let is_full = self.signaling.is_full(now);
+                    match self.line.offer(now, newcomer, is_full, (flow, bytes)) {
+                        Ok(()) => return,
+                        Err((flow, bytes)) => Input::Excess { flow, bytes },
+                    }
+                }
             },
             Arrival::Unreachable { flow } => Input::Unreachable { flow },
             Arrival::Bounced { flow, fragment } => Input::Bounced { flow, fragment },
@@ -215,6 +222,9 @@ impl SignalingTask {
     /// Takes on who came first.
     fn on_line(&mut self) {
         for _ in 0..OPENINGS_A_TURN {
+            if !self.moves() {
+                return;
+            }
             let now = self.clock.now();
             let Some((flow, bytes)) = self.line.take() else {
                 return;
@@ -222,6 +232,11 @@ impl SignalingTask {
             self.signaling.handle_input(now, Input::Sip { flow, bytes });
             self.hand_on(now);
         }
+    }
+
+    /// Somebody waits in line, and not for the recorder.
+    fn moves(&self) -> bool {
+        !self.line.is_empty() && self.signaling.preparing() < PREPARING_MAX
     }
 
     fn follow_line(&mut self) {
@@ -263,6 +278,9 @@ impl SignalingTask {
             }
             while let Some(view) = self.signaling.poll_registration() {
                 self.board.publish_registration(view);
+            }
+            while let Some(session) = self.dialogs.poll_lapse() {
+                self.backlog.echoes.push_back(Input::NotKept { session });
             }
             match self.backlog.echoes.pop_front() {
                 Some(echo) => self.signaling.handle_input(now, echo),

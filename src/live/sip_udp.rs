@@ -159,13 +159,16 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
                 Ok(())
             }
         });
+        let is_full = read.is_ok();
         if let Err(error) = read
             && error.kind() != io::ErrorKind::WouldBlock
         {
             // An ICMP error of an earlier send; the socket is as good as before.
             tracing::debug!(%local, %error, "receive");
         }
-        tokio::task::yield_now().await;
+        if is_full {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::model::Timestamp;
 use crate::sip::Glance;
 
+use super::bucket::{Bucket, Rate};
 use super::congestion::CALLS_SHED_MAX;
 
 /// So long may the last of a burst wait.
@@ -36,6 +37,12 @@ const REMEMBERED: f64 = 0.9;
 const TELLING: f64 = 10.0;
 /// One turn counts as this much work at most: it was a pause.
 const TURN_MAX: Duration = Duration::from_millis(100);
+
+/// So many are let to the line though the house is full: they are told why, and a record of it is kept.
+const TOLD_WHY: Rate = Rate {
+    per_second: 20,
+    burst: 20,
+};
 
 /// How often the share is thought over.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -107,6 +114,7 @@ pub struct Line<T> {
     /// Of calls that come, in thousandths, who shall be let to the line.
     welcome: u32,
     lot: u64,
+    told_why: Bucket,
 }
 
 impl<T> Default for Line<T> {
@@ -121,6 +129,7 @@ impl<T> Default for Line<T> {
             until: None,
             welcome: WHOLE,
             lot: 1,
+            told_why: Bucket::default(),
         }
     }
 }
@@ -130,8 +139,8 @@ impl<T> Line<T> {
         self.waiting.is_empty()
     }
 
-    /// Joins the line, or is given back: there is no room.
-    pub fn offer(&mut self, now: Timestamp, newcomer: Newcomer, request: T) -> Result<(), T> {
+    /// Joins the line, or is given back: there is no room. `is_full`: no call could be taken, however long it waited.
+    pub fn offer(&mut self, now: Timestamp, newcomer: Newcomer, is_full: bool, request: T) -> Result<(), T> {
         self.follow(now);
         let room = self.room(now);
         let (is_call, standing) = (newcomer.opening == Opening::Call, self.waiting.len());
@@ -139,7 +148,8 @@ impl<T> Line<T> {
         if is_call && !newcomer.is_throttled && standing >= room / 2 && self.draw() >= self.welcome {
             return Err(request);
         }
-        let has_room = standing < if is_call { room } else { room / CHATTER_PART };
+        let is_shut = is_full && is_call && !self.told_why.offer(now, TOLD_WHY);
+        let has_room = !is_shut && standing < if is_call { room } else { room / CHATTER_PART };
         if is_call {
             *if has_room {
                 &mut self.admitted

@@ -180,6 +180,11 @@ impl Transactions {
         });
     }
 
+    /// No request is taken that opens something.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limits.live_max - self.limits.live_max / 8
+    }
+
     /// Live transactions.
     pub fn len(&self) -> usize {
         self.sent.len() + self.received.len()
@@ -241,8 +246,7 @@ impl Transactions {
             return;
         }
         let opens = request.headers.to().tag().is_none();
-        let reserve = if opens { self.limits.live_max / 8 } else { 0 };
-        if self.len() >= self.limits.live_max - reserve {
+        if self.is_full() && opens || self.len() >= self.limits.live_max {
             let response = Response::to(&request, 503, None, Some(&stateless_tag(&request)));
             self.refuse(flow, response);
             return;

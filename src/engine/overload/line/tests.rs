@@ -116,7 +116,7 @@ impl Node {
                 is_throttled: self.throttled,
                 ..CALL
             };
-            if self.line.offer(self.at(), newcomer, came).is_err() {
+            if self.line.offer(self.at(), newcomer, false, came).is_err() {
                 self.refused += 1;
                 self.now += REFUSED;
             }
@@ -215,7 +215,7 @@ fn chatter_goes_before_any_call_does() {
     let now = |millis: u64| Timestamp::from_millis(1_000 + millis);
     // A call costs a millisecond.
     for number in 0..100 {
-        line.offer(now(0), CALL, number).expect("room");
+        line.offer(now(0), CALL, false, number).expect("room");
     }
     for _ in 0..60 {
         line.take().expect("one waits");
@@ -226,10 +226,10 @@ fn chatter_goes_before_any_call_does() {
         ..CALL
     };
     let mut taken = [0, 0];
-    while line.offer(now(60), chatter, 0).is_ok() {
+    while line.offer(now(60), chatter, false, 0).is_ok() {
         taken[0] += 1;
     }
-    while line.offer(now(60), CALL, 0).is_ok() {
+    while line.offer(now(60), CALL, false, 0).is_ok() {
         taken[1] += 1;
     }
     assert!(taken[0] < 15 && taken[1] > 120, "{taken:?}: to 50, to 200");
@@ -248,7 +248,7 @@ fn who_throttles_itself_does_not_stand_behind_who_does_not() {
         if round > 50_000 {
             found[usize::from(is_throttled)][0] += 1;
         }
-        if !is_held_back && line.offer(now, Newcomer { is_throttled, ..CALL }, ()).is_ok() && round > 50_000 {
+        if !is_held_back && line.offer(now, Newcomer { is_throttled, ..CALL }, false, ()).is_ok() && round > 50_000 {
             found[usize::from(is_throttled)][1] += 1;
         }
         if round % 5 == 0 {
@@ -266,7 +266,7 @@ fn so_many_wait_at_most_however_fast_it_moves() {
     let now = Timestamp::from_millis(1_000);
     let fill = |line: &mut Line<_>| {
         (0..10_000)
-            .filter(|number| line.offer(now, CALL, *number).is_ok())
+            .filter(|number| line.offer(now, CALL, false, *number).is_ok())
             .count()
     };
     assert_eq!(fill(&mut line), WAITING_AT_FIRST);
@@ -276,6 +276,22 @@ fn so_many_wait_at_most_however_fast_it_moves() {
         line.note_busy(Duration::from_micros(1));
     }
     assert_eq!(fill(&mut line) + WAITING_AT_FIRST - 100, WAITING_MAX);
+}
+
+#[test]
+fn in_a_full_house_some_are_told_why_and_chatter_is_not_meant() {
+    let mut line = Line::default();
+    let now = Timestamp::from_millis(1_000);
+    let taken = (0..1_000)
+        .filter(|number| line.offer(now, CALL, true, *number).is_ok())
+        .count();
+    assert_eq!(taken, TOLD_WHY.burst as usize);
+    let chatter = Newcomer {
+        opening: Opening::Chatter,
+        ..CALL
+    };
+    assert!(line.offer(now, chatter, true, 0).is_ok());
+    assert!(line.follow(now + INTERVAL) > 300, "peers are told");
 }
 
 #[test]
