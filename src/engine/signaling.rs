@@ -252,13 +252,13 @@ impl Signaling {
     }
 
     /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
-    /// conversations and subscriptions, tags and aftermaths.
+    /// conversations, subscriptions and calls being prepared, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
-            owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
+            owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing,
             self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
         ]
     }
@@ -378,6 +378,7 @@ impl Signaling {
             return;
         };
         let before = call.deadline();
+        self.preparing -= usize::from(call.is_preparing());
         let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,

@@ -49,7 +49,7 @@ const OPENINGS_A_TURN: usize = 4;
 
 /// Calls that wait for the recorder at a time before one more is taken from the line. An opening takes some milliseconds; a
 /// queue of them is better held where it can be refused.
-const PREPARING_MAX: usize = 128;
+const PREPARING_MAX: usize = 256;
 
 pub(super) struct SignalingTask {
     pub clock: Clock,
