@@ -60,11 +60,11 @@ pub struct Signaling {
     lag_max: Duration,
     pub(super) terms: Terms,
     pub(super) wire: Wire,
-    ports: PortPool,
+    pub(super) ports: PortPool,
     pub(super) policies: Arc<PolicySet>,
     pub(super) calls: BTreeMap<SessionId, Call>,
     /// Of them those that are being prepared.
-    preparing: usize,
+    pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
@@ -232,35 +232,8 @@ impl Signaling {
         self.out.pop_front()
     }
 
-    /// Whether a call that is no emergency would be refused for want of something.
-    pub fn is_full(&self, now: Timestamp) -> bool {
-        self.calls.len() >= self.calls_max || self.wire.is_full() || self.ports.is_exhausted(now)
-    }
-
-    /// Calls that wait for the recorder, or for media, before anybody is called.
-    pub const fn preparing(&self) -> usize {
-        self.preparing
-    }
-
-    /// Calls that are not over.
-    pub fn calls(&self) -> usize {
-        self.calls.len()
-    }
-
     pub const fn recorder(&self) -> RecorderState {
         self.recorder
-    }
-
-    /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
-    /// conversations, subscriptions and calls being prepared, tags and aftermaths.
-    pub fn leftovers(&self) -> [usize; 4] {
-        let (transactions, owned) = self.wire.len();
-        [
-            self.ports.leased(),
-            transactions,
-            owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing,
-            self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
-        ]
     }
 
     /// A recorder that says nothing while calls depend on it is as good as dead.
