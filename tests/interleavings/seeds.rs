@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::coverage::{MUST_HAVES, RARITIES, Tally};
-use super::world::{Policies, run};
+use super::process::Policies;
+use super::world::run;
 
 /// Seeds of the slice that every test run takes.
 const SLICE: u64 = 3_000;

@@ -1,67 +1,47 @@
-//! One call between two phones, in virtual time, from its first message to its last timer.
+//! Up to three phones around one proxy, in virtual time, from the first message to the last timer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
-use onrecord::model::{Fault, Generation, Leg, RecordingEvent, SessionId, Timestamp, earliest};
-use onrecord::policy::{PolicySet, RecorderState, RejectCode, SourceFile};
+use onrecord::engine::{Input, Output, Signaling};
+use onrecord::model::{Fault, RecordingCommand, RecordingEvent, SessionId, Timestamp, earliest};
+use onrecord::policy::RecorderState;
 use onrecord::sip::{Flow, Transport};
-use onrecord::trunk::{Conduct, Peer, Redirect, Route, Topology, Trunk};
 
-use super::caller::Placing;
+use super::doubting::Doubting;
+use super::draw;
 use super::law::Law;
-use super::network::Network;
-use super::phone::{Alarm, PROXY, Phone};
+use super::network::{Network, Way};
+use super::phone::{Alarm, PROXY, Phone, Stage};
+use super::process::{Policies, config};
 use super::rng::Rng;
-use super::script::{self, Grade, Script, Trouble};
+use super::script::{Grade, Intrusion, Script, Third, Trouble};
+use super::seat::Seat;
 use super::studio::{Said, Studio};
 use super::text::Heard;
 
 const HEARTBEAT: Duration = Duration::from_millis(250);
-const LAG_MAX: Duration = Duration::from_secs(1);
 /// After its last heartbeat a recorder counts as hung no later than this.
 const HUNG_BY: Duration = Duration::from_millis(1_610);
-/// A call that is still up then has two dead phones: the node is shut down.
+/// A call that is still up then has dead phones on both sides: the node is shut down.
 const PATIENCE: Duration = Duration::from_secs(900);
 const STEPS_MAX: u32 = 200_000;
+/// What an ICMP message brings back of a datagram.
+const FRAGMENT_BYTES: usize = 520;
 
-/// The policies of each grade, compiled once.
-pub struct Policies([Arc<PolicySet>; 3]);
-
-impl Policies {
-    pub fn compile() -> Self {
-        let file = |path: &str, text: String| SourceFile {
-            path: path.to_owned(),
-            text,
-        };
-        let policy = |more: &str| {
-            let desk =
-                format!("[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n{more}");
-            let grant = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n".to_owned();
-            vec![file("desk.toml", desk), file("grants.toml", grant)]
-        };
-        let lenient = "required_before_call_establishment = false\nrequired_during_call = false\n";
-        let compile = |files: Vec<SourceFile>| {
-            Arc::new(PolicySet::compile(&files, Generation(1)).expect("the policies are valid"))
-        };
-        Self([compile(policy("")), compile(policy(lenient)), compile(Vec::new())])
-    }
-
-    fn of(&self, grade: Grade) -> Arc<PolicySet> {
-        Arc::clone(&self.0[grade as usize])
-    }
-}
-
-enum Happening {
-    Arrives(Leg, Rc<Heard>),
-    Reaches(Leg, Rc<Heard>),
+pub enum Happening {
+    /// At the proxy.
+    Arrives(Seat, Way, Rc<Heard>),
+    /// At a phone.
+    Reaches(Seat, Way, Rc<Heard>),
+    Unreachable(Flow),
+    Bounced(Flow, Bytes),
     Said(Said, u32),
     Trouble(Trouble),
+    Intrudes(Intrusion),
 }
 
 /// What became of a seed.
@@ -72,25 +52,28 @@ pub struct Verdict {
 }
 
 pub struct World {
-    now: Timestamp,
+    pub now: Timestamp,
     start: Timestamp,
-    script: Script,
-    signaling: Signaling,
-    phones: [Phone; 2],
+    pub script: Script,
+    pub signaling: Signaling,
+    phones: [Phone; 3],
     network: Network,
-    studio: Studio,
-    law: Law,
+    /// By which connection a request came to a phone: its answers go back by it.
+    asked_by: BTreeMap<String, Way>,
+    pub studio: Studio,
+    pub law: Law,
     queue: BTreeMap<(Timestamp, u64), Happening>,
     queued: u64,
     /// The newest sign of life of the recorder, and when signalling was first told anything.
-    beat: Timestamp,
-    heard: Option<Timestamp>,
-    policies: Arc<PolicySet>,
+    pub beat: Timestamp,
+    pub heard: Option<Timestamp>,
+    pub policies: Policies,
+    pub grade: Grade,
     /// What the process wrote down of its calls, for the next.
-    kept: BTreeMap<SessionId, Bytes>,
-    processes: u64,
+    pub kept: BTreeMap<SessionId, Bytes>,
+    pub processes: u64,
     /// No process runs.
-    deaf: bool,
+    pub deaf: bool,
     tells: bool,
     ladder: Vec<String>,
 }
@@ -119,94 +102,47 @@ pub fn run(seed: u64, policies: &Policies, tells: bool) -> Verdict {
     Verdict { broken, seen, ladder }
 }
 
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
-}
-
-fn config(script: &Script) -> SignalingConfig {
-    let trunk = |name: &str, last: u8| Trunk {
-        trusted: true,
-        conduct: Conduct {
-            redirect: if script.follows {
-                Redirect::Follow
-            } else {
-                Redirect::Pass
-            },
-            ..Conduct::default()
-        },
-        ..Trunk::new(
-            name.into(),
-            vec![Peer {
-                ip: IpAddr::from([192, 0, 2, last]),
-                port: Some(5060),
-            }],
-        )
-    };
-    let route = |from: &str, to: &str| Route {
-        from: from.into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    SignalingConfig {
-        node: "lab".to_owned(),
-        topology: Topology::new(
-            vec![trunk("pbx", 1), trunk("carrier", 2)],
-            vec![route("pbx", "carrier"), route("carrier", "pbx")],
-            vec![(Transport::Udp, address(PROXY))],
-        ),
-        media_address: IpAddr::from([192, 0, 2, 100]),
-        ports: 40_000..=40_127,
-        cool_down: Duration::ZERO,
-        session_interval: script.session_interval,
-        calls_max: 100,
-        lag_max: LAG_MAX,
-        peer_node: false,
-        reject_code: RejectCode::Auto,
-        steps: false,
-    }
-}
-
 impl World {
     fn new(seed: u64, policies: &Policies, tells: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let script = script::draw(&mut rng);
+        let script = draw::draw(&mut rng);
         let start = Timestamp::from_millis(1_763_800_000_000);
-        let mut caller = Phone::new(
-            true,
-            rng.fork(),
-            script.caller.clone(),
-            Placing::new(script.calling.clone(), seed),
-        );
-        let mut callee = Phone::new(
-            false,
-            rng.fork(),
-            script.callee.clone(),
-            Placing::new(script.calling.clone(), seed),
-        );
-        callee.forks.clone_from(&script.forks);
-        (callee.challenge, callee.trying) = (script.challenge, script.trying);
-        for (phone, nature) in [(&mut caller, &script.caller), (&mut callee, &script.callee)] {
-            if let Some(at) = nature.dies_at {
+        let mut phones = Seat::ALL.map(|seat| {
+            let forks = if seat == Seat::B {
+                script.forks.clone()
+            } else {
+                vec![draw::draw_lone(&mut rng)]
+            };
+            let nature = script.natures[seat.index()].clone();
+            let mut phone = Phone::new(seat, rng.fork(), nature, forks);
+            phone.by_stream = script.streams[seat.index()];
+            phone.trying = script.trying;
+            phone.knows_third = script.third != Third::Spare;
+            phone
+        });
+        phones[1].doubting = script.doubt.map(Doubting::new);
+        for phone in &mut phones {
+            if let Some(at) = phone.nature.dies_at {
                 phone.alarm(start + at, Alarm::Die);
             }
             phone.find_due();
         }
-        caller.plan(start);
+        phones[0].plan(start, &script.calling, seed);
         let mut world = Self {
             now: start,
             start,
             signaling: Signaling::new(config(&script), policies.of(script.grade), seed),
-            phones: [caller, callee],
+            phones,
             network: Network::new(rng.fork(), script.links),
+            asked_by: BTreeMap::new(),
             studio: Studio::new(script.studio.clone()),
             law: Law::new(script.grade),
             queue: BTreeMap::new(),
             queued: 0,
             beat: start,
             heard: None,
-            policies: policies.of(script.grade),
+            policies: policies.clone(),
+            grade: script.grade,
             kept: BTreeMap::new(),
             processes: seed,
             deaf: false,
@@ -217,15 +153,62 @@ impl World {
         for (at, trouble) in world.script.troubles.clone() {
             world.push(start + at, Happening::Trouble(trouble));
         }
+        match world.script.third {
+            Third::Consulted(at) => world.consults(start + at),
+            Third::Intruder(at, intrusion) => world.push(start + at, Happening::Intrudes(intrusion)),
+            Third::Spare | Third::Target => {}
+        }
         world
     }
 
-    fn push(&mut self, at: Timestamp, happening: Happening) {
+    /// A calls C beside B, and means to join them.
+    fn consults(&mut self, at: Timestamp) {
+        let caller = &mut self.phones[0];
+        let placing = caller.another(format!("sip:{}@{PROXY}", Seat::C.user()), String::new());
+        caller.place_at(at, placing);
+        caller.alarm(at, Alarm::Join(0));
+        caller.find_due();
+    }
+
+    /// C has learned of a dialog of A's or B's, and calls into it.
+    fn intrude(&mut self, intrusion: Intrusion) {
+        let up = |seat: Seat| {
+            let mut dialogs = self.phones[seat.index()].dialogs.iter();
+            let dialog = dialogs.find(|dialog| match dialog.stage {
+                Stage::Confirmed | Stage::Accepted => true,
+                Stage::Early => dialog.is_caller,
+                _ => false,
+            })?;
+            Some((seat, dialog.call_id.clone(), dialog.local_tag.clone(), dialog.remote_tag.clone()))
+        };
+        let Some((seat, call_id, ours, theirs)) = up(Seat::A).or_else(|| up(Seat::B)) else {
+            return;
+        };
+        let (name, more) = match intrusion {
+            Intrusion::Replaces => ("Replaces", ""),
+            Intrusion::ReplacesEarly => ("Replaces", ";early-only"),
+            Intrusion::Join => ("Join", ""),
+        };
+        // As the phone itself knows it, or as its far end does, which is the proxy.
+        let third = &mut self.phones[2];
+        let (uri, ours, theirs) = if third.rng.one_in(2) {
+            (format!("sip:{}@{PROXY}", seat.user()), ours, theirs)
+        } else {
+            (format!("sip:{PROXY}"), theirs, ours)
+        };
+        let more = format!("{name}: {call_id};to-tag={ours};from-tag={theirs}{more}\r\n");
+        let placing = third.another(uri, more);
+        third.seen.insert("a call into a dialog");
+        third.place_at(self.now, placing);
+        third.find_due();
+    }
+
+    pub fn push(&mut self, at: Timestamp, happening: Happening) {
         self.queued += 1;
         self.queue.insert((at, self.queued), happening);
     }
 
-    fn tell(&mut self, what: impl FnOnce() -> String) {
+    pub fn tell(&mut self, what: impl FnOnce() -> String) {
         if self.tells {
             let millis = self.now.since(self.start).as_millis();
             self.ladder
@@ -239,7 +222,7 @@ impl World {
 
     fn next(&self) -> Option<Timestamp> {
         let queued = self.queue.keys().next().map(|(at, _)| *at);
-        let phones = earliest(self.phones[0].due, self.phones[1].due);
+        let phones = self.phones.iter().fold(None, |due, phone| earliest(due, phone.due));
         let beat = self.beats().then(|| self.beat + HEARTBEAT);
         earliest(earliest(queued, phones), earliest(self.signaling.poll_timeout(), beat))
     }
@@ -272,10 +255,11 @@ impl World {
             let happening = self.queue.remove(&key);
             happening.into_iter().for_each(|happening| self.happen(happening));
         } else if self.phones.iter().any(|phone| phone.due.is_some_and(|due| due <= now)) {
-            for leg in Leg::BOTH {
-                if self.phones[leg.index()].due.is_some_and(|due| due <= now) {
-                    self.phones[leg.index()].handle_timeout(now);
-                    self.collect(leg);
+            for seat in Seat::ALL {
+                if self.phones[seat.index()].due.is_some_and(|due| due <= now) {
+                    self.phones[seat.index()].handle_timeout(now);
+                    self.collect(seat, None);
+                    self.bury_phone(seat);
                 }
             }
         } else if self.beats() && self.beat + HEARTBEAT <= now {
@@ -288,7 +272,7 @@ impl World {
             if before == RecorderState::Up && self.signaling.recorder() == hung {
                 self.tell(|| "the recorder counts as hung".to_owned());
                 self.law.seen.insert("a recorder that hung");
-                self.law.on_fault(now);
+                self.law.on_fault(now, None);
             }
             self.drain();
         }
@@ -302,25 +286,14 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrives(leg, heard) if self.deaf => self.tell(|| format!("{leg} → nobody     {}", heard.told())),
-            Happening::Arrives(leg, heard) => {
-                self.tell(|| format!("{leg} → proxy      {}", heard.told()));
-                self.law.on_heard(self.now, leg, &heard);
-                let flow = Flow {
-                    transport: Transport::Udp,
-                    local: address(PROXY),
-                    remote: self.phones[leg.index()].address,
-                };
-                self.input(Input::Sip {
-                    flow,
-                    bytes: Bytes::copy_from_slice(heard.text().as_bytes()),
-                });
+            Happening::Arrives(seat, way, heard) => self.arrive(seat, way, &heard),
+            Happening::Reaches(seat, way, heard) => self.reach(seat, way, &heard),
+            Happening::Unreachable(flow) => {
+                self.law.on_unreachable(flow);
+                self.input(Input::Unreachable { flow });
             }
-            Happening::Reaches(leg, heard) => {
-                self.tell(|| format!("      {leg} hears    {}", heard.told()));
-                self.phones[leg.index()].handle_sip(self.now, &heard);
-                self.collect(leg);
-            }
+            Happening::Bounced(flow, fragment) => self.input(Input::Bounced { flow, fragment }),
+            Happening::Intrudes(intrusion) => self.intrude(intrusion),
             Happening::Said(said, age) => {
                 // A recorder that went down keeps no promise of before, except to seal.
                 let sealed = matches!(said, Said::Recording(RecordingEvent::Sealed { .. }) | Said::Media(_));
@@ -329,17 +302,26 @@ impl World {
                     self.say(said);
                 }
             }
-            Happening::Trouble(Trouble::Drain) => self.input(Input::Drain),
-            Happening::Trouble(Trouble::ShutDown) => self.input(Input::ShutDown),
-            Happening::Trouble(trouble @ (Trouble::Killed | Trouble::HandsOver | Trouble::Starts)) => {
-                self.restart(trouble)
-            }
-            Happening::Trouble(trouble) => {
+            Happening::Trouble(trouble) => self.suffer(trouble),
+        }
+    }
+
+    fn suffer(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Breaks(seat) => self.break_streams(seat),
+            Trouble::Down
+            | Trouble::Up
+            | Trouble::Faulted
+            | Trouble::Hangs
+            | Trouble::Wakes
+            | Trouble::Refused
+            | Trouble::NoPort => {
                 let said = self.studio.on_trouble(trouble);
                 self.tell(|| format!("trouble           {trouble:?}: {said:?}"));
                 if let Some(said) = said {
-                    if trouble != Trouble::Up {
-                        self.law.on_fault(self.now);
+                    match said.fault() {
+                        Some(session) => self.law.on_fault(self.now, session),
+                        None => {}
                     }
                     self.say(said);
                 }
@@ -347,53 +329,67 @@ impl World {
                     self.promises();
                 }
             }
+            _ => self.manage(trouble),
         }
     }
 
-    /// The process ends, in order or not, and the next one takes its calls over.
-    fn restart(&mut self, trouble: Trouble) {
-        self.tell(|| format!("process           {trouble:?}"));
-        match trouble {
-            Trouble::Killed => {
-                self.law.on_killed(!self.kept.is_empty());
-                self.law.loses_outcomes = true;
-                self.law.seen.insert(if self.kept.is_empty() {
-                    "killed without a call"
-                } else {
-                    "killed in a call"
-                });
-                self.deaf = true;
-                self.next_process();
+    fn arrive(&mut self, seat: Seat, way: Way, heard: &Heard) {
+        if self.deaf || !self.network.is_up(way) {
+            self.tell(|| format!("{seat} → nobody     {}", heard.told()));
+            return;
+        }
+        self.tell(|| format!("{seat} → proxy      {}", heard.told()));
+        self.law.on_heard(self.now, seat, way != Way::Datagram, heard);
+        self.input(Input::Sip {
+            flow: self.network.flow(seat, way),
+            bytes: Bytes::copy_from_slice(heard.text().as_bytes()),
+        });
+    }
+
+    fn reach(&mut self, seat: Seat, way: Way, heard: &Rc<Heard>) {
+        let phone = &mut self.phones[seat.index()];
+        if phone.dead {
+            if way == Way::Datagram && self.script.bounces {
+                let fragment = Bytes::copy_from_slice(heard.text().as_bytes());
+                let fragment = fragment.slice(..fragment.len().min(FRAGMENT_BYTES));
+                let flow = self.network.flow(seat, way);
+                let at = self.now + Duration::from_millis(self.script.links[seat.index()].delay_ms);
+                self.law.seen.insert("a datagram came back");
+                self.push(at, Happening::Bounced(flow, fragment));
             }
-            Trouble::HandsOver => {
-                self.law.seen.insert(if self.kept.is_empty() {
-                    "handed over without a call"
-                } else {
-                    "a call handed over"
-                });
-                self.input(Input::HandOver);
-                self.input(Input::ShutDown);
-            }
-            _ if self.signaling.calls() > 0 => {
-                // It waits until what it could not hand over has ended.
-                self.push(self.now + Duration::from_secs(1), Happening::Trouble(trouble));
-            }
-            _ => {
-                self.law.on_killed(!self.kept.is_empty());
-                self.next_process();
-                self.deaf = false;
-                for (session, state) in self.kept.clone() {
-                    self.input(Input::Resume { session, state });
-                }
+            return;
+        }
+        if !self.network.is_up(way) {
+            return;
+        }
+        if heard.is_request() && way != Way::Datagram {
+            self.asked_by.insert(heard.branch.clone(), way);
+        }
+        phone.handle_sip(self.now, heard);
+        self.tell(|| format!("      {seat} hears    {}", heard.told()));
+        self.collect(seat, Some(way));
+    }
+
+    fn break_streams(&mut self, seat: Seat) {
+        let broken = self.network.break_streams(seat);
+        if broken.is_empty() {
+            return;
+        }
+        self.tell(|| format!("the connections of {seat} break"));
+        self.law.seen.insert("a connection broke");
+        for flow in broken {
+            self.law.on_unreachable(flow);
+            if !self.deaf {
+                self.input(Input::Unreachable { flow });
             }
         }
     }
 
-    fn next_process(&mut self) {
-        self.processes += 1;
-        self.signaling = Signaling::new(config(&self.script), Arc::clone(&self.policies), self.processes);
-        (self.heard, self.beat) = (None, self.now);
-        self.studio.restart();
+    /// With a dead phone its connections end.
+    fn bury_phone(&mut self, seat: Seat) {
+        if self.phones[seat.index()].dead {
+            self.break_streams(seat);
+        }
     }
 
     fn say(&mut self, said: Said) {
@@ -408,7 +404,7 @@ impl World {
         }
     }
 
-    fn input(&mut self, input: Input) {
+    pub fn input(&mut self, input: Input) {
         if self.signaling.calls() == 0 && self.studio.up && !self.studio.hung {
             // Its heartbeats while there is no call, all at once.
             self.beat = self.now;
@@ -423,17 +419,26 @@ impl World {
     }
 
     /// What a phone wants sent.
-    fn collect(&mut self, leg: Leg) {
-        for text in std::mem::take(&mut self.phones[leg.index()].out) {
+    fn collect(&mut self, seat: Seat, by: Option<Way>) {
+        for text in std::mem::take(&mut self.phones[seat.index()].out) {
             let heard = Heard::read(&text).unwrap_or_else(|| panic!("a phone speaks SIP: {text}"));
             let heard = Rc::new(heard);
-            let mut copies = 0;
-            for delay in self.network.delays(leg.index()) {
-                copies += 1;
-                self.push(self.now + delay, Happening::Arrives(leg, Rc::clone(&heard)));
+            let copies = if self.phones[seat.index()].by_stream {
+                // Answers go by where the request came; requests rather by what spoke last.
+                let asked_by = if heard.is_request() {
+                    by
+                } else {
+                    self.asked_by.get(&heard.branch).copied()
+                };
+                vec![self.network.write(self.now, seat, asked_by)]
+            } else {
+                self.network.datagram(self.now, seat)
+            };
+            if copies.len() != 1 {
+                self.tell(|| format!("{seat} → {} copies of {}", copies.len(), heard.told()));
             }
-            if copies != 1 {
-                self.tell(|| format!("{leg} → {copies} copies of {}", heard.told()));
+            for (at, way) in copies {
+                self.push(at, Happening::Arrives(seat, way, Rc::clone(&heard)));
             }
         }
     }
@@ -441,7 +446,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.signaling.poll_output() {
             match output {
-                Output::Send { flow, bytes } => self.on_send(flow.remote, &bytes),
+                Output::Send { flow, bytes } => self.on_send(flow, &bytes),
                 Output::Recording(command) => {
                     self.law.on_recording(&command);
                     self.tell_recording(&command);
@@ -469,8 +474,8 @@ impl World {
         self.promises();
     }
 
-    fn tell_recording(&mut self, command: &onrecord::model::RecordingCommand) {
-        use onrecord::model::RecordingCommand as Command;
+    fn tell_recording(&mut self, command: &RecordingCommand) {
+        use RecordingCommand as Command;
         match command {
             Command::Open(_) => self.tell(|| "recorder          open".to_owned()),
             Command::Close { closing, .. } | Command::Keep { closing, .. } => {
@@ -486,22 +491,34 @@ impl World {
         }
     }
 
-    fn on_send(&mut self, remote: SocketAddr, bytes: &Bytes) {
+    fn on_send(&mut self, flow: Flow, bytes: &Bytes) {
         let text = String::from_utf8_lossy(bytes);
-        let leg = Leg::BOTH
-            .into_iter()
-            .find(|leg| self.phones[leg.index()].address == remote);
-        let (Some(leg), Some(heard)) = (leg, Heard::read(&text)) else {
+        let (Some(seat), Some(heard)) = (Seat::at(flow.remote.ip()), Heard::read(&text)) else {
+            let remote: SocketAddr = flow.remote;
             self.law
                 .broken
                 .push(format!("no SIP for anybody here: to {remote}: {text}"));
             return;
         };
         let heard = Rc::new(heard);
-        self.tell(|| format!("      proxy → {leg}  {}", heard.told()));
-        self.law.on_sent(self.now, leg, &heard);
-        for delay in self.network.delays(leg.index()) {
-            self.push(self.now + delay, Happening::Reaches(leg, Rc::clone(&heard)));
+        self.tell(|| format!("      proxy → {seat}  {}", heard.told()));
+        let stream = flow.transport != Transport::Udp;
+        self.law.on_sent(self.now, seat, flow, &heard);
+        let phone = &self.phones[seat.index()];
+        let listens = phone.by_stream && !phone.dead;
+        let copies = match stream {
+            false => self.network.datagram(self.now, seat),
+            true => match self.network.write_to(self.now, flow.remote, listens) {
+                Some(arrival) => vec![arrival],
+                None => {
+                    self.tell(|| format!("      nobody at {}", flow.remote));
+                    let at = self.now + Duration::from_millis(self.script.links[seat.index()].delay_ms);
+                    return self.push(at, Happening::Unreachable(flow));
+                }
+            },
+        };
+        for (at, way) in copies {
+            self.push(at, Happening::Reaches(seat, way, Rc::clone(&heard)));
         }
     }
 
@@ -513,14 +530,17 @@ impl World {
                 "something is left: {calls} calls; ports, transactions, owners, names: {left:?}"
             ));
         }
-        for phone in &self.phones {
-            if !phone.is_at_rest() {
-                let stages: Vec<_> = phone.dialogs.iter().map(|dialog| dialog.stage).collect();
-                self.law.broken.push(format!(
-                    "{} was left in a call: {stages:?}",
-                    if phone.is_caller { "A" } else { "B" }
-                ));
-            }
+        let (tapes, relays) = self.studio.open();
+        if tapes + relays > 0 {
+            self.law
+                .broken
+                .push(format!("something is left open: {tapes} recordings, {relays} relays"));
+        }
+        for phone in self.phones.iter().filter(|phone| !phone.is_at_rest()) {
+            let stages: Vec<_> = phone.dialogs.iter().map(|dialog| dialog.stage).collect();
+            self.law
+                .broken
+                .push(format!("{} was left in a call: {stages:?}", phone.seat));
         }
     }
 }
