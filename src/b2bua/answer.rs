@@ -252,8 +252,14 @@ impl Call {
 
     /// Whether A's ACK has to bring the answer to B's offer: not where the offer is that of an UPDATE in flight.
     fn owes_answer(&self) -> bool {
-        let is_crossed = self.exchange.as_ref().is_some_and(|exchange| exchange.offered);
-        self.negotiation.pending_by() == Some(Leg::B) && !is_crossed
+        self.negotiation.pending_by() == Some(Leg::B) && !self.is_offer_crossed()
+    }
+
+    /// Whether the offer that is pending is of a request in flight. What is offered in another early dialog is no matter of
+    /// this one.
+    fn is_offer_crossed(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.offered && exchange.fork == self.a.local_tag)
     }
 
     /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
@@ -299,10 +305,9 @@ impl Call {
                 Err(NegotiationError::Lines)
             };
         };
-        let is_crossed = self.exchange.as_ref().is_some_and(|exchange| exchange.offered);
         let anchored = match self.negotiation.pending_by() {
             // Another offer is in flight, or B repeats the one that A has not answered yet.
-            Some(Leg::A) if is_crossed => self.negotiation.repeat(Leg::B, sdp)?,
+            Some(Leg::A) if self.is_offer_crossed() => self.negotiation.repeat(Leg::B, sdp)?,
             Some(Leg::B) => self.negotiation.repeat(Leg::B, sdp)?,
             None if !self.negotiation.is_agreed() => {
                 let emergency = self.decision.emergency;

@@ -257,7 +257,7 @@ impl Call {
             .is_some_and(|exchange| exchange.client == Some(client))
         {
             self.on_exchange_response(turn, side, client, &response);
-        } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
+        } else if response.status >= 200 && self.leg(side).is_leaving_by(client) {
             turn.wire.disown_client(client);
             self.leg_mut(side).state = LegState::Gone;
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
@@ -281,7 +281,7 @@ impl Call {
             .is_some_and(|exchange| exchange.client == Some(client))
         {
             self.on_exchange_failed(turn, unreachable);
-        } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
+        } else if self.leg(side).is_leaving_by(client) {
             self.on_bye_failed(turn, side, unreachable);
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_failed(turn, side, unreachable);

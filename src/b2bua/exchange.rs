@@ -138,11 +138,10 @@ impl Call {
         exchange
     }
 
-    /// The early dialog that the exchange is part of comes into focus.
-    pub(super) fn focus_on_exchange(&mut self) {
-        if let Some(fork) = self.exchange.as_ref().map(|exchange| exchange.fork.clone()) {
-            self.focus_on(&fork);
-        }
+    /// The early dialog that the exchange is part of comes into focus. False when there is none.
+    pub(super) fn focus_on_exchange(&mut self) -> bool {
+        let fork = self.exchange.as_ref().map(|exchange| exchange.fork.clone());
+        fork.is_some_and(|fork| self.focus_on(&fork))
     }
 
     /// The same once more: with the session interval that the far end wants, or by another connection.

@@ -46,9 +46,10 @@ pub enum LegState {
         hang_up: Option<Farewell>,
     },
     Up,
-    /// Our BYE waits for its answer.
+    /// Our BYE waits for its answer. It is said once more, with the same farewell, if its connection breaks.
     Leaving {
         bye: ClientId,
+        again: Option<Farewell>,
     },
     Gone,
 }
@@ -225,20 +226,41 @@ impl CallLeg {
         };
         farewell.write(&mut bye.headers);
         let client = turn.request(session, self.line(chronicle), bye);
-        self.state = LegState::Leaving { bye: client };
+        let again = Some(farewell.clone());
+        self.state = LegState::Leaving { bye: client, again };
+    }
+
+    pub fn is_leaving_by(&self, client: ClientId) -> bool {
+        matches!(self.state, LegState::Leaving { bye, .. } if bye == client)
+    }
+
+    /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is told once more where it
+    /// listens.
+    pub fn on_bye_failed(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle, unreachable: bool) {
+        let LegState::Leaving { again, .. } = &mut self.state else {
+            return;
+        };
+        let again = again.take().filter(|_| unreachable);
+        self.state = LegState::Gone;
+        if let Some(farewell) = again
+            && self.reroute()
+        {
+            self.bye(turn, session, chronicle, &farewell);
+            if let LegState::Leaving { again, .. } = &mut self.state {
+                *again = None;
+            }
+        }
     }
 
     /// From a connection that is gone to where the peer accepts connections: its Contact or route, if that is an
-    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already.
+    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). Where that is where it led, it was ours to
+    /// open, and is opened anew. False for datagrams: those have no other way.
     pub fn reroute(&mut self) -> bool {
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
         let first = self.trunk.first_address(self.flow.transport);
-        let Some(remote) = target.or(first).filter(|remote| *remote != self.flow.remote) else {
-            return false;
-        };
         let is_stream = self.flow.transport.is_stream();
-        if is_stream {
+        if let Some(remote) = target.or(first).filter(|_| is_stream) {
             self.flow.remote = remote;
         }
         is_stream

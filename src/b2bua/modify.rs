@@ -174,9 +174,12 @@ impl Call {
 
     /// The call ends: what is in flight is answered, what was accepted is acknowledged.
     pub(super) fn close_exchange(&mut self, turn: &mut Turn<'_>) {
-        self.focus_on_exchange();
+        let is_here = self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
-        self.withdraw(&exchange);
+        // Where its early dialog is over, the offer that is pending is another's.
+        if is_here {
+            self.withdraw(&exchange);
+        }
         match exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
                 if let Some(client) = exchange.client {

@@ -46,6 +46,8 @@ struct Refreshing {
     method: Method,
     /// The 422 to it was answered.
     lengthened: bool,
+    /// Its connection broke, and it went by another.
+    rerouted: bool,
 }
 
 impl Upkeep {
@@ -142,7 +144,7 @@ impl Call {
         if upkeep.timer.expiry().is_some_and(|expiry| expiry <= turn.now) {
             self.expire(turn, &format!("session of {side} expired"));
         } else if upkeep.refreshing.is_none() && self.exchange.is_none() {
-            self.refresh(turn, side, false);
+            self.refresh(turn, side, [false; 2]);
         } else {
             self.watch_session(side, Some(turn.now + IN_FLIGHT_WAIT));
         }
@@ -150,7 +152,9 @@ impl Call {
 
     /// Asks the peer whether it still knows the session: by UPDATE without a body, or by the description that it had from us
     /// last, in a re-INVITE (RFC 4028 §7.4).
-    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg, lengthened: bool) {
+    ///
+    /// Whether it goes by another way, `rerouted`, or asks for a longer interval, `lengthened`, than at first.
+    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg, [lengthened, rerouted]: [bool; 2]) {
         let sdp = self.negotiation.last_to(side);
         let method = if self.upkeep[side.index()].allows_update || sdp.is_none() {
             Method::Update
@@ -169,6 +173,7 @@ impl Call {
             client,
             method,
             lengthened,
+            rerouted,
         });
         self.watch_session(side, None);
     }
@@ -217,12 +222,12 @@ impl Call {
                 return;
             }
             422 if !refreshing.lengthened && upkeep.timer.on_too_small(&response.headers) => {
-                self.refresh(turn, side, true);
+                self.refresh(turn, side, [true, refreshing.rerouted]);
                 return;
             }
             405 | 501 if refreshing.method == Method::Update && upkeep.allows_update => {
                 upkeep.allows_update = false;
-                self.refresh(turn, side, refreshing.lengthened);
+                self.refresh(turn, side, [refreshing.lengthened, refreshing.rerouted]);
                 return;
             }
             // Whoever refuses is there.
@@ -242,17 +247,17 @@ impl Call {
         }
     }
 
-    /// The refresh got no answer. A connection that broke may only be the wrong one.
+    /// The refresh got no answer. A connection that broke may only be the wrong one: the peer is asked once more.
     pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
         let refreshing = self.upkeep[side.index()].refreshing.take();
         if self.phase != Phase::Confirmed {
             return;
         }
-        if unreachable && self.leg_mut(side).reroute() {
-            let lengthened = refreshing.is_some_and(|refreshing| refreshing.lengthened);
-            self.refresh(turn, side, lengthened);
-        } else {
-            self.expire(turn, &format!("no answer from {side} to a session refresh"));
+        match refreshing.filter(|refreshing| unreachable && !refreshing.rerouted) {
+            Some(refreshing) if self.leg_mut(side).reroute() => {
+                self.refresh(turn, side, [refreshing.lengthened, true]);
+            }
+            _ => self.expire(turn, &format!("no answer from {side} to a session refresh")),
         }
     }
 

@@ -37,7 +37,7 @@ impl Call {
             _ => {}
         }
         if let LegState::AckAwaited { server, .. } = self.leg(side).state {
-            turn.wire.disown_server(server);
+            turn.wire.settle_server(turn.now, server);
         }
         self.close_exchange(turn);
         if let LegState::AckOwed { cseq, .. } = self.leg(side).state {
@@ -282,15 +282,9 @@ impl Call {
         self.refuse(turn, &refusal);
     }
 
-    /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is tried once where it listens.
     pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
         let (session, chronicle) = (self.id, self.chronicle);
-        let leg = self.leg_mut(side);
-        if unreachable && leg.reroute() {
-            leg.bye(turn, session, &chronicle, &Farewell::default());
-        } else {
-            leg.state = LegState::Gone;
-        }
+        self.leg_mut(side).on_bye_failed(turn, session, &chronicle, unreachable);
     }
 
     fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {

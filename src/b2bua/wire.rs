@@ -214,6 +214,12 @@ impl Wire {
         self.pump();
     }
 
+    /// The peer has heard our 2xx, though its ACK is lost: it is not sent again, and nothing more of it is of interest.
+    pub fn settle_server(&mut self, now: Timestamp, id: ServerId) {
+        self.transactions.settle_success(now, id);
+        self.disown_server(id);
+    }
+
     /// Leaves a request to whoever its sender reaches next.
     pub fn forget(&mut self, id: ServerId) {
         self.transactions.forget(id);

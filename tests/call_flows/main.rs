@@ -4,6 +4,7 @@
 
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
+mod broken_streams;
 mod capped;
 mod challenged;
 mod connected;

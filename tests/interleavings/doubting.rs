@@ -56,7 +56,13 @@ impl Phone {
             let opens = request.method == "INVITE" && request.to_tag.is_empty();
             let proved = request.header(shows).is_some();
             if opens && !proved {
-                self.answer(now, at, status, &format!("{asks}: Digest realm=\"b\", nonce=\"1\"\r\n"), "");
+                self.answer(
+                    now,
+                    at,
+                    status,
+                    &format!("{asks}: Digest realm=\"b\", nonce=\"1\"\r\n"),
+                    "",
+                );
             }
             return opens && !proved;
         }
@@ -68,7 +74,9 @@ impl Phone {
             wrong = Some(format!("{} has a nonce count that was used before", request.told()));
         }
         let row = doubting.row.entry(request.method.clone()).or_default();
-        let holds = shown.as_ref().is_some_and(|(nonce, _)| doubting.holding.contains(nonce));
+        let holds = shown
+            .as_ref()
+            .is_some_and(|(nonce, _)| doubting.holding.contains(nonce));
         let is_taken = *row >= ROW_MAX || (holds && !self.rng.one_in(8));
         if is_taken {
             *row = 0;
@@ -80,7 +88,11 @@ impl Phone {
             doubting.nonces += 1;
             doubting.holding.insert(format!("n{}", doubting.nonces));
             let stale = if shown.is_some() { ", stale=true" } else { "" };
-            self.seen.insert(if shown.is_some() { "a stale nonce" } else { "a challenge for the proxy" });
+            self.seen.insert(if shown.is_some() {
+                "a stale nonce"
+            } else {
+                "a challenge for the proxy"
+            });
             let more = format!(
                 "{asks}: Digest realm=\"{REALM}\", nonce=\"n{}\", qop=\"auth\", algorithm=MD5{stale}\r\n",
                 doubting.nonces
@@ -96,7 +108,9 @@ impl Phone {
 
 /// The nonce in our realm, and its count.
 fn shown(request: &Heard, name: &str) -> Option<(String, String)> {
-    let value = request.all(name).find(|value| value.contains(&format!("realm=\"{REALM}\"")))?;
+    let value = request
+        .all(name)
+        .find(|value| value.contains(&format!("realm=\"{REALM}\"")))?;
     let after = |key: &str| {
         let (_, rest) = value.split_once(key)?;
         Some(rest.trim_start_matches('"').split(['"', ',']).next()?.to_owned())

@@ -64,7 +64,13 @@ pub fn draw(rng: &mut Rng) -> Script {
 }
 
 fn draw_third(rng: &mut Rng, answer: Duration) -> Third {
-    let near = |rng: &mut Rng| if rng.one_in(2) { about(rng, answer) } else { answer + moment(rng) };
+    let near = |rng: &mut Rng| {
+        if rng.one_in(2) {
+            about(rng, answer)
+        } else {
+            answer + moment(rng)
+        }
+    };
     match rng.below(8) {
         0..3 => Third::Spare,
         3..5 => Third::Target,
@@ -193,7 +199,9 @@ fn draw_fork(rng: &mut Rng, together: Option<Duration>) -> Fork {
         steps.push((moment(rng), step));
     }
     let last = match rng.below(10) {
-        0 => Some(Step::Reject(*rng.pick(&[302, 302, 404, 480, 486, 488, 500, 503, 503, 603]))),
+        0 => Some(Step::Reject(
+            *rng.pick(&[302, 302, 404, 480, 486, 488, 500, 503, 503, 603]),
+        )),
         1 => None,
         _ => Some(Step::Accept),
     };
@@ -276,7 +284,12 @@ fn draw_troubles(rng: &mut Rng, answer: Duration) -> Vec<(Duration, Trouble)> {
             12 | 13 => troubles.push((at, Trouble::Policies(*rng.pick(&GRADES)))),
             14 => troubles.extend([(at, Trouble::Drain), (mended, Trouble::Admit)]),
             15 => troubles.extend([
-                (at, Trouble::Trunks { without_b: rng.one_in(2) }),
+                (
+                    at,
+                    Trouble::Trunks {
+                        without_b: rng.one_in(2),
+                    },
+                ),
                 (mended, Trouble::Trunks { without_b: false }),
             ]),
             0..4 => troubles.extend([(at, Trouble::Down), (mended, Trouble::Up)]),

@@ -69,10 +69,7 @@ impl Network {
             Way::Datagram => flow(Transport::Udp, seat.address()),
             Way::Stream(number) => {
                 let stream = self.streams.iter().find(|stream| stream.number == number);
-                flow(
-                    Transport::Tcp,
-                    stream.map_or(seat.address(), |stream| stream.remote),
-                )
+                flow(Transport::Tcp, stream.map_or(seat.address(), |stream| stream.remote))
             }
         }
     }
@@ -89,7 +86,10 @@ impl Network {
 
     /// A phone writes: on the connection that it was asked by, else on its newest, else on one that it opens.
     pub fn write(&mut self, now: Timestamp, seat: Seat, asked_by: Option<Way>) -> (Timestamp, Way) {
-        let asked_by = self.streams.iter().position(|stream| asked_by == Some(Way::Stream(stream.number)));
+        let asked_by = self
+            .streams
+            .iter()
+            .position(|stream| asked_by == Some(Way::Stream(stream.number)));
         let newest = || self.streams.iter().rposition(|stream| stream.seat == seat);
         let at = asked_by.or_else(newest);
         let at = at.unwrap_or_else(|| {

@@ -304,7 +304,9 @@ impl Phone {
             ", PRACK"
         };
         let mut more = format!("Contact: {}\r\n", self.contact());
-        more += &format!("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE{update}{rel}\r\n");
+        more += &format!(
+            "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE{update}{rel}\r\n"
+        );
         let mut supported = Vec::new();
         if self.nature.rel100 != Rel100::Unknown {
             supported.push("100rel");

@@ -141,7 +141,11 @@ impl World {
                 self.input(Input::Policies(self.policies.of(grade)));
             }
             Trouble::Trunks { without_b } => {
-                self.law.seen.insert(if without_b { "B's trunk removed" } else { "trunks reloaded" });
+                self.law.seen.insert(if without_b {
+                    "B's trunk removed"
+                } else {
+                    "trunks reloaded"
+                });
                 let (trunks, routes) = trunks(&self.script, without_b);
                 self.input(Input::Trunks { trunks, routes });
             }
@@ -193,5 +197,4 @@ impl World {
         (self.heard, self.beat) = (None, self.now);
         self.studio.restart();
     }
-
 }

@@ -159,13 +159,7 @@ impl Phone {
         }
     }
 
-    pub fn on_call_answered(
-        &mut self,
-        now: Timestamp,
-        (call, at): (usize, usize),
-        heard: &Rc<Heard>,
-        is_first: bool,
-    ) {
+    pub fn on_call_answered(&mut self, now: Timestamp, (call, at): (usize, usize), heard: &Rc<Heard>, is_first: bool) {
         if heard.status >= 300 {
             if is_first {
                 self.end_early_dialogs(now, call);

@@ -92,10 +92,7 @@ impl Phone {
     pub fn notify(&mut self, now: Timestamp, at: usize, last: Option<u16>) {
         if self.dialogs[at].stage == Stage::Confirmed {
             let (state, body) = match last {
-                Some(status) => (
-                    "terminated;reason=noresource",
-                    format!("SIP/2.0 {status} Whatever"),
-                ),
+                Some(status) => ("terminated;reason=noresource", format!("SIP/2.0 {status} Whatever")),
                 None => ("active;expires=60", "SIP/2.0 100 Trying".to_owned()),
             };
             let more = format!(
@@ -182,7 +179,9 @@ fn refer_to(heard: &Heard) -> Option<(String, String)> {
         let value = ["%3B", "%3D", "%40", "%3b", "%3d"]
             .iter()
             .zip([";", "=", "@", ";", "="])
-            .fold(value.to_owned(), |value, (escaped, plain)| value.replace(escaped, plain));
+            .fold(value.to_owned(), |value, (escaped, plain)| {
+                value.replace(escaped, plain)
+            });
         more += &format!("{name}: {value}\r\n");
     }
     Some((uri.to_owned(), more))

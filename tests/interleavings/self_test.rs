@@ -55,8 +55,18 @@ const OURS: [&str; 2] = ["ours", "theirs"];
 /// A dialog with B, up to its 2xx.
 fn accepted(now: Timestamp) -> Law {
     let mut law = Law::new(Grade::Exempt);
-    law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("INVITE", "1", ["ours", ""], 1));
-    law.on_heard(now, Seat::B, false, &response(200, "1", OURS, "1 INVITE"));
+    law.on_sent(
+        now,
+        Seat::B,
+        by_datagram(Seat::B),
+        &request("INVITE", "1", ["ours", ""], 1),
+    );
+    law.on_heard(
+        now,
+        Seat::B,
+        by_datagram(Seat::B),
+        &response(200, "1", OURS, "1 INVITE"),
+    );
     law
 }
 
@@ -94,8 +104,18 @@ fn a_bye_before_the_ack_or_in_an_early_dialog_breaks_it() {
     law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("BYE", "3", OURS, 2));
     breaks(&law, "BYE before the ACK");
     let mut law = Law::new(Grade::Exempt);
-    law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("INVITE", "1", ["ours", ""], 1));
-    law.on_heard(now, Seat::B, false, &response(180, "1", OURS, "1 INVITE"));
+    law.on_sent(
+        now,
+        Seat::B,
+        by_datagram(Seat::B),
+        &request("INVITE", "1", ["ours", ""], 1),
+    );
+    law.on_heard(
+        now,
+        Seat::B,
+        by_datagram(Seat::B),
+        &response(180, "1", OURS, "1 INVITE"),
+    );
     law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("BYE", "3", OURS, 2));
     breaks(&law, "BYE in an early dialog");
 }
@@ -103,8 +123,18 @@ fn a_bye_before_the_ack_or_in_an_early_dialog_breaks_it() {
 #[test]
 fn a_cancel_before_a_provisional_answer_breaks_it() {
     let mut law = Law::new(Grade::Exempt);
-    law.on_sent(Timestamp::ZERO, Seat::B, by_datagram(Seat::B), &request("INVITE", "1", ["ours", ""], 1));
-    law.on_sent(Timestamp::ZERO, Seat::B, by_datagram(Seat::B), &request("CANCEL", "1", ["ours", ""], 1));
+    law.on_sent(
+        Timestamp::ZERO,
+        Seat::B,
+        by_datagram(Seat::B),
+        &request("INVITE", "1", ["ours", ""], 1),
+    );
+    law.on_sent(
+        Timestamp::ZERO,
+        Seat::B,
+        by_datagram(Seat::B),
+        &request("CANCEL", "1", ["ours", ""], 1),
+    );
     breaks(&law, "a CANCEL before a provisional answer");
 }
 
@@ -114,7 +144,12 @@ fn a_number_that_does_not_grow_and_a_dialog_that_nobody_made_break_it() {
     let mut law = confirmed(now);
     law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("INFO", "3", OURS, 1));
     breaks(&law, "CSeq does not grow");
-    law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("INFO", "4", ["ours", "strange"], 2));
+    law.on_sent(
+        now,
+        Seat::B,
+        by_datagram(Seat::B),
+        &request("INFO", "4", ["ours", "strange"], 2),
+    );
     breaks(&law, "a request in a dialog that nobody made");
 }
 
@@ -122,11 +157,26 @@ fn a_number_that_does_not_grow_and_a_dialog_that_nobody_made_break_it() {
 fn two_final_answers_break_it_and_so_does_none() {
     let now = Timestamp::ZERO;
     let mut law = Law::new(Grade::Exempt);
-    law.on_heard(now, Seat::A, false, &request("MESSAGE", "1", ["theirs", ""], 1));
+    law.on_heard(
+        now,
+        Seat::A,
+        by_datagram(Seat::A),
+        &request("MESSAGE", "1", ["theirs", ""], 1),
+    );
     law.audit();
     breaks(&law, "a request was never answered");
-    law.on_sent(now, Seat::A, by_datagram(Seat::A), &response(200, "1", ["theirs", "ours"], "1 MESSAGE"));
-    law.on_sent(now, Seat::A, by_datagram(Seat::A), &response(481, "1", ["theirs", "ours"], "1 MESSAGE"));
+    law.on_sent(
+        now,
+        Seat::A,
+        by_datagram(Seat::A),
+        &response(200, "1", ["theirs", "ours"], "1 MESSAGE"),
+    );
+    law.on_sent(
+        now,
+        Seat::A,
+        by_datagram(Seat::A),
+        &response(481, "1", ["theirs", "ours"], "1 MESSAGE"),
+    );
     breaks(&law, "two final answers to one request");
 }
 
@@ -141,7 +191,12 @@ fn what_is_left_open_breaks_it() {
 #[test]
 fn a_strict_call_that_rings_before_the_recorder_is_ready_breaks_it() {
     let mut law = Law::new(Grade::Strict);
-    law.on_sent(Timestamp::ZERO, Seat::B, by_datagram(Seat::B), &request("INVITE", "1", ["ours", ""], 1));
+    law.on_sent(
+        Timestamp::ZERO,
+        Seat::B,
+        by_datagram(Seat::B),
+        &request("INVITE", "1", ["ours", ""], 1),
+    );
     breaks(&law, "B rings before the recorder is ready");
 }
 
@@ -169,7 +224,12 @@ fn a_request_sent_again_too_early_too_long_or_on_a_connection_breaks_it() {
 fn an_answer_or_an_ack_that_nobody_asked_for_breaks_it() {
     let now = Timestamp::ZERO;
     let mut law = Law::new(Grade::Exempt);
-    law.on_heard(now, Seat::A, false, &request("MESSAGE", "1", ["theirs", ""], 1));
+    law.on_heard(
+        now,
+        Seat::A,
+        by_datagram(Seat::A),
+        &request("MESSAGE", "1", ["theirs", ""], 1),
+    );
     let answer = response(200, "1", ["theirs", "ours"], "1 MESSAGE");
     law.on_sent(now, Seat::A, by_datagram(Seat::A), &answer);
     assert_eq!(law.broken, Vec::<String>::new());

@@ -18,8 +18,10 @@ pub struct Session {
     pub agreed: bool,
     /// m-lines of the newest description: never fewer (RFC 3264 §8).
     pub lines: usize,
-    /// Serials of theirs that were taken. The proxy refreshes a session by one of them, answer or not (RFC 4028 §7.4).
+    /// Serials of theirs that were taken, and of our offers that were answered. The proxy refreshes a session by the newest
+    /// description of the other side, whatever it answers (RFC 4028 §7.4).
     pub taken: Vec<String>,
+    pub offers: Vec<String>,
 }
 
 impl Session {
@@ -39,6 +41,7 @@ impl Session {
             ));
         }
         self.agreed = true;
+        self.offers.push(offered);
         self.taken.push(sdp.serial.clone());
         self.lines = self.lines.max(sdp.ports.len());
         Ok(())
@@ -60,7 +63,8 @@ impl Session {
     }
 
     pub fn take_offer(&mut self, sdp: &Sdp, by: &str) -> Result<(), String> {
-        if !sdp.is_offer() && !self.taken.contains(&sdp.serial) {
+        let is_known = self.taken.contains(&sdp.serial) || self.offers.contains(&sdp.answers);
+        if !sdp.is_offer() && !is_known {
             return Err(format!(
                 "an answer where only an offer may be: {by} brings {}",
                 sdp.told()

@@ -100,7 +100,11 @@ impl Phone {
         if !matches!(self.dialogs[at].stage, Stage::Watching | Stage::Confirmed) {
             return;
         }
-        let state = if ends { "terminated;reason=timeout" } else { "active;expires=60" };
+        let state = if ends {
+            "terminated;reason=timeout"
+        } else {
+            "active;expires=60"
+        };
         let more = format!(
             "Contact: {}\r\nEvent: dialog\r\nSubscription-State: {state}\r\n",
             self.contact()
@@ -139,7 +143,10 @@ impl Phone {
         let heard = Rc::clone(&self.answering[at].request);
         self.seen.insert("a NOTIFY of a subscription crossed");
         self.answer(now, at, 200, "", "");
-        if heard.header("Subscription-State").is_some_and(|state| state.starts_with("terminated")) {
+        if heard
+            .header("Subscription-State")
+            .is_some_and(|state| state.starts_with("terminated"))
+        {
             self.bury(now, dialog);
         }
     }

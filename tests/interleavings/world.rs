@@ -1,24 +1,22 @@
 //! Up to three phones around one proxy, in virtual time, from the first message to the last timer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use onrecord::engine::{Input, Output, Signaling};
-use onrecord::model::{Fault, RecordingCommand, RecordingEvent, SessionId, Timestamp, earliest};
+use onrecord::model::{
+    Fault, LegPlan, MediaCommand, MediaPlan, RecordingCommand, RecordingEvent, SessionId, Timestamp, earliest,
+};
 use onrecord::policy::RecorderState;
-use onrecord::sip::{Flow, Transport};
+use onrecord::sip::Flow;
 
-use super::doubting::Doubting;
-use super::draw;
 use super::law::Law;
 use super::network::{Network, Way};
-use super::phone::{Alarm, PROXY, Phone, Stage};
-use super::process::{Policies, config};
-use super::rng::Rng;
-use super::script::{Grade, Intrusion, Script, Third, Trouble};
+use super::phone::Phone;
+use super::process::Policies;
+use super::script::{Grade, Intrusion, Script, Trouble};
 use super::seat::Seat;
 use super::studio::{Said, Studio};
 use super::text::Heard;
@@ -38,7 +36,7 @@ pub enum Happening {
     /// At a phone.
     Reaches(Seat, Way, Rc<Heard>),
     Unreachable(Flow),
-    Bounced(Flow, Bytes),
+    Bounced(Flow, Rc<Heard>),
     Said(Said, u32),
     Trouble(Trouble),
     Intrudes(Intrusion),
@@ -53,17 +51,17 @@ pub struct Verdict {
 
 pub struct World {
     pub now: Timestamp,
-    start: Timestamp,
+    pub start: Timestamp,
     pub script: Script,
     pub signaling: Signaling,
-    phones: [Phone; 3],
-    network: Network,
+    pub phones: [Phone; 3],
+    pub network: Network,
     /// By which connection a request came to a phone: its answers go back by it.
-    asked_by: BTreeMap<String, Way>,
+    pub asked_by: BTreeMap<String, Way>,
     pub studio: Studio,
     pub law: Law,
-    queue: BTreeMap<(Timestamp, u64), Happening>,
-    queued: u64,
+    pub queue: BTreeMap<(Timestamp, u64), Happening>,
+    pub queued: u64,
     /// The newest sign of life of the recorder, and when signalling was first told anything.
     pub beat: Timestamp,
     pub heard: Option<Timestamp>,
@@ -74,8 +72,8 @@ pub struct World {
     pub processes: u64,
     /// No process runs.
     pub deaf: bool,
-    tells: bool,
-    ladder: Vec<String>,
+    pub tells: bool,
+    pub ladder: Vec<String>,
 }
 
 /// Runs one seed; `tells` writes its ladder.
@@ -103,106 +101,6 @@ pub fn run(seed: u64, policies: &Policies, tells: bool) -> Verdict {
 }
 
 impl World {
-    fn new(seed: u64, policies: &Policies, tells: bool) -> Self {
-        let mut rng = Rng::new(seed);
-        let script = draw::draw(&mut rng);
-        let start = Timestamp::from_millis(1_763_800_000_000);
-        let mut phones = Seat::ALL.map(|seat| {
-            let forks = if seat == Seat::B {
-                script.forks.clone()
-            } else {
-                vec![draw::draw_lone(&mut rng)]
-            };
-            let nature = script.natures[seat.index()].clone();
-            let mut phone = Phone::new(seat, rng.fork(), nature, forks);
-            phone.by_stream = script.streams[seat.index()];
-            phone.trying = script.trying;
-            phone.knows_third = script.third != Third::Spare;
-            phone
-        });
-        phones[1].doubting = script.doubt.map(Doubting::new);
-        for phone in &mut phones {
-            if let Some(at) = phone.nature.dies_at {
-                phone.alarm(start + at, Alarm::Die);
-            }
-            phone.find_due();
-        }
-        phones[0].plan(start, &script.calling, seed);
-        let mut world = Self {
-            now: start,
-            start,
-            signaling: Signaling::new(config(&script), policies.of(script.grade), seed),
-            phones,
-            network: Network::new(rng.fork(), script.links),
-            asked_by: BTreeMap::new(),
-            studio: Studio::new(script.studio.clone()),
-            law: Law::new(script.grade),
-            queue: BTreeMap::new(),
-            queued: 0,
-            beat: start,
-            heard: None,
-            policies: policies.clone(),
-            grade: script.grade,
-            kept: BTreeMap::new(),
-            processes: seed,
-            deaf: false,
-            tells,
-            ladder: Vec::new(),
-            script,
-        };
-        for (at, trouble) in world.script.troubles.clone() {
-            world.push(start + at, Happening::Trouble(trouble));
-        }
-        match world.script.third {
-            Third::Consulted(at) => world.consults(start + at),
-            Third::Intruder(at, intrusion) => world.push(start + at, Happening::Intrudes(intrusion)),
-            Third::Spare | Third::Target => {}
-        }
-        world
-    }
-
-    /// A calls C beside B, and means to join them.
-    fn consults(&mut self, at: Timestamp) {
-        let caller = &mut self.phones[0];
-        let placing = caller.another(format!("sip:{}@{PROXY}", Seat::C.user()), String::new());
-        caller.place_at(at, placing);
-        caller.alarm(at, Alarm::Join(0));
-        caller.find_due();
-    }
-
-    /// C has learned of a dialog of A's or B's, and calls into it.
-    fn intrude(&mut self, intrusion: Intrusion) {
-        let up = |seat: Seat| {
-            let mut dialogs = self.phones[seat.index()].dialogs.iter();
-            let dialog = dialogs.find(|dialog| match dialog.stage {
-                Stage::Confirmed | Stage::Accepted => true,
-                Stage::Early => dialog.is_caller,
-                _ => false,
-            })?;
-            Some((seat, dialog.call_id.clone(), dialog.local_tag.clone(), dialog.remote_tag.clone()))
-        };
-        let Some((seat, call_id, ours, theirs)) = up(Seat::A).or_else(|| up(Seat::B)) else {
-            return;
-        };
-        let (name, more) = match intrusion {
-            Intrusion::Replaces => ("Replaces", ""),
-            Intrusion::ReplacesEarly => ("Replaces", ";early-only"),
-            Intrusion::Join => ("Join", ""),
-        };
-        // As the phone itself knows it, or as its far end does, which is the proxy.
-        let third = &mut self.phones[2];
-        let (uri, ours, theirs) = if third.rng.one_in(2) {
-            (format!("sip:{}@{PROXY}", seat.user()), ours, theirs)
-        } else {
-            (format!("sip:{PROXY}"), theirs, ours)
-        };
-        let more = format!("{name}: {call_id};to-tag={ours};from-tag={theirs}{more}\r\n");
-        let placing = third.another(uri, more);
-        third.seen.insert("a call into a dialog");
-        third.place_at(self.now, placing);
-        third.find_due();
-    }
-
     pub fn push(&mut self, at: Timestamp, happening: Happening) {
         self.queued += 1;
         self.queue.insert((at, self.queued), happening);
@@ -292,7 +190,12 @@ impl World {
                 self.law.on_unreachable(flow);
                 self.input(Input::Unreachable { flow });
             }
-            Happening::Bounced(flow, fragment) => self.input(Input::Bounced { flow, fragment }),
+            Happening::Bounced(flow, heard) => {
+                self.law.on_bounced(&heard.branch);
+                let fragment = Bytes::copy_from_slice(heard.text().as_bytes());
+                let fragment = fragment.slice(..fragment.len().min(FRAGMENT_BYTES));
+                self.input(Input::Bounced { flow, fragment });
+            }
             Happening::Intrudes(intrusion) => self.intrude(intrusion),
             Happening::Said(said, age) => {
                 // A recorder that went down keeps no promise of before, except to seal.
@@ -333,65 +236,6 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, seat: Seat, way: Way, heard: &Heard) {
-        if self.deaf || !self.network.is_up(way) {
-            self.tell(|| format!("{seat} → nobody     {}", heard.told()));
-            return;
-        }
-        self.tell(|| format!("{seat} → proxy      {}", heard.told()));
-        self.law.on_heard(self.now, seat, way != Way::Datagram, heard);
-        self.input(Input::Sip {
-            flow: self.network.flow(seat, way),
-            bytes: Bytes::copy_from_slice(heard.text().as_bytes()),
-        });
-    }
-
-    fn reach(&mut self, seat: Seat, way: Way, heard: &Rc<Heard>) {
-        let phone = &mut self.phones[seat.index()];
-        if phone.dead {
-            if way == Way::Datagram && self.script.bounces {
-                let fragment = Bytes::copy_from_slice(heard.text().as_bytes());
-                let fragment = fragment.slice(..fragment.len().min(FRAGMENT_BYTES));
-                let flow = self.network.flow(seat, way);
-                let at = self.now + Duration::from_millis(self.script.links[seat.index()].delay_ms);
-                self.law.seen.insert("a datagram came back");
-                self.push(at, Happening::Bounced(flow, fragment));
-            }
-            return;
-        }
-        if !self.network.is_up(way) {
-            return;
-        }
-        if heard.is_request() && way != Way::Datagram {
-            self.asked_by.insert(heard.branch.clone(), way);
-        }
-        phone.handle_sip(self.now, heard);
-        self.tell(|| format!("      {seat} hears    {}", heard.told()));
-        self.collect(seat, Some(way));
-    }
-
-    fn break_streams(&mut self, seat: Seat) {
-        let broken = self.network.break_streams(seat);
-        if broken.is_empty() {
-            return;
-        }
-        self.tell(|| format!("the connections of {seat} break"));
-        self.law.seen.insert("a connection broke");
-        for flow in broken {
-            self.law.on_unreachable(flow);
-            if !self.deaf {
-                self.input(Input::Unreachable { flow });
-            }
-        }
-    }
-
-    /// With a dead phone its connections end.
-    fn bury_phone(&mut self, seat: Seat) {
-        if self.phones[seat.index()].dead {
-            self.break_streams(seat);
-        }
-    }
-
     fn say(&mut self, said: Said) {
         self.tell(|| format!("studio            {said:?}"));
         match said {
@@ -418,31 +262,6 @@ impl World {
         self.drain();
     }
 
-    /// What a phone wants sent.
-    fn collect(&mut self, seat: Seat, by: Option<Way>) {
-        for text in std::mem::take(&mut self.phones[seat.index()].out) {
-            let heard = Heard::read(&text).unwrap_or_else(|| panic!("a phone speaks SIP: {text}"));
-            let heard = Rc::new(heard);
-            let copies = if self.phones[seat.index()].by_stream {
-                // Answers go by where the request came; requests rather by what spoke last.
-                let asked_by = if heard.is_request() {
-                    by
-                } else {
-                    self.asked_by.get(&heard.branch).copied()
-                };
-                vec![self.network.write(self.now, seat, asked_by)]
-            } else {
-                self.network.datagram(self.now, seat)
-            };
-            if copies.len() != 1 {
-                self.tell(|| format!("{seat} → {} copies of {}", copies.len(), heard.told()));
-            }
-            for (at, way) in copies {
-                self.push(at, Happening::Arrives(seat, way, Rc::clone(&heard)));
-            }
-        }
-    }
-
     fn drain(&mut self) {
         while let Some(output) = self.signaling.poll_output() {
             match output {
@@ -454,12 +273,7 @@ impl World {
                 }
                 Output::Media(command) => {
                     self.law.on_media(&command);
-                    self.tell(|| {
-                        format!(
-                            "relay             {}",
-                            format!("{command:?}").chars().take(60).collect::<String>()
-                        )
-                    });
+                    self.tell(|| format!("relay             {}", told(&command)));
                     self.studio.on_media(&command);
                 }
                 Output::Remember { session, state } => {
@@ -491,37 +305,6 @@ impl World {
         }
     }
 
-    fn on_send(&mut self, flow: Flow, bytes: &Bytes) {
-        let text = String::from_utf8_lossy(bytes);
-        let (Some(seat), Some(heard)) = (Seat::at(flow.remote.ip()), Heard::read(&text)) else {
-            let remote: SocketAddr = flow.remote;
-            self.law
-                .broken
-                .push(format!("no SIP for anybody here: to {remote}: {text}"));
-            return;
-        };
-        let heard = Rc::new(heard);
-        self.tell(|| format!("      proxy → {seat}  {}", heard.told()));
-        let stream = flow.transport != Transport::Udp;
-        self.law.on_sent(self.now, seat, flow, &heard);
-        let phone = &self.phones[seat.index()];
-        let listens = phone.by_stream && !phone.dead;
-        let copies = match stream {
-            false => self.network.datagram(self.now, seat),
-            true => match self.network.write_to(self.now, flow.remote, listens) {
-                Some(arrival) => vec![arrival],
-                None => {
-                    self.tell(|| format!("      nobody at {}", flow.remote));
-                    let at = self.now + Duration::from_millis(self.script.links[seat.index()].delay_ms);
-                    return self.push(at, Happening::Unreachable(flow));
-                }
-            },
-        };
-        for (at, way) in copies {
-            self.push(at, Happening::Reaches(seat, way, Rc::clone(&heard)));
-        }
-    }
-
     fn audit(&mut self) {
         self.law.audit();
         let (calls, left) = (self.signaling.calls(), self.signaling.leftovers());
@@ -542,5 +325,23 @@ impl World {
                 .broken
                 .push(format!("{} was left in a call: {stages:?}", phone.seat));
         }
+    }
+}
+
+/// What a command makes of the media, in a line.
+fn told(command: &MediaCommand) -> String {
+    let lines = |plan: &MediaPlan| {
+        let named = |leg: &LegPlan| leg.remote.map_or("nowhere".to_owned(), |remote| remote.rtp.to_string());
+        let lines = plan
+            .lines
+            .iter()
+            .map(|line| format!(", {} ⇄ {}", named(&line.a), named(&line.b)));
+        format!("{:?}{}", plan.recorded, lines.collect::<String>())
+    };
+    match command {
+        MediaCommand::Open(plan) => format!("open: {}", lines(plan)),
+        MediaCommand::Modify(plan) => format!("modify: {}", lines(plan)),
+        MediaCommand::Gate { gate, .. } => format!("gate: {gate:?}"),
+        MediaCommand::Close { .. } => "close".to_owned(),
     }
 }

@@ -92,9 +92,11 @@ impl Transactions {
 
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
     /// §17.1.4). One that has its provisional answer arrived; its final answer, or its timer, ends it. Not for a lost
-    /// datagram: Timers A and E send it again. One with a [`Fallback`] begins anew by that, under its id.
+    /// datagram: Timers A and E send it again. One with a [`Fallback`] begins anew by that, under its id. Responses to what
+    /// came by it go to where the peer listens (RFC 3261 §18.2.2).
     pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
         self.sent.handle_unreachable(now, flow, &mut self.outputs);
+        self.received.handle_unreachable(flow, &mut self.outputs);
     }
 
     /// A datagram that was sent on `flow` came back with its beginning, `fragment`: nobody listens there. Means the one
@@ -145,6 +147,11 @@ impl Transactions {
     /// Answers a request. Ignored when the final answer was given already.
     pub fn respond(&mut self, now: Timestamp, id: ServerId, response: Response) {
         self.received.respond(now, id, &response, &mut self.outputs);
+    }
+
+    /// The 2xx to an INVITE was heard, though its ACK is lost: it is not sent again.
+    pub fn settle_success(&mut self, now: Timestamp, id: ServerId) {
+        self.received.settle_success(now, id);
     }
 
     /// Leaves a request unanswered, not even by a 100: its sender tries again, and then it is new.

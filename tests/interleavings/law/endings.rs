@@ -53,6 +53,17 @@ impl Law {
                 (bond.byes, bond.bye_lost) = (0, true);
             }
         }
+        for served in self.served.iter_mut().filter(|served| served.flow == flow) {
+            // Its answers may have gone down with it.
+            served.copies += 1;
+        }
+    }
+
+    /// A datagram came back: nobody hears there.
+    pub fn on_bounced(&mut self, branch: &str) {
+        for sent in self.sent.iter_mut().filter(|sent| sent.branch == branch && !sent.rung) {
+            sent.lost = true;
+        }
     }
 
     /// The recorder is lost, or this recording alone: from here a strict call has to end, on both legs, in time.
@@ -71,7 +82,11 @@ impl Law {
                 bond.owed_by = bond.owed_by.or(due);
             }
         }
-        for served in self.served.iter_mut().filter(|served| call_ids.contains(&served.call_id)) {
+        for served in self
+            .served
+            .iter_mut()
+            .filter(|served| call_ids.contains(&served.call_id))
+        {
             if served.opens && served.method == "INVITE" && served.status == 0 {
                 self.seen.insert("a recorder lost before the answer");
                 served.owed_by = served.owed_by.or(due);
@@ -106,7 +121,11 @@ impl Law {
                 served.method, served.seat
             ));
         }
-        for success in self.successes.iter().filter(|success| success.acks == 0 && !success.lost) {
+        for success in self
+            .successes
+            .iter()
+            .filter(|success| success.acks == 0 && !success.lost)
+        {
             self.broken.push(format!(
                 "a 2xx was never acknowledged: of {} to INVITE {} of {}",
                 success.tag, success.cseq, success.seat

@@ -1,14 +1,15 @@
 //! What reaches the proxy: what it owes from then on.
 
 use onrecord::model::Timestamp;
+use onrecord::sip::Flow;
 
 use super::{Law, Served, Success};
 use crate::seat::Seat;
 use crate::text::Heard;
 
 impl Law {
-    /// A message reached the proxy, on a connection or as a datagram.
-    pub fn on_heard(&mut self, now: Timestamp, seat: Seat, stream: bool, heard: &Heard) {
+    /// A message reached the proxy.
+    pub fn on_heard(&mut self, now: Timestamp, seat: Seat, flow: Flow, heard: &Heard) {
         if let Some(sdp) = heard.sdp() {
             self.named.extend(sdp.addresses());
         }
@@ -43,7 +44,7 @@ impl Law {
             call_id: heard.call_id.clone(),
             cseq: heard.cseq,
             method: heard.method.clone(),
-            stream,
+            flow,
             opens: heard.to_tag.is_empty(),
             trying: false,
             status: 0,
@@ -77,7 +78,7 @@ impl Law {
             .find(|sent| sent.branch == heard.branch && sent.method == heard.cseq_method);
         let Some(sent) = sent else { return };
         let awaited = sent.awaits(now);
-        sent.rung = true;
+        sent.rung |= awaited;
         sent.refusals += u32::from(heard.status >= 300);
         if heard.status >= 200 && sent.answered.is_none() {
             sent.answered = Some((now, heard.status));

@@ -34,7 +34,7 @@ struct Served {
     call_id: String,
     cseq: u32,
     method: String,
-    stream: bool,
+    flow: Flow,
     opens: bool,
     trying: bool,
     status: u16,
@@ -131,6 +131,11 @@ struct Bond {
 }
 
 impl Bond {
+    /// Both sides know that they talk.
+    const fn is_up(&self) -> bool {
+        self.confirmed.is_some() && self.acknowledged
+    }
+
     fn is_ended(&self) -> bool {
         self.byes > 0 || self.bye_heard
     }
@@ -162,6 +167,8 @@ struct Tape {
     outcome: Option<Outcome>,
     relays: bool,
     shut: bool,
+    /// The first line of the newest plan leads both ways.
+    both_ways: bool,
 }
 
 impl Tape {

@@ -14,7 +14,7 @@ impl Served {
     /// A final answer goes out; what that breaks.
     fn on_final(&mut self) -> Option<&'static str> {
         self.finals += 1;
-        let repeats = match (self.method.as_str(), self.status, self.stream) {
+        let repeats = match (self.method.as_str(), self.status, self.flow.transport.is_stream()) {
             ("INVITE", 200..300, _) | ("INVITE", _, false) => REPEATS_MAX,
             _ => 0,
         };
@@ -59,6 +59,11 @@ impl Law {
             verdict = served.on_final();
         }
         let opens = served.opens;
+        let hung_up = heard.status / 100 == 2 && served.method == "INVITE" && served.copies < served.finals;
+        let bond = self.bond_of(seat, &heard.call_id, &heard.to_tag, &heard.from_tag);
+        if hung_up && bond.is_some_and(|bond| self.bonds[bond].bye_heard && opens) {
+            verdict = verdict.or(Some("a 2xx sent again after BYE"));
+        }
         if let Some(law) = verdict {
             self.break_by(law, heard);
             return;

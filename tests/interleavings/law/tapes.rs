@@ -1,6 +1,8 @@
 //! What the recorder and the relay are told.
 
-use onrecord::model::{Direction, Gate, Leg, MediaCommand, MediaPlan, Recorded, RecordingCommand, RecordingEvent};
+use onrecord::model::{
+    Direction, Gate, Leg, MediaCommand, MediaPlan, Recorded, RecordingCommand, RecordingEvent, SessionId,
+};
 use onrecord::sip::Message;
 
 use super::{Law, Tape};
@@ -32,6 +34,7 @@ impl Law {
                 outcome: None,
                 relays,
                 shut,
+                both_ways: false,
             });
             self.tapes.len() - 1
         });
@@ -82,6 +85,8 @@ impl Law {
             MediaCommand::Open(plan) | MediaCommand::Modify(plan) => {
                 if let Some(tape) = self.tapes.iter_mut().find(|tape| tape.session == plan.session) {
                     tape.relays = true;
+                    let named = |leg: Leg| plan.lines.first().is_some_and(|line| line.leg(leg).remote.is_some());
+                    tape.both_ways = Leg::BOTH.into_iter().all(named);
                 }
                 self.judge_plan(plan);
             }
@@ -91,10 +96,29 @@ impl Law {
                 }
             }
             MediaCommand::Close { session } => {
+                self.judge_media(*session);
                 if let Some(tape) = self.tapes.iter_mut().find(|tape| tape.session == *session) {
                     tape.relays = false;
                 }
             }
+        }
+    }
+
+    /// Two parties that talked heard each other.
+    fn judge_media(&mut self, session: SessionId) {
+        let Some(tape) = self
+            .tapes
+            .iter()
+            .find(|tape| tape.session == session && !tape.both_ways)
+        else {
+            return;
+        };
+        let talks = |by_us: bool| {
+            let mut bonds = self.bonds.iter().filter(|bond| bond.by_us == by_us);
+            bonds.any(|bond| bond.is_up() && tape.call_ids.contains(&bond.call_id))
+        };
+        if talks(true) && talks(false) {
+            self.broken.push("two parties talked and media went one way".to_owned());
         }
     }
 
@@ -110,7 +134,8 @@ impl Law {
             if let [Some(a), Some(b)] = remotes
                 && a == b
             {
-                self.broken.push(format!("media goes back where it came from: {a} and {b}"));
+                self.broken
+                    .push(format!("media goes back where it came from: {a} and {b}"));
             }
         }
         let shut = self.tapes.iter().any(|tape| tape.session == plan.session && tape.shut);
