@@ -12,7 +12,7 @@ use super::wire::Wire;
 use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Headers, Method, Request, Response};
+use crate::sip::{Flow, Headers, Method, Request, Response, Scheme, Uri};
 use crate::trunk::Trunk;
 
 /// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
@@ -236,14 +236,20 @@ impl CallLeg {
 
     /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is told once more where it
     /// listens.
-    pub fn on_bye_failed(&mut self, turn: &mut Turn<'_>, session: SessionId, chronicle: &Chronicle, unreachable: bool) {
+    pub fn on_bye_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        chronicle: &Chronicle,
+        broken: Option<Flow>,
+    ) {
         let LegState::Leaving { again, .. } = &mut self.state else {
             return;
         };
-        let again = again.take().filter(|_| unreachable);
+        let again = again.take();
         self.state = LegState::Gone;
-        if let Some(farewell) = again
-            && self.reroute()
+        if let (Some(farewell), Some(broken)) = (again, broken)
+            && self.reroute(broken)
         {
             self.bye(turn, session, chronicle, &farewell);
             if let LegState::Leaving { again, .. } = &mut self.state {
@@ -252,22 +258,32 @@ impl CallLeg {
         }
     }
 
-    /// From a connection that is gone to where the peer accepts connections: its Contact or route, if that is an
+    /// From `broken`, a connection that is gone, to where the peer accepts connections: its Contact or route, if that is an
     /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). Where that is where it led, it was ours to
-    /// open, and is opened anew. False for datagrams: those have no other way.
-    pub fn reroute(&mut self) -> bool {
+    /// open, and is opened anew. Of several requests that wait on one connection, the first moves the leg, and the others
+    /// follow it. False for datagrams: those have no other way.
+    pub fn reroute(&mut self, broken: Flow) -> bool {
+        if !self.flow.transport.is_stream() || self.flow != broken {
+            return self.flow.transport.is_stream();
+        }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
         let first = self.trunk.first_address(self.flow.transport);
-        let is_stream = self.flow.transport.is_stream();
-        if let Some(remote) = target.or(first).filter(|_| is_stream) {
+        if let Some(remote) = target.or(first) {
             self.flow.remote = remote;
         }
-        is_stream
+        true
     }
 
     pub(super) fn push_contact(&self, headers: &mut Headers) {
-        headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
+        let called = self.invite.as_ref().map(|invite| &invite.uri);
+        let theirs = self.dialog.as_ref().map(Dialog::remote_target);
+        let is_secure = |uri: &&Uri| uri.scheme() == Scheme::Sips;
+        let contact = match called.into_iter().chain(theirs).find(is_secure) {
+            Some(secure) => Wire::contact_for(self.flow, secure),
+            None => Wire::contact(self.flow),
+        };
+        headers.push("Contact", format!("<{contact}>"));
         headers.push("Allow", ALLOW);
     }
 

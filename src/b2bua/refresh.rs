@@ -17,7 +17,7 @@ use super::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::SessionTimer;
 use crate::sip::transaction::ClientId;
-use crate::sip::{Headers, Message, Method, Request, Response};
+use crate::sip::{Flow, Headers, Message, Method, Request, Response};
 
 /// Why a call ended that nobody refreshed (RFC 3326).
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
@@ -248,13 +248,14 @@ impl Call {
     }
 
     /// The refresh got no answer. A connection that broke may only be the wrong one: the peer is asked once more.
-    pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+    pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let refreshing = self.upkeep[side.index()].refreshing.take();
         if self.phase != Phase::Confirmed {
             return;
         }
-        match refreshing.filter(|refreshing| unreachable && !refreshing.rerouted) {
-            Some(refreshing) if self.leg_mut(side).reroute() => {
+        let again = refreshing.filter(|refreshing| !refreshing.rerouted).zip(broken);
+        match again {
+            Some((refreshing, broken)) if self.leg_mut(side).reroute(broken) => {
                 self.refresh(turn, side, [refreshing.lengthened, true]);
             }
             _ => self.expire(turn, &format!("no answer from {side} to a session refresh")),

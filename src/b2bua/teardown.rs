@@ -11,7 +11,7 @@ use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, R
 use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Request, Response};
+use crate::sip::{Flow, Request, Response};
 
 /// Seconds until a request that came too early may come again: drawn anew each time (RFC 3261 §14.2, RFC 3311 §5.2).
 const RETRY_AFTER_MAX: u128 = 10;
@@ -282,9 +282,9 @@ impl Call {
         self.refuse(turn, &refusal);
     }
 
-    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let (session, chronicle) = (self.id, self.chronicle);
-        self.leg_mut(side).on_bye_failed(turn, session, &chronicle, unreachable);
+        self.leg_mut(side).on_bye_failed(turn, session, &chronicle, broken);
     }
 
     fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {

@@ -90,6 +90,13 @@ impl Bench {
         Self::on_trunks(files, true, vec![carrier])
     }
 
+    /// The carrier talks by TLS. Nothing is recorded.
+    pub fn secured() -> Self {
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        carrier.transport = Transport::Tls;
+        Self::on_trunks(&[], true, vec![carrier])
+    }
+
     /// C is a trunk of its own, for who dials 7….
     pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
         let trunks = vec![
@@ -134,8 +141,10 @@ impl Bench {
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
         trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
         let mut listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
-        if trunks.iter().any(|trunk| trunk.transport == Transport::Tcp) {
-            listeners.push((Transport::Tcp, PROXY.parse().unwrap()));
+        for transport in [Transport::Tcp, Transport::Tls] {
+            if trunks.iter().any(|trunk| trunk.transport == transport) {
+                listeners.push((transport, PROXY.parse().unwrap()));
+            }
         }
         let config = SignalingConfig {
             node: "lab".to_owned(),

@@ -346,7 +346,7 @@ impl Phone {
             "Contact: <sip:carol@192.0.2.3:5060>;q=0.5, <sip:dora@192.0.2.2:5060>;q=0.9\r\n",
             "Contact: <sip:bob@192.0.2.2:5060>\r\n",
         ];
-        *self.rng.pick::<&str>(&PLACES)
+        self.rng.pick::<&str>(&PLACES)
     }
 
     pub fn on_call_cancelled(&mut self, now: Timestamp, at: usize) {

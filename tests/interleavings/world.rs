@@ -222,9 +222,8 @@ impl World {
                 let said = self.studio.on_trouble(trouble);
                 self.tell(|| format!("trouble           {trouble:?}: {said:?}"));
                 if let Some(said) = said {
-                    match said.fault() {
-                        Some(session) => self.law.on_fault(self.now, session),
-                        None => {}
+                    if let Some(session) = said.fault() {
+                        self.law.on_fault(self.now, session);
                     }
                     self.say(said);
                 }

@@ -80,11 +80,12 @@ impl Law {
         let awaited = sent.awaits(now);
         sent.rung |= awaited;
         sent.refusals += u32::from(heard.status >= 300);
-        if heard.status >= 200 && sent.answered.is_none() {
+        if heard.status >= 200 && awaited && sent.answered.is_none() {
             sent.answered = Some((now, heard.status));
         }
-        if let ("BYE", 401 | 407, Some(bond)) = (sent.method.as_str(), heard.status, sent.bond) {
-            // It may be said again with credentials.
+        let again = matches!(heard.status, 401 | 404 | 407 | 408 | 480 | 500..600);
+        if let ("BYE", true, Some(bond)) = (sent.method.as_str(), again, sent.bond) {
+            // It may be said again, with credentials or another way.
             let bond = &mut self.bonds[bond];
             (bond.byes, bond.bye_lost) = (0, true);
             return;

@@ -143,6 +143,11 @@ impl Law {
             return None;
         };
         let bond = &mut self.bonds[at];
+        let silent = |sent: &&Sent| sent.bond == Some(at) && sent.method == "BYE" && now >= sent.at + GIVE_UP;
+        if is_bye && !bond.bye_heard && self.sent.iter().any(|sent| silent(&sent)) {
+            // Nobody answered: it goes another way.
+            bond.byes = 0;
+        }
         let verdict = if bond.is_ended() && is_bye {
             Some(if bond.byes > 0 {
                 "a second BYE"
