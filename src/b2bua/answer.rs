@@ -85,9 +85,10 @@ impl Call {
             return;
         }
         if self.acknowledge_parted(turn, response) {
-            // Who was to be called has answered, and the caller had hung up on it: there is nobody else to come.
+            // Who was to be called has answered, and the caller had hung up on it: nobody else is waited for.
             self.b.state = LegState::Gone;
             self.refuse(turn, &Refusal::Cancelled);
+            self.silence_forks();
             return;
         }
         let cseq = response.headers.cseq().number;

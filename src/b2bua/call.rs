@@ -212,6 +212,7 @@ impl Call {
 
     pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
         if let Err(refusal) = self.take_request(side, flow, &request) {
+            self.forget_fork(turn, &request);
             self.refuse_request(turn, side, server, &request, &refusal);
             self.settle(turn);
             return;

@@ -139,6 +139,15 @@ impl Call {
         }
     }
 
+    /// There is no call: whoever of the forks still answers comes too late.
+    pub(super) fn silence_forks(&mut self) {
+        let others = std::mem::take(&mut self.forks.others).into_iter();
+        let early = self.b.dialog.take().into_iter();
+        self.forks
+            .silenced
+            .extend(early.chain(others.filter_map(|other| other.b)));
+    }
+
     /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and an answer to come reaches
     /// A in a dialog of its own.
     pub(super) fn start_over(&mut self, turn: &mut Turn<'_>) {

@@ -236,3 +236,17 @@ fn the_winner_answers_the_offer_of_the_call_though_a_loser_left_one_open() {
     bench.fork_answers("fork-2", 200, "", &sdp(5002));
     assert_eq!((a_port(&bench), b_port(&bench)), (Some(4000), Some(5002)));
 }
+
+#[test]
+fn a_fork_that_answers_after_the_one_that_a_hung_up_on_is_ended_too() {
+    let mut bench = Bench::strict();
+    let (first, _) = two_forks(&mut bench);
+    bench.recorder_answers = false;
+    bench.a_requests_in(&first, 2, "BYE", "", "");
+    bench.fork_answers("fork-1", 200, "", &sdp(5001));
+    assert_eq!(bench.signaling.calls(), 1, "it waits for its recording");
+    bench.story.clear();
+    bench.fork_answers("fork-2", 200, "", &sdp(5002));
+    assert_eq!(bench.story, ["B → 200", "ACK → B", "BYE → B"]);
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("fork-2"));
+}

@@ -298,6 +298,9 @@ impl Phone {
             self.answer(now, at, 491, "", "");
         } else {
             if let Some(sdp) = heard.sdp() {
+                if sdp.answers.starts_with(&self.seat.to_string()) {
+                    self.dialogs[dialog].session.offers.push(sdp.answers.clone());
+                }
                 let verdict = self.dialogs[dialog].session.take_offer(&sdp, &heard.told());
                 self.judge(verdict);
             }

@@ -56,12 +56,19 @@ impl World {
         }
         self.tell(|| format!("the connections of {seat} break"));
         self.law.seen.insert("a connection broke");
+        self.tear_sessions();
         for flow in broken {
             self.law.on_unreachable(flow);
             if !self.deaf {
                 self.input(Input::Unreachable { flow });
             }
         }
+    }
+
+    /// What was under way when something went down may have been done on one side only.
+    pub fn tear_sessions(&mut self) {
+        let dialogs = self.phones.iter_mut().flat_map(|phone| &mut phone.dialogs);
+        dialogs.for_each(|dialog| dialog.session.torn = true);
     }
 
     /// With a dead phone its connections end.

@@ -192,6 +192,7 @@ impl World {
     }
 
     fn next_process(&mut self) {
+        self.tear_sessions();
         self.processes += 1;
         self.signaling = Signaling::new(config(&self.script), self.policies.of(self.grade), self.processes);
         (self.heard, self.beat) = (None, self.now);

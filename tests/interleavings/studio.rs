@@ -159,6 +159,10 @@ impl Studio {
                 }
                 let local = plan.lines[0].a.local;
                 if new && std::mem::take(&mut self.no_port) {
+                    if known.is_some() {
+                        // What it says keeps its order.
+                        self.promise(Duration::ZERO, Said::Media(MediaEvent::Opened { session }));
+                    }
                     self.promise(Duration::ZERO, Said::Media(MediaEvent::OpenFailed { session, local }));
                     return;
                 }

@@ -1,11 +1,9 @@
 //! What is owed when something fails, and when all is over.
 
-use std::collections::BTreeSet;
-
 use onrecord::model::{Outcome, SessionId, Timestamp};
 use onrecord::sip::Flow;
 
-use super::{FAULT_TO_BYE, LOST, Law, Tape};
+use super::{Bond, FAULT_TO_BYE, LOST, Law, Tape};
 use crate::script::Grade;
 
 impl Law {
@@ -72,22 +70,25 @@ impl Law {
             return;
         }
         let lost = |tape: &&Tape| tape.ready && tape.is_open() && session.is_none_or(|session| session == tape.session);
-        let lost = self.tapes.iter().filter(lost);
-        let call_ids: BTreeSet<&String> = lost.flat_map(|tape| &tape.call_ids).collect();
         let due = Some(now + FAULT_TO_BYE);
-        for bond in self.bonds.iter_mut().filter(|bond| call_ids.contains(&bond.call_id)) {
-            let bound = bond.confirmed.is_some() && (bond.by_us || bond.acknowledged);
-            if bound && !bond.is_ended() {
-                self.seen.insert("a recorder lost in a confirmed call");
-                bond.owed_by = bond.owed_by.or(due);
+        for tape in self.tapes.iter().filter(lost) {
+            let invite = tape.invite.and_then(|at| self.served.get(at));
+            let (invite_at, number) = (tape.invite, invite.map(|invite| invite.cseq));
+            let of_call = |bond: &&mut Bond| {
+                // Later attempts of a caller have its Call-ID, too.
+                tape.call_ids.contains(&bond.call_id) && (bond.by_us || Some(bond.invite) == number)
+            };
+            for bond in self.bonds.iter_mut().filter(of_call) {
+                let bound = bond.confirmed.is_some() && (bond.by_us || bond.acknowledged);
+                if bound && !bond.is_ended() {
+                    self.seen.insert("a recorder lost in a confirmed call");
+                    bond.owed_by = bond.owed_by.or(due);
+                }
             }
-        }
-        for served in self
-            .served
-            .iter_mut()
-            .filter(|served| call_ids.contains(&served.call_id))
-        {
-            if served.opens && served.method == "INVITE" && served.status == 0 {
+            if let Some(served) = invite_at
+                .map(|at| &mut self.served[at])
+                .filter(|served| served.status == 0)
+            {
                 self.seen.insert("a recorder lost before the answer");
                 served.owed_by = served.owed_by.or(due);
             }
@@ -155,7 +156,7 @@ impl Law {
             let ends = tape.closed + tape.kept;
             let fits = match tape.outcome {
                 Some(Outcome::Exempt) => self.grades.contains(&Grade::Exempt),
-                Some(Outcome::Blocked) => !(connected && tapes == 1),
+                Some(Outcome::Blocked) => !connected || tapes != 1 || self.loses_outcomes,
                 outcome => outcome.is_some() && self.grades.iter().any(|grade| *grade != Grade::Exempt),
             };
             if ends != 1 || !fits {

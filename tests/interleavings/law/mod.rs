@@ -160,6 +160,8 @@ struct Tape {
     session: SessionId,
     /// A's, B's, and those of INVITEs to B that it kept while it was open: later attempts of the same call.
     call_ids: Vec<String>,
+    /// The INVITE that it began with.
+    invite: Option<usize>,
     opens: u32,
     ready: bool,
     closed: u32,

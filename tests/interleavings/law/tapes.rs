@@ -5,7 +5,7 @@ use onrecord::model::{
 };
 use onrecord::sip::Message;
 
-use super::{Law, Tape};
+use super::{Law, Served, Tape};
 
 impl Law {
     pub fn on_recording(&mut self, command: &RecordingCommand) {
@@ -27,6 +27,7 @@ impl Law {
             self.tapes.push(Tape {
                 session,
                 call_ids: Vec::new(),
+                invite: None,
                 opens: 0,
                 ready: false,
                 closed: 0,
@@ -38,9 +39,13 @@ impl Law {
             });
             self.tapes.len() - 1
         });
+        let call_id = opened(command);
+        let newest = |served: &Served| served.method == "INVITE" && served.opens && Some(&served.call_id) == call_id;
+        let invite = self.served.iter().rposition(newest);
         let tape = &mut self.tapes[at];
         match command {
             RecordingCommand::Open(header) => {
+                tape.invite = tape.invite.or(invite);
                 tape.opens += 1;
                 tape.call_ids.clone_from(&header.call_ids);
             }
@@ -143,5 +148,13 @@ impl Law {
             self.broken
                 .push(format!("a strict call is relayed unrecorded: {:?}", plan.recorded));
         }
+    }
+}
+
+/// A's Call-ID of a recording that is opened.
+fn opened(command: &RecordingCommand) -> Option<&String> {
+    match command {
+        RecordingCommand::Open(header) => header.call_ids.first(),
+        _ => None,
     }
 }
