@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onrecord::model::Timestamp;
+use onrecord::model::{MediaCommand, MediaPlan, Recorded, SessionId, Timestamp};
 use onrecord::sip::{Flow, Transport};
 
 use super::law::Law;
@@ -238,4 +238,18 @@ fn an_answer_or_an_ack_that_nobody_asked_for_breaks_it() {
     let mut law = confirmed(now);
     law.on_sent(now, Seat::B, by_datagram(Seat::B), &request("ACK", "2", OURS, 1));
     breaks(&law, "more ACKs than 2xx");
+}
+
+#[test]
+fn a_strict_call_that_is_relayed_unrecorded_breaks_it() {
+    let plan = |recorded| MediaPlan {
+        session: SessionId::from_u128(1),
+        recorded,
+        lines: Vec::new(),
+    };
+    let mut law = Law::new(Grade::Strict);
+    law.on_media(&MediaCommand::Open(Box::new(plan(Recorded::Strict))));
+    assert_eq!(law.broken, Vec::<String>::new());
+    law.on_media(&MediaCommand::Modify(Box::new(plan(Recorded::Lenient))));
+    breaks(&law, "a strict call is relayed unrecorded");
 }
