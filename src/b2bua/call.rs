@@ -325,7 +325,7 @@ impl Call {
     pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
         match event {
             MediaEvent::Opened { .. } => {
-                if self.media == MediaState::Opening {
+                if matches!(self.media, MediaState::Opening | MediaState::Moving) {
                     self.media = MediaState::Open;
                     self.proceed(turn);
                 }
@@ -394,7 +394,7 @@ impl Call {
                 self.media = MediaState::Opening;
                 turn.media(MediaCommand::Open(plan));
             }
-            MediaState::Opening | MediaState::Open => turn.media(MediaCommand::Modify(plan)),
+            MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}
         }
         for side in Leg::BOTH {

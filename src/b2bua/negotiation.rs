@@ -109,6 +109,20 @@ impl Negotiation {
         self
     }
 
+    /// Another B is asked, on `trunks`: nothing is agreed or offered. Whether ports that we have move to an address of ours that
+    /// faces it.
+    pub fn begin_anew(&mut self, b: IpAddr, trunks: [&Trunk; 2]) -> bool {
+        let before = self.arrivals_from_b();
+        *self = std::mem::take(self).permitting(trunks);
+        self.peers[Leg::B.index()] = Some(b);
+        self.agreement = Agreement::default();
+        self.arrivals_from_b() != before
+    }
+
+    fn arrivals_from_b(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|ports| self.facing(Leg::B, &ports.b)).collect()
+    }
+
     /// The offer without what may not cross.
     fn permitted(&self, sdp: SessionDescription) -> Result<SessionDescription, NegotiationError> {
         let allowed = |format: &Format| {

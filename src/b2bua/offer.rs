@@ -76,6 +76,11 @@ impl Call {
             return Err(self.recorder_down(turn, fault));
         }
         self.begin_upkeep(turn, invite)?;
+        self.offer_onward(turn, invite)
+    }
+
+    /// What A's INVITE offers, as the B of now shall see it.
+    pub(super) fn offer_onward(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -133,7 +138,8 @@ impl Call {
     /// Goes on to B once nothing more has to be waited for.
     pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
         let recorder_awaited = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
-        if self.phase == Phase::Preparing && !recorder_awaited && self.media != MediaState::Opening {
+        let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
+        if self.phase == Phase::Preparing && !recorder_awaited && !ports_awaited {
             self.invite_b(turn);
         }
     }

@@ -10,6 +10,7 @@ mod connected;
 mod crossed;
 mod early;
 mod failover;
+mod families;
 mod fax;
 mod forked;
 mod mended_dialogs;

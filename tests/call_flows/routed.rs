@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use onrecord::engine::{Input, Pulse};
 use onrecord::sip::{Method, Request, Transport};
-use onrecord::trunk::{Field, Located, Passage, Peer, Probe, Rank, Rewrite, Route, Server, Site, Trunk};
+use onrecord::trunk::{Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Route, Server, Site, Trunk};
 
-use super::bench::{A, B, Bench, SDP, answer, invite};
+use super::bench::{A, B, Bench, C, SDP, answer, invite};
 
 /// A destination that is not B.
 const SPARE: &str = "127.0.0.9:5060";
@@ -274,6 +274,33 @@ fn only_codecs_that_both_trunks_allow_are_offered() {
     call(&mut bench, 2, "bob", &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
     assert_eq!(bench.response_to_a().status, 488);
     assert_eq!(hosts(&bench).len(), 1);
+}
+
+#[test]
+fn whom_a_3xx_names_is_offered_what_its_own_trunk_allows() {
+    let mut bench = Bench::unrecorded();
+    let of = |name: &str, address: &str, codec: &str| Trunk {
+        codecs: Some(vec![codec.to_owned()]),
+        ..trunk(name, address)
+    };
+    let mut carrier = of("carrier", B, "pcmu");
+    carrier.conduct.redirect = Redirect::Follow;
+    let routes = ["carrier", "branch"].map(|to| Route {
+        from: "pbx".into(),
+        to: to.into(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    });
+    bench.input(Input::Trunks {
+        trunks: vec![trunk("pbx", A), carrier, of("branch", C, "pcma")],
+        routes: routes.into(),
+    });
+    bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 0 8"), "");
+    let offer = |invite: Request| String::from_utf8(invite.body.to_vec()).unwrap();
+    assert!(offer(bench.request_to_b("INVITE")).contains("RTP/AVP 0\r\n"));
+    bench.b_redirects(302, &[&format!("<sip:2001@{C}>")]);
+    assert!(offer(bench.request_to_c("INVITE")).contains("RTP/AVP 8\r\n"));
 }
 
 #[test]
