@@ -11,11 +11,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use onrecord::config::{self, Config};
 use onrecord::disk::{Disk, Layout, StoredFile};
 use onrecord::model::{Generation, Outcome};
 use onrecord::policy::{PolicySet, Severity, SourceFile};
 use onrecord::recorder::{SealedCall, survey};
 use onrecord::replay::{FaultSpec, ReplayOptions, Report, replay, replay_to};
+use onrecord::sip::Method;
 
 const ACCEPT: &str = "ONRECORD_ACCEPT";
 const FILES: [&str; 3] = ["README.md", "call.pcap", "policy.toml"];
@@ -80,10 +82,13 @@ impl Scenario {
     fn check(&self) -> Result<(), String> {
         self.is_complete()?;
         let command = self.command()?;
+        let trunk = |option, default: &str| values(&command, option).next().unwrap_or(default).into();
         let options = ReplayOptions {
             policies: Arc::new(self.policies()?),
             faults: faults(&command)?,
-            trunks: ["caller".into(), "callee".into()],
+            trunks: [trunk("--trunk", "caller"), trunk("--to-trunk", "callee")],
+            config: self.config(&command)?,
+            whole: values(&command, "--sip").filter_map(Method::parse).collect(),
         };
         let report = replay(self.capture(), &options).map_err(|why| why.to_string())?;
         self.compare(&transcript(&command, &report))?;
@@ -130,6 +135,20 @@ impl Scenario {
         let finding = policies.findings().iter().find(|f| f.severity != Severity::Note);
         finding.map_or(Ok(()), |finding| Err(format!("{finding:#?}")))?;
         Ok(policies)
+    }
+
+    /// The `--config` of the command, which has both of its trunks.
+    fn config(&self, command: &str) -> Result<Option<Arc<Config>>, String> {
+        let Some(path) = values(command, "--config").next() else {
+            return Ok(None);
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let (config, notes) = config::load_with_notes(&path).map_err(|findings| format!("{findings:#?}"))?;
+        let notes: Vec<_> = notes.iter().filter(|f| f.severity != Severity::Note).collect();
+        if !notes.is_empty() {
+            return Err(format!("{notes:#?}"));
+        }
+        Ok(Some(Arc::new(config)))
     }
 
     fn compare(&self, actual: &str) -> Result<(), String> {
@@ -199,11 +218,17 @@ fn is_accepting() -> bool {
     std::env::var_os(ACCEPT).is_some_and(|value| value == "1")
 }
 
-/// The values of `--fault`.
+/// The values of an option.
+fn values<'a>(command: &'a str, option: &'a str) -> impl Iterator<Item = &'a str> {
+    let mut words = command.split_whitespace();
+    std::iter::from_fn(move || {
+        words.find(|word| *word == option)?;
+        words.next()
+    })
+}
+
 fn faults(command: &str) -> Result<Vec<FaultSpec>, String> {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let values = words.windows(2).filter(|pair| pair[0] == "--fault").map(|pair| pair[1]);
-    values
+    values(command, "--fault")
         .map(|value| value.parse().map_err(|why| format!("{value}: {why}")))
         .collect()
 }

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{COULD_NOT, FINDINGS, fail, print_json};
-use crate::config::{embedded_policies, load_policies};
+use crate::config::{self, Config, embedded_policies, load_policies};
 use crate::disk::{Disk, Layout};
 use crate::model::{Generation, TrunkName};
 use crate::policy::{Finding, Format, PolicySet, render};
 use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report};
+use crate::sip::Method;
 
 const UNREADABLE_HINT: &str =
     "pcap and pcapng are read; `editcap -F pcapng IN OUT` converts others, gunzip compressed ones";
@@ -31,6 +32,12 @@ pub struct Args {
     /// Break the recorder at a time of the capture, like recorder:eio@12.5s or @12.5s..14s; also enospc, edquot, erofs, short, stall
     #[arg(long, value_name = "SPEC@TIME")]
     pub fault: Vec<FaultSpec>,
+    /// Config whose trunks the two sides are: their conduct, trust and rules count, their addresses do not
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Show messages of a method and their answers whole, as they came and as the proxy sent them
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    pub sip: Vec<Method>,
     /// Name of the trunk that the callers are on
     #[arg(long, value_name = "NAME", default_value = "caller")]
     pub trunk: String,
@@ -50,13 +57,26 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(COULD_NOT);
         }
     };
+    let config = match args.config.as_deref().map(config::load).transpose() {
+        Ok(config) => config.map(Arc::new),
+        Err(findings) => {
+            eprint!("{}", render(&findings, Format::Full));
+            return ExitCode::from(COULD_NOT);
+        }
+    };
+    let trunks = [&args.trunk, &args.to_trunk].map(|name| TrunkName::from(name.as_str()));
+    if let Some(missing) = config.as_deref().and_then(|config| missing(config, &trunks)) {
+        return fail(
+            format!("the config has no trunk `{missing}`"),
+            "name two of its trunks with --trunk and --to-trunk",
+        );
+    }
     let options = ReplayOptions {
         policies,
         faults: args.fault.clone(),
-        trunks: [
-            TrunkName::from(args.trunk.as_str()),
-            TrunkName::from(args.to_trunk.as_str()),
-        ],
+        trunks,
+        config,
+        whole: args.sip.clone(),
     };
     let file: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(std::io::stdin().lock())
@@ -76,6 +96,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(Failure::Capture(why)) => fail(format!("{}: {why}", args.file.display()), UNREADABLE_HINT),
         Err(Failure::Out(why)) => fail(why, "name a folder that does not exist yet with --out"),
     }
+}
+
+fn missing<'a>(config: &Config, trunks: &'a [TrunkName; 2]) -> Option<&'a TrunkName> {
+    let names = config.trunk_names();
+    trunks.iter().find(|trunk| !names.contains(trunk))
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::parse(&text.to_ascii_uppercase()).ok_or_else(|| "no method of SIP".to_owned())
 }
 
 enum Failure {

@@ -12,6 +12,8 @@ mod flaw;
 mod forge;
 mod fragments;
 mod link;
+mod naming;
+mod passages;
 mod pcap;
 mod proxy;
 mod reenact;
@@ -31,6 +33,7 @@ mod tests;
 pub use capture::{Capture, Captured, Event, Payload};
 pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
+pub use passages::PassageReport;
 pub use reenact::ReplayOptions;
 pub use report::{CallReport, CaptureReport, ErrorReport, Report, SipReport, StreamReport};
 

@@ -8,21 +8,22 @@ use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
-use super::calls::{CALLER, Calls, description_in};
+use super::calls::{Calls, description_in};
 use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::{Flaw, FlawKind};
-use super::proxy::{LISTENER, signaling};
+use super::proxy::{listener, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
-use super::story::{Session, Story};
+use super::story::{Session, Story, Told};
+use crate::config::Config;
 use crate::engine::{CallState, Engine, EngineOutput, Relayed};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp, TrunkName};
 use crate::policy::PolicySet;
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
-use crate::sip::{Flow, Message, Transport};
+use crate::sip::{Flow, Message, Method, Transport};
 
 /// How long calls may take to end and recordings to be sealed after the last packet: Timer B and H, and the seal.
 const EPILOGUE_MAX: Duration = Duration::from_secs(120);
@@ -46,6 +47,10 @@ pub struct ReplayOptions {
     pub faults: Vec<FaultSpec>,
     /// As policies name the side that calls and the side that is called.
     pub trunks: [TrunkName; 2],
+    /// What it says of these trunks counts, but not their addresses: conduct, trust, rules. None: they pass everything.
+    pub config: Option<Arc<Config>>,
+    /// Messages of these methods, and the answers to them, are reported whole.
+    pub whole: Vec<Method>,
 }
 
 /// See [the module](self).
@@ -74,6 +79,8 @@ pub(crate) struct Reenactment<D> {
     /// Of these, packets cut by the snap length.
     cuts: u64,
     arena: BytesMut,
+    /// See [`ReplayOptions::whole`].
+    whole: Vec<Method>,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
 }
@@ -85,7 +92,7 @@ impl<D: Disk> Reenactment<D> {
             spool_segments: 4,
             ..WriterConfig::default()
         };
-        let config = signaling(&options.trunks, writer.lag_max);
+        let config = signaling(options, writer.lag_max);
         // The same capture gives the same replay, tags and all.
         let engine = Engine::fresh(config, writer, options.policies.clone(), 1, started);
         Self {
@@ -107,6 +114,7 @@ impl<D: Disk> Reenactment<D> {
             flaws_in_all: 0,
             cuts: 0,
             arena: BytesMut::new(),
+            whole: options.whole.clone(),
             unbound: 0,
         }
         .with_faults(started)
@@ -309,19 +317,22 @@ impl<D: Disk> Reenactment<D> {
         };
         let flow = Flow {
             transport: script.transport_of(leg),
-            local: LISTENER,
+            local: listener(script.phone(leg)),
             remote: script.phone(leg),
         };
-        self.stories
-            .entry(index)
-            .or_default()
-            .hear(leg, Direction::Received, &bytes);
+        self.hear(index, leg, Direction::Received, &bytes);
         self.giving = Some(index);
         self.engine.handle_sip(self.clock.now(), flow, bytes);
         while let Some(output) = self.engine.poll_output() {
             self.on_output(output);
         }
         self.giving = None;
+    }
+
+    fn hear(&mut self, index: CallIndex, leg: Leg, direction: Direction, bytes: &Bytes) {
+        let is_whole = Message::parse(bytes).is_ok_and(|m| self.whole.contains(&m.headers().cseq().method));
+        let told = Told::new(self.clock.now(), (leg, direction), bytes, is_whole);
+        self.stories.entry(index).or_default().hear(told);
     }
 
     fn on_output(&mut self, output: EngineOutput) {
@@ -373,19 +384,17 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sent(&mut self, flow: Flow, bytes: &Bytes) {
-        let leg = if flow.remote.ip() == CALLER { Leg::A } else { Leg::B };
         let Ok(message) = Message::parse(bytes) else {
             // A refusal quotes what it refuses, faults and all.
             if let Some(index) = self.giving {
-                self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+                self.hear(index, Leg::A, Direction::Sent, bytes);
             }
             return;
         };
         let call_id = message.headers().call_id();
-        let known = if leg == Leg::A {
-            self.calls.by_call_id(call_id)
-        } else {
-            self.minted.get(call_id).copied()
+        let (leg, known) = match self.calls.by_call_id(call_id) {
+            Some(index) => (Leg::A, Some(index)),
+            None => (Leg::B, self.minted.get(call_id).copied()),
         };
         let index = known.or_else(|| message.headers().get(CALL_HEADER)?.parse().ok());
         let Some((index, call)) = index.and_then(|index| Some((index, self.calls.call_mut(index)?))) else {
@@ -399,10 +408,22 @@ impl<D: Disk> Reenactment<D> {
         }
         let mut lines = Vec::new();
         if let Some(script) = &mut call.script {
-            script.on_sent(leg, &message, &mut lines);
+            script.on_sent(leg, flow.remote, &message, &mut lines);
         }
-        self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+        self.learn_referral(index, leg, &message);
+        self.hear(index, leg, Direction::Sent, bytes);
         self.lines.extend(lines.into_iter().map(|line| (index, line)));
+    }
+
+    fn learn_referral(&mut self, index: CallIndex, leg: Leg, message: &Message) {
+        let Message::Request(request) = message else { return };
+        let script = self.calls.call(index).and_then(|call| call.script.as_deref());
+        let said = script
+            .and_then(|script| script.refer_to(leg, request))
+            .map(str::to_owned);
+        if let (Some(said), Some(passed)) = (said, request.headers.get("Refer-To")) {
+            self.calls.referrals.learn(&said, passed);
+        }
     }
 
     /// The capture is over: who still talks hangs up, and the recorder gets the time to seal.

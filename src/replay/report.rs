@@ -7,14 +7,17 @@ use serde::Serialize;
 use super::binding::CallIndex;
 use super::calls::Call;
 use super::flaw::Flaw;
+use super::passages::PassageReport;
 use super::reenact::Reenactment;
+use super::script::CALL_HEADER;
 use super::spool::Disk;
-use super::story::{Session, Story};
+use super::story::{Session, Story, Told};
 use crate::disk::Layout;
 use crate::engine::ladder;
 use crate::engine::{Step, StepKind};
 use crate::model::{Direction, Leg, Outcome, Timestamp};
 use crate::recorder::File;
+use crate::sip::Method;
 
 /// Everything that a replay found. The JSON form is an interface: fields are added, never changed.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +25,8 @@ pub struct Report {
     pub capture: CaptureReport,
     /// In order of their first INVITE.
     pub calls: Vec<CallReport>,
+    /// What began outside any call, in order.
+    pub passages: Vec<PassageReport>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -102,6 +107,11 @@ pub struct SipReport {
     pub leg: Leg,
     pub sent: &'static str,
     pub start_line: String,
+    /// Milliseconds since the first message.
+    pub at_ms: u64,
+    /// All of it, where that was asked for; bytes that are no text as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 impl Report {
@@ -117,6 +127,7 @@ impl Report {
                 ..CaptureReport::default()
             },
             calls: Vec::new(),
+            passages: Vec::new(),
         };
         let capture = &mut report.capture;
         capture.errors.extend(early.iter().map(ErrorReport::of));
@@ -131,12 +142,12 @@ impl Report {
         capture.errors_total += found.flaws_in_all;
         let nothing = Story::default();
         let story = |n: usize| found.stories.get(&(n as CallIndex)).unwrap_or(&nothing);
-        report.calls = found
-            .calls
-            .iter()
-            .enumerate()
-            .map(|(n, call)| of_call(call, story(n), layout))
-            .collect();
+        for (n, call) in found.calls.iter().enumerate() {
+            match call.method {
+                Method::Invite => report.calls.push(of_call(call, story(n), layout)),
+                _ => report.passages.push(PassageReport::of(call, story(n))),
+            }
+        }
         report
     }
 
@@ -155,17 +166,25 @@ impl Report {
         let c = &self.capture;
         let _infallible = writeln!(
             text,
-            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}",
+            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}",
             counted(c.packets, "packet"),
             c.sip,
             c.rtp,
             c.rtcp,
             c.ignored,
-            counted(self.calls.len() as u64, "call")
+            counted(self.calls.len() as u64, "call"),
+            match self.passages.len() as u64 {
+                0 => String::new(),
+                passages => format!(", {} outside calls", counted(passages, "dialog")),
+            }
         );
         for call in &self.calls {
             text.push('\n');
             call.write_to(&mut text);
+        }
+        for passage in &self.passages {
+            text.push('\n');
+            passage.write_to(&mut text);
         }
         if !c.errors.is_empty() {
             text.push('\n');
@@ -234,6 +253,7 @@ impl CallReport {
                 stream.recorded
             );
         }
+        SipReport::write_whole(&self.sip, text);
     }
 }
 
@@ -274,11 +294,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
         recording,
         streams: streams(call),
-        sip: story
-            .sip
-            .iter()
-            .map(|(leg, direction, line)| sip(*leg, *direction, line))
-            .collect(),
+        sip: SipReport::all(call, story),
         trail: steps.iter().filter_map(trail).collect(),
         accepted: sum(|session| session.reconciliation.as_ref().map_or(session.relayed, |r| r.accepted)),
         stored: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.stored)),
@@ -315,17 +331,64 @@ fn streams(call: &Call) -> Vec<StreamReport> {
     call.streams.iter().map(report).collect()
 }
 
-fn sip(leg: Leg, direction: Direction, start_line: &str) -> SipReport {
-    let sent = match (leg, direction) {
-        (Leg::A, Direction::Received) => "A→proxy",
-        (Leg::A, Direction::Sent) => "proxy→A",
-        (Leg::B, Direction::Sent) => "proxy→B",
-        (Leg::B, Direction::Received) => "B→proxy",
-    };
-    SipReport {
-        leg,
-        sent,
-        start_line: start_line.to_owned(),
+impl SipReport {
+    pub(super) fn all(call: &Call, story: &Story) -> Vec<Self> {
+        let report = |told: &Told| Self {
+            leg: told.leg,
+            sent: match (told.leg, told.direction) {
+                (Leg::A, Direction::Received) => "A→proxy",
+                (Leg::A, Direction::Sent) => "proxy→A",
+                (Leg::B, Direction::Sent) => "proxy→B",
+                (Leg::B, Direction::Received) => "B→proxy",
+            },
+            start_line: told.start_line.to_string(),
+            at_ms: u64::try_from((told.at - call.shift).since(call.started).as_millis()).unwrap_or(u64::MAX),
+            message: told.whole.as_deref().map(spelled),
+        };
+        story.sip.iter().map(report).collect()
+    }
+
+    /// The messages that were asked for, each below the way that it took.
+    pub(super) fn write_whole(sip: &[Self], text: &mut String) {
+        for told in sip {
+            let Some(message) = &told.message else { continue };
+            let _infallible = writeln!(text, "  {}, {} ms", told.sent, told.at_ms);
+            for line in message.lines() {
+                let _infallible = writeln!(text, "{}", format!("    | {line}").trim_end());
+            }
+        }
+    }
+}
+
+/// A message as text, without the mark of the replay; what is no text, or what a terminal would obey, as `\xNN`.
+fn spelled(message: &[u8]) -> String {
+    let mut text = String::new();
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(CALL_HEADER.as_bytes()) {
+            continue;
+        }
+        let end = line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n"));
+        for chunk in end.unwrap_or(line).utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if is_hostile(c) {
+                    let mut bytes = [0; 4];
+                    escape(c.encode_utf8(&mut bytes).as_bytes(), &mut text);
+                } else {
+                    text.push(c);
+                }
+            }
+            escape(chunk.invalid(), &mut text);
+        }
+        if end.is_some() {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn escape(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        let _infallible = write!(text, "\\x{byte:02x}");
     }
 }
 
@@ -346,7 +409,10 @@ fn counted(number: u64, noun: &str) -> String {
 }
 
 /// The capture's text, without what a terminal would obey.
-fn printable(text: &str) -> String {
-    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if hostile(c) { '·' } else { c }).collect()
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if is_hostile(c) { '·' } else { c }).collect()
+}
+
+fn is_hostile(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

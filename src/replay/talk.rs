@@ -157,6 +157,8 @@ impl Talk {
             policies,
             faults,
             trunks: ["caller".into(), "callee".into()],
+            config: None,
+            whole: Vec::new(),
         };
         super::replay(&*self.file.bytes, &options).unwrap()
     }
