@@ -365,7 +365,8 @@ impl Call {
 
     /// Tells readers how the call stands.
     pub fn publish(&self, turn: &mut Turn<'_>) {
-        turn.out.push_back(Output::Publish(Box::new(self.view())));
+        let conversation = self.joined(turn).unwrap_or_else(|| self.conversation());
+        turn.out.push_back(Output::Publish(Box::new(self.view(conversation))));
     }
 
     /// Where recording stands decides how strictly the relay minds it.

@@ -11,7 +11,7 @@ use crate::config::{self, Config, embedded_policies, load_policies};
 use crate::disk::{Disk, Layout};
 use crate::model::{Generation, TrunkName};
 use crate::policy::{Finding, Format, PolicySet, render};
-use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report};
+use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report, Shown};
 use crate::sip::Method;
 
 const UNREADABLE_HINT: &str =
@@ -38,6 +38,9 @@ pub struct Args {
     /// Show messages of a method and their answers whole, as they came and as the proxy sent them
     #[arg(long, value_name = "METHOD", value_parser = method)]
     pub sip: Vec<Method>,
+    /// Show these header lines of every message that has them
+    #[arg(long, value_name = "NAME")]
+    pub header: Vec<String>,
     /// Name of the trunk that the callers are on
     #[arg(long, value_name = "NAME", default_value = "caller")]
     pub trunk: String,
@@ -76,7 +79,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         faults: args.fault.clone(),
         trunks,
         config,
-        whole: args.sip.clone(),
+        shown: Shown {
+            whole: args.sip.clone(),
+            headers: args.header.clone(),
+        },
     };
     let file: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(std::io::stdin().lock())

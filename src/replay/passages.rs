@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::calls::Call;
-use super::report::{SipReport, printable};
+use super::sip_report::{SipReport, printable};
 use super::story::Story;
 use crate::engine::{StepKind, ladder};
 use crate::model::Timestamp;

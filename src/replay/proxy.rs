@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::calls::{CALLEE, CALLER};
-use super::reenact::ReplayOptions;
+use super::options::ReplayOptions;
 use crate::config::Config;
 use crate::engine::SignalingConfig;
 use crate::model::TrunkName;

@@ -1,7 +1,6 @@
 //! The capture, played to the engine at capture time: two phones per call, their media, and a disk that may break.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,17 +12,16 @@ use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::{Flaw, FlawKind};
+use super::options::{ReplayOptions, Shown};
 use super::proxy::{listener, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story, Told};
-use crate::config::Config;
 use crate::engine::{CallState, Engine, EngineOutput, Relayed};
-use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp, TrunkName};
-use crate::policy::PolicySet;
+use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp};
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
-use crate::sip::{Flow, Message, Method, Transport};
+use crate::sip::{Flow, Message, Transport};
 
 /// How long calls may take to end and recordings to be sealed after the last packet: Timer B and H, and the seal.
 const EPILOGUE_MAX: Duration = Duration::from_secs(120);
@@ -39,19 +37,6 @@ const ARENA_BYTES: usize = 64 << 10;
 const CUTS_MAX: u64 = 20;
 /// What phones may make up in one call.
 const MADE_UP_MAX: u32 = 200;
-
-/// What is asked of a replay.
-#[derive(Clone, Debug)]
-pub struct ReplayOptions {
-    pub policies: Arc<PolicySet>,
-    pub faults: Vec<FaultSpec>,
-    /// As policies name the side that calls and the side that is called.
-    pub trunks: [TrunkName; 2],
-    /// What it says of these trunks counts, but not their addresses: conduct, trust, rules. None: they pass everything.
-    pub config: Option<Arc<Config>>,
-    /// Messages of these methods, and the answers to them, are reported whole.
-    pub whole: Vec<Method>,
-}
 
 /// See [the module](self).
 pub(crate) struct Reenactment<D> {
@@ -79,8 +64,7 @@ pub(crate) struct Reenactment<D> {
     /// Of these, packets cut by the snap length.
     cuts: u64,
     arena: BytesMut,
-    /// See [`ReplayOptions::whole`].
-    whole: Vec<Method>,
+    shown: Shown,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
 }
@@ -114,7 +98,7 @@ impl<D: Disk> Reenactment<D> {
             flaws_in_all: 0,
             cuts: 0,
             arena: BytesMut::new(),
-            whole: options.whole.clone(),
+            shown: options.shown.clone(),
             unbound: 0,
         }
         .with_faults(started)
@@ -330,8 +314,7 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn hear(&mut self, index: CallIndex, leg: Leg, direction: Direction, bytes: &Bytes) {
-        let is_whole = Message::parse(bytes).is_ok_and(|m| self.whole.contains(&m.headers().cseq().method));
-        let told = Told::new(self.clock.now(), (leg, direction), bytes, is_whole);
+        let told = Told::new(self.clock.now(), (leg, direction), bytes, &self.shown);
         self.stories.entry(index).or_default().hear(told);
     }
 
@@ -424,6 +407,13 @@ impl<D: Disk> Reenactment<D> {
         if let (Some(said), Some(passed)) = (said, request.headers.get("Refer-To")) {
             self.calls.referrals.learn(&said, passed);
         }
+    }
+
+    /// The Call-ID of the call that began the conversation of this one, if that is another.
+    pub(crate) fn conversation_of(&self, index: CallIndex) -> Option<&str> {
+        let (_, told) = self.stories.get(&index)?.telling()?;
+        let first = self.sessions.get(&told.view.as_ref()?.conversation)?;
+        Some(self.calls.call(*first)?.call_id.as_str()).filter(|_| *first != index)
     }
 
     /// The capture is over: who still talks hangs up, and the recorder gets the time to seal.

@@ -9,13 +9,13 @@ use super::calls::Call;
 use super::flaw::Flaw;
 use super::passages::PassageReport;
 use super::reenact::Reenactment;
-use super::script::CALL_HEADER;
+use super::sip_report::{SipReport, printable};
 use super::spool::Disk;
-use super::story::{Session, Story, Told};
+use super::story::{Session, Story};
 use crate::disk::Layout;
 use crate::engine::ladder;
 use crate::engine::{Step, StepKind};
-use crate::model::{Direction, Leg, Outcome, Timestamp};
+use crate::model::{Leg, Outcome, Timestamp};
 use crate::recorder::File;
 use crate::sip::Method;
 
@@ -64,6 +64,8 @@ pub struct CallReport {
     /// `record`, `none` or `block`.
     pub decision: &'static str,
     pub policy: Option<String>,
+    /// The Call-ID of the first call of the conversation that it belongs to, if that is another.
+    pub conversation: Option<String>,
     pub outcome: Outcome,
     pub started: Timestamp,
     /// From the first INVITE to the end of the last try.
@@ -102,18 +104,6 @@ pub struct StreamReport {
     pub recorded: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub struct SipReport {
-    pub leg: Leg,
-    pub sent: &'static str,
-    pub start_line: String,
-    /// Milliseconds since the first message.
-    pub at_ms: u64,
-    /// All of it, where that was asked for; bytes that are no text as `\xNN`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
 impl Report {
     pub(super) fn of<D: Disk>(
         reenactment: Option<&Reenactment<D>>,
@@ -144,7 +134,10 @@ impl Report {
         let story = |n: usize| found.stories.get(&(n as CallIndex)).unwrap_or(&nothing);
         for (n, call) in found.calls.iter().enumerate() {
             match call.method {
-                Method::Invite => report.calls.push(of_call(call, story(n), layout)),
+                Method::Invite => report.calls.push(CallReport {
+                    conversation: found.conversation_of(n as CallIndex).map(str::to_owned),
+                    ..of_call(call, story(n), layout)
+                }),
                 _ => report.passages.push(PassageReport::of(call, story(n))),
             }
         }
@@ -231,6 +224,9 @@ impl CallReport {
             self.started,
             self.duration_ms as f64 / 1_000.0
         );
+        if let Some(first) = &self.conversation {
+            let _infallible = writeln!(text, "  one conversation with {}", printable(first));
+        }
         for line in &self.trail {
             let _infallible = writeln!(text, "  {}", printable(line));
         }
@@ -287,6 +283,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         policy: view
             .and_then(|view| view.policies.first())
             .map(|policy| policy.as_str().to_owned()),
+        conversation: None,
         outcome: telling
             .and_then(|(_, session)| session.outcome())
             .unwrap_or(Outcome::NoMedia),
@@ -331,67 +328,6 @@ fn streams(call: &Call) -> Vec<StreamReport> {
     call.streams.iter().map(report).collect()
 }
 
-impl SipReport {
-    pub(super) fn all(call: &Call, story: &Story) -> Vec<Self> {
-        let report = |told: &Told| Self {
-            leg: told.leg,
-            sent: match (told.leg, told.direction) {
-                (Leg::A, Direction::Received) => "A→proxy",
-                (Leg::A, Direction::Sent) => "proxy→A",
-                (Leg::B, Direction::Sent) => "proxy→B",
-                (Leg::B, Direction::Received) => "B→proxy",
-            },
-            start_line: told.start_line.to_string(),
-            at_ms: u64::try_from((told.at - call.shift).since(call.started).as_millis()).unwrap_or(u64::MAX),
-            message: told.whole.as_deref().map(spelled),
-        };
-        story.sip.iter().map(report).collect()
-    }
-
-    /// The messages that were asked for, each below the way that it took.
-    pub(super) fn write_whole(sip: &[Self], text: &mut String) {
-        for told in sip {
-            let Some(message) = &told.message else { continue };
-            let _infallible = writeln!(text, "  {}, {} ms", told.sent, told.at_ms);
-            for line in message.lines() {
-                let _infallible = writeln!(text, "{}", format!("    | {line}").trim_end());
-            }
-        }
-    }
-}
-
-/// A message as text, without the mark of the replay; what is no text, or what a terminal would obey, as `\xNN`.
-fn spelled(message: &[u8]) -> String {
-    let mut text = String::new();
-    for line in message.split_inclusive(|byte| *byte == b'\n') {
-        if line.starts_with(CALL_HEADER.as_bytes()) {
-            continue;
-        }
-        let end = line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n"));
-        for chunk in end.unwrap_or(line).utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if is_hostile(c) {
-                    let mut bytes = [0; 4];
-                    escape(c.encode_utf8(&mut bytes).as_bytes(), &mut text);
-                } else {
-                    text.push(c);
-                }
-            }
-            escape(chunk.invalid(), &mut text);
-        }
-        if end.is_some() {
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn escape(bytes: &[u8], text: &mut String) {
-    for byte in bytes {
-        let _infallible = write!(text, "\\x{byte:02x}");
-    }
-}
-
 fn trail(step: &Step) -> Option<String> {
     match &step.what {
         StepKind::Decided(why) => Some(why.clone()),
@@ -406,13 +342,4 @@ fn trail(step: &Step) -> Option<String> {
 fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
-}
-
-/// The capture's text, without what a terminal would obey.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if is_hostile(c) { '·' } else { c }).collect()
-}
-
-fn is_hostile(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

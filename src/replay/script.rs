@@ -67,6 +67,8 @@ pub(crate) struct Script {
     exchanges: VecDeque<Exchange>,
     /// A's newest dialog-forming INVITE, as it said it.
     invite: Option<Request>,
+    /// As whom A and B were captured at first.
+    parties: [Option<Uri>; 2],
     /// The newest description that each party sent.
     descriptions: [Option<Bytes>; 2],
 }
@@ -81,6 +83,7 @@ impl Script {
             dialogs: [None, None],
             exchanges: VecDeque::new(),
             invite: None,
+            parties: [None, None],
             descriptions: [None, None],
         }
     }
@@ -135,6 +138,7 @@ impl Script {
             }
             self.caller_tag = request.headers.from().tag().unwrap_or_default().to_owned();
             self.dialogs = [None, None];
+            self.parties = [request.headers.from(), request.headers.to()].map(|party| Some(party.uri.clone()));
         }
         let from_caller = request.headers.from().tag().unwrap_or_default() == self.caller_tag;
         let by = if from_caller { Leg::A } else { Leg::B };
@@ -199,7 +203,8 @@ impl Script {
         if !is_early {
             let dialog = self.dialogs[by.index()].as_mut().filter(|dialog| !dialog.is_over)?;
             dialog.number = dialog.number.max(number);
-            dialog.address(&mut request, by);
+            let became = Some(&request.headers.from().uri) != self.parties[by.index()].as_ref();
+            dialog.address(&mut request, by, became);
         } else if by == Leg::B {
             return None;
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::options::Shown;
 use crate::engine::{CallState, CallView, RecordingState, Step, StepKind};
 use crate::model::{Direction, Leg, Outcome, Reconciliation, SessionId, Timestamp};
 
@@ -31,17 +32,21 @@ pub(crate) struct Told {
     pub start_line: Box<str>,
     /// All of it, where that is asked for.
     pub whole: Option<Bytes>,
+    /// The header lines that are asked for.
+    pub headers: Vec<String>,
 }
 
 impl Told {
-    pub(crate) fn new(at: Timestamp, (leg, direction): (Leg, Direction), bytes: &Bytes, is_whole: bool) -> Self {
+    pub(crate) fn new(at: Timestamp, (leg, direction): (Leg, Direction), bytes: &Bytes, shown: &Shown) -> Self {
+        let (whole, headers) = shown.of(bytes);
         let end = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
         Self {
             at,
             leg,
             direction,
             start_line: String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into(),
-            whole: is_whole.then(|| bytes.clone()),
+            whole,
+            headers,
         }
     }
 }

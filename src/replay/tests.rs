@@ -18,7 +18,7 @@ fn options() -> ReplayOptions {
         faults: Vec::new(),
         trunks: ["caller".into(), "callee".into()],
         config: None,
-        whole: Vec::new(),
+        shown: Shown::default(),
     }
 }
 

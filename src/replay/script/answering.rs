@@ -211,7 +211,7 @@ impl Script {
             |e: &&Exchange| e.is_initial && e.method == Method::Invite && e.said_as.is_none() && !e.is_unclaimed;
         let mut invites = self.exchanges.iter().rev().filter(is_open);
         let open = invites.find(|e| e.status.is_none());
-        let dialog = self.dialogs[Leg::A.index()].clone();
+        let dialog = self.dialogs[Leg::A.index()].clone().filter(|_| self.invite.is_some());
         if let Some(invite) = open {
             let (number, hop) = (invite.number, invite.hop);
             if let Some(cancel) = self.cancel(number) {

@@ -51,10 +51,13 @@ pub(super) struct Exchange {
 }
 
 impl Dialog {
-    /// Puts a captured request of `by` into the dialog that the proxy keeps.
-    pub(super) fn address(&self, request: &mut Request, by: Leg) {
+    /// Puts a captured request of `by` into the dialog that the proxy keeps. `became`: as another party (RFC 4916).
+    pub(super) fn address(&self, request: &mut Request, by: Leg, became: bool) {
         let tag = request.headers.from().tag().map(str::to_owned);
-        let phone = self.phone.clone();
+        let phone = match self.phone.tag() {
+            Some(tag) if became => request.headers.from().clone().without_tag().with_tag(tag),
+            _ => self.phone.clone(),
+        };
         // Forks of B have tags of their own; A has the one that it called with.
         request.headers.set_from(match tag {
             Some(tag) if by == Leg::B => phone.without_tag().with_tag(&tag),
