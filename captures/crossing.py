@@ -35,7 +35,7 @@ def mixed(*parts):
 
 @scenario
 def connected_identity(capture):
-    """Bob's assistant has taken the call: an UPDATE tells Alice whom she talks to (RFC 4916 §4.4)."""
+    """Bob's assistant has taken the call: an UPDATE tells Alice whom she talks to (RFC 4916 §4.3)."""
     call = call_of(capture)
     known = [("Supported", "from-change")]
     call.invite(0.0, call.a.sdp(), headers=known)
@@ -113,7 +113,7 @@ def session_id(capture):
 
 @scenario
 def call_info(capture):
-    """A picture of the caller, and how the phone shall ring (RFC 3261 §20.9, RFC 5897)."""
+    """A picture of the caller, and how the phone shall ring (RFC 3261 §20.9, RFC 7462)."""
     headers = [
         ("Call-Info", "<https://www.example.com/alice/photo.jpg>;purpose=icon"),
         ("Call-Info", "<https://www.example.com/alice/>;purpose=info"),
@@ -133,7 +133,7 @@ def body_isup(capture):
 
 @scenario
 def body_qsig(capture):
-    """A PBX's SETUP beside the SDP (RFC 3204 §3, ECMA-355)."""
+    """A PBX's SETUP beside the SDP (RFC 3204, ECMA-355)."""
     setup = bytes.fromhex("08020001050403809090a318 03a98381 6c0a0080 32303731383338 7005c1 33323031".replace(" ", ""))
     short_call(capture, body=mixed(("application/QSIG;version=iso", "signal;handling=optional", setup)))
 

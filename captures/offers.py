@@ -77,7 +77,7 @@ def hold_inactive(capture):
 
 @scenario
 def music_on_hold(capture):
-    """B holds A and lets a music server play to it: the offer names the server's address (RFC 7088 §2.3)."""
+    """B holds A and lets a music server play to it: the offer names the server's address (RFC 7088 §2.1)."""
     call = call_of(capture)
     set_up(call)
     call.both_talk(1.05, 1.5)
@@ -135,7 +135,7 @@ def forked_answers(capture):
 
 @scenario
 def overlap(capture):
-    """Digits as they are dialled: each INVITE has more of them, and 484 asks for the rest (RFC 3578 §3)."""
+    """Digits as they are dialled: each INVITE has more of them, and 484 asks for the rest (RFC 3578)."""
     call = call_of(capture)
     for at, dialled in ((0.0, "+44207"), (0.6, "+4420718"), (1.2, "+442071838750")):
         call.target = f"sip:{dialled}@example.com;user=phone"

@@ -56,7 +56,7 @@ def transfer_blind_by_callee(capture):
 
 @scenario
 def transfer_attended(capture):
-    """Alice holds Bob, asks Carol, and refers Bob to Carol in her own place (RFC 5589 §7, RFC 3891)."""
+    """Alice holds Bob, asks Carol, and refers Bob to Carol in her own place (RFC 5589 §7.3, RFC 3891)."""
     first = call_of(capture)
     set_up(first)
     first.both_talk(1.05, 1.5)
@@ -84,7 +84,7 @@ def transfer_attended(capture):
 
 @scenario
 def pickup(capture):
-    """Bob's phone rings; Carol, who knows the dialog of it, takes the call from her desk (RFC 3891 §1, RFC 5359 §2.12)."""
+    """Bob's phone rings; Carol, who knows the dialog of it, takes the call from her desk (RFC 3891 §7.1, RFC 5359 §2.16)."""
     first = call_of(capture)
     ring(first, 0.0, first.a.sdp())
     carol = Phone("carol", "198.51.100.30", 0x3000_0CA0, SPEECH["bob"], media_port=32_000)
@@ -103,7 +103,7 @@ def pickup(capture):
 
 @scenario
 def join(capture):
-    """Alice and Bob talk; Carol joins them at Bob's phone, which mixes (RFC 3911 §1)."""
+    """Alice and Bob talk; Carol joins them at Bob's phone, which mixes (RFC 3911)."""
     first = call_of(capture)
     set_up(first)
     first.both_talk(1.05, 1.6)

@@ -49,6 +49,25 @@ fn every_capture_gives_the_ladder_beside_it_and_seals_what_it_recorded() {
 }
 
 #[test]
+fn every_scenario_is_in_the_table_of_flows_and_nothing_else_is() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFORMANCE.md")).unwrap();
+    let (_, table) = page.split_once("\n## Flows as captures\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let mut listed: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    listed.sort_unstable();
+    listed.dedup();
+    let scenarios = scenarios();
+    assert_eq!(
+        listed,
+        scenarios
+            .iter()
+            .map(|scenario| scenario.name.as_str())
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn the_captures_are_small() {
     let sizes = scenarios().into_iter().map(|scenario| {
         let bytes = fs::metadata(scenario.folder.join("call.pcap")).map_or(0, |file| file.len());
