@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use onrecord::config::{self, Config};
@@ -75,6 +75,34 @@ fn the_captures_are_small() {
         bytes
     });
     assert!(sizes.sum::<u64>() < CAPTURES_BYTES_MAX);
+}
+
+#[test]
+fn the_command_of_a_ladder_prints_it_in_a_shell() {
+    let all = scenarios();
+    for name in ["privacy", "strict-stall-while-talking", "transfer-attended"] {
+        let scenario = all.iter().find(|scenario| scenario.name == name).unwrap();
+        let expected = fs::read_to_string(scenario.folder.join(EXPECTED)).unwrap();
+        let command = scenario.command().unwrap();
+        let shown = onrecord(command.split_whitespace().skip(1));
+        let (text, exit) = (String::from_utf8(shown.stdout).unwrap(), shown.status.code().unwrap());
+        assert_eq!(format!("$ {command}\n{text}exit {exit}\n"), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_trunk_that_the_config_has_not_is_named() {
+    let command = "replay captures/privacy/call.pcap --config captures/privacy/proxy/onrecord.toml --to-trunk carrier";
+    let shown = onrecord(command.split_whitespace());
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert_eq!(shown.status.code(), Some(2), "{said}");
+    assert!(said.contains("the config has no trunk `carrier`"), "{said}");
+}
+
+fn onrecord<'a>(args: impl Iterator<Item = &'a str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onrecord"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
+    command.output().unwrap()
 }
 
 /// Of captures in which the proxy acts on its own behalf, or phones name dialogs of each other.
