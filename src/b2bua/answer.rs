@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::body::Content;
 use super::call::Call;
-use super::carry;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
@@ -186,7 +185,7 @@ impl Call {
                         answer.headers.push(name, value);
                     }
                 }
-                carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
+                self.carry_back(turn, Leg::B, response, &mut answer);
                 answer.body = response.body.clone();
                 turn.respond(self.line(Leg::A), server, answer);
             }
@@ -272,7 +271,7 @@ impl Call {
     ) {
         let Some(invite) = self.a.invite.clone() else { return };
         let mut answer = self.a.dialog_response(&invite, response.status, Some(&response.reason));
-        carry::carry(self.crossing(Leg::B), &response.headers, &mut answer.headers);
+        self.carry_back(turn, Leg::B, response, &mut answer);
         standing.write(&mut answer);
         if response.is_success() {
             self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);

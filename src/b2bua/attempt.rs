@@ -20,7 +20,7 @@ use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::{Direction, Leg, Mark};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{NameAddr, Request, Response, Uri};
+use crate::sip::{NameAddr, Request, Response, Scheme, Uri};
 use crate::trunk::{Destination, Redirect};
 
 /// Contacts of 3xx that one call follows, all together.
@@ -124,7 +124,11 @@ impl Call {
             self.attempts.destinations.clear();
         }
         if conduct.redirect == Redirect::Follow {
-            self.attempts.contacts.extend(redirect::contacts(response));
+            // Who was called securely is not called otherwise (RFC 3261 §8.1.3.4).
+            let demands_tls = self.target.scheme() == Scheme::Sips;
+            let contacts = redirect::contacts(response).into_iter();
+            let contacts = contacts.filter(|contact| !demands_tls || contact.scheme() == Scheme::Sips);
+            self.attempts.contacts.extend(contacts);
             self.attempts.contacts.truncate(REDIRECTS_MAX);
         }
     }
@@ -133,7 +137,8 @@ impl Call {
     fn next_destination(&mut self, turn: &mut Turn<'_>) -> Option<Destination> {
         while self.attempts.asked.len() < DESTINATIONS_MAX {
             while let Some(destination) = self.attempts.destinations.pop_front() {
-                if !self.attempts.is_asked(&destination) {
+                let may_go = self.decision.emergency || turn.has_room(self.id, &destination.trunk);
+                if may_go && !self.attempts.is_asked(&destination) {
                     self.attempts
                         .asked
                         .push((destination.target.clone(), destination.flow.remote));
@@ -167,6 +172,8 @@ impl Call {
                 target: contact.clone(),
             })
         });
+        let is_secure = |to: &Destination| contact.scheme() != Scheme::Sips || to.flow.transport.is_secure();
+        let peer = peer.filter(is_secure);
         if let Some(peer) = peer {
             return VecDeque::from([peer]);
         }
@@ -215,10 +222,10 @@ impl Call {
     /// The offer of A's INVITE with what the new B's trunk allows, and with an address of ours that faces it: of its family.
     /// It is asked once our ports are bound there.
     fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        let trunks = [&*self.a.trunk, &*self.b.trunk];
-        let moves = self.negotiation.begin_anew(self.b.flow.remote.ip(), trunks);
+        let moves = self.negotiation.begin_anew(self.b.flow.remote.ip());
+        self.permit_codecs();
         if let Some(received) = self.a.invite.clone() {
-            self.offer_onward(turn, &received)?;
+            self.take_first_offer(turn, &received)?;
         }
         self.renew_media(turn);
         if moves && self.media == MediaState::Open {

@@ -112,9 +112,8 @@ impl Call {
         let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
         let tags = vec![tag(&setting.a), tag(&setting.b)];
         let attempts = Attempts::new(&setting.b, &setting.target, setting.destinations);
-        let negotiation = Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip())
-            .permitting([&setting.a.trunk, &setting.b.trunk]);
-        Self {
+        let negotiation = Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip());
+        let mut call = Self {
             id: setting.session,
             phase: Phase::Preparing,
             decision: setting.decision,
@@ -147,7 +146,9 @@ impl Call {
             reliable: Reliable::default(),
             tags,
             tags_told: 0,
-        }
+        };
+        call.permit_codecs();
+        call
     }
 
     pub const fn id(&self) -> SessionId {
@@ -264,29 +265,30 @@ impl Call {
             self.on_refresh_response(turn, side, &response);
         } else {
             reliable::leave_out_sdp(&mut response);
-            if !self.on_passed(turn, client, &response) && response.status >= 200 {
+            let is_known = self.on_fork_answered(turn, client, &response);
+            if !is_known && !self.on_passed(turn, client, &response) && response.status >= 200 {
                 self.on_late_response(turn, side, client, &response);
             }
         }
         self.settle(turn);
     }
 
-    /// A transaction of ours got no answer in time, or its peer cannot be reached.
-    pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, unreachable: bool) {
+    /// A transaction of ours got no answer in time, or its peer cannot be reached by the `broken` path.
+    pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, broken: Option<Flow>) {
         if self.is_invite_of_b(side, client) {
-            self.on_invite_failed(turn, unreachable);
+            self.on_invite_failed(turn, broken.is_some());
         } else if self
             .exchange
             .as_ref()
             .is_some_and(|exchange| exchange.client == Some(client))
         {
-            self.on_exchange_failed(turn, unreachable);
+            self.on_exchange_failed(turn, broken);
         } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
-            self.on_bye_failed(turn, side, unreachable);
+            self.on_bye_failed(turn, side, broken);
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
-            self.on_refresh_failed(turn, side, unreachable);
-        } else {
-            self.on_passing_failed(turn, client, unreachable);
+            self.on_refresh_failed(turn, side, broken);
+        } else if !self.on_fork_silent(turn, client) {
+            self.on_passing_failed(turn, client, broken);
         }
         self.settle(turn);
     }
@@ -361,6 +363,7 @@ impl Call {
             *awaited = awaited.map(|client| turn.wire.abandon_client(turn.now, client));
         }
         self.release_refreshes(turn);
+        self.release_forks(turn);
     }
 
     /// Tells readers how the call stands.

@@ -2,8 +2,9 @@
 //! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or is settled leg by leg (timer).
 
 use super::call::Call;
+use super::turn::Turn;
 use crate::model::Leg;
-use crate::sip::Headers;
+use crate::sip::{Headers, Response};
 use crate::trunk::Trunk;
 
 /// Between whom a message crosses: who of them is in our trust domain (RFC 3325 §2.4).
@@ -35,6 +36,18 @@ impl Call {
     /// Of a message that came by `from`, on its way to the other leg.
     pub(super) fn crossing(&self, from: Leg) -> Crossing {
         Crossing::between(&self.leg(from).trunk, &self.leg(from.other()).trunk)
+    }
+
+    /// What a response that came by `from` tells the other leg.
+    pub(super) fn carry_back(&self, turn: &Turn<'_>, from: Leg, response: &Response, answer: &mut Response) {
+        carry(self.crossing(from), &response.headers, &mut answer.headers);
+        self.cross_identities(turn, from, &mut answer.headers);
+    }
+
+    /// Of a message that came by `from`: the identities in it, as the other leg's trunk wants them.
+    pub(super) fn cross_identities(&self, turn: &Turn<'_>, from: Leg, headers: &mut Headers) {
+        let (theirs, ours) = (&self.leg(from).trunk, &self.leg(from.other()).trunk);
+        super::numbering::cross_identities(headers, theirs, ours, turn.policies);
     }
 }
 

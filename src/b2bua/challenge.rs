@@ -11,13 +11,14 @@ use super::exchange::Stage;
 use super::leg::LegState;
 use super::reliable::Reliable;
 use super::state::Phase;
+use super::subscription::set_number;
 use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::Leg;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{self, Algorithm, Challenge, Use};
 use crate::sip::transaction::ClientId;
-use crate::sip::{CSEQ_MAX, CSeq, Headers, Method, Mint, Request, Response};
+use crate::sip::{Headers, Method, Mint, Request, Response};
 use crate::trunk::Trunk;
 
 /// Challenges of one request that are answered. A second only if the nonce was stale or it asks by another algorithm.
@@ -267,15 +268,11 @@ impl Call {
                     Leg::B => self.focus_on_callee(theirs),
                 };
                 let dialog = self.leg_mut(side).dialog.as_mut().filter(|_| found);
-                dialog.map(Dialog::next_number)
+                let number = dialog.map(Dialog::next_number);
+                number.or_else(|| self.next_number_of_leaving(theirs))
             }
         };
-        let Some(number) = number.filter(|number| *number <= CSEQ_MAX) else {
-            return false;
-        };
-        let method = request.method.clone();
-        request.headers.set("CSeq", CSeq { number, method }.to_string());
-        true
+        number.and_then(|number| set_number(request, number)).is_some()
     }
 
     /// B's INVITE went out again, as this transaction: what was heard of it before is forgotten.

@@ -139,6 +139,15 @@ impl Call {
             session: self.id,
             state: state.into(),
         });
+        self.publish(turn);
+    }
+
+    /// The driver has not kept what it was told last. The next event of the call tells it again.
+    pub fn note_not_kept(&mut self, turn: &mut Turn<'_>) {
+        if self.kept == Kept::Written {
+            self.kept = Kept::Stale;
+            self.publish(turn);
+        }
     }
 
     /// No re-INVITE or UPDATE is in flight, the peers' or ours.

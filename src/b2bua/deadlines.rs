@@ -89,7 +89,7 @@ impl Call {
             match wait {
                 Wait::SetUp => self.on_set_up_stalled(turn),
                 Wait::Answer => self.refuse(turn, &Refusal::NoAnswer),
-                Wait::Exchange => self.on_exchange_failed(turn, false),
+                Wait::Exchange => self.on_exchange_failed(turn, None),
                 Wait::SessionA => self.on_session_due(turn, Leg::A),
                 Wait::SessionB => self.on_session_due(turn, Leg::B),
                 Wait::Linger => self.close_recording(turn),

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::body::Content;
 use super::call::Call;
-use super::carry;
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::negotiation::NegotiationError;
@@ -14,7 +13,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Message, Method, NameAddr, Request, Response};
+use crate::sip::{Flow, Message, Method, NameAddr, Request, Response};
 
 /// A re-INVITE, an UPDATE, or a PRACK that offers, in flight. One at a time: the second is glare (RFC 3261 §14.2, RFC 3311
 /// §5.2).
@@ -132,7 +131,7 @@ impl Call {
             (_, None) if content == Content::Unreadable => Bytes::new(),
             (_, None) => response.body.clone(),
         };
-        let mut answer = self.exchange_answer(&exchange, response, body);
+        let mut answer = self.exchange_answer(turn, &exchange, response, body);
         standing.write(&mut answer);
         turn.respond(self.line(exchange.from), exchange.server, answer);
         exchange
@@ -211,7 +210,7 @@ impl Call {
         if exchange.offered {
             self.renew_media(turn);
         }
-        let mut answer = self.exchange_answer(&exchange, response, body);
+        let mut answer = self.exchange_answer(turn, &exchange, response, body);
         self.grant_upkeep(turn, (exchange.from, &exchange.request), response, &mut answer.headers);
         turn.respond(self.line(exchange.from), exchange.server, answer);
         if is_invite {
@@ -253,11 +252,11 @@ impl Call {
     }
 
     fn answer_exchange(&self, turn: &mut Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) {
-        let answer = self.exchange_answer(exchange, response, body);
+        let answer = self.exchange_answer(turn, exchange, response, body);
         turn.respond(self.line(exchange.from), exchange.server, answer);
     }
 
-    fn exchange_answer(&self, exchange: &Exchange, response: &Response, body: Bytes) -> Response {
+    fn exchange_answer(&self, turn: &Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) -> Response {
         let (request, reason) = (&exchange.request, Some(response.reason.as_str()));
         let mut answer = if request.method == Method::Prack {
             Response::to(request, response.status, reason, None)
@@ -265,11 +264,7 @@ impl Call {
             self.leg(exchange.from)
                 .dialog_response(request, response.status, reason)
         };
-        carry::carry(
-            self.crossing(exchange.from.other()),
-            &response.headers,
-            &mut answer.headers,
-        );
+        self.carry_back(turn, exchange.from.other(), response, &mut answer);
         for value in response
             .headers
             .get_all("Retry-After")
@@ -357,11 +352,12 @@ impl Call {
 
     /// The far end did not answer inside the dialog: it is gone (RFC 3261 §12.2.1.2). A connection that broke may only be
     /// the wrong one: it is asked once where it listens.
-    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
         self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
         self.unwatch_exchange();
-        if unreachable && !exchange.rerouted && self.leg_mut(exchange.from.other()).reroute() {
+        let broken = broken.filter(|_| !exchange.rerouted);
+        if broken.is_some_and(|broken| self.leg_mut(exchange.from.other()).reroute(broken)) {
             let rerouted = true;
             self.ask_again(turn, Exchange { rerouted, ..exchange });
             return;

@@ -5,6 +5,7 @@
 use super::aftermath::answered;
 use super::call::Call;
 use super::farewell::Farewell;
+use super::leaving::Leaving;
 use super::leg::path_of;
 use super::negotiation::Agreement;
 use super::reliable::Reliable;
@@ -41,6 +42,8 @@ pub struct Forks {
     /// B's ends of those that had a BYE: a 2xx that crossed it is acknowledged, and no more.
     parted: Vec<Dialog>,
     ended: Vec<Ended>,
+    /// At most as many as `ended`.
+    pub(super) leaving: Vec<Leaving>,
 }
 
 /// A second 2xx that was ended.
@@ -166,15 +169,13 @@ impl Call {
             .invite
             .as_ref()
             .and_then(|invite| answered(silenced, invite, response));
-        let Some(mut fork) = fork.filter(|_| self.forks.ended.len() < ENDED_MAX) else {
+        let Some(fork) = fork.filter(|_| self.forks.ended.len() < ENDED_MAX) else {
             return;
         };
         let flow = path_of(&self.b.trunk, &fork, self.invited_by);
         let line = self.b.line_by(flow, &self.chronicle);
         let ack = turn.send(line, fork.ack(response.headers.cseq().number));
-        let bye = fork.request(Method::Bye);
-        let client = turn.request(self.id, line, bye);
-        turn.wire.disown_client(client);
+        self.end_fork(turn, fork, flow);
         let tag = tag.to_owned();
         self.forks.ended.push(Ended { tag, ack, flow });
     }

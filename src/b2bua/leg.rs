@@ -12,7 +12,7 @@ use super::wire::Wire;
 use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Headers, Method, Request, Response};
+use crate::sip::{Flow, Headers, Method, Request, Response, Scheme, Uri};
 use crate::trunk::Trunk;
 
 /// Where the leg's dialog is. Only `hang_up` and the calls named below move it.
@@ -228,9 +228,13 @@ impl CallLeg {
         self.state = LegState::Leaving { bye: client };
     }
 
-    /// From a connection that is gone to where the peer accepts connections: its Contact or route, if that is an
-    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already.
-    pub fn reroute(&mut self) -> bool {
+    /// From `broken`, a connection that is gone, to where the peer accepts connections: its Contact or route, if that is an
+    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already. Of several
+    /// requests that wait on one connection, the first moves the leg, and the others follow it.
+    pub fn reroute(&mut self, broken: Flow) -> bool {
+        if self.flow.transport.is_stream() && self.flow != broken {
+            return true;
+        }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
         let first = self.trunk.first_address(self.flow.transport);
@@ -245,7 +249,14 @@ impl CallLeg {
     }
 
     pub(super) fn push_contact(&self, headers: &mut Headers) {
-        headers.push("Contact", format!("<{}>", Wire::contact(self.flow)));
+        let called = self.invite.as_ref().map(|invite| &invite.uri);
+        let theirs = self.dialog.as_ref().map(Dialog::remote_target);
+        let is_secure = |uri: &&Uri| uri.scheme() == Scheme::Sips;
+        let contact = match called.into_iter().chain(theirs).find(is_secure) {
+            Some(secure) => Wire::contact_for(self.flow, secure),
+            None => Wire::contact(self.flow),
+        };
+        headers.push("Contact", format!("<{contact}>"));
         headers.push("Allow", ALLOW);
     }
 

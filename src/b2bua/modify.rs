@@ -1,5 +1,7 @@
 //! A session that is negotiated anew: re-INVITE, UPDATE and PRACK, either way; hold, codec change, new lines, glare.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::body::Content;
@@ -8,6 +10,7 @@ use super::carry;
 use super::exchange::{Exchange, Stage};
 use super::farewell::Farewell;
 use super::leg::LegState;
+use super::numbering;
 use super::refresh::check_interval;
 use super::reject::Refusal;
 use super::reliable::{self, Reliable};
@@ -125,6 +128,7 @@ impl Call {
             return;
         };
         let crossing = self.crossing(from);
+        let trunk = Arc::clone(&self.leg(from).trunk);
         let Some(exchange) = &mut self.exchange else { return };
         let Stage::Preparing(body) = &mut exchange.stage else {
             return;
@@ -147,6 +151,7 @@ impl Call {
             onward.headers.set_from(identity.clone().with_tag(&tag));
         }
         carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
+        numbering::cross_identities(&mut onward.headers, &trunk, &leg.trunk, turn.policies);
         reliable::carry_rack(&exchange.request, &mut onward);
         onward.body = body;
         self.upkeep[to.index()].ask(self.phase, &mut onward);

@@ -26,8 +26,8 @@ pub enum NegotiationError {
     Lines,
     #[error("no media port is free")]
     NoPorts,
-    /// The trunks allow no codec of the offer.
-    #[error("no codec of the offer may cross between these trunks")]
+    /// The trunks allow no codec of the offer, or of the answer.
+    #[error("no codec of it may cross between these trunks")]
     Codecs,
 }
 
@@ -102,18 +102,14 @@ impl Negotiation {
         }
     }
 
-    /// Between two trunks, which may each have a list of what crosses.
-    #[must_use]
-    pub fn permitting(mut self, trunks: [&Trunk; 2]) -> Self {
+    /// Between these trunks, which may each have a list of what crosses.
+    pub fn permit<'a>(&mut self, trunks: impl IntoIterator<Item = &'a Trunk>) {
         self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
-        self
     }
 
-    /// Another B is asked, on `trunks`: nothing is agreed or offered. Whether ports that we have move to an address of ours that
-    /// faces it.
-    pub fn begin_anew(&mut self, b: IpAddr, trunks: [&Trunk; 2]) -> bool {
+    /// Another B is asked: nothing is agreed or offered. Whether ports that we have move to an address of ours that faces it.
+    pub fn begin_anew(&mut self, b: IpAddr) -> bool {
         let before = self.arrivals_from_b();
-        *self = std::mem::take(self).permitting(trunks);
         self.peers[Leg::B.index()] = Some(b);
         self.agreement = Agreement::default();
         self.arrivals_from_b() != before
@@ -123,8 +119,9 @@ impl Negotiation {
         self.ports.iter().map(|ports| self.facing(Leg::B, &ports.b)).collect()
     }
 
-    /// The offer without what may not cross.
-    fn permitted(&self, sdp: SessionDescription) -> Result<SessionDescription, NegotiationError> {
+    /// The offer, or the answer, without what may not cross.
+    fn permitted(&self, sdp: &[u8]) -> Result<SessionDescription, NegotiationError> {
+        let sdp = SessionDescription::parse(sdp)?;
         let allowed = |format: &Format| {
             let is_named = |names: &Vec<String>| names.iter().any(|name| name.eq_ignore_ascii_case(&format.name));
             self.codecs.iter().all(is_named)
@@ -148,7 +145,7 @@ impl Negotiation {
         pool: &mut PortPool,
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
-        let sdp = self.permitted(SessionDescription::parse(sdp)?)?;
+        let sdp = self.permitted(sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -168,7 +165,7 @@ impl Negotiation {
     /// `by` answers the offer of the other leg: both are bound by it from now on. Gives the answer as the other leg shall
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
-        let sdp = SessionDescription::parse(sdp)?;
+        let sdp = self.permitted(sdp)?;
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
@@ -211,7 +208,7 @@ impl Negotiation {
 
     /// A description of `by` that was seen before, as the other leg shall see it; it changes nothing.
     pub fn repeat(&self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
-        let sdp = SessionDescription::parse(sdp)?;
+        let sdp = self.permitted(sdp)?;
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
@@ -226,10 +223,10 @@ impl Negotiation {
 
     /// `by` answered anew what it knew already. Whether that moved anything.
     pub fn moves(&mut self, by: Leg, sdp: &[u8]) -> bool {
-        let agreed = &mut self.agreement.agreed[by.index()];
-        let Ok(new) = SessionDescription::parse(sdp) else {
+        let Ok(new) = self.permitted(sdp) else {
             return false;
         };
+        let agreed = &mut self.agreement.agreed[by.index()];
         let moved =
             new.lines().len() <= self.ports.len() && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
         if moved {

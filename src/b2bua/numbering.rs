@@ -6,10 +6,12 @@ use std::borrow::Cow;
 use crate::policy::PolicySet;
 use crate::sip::{Headers, NameAddr, Request, Uri};
 use crate::trunk::rewrite::{apply, apply_to_headers, with_user};
-use crate::trunk::{Applied, Field, Passage, Trunk};
+use crate::trunk::{Applied, Field, Passage, Rewrite, Trunk};
 
 /// Who asserts or prefers an identity; E.164 is written there too (RFC 3325 §9).
 const IDENTITIES: [&str; 2] = ["P-Asserted-Identity", "P-Preferred-Identity"];
+/// Who answers, or speaks now, as responses and requests inside a dialog tell it too (RFC 3325 §9.1).
+const CONNECTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
 /// Lines of one of these that are looked at; with more the header is left as it is.
 const IDENTITIES_MAX: usize = 8;
 
@@ -48,6 +50,30 @@ pub fn cross(headers: &mut Headers, from: &Trunk, to: &Trunk, policies: &PolicyS
         headers.set("Allow", allow);
     }
     all
+}
+
+/// Of a response, or a request inside a dialog: From and To name the dialog and stay; who is asserted there is written as the
+/// trunks want it, by the same rules as in the request that began it.
+pub fn cross_identities(headers: &mut Headers, from: &Trunk, to: &Trunk, policies: &PolicySet) {
+    let has_rules = !from.rewrites.is_empty() || !to.rewrites.is_empty() || from.e164;
+    if !has_rules || !CONNECTED.iter().any(|name| headers.contains(name)) {
+        return;
+    }
+    let is_told = |rule: &&Rewrite| match &rule.field {
+        Field::Header(name) => {
+            let is_connected = CONNECTED.iter().any(|known| known.eq_ignore_ascii_case(name));
+            is_connected && headers.contains(name)
+        }
+        Field::RequestUri | Field::From | Field::To => false,
+    };
+    let [before, after] = [from, to].map(|trunk| trunk.rewrites.iter().filter(is_told).cloned().collect::<Vec<_>>());
+    apply_to_headers(&before, Passage::In, headers);
+    if from.e164 {
+        for name in CONNECTED {
+            normalize_identities(headers, name, from, policies);
+        }
+    }
+    apply_to_headers(&after, Passage::Out, headers);
 }
 
 fn normalize(headers: &mut Headers, trunk: &Trunk, policies: &PolicySet) -> Vec<Applied> {
@@ -121,7 +147,6 @@ mod tests {
     use crate::model::Generation;
     use crate::policy::SourceFile;
     use crate::sip::Method;
-    use crate::trunk::Rewrite;
 
     fn london() -> PolicySet {
         let text = "[[dial_plan]]\ntrunk = \"pbx\"\ncountry_code = \"44\"\n";

@@ -76,11 +76,18 @@ impl Call {
             return Err(self.recorder_down(turn, fault));
         }
         self.begin_upkeep(turn, invite)?;
-        self.offer_onward(turn, invite)
+        self.take_first_offer(turn, invite)
+    }
+
+    /// What the lists of both trunks let cross; in an emergency everything may.
+    pub(super) fn permit_codecs(&mut self) {
+        let trunks = [&*self.a.trunk, &*self.b.trunk];
+        let trunks = trunks.into_iter().filter(|_| !self.decision.emergency);
+        self.negotiation.permit(trunks);
     }
 
     /// What A's INVITE offers, as the B of now shall see it.
-    pub(super) fn offer_onward(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+    pub(super) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -191,12 +198,13 @@ pub fn onward(
     let to = received.headers.to().clone().without_tag();
     let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
     let number = received.headers.cseq().number;
+    let contact = Wire::contact_for(flow, &target);
     let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", format!("<{}>", Wire::contact(flow)));
+        headers.push("Contact", format!("<{contact}>"));
         headers.push("Allow", ALLOW);
     }
     carry::carry(crossing, &received.headers, headers);

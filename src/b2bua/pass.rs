@@ -8,7 +8,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Message, Method, Params, Request, Response};
+use crate::sip::{Flow, Message, Method, Params, Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
 pub(super) const PASSINGS_MAX: usize = 16;
@@ -74,6 +74,7 @@ impl Call {
     fn pass_on(&mut self, turn: &mut Turn<'_>, side: Leg, request: &Request) -> Option<ClientId> {
         let mut onward = self.leg_mut(side.other()).dialog_request(request.method.clone())?;
         carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
+        self.cross_identities(turn, side, &mut onward.headers);
         self.renumber_event(side, request, &mut onward);
         super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
@@ -125,6 +126,7 @@ impl Call {
         let passing = self.passings.swap_remove(at);
         turn.wire.disown_client(client);
         let mut answer = back(self.crossing(passing.from.other()), &passing.request, response);
+        self.cross_identities(turn, passing.from.other(), &mut answer.headers);
         if refreshes_target(&passing.request.method) && response.status < 300 {
             if let Some(dialog) = &mut self.leg_mut(passing.from.other()).dialog {
                 dialog.target_refresh(&Message::Response(response.clone()));
@@ -149,14 +151,13 @@ impl Call {
     }
 
     /// No answer came. A connection that broke may only be the wrong one: the far end is asked once where it listens.
-    pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId, unreachable: bool) {
+    pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId, broken: Option<Flow>) {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
             return;
         };
         let mut passing = self.passings.swap_remove(at);
-        let may_pass = unreachable && !passing.rerouted && self.focus_on_request(passing.from, &passing.request);
-        if may_pass
-            && self.leg_mut(passing.from.other()).reroute()
+        let broken = broken.filter(|_| !passing.rerouted && self.focus_on_request(passing.from, &passing.request));
+        if broken.is_some_and(|broken| self.leg_mut(passing.from.other()).reroute(broken))
             && let Some(client) = self.pass_on(turn, passing.from, &passing.request)
         {
             passing.client = client;

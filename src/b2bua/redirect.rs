@@ -16,7 +16,7 @@ pub fn contacts(response: &Response) -> Vec<Uri> {
     let values = response.headers.get_all("Contact").take(CONTACTS_READ_MAX);
     let named = values.filter_map(|value| NameAddr::parse(value).ok());
     let mut contacts: Vec<(u16, Uri)> = named
-        .filter(|contact| matches!(contact.uri().scheme(), Scheme::Sip | Scheme::Tel))
+        .filter(|contact| matches!(contact.uri().scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel))
         .map(|contact| (rank(contact.param("q")), contact.uri.without_headers()))
         .collect();
     // Stable.

@@ -17,7 +17,7 @@ use super::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::SessionTimer;
 use crate::sip::transaction::ClientId;
-use crate::sip::{Headers, Message, Method, Request, Response};
+use crate::sip::{Flow, Headers, Message, Method, Request, Response};
 
 /// Why a call ended that nobody refreshed (RFC 3326).
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
@@ -243,12 +243,12 @@ impl Call {
     }
 
     /// The refresh got no answer. A connection that broke may only be the wrong one.
-    pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+    pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let refreshing = self.upkeep[side.index()].refreshing.take();
         if self.phase != Phase::Confirmed {
             return;
         }
-        if unreachable && self.leg_mut(side).reroute() {
+        if broken.is_some_and(|broken| self.leg_mut(side).reroute(broken)) {
             let lengthened = refreshing.is_some_and(|refreshing| refreshing.lengthened);
             self.refresh(turn, side, lengthened);
         } else {

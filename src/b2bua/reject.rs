@@ -36,6 +36,8 @@ pub enum Refusal {
     BadReference,
     /// The request's URI has a scheme we cannot route (RFC 3261 §8.2.2.1).
     UnsupportedScheme,
+    /// A `sips:` URI that came in clear, or that no TLS leads on to (RFC 3261 §26.2.2). No 5xx, as below.
+    NotSecure,
     /// No route leads on from this trunk.
     NoRoute,
     /// A policy forbids the call.
@@ -113,7 +115,7 @@ impl Refusal {
             Self::UnsupportedScheme => 416,
             Self::BadExtension { .. } => 420,
             Self::IntervalTooSmall { .. } => 422,
-            Self::Unreachable => 480,
+            Self::Unreachable | Self::NotSecure => 480,
             Self::NoSuchDialog => 481,
             Self::Loop => 482,
             Self::TooManyHops => 483,
@@ -175,6 +177,7 @@ impl Refusal {
             Self::Overloaded {
                 retry_after: Some(seconds),
             } => vec![("Retry-After", seconds.to_string())],
+            Self::NotSecure => vec![warning(host, 380, "SIPS Not Allowed")],
             Self::Busy => vec![("Retry-After", "2".to_owned())],
             Self::Unreachable => vec![q850(CAUSE_OUT_OF_ORDER, "Next hop unreachable")],
             _ => Vec::new(),

@@ -2,6 +2,7 @@
 //! No call depends on one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::{self, Crossing};
@@ -9,7 +10,8 @@ use super::leg::CallLeg;
 use super::reject::Refusal;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::{Dialog, DialogError};
-use crate::sip::{Flow, Headers, Message, Method, Request, Response};
+use crate::sip::{CSEQ_MAX, CSeq, Flow, Headers, Message, Method, Request, Response};
+use crate::trunk::Trunk;
 
 /// Subscriptions at a time; more are refused with 503.
 const SUBSCRIPTIONS_MAX: usize = 4_096;
@@ -30,6 +32,14 @@ struct Subscription {
     a: CallLeg,
     b: CallLeg,
     until: Timestamp,
+}
+
+/// A request inside a subscription on its way: from one trunk to the other.
+#[derive(Debug)]
+pub struct Onward {
+    pub request: Request,
+    pub flow: Flow,
+    pub trunks: [Arc<Trunk>; 2],
 }
 
 /// All subscriptions of a node.
@@ -87,7 +97,7 @@ impl Subscriptions {
         (id, side): (SubscriptionId, Leg),
         flow: Flow,
         request: &Request,
-    ) -> Result<(Request, Flow, Crossing), Refusal> {
+    ) -> Result<Onward, Refusal> {
         let subscription = self.table.get_mut(&id).ok_or(Refusal::NoSuchDialog)?;
         let leg = subscription.leg_mut(side);
         // The peer may have come back on a new connection.
@@ -106,14 +116,33 @@ impl Subscriptions {
             return Err(super::reject::of_method(&request.method));
         }
         dialog.target_refresh(&Message::Request(request.clone()));
-        let crossing = subscription.crossing(side);
+        let from = Arc::clone(&subscription.leg(side).trunk);
         let other = subscription.leg_mut(side.other());
+        let crossing = Crossing::between(&from, &other.trunk);
         let mut onward = other
             .dialog_request(request.method.clone())
             .ok_or(Refusal::NoSuchDialog)?;
         carry::carry(crossing, &request.headers, &mut onward.headers);
         onward.body = request.body.clone();
-        Ok((onward, other.flow, crossing.back()))
+        Ok(Onward {
+            request: onward,
+            flow: other.flow,
+            trunks: [from, Arc::clone(&other.trunk)],
+        })
+    }
+
+    /// A request that went to `side` goes again, challenged: it gets the next number of its dialog (RFC 3261 §22.2).
+    pub fn renumber(&mut self, (id, side): (SubscriptionId, Leg), request: &mut Request) -> Option<()> {
+        let leg = self.table.get_mut(&id)?.leg_mut(side);
+        let number = match &mut leg.dialog {
+            Some(dialog) => dialog.next_number(),
+            None => request.headers.cseq().number.saturating_add(1),
+        };
+        set_number(request, number)?;
+        if request.headers.to().tag().is_none() {
+            leg.invite = Some(request.clone());
+        }
+        Some(())
     }
 
     /// The final answer to a request that came from `side`; what that side gets is completed.
@@ -204,10 +233,6 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    fn crossing(&self, from: Leg) -> Crossing {
-        Crossing::between(&self.leg(from).trunk, &self.leg(from.other()).trunk)
-    }
-
     const fn leg(&self, side: Leg) -> &CallLeg {
         match side {
             Leg::A => &self.a,
@@ -221,6 +246,14 @@ impl Subscription {
             Leg::B => &mut self.b,
         }
     }
+}
+
+/// None: there is no such number.
+pub fn set_number(request: &mut Request, number: u32) -> Option<()> {
+    let method = request.method.clone();
+    let cseq = (number <= CSEQ_MAX).then_some(CSeq { number, method })?;
+    request.headers.set("CSeq", cseq.to_string());
+    Some(())
 }
 
 /// The dialog of a subscription whose NOTIFY came before the answer to its SUBSCRIBE (RFC 6665 §4.4.1).

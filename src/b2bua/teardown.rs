@@ -11,7 +11,7 @@ use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, R
 use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Request, Response};
+use crate::sip::{Flow, Request, Response};
 
 /// Seconds until a request that came too early may come again: drawn anew each time (RFC 3261 §14.2, RFC 3311 §5.2).
 const RETRY_AFTER_MAX: u128 = 10;
@@ -283,10 +283,10 @@ impl Call {
     }
 
     /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is tried once where it listens.
-    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, unreachable: bool) {
+    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let (session, chronicle) = (self.id, self.chronicle);
         let leg = self.leg_mut(side);
-        if unreachable && leg.reroute() {
+        if broken.is_some_and(|broken| leg.reroute(broken)) {
             leg.bye(turn, session, &chronicle, &Farewell::default());
         } else {
             leg.state = LegState::Gone;

@@ -14,7 +14,7 @@ use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Ti
 use crate::policy::{CallFacts, Decision, PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Request, Response};
-use crate::trunk::Topology;
+use crate::trunk::{Loads, Topology, Trunk};
 
 /// What holds for all calls of a node.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ pub struct Turn<'a> {
     pub policies: &'a PolicySet,
     pub emergencies: &'a mut Emergencies,
     pub conversations: &'a Conversations,
+    pub loads: &'a mut Loads,
     pub recorder: RecorderState,
     pub wire: &'a mut Wire,
     pub ports: &'a mut PortPool,
@@ -61,6 +62,12 @@ impl Turn<'_> {
         }
         facts.emergency_callback = true;
         self.policies.decide(&facts)
+    }
+
+    /// Whether the caps of a trunk let a call that is up come to it.
+    pub fn has_room(&mut self, call: SessionId, trunk: &Trunk) -> bool {
+        let loads = &mut *self.loads;
+        loads.is_on(call, &trunk.name) || loads.check(self.now, [(&trunk.name, trunk.caps)]).is_ok()
     }
 
     pub fn record(&mut self, command: RecordingCommand) {

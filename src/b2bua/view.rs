@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::continuation::Kept;
 use super::state::{Phase, Recording};
 use crate::model::{Outcome, PolicyId, SessionId, Timestamp, TrunkName};
 use crate::policy::Verdict;
@@ -52,6 +53,9 @@ pub struct CallView {
     pub started: Timestamp,
     pub answered: Option<Timestamp>,
     pub outcome: Option<Outcome>,
+    /// It is written down, and goes on after a restart.
+    #[serde(default)]
+    pub survives: bool,
 }
 
 impl Call {
@@ -83,6 +87,7 @@ impl Call {
             started: self.header.started,
             answered: self.story.answered,
             outcome: self.story.outcome,
+            survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
         }
     }
 

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Mint, Request, Response, Uri, Via};
+use crate::sip::{Flow, Message, Mint, Request, Response, Scheme, Uri, Via};
 use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Owner {
     Call(SessionId, Leg),
-    /// A request outside any dialog that is passed on; the other half of the pair is in `pass`.
-    Passage,
+    /// A request outside any call that is passed on, by the transaction that it came with.
+    Passage(ServerId),
     /// An OPTIONS of ours that asks a destination whether it lives.
     Probe,
     /// A registration of our own, by its place among them.
@@ -169,6 +169,9 @@ impl Wire {
     pub fn renew(&mut self, now: Timestamp, first: ClientId, waiting: Waiting, flow: Flow) {
         let request = waiting.request.clone();
         self.challenges.keep(first, waiting);
+        if let Some((_, by)) = self.clients.get_mut(&first) {
+            *by = flow;
+        }
         let id = self.start(now, request, flow);
         if let Some(before) = self.newest.insert(first, id) {
             self.renewals.remove(&before);
@@ -187,15 +190,24 @@ impl Wire {
         self.challenges.forget(owner);
     }
 
-    /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). Gives it as it was sent.
+    /// Sends a request that has no transaction: the ACK to a 2xx (RFC 3261 §13.2.2.4). What is too long for a datagram goes
+    /// by TCP (§18.1.1); no word comes back from there, so when the 2xx comes again it goes as a datagram after all. Gives
+    /// it for that.
     pub fn send(&mut self, mut request: Request, flow: Flow) -> Request {
+        let bare = self.paths.stream_for(flow).map(|stream| (stream, request.clone()));
         self.push_via(&mut request, flow);
-        self.transactions.send(flow, request.clone());
+        match bare.filter(|_| request.encode().len() > DATAGRAM_REQUEST_BYTES_MAX) {
+            Some((stream, mut by_stream)) => {
+                self.push_via(&mut by_stream, stream);
+                self.transactions.send(stream, by_stream);
+            }
+            None => self.transactions.send(flow, request.clone()),
+        }
         self.pump();
         request
     }
 
-    /// Sends an ACK again, as it was (RFC 3261 §13.2.2.4).
+    /// Sends an ACK again, by the path that its 2xx came by (RFC 3261 §13.2.2.4).
     pub fn resend(&mut self, request: Request, flow: Flow) {
         self.transactions.send(flow, request);
         self.pump();
@@ -274,6 +286,18 @@ impl Wire {
         }
     }
 
+    /// The same as `sips:` for who was called or calls by such a URI (RFC 3261 §8.1.1.8, §12.1.1), if the flow is by TLS.
+    pub fn contact_for(flow: Flow, theirs: &Uri) -> Uri {
+        if theirs.scheme() != Scheme::Sips || !flow.transport.is_secure() {
+            return Self::contact(flow);
+        }
+        let uri = Uri::sip(None, flow.local).with_security(true);
+        match flow.transport.param() {
+            Some(transport) if flow.transport.is_websocket() => uri.with_param("transport", transport),
+            _ => uri,
+        }
+    }
+
     /// The last touch before a request leaves by `flow`.
     fn push_via(&mut self, request: &mut Request, flow: Flow) {
         self.paths.readdress(&mut request.headers);
@@ -306,5 +330,59 @@ impl Wire {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::sip::{Method, NameAddr, Transport};
+
+    fn ack(body: usize) -> Request {
+        let party = |text| NameAddr::parse(text).unwrap();
+        let uri = Uri::parse("sip:b@192.0.2.1").unwrap();
+        let mut ack = Request::new(
+            Method::Ack,
+            uri,
+            party("<sip:a@x>;tag=1"),
+            party("<sip:b@x>;tag=2"),
+            "c",
+            1,
+        );
+        ack.body = vec![b'x'; body].into();
+        ack
+    }
+
+    #[test]
+    fn an_ack_too_long_for_a_datagram_goes_by_tcp_and_again_as_a_datagram() {
+        let ours = "192.0.2.9:5060".parse().unwrap();
+        let listeners = [(Transport::Udp, ours), (Transport::Tcp, ours)];
+        let limits = TransactionLimits::default();
+        let mut wire = Wire::new(limits, 7).with_paths(Paths::by_streams_of(&listeners));
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: ours,
+            remote: "192.0.2.1:5060".parse().unwrap(),
+        };
+        let sent = |wire: &mut Wire| {
+            let departure = wire.poll_departure().unwrap();
+            let Message::Request(ack) = Message::parse(&departure.bytes).unwrap() else {
+                return None;
+            };
+            let via = ack.headers.get("Via").unwrap().to_owned();
+            assert!(
+                via.contains(&format!("/{} ", departure.flow.transport.as_str())),
+                "{via}"
+            );
+            Some((departure.flow.transport, departure.flow.remote, ack.body.len()))
+        };
+        wire.send(ack(100), flow);
+        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 100)));
+        let kept = wire.send(ack(1_300), flow);
+        assert_eq!(sent(&mut wire), Some((Transport::Tcp, flow.remote, 1_300)));
+        wire.resend(kept, flow);
+        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
     }
 }

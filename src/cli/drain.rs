@@ -49,9 +49,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         super::print_json(&reply);
     }
     match reply {
-        Reply::Draining { calls } => {
+        Reply::Draining { calls, lost } => {
             if !args.json {
-                super::print(&told(order, calls));
+                super::print(&told(order, calls, lost));
             }
             ExitCode::SUCCESS
         }
@@ -60,10 +60,16 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn told(order: DrainOrder, calls: u64) -> String {
+fn told(order: DrainOrder, calls: u64, lost: u64) -> String {
     match order {
         DrainOrder::UntilEmpty { .. } => format!("no new calls; ends when the {calls} that run have ended\n"),
-        DrainOrder::HandOver => format!("ends now; {calls} calls go on at the next start\n"),
+        DrainOrder::HandOver if lost == 0 => format!("ends now; {calls} calls go on at the next start\n"),
+        DrainOrder::HandOver => {
+            let kept = calls.saturating_sub(lost);
+            format!(
+                "ends now; {kept} calls go on at the next start; {lost} are ended: not answered yet, or not kept by the dialog store\n"
+            )
+        }
         DrainOrder::Cancel => format!("takes calls again; {calls} run\n"),
     }
 }

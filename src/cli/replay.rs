@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{COULD_NOT, FINDINGS, fail, print_json};
-use crate::config::{self, Config, embedded_policies, load_policies};
+use crate::config::{self, Policies, embedded_policies, load_policies};
 use crate::disk::{Disk, Layout};
 use crate::model::{Generation, TrunkName};
 use crate::policy::{Finding, Format, PolicySet, render};
@@ -23,7 +23,7 @@ pub struct Args {
     /// Capture to play: pcap or pcapng; `-` for stdin
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Folder of policies [default: what is built in]
+    /// Folder of policies [default: that of --config, else what is built in]
     #[arg(long, value_name = "DIR")]
     pub policies: Option<PathBuf>,
     /// New folder for the recordings, as `calls`, `export` and `verify` read it [default: none are kept]
@@ -52,38 +52,20 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let policies = match policies(args.policies.as_deref()) {
-        Ok(policies) => Arc::new(policies),
+    let options = match options(args) {
+        Ok(options) => options,
         Err(findings) => {
             eprint!("{}", render(&findings, Format::Full));
             eprintln!("\nhint: run `onrecord check` for all findings");
             return ExitCode::from(COULD_NOT);
         }
     };
-    let config = match args.config.as_deref().map(config::load).transpose() {
-        Ok(config) => config.map(Arc::new),
-        Err(findings) => {
-            eprint!("{}", render(&findings, Format::Full));
-            return ExitCode::from(COULD_NOT);
-        }
-    };
-    let trunks = [&args.trunk, &args.to_trunk].map(|name| TrunkName::from(name.as_str()));
-    if let Some(missing) = config.as_deref().and_then(|config| missing(config, &trunks)) {
+    if let Some(missing) = missing(&options) {
         return fail(
             format!("the config has no trunk `{missing}`"),
             "name two of its trunks with --trunk and --to-trunk",
         );
     }
-    let options = ReplayOptions {
-        policies,
-        faults: args.fault.clone(),
-        trunks,
-        config,
-        shown: Shown {
-            whole: args.sip.clone(),
-            headers: args.header.clone(),
-        },
-    };
     let file: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
@@ -104,9 +86,27 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn missing<'a>(config: &Config, trunks: &'a [TrunkName; 2]) -> Option<&'a TrunkName> {
-    let names = config.trunk_names();
-    trunks.iter().find(|trunk| !names.contains(trunk))
+fn options(args: &Args) -> Result<ReplayOptions, Vec<Finding>> {
+    let config = args.config.as_deref().map(config::load).transpose()?;
+    let of_config = config.as_ref().and_then(|config| match &config.policies {
+        Policies::Folder(folder) => Some(folder.as_path()),
+        Policies::Embedded => None,
+    });
+    Ok(ReplayOptions {
+        policies: Arc::new(policies(args.policies.as_deref().or(of_config))?),
+        faults: args.fault.clone(),
+        trunks: [&args.trunk, &args.to_trunk].map(|name| TrunkName::from(name.as_str())),
+        config: config.map(Arc::new),
+        shown: Shown {
+            whole: args.sip.clone(),
+            headers: args.header.clone(),
+        },
+    })
+}
+
+fn missing(options: &ReplayOptions) -> Option<&TrunkName> {
+    let names = options.config.as_deref()?.trunk_names();
+    options.trunks.iter().find(|trunk| !names.contains(trunk))
 }
 
 fn method(text: &str) -> Result<Method, String> {

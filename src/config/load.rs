@@ -37,7 +37,7 @@ pub fn load_with_notes(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Findin
 }
 
 /// The pure part: text in, config or findings out.
-pub(super) fn compile(file: &SourceFile) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
+pub fn compile(file: &SourceFile) -> Result<(Config, Vec<Finding>), Vec<Finding>> {
     let findings = RefCell::new(Findings::default());
     let source = Source::new(file);
     let config = reader::parse(&source, &findings).map(|document| {

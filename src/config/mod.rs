@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use listen::{Certificate, Delivery, LargeRequests, Listen, ListenTls, Listener, MediaListen, TrunkTls};
+pub use load::{compile, embedded_policies, load, load_policies, load_with_notes};
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
-pub use load::{embedded_policies, load, load_policies, load_with_notes};
 
 use crate::model::TrunkName;
 use crate::policy::RejectCode;

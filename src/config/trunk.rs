@@ -42,8 +42,10 @@ pub(super) fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>
     let mut deliveries = BTreeMap::new();
     for table in tables.iter().take(LIST_MAX) {
         let name = table.required_text("name", "what routes and grants call it by");
-        let trunk = trunk(table, &trunks);
+        let mut trunk = trunk(table, &trunks);
         let delivery = delivery(table, trunk.transport);
+        let is_certified = delivery.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
+        trunk.sites.iter_mut().for_each(|site| site.certified = is_certified);
         table.finish();
         let Some(name) = name else { continue };
         if !crate::policy::is_name(name.get_ref()) {

@@ -49,6 +49,12 @@ pub enum Input {
     Admit,
     /// Let go of the calls that are up without a word to their peers: the next start takes them over.
     HandOver,
+    /// The newest state of a call is not kept, against [`Output::Remember`]: it cannot be handed over.
+    ///
+    /// [`Output::Remember`]: super::Output::Remember
+    NotKept {
+        session: SessionId,
+    },
     /// A call that talked when the process before ended: its session then, and what [`Output::Remember`] said of it.
     ///
     /// [`Output::Remember`]: super::Output::Remember

@@ -19,7 +19,8 @@ impl Signaling {
             self.wire.forget(id);
             return;
         }
-        if let Err(refusal) = self.may_use(flow, &request) {
+        let may_ask = self.may_use(flow, &request);
+        if let Err(refusal) = may_ask.and_then(|()| self.came_securely(now, flow, &request)) {
             self.refuse(now, id, &request, &refusal);
             return;
         }

@@ -12,6 +12,7 @@ mod probe;
 mod registration;
 mod restart;
 mod screen;
+mod secure;
 mod signaling;
 mod trunks;
 

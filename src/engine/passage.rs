@@ -22,10 +22,20 @@ const PASSAGES_MAX: usize = 1_024;
 pub(super) struct Passage {
     server: ServerId,
     request: Request,
-    /// The way of its answers.
-    answers: Crossing,
+    /// From whom to whom, and by which path.
+    trunks: [Arc<Trunk>; 2],
+    flow: Flow,
     /// The subscription that it belongs to, and the side that it came from.
     of: Option<(SubscriptionId, Leg)>,
+}
+
+impl Passage {
+    /// Whether a challenge of the trunk is ours to answer. Whoever registers has to prove itself: the binding is its own.
+    fn proves(&self) -> bool {
+        let [_, to] = &self.trunks;
+        let is_there = to.admits(self.flow.remote, self.flow.transport);
+        to.conduct.credentials.is_some() && is_there && self.request.method != Method::Register
+    }
 }
 
 impl Signaling {
@@ -80,10 +90,11 @@ impl Signaling {
         let passage = Passage {
             server: id,
             request: request.clone(),
-            answers: crossing.back(),
+            trunks: [from, to],
+            flow,
             of: None,
         };
-        self.pass(now, passage, onward, flow);
+        self.pass(now, passage, onward);
         Ok(())
     }
 
@@ -120,15 +131,18 @@ impl Signaling {
         let mut b = leg(Leg::B, to, to_flow, "");
         b.call_id = self.wire.mint().call_id();
         let (body, crossing) = (request.body.clone(), Crossing::between(&a.trunk, &b.trunk));
-        let onward = b2bua::onward(crossing, &request, target, &b.call_id, &b.local_tag, to_flow, body);
+        let trunks = [Arc::clone(&a.trunk), Arc::clone(&b.trunk)];
+        let mut onward = b2bua::onward(crossing, &request, target, &b.call_id, &b.local_tag, to_flow, body);
+        b2bua::cross(&mut onward.headers, &a.trunk, &b.trunk, &self.policies);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
         let passage = Passage {
             server: id,
             request,
-            answers: crossing.back(),
+            trunks,
+            flow: to_flow,
             of: Some((subscription, Leg::A)),
         };
-        self.pass(now, passage, onward, to_flow);
+        self.pass(now, passage, onward);
         Ok(())
     }
 
@@ -146,14 +160,15 @@ impl Signaling {
             Err(Refusal::TooManyCalls)
         };
         match onward {
-            Ok((onward, flow, answers)) => {
+            Ok(onward) => {
                 let passage = Passage {
                     server: id,
                     request,
-                    answers,
+                    trunks: onward.trunks,
+                    flow: onward.flow,
                     of: Some((subscription, side)),
                 };
-                self.pass(now, passage, onward, flow);
+                self.pass(now, passage, onward.request);
             }
             Err(refusal) => self.refuse(now, id, &request, &refusal),
         }
@@ -175,10 +190,46 @@ impl Signaling {
         self.calls_max.min(PASSAGES_MAX)
     }
 
-    fn pass(&mut self, now: Timestamp, passage: Passage, onward: Request, flow: Flow) {
-        let client = self.wire.request(now, Owner::Passage, onward, flow);
+    fn pass(&mut self, now: Timestamp, passage: Passage, onward: Request) {
+        let (owner, flow) = (Owner::Passage(passage.server), passage.flow);
+        let client = if passage.proves() {
+            self.wire.request_with_proof(now, owner, onward, flow)
+        } else {
+            self.wire.request(now, owner, onward, flow)
+        };
         self.passages.insert(client, passage);
         self.depart();
+    }
+
+    /// Sends a challenged request again with our credentials. False: the challenge is its sender's to answer.
+    fn prove_passage(&mut self, now: Timestamp, id: ClientId, response: &Response) -> bool {
+        let Some(passage) = self.passages.get(&id).filter(|_| matches!(response.status, 401 | 407)) else {
+            return false;
+        };
+        let (owner, [_, to]) = (Owner::Passage(passage.server), &passage.trunks);
+        let waiting = self.wire.take_waiting(id);
+        let Some(mut waiting) = waiting.and_then(|waiting| self.wire.answer(waiting, owner, to, response)) else {
+            return false;
+        };
+        let number = waiting.request.headers.cseq().number.saturating_add(1);
+        let renumbered = match passage.of {
+            Some((of, side)) => self.subscriptions.renumber((of, side.other()), &mut waiting.request),
+            None => b2bua::set_number(&mut waiting.request, number),
+        };
+        if renumbered.is_none() {
+            return false;
+        }
+        self.wire.renew(now, id, waiting, passage.flow);
+        self.depart();
+        true
+    }
+
+    /// Nothing more is heard of it.
+    fn take_passage(&mut self, id: ClientId) -> Option<Passage> {
+        self.wire.disown_client(id);
+        let passage = self.passages.remove(&id)?;
+        self.wire.forget_proofs(Owner::Passage(passage.server));
+        Some(passage)
     }
 
     /// Where a request outside any dialog goes on: by the Path that we gave a registrar, else by the routes. Never empty.
@@ -191,11 +242,13 @@ impl Signaling {
         let seen = b2bua::arriving(request, from, &self.policies).uri.clone();
         match self.registered(request, from) {
             Some(registered) => Ok(vec![registered]),
-            None => self.next_hops(now, &seen, from).map_err(|refusal| match refusal {
-                // It was for us, and no dialog of ours is meant (RFC 3891 §3).
-                Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
-                other => other,
-            }),
+            None => self
+                .secure_hops(now, request, &seen, from)
+                .map_err(|refusal| match refusal {
+                    // It was for us, and no dialog of ours is meant (RFC 3891 §3).
+                    Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
+                    other => other,
+                }),
         }
     }
 
@@ -251,9 +304,11 @@ impl Signaling {
                     call.on_response(turn, side, id, response);
                 });
             }
-            Some(Owner::Passage) if response.is_final() => {
-                self.wire.disown_client(id);
-                if let Some(passage) = self.passages.remove(&id) {
+            Some(Owner::Passage(_)) if response.is_final() => {
+                if self.prove_passage(now, id, &response) {
+                    return;
+                }
+                if let Some(passage) = self.take_passage(id) {
                     let answer = self.passed(now, &passage, &response);
                     self.wire.respond(now, passage.server, answer);
                 }
@@ -265,14 +320,16 @@ impl Signaling {
                     self.depart();
                 }
             }
-            Some(Owner::Passage | Owner::Probe) => {}
+            Some(Owner::Passage(_) | Owner::Probe) => {}
         }
     }
 
     /// The answer as the sender of the request gets it.
     fn passed(&mut self, now: Timestamp, passage: &Passage, response: &Response) -> Response {
         let request = &passage.request;
-        let mut answer = b2bua::back(passage.answers, request, response);
+        let [from, to] = &passage.trunks;
+        let mut answer = b2bua::back(Crossing::between(to, from), request, response);
+        b2bua::cross_identities(&mut answer.headers, to, from, &self.policies);
         if let Some(of) = passage.of {
             self.subscriptions.on_answered(now, of, request, response, &mut answer);
             return answer;
@@ -298,14 +355,14 @@ impl Signaling {
 
     pub(super) fn on_failed(&mut self, now: Timestamp, id: ClientId, unreachable: bool) {
         self.note_silence(now, id);
+        let broken = self.wire.client_flow(id).filter(|_| unreachable);
         match self.wire.client_owner(id) {
             Some(Owner::Call(session, side)) => {
                 self.wire.disown_client(id);
-                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, unreachable));
+                self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, broken));
             }
-            Some(Owner::Passage) => {
-                self.wire.disown_client(id);
-                if let Some(passage) = self.passages.remove(&id) {
+            Some(Owner::Passage(_)) => {
+                if let Some(passage) = self.take_passage(id) {
                     let refusal = if unreachable {
                         Refusal::Unreachable
                     } else {

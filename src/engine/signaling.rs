@@ -174,6 +174,7 @@ impl Signaling {
                 self.register_again(now);
             }
             Input::HandOver => self.hand_over(now),
+            Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
                 self.draining = true;
@@ -352,6 +353,7 @@ impl Signaling {
             return;
         };
         let before = call.deadline();
+        let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,
             terms: &self.terms,
@@ -359,6 +361,7 @@ impl Signaling {
             policies: &self.policies,
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
+            loads: &mut self.loads,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
@@ -374,6 +377,9 @@ impl Signaling {
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
+        }
+        if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
+            self.loads.follow(session, call.trunks());
         }
         let after = call.deadline().filter(|_| !over);
         if before != after {
@@ -418,6 +424,7 @@ impl Signaling {
             policies: &self.policies,
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
+            loads: &mut self.loads,
             recorder: self.recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,

@@ -9,7 +9,7 @@ use crate::b2bua::{ALLOW, Owner, Refusal};
 use crate::model::{Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
-use crate::sip::{Flow, Request, Response, Transport, Uri};
+use crate::sip::{Flow, Request, Response, Scheme, Transport, Uri};
 use crate::trunk::{Destination, Route, Trunk};
 
 /// How one trunk stands, for `status`.
@@ -39,7 +39,9 @@ impl Signaling {
             .topology
             .destinations(now, from, uri, &mut |max| mint.up_to(max))
             .ok_or(Refusal::NoRoute)?;
-        if found.is_empty() {
+        if found.is_empty() && uri.scheme() == Scheme::Sips {
+            Err(Refusal::NotSecure)
+        } else if found.is_empty() {
             Err(Refusal::Unreachable)
         } else {
             Ok(found)

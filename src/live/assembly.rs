@@ -17,6 +17,7 @@ use super::control::{ControlSocket, QUESTIONS_MAX};
 use super::dialog_store::DialogStore;
 use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
+use super::file_reader::FileReader;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::neighbours::{self, Neighbours};
@@ -91,7 +92,8 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     process::keep_files_private();
     process::log_panics();
     let clock = Clock::start();
-    let certificates = TlsWatch::load(clock, config)?;
+    let files = FileReader::start()?;
+    let certificates = TlsWatch::load(clock, files.clone(), config)?;
     let policies = Policies::load(clock, config).map_err(StartError::Policies)?;
     let volumes = config.recorder.volumes.iter().map(|volume| volume.path.as_path());
     let _locks = DataLocks::take(&config.data, volumes)?;
@@ -123,6 +125,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         link.follow(config.trunks.clone()).await;
         let supervisor = Supervisor {
             clock,
+            files,
             threads,
             policy_watch: PolicyWatch::start(clock, policies.folder()),
             policies,

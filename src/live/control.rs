@@ -64,6 +64,9 @@ pub enum Reply {
     /// How many calls run.
     Draining {
         calls: u64,
+        /// Those of them that a hand-over cannot leave to the next start, and ends.
+        #[serde(default)]
+        lost: u64,
     },
     Done,
     /// Not done, and why, as text for a person.

@@ -4,7 +4,7 @@
 //! A file of slots, one for each call, written over in place; nothing is synced: it has to outlive the process, not the
 //! machine, whose peers would have given up anyway. A thread of its own writes it, so that signalling waits for no disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -26,8 +26,8 @@ const SLOT_BYTES: usize = HEAD_BYTES + STATE_BYTES_MAX;
 /// Magic, session, length, CRC-32C of session and state.
 const HEAD_BYTES: usize = 4 + 16 + 4 + 4;
 const MAGIC: [u8; 4] = *b"ORD1";
-/// Entries that wait for the thread. Full: a new state is dropped, and that call does not survive a restart; that a call
-/// is over is kept and told later.
+/// Entries that wait for the thread. Full: a new state is dropped, and signalling is told that the call does not survive a
+/// restart; that a call is over is kept and told later.
 const ENTRIES_MAX: usize = 4_096;
 /// Slots that are read at the start; a file of calls is never longer.
 const SLOTS_MAX: usize = 65_536;
@@ -57,6 +57,10 @@ pub(super) struct DialogStore {
     waker: Waker,
     /// Calls to be forgotten for which the queue had no room: never more than there were calls.
     owed: VecDeque<SessionId>,
+    /// Calls whose newest state found no room, to be told: never more than there are calls.
+    dropped: VecDeque<SessionId>,
+    /// Calls whose newest state could not be written.
+    unwritten: Receiver<SessionId>,
     /// It was told once that it does not keep up.
     late: bool,
     thread: Option<JoinHandle<()>>,
@@ -67,17 +71,20 @@ impl DialogStore {
     pub(super) fn open(clock: Clock, data: &Path) -> io::Result<(Self, Vec<Survivor>)> {
         let (slots, survivors) = Slots::open(&data.join(FILE_NAME))?;
         let (sender, inbox) = bounded(ENTRIES_MAX);
+        let (lapses, unwritten) = bounded(ENTRIES_MAX);
         let waker = Waker::new();
         let sleeper = waker.clone();
         let thread = Builder::new().name("dialogs".to_owned()).spawn(move || {
             sleeper.adopt();
-            write_down(clock, slots, &inbox, &sleeper);
+            write_down(clock, slots, &inbox, &lapses, &sleeper);
         })?;
         let store = Self {
             entries: Some(sender),
             clock,
             waker,
             owed: VecDeque::new(),
+            dropped: VecDeque::new(),
+            unwritten,
             late: false,
             thread: Some(thread),
         };
@@ -87,9 +94,18 @@ impl DialogStore {
     /// Keeps the newest state of a call; never waits.
     pub(super) fn remember(&mut self, session: SessionId, state: Bytes) {
         self.settle_debts();
-        if !self.offer(Entry::Remember { session, state }) && !std::mem::replace(&mut self.late, true) {
+        if self.offer(Entry::Remember { session, state }) {
+            return;
+        }
+        self.dropped.push_back(session);
+        if !std::mem::replace(&mut self.late, true) {
             tracing::warn!("dialog store does not keep up: some calls would not survive a restart");
         }
+    }
+
+    /// A call whose newest state is not kept.
+    pub(super) fn poll_lapse(&mut self) -> Option<SessionId> {
+        self.dropped.pop_front().or_else(|| self.unwritten.try_recv().ok())
     }
 
     /// Not lost when the queue is full: a call that is over must not come back.
@@ -139,9 +155,17 @@ impl Drop for DialogStore {
 }
 
 /// Looks into its inbox once in a while: a wake for each entry would cost more than its writing.
-fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, waker: &Waker) {
+fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, lapses: &Sender<SessionId>, waker: &Waker) {
     let (mut failing, mut busy) = (false, false);
+    // Not told yet, for there was no room: never more than there are calls.
+    let mut untold = BTreeSet::new();
     loop {
+        while let Some(session) = untold.pop_first() {
+            if lapses.try_send(session).is_err() {
+                untold.insert(session);
+                break;
+            }
+        }
         let entry = match inbox.try_recv() {
             Ok(entry) => entry,
             Err(TryRecvError::Disconnected) => return,
@@ -174,6 +198,10 @@ fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, waker: &W
             tracing::warn!(%error, "dialog store: calls would not survive a restart");
         }
         failing = done.is_err();
+        match entry {
+            Entry::Remember { session, .. } if failing => untold.insert(session),
+            Entry::Remember { session, .. } | Entry::Forget { session } => untold.remove(&session),
+        };
     }
 }
 
@@ -356,6 +384,25 @@ mod tests {
             .unwrap();
         file.write_all_at(b"?", (SLOT_BYTES + HEAD_BYTES + 3) as u64).unwrap();
         assert_eq!(survivors(data.path()), [(1, b"whole".to_vec())]);
+    }
+
+    #[test]
+    fn who_is_not_kept_is_told_whether_the_disk_fails_or_the_queue_is_full() {
+        let data = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", data.path().join(FILE_NAME)).unwrap();
+        let (mut store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        store.remember(session(1), Bytes::from_static(b"x"));
+        let mut told = None;
+        while told.is_none() {
+            told = store.poll_lapse();
+            std::thread::yield_now();
+        }
+        assert_eq!(told, Some(session(1)));
+        assert_eq!(store.poll_lapse(), None, "once");
+        // As if there were no room.
+        store.entries.take();
+        store.remember(session(2), Bytes::from_static(b"x"));
+        assert_eq!(store.poll_lapse(), Some(session(2)));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! Per packet: one recvmsg, one sendto, and a share of one epoll_wait.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::media::{LINES_MAX, Port, SESSIONS_MAX};
@@ -27,13 +28,13 @@ const SOCKETS_OF_A_LINE: usize = 4;
 
 /// Wakes a media thread that waits.
 #[derive(Clone, Debug)]
-pub(super) struct Waker(Arc<UnixStream>);
+pub(super) struct Waker(Arc<OwnedFd>);
 
 impl Waker {
     /// Cheap when the thread was woken and has not looked yet.
     pub(super) fn wake(&self) {
-        // A full pipe means that the thread is going to wake.
-        let _woken_already = (&*self.0).write(&[1]);
+        // A full counter means that the thread is going to wake.
+        let _woken_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
 
@@ -41,7 +42,7 @@ type Line = [Option<(Port, UdpSocket)>; SOCKETS_OF_A_LINE];
 
 pub(super) struct MediaSockets {
     epoll: Epoll,
-    woken: UnixStream,
+    woken: Arc<OwnedFd>,
     clock: Clock,
     /// By session and line: what a port's token names is found by two indices.
     sessions: Vec<Vec<Line>>,
@@ -55,11 +56,10 @@ pub(super) struct MediaSockets {
 
 impl MediaSockets {
     pub(super) fn new(clock: Clock) -> io::Result<(Self, Waker)> {
-        let (woken, waker) = UnixStream::pair()?;
-        woken.set_nonblocking(true)?;
-        waker.set_nonblocking(true)?;
+        let woken = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let epoll = Epoll::new()?;
-        epoll.add(&woken, WAKE)?;
+        epoll.add(&*woken, WAKE)?;
+        let waker = Waker(Arc::clone(&woken));
         let sockets = Self {
             epoll,
             woken,
@@ -70,7 +70,7 @@ impl MediaSockets {
             now: clock.now(),
             wall: clock.wall(),
         };
-        Ok((sockets, Waker(Arc::new(waker))))
+        Ok((sockets, waker))
     }
 
     fn socket(&self, port: Port) -> Option<&UdpSocket> {
@@ -89,8 +89,9 @@ impl MediaSockets {
     }
 
     fn drain_wakes(&mut self) {
-        let mut wakes = [0; 64];
-        while matches!(self.woken.read(&mut wakes), Ok(count) if count == wakes.len()) {}
+        let mut wakes = [0; 8];
+        // Nothing to read: somebody was woken by what is read already.
+        let _awake = rustix::io::read(&*self.woken, &mut wakes);
     }
 }
 
@@ -99,11 +100,10 @@ fn place(port: Port) -> usize {
 }
 
 fn open(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     kernel::stamp_arrivals(&socket)?;
     socket.bind(&at.into())?;
     Ok(socket.into())

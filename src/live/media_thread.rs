@@ -66,12 +66,16 @@ pub struct MediaLink {
 }
 
 impl MediaLink {
-    /// The command back if [`COMMANDS_MAX`] wait.
+    /// The command back if [`COMMANDS_MAX`] wait. Nobody waits for the end of a call's media: it is looked at in the thread's
+    /// next turn, within [`TURN_MAX`].
     pub fn send(&mut self, command: MediaCommand) -> Result<(), MediaCommand> {
+        let is_awaited = !matches!(command, MediaCommand::Close { .. });
         self.commands
             .push(command)
             .map_err(|rtrb::PushError::Full(command)| command)?;
-        self.waker.wake();
+        if is_awaited {
+            self.waker.wake();
+        }
         Ok(())
     }
 

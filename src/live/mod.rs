@@ -6,6 +6,7 @@
 //! | `media-N` | the media sockets of its calls, a `media::Plane`, a `recorder::Intake` | the wire, a queue of `MediaCommand` |
 //! | `recorder` | `recorder::Writer` | rings of extents, a queue of `RecordingCommand`, `IoDone` |
 //! | `disk-N` | one volume | a queue of `IoRequest` |
+//! | `files` | – | jobs that read config, policies and certificates |
 //! | main | signals, the policy watch, the control socket, the watch over the others | |
 //!
 //! Architecture Invariant: signalling never waits for another thread, so whoever waits for signalling is served, and
@@ -19,6 +20,7 @@ mod dialog_store;
 mod disk_threads;
 pub mod drain;
 mod fault_switch;
+mod file_reader;
 mod kernel;
 mod media_io;
 mod media_links;

@@ -43,10 +43,14 @@ impl Neighbours {
         }
     }
 
-    /// Reads the file again; nothing is changed. None: there is no file.
-    pub(super) fn propose(&self) -> Result<Option<Proposal>, Vec<Finding>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let config = config::load(file)?;
+    /// What reads the file again, for [`Self::propose`]. None: there is no file.
+    pub(super) fn look(&self) -> Option<impl FnOnce() -> Result<Config, Vec<Finding>> + Send + 'static> {
+        let file = self.file.clone()?;
+        Some(move || config::load(&file))
+    }
+
+    /// What would change with this; nothing is changed.
+    pub(super) fn propose(&self, config: Config) -> Proposal {
         let (old, new) = (&self.config, &config);
         let tables = [
             ("node", old.node != new.node),
@@ -58,7 +62,7 @@ impl Neighbours {
         ];
         let changed = tables.into_iter().filter(|(_, changed)| *changed);
         let restart = changed.map(|(name, _)| name.to_owned()).collect();
-        Ok(Some(Proposal { config, restart }))
+        Proposal { config, restart }
     }
 
     /// The configuration as it would be with the proposal: tables that need a restart as they are.
@@ -79,6 +83,8 @@ impl Neighbours {
             tracing::warn!(tables = restart.join(" "), "changed in the config, and need a restart");
         }
         self.resolver.follow(config.trunks.clone()).await;
+        // How a trunk is reached is the certificates' business as well, and may change alone.
+        self.config.deliveries = config.deliveries;
         let is_new = config.trunks != self.config.trunks || config.routes != self.config.routes;
         if !is_new {
             return (None, restart);
@@ -90,7 +96,6 @@ impl Neighbours {
         );
         self.config.trunks = config.trunks;
         self.config.routes = config.routes;
-        self.config.deliveries = config.deliveries;
         let input = Input::Trunks {
             trunks: self.config.trunks.clone(),
             routes: self.config.routes.clone(),

@@ -60,10 +60,20 @@ impl Policies {
         self.trunks = config.trunk_names();
     }
 
-    /// Loads the files again, by the same function as `check` does.
-    pub(super) fn reload(&mut self) -> Reload {
-        let generation = Generation(self.status.generation.0 + 1);
-        match read(&self.place, generation) {
+    /// What reads the files again, by the same function as `check` does, for [`Self::adopt`].
+    pub(super) fn look(&self) -> impl FnOnce() -> Result<PolicySet, Vec<Finding>> + Send + 'static {
+        let (place, generation) = (self.place.clone(), self.next_generation());
+        move || read(&place, generation)
+    }
+
+    const fn next_generation(&self) -> Generation {
+        Generation(self.status.generation.0 + 1)
+    }
+
+    /// The files were read.
+    pub(super) fn adopt(&mut self, read: Result<PolicySet, Vec<Finding>>) -> Reload {
+        let generation = self.next_generation();
+        match read {
             Err(findings) => {
                 for finding in &findings {
                     tracing::error!("policy files refused: {}", concise(finding));

@@ -197,6 +197,9 @@ impl SignalingTask {
             while let Some(view) = self.signaling.poll_registration() {
                 self.board.publish_registration(view);
             }
+            while let Some(session) = self.dialogs.poll_lapse() {
+                self.backlog.echoes.push_back(Input::NotKept { session });
+            }
             match self.backlog.echoes.pop_front() {
                 Some(echo) => self.signaling.handle_input(now, echo),
                 None => return,

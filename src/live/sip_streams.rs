@@ -144,3 +144,7 @@ pub(super) fn reset(stream: &TcpStream) {
         tracing::debug!(%error, "linger");
     }
 }
+
+#[cfg(test)]
+#[path = "sip_streams/tests.rs"]
+mod tests;

@@ -126,14 +126,17 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
         if ready.is_error() {
             on_errors(local, &socket, &mut buffer, &shared);
         }
-        let mut arrived = None;
+        let (mut arrived, mut is_empty) = (None, false);
         for _ in 0..BATCH {
             match socket.try_io(Interest::READABLE, || kernel::receive(&socket, &mut buffer)) {
                 Ok(datagram) => {
                     on_datagram(local, datagram.from, &buffer[..datagram.bytes], &shared);
                     arrived = datagram.arrived.or(arrived);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    is_empty = true;
+                    break;
+                }
                 // An ICMP error of an earlier send; the socket is as good as before.
                 Err(error) => tracing::debug!(%local, %error, "receive"),
             }
@@ -142,7 +145,9 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
             let waited = shared.clock.wall().since(Timestamp::from_nanos(arrived));
             shared.counters.waits.note(shared.clock.now(), waited);
         }
-        tokio::task::yield_now().await;
+        if !is_empty {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -13,11 +13,13 @@ use super::clock::Clock;
 use super::control::{Question, Reply, Request};
 use super::drain::{Drain, DrainOrder};
 use super::fault_switch::FaultSwitches;
+use super::file_reader::FileReader;
 use super::neighbours::Neighbours;
 use super::policies::{Policies, Reload, concise};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
 use super::threads::Threads;
+use super::tls::Contexts;
 use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
 use crate::engine::{CallState, Input};
@@ -33,11 +35,17 @@ const TELL_MAX: Duration = Duration::from_secs(1);
 /// How long calls have to end, peers that do not answer included.
 const CALLS_END_MAX: Duration = Duration::from_secs(8);
 
+/// How long files may take to be read; a reload that takes longer is refused.
+const READ_MAX: Duration = Duration::from_secs(5);
+
+const NOT_READ: &str = "files are not read in time: the disk hangs\n";
+
 /// A graceful end takes no longer. What is not sealed by then is sealed by recovery at the next start.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Supervisor {
     pub clock: Clock,
+    pub files: FileReader,
     pub threads: Threads,
     pub policies: Policies,
     pub neighbours: Neighbours,
@@ -168,6 +176,25 @@ impl Supervisor {
         self.threads.media_is_broken().then_some(Ending::Broken("media"))
     }
 
+    /// Reads files, and watches over the threads meanwhile. None: not in time.
+    async fn read<T: Send + 'static>(&mut self, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let latest = self.clock.now() + READ_MAX;
+        let mut reading = self.files.ask(read)?;
+        let mut look_at = self.clock.now() + LOOK_EVERY;
+        while look_at < latest {
+            tokio::select! {
+                read = &mut reading => return read.ok(),
+                () = sleep_until(self.clock.instant(look_at).into()) => {
+                    let now = self.clock.now();
+                    look_at = now + LOOK_EVERY;
+                    // Whatever ends it is seen again by who looks next.
+                    let _ending: Option<Ending> = self.look(now).await;
+                }
+            }
+        }
+        None
+    }
+
     async fn tell(&self, input: Input) {
         match timeout(TELL_MAX, self.threads.events.send(input)).await {
             Ok(Ok(())) => {}
@@ -180,13 +207,22 @@ impl Supervisor {
     /// certificates cannot be used stay out, and hold back no policy.
     async fn reload_all(&mut self) -> Reply {
         let mut refusals = Vec::new();
-        if let Err(error) = self.certificates.reload() {
+        let Some(read) = self.read(self.certificates.look()).await else {
+            return refused(&[NOT_READ]);
+        };
+        if let Err(error) = self.certificates.renew(read) {
             tracing::error!(%error, "certificates refused: those in force stay");
             refusals.push(format!("{error}\n"));
         }
-        let proposal = match self.neighbours.propose() {
-            Ok(proposal) => proposal,
-            Err(findings) => {
+        let read = match self.neighbours.look() {
+            Some(look) => self.read(look).await.map(Some),
+            None => Some(None),
+        };
+        let proposal = match read {
+            None => return refused(&[NOT_READ]),
+            Some(None) => None,
+            Some(Some(Ok(config))) => Some(self.neighbours.propose(config)),
+            Some(Some(Err(findings))) => {
                 for finding in &findings {
                     tracing::error!("config refused: {}", concise(finding));
                 }
@@ -197,9 +233,12 @@ impl Supervisor {
         };
         let mut accepted = None;
         if let Some(proposal) = proposal {
-            match TlsWatch::propose(self.neighbours.with(&proposal)) {
-                Ok(certificates) => accepted = Some((proposal, certificates)),
-                Err(error) => {
+            let config = self.neighbours.with(&proposal);
+            let look = config.clone();
+            match self.read(move || Contexts::load(&look)).await {
+                None => return refused(&[NOT_READ]),
+                Some(Ok(contexts)) => accepted = Some((proposal, config, contexts)),
+                Some(Err(error)) => {
                     tracing::error!(%error, "trunks refused: those in force stay");
                     refusals.push(format!("trunks stay as they are: {error}\n"));
                 }
@@ -213,8 +252,8 @@ impl Supervisor {
             }
         };
         let mut restart = Vec::new();
-        if let Some((proposal, certificates)) = accepted {
-            self.certificates.adopt(certificates);
+        if let Some((proposal, config, contexts)) = accepted {
+            self.certificates.adopt(config, contexts);
             let (input, tables) = self.neighbours.adopt(proposal).await;
             restart = tables;
             self.policies.follow(self.neighbours.config());
@@ -231,7 +270,11 @@ impl Supervisor {
 
     /// The generation in force, or why it stays.
     async fn reload_policies(&mut self) -> Result<Generation, String> {
-        match self.policies.reload() {
+        let Some(read) = self.read(self.policies.look()).await else {
+            tracing::error!("policy files are not read in time: those in force stay");
+            return Err(NOT_READ.to_owned());
+        };
+        match self.policies.adopt(read) {
             Reload::New(set) => self.tell(Input::Policies(set)).await,
             Reload::Same => {}
             Reload::Refused(findings) => return Err(render(&findings, Format::Full)),
@@ -274,8 +317,17 @@ impl Supervisor {
             }
             DrainOrder::HandOver => {}
         }
+        let calls = self.threads.board.calls();
+        let lost = match order {
+            DrainOrder::HandOver => calls.iter().filter(|call| !call.survives).count(),
+            DrainOrder::UntilEmpty { .. } | DrainOrder::Cancel => 0,
+        };
+        if lost > 0 {
+            tracing::warn!(lost, "calls that are not in the dialog store are ended");
+        }
         Reply::Draining {
-            calls: self.threads.board.len() as u64,
+            calls: calls.len() as u64,
+            lost: lost as u64,
         }
     }
 

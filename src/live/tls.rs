@@ -343,4 +343,4 @@ pub(super) async fn dial(
 
 #[cfg(test)]
 #[path = "tls/tests.rs"]
-mod tests;
+pub(super) mod tests;

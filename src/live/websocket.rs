@@ -1,11 +1,14 @@
 //! SIP over WebSocket (RFC 7118), the server's side: the upgrade, then one message of SIP in each of WebSocket.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -16,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Utf8Bytes, error::ProtocolError};
 
 use super::sip_connection::{Ending, Line, Refusal, closed};
+use crate::model::Timestamp;
 use crate::sip::MESSAGE_BYTES_MAX;
 
 /// The subprotocol's name (RFC 7118 §4.1).
@@ -46,7 +50,7 @@ where
 {
     let opening = timeout(
         line.limits.handshake_time_max,
-        upgrade(stream, Arc::clone(&line.shared.origins)),
+        upgrade(Counted::new(stream), Arc::clone(&line.shared.origins)),
     );
     let mut socket = match opening.await {
         Ok(Ok(socket)) => socket,
@@ -68,7 +72,11 @@ where
     ending
 }
 
-async fn exchange<S>(line: &Line, socket: &mut WebSocketStream<S>, writes: &mut mpsc::Receiver<Bytes>) -> Ending
+async fn exchange<S>(
+    line: &Line,
+    socket: &mut WebSocketStream<Counted<S>>,
+    writes: &mut mpsc::Receiver<Bytes>,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -78,8 +86,10 @@ where
     let mut pinged = false;
     // Who has just connected owes a message, until we have said something ourselves.
     let mut owed_by = Some(quiet_since + line.limits.message_time_max);
+    let mut slow = Slow::new(clock.now(), socket.get_ref().read());
     loop {
         let due = (quiet_since + line.limits.silence_max).min(spoke + line.limits.idle_time_max);
+        let due = due.min(slow.look_at(line.limits.message_time_max));
         let due = owed_by.map_or(due, |owed_by| owed_by.min(due));
         let to_send = tokio::select! {
             read = socket.next() => {
@@ -87,22 +97,20 @@ where
                 pinged = false;
                 match read {
                     None | Some(Ok(Message::Close(_))) => return closed(writes),
-                    Some(Ok(Message::Text(text))) => {
+                    Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                         (spoke, owed_by) = (quiet_since, None);
-                        match on_message(line, text.into()).await {
-                            Ok(answer) => answer,
-                            Err(refusal) => return Ending::Refused(refusal),
-                        }
-                    }
-                    Some(Ok(Message::Binary(bytes))) => {
-                        (spoke, owed_by) = (quiet_since, None);
-                        match on_message(line, bytes).await {
+                        slow = Slow::new(quiet_since, socket.get_ref().read());
+                        match on_message(line, message.into_data()).await {
                             Ok(answer) => answer,
                             Err(refusal) => return Ending::Refused(refusal),
                         }
                     }
                     // Its pong leaves with the next look at the socket.
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
+                    Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                        slow.on_control(payload.len());
+                        None
+                    }
+                    Some(Ok(Message::Frame(_))) => None,
                     Some(Err(error)) => return broken(&error, writes),
                 }
             }
@@ -111,8 +119,12 @@ where
                 Some(framed(message))
             }
             () = sleep_until(clock.instant(due).into()) => {
-                if owed_by.is_some_and(|owed_by| owed_by <= due) {
+                let is_slow = slow.is_over(due, socket.get_ref().read(), line.limits.message_time_max);
+                if is_slow || owed_by.is_some_and(|owed_by| owed_by <= due) {
                     return Ending::Refused(Refusal::SlowSender);
+                }
+                if due < (quiet_since + line.limits.silence_max).min(spoke + line.limits.idle_time_max) {
+                    continue;
                 }
                 if spoke + line.limits.idle_time_max <= due {
                     return closed(writes);
@@ -131,6 +143,87 @@ where
                 Err(_) => return Ending::Broken(io::ErrorKind::TimedOut),
             }
         }
+    }
+}
+
+/// Whether a message is on its way in that does not come to its end. A socket tells of whole messages only: looked at is how
+/// many bytes have come that belong to none.
+struct Slow {
+    /// The last look, and the bytes that belong to nothing that is whole.
+    at: Timestamp,
+    accounted: u64,
+    /// A look before this one has seen the beginning.
+    begun: bool,
+}
+
+/// A control frame of a client: its head and its mask (RFC 6455 §5.2).
+const CONTROL_HEAD_BYTES: usize = 6;
+
+impl Slow {
+    /// A message has just come to its end.
+    const fn new(at: Timestamp, read: u64) -> Self {
+        Self {
+            at,
+            accounted: read,
+            begun: false,
+        }
+    }
+
+    /// One may stand between the parts of a message (RFC 6455 §5.4).
+    const fn on_control(&mut self, payload: usize) {
+        self.accounted += (CONTROL_HEAD_BYTES + payload) as u64;
+    }
+
+    fn look_at(&self, limit: Duration) -> Timestamp {
+        self.at + limit
+    }
+
+    /// A message that is seen to have begun by one look has until the next to end: twice the limit at most.
+    fn is_over(&mut self, now: Timestamp, read: u64, limit: Duration) -> bool {
+        if now < self.look_at(limit) {
+            return false;
+        }
+        self.at = now;
+        std::mem::replace(&mut self.begun, read > self.accounted) && self.begun
+    }
+}
+
+/// A stream that counts what was read from it.
+struct Counted<S> {
+    inner: S,
+    read: u64,
+}
+
+impl<S> Counted<S> {
+    const fn new(inner: S) -> Self {
+        Self { inner, read: 0 }
+    }
+
+    const fn read(&self) -> u64 {
+        self.read
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.read += (buffer.filled().len() - before) as u64;
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 

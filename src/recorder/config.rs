@@ -40,7 +40,7 @@ impl Default for WriterConfig {
             volumes: vec![VolumeConfig::default()],
             segment_bytes: 64 << 20,
             commit_every: Duration::from_millis(100),
-            opening_every: Duration::from_millis(10),
+            opening_every: Duration::from_millis(20),
             seal_every: Duration::ZERO,
             extent_age: Duration::from_millis(100),
             lag_max: Duration::from_secs(1),

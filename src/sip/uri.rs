@@ -293,6 +293,17 @@ impl Uri {
             .filter(|uri| uri.user() == self.user())
     }
 
+    /// The same as `sips:`, or as `sip:`. Unchanged for other schemes.
+    #[must_use]
+    pub fn with_security(&self, is_secure: bool) -> Self {
+        if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
+            return self.clone();
+        }
+        let scheme = if is_secure { "sips" } else { "sip" };
+        let rest = self.text.find(':').and_then(|colon| self.text.get(colon..));
+        Self::parse(&format!("{scheme}{}", rest.unwrap_or_default())).unwrap_or_else(|_| self.clone())
+    }
+
     fn with_params(&self, keep: impl Fn(&str) -> bool, added: &str) -> Self {
         if matches!(self.scheme, Scheme::Urn | Scheme::Other) {
             return self.clone();

@@ -86,22 +86,46 @@ impl Loads {
 
     /// A call begins; it may exceed the caps, as emergency calls do.
     pub fn begin<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
-        let mut names: Vec<TrunkName> = trunks.into_iter().cloned().collect();
-        names.sort();
-        names.dedup();
+        let names = distinct(trunks);
         for name in &names {
-            let load = self.trunks.entry(name.clone()).or_default();
-            load.calls += 1;
-            load.bucket.level = load.bucket.level.saturating_sub(TOKEN);
+            self.enter(name);
         }
         self.calls.insert(call, names);
     }
 
+    /// A call that is up was sent on: it is on these trunks now.
+    pub fn follow<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
+        let before = self.calls.remove(&call).unwrap_or_default();
+        let names = distinct(trunks);
+        for name in before.iter().filter(|name| !names.contains(name)) {
+            self.leave(name);
+        }
+        for name in names.iter().filter(|name| !before.contains(name)) {
+            self.enter(name);
+        }
+        self.calls.insert(call, names);
+    }
+
+    fn enter(&mut self, name: &TrunkName) {
+        let load = self.trunks.entry(name.clone()).or_default();
+        load.calls += 1;
+        load.bucket.level = load.bucket.level.saturating_sub(TOKEN);
+    }
+
+    fn leave(&mut self, name: &TrunkName) {
+        if let Some(load) = self.trunks.get_mut(name) {
+            load.calls = load.calls.saturating_sub(1);
+        }
+    }
+
+    /// Whether a call counts on a trunk.
+    pub fn is_on(&self, call: SessionId, trunk: &TrunkName) -> bool {
+        self.calls.get(&call).is_some_and(|names| names.contains(trunk))
+    }
+
     pub fn end(&mut self, call: SessionId) {
         for name in self.calls.remove(&call).unwrap_or_default() {
-            if let Some(load) = self.trunks.get_mut(&name) {
-                load.calls = load.calls.saturating_sub(1);
-            }
+            self.leave(&name);
         }
     }
 
@@ -114,6 +138,13 @@ impl Loads {
     pub fn retain(&mut self, is_configured: impl Fn(&TrunkName) -> bool) {
         self.trunks.retain(|name, load| load.calls > 0 || is_configured(name));
     }
+}
+
+fn distinct<'a>(trunks: impl IntoIterator<Item = &'a TrunkName>) -> Vec<TrunkName> {
+    let mut names: Vec<TrunkName> = trunks.into_iter().cloned().collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// When a caller may try again: soon for a rate, after about a short call for a number.
@@ -166,6 +197,33 @@ mod tests {
             10,
             "a pause saves up no more than a second's worth"
         );
+    }
+
+    #[test]
+    fn a_call_that_was_sent_on_counts_where_it_is_and_is_new_there_alone() {
+        let mut loads = Loads::default();
+        let names = ["pbx", "a", "b"].map(TrunkName::from);
+        let [pbx, a, b] = &names;
+        let (call, two) = (SessionId::from_u128(1), caps(None, Some(2)));
+        for name in &names {
+            assert_eq!(loads.check(Timestamp::ZERO, [(name, two)]), Ok(()));
+        }
+        loads.begin(call, [pbx, a]);
+        loads.follow(call, [pbx, b]);
+        assert_eq!([pbx, a, b].map(|name| loads.calls(name)), [1, 0, 1]);
+        assert!(loads.is_on(call, b) && !loads.is_on(call, a));
+        let left = names.each_ref().map(|name| {
+            (0..9)
+                .take_while(|call| {
+                    let taken = loads.check(Timestamp::ZERO, [(name, two)]).is_ok();
+                    loads.begin(SessionId::from_u128(10 + call), taken.then_some(name));
+                    taken
+                })
+                .count()
+        });
+        assert_eq!(left, [1, 1, 1], "each has had one new call in this second");
+        loads.end(call);
+        assert_eq!(loads.calls(pbx), 1);
     }
 
     #[test]

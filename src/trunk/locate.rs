@@ -27,11 +27,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 pub const TTL_MAX: Duration = Duration::from_secs(3_600);
 
 /// NAPTR services and SRV prefixes of the transports that are chosen without being named, in the order in which SRV is asked
-/// where there is no NAPTR (RFC 3263 §4.1). TLS is not: whose certificate to believe is configured, not found.
+/// where there is no NAPTR (RFC 3263 §4.1). TLS is chosen by NAPTR alone, for a trunk that says whose certificate to believe.
+/// WebSocket is not (`SIP+D2W`): only the peer opens one.
 const SERVICES: &[(Transport, &str, &str)] = &[
     (Transport::Udp, "SIP+D2U", "_sip._udp"),
     (Transport::Tcp, "SIP+D2T", "_sip._tcp"),
 ];
+const SECURE: (Transport, &str, &str) = (Transport::Tls, "SIPS+D2T", "_sips._tcp");
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecordKind {
@@ -213,7 +215,8 @@ impl Search {
             else {
                 continue;
             };
-            let known = SERVICES.iter().find(|(_, word, _)| word.eq_ignore_ascii_case(&service));
+            let mut chosen = SERVICES.iter().chain(self.aim.certified.then_some(&SECURE));
+            let known = chosen.find(|(_, word, _)| word.eq_ignore_ascii_case(&service));
             let Some((transport, ..)) = known.filter(|(transport, ..)| self.speaks(*transport)) else {
                 continue;
             };
@@ -245,8 +248,7 @@ impl Search {
 
     fn look_up_servers(&mut self, transports: &[Transport]) {
         let name = |transport: &Transport| {
-            let named = [(Transport::Tls, "SIPS+D2T", "_sips._tcp")];
-            let mut known = SERVICES.iter().chain(&named);
+            let mut known = SERVICES.iter().chain([&SECURE]);
             let (_, _, prefix) = known.find(|(known, ..)| known == transport)?;
             let name = DomainName::parse(&format!("{prefix}.{}", self.aim.name))?;
             Some((*transport, name))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::{Flow, Headers, HostPort, NameAddr, Transport};
+use crate::sip::{Flow, Headers, HostPort, NameAddr, Scheme, Transport};
 
 /// Longer requests are not sent as datagrams (RFC 3261 §18.1.1): an MTU of 1,500 bytes less room for what proxies add.
 pub const DATAGRAM_REQUEST_BYTES_MAX: usize = 1_300;
@@ -91,6 +91,7 @@ impl Paths {
         let uri = &contact.uri;
         let local = SocketAddr::new(uri.ip()?, uri.port()?);
         let named = uri.param("transport").map(str::to_ascii_lowercase);
+        let named = named.or((uri.scheme() == Scheme::Sips).then(|| "tls".to_owned()));
         let fits = |(transport, of): &(Transport, SocketAddr)| *of == local && transport.param() == named.as_deref();
         let found = self.advertised.iter().find(|(listener, _)| fits(listener));
         found.map(|(_, at)| at)

@@ -13,6 +13,9 @@ use crate::sip::{Method, Transport};
 /// The port of SIP over UDP and TCP where none is named (RFC 3261 §19.1.2).
 pub const SIP_PORT: u16 = 5060;
 
+/// The port of `sips:` where none is named.
+pub(super) const SIPS_PORT: u16 = 5061;
+
 /// One address of a trunk.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Peer {

@@ -47,6 +47,8 @@ pub struct Aim {
     pub name: DomainName,
     pub port: Option<u16>,
     pub transport: Option<Transport>,
+    /// TLS may be chosen (RFC 3263 §4.1): it is known whose certificate to believe.
+    pub certified: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +63,8 @@ pub struct Site {
     pub host: Host,
     pub port: Option<u16>,
     pub transport: Option<Transport>,
+    /// Its trunk says whose certificates are believed.
+    pub certified: bool,
     pub rank: Rank,
 }
 
@@ -91,6 +95,7 @@ impl Site {
             host,
             port: uri.port(),
             transport,
+            certified: false,
             rank,
         })
     }
@@ -103,6 +108,7 @@ impl Site {
                 name: name.clone(),
                 port: self.port,
                 transport: self.transport,
+                certified: self.certified,
             }),
         }
     }

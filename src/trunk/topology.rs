@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::destination::{Destination, Draw, in_order};
 use super::health::{Health, Place};
 use super::locate::Located;
-use super::peer::SIP_PORT;
+use super::peer::{SIP_PORT, SIPS_PORT};
 use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
-use crate::sip::{Flow, Transport, Uri};
+use crate::sip::{Flow, Scheme, Transport, Uri};
 
 /// Peers of trunks that are no longer configured which may still end their calls. Full: the oldest is forgotten.
 const RETIRED_MAX: usize = 4_096;
@@ -21,6 +21,8 @@ const RETIRED_MAX: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     trunks: Vec<Arc<Trunk>>,
+    /// By who may send: which of the trunks, in their order.
+    senders: BTreeMap<IpAddr, Vec<usize>>,
     /// In the order in which they are tried.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
@@ -89,6 +91,15 @@ impl Topology {
                 Arc::make_mut(trunk).located = addresses;
             }
         }
+        self.senders.clear();
+        for (at, trunk) in self.trunks.iter().enumerate() {
+            for peer in who_sends(trunk) {
+                let trunks = self.senders.entry(peer.ip.to_canonical()).or_default();
+                if trunks.last() != Some(&at) {
+                    trunks.push(at);
+                }
+            }
+        }
         let places: BTreeSet<Place> = self.trunks.iter().flat_map(|trunk| self.places(trunk)).collect();
         self.health.retain(|place| places.contains(&place));
     }
@@ -127,7 +138,9 @@ impl Topology {
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
-        let mut admitting = self.trunks.iter().filter(|trunk| trunk.admits(source, transport));
+        let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
+        let known = of_source.filter_map(|at| self.trunks.get(*at));
+        let mut admitting = known.filter(|trunk| trunk.admits(source, transport));
         let first = admitting.next()?;
         if first.names(source) {
             Some(first)
@@ -179,6 +192,9 @@ impl Topology {
                 flows.push((flow, authority));
             }
         }
+        if uri.scheme() == Scheme::Sips {
+            flows.retain(|(flow, _)| flow.transport.is_secure());
+        }
         // Stable: both halves stay in their order.
         flows.sort_by_key(|(flow, _)| self.is_avoided(now, (flow.transport, flow.remote)));
         let destination = |(flow, authority): (Flow, Option<String>)| Destination {
@@ -223,7 +239,7 @@ impl Topology {
             let user = route.to_user.as_deref().or_else(|| uri.user());
             let target = Uri::sip(user, flow.remote);
             let named = authority.and_then(|authority| target.with_authority(authority));
-            let target = named.unwrap_or(target);
+            let target = named.unwrap_or(target).with_security(uri.scheme() == Scheme::Sips);
             match uri.param("user") {
                 Some(kind) => target.with_param("user", kind),
                 None => target,
@@ -246,7 +262,8 @@ impl Topology {
 
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
-        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, uri.port()));
+        let port = uri.port().or((uri.scheme() == Scheme::Sips).then_some(SIPS_PORT));
+        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, port));
         by_address
             || uri
                 .host()

@@ -104,6 +104,13 @@ impl Bench {
         Self::on_trunks(files, true, vec![carrier])
     }
 
+    /// The carrier talks by TLS. Nothing is recorded.
+    pub fn secured() -> Self {
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        carrier.transport = Transport::Tls;
+        Self::on_trunks(&[], true, vec![carrier])
+    }
+
     /// C is a trunk of its own, for who dials 7….
     pub fn with_branch(files: &[(&str, &str)], carrier: Conduct, branch: Conduct) -> Self {
         let trunks = vec![
@@ -158,8 +165,10 @@ impl Bench {
             let ours = [PROXY, PROXY6].map(|listener| listener.parse::<SocketAddr>().unwrap().ip());
             ours.into_iter().for_each(|ip| paths.advertise_media(ip, ip));
         }
-        if trunks.iter().any(|trunk| trunk.transport == Transport::Tcp) {
-            listeners.push((Transport::Tcp, PROXY.parse().unwrap()));
+        for transport in [Transport::Tcp, Transport::Tls] {
+            if trunks.iter().any(|trunk| trunk.transport == transport) {
+                listeners.push((transport, PROXY.parse().unwrap()));
+            }
         }
         let config = SignalingConfig {
             node: "lab".to_owned(),

@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use onrecord::trunk::{Caps, Trunk};
+use onrecord::engine::Input;
+use onrecord::trunk::{Caps, Conduct, Redirect, Route, Trunk};
 
-use super::bench::{A, B, Bench, SDP};
+use super::bench::{A, B, Bench, C, SDP};
 use super::routed::{call, configure, trunk};
 
 fn capped(calls_max: Option<u32>, rate: Option<u32>) -> Bench {
@@ -67,4 +68,75 @@ fn calls_that_come_too_fast_are_told_to_come_again() {
     call(&mut bench, 4, "bob", SDP);
     assert_eq!(bench.request_to_b("INVITE").headers.cseq().number, 1);
     assert_eq!(bench.response_to_a().status, 100);
+}
+
+/// A carrier that sends calls on, one of which may be at the branch.
+fn with_branch() -> Bench {
+    let mut bench = Bench::unrecorded();
+    let conduct = Conduct {
+        redirect: Redirect::Follow,
+        ..Conduct::default()
+    };
+    let carrier = Trunk {
+        conduct,
+        ..trunk("carrier", B)
+    };
+    let caps = Caps {
+        calls_max: Some(1),
+        calls_per_second: None,
+    };
+    let branch = Trunk {
+        caps,
+        ..trunk("branch", C)
+    };
+    let route = |to: &str| Route {
+        from: "pbx".into(),
+        to: to.into(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
+    bench.input(Input::Trunks {
+        trunks: vec![trunk("pbx", A), carrier, branch],
+        routes: vec![route("carrier"), route("branch")],
+    });
+    bench
+}
+
+fn counted(bench: &Bench) -> Vec<u32> {
+    bench
+        .signaling
+        .trunks(bench.now)
+        .iter()
+        .map(|view| view.calls)
+        .collect()
+}
+
+#[test]
+fn a_call_that_was_sent_on_counts_where_it_is() {
+    let mut bench = with_branch();
+    call(&mut bench, 1, "bob", SDP);
+    assert_eq!(counted(&bench), [1, 1, 0]);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    assert_eq!(counted(&bench), [1, 0, 1]);
+    bench.c_answers("INVITE", 486, "");
+    bench.assert_nothing_left();
+    assert_eq!(counted(&bench), [0, 0, 0]);
+}
+
+#[test]
+fn a_call_is_not_sent_on_to_a_trunk_that_is_full_unless_it_is_an_emergency() {
+    let mut bench = with_branch();
+    call(&mut bench, 1, "bob", SDP);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    bench.c_answers("INVITE", 180, "");
+    bench.to_c.clear();
+    call(&mut bench, 2, "bob", SDP);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    assert!(bench.to_c.is_empty());
+    assert_eq!(bench.response_to_a().status, 302, "the caller may find a way");
+    call(&mut bench, 3, "112", SDP);
+    bench.b_redirects(302, &[&format!("<sip:112@{C}>")]);
+    assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("112"));
+    assert_eq!(counted(&bench)[2], 2);
 }

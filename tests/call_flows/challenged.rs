@@ -7,6 +7,7 @@ use onrecord::sip::{Message, Request, Response};
 use onrecord::trunk::Conduct;
 
 use super::bench::{A, B, Bench, SDP, invite};
+use super::party::{ALICE, BOB, PhoneDialog};
 
 const REALM: &str = "carrier.example";
 
@@ -411,5 +412,62 @@ fn a_trunk_that_fails_over_is_asked_and_proved_anew_at_its_next_address() {
     assert!(proves(second.headers.get("Authorization").unwrap(), &asked, &second));
     bench.c_answers("INVITE", 486, "");
     bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn what_is_passed_on_outside_calls_is_answered_for_too() {
+    let mut bench = bench();
+    for method in ["MESSAGE", "PUBLISH"] {
+        bench.requests(method, ALICE, "sip:bob@carrier.example", method, "", "hello");
+        let asked = digest(REALM, "n1", ", algorithm=SHA-256");
+        bench.b_challenges(method, 401, std::slice::from_ref(&asked));
+        let sent = bench.sent(method);
+        let [first, second] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!(second.headers.cseq().number, first.headers.cseq().number + 1);
+        assert!(proves(second.headers.get("Authorization").unwrap(), &asked, second));
+        // A nonce that grew old is no wrong password.
+        bench.b_challenges(method, 401, &[digest(REALM, "n2", ", algorithm=SHA-256, stale=true")]);
+        assert_eq!(bench.sent(method).len(), 3);
+        bench.b_challenges(method, 401, &[digest(REALM, "n3", ", algorithm=SHA-256, stale=true")]);
+        assert_eq!(
+            (bench.sent(method).len(), bench.response_to_a().status),
+            (3, 401),
+            "twice at most"
+        );
+        bench.to_b.clear();
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_subscription_is_proved_from_its_first_request_to_its_last() {
+    let mut bench = bench();
+    let more = "Event: message-summary\r\nExpires: 600\r\n";
+    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-1", more, "");
+    bench.b_challenges("SUBSCRIBE", 407, &[digest(REALM, "n1", "")]);
+    bench.answers_with(BOB, "SUBSCRIBE", 200, "Expires: 600\r\n");
+    let mut alice = PhoneDialog::of_caller(ALICE, &bench.response_to_a());
+    assert_eq!(bench.response_to_a().headers.cseq().number, 1, "A hears nothing of it");
+    let refresh = alice.request("SUBSCRIBE", "Event: message-summary\r\nExpires: 0\r\n", "");
+    bench.from(A, refresh);
+    bench.b_challenges("SUBSCRIBE", 407, &[digest(REALM, "n2", "")]);
+    let numbers: Vec<u32> = bench
+        .sent("SUBSCRIBE")
+        .iter()
+        .map(|sent| sent.headers.cseq().number)
+        .collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    bench.answers_with(BOB, "SUBSCRIBE", 200, "Expires: 0\r\n");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_registers_through_us_proves_itself() {
+    let mut bench = bench();
+    bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "Expires: 60\r\n", "");
+    bench.b_challenges("REGISTER", 401, &[digest(REALM, "n1", "")]);
+    assert_eq!((bench.sent("REGISTER").len(), bench.response_to_a().status), (1, 401));
     bench.assert_nothing_left();
 }

@@ -23,6 +23,7 @@ mod renegotiated;
 mod replaced;
 mod restarted;
 mod routed;
+mod secured;
 mod strict;
 mod subscribed;
 mod timers;

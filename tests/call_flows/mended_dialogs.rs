@@ -219,6 +219,43 @@ fn what_crosses_a_call_is_asked_again_where_the_far_end_listens_when_a_connectio
 }
 
 #[test]
+fn all_requests_that_wait_on_a_connection_that_breaks_are_asked_again() {
+    let mut bench = by_stream();
+    bench.a_requests(2, "INFO", "m1", "");
+    bench.a_requests(3, "MESSAGE", "m2", "");
+    bench.a_requests(4, "INVITE", "m3", SDP);
+    bench.input(Input::Unreachable { flow: stream(BACK) });
+    assert_eq!(
+        methods(&bench.to_b),
+        ["INFO", "MESSAGE", "INVITE", "INFO", "MESSAGE", "INVITE"]
+    );
+    bench
+        .to_a
+        .retain(|message| !matches!(message, Message::Response(response) if response.status == 100));
+    for (method, body) in [("INFO", ""), ("MESSAGE", ""), ("INVITE", SDP)] {
+        let again = bench.request_to_b(method);
+        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
+        let answered = bench.response_to_a();
+        assert_eq!(
+            (answered.status, answered.headers.cseq().method.as_str()),
+            (200, method)
+        );
+    }
+    bench.a_requests(4, "ACK", "ack2", "");
+    // Asked where it listens, and broken again: then all of it is over.
+    bench.to_b.clear();
+    bench.a_requests(5, "INFO", "m4", "");
+    bench.a_requests(6, "MESSAGE", "m5", "");
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INFO", "MESSAGE"]);
+    assert_eq!(bench.response_to_a().status, 408);
+    bench.a_requests(7, "BYE", "bye", "");
+    let bye = bench.request_to_b("BYE");
+    from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn what_breaks_twice_is_over() {
     let mut bench = by_stream();
     bench.a_requests(2, "INFO", "m1", "");
@@ -255,6 +292,49 @@ fn a_losing_fork_is_ended_at_its_own_address_or_by_the_path_of_the_invite() {
     bench.from(B, answer(&invite, 200, "later", C, SDP));
     assert_eq!(methods(&bench.to_c), ["ACK", "BYE"]);
     bench.c_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+/// A call that is up, and a second phone that answered late: its Contact is C, where nobody knows it.
+fn with_losing_fork() -> Bench {
+    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    bench.invite(SDP, "");
+    let invite = bench.request_to_b("INVITE");
+    bench.from(B, answer(&invite, 200, "winner", B, SDP));
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.to_b.clear();
+    bench.from(B, answer(&invite, 200, "loser", C, SDP));
+    assert_eq!(methods(&bench.to_c), ["ACK", "BYE"]);
+    bench
+}
+
+#[test]
+fn the_bye_of_a_losing_fork_goes_by_the_path_of_its_invite_where_its_contact_leads_nowhere() {
+    for is_silent in [false, true] {
+        let mut bench = with_losing_fork();
+        if is_silent {
+            bench.wait(seconds(33));
+        } else {
+            bench.c_answers("BYE", 404, "");
+        }
+        let bye = bench.request_to_b("BYE");
+        assert_eq!((bye.headers.to().tag(), bye.headers.cseq().number), (Some("loser"), 3));
+        let sent = bench.to_b.len();
+        bench.b_agrees("BYE", 404, "");
+        assert_eq!(bench.to_b.len(), sent, "and no third time");
+        assert_eq!(bench.signaling.calls(), 1);
+        bench.a_requests(2, "BYE", "bye", "");
+        bench.b_agrees("BYE", 200, "");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_losing_fork_that_does_not_answer_its_bye_holds_no_call_up() {
+    let mut bench = with_losing_fork();
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.b_agrees("BYE", 200, "");
+    assert_eq!(bench.signaling.calls(), 0);
     bench.assert_nothing_left();
 }
 

@@ -187,6 +187,27 @@ fn a_call_that_is_handed_over_hears_nothing_and_its_recording_is_sealed() {
 }
 
 #[test]
+fn a_call_whose_state_was_not_kept_is_ended_by_a_hand_over_unless_it_was_told_again() {
+    for is_told_again in [false, true] {
+        let mut bench = Bench::strict().connected();
+        let session = *bench.remembered.keys().next().unwrap();
+        bench.remembered.clear();
+        bench.input(Input::NotKept { session });
+        assert!(bench.remembered.is_empty(), "a full store is not asked again at once");
+        if is_told_again {
+            bench.a_requests(2, "INFO", "info1", "");
+            assert_eq!(bench.remembered.len(), 1);
+            bench.b_answers("INFO", 200, "");
+        }
+        bench.story.clear();
+        bench.input(Input::HandOver);
+        bench.input(Input::ShutDown);
+        let byes = bench.story.iter().filter(|rung| rung.starts_with("BYE")).count();
+        assert_eq!(byes, if is_told_again { 0 } else { 2 }, "{:?}", bench.story);
+    }
+}
+
+#[test]
 fn a_call_that_rings_cannot_be_handed_over_and_is_ended() {
     let mut bench = Bench::strict();
     bench.invite(SDP, "");

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use onrecord::engine::{Input, Pulse};
 use onrecord::sip::{Method, Request, Transport};
-use onrecord::trunk::{Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Route, Server, Site, Trunk};
+use onrecord::trunk::{
+    Conduct, Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Route, Server, Site, Trunk,
+};
 
 use super::bench::{A, B, Bench, C, SDP, answer, invite};
 
@@ -277,33 +279,6 @@ fn only_codecs_that_both_trunks_allow_are_offered() {
 }
 
 #[test]
-fn whom_a_3xx_names_is_offered_what_its_own_trunk_allows() {
-    let mut bench = Bench::unrecorded();
-    let of = |name: &str, address: &str, codec: &str| Trunk {
-        codecs: Some(vec![codec.to_owned()]),
-        ..trunk(name, address)
-    };
-    let mut carrier = of("carrier", B, "pcmu");
-    carrier.conduct.redirect = Redirect::Follow;
-    let routes = ["carrier", "branch"].map(|to| Route {
-        from: "pbx".into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    });
-    bench.input(Input::Trunks {
-        trunks: vec![trunk("pbx", A), carrier, of("branch", C, "pcma")],
-        routes: routes.into(),
-    });
-    bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 0 8"), "");
-    let offer = |invite: Request| String::from_utf8(invite.body.to_vec()).unwrap();
-    assert!(offer(bench.request_to_b("INVITE")).contains("RTP/AVP 0\r\n"));
-    bench.b_redirects(302, &[&format!("<sip:2001@{C}>")]);
-    assert!(offer(bench.request_to_c("INVITE")).contains("RTP/AVP 8\r\n"));
-}
-
-#[test]
 fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
     let mut bench = Bench::unrecorded();
     let carrier = Trunk {
@@ -319,4 +294,175 @@ fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
     assert_eq!(bench.response_to_b().headers.get("Allow"), Some(allow));
     bench.b_requests(8, "BYE", "bye8", "");
     assert_eq!(bench.response_to_b().status, 200, "a call can always be ended");
+}
+
+fn codecs(names: &[&str]) -> Option<Vec<String>> {
+    Some(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+/// The carrier may have nothing but PCMA and events.
+fn with_codecs() -> Bench {
+    let mut bench = Bench::unrecorded();
+    let carrier = Trunk {
+        codecs: codecs(&["pcma", "telephone-event"]),
+        ..trunk("carrier", B)
+    };
+    configure(&mut bench, trunk("pbx", A), carrier);
+    bench
+}
+
+#[test]
+fn what_an_answer_adds_that_may_not_cross_is_left_out() {
+    let mut bench = with_codecs();
+    bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 8 0"), "");
+    let more = SDP.replace(
+        "RTP/AVP 8",
+        "RTP/AVP 0 8 18\r\na=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no",
+    );
+    bench.b_answers("INVITE", 183, &more);
+    bench.b_answers("INVITE", 200, &more);
+    let answered = bench.response_to_a();
+    let sdp = String::from_utf8(answered.body.to_vec()).unwrap();
+    assert!(sdp.contains("RTP/AVP 8\r\n") && !sdp.contains(":18 "), "{sdp}");
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "INVITE", "re1", SDP);
+    bench.b_answers("INVITE", 200, &more);
+    let sdp = String::from_utf8(bench.response_to_a().body.to_vec()).unwrap();
+    assert!(sdp.contains("RTP/AVP 8\r\n"), "{sdp}");
+    bench.a_requests(2, "ACK", "ack2", "");
+    bench.a_requests(3, "BYE", "bye1", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_of_which_nothing_may_cross_ends_the_call_before_it_began() {
+    let mut bench = with_codecs();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 200, &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
+    assert_eq!(bench.response_to_a().status, 488);
+    assert_eq!(
+        bench.story[bench.story.len() - 4..],
+        ["B → 200", "488 → A", "ACK → B", "BYE → B"]
+    );
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn an_emergency_call_has_the_codecs_that_it_can_have() {
+    let mut bench = with_codecs();
+    let any = SDP.replace("RTP/AVP 8", "RTP/AVP 0");
+    call(&mut bench, 1, "112", &any);
+    assert!(
+        bench
+            .request_to_b("INVITE")
+            .body
+            .ends_with(b"RTP/AVP 0\r\na=sendrecv\r\n")
+    );
+    bench.b_answers("INVITE", 200, &any);
+    assert_eq!(bench.response_to_a().status, 200);
+}
+
+#[test]
+fn a_call_that_is_sent_on_offers_what_the_other_trunk_may_have() {
+    let mut bench = with_codecs();
+    let carrier = Trunk {
+        codecs: codecs(&["pcma"]),
+        conduct: Conduct {
+            redirect: Redirect::Follow,
+            ..Conduct::default()
+        },
+        ..trunk("carrier", B)
+    };
+    let branch = Trunk {
+        codecs: codecs(&["pcmu"]),
+        ..trunk("branch", C)
+    };
+    let route = |to: &str| Route {
+        from: "pbx".into(),
+        to: to.into(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
+    bench.input(Input::Trunks {
+        trunks: vec![trunk("pbx", A), carrier, branch],
+        routes: vec![route("carrier"), route("branch")],
+    });
+    bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 8 0"), "");
+    assert!(
+        bench
+            .request_to_b("INVITE")
+            .body
+            .ends_with(b"RTP/AVP 8\r\na=sendrecv\r\n")
+    );
+    bench.b_answers("INVITE", 183, SDP);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    assert!(
+        bench
+            .request_to_c("INVITE")
+            .body
+            .ends_with(b"RTP/AVP 0\r\na=sendrecv\r\n")
+    );
+    bench.c_answers("INVITE", 200, &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "BYE", "bye1", "");
+    bench.c_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_answered_is_written_as_the_callers_trunk_wants_it() {
+    let plan = "[[dial_plan]]\ntrunk = \"carrier\"\ncountry_code = \"44\"\n";
+    let mut bench = Bench::with(&[("plan.toml", plan)]);
+    let pbx = Trunk {
+        rewrites: vec![
+            rule(Passage::Out, "header:P-Asserted-Identity", r"sip:\+(\d+)@", "sip:00$1@"),
+            rule(Passage::Out, "header:X-Account", "^$", "4711"),
+        ],
+        ..trunk("pbx", A)
+    };
+    let carrier = Trunk {
+        e164: true,
+        ..trunk("carrier", B)
+    };
+    configure(&mut bench, pbx, carrier);
+    bench.invite(SDP, "");
+    let tag_and_sdp = |bench: &mut Bench, status| {
+        bench.fork_answers("b-tag", status, "P-Asserted-Identity: <sip:020555@b.example>\r\n", SDP);
+    };
+    tag_and_sdp(&mut bench, 183);
+    tag_and_sdp(&mut bench, 200);
+    let told = |bench: &Bench| {
+        bench
+            .response_to_a()
+            .headers
+            .get("P-Asserted-Identity")
+            .map(str::to_owned)
+    };
+    assert_eq!(told(&bench).as_deref(), Some("<sip:004420555@b.example>"));
+    assert!(
+        !bench.response_to_a().headers.contains("X-Account"),
+        "what is not there is not made"
+    );
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.fork_requests(
+        "b-tag",
+        100,
+        "UPDATE",
+        "P-Asserted-Identity: <sip:020777@b.example>\r\n",
+        "",
+    );
+    let update = bench.request_to_a("UPDATE");
+    assert_eq!(
+        update.headers.get("P-Asserted-Identity"),
+        Some("<sip:004420777@b.example>")
+    );
+    bench.a_answers("UPDATE", 200, "");
+    bench.a_requests(2, "BYE", "bye1", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
 }

@@ -48,6 +48,7 @@ targets! {
     rtp: "../../fuzz/fuzz_targets/rtp.rs", 20_000;
     rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;
     policy: "../../fuzz/fuzz_targets/policy.rs", 2_000;
+    config: "../../fuzz/fuzz_targets/config.rs", 2_000;
     extent: "../../fuzz/fuzz_targets/extent.rs", 2_000;
     sealed_call: "../../fuzz/fuzz_targets/sealed_call.rs", 2_000;
     #[cfg(feature = "shell")]

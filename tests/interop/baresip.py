@@ -17,8 +17,8 @@ MODULES = Path("/usr/lib/baresip/modules")
 NEEDED = ("g711.so", "aufile.so", "uuid.so", "account.so", "ctrl_tcp.so", "menu.so")
 LOUD = 3000
 CONFIG = """poll_method epoll
-net_interface {ip}
-sip_listen {ip}:{port}
+net_interface {net}
+sip_listen {listen}:{port}
 rtp_ports {media}-{media_end}
 {certificate}
 call_max_calls 4
@@ -66,6 +66,7 @@ class Phone:
     def __init__(self, bench, who, transport, hertz=440):
         self.bench, self.name = bench, NAMES[who]
         self.ip, at = bench.at_home(who)
+        home_ip = "[::1]" if bench.six else self.ip
         control = at + 2
         home = bench.folder / who
         home.mkdir()
@@ -76,14 +77,14 @@ class Phone:
             certificate = f"sip_certificate {bench.folder}/tls/{who}.pem\nsip_cafile {bench.folder}/tls/ca.pem"
         # For TLS it listens on the port after the one that it is told.
         (home / "config").write_text(CONFIG.format(
-            ip=self.ip, port=at, certificate=certificate, home=home, modules=MODULES, control=control, media=at + 10,
+            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, home=home, modules=MODULES, control=control, media=at + 10,
             media_end=at + 38))
-        proxy = f"sip:{bench.ip('proxy')}:{port};transport={transport}"
-        (home / "accounts").write_text(f"<sip:{self.name}@{self.ip};transport={transport}>;regint=0;answermode=auto;"
+        proxy = f"sip:{bench.at('proxy') if bench.six else bench.ip('proxy')}{'' if bench.six else f':{port}'};transport={transport}"
+        (home / "accounts").write_text(f"<sip:{self.name}@{home_ip};transport={transport}>;regint=0;answermode=auto;"
                                        f"outbound=\"{proxy}\"\n")
         (home / "contacts").write_text("")
         (home / "uuid").write_text(f"00000000-0000-4000-8000-{HOSTS[who]:012}")
-        self.child = bench.run(["baresip", "-f", str(home)], f"{who}.out")
+        self.child = bench.run(["baresip", *(["-6"] if bench.six else []), "-f", str(home)], f"{who}.out")
         until(f"{who}'s baresip is up", lambda: self.child.poll() is not None or is_bound(self.ip, control, "tcp"))
         if self.child.poll() is not None:
             raise Failed(f"baresip ended:\n{bench.log(f'{who}.out')}")
@@ -112,7 +113,7 @@ class Phone:
         """Once more if the port that it took by lot was another's."""
         for again in (True, True, False):
             try:
-                return self.tell("dial", f"sip:{name}@{self.bench.ip('proxy')}")
+                return self.tell("dial", f"sip:{name}@{self.bench.uri_host('proxy')}")
             except Failed as failed:
                 if not again or "in use" not in str(failed):
                     raise
@@ -157,20 +158,21 @@ def ladder(bench):
 class Home(Bench):
     """Phones at 127.0.0.1, each with a port of its own: baresip binds neither media nor connections to an address."""
 
-    def __init__(self, transport):
+    def __init__(self, transport, six=False):
         lacking = needs()
         if lacking:
             raise Skipped(lacking)
-        super().__init__(f"baresip-{transport}", transport=transport)
+        super().__init__(f"baresip-{transport}", transport=transport, six=six)
 
     def peer(self, who):
         ip, port = self.at_home(who)
+        ip = "[::1]" if self.six else ip
         return f"{ip}:{port + (self.transport == 'tls')}"
 
 
-def call(transport):
+def call(transport, six=False):
     """A call with digits, hold and resume; both parties are loud in the recording."""
-    with Home(transport) as bench:
+    with Home(transport, six) as bench:
         bench.start()
         bob, alice = Phone(bench, "callee", transport, 523), Phone(bench, "caller", transport)
         alice.dial("bob")
@@ -202,7 +204,7 @@ def transfer(transport):
         alice.hears("CALL_ESTABLISHED")
         bob.hears("CALL_ESTABLISHED")
         time.sleep(0.8)
-        alice.tell("transfer", f"sip:carol@{bench.ip('proxy')}")
+        alice.tell("transfer", f"sip:carol@{bench.uri_host('proxy')}")
         carol.hears("CALL_ESTABLISHED")
         alice.hears("CALL_CLOSED")
         time.sleep(0.8)
@@ -231,5 +233,7 @@ def cases():
     found = {}
     for transport in ("udp", "tcp", "tls"):
         found[f"baresip/call-{transport}"] = (call.__doc__, lambda t=transport: call(t))
+    for transport in ("udp", "tcp"):
+        found[f"baresip/call-{transport}-ipv6"] = (f"{call.__doc__} By IPv6.", lambda t=transport: call(t, six=True))
     found["baresip/transfer"] = (transfer.__doc__, lambda: transfer("udp"))
     return found

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -20,6 +21,9 @@ HOSTS = {"proxy": 1, "caller": 2, "callee": 3, "carol": 4, "dave": 5, "kamailio"
 NAMES = {"caller": "alice", "callee": "bob", "carol": "carol", "dave": "dave"}
 SIP_PORT = 5060
 TLS_PORT = 5061
+WS_PORT = 5080
+SIX_FROM = 10000
+SIX_PORTS = 200
 PATIENCE = 10.0
 # How long the last answers to BYE and the seal may take.
 LEAVE = 6.0
@@ -87,7 +91,10 @@ def until(what, happened, patience=PATIENCE):
 
 def is_bound(ip, port, kind="udp"):
     """Whether somebody listens there, without asking them."""
-    wanted = "%08X:%04X" % (int.from_bytes(socket.inet_aton(ip), "little"), port)
+    family, kind = (socket.AF_INET6, f"{kind}6") if ":" in ip else (socket.AF_INET, kind)
+    # As words of the machine's order.
+    words = struct.unpack(f"{4 if family == socket.AF_INET6 else 1}I", socket.inet_pton(family, ip))
+    wanted = "%s:%04X" % ("".join("%08X" % word for word in words), port)
     with open(f"/proc/net/{kind}", encoding="ascii") as table:
         return any(line.split()[1] == wanted for line in table)
 
@@ -95,8 +102,8 @@ def is_bound(ip, port, kind="udp"):
 class Bench:
     """Context manager. `parts` are TOML lines for tables of the config: {"trunk.carrier": "transport = \"tcp\""}."""
 
-    def __init__(self, name, parts=None, transport="udp"):
-        self.name, self.transport = name, transport
+    def __init__(self, name, parts=None, transport="udp", six=False):
+        self.name, self.transport, self.six = name, transport, six
         self.parts = dict(parts or {})
         self.listen = ("udp", "tcp", "tls") if transport == "tls" else ("udp", "tcp")
         self.children = []
@@ -126,7 +133,21 @@ class Bench:
         return "127.0.0.1", 20000 + (self.net - NETS[0]) * 200 + HOSTS[who] * 40 - 40
 
     def ip(self, who):
-        return f"127.{self.net}.0.{HOSTS[who]}"
+        return "::1" if self.six else f"127.{self.net}.0.{HOSTS[who]}"
+
+    def port(self, who):
+        """Of SIP. IPv6 has one address on loopback: there ports tell cases and parties apart."""
+        return self.ports().start + HOSTS[who] * 10 - 10 if self.six else SIP_PORT
+
+    def ports(self):
+        """All that a case over IPv6 may use: the proxy's media has what is left beyond the parties'."""
+        return range(SIX_FROM + (self.net - NETS[0]) * SIX_PORTS, SIX_FROM + (self.net - NETS[0] + 1) * SIX_PORTS)
+
+    def uri_host(self, who):
+        return self.at(who) if self.six else self.ip(who)
+
+    def at(self, who):
+        return f"[{self.ip(who)}]:{self.port(who)}" if self.six else f"{self.ip(who)}:{self.port(who)}"
 
     def run(self, command, log, **options):
         """Starts a program of this case; it is ended with the case. Its output goes to `log` in the folder."""
@@ -141,6 +162,8 @@ class Bench:
 
     def peer(self, who):
         """As the config names it."""
+        if self.six:
+            return self.at(who)
         return f"{self.ip(who)}:{TLS_PORT}" if self.transport == "tls" else self.ip(who)
 
     def warnings(self):
@@ -150,11 +173,13 @@ class Bench:
 
     def config(self):
         extra = lambda table: "\n".join(self.parts.get(table, []))
-        listeners = ", ".join(f'"{kind}:{self.ip("proxy")}:{TLS_PORT if kind == "tls" else SIP_PORT}"'
-                              for kind in self.listen)
+        port = {"tls": TLS_PORT, "ws": WS_PORT}
+        ip = f"[{self.ip('proxy')}]" if self.six else self.ip("proxy")
+        listeners = ", ".join(f'"{kind}:{ip}:{port.get(kind, self.port("proxy"))}"' for kind in self.listen)
+        media = f"{self.ports().start + 80}-{self.ports().stop - 1}" if self.six else "20000-24999"
         trunks = {"pbx": "caller", "carrier": "callee", "third": "carol", "fourth": "dave"}
         lines = ['node = "interop"', f'data = "{self.data}"', extra("top"), "[listen]", f"sip = [{listeners}]",
-                 f'media = {{ address = "{self.ip("proxy")}", ports = "20000-24999" }}', extra("listen")]
+                 f'media = {{ address = "{self.ip("proxy")}", ports = "{media}" }}', extra("listen")]
         for trunk, who in trunks.items():
             given = self.parts.get(f"trunk.{trunk}", [])
             lines += ["[[trunk]]", f'name = "{trunk}"', *given]

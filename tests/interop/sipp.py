@@ -5,7 +5,7 @@ import subprocess
 from collections import Counter
 
 import kamailio
-from bench import SIP_PORT, Bench, Failed, conversations, is_bound, until
+from bench import Bench, Failed, conversations, is_bound, until
 from scenario import Scenario
 
 MEDIA = 26000
@@ -25,16 +25,16 @@ class Taken(Exception):
     """A port that sipp wanted was another program's."""
 
 
-def play(flow, direct=False):
+def play(flow, direct=False, six=False):
     """Runs the flow; raises Failed."""
     try:
-        played(flow, direct)
+        played(flow, direct, six)
     except Taken:
-        played(flow, direct)
+        played(flow, direct, six)
 
 
-def played(flow, direct):
-    with Bench(flow.name, flow.parts) as bench:
+def played(flow, direct, six):
+    with Bench(flow.name, flow.parts, six=six) as bench:
         if not direct:
             bench.start()
         if flow.neighbour:
@@ -62,9 +62,9 @@ def start(bench, flow, party, direct):
     other = ("callee" if name == "caller" else "caller") if direct else "proxy"
     if flow.neighbour and name in flow.neighbour[1]:
         other = "kamailio"
-    ip = bench.ip(name)
-    command = ["sipp", f"{bench.ip(other)}:{SIP_PORT}", "-sf", str(xml), "-i", ip, "-p", str(SIP_PORT), "-mi", ip,
-               "-mp", str(MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{flow.patience}s", "-timeout_error", "-skip_rlimit",
+    ip, port = bench.ip(name), bench.port(name)
+    command = ["sipp", bench.at(other), "-sf", str(xml), "-i", ip, "-p", str(port), "-mi", ip,
+               "-mp", str(port + 4 if bench.six else MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{flow.patience}s", "-timeout_error", "-skip_rlimit",
                "-deadcall_wait", "0", "-cid_str", "%u-%p-%s",
                "-trace_err", "-error_file", str(bench.folder / f"{name}.err"), "-trace_msg", "-message_file",
                str(bench.folder / f"{name}.msg"), "-s", "bob", *([] if party.calls_first() else ["-rtp_echo"]),
@@ -74,7 +74,7 @@ def start(bench, flow, party, direct):
     child = bench.run(command, f"{name}.out", cwd=folder)
     kind = "tcp" if "t1" in party.options else "udp"
     if not party.calls_first():
-        until(f"{name}'s sipp listens", lambda: child.poll() is not None or is_bound(ip, SIP_PORT, kind))
+        until(f"{name}'s sipp listens", lambda: child.poll() is not None or is_bound(ip, port, kind))
     return child
 
 

@@ -344,3 +344,109 @@ fn what_a_stranger_sends_is_dropped_unread() {
     assert!(bench.to_a.is_empty() && bench.to_b.is_empty() && bench.story.is_empty());
     assert_eq!(bench.signaling.leftovers(), [0; 4]);
 }
+
+/// A request in the dialog of [`Bench::connected`], of A or of B, with more header lines.
+fn refer(bench: &mut Bench, by_a: bool, number: u32, target: &str) {
+    let more = format!("Refer-To: <{target}>\r\n");
+    if by_a {
+        let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+        bench.a_requests_in(&tag, number, "REFER", &more, "");
+    } else {
+        bench.fork_requests("b-tag", number, "REFER", &more, "");
+    }
+}
+
+fn requests(messages: &[Message], method: &str) -> usize {
+    let is_it = |message: &&Message| matches!(message, Message::Request(r) if r.method.as_str() == method);
+    messages.iter().filter(is_it).count()
+}
+
+#[test]
+fn refers_that_go_round_in_a_ring_are_bounded() {
+    let mut bench = Bench::unrecorded().connected();
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    for round in 0..1_000 {
+        // Each refers the other to itself, and agrees to what the other wants.
+        bench.a_requests_in(
+            &tag,
+            round + 2,
+            "REFER",
+            &format!("Refer-To: <sip:alice@{PROXY}>\r\n"),
+            "",
+        );
+        if requests(&bench.to_b, "REFER") > 0 {
+            bench.b_answers("REFER", 202, "");
+        }
+        bench.fork_requests(
+            "b-tag",
+            round + 2,
+            "REFER",
+            &format!("Refer-To: <sip:bob@{PROXY}>\r\n"),
+            "",
+        );
+        if requests(&bench.to_a, "REFER") > 0 {
+            bench.a_answers("REFER", 202, "");
+        }
+        // The caller does as it is told: once more to where it is.
+        bench.from(A, invite(10_000 + round as usize, BOB, ""));
+        bench.b_answers("INVITE", 486, "");
+        bench.from(A, request("ACK", 10_000 + round as usize, BOB, "", ""));
+        bench.wait(Duration::from_millis(10));
+    }
+    // Ten seconds at twenty a second, and the sixty that may come at once.
+    let carried = requests(&bench.to_a, "REFER") + requests(&bench.to_b, "REFER");
+    assert!((200..=270).contains(&carried), "{carried}");
+    assert_eq!(bench.signaling.calls(), 1, "the calls that it made are over");
+    bench.a_requests_in(&tag, 5_000, "BYE", "", "");
+    bench.b_answers("BYE", 200, "");
+    bench.wait(Duration::from_secs(400));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_is_to_replace_itself_ends_no_other_way_than_any() {
+    let mut bench = Bench::unrecorded().connected();
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    let replaces = format!("call-1%3Bto-tag%3D{tag}%3Bfrom-tag%3Da-tag");
+    for number in 2..42 {
+        refer(
+            &mut bench,
+            number % 2 == 0,
+            number,
+            &format!("sip:bob@{PROXY}?Replaces={replaces}"),
+        );
+    }
+    let carried = requests(&bench.to_a, "REFER") + requests(&bench.to_b, "REFER");
+    assert!(carried <= 16, "{carried} wait for an answer");
+    // And the INVITE that it asks for, from the call's own caller, over and over.
+    for number in 0..80 {
+        let text = String::from_utf8(invite(number, BOB, "").to_vec()).unwrap();
+        let line = format!("Replaces: call-1;to-tag={tag};from-tag=a-tag\r\nContact:");
+        bench.from(A, text.replace("Contact:", &line).into());
+    }
+    assert!(bench.signaling.calls() <= 51, "half of the node's calls, and this one");
+    bench.a_requests_in(&tag, 100, "BYE", "", "");
+    bench.wait(Duration::from_secs(400));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn thousands_of_headers_are_refused_or_cross_in_a_bounded_time() {
+    for line in [
+        "X-More: 1\r\n",
+        "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n",
+        "Route: <sip:192.0.2.1;lr>\r\n",
+    ] {
+        let mut bench = Bench::unrecorded();
+        let text = String::from_utf8(invite(1, BOB, "").to_vec()).unwrap();
+        let more = line.repeat(60_000 / line.len());
+        bench.from(A, text.replace("Contact:", &format!("{more}Contact:")).into());
+        let refused = answers(&bench);
+        assert!(
+            refused.len() == 1 && (400..600).contains(&refused[0].status),
+            "{line}: {refused:?}"
+        );
+        assert!(bench.to_b.is_empty(), "{line}");
+        bench.assert_nothing_left();
+    }
+}

@@ -1,15 +1,27 @@
 #![allow(clippy::panic)]
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::Name as DnsName;
 use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
+use tokio::io::AsyncReadExt;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 
 use super::*;
+use crate::config::{Config, Delivery, TrunkTls};
+use crate::live::sip_connection::{Ending, Line};
+use crate::live::sip_dial::{self, Opening};
+use crate::live::sip_sockets::Shared;
+use crate::live::sip_streams::StreamLimits;
+use crate::live::tls::Contexts;
+use crate::live::tls::tests::Authority;
+use crate::sip::Flow;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -34,6 +46,28 @@ fn zone(target: [u8; 4]) -> Vec<(String, RData)> {
         ("sip.example.test.".to_owned(), RData::NAPTR(naptr)),
         ("_sip._tcp.example.test.".to_owned(), RData::SRV(srv)),
         ("one.example.test.".to_owned(), RData::A(A(Ipv4Addr::from(target)))),
+    ]
+}
+
+/// TLS before all else, on this port.
+fn secure_zone(port: u16) -> Vec<(String, RData)> {
+    let naptr = |order, service: &[u8], replacement| {
+        let (flags, service) = ((*b"s").into(), service.into());
+        RData::NAPTR(NAPTR::new(order, 50, flags, service, [].into(), name(replacement)))
+    };
+    let address = RData::A(A(Ipv4Addr::new(127, 0, 0, 21)));
+    let srv = RData::SRV(SRV::new(1, 5, port, name("one.example.test.")));
+    vec![
+        (
+            "sip.example.test.".to_owned(),
+            naptr(20, b"SIP+D2T", "_sip._tcp.example.test."),
+        ),
+        (
+            "sip.example.test.".to_owned(),
+            naptr(10, b"SIPS+D2T", "_sips._tcp.example.test."),
+        ),
+        ("_sips._tcp.example.test.".to_owned(), srv),
+        ("one.example.test.".to_owned(), address),
     ]
 }
 
@@ -97,6 +131,7 @@ async fn bench() -> Bench {
     let listeners = [
         (Transport::Udp, SocketAddr::from(([127, 0, 0, 1], 5060))),
         (Transport::Tcp, SocketAddr::from(([127, 0, 0, 1], 5060))),
+        (Transport::Tls, SocketAddr::from(([127, 0, 0, 1], 5061))),
     ];
     let (resolver, link) = Resolver::new(Clock::start(), dns, &listeners, peers.clone(), events_in);
     tokio::spawn(resolver.run());
@@ -178,4 +213,87 @@ fn a_name_is_located_by_naptr_srv_and_a_and_its_last_good_answer_is_kept_when_dn
         assert_eq!(bench.located().await, ["TCP [127.0.0.22:5066]"]);
         assert!(bench.admits([127, 0, 0, 21]) && bench.admits([127, 0, 0, 22]));
     });
+}
+
+/// A trunk server that shows a certificate for this name; gives its port.
+async fn listen_by_tls(authority: &Authority, name: &str) -> (tokio::net::TcpListener, tokio_rustls::TlsAcceptor) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.21", 0)).await.expect("binds");
+    (listener, authority.acceptor(name))
+}
+
+/// What the config says of the trunk: names by DNS, and whose certificates are believed.
+fn config_of(folder: &Path) -> Config {
+    let tls = TrunkTls {
+        server_name: None,
+        ca: Some(folder.join("ca.pem")),
+        certificate: None,
+        client_name: None,
+    };
+    let delivery = Delivery {
+        tls: Some(tls),
+        ..Delivery::default()
+    };
+    let mut config = Config::embedded();
+    config.trunks = carrier();
+    config.trunks[0].sites[0].certified = true;
+    config.deliveries = [("carrier".into(), delivery)].into();
+    config
+}
+
+#[tokio::test]
+async fn naptr_leads_to_tls_and_the_server_has_to_prove_the_name_that_was_looked_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).expect("written");
+    let config = config_of(folder.path());
+    let contexts = Arc::new(Contexts::load(&config).expect("of use"));
+    // The name of the trunk proves it (RFC 5922 §7.3); that of the host, which DNS told, does not.
+    for (shown, is_believed) in [("sip.example.test", true), ("one.example.test", false)] {
+        let mut bench = bench().await;
+        let (listener, acceptor) = listen_by_tls(&authority, shown).await;
+        let remote = listener.local_addr().expect("bound");
+        *bench.zone.lock().expect("no panic") = Some(secure_zone(remote.port()));
+        bench.link.follow(config.trunks.clone()).await;
+        assert_eq!(bench.located().await, [format!("TLS [{remote}]")]);
+
+        let (arrivals, _heard) = mpsc::channel(8);
+        let mut shared = Shared::bare(arrivals);
+        shared.peers = Arc::new(bench.peers.clone());
+        shared.tls = watch::channel(Arc::clone(&contexts)).1;
+        let line = Line {
+            flow: Flow {
+                transport: Transport::Tls,
+                local: SocketAddr::from(([127, 0, 0, 1], 5061)),
+                remote,
+            },
+            number: 1,
+            limits: StreamLimits::default(),
+            shared,
+            calls: mpsc::channel(8).0,
+        };
+        let (writes, inbox) = mpsc::channel(1);
+        writes
+            .send(Bytes::from_static(b"OPTIONS sip:a SIP/2.0\r\n\r\n"))
+            .await
+            .expect("room");
+        let server = async {
+            let (stream, _) = listener.accept().await.expect("is connected to");
+            let mut stream = acceptor.accept(stream).await.ok()?;
+            let mut heard = [0; 7];
+            stream.read_exact(&mut heard).await.ok().map(|_| heard)
+        };
+        let dialled = sip_dial::serve(&line, Opening::Dial, inbox);
+        let (ending, heard) = timeout(SOON, async { tokio::join!(dialled, server) })
+            .await
+            .expect("in time");
+        if is_believed {
+            assert_eq!(heard.as_ref(), Some(b"OPTIONS"), "{ending:?}");
+        } else {
+            assert_eq!(
+                (ending, heard),
+                (Ending::Broken(std::io::ErrorKind::PermissionDenied), None)
+            );
+        }
+        drop(writes);
+    }
 }

@@ -20,8 +20,52 @@ use crate::live::sip_sockets::Shared;
 use crate::live::sip_streams::StreamLimits;
 use crate::sip::Transport;
 
+/// Who vouches for the servers of one test.
+pub struct Authority(rcgen::CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self(rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Of a client that believes the certificate in `chain.pem`, whoever made it.
+    pub fn connector(chain: &Path) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(chain).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Of a server that shows a certificate for `name`.
+    pub fn acceptor(&self, name: &str) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
 /// A config with a certificate of its own making in `folder`.
-fn config(folder: &Path) -> Config {
+pub fn config(folder: &Path) -> Config {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["sbc.example.com".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();

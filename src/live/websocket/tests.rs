@@ -24,6 +24,10 @@ struct Bench {
 }
 
 fn bench(origins: &[&str]) -> (Bench, DuplexStream) {
+    limited(origins, StreamLimits::default())
+}
+
+fn limited(origins: &[&str], limits: StreamLimits) -> (Bench, DuplexStream) {
     let (peer, ours) = duplex(256 * 1024);
     let (sender, arrivals) = mpsc::channel(8);
     let (calls, desk) = mpsc::channel(8);
@@ -39,7 +43,7 @@ fn bench(origins: &[&str]) -> (Bench, DuplexStream) {
     let line = Line {
         flow,
         number: 1,
-        limits: StreamLimits::default(),
+        limits,
         shared,
         calls,
     };
@@ -196,4 +200,56 @@ async fn a_message_longer_than_any_of_sip_ends_the_connection() {
     browser.send(Message::Text(long.into())).await.unwrap();
     assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::WebSocket));
     assert!(bench.arrivals.try_recv().is_err());
+}
+
+/// A masked frame: the part of a message, or a ping.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_parts_that_does_not_end_is_given_up_whatever_pings_stand_between() {
+    let (mut bench, peer) = bench(&[]);
+    let mut browser = open(peer, Some("sip"), None).await.unwrap();
+    browser.send(Message::Text(SIP_MESSAGE.into())).await.unwrap();
+    assert!(bench.arrivals.recv().await.is_some());
+    let begun = tokio::time::Instant::now();
+    let pause = StreamLimits::default().message_time_max / 4;
+    let stream = browser.get_mut();
+    stream.write_all(&frame(0x01, b"OPTIONS ")).await.unwrap();
+    while !bench.task.is_finished() {
+        tokio::time::advance(pause).await;
+        let more = [frame(0x00, b"x"), frame(0x89, b"ping")].concat();
+        if stream.write_all(&more).await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+        assert!(
+            begun.elapsed() < 4 * StreamLimits::default().message_time_max,
+            "goes on for ever"
+        );
+    }
+    assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
+}
+
+#[tokio::test]
+async fn who_pings_and_says_nothing_else_is_left_alone() {
+    let message_time_max = Duration::from_millis(50);
+    let limits = StreamLimits {
+        message_time_max,
+        ..StreamLimits::default()
+    };
+    let (mut bench, peer) = limited(&[], limits);
+    let mut browser = open(peer, Some("sip"), None).await.unwrap();
+    browser.send(Message::Text(SIP_MESSAGE.into())).await.unwrap();
+    assert!(bench.arrivals.recv().await.is_some());
+    for _ in 0..20 {
+        browser.get_mut().write_all(&frame(0x89, b"still here")).await.unwrap();
+        let _pause = timeout(message_time_max / 3, std::future::pending::<()>()).await;
+    }
+    browser.send(Message::Text(SIP_MESSAGE.into())).await.unwrap();
+    assert!(bench.arrivals.recv().await.is_some());
+    assert!(!bench.task.is_finished());
 }

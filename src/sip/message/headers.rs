@@ -134,8 +134,11 @@ impl Headers {
     /// Adds a line at the end. A name that is no token is made one.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
         if let Some(field) = self.admit(name, value.into(), false) {
+            let is_via = matches!(field, Field::Via(_));
             self.fields.push(field);
-            self.find_top_via();
+            if is_via {
+                self.find_top_via();
+            }
         }
     }
 
@@ -146,8 +149,11 @@ impl Headers {
             let at = self.position(name).unwrap_or(self.fields.len());
             self.fields
                 .retain(|old| !field::parts(old).0.eq_ignore_ascii_case(name));
+            let is_via = matches!(field, Field::Via(_));
             self.fields.insert(at.min(self.fields.len()), field);
-            self.find_top_via();
+            if is_via {
+                self.find_top_via();
+            }
         }
     }
 
@@ -156,7 +162,9 @@ impl Headers {
         if !is_essential(name) {
             self.fields
                 .retain(|old| !field::parts(old).0.eq_ignore_ascii_case(name));
-            self.find_top_via();
+            if name.eq_ignore_ascii_case("Via") {
+                self.find_top_via();
+            }
         }
     }
 

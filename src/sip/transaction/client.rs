@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::outbox::ClientOutbox;
-use super::timer::{Backoff, T2, T4, TIMEOUT};
+use super::timer::{Backoff, T2, T4, TIMEOUT, forgotten_after};
 use crate::model::{Timestamp, earliest};
 use crate::sip::flow::Flow;
 use crate::sip::message::{Request, Response};
@@ -65,7 +65,7 @@ impl Client {
                 self.state = if self.reliable {
                     State::Terminated
                 } else {
-                    State::Completed { timer_k: now + T4 }
+                    State::Completed { timer_k: forgotten_after(now, T4) }
                 };
                 out.pass_up(response);
             }

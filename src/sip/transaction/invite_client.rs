@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::outbox::ClientOutbox;
-use super::timer::{Backoff, TIMEOUT, TIMER_D};
+use super::timer::{Backoff, TIMEOUT, TIMER_D, forgotten_after};
 use crate::model::{Timestamp, earliest};
 use crate::sip::flow::Flow;
 use crate::sip::message::{CSeq, Headers, Request, Response};
@@ -76,7 +76,7 @@ impl InviteClient {
                 out.pass_up(response);
             }
             State::Calling { .. } | State::Proceeding { .. } if response.is_success() => {
-                self.state = State::Accepted { timer_m: now + TIMEOUT };
+                self.state = State::Accepted { timer_m: forgotten_after(now, TIMEOUT) };
                 out.pass_up(response);
             }
             State::Calling { .. } | State::Proceeding { .. } => {
@@ -87,7 +87,7 @@ impl InviteClient {
                 } else {
                     State::Completed {
                         ack,
-                        timer_d: now + TIMER_D,
+                        timer_d: forgotten_after(now, TIMER_D),
                     }
                 };
                 out.pass_up(response);

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::outbox::ServerOutbox;
-use super::timer::{Backoff, T2, T4, TIMEOUT, TRYING_AFTER};
+use super::timer::{Backoff, T2, T4, TIMEOUT, TRYING_AFTER, forgotten_after};
 use crate::model::{Timestamp, earliest};
 use crate::sip::message::{Request, Response};
 
@@ -85,7 +85,7 @@ impl InviteServer {
             State::Accepted {
                 response: bytes,
                 resend,
-                timer_l: now + TIMEOUT,
+                timer_l: forgotten_after(now, TIMEOUT),
                 acknowledged: false,
             }
         } else {
@@ -106,7 +106,7 @@ impl InviteServer {
                 self.state = if self.reliable {
                     State::Terminated
                 } else {
-                    State::Confirmed { timer_i: now + T4 }
+                    State::Confirmed { timer_i: forgotten_after(now, T4) }
                 };
                 false
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::outbox::ServerOutbox;
-use super::timer::TIMEOUT;
+use super::timer::{TIMEOUT, forgotten_after};
 use crate::model::Timestamp;
 use crate::sip::message::Response;
 
@@ -54,7 +54,7 @@ impl Server {
         } else {
             State::Completed {
                 response: bytes,
-                timer_j: now + TIMEOUT,
+                timer_j: forgotten_after(now, TIMEOUT),
             }
         };
         true

@@ -17,6 +17,14 @@ pub const TIMER_D: Duration = Duration::from_secs(32);
 /// A 100 goes out when the user said nothing for so long (RFC 3261 §17.2.1).
 pub const TRYING_AFTER: Duration = Duration::from_millis(200);
 
+/// Timers that only forget something fire on this grid: those of a second's calls then cost four wake-ups, not hundreds.
+const FORGET_EVERY_NANOS: u64 = 250_000_000;
+
+/// The end of `wait`, or a little later: for Timers D, I, J, K, L and M, which are lower bounds.
+pub(super) fn forgotten_after(now: Timestamp, wait: Duration) -> Timestamp {
+    Timestamp::from_nanos((now + wait).as_nanos().next_multiple_of(FORGET_EVERY_NANOS))
+}
+
 /// When to send again: at first after T1, then after twice as long each time, up to a limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Backoff {

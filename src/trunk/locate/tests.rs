@@ -8,6 +8,7 @@ const BOTH: [(Transport, bool); 2] = [(Transport::Udp, true), (Transport::Tcp, t
 
 fn search(port: Option<u16>, transport: Option<Transport>, ways: &[(Transport, bool)]) -> Search {
     let aim = Aim {
+        certified: false,
         name: DomainName::parse("example.com").expect("a name"),
         port,
         transport,
@@ -71,7 +72,7 @@ fn told(step: &Step) -> Vec<String> {
 
 #[test]
 fn the_example_of_rfc_3263_leads_to_two_servers_over_tcp() {
-    // RFC 3263 §4.1: TLS is preferred there, which this client does not speak.
+    // RFC 3263 §4.1: TLS is preferred there, which is not chosen where nobody's certificate is believed.
     let zone = [
         (
             "Naptr example.com",
@@ -260,4 +261,41 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn naptr_chooses_tls_for_who_says_whose_certificate_to_believe_and_never_a_websocket() {
+    let zone = [
+        (
+            "Naptr example.com",
+            vec![
+                naptr(40, "SIPS+D2W", "_sips._ws.example.com."),
+                naptr(45, "SIP+D2W", "_sip._ws.example.com."),
+                naptr(50, "SIPS+D2T", "_sips._tcp.example.com."),
+                naptr(90, "SIP+D2T", "_sip._tcp.example.com."),
+            ],
+        ),
+        (
+            "Srv _sips._tcp.example.com",
+            vec![srv(0, 1, 5061, "secure.example.com.")],
+        ),
+        ("Srv _sip._tcp.example.com", vec![srv(0, 1, 5060, "clear.example.com.")]),
+        ("A secure.example.com", vec![a("192.0.2.1")]),
+        ("A clear.example.com", vec![a("192.0.2.2")]),
+    ];
+    let ways = [
+        (Transport::Udp, true),
+        (Transport::Tcp, true),
+        (Transport::Tls, true),
+        (Transport::Ws, true),
+        (Transport::Wss, true),
+    ];
+    let found = |certified, ways: &[(Transport, bool)]| {
+        let mut search = search(None, None, ways);
+        search.aim.certified = certified;
+        told(&run(search, &zone).1)
+    };
+    assert_eq!(found(true, &ways), ["0/1 TLS 192.0.2.1:5061"]);
+    assert_eq!(found(false, &ways), ["0/1 TCP 192.0.2.2:5060"]);
+    assert_eq!(found(true, &ways[..2]), ["0/1 TCP 192.0.2.2:5060"], "no TLS listener");
 }

@@ -1,0 +1,223 @@
+//! What a recorded call costs signalling: INVITE, 100, 180, 200, ACK, BYE, 200 between two phones, under a strict policy,
+//! with a recorder and media threads that answer at once. No socket, no thread: the cores alone.
+//!
+//!     cargo bench --bench call_setup [-- CALLS]
+//!
+//! Prints microseconds and allocations a call; ratios of two builds in one run are what counts.
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+
+mod counting;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
+use onrecord::model::{
+    Generation, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent, Tally, Timestamp,
+};
+use onrecord::policy::{PolicySet, RejectCode, SourceFile};
+use onrecord::sip::{Flow, Transport};
+use onrecord::trunk::{Peer, Route, Topology, Trunk};
+
+const PROXY: &str = "127.0.0.1:5070";
+const CALLER: &str = "127.0.0.1:5080";
+const CALLEE: &str = "127.0.0.1:5090";
+const SDP: &str = "v=0\r\no=caller 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n";
+const POLICY: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n";
+
+fn main() {
+    let calls = std::env::args()
+        .skip(1)
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(20_000);
+    let mut bench = Bench::new();
+    bench.run(1_000);
+    let allocations = counting::allocations();
+    let begun = Instant::now();
+    bench.run(calls);
+    let took = begun.elapsed();
+    println!(
+        "{calls} calls: {:.1} us and {:.0} allocations a call, {} messages each",
+        took.as_secs_f64() * 1e6 / f64::from(calls),
+        (counting::allocations() - allocations) as f64 / f64::from(calls),
+        bench.messages / u64::from(calls + 1_000),
+    );
+}
+
+struct Bench {
+    now: Timestamp,
+    signaling: Signaling,
+    to_caller: Vec<Bytes>,
+    to_callee: Vec<Bytes>,
+    begun: u32,
+    messages: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let file = SourceFile {
+            path: "desk.toml".into(),
+            text: POLICY.into(),
+        };
+        let policies = Arc::new(PolicySet::compile(&[file], Generation(1)).unwrap());
+        let trunks = vec![trunk("pbx", CALLER), trunk("carrier", CALLEE)];
+        let routes = vec![route("pbx", "carrier"), route("carrier", "pbx")];
+        let listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
+        let config = SignalingConfig {
+            node: "lab".to_owned(),
+            topology: Topology::new(trunks, routes, listeners),
+            media_address: "127.0.0.1".parse().unwrap(),
+            ports: 20_000..=59_999,
+            cool_down: Duration::ZERO,
+            session_interval: Some(Duration::from_secs(1_800)),
+            calls_max: 5_000,
+            lag_max: Duration::from_secs(1),
+            peer_node: false,
+            reject_code: RejectCode::Auto,
+            steps: false,
+        };
+        Self {
+            now: Timestamp::from_millis(1_763_800_000_000),
+            signaling: Signaling::new(config, policies, 7),
+            to_caller: Vec::new(),
+            to_callee: Vec::new(),
+            begun: 0,
+            messages: 0,
+        }
+    }
+
+    fn run(&mut self, calls: u32) {
+        for _ in 0..calls {
+            self.call();
+        }
+    }
+
+    /// One call from INVITE to the 200 of its BYE, a millisecond a step, then rest until the rate is 200 a second.
+    fn call(&mut self) {
+        self.begun += 1;
+        let (n, caller) = (self.begun, format!("<sip:caller@{CALLER}>;tag=c1x{}", self.begun));
+        let to = format!("<sip:service@{PROXY}>");
+        let invite = format!(
+            "INVITE sip:service@{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-1-{n}-0\r\nFrom: {caller}\r\nTo: {to}\r\nCall-ID: {n}-1@127.0.0.1\r\nCSeq: 1 INVITE\r\nContact: <sip:caller@{CALLER}>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+            SDP.len()
+        );
+        self.hear(CALLER, invite.into());
+        let invited = self.to_callee.pop().unwrap();
+        self.hear(CALLEE, answer(&invited, "180 Ringing", ""));
+        self.hear(CALLEE, answer(&invited, "200 OK", SDP));
+        let answered = self.to_caller.pop().unwrap();
+        let (to, target) = (line(&answered, "To: "), line(&answered, "Contact: "));
+        let target = target.trim_start_matches('<').split('>').next().unwrap();
+        for (cseq, method) in [(1, "ACK"), (2, "BYE")] {
+            let request = format!(
+                "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-1-{n}-{method}\r\nFrom: {caller}\r\nTo: {to}\r\nCall-ID: {n}-1@127.0.0.1\r\nCSeq: {cseq} {method}\r\nContact: <sip:caller@{CALLER}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            );
+            self.hear(CALLER, request.into());
+        }
+        let bye = self.to_callee.pop().unwrap();
+        assert!(bye.starts_with(b"BYE "), "the call ends in order");
+        self.hear(CALLEE, answer(&bye, "200 OK", ""));
+        let ended = self.to_caller.pop().unwrap();
+        assert!(ended.starts_with(b"SIP/2.0 200"), "the caller's BYE is answered");
+        self.to_caller.clear();
+        self.to_callee.clear();
+    }
+
+    fn hear(&mut self, phone: &str, bytes: Bytes) {
+        self.now = self.now + Duration::from_millis(1);
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: PROXY.parse().unwrap(),
+            remote: phone.parse().unwrap(),
+        };
+        self.signaling.handle_input(self.now, Input::Sip { flow, bytes });
+        self.messages += 1;
+        self.drain();
+        if self.signaling.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.signaling.handle_timeout(self.now);
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        let caller: SocketAddr = CALLER.parse().unwrap();
+        while let Some(output) = self.signaling.poll_output() {
+            match output {
+                Output::Send { flow, bytes } if flow.remote == caller => self.to_caller.push(bytes),
+                Output::Send { bytes, .. } => self.to_callee.push(bytes),
+                Output::Recording(RecordingCommand::Open(header)) => {
+                    let session = header.session;
+                    self.answer(Input::Recording(RecordingEvent::Ready { session }));
+                }
+                Output::Recording(RecordingCommand::Close { session, .. }) => {
+                    let reconciliation = Box::new(Reconciliation::default());
+                    self.answer(Input::Recording(RecordingEvent::Sealed {
+                        session,
+                        reconciliation,
+                    }));
+                }
+                Output::Media(MediaCommand::Open(plan) | MediaCommand::Modify(plan)) => {
+                    self.answer(Input::Media(MediaEvent::Opened { session: plan.session }));
+                }
+                Output::Media(MediaCommand::Close { session }) => {
+                    let tally = Box::new(Tally::default());
+                    self.answer(Input::Media(MediaEvent::Closed { session, tally }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, input: Input) {
+        self.signaling.handle_input(self.now, input);
+    }
+}
+
+fn trunk(name: &str, peer: &str) -> Trunk {
+    let address: SocketAddr = peer.parse().unwrap();
+    let peer = Peer {
+        ip: address.ip(),
+        port: Some(address.port()),
+    };
+    Trunk::new(name.into(), vec![peer])
+}
+
+fn route(from: &str, to: &str) -> Route {
+    Route {
+        from: from.into(),
+        to: to.into(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    }
+}
+
+/// B's answer to a request of ours.
+fn answer(request: &[u8], status: &str, sdp: &str) -> Bytes {
+    let (via, cseq) = (line(request, "Via: "), line(request, "CSeq: "));
+    let (from, to, call_id) = (
+        line(request, "From: "),
+        line(request, "To: "),
+        line(request, "Call-ID: "),
+    );
+    let tag = if to.contains("tag=") { "" } else { ";tag=b1" };
+    let typed = if sdp.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "SIP/2.0 {status}\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\nContact: <sip:{CALLEE}>\r\n{typed}Content-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+    .into()
+}
+
+/// The rest of the first line that begins so.
+fn line(message: &[u8], name: &str) -> String {
+    let text = std::str::from_utf8(message).unwrap();
+    let rest = text.lines().find_map(|line| line.strip_prefix(name));
+    rest.unwrap().to_owned()
+}

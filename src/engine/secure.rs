@@ -1,0 +1,45 @@
+//! `sips:` (RFC 3261 §26.2.2): whoever is called by such a URI is reached by TLS on every hop, or not at all. Only an
+//! emergency is connected however it can be.
+
+use super::signaling::Signaling;
+use crate::b2bua::{self, Refusal};
+use crate::model::Timestamp;
+use crate::sip::{Flow, Request, Scheme, Uri};
+use crate::trunk::{Destination, Trunk};
+
+impl Signaling {
+    /// Whether a request that opens something came as securely as its URI demands.
+    pub(super) fn came_securely(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
+        if request.uri.scheme() != Scheme::Sips || flow.transport.is_secure() || request.headers.to().tag().is_some() {
+            return Ok(());
+        }
+        let from = self.topology.trunk_of(flow.remote, flow.transport);
+        match from {
+            Some(from) if self.is_emergency(now, request, from) => Ok(()),
+            _ => Err(Refusal::NotSecure),
+        }
+    }
+
+    /// [`Self::next_hops`], and for an emergency those that no TLS leads to as well.
+    pub(super) fn secure_hops(
+        &mut self,
+        now: Timestamp,
+        request: &Request,
+        uri: &Uri,
+        from: &Trunk,
+    ) -> Result<Vec<Destination>, Refusal> {
+        match self.next_hops(now, uri, from) {
+            Err(Refusal::NotSecure) if self.is_emergency(now, request, from) => {
+                self.next_hops(now, &uri.with_security(false), from)
+            }
+            found => found,
+        }
+    }
+
+    fn is_emergency(&self, now: Timestamp, request: &Request, from: &Trunk) -> bool {
+        let seen = b2bua::arriving(request, from, &self.policies);
+        let facts = b2bua::of_invite(now, &seen, from, from);
+        let (callee, is_emergency) = self.policies.screen(&facts);
+        is_emergency || self.emergencies.expects(now, &callee.to_string(), &from.name)
+    }
+}
