@@ -63,6 +63,11 @@ impl DialogName {
         [self.local, self.remote].map(|tag| self.params.get(tag).filter(|tag| *tag != "0").unwrap_or_default())
     }
 
+    /// It means the dialog only before it is answered (RFC 3891 §3).
+    pub fn is_early_only(&self) -> bool {
+        self.params.get("early-only").is_some()
+    }
+
     fn is(&self, call_id: &str, local: &str, remote: &str) -> bool {
         self.call_id == call_id && self.tags() == [local, remote]
     }
@@ -130,6 +135,15 @@ impl Call {
                 target: dialog.remote_target().clone(),
             })
         })
+    }
+}
+
+/// The option tag of a request that is worth nothing to who does not know this header (RFC 3891 §6.2, RFC 3911 §7.2).
+pub fn option_of(header: &str) -> Option<&'static str> {
+    match header {
+        "Replaces" => Some("replaces"),
+        "Join" => Some("join"),
+        _ => None,
     }
 }
 

@@ -254,6 +254,13 @@ impl Wire {
         self.clients.get(&id).map(|(_, flow)| *flow)
     }
 
+    /// Another owner hears of this transaction from now on.
+    pub fn pass_client(&mut self, id: ClientId, to: Owner) {
+        if let Some((owner, _)) = self.clients.get_mut(&id) {
+            *owner = to;
+        }
+    }
+
     /// No event of this transaction is of interest any more.
     pub fn disown_server(&mut self, id: ServerId) {
         self.servers.remove(&id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Arrival, Call, CallLeg, LegState, Refusal, of_method};
+use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, LegState, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
@@ -126,7 +126,7 @@ impl Signaling {
         self.conversations.begin(session, conversation, &invite, &target);
         let arrival = Arrival {
             session,
-            server: id,
+            asked: Asked::ByInvite(id),
             invite,
             bytes,
             a,

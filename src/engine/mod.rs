@@ -9,6 +9,7 @@ pub mod ladder;
 mod overload;
 mod passage;
 mod probe;
+mod referral;
 mod registration;
 mod restart;
 mod screen;

@@ -12,8 +12,9 @@ use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::passage::Passage;
 use super::probe::Probes;
+use super::referral::Transfer;
 use super::registration::Registration;
-use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
@@ -81,6 +82,9 @@ pub struct Signaling {
     pub(super) loads: Loads,
     pub(super) probes: Probes,
     pub(super) conversations: Conversations,
+    /// Transfers that we execute, by the call that each makes.
+    pub(super) transfers: BTreeMap<SessionId, Transfer>,
+    pub(super) errands: VecDeque<(SessionId, Errand)>,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
@@ -128,6 +132,8 @@ impl Signaling {
             loads: Loads::default(),
             probes: Probes::default(),
             conversations: Conversations::default(),
+            transfers: BTreeMap::new(),
+            errands: VecDeque::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
@@ -182,6 +188,7 @@ impl Signaling {
                 self.for_all_calls(now, Call::shut_down);
             }
         }
+        self.carry_errands(now);
     }
 
     /// Fires what is due at `now`.
@@ -203,6 +210,7 @@ impl Signaling {
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
+        self.carry_errands(now);
     }
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
@@ -234,7 +242,7 @@ impl Signaling {
             self.ports.leased(),
             transactions,
             owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
-            self.tags.len() + self.minted.len() + self.aftermaths.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
         ]
     }
 
@@ -372,6 +380,8 @@ impl Signaling {
             self.tags.insert(tag, (session, side));
         }
         self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
+        let errands = call.take_errands().into_iter();
+        self.errands.extend(errands.map(|errand| (session, errand)));
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {

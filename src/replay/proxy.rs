@@ -10,7 +10,7 @@ use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
-use crate::trunk::{Conduct, Host, Paths, Peer, Route, Topology, Trunk};
+use crate::trunk::{Conduct, Host, Paths, Peer, Refer, Route, Topology, Trunk};
 
 /// The proxy's addresses in a replay (RFC 5737, RFC 3849).
 const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
@@ -55,7 +55,8 @@ pub(super) fn signaling(options: &ReplayOptions, lag_max: Duration) -> Signaling
 
 /// The trunk as the config has it, at the addresses of a replay; without a config one that passes everything.
 ///
-/// Nothing is registered at it and nobody probes it: the capture has no answers to that.
+/// Nothing is registered at it, nobody probes it, and a REFER is the phones' own: the capture has no answers to what we would
+/// do there.
 fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&Trunk) -> Vec<IpAddr>) -> Trunk {
     let configured = config.and_then(|config| config.trunks.iter().find(|trunk| trunk.name == *name));
     let trunk = configured.cloned().unwrap_or_else(|| Trunk {
@@ -73,6 +74,7 @@ fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&T
         probe: None,
         conduct: Conduct {
             register: None,
+            refer: Refer::default(),
             ..trunk.conduct.clone()
         },
         ..trunk

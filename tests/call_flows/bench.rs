@@ -14,7 +14,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Conduct, Paths, Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Paths, Peer, Refer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
@@ -136,6 +136,19 @@ impl Bench {
         Self::on_routes(files, true, vec![carrier], routes.collect())
     }
 
+    /// REFERs of both trunks are executed by us.
+    pub fn executing(files: &[(&str, &str)]) -> Self {
+        let executes = || Conduct {
+            refer: Refer::Execute,
+            ..Conduct::default()
+        };
+        let trunks = vec![
+            trunk("pbx", &[A], true, executes()),
+            trunk("carrier", &[B], true, executes()),
+        ];
+        Self::on_trunks(files, true, trunks)
+    }
+
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
         let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
         if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
@@ -153,7 +166,9 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
+        if !trunks.iter().any(|trunk| trunk.name.as_str() == "pbx") {
+            trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
+        }
         let mut listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
         let mut paths = Paths::default();
         if trunks

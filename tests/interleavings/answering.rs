@@ -290,6 +290,10 @@ impl Phone {
             self.answer(now, at, 491, "", "");
         } else {
             if let Some(sdp) = heard.sdp() {
+                if self.third_party {
+                    // What another party answered is its offer here (RFC 3725 §4).
+                    self.dialogs[dialog].session.taken.push(sdp.serial.clone());
+                }
                 let verdict = self.dialogs[dialog].session.take_offer(&sdp, &heard.told());
                 self.judge(verdict);
             }

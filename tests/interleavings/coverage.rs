@@ -22,6 +22,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a hold",
     "a late 200 after a CANCEL",
     "a late offer",
+    "a party went over to another call",
     "a re-INVITE answered",
     "a re-INVITE was glare at a phone",
     "a recorder lost before the answer",

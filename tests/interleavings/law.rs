@@ -391,11 +391,11 @@ impl Law {
     fn on_request_within(&mut self, now: Timestamp, leg: Leg, heard: &Heard) {
         let is_bye = heard.method == "BYE";
         let lost = is_bye && heard.all("Reason").any(|reason| reason.contains("Recording lost"));
+        let relayed = |tape: &&Tape| tape.relays && tape.closed + tape.kept == 0;
+        // Of a transfer's two calls one may be lost alone.
         if lost
-            && self
-                .tapes
-                .iter()
-                .any(|tape| tape.relays && !tape.shut && tape.closed + tape.kept == 0)
+            && self.tapes.iter().any(|tape| relayed(&tape))
+            && !self.tapes.iter().filter(relayed).any(|tape| tape.shut)
         {
             self.break_by("BYE before the media is gated", heard);
         }
@@ -404,13 +404,15 @@ impl Law {
             self.break_by("a request in a dialog that nobody made", heard);
             return;
         };
+        // How its transfer goes on may be told beyond the call (RFC 5589 §6.1).
+        let is_notice = heard.method == "NOTIFY" && bond.is_ended();
         let verdict = if bond.is_ended() && is_bye {
             Some(if bond.byes > 0 {
                 "a second BYE"
             } else {
                 "a BYE to one who said BYE"
             })
-        } else if bond.is_ended() {
+        } else if bond.is_ended() && !is_notice {
             Some("a request after BYE")
         } else if heard.cseq <= bond.cseq {
             Some("CSeq does not grow")
@@ -467,6 +469,9 @@ impl Law {
             RecordingCommand::Close { closing, .. } => {
                 tape.closed += 1;
                 tape.outcome = Some(closing.outcome);
+                if closing.ended_by.starts_with("transferred") {
+                    self.seen.insert("a party went over to another call");
+                }
             }
             RecordingCommand::Keep { closing, .. } => {
                 tape.kept += 1;
@@ -510,7 +515,7 @@ impl Law {
                     if let Some(remote) = line
                         .leg(leg)
                         .remote
-                        .filter(|remote| !self.named[leg.index()].contains(&remote.rtp))
+                        .filter(|remote| !self.named.iter().any(|named| named.contains(&remote.rtp)))
                     {
                         self.broken
                             .push(format!("media goes where no SDP named: of {leg} to {}", remote.rtp));
@@ -532,7 +537,7 @@ impl Law {
 
     /// The process was killed: what was under way in it is lost, what it had written down goes on, if there is a call
     /// that it had.
-    pub fn on_killed(&mut self, kept: bool) {
+    pub fn on_killed(&mut self, kept: &str) {
         for served in &mut self.served {
             served.status = if served.status == 0 { LOST } else { served.status };
             served.owed_by = None;
@@ -549,7 +554,7 @@ impl Law {
             success.acknowledged = true;
         }
         for bond in &mut self.bonds {
-            bond.bye_heard |= !kept;
+            bond.bye_heard |= !kept.contains(&bond.ours);
             // An answer in flight may be the last word.
             bond.acknowledged = true;
             bond.owed_by = None;

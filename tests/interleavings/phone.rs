@@ -97,6 +97,8 @@ pub struct Phone {
     pub challenge: Option<u16>,
     pub trying: bool,
     pub placing: Placing,
+    /// Its far end may be exchanged by the proxy.
+    pub third_party: bool,
     pub dialogs: Vec<Dialog>,
     pub asked: Vec<Asked>,
     pub answering: Vec<Answering>,
@@ -127,6 +129,7 @@ impl Phone {
             challenge: None,
             trying: true,
             placing,
+            third_party: false,
             dialogs: Vec::new(),
             asked: Vec::new(),
             answering: Vec::new(),

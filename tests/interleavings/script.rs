@@ -23,6 +23,8 @@ pub struct Script {
     pub session_interval: Option<Duration>,
     /// The proxy follows redirections itself.
     pub follows: bool,
+    /// It executes REFERs itself.
+    pub executes: bool,
 }
 
 /// What the policy wants.
@@ -163,6 +165,7 @@ pub fn draw(rng: &mut Rng) -> Script {
         troubles: Vec::new(),
         session_interval: rng.one_in(2).then(|| Duration::from_secs(*rng.pick(&[90, 120, 1_800]))),
         follows: rng.one_in(2),
+        executes: false,
     };
     script.caller.mute_acks = rng.one_in(40);
     let answer = answer.unwrap_or(Duration::from_secs(2));
@@ -176,6 +179,7 @@ pub fn draw(rng: &mut Rng) -> Script {
         (script.calling.cancel_at, script.calling.bye_early_at) = (None, None);
     }
     script.troubles.extend(restart);
+    script.executes = rng.one_in(2);
     script
 }
 

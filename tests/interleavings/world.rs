@@ -11,7 +11,7 @@ use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
 use onrecord::model::{Fault, Generation, Leg, RecordingEvent, SessionId, Timestamp, earliest};
 use onrecord::policy::{PolicySet, RecorderState, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Transport};
-use onrecord::trunk::{Conduct, Peer, Redirect, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Redirect, Refer, Route, Topology, Trunk};
 
 use super::caller::Placing;
 use super::law::Law;
@@ -132,6 +132,7 @@ fn config(script: &Script) -> SignalingConfig {
             } else {
                 Redirect::Pass
             },
+            refer: if script.executes { Refer::Execute } else { Refer::Pass },
             ..Conduct::default()
         },
         ..Trunk::new(
@@ -186,6 +187,7 @@ impl World {
             Placing::new(script.calling.clone(), seed),
         );
         callee.forks.clone_from(&script.forks);
+        (caller.third_party, callee.third_party) = (script.executes, script.executes);
         (callee.challenge, callee.trying) = (script.challenge, script.trying);
         for (phone, nature) in [(&mut caller, &script.caller), (&mut callee, &script.callee)] {
             if let Some(at) = nature.dies_at {
@@ -355,7 +357,7 @@ impl World {
         self.tell(|| format!("process           {trouble:?}"));
         match trouble {
             Trouble::Killed => {
-                self.law.on_killed(!self.kept.is_empty());
+                self.law.on_killed(&self.kept_text());
                 self.law.loses_outcomes = true;
                 self.law.seen.insert(if self.kept.is_empty() {
                     "killed without a call"
@@ -379,7 +381,7 @@ impl World {
                 self.push(self.now + Duration::from_secs(1), Happening::Trouble(trouble));
             }
             _ => {
-                self.law.on_killed(!self.kept.is_empty());
+                self.law.on_killed(&self.kept_text());
                 self.next_process();
                 self.deaf = false;
                 for (session, state) in self.kept.clone() {
@@ -387,6 +389,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// All that is written down.
+    fn kept_text(&self) -> String {
+        let states = self.kept.values().map(|state| String::from_utf8_lossy(state));
+        states.collect()
     }
 
     fn next_process(&mut self) {
