@@ -24,8 +24,6 @@ use crate::trunk::{Loads, Topology};
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
-/// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 250 ms.
-const SILENCE_MAX: Duration = Duration::from_millis(600);
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -54,7 +52,7 @@ pub struct SignalingConfig {
 pub struct Signaling {
     pub(super) topology: Topology,
     pub(super) calls_max: usize,
-    lag_max: Duration,
+    pub(super) lag_max: Duration,
     pub(super) terms: Terms,
     pub(super) wire: Wire,
     ports: PortPool,
@@ -74,7 +72,7 @@ pub struct Signaling {
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
-    heard: Option<Timestamp>,
+    pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
     /// The next process answers.
     pub(super) handed_over: bool,
@@ -247,14 +245,6 @@ impl Signaling {
         ]
     }
 
-    /// A recorder that says nothing while calls depend on it is as good as dead.
-    fn silence_due(&self) -> Option<Timestamp> {
-        let watched = self.recorder == RecorderState::Up && !self.calls.is_empty();
-        self.heard
-            .filter(|_| watched)
-            .map(|heard| heard + self.lag_max + SILENCE_MAX)
-    }
-
     /// Hands the transactions' events to their owners; `received` is the message behind them.
     pub(super) fn on_events(&mut self, now: Timestamp, received: Option<(Flow, &Bytes)>) {
         while let Some(event) = self.wire.poll_event() {
@@ -308,43 +298,6 @@ impl Signaling {
                     return;
                 };
                 self.with_call(now, session, |call, turn| call.on_no_ack(turn, id));
-            }
-        }
-    }
-
-    fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
-        self.heard = Some(now);
-        match event {
-            RecordingEvent::Heartbeat { durable_until } => {
-                let lag = now.since(durable_until);
-                self.admission.congestion.note_lag(lag, self.lag_max);
-                // It hung, and speaks again.
-                if self.recorder == RecorderState::Down(Fault::Hung) {
-                    self.on_recording(now, RecordingEvent::Up);
-                }
-            }
-            RecordingEvent::Down { fault } => {
-                self.recorder = RecorderState::Down(fault);
-                tracing::error!(%fault, calls = self.calls.len(), "recorder is down");
-                self.for_all_calls(now, Call::gate_without_recorder);
-                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
-            }
-            RecordingEvent::Up => {
-                self.recorder = RecorderState::Up;
-                self.reserve_crossed = false;
-                tracing::info!("recorder is up");
-                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
-            }
-            RecordingEvent::Ready { session } => {
-                self.reserve_crossed = false;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::OpenFailed { session, fault } => {
-                self.reserve_crossed = fault == Fault::Reserve;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::Faulted { session, .. } | RecordingEvent::Sealed { session, .. } => {
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
             }
         }
     }
