@@ -85,7 +85,8 @@ impl Call {
 
     /// B's INVITE was declined, or came to nothing (None): asks elsewhere, if that may help. False: it is over.
     pub(super) fn ask_elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> bool {
-        let rings = self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected);
+        let rings =
+            self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected);
         let LegState::Inviting {
             client, cancel: None, ..
         } = self.b.state
