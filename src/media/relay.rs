@@ -205,14 +205,15 @@ impl Relay {
         Ok(())
     }
 
-    /// More lines than are relayed, or an address whose RTCP port would be 65536.
+    /// More lines than are relayed, a line that is named twice, or an address whose RTCP port would be 65536.
     fn check(&self, plan: &MediaPlan) -> Result<(), SocketAddr> {
         let mut lines = self.lines.len();
-        for wanted in &plan.lines {
+        for (place, wanted) in plan.lines.iter().enumerate() {
             lines += usize::from(self.lines.iter().all(|line| line.index != wanted.index));
+            let is_again = plan.lines.iter().take(place).any(|line| line.index == wanted.index);
             for leg in Leg::BOTH {
                 let address = wanted.leg(leg).local;
-                if lines > LINES_MAX || address.port() == u16::MAX {
+                if lines > LINES_MAX || is_again || address.port() == u16::MAX {
                     return Err(address);
                 }
             }
