@@ -309,7 +309,7 @@ impl Call {
     pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
         match event {
             MediaEvent::Opened { .. } => {
-                if self.media == MediaState::Opening {
+                if matches!(self.media, MediaState::Opening | MediaState::Moving) {
                     self.media = MediaState::Open;
                     self.proceed(turn);
                 }
@@ -351,7 +351,8 @@ impl Call {
 
     /// Tells readers how the call stands.
     pub fn publish(&self, turn: &mut Turn<'_>) {
-        turn.out.push_back(Output::Publish(Box::new(self.view())));
+        let conversation = self.joined(turn).unwrap_or_else(|| self.conversation());
+        turn.out.push_back(Output::Publish(Box::new(self.view(conversation))));
     }
 
     /// Where recording stands decides how strictly the relay minds it.
@@ -380,7 +381,7 @@ impl Call {
                 self.media = MediaState::Opening;
                 turn.media(MediaCommand::Open(plan));
             }
-            MediaState::Opening | MediaState::Open => turn.media(MediaCommand::Modify(plan)),
+            MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}
         }
         for side in Leg::BOTH {

@@ -115,6 +115,18 @@ impl Negotiation {
         self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
     }
 
+    /// Another B is asked: nothing is agreed or offered. Whether ports that we have move to an address of ours that faces it.
+    pub fn begin_anew(&mut self, b: IpAddr) -> bool {
+        let before = self.arrivals_from_b();
+        self.peers[Leg::B.index()] = Some(b);
+        self.agreement = Agreement::default();
+        self.arrivals_from_b() != before
+    }
+
+    fn arrivals_from_b(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|ports| self.facing(Leg::B, &ports.b)).collect()
+    }
+
     /// The offer, or the answer, without what may not cross.
     fn permitted(&self, sdp: &[u8]) -> Result<SessionDescription, NegotiationError> {
         let sdp = SessionDescription::parse(sdp)?;

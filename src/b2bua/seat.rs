@@ -51,9 +51,6 @@ pub(super) struct Offer {
 impl Call {
     /// The party that stays shall have this far end.
     pub fn reseat(&mut self, turn: &mut Turn<'_>, sdp: Bytes) {
-        // A line that it has got since must not be missing.
-        let offered = SessionDescription::parse(&sdp).map_or(0, |sdp| sdp.lines().len());
-        let sdp = with_lines(&sdp, self.lines().max(offered));
         if let Some(referring) = &mut self.transfers.referring {
             referring.seat = Seat::Due(Offer {
                 sdp,
@@ -93,6 +90,13 @@ impl Call {
             return;
         }
         let offer = offer.clone();
+        // A line that it has got meanwhile must not be missing.
+        let offered = SessionDescription::parse(&sdp).map_or(0, |sdp| sdp.lines().len());
+        let sdp = with_lines(&sdp, self.lines().max(offered));
+        let offer = Offer {
+            sdp: sdp.clone(),
+            ..offer
+        };
         let Some(mut invite) = self.leg_mut(side).dialog_request(Method::Invite) else {
             return;
         };
@@ -100,9 +104,7 @@ impl Call {
         invite.set_body("application/sdp", sdp);
         let client = turn.request(self.id, self.line(side), invite);
         self.deadlines.set(Wait::Seat, turn.now + ANSWER_MAX);
-        if let Some(referring) = &mut self.transfers.referring {
-            referring.seat = Seat::Asked { client, offer };
-        }
+        self.keep_seat(Seat::Asked { client, offer });
     }
 
     /// What the re-INVITE waited for is over, or its answer did not come.

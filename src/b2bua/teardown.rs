@@ -215,7 +215,7 @@ impl Call {
     }
 
     pub(super) fn gate(&mut self, turn: &mut Turn<'_>) {
-        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open) {
+        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             self.gated = true;
             turn.media(MediaCommand::Gate {
                 session: self.id,
@@ -316,7 +316,7 @@ impl Call {
         self.give_up_refreshes(turn);
         self.forget(turn);
         match self.media {
-            MediaState::Opening | MediaState::Open => {
+            MediaState::Opening | MediaState::Open | MediaState::Moving => {
                 self.media = MediaState::Closing;
                 turn.media(MediaCommand::Close { session: self.id });
             }
@@ -331,7 +331,7 @@ impl Call {
         let tally = match &self.media {
             MediaState::Unopened => None,
             MediaState::Closed(tally) => tally.as_deref().cloned(),
-            MediaState::Opening | MediaState::Open | MediaState::Closing => return,
+            MediaState::Opening | MediaState::Open | MediaState::Moving | MediaState::Closing => return,
         };
         if self.story.outcome.is_some() {
             return;

@@ -12,6 +12,7 @@ mod crossed;
 mod early;
 mod executed;
 mod failover;
+mod families;
 mod fax;
 mod forked;
 mod mended_dialogs;

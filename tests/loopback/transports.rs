@@ -399,3 +399,34 @@ fn a_call_crosses_from_ipv4_to_ipv6_with_its_media() {
     bench.a.hear("SIP/2.0 200");
     end(bench);
 }
+
+#[test]
+fn a_call_that_fails_over_from_ipv4_to_ipv6_takes_its_media_along() {
+    let mut bench = Bench::new(158);
+    bench.b = Phone::at("bob", SocketAddr::new("::1".parse().unwrap(), 0));
+    // Nobody listens at the first address: its ICMP error moves the call to the second.
+    let peers = format!("127.158.0.9:5060\", \"{}", bench.b.local());
+    let trunks = trunk("pbx", "127.158.0.2:5060", "") + &trunk("carrier", &peers, "");
+    configure(
+        &bench,
+        158,
+        "\"udp:127.158.0.1:5060\", \"udp:[::1]:25158\"",
+        "",
+        &trunks,
+    );
+    let config = bench.folder.path().join("onrecord.toml");
+    let own_ports = fs::read_to_string(&config)
+        .unwrap()
+        .replace("20000-20199", "20400-20499");
+    fs::write(config, own_ports).unwrap();
+    bench.start();
+    let ok = bench.call("one");
+    assert!(ok.media().is_ipv4());
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
+}
