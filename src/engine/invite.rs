@@ -151,6 +151,13 @@ impl Signaling {
         self.with_call(now, session, Call::settle);
     }
 
+    /// A call is one of ours from here on.
+    pub(super) fn adopt(&mut self, call: Call) {
+        self.loads.begin(call.id(), call.trunks());
+        self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
+        self.calls.insert(call.id(), call);
+    }
+
     /// An emergency is refused neither by a full house nor by one that is closing.
     pub(super) fn may_begin(&self, decision: &Decision) -> Result<(), Refusal> {
         if decision.emergency {

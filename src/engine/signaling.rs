@@ -62,7 +62,7 @@ pub struct Signaling {
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
-    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    pub(super) deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
@@ -394,11 +394,5 @@ impl Signaling {
             ports: &mut self.ports,
             out: &mut self.out,
         }
-    }
-
-    pub(super) fn adopt(&mut self, call: Call) {
-        self.loads.begin(call.id(), call.trunks());
-        self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
-        self.calls.insert(call.id(), call);
     }
 }

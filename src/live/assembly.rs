@@ -240,7 +240,8 @@ impl Parts<'_> {
         })?;
         let (board, counters) = (Arc::new(Board::new()), Arc::new(SipCounters::default()));
         let sip = SipParts {
-            media: MediaLinks::new(media_links, news),
+            media: MediaLinks::new(media_links, Arc::clone(&news)),
+            news,
             recorder: recorder_queue,
             events: events_inbox,
             board: Arc::clone(&board),
@@ -319,7 +320,8 @@ impl Parts<'_> {
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
         let (peers, homes, views) = (self.peers, self.homes, self.views);
-        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
+        let news = Arc::clone(&sip.news);
+        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -381,6 +383,8 @@ struct Sip {
 /// What the `sip` thread is given.
 struct SipParts {
     media: MediaLinks,
+    /// Wakes signalling.
+    news: Arc<Notify>,
     recorder: RecorderQueue,
     events: mpsc::Receiver<Input>,
     board: Arc<Board<CallView>>,
