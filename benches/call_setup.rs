@@ -5,6 +5,7 @@
 //!
 //! Prints microseconds and allocations a call; ratios of two builds in one run are what counts.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod counting;
 

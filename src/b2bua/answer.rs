@@ -28,9 +28,6 @@ impl Call {
     /// 1xx from B: 100 stays on its hop, the rest goes to A.
     fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) {
         self.b.on_provisional(turn, &self.chronicle);
-        let LegState::Invited { server } = self.a.state else {
-            return;
-        };
         if self.phase != Phase::Inviting {
             return;
         }
@@ -39,6 +36,9 @@ impl Call {
         if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }
+        let LegState::Invited { server } = self.a.state else {
+            return;
+        };
         let Some(invite) = &self.a.invite else { return };
         let standing = self.reliable.take(invite, response);
         let Some(body) = self.carry_progress(turn, standing, response) else {
@@ -95,6 +95,10 @@ impl Call {
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
+        if self.a.state == LegState::Expected {
+            self.on_referred_accepted(turn, response);
+            return;
+        }
         let LegState::Invited { server } = self.a.state else {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
             let farewell = match before {
@@ -169,6 +173,10 @@ impl Call {
         turn.wire.disown_client(client);
         self.b.state = LegState::Gone;
         self.b.invite = None;
+        if self.a.state == LegState::Expected {
+            self.a.state = LegState::Gone;
+            self.story.status = Some(response.status);
+        }
         if let LegState::Invited { server } = self.a.state {
             self.story.status = Some(response.status);
             if let Some(invite) = self.a.invite.take() {

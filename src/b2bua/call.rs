@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::arrival::Setting;
 use super::attempt::Attempts;
 use super::chronicle::Chronicle;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
-use super::facts::Kin;
 use super::farewell::Farewell;
 use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::pass::{Passing, ReferNumber};
+use super::referral::Transfers;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
 use super::reliable::{self, Reliable};
@@ -28,7 +29,6 @@ use crate::model::{
 use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Uri};
-use crate::trunk::Destination;
 
 #[derive(Debug)]
 pub struct Call {
@@ -52,6 +52,7 @@ pub struct Call {
     pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
     pub(super) refers: Vec<ReferNumber>,
+    pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
     pub(super) story: Story,
@@ -75,36 +76,6 @@ pub struct Call {
     /// Every tag of ours that requests of the legs may name; the first `tags_told` are known outside.
     pub(super) tags: Vec<(String, Leg)>,
     tags_told: usize,
-}
-
-/// An INVITE that opens a call, with what is known of it.
-pub struct Arrival {
-    pub session: SessionId,
-    pub server: ServerId,
-    pub invite: Request,
-    /// As it came.
-    pub bytes: Bytes,
-    pub a: CallLeg,
-    pub b: CallLeg,
-    pub target: Uri,
-    /// Where B may be reached, best first, the one of `b` and `target` among them.
-    pub destinations: Vec<Destination>,
-    pub kin: Kin,
-    pub decision: Arc<Decision>,
-    pub meeting: bool,
-    pub header: Box<Header>,
-}
-
-/// What every call has from its first moment.
-pub(super) struct Setting {
-    pub session: SessionId,
-    pub a: CallLeg,
-    pub b: CallLeg,
-    pub target: Uri,
-    pub destinations: Vec<Destination>,
-    pub decision: Arc<Decision>,
-    pub meeting: bool,
-    pub header: Box<Header>,
 }
 
 impl Call {
@@ -131,6 +102,7 @@ impl Call {
             last_exchange: [None; 2],
             passings: Vec::new(),
             refers: Vec::new(),
+            transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
             story: Story::default(),
@@ -221,6 +193,7 @@ impl Call {
             Method::Bye => self.on_bye(turn, side, server, &request),
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
             Method::Prack => self.on_prack(turn, side, server, request),
+            Method::Subscribe if self.on_refer_subscribe(turn, side, server, &request) => {}
             Method::Info | Method::Message | Method::Subscribe | Method::Notify | Method::Publish => {
                 self.on_passing(turn, side, server, &request);
             }
@@ -240,6 +213,7 @@ impl Call {
             return Err(Refusal::NoSuchDialog);
         }
         self.take_in_order(side, request)?;
+        self.take_parted(side, request)?;
         if flow.transport.is_stream() {
             self.leg_mut(side).flow = flow;
         }
@@ -264,6 +238,10 @@ impl Call {
             self.leg_mut(side).state = LegState::Gone;
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_response(turn, side, &response);
+        } else if self.is_reseating_by(client) {
+            self.on_seat_response(turn, side, &response);
+        } else if self.is_notice(client) {
+            self.on_notice_answered(turn, Some(&response));
         } else {
             reliable::leave_out_sdp(&mut response);
             let is_known = self.on_fork_answered(turn, client, &response);
@@ -288,6 +266,10 @@ impl Call {
             self.on_bye_failed(turn, side, broken);
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_failed(turn, side, broken);
+        } else if self.is_reseating_by(client) {
+            self.on_seat_failed(turn, broken);
+        } else if self.is_notice(client) {
+            self.on_notice_answered(turn, None);
         } else if !self.on_fork_silent(turn, client) {
             self.on_passing_failed(turn, client, broken);
         }
@@ -328,7 +310,7 @@ impl Call {
     pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
         match event {
             MediaEvent::Opened { .. } => {
-                if self.media == MediaState::Opening {
+                if matches!(self.media, MediaState::Opening | MediaState::Moving) {
                     self.media = MediaState::Open;
                     self.proceed(turn);
                 }
@@ -364,12 +346,14 @@ impl Call {
             *awaited = awaited.map(|client| turn.wire.abandon_client(turn.now, client));
         }
         self.release_refreshes(turn);
+        self.release_notices(turn);
         self.release_forks(turn);
     }
 
     /// Tells readers how the call stands.
     pub fn publish(&self, turn: &mut Turn<'_>) {
-        turn.out.push_back(Output::Publish(Box::new(self.view())));
+        let conversation = self.joined(turn).unwrap_or_else(|| self.conversation());
+        turn.out.push_back(Output::Publish(Box::new(self.view(conversation))));
     }
 
     /// Where recording stands decides how strictly the relay minds it.
@@ -398,7 +382,7 @@ impl Call {
                 self.media = MediaState::Opening;
                 turn.media(MediaCommand::Open(plan));
             }
-            MediaState::Opening | MediaState::Open => turn.media(MediaCommand::Modify(plan)),
+            MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}
         }
         for side in Leg::BOTH {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Setting};
+use super::arrival::Setting;
+use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
@@ -37,6 +38,11 @@ pub struct Continuation {
     upkeep: [Upkeep; 2],
     #[serde(default)]
     from_change: [bool; 2],
+    /// Who had hung up while the other was on its way to another call.
+    #[serde(default)]
+    parted: Option<Leg>,
+    #[serde(default)]
+    transfers: u8,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -118,12 +124,14 @@ impl Call {
             media: self.negotiation.keep()?,
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
+            parted: self.parted(),
+            transfers: self.transfers.before,
         })
     }
 
     /// Writes down what has changed, once nothing is in the balance.
     pub(super) fn remember(&mut self, turn: &mut Turn<'_>) {
-        if self.kept != Kept::Stale || self.phase != Phase::Confirmed || !self.is_at_rest() {
+        if self.kept != Kept::Stale || self.phase != Phase::Confirmed || !(self.is_at_rest() || self.is_parted()) {
             return;
         }
         let Some(state) = self.continuation().and_then(|kept| serde_json::to_vec(&kept).ok()) else {
@@ -150,9 +158,9 @@ impl Call {
         }
     }
 
-    /// No re-INVITE or UPDATE is in flight, the peers' or ours.
+    /// No re-INVITE or UPDATE is in flight, the peers' or ours, and no party is on its way to another call.
     fn is_at_rest(&self) -> bool {
-        self.exchange.is_none() && !self.is_reinviting()
+        self.exchange.is_none() && !self.is_reinviting() && self.transfers.referring.is_none()
     }
 
     /// The tags of ours that a written call goes by; none if it cannot be read.
@@ -171,6 +179,10 @@ impl Call {
 
     /// Lets go of the call without a word to its peers, if it is written down: the next start takes it over.
     pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
+        // A transfer does not survive: the old call does, if both its parties are there.
+        if !self.is_parted() && !self.is_reseating() {
+            self.close_transfer(turn, 503);
+        }
         if self.kept != Kept::Written || self.phase != Phase::Confirmed || !self.is_at_rest() {
             return;
         }
@@ -210,6 +222,7 @@ impl Call {
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.story.answered = kept.answered;
+        call.transfers.before = kept.transfers;
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
@@ -220,7 +233,11 @@ impl Call {
             call.armed = true;
             call.open_recording(turn);
         }
-        if !media_is_back {
+        if let Some(parted) = kept.parted {
+            call.leg_mut(parted).state = LegState::Gone;
+            let farewell = Farewell::of_reasons(reject::shutting_down());
+            call.finish(turn, "transfer cut off by a restart", &farewell);
+        } else if !media_is_back {
             call.finish(
                 turn,
                 "media ports are taken",

@@ -27,6 +27,8 @@ pub enum Wait {
     Answer,
     /// The far end's answer to a re-INVITE or UPDATE.
     Exchange,
+    /// The answer of a party that goes over to another call, or its next chance to get the offer.
+    Seat,
     /// A refresh of a leg's session, by us or by its peer (RFC 4028).
     SessionA,
     SessionB,
@@ -37,10 +39,11 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
+        Self::Seat,
         Self::SessionA,
         Self::SessionB,
         Self::Linger,
@@ -90,6 +93,7 @@ impl Call {
                 Wait::SetUp => self.on_set_up_stalled(turn),
                 Wait::Answer => self.refuse(turn, &Refusal::NoAnswer),
                 Wait::Exchange => self.on_exchange_failed(turn, None),
+                Wait::Seat => self.on_seat_due(turn),
                 Wait::SessionA => self.on_session_due(turn, Leg::A),
                 Wait::SessionB => self.on_session_due(turn, Leg::B),
                 Wait::Linger => self.close_recording(turn),

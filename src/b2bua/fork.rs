@@ -9,6 +9,7 @@ use super::leaving::Leaving;
 use super::leg::path_of;
 use super::negotiation::Agreement;
 use super::reliable::Reliable;
+use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::dialog::Dialog;
@@ -214,9 +215,9 @@ impl Call {
     }
 
     /// A BYE for the early dialog in focus, while others are left: it alone is over (RFC 3261 §15). False when it is the
-    /// last.
+    /// last, or all are over already.
     pub(super) fn end_early(&mut self, turn: &mut Turn<'_>, by: Leg, farewell: &Farewell) -> bool {
-        if self.forks.others.is_empty() {
+        if self.forks.others.is_empty() || self.phase == Phase::Ending {
             return false;
         }
         if self

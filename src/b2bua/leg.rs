@@ -20,6 +20,8 @@ use crate::trunk::Trunk;
 pub enum LegState {
     /// B before its INVITE is sent.
     Idle,
+    /// It comes over from another call: nothing is sent here before.
+    Expected,
     /// A: its INVITE waits for a final answer of ours.
     Invited {
         server: ServerId,
@@ -140,7 +142,7 @@ impl CallLeg {
     ) {
         let line = self.line(chronicle);
         match &mut self.state {
-            LegState::Idle => self.state = LegState::Gone,
+            LegState::Idle | LegState::Expected => self.state = LegState::Gone,
             LegState::Invited { server } => {
                 let server = *server;
                 self.reject(turn, chronicle, server, rejection);

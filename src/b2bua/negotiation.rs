@@ -1,14 +1,18 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod exchanged;
+
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use exchanged::Exchanged;
 use serde::{Deserialize, Serialize};
 
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
 use crate::sdp::{
-    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, anchor, check_reoffer, filter, negotiate,
+    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, check_reoffer, filter, negotiate,
+    with_lines,
 };
 use crate::trunk::Trunk;
 
@@ -72,6 +76,8 @@ pub struct KeptMedia {
     /// The even ports of each m-line: towards A, towards B.
     ports: Vec<[u16; 2]>,
     agreed: [Option<String>; 2],
+    #[serde(default)]
+    threads: [Option<Thread>; 2],
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -91,6 +97,8 @@ pub struct Negotiation {
     codecs: Vec<Vec<String>>,
     /// Where A and B are: their media faces an address of ours of the same family.
     peers: [Option<IpAddr>; 2],
+    /// Of legs whose far end was exchanged: A, B.
+    exchanged: [Option<Box<Exchanged>>; 2],
 }
 
 impl Negotiation {
@@ -105,6 +113,18 @@ impl Negotiation {
     /// Between these trunks, which may each have a list of what crosses.
     pub fn permit<'a>(&mut self, trunks: impl IntoIterator<Item = &'a Trunk>) {
         self.codecs = trunks.into_iter().filter_map(|trunk| trunk.codecs.clone()).collect();
+    }
+
+    /// Another B is asked: nothing is agreed or offered. Whether ports that we have move to an address of ours that faces it.
+    pub fn begin_anew(&mut self, b: IpAddr) -> bool {
+        let before = self.arrivals_from_b();
+        self.peers[Leg::B.index()] = Some(b);
+        self.agreement = Agreement::default();
+        self.arrivals_from_b() != before
+    }
+
+    fn arrivals_from_b(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|ports| self.facing(Leg::B, &ports.b)).collect()
     }
 
     /// The offer, or the answer, without what may not cross.
@@ -145,7 +165,7 @@ impl Negotiation {
             let ports = lease(now, pool, emergency).ok_or(NegotiationError::NoPorts)?;
             self.ports.push(ports);
         }
-        let anchored = anchor(&sdp, &self.locals(by.other()));
+        let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
     }
@@ -157,7 +177,11 @@ impl Negotiation {
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        let anchored = anchor(&sdp, &self.locals(by.other()));
+        let mut anchored = self.tell_first(by.other(), &sdp);
+        if let (Some(offer), Some(_)) = (&self.agreement.offer, self.thread(by)) {
+            // It may have been told more lines than were offered.
+            anchored = with_lines(&anchored, offer.sdp.lines().len());
+        }
         if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
                 self.agreement.offer = Some(offer);
@@ -200,13 +224,13 @@ impl Negotiation {
         if sdp.lines().len() > self.ports.len() {
             return Err(NegotiationError::Lines);
         }
-        Ok(anchor(&sdp, &self.locals(by.other())))
+        Ok(self.tell(by.other(), &sdp))
     }
 
     /// What `leg` was told last, as it was told: the other leg's description with our addresses.
     pub fn last_to(&self, leg: Leg) -> Option<Bytes> {
         let theirs = self.agreement.agreed[leg.other().index()].as_ref()?;
-        Some(anchor(theirs, &self.locals(leg)))
+        Some(self.tell(leg, theirs))
     }
 
     /// `by` answered anew what it knew already. Whether that moved anything.
@@ -250,8 +274,8 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: leg_plan(self.facing(Leg::A, &ports.a), a),
-                b: leg_plan(self.facing(Leg::B, &ports.b), b),
+                a: self.leg_plan(Leg::A, &ports.a, a),
+                b: self.leg_plan(Leg::B, &ports.b, b),
             }
         });
         MediaPlan {
@@ -279,6 +303,7 @@ impl Negotiation {
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
             agreed: [text(a)?, text(b)?],
+            threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
         })
     }
 
@@ -298,6 +323,13 @@ impl Negotiation {
         };
         let [a, b] = &kept.agreed;
         self.agreement.agreed = [parsed(a), parsed(b)];
+        self.exchanged = kept.threads.clone().map(|thread| {
+            let thread = Some(thread?);
+            Some(Box::new(Exchanged {
+                thread,
+                ..Exchanged::default()
+            }))
+        });
         true
     }
 
@@ -330,6 +362,17 @@ impl Negotiation {
         self.ports.iter().map(local).collect()
     }
 
+    fn leg_plan(&self, leg: Leg, pair: &PortPair, line: Option<&MediaLine>) -> LegPlan {
+        let is_here = !self.exchanged[leg.index()]
+            .as_ref()
+            .is_some_and(|exchanged| exchanged.absent);
+        LegPlan {
+            local: self.facing(leg, pair),
+            remote: line.and_then(MediaLine::remote).filter(|_| is_here),
+            formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
+        }
+    }
+
     /// Where the RTP of a leg arrives.
     fn facing(&self, leg: Leg, pair: &PortPair) -> SocketAddr {
         self.peers[leg.index()].map_or(pair.rtp(), |peer| pair.rtp_facing(peer))
@@ -351,13 +394,5 @@ fn lease(now: Timestamp, pool: &mut PortPool, emergency: bool) -> Option<Ports> 
             pool.give_back(now, a);
             None
         }
-    }
-}
-
-fn leg_plan(local: SocketAddr, line: Option<&MediaLine>) -> LegPlan {
-    LegPlan {
-        local,
-        remote: line.and_then(MediaLine::remote),
-        formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
     }
 }

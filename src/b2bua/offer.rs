@@ -1,7 +1,8 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
+use super::arrival::{Arrival, Asked, Setting};
 use super::body::Content;
-use super::call::{Arrival, Call, Setting};
+use super::call::Call;
 use super::carry::{self, ALLOW, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
@@ -17,7 +18,7 @@ use crate::sip::{Method, Request, Response, Uri};
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
     pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
-        let (server, bytes, invite) = (arrival.server, arrival.bytes, arrival.invite);
+        let (asked, bytes, invite) = (arrival.asked, arrival.bytes, arrival.invite);
         let setting = Setting {
             session: arrival.session,
             a: arrival.a,
@@ -30,14 +31,25 @@ impl Call {
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.attempts.kin = arrival.kin;
-        turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
+        let server = match asked {
+            Asked::ByInvite(server) => {
+                turn.wire.own_server(server, Owner::Call(call.id, Leg::A));
+                Some(server)
+            }
+            Asked::ByRefer { told, transfers } => {
+                call.succeed(told, transfers);
+                None
+            }
+        };
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
             call.open_recording(turn);
         }
         let decided = call.decided();
-        call.chronicle
-            .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
+        if server.is_some() {
+            call.chronicle
+                .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
+        }
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
         call.a.invite = Some(invite);
         if let Err(refusal) = admitted {
@@ -48,8 +60,8 @@ impl Call {
         call
     }
 
-    fn ring(&mut self, turn: &mut Turn<'_>, server: crate::sip::transaction::ServerId) {
-        if let Some(invite) = &self.a.invite {
+    fn ring(&mut self, turn: &mut Turn<'_>, server: Option<crate::sip::transaction::ServerId>) {
+        if let (Some(invite), Some(server)) = (&self.a.invite, server) {
             let trying = Response::to(invite, 100, None, None);
             turn.respond(self.line(Leg::A), server, trying);
         }
@@ -86,16 +98,8 @@ impl Call {
         self.negotiation.permit(trunks);
     }
 
-    /// B is of another trunk now: A's offer as that may have it.
-    pub(super) fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        self.permit_codecs();
-        match self.a.invite.clone() {
-            Some(invite) => self.take_first_offer(turn, &invite),
-            None => Ok(()),
-        }
-    }
-
-    fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+    /// What A's INVITE offers, as the B of now shall see it.
+    pub(super) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -153,8 +157,13 @@ impl Call {
     /// Goes on to B once nothing more has to be waited for.
     pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
         let recorder_awaited = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
-        if self.phase == Phase::Preparing && !recorder_awaited && self.media != MediaState::Opening {
-            self.invite_b(turn);
+        let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
+        if self.phase == Phase::Preparing && !recorder_awaited && !ports_awaited {
+            if self.b.state == LegState::Expected {
+                self.offer_callee(turn);
+            } else {
+                self.invite_b(turn);
+            }
         }
     }
 

@@ -123,6 +123,32 @@ impl Call {
         self.watch_sessions();
     }
 
+    /// A 2xx to an INVITE of our own on that leg: its timer begins anew.
+    pub(super) fn accept_upkeep(&mut self, turn: &Turn<'_>, side: Leg, accepted: &Response) {
+        self.keep_allowed(side, &accepted.headers);
+        self.note_from_change(side, &accepted.headers);
+        if !self.decision.emergency {
+            self.upkeep[side.index()].timer.on_accepted(turn.now, &accepted.headers);
+            self.watch_session(side, None);
+        }
+    }
+
+    /// The party of this leg leaves: nobody asks for it any more.
+    pub(super) fn drop_upkeep(&mut self, side: Leg) -> Upkeep {
+        let upkeep = std::mem::take(&mut self.upkeep[side.index()]);
+        self.watch_session(side, None);
+        Upkeep {
+            refreshing: None,
+            ..upkeep
+        }
+    }
+
+    /// The party of this leg comes with its timer.
+    pub(super) fn take_upkeep(&mut self, side: Leg, upkeep: Upkeep) {
+        self.upkeep[side.index()] = upkeep;
+        self.watch_session(side, None);
+    }
+
     /// A 422 from the far end is for us: the interval is ours. Whether it is worth asking again.
     pub(super) fn on_interval_refused(&mut self, by: Leg, response: &Response) -> bool {
         response.status == 422 && self.upkeep[by.index()].timer.on_too_small(&response.headers)
@@ -131,9 +157,8 @@ impl Call {
     /// Whether a re-INVITE of ours is in flight on either leg: another cannot cross then (RFC 3261 §14.1, §14.2).
     pub(super) fn is_reinviting(&self) -> bool {
         let by_invite = |refreshing: &Refreshing| refreshing.method == Method::Invite;
-        self.upkeep
-            .iter()
-            .any(|upkeep| upkeep.refreshing.as_ref().is_some_and(by_invite))
+        let refreshing = |upkeep: &Upkeep| upkeep.refreshing.as_ref().is_some_and(by_invite);
+        self.is_reseating() || self.upkeep.iter().any(refreshing)
     }
 
     pub(super) fn on_session_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
@@ -143,7 +168,7 @@ impl Call {
         let upkeep = &self.upkeep[side.index()];
         if upkeep.timer.expiry().is_some_and(|expiry| expiry <= turn.now) {
             self.expire(turn, &format!("session of {side} expired"));
-        } else if upkeep.refreshing.is_none() && self.exchange.is_none() {
+        } else if upkeep.refreshing.is_none() && self.exchange.is_none() && !self.is_reseating() {
             self.refresh(turn, side, [false; 2]);
         } else {
             self.watch_session(side, Some(turn.now + IN_FLIGHT_WAIT));
@@ -151,16 +176,24 @@ impl Call {
     }
 
     /// Asks the peer whether it still knows the session: by UPDATE without a body, or by the description that it had from us
-    /// last, in a re-INVITE (RFC 4028 §7.4).
-    ///
-    /// Whether it goes by another way, `rerouted`, or asks for a longer interval, `lengthened`, than at first.
-    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg, [lengthened, rerouted]: [bool; 2]) {
-        let sdp = self.negotiation.last_to(side);
-        let method = if self.upkeep[side.index()].allows_update || sdp.is_none() {
+    /// last, in a re-INVITE (RFC 4028 §7.4). `ways`: as in [`Self::refresh_by`].
+    fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg, ways: [bool; 2]) {
+        let method = if self.upkeep[side.index()].allows_update || !self.negotiation.is_agreed() {
             Method::Update
         } else {
             Method::Invite
         };
+        self.refresh_by(turn, side, method, ways);
+    }
+
+    /// The peer is told what holds now: as a refresh, which it is too.
+    pub(super) fn retell(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        self.refresh_by(turn, side, Method::Invite, [false; 2]);
+    }
+
+    /// Whether it asks for a longer interval, `lengthened`, and goes another way, `rerouted`, than at first.
+    fn refresh_by(&mut self, turn: &mut Turn<'_>, side: Leg, method: Method, [lengthened, rerouted]: [bool; 2]) {
+        let sdp = self.negotiation.last_to(side);
         let Some(mut request) = self.leg_mut(side).dialog_request(method.clone()) else {
             return;
         };
@@ -256,7 +289,7 @@ impl Call {
         let again = refreshing.filter(|refreshing| !refreshing.rerouted).zip(broken);
         match again {
             Some((refreshing, broken)) if self.leg_mut(side).reroute(broken) => {
-                self.refresh(turn, side, [refreshing.lengthened, true]);
+                self.refresh_by(turn, side, refreshing.method, [refreshing.lengthened, true]);
             }
             _ => self.expire(turn, &format!("no answer from {side} to a session refresh")),
         }

@@ -81,6 +81,8 @@ pub enum Refusal {
     NoAnswer,
     /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
+    /// Too many executed transfers have led to this call.
+    TooManyTransfers,
     /// The caller gave up.
     Cancelled,
     /// A session interval below `min` seconds is asked for (RFC 4028 §9).
@@ -130,6 +132,7 @@ impl Refusal {
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
+            Self::TooManyTransfers => 603,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -141,6 +144,7 @@ impl Refusal {
             Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
+            Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),

@@ -63,17 +63,33 @@ impl DialogName {
         [self.local, self.remote].map(|tag| self.params.get(tag).filter(|tag| *tag != "0").unwrap_or_default())
     }
 
+    /// It means the dialog only before it is answered (RFC 3891 §3).
+    pub fn is_early_only(&self) -> bool {
+        self.params.get("early-only").is_some()
+    }
+
     fn is(&self, call_id: &str, local: &str, remote: &str) -> bool {
         self.call_id == call_id && self.tags() == [local, remote]
     }
 
-    /// Our dialog as its peer knows it; what else the value says, like `early-only`, stays.
-    fn renamed(&self, dialog: &Dialog) -> Self {
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Another dialog in its place, by the recipient's own tag and its peer's; what else the value says, like `early-only`,
+    /// stays.
+    #[must_use]
+    pub fn naming(&self, call_id: &str, local: &str, remote: &str) -> Self {
         let mut renamed = self.clone();
-        dialog.call_id().clone_into(&mut renamed.call_id);
-        renamed.params.set(self.local, or_zero(dialog.remote_tag()));
-        renamed.params.set(self.remote, or_zero(dialog.local_tag()));
+        call_id.clone_into(&mut renamed.call_id);
+        renamed.params.set(self.local, or_zero(local));
+        renamed.params.set(self.remote, or_zero(remote));
         renamed
+    }
+
+    /// Our dialog as its peer knows it.
+    fn renamed(&self, dialog: &Dialog) -> Self {
+        self.naming(dialog.call_id(), dialog.remote_tag(), dialog.local_tag())
     }
 }
 
@@ -119,6 +135,15 @@ impl Call {
                 target: dialog.remote_target().clone(),
             })
         })
+    }
+}
+
+/// The option tag of a request that is worth nothing to who does not know this header (RFC 3891 §6.2, RFC 3911 §7.2).
+pub fn option_of(header: &str) -> Option<&'static str> {
+    match header {
+        "Replaces" => Some("replaces"),
+        "Join" => Some("join"),
+        _ => None,
     }
 }
 

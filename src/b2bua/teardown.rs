@@ -20,7 +20,7 @@ impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
         let farewell = Farewell::of(self.crossing(side), request);
-        if self.end_early(turn, side, &farewell) {
+        if self.end_early(turn, side, &farewell) || self.part_early(turn, side) {
             return;
         }
         match self.leg(side).state {
@@ -46,6 +46,8 @@ impl Call {
             self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
         }
         self.leg_mut(side).state = LegState::Gone;
+        // Who asked for a transfer hears that it failed while it still has a dialog.
+        self.close_transfer(turn, 487);
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
     }
@@ -213,7 +215,7 @@ impl Call {
     }
 
     pub(super) fn gate(&mut self, turn: &mut Turn<'_>) {
-        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open) {
+        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             self.gated = true;
             turn.media(MediaCommand::Gate {
                 session: self.id,
@@ -287,7 +289,7 @@ impl Call {
         self.leg_mut(side).on_bye_failed(turn, session, &chronicle, broken);
     }
 
-    fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
+    pub(super) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
         let (session, chronicle) = (self.id, self.chronicle);
         let rejection = refusal.rejection(&turn.terms.node);
         self.leg_mut(side)
@@ -301,12 +303,14 @@ impl Call {
         }
         self.story.ended = Some(turn.now);
         self.story.ended_by = by;
+        self.close_succession();
+        self.close_transfer(turn, 487);
         self.close_passings(turn);
         self.close_exchange(turn);
         self.give_up_refreshes(turn);
         self.forget(turn);
         match self.media {
-            MediaState::Opening | MediaState::Open => {
+            MediaState::Opening | MediaState::Open | MediaState::Moving => {
                 self.media = MediaState::Closing;
                 turn.media(MediaCommand::Close { session: self.id });
             }
@@ -321,7 +325,7 @@ impl Call {
         let tally = match &self.media {
             MediaState::Unopened => None,
             MediaState::Closed(tally) => tally.as_deref().cloned(),
-            MediaState::Opening | MediaState::Open | MediaState::Closing => return,
+            MediaState::Opening | MediaState::Open | MediaState::Moving | MediaState::Closing => return,
         };
         if self.story.outcome.is_some() {
             return;

@@ -46,7 +46,7 @@ impl Call {
     }
 
     /// Whether the call that the transfer makes may take place.
-    fn admit_transfer(&self, turn: &mut Turn<'_>, side: Leg, referral: &Referral) -> Result<(), Refusal> {
+    pub(super) fn admit_transfer(&self, turn: &mut Turn<'_>, side: Leg, referral: &Referral) -> Result<(), Refusal> {
         if self.decision.emergency {
             return Ok(());
         }

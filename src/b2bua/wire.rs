@@ -1,6 +1,7 @@
 //! A call's way out: transactions, fresh identifiers, and who owns which transaction.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -67,6 +68,11 @@ impl Wire {
     pub fn with_paths(mut self, paths: Paths) -> Self {
         self.paths = paths;
         self
+    }
+
+    /// Long requests to these peers alone are datagrams, from now on.
+    pub fn keep_datagrams(&mut self, peers: BTreeSet<IpAddr>) {
+        self.paths.keep_datagrams(peers);
     }
 
     pub fn mint(&mut self) -> &mut Mint {
@@ -260,6 +266,13 @@ impl Wire {
         self.clients.get(&id).map(|(_, flow)| *flow)
     }
 
+    /// Another owner hears of this transaction from now on.
+    pub fn pass_client(&mut self, id: ClientId, to: Owner) {
+        if let Some((owner, _)) = self.clients.get_mut(&id) {
+            *owner = to;
+        }
+    }
+
     /// No event of this transaction is of interest any more.
     pub fn disown_server(&mut self, id: ServerId) {
         self.servers.remove(&id);
@@ -389,6 +402,9 @@ mod tests {
         let kept = wire.send(ack(1_300), flow);
         assert_eq!(sent(&mut wire), Some((Transport::Tcp, flow.remote, 1_300)));
         wire.resend(kept, flow);
+        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
+        wire.keep_datagrams([flow.remote.ip()].into());
+        wire.send(ack(1_300), flow);
         assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
     }
 }

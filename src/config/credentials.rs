@@ -1,4 +1,4 @@
-//! What a `[[trunk]]` says of our own conduct there: credentials, registration, redirects, failover.
+//! What a `[[trunk]]` says of our own conduct there: credentials, registration, redirects, transfers, failover.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,10 @@ use crate::policy::reader::{Table, Words};
 use crate::policy::{Code, Finding};
 use crate::sip::digest::{Credentials, Password};
 use crate::sip::{Scheme, Uri};
-use crate::trunk::{Failover, Redirect, Register};
+use crate::trunk::{Failover, Redirect, Refer, Register};
 
 const REDIRECTS: &Words<Redirect> = &[("pass", Redirect::Pass), ("follow", Redirect::Follow)];
+const REFERS: &Words<Refer> = &[("pass", Refer::Pass), ("execute", Refer::Execute)];
 /// Realm, user and password each.
 const TEXT_BYTES_MAX: usize = 256;
 const EXPIRES_DEFAULT: Duration = Duration::from_secs(3_600);
@@ -30,6 +31,10 @@ pub(super) fn conduct(table: &Table<'_>) -> Conduct {
         register: register(table),
         redirect: table
             .choice("redirect", REDIRECTS)
+            .map(Spanned::into_inner)
+            .unwrap_or_default(),
+        refer: table
+            .choice("refer", REFERS)
             .map(Spanned::into_inner)
             .unwrap_or_default(),
         failover: failover(table).unwrap_or_default(),
@@ -188,14 +193,14 @@ mod tests {
 
     #[test]
     fn a_password_in_a_file_is_that_of_the_config() {
-        let written = "credentials = { realm = \"r\", user = \"u\", password = \"p w\" }\nregister = { aor = \"sip:u@r\", expires = \"10m\" }\nredirect = \"follow\"\nfailover = [\"500\", \"503\"]\n";
+        let written = "credentials = { realm = \"r\", user = \"u\", password = \"p w\" }\nregister = { aor = \"sip:u@r\", expires = \"10m\" }\nredirect = \"follow\"\nrefer = \"execute\"\nfailover = [\"500\", \"503\"]\n";
         let here = loaded(written, None).unwrap();
         let there = loaded(
             "credentials = { realm = \"r\", user = \"u\", password_file = \"secret\" }\n",
             Some("p w\n"),
         );
         assert_eq!(response(&here), response(&there.unwrap()));
-        assert_eq!(here.redirect, Redirect::Follow);
+        assert_eq!((here.redirect, here.refer), (Redirect::Follow, Refer::Execute));
         let register = here.register.unwrap();
         assert_eq!(
             (register.aor.as_str(), register.expires),
@@ -238,6 +243,7 @@ mod tests {
                 Code::Malformed,
             ),
             ("redirect = \"maybe\"".to_owned(), None, Code::NotAllowed),
+            ("refer = \"refuse\"".to_owned(), None, Code::NotAllowed),
             ("failover = [\"404\"]".to_owned(), None, Code::Malformed),
         ] {
             let findings = loaded(&trunk, password).unwrap_err();

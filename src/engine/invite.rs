@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Arrival, Call, CallLeg, LegState, Refusal, of_method};
+use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, LegState, Refusal, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
@@ -126,7 +126,7 @@ impl Signaling {
         self.conversations.begin(session, conversation, &invite, &target);
         let arrival = Arrival {
             session,
-            server: id,
+            asked: Asked::ByInvite(id),
             invite,
             bytes,
             a,
@@ -149,6 +149,13 @@ impl Signaling {
         self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
         self.with_call(now, session, Call::settle);
+    }
+
+    /// A call is one of ours from here on.
+    pub(super) fn adopt(&mut self, call: Call) {
+        self.loads.begin(call.id(), call.trunks());
+        self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
+        self.calls.insert(call.id(), call);
     }
 
     /// An emergency is refused neither by a full house nor by one that is closing.

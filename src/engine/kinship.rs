@@ -13,8 +13,8 @@ use crate::trunk::{Destination, Trunk};
 /// A dialog of a call of ours that a request names.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
-    session: SessionId,
-    meant: Meant,
+    pub(super) session: SessionId,
+    pub(super) meant: Meant,
     header: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl Signaling {
         Ok(named.and_then(|(header, name)| self.find_dialog(header, &name)))
     }
 
-    fn find_dialog(&self, header: &'static str, name: &DialogName) -> Option<Named> {
+    pub(super) fn find_dialog(&self, header: &'static str, name: &DialogName) -> Option<Named> {
         name.tags().into_iter().find_map(|tag| {
             let (session, _) = *self.tags.get(tag)?;
             let meant = self.calls.get(&session)?.meant(name)?;
@@ -90,6 +90,10 @@ impl Signaling {
         (id, mut request): (ServerId, Request),
         (flow, bytes): (Flow, &bytes::Bytes),
     ) {
+        if self.calls.get(&session).is_some_and(|call| call.executes_refer(side)) {
+            self.execute_refer(now, (session, side), (id, &request), (flow, bytes));
+            return;
+        }
         let (referral, other) = match self.referral(session, side, &mut request) {
             Ok((referral, other)) => (Ok(referral), other),
             Err(refusal) => (Err(refusal), None),
@@ -109,7 +113,7 @@ impl Signaling {
 
     /// Whom the REFER brings in, and the other call whose dialog they shall replace. Its Refer-To is written for the
     /// receiver: our address as it knows it, the dialog as the party knows it where the INVITE will not come by us.
-    fn referral(
+    pub(super) fn referral(
         &self,
         session: SessionId,
         side: Leg,
@@ -166,7 +170,7 @@ impl Signaling {
 }
 
 /// Exactly one (RFC 3515 §2.4.2).
-fn refer_to(request: &Request) -> Result<NameAddr, Refusal> {
+pub(super) fn refer_to(request: &Request) -> Result<NameAddr, Refusal> {
     let mut values = request.headers.get_all("Refer-To");
     match (values.next(), values.next()) {
         (Some(value), None) => NameAddr::parse(value).map_err(|_| Refusal::BadReference),

@@ -9,6 +9,8 @@ pub mod ladder;
 mod overload;
 mod passage;
 mod probe;
+mod recording;
+mod referral;
 mod registration;
 mod restart;
 mod screen;

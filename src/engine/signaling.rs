@@ -12,8 +12,9 @@ use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::passage::Passage;
 use super::probe::Probes;
+use super::referral::Transfer;
 use super::registration::Registration;
-use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Output, Subscriptions, Terms, Turn, Wire};
+use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
@@ -23,8 +24,6 @@ use crate::trunk::{Loads, Topology};
 
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
-/// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 250 ms.
-const SILENCE_MAX: Duration = Duration::from_millis(600);
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ pub struct SignalingConfig {
 pub struct Signaling {
     pub(super) topology: Topology,
     pub(super) calls_max: usize,
-    lag_max: Duration,
+    pub(super) lag_max: Duration,
     pub(super) terms: Terms,
     pub(super) wire: Wire,
     ports: PortPool,
@@ -63,7 +62,7 @@ pub struct Signaling {
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
-    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    pub(super) deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
@@ -73,7 +72,7 @@ pub struct Signaling {
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
-    heard: Option<Timestamp>,
+    pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
     /// The next process answers.
     pub(super) handed_over: bool,
@@ -81,6 +80,9 @@ pub struct Signaling {
     pub(super) loads: Loads,
     pub(super) probes: Probes,
     pub(super) conversations: Conversations,
+    /// Transfers that we execute, by the call that each makes.
+    pub(super) transfers: BTreeMap<SessionId, Transfer>,
+    pub(super) errands: VecDeque<(SessionId, Errand)>,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) out: VecDeque<Output>,
@@ -128,6 +130,8 @@ impl Signaling {
             loads: Loads::default(),
             probes: Probes::default(),
             conversations: Conversations::default(),
+            transfers: BTreeMap::new(),
+            errands: VecDeque::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             out: VecDeque::new(),
         }
@@ -161,6 +165,7 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Trunks { trunks, routes } => self.on_trunks(now, trunks, routes),
+            Input::Datagrams(peers) => self.wire.keep_datagrams(peers),
             Input::Located { aim, located } => {
                 self.topology.locate(aim, located);
                 self.follow_topology(now);
@@ -182,6 +187,7 @@ impl Signaling {
                 self.for_all_calls(now, Call::shut_down);
             }
         }
+        self.carry_errands(now);
     }
 
     /// Fires what is due at `now`.
@@ -203,6 +209,7 @@ impl Signaling {
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
+        self.carry_errands(now);
     }
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
@@ -234,16 +241,8 @@ impl Signaling {
             self.ports.leased(),
             transactions,
             owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
-            self.tags.len() + self.minted.len() + self.aftermaths.len(),
+            self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
         ]
-    }
-
-    /// A recorder that says nothing while calls depend on it is as good as dead.
-    fn silence_due(&self) -> Option<Timestamp> {
-        let watched = self.recorder == RecorderState::Up && !self.calls.is_empty();
-        self.heard
-            .filter(|_| watched)
-            .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
     /// Hands the transactions' events to their owners; `received` is the message behind them.
@@ -303,43 +302,6 @@ impl Signaling {
         }
     }
 
-    fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
-        self.heard = Some(now);
-        match event {
-            RecordingEvent::Heartbeat { durable_until } => {
-                let lag = now.since(durable_until);
-                self.admission.congestion.note_lag(lag, self.lag_max);
-                // It hung, and speaks again.
-                if self.recorder == RecorderState::Down(Fault::Hung) {
-                    self.on_recording(now, RecordingEvent::Up);
-                }
-            }
-            RecordingEvent::Down { fault } => {
-                self.recorder = RecorderState::Down(fault);
-                tracing::error!(%fault, calls = self.calls.len(), "recorder is down");
-                self.for_all_calls(now, Call::gate_without_recorder);
-                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
-            }
-            RecordingEvent::Up => {
-                self.recorder = RecorderState::Up;
-                self.reserve_crossed = false;
-                tracing::info!("recorder is up");
-                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
-            }
-            RecordingEvent::Ready { session } => {
-                self.reserve_crossed = false;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::OpenFailed { session, fault } => {
-                self.reserve_crossed = fault == Fault::Reserve;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::Faulted { session, .. } | RecordingEvent::Sealed { session, .. } => {
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-        }
-    }
-
     pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
@@ -372,6 +334,8 @@ impl Signaling {
             self.tags.insert(tag, (session, side));
         }
         self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
+        let errands = call.take_errands().into_iter();
+        self.errands.extend(errands.map(|errand| (session, errand)));
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -430,11 +394,5 @@ impl Signaling {
             ports: &mut self.ports,
             out: &mut self.out,
         }
-    }
-
-    pub(super) fn adopt(&mut self, call: Call) {
-        self.loads.begin(call.id(), call.trunks());
-        self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
-        self.calls.insert(call.id(), call);
     }
 }

@@ -18,6 +18,7 @@ use super::dialog_store::DialogStore;
 use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::file_reader::FileReader;
+use super::homes::Homes;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::neighbours::{self, Neighbours};
@@ -103,11 +104,13 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let switches = FaultSwitches::new(config.recorder.volumes.len());
         let calls_max = process::calls_for(process::raise_file_limit());
         let peers = neighbours::peers(config);
+        let homes = Homes::of(&config.trunks);
         let (views, views_seen) = watch::channel(Vec::new());
         let parts = Parts {
             clock,
             config,
             peers: peers.clone(),
+            homes: homes.clone(),
             views,
             policies: policies.set(),
             switches: switches.clone(),
@@ -130,7 +133,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
             policy_watch: PolicyWatch::start(clock, policies.folder()),
             policies,
             certificates,
-            neighbours: Neighbours::new(options.config_file, config.clone(), link, views_seen),
+            neighbours: Neighbours::new(options.config_file, config.clone(), link, homes, views_seen),
             recorder,
             questions,
             switches: options.allow_faults.then_some(switches),
@@ -189,6 +192,7 @@ struct Parts<'a> {
     clock: Clock,
     config: &'a Config,
     peers: Peers,
+    homes: Homes,
     views: watch::Sender<Vec<TrunkView>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
@@ -236,7 +240,8 @@ impl Parts<'_> {
         })?;
         let (board, counters) = (Arc::new(Board::new()), Arc::new(SipCounters::default()));
         let sip = SipParts {
-            media: MediaLinks::new(media_links, news),
+            media: MediaLinks::new(media_links, Arc::clone(&news)),
+            news,
             recorder: recorder_queue,
             events: events_inbox,
             board: Arc::clone(&board),
@@ -314,8 +319,9 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
-        let (peers, views) = (self.peers, self.views);
-        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
+        let (peers, homes, views) = (self.peers, self.homes, self.views);
+        let news = Arc::clone(&sip.news);
+        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -323,7 +329,7 @@ impl Parts<'_> {
             };
             runtime.block_on(async {
                 let (arrivals_sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-                let setting = topology::sockets(&config, peers, sip.tls);
+                let setting = topology::sockets(&config, peers, homes, sip.tls);
                 let limits = StreamLimits::default();
                 let opened = SipSockets::open(clock, setting, sip.counters, arrivals_sender, limits);
                 let sockets = match opened {
@@ -377,6 +383,8 @@ struct Sip {
 /// What the `sip` thread is given.
 struct SipParts {
     media: MediaLinks,
+    /// Wakes signalling.
+    news: Arc<Notify>,
     recorder: RecorderQueue,
     events: mpsc::Receiver<Input>,
     board: Arc<Board<CallView>>,

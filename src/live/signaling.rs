@@ -120,6 +120,10 @@ impl SignalingTask {
         for _ in 0..BATCH {
             let Some(event) = next else { return };
             let now = self.clock.now();
+            // Before a hand-over, above all.
+            while let Some(session) = self.dialogs.poll_lapse() {
+                self.signaling.handle_input(now, Input::NotKept { session });
+            }
             self.signaling.handle_input(now, event);
             self.hand_on(now);
             next = self.events.try_recv().ok();

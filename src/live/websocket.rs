@@ -58,10 +58,8 @@ where
         Err(_) => return Ending::Refused(UpgradeError::Slow.into()),
     };
     // Nobody can connect to it: what is for the trunk goes to whom it has connected last.
-    let homes = line.shared.homes.iter();
-    for (_, at) in homes.filter(|(transport, at)| *transport == line.flow.transport && at.ip() == line.flow.remote.ip())
-    {
-        if let Err(refusal) = line.stand_for(*at).await {
+    for at in line.shared.homes.at_host(line.flow.transport, line.flow.remote.ip()) {
+        if let Err(refusal) = line.stand_for(at).await {
             return Ending::Refused(refusal);
         }
     }

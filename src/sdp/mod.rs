@@ -10,6 +10,7 @@ mod filter;
 mod offer_answer;
 mod patch;
 mod reader;
+mod retell;
 mod scan;
 
 pub use anchor::anchor;
@@ -18,3 +19,4 @@ pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpErr
 pub use direction::Direction;
 pub use filter::{NothingLeft, filter};
 pub use offer_answer::{AnswerError, OfferError, check_reoffer, negotiate};
+pub use retell::{Thread, reoffer, with_lines};

@@ -16,6 +16,7 @@ pub struct Conduct {
     pub password_file: Option<PathBuf>,
     pub register: Option<Register>,
     pub redirect: Redirect,
+    pub refer: Refer,
     pub failover: Failover,
 }
 
@@ -36,6 +37,16 @@ pub enum Redirect {
     Pass,
     /// Its Contacts are tried by us (RFC 3261 §8.1.3.4).
     Follow,
+}
+
+/// What becomes of a REFER that a party on this trunk sends inside its call.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Refer {
+    /// The far end gets it, and calls the target itself.
+    #[default]
+    Pass,
+    /// We call the target in the far end's place, or join two calls of ours (RFC 5589).
+    Execute,
 }
 
 /// The final answers after which the next destination is tried. What is unreachable or silent is always passed over (RFC

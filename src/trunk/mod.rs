@@ -18,7 +18,7 @@ mod site;
 mod topology;
 
 pub use caps::{CapReached, Caps, Loads, retry_after};
-pub use conduct::{Conduct, Failover, Redirect, Register};
+pub use conduct::{Conduct, Failover, Redirect, Refer, Register};
 pub use destination::{Destination, Draw, Rank, in_order};
 pub use health::{AVOIDED_MAX, AVOIDED_MIN, Health, Place};
 pub use locate::{Answer, Located, Query, Record, RecordKind, Search, Server, Step, TTL_MAX, TTL_MIN};

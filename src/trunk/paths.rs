@@ -36,9 +36,9 @@ impl Paths {
         self.advertised.insert((transport, local), at);
     }
 
-    /// Long requests to this address are datagrams like all others.
-    pub fn keep_datagrams(&mut self, peer: IpAddr) {
-        self.datagrams_only.insert(peer);
+    /// Long requests to these addresses, and to no others, are datagrams like all others.
+    pub fn keep_datagrams(&mut self, peers: BTreeSet<IpAddr>) {
+        self.datagrams_only = peers;
     }
 
     /// Media that arrives at `local` is asked for at `public`.
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(paths.stream_for(udp), Some(tcp));
         assert_eq!(paths.stream_for(tcp), None, "it is one");
         assert_eq!(paths.stream_for(flow(Transport::Udp, "[::1]:5060", "[::2]:5060")), None);
-        paths.keep_datagrams(udp.remote.ip());
+        paths.keep_datagrams([udp.remote.ip()].into());
         assert_eq!(paths.stream_for(udp), None);
     }
 }

@@ -14,13 +14,16 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Conduct, Peer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Paths, Peer, Refer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 pub const A: &str = "127.0.0.1:5080";
 pub const B: &str = "127.0.0.1:5090";
 /// The carrier's second address, or a branch office.
 pub const C: &str = "127.0.0.1:5091";
+/// Where C is reached by IPv6, and where we are.
+pub const C6: &str = "[::1]:5091";
+pub const PROXY6: &str = "[::1]:5070";
 
 pub const STRICT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n";
 pub const LENIENT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\nrequired_during_call = false\n";
@@ -43,6 +46,7 @@ pub struct Bench {
     pub recorder_answers: bool,
     pub recorder_lives: bool,
     pub ports_bind: bool,
+    pub media_answers: bool,
     pub tally: Tally,
 }
 
@@ -81,6 +85,16 @@ impl Bench {
     /// The carrier's second address is C.
     pub fn with_spare(files: &[(&str, &str)], conduct: Conduct) -> Self {
         Self::on_trunks(files, true, vec![trunk("carrier", &[B, C], true, conduct)])
+    }
+
+    /// Everything is recorded strictly; the carrier has these addresses, the first is asked first.
+    pub fn strict_with_addresses(addresses: &[&str]) -> Self {
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        Self::on_trunks(
+            &files,
+            true,
+            vec![trunk("carrier", addresses, true, Conduct::default())],
+        )
     }
 
     /// The carrier talks by TCP.
@@ -122,6 +136,19 @@ impl Bench {
         Self::on_routes(files, true, vec![carrier], routes.collect())
     }
 
+    /// REFERs of both trunks are executed by us.
+    pub fn executing(files: &[(&str, &str)]) -> Self {
+        let executes = || Conduct {
+            refer: Refer::Execute,
+            ..Conduct::default()
+        };
+        let trunks = vec![
+            trunk("pbx", &[A], true, executes()),
+            trunk("carrier", &[B], true, executes()),
+        ];
+        Self::on_trunks(files, true, trunks)
+    }
+
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
         let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
         if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
@@ -139,8 +166,20 @@ impl Bench {
             })
             .collect();
         let policies = Arc::new(PolicySet::compile(&files, Generation(1)).unwrap());
-        trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
+        if !trunks.iter().any(|trunk| trunk.name.as_str() == "pbx") {
+            trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
+        }
         let mut listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
+        let mut paths = Paths::default();
+        if trunks
+            .iter()
+            .flat_map(|trunk| &trunk.peers)
+            .any(|peer| peer.ip.is_ipv6())
+        {
+            listeners.push((Transport::Udp, PROXY6.parse().unwrap()));
+            let ours = [PROXY, PROXY6].map(|listener| listener.parse::<SocketAddr>().unwrap().ip());
+            ours.into_iter().for_each(|ip| paths.advertise_media(ip, ip));
+        }
         for transport in [Transport::Tcp, Transport::Tls] {
             if trunks.iter().any(|trunk| trunk.transport == transport) {
                 listeners.push((transport, PROXY.parse().unwrap()));
@@ -148,7 +187,7 @@ impl Bench {
         }
         let config = SignalingConfig {
             node: "lab".to_owned(),
-            topology: Topology::new(trunks, routes, listeners),
+            topology: Topology::new(trunks, routes, listeners).with_paths(paths),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
@@ -172,6 +211,7 @@ impl Bench {
             recorder_answers: true,
             recorder_lives: true,
             ports_bind: true,
+            media_answers: true,
             tally: Tally {
                 accepted: 10,
                 forwarded: 10,
@@ -213,7 +253,7 @@ impl Bench {
                     let message = Message::parse(&bytes).unwrap();
                     if flow.remote == A.parse().unwrap() {
                         self.to_a.push(message)
-                    } else if flow.remote == C.parse().unwrap() {
+                    } else if [C, C6].map(|c| c.parse().unwrap()).contains(&flow.remote) {
                         self.to_c.push(message)
                     } else {
                         self.to_b.push(message)
@@ -274,7 +314,7 @@ impl Bench {
             _ => None,
         };
         self.media.push(command);
-        if let Some(answer) = answer {
+        if let Some(answer) = answer.filter(|_| self.media_answers) {
             self.signaling.handle_input(self.now, Input::Media(answer));
         }
     }
@@ -294,10 +334,11 @@ impl Bench {
     }
 
     pub fn from(&mut self, phone: &str, bytes: Bytes) {
+        let remote: SocketAddr = phone.parse().unwrap();
         let flow = Flow {
             transport: Transport::Udp,
-            local: PROXY.parse().unwrap(),
-            remote: phone.parse().unwrap(),
+            local: if remote.is_ipv4() { PROXY } else { PROXY6 }.parse().unwrap(),
+            remote,
         };
         self.input(Input::Sip { flow, bytes });
     }

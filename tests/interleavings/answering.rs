@@ -298,7 +298,8 @@ impl Phone {
             self.answer(now, at, 491, "", "");
         } else {
             if let Some(sdp) = heard.sdp() {
-                if sdp.answers.starts_with(&self.seat.to_string()) {
+                // What another party answered is its offer here (RFC 3725 §4), and so is what answers an offer of ours anew.
+                if self.exchangeable || sdp.answers.starts_with(&self.seat.to_string()) {
                     self.dialogs[dialog].session.offers.push(sdp.answers.clone());
                 }
                 let verdict = self.dialogs[dialog].session.take_offer(&sdp, &heard.told());

@@ -32,6 +32,7 @@ impl World {
             let mut phone = Phone::new(seat, rng.fork(), nature, forks);
             phone.by_stream = script.streams[seat.index()];
             phone.trying = script.trying;
+            phone.exchangeable = script.executes;
             phone.knows_third = script.third != Third::Spare;
             phone
         });

@@ -37,6 +37,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a hold",
     "a late 200 after a CANCEL",
     "a late offer",
+    "a party went over to another call",
     "a re-INVITE answered",
     "a re-INVITE in haste was refused",
     "a re-INVITE was glare at a phone",

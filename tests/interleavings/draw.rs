@@ -16,6 +16,17 @@ const GRADES: [Grade; 5] = [
     Grade::Exempt,
 ];
 
+const REL100: [Rel100; 8] = [
+    Rel100::Unknown,
+    Rel100::Unknown,
+    Rel100::Supported,
+    Rel100::Supported,
+    Rel100::Supported,
+    Rel100::Supported,
+    Rel100::Supported,
+    Rel100::Required,
+];
+
 pub fn draw(rng: &mut Rng) -> Script {
     let forks = draw_forks(rng);
     let answer = forks.iter().filter_map(answers_at).min();
@@ -39,6 +50,7 @@ pub fn draw(rng: &mut Rng) -> Script {
         troubles: Vec::new(),
         session_interval: rng.one_in(2).then(|| Duration::from_secs(*rng.pick(&[90, 120, 1_800]))),
         follows: rng.one_in(2),
+        executes: rng.one_in(3),
     };
     if script.third == Third::Spare {
         // The carrier's addresses are reached in one way.
@@ -145,7 +157,7 @@ fn about(rng: &mut Rng, at: Duration) -> Duration {
 fn draw_nature(rng: &mut Rng) -> Nature {
     Nature {
         dies_at: rng.one_in(16).then(|| moment(rng) + moment(rng)),
-        rel100: *rng.pick(&[Rel100::Unknown, Rel100::Supported, Rel100::Supported, Rel100::Supported]),
+        rel100: *rng.pick(&REL100),
         updates: !rng.one_in(4),
         stubborn: rng.one_in(12),
         acts: rng.below(5) as u32,

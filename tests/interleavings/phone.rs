@@ -110,6 +110,8 @@ pub struct Phone {
     pub trying: bool,
     /// There is a third party to refer others to.
     pub knows_third: bool,
+    /// Its far end may be exchanged by the proxy.
+    pub exchangeable: bool,
     pub placings: Vec<Placing>,
     pub dialogs: Vec<Dialog>,
     pub asked: Vec<Asked>,
@@ -138,6 +140,7 @@ impl Phone {
             doubting: None,
             trying: true,
             knows_third: false,
+            exchangeable: false,
             placings: Vec::new(),
             dialogs: Vec::new(),
             asked: Vec::new(),

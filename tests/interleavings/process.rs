@@ -8,7 +8,7 @@ use onrecord::model::Generation;
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::Transport;
 use onrecord::sip::digest::{Credentials, Password};
-use onrecord::trunk::{Conduct, Peer, Redirect, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Peer, Redirect, Refer, Route, Topology, Trunk};
 
 use super::doubting::REALM;
 use super::network::proxy;
@@ -48,6 +48,7 @@ impl Policies {
 
 /// The trunks around the proxy: A's, the carrier's with B and perhaps C, and C's own.
 pub fn trunks(script: &Script, without_b: bool) -> (Vec<Trunk>, Vec<Route>) {
+    let refer = if script.executes { Refer::Execute } else { Refer::Pass };
     let trunk = |name: &str, seats: &[Seat], conduct: Conduct| {
         let peers = seats.iter().map(|seat| Peer {
             ip: seat.host(),
@@ -56,7 +57,7 @@ pub fn trunks(script: &Script, without_b: bool) -> (Vec<Trunk>, Vec<Route>) {
         let by_stream = script.streams[seats[0].index()];
         Trunk {
             trusted: true,
-            conduct,
+            conduct: Conduct { refer, ..conduct },
             transport: if by_stream { Transport::Tcp } else { Transport::Udp },
             ..Trunk::new(name.into(), peers.collect())
         }
@@ -157,7 +158,7 @@ impl World {
     fn restart(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::Killed => {
-                self.law.on_killed(!self.kept.is_empty());
+                self.law.on_killed(&self.kept_text());
                 self.law.loses_outcomes = true;
                 self.law.seen.insert(if self.kept.is_empty() {
                     "killed without a call"
@@ -181,7 +182,7 @@ impl World {
                 self.push(self.now + Duration::from_secs(1), Happening::Trouble(trouble));
             }
             _ => {
-                self.law.on_killed(!self.kept.is_empty());
+                self.law.on_killed(&self.kept_text());
                 self.next_process();
                 self.deaf = false;
                 for (session, state) in self.kept.clone() {
@@ -189,6 +190,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// All that is written down.
+    fn kept_text(&self) -> String {
+        let states = self.kept.values().map(|state| String::from_utf8_lossy(state));
+        states.collect()
     }
 
     fn next_process(&mut self) {

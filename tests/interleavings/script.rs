@@ -28,6 +28,8 @@ pub struct Script {
     pub session_interval: Option<Duration>,
     /// The proxy follows redirections itself.
     pub follows: bool,
+    /// It executes REFERs itself.
+    pub executes: bool,
 }
 
 /// What C is in this.

@@ -158,11 +158,11 @@ def ladder(bench):
 class Home(Bench):
     """Phones at 127.0.0.1, each with a port of its own: baresip binds neither media nor connections to an address."""
 
-    def __init__(self, transport, six=False):
+    def __init__(self, transport, six=False, parts=None):
         lacking = needs()
         if lacking:
             raise Skipped(lacking)
-        super().__init__(f"baresip-{transport}", transport=transport, six=six)
+        super().__init__(f"baresip-{transport}", parts, transport=transport, six=six)
 
     def peer(self, who):
         ip, port = self.at_home(who)
@@ -215,6 +215,27 @@ def transfer(transport):
             raise Failed("the two recordings are not one conversation")
 
 
+def transfer_executed(transport):
+    """Alice transfers Bob to Carol and we execute it: Bob stays in his dialog and hears Carol, Alice is let go."""
+    with Home(transport, parts={"trunk.pbx": ['refer = "execute"']}) as bench:
+        bench.start()
+        bob, carol, alice = (Phone(bench, who, transport, hertz)
+                             for who, hertz in (("callee", 523), ("carol", 659), ("caller", 440)))
+        alice.dial("bob")
+        alice.hears("CALL_ESTABLISHED")
+        bob.hears("CALL_ESTABLISHED")
+        time.sleep(0.8)
+        alice.tell("transfer", f"sip:carol@{bench.uri_host('proxy')}")
+        carol.hears("CALL_ESTABLISHED")
+        alice.hears("CALL_CLOSED")
+        time.sleep(0.8)
+        carol.tell("hangup")
+        bob.hears("CALL_CLOSED")
+        rows = finished(bench, 2)
+        if conversations(rows) != 1:
+            raise Failed("the two recordings are not one conversation")
+
+
 def finished(bench, count):
     for child in bench.children:
         if child is not bench.serve:
@@ -236,4 +257,5 @@ def cases():
     for transport in ("udp", "tcp"):
         found[f"baresip/call-{transport}-ipv6"] = (f"{call.__doc__} By IPv6.", lambda t=transport: call(t, six=True))
     found["baresip/transfer"] = (transfer.__doc__, lambda: transfer("udp"))
+    found["baresip/transfer-executed"] = (transfer_executed.__doc__, lambda: transfer_executed("udp"))
     return found

@@ -106,10 +106,10 @@ def leave(phones):
 class Table:
     """A bench with the proxy and PJSIP phones: `with Table("tcp") as (bench, alice, bob)`."""
 
-    def __init__(self, transport="udp", who=("caller", "callee"), **options):
+    def __init__(self, transport="udp", who=("caller", "callee"), parts=None, **options):
         self.transport, self.who, self.options = transport, who, options
         python()
-        self.bench = Bench(f"pjsip-{transport}", transport=transport)
+        self.bench = Bench(f"pjsip-{transport}", parts, transport=transport)
 
     def __enter__(self):
         self.bench.__enter__()
@@ -237,6 +237,39 @@ def transfer_attended():
         one_conversation(finished(bench, (alice, bob, carol), 3))
 
 
+EXECUTES = {"trunk.pbx": ['refer = "execute"']}
+
+
+def transfer_blind_executed():
+    """Alice transfers Bob to Carol and we execute it: Bob stays in his dialog, Alice hears of it and is let go."""
+    with Table(who=("caller", "callee", "carol"), parts=EXECUTES) as (bench, alice, bob, carol):
+        talk(bench, alice, bob)
+        alice.tell("transfer", call=0, to=f"sip:carol@{bench.ip('proxy')}")
+        carol.hears("CONFIRMED")
+        alice.hears("TRANSFER", code=200)
+        alice.hears("DISCONNECTED")
+        time.sleep(0.8)
+        carol.tell("hangup", call=0)
+        bob.hears("DISCONNECTED")
+        one_conversation(finished(bench, (alice, bob, carol), 2))
+
+
+def transfer_attended_executed():
+    """Alice, in calls with Bob and with Carol, joins the two and we execute it: each stays in its dialog."""
+    with Table(who=("caller", "callee", "carol"), parts=EXECUTES) as (bench, alice, bob, carol):
+        talk(bench, alice, bob)
+        other = dial(bench, alice, "carol")
+        carol.hears("CONFIRMED")
+        alice.hears("CONFIRMED", call=other)
+        time.sleep(0.5)
+        alice.tell("transfer_to_call", call=0, other=other)
+        alice.hears("DISCONNECTED", 2)
+        time.sleep(0.8)
+        bob.tell("hangup", call=0)
+        carol.hears("DISCONNECTED")
+        one_conversation(finished(bench, (alice, bob, carol), 3))
+
+
 def registrar():
     """Alice registers at kamailio through us, with Path; Bob's call to her comes back through us."""
     python()
@@ -266,6 +299,8 @@ def one_conversation(rows):
 
 def cases():
     found = {f"pjsip/call-{transport}": (call.__doc__, lambda t=transport: call(t)) for transport in ("udp", "tcp", "tls")}
-    for one in (prack, timer, transfer_blind, transfer_attended, registrar):
+    for one in (
+        prack, timer, transfer_blind, transfer_attended, transfer_blind_executed, transfer_attended_executed, registrar,
+    ):
         found[f"pjsip/{one.__name__.replace('_', '-')}"] = (one.__doc__, one)
     return found

@@ -117,7 +117,9 @@ impl InviteServer {
                 self.state = if self.reliable {
                     State::Terminated
                 } else {
-                    State::Confirmed { timer_i: forgotten_after(now, T4) }
+                    State::Confirmed {
+                        timer_i: forgotten_after(now, T4),
+                    }
                 };
                 false
             }

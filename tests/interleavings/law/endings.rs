@@ -9,7 +9,7 @@ use crate::script::Grade;
 impl Law {
     /// The process was killed: what was under way in it is lost, what it had written down goes on, if there is a call
     /// that it had.
-    pub fn on_killed(&mut self, kept: bool) {
+    pub fn on_killed(&mut self, kept: &str) {
         for served in &mut self.served {
             served.status = if served.status == 0 { LOST } else { served.status };
             served.owed_by = None;
@@ -26,7 +26,7 @@ impl Law {
             success.lost = true;
         }
         for bond in &mut self.bonds {
-            bond.bye_heard |= !kept;
+            bond.bye_heard |= !kept.contains(&bond.ours);
             // An answer in flight may be the last word.
             bond.acknowledged = true;
             bond.owed_by = None;

@@ -3,7 +3,7 @@
 use onrecord::model::Timestamp;
 use onrecord::sip::Flow;
 
-use super::{Law, Sent, Success};
+use super::{Law, Sent, Success, Tape};
 use crate::phone::GIVE_UP;
 use crate::seat::Seat;
 use crate::text::Heard;
@@ -129,12 +129,11 @@ impl Law {
     fn on_request_within(&mut self, now: Timestamp, seat: Seat, heard: &Heard) -> Option<usize> {
         let is_bye = heard.method == "BYE";
         let lost = is_bye && heard.all("Reason").any(|reason| reason.contains("Recording lost"));
-        if lost
-            && self
-                .tapes
-                .iter()
-                .any(|tape| tape.is_open() && tape.relays && !tape.shut && tape.call_ids.contains(&heard.call_id))
-        {
+        let relayed = |tape: &&Tape| tape.is_open() && tape.relays;
+        let unshut = |tape: &Tape| !tape.shut && tape.call_ids.contains(&heard.call_id);
+        // Of a transfer's two calls one may be lost alone.
+        let mut tapes = self.tapes.iter().filter(relayed);
+        if lost && tapes.clone().any(unshut) && !tapes.any(|tape| tape.shut) {
             self.break_by("BYE before the media is gated", heard);
         }
         let ends_early = self.ends_early;
@@ -148,13 +147,15 @@ impl Law {
             // Nobody answered: it goes another way.
             bond.byes = 0;
         }
+        // How its transfer goes on may be told beyond the call (RFC 5589 §6.1).
+        let is_notice = heard.method == "NOTIFY" && bond.is_ended();
         let verdict = if bond.is_ended() && is_bye {
             Some(if bond.byes > 0 {
                 "a second BYE"
             } else {
                 "a BYE to one who said BYE"
             })
-        } else if bond.is_ended() {
+        } else if bond.is_ended() && !is_notice {
             Some("a request after BYE")
         } else if heard.cseq <= bond.cseq {
             Some("CSeq does not grow")

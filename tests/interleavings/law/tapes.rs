@@ -52,6 +52,9 @@ impl Law {
             RecordingCommand::Close { closing, .. } => {
                 tape.closed += 1;
                 tape.outcome = Some(closing.outcome);
+                if closing.ended_by.starts_with("transferred") {
+                    self.seen.insert("a party went over to another call");
+                }
             }
             RecordingCommand::Keep { closing, .. } => {
                 tape.kept += 1;

@@ -1,0 +1,88 @@
+//! Legs that go on with another far end: what they know of their session, and how it goes on for them (RFC 3725 §4).
+
+use bytes::Bytes;
+
+use super::{LINES_MAX, Negotiation, lease};
+use crate::media::PortPool;
+use crate::model::{Leg, Timestamp};
+use crate::sdp::{MediaLine, SessionDescription, Thread, anchor, reoffer, with_lines};
+
+/// A leg that goes on with another far end.
+#[derive(Debug, Default)]
+pub(super) struct Exchanged {
+    /// What it was told last in the call that it comes over from.
+    pub(super) told: Option<Bytes>,
+    /// How the session goes on that it knows.
+    pub(super) thread: Option<Thread>,
+    /// It has not come over yet: nothing is sent there.
+    pub(super) absent: bool,
+}
+
+impl Negotiation {
+    /// What binds `leg`, as an offer to somebody new who knows `lines` m-lines already.
+    pub fn reoffer(&self, leg: Leg, lines: usize) -> Option<Bytes> {
+        let sdp = self.agreement.agreed[leg.index()].as_ref()?;
+        Some(reoffer(sdp, lines))
+    }
+
+    /// `leg` comes over from a call where it was told this last; until it is here, nothing is sent there.
+    pub fn expect(&mut self, leg: Leg, told: Option<Bytes>) {
+        self.exchanged[leg.index()] = Some(Box::new(Exchanged {
+            told,
+            thread: None,
+            absent: true,
+        }));
+    }
+
+    /// `leg` has come over, and has seen so many m-lines. Where no ports are left for all of them, the last have none.
+    pub fn welcome(&mut self, now: Timestamp, leg: Leg, lines: usize, pool: &mut PortPool) {
+        if let Some(exchanged) = &mut self.exchanged[leg.index()] {
+            exchanged.absent = false;
+        }
+        while self.ports.len() < lines.min(LINES_MAX) {
+            let Some(ports) = lease(now, pool, false) else { return };
+            self.ports.push(ports);
+        }
+    }
+
+    /// Whether what `by` answers now says other things of its lines than the other leg was told: not which formats it chose
+    /// of those, nor its addresses, which are ours to know.
+    pub fn changes(&self, by: Leg, sdp: &[u8]) -> bool {
+        let (Some(known), Ok(new)) = (&self.agreement.agreed[by.index()], SessionDescription::parse(sdp)) else {
+            return false;
+        };
+        let says = |line: &MediaLine| (line.is_live(), line.direction, line.is_hold(), line.crypto);
+        !known.lines().iter().map(says).eq(new.lines().iter().map(says)) || new.lines().iter().any(|line| line.crypto)
+    }
+
+    /// `leg` was told this by another call, and stays.
+    pub fn stay(&mut self, leg: Leg, told: &[u8]) {
+        if let Some(theirs) = &self.agreement.agreed[leg.other().index()] {
+            let thread = Thread::continuing(told, theirs.text());
+            self.exchanged[leg.index()].get_or_insert_default().thread = thread;
+        }
+    }
+
+    pub(super) fn thread(&self, leg: Leg) -> Option<&Thread> {
+        self.exchanged[leg.index()].as_ref()?.thread.as_ref()
+    }
+
+    /// The first description that crosses to a leg which comes over is where its session goes on.
+    pub(super) fn tell_first(&mut self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        if let Some(exchanged) = &mut self.exchanged[to.index()]
+            && let Some(told) = exchanged.told.take()
+        {
+            exchanged.thread = Thread::continuing(&told, sdp.text());
+        }
+        self.tell(to, sdp)
+    }
+
+    /// A description of the other leg as `to` gets it.
+    pub(super) fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        let anchored = anchor(sdp, &self.locals(to));
+        match self.thread(to) {
+            Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
+            None => anchored,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The call that an executed transfer makes (RFC 3725 §4, RFC 5589 §6, §7): its caller is the party that stays, which talks in
+//! another call still; its callee is called by its INVITE, or talks in another call of ours and gets a re-INVITE there.
+//!
+//! The callee gets what the staying party described last, without its holds, and the staying party gets the callee's answer
+//! as an offer. So the staying party is not disturbed before somebody is there to talk to, a callee may ring as long as it
+//! likes with no offer open in an old call (the drawback of RFC 3725's flow I), and trunks that cannot answer an INVITE
+//! without an offer can be transferred to (that of flows II to IV).
+
+use bytes::Bytes;
+
+use super::call::Call;
+use super::farewell::Farewell;
+use super::leg::LegState;
+use super::referral::{Errand, Mover};
+use super::reject::Refusal;
+use super::state::Phase;
+use super::turn::Turn;
+use super::wire::Owner;
+use crate::model::{Leg, Mark};
+use crate::sip::Response;
+
+impl Call {
+    /// A REFER asked for this call: parties that come over are not here yet.
+    pub(super) fn succeed(&mut self, told: [Option<Bytes>; 2], transfers: u8) {
+        self.transfers.is_successor = true;
+        self.transfers.before = transfers;
+        for (side, told) in Leg::BOTH.into_iter().zip(told) {
+            if self.leg(side).state == LegState::Expected {
+                self.negotiation.expect(side, told);
+            }
+        }
+    }
+
+    /// Its callee is there, and its caller is asked to come.
+    pub fn awaits_caller(&self) -> bool {
+        self.transfers.is_successor && self.phase == Phase::Answered
+    }
+
+    /// The callee of the new call is in another one: it is asked there.
+    pub(super) fn offer_callee(&mut self, turn: &mut Turn<'_>) {
+        let offer = self.body.clone();
+        self.transfers.errands.push_back(Errand::OfferCallee { offer });
+        self.enter(turn, Phase::Inviting);
+    }
+
+    /// The INVITE for a transfer was accepted.
+    pub(super) fn on_referred_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        if let LegState::AckOwed { cseq, .. } = self.b.state {
+            // Nothing more comes with it: the offer was ours.
+            let chronicle = self.chronicle;
+            self.b.acknowledge(turn, &chronicle, cseq, None);
+        }
+        self.accept_upkeep(turn, Leg::B, response);
+        let answer = super::body::sdp_of(&response.headers, &response.body).map(Bytes::copy_from_slice);
+        self.on_callee_seated(turn, answer.as_ref());
+    }
+
+    /// The callee has accepted: the party that stays shall hear of it.
+    pub fn on_callee_seated(&mut self, turn: &mut Turn<'_>, answer: Option<&Bytes>) {
+        if self.phase != Phase::Inviting {
+            return;
+        }
+        if let Some(refusal) = self.unarmed(turn) {
+            self.refuse(turn, &refusal);
+        } else {
+            match answer.and_then(|answer| self.negotiation.answer(Leg::B, answer).ok()) {
+                Some(offer) => {
+                    self.renew_media(turn);
+                    self.transfers.errands.push_back(Errand::OfferCaller { offer });
+                    self.enter(turn, Phase::Answered);
+                }
+                None => self.refuse(turn, &Refusal::MediaNotAcceptable),
+            }
+        }
+        self.settle(turn);
+    }
+
+    /// Both parties are there: the call talks. `answer`: of the party that stays.
+    pub fn take_over(&mut self, turn: &mut Turn<'_>, caller: Mover, callee: Option<Mover>, answer: &Bytes) {
+        self.transfers.is_successor = false;
+        self.sit(turn, Leg::A, caller);
+        if let Some(callee) = callee {
+            self.sit(turn, Leg::B, callee);
+        }
+        let differs = self.negotiation.changes(Leg::A, answer);
+        self.negotiation.moves(Leg::A, answer);
+        self.story.answered = Some(turn.now);
+        self.story.status = Some(200);
+        self.renew_media(turn);
+        self.chronicle.mark(turn.now, Mark::Answered, turn.out);
+        self.enter(turn, Phase::Confirmed);
+        if differs {
+            // It was told what that party described in the call before.
+            self.retell(turn, Leg::B);
+        }
+        self.settle(turn);
+    }
+
+    fn sit(&mut self, turn: &mut Turn<'_>, side: Leg, mover: Mover) {
+        self.negotiation.welcome(turn.now, side, mover.lines, turn.ports);
+        let leg = self.leg_mut(side);
+        *leg = mover.leg;
+        leg.side = side;
+        self.tags.push((self.leg(side).local_tag.clone(), side));
+        self.from_change[side.index()] = mover.from_change;
+        self.last_exchange[side.index()] = mover.exchange;
+        if let Some(client) = mover.exchange {
+            turn.wire.pass_client(client, Owner::Call(self.id, side));
+        }
+        self.take_upkeep(side, mover.upkeep);
+    }
+
+    /// The transfer is given up: whoever was called is let go.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>, status: u16) {
+        if self.phase != Phase::Ending {
+            self.story.status = Some(status);
+            let reason = format!("SIP;cause={status};text=\"Transfer given up\"");
+            self.finish(turn, "transfer given up", &Farewell::of_reasons(vec![reason]));
+        }
+        self.settle(turn);
+    }
+
+    /// The new call ends before it talks: the old one hears why.
+    pub(super) fn close_succession(&mut self) {
+        if std::mem::take(&mut self.transfers.is_successor) {
+            let silent = if self.story.fault.is_some() { 503 } else { 480 };
+            let status = self.story.status.filter(|status| *status >= 300).unwrap_or(silent);
+            self.transfers.errands.push_back(Errand::Declined { status });
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A description told to a party who knew another one in the same dialog: its far end was exchanged (RFC 3725 §4).
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::direction::Direction;
+use super::{SessionDescription, scan};
+
+/// How the o= line goes on that a party knows: user name, session and address stay, the version grows (RFC 3264 §8).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Thread {
+    /// User name and session id.
+    head: String,
+    /// Network type, address type and address.
+    tail: String,
+    /// What the party was told last.
+    version: u64,
+    /// The version of the new far end's first description.
+    first: u64,
+}
+
+struct Origin {
+    head: String,
+    version: u64,
+    tail: String,
+}
+
+impl Thread {
+    /// `told`: what the party got last; `next`: the first description of the new far end. None where either has no o= that
+    /// can be read: then nobody can tell its versions apart either.
+    pub fn continuing(told: &[u8], next: &[u8]) -> Option<Self> {
+        let (told, next) = (origin(told)?, origin(next)?);
+        Some(Self {
+            head: told.head,
+            tail: told.tail,
+            version: told.version,
+            first: next.version,
+        })
+    }
+
+    /// The far end's description with the o= that the party expects: the same text gives the same version.
+    pub fn retell(&self, text: &Bytes) -> Bytes {
+        let Some(origin) = origin(text) else {
+            return text.clone();
+        };
+        let grown = origin.version.wrapping_sub(self.first);
+        let version = self.version.wrapping_add(1).wrapping_add(grown);
+        let value = format!("{} {version} {}", self.head, self.tail);
+        let mut out = Vec::with_capacity(text.len() + 32);
+        let mut is_told = false;
+        for line in scan::lines(text).map_while(Result::ok) {
+            let whole = text.get(line.span.clone()).unwrap_or_default();
+            if line.kind == Some(b'o') && !is_told {
+                is_told = true;
+                let start = line.value_at - line.span.start;
+                out.extend_from_slice(whole.get(..start).unwrap_or_default());
+                out.extend_from_slice(value.as_bytes());
+                out.extend_from_slice(whole.get(start + line.value.len()..).unwrap_or_default());
+            } else {
+                out.extend_from_slice(whole);
+            }
+        }
+        Bytes::from(out)
+    }
+}
+
+fn origin(text: &[u8]) -> Option<Origin> {
+    let mut lines = scan::lines(text).map_while(Result::ok);
+    let line = lines.find(|line| line.kind == Some(b'o'))?;
+    let value = std::str::from_utf8(line.value).ok()?;
+    let words: Vec<&str> = value.split_ascii_whitespace().collect();
+    let [user, session, version, tail @ ..] = words.as_slice() else {
+        return None;
+    };
+    Some(Origin {
+        head: format!("{user} {session}"),
+        version: version.parse().ok()?,
+        tail: tail.join(" "),
+    })
+}
+
+/// A party's description as an offer to somebody new: without the holds of the call before, and with at least `lines`
+/// m-lines, for who has seen so many in its dialog must not see fewer (RFC 3264 §8).
+pub fn reoffer(sdp: &SessionDescription, lines: usize) -> Bytes {
+    let text = sdp.text();
+    let mut out = Vec::with_capacity(text.len() + 64);
+    for line in scan::lines(text).map_while(Result::ok) {
+        let is_direction = line.kind == Some(b'a') && {
+            let (name, value) = line.attribute();
+            value.is_none() && Direction::from_attribute(&name).is_some()
+        };
+        if !is_direction {
+            out.extend_from_slice(text.get(line.span.clone()).unwrap_or_default());
+        }
+    }
+    with_lines(&out, lines.max(sdp.lines().len()))
+}
+
+/// The description with so many m-lines: what is missing is added as refused, what is too much is cut off. For who has seen
+/// another number of lines in its dialog than the far end that it has now.
+pub fn with_lines(text: &[u8], lines: usize) -> Bytes {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    let mut seen = 0;
+    for line in scan::lines(text).map_while(Result::ok) {
+        seen += usize::from(line.kind == Some(b'm'));
+        if seen > lines {
+            break;
+        }
+        out.extend_from_slice(text.get(line.span.clone()).unwrap_or_default());
+    }
+    if seen < lines && !out.ends_with(b"\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    for _ in seen..lines {
+        out.extend_from_slice(b"m=audio 0 RTP/AVP 0\r\n");
+    }
+    Bytes::from(out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const TOLD: &[u8] =
+        b"v=0\r\no=alice 7 41 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+
+    fn of(origin: &str) -> Bytes {
+        Bytes::from(format!(
+            "v=0\r\no={origin}\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+        ))
+    }
+
+    fn told(thread: &Thread, text: &Bytes) -> String {
+        String::from_utf8(thread.retell(text).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_session_that_a_party_knows_goes_on_with_the_descriptions_of_another() {
+        let first = of("carol 1 1000 IN IP6 ::1");
+        let thread = Thread::continuing(TOLD, &first).unwrap();
+        assert!(told(&thread, &first).contains("\r\no=alice 7 42 IN IP4 192.0.2.1\r\n"));
+        assert!(told(&thread, &of("carol 1 1001 IN IP6 ::1")).contains("o=alice 7 43 IN IP4 192.0.2.1\r\n"));
+        assert!(
+            told(&thread, &first).contains("o=alice 7 42"),
+            "what is said again is no news"
+        );
+        assert!(told(&thread, &first).ends_with("c=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"));
+        assert_eq!(Thread::continuing(TOLD, b"v=0\r\ns=-\r\n"), None);
+        assert_eq!(Thread::continuing(TOLD, b"v=0\r\no=- x y IN IP4 h\r\n"), None);
+        let bare = Bytes::from_static(b"v=0\r\ns=-\r\n");
+        assert_eq!(thread.retell(&bare), bare);
+    }
+
+    #[test]
+    fn who_was_held_is_offered_to_somebody_new_without_the_hold_and_with_every_line() {
+        let held = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\na=inactive\r\nm=audio 4000 RTP/AVP 8\r\na=RecvOnly\r\na=sendonly:1\r\na=ptime:20";
+        let sdp = SessionDescription::parse(held.as_bytes()).unwrap();
+        let offer = reoffer(&sdp, 2);
+        let text = String::from_utf8(offer.to_vec()).unwrap();
+        assert_eq!(
+            text,
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\na=sendonly:1\r\na=ptime:20\r\nm=audio 0 RTP/AVP 0\r\n"
+        );
+        let sdp = SessionDescription::parse(&offer).unwrap();
+        assert_eq!((sdp.lines().len(), sdp.is_hold()), (2, false));
+    }
+
+    #[test]
+    fn a_description_has_as_many_lines_as_its_reader_knows() {
+        let text = |lines: usize| String::from_utf8(with_lines(TOLD, lines).to_vec()).unwrap();
+        assert_eq!(text(1).as_bytes(), TOLD);
+        assert!(text(3).ends_with("m=audio 4000 RTP/AVP 0\r\nm=audio 0 RTP/AVP 0\r\nm=audio 0 RTP/AVP 0\r\n"));
+        assert!(text(0).ends_with("t=0 0\r\n"));
+        assert_eq!(with_lines(text(3).as_bytes(), 1), TOLD);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in proptest::collection::vec(proptest::num::u8::ANY, 0..300), begun in proptest::bool::ANY) {
+            let mut text = text;
+            if begun {
+                let mut whole = TOLD.to_vec();
+                whole.append(&mut text);
+                text = whole;
+            }
+            let thread = Thread::continuing(TOLD, TOLD).unwrap();
+            let told = thread.retell(&Bytes::from(text.clone()));
+            proptest::prop_assert!(told.len() <= text.len() + 64);
+            if let Ok(sdp) = SessionDescription::parse(&text) {
+                let offer = reoffer(&sdp, 3);
+                let again = SessionDescription::parse(&offer).unwrap();
+                proptest::prop_assert!(again.lines().len() >= 3.max(sdp.lines().len()));
+            }
+        }
+    }
+}
