@@ -32,6 +32,11 @@ impl Emergencies {
         self.callers.insert((caller, by), now);
     }
 
+    /// Nobody has called for help lately.
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
     /// Whether a call to `callee` that comes in by `from` may be the call back.
     pub fn expects(&self, now: Timestamp, callee: &str, from: &TrunkName) -> bool {
         let called = self.callers.get(&(callee.to_owned(), from.clone()));

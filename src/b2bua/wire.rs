@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Mint, Request, Response, Scheme, Uri, Via};
+use crate::sip::{Flow, Glance, Message, Mint, Request, Response, Scheme, Uri, Via};
 use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
 
 /// Whose transaction it is.
@@ -79,9 +79,19 @@ impl Wire {
         &mut self.mint
     }
 
+    /// No request is taken that opens something.
+    pub fn is_full(&self) -> bool {
+        self.transactions.is_full()
+    }
+
     /// Whether a request is one more copy of one that is in work.
     pub fn knows(&self, request: &Request) -> bool {
         self.transactions.knows(request)
+    }
+
+    /// The same of a request that was only glanced at.
+    pub fn knows_glanced(&self, glance: &Glance<'_>) -> bool {
+        self.transactions.knows_glanced(glance)
     }
 
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {

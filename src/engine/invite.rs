@@ -155,6 +155,7 @@ impl Signaling {
     pub(super) fn adopt(&mut self, call: Call) {
         self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
+        self.preparing += usize::from(call.is_preparing());
         self.calls.insert(call.id(), call);
     }
 

@@ -22,6 +22,7 @@ pub use crate::b2bua::STATE_BYTES_MAX;
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use overload::{Line, Newcomer, Opening};
 pub use probe::Pulse;
 pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};

@@ -22,6 +22,9 @@ use crate::sip::Flow;
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::trunk::{Loads, Topology};
 
+/// Transactions of a node for few calls. Of a call that is over, three linger for 32 s to absorb copies (RFC 3261 §17.2.2, RFC
+/// 6026 §7.1): 1,700 short calls a second leave so many.
+const TRANSACTIONS_MAX: usize = 200_000;
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
 
@@ -58,6 +61,8 @@ pub struct Signaling {
     ports: PortPool,
     pub(super) policies: Arc<PolicySet>,
     pub(super) calls: BTreeMap<SessionId, Call>,
+    /// Of them those that are being prepared.
+    pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
@@ -92,7 +97,7 @@ impl Signaling {
     /// `seed`: of all tags, branches, Call-IDs and session ids. A live node takes it from the kernel.
     pub fn new(config: SignalingConfig, policies: Arc<PolicySet>, seed: u64) -> Self {
         let limits = TransactionLimits {
-            live_max: config.calls_max.saturating_mul(8).max(1_024),
+            live_max: config.calls_max.saturating_mul(8).max(TRANSACTIONS_MAX),
         };
         let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
         let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
@@ -114,6 +119,7 @@ impl Signaling {
             ports,
             policies,
             calls: BTreeMap::new(),
+            preparing: 0,
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -152,7 +158,8 @@ impl Signaling {
                 self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
-            Input::Waited(waited) => self.admission.congestion.note(now, waited),
+            Input::Excess { flow, bytes } => self.on_excess(now, flow, &bytes),
+            Input::Refusing(share) => self.admission.congestion.note_refused(now, share),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -224,6 +231,16 @@ impl Signaling {
         self.out.pop_front()
     }
 
+    /// Whether a call that is no emergency would be refused for want of something.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.calls.len() >= self.calls_max || self.wire.is_full() || self.ports.is_exhausted(now)
+    }
+
+    /// Calls that wait for the recorder, or for media, before anybody is called.
+    pub const fn preparing(&self) -> usize {
+        self.preparing
+    }
+
     /// Calls that are not over.
     pub fn calls(&self) -> usize {
         self.calls.len()
@@ -234,13 +251,13 @@ impl Signaling {
     }
 
     /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
-    /// conversations and subscriptions, tags and aftermaths.
+    /// conversations, subscriptions and calls being prepared, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
-            owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
+            owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing,
             self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
         ]
     }
@@ -315,6 +332,7 @@ impl Signaling {
             return;
         };
         let before = call.deadline();
+        self.preparing -= usize::from(call.is_preparing());
         let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,
@@ -336,6 +354,7 @@ impl Signaling {
         self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
+        self.preparing += usize::from(call.is_preparing());
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -364,6 +383,7 @@ impl Signaling {
         let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        self.preparing -= usize::from(call.is_preparing());
         for (invite, aftermath) in call.aftermaths() {
             self.aftermaths.insert(invite, aftermath);
             self.aftermaths_end.push_back((now + TIMEOUT, invite));

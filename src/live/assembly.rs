@@ -32,7 +32,6 @@ use super::resolver::{self, Resolver};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_streams::StreamLimits;
-use super::sip_waits::Pace;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
@@ -44,7 +43,7 @@ use super::waker::Waker;
 use crate::board::Board;
 use crate::config::{Config, Peer};
 use crate::disk::{Disk, Layout};
-use crate::engine::{CallView, Input, Signaling, TrunkView};
+use crate::engine::{CallView, Input, Line, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
 use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
 use crate::trunk::Site;
@@ -355,7 +354,8 @@ impl Parts<'_> {
                     backlog: Backlog::default(),
                     views,
                     views_due: clock.now(),
-                    pace: Pace::default(),
+                    line: Line::default(),
+                    refusing: 0,
                 };
                 task.run().await;
             });

@@ -27,6 +27,7 @@ use self::key::ServerKey;
 use self::received::{AckOf, Received};
 use self::sent::Sent;
 use super::flow::Flow;
+use super::glance::Glance;
 use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::response;
@@ -88,6 +89,11 @@ impl Transactions {
     /// Whether a request is one more copy of one whose transaction lives.
     pub fn knows(&self, request: &Request) -> bool {
         ServerKey::of(request).is_some_and(|key| self.received.knows(&key))
+    }
+
+    /// The same of a request that was only glanced at.
+    pub fn knows_glanced(&self, glance: &Glance<'_>) -> bool {
+        self.received.knows(&ServerKey::of_glance(glance))
     }
 
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
@@ -181,6 +187,11 @@ impl Transactions {
         });
     }
 
+    /// No request is taken that opens something.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limits.live_max - self.limits.live_max / 8
+    }
+
     /// Live transactions.
     pub fn len(&self) -> usize {
         self.sent.len() + self.received.len()
@@ -242,8 +253,7 @@ impl Transactions {
             return;
         }
         let opens = request.headers.to().tag().is_none();
-        let reserve = if opens { self.limits.live_max / 8 } else { 0 };
-        if self.len() >= self.limits.live_max - reserve {
+        if self.is_full() && opens || self.len() >= self.limits.live_max {
             let response = Response::to(&request, 503, None, Some(&stateless_tag(&request)));
             self.refuse(flow, response);
             return;
