@@ -295,6 +295,7 @@ impl Call {
         if let Some(referring) = &mut self.transfers.referring {
             if matches!(referring.seat, Seat::Asked { .. }) {
                 referring.is_given_up = true;
+                self.cancel_seat(turn);
             } else {
                 self.unseat(turn);
             }

@@ -25,6 +25,7 @@ mod registered;
 mod renegotiated;
 mod replaced;
 mod restarted;
+mod retold;
 mod routed;
 mod secured;
 mod strict;
