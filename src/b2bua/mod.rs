@@ -15,6 +15,7 @@ mod call;
 mod carry;
 mod challenge;
 mod chronicle;
+mod claims;
 mod connected;
 mod continuation;
 mod conversation;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::carry;
+use super::claims::Claims;
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
@@ -77,6 +78,7 @@ pub struct Mover {
     pub(super) leg: CallLeg,
     pub(super) upkeep: Upkeep,
     pub(super) from_change: bool,
+    pub(super) claims: Claims,
     /// m-lines that its dialog has seen.
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
@@ -136,6 +138,7 @@ impl Call {
         for referred_by in refer.headers.get_all("Referred-By").take(1) {
             invite.headers.push("Referred-By", referred_by);
         }
+        self.claims[stays.index()].write(&mut invite.headers);
         invite.set_body("application/sdp", self.negotiation.reoffer(stays, lines)?);
         Some(Staying {
             leg: self.seat_of(stays, Leg::A),
@@ -335,6 +338,7 @@ impl Call {
             lines,
             upkeep: self.drop_upkeep(side),
             from_change: self.from_change[side.index()],
+            claims: std::mem::take(&mut self.claims[side.index()]),
             exchange: self.last_exchange[side.index()].take(),
         })
     }

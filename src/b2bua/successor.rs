@@ -103,6 +103,7 @@ impl Call {
         leg.side = side;
         self.tags.push((self.leg(side).local_tag.clone(), side));
         self.from_change[side.index()] = mover.from_change;
+        self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {
             turn.wire.pass_client(client, Owner::Call(self.id, side));
