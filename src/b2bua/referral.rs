@@ -30,6 +30,8 @@ use crate::trunk::Refer;
 
 /// Executed transfers that lead to one call, one after the other: parties that refer each other in a circle end here.
 pub const TRANSFERS_MAX: u8 = 8;
+/// Executed REFERs of one call: each makes a call, and a recording of it.
+pub const REFERS_MAX: u32 = 16;
 
 /// What a call has to tell the other calls of a transfer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -113,7 +115,7 @@ impl Call {
         if self.phase != Phase::Confirmed || !is_up || self.transfers.referring.is_some() {
             return Err(Refusal::Glare);
         }
-        if self.transfers.before >= TRANSFERS_MAX {
+        if self.transfers.before >= TRANSFERS_MAX || self.transfers.refers >= REFERS_MAX {
             return Err(Refusal::TooManyTransfers);
         }
         let offer = self.negotiation.reoffer(stays, 0);
@@ -169,10 +171,11 @@ impl Call {
         }
     }
 
-    /// Whether the party that stays has accepted its new far end, and can go over.
-    pub fn is_seated(&self) -> bool {
+    /// Whether the party that stays has accepted its new far end, and can go over to that call.
+    pub fn is_seated(&self, to: SessionId) -> bool {
         let is_new = |referring: &Referring| {
-            matches!(referring.seat, Seat::New(_)) && self.leg(referring.stays).state == LegState::Up
+            let is_accepted = matches!(referring.seat, Seat::New(_)) && referring.to == to;
+            is_accepted && !referring.is_given_up && self.leg(referring.stays).state == LegState::Up
         };
         self.transfers.referring.as_deref().is_some_and(is_new)
     }
@@ -260,6 +263,8 @@ impl Call {
         self.close_exchange(turn);
         self.leg_mut(side).state = LegState::Gone;
         self.drop_upkeep(side);
+        self.negotiation.leave(side);
+        self.renew_media(turn);
         // What is written down must not bring back a call of one party.
         self.kept = match self.kept {
             Kept::Nowhere => Kept::Nowhere,

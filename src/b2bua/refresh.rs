@@ -342,7 +342,7 @@ impl Call {
         }
     }
 
-    fn watch_sessions(&mut self) {
+    pub(super) fn watch_sessions(&mut self) {
         for side in Leg::BOTH {
             self.watch_session(side, None);
         }

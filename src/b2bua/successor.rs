@@ -89,6 +89,8 @@ impl Call {
         self.renew_media(turn);
         self.chronicle.mark(turn.now, Mark::Answered, turn.out);
         self.enter(turn, Phase::Confirmed);
+        // A refresh that was due before waited for the caller.
+        self.watch_sessions();
         if differs {
             // It was told what that party described in the call before.
             self.retell(turn, Leg::B);

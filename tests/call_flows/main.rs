@@ -21,6 +21,7 @@ mod mended_strict;
 mod ordinary;
 mod party;
 mod redirected;
+mod referred_capped;
 mod referred_privately;
 mod registered;
 mod renegotiated;
