@@ -118,6 +118,9 @@ impl Signaling {
         if named == Some(session) {
             return Err(Refusal::BadReference);
         }
+        if self.rings_still(&refer_to) {
+            return Err(Refusal::StillRings);
+        }
         let joined = self.joined_by((session, side), &refer_to);
         let other = joined.and_then(|(other, stays)| Some((self.calls.get(&other)?, stays)));
         if let Some((call, stays)) = other {
@@ -141,6 +144,16 @@ impl Signaling {
             named,
             joined,
             arrival,
+        })
+    }
+
+    /// Whether Refer-To wants a call of ours replaced by its callee, who has not answered.
+    fn rings_still(&self, refer_to: &NameAddr) -> bool {
+        let named = b2bua::dialog_of_refer_to(refer_to).filter(|(header, _)| *header == "Replaces");
+        let named = named.and_then(|(header, name)| self.find_dialog(header, &name));
+        named.is_some_and(|named| {
+            let call = self.calls.get(&named.session);
+            named.meant.leg == Leg::B && call.is_some_and(Call::is_ringing)
         })
     }
 

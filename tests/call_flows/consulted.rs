@@ -12,7 +12,7 @@ pub fn strict() -> Bench {
     Bench::executing(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
 }
 
-fn escaped(name: &str) -> String {
+pub fn escaped(name: &str) -> String {
     name.replace('@', "%40").replace(';', "%3B").replace('=', "%3D")
 }
 

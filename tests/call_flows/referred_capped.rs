@@ -6,7 +6,7 @@ use onrecord::model::Leg;
 use onrecord::trunk::{Caps, Conduct, Refer, Trunk};
 
 use super::bench::{A, B, Bench, PROXY, SDP, answer, with_lines};
-use super::consulted::{alice_answers_each, consults};
+use super::consulted::{alice_answers_each, consults, escaped};
 use super::executed::{assert_old_call_stays, plans, refers, rings, strict};
 use super::party::{ALICE, BOB, CAROL, DAVE};
 use super::routed::{configure, trunk};
@@ -104,6 +104,43 @@ fn a_transfer_counts_as_half_open_for_who_asked_for_it() {
     assert_eq!(rings(&mut bench, "in-its-place"), 100);
     refers(&mut bench, &mut alice, "");
     assert_eq!(bench.response_to_a().status, 503);
+}
+
+#[test]
+fn a_call_that_still_rings_is_not_joined_and_may_be_once_it_is_answered() {
+    let mut bench = strict();
+    let [mut first, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    let [second, _] = bench.rings(ALICE, CAROL, "call-2", "");
+    let refer_to = format!(
+        "Refer-To: <sip:carol@{PROXY}?Replaces={}>\r\n",
+        escaped(&second.for_far_end())
+    );
+    let refer = first.request("REFER", &refer_to, "");
+    bench.story.clear();
+    bench.from(A, refer);
+    let refused = bench.response_to_a();
+    assert_eq!(refused.status, 603);
+    assert!(
+        refused
+            .headers
+            .get("Warning")
+            .is_some_and(|warning| warning.contains("not answered yet"))
+    );
+    assert_eq!(bench.story, ["A → REFER", "603 → A"]);
+    let [second, _] = bench.picks_up(ALICE, CAROL);
+    let refer_to = format!(
+        "Refer-To: <sip:carol@{PROXY}?Replaces={}>\r\n",
+        escaped(&second.for_far_end())
+    );
+    let refer = first.request("REFER", &refer_to, "");
+    bench.from(A, refer);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(CAROL, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    alice_answers_each(&mut bench, "NOTIFY");
+    assert_eq!(alice_answers_each(&mut bench, "BYE"), 2);
+    bench.hangs_up(bob, CAROL);
+    bench.assert_nothing_left();
 }
 
 #[test]
