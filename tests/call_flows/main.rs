@@ -27,6 +27,7 @@ mod replaced;
 mod restarted;
 mod routed;
 mod secured;
+mod strangers;
 mod strict;
 mod subscribed;
 mod timers;
