@@ -19,7 +19,7 @@ impl Signaling {
             self.wire.forget(id);
             return;
         }
-        let may_ask = self.may_use(flow, &request);
+        let may_ask = self.may_use(now, flow, &request);
         if let Err(refusal) = may_ask.and_then(|()| self.came_securely(now, flow, &request)) {
             self.refuse(now, id, &request, &refusal);
             return;
@@ -44,12 +44,12 @@ impl Signaling {
         }
         let opened = match request.method {
             Method::Invite => self.on_invite(now, id, request.clone(), flow, bytes),
-            Method::Options => self.on_options(now, id, &request, flow),
             Method::Subscribe => self.on_subscribe(now, id, request.clone(), flow),
-            Method::Message | Method::Register | Method::Publish | Method::Notify => {
+            Method::Message | Method::Register | Method::Publish | Method::Notify | Method::Options => {
                 self.on_passage(now, id, &request, flow)
             }
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
+            Method::Refer => Err(Refusal::ReferOutside),
             _ => Err(of_method(&request.method)),
         };
         if let Err(refusal) = opened {

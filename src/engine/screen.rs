@@ -35,7 +35,19 @@ impl Signaling {
                     self.turn_away(flow, request, &refusal);
                     return;
                 }
-                self.wire.handle_message(now, flow, message);
+                if let Message::Request(request) = &message
+                    && self.answers_ping(now, flow, request)
+                {
+                    return;
+                }
+                match message {
+                    Message::Request(request)
+                        if self.wire.is_full() && self.may_have_last_place(now, flow, &request) =>
+                    {
+                        self.wire.handle_emergency(now, flow, request);
+                    }
+                    message => self.wire.handle_message(now, flow, message),
+                }
                 self.on_events(now, Some((flow, bytes)));
             }
             Err(error) => {
@@ -130,8 +142,12 @@ impl Signaling {
         }
     }
 
+    fn may_have_last_place(&self, now: Timestamp, flow: Flow, request: &Request) -> bool {
+        !matches!(request.method, Method::Ack | Method::Cancel) && self.is_urgent(now, flow, request)
+    }
+
     /// Without state: what is refused must not fill the tables that calls need. Every copy gets the same (RFC 3261 §8.2.7).
-    fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
+    pub(super) fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
         let tag = tag_of(fingerprint(request));
         let rejection = refusal.rejection(&self.terms.node);
         let mut response = Response::to(request, rejection.status, None, Some(&tag));
