@@ -65,7 +65,10 @@ impl Call {
                 )
             }
             // Unreliable SDP is no offer (RFC 3262 §5).
-            Standing::Unreliable if !self.negotiation.has_media() || self.negotiation.pending_by() == Some(Leg::B) => {
+            Standing::Unreliable
+                if !(self.negotiation.has_media() || self.negotiation.passes_by())
+                    || self.negotiation.pending_by() == Some(Leg::B) =>
+            {
                 Some(Bytes::new())
             }
             Standing::Unreliable | Standing::Next(_) => {

@@ -46,6 +46,7 @@ mod successor;
 mod teardown;
 mod transfer;
 mod turn;
+mod urgent;
 mod view;
 mod wire;
 

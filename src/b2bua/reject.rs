@@ -81,6 +81,8 @@ pub enum Refusal {
     NoAnswer,
     /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
+    /// A REFER outside the dialog that it is about (RFC 3515 §2.4.1 lets it be there): nobody would have decided whom it brings in.
+    ReferOutside,
     /// Too many executed transfers have led to this call.
     TooManyTransfers,
     /// The caller gave up.
@@ -109,7 +111,7 @@ impl Refusal {
     const fn status(&self) -> u16 {
         match self {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference => 400,
-            Self::PolicyForbids { .. } => 403,
+            Self::PolicyForbids { .. } | Self::ReferOutside => 403,
             Self::NoRoute => 404,
             Self::MethodNotAllowed | Self::MethodBarred { .. } => 405,
             Self::NoAnswer => 408,
@@ -144,6 +146,7 @@ impl Refusal {
             Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
+            Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![

@@ -30,7 +30,22 @@ pub struct Topology {
     located: BTreeMap<Aim, Located>,
     health: Health,
     /// Who may speak of calls that are up, and open none.
-    retired: VecDeque<Peer>,
+    retired: VecDeque<Retired>,
+}
+
+/// A peer that was a trunk's while calls began.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Retired {
+    trunk: TrunkName,
+    peer: Peer,
+    /// The trunk was reached by TLS.
+    is_secure: bool,
+}
+
+impl Retired {
+    fn is_source(&self, source: SocketAddr, transport: Transport) -> bool {
+        (transport.is_secure() || !self.is_secure) && self.peer.is_source(source, transport)
+    }
 }
 
 impl Topology {
@@ -53,7 +68,7 @@ impl Topology {
         let aims: Vec<Aim> = self.aims();
         self.located.retain(|aim, _| aims.contains(aim));
         self.place_located();
-        let left: Vec<Peer> = old.iter().flat_map(who_sends).collect();
+        let left: Vec<Retired> = old.iter().flat_map(who_retires).collect();
         self.retire(left);
     }
 
@@ -62,7 +77,7 @@ impl Topology {
         if !self.aims().contains(&aim) {
             return;
         }
-        let old: Vec<Peer> = self.trunks.iter().flat_map(who_sends).collect();
+        let old: Vec<Retired> = self.trunks.iter().flat_map(who_retires).collect();
         self.located.insert(aim, located);
         self.place_located();
         self.retire(old);
@@ -104,11 +119,11 @@ impl Topology {
         self.health.retain(|place| places.contains(&place));
     }
 
-    fn retire(&mut self, candidates: Vec<Peer>) {
-        for peer in candidates {
-            let speaks = self.trunks.iter().any(|trunk| who_sends(trunk).any(|now| now == peer));
-            if !speaks && !self.retired.contains(&peer) {
-                self.retired.push_back(peer);
+    fn retire(&mut self, candidates: Vec<Retired>) {
+        for candidate in candidates {
+            let speaks = self.trunks.iter().flat_map(who_retires).any(|now| now == candidate);
+            if !speaks && !self.retired.contains(&candidate) {
+                self.retired.push_back(candidate);
             }
         }
         while self.retired.len() > RETIRED_MAX {
@@ -119,6 +134,15 @@ impl Topology {
     /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
     pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
         self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
+    }
+
+    /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
+    /// or since, by whatever it may come by. What the dialog's tags are another trunk may know, and its address be forged.
+    pub fn speaks_for(&self, trunk: &Trunk, source: SocketAddr, transport: Transport) -> bool {
+        let retired = |peer: &Retired| peer.trunk == trunk.name && peer.is_source(source, transport);
+        trunk.admits(source, transport)
+            || self.trunk(&trunk.name).is_some_and(|now| now.admits(source, transport))
+            || self.retired.iter().any(retired)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -293,6 +317,14 @@ impl Topology {
             .iter()
             .any(|(_, local)| local.ip() == ip && local.port() == port.unwrap_or(SIP_PORT))
     }
+}
+
+fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Retired> {
+    who_sends(trunk).map(|peer| Retired {
+        trunk: trunk.name.clone(),
+        peer,
+        is_secure: trunk.transport.is_secure(),
+    })
 }
 
 /// Who may send as this trunk; a located server from any port.
