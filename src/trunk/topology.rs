@@ -138,21 +138,24 @@ impl Topology {
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
+        self.trunk_with(source, |_| transport)
+    }
+
+    /// The trunk that a phone's address belongs to, reached as the trunk is.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        self.trunk_with(address, |trunk| trunk.transport)
+    }
+
+    fn trunk_with(&self, source: SocketAddr, transport: impl Fn(&Trunk) -> Transport) -> Option<&Arc<Trunk>> {
         let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
         let known = of_source.filter_map(|at| self.trunks.get(*at));
-        let mut admitting = known.filter(|trunk| trunk.admits(source, transport));
+        let mut admitting = known.filter(|trunk| trunk.admits(source, transport(trunk)));
         let first = admitting.next()?;
         if first.names(source) {
             Some(first)
         } else {
             Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
         }
-    }
-
-    /// The trunk that a configured address belongs to.
-    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
-        // Over UDP the port counts.
-        self.trunk_of(address, Transport::Udp)
     }
 
     /// Whether any route leads from one trunk to the other.
