@@ -8,6 +8,7 @@ mod allowed;
 mod bench;
 mod broken_streams;
 mod capped;
+mod carried;
 mod challenged;
 mod connected;
 mod consulted;
