@@ -189,7 +189,7 @@ impl Call {
                     Some(&response.reason),
                     Some(&self.a.local_tag),
                 );
-                for name in ["Contact", "Retry-After", "Unsupported", "Allow", "Min-SE"] {
+                for name in ["Contact", "Retry-After", "Unsupported", "Min-SE"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
                     let is_ours = name == "Retry-After" && response.status == 503;

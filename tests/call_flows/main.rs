@@ -2,10 +2,13 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod advertised;
+mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;
 mod capped;
+mod carried;
 mod challenged;
 mod connected;
 mod consulted;
