@@ -33,15 +33,18 @@ impl Call {
             }
         };
         let identity = self.new_identity(side, &request);
-        if let Some(identity) = &identity
-            && let Err(refusal) = self.admit_identity(turn, side, &request, identity)
-        {
-            if offered {
-                self.negotiation.withdraw();
+        let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
+        let admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        let is_news = match admitted {
+            Ok(is_news) => is_news,
+            Err(refusal) => {
+                if offered {
+                    self.negotiation.withdraw();
+                }
+                self.refuse_request(turn, side, server, &request, &refusal);
+                return;
             }
-            self.refuse_request(turn, side, server, &request, &refusal);
-            return;
-        }
+        };
         turn.wire.own_server(server, Owner::Call(self.id, side));
         if request.method == Method::Invite {
             turn.respond(self.line(side), server, Response::to(&request, 100, None, None));
@@ -57,6 +60,7 @@ impl Call {
             offered,
             body,
             identity,
+            is_news,
             stage,
             reliable: Reliable::default(),
             lengthened: false,

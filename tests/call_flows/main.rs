@@ -18,6 +18,7 @@ mod fax;
 mod forked;
 mod mended_dialogs;
 mod mended_strict;
+mod newcomer;
 mod ordinary;
 mod party;
 mod redirected;
