@@ -18,6 +18,9 @@ use crate::sip::{Headers, Method, Request, Response};
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
+        if (101..300).contains(&response.status) {
+            self.note_emergency(turn);
+        }
         match response.status {
             100..200 => self.on_progress(turn, &response),
             200..300 => self.on_accepted(turn, client, &response),
@@ -189,7 +192,7 @@ impl Call {
                     Some(&response.reason),
                     Some(&self.a.local_tag),
                 );
-                for name in ["Contact", "Retry-After", "Unsupported", "Allow", "Min-SE"] {
+                for name in ["Contact", "Retry-After", "Unsupported", "Min-SE"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
                     let is_ours = name == "Retry-After" && response.status == 503;

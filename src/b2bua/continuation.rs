@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arrival::Setting;
 use super::call::Call;
+use super::claims::Claims;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
@@ -39,6 +40,8 @@ pub struct Continuation {
     upkeep: [Upkeep; 2],
     #[serde(default)]
     from_change: [bool; 2],
+    #[serde(default)]
+    claims: [Claims; 2],
     /// Who had hung up while the other was on its way to another call.
     #[serde(default)]
     parted: Option<Leg>,
@@ -125,6 +128,7 @@ impl Call {
             media: self.negotiation.keep()?,
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
+            claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
         })
@@ -227,6 +231,7 @@ impl Call {
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
+        call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {

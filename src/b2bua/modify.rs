@@ -42,6 +42,10 @@ impl Call {
             self.refuse_request(turn, side, server, &request, &refusal);
             return;
         }
+        if identity.is_none() && self.is_refresh_for_us(side, &request) {
+            self.answer_refresh(turn, side, server, &request);
+            return;
+        }
         turn.wire.own_server(server, Owner::Call(self.id, side));
         if request.method == Method::Invite {
             turn.respond(self.line(side), server, Response::to(&request, 100, None, None));

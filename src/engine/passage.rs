@@ -363,7 +363,6 @@ impl Signaling {
         }
         let told: &[&str] = match request.method {
             Method::Register => &["Contact", "Path", "Service-Route"],
-            Method::Options => &["Allow"],
             _ if (300..400).contains(&response.status) => &["Contact"],
             _ => &[],
         };

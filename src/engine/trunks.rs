@@ -94,7 +94,14 @@ impl Signaling {
     pub(super) fn probe(&mut self, now: Timestamp) {
         while let Some(due) = self.probes.poll(now, self.wire.mint()) {
             match due {
-                Due::Send { place, flow, request } => {
+                Due::Send {
+                    place,
+                    flow,
+                    mut request,
+                } => {
+                    let mut from = request.headers.from().clone();
+                    from.uri = from.uri.with_host_port(&self.topology.paths().sent_by(flow));
+                    request.headers.set_from(from);
                     let client = self.wire.request(now, Owner::Probe, *request, flow);
                     self.probes.sent(now, place, client);
                     self.depart();

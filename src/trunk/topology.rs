@@ -162,21 +162,24 @@ impl Topology {
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
+        self.trunk_with(source, |_| transport)
+    }
+
+    /// The trunk that a phone's address belongs to, reached as the trunk is.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        self.trunk_with(address, |trunk| trunk.transport)
+    }
+
+    fn trunk_with(&self, source: SocketAddr, transport: impl Fn(&Trunk) -> Transport) -> Option<&Arc<Trunk>> {
         let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
         let known = of_source.filter_map(|at| self.trunks.get(*at));
-        let mut admitting = known.filter(|trunk| trunk.admits(source, transport));
+        let mut admitting = known.filter(|trunk| trunk.admits(source, transport(trunk)));
         let first = admitting.next()?;
         if first.names(source) {
             Some(first)
         } else {
             Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
         }
-    }
-
-    /// The trunk that a configured address belongs to.
-    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
-        // Over UDP the port counts.
-        self.trunk_of(address, Transport::Udp)
     }
 
     /// Whether any route leads from one trunk to the other.
@@ -286,9 +289,12 @@ impl Topology {
 
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
-        let port = uri.port().or((uri.scheme() == Scheme::Sips).then_some(SIPS_PORT));
-        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, port));
-        by_address
+        let port = uri.port().unwrap_or_else(|| default_port(uri));
+        let is_listener = |ip| {
+            let mut locals = self.listeners.iter().map(|(_, local)| local);
+            locals.any(|local| local.ip() == ip && local.port() == port)
+        };
+        uri.ip().is_some_and(is_listener)
             || uri
                 .host()
                 .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
@@ -310,12 +316,16 @@ impl Topology {
         let local = if same { flow.local } else { alike.next()?.1 };
         Some(Flow { local, ..flow })
     }
+}
 
-    /// Whether `address` is a listener of ours.
-    pub fn is_ours(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.listeners
-            .iter()
-            .any(|(_, local)| local.ip() == ip && local.port() == port.unwrap_or(SIP_PORT))
+/// Where a URI leads that names an address and no port: the transport that it names says, else its scheme (RFC 3261 §19.1.2).
+fn default_port(uri: &Uri) -> u16 {
+    let transport = uri.param("transport").map(str::to_ascii_lowercase);
+    match (transport.as_deref(), uri.scheme()) {
+        (Some("ws"), Scheme::Sips) => Transport::Wss.default_port(),
+        (Some("ws"), _) => Transport::Ws.default_port(),
+        (Some("tls"), _) | (_, Scheme::Sips) => SIPS_PORT,
+        _ => SIP_PORT,
     }
 }
 
@@ -405,6 +415,30 @@ mod tests {
                 "UDP 192.0.2.2:5080 sip:0123@192.0.2.2:5080"
             ]
         );
+    }
+
+    #[test]
+    fn a_uri_without_a_port_means_that_of_its_scheme_and_transport() {
+        let ours = [(Transport::Udp, 5060), (Transport::Tls, 5061), (Transport::Wss, 443)];
+        let at = |(transport, port)| {
+            (
+                transport,
+                SocketAddr::new("192.0.2.9".parse().expect("an address"), port),
+            )
+        };
+        let names_us = |listeners: &[(Transport, u16)], text: &str| {
+            let listeners = listeners.iter().copied().map(at).collect();
+            Topology::new(vec![], vec![], listeners).names_us(&Uri::parse(text).expect("a URI"))
+        };
+        for (listener, text) in ours.into_iter().zip([
+            "sip:192.0.2.9;transport=tcp",
+            "sip:192.0.2.9;transport=TLS",
+            "sips:a@192.0.2.9;transport=ws",
+        ]) {
+            assert!(names_us(&[listener], text), "{text}");
+            assert!(!names_us(&[(Transport::Udp, 5070)], text), "{text}");
+        }
+        assert!(names_us(&ours, "sips:192.0.2.9") && !names_us(&ours[..1], "sips:192.0.2.9"));
     }
 
     #[test]
