@@ -1,7 +1,7 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
-#[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod detour;
+#[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod engine;
 mod input;
 mod invite;
