@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::arrival::Setting;
 use super::call::Call;
 use super::claims::Claims;
+use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
 use super::output::Output;
 use super::refresh::Upkeep;
-use super::reject;
+use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Header, Leg, SessionId, Timestamp, TrunkName};
@@ -237,6 +238,7 @@ impl Call {
             // It was recorded when it was written down, or meant to be: `during` binds.
             call.armed = true;
             call.open_recording(turn);
+            call.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX);
         }
         if let Some(parted) = kept.parted {
             call.leg_mut(parted).state = LegState::Gone;

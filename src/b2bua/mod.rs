@@ -29,6 +29,7 @@ mod leaving;
 mod leg;
 mod modify;
 mod negotiation;
+mod newcomer;
 mod notice;
 mod numbering;
 mod offer;
@@ -48,6 +49,7 @@ mod successor;
 mod teardown;
 mod transfer;
 mod turn;
+mod urgent;
 mod view;
 mod wire;
 

@@ -337,6 +337,9 @@ impl Call {
             ack: leg.ack.clone(),
         };
         let leg = std::mem::replace(leg, shell);
+        if side == Leg::B {
+            self.part_with(leg.dialog.clone());
+        }
         self.tags.retain(|(tag, _)| *tag != leg.local_tag);
         Some(Mover {
             leg,

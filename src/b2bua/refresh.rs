@@ -17,7 +17,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::SessionTimer;
-use crate::sip::transaction::ClientId;
+use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Message, Method, Request, Response};
 
 /// Why a call ended that nobody refreshed (RFC 3326).
@@ -36,6 +36,9 @@ pub struct Upkeep {
     timer: SessionTimer,
     /// The peer's Allow names UPDATE (RFC 4028 §7.4).
     allows_update: bool,
+    /// Its Allow does not name UPDATE, or it answered one so.
+    #[serde(skip)]
+    bars_update: bool,
     /// A refresh of ours that has no final answer yet.
     #[serde(skip)]
     pub(super) refreshing: Option<Refreshing>,
@@ -174,6 +177,35 @@ impl Call {
         self.is_reseating() || self.upkeep.iter().any(Upkeep::is_reinviting)
     }
 
+    /// Whether a request of this leg does no more than refresh the session, and the far end has no method for that.
+    pub(super) fn is_refresh_for_us(&self, side: Leg, request: &Request) -> bool {
+        let is_bare = request.method == Method::Update && request.body.is_empty();
+        is_bare && self.phase == Phase::Confirmed && self.upkeep[side.other().index()].bars_update
+    }
+
+    /// 405 and 501 to an UPDATE: it gets none any more.
+    pub(super) fn note_update_refused(&mut self, by: Leg, response: &Response) {
+        if matches!(response.status, 405 | 501) && response.headers.cseq().method == Method::Update {
+            let upkeep = &mut self.upkeep[by.index()];
+            (upkeep.allows_update, upkeep.bars_update) = (false, true);
+        }
+    }
+
+    /// The timers are each leg's own: a refresh that cannot cross is granted here (RFC 4028 §9).
+    pub(super) fn answer_refresh(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+        let mut answer = self.leg(side).dialog_response(request, 200, None);
+        if let Some(dialog) = &mut self.leg_mut(side).dialog {
+            dialog.target_refresh(&Message::Request(request.clone()));
+        }
+        if !self.decision.emergency {
+            let timer = &mut self.upkeep[side.index()].timer;
+            timer.grant(turn.now, &request.headers, &mut answer.headers);
+            self.watch_session(side, None);
+        }
+        self.kept = Kept::Stale;
+        turn.respond(self.line(side), server, answer);
+    }
+
     pub(super) fn on_session_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
         if self.phase != Phase::Confirmed {
             return;
@@ -262,6 +294,10 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
+                if let Err(refusal) = self.admit_answerer(turn, side, response) {
+                    self.part_with_answerer(turn, side, &refusal);
+                    return;
+                }
                 self.take_refreshed_sdp(turn, side, response);
             }
             408 | 481 => {
@@ -284,7 +320,7 @@ impl Call {
                 return;
             }
             405 | 501 if refreshing.method == Method::Update && upkeep.allows_update => {
-                upkeep.allows_update = false;
+                (upkeep.allows_update, upkeep.bars_update) = (false, true);
                 self.refresh(turn, side, [refreshing.lengthened, refreshing.rerouted]);
                 return;
             }
@@ -368,7 +404,9 @@ impl Call {
     /// What a peer's Allow says of UPDATE; without one it says nothing new.
     fn keep_allowed(&mut self, side: Leg, headers: &Headers) {
         if headers.contains("Allow") {
-            self.upkeep[side.index()].allows_update = names(headers, "Allow", "UPDATE");
+            let allows = names(headers, "Allow", "UPDATE");
+            let upkeep = &mut self.upkeep[side.index()];
+            (upkeep.allows_update, upkeep.bars_update) = (allows, !allows);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use onrecord::model::{Fault, Leg, MediaCommand, MediaPlan};
 use onrecord::sip::{Message, Method};
 
-use super::bench::{A, B, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT};
+use super::bench::{A, B, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT, answer};
 use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 
 const HELD: &str =
@@ -583,5 +583,30 @@ fn a_recorder_that_fails_ends_a_strict_call_and_its_transfer() {
     bench.answers(BOB, "BYE", 200, "");
     bench.answers(ALICE, "BYE", 200, "");
     bench.answers(ALICE, "NOTIFY", 481, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_2xx_that_comes_again_from_who_went_over_is_acknowledged_and_ends_nothing() {
+    let mut bench = strict();
+    let [_, bob] = rings(&mut bench);
+    bench.answers(DAVE, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(ALICE, "BYE", 200, "");
+    let first = bench.to_b.iter().find_map(|message| match message {
+        Message::Request(request) if request.method == Method::Invite => Some(request.clone()),
+        _ => None,
+    });
+    bench.to_b.clear();
+    for _ in 0..2 {
+        bench.from(B, answer(first.as_ref().unwrap(), 200, "bob-tag", B, SDP));
+    }
+    let sent = bench.to_b.iter().map(|message| match message {
+        Message::Request(request) => request.method.to_string(),
+        Message::Response(response) => response.status.to_string(),
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), ["ACK", "ACK"]);
+    bench.hangs_up(bob, DAVE);
     bench.assert_nothing_left();
 }

@@ -84,6 +84,9 @@ impl Negotiation {
 
     /// A description of the other leg as `to` gets it.
     pub(super) fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        if self.passes_by {
+            return sdp.text().clone();
+        }
         let anchored = anchor(sdp, &self.locals(to));
         match self.thread(to) {
             Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
