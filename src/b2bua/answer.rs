@@ -68,7 +68,10 @@ impl Call {
                 )
             }
             // Unreliable SDP is no offer (RFC 3262 §5).
-            Standing::Unreliable if !self.negotiation.has_media() || self.negotiation.pending_by() == Some(Leg::B) => {
+            Standing::Unreliable
+                if !(self.negotiation.has_media() || self.negotiation.passes_by())
+                    || self.negotiation.pending_by() == Some(Leg::B) =>
+            {
                 Some(Bytes::new())
             }
             Standing::Unreliable | Standing::Next(_) => {
@@ -201,7 +204,7 @@ impl Call {
                     Some(&response.reason),
                     Some(&self.a.local_tag),
                 );
-                for name in ["Contact", "Retry-After", "Unsupported", "Allow", "Min-SE"] {
+                for name in ["Contact", "Retry-After", "Unsupported", "Min-SE"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
                     let is_ours = name == "Retry-After" && response.status == 503;

@@ -75,12 +75,18 @@ impl Call {
             return;
         };
         self.unwatch_exchange();
+        self.note_update_refused(side, response);
         match response.status {
             200..300 => self.on_exchange_accepted(turn, side, exchange, response),
             _ if !exchange.lengthened && self.on_interval_refused(side, response) => {
                 turn.wire.disown_client(client);
                 let lengthened = true;
                 self.ask_again(turn, Exchange { lengthened, ..exchange });
+            }
+            405 | 501 if exchange.identity.is_none() && self.is_refresh_for_us(exchange.from, &exchange.request) => {
+                turn.wire.disown_client(client);
+                self.answer_refresh(turn, exchange.from, exchange.server, &exchange.request);
+                turn.wire.disown_server(exchange.server);
             }
             _ => self.on_exchange_declined(turn, side, client, &exchange, response),
         }
@@ -204,6 +210,11 @@ impl Call {
             }
         };
         self.refresh_targets(side, &exchange, response);
+        let claims = &mut self.claims[exchange.from.index()];
+        if exchange.identity.is_some() {
+            claims.forget_identity();
+        }
+        claims.note(&exchange.request.headers);
         if let Some(identity) = exchange.identity.take() {
             self.connect_identity(turn, exchange.from, identity);
         }

@@ -45,6 +45,10 @@ impl Call {
                 return;
             }
         };
+        if identity.is_none() && !is_news && self.is_refresh_for_us(side, &request) {
+            self.answer_refresh(turn, side, server, &request);
+            return;
+        }
         turn.wire.own_server(server, Owner::Call(self.id, side));
         if request.method == Method::Invite {
             turn.respond(self.line(side), server, Response::to(&request, 100, None, None));
@@ -227,8 +231,15 @@ impl Call {
             self.negotiation.give_back(turn.now, turn.ports);
             self.media = MediaState::Closed(None);
         }
+        if self.negotiation.passes_by() {
+            return;
+        }
         match self.phase {
-            Phase::Preparing => self.refuse(turn, &Refusal::NoPorts),
+            Phase::Preparing => {
+                if !self.lets_media_pass_by(turn) {
+                    self.refuse(turn, &Refusal::NoPorts);
+                }
+            }
             Phase::Inviting | Phase::Answered | Phase::Confirmed => {
                 self.finish(turn, "media port not to be had", &Farewell::default())
             }

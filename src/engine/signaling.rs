@@ -199,11 +199,11 @@ impl Signaling {
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
         // What goes out again here is of many calls, and of no one's turn.
         self.depart();
         self.on_events(now, None);
+        self.subscriptions.handle_timeout(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
@@ -286,7 +286,7 @@ impl Signaling {
                 self.on_request(now, id, request, flow, bytes);
             }
             Event::Ack { request, flow, .. } => {
-                let Some((session, side)) = self.leg_of(&request) else {
+                let Some((session, side)) = self.leg_of(&request, flow) else {
                     return;
                 };
                 self.with_call(now, session, |call, turn| {
@@ -300,6 +300,9 @@ impl Signaling {
                 let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else {
                     return;
                 };
+                if received.is_some_and(|(flow, _)| !self.speaks_for(session, side, flow)) {
+                    return;
+                }
                 self.with_call(now, session, |call, turn| {
                     if let Some((flow, bytes)) = received {
                         call.received(turn, side, flow, bytes);

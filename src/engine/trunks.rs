@@ -48,12 +48,14 @@ impl Signaling {
         }
     }
 
-    /// Whether the trunk that a request came from may use its method.
-    pub(super) fn may_use(&self, flow: Flow, request: &Request) -> Result<(), Refusal> {
+    /// Whether the trunk that a request came from may use its method. An emergency may have all that it needs.
+    pub(super) fn may_use(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         match self.topology.trunk_of(flow.remote, flow.transport) {
-            Some(trunk) if !trunk.may_use(&request.method) => Err(Refusal::MethodBarred {
-                allow: trunk.allow(ALLOW),
-            }),
+            Some(trunk) if !trunk.may_use(&request.method) && !self.is_urgent(now, flow, request) => {
+                Err(Refusal::MethodBarred {
+                    allow: trunk.allow(ALLOW),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -92,7 +94,14 @@ impl Signaling {
     pub(super) fn probe(&mut self, now: Timestamp) {
         while let Some(due) = self.probes.poll(now, self.wire.mint()) {
             match due {
-                Due::Send { place, flow, request } => {
+                Due::Send {
+                    place,
+                    flow,
+                    mut request,
+                } => {
+                    let mut from = request.headers.from().clone();
+                    from.uri = from.uri.with_host_port(&self.topology.paths().sent_by(flow));
+                    request.headers.set_from(from);
                     let client = self.wire.request(now, Owner::Probe, *request, flow);
                     self.probes.sent(now, place, client);
                     self.depart();

@@ -30,7 +30,22 @@ pub struct Topology {
     located: BTreeMap<Aim, Located>,
     health: Health,
     /// Who may speak of calls that are up, and open none.
-    retired: VecDeque<Peer>,
+    retired: VecDeque<Retired>,
+}
+
+/// A peer that was a trunk's while calls began.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Retired {
+    trunk: TrunkName,
+    peer: Peer,
+    /// The trunk was reached by TLS.
+    is_secure: bool,
+}
+
+impl Retired {
+    fn is_source(&self, source: SocketAddr, transport: Transport) -> bool {
+        (transport.is_secure() || !self.is_secure) && self.peer.is_source(source, transport)
+    }
 }
 
 impl Topology {
@@ -53,7 +68,7 @@ impl Topology {
         let aims: Vec<Aim> = self.aims();
         self.located.retain(|aim, _| aims.contains(aim));
         self.place_located();
-        let left: Vec<Peer> = old.iter().flat_map(who_sends).collect();
+        let left: Vec<Retired> = old.iter().flat_map(who_retires).collect();
         self.retire(left);
     }
 
@@ -62,7 +77,7 @@ impl Topology {
         if !self.aims().contains(&aim) {
             return;
         }
-        let old: Vec<Peer> = self.trunks.iter().flat_map(who_sends).collect();
+        let old: Vec<Retired> = self.trunks.iter().flat_map(who_retires).collect();
         self.located.insert(aim, located);
         self.place_located();
         self.retire(old);
@@ -104,11 +119,11 @@ impl Topology {
         self.health.retain(|place| places.contains(&place));
     }
 
-    fn retire(&mut self, candidates: Vec<Peer>) {
-        for peer in candidates {
-            let speaks = self.trunks.iter().any(|trunk| who_sends(trunk).any(|now| now == peer));
-            if !speaks && !self.retired.contains(&peer) {
-                self.retired.push_back(peer);
+    fn retire(&mut self, candidates: Vec<Retired>) {
+        for candidate in candidates {
+            let speaks = self.trunks.iter().flat_map(who_retires).any(|now| now == candidate);
+            if !speaks && !self.retired.contains(&candidate) {
+                self.retired.push_back(candidate);
             }
         }
         while self.retired.len() > RETIRED_MAX {
@@ -119,6 +134,15 @@ impl Topology {
     /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
     pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
         self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
+    }
+
+    /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
+    /// or since, by whatever it may come by. What the dialog's tags are another trunk may know, and its address be forged.
+    pub fn speaks_for(&self, trunk: &Trunk, source: SocketAddr, transport: Transport) -> bool {
+        let retired = |peer: &Retired| peer.trunk == trunk.name && peer.is_source(source, transport);
+        trunk.admits(source, transport)
+            || self.trunk(&trunk.name).is_some_and(|now| now.admits(source, transport))
+            || self.retired.iter().any(retired)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -138,21 +162,24 @@ impl Topology {
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
+        self.trunk_with(source, |_| transport)
+    }
+
+    /// The trunk that a phone's address belongs to, reached as the trunk is.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        self.trunk_with(address, |trunk| trunk.transport)
+    }
+
+    fn trunk_with(&self, source: SocketAddr, transport: impl Fn(&Trunk) -> Transport) -> Option<&Arc<Trunk>> {
         let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
         let known = of_source.filter_map(|at| self.trunks.get(*at));
-        let mut admitting = known.filter(|trunk| trunk.admits(source, transport));
+        let mut admitting = known.filter(|trunk| trunk.admits(source, transport(trunk)));
         let first = admitting.next()?;
         if first.names(source) {
             Some(first)
         } else {
             Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
         }
-    }
-
-    /// The trunk that a configured address belongs to.
-    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
-        // Over UDP the port counts.
-        self.trunk_of(address, Transport::Udp)
     }
 
     /// Whether any route leads from one trunk to the other.
@@ -262,9 +289,12 @@ impl Topology {
 
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
-        let port = uri.port().or((uri.scheme() == Scheme::Sips).then_some(SIPS_PORT));
-        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, port));
-        by_address
+        let port = uri.port().unwrap_or_else(|| default_port(uri));
+        let is_listener = |ip| {
+            let mut locals = self.listeners.iter().map(|(_, local)| local);
+            locals.any(|local| local.ip() == ip && local.port() == port)
+        };
+        uri.ip().is_some_and(is_listener)
             || uri
                 .host()
                 .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
@@ -286,13 +316,25 @@ impl Topology {
         let local = if same { flow.local } else { alike.next()?.1 };
         Some(Flow { local, ..flow })
     }
+}
 
-    /// Whether `address` is a listener of ours.
-    pub fn is_ours(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.listeners
-            .iter()
-            .any(|(_, local)| local.ip() == ip && local.port() == port.unwrap_or(SIP_PORT))
+/// Where a URI leads that names an address and no port: the transport that it names says, else its scheme (RFC 3261 §19.1.2).
+fn default_port(uri: &Uri) -> u16 {
+    let transport = uri.param("transport").map(str::to_ascii_lowercase);
+    match (transport.as_deref(), uri.scheme()) {
+        (Some("ws"), Scheme::Sips) => Transport::Wss.default_port(),
+        (Some("ws"), _) => Transport::Ws.default_port(),
+        (Some("tls"), _) | (_, Scheme::Sips) => SIPS_PORT,
+        _ => SIP_PORT,
     }
+}
+
+fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Retired> {
+    who_sends(trunk).map(|peer| Retired {
+        trunk: trunk.name.clone(),
+        peer,
+        is_secure: trunk.transport.is_secure(),
+    })
 }
 
 /// Who may send as this trunk; a located server from any port.
@@ -373,6 +415,30 @@ mod tests {
                 "UDP 192.0.2.2:5080 sip:0123@192.0.2.2:5080"
             ]
         );
+    }
+
+    #[test]
+    fn a_uri_without_a_port_means_that_of_its_scheme_and_transport() {
+        let ours = [(Transport::Udp, 5060), (Transport::Tls, 5061), (Transport::Wss, 443)];
+        let at = |(transport, port)| {
+            (
+                transport,
+                SocketAddr::new("192.0.2.9".parse().expect("an address"), port),
+            )
+        };
+        let names_us = |listeners: &[(Transport, u16)], text: &str| {
+            let listeners = listeners.iter().copied().map(at).collect();
+            Topology::new(vec![], vec![], listeners).names_us(&Uri::parse(text).expect("a URI"))
+        };
+        for (listener, text) in ours.into_iter().zip([
+            "sip:192.0.2.9;transport=tcp",
+            "sip:192.0.2.9;transport=TLS",
+            "sips:a@192.0.2.9;transport=ws",
+        ]) {
+            assert!(names_us(&[listener], text), "{text}");
+            assert!(!names_us(&[(Transport::Udp, 5070)], text), "{text}");
+        }
+        assert!(names_us(&ours, "sips:192.0.2.9") && !names_us(&ours[..1], "sips:192.0.2.9"));
     }
 
     #[test]

@@ -286,7 +286,9 @@ fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
         ..trunk("carrier", B)
     };
     configure(&mut bench, trunk("pbx", A), carrier);
-    let mut bench = bench.connected();
+    bench.invite(SDP, "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REFER\r\n");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
     let allow = "INVITE, ACK, BYE, CANCEL, OPTIONS";
     assert_eq!(bench.request_to_b("INVITE").headers.get("Allow"), Some(allow));
     bench.b_requests(7, "INFO", "info7", "");
