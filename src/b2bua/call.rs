@@ -57,6 +57,8 @@ pub struct Call {
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
+    /// The recording was opened with another header.
+    pub(super) is_amended: bool,
     pub(super) story: Story,
     pub(super) deadlines: Deadlines,
     /// The transaction of B's INVITE: its 2xx may come again, or from a fork.
@@ -111,6 +113,7 @@ impl Call {
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
+            is_amended: false,
             story: Story::default(),
             deadlines: Deadlines::default(),
             invited: None,

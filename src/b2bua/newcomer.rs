@@ -14,7 +14,6 @@ use super::deadlines::Wait;
 use super::facts::{self, ChangeFacts};
 use super::farewell::Farewell;
 use super::numbering;
-use super::output::StepKind;
 use super::reject::{self, Refusal, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
@@ -198,7 +197,8 @@ impl Call {
         facts::change_header(&mut self.header, &decision, self.meeting, side, named);
         self.decision = Arc::new(decision);
         let decided = self.decided();
-        self.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        self.is_amended |= self.chronicle.is_kept();
+        self.chronicle.decided(turn.now, decided, turn.out);
         if self.phase == Phase::Confirmed {
             self.kept = Kept::Stale;
         }

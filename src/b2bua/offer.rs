@@ -150,6 +150,7 @@ impl Call {
             return;
         }
         self.recording = Recording::Opening;
+        self.is_amended = false;
         turn.record(RecordingCommand::Open(self.header.clone()));
         self.chronicle.keep(true);
     }

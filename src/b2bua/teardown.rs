@@ -350,6 +350,7 @@ impl Call {
             tally,
             fault: self.story.fault,
             conversation: self.joined(turn),
+            became: self.is_amended.then(|| self.header.clone()),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {

@@ -233,6 +233,9 @@ pub struct Closing {
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<SessionId>,
+    /// The opening record as it would be now, if the parties or what the policies say of them have changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub became: Option<Box<Header>>,
 }
 
 /// Packets relayed against packets stored, after the last byte is durable.

@@ -1,10 +1,13 @@
 //! Who is at an end of the call by the word of the network (RFC 3325 §9.1): another party, another decision.
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, Gate, Leg, Mark, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent};
+use onrecord::model::{
+    Fault, Gate, Header, Leg, Mark, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent,
+};
 use onrecord::sip::{Message, Method};
+use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{A, B, Bench, LENIENT, SDP, STRICT, invite, with_lines};
+use super::bench::{A, B, Bench, C, LENIENT, SDP, STRICT, invite, with_lines};
 
 const GRANT: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
 const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
@@ -305,6 +308,50 @@ fn who_is_recorded_stays_recorded_whoever_comes() {
     bench.a_requests(1, "ACK", "ack", "");
     bench.recorder_fails(Fault::Io);
     assert_eq!(bench.request_to_a("BYE").method, Method::Bye);
+    bench.a_answers("BYE", 200, "");
+    b_accepts(&mut bench, "BYE", "", "");
+    let became = became(&bench).expect("its parties changed");
+    assert_eq!(became.callee.identity, "sip:clerk@example.com");
+    assert_eq!(became.policies, ["desk".into()]);
+    assert!(became.strict_during);
+}
+
+/// The opening record as it would be at the end of the newest recording, where it changed.
+fn became(bench: &Bench) -> Option<&Header> {
+    bench.recording.iter().rev().find_map(|command| match command {
+        RecordingCommand::Close { closing, .. } => closing.became.as_deref(),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_recording_tells_in_the_end_who_was_called_after_a_3xx_and_by_which_policy() {
+    let loose = LENIENT.replace("\"desk\"", "\"loose\"");
+    let grants = "[[grant]]\npolicy = \"loose\"\nto = [\"user:bob@127.0.0.1\"]\n[[grant]]\npolicy = \"desk\"\nto = [\"user:carol@127.0.0.1\"]\n";
+    let files = [("loose.toml", &*loose), ("desk.toml", STRICT), ("grants.toml", grants)];
+    for is_sent_on in [true, false] {
+        let conduct = || Conduct {
+            redirect: Redirect::Follow,
+            ..Conduct::default()
+        };
+        let mut bench = Bench::with_branch(&files, conduct(), conduct());
+        bench.invite(SDP, "");
+        if is_sent_on {
+            bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+            bench.c_answers("INVITE", 486, "");
+        } else {
+            bench.b_answers("INVITE", 486, "");
+        }
+        bench.a_requests(1, "ACK", "a1", "");
+        assert_eq!(opened(&bench), 1);
+        assert_eq!(bench.headers()[0].policies, ["loose".into()]);
+        let told = became(&bench).map(|header| (header.callee.identity.as_str(), header.strict_during));
+        assert_eq!(told, is_sent_on.then_some(("sip:carol@127.0.0.1", true)));
+        let notes = bench.recording.iter().filter(|command| {
+            matches!(command, RecordingCommand::Mark { mark: Mark::Note(note), .. } if note == "decided anew: desk: record, strict")
+        });
+        assert_eq!(notes.count(), usize::from(is_sent_on));
+    }
 }
 
 #[test]
