@@ -5,7 +5,11 @@
 //! Each call is an INVITE that is sent again by timer A until something comes back, then ACK, 200 ms of talk and BYE, or the ACK
 //! to a refusal. Prints one line of JSON: what was offered, answered, refused and brought to its end, and how late this program
 //! was with its INVITEs, which tells whether the rate was really offered.
-#![allow(clippy::disallowed_methods)] // a real network has the time of the machine
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program of its own, which plays phones by the clock"
+)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind};
