@@ -140,8 +140,8 @@ impl Signaling {
         self.rename_dialog(&mut request, named.as_ref(), &to);
         let a_call_id = request.headers.call_id().to_owned();
         let a = self.new_leg(Leg::A, (from, flow), a_call_id, LegState::Up);
-        let b_call_id = self.wire.mint().call_id();
-        let b = self.new_leg(Leg::B, (to, to_flow), b_call_id, LegState::Up);
+        let mut b = self.new_leg(Leg::B, (to, to_flow), String::new(), LegState::Up);
+        b.call_id = self.wire.mint().call_id();
         let trunks = [Arc::clone(&a.trunk), Arc::clone(&b.trunk)];
         let names = [b.call_id.clone(), b.local_tag.clone()];
         let onward = self.write_onward(&request, &a.trunk, &destination, &names);
