@@ -1,6 +1,6 @@
 //! All trunks and routes of one node: whose message this is, and where its call goes on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,14 +8,12 @@ use super::destination::{Destination, Draw, in_order};
 use super::health::{Health, Place};
 use super::locate::Located;
 use super::peer::{SIP_PORT, SIPS_PORT};
+use super::retired::Retired;
 use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Scheme, Transport, Uri};
-
-/// Peers of trunks that are no longer configured which may still end their calls. Full: the oldest is forgotten.
-const RETIRED_MAX: usize = 4_096;
 
 /// All trunks and routes of one configuration, and what is known of their destinations.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +27,7 @@ pub struct Topology {
     paths: Paths,
     located: BTreeMap<Aim, Located>,
     health: Health,
-    /// Who may speak of calls that are up, and open none.
-    retired: VecDeque<Peer>,
+    retired: Retired,
 }
 
 impl Topology {
@@ -107,18 +104,31 @@ impl Topology {
     fn retire(&mut self, candidates: Vec<Peer>) {
         for peer in candidates {
             let speaks = self.trunks.iter().any(|trunk| who_sends(trunk).any(|now| now == peer));
-            if !speaks && !self.retired.contains(&peer) {
-                self.retired.push_back(peer);
+            if !speaks {
+                self.retired.add(peer);
             }
         }
-        while self.retired.len() > RETIRED_MAX {
-            self.retired.pop_front();
-        }
+    }
+
+    pub const fn retired(&self) -> &Retired {
+        &self.retired
+    }
+
+    /// Who was a peer, if others have become so, or were forgotten, since the last time.
+    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+        self.retired.poll()
+    }
+
+    /// Forgets who was a peer and may speak of no call any more. `busy`: the trunks that calls are on, as they were when
+    /// the calls began.
+    pub fn sweep_retired<'a>(&mut self, now: Timestamp, busy: impl Iterator<Item = &'a Arc<Trunk>>) {
+        let speaking = busy.flat_map(who_sends).collect();
+        self.retired.sweep(now, &speaking);
     }
 
     /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
     pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
+        self.trunk_of(source, transport).is_some() || self.retired.is_source(source, transport)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
