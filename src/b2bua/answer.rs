@@ -18,6 +18,9 @@ use crate::sip::{Headers, Method, Request, Response};
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
+        if (101..300).contains(&response.status) {
+            self.note_emergency(turn);
+        }
         match response.status {
             100..200 => self.on_progress(turn, &response),
             200..300 => self.on_accepted(turn, client, &response),
@@ -65,7 +68,10 @@ impl Call {
                 )
             }
             // Unreliable SDP is no offer (RFC 3262 §5).
-            Standing::Unreliable if !self.negotiation.has_media() || self.negotiation.pending_by() == Some(Leg::B) => {
+            Standing::Unreliable
+                if !(self.negotiation.has_media() || self.negotiation.passes_by())
+                    || self.negotiation.pending_by() == Some(Leg::B) =>
+            {
                 Some(Bytes::new())
             }
             Standing::Unreliable | Standing::Next(_) => {

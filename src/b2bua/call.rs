@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::arrival::Setting;
 use super::attempt::Attempts;
 use super::chronicle::Chronicle;
+use super::claims::Claims;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
@@ -70,6 +71,8 @@ pub struct Call {
     pub(super) upkeep: [Upkeep; 2],
     /// Which peers know `from-change`: A, B.
     pub(super) from_change: [bool; 2],
+    /// What A, what B said of themselves.
+    pub(super) claims: [Claims; 2],
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
@@ -114,6 +117,7 @@ impl Call {
             armed: false,
             upkeep: Default::default(),
             from_change: [false; 2],
+            claims: Default::default(),
             forks: Forks::default(),
             reliable: Reliable::default(),
             tags,

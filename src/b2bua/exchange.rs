@@ -209,6 +209,11 @@ impl Call {
             }
         };
         self.refresh_targets(side, &exchange, response);
+        let claims = &mut self.claims[exchange.from.index()];
+        if exchange.identity.is_some() {
+            claims.forget_identity();
+        }
+        claims.note(&exchange.request.headers);
         if let Some(identity) = exchange.identity.take() {
             self.connect_identity(turn, exchange.from, identity);
         }

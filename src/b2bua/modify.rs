@@ -227,8 +227,15 @@ impl Call {
             self.negotiation.give_back(turn.now, turn.ports);
             self.media = MediaState::Closed(None);
         }
+        if self.negotiation.passes_by() {
+            return;
+        }
         match self.phase {
-            Phase::Preparing => self.refuse(turn, &Refusal::NoPorts),
+            Phase::Preparing => {
+                if !self.lets_media_pass_by(turn) {
+                    self.refuse(turn, &Refusal::NoPorts);
+                }
+            }
             Phase::Inviting | Phase::Answered | Phase::Confirmed => {
                 self.finish(turn, "media port not to be had", &Farewell::default())
             }

@@ -84,11 +84,11 @@ impl Subscriptions {
         Ok(id)
     }
 
-    /// The side whose dialog a request names.
-    pub fn side_of(&self, request: &Request) -> Option<(SubscriptionId, Leg)> {
+    /// The side whose dialog a request names, and its trunk.
+    pub fn side_of(&self, request: &Request) -> Option<(SubscriptionId, Leg, &Trunk)> {
         let (id, side) = *self.tags.get(request.headers.to().tag()?)?;
         let leg = self.table.get(&id)?.leg(side);
-        (leg.call_id == request.headers.call_id()).then_some((id, side))
+        (leg.call_id == request.headers.call_id()).then_some((id, side, &*leg.trunk))
     }
 
     /// A request inside a subscription, as the other side gets it.

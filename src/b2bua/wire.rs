@@ -99,6 +99,12 @@ impl Wire {
         self.pump();
     }
 
+    /// The same of a request that begins an emergency call, or is part of one.
+    pub fn handle_emergency(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        self.transactions.handle_emergency(now, flow, request);
+        self.pump();
+    }
+
     pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
         self.transactions.handle_unreachable(now, flow);
         self.pump();
@@ -253,8 +259,9 @@ impl Wire {
         self.transactions.forget(id);
     }
 
-    /// Answers what is no request that a transaction could be made of.
-    pub fn refuse(&mut self, flow: Flow, response: Response) {
+    /// Answers without a transaction: what none could be made of, or what needs none.
+    pub fn refuse(&mut self, flow: Flow, mut response: Response) {
+        self.paths.readdress(&mut response.headers);
         self.transactions.refuse(flow, response);
         self.pump();
     }

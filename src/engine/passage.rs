@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::overload::{fingerprint, tag_of};
 use super::signaling::Signaling;
 use crate::b2bua::{self, ALLOW, CallLeg, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
 use crate::model::{Leg, Timestamp};
@@ -39,29 +40,34 @@ impl Passage {
 }
 
 impl Signaling {
-    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out. A user
-    /// of another host is asked for their own.
-    pub(super) fn on_options(
-        &mut self,
-        now: Timestamp,
-        id: ServerId,
-        request: &Request,
-        flow: Flow,
-    ) -> Result<(), Refusal> {
-        if request.uri.user().is_some() && !self.is_ours(&request.uri) {
-            return self.on_passage(now, id, request, flow);
+    /// Our own answer to an OPTIONS, by no transaction: however many ask, calls find their room, and every copy gets the same
+    /// (RFC 3261 §11.2, §8.2.7). False: it is none, or a user of another host is asked for their own.
+    pub(super) fn answers_ping(&mut self, now: Timestamp, flow: Flow, request: &Request) -> bool {
+        let is_ours = request.uri.user().is_none() || self.is_ours(&request.uri);
+        let is_outside = request.headers.to().tag().is_none();
+        if request.method != Method::Options || !is_ours || !is_outside || self.is_left_to_next(request, flow) {
+            return false;
         }
-        self.may_go_on(request)?;
+        let may_ask = self.may_use(now, flow, request);
+        let may_ask = may_ask.and_then(|()| self.came_securely(now, flow, request));
+        match may_ask.and_then(|()| self.may_go_on(request)) {
+            Ok(()) => self.tell_state(request, flow),
+            Err(refusal) => self.turn_away(flow, request, &refusal),
+        }
+        true
+    }
+
+    /// 200 only while a strict call could be recorded, so that dispatchers take this node out.
+    fn tell_state(&mut self, request: &Request, flow: Flow) {
         let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
-        let tag = self.wire.mint().tag();
+        let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         response.headers.push("Allow", ALLOW);
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
-        self.wire.respond(now, id, response);
+        self.wire.refuse(flow, response);
         self.depart();
-        Ok(())
     }
 
     /// MESSAGE, PUBLISH, a NOTIFY that nobody subscribed to, REGISTER: passed on as they are (RFC 3428 §6, RFC 3903,

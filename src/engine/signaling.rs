@@ -290,7 +290,7 @@ impl Signaling {
                 self.on_request(now, id, request, flow, bytes);
             }
             Event::Ack { request, flow, .. } => {
-                let Some((session, side)) = self.leg_of(&request) else {
+                let Some((session, side)) = self.leg_of(&request, flow) else {
                     return;
                 };
                 self.with_call(now, session, |call, turn| {
@@ -304,6 +304,9 @@ impl Signaling {
                 let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else {
                     return;
                 };
+                if received.is_some_and(|(flow, _)| !self.speaks_for(session, side, flow)) {
+                    return;
+                }
                 self.with_call(now, session, |call, turn| {
                     if let Some((flow, bytes)) = received {
                         call.received(turn, side, flow, bytes);

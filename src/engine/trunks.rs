@@ -50,12 +50,14 @@ impl Signaling {
         }
     }
 
-    /// Whether the trunk that a request came from may use its method.
-    pub(super) fn may_use(&self, flow: Flow, request: &Request) -> Result<(), Refusal> {
+    /// Whether the trunk that a request came from may use its method. An emergency may have all that it needs.
+    pub(super) fn may_use(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         match self.topology.trunk_of(flow.remote, flow.transport) {
-            Some(trunk) if !trunk.may_use(&request.method) => Err(Refusal::MethodBarred {
-                allow: trunk.allow(ALLOW),
-            }),
+            Some(trunk) if !trunk.may_use(&request.method) && !self.is_urgent(now, flow, request) => {
+                Err(Refusal::MethodBarred {
+                    allow: trunk.allow(ALLOW),
+                })
+            }
             _ => Ok(()),
         }
     }

@@ -113,7 +113,8 @@ pub enum Outcome {
     Blocked,
     /// No policy asked for it (or an emergency call that none did).
     Exempt,
-    /// A policy asked for it, without strictness, and the recorder was down from the start to the end.
+    /// A policy asked for it, without strictness, and the recorder was down from the start to the end; or an emergency call for
+    /// whose media we had no port.
     Unrecorded,
     /// Opened in order, but no media crossed: busy, cancelled, not answered, or silent.
     NoMedia,

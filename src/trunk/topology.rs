@@ -8,7 +8,7 @@ use super::destination::{Destination, Draw, in_order};
 use super::health::{Health, Place};
 use super::locate::Located;
 use super::peer::{SIP_PORT, SIPS_PORT};
-use super::retired::Retired;
+use super::retired::{Former, Retired};
 use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
 use super::{Paths, Peer, Route, Trunk};
@@ -50,7 +50,7 @@ impl Topology {
         let aims: Vec<Aim> = self.aims();
         self.located.retain(|aim, _| aims.contains(aim));
         self.place_located();
-        let left: Vec<Peer> = old.iter().flat_map(who_sends).collect();
+        let left: Vec<Former> = old.iter().flat_map(who_retires).collect();
         self.retire(left);
     }
 
@@ -59,7 +59,7 @@ impl Topology {
         if !self.aims().contains(&aim) {
             return;
         }
-        let old: Vec<Peer> = self.trunks.iter().flat_map(who_sends).collect();
+        let old: Vec<Former> = self.trunks.iter().flat_map(who_retires).collect();
         self.located.insert(aim, located);
         self.place_located();
         self.retire(old);
@@ -101,11 +101,10 @@ impl Topology {
         self.health.retain(|place| places.contains(&place));
     }
 
-    fn retire(&mut self, candidates: Vec<Peer>) {
-        for peer in candidates {
-            let speaks = self.trunks.iter().any(|trunk| who_sends(trunk).any(|now| now == peer));
-            if !speaks {
-                self.retired.add(peer);
+    fn retire(&mut self, candidates: Vec<Former>) {
+        for former in candidates {
+            if !self.trunks.iter().flat_map(who_retires).any(|now| now == former) {
+                self.retired.add(former);
             }
         }
     }
@@ -122,13 +121,22 @@ impl Topology {
     /// Forgets who was a peer and may speak of no call any more. `busy`: the trunks that calls are on, as they were when
     /// the calls began.
     pub fn sweep_retired<'a>(&mut self, now: Timestamp, busy: impl Iterator<Item = &'a Arc<Trunk>>) {
-        let speaking = busy.flat_map(who_sends).collect();
-        self.retired.sweep(now, &speaking);
+        let is_old = |trunk: &&Arc<Trunk>| !self.trunks.iter().any(|now| Arc::ptr_eq(now, trunk));
+        let busy: BTreeSet<&TrunkName> = busy.filter(is_old).map(|trunk| &trunk.name).collect();
+        self.retired.sweep(now, &busy);
     }
 
     /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
     pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
         self.trunk_of(source, transport).is_some() || self.retired.is_source(source, transport)
+    }
+
+    /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
+    /// or since, by whatever it may come by. What the dialog's tags are another trunk may know, and its address be forged.
+    pub fn speaks_for(&self, trunk: &Trunk, source: SocketAddr, transport: Transport) -> bool {
+        trunk.admits(source, transport)
+            || self.trunk(&trunk.name).is_some_and(|now| now.admits(source, transport))
+            || self.retired.speaks_for(&trunk.name, source, transport)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -313,6 +321,14 @@ fn default_port(uri: &Uri) -> u16 {
         (Some("tls"), _) | (_, Scheme::Sips) => SIPS_PORT,
         _ => SIP_PORT,
     }
+}
+
+fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Former> {
+    who_sends(trunk).map(|peer| Former {
+        trunk: trunk.name.clone(),
+        peer,
+        is_secure: trunk.transport.is_secure(),
+    })
 }
 
 /// Who may send as this trunk; a located server from any port.

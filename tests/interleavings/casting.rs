@@ -69,6 +69,7 @@ impl World {
         for (at, trouble) in world.script.troubles.clone() {
             world.push(start + at, Happening::Trouble(trouble));
         }
+        world.law.exchanges_parties = world.script.executes;
         match world.script.third {
             Third::Consulted(at) => world.consults(start + at),
             Third::Intruder(at, intrusion) => world.push(start + at, Happening::Intrudes(intrusion)),

@@ -197,6 +197,8 @@ pub struct Law {
     ends_early: bool,
     /// A kill leaves no record of a call that nobody recorded.
     pub loses_outcomes: bool,
+    /// The proxy executes transfers: a dialog may go over to another call.
+    pub exchanges_parties: bool,
     pub broken: Vec<String>,
     pub seen: BTreeSet<&'static str>,
 }
@@ -215,6 +217,7 @@ impl Law {
             connected: false,
             ends_early: false,
             loses_outcomes: false,
+            exchanges_parties: false,
             broken: Vec::new(),
             seen: BTreeSet::new(),
         }

@@ -114,6 +114,10 @@ impl Law {
 
     /// Two parties that talked heard each other.
     fn judge_media(&mut self, session: SessionId) {
+        if self.exchanges_parties {
+            // Who talks in which call is the proxy's affair then.
+            return;
+        }
         let Some(tape) = self
             .tapes
             .iter()
