@@ -101,11 +101,7 @@ impl Call {
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
-        if self.a.state == LegState::Expected {
-            self.on_referred_accepted(turn, response);
-            return;
-        }
-        let LegState::Invited { server } = self.a.state else {
+        if !matches!(self.a.state, LegState::Invited { .. } | LegState::Expected) {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
             let farewell = match before {
                 LegState::Cancelling { farewell, .. }
@@ -121,6 +117,22 @@ impl Call {
                 &farewell,
                 &Refusal::Cancelled.rejection(""),
             );
+            return;
+        }
+        match self.admit_answerer(turn, Leg::B, response) {
+            Ok(true) if self.withhold_answer(turn, response) => {}
+            Ok(_) => self.pass_accepted(turn, response),
+            Err(refusal) => self.refuse(turn, &refusal),
+        }
+    }
+
+    /// A hears of B's 2xx, if nobody is missing who has to record the call.
+    pub(super) fn pass_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        if self.a.state == LegState::Expected {
+            self.on_referred_accepted(turn, response);
+            return;
+        }
+        let LegState::Invited { server } = self.a.state else {
             return;
         };
         if let Some(refusal) = self.unarmed(turn) {

@@ -15,6 +15,7 @@ use super::farewell::Farewell;
 use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
+use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
 use super::pass::{Passing, ReferNumber};
 use super::referral::Transfers;
@@ -67,6 +68,8 @@ pub struct Call {
     pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
+    /// Until the recording is open that who answered asks for.
+    pub(super) withheld: Option<Withheld>,
     /// Of each leg: A, B.
     pub(super) upkeep: [Upkeep; 2],
     /// Which peers know `from-change`: A, B.
@@ -115,6 +118,7 @@ impl Call {
             gated: false,
             kept: Kept::default(),
             armed: false,
+            withheld: None,
             upkeep: Default::default(),
             from_change: [false; 2],
             claims: Default::default(),

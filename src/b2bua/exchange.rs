@@ -31,6 +31,8 @@ pub struct Exchange {
     pub(super) body: Bytes,
     /// Who its sender has become (RFC 4916).
     pub(super) identity: Option<NameAddr>,
+    /// Its sender turned out to be somebody who is decided for by it.
+    pub(super) is_news: bool,
     pub(super) stage: Stage,
     /// Of the provisional responses to a re-INVITE.
     pub(super) reliable: Reliable,
@@ -188,18 +190,17 @@ impl Call {
             }
         }
         let cseq = response.headers.cseq().number;
+        if let Err(refusal) = self.admit_answerer(turn, side, response) {
+            self.break_off(turn, &exchange, cseq, &refusal);
+            self.part_with_answerer(turn, side, &refusal);
+            return;
+        }
         let body = match self.carry_exchange_answer(turn, side, &mut exchange, response) {
             Ok(body) => body,
             Err(error) => {
                 // The far end has switched and the near end cannot follow: nothing is left to talk about.
                 tracing::warn!(session = %self.id, %error, "answer to a re-INVITE or UPDATE cannot be carried");
-                self.withdraw(&exchange);
-                let refusal = Refusal::MediaNotAcceptable;
-                self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
-                if is_invite {
-                    let chronicle = self.chronicle;
-                    self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
-                }
+                self.break_off(turn, &exchange, cseq, &Refusal::MediaNotAcceptable);
                 self.finish(
                     turn,
                     &format!("answer of {side} that cannot be carried"),
@@ -228,6 +229,17 @@ impl Call {
             self.exchange = Some(exchange);
         } else {
             turn.wire.disown_server(exchange.server);
+        }
+    }
+
+    /// The far end has accepted what its asker is refused: the call ends next.
+    fn break_off(&mut self, turn: &mut Turn<'_>, exchange: &Exchange, cseq: u32, refusal: &Refusal) {
+        self.withdraw(exchange);
+        self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
+        if exchange.request.method == Method::Invite {
+            let chronicle = self.chronicle;
+            self.leg_mut(exchange.from.other())
+                .acknowledge(turn, &chronicle, cseq, None);
         }
     }
 

@@ -29,6 +29,7 @@ mod leaving;
 mod leg;
 mod modify;
 mod negotiation;
+mod newcomer;
 mod notice;
 mod numbering;
 mod offer;

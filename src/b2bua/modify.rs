@@ -33,16 +33,19 @@ impl Call {
             }
         };
         let identity = self.new_identity(side, &request);
-        if let Some(identity) = &identity
-            && let Err(refusal) = self.admit_identity(turn, side, &request, identity)
-        {
-            if offered {
-                self.negotiation.withdraw();
+        let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
+        let admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        let is_news = match admitted {
+            Ok(is_news) => is_news,
+            Err(refusal) => {
+                if offered {
+                    self.negotiation.withdraw();
+                }
+                self.refuse_request(turn, side, server, &request, &refusal);
+                return;
             }
-            self.refuse_request(turn, side, server, &request, &refusal);
-            return;
-        }
-        if identity.is_none() && self.is_refresh_for_us(side, &request) {
+        };
+        if identity.is_none() && !is_news && self.is_refresh_for_us(side, &request) {
             self.answer_refresh(turn, side, server, &request);
             return;
         }
@@ -61,6 +64,7 @@ impl Call {
             offered,
             body,
             identity,
+            is_news,
             stage,
             reliable: Reliable::default(),
             lengthened: false,

@@ -294,6 +294,10 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
+                if let Err(refusal) = self.admit_answerer(turn, side, response) {
+                    self.part_with_answerer(turn, side, &refusal);
+                    return;
+                }
                 self.take_refreshed_sdp(turn, side, response);
             }
             408 | 481 => {

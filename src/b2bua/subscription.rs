@@ -84,6 +84,22 @@ impl Subscriptions {
         Ok(id)
     }
 
+    /// Whether somebody has answered, or sent a NOTIFY: its dialog is with them. Or it is over.
+    pub fn is_begun(&self, id: SubscriptionId) -> bool {
+        self.table
+            .get(&id)
+            .is_none_or(|subscription| subscription.b.dialog.is_some())
+    }
+
+    /// Another address is asked for the notifier: its SUBSCRIBE goes there as `sent`.
+    pub fn turn_to(&mut self, now: Timestamp, id: SubscriptionId, flow: Flow, sent: &Request) {
+        if let Some(subscription) = self.table.get_mut(&id) {
+            subscription.b.flow = flow;
+            subscription.b.invite = Some(sent.clone());
+        }
+        self.last_until(id, now + GRACE);
+    }
+
     /// The side whose dialog a request names, and its trunk.
     pub fn side_of(&self, request: &Request) -> Option<(SubscriptionId, Leg, &Trunk)> {
         let (id, side) = *self.tags.get(request.headers.to().tag()?)?;

@@ -10,7 +10,7 @@ use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, Request, Response, Scheme};
-use crate::trunk::Destination;
+use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
@@ -133,20 +133,9 @@ impl Signaling {
             conversation: kin.conversation,
         };
         let header = b2bua::header(&opening, &invite, &decision);
-        let mut leg = |side, trunk, flow, call_id, state| CallLeg {
-            side,
-            trunk,
-            flow,
-            call_id,
-            local_tag: self.wire.mint().tag(),
-            dialog: None,
-            state,
-            invite: None,
-            ack: None,
-        };
         let a_call_id = invite.headers.call_id().to_owned();
-        let a = leg(Leg::A, from, flow, a_call_id, LegState::Invited { server: id });
-        let b = leg(Leg::B, to, to_flow, b_call_id, LegState::Idle);
+        let a = self.new_leg(Leg::A, (from, flow), a_call_id, LegState::Invited { server: id });
+        let b = self.new_leg(Leg::B, (to, to_flow), b_call_id, LegState::Idle);
         let conversation = kin.conversation.unwrap_or(session);
         self.conversations.begin(session, conversation, &invite, &target);
         let arrival = Arrival {
@@ -165,6 +154,21 @@ impl Signaling {
         };
         self.begin(now, flow, arrival);
         Ok(())
+    }
+
+    /// A leg under a tag of its own, without a dialog yet.
+    pub(super) fn new_leg(&mut self, side: Leg, at: (Arc<Trunk>, Flow), call_id: String, state: LegState) -> CallLeg {
+        CallLeg {
+            side,
+            trunk: at.0,
+            flow: at.1,
+            call_id,
+            local_tag: self.wire.mint().tag(),
+            dialog: None,
+            state,
+            invite: None,
+            ack: None,
+        }
     }
 
     fn begin(&mut self, now: Timestamp, flow: Flow, arrival: Arrival) {

@@ -1,5 +1,6 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
+mod detour;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod engine;
 mod input;

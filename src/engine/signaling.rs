@@ -199,11 +199,11 @@ impl Signaling {
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
         // What goes out again here is of many calls, and of no one's turn.
         self.depart();
         self.on_events(now, None);
+        self.subscriptions.handle_timeout(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));

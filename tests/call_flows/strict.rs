@@ -283,14 +283,17 @@ fn calls_back(bench: &mut Bench) {
 }
 
 fn is_called(bench: &Bench, before: usize) -> bool {
-    let is_invite = |message: &Message| matches!(message, Message::Request(request) if request.method == Method::Invite);
+    let is_invite =
+        |message: &Message| matches!(message, Message::Request(request) if request.method == Method::Invite);
     bench.to_a[before..].iter().any(is_invite)
 }
 
 #[test]
 fn who_only_asks_for_an_emergency_call_or_is_refused_one_opens_no_window_for_call_backs() {
     let text = String::from_utf8(invite(1, "e1", "", SDP, "").to_vec()).expect("text");
-    let garbage = text.replace("m=audio 4000", "m=audio xxxx").replace("sip:bob@", "sip:112@");
+    let garbage = text
+        .replace("m=audio 4000", "m=audio xxxx")
+        .replace("sip:bob@", "sip:112@");
     let declined = text.replace("sip:bob@", "sip:112@");
     for (invite, status) in [(garbage, 400), (declined, 486)] {
         let mut bench = Bench::strict();

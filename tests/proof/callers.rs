@@ -6,6 +6,11 @@
 //! to a refusal. Prints one line of JSON: what was offered, answered, refused and brought to its end, and how late this program
 //! was with its INVITEs, which tells whether the rate was really offered.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program of its own, which plays phones by the clock"
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
