@@ -235,6 +235,13 @@ impl Subscriptions {
         }
     }
 
+    /// The trunks that they are on.
+    pub fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.table
+            .values()
+            .flat_map(|subscription| [&subscription.a.trunk, &subscription.b.trunk])
+    }
+
     pub fn leftovers(&self) -> usize {
         self.table.len() + self.tags.len()
     }

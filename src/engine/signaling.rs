@@ -213,6 +213,9 @@ impl Signaling {
             self.aftermaths.remove(&id);
         }
         self.register(now);
+        if self.topology.retired().due().is_some_and(|due| due <= now) {
+            self.sweep_retired(now);
+        }
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -223,6 +226,7 @@ impl Signaling {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
+        let owned = earliest(owned, self.topology.retired().due());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }

@@ -1,16 +1,18 @@
 //! Trunks as signalling sees them: where a call may go, what a trunk may do, and how its destinations fare.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::probe::{Due, Pulse, Verdict};
 use super::signaling::Signaling;
 use crate::b2bua::{ALLOW, Owner, Refusal};
-use crate::model::{Timestamp, TrunkName};
+use crate::model::{Leg, Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Request, Response, Scheme, Transport, Uri};
-use crate::trunk::{Destination, Route, Trunk};
+use crate::trunk::{Destination, Peer, Route, Trunk};
 
 /// How one trunk stands, for `status`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -86,9 +88,31 @@ impl Signaling {
     }
 
     pub(super) fn follow_topology(&mut self, now: Timestamp) {
+        self.sweep_retired(now);
         for client in self.probes.follow(now, &self.topology, self.wire.mint()) {
             self.wire.disown_client(client);
         }
+    }
+
+    /// Peers that are none any more are known while a call or subscription is on the trunk that they were of.
+    pub(super) fn sweep_retired(&mut self, now: Timestamp) {
+        if self.topology.retired().is_empty() {
+            return;
+        }
+        let calls = self
+            .calls
+            .values()
+            .flat_map(|call| Leg::BOTH.map(|side| call.reach(side).0));
+        let busy: BTreeMap<*const Trunk, Arc<Trunk>> = calls
+            .chain(self.subscriptions.trunks())
+            .map(|trunk| (Arc::as_ptr(trunk), Arc::clone(trunk)))
+            .collect();
+        self.topology.sweep_retired(now, busy.values());
+    }
+
+    /// Who may speak of calls that are up and open none, if that has changed.
+    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+        self.topology.poll_retired()
     }
 
     pub(super) fn probe(&mut self, now: Timestamp) {
@@ -177,7 +201,7 @@ impl Signaling {
 
     /// Every trunk with its destinations.
     pub fn trunks(&self, now: Timestamp) -> Vec<TrunkView> {
-        let view = |trunk: &std::sync::Arc<Trunk>| {
+        let view = |trunk: &Arc<Trunk>| {
             let places = self.topology.places(trunk).into_iter();
             let destinations = places.map(|place| DestinationView {
                 transport: place.0,

@@ -105,12 +105,14 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let peers = neighbours::peers(config);
         let homes = Homes::of(&config.trunks);
         let (views, views_seen) = watch::channel(Vec::new());
+        let (retired, retired_seen) = watch::channel(Vec::new());
         let parts = Parts {
             clock,
             config,
             peers: peers.clone(),
             homes: homes.clone(),
             views,
+            retired,
             policies: policies.set(),
             switches: switches.clone(),
             calls_max,
@@ -122,7 +124,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let dns = resolver::system_or_none().map_err(io::Error::other)?;
         let sip = config.listen.sip.iter();
         let ways: Vec<_> = sip.map(|listener| (listener.transport, listener.address)).collect();
-        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone());
+        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone(), retired_seen);
         tokio::spawn(resolver.run());
         link.follow(config.trunks.clone()).await;
         let supervisor = Supervisor {
@@ -193,6 +195,7 @@ struct Parts<'a> {
     peers: Peers,
     homes: Homes,
     views: watch::Sender<Vec<TrunkView>>,
+    retired: watch::Sender<Vec<Peer>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,
@@ -318,7 +321,7 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
-        let (peers, homes, views) = (self.peers, self.homes, self.views);
+        let (peers, homes, views, retired) = (self.peers, self.homes, self.views, self.retired);
         let news = Arc::clone(&sip.news);
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
@@ -354,6 +357,7 @@ impl Parts<'_> {
                     backlog: Backlog::default(),
                     views,
                     views_due: clock.now(),
+                    retired,
                     line: Line::default(),
                     refusing: 0,
                 };

@@ -1,6 +1,6 @@
 //! All trunks and routes of one node: whose message this is, and where its call goes on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,14 +8,12 @@ use super::destination::{Destination, Draw, in_order};
 use super::health::{Health, Place};
 use super::locate::Located;
 use super::peer::{SIP_PORT, SIPS_PORT};
+use super::retired::{Former, Retired};
 use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Scheme, Transport, Uri};
-
-/// Peers of trunks that are no longer configured which may still end their calls. Full: the oldest is forgotten.
-const RETIRED_MAX: usize = 4_096;
 
 /// All trunks and routes of one configuration, and what is known of their destinations.
 #[derive(Clone, Debug, Default)]
@@ -29,23 +27,7 @@ pub struct Topology {
     paths: Paths,
     located: BTreeMap<Aim, Located>,
     health: Health,
-    /// Who may speak of calls that are up, and open none.
-    retired: VecDeque<Retired>,
-}
-
-/// A peer that was a trunk's while calls began.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Retired {
-    trunk: TrunkName,
-    peer: Peer,
-    /// The trunk was reached by TLS.
-    is_secure: bool,
-}
-
-impl Retired {
-    fn is_source(&self, source: SocketAddr, transport: Transport) -> bool {
-        (transport.is_secure() || !self.is_secure) && self.peer.is_source(source, transport)
-    }
+    retired: Retired,
 }
 
 impl Topology {
@@ -68,7 +50,7 @@ impl Topology {
         let aims: Vec<Aim> = self.aims();
         self.located.retain(|aim, _| aims.contains(aim));
         self.place_located();
-        let left: Vec<Retired> = old.iter().flat_map(who_retires).collect();
+        let left: Vec<Former> = old.iter().flat_map(who_retires).collect();
         self.retire(left);
     }
 
@@ -77,7 +59,7 @@ impl Topology {
         if !self.aims().contains(&aim) {
             return;
         }
-        let old: Vec<Retired> = self.trunks.iter().flat_map(who_retires).collect();
+        let old: Vec<Former> = self.trunks.iter().flat_map(who_retires).collect();
         self.located.insert(aim, located);
         self.place_located();
         self.retire(old);
@@ -119,30 +101,42 @@ impl Topology {
         self.health.retain(|place| places.contains(&place));
     }
 
-    fn retire(&mut self, candidates: Vec<Retired>) {
-        for candidate in candidates {
-            let speaks = self.trunks.iter().flat_map(who_retires).any(|now| now == candidate);
-            if !speaks && !self.retired.contains(&candidate) {
-                self.retired.push_back(candidate);
+    fn retire(&mut self, candidates: Vec<Former>) {
+        for former in candidates {
+            if !self.trunks.iter().flat_map(who_retires).any(|now| now == former) {
+                self.retired.add(former);
             }
         }
-        while self.retired.len() > RETIRED_MAX {
-            self.retired.pop_front();
-        }
+    }
+
+    pub const fn retired(&self) -> &Retired {
+        &self.retired
+    }
+
+    /// Who was a peer, if others have become so, or were forgotten, since the last time.
+    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+        self.retired.poll()
+    }
+
+    /// Forgets who was a peer and may speak of no call any more. `busy`: the trunks that calls are on, as they were when
+    /// the calls began.
+    pub fn sweep_retired<'a>(&mut self, now: Timestamp, busy: impl Iterator<Item = &'a Arc<Trunk>>) {
+        let is_old = |trunk: &&Arc<Trunk>| !self.trunks.iter().any(|now| Arc::ptr_eq(now, trunk));
+        let busy: BTreeSet<&TrunkName> = busy.filter(is_old).map(|trunk| &trunk.name).collect();
+        self.retired.sweep(now, &busy);
     }
 
     /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
     pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
+        self.trunk_of(source, transport).is_some() || self.retired.is_source(source, transport)
     }
 
     /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
     /// or since, by whatever it may come by. What the dialog's tags are another trunk may know, and its address be forged.
     pub fn speaks_for(&self, trunk: &Trunk, source: SocketAddr, transport: Transport) -> bool {
-        let retired = |peer: &Retired| peer.trunk == trunk.name && peer.is_source(source, transport);
         trunk.admits(source, transport)
             || self.trunk(&trunk.name).is_some_and(|now| now.admits(source, transport))
-            || self.retired.iter().any(retired)
+            || self.retired.speaks_for(&trunk.name, source, transport)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -329,8 +323,8 @@ fn default_port(uri: &Uri) -> u16 {
     }
 }
 
-fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Retired> {
-    who_sends(trunk).map(|peer| Retired {
+fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Former> {
+    who_sends(trunk).map(|peer| Former {
         trunk: trunk.name.clone(),
         peer,
         is_secure: trunk.transport.is_secure(),
