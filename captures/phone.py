@@ -16,10 +16,13 @@ REASONS = {
     200: "OK",
     202: "Accepted",
     302: "Moved Temporarily",
+    401: "Unauthorized",
     407: "Proxy Authentication Required",
+    484: "Address Incomplete",
     486: "Busy Here",
     487: "Request Terminated",
     491: "Request Pending",
+    503: "Service Unavailable",
 }
 
 
@@ -84,11 +87,14 @@ class Phone:
 class Call:
     """One dialog between two phones that talk to each other directly: `a` calls `b`."""
 
-    def __init__(self, capture, a, b, call_id, target=None, transport="UDP"):
+    def __init__(self, capture, a, b, call_id, target=None, transport="UDP", called=None):
         self.capture = capture
         self.a, self.b = a, b
         self.call_id = call_id
         self.target = target or f"sip:{b.user}@example.com"
+        # As From and To name them.
+        self.name_a = f'"{a.user.capitalize()}" <sip:{a.user}@example.com>'
+        self.name_b = f"<{called or self.target}>"
         self.transport = transport
         self.connection = None
         self.requests = {}
@@ -138,15 +144,16 @@ class Call:
             "status": 0,
         }
         head = [*self.head(by, method, uri, branch, number, is_inside), *headers]
-        if method in ("INVITE", "UPDATE", "REFER", "NOTIFY"):
+        has_contact = any(name == "Contact" for name, _ in headers)
+        if method in ("INVITE", "UPDATE", "REFER", "SUBSCRIBE", "NOTIFY", "REGISTER") and not has_contact:
             head.append(("Contact", f"<{by.contact}>"))
         self.send(at, by, message(f"{method} {uri} SIP/2.0", head, sdp), **sent)
 
     def head(self, by, method, uri, branch, number, is_inside):
         """The headers of a request (RFC 3261 §8.1.1)."""
         a, b = self.a, self.b
-        to_a = f'"{a.user.capitalize()}" <sip:{a.user}@example.com>;tag={a.tag}'
-        to_b = f"<{self.target}>" + (f";tag={b.tag}" if is_inside else "")
+        to_a = f"{self.name_a};tag={a.tag}"
+        to_b = self.name_b + (f";tag={b.tag}" if is_inside else "")
         return [
             ("Via", f"SIP/2.0/{self.transport} {by.host}:{by.sip[1]};branch={branch};rport"),
             ("Max-Forwards", "70"),
@@ -166,7 +173,7 @@ class Call:
         is_tagged = status > 100 or request["is_inside"]
         head = self.head(self.other(by), request["method"], "", request["branch"], request["number"], is_tagged)
         head = [pair for pair in head if pair[0] != "Max-Forwards"]
-        if to in ("INVITE", "UPDATE") and 100 < status < 300:
+        if to in ("INVITE", "UPDATE", "SUBSCRIBE") and 100 < status < 300:
             head.append(("Contact", f"<{by.contact}>"))
         head += headers
         self.send(at, by, message(f"SIP/2.0 {status} {REASONS[status]}", head, sdp))
@@ -179,8 +186,7 @@ class Call:
         self.connection = Connection(self.capture, self.a.sip, self.b.sip)
         self.connection.open(at, self.a.sip)
 
-    def send(self, at, by, text, sizes=(), fragment_bytes=None):
-        payload = text.encode()
+    def send(self, at, by, payload, sizes=(), fragment_bytes=None):
         if self.connection:
             self.connection.send(at, by.sip, payload, sizes)
         else:
@@ -226,11 +232,13 @@ class Call:
 
 
 def message(start_line, head, sdp=None):
-    body = sdp or ""
+    """Of an SDP, or of another body, text or bytes, whose Content-Type is in the head."""
+    body = sdp or b""
+    body = body.encode() if isinstance(body, str) else body
     is_typed = any(name == "Content-Type" for name, _ in head)
     kind = [("Content-Type", "application/sdp")] if body and not is_typed else []
     head = [*head, *kind, ("Content-Length", str(len(body)))]
-    return "\r\n".join([start_line, *(f"{name}: {value}" for name, value in head), "", body])
+    return "\r\n".join([start_line, *(f"{name}: {value}" for name, value in head), "", ""]).encode() + body
 
 
 def mu_law_to_linear(code):

@@ -9,17 +9,21 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
 
+use onrecord::config::{self, Config};
 use onrecord::disk::{Disk, Layout, StoredFile};
 use onrecord::model::{Generation, Outcome};
 use onrecord::policy::{PolicySet, Severity, SourceFile};
 use onrecord::recorder::{SealedCall, survey};
-use onrecord::replay::{FaultSpec, ReplayOptions, Report, replay, replay_to};
+use onrecord::replay::{FaultSpec, ReplayOptions, Report, Shown, replay, replay_to};
+use onrecord::sip::Method;
 
 const ACCEPT: &str = "ONRECORD_ACCEPT";
 const FILES: [&str; 3] = ["README.md", "call.pcap", "policy.toml"];
 const EXPECTED: &str = "expect.ladder";
+const CHAT: &str = "expect.chat";
 /// Of one capture. A repository is no place for hours of speech.
 const CAPTURE_BYTES_MAX: u64 = 300_000;
 const CAPTURES_BYTES_MAX: u64 = 4_000_000;
@@ -45,6 +49,25 @@ fn every_capture_gives_the_ladder_beside_it_and_seals_what_it_recorded() {
 }
 
 #[test]
+fn every_scenario_is_in_the_table_of_flows_and_nothing_else_is() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFORMANCE.md")).unwrap();
+    let (_, table) = page.split_once("\n## Flows as captures\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let mut listed: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    listed.sort_unstable();
+    listed.dedup();
+    let scenarios = scenarios();
+    assert_eq!(
+        listed,
+        scenarios
+            .iter()
+            .map(|scenario| scenario.name.as_str())
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn the_captures_are_small() {
     let sizes = scenarios().into_iter().map(|scenario| {
         let bytes = fs::metadata(scenario.folder.join("call.pcap")).map_or(0, |file| file.len());
@@ -52,6 +75,87 @@ fn the_captures_are_small() {
         bytes
     });
     assert!(sizes.sum::<u64>() < CAPTURES_BYTES_MAX);
+}
+
+#[test]
+fn the_command_of_a_ladder_prints_it_in_a_shell() {
+    if is_accepting() {
+        return;
+    }
+    let all = scenarios();
+    for name in ["privacy", "strict-stall-while-talking", "transfer-attended"] {
+        let scenario = all.iter().find(|scenario| scenario.name == name).unwrap();
+        let expected = fs::read_to_string(scenario.folder.join(EXPECTED)).unwrap();
+        let command = scenario.command().unwrap();
+        let shown = onrecord(command.split_whitespace().skip(1));
+        let (text, exit) = (String::from_utf8(shown.stdout).unwrap(), shown.status.code().unwrap());
+        assert_eq!(format!("$ {command}\n{text}exit {exit}\n"), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_trunk_that_the_config_has_not_is_named() {
+    let command = "replay captures/privacy/call.pcap --policies captures/privacy --config \
+                   captures/privacy/proxy/onrecord.toml --to-trunk carrier";
+    let shown = onrecord(command.split_whitespace());
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert_eq!(shown.status.code(), Some(2), "{said}");
+    assert!(said.contains("the config has no trunk `carrier`"), "{said}");
+}
+
+fn onrecord<'a>(args: impl Iterator<Item = &'a str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onrecord"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
+    command.output().unwrap()
+}
+
+/// Of captures in which the proxy acts on its own behalf, or phones name dialogs of each other.
+const CUT: [&str; 9] = [
+    "challenge-answered",
+    "failover-to-ipv6",
+    "forked-answers",
+    "join",
+    "message-waiting",
+    "pickup",
+    "redirect-followed",
+    "register-with-path",
+    "transfer-attended",
+];
+
+#[test]
+fn a_capture_that_ends_anywhere_is_played_to_there_and_every_call_of_it_ends() {
+    let mut cut: Vec<Scenario> = scenarios();
+    cut.retain(|scenario| CUT.contains(&scenario.name.as_str()));
+    assert_eq!(cut.len(), CUT.len());
+    for scenario in cut {
+        let options = scenario.options(&scenario.command().unwrap()).unwrap();
+        let file = fs::read(scenario.folder.join("call.pcap")).unwrap();
+        for end in ends_of_messages(&file) {
+            let report = replay(&file[..end], &options).unwrap();
+            for call in &report.calls {
+                let at = format!("{} until byte {end}: {}", scenario.name, call.call_id);
+                assert!(
+                    call.trail.iter().any(|line| line.starts_with("ended: ")),
+                    "{at}: {:?}",
+                    call.trail
+                );
+                assert_eq!((call.accepted, call.gaps), (call.stored, 0), "{at}");
+            }
+        }
+    }
+}
+
+/// Where records end that hold SIP; of a file in little-endian microseconds.
+fn ends_of_messages(file: &[u8]) -> Vec<usize> {
+    let (mut at, mut ends) = (24, Vec::new());
+    while let Some(head) = file.get(at..at + 16) {
+        let end = at + 16 + u32::from_le_bytes(head[8..12].try_into().unwrap()) as usize;
+        if file[at..end].windows(7).any(|word| word == b"SIP/2.0") {
+            ends.push(end);
+        }
+        at = end;
+    }
+    ends
 }
 
 struct Scenario {
@@ -80,14 +184,24 @@ impl Scenario {
     fn check(&self) -> Result<(), String> {
         self.is_complete()?;
         let command = self.command()?;
-        let options = ReplayOptions {
-            policies: Arc::new(self.policies()?),
-            faults: faults(&command)?,
-            trunks: ["caller".into(), "callee".into()],
-        };
+        let options = self.options(&command)?;
         let report = replay(self.capture(), &options).map_err(|why| why.to_string())?;
         self.compare(&transcript(&command, &report))?;
         self.seals(&options, &report)
+    }
+
+    fn options(&self, command: &str) -> Result<ReplayOptions, String> {
+        let trunk = |option, default: &str| values(command, option).next().unwrap_or(default).into();
+        Ok(ReplayOptions {
+            policies: Arc::new(self.policies()?),
+            faults: faults(command)?,
+            trunks: [trunk("--trunk", "caller"), trunk("--to-trunk", "callee")],
+            config: config_of(command)?,
+            shown: Shown {
+                whole: values(command, "--sip").filter_map(Method::parse).collect(),
+                headers: values(command, "--header").map(str::to_owned).collect(),
+            },
+        })
     }
 
     fn is_complete(&self) -> Result<(), String> {
@@ -175,7 +289,32 @@ impl Scenario {
                 ));
             }
         }
-        verify(&layout)
+        verify(&layout)?;
+        self.keeps_chat(&layout)
+    }
+
+    /// Where the folder says what was written: `onrecord export --chat` makes it of the one recording.
+    fn keeps_chat(&self, layout: &Layout) -> Result<(), String> {
+        let path = self.folder.join(CHAT);
+        let Ok(expected) = fs::read_to_string(&path) else {
+            return Ok(());
+        };
+        let calls = layout.sealed().unwrap().calls;
+        let (id, chat) = (calls.keys().next().unwrap(), layout.data.join(CHAT));
+        let export = Command::new(env!("CARGO_BIN_EXE_onrecord"))
+            .args(["export", &id.to_string(), "--data"])
+            .arg(&layout.data)
+            .arg("--chat")
+            .arg(&chat)
+            .output()
+            .unwrap();
+        let actual = fs::read_to_string(&chat).map_err(|_| String::from_utf8_lossy(&export.stderr).into_owned())?;
+        if is_accepting() {
+            fs::write(&path, &actual).unwrap();
+        } else if expected != actual {
+            return Err(format!("-- expected, {CHAT}\n{expected}\n-- but was\n{actual}"));
+        }
+        Ok(())
     }
 }
 
@@ -199,11 +338,31 @@ fn is_accepting() -> bool {
     std::env::var_os(ACCEPT).is_some_and(|value| value == "1")
 }
 
-/// The values of `--fault`.
+/// The `--config` of the command, which has both of its trunks.
+fn config_of(command: &str) -> Result<Option<Arc<Config>>, String> {
+    let Some(path) = values(command, "--config").next() else {
+        return Ok(None);
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let (config, notes) = config::load_with_notes(&path).map_err(|findings| format!("{findings:#?}"))?;
+    let notes: Vec<_> = notes.iter().filter(|f| f.severity != Severity::Note).collect();
+    if !notes.is_empty() {
+        return Err(format!("{notes:#?}"));
+    }
+    Ok(Some(Arc::new(config)))
+}
+
+/// The values of an option.
+fn values<'a>(command: &'a str, option: &'a str) -> impl Iterator<Item = &'a str> {
+    let mut words = command.split_whitespace();
+    std::iter::from_fn(move || {
+        words.find(|word| *word == option)?;
+        words.next()
+    })
+}
+
 fn faults(command: &str) -> Result<Vec<FaultSpec>, String> {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let values = words.windows(2).filter(|pair| pair[0] == "--fault").map(|pair| pair[1]);
-    values
+    values(command, "--fault")
         .map(|value| value.parse().map_err(|why| format!("{value}: {why}")))
         .collect()
 }

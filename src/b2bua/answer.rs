@@ -18,6 +18,9 @@ use crate::sip::{Headers, Method, Request, Response};
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
+        if (101..300).contains(&response.status) {
+            self.note_emergency(turn);
+        }
         match response.status {
             100..200 => self.on_progress(turn, &response),
             200..300 => self.on_accepted(turn, client, &response),
@@ -65,7 +68,10 @@ impl Call {
                 )
             }
             // Unreliable SDP is no offer (RFC 3262 §5).
-            Standing::Unreliable if !self.negotiation.has_media() || self.negotiation.pending_by() == Some(Leg::B) => {
+            Standing::Unreliable
+                if !(self.negotiation.has_media() || self.negotiation.passes_by())
+                    || self.negotiation.pending_by() == Some(Leg::B) =>
+            {
                 Some(Bytes::new())
             }
             Standing::Unreliable | Standing::Next(_) => {
@@ -85,20 +91,17 @@ impl Call {
             return;
         }
         if self.acknowledge_parted(turn, response) {
-            // Who was to be called has answered, and the caller had hung up on it: there is nobody else to come.
+            // Who was to be called has answered, and the caller had hung up on it: nobody else is waited for.
             self.b.state = LegState::Gone;
             self.refuse(turn, &Refusal::Cancelled);
+            self.silence_forks();
             return;
         }
         let cseq = response.headers.cseq().number;
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
-        if self.a.state == LegState::Expected {
-            self.on_referred_accepted(turn, response);
-            return;
-        }
-        let LegState::Invited { server } = self.a.state else {
+        if !matches!(self.a.state, LegState::Invited { .. } | LegState::Expected) {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
             let farewell = match before {
                 LegState::Cancelling { farewell, .. }
@@ -114,6 +117,22 @@ impl Call {
                 &farewell,
                 &Refusal::Cancelled.rejection(""),
             );
+            return;
+        }
+        match self.admit_answerer(turn, Leg::B, response) {
+            Ok(true) if self.withhold_answer(turn, response) => {}
+            Ok(_) => self.pass_accepted(turn, response),
+            Err(refusal) => self.refuse(turn, &refusal),
+        }
+    }
+
+    /// A hears of B's 2xx, if nobody is missing who has to record the call.
+    pub(super) fn pass_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        if self.a.state == LegState::Expected {
+            self.on_referred_accepted(turn, response);
+            return;
+        }
+        let LegState::Invited { server } = self.a.state else {
             return;
         };
         if let Some(refusal) = self.unarmed(turn) {
@@ -185,7 +204,7 @@ impl Call {
                     Some(&response.reason),
                     Some(&self.a.local_tag),
                 );
-                for name in ["Contact", "Retry-After", "Unsupported", "Allow", "Min-SE"] {
+                for name in ["Contact", "Retry-After", "Unsupported", "Min-SE"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
                     let is_ours = name == "Retry-After" && response.status == 503;
@@ -259,8 +278,14 @@ impl Call {
 
     /// Whether A's ACK has to bring the answer to B's offer: not where the offer is that of an UPDATE in flight.
     fn owes_answer(&self) -> bool {
-        let is_crossed = self.exchange.as_ref().is_some_and(|exchange| exchange.offered);
-        self.negotiation.pending_by() == Some(Leg::B) && !is_crossed
+        self.negotiation.pending_by() == Some(Leg::B) && !self.is_offer_crossed()
+    }
+
+    /// Whether the offer that is pending is of a request in flight. What is offered in another early dialog is no matter of
+    /// this one.
+    fn is_offer_crossed(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.offered && exchange.fork == self.a.local_tag)
     }
 
     /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
@@ -306,10 +331,9 @@ impl Call {
                 Err(NegotiationError::Lines)
             };
         };
-        let is_crossed = self.exchange.as_ref().is_some_and(|exchange| exchange.offered);
         let anchored = match self.negotiation.pending_by() {
             // Another offer is in flight, or B repeats the one that A has not answered yet.
-            Some(Leg::A) if is_crossed => self.negotiation.repeat(Leg::B, sdp)?,
+            Some(Leg::A) if self.is_offer_crossed() => self.negotiation.repeat(Leg::B, sdp)?,
             Some(Leg::B) => self.negotiation.repeat(Leg::B, sdp)?,
             None if !self.negotiation.is_agreed() => {
                 let emergency = self.decision.emergency;

@@ -15,7 +15,7 @@ use super::leg::{CallLeg, LegState};
 use super::output::StepKind;
 use super::redirect::{self, Rerouted};
 use super::reject::Refusal;
-use super::state::{Phase, Recording};
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::{Direction, Leg, Mark};
@@ -85,7 +85,8 @@ impl Call {
 
     /// B's INVITE was declined, or came to nothing (None): asks elsewhere, if that may help. False: it is over.
     pub(super) fn ask_elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> bool {
-        let rings = self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected);
+        let rings =
+            self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected);
         let LegState::Inviting {
             client, cancel: None, ..
         } = self.b.state
@@ -212,12 +213,26 @@ impl Call {
             self.refuse(turn, &refusal);
             return;
         }
-        if is_other_trunk && let Err(refusal) = self.offer_anew(turn) {
+        if let Err(refusal) = self.offer_anew(turn) {
             self.refuse(turn, &refusal);
             return;
         }
-        self.renew_media(turn);
         self.proceed(turn);
+    }
+
+    /// The offer of A's INVITE with what the new B's trunk allows, and with an address of ours that faces it: of its family.
+    /// It is asked once our ports are bound there.
+    fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        let moves = self.negotiation.begin_anew(self.b.flow.remote.ip());
+        self.permit_codecs();
+        if let Some(received) = self.a.invite.clone() {
+            self.take_first_offer(turn, &received)?;
+        }
+        self.renew_media(turn);
+        if moves && self.media == MediaState::Open {
+            self.media = MediaState::Moving;
+        }
+        Ok(())
     }
 
     /// Another party, another decision. What was recorded before stays in the one recording; a party that nobody records
@@ -253,7 +268,8 @@ impl Call {
         self.header = header;
         self.decision = Arc::new(decision);
         let decided = self.decided();
-        self.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        self.is_amended |= self.chronicle.is_kept();
+        self.chronicle.decided(turn.now, decided, turn.out);
         if let Verdict::Block(_) = self.decision.verdict {
             return Err(Refusal::PolicyForbids { policy: self.policy() });
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::arrival::Setting;
 use super::attempt::Attempts;
 use super::chronicle::Chronicle;
+use super::claims::Claims;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
@@ -14,6 +15,7 @@ use super::farewell::Farewell;
 use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
+use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
 use super::pass::{Passing, ReferNumber};
 use super::referral::Transfers;
@@ -55,6 +57,8 @@ pub struct Call {
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
+    /// The recording was opened with another header.
+    pub(super) is_amended: bool,
     pub(super) story: Story,
     pub(super) deadlines: Deadlines,
     /// The transaction of B's INVITE: its 2xx may come again, or from a fork.
@@ -66,10 +70,14 @@ pub struct Call {
     pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
+    /// Until the recording is open that who answered asks for.
+    pub(super) withheld: Option<Withheld>,
     /// Of each leg: A, B.
     pub(super) upkeep: [Upkeep; 2],
     /// Which peers know `from-change`: A, B.
     pub(super) from_change: [bool; 2],
+    /// What A, what B said of themselves.
+    pub(super) claims: [Claims; 2],
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
@@ -105,6 +113,7 @@ impl Call {
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
+            is_amended: false,
             story: Story::default(),
             deadlines: Deadlines::default(),
             invited: None,
@@ -112,8 +121,10 @@ impl Call {
             gated: false,
             kept: Kept::default(),
             armed: false,
+            withheld: None,
             upkeep: Default::default(),
             from_change: [false; 2],
+            claims: Default::default(),
             forks: Forks::default(),
             reliable: Reliable::default(),
             tags,
@@ -184,6 +195,7 @@ impl Call {
 
     pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
         if let Err(refusal) = self.take_request(side, flow, &request) {
+            self.forget_fork(turn, &request);
             self.refuse_request(turn, side, server, &request, &refusal);
             self.settle(turn);
             return;
@@ -232,7 +244,7 @@ impl Call {
             .is_some_and(|exchange| exchange.client == Some(client))
         {
             self.on_exchange_response(turn, side, client, &response);
-        } else if response.status >= 200 && self.leg(side).state == (LegState::Leaving { bye: client }) {
+        } else if response.status >= 200 && self.leg(side).is_leaving_by(client) {
             turn.wire.disown_client(client);
             self.leg_mut(side).state = LegState::Gone;
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
@@ -261,7 +273,7 @@ impl Call {
             .is_some_and(|exchange| exchange.client == Some(client))
         {
             self.on_exchange_failed(turn, broken);
-        } else if self.leg(side).state == (LegState::Leaving { bye: client }) {
+        } else if self.leg(side).is_leaving_by(client) {
             self.on_bye_failed(turn, side, broken);
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_failed(turn, side, broken);
@@ -309,7 +321,7 @@ impl Call {
     pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
         match event {
             MediaEvent::Opened { .. } => {
-                if self.media == MediaState::Opening {
+                if matches!(self.media, MediaState::Opening | MediaState::Moving) {
                     self.media = MediaState::Open;
                     self.proceed(turn);
                 }
@@ -351,7 +363,8 @@ impl Call {
 
     /// Tells readers how the call stands.
     pub fn publish(&self, turn: &mut Turn<'_>) {
-        turn.out.push_back(Output::Publish(Box::new(self.view())));
+        let conversation = self.joined(turn).unwrap_or_else(|| self.conversation());
+        turn.out.push_back(Output::Publish(Box::new(self.view(conversation))));
     }
 
     /// Where recording stands decides how strictly the relay minds it.
@@ -380,7 +393,7 @@ impl Call {
                 self.media = MediaState::Opening;
                 turn.media(MediaCommand::Open(plan));
             }
-            MediaState::Opening | MediaState::Open => turn.media(MediaCommand::Modify(plan)),
+            MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}
         }
         for side in Leg::BOTH {

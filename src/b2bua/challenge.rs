@@ -225,7 +225,7 @@ impl Call {
         let Some(waiting) = turn.wire.take_waiting(client) else {
             return false;
         };
-        if !matches!(response.status, 401 | 407) || !self.is_wanted_still(client, &waiting.request) {
+        if !matches!(response.status, 401 | 407) || !self.is_wanted_still(side, client, &waiting.request) {
             return false;
         }
         let trunk = Arc::clone(&self.leg(side).trunk);
@@ -245,11 +245,12 @@ impl Call {
         true
     }
 
-    /// Whether the answer to a request still matters: not of an INVITE that is being cancelled, nor of what was carried
-    /// through a call that has ended.
-    fn is_wanted_still(&self, client: ClientId, request: &Request) -> bool {
+    /// Whether the answer to a request still matters: not of an INVITE that is being cancelled, of a BYE to who has hung up,
+    /// nor of what was carried through a call that has ended.
+    fn is_wanted_still(&self, side: Leg, client: ClientId, request: &Request) -> bool {
         match request.method {
-            Method::Bye => true,
+            // The peer's own BYE may have come meanwhile.
+            Method::Bye => self.leg(side).is_leaving_by(client) || self.is_fork_leaving_by(client),
             Method::Invite if request.headers.to().tag().is_none() => {
                 matches!(&self.b.state, LegState::Inviting { client: c, cancel: None, .. } if *c == client)
             }

@@ -40,7 +40,8 @@ pub struct Forks {
     heard: Option<String>,
     /// B's ends of those that were over when another answered: there we spoke, and their CSeq numbers go on.
     silenced: Vec<Dialog>,
-    /// B's ends of those that had a BYE: a 2xx that crossed it is acknowledged, and no more.
+    /// B's ends of those that had a BYE, and of one that went over to another call: a 2xx of theirs is acknowledged, and no
+    /// more.
     parted: Vec<Dialog>,
     ended: Vec<Ended>,
     /// At most as many as `ended`.
@@ -140,6 +141,15 @@ impl Call {
         }
     }
 
+    /// There is no call: whoever of the forks still answers comes too late.
+    pub(super) fn silence_forks(&mut self) {
+        let others = std::mem::take(&mut self.forks.others).into_iter();
+        let early = self.b.dialog.take().into_iter();
+        self.forks
+            .silenced
+            .extend(early.chain(others.filter_map(|other| other.b)));
+    }
+
     /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and an answer to come reaches
     /// A in a dialog of its own.
     pub(super) fn start_over(&mut self, turn: &mut Turn<'_>) {
@@ -179,6 +189,11 @@ impl Call {
         self.end_fork(turn, fork, flow);
         let tag = tag.to_owned();
         self.forks.ended.push(Ended { tag, ack, flow });
+    }
+
+    /// The callee goes over to another call; its 2xx may come again, for its ACK.
+    pub(super) fn part_with(&mut self, callee: Option<Dialog>) {
+        self.forks.parted.extend(callee);
     }
 
     /// Whether the 2xx is of an early dialog that A has ended (RFC 3261 §15): the two crossed.

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::turn::Turn;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
-use crate::sip::{Flow, Method, Response};
+use crate::sip::{Flow, Method, Request, Response};
 
 /// A fork whose answer to our BYE is awaited.
 #[derive(Debug)]
@@ -37,13 +37,28 @@ impl Call {
     /// Whether the response is a fork's to its BYE. What another host said in its place ends nothing.
     pub(super) fn on_fork_answered(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) -> bool {
         let Some(leaving) = self.take_leaving(client, response.is_final()) else {
-            return !response.is_final() && self.forks.leaving.iter().any(|leaving| leaving.client == client);
+            return !response.is_final() && self.is_fork_leaving_by(client);
         };
         turn.wire.disown_client(client);
         if matches!(response.status, 404 | 408 | 480 | 500..600) {
             self.try_another_way(turn, leaving);
         }
         true
+    }
+
+    /// Whether a fork's answer to this BYE is awaited.
+    pub(super) fn is_fork_leaving_by(&self, client: ClientId) -> bool {
+        self.forks.leaving.iter().any(|leaving| leaving.client == client)
+    }
+
+    /// A fork that has hung up itself needs no more of our BYE.
+    pub(super) fn forget_fork(&mut self, turn: &mut Turn<'_>, request: &Request) {
+        let tag = request.headers.from().tag().filter(|_| request.method == Method::Bye);
+        let mut leaving = self.forks.leaving.iter();
+        if let Some(at) = leaving.position(|leaving| Some(leaving.dialog.remote_tag()) == tag) {
+            let leaving = self.forks.leaving.swap_remove(at);
+            turn.wire.disown_client(leaving.client);
+        }
     }
 
     /// Whether it was the BYE of a fork that came to nothing.

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::carry::ALLOW;
 use super::chronicle::Chronicle;
 use super::farewell::Farewell;
 use super::reject::Rejection;
@@ -48,9 +47,10 @@ pub enum LegState {
         hang_up: Option<Farewell>,
     },
     Up,
-    /// Our BYE waits for its answer.
+    /// Our BYE waits for its answer. It is said once more, with the same farewell, if its connection breaks.
     Leaving {
         bye: ClientId,
+        again: Option<Farewell>,
     },
     Gone,
 }
@@ -227,27 +227,53 @@ impl CallLeg {
         };
         farewell.write(&mut bye.headers);
         let client = turn.request(session, self.line(chronicle), bye);
-        self.state = LegState::Leaving { bye: client };
+        let again = Some(farewell.clone());
+        self.state = LegState::Leaving { bye: client, again };
+    }
+
+    pub fn is_leaving_by(&self, client: ClientId) -> bool {
+        matches!(self.state, LegState::Leaving { bye, .. } if bye == client)
+    }
+
+    /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is told once more where it
+    /// listens.
+    pub fn on_bye_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        chronicle: &Chronicle,
+        broken: Option<Flow>,
+    ) {
+        let LegState::Leaving { again, .. } = &mut self.state else {
+            return;
+        };
+        let again = again.take();
+        self.state = LegState::Gone;
+        if let (Some(farewell), Some(broken)) = (again, broken)
+            && self.reroute(broken)
+        {
+            self.bye(turn, session, chronicle, &farewell);
+            if let LegState::Leaving { again, .. } = &mut self.state {
+                *again = None;
+            }
+        }
     }
 
     /// From `broken`, a connection that is gone, to where the peer accepts connections: its Contact or route, if that is an
-    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). False when that was it already. Of several
-    /// requests that wait on one connection, the first moves the leg, and the others follow it.
+    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). Where that is where it led, it was ours to
+    /// open, and is opened anew. Of several requests that wait on one connection, the first moves the leg, and the others
+    /// follow it. False for datagrams: those have no other way.
     pub fn reroute(&mut self, broken: Flow) -> bool {
-        if self.flow.transport.is_stream() && self.flow != broken {
-            return true;
+        if !self.flow.transport.is_stream() || self.flow != broken {
+            return self.flow.transport.is_stream();
         }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
         let first = self.trunk.first_address(self.flow.transport);
-        let Some(remote) = target.or(first).filter(|remote| *remote != self.flow.remote) else {
-            return false;
-        };
-        let is_stream = self.flow.transport.is_stream();
-        if is_stream {
+        if let Some(remote) = target.or(first) {
             self.flow.remote = remote;
         }
-        is_stream
+        true
     }
 
     pub(super) fn push_contact(&self, headers: &mut Headers) {
@@ -259,7 +285,6 @@ impl CallLeg {
             None => Wire::contact(self.flow),
         };
         headers.push("Contact", format!("<{contact}>"));
-        headers.push("Allow", ALLOW);
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

@@ -3,7 +3,7 @@
 use super::arrival::{Arrival, Asked, Setting};
 use super::body::Content;
 use super::call::Call;
-use super::carry::{self, ALLOW, Crossing};
+use super::carry::{self, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
@@ -98,16 +98,8 @@ impl Call {
         self.negotiation.permit(trunks);
     }
 
-    /// B is of another trunk now: A's offer as that may have it.
-    pub(super) fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        self.permit_codecs();
-        match self.a.invite.clone() {
-            Some(invite) => self.take_first_offer(turn, &invite),
-            None => Ok(()),
-        }
-    }
-
-    fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+    /// What A's INVITE offers, as the B of now shall see it.
+    pub(super) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         let content = Content::of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -158,6 +150,7 @@ impl Call {
             return;
         }
         self.recording = Recording::Opening;
+        self.is_amended = false;
         turn.record(RecordingCommand::Open(self.header.clone()));
         self.chronicle.keep(true);
     }
@@ -165,7 +158,8 @@ impl Call {
     /// Goes on to B once nothing more has to be waited for.
     pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
         let recorder_awaited = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
-        if self.phase == Phase::Preparing && !recorder_awaited && self.media != MediaState::Opening {
+        let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
+        if self.phase == Phase::Preparing && !recorder_awaited && !ports_awaited {
             if self.b.state == LegState::Expected {
                 self.offer_callee(turn);
             } else {
@@ -228,7 +222,6 @@ pub fn onward(
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
         headers.push("Contact", format!("<{contact}>"));
-        headers.push("Allow", ALLOW);
     }
     carry::carry(crossing, &received.headers, headers);
     request

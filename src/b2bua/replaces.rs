@@ -72,13 +72,24 @@ impl DialogName {
         self.call_id == call_id && self.tags() == [local, remote]
     }
 
-    /// Our dialog as its peer knows it; what else the value says, like `early-only`, stays.
-    fn renamed(&self, dialog: &Dialog) -> Self {
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Another dialog in its place, by the recipient's own tag and its peer's; what else the value says, like `early-only`,
+    /// stays.
+    #[must_use]
+    pub fn naming(&self, call_id: &str, local: &str, remote: &str) -> Self {
         let mut renamed = self.clone();
-        dialog.call_id().clone_into(&mut renamed.call_id);
-        renamed.params.set(self.local, or_zero(dialog.remote_tag()));
-        renamed.params.set(self.remote, or_zero(dialog.local_tag()));
+        call_id.clone_into(&mut renamed.call_id);
+        renamed.params.set(self.local, or_zero(local));
+        renamed.params.set(self.remote, or_zero(remote));
         renamed
+    }
+
+    /// Our dialog as its peer knows it.
+    fn renamed(&self, dialog: &Dialog) -> Self {
+        self.naming(dialog.call_id(), dialog.remote_tag(), dialog.local_tag())
     }
 }
 

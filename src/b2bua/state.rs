@@ -19,6 +19,8 @@ pub(super) enum MediaState {
     Unopened,
     Opening,
     Open,
+    /// Open, and our ports towards B are being bound at another address.
+    Moving,
     Closing,
     Closed(Option<Box<Tally>>),
 }

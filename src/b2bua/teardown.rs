@@ -37,7 +37,7 @@ impl Call {
             _ => {}
         }
         if let LegState::AckAwaited { server, .. } = self.leg(side).state {
-            turn.wire.disown_server(server);
+            turn.wire.settle_server(turn.now, server);
         }
         self.close_exchange(turn);
         if let LegState::AckOwed { cseq, .. } = self.leg(side).state {
@@ -186,6 +186,10 @@ impl Call {
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
         if !gated && !self.ends_without_recorder() {
             tracing::error!(session = %self.id, %fault, "call goes on with a gap in its recording");
+            if self.media == MediaState::Unopened {
+                // It waited for its recording, as calls of before a restart do.
+                self.renew_media(turn);
+            }
             self.refuse_identity(turn, fault);
             self.publish(turn);
             return;
@@ -215,7 +219,7 @@ impl Call {
     }
 
     pub(super) fn gate(&mut self, turn: &mut Turn<'_>) {
-        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open) {
+        if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             self.gated = true;
             turn.media(MediaCommand::Gate {
                 session: self.id,
@@ -276,6 +280,9 @@ impl Call {
             }
             return;
         }
+        if self.lets_media_pass_by(turn) {
+            return;
+        }
         let refusal = if self.recording == Recording::Opening {
             self.recorder_down(turn, Fault::Stalled)
         } else {
@@ -284,15 +291,9 @@ impl Call {
         self.refuse(turn, &refusal);
     }
 
-    /// Our BYE got no answer. A connection that broke may only be the wrong one: the peer is tried once where it listens.
     pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let (session, chronicle) = (self.id, self.chronicle);
-        let leg = self.leg_mut(side);
-        if broken.is_some_and(|broken| leg.reroute(broken)) {
-            leg.bye(turn, session, &chronicle, &Farewell::default());
-        } else {
-            leg.state = LegState::Gone;
-        }
+        self.leg_mut(side).on_bye_failed(turn, session, &chronicle, broken);
     }
 
     pub(super) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
@@ -316,7 +317,7 @@ impl Call {
         self.give_up_refreshes(turn);
         self.forget(turn);
         match self.media {
-            MediaState::Opening | MediaState::Open => {
+            MediaState::Opening | MediaState::Open | MediaState::Moving => {
                 self.media = MediaState::Closing;
                 turn.media(MediaCommand::Close { session: self.id });
             }
@@ -331,7 +332,7 @@ impl Call {
         let tally = match &self.media {
             MediaState::Unopened => None,
             MediaState::Closed(tally) => tally.as_deref().cloned(),
-            MediaState::Opening | MediaState::Open | MediaState::Closing => return,
+            MediaState::Opening | MediaState::Open | MediaState::Moving | MediaState::Closing => return,
         };
         if self.story.outcome.is_some() {
             return;
@@ -349,6 +350,7 @@ impl Call {
             tally,
             fault: self.story.fault,
             conversation: self.joined(turn),
+            became: self.is_amended.then(|| self.header.clone()),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
@@ -376,7 +378,7 @@ impl Call {
             // Wanted, and refused before it was opened.
             Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
             Recording::NotWanted => Outcome::Exempt,
-            _ if accepted == 0 && missed > 0 => Outcome::Unrecorded,
+            _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,
             _ if accepted == 0 => Outcome::NoMedia,

@@ -37,6 +37,8 @@ pub enum RecordingState {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CallView {
     pub session: SessionId,
+    /// Calls that belong together have one.
+    pub conversation: SessionId,
     pub state: CallState,
     pub recording: RecordingState,
     pub caller: String,
@@ -67,9 +69,10 @@ impl Call {
         self.phase == Phase::Preparing
     }
 
-    pub(super) fn view(&self) -> CallView {
+    pub(super) fn view(&self, conversation: SessionId) -> CallView {
         CallView {
             session: self.id,
+            conversation,
             state: match self.phase {
                 Phase::Preparing => CallState::Preparing,
                 Phase::Inviting => CallState::Ringing,

@@ -1,6 +1,7 @@
 //! A call's way out: transactions, fresh identifiers, and who owns which transaction.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,6 +70,11 @@ impl Wire {
         self
     }
 
+    /// Long requests to these peers alone are datagrams, from now on.
+    pub fn keep_datagrams(&mut self, peers: BTreeSet<IpAddr>) {
+        self.paths.keep_datagrams(peers);
+    }
+
     pub fn mint(&mut self) -> &mut Mint {
         &mut self.mint
     }
@@ -90,6 +96,12 @@ impl Wire {
 
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
         self.transactions.handle_message(now, flow, message);
+        self.pump();
+    }
+
+    /// The same of a request that begins an emergency call, or is part of one.
+    pub fn handle_emergency(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        self.transactions.handle_emergency(now, flow, request);
         self.pump();
     }
 
@@ -236,13 +248,20 @@ impl Wire {
         self.pump();
     }
 
+    /// The peer has heard our 2xx, though its ACK is lost: it is not sent again, and nothing more of it is of interest.
+    pub fn settle_server(&mut self, now: Timestamp, id: ServerId) {
+        self.transactions.settle_success(now, id);
+        self.disown_server(id);
+    }
+
     /// Leaves a request to whoever its sender reaches next.
     pub fn forget(&mut self, id: ServerId) {
         self.transactions.forget(id);
     }
 
-    /// Answers what is no request that a transaction could be made of.
-    pub fn refuse(&mut self, flow: Flow, response: Response) {
+    /// Answers without a transaction: what none could be made of, or what needs none.
+    pub fn refuse(&mut self, flow: Flow, mut response: Response) {
+        self.paths.readdress(&mut response.headers);
         self.transactions.refuse(flow, response);
         self.pump();
     }
@@ -400,6 +419,9 @@ mod tests {
         let kept = wire.send(ack(1_300), flow);
         assert_eq!(sent(&mut wire), Some((Transport::Tcp, flow.remote, 1_300)));
         wire.resend(kept, flow);
+        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
+        wire.keep_datagrams([flow.remote.ip()].into());
+        wire.send(ack(1_300), flow);
         assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
     }
 }

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{COULD_NOT, FINDINGS, fail, print_json};
-use crate::config::{embedded_policies, load_policies};
+use crate::config::{self, Policies, embedded_policies, load_policies};
 use crate::disk::{Disk, Layout};
 use crate::model::{Generation, TrunkName};
 use crate::policy::{Finding, Format, PolicySet, render};
-use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report};
+use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report, Shown};
+use crate::sip::Method;
 
 const UNREADABLE_HINT: &str =
     "pcap and pcapng are read; `editcap -F pcapng IN OUT` converts others, gunzip compressed ones";
@@ -22,7 +23,7 @@ pub struct Args {
     /// Capture to play: pcap or pcapng; `-` for stdin
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Folder of policies [default: what is built in]
+    /// Folder of policies [default: that of --config, else what is built in]
     #[arg(long, value_name = "DIR")]
     pub policies: Option<PathBuf>,
     /// New folder for the recordings, as `calls`, `export` and `verify` read it [default: none are kept]
@@ -31,6 +32,15 @@ pub struct Args {
     /// Break the recorder at a time of the capture, like recorder:eio@12.5s or @12.5s..14s; also enospc, edquot, erofs, short, stall
     #[arg(long, value_name = "SPEC@TIME")]
     pub fault: Vec<FaultSpec>,
+    /// Config whose trunks the two sides are: their conduct, trust and rules count, their addresses do not
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Show messages of a method and their answers whole, as they came and as the proxy sent them
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    pub sip: Vec<Method>,
+    /// Show these header lines of every message that has them
+    #[arg(long, value_name = "NAME")]
+    pub header: Vec<String>,
     /// Name of the trunk that the callers are on
     #[arg(long, value_name = "NAME", default_value = "caller")]
     pub trunk: String,
@@ -42,22 +52,20 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let policies = match policies(args.policies.as_deref()) {
-        Ok(policies) => Arc::new(policies),
+    let options = match options(args) {
+        Ok(options) => options,
         Err(findings) => {
             eprint!("{}", render(&findings, Format::Full));
             eprintln!("\nhint: run `onrecord check` for all findings");
             return ExitCode::from(COULD_NOT);
         }
     };
-    let options = ReplayOptions {
-        policies,
-        faults: args.fault.clone(),
-        trunks: [
-            TrunkName::from(args.trunk.as_str()),
-            TrunkName::from(args.to_trunk.as_str()),
-        ],
-    };
+    if let Some(missing) = missing(&options) {
+        return fail(
+            format!("the config has no trunk `{missing}`"),
+            "name two of its trunks with --trunk and --to-trunk",
+        );
+    }
     let file: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
@@ -76,6 +84,33 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(Failure::Capture(why)) => fail(format!("{}: {why}", args.file.display()), UNREADABLE_HINT),
         Err(Failure::Out(why)) => fail(why, "name a folder that does not exist yet with --out"),
     }
+}
+
+fn options(args: &Args) -> Result<ReplayOptions, Vec<Finding>> {
+    let config = args.config.as_deref().map(config::load).transpose()?;
+    let of_config = config.as_ref().and_then(|config| match &config.policies {
+        Policies::Folder(folder) => Some(folder.as_path()),
+        Policies::Embedded => None,
+    });
+    Ok(ReplayOptions {
+        policies: Arc::new(policies(args.policies.as_deref().or(of_config))?),
+        faults: args.fault.clone(),
+        trunks: [&args.trunk, &args.to_trunk].map(|name| TrunkName::from(name.as_str())),
+        config: config.map(Arc::new),
+        shown: Shown {
+            whole: args.sip.clone(),
+            headers: args.header.clone(),
+        },
+    })
+}
+
+fn missing(options: &ReplayOptions) -> Option<&TrunkName> {
+    let names = options.config.as_deref()?.trunk_names();
+    options.trunks.iter().find(|trunk| !names.contains(trunk))
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::parse(&text.to_ascii_uppercase()).ok_or_else(|| "no method of SIP".to_owned())
 }
 
 enum Failure {

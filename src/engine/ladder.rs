@@ -11,6 +11,11 @@ const ARROW: usize = 26;
 
 /// Renders the rungs of one call; times are milliseconds since `start`.
 pub fn render(steps: &[Step], start: Timestamp) -> String {
+    render_each(steps.iter().map(|step| (step.at, &step.what)), start)
+}
+
+/// As [`render`], of rungs that are no call's.
+pub fn render_each<'a>(steps: impl IntoIterator<Item = (Timestamp, &'a StepKind)>, start: Timestamp) -> String {
     let mut text = format!(
         "{:>7}  {:<w$}{:<w$}{:<w$}recorder\n",
         "ms",
@@ -19,9 +24,9 @@ pub fn render(steps: &[Step], start: Timestamp) -> String {
         "B",
         w = ARROW + 1
     );
-    for step in steps {
-        let millis = step.at.since(start).as_millis();
-        let _infallible = writeln!(text, "{millis:>7}  {}", rung(&step.what).trim_end());
+    for (at, what) in steps {
+        let millis = at.since(start).as_millis();
+        let _infallible = writeln!(text, "{millis:>7}  {}", rung(what).trim_end());
     }
     text
 }

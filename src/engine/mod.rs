@@ -1,6 +1,7 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
 mod census;
+mod detour;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod engine;
 mod input;
@@ -10,6 +11,7 @@ pub mod ladder;
 mod overload;
 mod passage;
 mod probe;
+mod recording;
 mod referral;
 mod registration;
 mod restart;

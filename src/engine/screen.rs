@@ -26,6 +26,8 @@ impl Signaling {
 
     fn on_message(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes, has_room: bool) {
         match Message::parse(bytes) {
+            // An ACK is not answered, nor does it settle the 2xx that is another's.
+            Ok(Message::Request(ack)) if ack.method == Method::Ack && self.is_of_stranger(&ack, flow) => {}
             Ok(mut message) => {
                 if let Message::Request(request) = &mut message
                     && let Err(refusal) = self.screen(now, flow, request, has_room)
@@ -33,7 +35,19 @@ impl Signaling {
                     self.turn_away(flow, request, &refusal);
                     return;
                 }
-                self.wire.handle_message(now, flow, message);
+                if let Message::Request(request) = &message
+                    && self.answers_ping(now, flow, request)
+                {
+                    return;
+                }
+                match message {
+                    Message::Request(request)
+                        if self.wire.is_full() && self.may_have_last_place(now, flow, &request) =>
+                    {
+                        self.wire.handle_emergency(now, flow, request);
+                    }
+                    message => self.wire.handle_message(now, flow, message),
+                }
                 self.on_events(now, Some((flow, bytes)));
             }
             Err(error) => {
@@ -91,7 +105,7 @@ impl Signaling {
             return Ok(());
         }
         if request.headers.to().tag().is_some() {
-            return self.screen_in_dialog(now, request);
+            return self.screen_in_dialog(now, flow, request);
         }
         let entrant = Entrant {
             source: flow.remote.ip(),
@@ -116,20 +130,24 @@ impl Signaling {
     }
 
     /// A request that names a dialog: whether there is one, and has room for it.
-    fn screen_in_dialog(&mut self, now: Timestamp, request: &Request) -> Result<(), Refusal> {
-        if self.is_left_to_next(request) {
+    fn screen_in_dialog(&mut self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
+        if self.is_left_to_next(request, flow) {
             return Ok(());
         }
-        match self.leg_of(request) {
+        match self.leg_of(request, flow) {
             Some((session, _)) if self.admission.takes_in_dialog(now, session, request) => Ok(()),
             Some(_) => Err(Refusal::Busy),
-            None if self.subscriptions.side_of(request).is_some() => Ok(()),
+            None if self.subscribed_side(request, flow).is_some() => Ok(()),
             None => Err(Refusal::NoSuchDialog),
         }
     }
 
+    fn may_have_last_place(&self, now: Timestamp, flow: Flow, request: &Request) -> bool {
+        !matches!(request.method, Method::Ack | Method::Cancel) && self.is_urgent(now, flow, request)
+    }
+
     /// Without state: what is refused must not fill the tables that calls need. Every copy gets the same (RFC 3261 §8.2.7).
-    fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
+    pub(super) fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
         let tag = tag_of(fingerprint(request));
         let rejection = refusal.rejection(&self.terms.node);
         let mut response = Response::to(request, rejection.status, None, Some(&tag));

@@ -27,8 +27,6 @@ use crate::trunk::{Loads, Topology};
 const TRANSACTIONS_MAX: usize = 200_000;
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
-/// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 250 ms.
-const SILENCE_MAX: Duration = Duration::from_millis(600);
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -57,7 +55,7 @@ pub struct SignalingConfig {
 pub struct Signaling {
     pub(super) topology: Topology,
     pub(super) calls_max: usize,
-    lag_max: Duration,
+    pub(super) lag_max: Duration,
     pub(super) terms: Terms,
     pub(super) wire: Wire,
     pub(super) ports: PortPool,
@@ -69,7 +67,7 @@ pub struct Signaling {
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
-    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    pub(super) deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
@@ -79,7 +77,7 @@ pub struct Signaling {
     pub(super) recorder: RecorderState,
     /// The last open was refused for want of space.
     pub(super) reserve_crossed: bool,
-    heard: Option<Timestamp>,
+    pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
     /// The next process answers.
     pub(super) handed_over: bool,
@@ -174,6 +172,7 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Trunks { trunks, routes } => self.on_trunks(now, trunks, routes),
+            Input::Datagrams(peers) => self.wire.keep_datagrams(peers),
             Input::Located { aim, located } => {
                 self.topology.locate(aim, located);
                 self.follow_topology(now);
@@ -200,11 +199,11 @@ impl Signaling {
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
         // What goes out again here is of many calls, and of no one's turn.
         self.depart();
         self.on_events(now, None);
+        self.subscriptions.handle_timeout(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
@@ -214,6 +213,9 @@ impl Signaling {
             self.aftermaths.remove(&id);
         }
         self.register(now);
+        if self.topology.retired().due().is_some_and(|due| due <= now) {
+            self.sweep_retired(now);
+        }
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -224,6 +226,7 @@ impl Signaling {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
+        let owned = earliest(owned, self.topology.retired().due());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
@@ -234,14 +237,6 @@ impl Signaling {
 
     pub const fn recorder(&self) -> RecorderState {
         self.recorder
-    }
-
-    /// A recorder that says nothing while calls depend on it is as good as dead.
-    fn silence_due(&self) -> Option<Timestamp> {
-        let watched = self.recorder == RecorderState::Up && !self.calls.is_empty();
-        self.heard
-            .filter(|_| watched)
-            .map(|heard| heard + self.lag_max + SILENCE_MAX)
     }
 
     /// Hands the transactions' events to their owners; `received` is the message behind them.
@@ -268,7 +263,7 @@ impl Signaling {
                 self.on_request(now, id, request, flow, bytes);
             }
             Event::Ack { request, flow, .. } => {
-                let Some((session, side)) = self.leg_of(&request) else {
+                let Some((session, side)) = self.leg_of(&request, flow) else {
                     return;
                 };
                 self.with_call(now, session, |call, turn| {
@@ -282,6 +277,9 @@ impl Signaling {
                 let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else {
                     return;
                 };
+                if received.is_some_and(|(flow, _)| !self.speaks_for(session, side, flow)) {
+                    return;
+                }
                 self.with_call(now, session, |call, turn| {
                     if let Some((flow, bytes)) = received {
                         call.received(turn, side, flow, bytes);
@@ -297,43 +295,6 @@ impl Signaling {
                     return;
                 };
                 self.with_call(now, session, |call, turn| call.on_no_ack(turn, id));
-            }
-        }
-    }
-
-    fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
-        self.heard = Some(now);
-        match event {
-            RecordingEvent::Heartbeat { durable_until } => {
-                let lag = now.since(durable_until);
-                self.admission.congestion.note_lag(now, lag, self.lag_max);
-                // It hung, and speaks again.
-                if self.recorder == RecorderState::Down(Fault::Hung) {
-                    self.on_recording(now, RecordingEvent::Up);
-                }
-            }
-            RecordingEvent::Down { fault } => {
-                self.recorder = RecorderState::Down(fault);
-                tracing::error!(%fault, calls = self.calls.len(), "recorder is down");
-                self.for_all_calls(now, Call::gate_without_recorder);
-                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
-            }
-            RecordingEvent::Up => {
-                self.recorder = RecorderState::Up;
-                self.reserve_crossed = false;
-                tracing::info!("recorder is up");
-                self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
-            }
-            RecordingEvent::Ready { session } => {
-                self.reserve_crossed = false;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::OpenFailed { session, fault } => {
-                self.reserve_crossed = fault == Fault::Reserve;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::Faulted { session, .. } | RecordingEvent::Sealed { session, .. } => {
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
             }
         }
     }
@@ -433,12 +394,5 @@ impl Signaling {
             ports: &mut self.ports,
             out: &mut self.out,
         }
-    }
-
-    pub(super) fn adopt(&mut self, call: Call) {
-        self.loads.begin(call.id(), call.trunks());
-        self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
-        self.preparing += usize::from(call.is_preparing());
-        self.calls.insert(call.id(), call);
     }
 }

@@ -18,6 +18,7 @@ use super::dialog_store::DialogStore;
 use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::file_reader::FileReader;
+use super::homes::Homes;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::neighbours::{self, Neighbours};
@@ -102,12 +103,16 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let switches = FaultSwitches::new(config.recorder.volumes.len());
         let calls_max = process::calls_for(process::raise_file_limit());
         let peers = neighbours::peers(config);
+        let homes = Homes::of(&config.trunks);
         let (views, views_seen) = watch::channel(Vec::new());
+        let (retired, retired_seen) = watch::channel(Vec::new());
         let parts = Parts {
             clock,
             config,
             peers: peers.clone(),
+            homes: homes.clone(),
             views,
+            retired,
             policies: policies.set(),
             switches: switches.clone(),
             calls_max,
@@ -119,7 +124,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let dns = resolver::system_or_none().map_err(io::Error::other)?;
         let sip = config.listen.sip.iter();
         let ways: Vec<_> = sip.map(|listener| (listener.transport, listener.address)).collect();
-        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone());
+        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone(), retired_seen);
         tokio::spawn(resolver.run());
         link.follow(config.trunks.clone()).await;
         let supervisor = Supervisor {
@@ -129,7 +134,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
             policy_watch: PolicyWatch::start(clock, policies.folder()),
             policies,
             certificates,
-            neighbours: Neighbours::new(options.config_file, config.clone(), link, views_seen),
+            neighbours: Neighbours::new(options.config_file, config.clone(), link, homes, views_seen),
             recorder,
             questions,
             switches: options.allow_faults.then_some(switches),
@@ -188,7 +193,9 @@ struct Parts<'a> {
     clock: Clock,
     config: &'a Config,
     peers: Peers,
+    homes: Homes,
     views: watch::Sender<Vec<TrunkView>>,
+    retired: watch::Sender<Vec<Peer>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,
@@ -235,7 +242,8 @@ impl Parts<'_> {
         })?;
         let (board, counters) = (Arc::new(Board::new()), Arc::new(SipCounters::default()));
         let sip = SipParts {
-            media: MediaLinks::new(media_links, news),
+            media: MediaLinks::new(media_links, Arc::clone(&news)),
+            news,
             recorder: recorder_queue,
             events: events_inbox,
             board: Arc::clone(&board),
@@ -313,8 +321,9 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
-        let (peers, views) = (self.peers, self.views);
-        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data)?;
+        let (peers, homes, views, retired) = (self.peers, self.homes, self.views, self.retired);
+        let news = Arc::clone(&sip.news);
+        let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -322,7 +331,7 @@ impl Parts<'_> {
             };
             runtime.block_on(async {
                 let (arrivals_sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-                let setting = topology::sockets(&config, peers, sip.tls);
+                let setting = topology::sockets(&config, peers, homes, sip.tls);
                 let limits = StreamLimits::default();
                 let opened = SipSockets::open(clock, setting, sip.counters, arrivals_sender, limits);
                 let sockets = match opened {
@@ -348,6 +357,7 @@ impl Parts<'_> {
                     backlog: Backlog::default(),
                     views,
                     views_due: clock.now(),
+                    retired,
                     line: Line::default(),
                     refusing: 0,
                 };
@@ -377,6 +387,8 @@ struct Sip {
 /// What the `sip` thread is given.
 struct SipParts {
     media: MediaLinks,
+    /// Wakes signalling.
+    news: Arc<Notify>,
     recorder: RecorderQueue,
     events: mpsc::Receiver<Input>,
     board: Arc<Board<CallView>>,

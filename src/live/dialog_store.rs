@@ -68,7 +68,12 @@ pub(super) struct DialogStore {
 
 impl DialogStore {
     /// Opens the store of this data directory and gives what the process before has left in it.
-    pub(super) fn open(clock: Clock, data: &Path) -> io::Result<(Self, Vec<Survivor>)> {
+    /// `wake` is called when a call could not be kept.
+    pub(super) fn open(
+        clock: Clock,
+        data: &Path,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<(Self, Vec<Survivor>)> {
         let (slots, survivors) = Slots::open(&data.join(FILE_NAME))?;
         let (sender, inbox) = bounded(ENTRIES_MAX);
         let (lapses, unwritten) = bounded(ENTRIES_MAX);
@@ -76,6 +81,7 @@ impl DialogStore {
         let sleeper = waker.clone();
         let thread = Builder::new().name("dialogs".to_owned()).spawn(move || {
             sleeper.adopt();
+            let lapses = Lapses { sender: lapses, wake };
             write_down(clock, slots, &inbox, &lapses, &sleeper);
         })?;
         let store = Self {
@@ -154,17 +160,24 @@ impl Drop for DialogStore {
     }
 }
 
+/// Where calls are told that could not be written.
+struct Lapses<F> {
+    sender: Sender<SessionId>,
+    wake: F,
+}
+
 /// Looks into its inbox once in a while: a wake for each entry would cost more than its writing.
-fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, lapses: &Sender<SessionId>, waker: &Waker) {
+fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, lapses: &Lapses<impl Fn()>, waker: &Waker) {
     let (mut failing, mut busy) = (false, false);
     // Not told yet, for there was no room: never more than there are calls.
     let mut untold = BTreeSet::new();
     loop {
         while let Some(session) = untold.pop_first() {
-            if lapses.try_send(session).is_err() {
+            if lapses.sender.try_send(session).is_err() {
                 untold.insert(session);
                 break;
             }
+            (lapses.wake)();
         }
         let entry = match inbox.try_recv() {
             Ok(entry) => entry,
@@ -325,7 +338,7 @@ mod tests {
     }
 
     fn survivors(data: &Path) -> Vec<(u128, Vec<u8>)> {
-        let (store, survivors) = DialogStore::open(Clock::start(), data).unwrap();
+        let (store, survivors) = DialogStore::open(Clock::start(), data, || {}).unwrap();
         drop(store);
         survivors
             .iter()
@@ -336,7 +349,7 @@ mod tests {
     #[test]
     fn what_was_remembered_and_not_forgotten_survives_in_its_newest_state() {
         let data = tempfile::tempdir().unwrap();
-        let (mut store, none) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, none) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         assert_eq!(none, []);
         store.remember(session(1), Bytes::from_static(b"ringing"));
         store.remember(session(2), Bytes::from_static(b"two"));
@@ -354,7 +367,7 @@ mod tests {
     #[test]
     fn places_are_used_again_and_an_empty_store_takes_no_space() {
         let data = tempfile::tempdir().unwrap();
-        let (mut store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, _) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         for number in 0..1_000 {
             store.remember(session(number), Bytes::from_static(b"x"));
             if number >= 5 {
@@ -364,7 +377,7 @@ mod tests {
         drop(store);
         let bytes = || std::fs::metadata(data.path().join(FILE_NAME)).unwrap().len();
         assert!(bytes() <= 6 * SLOT_BYTES as u64, "{}", bytes());
-        let (mut store, survivors) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, survivors) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         survivors.iter().for_each(|survivor| store.forget(survivor.session));
         drop(store);
         assert_eq!(bytes(), 0);
@@ -373,7 +386,7 @@ mod tests {
     #[test]
     fn a_slot_that_was_cut_short_and_one_too_long_are_left_out() {
         let data = tempfile::tempdir().unwrap();
-        let (mut store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, _) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         store.remember(session(1), Bytes::from_static(b"whole"));
         store.remember(session(2), Bytes::from_static(b"cut short"));
         store.remember(session(3), Bytes::from(vec![7; SLOT_BYTES]));
@@ -390,7 +403,7 @@ mod tests {
     fn who_is_not_kept_is_told_whether_the_disk_fails_or_the_queue_is_full() {
         let data = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", data.path().join(FILE_NAME)).unwrap();
-        let (mut store, _) = DialogStore::open(Clock::start(), data.path()).unwrap();
+        let (mut store, _) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         store.remember(session(1), Bytes::from_static(b"x"));
         let mut told = None;
         while told.is_none() {
@@ -409,7 +422,7 @@ mod tests {
     fn the_store_ends_at_once_also_while_its_thread_naps_after_an_entry() {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::start();
-        let (mut store, _) = DialogStore::open(clock, data.path()).unwrap();
+        let (mut store, _) = DialogStore::open(clock, data.path(), || {}).unwrap();
         store.remember(session(1), Bytes::from_static(b"x"));
         let written = || std::fs::metadata(data.path().join(FILE_NAME)).unwrap().len() > 0;
         while !written() {

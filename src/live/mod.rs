@@ -21,6 +21,7 @@ mod disk_threads;
 pub mod drain;
 mod fault_switch;
 mod file_reader;
+mod homes;
 mod kernel;
 mod media_io;
 mod media_links;

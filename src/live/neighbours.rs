@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
+use super::homes::Homes;
 use super::peers::Peers;
 use super::resolver::ResolverLink;
 use super::status::{DestinationStatus, TrunkStatus, listener};
+use super::topology;
 use crate::config::{self, Config};
 use crate::engine::{DestinationView, Input, Pulse, TrunkView};
 use crate::policy::Finding;
@@ -18,6 +20,7 @@ pub(super) struct Neighbours {
     file: Option<PathBuf>,
     config: Config,
     resolver: ResolverLink,
+    homes: Homes,
     views: watch::Receiver<Vec<TrunkView>>,
 }
 
@@ -33,12 +36,14 @@ impl Neighbours {
         file: Option<PathBuf>,
         config: Config,
         resolver: ResolverLink,
+        homes: Homes,
         views: watch::Receiver<Vec<TrunkView>>,
     ) -> Self {
         Self {
             file,
             config,
             resolver,
+            homes,
             views,
         }
     }
@@ -75,9 +80,9 @@ impl Neighbours {
         }
     }
 
-    /// Puts trunks and routes in force: for signalling, when there are new ones; and every name is asked for anew. Gives
+    /// Puts trunks and routes in force: for signalling, what is new; for the sockets; and every name is asked for anew. Gives
     /// the tables that changed and need a restart.
-    pub(super) async fn adopt(&mut self, proposal: Proposal) -> (Option<Input>, Vec<String>) {
+    pub(super) async fn adopt(&mut self, proposal: Proposal) -> (Vec<Input>, Vec<String>) {
         let Proposal { config, restart } = proposal;
         if !restart.is_empty() {
             tracing::warn!(tables = restart.join(" "), "changed in the config, and need a restart");
@@ -85,9 +90,10 @@ impl Neighbours {
         self.resolver.follow(config.trunks.clone()).await;
         // How a trunk is reached is the certificates' business as well, and may change alone.
         self.config.deliveries = config.deliveries;
+        self.homes.follow(&config.trunks);
         let is_new = config.trunks != self.config.trunks || config.routes != self.config.routes;
         if !is_new {
-            return (None, restart);
+            return (vec![self.datagrams()], restart);
         }
         tracing::info!(
             trunks = config.trunks.len(),
@@ -100,7 +106,11 @@ impl Neighbours {
             trunks: self.config.trunks.clone(),
             routes: self.config.routes.clone(),
         };
-        (Some(input), restart)
+        (vec![input, self.datagrams()], restart)
+    }
+
+    fn datagrams(&self) -> Input {
+        Input::Datagrams(topology::datagrams_only(&self.config))
     }
 
     pub(super) fn config(&self) -> &Config {

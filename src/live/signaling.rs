@@ -25,6 +25,7 @@ use crate::model::{
     Fault, MediaCommand, MediaEvent, Outcome, PolicyId, RecordingCommand, RecordingEvent, Timestamp, earliest,
 };
 use crate::sip::Flow;
+use crate::trunk::Peer;
 
 /// Events of the recorder, the media threads and the supervisor that wait. Full: the sender waits, which is safe
 /// because signalling waits for nobody.
@@ -70,6 +71,8 @@ pub(super) struct SignalingTask {
     /// How the trunks fare, for `status`.
     pub views: watch::Sender<Vec<TrunkView>>,
     pub views_due: Timestamp,
+    /// Who was a peer and may speak still, for the sockets.
+    pub retired: watch::Sender<Vec<Peer>>,
     /// Requests that open something wait until all else is done.
     pub line: Line<(Flow, Bytes)>,
     /// The share of new calls that signalling knows the line to refuse.
@@ -159,6 +162,10 @@ impl SignalingTask {
         for _ in 0..BATCH {
             let Some(event) = next else { return };
             let now = self.clock.now();
+            // Before a hand-over, above all.
+            while let Some(session) = self.dialogs.poll_lapse() {
+                self.signaling.handle_input(now, Input::NotKept { session });
+            }
             self.signaling.handle_input(now, event);
             self.hand_on(now);
             next = self.events.try_recv().ok();
@@ -278,6 +285,9 @@ impl SignalingTask {
             }
             while let Some(view) = self.signaling.poll_registration() {
                 self.board.publish_registration(view);
+            }
+            if let Some(retired) = self.signaling.poll_retired() {
+                self.retired.send_replace(retired);
             }
             while let Some(session) = self.dialogs.poll_lapse() {
                 self.backlog.echoes.push_back(Input::NotKept { session });

@@ -3,7 +3,6 @@
 //! Every socket lives on one thread with [`signaling`](super::signaling), joined to it by one bounded queue of
 //! [`Arrival`]s. What a source that is no configured peer sends is dropped unread.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
+use super::homes::Homes;
 use super::peers::Peers;
 use super::sip_streams::{self, StreamFlows, StreamLimits};
 use super::sip_udp::{self, UdpPort};
@@ -118,8 +118,7 @@ pub struct BindError {
 pub(super) struct Shared {
     pub clock: Clock,
     pub peers: Arc<Peers>,
-    /// Where trunks listen.
-    pub homes: Arc<BTreeSet<(Transport, SocketAddr)>>,
+    pub homes: Homes,
     /// The newest generation of certificates.
     pub tls: watch::Receiver<Arc<Contexts>>,
     /// Of pages that may open a WebSocket; empty: any.
@@ -133,8 +132,7 @@ pub(super) struct Shared {
 pub struct SipSetting {
     pub listeners: Vec<(Transport, SocketAddr)>,
     pub peers: Peers,
-    /// Where trunks listen.
-    pub homes: BTreeSet<(Transport, SocketAddr)>,
+    pub homes: Homes,
     pub tls: watch::Receiver<Arc<Contexts>>,
     pub origins: Vec<String>,
 }
@@ -161,7 +159,7 @@ impl SipSockets {
         let shared = Shared {
             clock,
             peers: Arc::new(setting.peers),
-            homes: Arc::new(setting.homes),
+            homes: setting.homes,
             tls: setting.tls,
             origins: Arc::new(setting.origins),
             counters,
@@ -232,7 +230,7 @@ impl Shared {
         Self {
             clock: Clock::start(),
             peers: Arc::new(Peers::new([])),
-            homes: Arc::default(),
+            homes: Homes::default(),
             tls: watch::channel(Arc::default()).1,
             origins: Arc::default(),
             counters: Arc::new(SipCounters::default()),
@@ -275,7 +273,7 @@ mod tests {
             let setting = SipSetting {
                 listeners: vec![(transport, SocketAddr::new(address, 0))],
                 peers,
-                homes: BTreeSet::new(),
+                homes: Homes::default(),
                 tls: watch::channel(Arc::default()).1,
                 origins: Vec::new(),
             };

@@ -254,10 +254,10 @@ impl Supervisor {
         let mut restart = Vec::new();
         if let Some((proposal, config, contexts)) = accepted {
             self.certificates.adopt(config, contexts);
-            let (input, tables) = self.neighbours.adopt(proposal).await;
+            let (inputs, tables) = self.neighbours.adopt(proposal).await;
             restart = tables;
             self.policies.follow(self.neighbours.config());
-            if let Some(input) = input {
+            for input in inputs {
                 self.tell(input).await;
             }
         }

@@ -202,7 +202,7 @@ impl Switchboard {
 
     /// Only the trunk's own address: nobody has what is meant for another come to it.
     fn on_alias(&mut self, flow: Flow, number: u64, at: SocketAddr) {
-        if !self.shared.homes.contains(&(flow.transport, at)) {
+        if !self.shared.homes.contains(flow.transport, at) {
             return tracing::debug!(remote = %flow.remote, %at, "alias of no address of a trunk: not followed");
         }
         let Some(connection) = self.connections.get_mut(&flow) else {
@@ -281,6 +281,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::live::homes::Homes;
     use crate::sip::Transport;
 
     fn flow(transport: Transport, remote: &str) -> Flow {
@@ -296,7 +297,7 @@ mod tests {
         let (sender, mut arrivals) = mpsc::channel(8);
         let mut shared = Shared::bare(sender);
         let home = flow(Transport::Ws, "192.0.2.1:80");
-        shared.homes = std::sync::Arc::new([(Transport::Ws, home.remote)].into());
+        shared.homes = Homes::at([(Transport::Ws, home.remote)]);
         let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
         let request = || Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n");
         switchboard.on_send(home, request()).await;
@@ -372,7 +373,7 @@ mod tests {
         let (sender, mut arrivals) = mpsc::channel(8);
         let mut shared = Shared::bare(sender);
         let home = flow(Transport::Ws, "192.0.2.1:80");
-        shared.homes = std::sync::Arc::new([(Transport::Ws, home.remote)].into());
+        shared.homes = Homes::at([(Transport::Ws, home.remote)]);
         let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
         let at = flow(Transport::Ws, "192.0.2.1:40000");
         let (writes, queue) = mpsc::channel(1);

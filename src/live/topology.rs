@@ -1,11 +1,12 @@
 //! The configuration in the words of signalling and of the sockets.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::homes::Homes;
 use super::peers::Peers;
 use super::sip_sockets::SipSetting;
 use super::tls::Contexts;
@@ -13,7 +14,7 @@ use crate::config::{Config, LargeRequests};
 use crate::engine::SignalingConfig;
 use crate::media::COOL_DOWN;
 use crate::sip::Transport;
-use crate::trunk::{Paths, Peer, Topology, Trunk};
+use crate::trunk::{Paths, Topology, Trunk};
 
 /// What signalling is told at its start. `listeners`: as bound.
 pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>, calls_max: usize) -> SignalingConfig {
@@ -44,37 +45,32 @@ fn paths(config: &Config, listeners: &[(Transport, SocketAddr)]) -> Paths {
     for (local, public) in config.listen.media_addresses() {
         paths.advertise_media(local, public);
     }
-    for trunk in &config.trunks {
-        let delivery = config.deliveries.get(&trunk.name);
-        if delivery.is_some_and(|delivery| delivery.large_requests == LargeRequests::Udp) {
-            for peer in &trunk.peers {
-                paths.keep_datagrams(peer.ip);
-            }
-        }
-    }
+    paths.keep_datagrams(datagrams_only(config));
     paths
 }
 
+/// Peers that want long requests as datagrams all the same.
+pub(super) fn datagrams_only(config: &Config) -> BTreeSet<IpAddr> {
+    let wants = |trunk: &&Trunk| {
+        let delivery = config.deliveries.get(&trunk.name);
+        delivery.is_some_and(|delivery| delivery.large_requests == LargeRequests::Udp)
+    };
+    let trunks = config.trunks.iter().filter(wants);
+    trunks
+        .flat_map(|trunk| trunk.peers.iter().map(|peer| peer.ip))
+        .collect()
+}
+
 /// What the sockets are told.
-pub(super) fn sockets(config: &Config, peers: Peers, tls: watch::Receiver<Arc<Contexts>>) -> SipSetting {
+pub(super) fn sockets(config: &Config, peers: Peers, homes: Homes, tls: watch::Receiver<Arc<Contexts>>) -> SipSetting {
     let listeners = config.listen.sip.iter();
     SipSetting {
         listeners: listeners
             .map(|listener| (listener.transport, listener.address))
             .collect(),
         peers,
-        homes: homes(config),
+        homes,
         tls,
         origins: config.listen.origins.clone(),
     }
-}
-
-/// Where trunks listen.
-fn homes(config: &Config) -> BTreeSet<(Transport, SocketAddr)> {
-    let of_trunk = |trunk: &Trunk| {
-        let transport = trunk.transport;
-        let home = move |peer: &Peer| (transport, peer.address_by(transport));
-        trunk.peers.iter().map(home).collect::<Vec<_>>()
-    };
-    config.trunks.iter().flat_map(of_trunk).collect()
 }

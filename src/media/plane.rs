@@ -9,7 +9,7 @@ use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, SessionId, 
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
-use super::relay::Relay;
+use super::relay::{Relay, Wanted};
 
 /// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
 const OUTPUTS_MAX: usize = 1_024;
@@ -133,7 +133,7 @@ impl Plane {
     }
 
     /// The session's other new ports are let go. Before its first plan took effect, the session is gone; later, it
-    /// stays as it was.
+    /// stays as it was, but for a side that was to move.
     pub fn handle_bind_failed(&mut self, now: Timestamp, port: Port, sink: &mut impl FrameSink) {
         let Some(relay) = self
             .relays
@@ -193,7 +193,12 @@ impl Plane {
             return;
         };
         let (session, outputs) = (plan.session, &mut self.outputs);
-        let staged = relay.stage(place, plan, |port, at| outputs.push_back(PlaneOutput::Bind(port, at)));
+        let staged = relay.stage(place, plan, |wanted| {
+            outputs.push_back(match wanted {
+                Wanted::Bound(port, at) => PlaneOutput::Bind(port, at),
+                Wanted::Gone(port) => PlaneOutput::Unbind(port),
+            });
+        });
         let opened = relay.is_opened();
         match staged {
             Ok(()) => self.settle(now, place, sink),

@@ -60,6 +60,12 @@ enum Binding {
     Kept,
 }
 
+/// What becomes of a port for a staged plan.
+pub(super) enum Wanted {
+    Bound(Port, SocketAddr),
+    Gone(Port),
+}
+
 impl Relay {
     pub(super) fn new(session: SessionId, generation: u32) -> Self {
         Self {
@@ -162,28 +168,36 @@ impl Relay {
         }
     }
 
-    /// Stages `plan`; `ask` is told of each port that it needs and that is not bound. Err: the address that cannot be.
+    /// Stages `plan`; `tell` is told of each port that it needs and that is not bound, and before that of each whose
+    /// address moved: that one is let go at once, and hears and says nothing until it is bound anew. Err: the address that
+    /// cannot be.
     pub(super) fn stage(
         &mut self,
         place: usize,
         plan: Box<MediaPlan>,
-        mut ask: impl FnMut(Port, SocketAddr),
+        mut tell: impl FnMut(Wanted),
     ) -> Result<(), SocketAddr> {
         self.check(&plan)?;
         for wanted in &plan.lines {
             let line = self.line_at(wanted.index);
             for leg in Leg::BOTH {
                 let side = &mut self.lines[line].sides[leg.index()];
-                if side.local.port() != 0 || wanted.leg(leg).local.port() == 0 {
+                let wanted = wanted.leg(leg).local;
+                if wanted.port() == 0 || side.local == wanted {
                     continue;
                 }
-                side.local = wanted.leg(leg).local;
+                side.local = wanted;
                 for channel in Channel::BOTH {
-                    side.sockets[channel.index()].binding = Binding::Asked;
-                    ask(
-                        Port::new(place, self.generation, line, leg, channel),
-                        local(side.local, channel),
-                    );
+                    let port = Port::new(place, self.generation, line, leg, channel);
+                    let socket = &mut side.sockets[channel.index()];
+                    if socket.binding != Binding::Absent {
+                        tell(Wanted::Gone(port));
+                    }
+                    *socket = Socket {
+                        binding: Binding::Asked,
+                        latch: Latch::default(),
+                    };
+                    tell(Wanted::Bound(port, local(wanted, channel)));
                 }
             }
         }
@@ -191,19 +205,15 @@ impl Relay {
         Ok(())
     }
 
-    /// More lines than are relayed, a local address that moved, or one whose RTCP port would be 65536.
+    /// More lines than are relayed, a line that is named twice, or an address whose RTCP port would be 65536.
     fn check(&self, plan: &MediaPlan) -> Result<(), SocketAddr> {
         let mut lines = self.lines.len();
-        for wanted in &plan.lines {
-            let known = self.lines.iter().find(|line| line.index == wanted.index);
-            lines += usize::from(known.is_none());
+        for (place, wanted) in plan.lines.iter().enumerate() {
+            lines += usize::from(self.lines.iter().all(|line| line.index != wanted.index));
+            let is_again = plan.lines.iter().take(place).any(|line| line.index == wanted.index);
             for leg in Leg::BOTH {
                 let address = wanted.leg(leg).local;
-                let bound = known
-                    .map(|line| line.sides[leg.index()].local)
-                    .filter(|bound| bound.port() != 0);
-                let moved = address.port() != 0 && bound.is_some_and(|bound| bound != address);
-                if moved || lines > LINES_MAX || address.port() == u16::MAX {
+                if lines > LINES_MAX || is_again || address.port() == u16::MAX {
                     return Err(address);
                 }
             }
@@ -267,7 +277,8 @@ impl Relay {
         remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| local(side.local, *channel) == *to)))
     }
 
-    /// A port of the staged plan could not be bound: its others are let go, all is as it was. The address that failed.
+    /// A port of the staged plan could not be bound: its others are let go, and all is as it was, but for a side that moved:
+    /// that has no port until the next plan. The address that failed.
     pub(super) fn on_bind_failed(&mut self, port: Port, mut let_go: impl FnMut(Port)) -> Option<SocketAddr> {
         let failed = self.lines.get(port.line())?.sides[port.leg().index()].local;
         if self.socket(port)?.binding != Binding::Asked {

@@ -632,16 +632,57 @@ fn a_plan_that_cannot_be_relayed_is_refused() {
     world.command(MediaCommand::Open(plan(Recorded::Strict, many)));
     assert!(matches!(world.events().as_slice(), [MediaEvent::OpenFailed { .. }]));
     assert!(world.plane.is_empty() && world.bound.is_empty());
+}
 
+/// One line whose B faces us at our IPv6 address, at the same ports.
+fn faced_by_ipv6(b: Option<Remote>) -> LinePlan {
+    let mut faced = line(0, remote(A), b);
+    faced.b.local = address("[2001:db8::1]:40002");
+    faced
+}
+
+#[test]
+fn a_side_moves_to_our_other_address_and_the_old_one_is_free() {
     let mut world = World::call(Recorded::Strict);
-    let mut elsewhere = line(0, remote(A), remote(B));
-    elsewhere.a.local.set_port(50_000);
-    world.modify(Recorded::Strict, vec![elsewhere]);
-    assert!(
-        matches!(world.events().as_slice(), [MediaEvent::OpenFailed { .. }]),
-        "a bound line does not move"
+    let old = world.port(0, Leg::B, Channel::Rtp);
+    world.modify(Recorded::Strict, vec![faced_by_ipv6(None)]);
+    assert_eq!(world.events(), [MediaEvent::Opened { session: SESSION }]);
+    let mut bound: Vec<_> = world.bound.iter().map(|(_, at)| at.to_string()).collect();
+    bound.sort();
+    let of_a = ["10.0.0.1:40000", "10.0.0.1:40001"];
+    assert_eq!(bound, [of_a[0], of_a[1], "[2001:db8::1]:40002", "[2001:db8::1]:40003"]);
+    assert_eq!(
+        world.talk(Leg::A, A, 1),
+        Verdict::Drop(Dropped::Early),
+        "the party who was there is gone"
     );
-    assert_eq!(goes_to(world.talk(Leg::A, A, 1)), B);
+    assert_eq!(world.send(old, B, &rtp(1, 1)), Verdict::Drop(Dropped::Foreign));
+    world.modify(Recorded::Strict, vec![faced_by_ipv6(remote("[2001:db8::9]:6000"))]);
+    assert_eq!(goes_to(world.talk(Leg::A, A, 2)), "[2001:db8::9]:6000");
+    assert_eq!(goes_to(world.talk(Leg::B, "[2001:db8::9]:6000", 2)), A);
+    let tally = world.close();
+    assert_eq!((tally.accepted, tally.early, tally.foreign), (2, 1, 1));
+}
+
+#[test]
+fn a_side_that_cannot_move_has_no_port_and_may_be_moved_again() {
+    let mut world = World::call(Recorded::Strict);
+    world.taken = vec![address("[2001:db8::1]:40003")];
+    world.modify(Recorded::Strict, vec![faced_by_ipv6(remote("[2001:db8::9]:6000"))]);
+    let local = address("[2001:db8::1]:40003");
+    assert_eq!(
+        world.events(),
+        [MediaEvent::OpenFailed {
+            session: SESSION,
+            local
+        }]
+    );
+    assert_eq!(world.bound.len(), 2, "A's");
+    assert_eq!(world.talk(Leg::A, A, 1), Verdict::Drop(Dropped::Early));
+    world.modify(Recorded::Strict, vec![line(0, remote(A), remote(B))]);
+    assert_eq!(world.events(), [MediaEvent::Opened { session: SESSION }]);
+    assert_eq!(goes_to(world.talk(Leg::A, A, 2)), B);
+    world.close();
 }
 
 #[test]
@@ -759,7 +800,13 @@ fn random_plan(recorded: Recorded, lines: &[(u16, u8, u8)]) -> Box<MediaPlan> {
         recorded,
         lines
             .iter()
-            .map(|(index, a, b)| line(*index, side(*a), side(*b)))
+            .map(|(index, a, b)| {
+                let mut line = line(*index, side(*a), side(*b));
+                if *b >= 200 {
+                    line.b.local.set_ip([10, 0, 0, 2].into());
+                }
+                line
+            })
             .collect(),
     )
 }

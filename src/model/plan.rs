@@ -12,7 +12,8 @@ pub enum MediaCommand {
     /// Bind every line's ports and relay between them. Answered by `Opened` or `OpenFailed`.
     Open(Box<MediaPlan>),
     /// The session was negotiated anew: the plan as it is now, lines never fewer than before. Lines that are new
-    /// are bound; answered like `Open`. A remote that changed unlocks that side's latch.
+    /// are bound; answered like `Open`. A remote that changed unlocks that side's latch. A local that changed moves that
+    /// side: its old ports are let go first.
     Modify(Box<MediaPlan>),
     /// Stop or resume forwarding and recording, at once.
     Gate { session: SessionId, gate: Gate },
@@ -27,7 +28,7 @@ pub enum MediaEvent {
         session: SessionId,
     },
     /// A port could not be bound. At the first `Open` the session is gone from the plane and no `Closed` follows; later it
-    /// stays as it was.
+    /// stays as it was, but for a side that was to move: that has no ports.
     OpenFailed {
         session: SessionId,
         local: SocketAddr,

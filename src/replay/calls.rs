@@ -9,12 +9,13 @@ use bytes::Bytes;
 use super::binding::{Bindings, CallIndex, Declared};
 use super::capture::Captured;
 use super::flaw::FlawKind;
-use super::script::{Line, Script, Sighting};
+use super::naming::Referrals;
+use super::script::{Line, Script, Sighting, opens};
 use super::streams::Streams;
 use crate::model::{Leg, Remote, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
-use crate::sip::{Message, Method, NameAddr, ParseError, Transport};
+use crate::sip::{Headers, Message, Method, ParseError, Transport};
 
 /// Calls that are replayed from one capture; the rest is named.
 const CALLS_MAX: usize = 100_000;
@@ -27,7 +28,7 @@ pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const FIRST_PORT: u32 = 10_000;
 const PORTS: u32 = 50_000;
 
-/// One Call-ID with an INVITE.
+/// One Call-ID: a call, or a request outside any, with what follows in its dialog.
 pub(crate) struct Call {
     pub call_id: String,
     pub from: String,
@@ -37,6 +38,8 @@ pub(crate) struct Call {
     pub shift: Duration,
     /// Capture time of its last message.
     pub last: Timestamp,
+    /// INVITE, or what began it outside any call.
+    pub method: Method,
     pub script: Option<Box<Script>>,
     pub streams: Streams,
     /// What each party's payload types mean; the newest description counts.
@@ -96,6 +99,7 @@ pub(crate) struct Calls {
     by_call_id: BTreeMap<String, CallIndex>,
     bindings: Bindings,
     pub counts: Counts,
+    pub(super) referrals: Referrals,
 }
 
 impl Calls {
@@ -132,18 +136,10 @@ impl Calls {
             Ok(message) => message,
             Err(error) => return self.on_malformed((now, captured.at), transport, error).map(Some),
         };
+        let message = self.with_names(message);
         let index = match self.by_call_id(message.headers().call_id()) {
             Some(index) => index,
-            None if is_opening(&message) => {
-                let headers = message.headers();
-                self.begin(
-                    (now, captured.at),
-                    transport,
-                    headers.call_id(),
-                    headers.from(),
-                    headers.to(),
-                )?
-            }
+            None if is_opening(&message) => self.begin((now, captured.at), transport, message.headers())?,
             // What begins in the middle of a dialog, or is none, is no call.
             None => return Ok(None),
         };
@@ -168,7 +164,7 @@ impl Calls {
             if is_played {
                 script.describe(leg, sdp);
             }
-            self.declare(index, leg, &parsed?, is_played);
+            self.declare(index, leg, &parsed?, sighting);
         }
         Ok(Some(Heard {
             call: index,
@@ -195,7 +191,7 @@ impl Calls {
         }
         let call = match self.by_call_id(headers.call_id()) {
             Some(index) => index,
-            None => self.begin(at, transport, headers.call_id(), headers.from(), headers.to())?,
+            None => self.begin(at, transport, headers)?,
         };
         Ok(Heard {
             call,
@@ -208,19 +204,19 @@ impl Calls {
         &mut self,
         (now, captured): (Timestamp, Timestamp),
         transport: Transport,
-        call_id: &str,
-        from: &NameAddr,
-        to: &NameAddr,
+        headers: &Headers,
     ) -> Result<CallIndex, FlawKind> {
         if self.calls.len() >= CALLS_MAX {
             return Err(FlawKind::TooManyCalls { max: CALLS_MAX });
         }
         let index = self.calls.len() as CallIndex;
-        self.by_call_id.insert(call_id.to_owned(), index);
+        let call_id = headers.call_id().to_owned();
+        self.by_call_id.insert(call_id.clone(), index);
         self.calls.push(Call {
-            call_id: call_id.to_owned(),
-            from: from.uri.to_string(),
-            to: to.uri.to_string(),
+            call_id,
+            from: headers.from().uri.to_string(),
+            to: headers.to().uri.to_string(),
+            method: headers.cseq().method.clone(),
             started: captured,
             shift: now.since(captured),
             last: captured,
@@ -233,11 +229,14 @@ impl Calls {
         Ok(index)
     }
 
-    fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
+    fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, sighting: Sighting) {
         let Some(call) = self.calls.get_mut(index as usize) else {
             return;
         };
-        if is_played {
+        let is_told = matches!(sighting, Sighting::New | Sighting::Repeated);
+        // The proxy knows the party by what it was told before; its media may come from here all the same.
+        let is_played = is_told || sighting == Sighting::Spared;
+        if is_told {
             call.described[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
         }
         for (n, line) in sdp.lines().iter().enumerate() {
@@ -330,10 +329,9 @@ fn script(index: CallIndex, transport: Transport) -> Script {
     )
 }
 
-/// An INVITE outside any dialog.
+/// A request outside any dialog: a call, or what is no part of one.
 fn is_opening(message: &Message) -> bool {
-    matches!(message, Message::Request(request)
-        if request.method == Method::Invite && request.headers.to().tag().is_none())
+    matches!(message, Message::Request(request) if opens(request))
 }
 
 /// The SDP of a message: its body, or the part of a multipart body (RFC 5621) that is one.

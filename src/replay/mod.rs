@@ -12,11 +12,15 @@ mod flaw;
 mod forge;
 mod fragments;
 mod link;
+mod naming;
+mod options;
+mod passages;
 mod pcap;
 mod proxy;
 mod reenact;
 mod report;
 mod script;
+mod sip_report;
 mod spool;
 mod story;
 mod streams;
@@ -31,8 +35,10 @@ mod tests;
 pub use capture::{Capture, Captured, Event, Payload};
 pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
-pub use reenact::ReplayOptions;
-pub use report::{CallReport, CaptureReport, ErrorReport, Report, SipReport, StreamReport};
+pub use options::{ReplayOptions, Shown};
+pub use passages::PassageReport;
+pub use report::{CallReport, CaptureReport, ErrorReport, Report, StreamReport};
+pub use sip_report::SipReport;
 
 use std::io::Read;
 

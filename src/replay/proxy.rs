@@ -1,48 +1,121 @@
 //! The proxy that a capture is played to: between the phones, with a trunk to each side.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::calls::{CALLEE, CALLER};
+use super::options::ReplayOptions;
+use crate::config::Config;
 use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
+use crate::policy::RejectCode;
 use crate::sip::Transport;
-use crate::trunk::{Peer, Route, Topology, Trunk};
+use crate::trunk::{Conduct, Host, Paths, Peer, Refer, Route, Topology, Trunk};
 
-/// The proxy's address in a replay (RFC 5737).
-pub(super) const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
+/// The proxy's addresses in a replay (RFC 5737, RFC 3849).
+const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
+const LISTENER6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 5060);
 /// Calls that a replayed proxy has at a time.
 const LIVE_MAX: usize = 20_000;
+/// Destinations of the called trunk that are stood in for; further ones are left out.
+const DESTINATIONS_MAX: u8 = 16;
 
-pub(super) fn signaling(trunks: &[TrunkName; 2], lag_max: Duration) -> SignalingConfig {
-    let trunk = |name: &TrunkName, ip| Trunk {
-        trusted: true,
-        ..Trunk::new(name.clone(), vec![Peer { ip, port: None }])
-    };
-    let [caller, callee] = trunks;
-    let route = Route {
-        from: caller.clone(),
-        to: callee.clone(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    let listeners = vec![(Transport::Udp, LISTENER), (Transport::Tcp, LISTENER)];
+/// Our end of a path to `remote`.
+pub(super) const fn listener(remote: SocketAddr) -> SocketAddr {
+    if remote.is_ipv4() { LISTENER } else { LISTENER6 }
+}
+
+pub(super) fn signaling(options: &ReplayOptions, lag_max: Duration) -> SignalingConfig {
+    let config = options.config.as_deref();
+    let [caller, callee] = &options.trunks;
+    let from = stand_in(config, caller, |_| vec![CALLER]);
+    let to = stand_in(config, callee, callees);
+    let mut paths = Paths::default();
+    let mut listeners = vec![(Transport::Udp, LISTENER), (Transport::Tcp, LISTENER)];
+    if to.peers.iter().any(|peer| peer.ip.is_ipv6()) {
+        listeners.push((Transport::Udp, LISTENER6));
+        for listener in [LISTENER, LISTENER6] {
+            paths.advertise_media(listener.ip(), listener.ip());
+        }
+    }
     SignalingConfig {
         node: "replay".to_owned(),
-        topology: Topology::new(
-            vec![trunk(caller, CALLER), trunk(callee, CALLEE)],
-            vec![route],
-            listeners,
-        ),
+        topology: Topology::new(vec![from, to], routes(config, caller, callee), listeners).with_paths(paths),
         media_address: LISTENER.ip(),
         ports: 6_000..=65_535,
         cool_down: Duration::from_secs(1),
-        session_interval: None,
+        session_interval: config.and_then(|config| config.session_expires),
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,
-        reject_code: crate::policy::RejectCode::Auto,
+        reject_code: config.map_or(RejectCode::Auto, |config| config.recorder.reject_code),
         steps: true,
     }
+}
+
+/// The trunk as the config has it, at the addresses of a replay; without a config one that passes everything.
+///
+/// Nothing is registered at it, nobody probes it, and a REFER is the phones' own: the capture has no answers to what we would
+/// do there.
+fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&Trunk) -> Vec<IpAddr>) -> Trunk {
+    let configured = config.and_then(|config| config.trunks.iter().find(|trunk| trunk.name == *name));
+    let trunk = configured.cloned().unwrap_or_else(|| Trunk {
+        trusted: true,
+        ..Trunk::new(name.clone(), Vec::new())
+    });
+    Trunk {
+        peers: addresses(&trunk)
+            .into_iter()
+            .map(|ip| Peer { ip, port: None })
+            .collect(),
+        sites: Vec::new(),
+        located: Vec::new(),
+        transport: Transport::Udp,
+        probe: None,
+        conduct: Conduct {
+            register: None,
+            refer: Refer::default(),
+            ..trunk.conduct.clone()
+        },
+        ..trunk
+    }
+}
+
+/// An address for each destination of the trunk, of its family, in their order. A name is taken for IPv4.
+fn callees(trunk: &Trunk) -> Vec<IpAddr> {
+    let mut sites: Vec<_> = trunk.sites.iter().collect();
+    sites.sort_by_key(|site| site.rank.priority);
+    let of_site = |host: &Host| matches!(host, Host::Address(IpAddr::V6(_)));
+    let is_ipv6: Vec<bool> = if sites.is_empty() {
+        trunk.peers.iter().map(|peer| peer.ip.is_ipv6()).collect()
+    } else {
+        sites.iter().map(|site| of_site(&site.host)).collect()
+    };
+    let address = |(number, is_ipv6): (u8, bool)| match CALLEE {
+        IpAddr::V4(ip) if !is_ipv6 => {
+            let [a, b, c, d] = ip.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d + number))
+        }
+        _ => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 1 + u16::from(number))),
+    };
+    let addresses: Vec<IpAddr> = (0..DESTINATIONS_MAX).zip(is_ipv6).map(address).collect();
+    if addresses.is_empty() { vec![CALLEE] } else { addresses }
+}
+
+/// The config's routes from the one trunk to the other; without a config the way is free.
+fn routes(config: Option<&Config>, from: &TrunkName, to: &TrunkName) -> Vec<Route> {
+    let Some(config) = config else {
+        return vec![Route {
+            from: from.clone(),
+            to: to.clone(),
+            prefix: None,
+            to_user: None,
+            priority: 0,
+        }];
+    };
+    let routes = config.routes.iter();
+    routes
+        .filter(|route| route.from == *from && route.to == *to)
+        .cloned()
+        .collect()
 }

@@ -1,25 +1,24 @@
 //! The capture, played to the engine at capture time: two phones per call, their media, and a disk that may break.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
-use super::calls::{CALLER, Calls, description_in};
+use super::calls::{Calls, description_in};
 use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::{Flaw, FlawKind};
-use super::proxy::{LISTENER, signaling};
+use super::options::{ReplayOptions, Shown};
+use super::proxy::{listener, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
-use super::story::{Session, Story};
+use super::story::{Session, Story, Told};
 use crate::engine::{CallState, Engine, EngineOutput, Relayed};
-use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp, TrunkName};
-use crate::policy::PolicySet;
+use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp};
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
 use crate::sip::{Flow, Message, Transport};
@@ -38,15 +37,6 @@ const ARENA_BYTES: usize = 64 << 10;
 const CUTS_MAX: u64 = 20;
 /// What phones may make up in one call.
 const MADE_UP_MAX: u32 = 200;
-
-/// What is asked of a replay.
-#[derive(Clone, Debug)]
-pub struct ReplayOptions {
-    pub policies: Arc<PolicySet>,
-    pub faults: Vec<FaultSpec>,
-    /// As policies name the side that calls and the side that is called.
-    pub trunks: [TrunkName; 2],
-}
 
 /// See [the module](self).
 pub(crate) struct Reenactment<D> {
@@ -74,6 +64,7 @@ pub(crate) struct Reenactment<D> {
     /// Of these, packets cut by the snap length.
     cuts: u64,
     arena: BytesMut,
+    shown: Shown,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
 }
@@ -85,7 +76,7 @@ impl<D: Disk> Reenactment<D> {
             spool_segments: 4,
             ..WriterConfig::default()
         };
-        let config = signaling(&options.trunks, writer.lag_max);
+        let config = signaling(options, writer.lag_max);
         // The same capture gives the same replay, tags and all.
         let engine = Engine::fresh(config, writer, options.policies.clone(), 1, started);
         Self {
@@ -107,6 +98,7 @@ impl<D: Disk> Reenactment<D> {
             flaws_in_all: 0,
             cuts: 0,
             arena: BytesMut::new(),
+            shown: options.shown.clone(),
             unbound: 0,
         }
         .with_faults(started)
@@ -309,19 +301,21 @@ impl<D: Disk> Reenactment<D> {
         };
         let flow = Flow {
             transport: script.transport_of(leg),
-            local: LISTENER,
+            local: listener(script.phone(leg)),
             remote: script.phone(leg),
         };
-        self.stories
-            .entry(index)
-            .or_default()
-            .hear(leg, Direction::Received, &bytes);
+        self.hear(index, leg, Direction::Received, &bytes);
         self.giving = Some(index);
         self.engine.handle_sip(self.clock.now(), flow, bytes);
         while let Some(output) = self.engine.poll_output() {
             self.on_output(output);
         }
         self.giving = None;
+    }
+
+    fn hear(&mut self, index: CallIndex, leg: Leg, direction: Direction, bytes: &Bytes) {
+        let told = Told::new(self.clock.now(), (leg, direction), bytes, &self.shown);
+        self.stories.entry(index).or_default().hear(told);
     }
 
     fn on_output(&mut self, output: EngineOutput) {
@@ -373,19 +367,17 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sent(&mut self, flow: Flow, bytes: &Bytes) {
-        let leg = if flow.remote.ip() == CALLER { Leg::A } else { Leg::B };
         let Ok(message) = Message::parse(bytes) else {
             // A refusal quotes what it refuses, faults and all.
             if let Some(index) = self.giving {
-                self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+                self.hear(index, Leg::A, Direction::Sent, bytes);
             }
             return;
         };
         let call_id = message.headers().call_id();
-        let known = if leg == Leg::A {
-            self.calls.by_call_id(call_id)
-        } else {
-            self.minted.get(call_id).copied()
+        let (leg, known) = match self.calls.by_call_id(call_id) {
+            Some(index) => (Leg::A, Some(index)),
+            None => (Leg::B, self.minted.get(call_id).copied()),
         };
         let index = known.or_else(|| message.headers().get(CALL_HEADER)?.parse().ok());
         let Some((index, call)) = index.and_then(|index| Some((index, self.calls.call_mut(index)?))) else {
@@ -399,10 +391,29 @@ impl<D: Disk> Reenactment<D> {
         }
         let mut lines = Vec::new();
         if let Some(script) = &mut call.script {
-            script.on_sent(leg, &message, &mut lines);
+            script.on_sent(leg, flow.remote, &message, &mut lines);
         }
-        self.stories.entry(index).or_default().hear(leg, Direction::Sent, bytes);
+        self.learn_referral(index, leg, &message);
+        self.hear(index, leg, Direction::Sent, bytes);
         self.lines.extend(lines.into_iter().map(|line| (index, line)));
+    }
+
+    fn learn_referral(&mut self, index: CallIndex, leg: Leg, message: &Message) {
+        let Message::Request(request) = message else { return };
+        let script = self.calls.call(index).and_then(|call| call.script.as_deref());
+        let said = script
+            .and_then(|script| script.refer_to(leg, request))
+            .map(str::to_owned);
+        if let (Some(said), Some(passed)) = (said, request.headers.get("Refer-To")) {
+            self.calls.referrals.learn(&said, passed);
+        }
+    }
+
+    /// The Call-ID of the call that began the conversation of this one, if that is another.
+    pub(crate) fn conversation_of(&self, index: CallIndex) -> Option<&str> {
+        let (_, told) = self.stories.get(&index)?.telling()?;
+        let first = self.sessions.get(&told.view.as_ref()?.conversation)?;
+        Some(self.calls.call(*first)?.call_id.as_str()).filter(|_| *first != index)
     }
 
     /// The capture is over: who still talks hangs up, and the recorder gets the time to seal.

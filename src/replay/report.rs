@@ -7,14 +7,17 @@ use serde::Serialize;
 use super::binding::CallIndex;
 use super::calls::Call;
 use super::flaw::Flaw;
+use super::passages::PassageReport;
 use super::reenact::Reenactment;
+use super::sip_report::{SipReport, printable};
 use super::spool::Disk;
 use super::story::{Session, Story};
 use crate::disk::Layout;
 use crate::engine::ladder;
 use crate::engine::{Step, StepKind};
-use crate::model::{Direction, Leg, Outcome, Timestamp};
+use crate::model::{Leg, Outcome, Timestamp};
 use crate::recorder::File;
+use crate::sip::Method;
 
 /// Everything that a replay found. The JSON form is an interface: fields are added, never changed.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +25,8 @@ pub struct Report {
     pub capture: CaptureReport,
     /// In order of their first INVITE.
     pub calls: Vec<CallReport>,
+    /// What began outside any call, in order.
+    pub passages: Vec<PassageReport>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -59,6 +64,8 @@ pub struct CallReport {
     /// `record`, `none` or `block`.
     pub decision: &'static str,
     pub policy: Option<String>,
+    /// The Call-ID of the first call of the conversation that it belongs to, if that is another.
+    pub conversation: Option<String>,
     pub outcome: Outcome,
     pub started: Timestamp,
     /// From the first INVITE to the end of the last try.
@@ -97,13 +104,6 @@ pub struct StreamReport {
     pub recorded: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub struct SipReport {
-    pub leg: Leg,
-    pub sent: &'static str,
-    pub start_line: String,
-}
-
 impl Report {
     pub(super) fn of<D: Disk>(
         reenactment: Option<&Reenactment<D>>,
@@ -117,6 +117,7 @@ impl Report {
                 ..CaptureReport::default()
             },
             calls: Vec::new(),
+            passages: Vec::new(),
         };
         let capture = &mut report.capture;
         capture.errors.extend(early.iter().map(ErrorReport::of));
@@ -131,12 +132,15 @@ impl Report {
         capture.errors_total += found.flaws_in_all;
         let nothing = Story::default();
         let story = |n: usize| found.stories.get(&(n as CallIndex)).unwrap_or(&nothing);
-        report.calls = found
-            .calls
-            .iter()
-            .enumerate()
-            .map(|(n, call)| of_call(call, story(n), layout))
-            .collect();
+        for (n, call) in found.calls.iter().enumerate() {
+            match call.method {
+                Method::Invite => report.calls.push(CallReport {
+                    conversation: found.conversation_of(n as CallIndex).map(str::to_owned),
+                    ..of_call(call, story(n), layout)
+                }),
+                _ => report.passages.push(PassageReport::of(call, story(n))),
+            }
+        }
         report
     }
 
@@ -155,17 +159,25 @@ impl Report {
         let c = &self.capture;
         let _infallible = writeln!(
             text,
-            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}",
+            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}",
             counted(c.packets, "packet"),
             c.sip,
             c.rtp,
             c.rtcp,
             c.ignored,
-            counted(self.calls.len() as u64, "call")
+            counted(self.calls.len() as u64, "call"),
+            match self.passages.len() as u64 {
+                0 => String::new(),
+                passages => format!(", {} outside calls", counted(passages, "dialog")),
+            }
         );
         for call in &self.calls {
             text.push('\n');
             call.write_to(&mut text);
+        }
+        for passage in &self.passages {
+            text.push('\n');
+            passage.write_to(&mut text);
         }
         if !c.errors.is_empty() {
             text.push('\n');
@@ -212,6 +224,9 @@ impl CallReport {
             self.started,
             self.duration_ms as f64 / 1_000.0
         );
+        if let Some(first) = &self.conversation {
+            let _infallible = writeln!(text, "  one conversation with {}", printable(first));
+        }
         for line in &self.trail {
             let _infallible = writeln!(text, "  {}", printable(line));
         }
@@ -234,6 +249,7 @@ impl CallReport {
                 stream.recorded
             );
         }
+        SipReport::write_whole(&self.sip, text);
     }
 }
 
@@ -267,6 +283,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         policy: view
             .and_then(|view| view.policies.first())
             .map(|policy| policy.as_str().to_owned()),
+        conversation: None,
         outcome: telling
             .and_then(|(_, session)| session.outcome())
             .unwrap_or(Outcome::NoMedia),
@@ -274,11 +291,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
         recording,
         streams: streams(call),
-        sip: story
-            .sip
-            .iter()
-            .map(|(leg, direction, line)| sip(*leg, *direction, line))
-            .collect(),
+        sip: SipReport::all(call, story),
         trail: steps.iter().filter_map(trail).collect(),
         accepted: sum(|session| session.reconciliation.as_ref().map_or(session.relayed, |r| r.accepted)),
         stored: sum(|session| session.reconciliation.as_ref().map_or(0, |r| r.stored)),
@@ -315,20 +328,6 @@ fn streams(call: &Call) -> Vec<StreamReport> {
     call.streams.iter().map(report).collect()
 }
 
-fn sip(leg: Leg, direction: Direction, start_line: &str) -> SipReport {
-    let sent = match (leg, direction) {
-        (Leg::A, Direction::Received) => "A→proxy",
-        (Leg::A, Direction::Sent) => "proxy→A",
-        (Leg::B, Direction::Sent) => "proxy→B",
-        (Leg::B, Direction::Received) => "B→proxy",
-    };
-    SipReport {
-        leg,
-        sent,
-        start_line: start_line.to_owned(),
-    }
-}
-
 fn trail(step: &Step) -> Option<String> {
     match &step.what {
         StepKind::Decided(why) => Some(why.clone()),
@@ -343,10 +342,4 @@ fn trail(step: &Step) -> Option<String> {
 fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
-}
-
-/// The capture's text, without what a terminal would obey.
-fn printable(text: &str) -> String {
-    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if hostile(c) { '·' } else { c }).collect()
 }

@@ -6,6 +6,7 @@
 //! phone would.
 
 mod answering;
+mod attempts;
 mod exchange;
 
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use exchange::{Dialog, Exchange, fingerprint};
 
 use crate::model::Leg;
-use crate::sip::{Headers, Message, Method, NameAddr, Request, Response, Transport, Uri, Via};
+use crate::sip::{CSeq, Headers, Message, Method, NameAddr, Request, Response, Transport, Uri, Via};
 
 /// Marks the INVITE of a captured call, so that its onward INVITE can be told from others'. X- headers cross the proxy.
 pub(crate) const CALL_HEADER: &str = "X-Replayed-Call";
@@ -38,6 +39,8 @@ pub(crate) enum Sighting {
     Repeated,
     /// Said before, on the hop that is played.
     OtherHop,
+    /// What the proxy has done already, on its own behalf.
+    Spared,
     /// Belongs to no transaction that is known.
     Stray,
 }
@@ -64,6 +67,8 @@ pub(crate) struct Script {
     exchanges: VecDeque<Exchange>,
     /// A's newest dialog-forming INVITE, as it said it.
     invite: Option<Request>,
+    /// As whom A and B were captured at first.
+    parties: [Option<Uri>; 2],
     /// The newest description that each party sent.
     descriptions: [Option<Bytes>; 2],
 }
@@ -78,6 +83,7 @@ impl Script {
             dialogs: [None, None],
             exchanges: VecDeque::new(),
             invite: None,
+            parties: [None, None],
             descriptions: [None, None],
         }
     }
@@ -108,6 +114,10 @@ impl Script {
         self.phones[leg.index()]
     }
 
+    pub(in crate::replay) fn dialog(&self, leg: Leg) -> Option<&Dialog> {
+        self.dialogs[leg.index()].as_ref()
+    }
+
     /// Remembers what a party described, for offers that the capture does not answer.
     pub(crate) fn describe(&mut self, leg: Leg, sdp: Bytes) {
         self.descriptions[leg.index()] = Some(sdp);
@@ -119,11 +129,16 @@ impl Script {
         hop: (SocketAddr, SocketAddr),
         out: &mut Vec<Line>,
     ) -> Sighting {
-        let is_initial = request.method == Method::Invite && request.headers.to().tag().is_none();
+        let is_initial = opens(&request);
         let number = request.headers.cseq().number;
-        if is_initial && !self.exchanges.iter().any(|e| e.is_initial && e.number == number) {
+        let is_known = |e: &Exchange| e.is_initial && e.is(Leg::A, number, &request.method);
+        if is_initial && !self.exchanges.iter().any(is_known) {
+            if request.method == Method::Invite && self.claim_attempt(&request, hop) {
+                return Sighting::Spared;
+            }
             self.caller_tag = request.headers.from().tag().unwrap_or_default().to_owned();
             self.dialogs = [None, None];
+            self.parties = [request.headers.from(), request.headers.to()].map(|party| Some(party.uri.clone()));
         }
         let from_caller = request.headers.from().tag().unwrap_or_default() == self.caller_tag;
         let by = if from_caller { Leg::A } else { Leg::B };
@@ -137,11 +152,12 @@ impl Script {
                 Sighting::OtherHop
             };
         }
-        if self.exchanges.len() == EXCHANGES_MAX {
-            self.exchanges.pop_front();
+        let mut exchange = Exchange::new(by, number, request.method.clone(), is_initial, hop);
+        exchange.refer_to = request.headers.get("Refer-To").map(str::to_owned);
+        self.remember(exchange);
+        if self.is_of_lost_fork(by, &request) {
+            return Sighting::New;
         }
-        self.exchanges
-            .push_back(Exchange::new(by, number, request.method.clone(), is_initial, hop));
         if let Some(said) = self.restate(by, request, is_initial) {
             out.push(Line {
                 leg: by,
@@ -152,8 +168,10 @@ impl Script {
         Sighting::New
     }
 
-    fn on_captured_ack(&mut self, by: Leg, ack: Request, out: &mut Vec<Line>) -> Sighting {
-        let number = ack.headers.cseq().number;
+    fn on_captured_ack(&mut self, by: Leg, mut ack: Request, out: &mut Vec<Line>) -> Sighting {
+        let number = self.said_as(by, ack.headers.cseq().number);
+        let method = Method::Ack;
+        ack.headers.set("CSeq", CSeq { number, method }.to_string());
         let Some(invite) = self.exchanges.iter_mut().find(|e| e.is(by, number, &Method::Invite)) else {
             return Sighting::Stray;
         };
@@ -177,12 +195,16 @@ impl Script {
     /// The captured request as this phone says it to the proxy. None outside a dialog with the proxy.
     fn restate(&mut self, by: Leg, mut request: Request, is_initial: bool) -> Option<Request> {
         let number = request.headers.cseq().number;
+        if request.method == Method::Cancel && self.said_as(by, number) != number {
+            return self.cancel(self.said_as(by, number));
+        }
         // A CANCEL is of the INVITE's dialog, early or not (RFC 3261 §9.1): its To has no tag yet.
         let is_early = is_initial || (request.method == Method::Cancel && request.headers.to().tag().is_none());
         if !is_early {
             let dialog = self.dialogs[by.index()].as_mut().filter(|dialog| !dialog.is_over)?;
             dialog.number = dialog.number.max(number);
-            dialog.address(&mut request, by);
+            let became = Some(&request.headers.from().uri) != self.parties[by.index()].as_ref();
+            dialog.address(&mut request, by, became);
         } else if by == Leg::B {
             return None;
         }
@@ -195,7 +217,7 @@ impl Script {
         request
             .headers
             .push_via(Via::new(self.transport_of(by), self.phones[by.index()], &branch));
-        if is_initial {
+        if is_initial && request.method == Method::Invite {
             self.invite = Some(request.clone());
         }
         Some(request)
@@ -216,9 +238,9 @@ impl Script {
     fn dress(&self, by: Leg, headers: &mut Headers) {
         headers.remove("Route");
         headers.remove("Record-Route");
-        if let Some(contact) = headers.contact() {
-            let own = self.contact(by, contact.uri.user());
-            headers.set("Contact", own.to_string());
+        if let Some(mut contact) = headers.contact() {
+            contact.uri = self.contact(by, contact.uri.user()).uri;
+            headers.set("Contact", contact.to_string());
         }
     }
 
@@ -274,10 +296,18 @@ impl Script {
             return;
         };
         let leg = exchange.by.other();
-        let Some(forwarded) = exchange.forwarded.as_ref().filter(|_| !exchange.is_answered) else {
+        // Another phone of a forked INVITE may answer after the first (RFC 3261 §13.2.2.4).
+        let may_fork =
+            exchange.is_initial && exchange.method == Method::Invite && exchange.is_taken && captured.is_success();
+        let Some(forwarded) = exchange
+            .forwarded
+            .as_ref()
+            .filter(|_| !exchange.is_answered || may_fork)
+        else {
             return;
         };
-        exchange.is_answered = captured.is_final();
+        exchange.is_answered |= captured.is_final();
+        exchange.is_taken |= captured.is_success();
         let tag = captured
             .headers
             .to()
@@ -293,11 +323,24 @@ impl Script {
                 response.headers.push(name, value);
             }
         }
+        let registered = forwarded
+            .headers
+            .contact()
+            .filter(|_| exchange.method == Method::Register);
         let is_initial = exchange.is_initial;
         if is_initial && leg == Leg::B {
             self.learn_b(&response);
         }
-        self.dress(leg, &mut response.headers);
+        match (registered, response.headers.contact()) {
+            // The registrar has what it was given.
+            (Some(registered), Some(mut contact)) => {
+                contact.uri = registered.uri;
+                response.headers.set("Contact", contact.to_string());
+            }
+            // Those are of others, whom B sends the call to.
+            (_, Some(_)) if (300..400).contains(&response.status) => {}
+            _ => self.dress(leg, &mut response.headers),
+        }
         out.push(Line {
             leg,
             message: response.into(),
@@ -305,11 +348,24 @@ impl Script {
         });
     }
 
-    /// B's tag is known from its first answer on; a forked call has several, the newest counts.
+    /// B's tag is known from its first answer on; a forked call has several: the newest counts, until one of them took the
+    /// call.
     fn learn_b(&mut self, response: &Response) {
-        if let (Some(dialog), Some(_)) = (&mut self.dialogs[Leg::B.index()], response.headers.to().tag()) {
+        let dialog = self.dialogs[Leg::B.index()]
+            .as_mut()
+            .filter(|dialog| !dialog.is_confirmed);
+        if let (Some(dialog), Some(_)) = (dialog, response.headers.to().tag()) {
             dialog.phone = response.headers.to().clone();
             dialog.is_confirmed |= response.is_success();
         }
     }
+}
+
+/// What may begin a dialog, or stands alone: outside of any.
+pub(crate) fn opens(request: &Request) -> bool {
+    let may = matches!(
+        request.method,
+        Method::Invite | Method::Subscribe | Method::Register | Method::Message | Method::Publish | Method::Notify
+    );
+    may && request.headers.to().tag().is_none()
 }

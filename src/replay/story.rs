@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
+use super::options::Shown;
 use crate::engine::{CallState, CallView, RecordingState, Step, StepKind};
 use crate::model::{Direction, Leg, Outcome, Reconciliation, SessionId, Timestamp};
 
@@ -15,8 +18,37 @@ const SIP_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     sessions: BTreeMap<SessionId, Session>,
-    /// What phones and proxy said to each other: leg, direction seen from the proxy, start line.
-    pub sip: Vec<(Leg, Direction, Box<str>)>,
+    /// What phones and proxy said to each other.
+    pub sip: Vec<Told>,
+}
+
+/// A message, as it crossed between a phone and the proxy.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub at: Timestamp,
+    pub leg: Leg,
+    /// Seen from the proxy.
+    pub direction: Direction,
+    pub start_line: Box<str>,
+    /// All of it, where that is asked for.
+    pub whole: Option<Bytes>,
+    /// The header lines that are asked for.
+    pub headers: Vec<String>,
+}
+
+impl Told {
+    pub(crate) fn new(at: Timestamp, (leg, direction): (Leg, Direction), bytes: &Bytes, shown: &Shown) -> Self {
+        let (whole, headers) = shown.of(bytes);
+        let end = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
+        Self {
+            at,
+            leg,
+            direction,
+            start_line: String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into(),
+            whole,
+            headers,
+        }
+    }
 }
 
 impl Story {
@@ -24,11 +56,9 @@ impl Story {
         self.sessions.entry(id).or_default()
     }
 
-    pub(crate) fn hear(&mut self, leg: Leg, direction: Direction, message: &[u8]) {
+    pub(crate) fn hear(&mut self, told: Told) {
         if self.sip.len() < SIP_MAX {
-            let end = memchr::memchr(b'\r', message).unwrap_or(message.len());
-            let start_line = String::from_utf8_lossy(message.get(..end).unwrap_or_default());
-            self.sip.push((leg, direction, start_line.into()));
+            self.sip.push(told);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::FaultSpec;
 use super::forge::{ETHERNET, Pcap, millis, rtp};
-use super::reenact::ReplayOptions;
+use super::options::{ReplayOptions, Shown};
 use super::report::{CallReport, Report};
 use crate::config::embedded_policies;
 use crate::model::Generation;
@@ -157,6 +157,8 @@ impl Talk {
             policies,
             faults,
             trunks: ["caller".into(), "callee".into()],
+            config: None,
+            shown: Shown::default(),
         };
         super::replay(&*self.file.bytes, &options).unwrap()
     }

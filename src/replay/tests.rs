@@ -17,6 +17,8 @@ fn options() -> ReplayOptions {
         policies,
         faults: Vec::new(),
         trunks: ["caller".into(), "callee".into()],
+        config: None,
+        shown: Shown::default(),
     }
 }
 

@@ -119,6 +119,15 @@ impl Via {
         let remote = SocketAddr::new(flow.remote.ip(), self.port.unwrap_or(DEFAULT_PORT));
         Flow { remote, ..flow }
     }
+
+    /// Where they go once the connection `flow` is gone: to the port in sent-by, at the source's address (RFC 3261 §18.2.2).
+    /// None where that led to the same, and for WebSockets, which are the peer's to open.
+    pub fn response_flow_anew(&self, flow: Flow) -> Option<Flow> {
+        let port = self.port.unwrap_or(flow.transport.default_port());
+        let remote = SocketAddr::new(flow.remote.ip(), port);
+        let helps = flow.transport.is_stream() && !flow.transport.is_websocket() && remote != flow.remote;
+        helps.then_some(Flow { remote, ..flow })
+    }
 }
 
 impl fmt::Display for Via {

@@ -14,13 +14,18 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Conduct, Peer, Refer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Paths, Peer, Refer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
+/// What the proxy may be known as outside.
+pub const ADVERTISED: &str = "sbc.example.test:5070";
 pub const A: &str = "127.0.0.1:5080";
 pub const B: &str = "127.0.0.1:5090";
 /// The carrier's second address, or a branch office.
 pub const C: &str = "127.0.0.1:5091";
+/// Where C is reached by IPv6, and where we are.
+pub const C6: &str = "[::1]:5091";
+pub const PROXY6: &str = "[::1]:5070";
 
 pub const STRICT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n";
 pub const LENIENT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\nrequired_during_call = false\n";
@@ -43,6 +48,7 @@ pub struct Bench {
     pub recorder_answers: bool,
     pub recorder_lives: bool,
     pub ports_bind: bool,
+    pub media_answers: bool,
     pub tally: Tally,
 }
 
@@ -81,6 +87,16 @@ impl Bench {
     /// The carrier's second address is C.
     pub fn with_spare(files: &[(&str, &str)], conduct: Conduct) -> Self {
         Self::on_trunks(files, true, vec![trunk("carrier", &[B, C], true, conduct)])
+    }
+
+    /// Everything is recorded strictly; the carrier has these addresses, the first is asked first.
+    pub fn strict_with_addresses(addresses: &[&str]) -> Self {
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        Self::on_trunks(
+            &files,
+            true,
+            vec![trunk("carrier", addresses, true, Conduct::default())],
+        )
     }
 
     /// The carrier talks by TCP.
@@ -135,6 +151,22 @@ impl Bench {
         Self::on_trunks(files, true, trunks)
     }
 
+    /// Our listener is known outside by [`ADVERTISED`]. Everything is recorded strictly. `refer`: what becomes of REFERs of both trunks.
+    pub fn advertised(refer: Refer) -> Self {
+        let trunks = [("pbx", A), ("carrier", B)].map(|(name, at)| {
+            let conduct = Conduct {
+                refer,
+                ..Conduct::default()
+            };
+            trunk(name, &[at], true, conduct)
+        });
+        let routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        let mut paths = Paths::default();
+        paths.advertise(Transport::Udp, PROXY.parse().unwrap(), ADVERTISED.parse().unwrap());
+        Self::on_paths(&files, true, trunks.into(), routes, paths)
+    }
+
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
         let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
         if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
@@ -143,7 +175,17 @@ impl Bench {
         Self::on_routes(files, trusted, trunks, routes)
     }
 
-    fn on_routes(files: &[(&str, &str)], trusted: bool, mut trunks: Vec<Trunk>, routes: Vec<Route>) -> Self {
+    fn on_routes(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>, routes: Vec<Route>) -> Self {
+        Self::on_paths(files, trusted, trunks, routes, Paths::default())
+    }
+
+    fn on_paths(
+        files: &[(&str, &str)],
+        trusted: bool,
+        mut trunks: Vec<Trunk>,
+        routes: Vec<Route>,
+        mut paths: Paths,
+    ) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -156,6 +198,15 @@ impl Bench {
             trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
         }
         let mut listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
+        if trunks
+            .iter()
+            .flat_map(|trunk| &trunk.peers)
+            .any(|peer| peer.ip.is_ipv6())
+        {
+            listeners.push((Transport::Udp, PROXY6.parse().unwrap()));
+            let ours = [PROXY, PROXY6].map(|listener| listener.parse::<SocketAddr>().unwrap().ip());
+            ours.into_iter().for_each(|ip| paths.advertise_media(ip, ip));
+        }
         for transport in [Transport::Tcp, Transport::Tls] {
             if trunks.iter().any(|trunk| trunk.transport == transport) {
                 listeners.push((transport, PROXY.parse().unwrap()));
@@ -163,7 +214,7 @@ impl Bench {
         }
         let config = SignalingConfig {
             node: "lab".to_owned(),
-            topology: Topology::new(trunks, routes, listeners),
+            topology: Topology::new(trunks, routes, listeners).with_paths(paths),
             media_address: "127.0.0.1".parse().unwrap(),
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
@@ -187,6 +238,7 @@ impl Bench {
             recorder_answers: true,
             recorder_lives: true,
             ports_bind: true,
+            media_answers: true,
             tally: Tally {
                 accepted: 10,
                 forwarded: 10,
@@ -228,7 +280,7 @@ impl Bench {
                     let message = Message::parse(&bytes).unwrap();
                     if flow.remote == A.parse().unwrap() {
                         self.to_a.push(message)
-                    } else if flow.remote == C.parse().unwrap() {
+                    } else if [C, C6].map(|c| c.parse().unwrap()).contains(&flow.remote) {
                         self.to_c.push(message)
                     } else {
                         self.to_b.push(message)
@@ -289,7 +341,7 @@ impl Bench {
             _ => None,
         };
         self.media.push(command);
-        if let Some(answer) = answer {
+        if let Some(answer) = answer.filter(|_| self.media_answers) {
             self.signaling.handle_input(self.now, Input::Media(answer));
         }
     }
@@ -309,10 +361,11 @@ impl Bench {
     }
 
     pub fn from(&mut self, phone: &str, bytes: Bytes) {
+        let remote: SocketAddr = phone.parse().unwrap();
         let flow = Flow {
             transport: Transport::Udp,
-            local: PROXY.parse().unwrap(),
-            remote: phone.parse().unwrap(),
+            local: if remote.is_ipv4() { PROXY } else { PROXY6 }.parse().unwrap(),
+            remote,
         };
         self.input(Input::Sip { flow, bytes });
     }

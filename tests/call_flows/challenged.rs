@@ -416,6 +416,16 @@ fn a_trunk_that_fails_over_is_asked_and_proved_anew_at_its_next_address() {
 }
 
 #[test]
+fn a_challenged_bye_is_not_said_again_to_who_has_hung_up_meanwhile() {
+    let mut bench = bench().connected();
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.b_requests(1, "BYE", "theirs", "");
+    bench.b_challenges("BYE", 401, &[digest(REALM, "n1", "")]);
+    assert_eq!(bench.sent("BYE").len(), 1);
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn what_is_passed_on_outside_calls_is_answered_for_too() {
     let mut bench = bench();
     for method in ["MESSAGE", "PUBLISH"] {

@@ -24,6 +24,10 @@ fn b_port(bench: &Bench) -> Option<u16> {
     plan(bench).lines[0].b.remote.map(|remote| remote.rtp.port())
 }
 
+fn a_port(bench: &Bench) -> Option<u16> {
+    plan(bench).lines[0].a.remote.map(|remote| remote.rtp.port())
+}
+
 /// Two phones sent early media; gives the tags that A knows them by.
 fn two_forks(bench: &mut Bench) -> (String, String) {
     bench.invite(SDP, "Supported: 100rel\r\n");
@@ -205,4 +209,44 @@ fn the_recorders_loss_gates_whatever_fork_is_heard() {
     assert!(bench.story.contains(&"gated".to_owned()));
     assert!(bench.story.contains(&"603 → A".to_owned()), "{:?}", bench.story);
     assert!(bench.story.contains(&"CANCEL → B".to_owned()));
+}
+
+#[test]
+fn an_offer_in_flight_in_one_fork_leaves_the_answer_of_another_as_it_is() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "Supported: 100rel\r\n");
+    bench.fork_answers("fork-1", 183, "", &sdp(5001));
+    let first = tag(&bench);
+    bench.a_requests_in(&first, 2, "UPDATE", "", &sdp(4010));
+    bench.fork_answers("fork-2", 183, "", &sdp(5002));
+    assert_eq!(b_port(&bench), Some(5002));
+    bench.b_agrees("UPDATE", 200, &sdp(5011));
+    bench.fork_answers("fork-2", 200, "", &sdp(5002));
+    assert_eq!((a_port(&bench), b_port(&bench)), (Some(4000), Some(5002)));
+}
+
+#[test]
+fn the_winner_answers_the_offer_of_the_call_though_a_loser_left_one_open() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "Supported: 100rel\r\n");
+    bench.fork_answers("fork-1", 183, "", &sdp(5001));
+    let first = tag(&bench);
+    bench.fork_answers("fork-2", 180, "", "");
+    bench.a_requests_in(&first, 2, "UPDATE", "", &sdp(4010));
+    bench.fork_answers("fork-2", 200, "", &sdp(5002));
+    assert_eq!((a_port(&bench), b_port(&bench)), (Some(4000), Some(5002)));
+}
+
+#[test]
+fn a_fork_that_answers_after_the_one_that_a_hung_up_on_is_ended_too() {
+    let mut bench = Bench::strict();
+    let (first, _) = two_forks(&mut bench);
+    bench.recorder_answers = false;
+    bench.a_requests_in(&first, 2, "BYE", "", "");
+    bench.fork_answers("fork-1", 200, "", &sdp(5001));
+    assert_eq!(bench.signaling.calls(), 1, "it waits for its recording");
+    bench.story.clear();
+    bench.fork_answers("fork-2", 200, "", &sdp(5002));
+    assert_eq!(bench.story, ["B → 200", "ACK → B", "BYE → B"]);
+    assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("fork-2"));
 }

@@ -383,3 +383,16 @@ fn a_bye_carries_what_the_caller_said_on_leaving() {
     assert_eq!(bye.headers.get("User-to-User"), Some("56"));
     assert_eq!(bye.headers.get("Route"), None);
 }
+
+#[test]
+fn a_2xx_is_not_sent_again_to_who_hangs_up_before_its_ack_arrives() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.b_answers("BYE", 200, "");
+    bench.to_a.clear();
+    bench.wait(Duration::from_secs(40));
+    assert!(bench.to_a.is_empty(), "{:?}", bench.to_a);
+    bench.assert_nothing_left();
+}

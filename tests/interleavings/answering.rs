@@ -58,7 +58,7 @@ impl Phone {
             self.out.extend(known.last.clone());
             return;
         }
-        let dialog = self.dialog_of(heard);
+        let dialog = self.dialog_of(heard).or_else(|| self.watch_of(heard));
         self.answering.push(Answering {
             request: Rc::clone(heard),
             dialog,
@@ -68,7 +68,9 @@ impl Phone {
         let at = self.answering.len() - 1;
         match (heard.method.as_str(), heard.to_tag.is_empty()) {
             ("CANCEL", _) => self.on_cancel(now, at),
+            _ if self.doubts(now, at) => {}
             ("INVITE", true) => self.on_invite(now, at),
+            ("SUBSCRIBE", true) => self.on_subscribe(now, at),
             (_, true) => self.answer(now, at, 200, "", ""),
             _ => self.on_request_within(now, at, dialog),
         }
@@ -96,7 +98,10 @@ impl Phone {
             "UPDATE" => self.on_update(now, at, dialog),
             "PRACK" => self.on_prack(now, at, dialog),
             "REFER" => self.on_refer(now, at, dialog),
+            "SUBSCRIBE" => self.on_subscribed(now, at, dialog),
+            "NOTIFY" if self.dialogs[dialog].stage == Stage::Watching => self.on_watch_notified(now, at, dialog),
             _ => {
+                self.on_notified(now, dialog, &heard);
                 self.seen.insert(match heard.method.as_str() {
                     "INFO" => "an INFO crossed",
                     "NOTIFY" => "a NOTIFY crossed",
@@ -280,6 +285,9 @@ impl Phone {
                 && !known.request.to_tag.is_empty()
         });
         let stage = self.dialogs[dialog].stage;
+        if self.refuses_interval(now, at) {
+            return;
+        }
         if theirs {
             self.answer(now, at, 500, "Retry-After: 1\r\n", "");
         } else if ours
@@ -290,9 +298,9 @@ impl Phone {
             self.answer(now, at, 491, "", "");
         } else {
             if let Some(sdp) = heard.sdp() {
-                if self.third_party {
-                    // What another party answered is its offer here (RFC 3725 §4).
-                    self.dialogs[dialog].session.taken.push(sdp.serial.clone());
+                // What another party answered is its offer here (RFC 3725 §4), and so is what answers an offer of ours anew.
+                if self.exchangeable || sdp.answers.starts_with(&self.seat.to_string()) {
+                    self.dialogs[dialog].session.offers.push(sdp.answers.clone());
                 }
                 let verdict = self.dialogs[dialog].session.take_offer(&sdp, &heard.told());
                 self.judge(verdict);
@@ -340,6 +348,9 @@ impl Phone {
     fn on_update(&mut self, now: Timestamp, at: usize, dialog: usize) {
         let heard = Rc::clone(&self.answering[at].request);
         let sdp = heard.sdp();
+        if self.refuses_interval(now, at) {
+            return;
+        }
         let session = &self.dialogs[dialog].session;
         if sdp.is_some() && session.owed.is_some() {
             self.answer(now, at, 500, "Retry-After: 1\r\n", "");
@@ -373,18 +384,5 @@ impl Phone {
         self.dialogs[dialog].session.answered();
         let answer = self.answer_to(&sdp);
         self.answer(now, at, 200, &more, &answer.write());
-    }
-
-    fn on_refer(&mut self, now: Timestamp, at: usize, dialog: usize) {
-        self.seen.insert("a REFER crossed");
-        if self.rng.one_in(4) {
-            self.answer(now, at, 603, "", "");
-            return;
-        }
-        let contact = format!("Contact: {}\r\n", self.contact());
-        self.answer(now, at, 202, &contact, "");
-        let (first, last) = (self.rng.millis(0..=200), self.rng.millis(200..=2_000));
-        self.alarm(now + first, Alarm::Notify(dialog, false));
-        self.alarm(now + last, Alarm::Notify(dialog, true));
     }
 }

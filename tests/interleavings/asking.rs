@@ -11,7 +11,8 @@ use super::text::Heard;
 /// What a request is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Why {
-    Call,
+    /// A call that it places.
+    Call(usize),
     Cancel,
     Bye,
     /// Whether it offers.
@@ -24,6 +25,10 @@ pub enum Why {
         offers: bool,
         holds: bool,
     },
+    /// A re-INVITE that no RFC allows now.
+    Haste,
+    /// A subscription, or its refresh.
+    Watch,
     /// What needs only an answer.
     Pass,
 }
@@ -48,6 +53,10 @@ pub struct Asked {
 }
 
 impl Asked {
+    pub const fn is_call(&self) -> bool {
+        matches!(self.why, Why::Call(_))
+    }
+
     pub fn due(&self) -> Option<Timestamp> {
         earliest(self.again.map(|(at, _)| at), self.give_up)
     }
@@ -71,6 +80,8 @@ impl Phone {
     ) -> usize {
         let (method, cseq, text) = asked;
         self.out.push(text.clone());
+        // A connection sends again itself.
+        let again = (!self.by_stream).then_some((now + T1, T1));
         self.asked.push(Asked {
             branch,
             method,
@@ -78,7 +89,7 @@ impl Phone {
             text,
             dialog,
             why,
-            again: Some((now + T1, T1)),
+            again,
             give_up: Some(now + GIVE_UP),
             rung: false,
             status: 0,
@@ -117,10 +128,11 @@ impl Phone {
     fn on_unanswered(&mut self, now: Timestamp, at: usize) {
         let (dialog, why) = (self.asked[at].dialog, self.asked[at].why);
         match (why, dialog) {
-            (Why::Call, _) => self.on_call_failed(now, at),
+            (Why::Call(call), _) => self.on_call_failed(now, call, 408),
             (Why::Bye, Some(dialog)) => self.bury(now, dialog),
             (Why::Change { .. }, Some(dialog)) => self.on_change_failed(now, dialog, why, 408),
-            (Why::Prack { .. }, _) => self.give_up_call(now),
+            (Why::Prack { .. }, Some(dialog)) => self.give_up_call(now, dialog),
+            (Why::Watch, Some(dialog)) => self.bury(now, dialog),
             _ => {}
         }
     }
@@ -141,7 +153,7 @@ impl Phone {
         if self.asked[at].method == "INVITE" && heard.status >= 300 {
             self.acknowledge_failure(at, heard);
         }
-        if self.asked[at].status != 0 && self.asked[at].why != Why::Call {
+        if self.asked[at].status != 0 && !self.asked[at].is_call() {
             self.repeat_ack(at, heard);
             return;
         }
@@ -152,10 +164,12 @@ impl Phone {
         }
         let (why, dialog) = (self.asked[at].why, self.asked[at].dialog);
         match (why, dialog) {
-            (Why::Call, _) => self.on_call_answered(now, at, heard, is_first),
+            (Why::Call(call), _) => self.on_call_answered(now, (call, at), heard, is_first),
             (Why::Bye, Some(dialog)) => self.bury(now, dialog),
             (Why::Change { .. }, Some(dialog)) => self.on_change_answered(now, at, dialog, heard),
             (Why::Prack { offers }, Some(dialog)) => self.on_prack_answered(dialog, offers, heard),
+            (Why::Haste, Some(dialog)) => self.on_haste_answered(now, at, dialog, heard),
+            (Why::Watch, Some(dialog)) => self.on_watch_answered(now, dialog, heard),
             (Why::Pass, Some(dialog)) if heard.status == 481 => self.on_gone(now, dialog),
             _ => {}
         }
@@ -169,8 +183,8 @@ impl Phone {
             let limit = asked.give_up.filter(|_| asked.cancelled);
             asked.settle(limit);
         }
-        if asked.why == Why::Call {
-            self.on_progress(now, at, heard);
+        if let Why::Call(call) = asked.why {
+            self.on_progress(now, (call, at), heard);
         }
     }
 
@@ -196,7 +210,7 @@ impl Phone {
     /// A 2xx that comes again gets its ACK again (RFC 3261 §13.2.2.4).
     pub fn repeat_ack(&mut self, at: usize, heard: &Heard) {
         let ack = self.asked[at].acks.iter().find(|(tag, _)| *tag == heard.to_tag);
-        let mute = self.nature.mute_acks && self.asked[at].why == Why::Call;
+        let mute = self.nature.mute_acks && self.asked[at].is_call();
         if let Some((_, ack)) = ack.filter(|_| heard.status < 300 && !mute) {
             self.out.push(ack.clone());
         }
@@ -207,7 +221,7 @@ impl Phone {
         let (branch, cseq) = (self.mint_branch(), self.asked[at].cseq);
         let text = self.write_request("ACK", &self.dialogs[dialog], cseq, &branch, "", body);
         let tag = self.dialogs[dialog].remote_tag.clone();
-        if self.nature.mute_acks && self.asked[at].why == Why::Call {
+        if self.nature.mute_acks && self.asked[at].is_call() {
             self.seen.insert("no ACK");
         } else {
             self.out.push(text.clone());
@@ -242,7 +256,7 @@ impl Phone {
     }
 
     /// The other side does not know the dialog (RFC 5057 §5.1): it is over, nothing more is said.
-    fn on_gone(&mut self, now: Timestamp, at: usize) {
+    pub fn on_gone(&mut self, now: Timestamp, at: usize) {
         if matches!(self.dialogs[at].stage, Stage::Confirmed | Stage::Accepted) {
             self.seen.insert("a 481 ended a dialog");
             self.bury(now, at);
@@ -256,6 +270,9 @@ impl Phone {
         };
         if heard.status >= 300 {
             self.on_change_failed(now, dialog, why, heard.status);
+            if heard.status == 422 {
+                self.lengthen(now, dialog, why, heard);
+            }
             return;
         }
         self.seen.insert(if invite {

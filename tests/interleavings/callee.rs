@@ -11,7 +11,7 @@ use super::answering::Until;
 use super::phone::{Alarm, Dialog, Phone, Stage};
 use super::script::{Rel100, Step};
 use super::session::Session;
-use super::text::{Heard, response};
+use super::text::response;
 
 /// No phone rings longer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -24,29 +24,27 @@ enum ForkState {
 }
 
 #[derive(Clone, Debug)]
-struct Ringing {
+pub struct Ringing {
     state: ForkState,
-    dialog: Option<usize>,
+    pub dialog: Option<usize>,
     rseq: u32,
     /// A reliable provisional with SDP of ours awaits its PRACK, or got it.
-    sdp_sent: bool,
+    pub sdp_sent: bool,
 }
 
 /// An INVITE from the proxy under test.
 #[derive(Clone, Debug)]
 pub struct Invited {
     at: usize,
-    forks: Vec<Ringing>,
+    pub forks: Vec<Ringing>,
     cancelled: bool,
+    /// The dialog that it takes the place of.
+    replaces: Option<usize>,
 }
 
 impl Phone {
     pub fn on_invite(&mut self, now: Timestamp, at: usize) {
         let heard = Rc::clone(&self.answering[at].request);
-        if self.is_caller {
-            self.answer(now, at, 486, "", "");
-            return;
-        }
         let merged = self.invited.iter().any(|invited| {
             let known = &self.answering[invited.at];
             known.request.call_id == heard.call_id && known.status == 0
@@ -62,24 +60,15 @@ impl Phone {
             self.answer(now, at, 420, "Unsupported: 100rel\r\n", "");
             return;
         }
-        let known = heard
-            .header("Authorization")
-            .or(heard.header("Proxy-Authorization"))
-            .is_some();
-        if let Some(status) = self.challenge.filter(|_| !known) {
-            let name = if status == 401 {
-                "WWW-Authenticate"
-            } else {
-                "Proxy-Authenticate"
-            };
-            self.answer(
-                now,
-                at,
-                status,
-                &format!("{name}: Digest realm=\"b\", nonce=\"1\"\r\n"),
-                "",
-            );
+        if self.refuses_interval(now, at) {
             return;
+        }
+        let replaces = match self.dialog_named(&heard) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.answer(now, at, status, "", ""),
+        };
+        if heard.header("Join").is_some() {
+            self.seen.insert("a Join accepted");
         }
         let ringing = Ringing {
             state: ForkState::Ringing,
@@ -91,6 +80,7 @@ impl Phone {
             at,
             forks: vec![ringing; self.forks.len()],
             cancelled: false,
+            replaces,
         });
         if self.forks.len() > 1 {
             self.seen.insert("an INVITE forked");
@@ -141,7 +131,7 @@ impl Phone {
             return dialog;
         }
         let heard = Rc::clone(&self.answering[self.invited[invited].at].request);
-        let tag = format!("b{invited}f{fork}");
+        let tag = format!("{}{invited}f{fork}", self.seat.user());
         let owed = heard.sdp();
         let lines = owed.as_ref().map_or(0, |sdp| sdp.ports.len());
         let (to, from) = (
@@ -263,6 +253,9 @@ impl Phone {
         if self.answering[at].status != 0 {
             self.seen.insert("several forks accepted");
         }
+        if let Some(replaced) = self.invited[invited].replaces.take() {
+            self.on_replaced(now, replaced);
+        }
         if self.invited[invited].cancelled {
             self.seen.insert("a late 200 after a CANCEL");
         }
@@ -301,6 +294,11 @@ impl Phone {
                 self.seen.insert("a BYE in an early dialog crossed");
                 self.reject_fork(now, invited, fork, 487);
             }
+            // The 2xx went down with its connection, and no ACK came of it.
+            None if self.by_stream => {
+                self.bury(now, dialog);
+                self.give_up_call(now, dialog);
+            }
             None => self.wrong("a BYE in an early dialog of a caller".to_owned()),
         }
     }
@@ -335,13 +333,20 @@ impl Phone {
             .copied()
             .find(|status| *status >= 600)
             .or(rejected.iter().copied().min());
-        let more = if best == Some(302) {
-            "Contact: <sip:carol@192.0.2.2:5060>\r\n"
-        } else {
-            ""
-        };
+        let more = if best == Some(302) { self.elsewhere() } else { "" };
         self.answering[at].dialog = self.invited[invited].forks[fork].dialog;
         self.answer(now, at, best.unwrap_or(487), more, "");
+    }
+
+    /// Who else could be asked: others at the same address, the third, both, or the one who was asked already.
+    fn elsewhere(&mut self) -> &'static str {
+        const PLACES: [&str; 4] = [
+            "Contact: <sip:carol@192.0.2.2:5060>\r\n",
+            "Contact: <sip:carol@192.0.2.3:5060>\r\n",
+            "Contact: <sip:carol@192.0.2.3:5060>;q=0.5, <sip:dora@192.0.2.2:5060>;q=0.9\r\n",
+            "Contact: <sip:bob@192.0.2.2:5060>\r\n",
+        ];
+        self.rng.pick::<&str>(&PLACES)
     }
 
     pub fn on_call_cancelled(&mut self, now: Timestamp, at: usize) {
@@ -359,59 +364,5 @@ impl Phone {
             let lag = self.rng.millis(0..=lag);
             self.alarm(now + lag, Alarm::ForkStops(invited, fork));
         }
-    }
-
-    pub fn on_prack(&mut self, now: Timestamp, at: usize, dialog: usize) {
-        let heard = Rc::clone(&self.answering[at].request);
-        let rseq: u32 = heard
-            .header("RAck")
-            .and_then(|rack| rack.split(' ').next()?.parse().ok())
-            .unwrap_or(0);
-        let matches = |until: &Until| match until {
-            Until::Pracked(invited, fork, number) => {
-                *number == rseq && self.invited[*invited].forks[*fork].dialog == Some(dialog)
-            }
-            _ => false,
-        };
-        let Some(repeat) = self.repeats.iter().position(|repeat| matches(&repeat.until)) else {
-            self.answer(now, at, 481, "", "");
-            return;
-        };
-        self.repeats.swap_remove(repeat);
-        self.seen.insert("a PRACK arrived");
-        self.on_prack_taken(now, at, dialog, &heard);
-    }
-
-    fn on_prack_taken(&mut self, now: Timestamp, at: usize, dialog: usize, heard: &Heard) {
-        let sdp_sent = self
-            .invited
-            .iter()
-            .flat_map(|invited| &invited.forks)
-            .any(|fork| fork.dialog == Some(dialog) && fork.sdp_sent);
-        let (by, sdp) = (heard.told(), heard.sdp());
-        let session = &mut self.dialogs[dialog].session;
-        if session.offered.is_some() {
-            let verdict = match sdp {
-                Some(sdp) => session.take_answer(&sdp, &by),
-                None => Err(format!("{by} has no answer to the offer of its 18x")),
-            };
-            session.offered = None;
-            self.judge(verdict);
-            self.answer(now, at, 200, "", "");
-            return;
-        }
-        if sdp_sent {
-            session.answered();
-        }
-        let Some(sdp) = sdp else {
-            self.answer(now, at, 200, "", "");
-            return;
-        };
-        self.seen.insert("an offer in a PRACK arrived");
-        let verdict = session.take_offer(&sdp, &by);
-        session.answered();
-        self.judge(verdict);
-        let answer = self.answer_to(&sdp);
-        self.answer(now, at, 200, "", &answer.write());
     }
 }

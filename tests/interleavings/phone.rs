@@ -1,10 +1,10 @@
 //! A phone: one call as RFC 3261 wants it, at the worst moments that it allows.
 //!
 //! Sans-IO like the product, but sharing none of its code. `asking` holds its client transactions, `answering` its server
-//! transactions, `caller` and `callee` the two ways into a call, `talking` what is done within one.
+//! transactions, `caller`, `progress` and `callee` the two ways into a call, `talking` what is done within one, `timers`,
+//! `referring` and `watching` what goes beside.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use super::answering::{Answering, Repeat};
 use super::asking::{Asked, Why};
 use super::callee::Invited;
 use super::caller::Placing;
+use super::doubting::Doubting;
 use super::rng::Rng;
 use super::script::{Fork, Nature, Rel100};
+use super::seat::Seat;
 use super::session::Session;
 use super::text::{Heard, Sdp, finish};
 
@@ -33,6 +35,8 @@ pub enum Stage {
     Confirmed,
     /// Our BYE waits for its answer.
     Leaving,
+    /// A subscription; no call.
+    Watching,
     Over,
 }
 
@@ -65,12 +69,16 @@ pub struct Dialog {
 
 #[derive(Clone, Debug)]
 pub enum Alarm {
-    Place,
-    Cancel,
-    ByeEarly,
-    UpdateEarly,
+    /// Of a call that it places.
+    Place(usize),
+    Cancel(usize),
+    ByeEarly(usize),
+    UpdateEarly(usize),
     Outside,
+    Subscribe,
     Die,
+    /// Joins the parties of its first two calls.
+    Join(u32),
     /// The next thing that the owner does in a call.
     Act(usize),
     HangUp(usize),
@@ -82,23 +90,29 @@ pub enum Alarm {
     ForkStep(usize, usize, usize),
     /// A CANCEL arrives at a fork.
     ForkStops(usize, usize),
-    Notify(usize, bool),
+    /// How a transfer goes on that came in this dialog; its last word is a status.
+    Notify(usize, Option<u16>),
+    /// How a subscription goes on; whether it ends.
+    Tell(usize, bool),
     Refresh(usize, u32),
     Expire(usize, u32),
 }
 
 pub struct Phone {
-    pub is_caller: bool,
-    pub address: SocketAddr,
-    pub host: IpAddr,
+    pub seat: Seat,
+    /// Talks by TCP.
+    pub by_stream: bool,
     pub rng: Rng,
     pub nature: Nature,
+    /// The phones behind its address.
     pub forks: Vec<Fork>,
-    pub challenge: Option<u16>,
+    pub doubting: Option<Doubting>,
     pub trying: bool,
-    pub placing: Placing,
+    /// There is a third party to refer others to.
+    pub knows_third: bool,
     /// Its far end may be exchanged by the proxy.
-    pub third_party: bool,
+    pub exchangeable: bool,
+    pub placings: Vec<Placing>,
     pub dialogs: Vec<Dialog>,
     pub asked: Vec<Asked>,
     pub answering: Vec<Answering>,
@@ -116,20 +130,18 @@ pub struct Phone {
 }
 
 impl Phone {
-    pub fn new(is_caller: bool, rng: Rng, nature: Nature, placing: Placing) -> Self {
-        let last = if is_caller { 1 } else { 2 };
-        let host = IpAddr::from([192, 0, 2, last]);
+    pub fn new(seat: Seat, rng: Rng, nature: Nature, forks: Vec<Fork>) -> Self {
         Self {
-            is_caller,
-            address: SocketAddr::new(host, 5060),
-            host,
+            seat,
+            by_stream: false,
             rng,
             nature,
-            forks: Vec::new(),
-            challenge: None,
+            forks,
+            doubting: None,
             trying: true,
-            placing,
-            third_party: false,
+            knows_third: false,
+            exchangeable: false,
+            placings: Vec::new(),
             dialogs: Vec::new(),
             asked: Vec::new(),
             answering: Vec::new(),
@@ -191,16 +203,18 @@ impl Phone {
 
     fn on_alarm(&mut self, now: Timestamp, alarm: Alarm) {
         match alarm {
-            Alarm::Place => self.place(now),
-            Alarm::Cancel => self.cancel(now),
-            Alarm::ByeEarly => self.bye_early(now),
-            Alarm::UpdateEarly => self.update_early(now),
+            Alarm::Place(call) => self.place(now, call),
+            Alarm::Cancel(call) => self.cancel(now, call),
+            Alarm::ByeEarly(call) => self.bye_early(now, call),
+            Alarm::UpdateEarly(call) => self.update_early(now, call),
             Alarm::Outside => self.ask_outside(now),
+            Alarm::Subscribe => self.subscribe(now),
+            Alarm::Join(tries) => self.join_parties(now, tries),
             Alarm::Die => {
-                self.seen.insert(if self.is_caller {
-                    "the caller died"
-                } else {
-                    "the callee died"
+                self.seen.insert(match self.seat {
+                    Seat::A => "the caller died",
+                    Seat::B => "the callee died",
+                    Seat::C => "the third died",
                 });
                 self.dead = true;
                 self.alarms.clear();
@@ -212,6 +226,7 @@ impl Phone {
             Alarm::ForkStep(invited, fork, step) => self.fork_step(now, invited, fork, step),
             Alarm::ForkStops(invited, fork) => self.fork_stops(now, invited, fork),
             Alarm::Notify(dialog, last) => self.notify(now, dialog, last),
+            Alarm::Tell(dialog, last) => self.tell_watcher(now, dialog, last),
             Alarm::Refresh(dialog, newest) => self.refresh(now, dialog, newest),
             Alarm::Expire(dialog, newest) => {
                 let dialogs = &self.dialogs[dialog];
@@ -225,25 +240,28 @@ impl Phone {
 
     /// Everything is over: no dialog that is up, no request that waits.
     pub fn is_at_rest(&self) -> bool {
-        self.dead || self.dialogs.iter().all(|dialog| dialog.stage == Stage::Over)
+        let rests = |dialog: &Dialog| matches!(dialog.stage, Stage::Over | Stage::Watching);
+        self.dead || self.dialogs.iter().all(rests)
     }
 
     pub fn contact(&self) -> String {
-        format!(
-            "<sip:{}@{}>",
-            if self.is_caller { "alice" } else { "bob" },
-            self.address
-        )
+        let by = if self.by_stream { ";transport=tcp" } else { "" };
+        format!("<sip:{}@{}{by}>", self.seat.user(), self.seat.address())
     }
 
     pub fn mint_branch(&mut self) -> String {
         self.branches += 1;
-        format!("z9hG4bK{}{}", if self.is_caller { 'a' } else { 'b' }, self.branches)
+        format!("z9hG4bK{}{}", self.seat, self.branches)
+    }
+
+    pub fn via(&self, branch: &str) -> String {
+        let by = if self.by_stream { "TCP" } else { "UDP" };
+        format!("Via: SIP/2.0/{by} {};branch={branch};rport\r\n", self.seat.address())
     }
 
     fn serial(&mut self) -> String {
         self.serials += 1;
-        format!("{}{}", if self.is_caller { 'A' } else { 'B' }, self.serials)
+        format!("{}{}", self.seat, self.serials)
     }
 
     /// An offer with at least `lines` lines.
@@ -274,7 +292,7 @@ impl Phone {
         Sdp {
             serial,
             answers,
-            host: self.host,
+            host: self.seat.host(),
             ports,
             direction,
         }
@@ -289,7 +307,9 @@ impl Phone {
             ", PRACK"
         };
         let mut more = format!("Contact: {}\r\n", self.contact());
-        more += &format!("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, REFER, NOTIFY{update}{rel}\r\n");
+        more += &format!(
+            "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE{update}{rel}\r\n"
+        );
         let mut supported = Vec::new();
         if self.nature.rel100 != Rel100::Unknown {
             supported.push("100rel");
@@ -320,9 +340,9 @@ impl Phone {
             ..
         } = dialog;
         let text = format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch};rport\r\nMax-Forwards: 70\r\nFrom: {ours}\r\n\
-             To: {theirs}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{more}",
-            self.address
+            "{method} {target} SIP/2.0\r\n{}Max-Forwards: 70\r\nFrom: {ours}\r\nTo: {theirs}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {cseq} {method}\r\n{more}",
+            self.via(branch)
         );
         finish(text, body)
     }
@@ -337,8 +357,7 @@ impl Phone {
     }
 
     pub fn wrong(&mut self, what: String) {
-        let who = if self.is_caller { "the caller" } else { "the callee" };
-        self.wrongs.push(format!("{what}; wronged: {who}"));
+        self.wrongs.push(format!("{what}; wronged: {}", self.seat));
     }
 
     pub fn judge(&mut self, verdict: Result<(), String>) {

@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::coverage::{MUST_HAVES, RARITIES, Tally};
-use super::world::{Policies, run};
+use super::process::Policies;
+use super::world::run;
 
 /// Seeds of the slice that every test run takes.
 const SLICE: u64 = 3_000;
@@ -86,14 +87,19 @@ fn summary(broken: &BTreeMap<u64, Vec<String>>) -> String {
     }
     let lines = kinds
         .iter()
-        .map(|(kind, (count, seed))| format!("{count:8} × {kind} (first: {seed})\n"));
+        .map(|(kind, (count, seed))| format!("{count:8} × {kind}\n           {}\n", replay(*seed)));
     lines.collect()
+}
+
+/// The command that tells a seed message by message.
+fn replay(seed: u64) -> String {
+    format!("ONRECORD_DIALOG={seed} cargo test --test interleavings every -- --nocapture")
 }
 
 fn tell(seed: u64, policies: &Policies) -> String {
     let verdict = run(seed, policies, true);
     let (ladder, broken) = (verdict.ladder.join("\n"), verdict.broken.join("\n"));
-    format!("seed {seed}\n{ladder}\n{broken}\nonce more: ONRECORD_DIALOG={seed} cargo test --test interleavings\n")
+    format!("seed {seed}\n{ladder}\n{broken}\nonce more: {}\n", replay(seed))
 }
 
 #[test]
@@ -109,8 +115,13 @@ fn every_interleaving_keeps_the_law() {
         return;
     }
     let count = number("ONRECORD_DIALOGS").unwrap_or(SLICE);
-    let ledger = judge_all(number("ONRECORD_DIALOGS_FROM").unwrap_or(0), count);
+    let first = number("ONRECORD_DIALOGS_FROM").unwrap_or(0);
+    let ledger = judge_all(first, count);
     println!("{}", ledger.tally.table(count));
+    println!(
+        "{count} dialogs from seed {first}: {} broke the law",
+        ledger.broken.len()
+    );
     let policies = Policies::compile();
     let told = ledger
         .broken

@@ -18,8 +18,12 @@ pub struct Session {
     pub agreed: bool,
     /// m-lines of the newest description: never fewer (RFC 3264 §8).
     pub lines: usize,
-    /// Serials of theirs that were taken. The proxy refreshes a session by one of them, answer or not (RFC 4028 §7.4).
+    /// Serials of theirs that were taken, and of our offers that were answered. The proxy refreshes a session by the newest
+    /// description of the other side, whatever it answers (RFC 4028 §7.4).
     pub taken: Vec<String>,
+    pub offers: Vec<String>,
+    /// Something went down with a process or a connection: the other side may know less.
+    pub torn: bool,
 }
 
 impl Session {
@@ -33,12 +37,13 @@ impl Session {
         let Some(offered) = self.offered.take() else {
             return Err(format!("an answer although nothing was offered: {by} brings {told}"));
         };
-        if sdp.answers != offered {
+        if sdp.answers != offered && !self.torn {
             return Err(format!(
                 "an answer to another offer: {by} brings {told}, the offer was {offered}"
             ));
         }
         self.agreed = true;
+        self.offers.push(offered);
         self.taken.push(sdp.serial.clone());
         self.lines = self.lines.max(sdp.ports.len());
         Ok(())
@@ -60,7 +65,8 @@ impl Session {
     }
 
     pub fn take_offer(&mut self, sdp: &Sdp, by: &str) -> Result<(), String> {
-        if !sdp.is_offer() && !self.taken.contains(&sdp.serial) {
+        let is_known = self.taken.contains(&sdp.serial) || self.offers.contains(&sdp.answers);
+        if !sdp.is_offer() && !is_known {
             return Err(format!(
                 "an answer where only an offer may be: {by} brings {}",
                 sdp.told()
@@ -72,7 +78,7 @@ impl Session {
                 sdp.told()
             ));
         }
-        if sdp.ports.len() < self.lines {
+        if sdp.ports.len() < self.lines && !self.torn {
             return Err(format!(
                 "an offer of fewer lines: {by} brings {} and there were {} lines",
                 sdp.told(),

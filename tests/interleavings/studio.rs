@@ -14,6 +14,18 @@ pub enum Said {
     Media(MediaEvent),
 }
 
+impl Said {
+    /// Of a fault: the recording that it concerns, or all.
+    pub const fn fault(&self) -> Option<Option<SessionId>> {
+        match self {
+            Self::Recording(RecordingEvent::Down { .. }) => Some(None),
+            Self::Recording(RecordingEvent::Faulted { session, .. })
+            | Self::Media(MediaEvent::Refused { session, .. }) => Some(Some(*session)),
+            _ => None,
+        }
+    }
+}
+
 /// What will be said, after how long. What the recorder promised before it went down it does not say any more.
 #[derive(Clone, Debug)]
 pub struct Promise {
@@ -36,8 +48,8 @@ pub struct Studio {
     pub hung: bool,
     pub age: u32,
     no_port: bool,
-    /// Open recordings.
-    tapes: Vec<SessionId>,
+    /// Open recordings, and whether they are ready.
+    tapes: Vec<(SessionId, bool)>,
     relays: Vec<Relay>,
     /// Asked of a recorder that hangs.
     held: Vec<RecordingCommand>,
@@ -68,6 +80,11 @@ impl Studio {
         self.held.clear();
     }
 
+    /// Recordings and relays that nobody closed.
+    pub fn open(&self) -> (usize, usize) {
+        (self.tapes.len(), self.relays.len())
+    }
+
     fn promise(&mut self, after: Duration, said: Said) {
         let age = self.age;
         self.promises.push(Promise { after, said, age });
@@ -81,7 +98,7 @@ impl Studio {
         match command {
             RecordingCommand::Open(header) => {
                 let session = header.session;
-                if self.tapes.contains(&session) {
+                if self.tapes.iter().any(|(tape, _)| *tape == session) {
                     return;
                 }
                 let fails = if self.up {
@@ -91,14 +108,17 @@ impl Studio {
                 };
                 let event = match fails {
                     Some(fault) => RecordingEvent::OpenFailed { session, fault },
-                    None => RecordingEvent::Ready { session },
+                    None => {
+                        self.tapes.push((session, false));
+                        RecordingEvent::Ready { session }
+                    }
                 };
                 if let Some(after) = self.script.ready_after {
                     self.promise(after, Said::Recording(event));
                 }
             }
             RecordingCommand::Close { session, closing, .. } => {
-                self.tapes.retain(|tape| *tape != session);
+                self.tapes.retain(|(tape, _)| *tape != session);
                 let accepted = closing.tally.as_ref().map_or(0, |tally| tally.accepted);
                 let reconciliation = Box::new(Reconciliation {
                     accepted,
@@ -115,14 +135,16 @@ impl Studio {
                     );
                 }
             }
-            RecordingCommand::Keep { .. } | RecordingCommand::Signal { .. } | RecordingCommand::Mark { .. } => {}
+            RecordingCommand::Keep { header, .. } => self.tapes.retain(|(tape, _)| *tape != header.session),
+            RecordingCommand::Signal { .. } | RecordingCommand::Mark { .. } => {}
         }
     }
 
     /// A promise is kept now.
     pub fn on_said(&mut self, said: &Said) {
         if let Said::Recording(RecordingEvent::Ready { session }) = said {
-            self.tapes.push(*session);
+            let opened = self.tapes.iter_mut().filter(|(tape, _)| tape == session);
+            opened.for_each(|(_, ready)| *ready = true);
         }
     }
 
@@ -137,6 +159,10 @@ impl Studio {
                 }
                 let local = plan.lines[0].a.local;
                 if new && std::mem::take(&mut self.no_port) {
+                    if known.is_some() {
+                        // What it says keeps its order.
+                        self.promise(Duration::ZERO, Said::Media(MediaEvent::Opened { session }));
+                    }
                     self.promise(Duration::ZERO, Said::Media(MediaEvent::OpenFailed { session, local }));
                     return;
                 }
@@ -188,7 +214,7 @@ impl Studio {
                 Some(Said::Recording(RecordingEvent::Up))
             }
             Trouble::Faulted if self.up && !self.hung => {
-                let session = *self.tapes.last()?;
+                let (session, _) = *self.tapes.iter().rfind(|(_, ready)| *ready)?;
                 Some(Said::Recording(RecordingEvent::Faulted {
                     session,
                     fault: Fault::ShortWrite,

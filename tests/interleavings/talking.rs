@@ -1,5 +1,6 @@
-//! What a phone does within a call: offers, holds, INFO, MESSAGE, REFER, session timers, BYE.
+//! What a phone does within a call: offers, holds, INFO, MESSAGE, requests in haste, BYE.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use onrecord::model::Timestamp;
@@ -9,14 +10,10 @@ use super::asking::Why;
 use super::phone::{Alarm, Phone, Stage};
 use super::text::Heard;
 
-/// RFC 4028 §10: BYE goes out so long before the interval is over, or a third of it.
-const EXPIRY_LEAD: Duration = Duration::from_secs(32);
-const REFRESH_AGAIN: Duration = Duration::from_secs(4);
-
 impl Phone {
     pub fn on_confirmed(&mut self, now: Timestamp, at: usize) {
         self.dialogs[at].stage = Stage::Confirmed;
-        self.seen.insert(if self.is_caller {
+        self.seen.insert(if self.dialogs[at].is_caller {
             "the caller is connected"
         } else {
             "the callee is connected"
@@ -36,8 +33,10 @@ impl Phone {
 
     /// The next thing that the owner does.
     pub fn act(&mut self, now: Timestamp, at: usize) {
-        if self.dialogs[at].stage != Stage::Confirmed {
-            return;
+        match self.dialogs[at].stage {
+            Stage::Confirmed => {}
+            Stage::Watching => return self.watch_on(now, at),
+            _ => return,
         }
         if self.dialogs[at].acts_left == 0 {
             if self.nature.hangs_up {
@@ -56,7 +55,10 @@ impl Phone {
             offers,
             holds,
         };
-        match self.rng.below(14) {
+        if self.nature.hasty && self.is_asking(at, &["INVITE"]) {
+            self.haste(now, at);
+        }
+        match self.rng.below(16) {
             0..3 => self.change(now, at, change(true, false)),
             3 => self.change(now, at, change(false, false)),
             4 | 5 => self.change(now, at, change(true, true)),
@@ -64,7 +66,8 @@ impl Phone {
             9 => self.pass(now, at, "INFO", "Signal=1"),
             10 => self.pass(now, at, "MESSAGE", "hello"),
             11 => self.pass(now, at, "OPTIONS", ""),
-            12 => self.refer(now, at),
+            12 | 13 => self.refer(now, at),
+            14 => self.watch_within(now, at),
             _ => self.hang_up(now, at),
         }
         if self.dialogs[at].stage == Stage::Confirmed {
@@ -73,7 +76,7 @@ impl Phone {
         }
     }
 
-    fn may(&self, at: usize, method: &str) -> bool {
+    pub fn may(&self, at: usize, method: &str) -> bool {
         self.nature.stubborn || self.dialogs[at].allowed.contains(method)
     }
 
@@ -90,7 +93,7 @@ impl Phone {
     }
 
     /// A re-INVITE or UPDATE with or without an offer.
-    fn change(&mut self, now: Timestamp, at: usize, why: Why) {
+    pub fn change(&mut self, now: Timestamp, at: usize, why: Why) {
         let Why::Change { invite, offers, holds } = why else {
             return;
         };
@@ -158,30 +161,6 @@ impl Phone {
         }
     }
 
-    fn refer(&mut self, now: Timestamp, at: usize) {
-        if self.may(at, "REFER") {
-            self.seen.insert("a REFER");
-            let more = format!("Contact: {}\r\nRefer-To: <sip:carol@example.com>\r\n", self.contact());
-            self.ask_within(now, at, "REFER", &more, "", Why::Pass);
-        }
-    }
-
-    /// How a transfer goes on (RFC 3515 §2.4.4).
-    pub fn notify(&mut self, now: Timestamp, at: usize, last: bool) {
-        if self.dialogs[at].stage == Stage::Confirmed {
-            let (state, body) = if last {
-                ("terminated;reason=noresource", "SIP/2.0 200 OK")
-            } else {
-                ("active;expires=60", "SIP/2.0 100 Trying")
-            };
-            let more = format!(
-                "Contact: {}\r\nEvent: refer\r\nSubscription-State: {state}\r\n",
-                self.contact()
-            );
-            self.ask_within(now, at, "NOTIFY", &more, body, Why::Pass);
-        }
-    }
-
     pub fn hang_up(&mut self, now: Timestamp, at: usize) {
         if self.dialogs[at].stage != Stage::Confirmed {
             return;
@@ -199,6 +178,30 @@ impl Phone {
         self.ask_within(now, at, "BYE", "", "", Why::Bye);
     }
 
+    /// A re-INVITE while one of ours is under way (RFC 3261 §14.1 forbids it, §14.2 says what it gets).
+    fn haste(&mut self, now: Timestamp, at: usize) {
+        self.seen.insert("a re-INVITE in haste");
+        let offer = self.offer(self.dialogs[at].session.lines, "sendrecv");
+        let more = self.abilities();
+        self.ask_within(now, at, "INVITE", &more, &offer.write(), Why::Haste);
+    }
+
+    pub fn on_haste_answered(&mut self, now: Timestamp, at: usize, dialog: usize, heard: &Rc<Heard>) {
+        match heard.status {
+            500 => drop(self.seen.insert("a re-INVITE in haste was refused")),
+            481 => self.on_gone(now, dialog),
+            200..300 => {
+                // The one before was over by then.
+                self.seen.insert("a re-INVITE in haste came just right");
+                if let Some(sdp) = heard.sdp() {
+                    self.dialogs[dialog].session.taken.push(sdp.serial);
+                }
+                self.acknowledge(at, dialog, "");
+            }
+            _ => {}
+        }
+    }
+
     fn cancel_again(&mut self, now: Timestamp, at: usize) {
         let asked = &self.asked[at];
         let (branch, cseq) = (asked.branch.clone(), asked.cseq);
@@ -206,82 +209,5 @@ impl Phone {
         let text = self.write_request("CANCEL", &self.dialogs[dialog], cseq, &branch, "", "");
         self.seen.insert("a CANCEL for a re-INVITE");
         self.ask(now, Some(dialog), ("CANCEL", cseq, text), branch, Why::Cancel);
-    }
-
-    /// What a 2xx of ours says of the session interval (RFC 4028 §9).
-    pub fn timer_answer(&mut self, now: Timestamp, at: usize, request: &Heard) -> String {
-        let (Some(_), Some(asked)) = (self.nature.timer, request.header("Session-Expires")) else {
-            return String::new();
-        };
-        let seconds: u64 = asked
-            .split(';')
-            .next()
-            .and_then(|seconds| seconds.trim().parse().ok())
-            .unwrap_or(1_800);
-        let able = request.lists("Supported", "timer");
-        let named = asked.split("refresher=").nth(1).map(str::trim);
-        let theirs = match named {
-            Some(named) => named == "uac",
-            None => able && self.rng.one_in(2),
-        };
-        self.watch_timer(now, at, Duration::from_secs(seconds), !theirs);
-        let require = if theirs { "Require: timer\r\n" } else { "" };
-        format!(
-            "{require}Session-Expires: {seconds};refresher={}\r\n",
-            if theirs { "uac" } else { "uas" }
-        )
-    }
-
-    /// What a 2xx of theirs says of it.
-    pub fn learn_timer(&mut self, now: Timestamp, at: usize, heard: &Heard, asked: bool) {
-        let Some(agreed) = heard.header("Session-Expires") else {
-            return;
-        };
-        let seconds: u64 = agreed
-            .split(';')
-            .next()
-            .and_then(|seconds| seconds.trim().parse().ok())
-            .unwrap_or(1_800);
-        let by_us = agreed.contains("refresher=uac") == asked;
-        if by_us && self.nature.timer.is_none() {
-            self.wrong(format!(
-                "{} makes it refresh a session timer that it does not know",
-                heard.told()
-            ));
-        }
-        self.watch_timer(now, at, Duration::from_secs(seconds), by_us);
-    }
-
-    fn watch_timer(&mut self, now: Timestamp, at: usize, interval: Duration, by_us: bool) {
-        self.seen.insert("a session timer agreed");
-        let dialog = &mut self.dialogs[at];
-        dialog.interval = Some(interval);
-        dialog.refreshes = by_us;
-        dialog.refreshed += 1;
-        let newest = dialog.refreshed;
-        if by_us {
-            self.alarm(now + interval / 2, Alarm::Refresh(at, newest));
-        }
-        let lead = EXPIRY_LEAD.min(interval / 3);
-        self.alarm(now + interval - lead, Alarm::Expire(at, newest));
-    }
-
-    pub fn refresh(&mut self, now: Timestamp, at: usize, newest: u32) {
-        if self.dialogs[at].refreshed != newest || self.dialogs[at].stage != Stage::Confirmed {
-            return;
-        }
-        self.seen.insert("a session refreshed");
-        let invite = !self.may(at, "UPDATE");
-        self.change(
-            now,
-            at,
-            Why::Change {
-                invite,
-                offers: invite,
-                holds: false,
-            },
-        );
-        // In case something else was under way, or it was refused.
-        self.alarm(now + REFRESH_AGAIN, Alarm::Refresh(at, newest));
     }
 }

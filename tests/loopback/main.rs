@@ -6,6 +6,7 @@
 mod certificates;
 mod line;
 mod phone;
+mod reloaded;
 mod transports;
 
 use std::fs;

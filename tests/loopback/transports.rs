@@ -12,10 +12,10 @@ use onrecord::live::clock::Clock;
 use rustix::process::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-const ADVERTISED: &str = "sbc.example.com";
+pub const ADVERTISED: &str = "sbc.example.com";
 
 /// `listen` is the list of listeners, `more` what follows `media`.
-fn configure(bench: &Bench, net: u8, listen: &str, more: &str, trunks: &str) {
+pub fn configure(bench: &Bench, net: u8, listen: &str, more: &str, trunks: &str) {
     let config = format!(
         "node = \"bench\"\ndata = \"data\"\n[listen]\nsip = [{listen}]\n\
          media = {{ address = \"127.{net}.0.1\", address6 = \"::1\", ports = \"20000-20199\" }}\n{more}\n{trunks}\n\
@@ -25,12 +25,12 @@ fn configure(bench: &Bench, net: u8, listen: &str, more: &str, trunks: &str) {
     fs::write(bench.folder.path().join("onrecord.toml"), config).unwrap();
 }
 
-fn trunk(name: &str, peer: &str, more: &str) -> String {
+pub fn trunk(name: &str, peer: &str, more: &str) -> String {
     format!("[[trunk]]\nname = \"{name}\"\npeers = [\"{peer}\"]\n{more}\n")
 }
 
 /// A bench whose `pbx` comes by TLS to a listener that is advertised by its name, and whose `carrier` is B over UDP.
-fn behind_tls(net: u8, listen_tls: &str, pbx_tls: &str) -> (Bench, Authority) {
+pub fn behind_tls(net: u8, listen_tls: &str, pbx_tls: &str) -> (Bench, Authority) {
     let bench = Bench::new(net);
     let listen = format!(
         "{{ listen = \"tls:127.{net}.0.1:5061\", advertised = \"{ADVERTISED}:5061\" }}, \"udp:127.{net}.0.1:5060\", \
@@ -55,13 +55,13 @@ fn connect(net: u8, port: u16) -> TcpStream {
     socket.into()
 }
 
-fn caller(net: u8, line: impl FnOnce(TcpStream) -> Line, port: u16) -> Phone {
+pub fn caller(net: u8, line: impl FnOnce(TcpStream) -> Line, port: u16) -> Phone {
     let stream = connect(net, port);
     let local = stream.local_addr().unwrap();
     Phone::over("alice", line(stream), local)
 }
 
-fn end(mut bench: Bench) {
+pub fn end(mut bench: Bench) {
     bench.signal(Signal::TERM);
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
 }
@@ -297,7 +297,7 @@ fn a_trunk_is_reached_by_tls_if_it_proves_its_name() {
 }
 
 /// An INVITE of about two kilobytes: more than goes into a datagram.
-fn long_invite(bench: &Bench, call_id: &str) {
+pub fn long_invite(bench: &Bench, call_id: &str) {
     let more = format!("X-Long: {}\r\n", "x".repeat(1_500));
     bench.a.invite_with(bench.proxy, "bob", call_id, &more);
 }
@@ -398,4 +398,35 @@ fn a_call_crosses_from_ipv4_to_ipv6_with_its_media() {
     bench.b.accept(&bye);
     bench.a.hear("SIP/2.0 200");
     end(bench);
+}
+
+#[test]
+fn a_call_that_fails_over_from_ipv4_to_ipv6_takes_its_media_along() {
+    let mut bench = Bench::new(158);
+    bench.b = Phone::at("bob", SocketAddr::new("::1".parse().unwrap(), 0));
+    // Nobody listens at the first address: its ICMP error moves the call to the second.
+    let peers = format!("127.158.0.9:5060\", \"{}", bench.b.local());
+    let trunks = trunk("pbx", "127.158.0.2:5060", "") + &trunk("carrier", &peers, "");
+    configure(
+        &bench,
+        158,
+        "\"udp:127.158.0.1:5060\", \"udp:[::1]:25158\"",
+        "",
+        &trunks,
+    );
+    let config = bench.folder.path().join("onrecord.toml");
+    let own_ports = fs::read_to_string(&config)
+        .unwrap()
+        .replace("20000-20199", "20400-20499");
+    fs::write(config, own_ports).unwrap();
+    bench.start();
+    let ok = bench.call("one");
+    assert!(ok.media().is_ipv4());
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
 }

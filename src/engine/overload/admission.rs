@@ -208,6 +208,12 @@ impl Admission {
         taken
     }
 
+    /// Whether `source` may have one more call half open.
+    pub fn has_room_for(&self, source: IpAddr) -> bool {
+        let known = self.sources.get(&source);
+        known.is_none_or(|known| known.half_open < self.limits.half_open_max)
+    }
+
     /// A call was begun by `source`.
     pub fn on_opened(&mut self, now: Timestamp, session: SessionId, source: IpAddr) {
         if let Some(entry) = self.source(now, source) {

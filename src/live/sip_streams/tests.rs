@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::live::clock::Clock;
+use crate::live::homes::Homes;
 use crate::live::peers::Peers;
 use crate::live::sip_sockets::{Arrival, SipCounters, SipSetting, SipSockets};
 use crate::live::tls::Contexts;
@@ -47,7 +48,7 @@ fn node(transport: Transport) -> Bench {
     let setting = SipSetting {
         listeners: vec![(transport, SocketAddr::from(([127, 82, 0, 1], 0)))],
         peers: Peers::new([(HOSTILE.into(), None), (HONEST.into(), None)]),
-        homes: [].into(),
+        homes: Homes::default(),
         tls: watch::channel(Arc::new(contexts)).1,
         origins: Vec::new(),
     };

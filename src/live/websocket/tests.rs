@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::*;
+use crate::live::homes::Homes;
 use crate::live::sip_sockets::{Arrival, Shared};
 use crate::live::sip_streams::StreamLimits;
 use crate::live::switchboard::Call;
@@ -38,7 +39,7 @@ fn limited(origins: &[&str], limits: StreamLimits) -> (Bench, DuplexStream) {
         remote: "192.0.2.1:40000".parse().unwrap(),
     };
     let mut shared = Shared::bare(sender);
-    shared.homes = Arc::new([(Transport::Ws, "192.0.2.1:80".parse().unwrap())].into());
+    shared.homes = Homes::at([(Transport::Ws, "192.0.2.1:80".parse().unwrap())]);
     shared.origins = Arc::new(origins.iter().map(|origin| (*origin).to_owned()).collect());
     let line = Line {
         flow,

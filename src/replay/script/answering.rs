@@ -1,15 +1,25 @@
 //! What a phone says to what the proxy sends it: the captured answer where there is one, else what any phone would.
 
+use std::net::SocketAddr;
+
 use super::exchange::{Dialog, Exchange};
-use super::{Line, REPEATS_MAX, Script};
+use super::{Line, REPEATS_MAX, Script, opens};
 use crate::model::Leg;
 use crate::sip::{Message, Method, Request, Response, Via};
 
 impl Script {
     /// A message of the proxy to one of the phones: what the phone says to it at once goes to `out`.
-    pub(crate) fn on_sent(&mut self, leg: Leg, message: &Message, out: &mut Vec<Line>) {
+    ///
+    /// `at`: where the proxy sent it.
+    pub(crate) fn on_sent(&mut self, leg: Leg, at: SocketAddr, message: &Message, out: &mut Vec<Line>) {
         match message {
-            Message::Request(request) => self.on_request(leg, request, out),
+            Message::Request(request) => {
+                // Another destination of B's trunk, or the phone of another call.
+                if leg == Leg::B && opens(request) && at.ip() != self.phones[leg.index()].ip() {
+                    self.phones[leg.index()] = at;
+                }
+                self.on_request(leg, request, out);
+            }
             Message::Response(response) => self.on_response(leg, response, out),
         }
     }
@@ -101,7 +111,7 @@ impl Script {
         if request.method == Method::Ack {
             return;
         }
-        if leg == Leg::B && request.method == Method::Invite && request.headers.to().tag().is_none() {
+        if leg == Leg::B && opens(request) {
             self.dialogs[Leg::B.index()] = Some(Dialog {
                 call_id: request.headers.call_id().to_owned(),
                 proxy: request.headers.from().clone(),
@@ -117,7 +127,11 @@ impl Script {
             return;
         }
         let Some(at) = self.exchanges.iter().position(|e| e.is_awaited_as(leg, request)) else {
-            self.improvise(leg, request, out);
+            if leg == Leg::B && request.method == Method::Invite && opens(request) {
+                self.expect_attempt(request);
+            } else {
+                self.improvise(leg, request, out);
+            }
             return;
         };
         self.exchanges[at].forwarded = Some(request.clone());
@@ -175,17 +189,29 @@ impl Script {
                 }
             }
             Method::Bye => {
-                self.end(leg);
                 say(response);
+                let dialog = self.dialogs[leg.index()].as_ref();
+                if dialog.is_some_and(|dialog| dialog.phone.tag() == request.headers.to().tag()) {
+                    self.end(leg);
+                }
             }
             _ => say(response),
         }
     }
 
+    /// The Refer-To of a REFER that was passed on, as the other phone said it.
+    pub(crate) fn refer_to(&self, leg: Leg, refer: &Request) -> Option<&str> {
+        let exchange = self.exchanges.iter().find(|e| e.is_forwarded_as(leg, refer))?;
+        exchange.refer_to.as_deref()
+    }
+
     /// What A says when the capture ends in the middle of its call: BYE, or CANCEL while it rings.
     pub(crate) fn hang_up(&mut self, out: &mut Vec<Line>) {
-        let open = self.exchanges.iter().rev().find(|e| e.is_initial && e.status.is_none());
-        let dialog = self.dialogs[Leg::A.index()].clone();
+        let is_open =
+            |e: &&Exchange| e.is_initial && e.method == Method::Invite && e.said_as.is_none() && !e.is_unclaimed;
+        let mut invites = self.exchanges.iter().rev().filter(is_open);
+        let open = invites.find(|e| e.status.is_none());
+        let dialog = self.dialogs[Leg::A.index()].clone().filter(|_| self.invite.is_some());
         if let Some(invite) = open {
             let (number, hop) = (invite.number, invite.hop);
             if let Some(cancel) = self.cancel(number) {
@@ -220,7 +246,7 @@ impl Script {
     }
 
     /// The CANCEL of A's open INVITE (RFC 3261 §9.1).
-    fn cancel(&self, number: u32) -> Option<Request> {
+    pub(super) fn cancel(&self, number: u32) -> Option<Request> {
         let invite = self
             .invite
             .as_ref()

@@ -7,7 +7,7 @@ use crate::sip::{Method, NameAddr, Request, Response, Uri};
 
 /// The dialog that the proxy keeps with one phone.
 #[derive(Clone, Debug)]
-pub(super) struct Dialog {
+pub(in crate::replay) struct Dialog {
     pub call_id: String,
     pub proxy: NameAddr,
     pub phone: NameAddr,
@@ -24,18 +24,26 @@ pub(super) struct Dialog {
 pub(super) struct Exchange {
     pub by: Leg,
     pub number: u32,
+    /// By which the phone said it, where the proxy tried again by itself what was captured as another INVITE.
+    pub said_as: Option<u32>,
+    /// An INVITE of the proxy's own, which the capture has not shown yet.
+    pub is_unclaimed: bool,
     pub method: Method,
     pub is_initial: bool,
     /// Not from the capture: nor will its answer be.
     pub is_made_up: bool,
     /// Where it was captured.
     pub hop: (SocketAddr, SocketAddr),
+    /// Of a REFER, as the phone said it.
+    pub refer_to: Option<String>,
     /// As the proxy passed it on to the other leg.
     pub forwarded: Option<Request>,
     pub held: Vec<Response>,
     pub answers: Vec<(u16, u64)>,
     /// The far phone gave its final answer.
     pub is_answered: bool,
+    /// That was a 2xx.
+    pub is_taken: bool,
     /// What the proxy answered finally.
     pub status: Option<u16>,
     pub is_acked: bool,
@@ -43,13 +51,17 @@ pub(super) struct Exchange {
 }
 
 impl Dialog {
-    /// Puts a captured request of `by` into the dialog that the proxy keeps.
-    pub(super) fn address(&self, request: &mut Request, by: Leg) {
+    /// Puts a captured request of `by` into the dialog that the proxy keeps. `became`: as another party (RFC 4916).
+    pub(super) fn address(&self, request: &mut Request, by: Leg, became: bool) {
         let tag = request.headers.from().tag().map(str::to_owned);
-        let phone = self.phone.clone();
+        let phone = match self.phone.tag() {
+            Some(tag) if became => request.headers.from().clone().without_tag().with_tag(tag),
+            _ => self.phone.clone(),
+        };
+        // Forks of B have tags of their own; A has the one that it called with.
         request.headers.set_from(match tag {
-            Some(tag) => phone.without_tag().with_tag(&tag),
-            None => phone,
+            Some(tag) if by == Leg::B => phone.without_tag().with_tag(&tag),
+            _ => phone,
         });
         request.headers.set_to(self.proxy.clone());
         if by == Leg::B {
@@ -66,14 +78,18 @@ impl Exchange {
         Self {
             by,
             number,
+            said_as: None,
+            is_unclaimed: false,
             method,
             is_initial,
             is_made_up: false,
             hop,
+            refer_to: None,
             forwarded: None,
             held: Vec::new(),
             answers: Vec::new(),
             is_answered: false,
+            is_taken: false,
             status: None,
             is_acked: false,
             repeats: 0,
@@ -88,7 +104,11 @@ impl Exchange {
     }
 
     pub(super) fn is(&self, by: Leg, number: u32, method: &Method) -> bool {
-        self.by == by && self.number == number && self.method == *method
+        self.by == by && self.number == number && self.method == *method && !self.is_unclaimed
+    }
+
+    pub(super) fn said_as(&self) -> u32 {
+        self.said_as.unwrap_or(self.number)
     }
 
     /// Whether the proxy's request to `leg` is this transaction passed on. A BYE and a CANCEL may have been answered

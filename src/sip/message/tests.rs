@@ -374,7 +374,8 @@ proptest! {
     }
 
     #[test]
-    fn no_value_put_in_can_start_a_line_of_its_own(name in "\\PC{1,12}", value in "[ -~\r\n\0é]{0,40}") {
+    // A name of its own: one of a header that comes once would make two of it.
+    fn no_value_put_in_can_start_a_line_of_its_own(name in "Q\\PC{1,11}", value in "[ -~\r\n\0é]{0,40}") {
         let mut invite = request(INVITE);
         invite.headers.push(&name, value.clone());
         invite.headers.set("Subject", value.clone());

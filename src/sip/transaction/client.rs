@@ -65,7 +65,9 @@ impl Client {
                 self.state = if self.reliable {
                     State::Terminated
                 } else {
-                    State::Completed { timer_k: forgotten_after(now, T4) }
+                    State::Completed {
+                        timer_k: forgotten_after(now, T4),
+                    }
                 };
                 out.pass_up(response);
             }

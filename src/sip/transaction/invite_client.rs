@@ -76,7 +76,9 @@ impl InviteClient {
                 out.pass_up(response);
             }
             State::Calling { .. } | State::Proceeding { .. } if response.is_success() => {
-                self.state = State::Accepted { timer_m: forgotten_after(now, TIMEOUT) };
+                self.state = State::Accepted {
+                    timer_m: forgotten_after(now, TIMEOUT),
+                };
                 out.pass_up(response);
             }
             State::Calling { .. } | State::Proceeding { .. } => {

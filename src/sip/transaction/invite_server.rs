@@ -68,6 +68,17 @@ impl InviteServer {
         }
     }
 
+    /// What was sent last may not have arrived. A 2xx has its own clock.
+    pub(super) fn on_connection_gone(&self, out: &mut ServerOutbox<'_>) {
+        match &self.state {
+            State::Proceeding { last: Some(last), .. } | State::Completed { response: last, .. } => {
+                out.send(last.clone())
+            }
+            State::Proceeding { last: None, .. } | State::Accepted { .. } => {}
+            State::Confirmed { .. } | State::Terminated => {}
+        }
+    }
+
     /// Whether the response was sent: one that comes too late is not.
     pub(super) fn respond(&mut self, now: Timestamp, response: &Response, out: &mut ServerOutbox<'_>) -> bool {
         if !matches!(self.state, State::Proceeding { .. }) {
@@ -106,7 +117,9 @@ impl InviteServer {
                 self.state = if self.reliable {
                     State::Terminated
                 } else {
-                    State::Confirmed { timer_i: forgotten_after(now, T4) }
+                    State::Confirmed {
+                        timer_i: forgotten_after(now, T4),
+                    }
                 };
                 false
             }

@@ -37,8 +37,24 @@ use crate::model::{Timestamp, earliest};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TransactionLimits {
     /// Live transactions, both kinds together. Beyond it a request is answered 503 without state; the last eighth is
-    /// kept for requests inside dialogs. Requests of our own are not counted against it, they follow from received ones.
+    /// kept for requests inside dialogs and for emergencies, the last of 32 parts for emergencies alone. Requests outside
+    /// dialogs that are no INVITE may have a quarter: each lingers for 32 s (Timer J), and none is a call. Requests of our
+    /// own are not counted against it, they follow from received ones.
     pub live_max: usize,
+}
+
+impl TransactionLimits {
+    const fn opening_max(self) -> usize {
+        self.live_max - self.live_max / 8
+    }
+
+    const fn in_dialog_max(self) -> usize {
+        self.live_max - self.live_max / 32
+    }
+
+    const fn chatter_max(self) -> usize {
+        self.live_max / 4
+    }
 }
 
 impl Default for TransactionLimits {
@@ -70,20 +86,23 @@ impl Transactions {
         match message {
             Message::Response(response) => self.sent.handle_response(now, response, &mut self.outputs),
             Message::Request(mut request) => {
-                if let Some(via) = request.headers.via() {
-                    let mut stamped = via.clone();
-                    stamped.stamp(flow.remote);
-                    if stamped != *via {
-                        request.headers.set_via(stamped);
-                    }
-                }
+                stamp(&mut request, flow);
                 match request.method {
                     Method::Ack => self.on_ack(now, flow, request),
                     Method::Cancel => self.on_cancel(now, flow, request),
-                    _ => self.on_request(now, flow, request),
+                    _ => {
+                        let room = self.room_for(&request);
+                        self.on_request(now, flow, request, room);
+                    }
                 }
             }
         }
+    }
+
+    /// A request that begins an emergency call, or is part of one: it may have the last place. No ACK or CANCEL.
+    pub fn handle_emergency(&mut self, now: Timestamp, flow: Flow, mut request: Request) {
+        stamp(&mut request, flow);
+        self.on_request(now, flow, request, self.limits.live_max);
     }
 
     /// Whether a request is one more copy of one whose transaction lives.
@@ -98,9 +117,11 @@ impl Transactions {
 
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
     /// §17.1.4). One that has its provisional answer arrived; its final answer, or its timer, ends it. Not for a lost
-    /// datagram: Timers A and E send it again. One with a [`Fallback`] begins anew by that, under its id.
+    /// datagram: Timers A and E send it again. One with a [`Fallback`] begins anew by that, under its id. Responses to what
+    /// came by it go to where the peer listens (RFC 3261 §18.2.2).
     pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
         self.sent.handle_unreachable(now, flow, &mut self.outputs);
+        self.received.handle_unreachable(flow, &mut self.outputs);
     }
 
     /// A datagram that was sent on `flow` came back with its beginning, `fragment`: nobody listens there. Means the one
@@ -153,6 +174,11 @@ impl Transactions {
         self.received.respond(now, id, &response, &mut self.outputs);
     }
 
+    /// The 2xx to an INVITE was heard, though its ACK is lost: it is not sent again.
+    pub fn settle_success(&mut self, now: Timestamp, id: ServerId) {
+        self.received.settle_success(now, id);
+    }
+
     /// Leaves a request unanswered, not even by a 100: its sender tries again, and then it is new.
     pub fn forget(&mut self, id: ServerId) {
         self.received.forget(id);
@@ -182,7 +208,7 @@ impl Transactions {
 
     /// No request is taken that opens something.
     pub fn is_full(&self) -> bool {
-        self.len() >= self.limits.live_max - self.limits.live_max / 8
+        self.len() >= self.limits.opening_max()
     }
 
     /// Live transactions.
@@ -237,7 +263,18 @@ impl Transactions {
         }
     }
 
-    fn on_request(&mut self, now: Timestamp, flow: Flow, request: Request) {
+    /// Up to how many transactions there may be for one more such request.
+    fn room_for(&self, request: &Request) -> usize {
+        if request.headers.to().tag().is_some() {
+            self.limits.in_dialog_max()
+        } else if received::is_chatter(request) && self.received.chatter() >= self.limits.chatter_max() {
+            0
+        } else {
+            self.limits.opening_max()
+        }
+    }
+
+    fn on_request(&mut self, now: Timestamp, flow: Flow, request: Request, room: usize) {
         let key = ServerKey::of(&request);
         if key
             .as_ref()
@@ -245,8 +282,7 @@ impl Transactions {
         {
             return;
         }
-        let opens = request.headers.to().tag().is_none();
-        if self.is_full() && opens || self.len() >= self.limits.live_max {
+        if self.len() >= room {
             let response = Response::to(&request, 503, None, Some(&stateless_tag(&request)));
             self.refuse(flow, response);
             return;
@@ -255,6 +291,16 @@ impl Transactions {
         let id = self.received.start(now, key, &request, back);
         self.outputs
             .push_back(Output::Event(Event::Request { id, request, flow }));
+    }
+}
+
+fn stamp(request: &mut Request, flow: Flow) {
+    if let Some(via) = request.headers.via() {
+        let mut stamped = via.clone();
+        stamped.stamp(flow.remote);
+        if stamped != *via {
+            request.headers.set_via(stamped);
+        }
     }
 }
 

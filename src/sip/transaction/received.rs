@@ -1,6 +1,6 @@
 //! All server transactions: which request is new, which is one more copy, which ACK is for which answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::invite_server::InviteServer;
 use super::key::{AckKey, ServerKey};
@@ -27,6 +27,9 @@ struct Entry {
     /// Of the last response sent with one: a CANCEL's answer has the same (RFC 3261 §9.2).
     to_tag: Option<String>,
     flow: Flow,
+    /// Where the responses go when the connection is gone.
+    anew: Option<Flow>,
+    is_chatter: bool,
     deadline: Option<Timestamp>,
 }
 
@@ -68,8 +71,11 @@ pub(super) struct Cancelled {
 #[derive(Debug)]
 pub(super) struct Received {
     entries: Table<Entry>,
+    chatter: usize,
     keys: BTreeMap<ServerKey, ServerId>,
     acks: BTreeMap<AckKey, ServerId>,
+    /// Those that would go another way if their connection went.
+    flows: BTreeSet<(Flow, ServerId)>,
     deadlines: Deadlines<ServerId>,
 }
 
@@ -77,14 +83,21 @@ impl Received {
     pub(super) const fn new() -> Self {
         Self {
             entries: Table::new(),
+            chatter: 0,
             keys: BTreeMap::new(),
             acks: BTreeMap::new(),
+            flows: BTreeSet::new(),
             deadlines: Deadlines::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Of them those of requests that [`is_chatter`].
+    pub(super) const fn chatter(&self) -> usize {
+        self.chatter
     }
 
     pub(super) fn earliest(&self) -> Option<Timestamp> {
@@ -121,9 +134,16 @@ impl Received {
             ack: None,
             to_tag: None,
             flow,
+            anew: request.headers.via().and_then(|via| via.response_flow_anew(flow)),
+            is_chatter: is_chatter(request),
             deadline: None,
         };
+        self.chatter += usize::from(entry.is_chatter);
+        let goes_anew = entry.anew.is_some();
         let id = ServerId(self.entries.insert(entry));
+        if goes_anew {
+            self.flows.insert((flow, id));
+        }
         if let Some(key) = key {
             self.keys.insert(key, id);
         }
@@ -181,19 +201,53 @@ impl Received {
         if is_first { AckOf::Success(id) } else { AckOf::Absorbed }
     }
 
+    /// The connection is gone: responses go to where its peer says that it listens, and the last one, which may have
+    /// gone down with it, once more (RFC 3261 §18.2.2). A 2xx to an INVITE has its own clock.
+    pub(super) fn handle_unreachable(&mut self, flow: Flow, outputs: &mut VecDeque<Output>) {
+        let range = (flow, ServerId(0))..=(flow, ServerId(u64::MAX));
+        let hit: Vec<_> = self.flows.range(range).map(|(_, id)| *id).collect();
+        for id in hit {
+            self.flows.remove(&(flow, id));
+            if let Some(entry) = self.entries.find_mut(id.0)
+                && let Some(anew) = entry.anew.take()
+            {
+                entry.flow = anew;
+            }
+            self.with(id, outputs, |machine, out| match machine {
+                Machine::Invite(invite) => invite.on_connection_gone(out),
+                Machine::Other(server) => server.on_retransmission(out),
+            });
+        }
+    }
+
     /// As if the request had never come: what comes again is new.
     pub(super) fn forget(&mut self, id: ServerId) {
         if let Some(entry) = self.entries.remove(id.0) {
             self.deadlines.shift(id, entry.deadline, None);
-            self.drop_keys(id, entry.key, entry.ack);
+            self.drop_names(id, entry);
         }
     }
 
-    fn drop_keys(&mut self, id: ServerId, key: Option<ServerKey>, ack: Option<AckKey>) {
-        if let Some(key) = key.filter(|key| self.keys.get(key) == Some(&id)) {
+    /// The ACK to its 2xx will not come, and is not needed: the 2xx is not sent again.
+    pub(super) fn settle_success(&mut self, now: Timestamp, id: ServerId) {
+        if let Some(Entry {
+            machine: Machine::Invite(invite),
+            ack: Some(_),
+            ..
+        }) = self.entries.find_mut(id.0)
+        {
+            invite.on_ack(now);
+            self.settle(id);
+        }
+    }
+
+    fn drop_names(&mut self, id: ServerId, entry: Entry) {
+        self.chatter -= usize::from(entry.is_chatter);
+        self.flows.remove(&(entry.flow, id));
+        if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
             self.keys.remove(&key);
         }
-        if let Some(ack) = ack.filter(|ack| self.acks.get(ack) == Some(&id)) {
+        if let Some(ack) = entry.ack.filter(|ack| self.acks.get(ack) == Some(&id)) {
             self.acks.remove(&ack);
         }
     }
@@ -251,7 +305,12 @@ impl Received {
         if entry.is_terminated()
             && let Some(entry) = self.entries.remove(id.0)
         {
-            self.drop_keys(id, entry.key, entry.ack);
+            self.drop_names(id, entry);
         }
     }
+}
+
+/// It opens no call and is part of none: OPTIONS, REGISTER, SUBSCRIBE, MESSAGE …
+pub(super) fn is_chatter(request: &Request) -> bool {
+    request.headers.to().tag().is_none() && !matches!(request.method, Method::Invite | Method::Cancel)
 }

@@ -119,3 +119,50 @@ proptest! {
         prop_assert_eq!(story.tells(), ["0 → INVITE"]);
     }
 }
+
+/// A request that came by a connection from a port of the kernel's choice; its Via says 5060.
+fn asked_by_stream(method: Method) -> Story {
+    let mut story = Story::on(TCP);
+    story.flow.remote.set_port(49_152);
+    let asked = request(method, "z9hG4bKs");
+    story.hears(asked);
+    story
+}
+
+#[test]
+fn answers_go_to_where_the_peer_listens_once_its_connection_is_gone() {
+    let mut story = asked_by_stream(Method::Invite);
+    let invite = request(Method::Invite, "z9hG4bKs");
+    story.answers(answer(&invite, 180));
+    let gone = story.flow;
+    story.layer.handle_unreachable(story.now, gone);
+    story.drain();
+    assert_eq!(story.tells(), ["0 ↑ INVITE", "0 → 180 INVITE", "0 → 180 INVITE"]);
+    story.answers(answer(&invite, 486));
+    let ways: Vec<Flow> = story.sent.iter().map(|(flow, _)| *flow).collect();
+    assert_eq!(ways, [gone, flow(TCP), flow(TCP)]);
+    story.tells();
+    story.layer.handle_unreachable(story.now, flow(TCP));
+    story.drain();
+    assert_eq!(story.tells(), [""; 0], "there is no third way");
+    story.waits(seconds(64));
+    assert_eq!(story.layer.len(), 0);
+}
+
+#[test]
+fn a_2xx_goes_the_other_way_by_its_own_clock_and_nothing_does_once_it_is_settled() {
+    for settled in [false, true] {
+        let mut story = asked_by_stream(Method::Invite);
+        let gone = story.flow;
+        story.answers(answer(&request(Method::Invite, "z9hG4bKs"), 200));
+        story.layer.handle_unreachable(story.now, gone);
+        if settled {
+            story.layer.settle_success(story.now, story.server.unwrap());
+        }
+        story.tells();
+        story.waits(millis(500));
+        let expected: &[&str] = if settled { &[] } else { &["500 → 200 INVITE"] };
+        assert_eq!(story.tells(), expected);
+        assert_eq!(story.sent.last().unwrap().0 == flow(TCP), !settled);
+    }
+}

@@ -1,0 +1,153 @@
+"""Scenarios of offers and answers, and of what comes in place of one phone or one number."""
+
+from phone import PCMA, PCMU, Phone
+from stage import SPEECH, call_of, hang_up, progress, scenario, set_up, t38
+
+
+def reinvite(call, at, by, offer, answer, ack=None):
+    """A re-INVITE of `by`, answered in 30 ms."""
+    call.invite(at, offer, by=by)
+    call.answer(at + 0.01, 100, by=call.other(by))
+    call.answer(at + 0.03, 200, answer, by=call.other(by))
+    call.ack(at + 0.04, by=by, sdp=ack)
+
+
+@scenario
+def reinvite_without_offer(capture):
+    """Both ask the other for an offer: A, then B, who takes another codec (RFC 3261 §14.1, RFC 3264 §4)."""
+    call = call_of(capture)
+    set_up(call, formats=(PCMU, PCMA))
+    call.both_talk(1.05, 1.5)
+    reinvite(call, 1.5, call.a, None, call.b.sdp([PCMU, PCMA]), call.a.sdp([PCMU]))
+    call.both_talk(1.56, 2.0)
+    reinvite(call, 2.0, call.b, None, call.a.sdp([PCMU, PCMA]), call.b.sdp([PCMA]))
+    call.both_talk(2.06, 2.5, PCMA)
+    hang_up(call, 2.55, by=call.b)
+
+
+@scenario
+def offer_in_prack(capture):
+    """B answers in a reliable 183; A offers anew in the PRACK, and its 200 answers (RFC 3262 §5)."""
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp([PCMU, PCMA]), headers=[("Supported", "100rel")])
+    call.answer(0.01, 100)
+    progress(call, 0.3, 3, call.b.sdp([PCMU]))
+    call.request(0.32, call.a, "PRACK", call.a.sdp([PCMA]), headers=[("RAck", "3 1 INVITE")])
+    call.answer(0.34, 200, call.b.sdp([PCMA]), to="PRACK")
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 0.4, 1.0, PCMA)
+    call.answer(1.05, 200)
+    call.ack(1.07)
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(1.1, 1.7, PCMA)
+    hang_up(call, 1.75)
+
+
+@scenario
+def update_in_call(capture):
+    """Offers in UPDATE of both: A takes another codec, B holds and resumes (RFC 3311 §5)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.5)
+    call.request(1.5, call.a, "UPDATE", call.a.sdp([PCMA]))
+    call.answer(1.52, 200, call.b.sdp([PCMA]), to="UPDATE")
+    call.both_talk(1.55, 2.0, PCMA)
+    call.request(2.0, call.b, "UPDATE", call.b.sdp([PCMA], "sendonly"))
+    call.answer(2.02, 200, call.a.sdp([PCMA], "recvonly"), to="UPDATE", by=call.a)
+    call.talk(call.b, 2.05, 2.5, PCMA)
+    call.request(2.5, call.b, "UPDATE", call.b.sdp([PCMA], "sendrecv"))
+    call.answer(2.52, 200, call.a.sdp([PCMA], "sendrecv"), to="UPDATE", by=call.a)
+    call.both_talk(2.55, 3.0, PCMA)
+    hang_up(call, 3.05)
+
+
+@scenario
+def hold_inactive(capture):
+    """Each holds the other without a sound: B, then A (RFC 3264 §8.4)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.5)
+    for at, holder in ((1.5, call.b), (2.5, call.a)):
+        other = call.other(holder)
+        reinvite(call, at, holder, holder.sdp(direction="inactive"), other.sdp(direction="inactive"))
+        reinvite(call, at + 0.5, holder, holder.sdp(direction="sendrecv"), other.sdp(direction="sendrecv"))
+        call.both_talk(at + 0.56, at + 1.0)
+    hang_up(call, 3.55)
+
+
+@scenario
+def music_on_hold(capture):
+    """B holds A and lets a music server play to it: the offer names the server's address (RFC 7088 §2.1)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.5)
+    server = Phone("music", "198.51.100.99", 0x9000_0001, SPEECH["announcement"], media_port=34_000)
+    server.version = 2
+    held = server.sdp(direction="sendonly")
+    reinvite(call, 1.5, call.b, held, call.a.sdp(direction="recvonly"))
+    call.talk(server, 1.56, 2.5, to=call.a.rtp)
+    reinvite(call, 2.5, call.b, call.b.sdp(direction="sendrecv"), call.a.sdp(direction="sendrecv"))
+    call.both_talk(2.56, 3.0)
+    hang_up(call, 3.05, by=call.b)
+
+
+@scenario
+def fax_by_caller(capture):
+    """The sending machine asks for T.38 itself, and goes back to voice after the page (ITU-T T.38 Annex D)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.5)
+    reinvite(call, 1.5, call.a, t38(call.a), t38(call.b))
+    for number in range(30):
+        page = SPEECH["announcement"][number * 40 : number * 40 + 40]
+        packet = number.to_bytes(2, "big") + bytes([len(page)]) + page + b"\x00\x00"
+        capture.udp(1.6 + number * 0.03, call.a.rtp, call.b.rtp, packet)
+    reinvite(call, 2.6, call.a, call.a.sdp(), call.b.sdp())
+    call.both_talk(2.66, 3.0)
+    hang_up(call, 3.05)
+
+
+@scenario
+def forked_answers(capture):
+    """Two phones of Bob's answer at once (RFC 3261 §13.2.2.4): Alice keeps the first and hangs up on the second."""
+    call = call_of(capture)
+    first = call.b
+    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
+    call.numbers[second] = 100
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.01, 100)
+    for at, phone in ((0.25, first), (0.3, second)):
+        call.b = phone
+        call.answer(at, 180)
+    for at, phone in ((1.0, first), (1.03, second)):
+        call.b = phone
+        call.answer(at, 200, phone.sdp())
+    call.b = first
+    call.ack(1.02)
+    call.b = second
+    call.ack(1.05)
+    call.bye(1.06)
+    call.answer(1.08, 200, to="BYE")
+    call.b = first
+    call.both_talk(1.1, 1.8)
+    hang_up(call, 1.85)
+
+
+@scenario
+def overlap(capture):
+    """Digits as they are dialled: each INVITE has more of them, and 484 asks for the rest (RFC 3578)."""
+    call = call_of(capture)
+    for at, dialled in ((0.0, "+44207"), (0.6, "+4420718"), (1.2, "+442071838750")):
+        call.target = f"sip:{dialled}@example.com;user=phone"
+        call.name_b = f"<{call.target}>"
+        call.invite(at, call.a.sdp())
+        if at < 1.0:
+            call.answer(at + 0.03, 484)
+            call.ack(at + 0.05)
+            call.numbers[call.a] += 1
+    call.answer(1.21, 100)
+    call.answer(1.4, 180)
+    call.answer(2.0, 200, call.b.sdp())
+    call.ack(2.02)
+    call.both_talk(2.05, 2.6)
+    hang_up(call, 2.65)
