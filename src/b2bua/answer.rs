@@ -18,6 +18,9 @@ use crate::sip::{Headers, Method, Request, Response};
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
+        if (101..300).contains(&response.status) {
+            self.note_emergency(turn);
+        }
         match response.status {
             100..200 => self.on_progress(turn, &response),
             200..300 => self.on_accepted(turn, client, &response),
@@ -65,7 +68,10 @@ impl Call {
                 )
             }
             // Unreliable SDP is no offer (RFC 3262 §5).
-            Standing::Unreliable if !self.negotiation.has_media() || self.negotiation.pending_by() == Some(Leg::B) => {
+            Standing::Unreliable
+                if !(self.negotiation.has_media() || self.negotiation.passes_by())
+                    || self.negotiation.pending_by() == Some(Leg::B) =>
+            {
                 Some(Bytes::new())
             }
             Standing::Unreliable | Standing::Next(_) => {
@@ -95,11 +101,7 @@ impl Call {
         self.focus_on_winner(turn, response);
         self.meeting |= is_focus(&response.headers);
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
-        if self.a.state == LegState::Expected {
-            self.on_referred_accepted(turn, response);
-            return;
-        }
-        let LegState::Invited { server } = self.a.state else {
+        if !matches!(self.a.state, LegState::Invited { .. } | LegState::Expected) {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
             let farewell = match before {
                 LegState::Cancelling { farewell, .. }
@@ -115,6 +117,22 @@ impl Call {
                 &farewell,
                 &Refusal::Cancelled.rejection(""),
             );
+            return;
+        }
+        match self.admit_answerer(turn, Leg::B, response) {
+            Ok(true) if self.withhold_answer(turn, response) => {}
+            Ok(_) => self.pass_accepted(turn, response),
+            Err(refusal) => self.refuse(turn, &refusal),
+        }
+    }
+
+    /// A hears of B's 2xx, if nobody is missing who has to record the call.
+    pub(super) fn pass_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        if self.a.state == LegState::Expected {
+            self.on_referred_accepted(turn, response);
+            return;
+        }
+        let LegState::Invited { server } = self.a.state else {
             return;
         };
         if let Some(refusal) = self.unarmed(turn) {
@@ -192,7 +210,7 @@ impl Call {
                     Some(&response.reason),
                     Some(&self.a.local_tag),
                 );
-                for name in ["Contact", "Retry-After", "Unsupported", "Allow", "Min-SE"] {
+                for name in ["Contact", "Retry-After", "Unsupported", "Min-SE"] {
                     let is_redirect = name != "Contact" || (300..400).contains(&response.status);
                     // Retry-After on a 503 would stop all of the peer's traffic to us, for one far end's sake.
                     let is_ours = name == "Retry-After" && response.status == 503;

@@ -268,7 +268,8 @@ impl Call {
         self.header = header;
         self.decision = Arc::new(decision);
         let decided = self.decided();
-        self.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        self.is_amended |= self.chronicle.is_kept();
+        self.chronicle.decided(turn.now, decided, turn.out);
         if let Verdict::Block(_) = self.decision.verdict {
             return Err(Refusal::PolicyForbids { policy: self.policy() });
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::arrival::Setting;
 use super::attempt::Attempts;
 use super::chronicle::Chronicle;
+use super::claims::Claims;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::exchange::Exchange;
@@ -14,6 +15,7 @@ use super::farewell::Farewell;
 use super::fork::Forks;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
+use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
 use super::pass::{Passing, ReferNumber};
 use super::referral::Transfers;
@@ -55,6 +57,8 @@ pub struct Call {
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
     pub(super) header: Box<Header>,
+    /// The recording was opened with another header.
+    pub(super) is_amended: bool,
     pub(super) story: Story,
     pub(super) deadlines: Deadlines,
     /// The transaction of B's INVITE: its 2xx may come again, or from a fork.
@@ -66,10 +70,14 @@ pub struct Call {
     pub(super) kept: Kept,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
+    /// Until the recording is open that who answered asks for.
+    pub(super) withheld: Option<Withheld>,
     /// Of each leg: A, B.
     pub(super) upkeep: [Upkeep; 2],
     /// Which peers know `from-change`: A, B.
     pub(super) from_change: [bool; 2],
+    /// What A, what B said of themselves.
+    pub(super) claims: [Claims; 2],
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
@@ -105,6 +113,7 @@ impl Call {
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
             header: setting.header,
+            is_amended: false,
             story: Story::default(),
             deadlines: Deadlines::default(),
             invited: None,
@@ -112,8 +121,10 @@ impl Call {
             gated: false,
             kept: Kept::default(),
             armed: false,
+            withheld: None,
             upkeep: Default::default(),
             from_change: [false; 2],
+            claims: Default::default(),
             forks: Forks::default(),
             reliable: Reliable::default(),
             tags,

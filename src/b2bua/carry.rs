@@ -4,14 +4,17 @@
 use super::call::Call;
 use super::turn::Turn;
 use crate::model::Leg;
-use crate::sip::{Headers, Response};
-use crate::trunk::Trunk;
+use crate::sip::{Headers, Method, Response};
+use crate::trunk::{Refer, Trunk};
 
 /// Between whom a message crosses: who of them is in our trust domain (RFC 3325 §2.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Crossing {
     pub from_trusted: bool,
     pub to_trusted: bool,
+    /// REFERs that come from there are executed by us.
+    pub from_refers_to_us: bool,
+    pub to_refers_to_us: bool,
 }
 
 impl Crossing {
@@ -19,6 +22,8 @@ impl Crossing {
         Self {
             from_trusted: from.trusted,
             to_trusted: to.trusted,
+            from_refers_to_us: from.conduct.refer == Refer::Execute,
+            to_refers_to_us: to.conduct.refer == Refer::Execute,
         }
     }
 
@@ -28,6 +33,8 @@ impl Crossing {
         Self {
             from_trusted: self.to_trusted,
             to_trusted: self.from_trusted,
+            from_refers_to_us: self.to_refers_to_us,
+            to_refers_to_us: self.from_refers_to_us,
         }
     }
 }
@@ -54,10 +61,12 @@ impl Call {
 /// Headers that describe the call or its parties, carried as they are, in requests and responses.
 const END_TO_END: &[&str] = &[
     "Accept",
+    "Accept-Contact",
     "Accept-Encoding",
     "Accept-Language",
     "Alert-Info",
     "Allow-Events",
+    "Answer-Mode",
     "Authentication-Info",
     "Authorization",
     "Call-Info",
@@ -82,6 +91,7 @@ const END_TO_END: &[&str] = &[
     "Min-Expires",
     "Organization",
     "Priority",
+    "Priv-Answer-Mode",
     "Privacy",
     "Proxy-Authenticate",
     "Proxy-Authorization",
@@ -90,8 +100,10 @@ const END_TO_END: &[&str] = &[
     "Refer-Sub",
     "Refer-To",
     "Referred-By",
+    "Reject-Contact",
     "Replaces",
     "Reply-To",
+    "Request-Disposition",
     "Resource-Priority",
     "SIP-ETag",
     "SIP-If-Match",
@@ -135,10 +147,12 @@ const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Reco
 const OPTIONS_CARRIED: &[&str] = &[
     "100rel",
     "answermode",
+    "eventlist",
     "from-change",
     "histinfo",
     "join",
     "norefersub",
+    "precondition",
     "replaces",
     "resource-priority",
     "tdialog",
@@ -167,6 +181,20 @@ pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
     if !required.is_empty() {
         to.push("Require", required.join(", "));
     }
+    if let Some(allow) = allowed(crossing, from) {
+        to.push("Allow", allow);
+    }
+}
+
+/// Of the methods that the sender allows those that come to it through us. Who tells nothing of them (RFC 3261 §20.5) has
+/// nothing told in its place.
+fn allowed(crossing: Crossing, from: &Headers) -> Option<String> {
+    let theirs: Vec<&str> = options(from, "Allow").collect();
+    let is_ours = |method: &str| crossing.to_refers_to_us && method == Method::Refer.as_str();
+    let allowed: Vec<&str> = options_in(ALLOW)
+        .filter(|method| theirs.contains(method) || is_ours(method))
+        .collect();
+    (!theirs.is_empty()).then(|| allowed.join(", "))
 }
 
 /// The lines that cross as they are.
@@ -223,11 +251,11 @@ fn is_option_carried(option: &str) -> bool {
 }
 
 fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(name)
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
+    headers.get_all(name).flat_map(options_in)
+}
+
+fn options_in(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|option| !option.is_empty())
 }
 
 #[cfg(test)]
@@ -238,14 +266,20 @@ mod tests {
     const INSIDE: Crossing = Crossing {
         from_trusted: true,
         to_trusted: true,
+        from_refers_to_us: false,
+        to_refers_to_us: false,
     };
     const INWARD: Crossing = Crossing {
         from_trusted: false,
         to_trusted: true,
+        from_refers_to_us: false,
+        to_refers_to_us: false,
     };
     const OUTWARD: Crossing = Crossing {
         from_trusted: true,
         to_trusted: false,
+        from_refers_to_us: false,
+        to_refers_to_us: false,
     };
 
     /// The names that cross, of an INVITE with these lines.
@@ -309,6 +343,29 @@ mod tests {
         headers.push("Require", "nothing, 100rel, histinfo");
         headers.push("Proxy-Require", "nothingSupportsThis");
         assert_eq!(unsupported(&headers), ["nothing", "nothingSupportsThis"]);
+    }
+
+    #[test]
+    fn of_the_methods_that_a_peer_allows_those_cross_that_come_to_it_through_us() {
+        let told = |crossing, lines: &[&str]| {
+            let (mut from, mut to) = (blank(), blank());
+            lines.iter().for_each(|allow| from.push("Allow", *allow));
+            carry(crossing, &from, &mut to);
+            to.get_all("Allow").collect::<Vec<_>>().join(" ")
+        };
+        let lines = ["PRACK,KDMQ", "INVITE, ACK,BYE ,CANCEL, UPDATE"];
+        assert_eq!(told(INSIDE, &lines), "INVITE ACK BYE CANCEL UPDATE PRACK");
+        assert!(told(INSIDE, &[]).is_empty(), "who tells nothing may allow anything");
+        let executed = Crossing {
+            to_refers_to_us: true,
+            ..INSIDE
+        };
+        assert_eq!(
+            told(executed, &["INVITE, ACK"]),
+            "INVITE ACK REFER",
+            "REFER is ours there"
+        );
+        assert_eq!(told(executed.back(), &["INVITE, ACK"]), "INVITE ACK");
     }
 
     #[test]

@@ -101,6 +101,16 @@ impl Chronicle {
         }
     }
 
+    /// Another decision holds from here on: for the ladder, and for a recording that is open already.
+    pub fn decided(&self, at: Timestamp, decided: String, out: &mut VecDeque<Output>) {
+        self.mark(at, Mark::Note(format!("decided anew: {decided}")), out);
+        self.step(at, StepKind::Decided(decided), out);
+    }
+
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     pub fn step(&self, at: Timestamp, what: StepKind, out: &mut VecDeque<Output>) {
         if self.steps {
             out.push_back(self.rung(at, what));

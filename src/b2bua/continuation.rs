@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::arrival::Setting;
 use super::call::Call;
+use super::claims::Claims;
+use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
 use super::output::Output;
 use super::refresh::Upkeep;
-use super::reject;
+use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Header, Leg, SessionId, Timestamp, TrunkName};
@@ -38,6 +40,8 @@ pub struct Continuation {
     upkeep: [Upkeep; 2],
     #[serde(default)]
     from_change: [bool; 2],
+    #[serde(default)]
+    claims: [Claims; 2],
     /// Who had hung up while the other was on its way to another call.
     #[serde(default)]
     parted: Option<Leg>,
@@ -124,6 +128,7 @@ impl Call {
             media: self.negotiation.keep()?,
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
+            claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
         })
@@ -226,12 +231,14 @@ impl Call {
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
+        call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.
             call.armed = true;
             call.open_recording(turn);
+            call.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX);
         }
         if let Some(parted) = kept.parted {
             call.leg_mut(parted).state = LegState::Gone;

@@ -32,6 +32,9 @@ pub enum Wait {
     /// A refresh of a leg's session, by us or by its peer (RFC 4028).
     SessionA,
     SessionB,
+    /// Until a party is told once more what holds now, or has answered that.
+    RetellA,
+    RetellB,
     /// The last answers, before the recording is closed.
     Linger,
     /// The legs' leaving.
@@ -39,13 +42,15 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
         Self::Seat,
         Self::SessionA,
         Self::SessionB,
+        Self::RetellA,
+        Self::RetellB,
         Self::Linger,
         Self::Leave,
     ];
@@ -96,6 +101,8 @@ impl Call {
                 Wait::Seat => self.on_seat_due(turn),
                 Wait::SessionA => self.on_session_due(turn, Leg::A),
                 Wait::SessionB => self.on_session_due(turn, Leg::B),
+                Wait::RetellA => self.on_retell_due(turn, Leg::A),
+                Wait::RetellB => self.on_retell_due(turn, Leg::B),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),
             }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::call::Call;
+use super::turn::Turn;
 use crate::model::{Timestamp, TrunkName};
 
 /// How long a call back is expected.
@@ -32,10 +34,29 @@ impl Emergencies {
         self.callers.insert((caller, by), now);
     }
 
+    /// Nobody has called for help lately.
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
     /// Whether a call to `callee` that comes in by `from` may be the call back.
     pub fn expects(&self, now: Timestamp, callee: &str, from: &TrunkName) -> bool {
         let called = self.callers.get(&(callee.to_owned(), from.clone()));
         called.is_some_and(|called| now.since(*called) < WINDOW)
+    }
+}
+
+impl Call {
+    /// B has answered, or it rings there. From an emergency call that came so far a call back may follow, also where the caller
+    /// hung up before somebody took it (RFC 7090); one that was refused, or only asked for by a REFER, opens no window, and
+    /// neither does the call back itself.
+    pub(super) fn note_emergency(&self, turn: &mut Turn<'_>) {
+        let decision = &self.decision;
+        let is_call_back = |callee: &str| turn.emergencies.expects(turn.now, callee, &self.a.trunk.name);
+        if decision.emergency && !is_call_back(&decision.callee.to_string()) {
+            let by = self.b.trunk.name.clone();
+            turn.emergencies.note(turn.now, decision.caller.to_string(), by);
+        }
     }
 }
 

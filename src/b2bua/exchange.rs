@@ -31,6 +31,8 @@ pub struct Exchange {
     pub(super) body: Bytes,
     /// Who its sender has become (RFC 4916).
     pub(super) identity: Option<NameAddr>,
+    /// Its sender turned out to be somebody who is decided for by it.
+    pub(super) is_news: bool,
     pub(super) stage: Stage,
     /// Of the provisional responses to a re-INVITE.
     pub(super) reliable: Reliable,
@@ -73,12 +75,18 @@ impl Call {
             return;
         };
         self.unwatch_exchange();
+        self.note_update_refused(side, response);
         match response.status {
             200..300 => self.on_exchange_accepted(turn, side, exchange, response),
             _ if !exchange.lengthened && self.on_interval_refused(side, response) => {
                 turn.wire.disown_client(client);
                 let lengthened = true;
                 self.ask_again(turn, Exchange { lengthened, ..exchange });
+            }
+            405 | 501 if exchange.identity.is_none() && self.is_refresh_for_us(exchange.from, &exchange.request) => {
+                turn.wire.disown_client(client);
+                self.answer_refresh(turn, exchange.from, exchange.server, &exchange.request);
+                turn.wire.disown_server(exchange.server);
             }
             _ => self.on_exchange_declined(turn, side, client, &exchange, response),
         }
@@ -182,18 +190,17 @@ impl Call {
             }
         }
         let cseq = response.headers.cseq().number;
+        if let Err(refusal) = self.admit_answerer(turn, side, response) {
+            self.break_off(turn, &exchange, cseq, &refusal);
+            self.part_with_answerer(turn, side, &refusal);
+            return;
+        }
         let body = match self.carry_exchange_answer(turn, side, &mut exchange, response) {
             Ok(body) => body,
             Err(error) => {
                 // The far end has switched and the near end cannot follow: nothing is left to talk about.
                 tracing::warn!(session = %self.id, %error, "answer to a re-INVITE or UPDATE cannot be carried");
-                self.withdraw(&exchange);
-                let refusal = Refusal::MediaNotAcceptable;
-                self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
-                if is_invite {
-                    let chronicle = self.chronicle;
-                    self.leg_mut(side).acknowledge(turn, &chronicle, cseq, None);
-                }
+                self.break_off(turn, &exchange, cseq, &Refusal::MediaNotAcceptable);
                 self.finish(
                     turn,
                     &format!("answer of {side} that cannot be carried"),
@@ -203,6 +210,11 @@ impl Call {
             }
         };
         self.refresh_targets(side, &exchange, response);
+        let claims = &mut self.claims[exchange.from.index()];
+        if exchange.identity.is_some() {
+            claims.forget_identity();
+        }
+        claims.note(&exchange.request.headers);
         if let Some(identity) = exchange.identity.take() {
             self.connect_identity(turn, exchange.from, identity);
         }
@@ -217,6 +229,17 @@ impl Call {
             self.exchange = Some(exchange);
         } else {
             turn.wire.disown_server(exchange.server);
+        }
+    }
+
+    /// The far end has accepted what its asker is refused: the call ends next.
+    fn break_off(&mut self, turn: &mut Turn<'_>, exchange: &Exchange, cseq: u32, refusal: &Refusal) {
+        self.withdraw(exchange);
+        self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
+        if exchange.request.method == Method::Invite {
+            let chronicle = self.chronicle;
+            self.leg_mut(exchange.from.other())
+                .acknowledge(turn, &chronicle, cseq, None);
         }
     }
 

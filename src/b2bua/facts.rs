@@ -95,11 +95,11 @@ impl TransferFacts<'_> {
     }
 }
 
-/// A party says inside the call that it has become another (RFC 4916).
+/// Inside the call a party turns out to be another (RFC 4916, RFC 3325).
 pub struct ChangeFacts<'a> {
-    /// The request that says so, and of which party.
-    pub request: &'a Request,
     pub side: Leg,
+    /// Who the party is said to be (URIs): the first counts as who it is.
+    pub told: Vec<String>,
     /// Who it was, and who is at the other end (URIs).
     pub before: String,
     pub other: String,
@@ -112,12 +112,8 @@ pub struct ChangeFacts<'a> {
 impl ChangeFacts<'_> {
     /// The facts of the call as it is then. Who the party was counts as who has sent the call on.
     pub fn facts(self, now: Timestamp) -> CallFacts {
-        let told = self.request.headers.from().uri().to_string();
-        let vouched = if self.trunks[self.side.index()].trusted {
-            uris(self.request, &["P-Asserted-Identity"])
-        } else {
-            Vec::new()
-        };
+        let mut told = self.told.into_iter();
+        let first = told.next().unwrap_or_default();
         let [trunk, to_trunk] = self.trunks.map(|trunk| Some(trunk.name.clone()));
         let facts = CallFacts {
             trunk,
@@ -130,33 +126,42 @@ impl ChangeFacts<'_> {
         };
         match self.side {
             Leg::A => CallFacts {
-                asserted: std::iter::once(told.clone()).chain(vouched).collect(),
-                from: told,
+                asserted: std::iter::once(first.clone()).chain(told).collect(),
+                from: first,
                 request_uri: self.other.clone(),
                 to: self.other,
                 ..facts
             },
-            Leg::B => CallFacts {
-                from: self.other,
-                request_uri: told.clone(),
-                to: told,
-                called_party_id: vouched.into_iter().next(),
-                ..facts
-            },
+            Leg::B => {
+                let second = told.next();
+                CallFacts {
+                    from: self.other,
+                    request_uri: first.clone(),
+                    to: told.next().unwrap_or(first),
+                    called_party_id: second,
+                    ..facts
+                }
+            }
         }
     }
 }
 
-/// The opening record of a call where the party `side` has become `identity`.
-pub fn change_header(header: &mut Header, decision: &Decision, meeting: bool, side: Leg, identity: &NameAddr) {
+/// The opening record of a call where the party `side` has become another; `raw`: as that was signalled.
+pub fn change_header(
+    header: &mut Header,
+    decision: &Decision,
+    meeting: bool,
+    side: Leg,
+    (named, raw): (&NameAddr, &str),
+) {
     let (party, decided) = match side {
         Leg::A => (&mut header.caller, &decision.caller),
         Leg::B => (&mut header.callee, &decision.callee),
     };
     *party = Party {
         identity: decided.to_string(),
-        display_name: identity.display_name().map(|name| name.into_owned()),
-        raw: vec![("From".to_owned(), identity.clone().without_tag().to_string())],
+        display_name: named.display_name().map(|name| name.into_owned()),
+        raw: vec![(raw.to_owned(), named.clone().without_tag().to_string())],
     };
     header.policies.clone_from(&decision.policies);
     header.generation = decision.generation;

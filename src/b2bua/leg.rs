@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::carry::ALLOW;
 use super::chronicle::Chronicle;
 use super::farewell::Farewell;
 use super::reject::Rejection;
@@ -286,7 +285,6 @@ impl CallLeg {
             None => Wire::contact(self.flow),
         };
         headers.push("Contact", format!("<{contact}>"));
-        headers.push("Allow", ALLOW);
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

@@ -1,7 +1,7 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
 //! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
-//! it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `retell` what a transfer changes for who stays, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
 //! reason to status, `chronicle` the signalling that a recording keeps.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
@@ -15,6 +15,7 @@ mod call;
 mod carry;
 mod challenge;
 mod chronicle;
+mod claims;
 mod connected;
 mod continuation;
 mod conversation;
@@ -28,6 +29,7 @@ mod leaving;
 mod leg;
 mod modify;
 mod negotiation;
+mod newcomer;
 mod notice;
 mod numbering;
 mod offer;
@@ -39,6 +41,7 @@ mod refresh;
 mod reject;
 mod reliable;
 mod replaces;
+mod retell;
 mod seat;
 mod state;
 mod subscription;
@@ -46,6 +49,7 @@ mod successor;
 mod teardown;
 mod transfer;
 mod turn;
+mod urgent;
 mod view;
 mod wire;
 

@@ -33,13 +33,20 @@ impl Call {
             }
         };
         let identity = self.new_identity(side, &request);
-        if let Some(identity) = &identity
-            && let Err(refusal) = self.admit_identity(turn, side, &request, identity)
-        {
-            if offered {
-                self.negotiation.withdraw();
+        let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
+        let admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        let is_news = match admitted {
+            Ok(is_news) => is_news,
+            Err(refusal) => {
+                if offered {
+                    self.negotiation.withdraw();
+                }
+                self.refuse_request(turn, side, server, &request, &refusal);
+                return;
             }
-            self.refuse_request(turn, side, server, &request, &refusal);
+        };
+        if identity.is_none() && !is_news && self.is_refresh_for_us(side, &request) {
+            self.answer_refresh(turn, side, server, &request);
             return;
         }
         turn.wire.own_server(server, Owner::Call(self.id, side));
@@ -57,6 +64,7 @@ impl Call {
             offered,
             body,
             identity,
+            is_news,
             stage,
             reliable: Reliable::default(),
             lengthened: false,
@@ -223,8 +231,15 @@ impl Call {
             self.negotiation.give_back(turn.now, turn.ports);
             self.media = MediaState::Closed(None);
         }
+        if self.negotiation.passes_by() {
+            return;
+        }
         match self.phase {
-            Phase::Preparing => self.refuse(turn, &Refusal::NoPorts),
+            Phase::Preparing => {
+                if !self.lets_media_pass_by(turn) {
+                    self.refuse(turn, &Refusal::NoPorts);
+                }
+            }
             Phase::Inviting | Phase::Answered | Phase::Confirmed => {
                 self.finish(turn, "media port not to be had", &Farewell::default())
             }

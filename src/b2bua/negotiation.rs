@@ -78,6 +78,8 @@ pub struct KeptMedia {
     agreed: [Option<String>; 2],
     #[serde(default)]
     threads: [Option<Thread>; 2],
+    #[serde(default)]
+    passes_by: bool,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -99,6 +101,8 @@ pub struct Negotiation {
     peers: [Option<IpAddr>; 2],
     /// Of legs whose far end was exchanged: A, B.
     exchanged: [Option<Box<Exchanged>>; 2],
+    /// The parties hear each other without us: descriptions cross as they are.
+    passes_by: bool,
 }
 
 impl Negotiation {
@@ -161,20 +165,42 @@ impl Negotiation {
         if lines > LINES_MAX {
             return Err(NegotiationError::Lines);
         }
-        while self.ports.len() < lines {
-            let ports = lease(now, pool, emergency).ok_or(NegotiationError::NoPorts)?;
-            self.ports.push(ports);
+        let is_first = self.ports.is_empty();
+        while self.ports.len() < lines && !self.passes_by {
+            match lease(now, pool, emergency) {
+                Some(ports) => self.ports.push(ports),
+                None if emergency && is_first => {
+                    self.give_back(now, pool);
+                    self.passes_by = true;
+                }
+                None => return Err(NegotiationError::NoPorts),
+            }
         }
         let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
     }
 
+    /// No port of ours can be had for an emergency: its parties hear each other without us. What was offered is offered anew.
+    pub fn pass_by(&mut self) {
+        self.agreement = Agreement::default();
+        self.passes_by = true;
+    }
+
+    pub const fn passes_by(&self) -> bool {
+        self.passes_by
+    }
+
+    /// Whether it has more m-lines than are carried.
+    fn exceeds(&self, sdp: &SessionDescription) -> bool {
+        sdp.lines().len() > if self.passes_by { LINES_MAX } else { self.ports.len() }
+    }
+
     /// `by` answers the offer of the other leg: both are bound by it from now on. Gives the answer as the other leg shall
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
-        if sdp.lines().len() > self.ports.len() {
+        if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
         let mut anchored = self.tell_first(by.other(), &sdp);
@@ -221,7 +247,7 @@ impl Negotiation {
     /// A description of `by` that was seen before, as the other leg shall see it; it changes nothing.
     pub fn repeat(&self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
-        if sdp.lines().len() > self.ports.len() {
+        if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
         Ok(self.tell(by.other(), &sdp))
@@ -238,9 +264,9 @@ impl Negotiation {
         let Ok(new) = self.permitted(sdp) else {
             return false;
         };
+        let is_carried = !self.exceeds(&new);
         let agreed = &mut self.agreement.agreed[by.index()];
-        let moved =
-            new.lines().len() <= self.ports.len() && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
+        let moved = is_carried && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
         if moved {
             *agreed = Some(new);
         }
@@ -261,8 +287,9 @@ impl Negotiation {
         self.ports.len()
     }
 
+    /// Whether media goes through us.
     pub const fn has_media(&self) -> bool {
-        !self.ports.is_empty()
+        !self.ports.is_empty() && !self.passes_by
     }
 
     /// The plan as agreed so far. Before the answer the offerer's addresses count already: it may hear early media.
@@ -304,6 +331,7 @@ impl Negotiation {
             ports: self.ports.iter().map(port).collect(),
             agreed: [text(a)?, text(b)?],
             threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
+            passes_by: self.passes_by,
         })
     }
 
@@ -317,6 +345,7 @@ impl Negotiation {
             };
             self.ports.push(Ports { a, b });
         }
+        self.passes_by = kept.passes_by;
         let parsed = |text: &Option<String>| match text {
             Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
             None => None,

@@ -59,6 +59,21 @@ pub fn cross_identities(headers: &mut Headers, from: &Trunk, to: &Trunk, policie
     if !has_rules || !CONNECTED.iter().any(|name| headers.contains(name)) {
         return;
     }
+    let after = rules_of_identities(headers, to);
+    arrive_identities(headers, from, policies);
+    apply_to_headers(&after, Passage::Out, headers);
+}
+
+fn arrive_identities(headers: &mut Headers, from: &Trunk, policies: &PolicySet) {
+    apply_to_headers(&rules_of_identities(headers, from), Passage::In, headers);
+    if from.e164 {
+        for name in CONNECTED {
+            normalize_identities(headers, name, from, policies);
+        }
+    }
+}
+
+fn rules_of_identities(headers: &Headers, trunk: &Trunk) -> Vec<Rewrite> {
     let is_told = |rule: &&Rewrite| match &rule.field {
         Field::Header(name) => {
             let is_connected = CONNECTED.iter().any(|known| known.eq_ignore_ascii_case(name));
@@ -66,14 +81,23 @@ pub fn cross_identities(headers: &mut Headers, from: &Trunk, to: &Trunk, policie
         }
         Field::RequestUri | Field::From | Field::To => false,
     };
-    let [before, after] = [from, to].map(|trunk| trunk.rewrites.iter().filter(is_told).cloned().collect::<Vec<_>>());
-    apply_to_headers(&before, Passage::In, headers);
-    if from.e164 {
-        for name in CONNECTED {
-            normalize_identities(headers, name, from, policies);
-        }
+    trunk.rewrites.iter().filter(is_told).cloned().collect()
+}
+
+/// Who speaks in a response or in a request inside a dialog, as the network vouches for it and policies see it: those of
+/// P-Asserted-Identity, else of Remote-Party-ID; nobody where the trunk is not trusted (RFC 3325 §9.1).
+pub fn asserted(headers: &Headers, from: &Trunk, policies: &PolicySet) -> Vec<NameAddr> {
+    let told = CONNECTED.into_iter().find(|name| headers.contains(name));
+    let Some(name) = told.filter(|_| from.trusted) else {
+        return Vec::new();
+    };
+    let mut seen = Cow::Borrowed(headers);
+    if !from.rewrites.is_empty() || from.e164 {
+        arrive_identities(seen.to_mut(), from, policies);
     }
-    apply_to_headers(&after, Passage::Out, headers);
+    let mut parties = seen.addresses(name);
+    parties.truncate(IDENTITIES_MAX);
+    parties
 }
 
 fn normalize(headers: &mut Headers, trunk: &Trunk, policies: &PolicySet) -> Vec<Applied> {

@@ -3,7 +3,7 @@
 use super::arrival::{Arrival, Asked, Setting};
 use super::body::Content;
 use super::call::Call;
-use super::carry::{self, ALLOW, Crossing};
+use super::carry::{self, Crossing};
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
@@ -150,6 +150,7 @@ impl Call {
             return;
         }
         self.recording = Recording::Opening;
+        self.is_amended = false;
         turn.record(RecordingCommand::Open(self.header.clone()));
         self.chronicle.keep(true);
     }
@@ -221,7 +222,6 @@ pub fn onward(
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
         headers.push("Contact", format!("<{contact}>"));
-        headers.push("Allow", ALLOW);
     }
     carry::carry(crossing, &received.headers, headers);
     request

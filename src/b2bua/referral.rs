@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::carry;
+use super::claims::Claims;
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
@@ -29,6 +30,8 @@ use crate::trunk::Refer;
 
 /// Executed transfers that lead to one call, one after the other: parties that refer each other in a circle end here.
 pub const TRANSFERS_MAX: u8 = 8;
+/// Executed REFERs of one call: each makes a call, and a recording of it.
+pub const REFERS_MAX: u32 = 16;
 
 /// What a call has to tell the other calls of a transfer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,6 +82,7 @@ pub struct Mover {
     pub(super) leg: CallLeg,
     pub(super) upkeep: Upkeep,
     pub(super) from_change: bool,
+    pub(super) claims: Claims,
     /// m-lines that its dialog has seen.
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
@@ -113,7 +117,7 @@ impl Call {
         if self.phase != Phase::Confirmed || !is_up || self.transfers.referring.is_some() {
             return Err(Refusal::Glare);
         }
-        if self.transfers.before >= TRANSFERS_MAX {
+        if self.transfers.before >= TRANSFERS_MAX || self.transfers.refers >= REFERS_MAX {
             return Err(Refusal::TooManyTransfers);
         }
         let offer = self.negotiation.reoffer(stays, 0);
@@ -138,6 +142,7 @@ impl Call {
         for referred_by in refer.headers.get_all("Referred-By").take(1) {
             invite.headers.push("Referred-By", referred_by);
         }
+        self.claims[stays.index()].write(&mut invite.headers);
         invite.set_body("application/sdp", self.negotiation.reoffer(stays, lines)?);
         Some(Staying {
             leg: self.seat_of(stays, Leg::A),
@@ -168,10 +173,11 @@ impl Call {
         }
     }
 
-    /// Whether the party that stays has accepted its new far end, and can go over.
-    pub fn is_seated(&self) -> bool {
+    /// Whether the party that stays has accepted its new far end, and can go over to that call.
+    pub fn is_seated(&self, to: SessionId) -> bool {
         let is_new = |referring: &Referring| {
-            matches!(referring.seat, Seat::New(_)) && self.leg(referring.stays).state == LegState::Up
+            let is_accepted = matches!(referring.seat, Seat::New(_)) && referring.to == to;
+            is_accepted && !referring.is_given_up && self.leg(referring.stays).state == LegState::Up
         };
         self.transfers.referring.as_deref().is_some_and(is_new)
     }
@@ -259,6 +265,8 @@ impl Call {
         self.close_exchange(turn);
         self.leg_mut(side).state = LegState::Gone;
         self.drop_upkeep(side);
+        self.negotiation.leave(side);
+        self.renew_media(turn);
         // What is written down must not bring back a call of one party.
         self.kept = match self.kept {
             Kept::Nowhere => Kept::Nowhere,
@@ -295,7 +303,10 @@ impl Call {
     pub fn on_transfer_failed(&mut self, turn: &mut Turn<'_>, status: u16) {
         let is_parted = self.is_parted();
         match &mut self.transfers.referring {
-            Some(referring) if matches!(referring.seat, Seat::Asked { .. }) => referring.is_given_up = true,
+            Some(referring) if matches!(referring.seat, Seat::Asked { .. }) => {
+                referring.is_given_up = true;
+                self.cancel_seat(turn);
+            }
             // Whose call ends needs no far end.
             Some(_) if is_parted => self.leave_seat(),
             _ => self.unseat(turn),
@@ -338,6 +349,7 @@ impl Call {
             lines,
             upkeep: self.drop_upkeep(side),
             from_change: self.from_change[side.index()],
+            claims: std::mem::take(&mut self.claims[side.index()]),
             exchange: self.last_exchange[side.index()].take(),
         })
     }

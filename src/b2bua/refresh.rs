@@ -12,11 +12,12 @@ use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::reject::Refusal;
 use super::reliable::names;
+use super::retell::Untold;
 use super::state::Phase;
 use super::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::SessionTimer;
-use crate::sip::transaction::ClientId;
+use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Message, Method, Request, Response};
 
 /// Why a call ended that nobody refreshed (RFC 3326).
@@ -35,14 +36,20 @@ pub struct Upkeep {
     timer: SessionTimer,
     /// The peer's Allow names UPDATE (RFC 4028 §7.4).
     allows_update: bool,
+    /// Its Allow does not name UPDATE, or it answered one so.
+    #[serde(skip)]
+    bars_update: bool,
     /// A refresh of ours that has no final answer yet.
     #[serde(skip)]
-    refreshing: Option<Refreshing>,
+    pub(super) refreshing: Option<Refreshing>,
+    /// The peer does not know yet what holds.
+    #[serde(default)]
+    pub(super) untold: Option<Untold>,
 }
 
 #[derive(Clone, Debug)]
-struct Refreshing {
-    client: ClientId,
+pub(super) struct Refreshing {
+    pub(super) client: ClientId,
     method: Method,
     /// The 422 to it was answered.
     lengthened: bool,
@@ -58,6 +65,11 @@ impl Upkeep {
             Method::Update if is_up(phase) => self.timer.ask(&mut request.headers),
             _ => {}
         }
+    }
+
+    pub(super) fn is_reinviting(&self) -> bool {
+        let by_invite = |refreshing: &Refreshing| refreshing.method == Method::Invite;
+        self.refreshing.as_ref().is_some_and(by_invite)
     }
 
     pub fn is_refreshing_by(&self, client: ClientId) -> bool {
@@ -91,7 +103,11 @@ impl Call {
             timer.renew(turn.now);
             let spread = turn.wire.mint().entropy() % RESUMED_SPREAD.as_millis();
             let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
-            self.watch_session(side, Some(turn.now + RESUMED_WAIT[side.index()] + spread));
+            let due = turn.now + RESUMED_WAIT[side.index()] + spread;
+            self.watch_session(side, Some(due));
+            if self.upkeep[side.index()].untold.is_some() {
+                self.watch_untold(side, Some(due));
+            }
         }
     }
 
@@ -137,8 +153,10 @@ impl Call {
     pub(super) fn drop_upkeep(&mut self, side: Leg) -> Upkeep {
         let upkeep = std::mem::take(&mut self.upkeep[side.index()]);
         self.watch_session(side, None);
+        self.watch_untold(side, None);
         Upkeep {
             refreshing: None,
+            untold: None,
             ..upkeep
         }
     }
@@ -156,9 +174,36 @@ impl Call {
 
     /// Whether a re-INVITE of ours is in flight on either leg: another cannot cross then (RFC 3261 §14.1, §14.2).
     pub(super) fn is_reinviting(&self) -> bool {
-        let by_invite = |refreshing: &Refreshing| refreshing.method == Method::Invite;
-        let refreshing = |upkeep: &Upkeep| upkeep.refreshing.as_ref().is_some_and(by_invite);
-        self.is_reseating() || self.upkeep.iter().any(refreshing)
+        self.is_reseating() || self.upkeep.iter().any(Upkeep::is_reinviting)
+    }
+
+    /// Whether a request of this leg does no more than refresh the session, and the far end has no method for that.
+    pub(super) fn is_refresh_for_us(&self, side: Leg, request: &Request) -> bool {
+        let is_bare = request.method == Method::Update && request.body.is_empty();
+        is_bare && self.phase == Phase::Confirmed && self.upkeep[side.other().index()].bars_update
+    }
+
+    /// 405 and 501 to an UPDATE: it gets none any more.
+    pub(super) fn note_update_refused(&mut self, by: Leg, response: &Response) {
+        if matches!(response.status, 405 | 501) && response.headers.cseq().method == Method::Update {
+            let upkeep = &mut self.upkeep[by.index()];
+            (upkeep.allows_update, upkeep.bars_update) = (false, true);
+        }
+    }
+
+    /// The timers are each leg's own: a refresh that cannot cross is granted here (RFC 4028 §9).
+    pub(super) fn answer_refresh(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+        let mut answer = self.leg(side).dialog_response(request, 200, None);
+        if let Some(dialog) = &mut self.leg_mut(side).dialog {
+            dialog.target_refresh(&Message::Request(request.clone()));
+        }
+        if !self.decision.emergency {
+            let timer = &mut self.upkeep[side.index()].timer;
+            timer.grant(turn.now, &request.headers, &mut answer.headers);
+            self.watch_session(side, None);
+        }
+        self.kept = Kept::Stale;
+        turn.respond(self.line(side), server, answer);
     }
 
     pub(super) fn on_session_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
@@ -178,7 +223,8 @@ impl Call {
     /// Asks the peer whether it still knows the session: by UPDATE without a body, or by the description that it had from us
     /// last, in a re-INVITE (RFC 4028 §7.4). `ways`: as in [`Self::refresh_by`].
     fn refresh(&mut self, turn: &mut Turn<'_>, side: Leg, ways: [bool; 2]) {
-        let method = if self.upkeep[side.index()].allows_update || !self.negotiation.is_agreed() {
+        let upkeep = &self.upkeep[side.index()];
+        let method = if upkeep.untold.is_none() && upkeep.allows_update || !self.negotiation.is_agreed() {
             Method::Update
         } else {
             Method::Invite
@@ -186,13 +232,14 @@ impl Call {
         self.refresh_by(turn, side, method, ways);
     }
 
-    /// The peer is told what holds now: as a refresh, which it is too.
-    pub(super) fn retell(&mut self, turn: &mut Turn<'_>, side: Leg) {
-        self.refresh_by(turn, side, Method::Invite, [false; 2]);
-    }
-
     /// Whether it asks for a longer interval, `lengthened`, and goes another way, `rerouted`, than at first.
-    fn refresh_by(&mut self, turn: &mut Turn<'_>, side: Leg, method: Method, [lengthened, rerouted]: [bool; 2]) {
+    pub(super) fn refresh_by(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        method: Method,
+        [lengthened, rerouted]: [bool; 2],
+    ) {
         let sdp = self.negotiation.last_to(side);
         let Some(mut request) = self.leg_mut(side).dialog_request(method.clone()) else {
             return;
@@ -200,6 +247,7 @@ impl Call {
         self.ask_upkeep(side, &mut request);
         if let Some(sdp) = sdp.filter(|_| method == Method::Invite) {
             request.set_body("application/sdp", sdp);
+            self.on_telling(turn, side);
         }
         let client = turn.request(self.id, self.line(side), request);
         self.upkeep[side.index()].refreshing = Some(Refreshing {
@@ -234,13 +282,21 @@ impl Call {
     }
 
     fn on_refreshed(&mut self, turn: &mut Turn<'_>, side: Leg, refreshing: &Refreshing, response: &Response) {
+        let retells = refreshing.method == Method::Invite && self.upkeep[side.index()].untold.is_some();
         let upkeep = &mut self.upkeep[side.index()];
         match response.status {
             200..300 => {
                 upkeep.timer.on_accepted(turn.now, &response.headers);
                 self.kept = Kept::Stale;
+                if retells {
+                    self.on_told(side);
+                }
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
+                }
+                if let Err(refusal) = self.admit_answerer(turn, side, response) {
+                    self.part_with_answerer(turn, side, &refusal);
+                    return;
                 }
                 self.take_refreshed_sdp(turn, side, response);
             }
@@ -248,18 +304,23 @@ impl Call {
                 self.expire(turn, &format!("{} from {side} to a session refresh", response.status));
                 return;
             }
-            491 => {
-                let jitter = u64::try_from(turn.wire.mint().entropy() % 1_000).unwrap_or_default();
-                let wait = GLARE_WAIT[side.index()] + Duration::from_millis(jitter);
-                self.watch_session(side, Some(turn.now + wait));
-                return;
-            }
             422 if !refreshing.lengthened && upkeep.timer.on_too_small(&response.headers) => {
                 self.refresh(turn, side, [true, refreshing.rerouted]);
                 return;
             }
+            _ if retells => {
+                upkeep.timer.renew(turn.now);
+                self.watch_session(side, None);
+                self.on_untold(turn, side, response);
+                return;
+            }
+            491 => {
+                let wait = glare_wait(turn, side);
+                self.watch_session(side, Some(turn.now + wait));
+                return;
+            }
             405 | 501 if refreshing.method == Method::Update && upkeep.allows_update => {
-                upkeep.allows_update = false;
+                (upkeep.allows_update, upkeep.bars_update) = (false, true);
                 self.refresh(turn, side, [refreshing.lengthened, refreshing.rerouted]);
                 return;
             }
@@ -295,7 +356,7 @@ impl Call {
         }
     }
 
-    fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {
         self.give_up_refreshes(turn);
         self.finish(turn, by, &Farewell::of_reasons(vec![EXPIRED.to_owned()]));
     }
@@ -317,7 +378,7 @@ impl Call {
         }
     }
 
-    fn watch_sessions(&mut self) {
+    pub(super) fn watch_sessions(&mut self) {
         for side in Leg::BOTH {
             self.watch_session(side, None);
         }
@@ -343,9 +404,17 @@ impl Call {
     /// What a peer's Allow says of UPDATE; without one it says nothing new.
     fn keep_allowed(&mut self, side: Leg, headers: &Headers) {
         if headers.contains("Allow") {
-            self.upkeep[side.index()].allows_update = names(headers, "Allow", "UPDATE");
+            let allows = names(headers, "Allow", "UPDATE");
+            let upkeep = &mut self.upkeep[side.index()];
+            (upkeep.allows_update, upkeep.bars_update) = (allows, !allows);
         }
     }
+}
+
+/// Beyond what a peer in glare may draw from, or below it: by who made the Call-ID.
+pub(super) fn glare_wait(turn: &mut Turn<'_>, side: Leg) -> Duration {
+    let jitter = u64::try_from(turn.wire.mint().entropy() % 1_000).unwrap_or_default();
+    GLARE_WAIT[side.index()] + Duration::from_millis(jitter)
 }
 
 const fn is_up(phase: Phase) -> bool {

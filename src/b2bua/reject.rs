@@ -81,8 +81,13 @@ pub enum Refusal {
     NoAnswer,
     /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
+    /// A REFER outside the dialog that it is about (RFC 3515 §2.4.1 lets it be there): nobody would have decided whom it brings in.
+    ReferOutside,
     /// Too many executed transfers have led to this call.
     TooManyTransfers,
+    /// A REFER wants a dialog replaced whose callee rings still: it could only answer 481 (RFC 3891 §3). No 481 here: that
+    /// would end the dialog of the REFER.
+    StillRings,
     /// The caller gave up.
     Cancelled,
     /// A session interval below `min` seconds is asked for (RFC 4028 §9).
@@ -109,7 +114,7 @@ impl Refusal {
     const fn status(&self) -> u16 {
         match self {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference => 400,
-            Self::PolicyForbids { .. } => 403,
+            Self::PolicyForbids { .. } | Self::ReferOutside => 403,
             Self::NoRoute => 404,
             Self::MethodNotAllowed | Self::MethodBarred { .. } => 405,
             Self::NoAnswer => 408,
@@ -132,7 +137,7 @@ impl Refusal {
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
-            Self::TooManyTransfers => 603,
+            Self::TooManyTransfers | Self::StillRings => 603,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -144,7 +149,9 @@ impl Refusal {
             Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
+            Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
+            Self::StillRings => vec![warning(host, 399, "The call to be replaced is not answered yet")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),

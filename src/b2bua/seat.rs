@@ -35,9 +35,24 @@ pub(super) enum Seat {
     /// An offer waits for what is in flight.
     Due(Offer),
     /// It has the offer.
-    Asked { client: ClientId, offer: Offer },
+    Asked {
+        client: ClientId,
+        offer: Offer,
+        progress: Progress,
+    },
     /// It has accepted, and awaits its new call. What it was told.
     New(Bytes),
+}
+
+/// What is known of a re-INVITE without a final answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    /// Nothing was heard.
+    Silent,
+    /// A 1xx came: somebody is there.
+    Heard,
+    /// It was heard, and took too long.
+    Cancelled,
 }
 
 #[derive(Clone, Debug)]
@@ -106,15 +121,68 @@ impl Call {
         invite.set_body("application/sdp", sdp);
         let client = turn.request(self.id, self.line(side), invite);
         self.deadlines.set(Wait::Seat, turn.now + ANSWER_MAX);
-        self.keep_seat(Seat::Asked { client, offer });
+        self.keep_seat(Seat::Asked {
+            client,
+            offer,
+            progress: Progress::Silent,
+        });
     }
 
     /// What the re-INVITE waited for is over, or its answer did not come.
     pub(super) fn on_seat_due(&mut self, turn: &mut Turn<'_>) {
         match self.transfers.referring.as_ref().map(|referring| &referring.seat) {
             Some(Seat::Due(_)) => self.offer_seat(turn),
-            Some(Seat::Asked { .. }) => self.on_seat_failed(turn, None),
+            Some(Seat::Asked { progress, client, .. }) => match progress {
+                Progress::Silent => self.on_seat_failed(turn, None),
+                Progress::Heard => self.cancel_seat(turn),
+                Progress::Cancelled => {
+                    let client = *client;
+                    self.forgo_seat(turn, client);
+                }
+            },
             _ => {}
+        }
+    }
+
+    /// Who rings and does not answer keeps the far end that it had: the re-INVITE is given up. Before a 1xx there is nothing
+    /// to cancel (RFC 3261 §9.1).
+    pub(super) fn cancel_seat(&mut self, turn: &mut Turn<'_>) {
+        let Some(referring) = &mut self.transfers.referring else {
+            return;
+        };
+        let side = referring.stays;
+        if let Seat::Asked { client, progress, .. } = &mut referring.seat
+            && *progress == Progress::Heard
+        {
+            *progress = Progress::Cancelled;
+            let client = *client;
+            turn.cancel(self.line(side), client, &[]);
+            self.deadlines.set(Wait::Seat, turn.now + ANSWER_MAX);
+        }
+    }
+
+    /// Somebody was there, and has not even said that it stopped.
+    fn forgo_seat(&mut self, turn: &mut Turn<'_>, client: ClientId) {
+        let side = self.transfers.referring.as_ref().map(|referring| referring.stays);
+        self.deadlines.clear(Wait::Seat);
+        self.keep_seat(Seat::Old);
+        if let Some(side) = side {
+            self.expect_late_answer(turn, side, Some(client));
+        }
+        self.lose_seat(turn, 408);
+    }
+
+    fn on_seat_progress(&mut self, turn: &mut Turn<'_>) {
+        let Some(referring) = &mut self.transfers.referring else {
+            return;
+        };
+        if let Seat::Asked { progress, .. } = &mut referring.seat
+            && *progress == Progress::Silent
+        {
+            *progress = Progress::Heard;
+        }
+        if referring.is_given_up {
+            self.cancel_seat(turn);
         }
     }
 
@@ -124,7 +192,15 @@ impl Call {
             return;
         };
         let side = referring.stays;
-        if let (Seat::Asked { offer, client }, Some(broken)) = (&referring.seat, broken)
+        let cancelled = match referring.seat {
+            Seat::Asked {
+                client,
+                progress: Progress::Cancelled,
+                ..
+            } => Some(client),
+            _ => None,
+        };
+        if let (Seat::Asked { offer, client, .. }, Some(broken)) = (&referring.seat, broken)
             && offer.tries < TRIES_MAX
         {
             let (client, tries, offer) = (*client, offer.tries + 1, offer.clone());
@@ -134,6 +210,10 @@ impl Call {
                 self.offer_seat(turn);
                 return;
             }
+        }
+        if let Some(client) = cancelled {
+            self.forgo_seat(turn, client);
+            return;
         }
         self.notify(turn, 408);
         self.finish(
@@ -153,20 +233,36 @@ impl Call {
 
     pub(super) fn on_seat_response(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
         if response.status < 200 {
+            self.on_seat_progress(turn);
             return;
         }
         let Some(referring) = &mut self.transfers.referring else {
             return;
         };
-        let Seat::Asked { client, offer } = std::mem::take(&mut referring.seat) else {
+        let is_given_up = referring.is_given_up;
+        let Seat::Asked {
+            client,
+            offer,
+            progress,
+        } = std::mem::take(&mut referring.seat)
+        else {
             return;
         };
         self.deadlines.clear(Wait::Seat);
+        let is_gone = response.status == 481 || response.status == 408 && progress == Progress::Silent;
         match response.status {
             200..300 => self.on_seated(turn, side, (client, offer.sdp), response),
-            408 | 481 => {
+            _ if is_gone => {
                 turn.wire.disown_client(client);
                 self.on_seat_failed(turn, None);
+            }
+            _ if is_given_up => {
+                turn.wire.disown_client(client);
+                self.unseat(turn);
+            }
+            _ if progress == Progress::Cancelled => {
+                turn.wire.disown_client(client);
+                self.lose_seat(turn, 408);
             }
             491 if offer.tries < TRIES_MAX => {
                 turn.wire.disown_client(client);

@@ -84,11 +84,27 @@ impl Subscriptions {
         Ok(id)
     }
 
-    /// The side whose dialog a request names.
-    pub fn side_of(&self, request: &Request) -> Option<(SubscriptionId, Leg)> {
+    /// Whether somebody has answered, or sent a NOTIFY: its dialog is with them. Or it is over.
+    pub fn is_begun(&self, id: SubscriptionId) -> bool {
+        self.table
+            .get(&id)
+            .is_none_or(|subscription| subscription.b.dialog.is_some())
+    }
+
+    /// Another address is asked for the notifier: its SUBSCRIBE goes there as `sent`.
+    pub fn turn_to(&mut self, now: Timestamp, id: SubscriptionId, flow: Flow, sent: &Request) {
+        if let Some(subscription) = self.table.get_mut(&id) {
+            subscription.b.flow = flow;
+            subscription.b.invite = Some(sent.clone());
+        }
+        self.last_until(id, now + GRACE);
+    }
+
+    /// The side whose dialog a request names, and its trunk.
+    pub fn side_of(&self, request: &Request) -> Option<(SubscriptionId, Leg, &Trunk)> {
         let (id, side) = *self.tags.get(request.headers.to().tag()?)?;
         let leg = self.table.get(&id)?.leg(side);
-        (leg.call_id == request.headers.call_id()).then_some((id, side))
+        (leg.call_id == request.headers.call_id()).then_some((id, side, &*leg.trunk))
     }
 
     /// A request inside a subscription, as the other side gets it.
@@ -217,6 +233,13 @@ impl Subscriptions {
         while let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.end(id);
         }
+    }
+
+    /// The trunks that they are on.
+    pub fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.table
+            .values()
+            .flat_map(|subscription| [&subscription.a.trunk, &subscription.b.trunk])
     }
 
     pub fn leftovers(&self) -> usize {

@@ -89,6 +89,8 @@ impl Call {
         self.renew_media(turn);
         self.chronicle.mark(turn.now, Mark::Answered, turn.out);
         self.enter(turn, Phase::Confirmed);
+        // A refresh that was due before waited for the caller.
+        self.watch_sessions();
         if differs {
             // It was told what that party described in the call before.
             self.retell(turn, Leg::B);
@@ -103,6 +105,7 @@ impl Call {
         leg.side = side;
         self.tags.push((self.leg(side).local_tag.clone(), side));
         self.from_change[side.index()] = mover.from_change;
+        self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {
             turn.wire.pass_client(client, Owner::Call(self.id, side));

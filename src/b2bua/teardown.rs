@@ -186,6 +186,10 @@ impl Call {
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
         if !gated && !self.ends_without_recorder() {
             tracing::error!(session = %self.id, %fault, "call goes on with a gap in its recording");
+            if self.media == MediaState::Unopened {
+                // It waited for its recording, as calls of before a restart do.
+                self.renew_media(turn);
+            }
             self.refuse_identity(turn, fault);
             self.publish(turn);
             return;
@@ -276,6 +280,9 @@ impl Call {
             }
             return;
         }
+        if self.lets_media_pass_by(turn) {
+            return;
+        }
         let refusal = if self.recording == Recording::Opening {
             self.recorder_down(turn, Fault::Stalled)
         } else {
@@ -343,6 +350,7 @@ impl Call {
             tally,
             fault: self.story.fault,
             conversation: self.joined(turn),
+            became: self.is_amended.then(|| self.header.clone()),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
@@ -370,7 +378,7 @@ impl Call {
             // Wanted, and refused before it was opened.
             Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
             Recording::NotWanted => Outcome::Exempt,
-            _ if accepted == 0 && missed > 0 => Outcome::Unrecorded,
+            _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,
             _ if accepted == 0 => Outcome::NoMedia,

@@ -47,17 +47,12 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// What the policies say of a call that these facts are known of.
-    pub fn decide_by(&mut self, mut facts: CallFacts) -> Decision {
+    /// What the policies say of a call that these facts are known of. To ask changes nothing.
+    pub fn decide_by(&self, mut facts: CallFacts) -> Decision {
         let decision = self.policies.decide(&facts);
-        if decision.emergency {
-            if let Some(to) = facts.to_trunk {
-                self.emergencies.note(self.now, decision.caller.to_string(), to);
-            }
-            return decision;
-        }
         let from = facts.trunk.as_ref();
-        if !from.is_some_and(|from| self.emergencies.expects(self.now, &decision.callee.to_string(), from)) {
+        let is_expected = |from| self.emergencies.expects(self.now, &decision.callee.to_string(), from);
+        if decision.emergency || !from.is_some_and(is_expected) {
             return decision;
         }
         facts.emergency_callback = true;

@@ -64,6 +64,11 @@ impl Call {
         !matches!(self.phase, Phase::Confirmed | Phase::Ending)
     }
 
+    /// Nobody was called for it yet: the recorder, or media, is not ready.
+    pub fn is_preparing(&self) -> bool {
+        self.phase == Phase::Preparing
+    }
+
     pub(super) fn view(&self, conversation: SessionId) -> CallView {
         CallView {
             session: self.id,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
-use crate::sip::{Flow, Message, Mint, Request, Response, Scheme, Uri, Via};
+use crate::sip::{Flow, Glance, Message, Mint, Request, Response, Scheme, Uri, Via};
 use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
 
 /// Whose transaction it is.
@@ -79,13 +79,29 @@ impl Wire {
         &mut self.mint
     }
 
+    /// No request is taken that opens something.
+    pub fn is_full(&self) -> bool {
+        self.transactions.is_full()
+    }
+
     /// Whether a request is one more copy of one that is in work.
     pub fn knows(&self, request: &Request) -> bool {
         self.transactions.knows(request)
     }
 
+    /// The same of a request that was only glanced at.
+    pub fn knows_glanced(&self, glance: &Glance<'_>) -> bool {
+        self.transactions.knows_glanced(glance)
+    }
+
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
         self.transactions.handle_message(now, flow, message);
+        self.pump();
+    }
+
+    /// The same of a request that begins an emergency call, or is part of one.
+    pub fn handle_emergency(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        self.transactions.handle_emergency(now, flow, request);
         self.pump();
     }
 
@@ -243,8 +259,9 @@ impl Wire {
         self.transactions.forget(id);
     }
 
-    /// Answers what is no request that a transaction could be made of.
-    pub fn refuse(&mut self, flow: Flow, response: Response) {
+    /// Answers without a transaction: what none could be made of, or what needs none.
+    pub fn refuse(&mut self, flow: Flow, mut response: Response) {
+        self.paths.readdress(&mut response.headers);
         self.transactions.refuse(flow, response);
         self.pump();
     }

@@ -273,7 +273,7 @@ fn start_line(message: &[u8]) -> String {
 
 fn facts_text(full: &Full<'_>) -> String {
     let manifest = full.manifest;
-    let (header, closing) = (&manifest.header, &manifest.closing);
+    let (header, closing) = (manifest.last_header(), &manifest.closing);
     let (counts, reconciliation) = (&manifest.counts, &manifest.reconciliation);
     let to_trunk = header.to_trunk.as_ref().map_or("-", |trunk| trunk.as_str());
     let mut lines = vec![

@@ -58,7 +58,7 @@ fn find(id: SessionId, data: &Path) -> Result<Kept, Failure> {
         Ok(call) => {
             let manifest = call.manifest();
             Ok(Kept {
-                header: manifest.header.clone(),
+                header: manifest.last_header().clone(),
                 end: Some((manifest.outcome, manifest.closing.clone())),
             })
         }

@@ -116,6 +116,7 @@ fn closing(ended: Timestamp) -> Closing {
         }),
         fault: None,
         conversation: None,
+        became: None,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,8 +28,13 @@ pub enum Input {
         flow: Flow,
         fragment: Bytes,
     },
-    /// How long the messages that follow waited for their turn.
-    Waited(Duration),
+    /// The same of a request that opens something, for which the [`Line`](super::Line) had no room.
+    Excess {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    /// Of new calls the line refuses so many thousandths now.
+    Refusing(u32),
     Recording(RecordingEvent),
     Media(MediaEvent),
     /// A new generation of policies: for calls from now on.

@@ -5,28 +5,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, LegState, Refusal, of_method};
+use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, LegState, Refusal, SubscriptionId, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, Request, Response, Scheme};
-use crate::trunk::Destination;
+use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
-        if self.is_left_to_next(&request) {
+        if self.is_left_to_next(&request, flow) {
             // Without this, 200 ms later a 100 would tell the peer to wait.
             self.wire.forget(id);
             return;
         }
-        let may_ask = self.may_use(flow, &request);
+        let may_ask = self.may_use(now, flow, &request);
         if let Err(refusal) = may_ask.and_then(|()| self.came_securely(now, flow, &request)) {
             self.refuse(now, id, &request, &refusal);
             return;
         }
         if request.headers.to().tag().is_some() {
-            let Some((session, side)) = self.leg_of(&request) else {
-                match self.subscriptions.side_of(&request) {
+            let Some((session, side)) = self.leg_of(&request, flow) else {
+                match self.subscribed_side(&request, flow) {
                     Some(of) => self.on_subscribed(now, of, (id, request), flow),
                     None => self.refuse(now, id, &request, &Refusal::NoSuchDialog),
                 }
@@ -44,12 +44,12 @@ impl Signaling {
         }
         let opened = match request.method {
             Method::Invite => self.on_invite(now, id, request.clone(), flow, bytes),
-            Method::Options => self.on_options(now, id, &request, flow),
             Method::Subscribe => self.on_subscribe(now, id, request.clone(), flow),
-            Method::Message | Method::Register | Method::Publish | Method::Notify => {
+            Method::Message | Method::Register | Method::Publish | Method::Notify | Method::Options => {
                 self.on_passage(now, id, &request, flow)
             }
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
+            Method::Refer => Err(Refusal::ReferOutside),
             _ => Err(of_method(&request.method)),
         };
         if let Err(refusal) = opened {
@@ -57,11 +57,36 @@ impl Signaling {
         }
     }
 
-    /// The leg whose dialog a request names: our tag, and the Call-ID that goes with it (RFC 3261 §12.2.2).
-    pub(super) fn leg_of(&self, request: &Request) -> Option<(SessionId, Leg)> {
+    /// The leg whose dialog a request names: our tag, and the Call-ID that goes with it (RFC 3261 §12.2.2). None unless it
+    /// comes from the leg's trunk.
+    pub(super) fn leg_of(&self, request: &Request, flow: Flow) -> Option<(SessionId, Leg)> {
+        let (session, side) = self.leg_named(request)?;
+        self.speaks_for(session, side, flow).then_some((session, side))
+    }
+
+    fn leg_named(&self, request: &Request) -> Option<(SessionId, Leg)> {
         let (session, side) = *self.tags.get(request.headers.to().tag()?)?;
         let call = self.calls.get(&session)?;
         (call.call_id(side) == request.headers.call_id()).then_some((session, side))
+    }
+
+    /// Whether a request that names a dialog of a call comes from elsewhere than that leg's trunk.
+    pub(super) fn is_of_stranger(&self, request: &Request, flow: Flow) -> bool {
+        let named = self.leg_named(request);
+        named.is_some_and(|(session, side)| !self.speaks_for(session, side, flow))
+    }
+
+    /// Whether what comes by this path may speak of that leg.
+    pub(super) fn speaks_for(&self, session: SessionId, side: Leg, flow: Flow) -> bool {
+        let trunk = self.calls.get(&session).map(|call| call.reach(side).0);
+        trunk.is_some_and(|trunk| self.topology.speaks_for(trunk, flow.remote, flow.transport))
+    }
+
+    /// The same of subscriptions.
+    pub(super) fn subscribed_side(&self, request: &Request, flow: Flow) -> Option<(SubscriptionId, Leg)> {
+        let (id, side, trunk) = self.subscriptions.side_of(request)?;
+        let speaks = self.topology.speaks_for(trunk, flow.remote, flow.transport);
+        speaks.then_some((id, side))
     }
 
     fn on_invite(
@@ -108,20 +133,9 @@ impl Signaling {
             conversation: kin.conversation,
         };
         let header = b2bua::header(&opening, &invite, &decision);
-        let mut leg = |side, trunk, flow, call_id, state| CallLeg {
-            side,
-            trunk,
-            flow,
-            call_id,
-            local_tag: self.wire.mint().tag(),
-            dialog: None,
-            state,
-            invite: None,
-            ack: None,
-        };
         let a_call_id = invite.headers.call_id().to_owned();
-        let a = leg(Leg::A, from, flow, a_call_id, LegState::Invited { server: id });
-        let b = leg(Leg::B, to, to_flow, b_call_id, LegState::Idle);
+        let a = self.new_leg(Leg::A, (from, flow), a_call_id, LegState::Invited { server: id });
+        let b = self.new_leg(Leg::B, (to, to_flow), b_call_id, LegState::Idle);
         let conversation = kin.conversation.unwrap_or(session);
         self.conversations.begin(session, conversation, &invite, &target);
         let arrival = Arrival {
@@ -142,6 +156,21 @@ impl Signaling {
         Ok(())
     }
 
+    /// A leg under a tag of its own, without a dialog yet.
+    pub(super) fn new_leg(&mut self, side: Leg, at: (Arc<Trunk>, Flow), call_id: String, state: LegState) -> CallLeg {
+        CallLeg {
+            side,
+            trunk: at.0,
+            flow: at.1,
+            call_id,
+            local_tag: self.wire.mint().tag(),
+            dialog: None,
+            state,
+            invite: None,
+            ack: None,
+        }
+    }
+
     fn begin(&mut self, now: Timestamp, flow: Flow, arrival: Arrival) {
         let session = arrival.session;
         let call = Call::receive(&mut self.turn(now), arrival);
@@ -155,6 +184,7 @@ impl Signaling {
     pub(super) fn adopt(&mut self, call: Call) {
         self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
+        self.preparing += usize::from(call.is_preparing());
         self.calls.insert(call.id(), call);
     }
 

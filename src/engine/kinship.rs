@@ -33,9 +33,9 @@ impl Signaling {
         })
     }
 
-    /// Whether a URI's host is an address of ours.
+    /// Whether a URI leads to us: by the address of a listener, or by what it is advertised as.
     pub(super) fn is_ours(&self, uri: &Uri) -> bool {
-        uri.ip().is_some_and(|ip| self.topology.is_ours(ip, uri.port()))
+        self.topology.names_us(uri)
     }
 
     /// Where the dialog named leads, for a request whose URI is our own Contact.

@@ -1,5 +1,6 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
+mod detour;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod engine;
 mod input;
@@ -22,6 +23,7 @@ pub use crate::b2bua::STATE_BYTES_MAX;
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};
 pub use engine::{Engine, EngineOutput, Relayed};
 pub use input::Input;
+pub use overload::{Line, Newcomer, Opening};
 pub use probe::Pulse;
 pub use registration::{RegistrationState, RegistrationView};
 pub use signaling::{Signaling, SignalingConfig};

@@ -1,12 +1,14 @@
 //! Requests outside any call: OPTIONS to us, what is passed on as it is, and subscriptions. Chatter: bounded, and no call
 //! depends on it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::overload::{fingerprint, tag_of};
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, CallLeg, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
+use crate::b2bua::{self, ALLOW, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
 use crate::model::{Leg, Timestamp};
 use crate::policy::RecorderState;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -17,16 +19,23 @@ use crate::trunk::{Destination, Trunk};
 /// of its transactions. More are refused with 503.
 const PASSAGES_MAX: usize = 1_024;
 
+/// Addresses that one of them is sent to, one after the other, before its sender hears of it (RFC 3263 §4.3).
+const DESTINATIONS_MAX: usize = 4;
+
 /// A request that was passed on and is not answered yet.
 #[derive(Debug)]
 pub(super) struct Passage {
     server: ServerId,
-    request: Request,
+    pub(super) request: Request,
     /// From whom to whom, and by which path.
-    trunks: [Arc<Trunk>; 2],
-    flow: Flow,
+    pub(super) trunks: [Arc<Trunk>; 2],
+    pub(super) flow: Flow,
+    /// The Call-ID and the tag that it goes on by.
+    pub(super) names: [String; 2],
+    /// Where else it may go, best first.
+    pub(super) others: VecDeque<Destination>,
     /// The subscription that it belongs to, and the side that it came from.
-    of: Option<(SubscriptionId, Leg)>,
+    pub(super) of: Option<(SubscriptionId, Leg)>,
 }
 
 impl Passage {
@@ -39,29 +48,34 @@ impl Passage {
 }
 
 impl Signaling {
-    /// Our own answer: 200 only while a strict call could be recorded, so that dispatchers take this node out. A user
-    /// of another host is asked for their own.
-    pub(super) fn on_options(
-        &mut self,
-        now: Timestamp,
-        id: ServerId,
-        request: &Request,
-        flow: Flow,
-    ) -> Result<(), Refusal> {
-        if request.uri.user().is_some() && !self.is_ours(&request.uri) {
-            return self.on_passage(now, id, request, flow);
+    /// Our own answer to an OPTIONS, by no transaction: however many ask, calls find their room, and every copy gets the same
+    /// (RFC 3261 §11.2, §8.2.7). False: it is none, or a user of another host is asked for their own.
+    pub(super) fn answers_ping(&mut self, now: Timestamp, flow: Flow, request: &Request) -> bool {
+        let is_ours = request.uri.user().is_none() || self.is_ours(&request.uri);
+        let is_outside = request.headers.to().tag().is_none();
+        if request.method != Method::Options || !is_ours || !is_outside || self.is_left_to_next(request, flow) {
+            return false;
         }
-        self.may_go_on(request)?;
+        let may_ask = self.may_use(now, flow, request);
+        let may_ask = may_ask.and_then(|()| self.came_securely(now, flow, request));
+        match may_ask.and_then(|()| self.may_go_on(request)) {
+            Ok(()) => self.tell_state(request, flow),
+            Err(refusal) => self.turn_away(flow, request, &refusal),
+        }
+        true
+    }
+
+    /// 200 only while a strict call could be recorded, so that dispatchers take this node out.
+    fn tell_state(&mut self, request: &Request, flow: Flow) {
         let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
-        let tag = self.wire.mint().tag();
+        let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
         response.headers.push("Allow", ALLOW);
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
-        self.wire.respond(now, id, response);
+        self.wire.refuse(flow, response);
         self.depart();
-        Ok(())
     }
 
     /// MESSAGE, PUBLISH, a NOTIFY that nobody subscribed to, REGISTER: passed on as they are (RFC 3428 §6, RFC 3903,
@@ -73,29 +87,40 @@ impl Signaling {
         request: &Request,
         flow: Flow,
     ) -> Result<(), Refusal> {
-        let (from, destination) = self.passage(now, request, flow)?;
-        let Destination {
-            trunk: to,
-            flow,
-            target,
-        } = destination;
-        let crossing = Crossing::between(&from, &to);
-        let (call_id, tag) = (self.wire.mint().call_id(), self.wire.mint().tag());
-        let mut onward = b2bua::onward(crossing, request, target, &call_id, &tag, flow, request.body.clone());
-        if request.method == Method::Register {
-            self.write_registration(request, &mut onward, flow);
-        } else {
-            b2bua::cross(&mut onward.headers, &from, &to, &self.policies);
-        }
+        let (from, destination, others) = self.passage(now, request, flow)?;
+        let names = [self.wire.mint().call_id(), self.wire.mint().tag()];
+        let onward = self.write_onward(request, &from, &destination, &names);
+        let Destination { trunk: to, flow, .. } = destination;
         let passage = Passage {
             server: id,
             request: request.clone(),
             trunks: [from, to],
             flow,
+            names,
+            others,
             of: None,
         };
         self.pass(now, passage, onward);
         Ok(())
+    }
+
+    /// A request outside any dialog as it leaves.
+    pub(super) fn write_onward(
+        &self,
+        request: &Request,
+        from: &Trunk,
+        to: &Destination,
+        names: &[String; 2],
+    ) -> Request {
+        let ([call_id, tag], body) = (names, request.body.clone());
+        let crossing = Crossing::between(from, &to.trunk);
+        let mut onward = b2bua::onward(crossing, request, to.target.clone(), call_id, tag, to.flow, body);
+        if request.method == Method::Register {
+            self.write_registration(request, &mut onward, to.flow);
+        } else {
+            b2bua::cross(&mut onward.headers, from, &to.trunk, &self.policies);
+        }
+        onward
     }
 
     /// A SUBSCRIBE makes a dialog on either side (RFC 6665).
@@ -109,37 +134,25 @@ impl Signaling {
         self.subscriptions.may_begin()?;
         let named = self.dialog_named(&request)?;
         let far_end = self.far_end_of(&request.uri, named.as_ref());
-        let (from, by_route) = self.passage(now, &request, flow)?;
-        let Destination {
-            trunk: to,
-            flow: to_flow,
-            target,
-        } = far_end.unwrap_or(by_route);
+        let (from, by_route, others) = self.passage(now, &request, flow)?;
+        let (destination, others) = far_end.map_or((by_route, others), |far_end| (far_end, VecDeque::new()));
+        let (to, to_flow) = (Arc::clone(&destination.trunk), destination.flow);
         self.rename_dialog(&mut request, named.as_ref(), &to);
-        let mut leg = |side, trunk, flow, call_id: &str| CallLeg {
-            side,
-            trunk,
-            flow,
-            call_id: call_id.to_owned(),
-            local_tag: self.wire.mint().tag(),
-            dialog: None,
-            state: LegState::Up,
-            invite: None,
-            ack: None,
-        };
-        let a = leg(Leg::A, from, flow, request.headers.call_id());
-        let mut b = leg(Leg::B, to, to_flow, "");
+        let a_call_id = request.headers.call_id().to_owned();
+        let a = self.new_leg(Leg::A, (from, flow), a_call_id, LegState::Up);
+        let mut b = self.new_leg(Leg::B, (to, to_flow), String::new(), LegState::Up);
         b.call_id = self.wire.mint().call_id();
-        let (body, crossing) = (request.body.clone(), Crossing::between(&a.trunk, &b.trunk));
         let trunks = [Arc::clone(&a.trunk), Arc::clone(&b.trunk)];
-        let mut onward = b2bua::onward(crossing, &request, target, &b.call_id, &b.local_tag, to_flow, body);
-        b2bua::cross(&mut onward.headers, &a.trunk, &b.trunk, &self.policies);
+        let names = [b.call_id.clone(), b.local_tag.clone()];
+        let onward = self.write_onward(&request, &a.trunk, &destination, &names);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
         let passage = Passage {
             server: id,
             request,
             trunks,
             flow: to_flow,
+            names,
+            others,
             of: Some((subscription, Leg::A)),
         };
         self.pass(now, passage, onward);
@@ -166,6 +179,9 @@ impl Signaling {
                     request,
                     trunks: onward.trunks,
                     flow: onward.flow,
+                    // It belongs to who has the dialog, and to nobody else.
+                    names: Default::default(),
+                    others: VecDeque::new(),
                     of: Some((subscription, side)),
                 };
                 self.pass(now, passage, onward.request);
@@ -174,23 +190,30 @@ impl Signaling {
         }
     }
 
-    /// From whom it comes, and where it goes on.
-    fn passage(&mut self, now: Timestamp, request: &Request, flow: Flow) -> Result<(Arc<Trunk>, Destination), Refusal> {
+    /// From whom it comes, where it goes on, and where else it could.
+    fn passage(
+        &mut self,
+        now: Timestamp,
+        request: &Request,
+        flow: Flow,
+    ) -> Result<(Arc<Trunk>, Destination, VecDeque<Destination>), Refusal> {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(request)?;
         if self.passages.len() >= self.passages_max() {
             return Err(Refusal::TooManyCalls);
         }
-        let destination = self.destinations(now, request, &from)?.swap_remove(0);
-        Ok((from, destination))
+        let mut others = VecDeque::from(self.destinations(now, request, &from)?);
+        others.truncate(DESTINATIONS_MAX);
+        let first = others.pop_front().ok_or(Refusal::NoRoute)?;
+        Ok((from, first, others))
     }
 
     fn passages_max(&self) -> usize {
         self.calls_max.min(PASSAGES_MAX)
     }
 
-    fn pass(&mut self, now: Timestamp, passage: Passage, onward: Request) {
+    pub(super) fn pass(&mut self, now: Timestamp, passage: Passage, onward: Request) {
         let (owner, flow) = (Owner::Passage(passage.server), passage.flow);
         let client = if passage.proves() {
             self.wire.request_with_proof(now, owner, onward, flow)
@@ -225,7 +248,7 @@ impl Signaling {
     }
 
     /// Nothing more is heard of it.
-    fn take_passage(&mut self, id: ClientId) -> Option<Passage> {
+    pub(super) fn take_passage(&mut self, id: ClientId) -> Option<Passage> {
         self.wire.disown_client(id);
         let passage = self.passages.remove(&id)?;
         self.wire.forget_proofs(Owner::Passage(passage.server));
@@ -305,7 +328,7 @@ impl Signaling {
                 });
             }
             Some(Owner::Passage(_)) if response.is_final() => {
-                if self.prove_passage(now, id, &response) {
+                if self.prove_passage(now, id, &response) || response.status == 503 && self.pass_elsewhere(now, id) {
                     return;
                 }
                 if let Some(passage) = self.take_passage(id) {
@@ -340,7 +363,6 @@ impl Signaling {
         }
         let told: &[&str] = match request.method {
             Method::Register => &["Contact", "Path", "Service-Route"],
-            Method::Options => &["Allow"],
             _ if (300..400).contains(&response.status) => &["Contact"],
             _ => &[],
         };
@@ -362,6 +384,9 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.on_failed(turn, side, id, broken));
             }
             Some(Owner::Passage(_)) => {
+                if self.pass_elsewhere(now, id) {
+                    return;
+                }
                 if let Some(passage) = self.take_passage(id) {
                     let refusal = if unreachable {
                         Refusal::Unreachable

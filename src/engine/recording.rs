@@ -24,7 +24,7 @@ impl Signaling {
         match event {
             RecordingEvent::Heartbeat { durable_until } => {
                 let lag = now.since(durable_until);
-                self.admission.congestion.note_lag(lag, self.lag_max);
+                self.admission.congestion.note_lag(now, lag, self.lag_max);
                 // It hung, and speaks again.
                 if self.recorder == RecorderState::Down(Fault::Hung) {
                     self.on_recording(now, RecordingEvent::Up);

@@ -1,6 +1,7 @@
 //! REFERs that we execute: the call that one makes is planned like that of an INVITE, and the calls that a transfer has to do
 //! with hear of each other here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,9 +10,10 @@ use super::kinship::refer_to;
 use super::signaling::Signaling;
 use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, Errand, Kin, LegState, Referral, Refusal, Staying};
 use crate::model::{Leg, SessionId, Timestamp};
+use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, NameAddr, Request, Scheme};
-use crate::trunk::{Destination, Trunk};
+use crate::trunk::{Caps, Destination, Trunk};
 
 /// The calls that a new one comes of.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,11 @@ impl Signaling {
         (flow, bytes): (Flow, &Bytes),
     ) {
         let to = SessionId::mint(now, self.wire.mint().entropy());
-        let plan = self.plan(now, (session, side), request, to);
+        let plan = if self.admission.has_room_for(flow.remote.ip()) {
+            self.plan(now, (session, side), request, to)
+        } else {
+            Err(Refusal::TooManyCalls)
+        };
         let referral = plan.as_ref().map(|plan| &plan.referral).map_err(Refusal::clone);
         let mut is_accepted = false;
         self.with_call(now, session, |call, turn| {
@@ -61,11 +67,12 @@ impl Signaling {
         if let Ok(plan) = plan
             && is_accepted
         {
-            self.begin_transfer(now, session, plan);
+            self.begin_transfer(now, session, plan, flow.remote.ip());
         }
     }
 
-    fn begin_transfer(&mut self, now: Timestamp, session: SessionId, plan: Plan) {
+    /// `source`: who sent the REFER. The call counts as its, as if it had sent an INVITE.
+    fn begin_transfer(&mut self, now: Timestamp, session: SessionId, plan: Plan, source: IpAddr) {
         let (to, arrival) = (plan.arrival.session, plan.arrival);
         if let Some(named) = plan.named {
             self.conversations.join(session, named);
@@ -83,6 +90,7 @@ impl Signaling {
             .begin(to, conversation, &arrival.invite, &arrival.target);
         let call = Call::receive(&mut self.turn(now), arrival);
         self.adopt(call);
+        self.admission.on_opened(now, to, source);
         self.with_call(now, to, Call::settle);
     }
 
@@ -110,6 +118,9 @@ impl Signaling {
         if named == Some(session) {
             return Err(Refusal::BadReference);
         }
+        if self.rings_still(&refer_to) {
+            return Err(Refusal::StillRings);
+        }
         let joined = self.joined_by((session, side), &refer_to);
         let other = joined.and_then(|(other, stays)| Some((self.calls.get(&other)?, stays)));
         if let Some((call, stays)) = other {
@@ -126,12 +137,23 @@ impl Signaling {
         callee.kin.rerouted_by.insert(0, referrer);
         let conversations = [Some(session), named].into_iter().flatten();
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
-        let arrival = self.arrival(now, to, (staying, told), callee, caller)?;
+        let old = [Some(session), joined.map(|(other, _)| other)];
+        let arrival = self.arrival(now, (to, old), (staying, told), callee, caller)?;
         Ok(Plan {
             referral,
             named,
             joined,
             arrival,
+        })
+    }
+
+    /// Whether Refer-To wants a call of ours replaced by its callee, who has not answered.
+    fn rings_still(&self, refer_to: &NameAddr) -> bool {
+        let named = b2bua::dialog_of_refer_to(refer_to).filter(|(header, _)| *header == "Replaces");
+        let named = named.and_then(|(header, name)| self.find_dialog(header, &name));
+        named.is_some_and(|named| {
+            let call = self.calls.get(&named.session);
+            named.meant.leg == Leg::B && call.is_some_and(Call::is_ringing)
         })
     }
 
@@ -217,17 +239,22 @@ impl Signaling {
     fn arrival(
         &mut self,
         now: Timestamp,
-        session: SessionId,
+        (session, old): (SessionId, [Option<SessionId>; 2]),
         (staying, told): (Staying, Option<Bytes>),
         callee: Callee,
         caller: String,
     ) -> Result<Arrival, Refusal> {
-        let (from, to) = (Arc::clone(&staying.leg.trunk), callee.trunk);
+        let (from, to) = (Arc::clone(&staying.leg.trunk), Arc::clone(&callee.trunk));
         let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
         let mut facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         facts.from = caller;
         let decision = Arc::new(self.turn(now).decide_by(facts));
-        self.may_carry(now, &decision, [&from, &to])?;
+        self.may_move(
+            now,
+            &decision,
+            old,
+            [(&from, true), (&to, callee.destinations.is_empty())],
+        )?;
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,
@@ -257,6 +284,36 @@ impl Signaling {
             meeting: false,
             header,
         })
+    }
+
+    /// Whether the node and both trunks have room for the new call, which takes the place of `old` ones: it counts for no
+    /// trunk that they are on, and not as a new call where its party sits already (`true`).
+    fn may_move(
+        &mut self,
+        now: Timestamp,
+        decision: &Decision,
+        old: [Option<SessionId>; 2],
+        trunks: [(&Trunk, bool); 2],
+    ) -> Result<(), Refusal> {
+        self.may_begin(decision)?;
+        if decision.emergency {
+            return Ok(());
+        }
+        let is_on = |trunk: &Trunk| {
+            let mut old = old.into_iter().flatten();
+            old.any(|call| self.loads.is_on(call, &trunk.name))
+        };
+        let caps = trunks.map(|(trunk, sits)| {
+            let calls_max = trunk.caps.calls_max.filter(|_| !is_on(trunk));
+            let calls_per_second = trunk.caps.calls_per_second.filter(|_| !sits);
+            let caps = Caps {
+                calls_max,
+                calls_per_second,
+            };
+            (&trunk.name, caps)
+        });
+        let room = self.loads.check(now, caps);
+        room.map_err(|reached| Refusal::TrunkFull { reached })
     }
 
     /// What the calls of transfers have to tell each other.
@@ -294,18 +351,15 @@ impl Signaling {
             self.with_call(now, to, |call, turn| call.on_callee_seated(turn, Some(answer)));
             return;
         }
-        let other = transfer.other.and_then(|other| self.calls.get(&other));
-        let is_whole = transfer.other.is_none() || other.is_some_and(Call::is_seated);
-        if !is_whole || !self.calls.get(&to).is_some_and(Call::awaits_caller) {
+        let is_seated = |call: SessionId| self.calls.get(&call).is_some_and(|call| call.is_seated(to));
+        if !transfer.old_calls().all(is_seated) || !self.calls.get(&to).is_some_and(Call::awaits_caller) {
             self.with_call(now, to, |call, turn| call.abandon(turn, 487));
             return;
         }
         self.transfers.remove(&to);
-        let mut movers = transfer
-            .old_calls()
-            .filter_map(|call| self.calls.get_mut(&call)?.go_over());
-        let (caller, callee) = (movers.next(), movers.next());
-        drop(movers);
+        let mut go_over = |call: SessionId| self.calls.get_mut(&call)?.go_over();
+        let caller = go_over(transfer.from);
+        let callee = transfer.other.and_then(go_over);
         if let Some(caller) = caller {
             self.with_call(now, to, |call, turn| call.take_over(turn, caller, callee, answer));
         }

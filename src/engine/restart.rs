@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::signaling::Signaling;
 use crate::b2bua::{Call, Output};
 use crate::model::{SessionId, Timestamp};
-use crate::sip::Request;
+use crate::sip::{Flow, Request};
 
 impl Signaling {
     /// From here on only what ends the other calls is answered.
@@ -16,9 +16,12 @@ impl Signaling {
     }
 
     /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one.
-    pub(super) fn is_left_to_next(&self, request: &Request) -> bool {
+    pub(super) fn is_left_to_next(&self, request: &Request, flow: Flow) -> bool {
         let ends_here = |session| self.calls.get(&session).is_some_and(Call::is_leaving);
-        self.handed_over && !self.leg_of(request).is_some_and(|(session, _)| ends_here(session))
+        self.handed_over
+            && !self
+                .leg_of(request, flow)
+                .is_some_and(|(session, _)| ends_here(session))
     }
 
     /// A call of the process before goes on as a new session, or is ended on both legs.

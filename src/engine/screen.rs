@@ -2,27 +2,52 @@
 
 use bytes::Bytes;
 
-use super::overload::{Entrant, Overload, answer_via, fingerprint};
+use super::overload::{Entrant, Overload, answer_via, fingerprint, glanced_print, is_tag_of, tag_of};
 use super::signaling::Signaling;
-use crate::b2bua::{self, Refusal};
+use crate::b2bua::{self, Output, Refusal};
 use crate::model::Timestamp;
-use crate::sip::{Flow, Message, Method, Request, Response};
+use crate::policy::CallFacts;
+use crate::sip::{Flow, Glance, Message, Method, Request, Response};
 
 impl Signaling {
     /// The first thing done costs the least: a source that is no peer is dropped unread.
     pub(super) fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if !self.topology.is_known(flow.remote, flow.transport) {
-            return;
+        if self.topology.is_known(flow.remote, flow.transport) && !is_ack_of_refusal(bytes) {
+            self.on_message(now, flow, bytes, true);
         }
+    }
+
+    /// The line had no room for it: it is refused, unless it may never be.
+    pub(super) fn on_excess(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
+        if self.topology.is_known(flow.remote, flow.transport) && !self.turns_away_at_a_glance(now, flow, bytes) {
+            self.on_message(now, flow, bytes, false);
+        }
+    }
+
+    fn on_message(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes, has_room: bool) {
         match Message::parse(bytes) {
+            // An ACK is not answered, nor does it settle the 2xx that is another's.
+            Ok(Message::Request(ack)) if ack.method == Method::Ack && self.is_of_stranger(&ack, flow) => {}
             Ok(mut message) => {
                 if let Message::Request(request) = &mut message
-                    && let Err(refusal) = self.screen(now, flow, request)
+                    && let Err(refusal) = self.screen(now, flow, request, has_room)
                 {
                     self.turn_away(flow, request, &refusal);
                     return;
                 }
-                self.wire.handle_message(now, flow, message);
+                if let Message::Request(request) = &message
+                    && self.answers_ping(now, flow, request)
+                {
+                    return;
+                }
+                match message {
+                    Message::Request(request)
+                        if self.wire.is_full() && self.may_have_last_place(now, flow, &request) =>
+                    {
+                        self.wire.handle_emergency(now, flow, request);
+                    }
+                    message => self.wire.handle_message(now, flow, message),
+                }
                 self.on_events(now, Some((flow, bytes)));
             }
             Err(error) => {
@@ -35,7 +60,39 @@ impl Signaling {
         }
     }
 
-    fn screen(&mut self, now: Timestamp, flow: Flow, request: &mut Request) -> Result<(), Refusal> {
+    /// Refuses an INVITE of which a glance tells enough: that it is new, asks for nothing beside, and is no emergency. Most
+    /// are, and this costs a tenth of reading it.
+    fn turns_away_at_a_glance(&mut self, now: Timestamp, flow: Flow, bytes: &[u8]) -> bool {
+        let is_new_call = |glance: &Glance<'_>| glance.method == "INVITE" && glance.to_tag.is_none();
+        let Some(glance) = Glance::of(bytes).filter(is_new_call) else {
+            return false;
+        };
+        if self.handed_over || glance.is_marked || glance.offers_oc() || self.wire.knows_glanced(&glance) {
+            return false;
+        }
+        let trunk = self.topology.trunk_of(flow.remote, flow.transport);
+        let Some(trunk) = trunk.filter(|trunk| trunk.rewrites.is_empty() && !trunk.e164) else {
+            return false;
+        };
+        let facts = CallFacts {
+            trunk: Some(trunk.name.clone()),
+            request_uri: glance.uri.to_owned(),
+            to: glance.to.to_owned(),
+            ..CallFacts::default()
+        };
+        let (callee, is_emergency) = self.policies.screen(&facts);
+        let is_expected = || self.emergencies.expects(now, &callee.to_string(), &trunk.name);
+        if is_emergency || !self.emergencies.is_empty() && is_expected() {
+            return false;
+        }
+        let print = glanced_print(&glance);
+        let retry_after = self.admission.on_turned_away(now, print);
+        let (flow, bytes) = glance.unavailable(flow, &tag_of(print), retry_after);
+        self.out.push_back(Output::Send { flow, bytes });
+        true
+    }
+
+    fn screen(&mut self, now: Timestamp, flow: Flow, request: &mut Request, has_room: bool) -> Result<(), Refusal> {
         let mut is_throttled = false;
         if let Some(mut via) = request.headers.via().cloned()
             && answer_via(&mut via, &self.admission.congestion)
@@ -48,12 +105,13 @@ impl Signaling {
             return Ok(());
         }
         if request.headers.to().tag().is_some() {
-            return self.screen_in_dialog(now, request);
+            return self.screen_in_dialog(now, flow, request);
         }
         let entrant = Entrant {
             source: flow.remote.ip(),
             request,
             is_throttled,
+            has_room,
         };
         let (topology, policies, emergencies) = (&self.topology, &self.policies, &self.emergencies);
         let is_emergency = || {
@@ -72,21 +130,25 @@ impl Signaling {
     }
 
     /// A request that names a dialog: whether there is one, and has room for it.
-    fn screen_in_dialog(&mut self, now: Timestamp, request: &Request) -> Result<(), Refusal> {
-        if self.is_left_to_next(request) {
+    fn screen_in_dialog(&mut self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
+        if self.is_left_to_next(request, flow) {
             return Ok(());
         }
-        match self.leg_of(request) {
+        match self.leg_of(request, flow) {
             Some((session, _)) if self.admission.takes_in_dialog(now, session, request) => Ok(()),
             Some(_) => Err(Refusal::Busy),
-            None if self.subscriptions.side_of(request).is_some() => Ok(()),
+            None if self.subscribed_side(request, flow).is_some() => Ok(()),
             None => Err(Refusal::NoSuchDialog),
         }
     }
 
+    fn may_have_last_place(&self, now: Timestamp, flow: Flow, request: &Request) -> bool {
+        !matches!(request.method, Method::Ack | Method::Cancel) && self.is_urgent(now, flow, request)
+    }
+
     /// Without state: what is refused must not fill the tables that calls need. Every copy gets the same (RFC 3261 §8.2.7).
-    fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
-        let tag = format!("{:016x}", fingerprint(request));
+    pub(super) fn turn_away(&mut self, flow: Flow, request: &Request, refusal: &Refusal) {
+        let tag = tag_of(fingerprint(request));
         let rejection = refusal.rejection(&self.terms.node);
         let mut response = Response::to(request, rejection.status, None, Some(&tag));
         for (name, value) in rejection.headers {
@@ -95,4 +157,10 @@ impl Signaling {
         self.wire.refuse(flow, response);
         self.depart();
     }
+}
+
+/// The ACK to a refusal without state means nothing to anybody any more (RFC 3261 §8.2.7).
+fn is_ack_of_refusal(bytes: &[u8]) -> bool {
+    let glance = bytes.starts_with(b"ACK ").then(|| Glance::of(bytes)).flatten();
+    glance.is_some_and(|glance| glance.to_tag.is_some_and(|tag| is_tag_of(tag, glanced_print(&glance))))
 }

@@ -2,9 +2,9 @@
 //! emergency is connected however it can be.
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Refusal};
+use crate::b2bua::{self, Call, Refusal};
 use crate::model::Timestamp;
-use crate::sip::{Flow, Request, Scheme, Uri};
+use crate::sip::{Flow, Method, Request, Scheme, Uri};
 use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
@@ -34,6 +34,18 @@ impl Signaling {
             }
             found => found,
         }
+    }
+
+    /// Whether a request begins an emergency call, or is part of one.
+    pub(super) fn is_urgent(&self, now: Timestamp, flow: Flow, request: &Request) -> bool {
+        if request.headers.to().tag().is_some() {
+            let call = self
+                .leg_of(request, flow)
+                .and_then(|(session, _)| self.calls.get(&session));
+            return call.is_some_and(Call::is_emergency);
+        }
+        let from = self.topology.trunk_of(flow.remote, flow.transport);
+        request.method == Method::Invite && from.is_some_and(|from| self.is_emergency(now, request, from))
     }
 
     fn is_emergency(&self, now: Timestamp, request: &Request, from: &Trunk) -> bool {

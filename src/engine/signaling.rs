@@ -22,6 +22,9 @@ use crate::sip::Flow;
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::trunk::{Loads, Topology};
 
+/// Transactions of a node for few calls. Of a call that is over, three linger for 32 s to absorb copies (RFC 3261 §17.2.2, RFC
+/// 6026 §7.1): 1,700 short calls a second leave so many.
+const TRANSACTIONS_MAX: usize = 200_000;
 /// Port pairs that only emergency calls may take.
 const EMERGENCY_PAIRS: usize = 16;
 
@@ -58,6 +61,8 @@ pub struct Signaling {
     ports: PortPool,
     pub(super) policies: Arc<PolicySet>,
     pub(super) calls: BTreeMap<SessionId, Call>,
+    /// Of them those that are being prepared.
+    pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
@@ -92,7 +97,7 @@ impl Signaling {
     /// `seed`: of all tags, branches, Call-IDs and session ids. A live node takes it from the kernel.
     pub fn new(config: SignalingConfig, policies: Arc<PolicySet>, seed: u64) -> Self {
         let limits = TransactionLimits {
-            live_max: config.calls_max.saturating_mul(8).max(1_024),
+            live_max: config.calls_max.saturating_mul(8).max(TRANSACTIONS_MAX),
         };
         let mut wire = Wire::new(limits, seed).with_paths(config.topology.paths().clone());
         let ports = PortPool::new(config.media_address, config.ports, config.cool_down)
@@ -114,6 +119,7 @@ impl Signaling {
             ports,
             policies,
             calls: BTreeMap::new(),
+            preparing: 0,
             tags: BTreeMap::new(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -152,7 +158,8 @@ impl Signaling {
                 self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
             }
-            Input::Waited(waited) => self.admission.congestion.note(now, waited),
+            Input::Excess { flow, bytes } => self.on_excess(now, flow, &bytes),
+            Input::Refusing(share) => self.admission.congestion.note_refused(now, share),
             Input::Recording(event) => self.on_recording(now, event),
             Input::Media(event) => {
                 let session = match &event {
@@ -192,11 +199,11 @@ impl Signaling {
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.subscriptions.handle_timeout(now);
         self.wire.handle_timeout(now);
         // What goes out again here is of many calls, and of no one's turn.
         self.depart();
         self.on_events(now, None);
+        self.subscriptions.handle_timeout(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
@@ -206,6 +213,9 @@ impl Signaling {
             self.aftermaths.remove(&id);
         }
         self.register(now);
+        if self.topology.retired().due().is_some_and(|due| due <= now) {
+            self.sweep_retired(now);
+        }
         if self.silence_due().is_some_and(|due| due <= now) {
             self.on_recording(now, RecordingEvent::Down { fault: Fault::Hung });
         }
@@ -216,12 +226,23 @@ impl Signaling {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
+        let owned = earliest(owned, self.topology.retired().due());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
+    }
+
+    /// Whether a call that is no emergency would be refused for want of something.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.calls.len() >= self.calls_max || self.wire.is_full() || self.ports.is_exhausted(now)
+    }
+
+    /// Calls that wait for the recorder, or for media, before anybody is called.
+    pub const fn preparing(&self) -> usize {
+        self.preparing
     }
 
     /// Calls that are not over.
@@ -234,13 +255,13 @@ impl Signaling {
     }
 
     /// What must return to zero when all calls and subscriptions are over: ports lent, transactions, their owners with
-    /// conversations and subscriptions, tags and aftermaths.
+    /// conversations, subscriptions and calls being prepared, tags and aftermaths.
     pub fn leftovers(&self) -> [usize; 4] {
         let (transactions, owned) = self.wire.len();
         [
             self.ports.leased(),
             transactions,
-            owned + self.conversations.leftovers() + self.subscriptions.leftovers(),
+            owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing,
             self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len(),
         ]
     }
@@ -269,7 +290,7 @@ impl Signaling {
                 self.on_request(now, id, request, flow, bytes);
             }
             Event::Ack { request, flow, .. } => {
-                let Some((session, side)) = self.leg_of(&request) else {
+                let Some((session, side)) = self.leg_of(&request, flow) else {
                     return;
                 };
                 self.with_call(now, session, |call, turn| {
@@ -283,6 +304,9 @@ impl Signaling {
                 let Some(crate::b2bua::Owner::Call(session, side)) = self.wire.server_owner(invite) else {
                     return;
                 };
+                if received.is_some_and(|(flow, _)| !self.speaks_for(session, side, flow)) {
+                    return;
+                }
                 self.with_call(now, session, |call, turn| {
                     if let Some((flow, bytes)) = received {
                         call.received(turn, side, flow, bytes);
@@ -315,6 +339,7 @@ impl Signaling {
             return;
         };
         let before = call.deadline();
+        self.preparing -= usize::from(call.is_preparing());
         let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,
@@ -336,6 +361,7 @@ impl Signaling {
         self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
+        self.preparing += usize::from(call.is_preparing());
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
@@ -364,6 +390,7 @@ impl Signaling {
         let Some(mut call) = self.calls.remove(&session) else {
             return;
         };
+        self.preparing -= usize::from(call.is_preparing());
         for (invite, aftermath) in call.aftermaths() {
             self.aftermaths.insert(invite, aftermath);
             self.aftermaths_end.push_back((now + TIMEOUT, invite));

@@ -1,16 +1,18 @@
 //! Trunks as signalling sees them: where a call may go, what a trunk may do, and how its destinations fare.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::probe::{Due, Pulse, Verdict};
 use super::signaling::Signaling;
 use crate::b2bua::{ALLOW, Owner, Refusal};
-use crate::model::{Timestamp, TrunkName};
+use crate::model::{Leg, Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Request, Response, Scheme, Transport, Uri};
-use crate::trunk::{Destination, Route, Trunk};
+use crate::trunk::{Destination, Peer, Route, Trunk};
 
 /// How one trunk stands, for `status`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,12 +50,14 @@ impl Signaling {
         }
     }
 
-    /// Whether the trunk that a request came from may use its method.
-    pub(super) fn may_use(&self, flow: Flow, request: &Request) -> Result<(), Refusal> {
+    /// Whether the trunk that a request came from may use its method. An emergency may have all that it needs.
+    pub(super) fn may_use(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         match self.topology.trunk_of(flow.remote, flow.transport) {
-            Some(trunk) if !trunk.may_use(&request.method) => Err(Refusal::MethodBarred {
-                allow: trunk.allow(ALLOW),
-            }),
+            Some(trunk) if !trunk.may_use(&request.method) && !self.is_urgent(now, flow, request) => {
+                Err(Refusal::MethodBarred {
+                    allow: trunk.allow(ALLOW),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -84,15 +88,44 @@ impl Signaling {
     }
 
     pub(super) fn follow_topology(&mut self, now: Timestamp) {
+        self.sweep_retired(now);
         for client in self.probes.follow(now, &self.topology, self.wire.mint()) {
             self.wire.disown_client(client);
         }
     }
 
+    /// Peers that are none any more are known while a call or subscription is on the trunk that they were of.
+    pub(super) fn sweep_retired(&mut self, now: Timestamp) {
+        if self.topology.retired().is_empty() {
+            return;
+        }
+        let calls = self
+            .calls
+            .values()
+            .flat_map(|call| Leg::BOTH.map(|side| call.reach(side).0));
+        let busy: BTreeMap<*const Trunk, Arc<Trunk>> = calls
+            .chain(self.subscriptions.trunks())
+            .map(|trunk| (Arc::as_ptr(trunk), Arc::clone(trunk)))
+            .collect();
+        self.topology.sweep_retired(now, busy.values());
+    }
+
+    /// Who may speak of calls that are up and open none, if that has changed.
+    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+        self.topology.poll_retired()
+    }
+
     pub(super) fn probe(&mut self, now: Timestamp) {
         while let Some(due) = self.probes.poll(now, self.wire.mint()) {
             match due {
-                Due::Send { place, flow, request } => {
+                Due::Send {
+                    place,
+                    flow,
+                    mut request,
+                } => {
+                    let mut from = request.headers.from().clone();
+                    from.uri = from.uri.with_host_port(&self.topology.paths().sent_by(flow));
+                    request.headers.set_from(from);
                     let client = self.wire.request(now, Owner::Probe, *request, flow);
                     self.probes.sent(now, place, client);
                     self.depart();
@@ -168,7 +201,7 @@ impl Signaling {
 
     /// Every trunk with its destinations.
     pub fn trunks(&self, now: Timestamp) -> Vec<TrunkView> {
-        let view = |trunk: &std::sync::Arc<Trunk>| {
+        let view = |trunk: &Arc<Trunk>| {
             let places = self.topology.places(trunk).into_iter();
             let destinations = places.map(|place| DestinationView {
                 transport: place.0,

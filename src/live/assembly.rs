@@ -32,7 +32,6 @@ use super::resolver::{self, Resolver};
 use super::signaling::{Backlog, EVENTS_MAX, SignalingTask};
 use super::sip_sockets::{ARRIVALS_MAX, BindError, SipCounters, SipSockets};
 use super::sip_streams::StreamLimits;
-use super::sip_waits::Pace;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
@@ -44,7 +43,7 @@ use super::waker::Waker;
 use crate::board::Board;
 use crate::config::{Config, Peer};
 use crate::disk::{Disk, Layout};
-use crate::engine::{CallView, Input, Signaling, TrunkView};
+use crate::engine::{CallView, Input, Line, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
 use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
 use crate::trunk::Site;
@@ -106,12 +105,14 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let peers = neighbours::peers(config);
         let homes = Homes::of(&config.trunks);
         let (views, views_seen) = watch::channel(Vec::new());
+        let (retired, retired_seen) = watch::channel(Vec::new());
         let parts = Parts {
             clock,
             config,
             peers: peers.clone(),
             homes: homes.clone(),
             views,
+            retired,
             policies: policies.set(),
             switches: switches.clone(),
             calls_max,
@@ -123,7 +124,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
         let dns = resolver::system_or_none().map_err(io::Error::other)?;
         let sip = config.listen.sip.iter();
         let ways: Vec<_> = sip.map(|listener| (listener.transport, listener.address)).collect();
-        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone());
+        let (resolver, link) = Resolver::new(clock, dns, &ways, peers, threads.events.clone(), retired_seen);
         tokio::spawn(resolver.run());
         link.follow(config.trunks.clone()).await;
         let supervisor = Supervisor {
@@ -194,6 +195,7 @@ struct Parts<'a> {
     peers: Peers,
     homes: Homes,
     views: watch::Sender<Vec<TrunkView>>,
+    retired: watch::Sender<Vec<Peer>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,
@@ -319,7 +321,7 @@ impl Parts<'_> {
         let (bound_sender, bound) = sync_channel(1);
         let config = self.config.clone();
         let (clock, policies, calls_max) = (self.clock, self.policies, self.calls_max);
-        let (peers, homes, views) = (self.peers, self.homes, self.views);
+        let (peers, homes, views, retired) = (self.peers, self.homes, self.views, self.retired);
         let news = Arc::clone(&sip.news);
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
@@ -355,7 +357,9 @@ impl Parts<'_> {
                     backlog: Backlog::default(),
                     views,
                     views_due: clock.now(),
-                    pace: Pace::default(),
+                    retired,
+                    line: Line::default(),
+                    refusing: 0,
                 };
                 task.run().await;
             });

@@ -9,6 +9,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 /// Events that one wait brings at most. So many packets are relayed before the next look at the commands.
 const EVENTS_MAX: usize = 256;
 
@@ -124,6 +127,97 @@ pub(super) struct Datagram {
 pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datagram> {
     let (from, bytes, arrived) = receive_message(socket, buffer, 0, arrival)?;
     Ok(Datagram { from, bytes, arrived })
+}
+
+/// Datagrams that one call to the kernel reads or sends at most.
+pub(super) const BATCH: usize = 32;
+
+/// Reads what has arrived, up to [`BATCH`] datagrams, and hands each with its sender to `each`. `buffer` is shared out
+/// evenly among them; what exceeds its share is cut off. How many: below [`BATCH`], there are no more.
+pub(super) fn receive_many(
+    socket: &impl AsFd,
+    buffer: &mut [u8],
+    mut each: impl FnMut(SocketAddr, &[u8]),
+) -> io::Result<usize> {
+    // SAFETY: all zeros are valid, empty headers and sockaddr_storages (AF_UNSPEC).
+    let (mut names, mut messages) = unsafe {
+        (
+            zeroed::<[libc::sockaddr_storage; BATCH]>(),
+            zeroed::<[libc::mmsghdr; BATCH]>(),
+        )
+    };
+    let mut parts = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; BATCH];
+    let slot = buffer.len() / BATCH;
+    for (((message, part), name), slot) in messages
+        .iter_mut()
+        .zip(&mut parts)
+        .zip(&mut names)
+        .zip(buffer.chunks_exact_mut(slot.max(1)))
+    {
+        (part.iov_base, part.iov_len) = (slot.as_mut_ptr().cast(), slot.len());
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        message.msg_hdr.msg_name = (&raw mut *name).cast();
+        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    }
+    // SAFETY: every pointer in `messages` is to a live buffer of the length that stands beside it; a null timeout is none.
+    let received = unsafe {
+        libc::syscall(
+            libc::SYS_recvmmsg,
+            socket.as_fd().as_raw_fd(),
+            messages.as_mut_ptr(),
+            BATCH,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut::<libc::timespec>(),
+        )
+    };
+    let Ok(received) = usize::try_from(received) else {
+        return Err(io::Error::last_os_error());
+    };
+    let filled = messages.iter().zip(&names).zip(buffer.chunks_exact(slot.max(1)));
+    for ((message, name), slot) in filled.take(received) {
+        let bytes = usize::try_from(message.msg_len).unwrap_or(usize::MAX).min(slot.len());
+        if let (Some(from), Some(datagram)) = (address(name), slot.get(..bytes)) {
+            each(from, datagram);
+        }
+    }
+    Ok(received)
+}
+
+/// Sends the first [`BATCH`] of the datagrams from a non-blocking socket, in order: how many left. The error is that of the
+/// first one.
+pub(super) fn send_many(socket: &impl AsFd, datagrams: &[(SocketAddr, Bytes)]) -> io::Result<usize> {
+    // SAFETY: all zeros are a valid, empty header.
+    let mut messages = unsafe { zeroed::<[libc::mmsghdr; BATCH]>() };
+    let mut parts = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; BATCH];
+    let mut names: SmallVec<[socket2::SockAddr; BATCH]> = SmallVec::new();
+    names.extend(datagrams.iter().take(BATCH).map(|(to, _)| (*to).into()));
+    let filled = messages.iter_mut().zip(&mut parts).zip(&names).zip(datagrams);
+    for (((message, part), name), (_, bytes)) in filled {
+        (part.iov_base, part.iov_len) = (bytes.as_ptr().cast_mut().cast(), bytes.len());
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        message.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
+        message.msg_hdr.msg_namelen = name.len();
+    }
+    // SAFETY: as many headers as `names` has; every pointer in them is to a live buffer of the length that stands beside it,
+    // which the kernel only reads.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_sendmmsg,
+            socket.as_fd().as_raw_fd(),
+            messages.as_mut_ptr(),
+            names.len(),
+            0,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// A datagram of ours that an ICMP message brought back.
@@ -290,6 +384,49 @@ mod tests {
             assert!(datagram.arrived.unwrap() > 1_700_000_000_000_000_000);
             assert_eq!(epoll.wait(Duration::ZERO).unwrap(), 0, "read");
         }
+    }
+
+    #[test]
+    fn datagrams_go_and_come_by_the_batch_in_order() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let (here, there) = (UdpSocket::bind(host).unwrap(), UdpSocket::bind(host).unwrap());
+            let to = here.local_addr().unwrap();
+            let datagrams: Vec<_> = (0..BATCH as u8 + 3)
+                .map(|n| (to, Bytes::from(vec![n; usize::from(n) + 1])))
+                .collect();
+            assert_eq!(send_many(&there, &datagrams).unwrap(), BATCH);
+            assert_eq!(send_many(&there, &datagrams[BATCH..]).unwrap(), 3);
+            let mut buffer = vec![0; BATCH * 20];
+            let mut read = Vec::new();
+            let mut receive = || {
+                receive_many(&here, &mut buffer, |from, datagram| {
+                    assert_eq!(from, there.local_addr().unwrap());
+                    read.push(Bytes::copy_from_slice(datagram));
+                })
+            };
+            assert_eq!((receive().unwrap(), receive().unwrap()), (BATCH, 3));
+            assert_eq!(receive().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            let cut = datagrams.iter().map(|(_, bytes)| bytes.slice(..bytes.len().min(20)));
+            assert_eq!(read, cut.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn of_a_batch_that_stops_midway_the_rest_can_be_sent_after() {
+        let (here, there) = (
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        let to = here.local_addr().unwrap();
+        let too_long = Bytes::from(vec![0; 70_000]);
+        let datagrams = [
+            (to, Bytes::from_static(b"one")),
+            (to, too_long),
+            (to, Bytes::from_static(b"two")),
+        ];
+        assert_eq!(send_many(&there, &datagrams).unwrap(), 1);
+        assert!(send_many(&there, &datagrams[1..]).is_err());
+        assert_eq!(send_many(&there, &datagrams[2..]).unwrap(), 1);
     }
 
     #[test]

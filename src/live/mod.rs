@@ -42,7 +42,6 @@ mod sip_dial;
 mod sip_sockets;
 mod sip_streams;
 mod sip_udp;
-mod sip_waits;
 pub mod status;
 mod supervisor;
 mod switchboard;

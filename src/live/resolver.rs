@@ -2,7 +2,7 @@
 //!
 //! What to ask, and what follows from it, is decided in `trunk::Search`. The last good answer is kept when DNS fails.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, Record as Answered, RecordType};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
@@ -27,8 +27,6 @@ use crate::trunk::{
 const QUERY_MAX: Duration = Duration::from_secs(10);
 /// Configurations that wait to be looked at. Full: whoever reloads waits.
 const NEWS_MAX: usize = 4;
-/// Addresses that were a trunk's and are no more, which may still end their calls. Full: the oldest is forgotten.
-const RETIRED_MAX: usize = 4_096;
 /// Records of one answer that are read; the rest are not.
 const RECORDS_MAX: usize = 256;
 
@@ -68,7 +66,10 @@ pub(super) struct Resolver {
     news: mpsc::Receiver<Vec<Trunk>>,
     trunks: Vec<Trunk>,
     names: BTreeMap<Aim, Name>,
-    retired: VecDeque<Peer>,
+    /// Who was admitted and may have calls still: until signalling says who has.
+    retired: BTreeSet<Peer>,
+    /// As signalling knows them; ends with it.
+    speaking: watch::Receiver<Vec<Peer>>,
 }
 
 /// DNS as this host is configured for it (`/etc/resolv.conf`). Names are absolute: search lists do not apply.
@@ -95,6 +96,7 @@ impl Resolver {
         listeners: &[(Transport, SocketAddr)],
         peers: Peers,
         events: mpsc::Sender<Input>,
+        speaking: watch::Receiver<Vec<Peer>>,
     ) -> (Self, ResolverLink) {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let mut ways: Vec<(Transport, bool)> = listeners.iter().map(|(t, at)| (*t, at.is_ipv4())).collect();
@@ -109,7 +111,8 @@ impl Resolver {
             news,
             trunks: Vec::new(),
             names: BTreeMap::new(),
-            retired: VecDeque::new(),
+            retired: BTreeSet::new(),
+            speaking,
         };
         (resolver, ResolverLink(sender))
     }
@@ -132,6 +135,10 @@ impl Resolver {
                     Some(trunks) => self.follow(trunks),
                     None => return,
                 },
+                Ok(()) = self.speaking.changed() => {
+                    self.retired = self.speaking.borrow_and_update().iter().copied().collect();
+                    self.admit(Vec::new());
+                }
                 () = due => {
                     let Some((aim, _)) = next else { continue };
                     if !self.refresh(aim).await {
@@ -232,14 +239,8 @@ impl Resolver {
     /// Opens the sockets to who may speak now, and leaves them open to who may have calls still.
     fn admit(&mut self, before: Vec<Peer>) {
         let now = self.admitted();
-        for peer in before {
-            if !now.contains(&peer) && !self.retired.contains(&peer) {
-                self.retired.push_back(peer);
-            }
-        }
-        while self.retired.len() > RETIRED_MAX {
-            self.retired.pop_front();
-        }
+        let left = before.into_iter().filter(|peer| !now.contains(peer));
+        self.retired.extend(left);
         let all = now.iter().chain(&self.retired);
         self.peers.replace(all.map(|peer| (peer.ip, peer.port)), self.owners());
     }

@@ -4,24 +4,28 @@
 //! for being full below. So whoever waits for signalling is served.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
 use super::dialog_store::{DialogStore, Survivor};
+use super::kernel;
 use super::media_links::MediaLinks;
 use super::recorder::RecorderQueue;
 use super::sip_sockets::{Arrival, SipSockets};
-use super::sip_waits::Pace;
 use crate::board::Board;
-use crate::engine::{CallState, CallView, Input, Output, Signaling, TrunkView};
+use crate::engine::{CallState, CallView, Input, Line, Newcomer, Output, Signaling, TrunkView};
 use crate::model::{
     Fault, MediaCommand, MediaEvent, Outcome, PolicyId, RecordingCommand, RecordingEvent, Timestamp, earliest,
 };
+use crate::sip::Flow;
+use crate::trunk::Peer;
 
 /// Events of the recorder, the media threads and the supervisor that wait. Full: the sender waits, which is safe
 /// because signalling waits for nobody.
@@ -37,8 +41,16 @@ const VIEWS_EVERY: Duration = Duration::from_secs(1);
 /// How soon a full queue is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 
-/// Inputs handled before the other queue and the timers are looked at again.
+/// Inputs handled before the other queue and the timers are looked at again. More than one read of a socket brings.
 const BATCH: usize = 64;
+const _: () = assert!(BATCH > kernel::BATCH);
+
+/// Of those who wait in line, so many are taken before the sockets are read again: some milliseconds' work.
+const OPENINGS_A_TURN: usize = 4;
+
+/// Calls that wait for the recorder at a time before one more is taken from the line. An opening takes some milliseconds; a
+/// queue of them is better held where it can be refused.
+const PREPARING_MAX: usize = 256;
 
 pub(super) struct SignalingTask {
     pub clock: Clock,
@@ -59,7 +71,21 @@ pub(super) struct SignalingTask {
     /// How the trunks fare, for `status`.
     pub views: watch::Sender<Vec<TrunkView>>,
     pub views_due: Timestamp,
-    pub pace: Pace,
+    /// Who was a peer and may speak still, for the sockets.
+    pub retired: watch::Sender<Vec<Peer>>,
+    /// Requests that open something wait until all else is done.
+    pub line: Line<(Flow, Bytes)>,
+    /// The share of new calls that signalling knows the line to refuse.
+    pub refusing: u32,
+}
+
+/// What there is to do.
+enum Turn {
+    Event(Input),
+    Media,
+    Timer,
+    Arrival(Arrival),
+    Line,
 }
 
 /// What could not be handed on at once.
@@ -85,6 +111,7 @@ impl SignalingTask {
             self.signaling.handle_input(now, Input::Resume { session, state });
             self.hand_on(now);
         }
+        self.sockets.flush();
         loop {
             let retry = (!self.backlog.is_empty()).then(|| self.clock.now() + RETRY_AFTER);
             let due = earliest(self.signaling.poll_timeout(), retry);
@@ -95,13 +122,22 @@ impl SignalingTask {
                     None => pending().await,
                 }
             };
-            tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 _ = &mut self.stop => return,
-                Some(event) = self.events.recv() => self.on_events(event),
-                () = self.media.news() => self.on_media(),
-                () = timer => {}
-                Some(arrival) = self.arrivals.recv() => self.on_arrivals(arrival),
+                Some(event) = self.events.recv() => Turn::Event(event),
+                () = self.media.news() => Turn::Media,
+                () = timer => Turn::Timer,
+                Some(arrival) = self.arrivals.recv() => Turn::Arrival(arrival),
+                () = ready(()), if self.moves() => Turn::Line,
+            };
+            let begun = self.clock.now();
+            match turn {
+                Turn::Event(event) => self.on_events(event),
+                Turn::Media => self.on_media(),
+                Turn::Timer => {}
+                Turn::Arrival(arrival) => self.on_arrivals(arrival),
+                Turn::Line => self.on_line(),
             }
             let now = self.clock.now();
             if self.signaling.poll_timeout().is_some_and(|due| due <= now) {
@@ -111,6 +147,12 @@ impl SignalingTask {
             if self.views_due <= now {
                 self.views_due = now + VIEWS_EVERY;
                 self.views.send_replace(self.signaling.trunks(now));
+            }
+            self.sockets.flush();
+            self.line.note_busy(self.clock.now().since(begun));
+            if self.moves() {
+                // The sockets are read before one more is taken from the line.
+                yield_now().await;
             }
         }
     }
@@ -142,32 +184,75 @@ impl SignalingTask {
     }
 
     fn on_arrivals(&mut self, first: Arrival) {
-        let begun = self.clock.now();
-        // In the kernel, and in our own queue since.
-        let waited = self.sockets.waited().unwrap_or_default() + self.pace.of(self.arrivals.len());
-        self.signaling.handle_input(begun, Input::Waited(waited));
-        let handled = self.handle_arrivals(first);
-        self.pace.note(self.clock.now().since(begun), handled);
-    }
-
-    /// How many.
-    fn handle_arrivals(&mut self, first: Arrival) -> usize {
+        self.follow_line();
         let mut next = Some(first);
         for handled in 0..BATCH {
-            let Some(arrival) = next else { return handled };
-            let now = self.clock.now();
-            let input = match arrival {
-                Arrival::Sip { flow, bytes } => Input::Sip { flow, bytes },
-                Arrival::Unreachable { flow } => Input::Unreachable { flow },
-                Arrival::Bounced { flow, fragment } => Input::Bounced { flow, fragment },
+            let Some(arrival) = next else {
+                // The last read emptied the sockets: who waits in line need not wait for another.
+                if handled < kernel::BATCH {
+                    self.on_line();
+                }
+                return;
             };
-            self.signaling.handle_input(now, input);
-            self.hand_on(now);
+            self.on_arrival(arrival);
             // One that was taken out is handled.
-            let is_last = handled + 1 == BATCH || !self.events.is_empty();
-            next = if is_last { None } else { self.arrivals.try_recv().ok() };
+            if !self.events.is_empty() {
+                return;
+            }
+            next = self.arrivals.try_recv().ok();
         }
-        BATCH
+        if let Some(arrival) = next {
+            self.on_arrival(arrival);
+        }
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        let now = self.clock.now();
+        let input = match arrival {
+            Arrival::Sip { flow, bytes } => match Newcomer::of(&bytes) {
+                None => Input::Sip { flow, bytes },
+                Some(newcomer) => {
+                    let is_full = self.signaling.is_full(now);
+                    match self.line.offer(now, newcomer, is_full, (flow, bytes)) {
+                        Ok(()) => return,
+                        Err((flow, bytes)) => Input::Excess { flow, bytes },
+                    }
+                }
+            },
+            Arrival::Unreachable { flow } => Input::Unreachable { flow },
+            Arrival::Bounced { flow, fragment } => Input::Bounced { flow, fragment },
+        };
+        self.signaling.handle_input(now, input);
+        self.hand_on(now);
+    }
+
+    /// Takes on who came first.
+    fn on_line(&mut self) {
+        for _ in 0..OPENINGS_A_TURN {
+            if !self.moves() {
+                return;
+            }
+            let now = self.clock.now();
+            let Some((flow, bytes)) = self.line.take() else {
+                return;
+            };
+            self.signaling.handle_input(now, Input::Sip { flow, bytes });
+            self.hand_on(now);
+        }
+    }
+
+    /// Somebody waits in line, and not for the recorder.
+    fn moves(&self) -> bool {
+        !self.line.is_empty() && self.signaling.preparing() < PREPARING_MAX
+    }
+
+    fn follow_line(&mut self) {
+        let now = self.clock.now();
+        let share = self.line.follow(now);
+        if share != self.refusing {
+            self.refusing = share;
+            self.signaling.handle_input(now, Input::Refusing(share));
+        }
     }
 
     /// Empties signalling's outputs, and the inputs that came of them.
@@ -200,6 +285,9 @@ impl SignalingTask {
             }
             while let Some(view) = self.signaling.poll_registration() {
                 self.board.publish_registration(view);
+            }
+            if let Some(retired) = self.signaling.poll_retired() {
+                self.retired.send_replace(retired);
             }
             while let Some(session) = self.dialogs.poll_lapse() {
                 self.backlog.echoes.push_back(Input::NotKept { session });

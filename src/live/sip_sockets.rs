@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,6 @@ use super::homes::Homes;
 use super::peers::Peers;
 use super::sip_streams::{self, StreamFlows, StreamLimits};
 use super::sip_udp::{self, UdpPort};
-use super::sip_waits::Waits;
 use super::tls::Contexts;
 use crate::sip::{Flow, Transport};
 
@@ -57,7 +55,6 @@ pub struct SipCounters {
     pub connections: AtomicU64,
     /// Tasks without which SIP is not heard, that have ended.
     pub listeners_lost: AtomicU64,
-    pub(super) waits: Waits,
 }
 
 /// Counts a listener's task as lost when it ends, be it by a panic.
@@ -193,30 +190,36 @@ impl SipSockets {
         udp.chain(self.streams.locals().iter().copied()).collect()
     }
 
-    /// How long a datagram that was read lately had waited in the kernel. None: none was read.
-    pub(super) fn waited(&self) -> Option<Duration> {
-        self.shared.counters.waits.latest(self.shared.clock.now())
-    }
-
-    /// Sends one message; never waits. False if it is a request that will not leave and is not sent again by a timer:
+    /// Takes one message to send; never waits. False if it is a request that will not leave and is not sent again by a timer:
     /// one over a stream for which there is no room (RFC 3261 §18.4). A stream that is not connected is connected first,
-    /// and its failure comes back as [`Arrival::Unreachable`]. A datagram that did not leave is counted, and no more.
+    /// and its failure comes back as [`Arrival::Unreachable`]. A datagram leaves with [`Self::flush`] at the latest; one that
+    /// did not is counted, and no more.
     #[must_use = "what did not leave has to be told to the transactions"]
     pub fn send(&mut self, flow: Flow, bytes: Bytes) -> bool {
+        let counters = &self.shared.counters;
         let (taken, is_told) = match flow.transport {
             Transport::Udp => {
-                let now = self.shared.clock.now();
-                let port = self.udp.iter_mut().find(|port| port.local() == flow.local);
-                (port.is_some_and(|port| port.send(now, flow.remote, &bytes)), false)
+                if let Some(port) = self.udp.iter_mut().find(|port| port.local() == flow.local) {
+                    port.send(self.shared.clock.now(), flow.remote, bytes, counters);
+                    return true;
+                }
+                (false, false)
             }
             Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 let is_told = awaits_answer(&bytes);
                 (self.streams.send(flow, bytes), is_told)
             }
         };
-        let counters = &self.shared.counters;
         if taken { &counters.sent } else { &counters.unsent }.fetch_add(1, Relaxed);
         taken || !is_told
+    }
+
+    /// Lets the datagrams leave that [`Self::send`] took: they go by the batch.
+    pub fn flush(&mut self) {
+        let now = self.shared.clock.now();
+        for port in &mut self.udp {
+            port.flush(now, &self.shared.counters);
+        }
     }
 }
 
@@ -324,6 +327,7 @@ mod tests {
                 assert_eq!((&bytes[..], flow.remote), (MESSAGE, phone.local_addr().expect("bound")));
 
                 assert!(bench.sockets.send(flow, Bytes::from_static(b"answer")));
+                bench.sockets.flush();
                 let mut buffer = [0; 64];
                 let (length, from) = timeout(SOON, phone.recv_from(&mut buffer))
                     .await
@@ -348,6 +352,7 @@ mod tests {
             let too_long = Bytes::from(vec![b'x'; 70_000]);
             assert!(bench.sockets.send(flow, too_long), "nothing to tell the transactions");
             assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
+            bench.sockets.flush();
             let mut buffer = [0; 64];
             let read = timeout(SOON, phone.recv(&mut buffer)).await.expect("in time");
             assert_eq!(read.expect("receives"), MESSAGE.len());

@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::kernel;
-use super::sip_sockets::{Arrival, Listening, Shared, awaits_answer};
+use super::sip_sockets::{Arrival, Listening, Shared, SipCounters, awaits_answer};
 use crate::model::Timestamp;
 use crate::sip::{Flow, Transport};
 
@@ -23,8 +23,8 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Room in the kernel for bursts: some thousand INVITEs. The kernel may grant less (`net.core.rmem_max`).
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
-/// Datagrams read in one turn before the other sockets of the thread get theirs.
-const BATCH: usize = 64;
+/// Errors of datagrams read in one turn.
+const ERRORS_A_TURN: usize = 64;
 
 /// Errors of earlier datagrams that one more is tried after.
 const ERRORS_MAX: usize = 2;
@@ -39,6 +39,8 @@ const KEEP_ALIVE_BYTES_MAX: usize = 4;
 pub(super) struct UdpPort {
     local: SocketAddr,
     socket: Arc<UdpSocket>,
+    /// What is to leave with the next [`UdpPort::flush`]; never more than a [`kernel::BATCH`].
+    departing: Vec<(SocketAddr, Bytes)>,
     losses: LossLog,
 }
 
@@ -72,13 +74,13 @@ pub(super) fn open(address: SocketAddr, shared: &Shared) -> io::Result<UdpPort> 
     socket.set_nonblocking(true)?;
     kernel::keep_errors(&socket, address.is_ipv6())?;
     socket.bind(&address.into())?;
-    kernel::stamp_arrivals(&socket)?;
     let socket = Arc::new(UdpSocket::from_std(socket.into())?);
     let local = socket.local_addr()?;
     tokio::spawn(receive(local, Arc::clone(&socket), shared.clone()));
     Ok(UdpPort {
         local,
         socket,
+        departing: Vec::with_capacity(kernel::BATCH),
         losses: LossLog::default(),
     })
 }
@@ -88,22 +90,41 @@ impl UdpPort {
         self.local
     }
 
-    /// False if the datagram is lost. Whatever the reason (no room in the buffer, no route, too long, a firewall) it
-    /// says nothing of the next one: as if the network had lost it, it is sent again until its timer ends that.
-    pub(super) fn send(&mut self, now: Timestamp, remote: SocketAddr, bytes: &Bytes) -> bool {
+    /// It leaves with its batch.
+    pub(super) fn send(&mut self, now: Timestamp, remote: SocketAddr, bytes: Bytes, counters: &SipCounters) {
+        self.departing.push((remote, bytes));
+        if self.departing.len() >= kernel::BATCH {
+            self.flush(now, counters);
+        }
+    }
+
+    /// Sends what is gathered. Whatever the reason that a datagram is lost (no room in the buffer, no route, too long, a
+    /// firewall), it says nothing of the next one: as if the network had lost it, it is sent again until its timer ends that.
+    pub(super) fn flush(&mut self, now: Timestamp, counters: &SipCounters) {
+        let mut rest = self.departing.as_slice();
         // The error of an earlier datagram is told by the next one, which has not left then.
-        let mut sent = self.socket.try_send_to(bytes, remote);
-        for _ in 0..ERRORS_MAX {
-            if !sent.as_ref().is_err_and(|error| is_of_an_earlier(error.kind())) {
-                break;
+        let mut errors = 0;
+        while let Some(((remote, bytes), after)) = rest.split_first() {
+            match self
+                .socket
+                .try_io(Interest::WRITABLE, || kernel::send_many(&self.socket, rest))
+            {
+                Ok(sent) => {
+                    counters.sent.fetch_add(sent as u64, Relaxed);
+                    rest = rest.get(sent..).unwrap_or_default();
+                    errors = 0;
+                }
+                Err(error) if is_of_an_earlier(error.kind()) && errors < ERRORS_MAX => errors += 1,
+                Err(error) => {
+                    counters.unsent.fetch_add(1, Relaxed);
+                    if let Some(lost) = self.losses.on_loss(now) {
+                        tracing::warn!(%remote, %error, bytes = bytes.len(), lost, "SIP datagrams could not be sent");
+                    }
+                    (rest, errors) = (after, 0);
+                }
             }
-            sent = self.socket.try_send_to(bytes, remote);
         }
-        let Err(error) = sent else { return true };
-        if let Some(lost) = self.losses.on_loss(now) {
-            tracing::warn!(%remote, %error, bytes = bytes.len(), lost, "SIP datagrams could not be sent");
-        }
-        false
+        self.departing.clear();
     }
 }
 
@@ -114,7 +135,8 @@ const fn is_of_an_earlier(kind: io::ErrorKind) -> bool {
 
 async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
     let _listening = Listening::new(&shared);
-    let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX].into_boxed_slice();
+    // The kernel gives pages of it only where datagrams were long enough to need them.
+    let mut buffer = vec![0_u8; kernel::BATCH * DATAGRAM_BYTES_MAX].into_boxed_slice();
     loop {
         let ready = match socket.ready(Interest::READABLE | Interest::ERROR).await {
             Ok(ready) => ready,
@@ -126,26 +148,25 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
         if ready.is_error() {
             on_errors(local, &socket, &mut buffer, &shared);
         }
-        let (mut arrived, mut is_empty) = (None, false);
-        for _ in 0..BATCH {
-            match socket.try_io(Interest::READABLE, || kernel::receive(&socket, &mut buffer)) {
-                Ok(datagram) => {
-                    on_datagram(local, datagram.from, &buffer[..datagram.bytes], &shared);
-                    arrived = datagram.arrived.or(arrived);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    is_empty = true;
-                    break;
-                }
-                // An ICMP error of an earlier send; the socket is as good as before.
-                Err(error) => tracing::debug!(%local, %error, "receive"),
+        let read = socket.try_io(Interest::READABLE, || {
+            let read = kernel::receive_many(&socket, &mut buffer, |from, datagram| {
+                on_datagram(local, from, datagram, &shared);
+            })?;
+            // So that nothing is asked once more of a socket that is known to be empty.
+            if read < kernel::BATCH {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
             }
+        });
+        let is_full = read.is_ok();
+        if let Err(error) = read
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            // An ICMP error of an earlier send; the socket is as good as before.
+            tracing::debug!(%local, %error, "receive");
         }
-        if let Some(arrived) = arrived {
-            let waited = shared.clock.wall().since(Timestamp::from_nanos(arrived));
-            shared.counters.waits.note(shared.clock.now(), waited);
-        }
-        if !is_empty {
+        if is_full {
             tokio::task::yield_now().await;
         }
     }
@@ -153,7 +174,7 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
 
 /// Reads what came back. Only of trunks' addresses, and only what an answer would be waited for.
 fn on_errors(local: SocketAddr, socket: &UdpSocket, buffer: &mut [u8], shared: &Shared) {
-    for _ in 0..BATCH {
+    for _ in 0..ERRORS_A_TURN {
         match socket.try_io(Interest::ERROR, || kernel::bounced(socket, buffer)) {
             Ok(bounce) if bounce.is_port_unreachable && shared.peers.allow_datagram(bounce.to) => {
                 let fragment = &buffer[..bounce.bytes];

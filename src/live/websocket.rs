@@ -134,13 +134,27 @@ where
                 Some(Message::Ping(Bytes::new()))
             }
         };
-        if let Some(message) = to_send {
-            match timeout(line.limits.message_time_max, socket.send(message)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return broken(&error, writes),
-                Err(_) => return Ending::Broken(io::ErrorKind::TimedOut),
-            }
+        if let Some(message) = to_send
+            && let Err(ending) = deliver(line, socket, writes, message).await
+        {
+            return ending;
         }
+    }
+}
+
+async fn deliver<S>(
+    line: &Line,
+    socket: &mut WebSocketStream<Counted<S>>,
+    writes: &mut mpsc::Receiver<Bytes>,
+    message: Message,
+) -> Result<(), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout(line.limits.message_time_max, socket.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(broken(&error, writes)),
+        Err(_) => Err(Ending::Broken(io::ErrorKind::TimedOut)),
     }
 }
 

@@ -111,11 +111,16 @@ impl PortPool {
 
     /// None when all pairs are lent, still resting, or kept for emergencies.
     pub fn lease(&mut self, now: Timestamp) -> Option<PortPair> {
-        let (rested, _) = self.free.front()?;
-        if *rested > now || self.free.len() <= self.reserve {
+        if self.is_exhausted(now) {
             return None;
         }
         self.take()
+    }
+
+    /// Whether there is no pair but for emergencies.
+    pub fn is_exhausted(&self, now: Timestamp) -> bool {
+        let has_rested = self.free.front().is_some_and(|(rested, _)| *rested <= now);
+        !has_rested || self.free.len() <= self.reserve
     }
 
     /// Takes of the reserve too, and rather a pair that has not rested than none.

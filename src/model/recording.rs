@@ -113,7 +113,8 @@ pub enum Outcome {
     Blocked,
     /// No policy asked for it (or an emergency call that none did).
     Exempt,
-    /// A policy asked for it, without strictness, and the recorder was down from the start to the end.
+    /// A policy asked for it, without strictness, and the recorder was down from the start to the end; or an emergency call for
+    /// whose media we had no port.
     Unrecorded,
     /// Opened in order, but no media crossed: busy, cancelled, not answered, or silent.
     NoMedia,
@@ -232,6 +233,9 @@ pub struct Closing {
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<SessionId>,
+    /// The opening record as it would be now, if the parties or what the policies say of them have changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub became: Option<Box<Header>>,
 }
 
 /// Packets relayed against packets stored, after the last byte is durable.

@@ -142,6 +142,7 @@ pub(super) fn closing(length_ms: u64) -> Closing {
         tally: None,
         fault: None,
         conversation: None,
+        became: None,
     }
 }
 

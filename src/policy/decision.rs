@@ -126,14 +126,26 @@ impl Decision {
         }
     }
 
-    /// As strict as `other` too, from here on.
+    /// Records what `other` does, as strictly, and by its policies too, from here on.
     pub fn bind_as(&mut self, other: &Self) {
-        if let (Some(own), Some(other)) = (&mut self.requirements, &other.requirements) {
-            own.before |= other.before;
-            own.during |= other.during;
-            own.before_meeting |= other.before_meeting;
-            own.during_meeting |= other.during_meeting;
-            own.during_arms = own.during_arms.max(other.during_arms);
+        let Some(before) = &other.requirements else { return };
+        match &mut self.requirements {
+            Some(own) => {
+                own.before |= before.before;
+                own.during |= before.during;
+                own.before_meeting |= before.before_meeting;
+                own.during_meeting |= before.during_meeting;
+                own.during_arms = own.during_arms.max(before.during_arms);
+            }
+            None => {
+                self.requirements = Some(before.clone());
+                self.verdict = Verdict::Record;
+            }
+        }
+        for policy in &other.policies {
+            if !self.policies.contains(policy) {
+                self.policies.push(policy.clone());
+            }
         }
     }
 }

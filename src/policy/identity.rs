@@ -146,8 +146,23 @@ impl Identity {
             .filter(|key| !key.is_empty())
     }
 
-    pub(crate) fn is_readable(&self) -> bool {
+    pub fn is_readable(&self) -> bool {
         !self.key.is_empty()
+    }
+
+    /// Whether both name one party to every grant: by their number in E.164, else by their address.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.number, other.number) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.key == other.key,
+        }
+    }
+
+    /// Whether they may be one party under different domains: `1001@pbx` and `1001@proxy`.
+    pub fn is_namesake(&self, other: &Self) -> bool {
+        let user = |party: &Self| party.key.split_once('@').map(|(user, _)| user.to_owned());
+        let is_dialled_alike = !self.dialled.is_empty() && self.dialled == other.dialled;
+        is_dialled_alike || self.is_same(other) || user(self).is_some_and(|own| user(other) == Some(own))
     }
 }
 

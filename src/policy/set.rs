@@ -10,6 +10,7 @@ use super::dial_plan::DialPlan;
 use super::document::Policy;
 use super::finding::{Code, Finding, Findings};
 use super::grants::{Grant, Grants, Origin};
+use super::identity::Identity;
 use super::link;
 use super::reader::{self, Reading, Table, shown};
 use super::roster::Roster;
@@ -127,8 +128,13 @@ impl PolicySet {
         if user.contains([';', '?', ':']) {
             return None;
         }
-        let identity = super::Identity::parse(&format!("tel:{user}"), self.dial_plan(Some(trunk)));
+        let identity = self.identify(trunk, &format!("tel:{user}"));
         identity.number.map(|number| format!("+{}", number.as_str()))
+    }
+
+    /// Whom a URI names on a trunk.
+    pub fn identify(&self, trunk: &TrunkName, uri: &str) -> Identity {
+        Identity::parse(uri, self.dial_plan(Some(trunk)))
     }
 
     pub(crate) fn dial_plan(&self, trunk: Option<&TrunkName>) -> &DialPlan {

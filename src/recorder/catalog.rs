@@ -35,16 +35,17 @@ pub struct Entry {
 
 impl From<&Manifest> for Entry {
     fn from(manifest: &Manifest) -> Self {
+        let header = manifest.last_header();
         Self {
             id: manifest.session,
             conversation: Some(manifest.conversation()).filter(|first| *first != manifest.session),
-            call_ids: manifest.header.call_ids.clone(),
-            from: manifest.header.caller.identity.clone(),
-            to: manifest.header.callee.identity.clone(),
+            call_ids: header.call_ids.clone(),
+            from: header.caller.identity.clone(),
+            to: header.callee.identity.clone(),
             started: manifest.header.started,
             duration_ms: u64::try_from(manifest.duration().as_millis()).unwrap_or(u64::MAX),
             outcome: manifest.outcome,
-            policies: manifest.header.policies.clone(),
+            policies: header.policies.clone(),
             streams: streams(manifest),
             accepted: manifest.reconciliation.accepted,
             stored: manifest.reconciliation.stored,

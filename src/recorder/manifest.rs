@@ -37,6 +37,11 @@ impl Manifest {
         told.unwrap_or(self.session)
     }
 
+    /// The parties and what was decided for them, as they were at the end.
+    pub fn last_header(&self) -> &Header {
+        self.closing.became.as_deref().unwrap_or(&self.header)
+    }
+
     pub fn started(&self) -> Timestamp {
         self.header.started
     }
@@ -150,6 +155,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
         tally: None,
         fault: None,
         conversation: None,
+        became: None,
     }
 }
 

@@ -447,6 +447,7 @@ mod tests {
                 tally: None,
                 fault: None,
                 conversation: None,
+                became: None,
             },
             reconciliation: Reconciliation {
                 stored: chain.counts.packets,
@@ -462,6 +463,21 @@ mod tests {
 
     fn check(bytes: &[u8]) -> Result<Counts, SealError> {
         SealedCall::open(bytes)?.verify()
+    }
+
+    #[test]
+    fn whose_parties_changed_is_listed_by_those_of_the_end_and_others_are_written_as_ever() {
+        let session = SessionId::from_u128(7);
+        let mut manifest = manifest(session, &Chain::new());
+        assert!(!String::from_utf8(json(&manifest)).expect("text").contains("became"));
+        let mut became = header(session);
+        became.callee.identity = "sip:trader@example.com".into();
+        became.policies = vec!["desk".into()];
+        manifest.closing.became = Some(Box::new(became));
+        let read: Manifest = serde_json::from_slice(&json(&manifest)).expect("its own JSON");
+        let entry = crate::recorder::catalog::Entry::from(&read);
+        assert_eq!(entry.to, "sip:trader@example.com");
+        assert_eq!(entry.policies, ["desk".into()]);
     }
 
     #[test]

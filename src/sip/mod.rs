@@ -6,6 +6,7 @@ pub mod framing;
 pub mod transaction;
 
 mod flow;
+mod glance;
 mod grammar;
 mod host;
 mod message;
@@ -23,6 +24,7 @@ pub(crate) use uri::unescaped;
 pub use dialog::{Dialog, DialogError};
 pub use flow::{Flow, Transport};
 pub use framing::{Framer, FramingError};
+pub use glance::Glance;
 pub use host::HostPort;
 pub use message::{
     CSEQ_MAX, CSeq, HEADER_BYTES_MAX, HEADERS_MAX, Headers, MAX_FORWARDS, MESSAGE_BYTES_MAX, Message, ParseError,

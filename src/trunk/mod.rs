@@ -1,7 +1,8 @@
 //! Trunks: who may send to us, and where calls go on.
 //!
 //! `topology` is the whole of it: `peer`, `site` and `route` are what is configured, `locate` finds the servers behind a
-//! name, `destination` orders them, `health` avoids those that failed, `rewrite` and `caps` are the rules of one trunk.
+//! name, `destination` orders them, `health` avoids those that failed, `rewrite` and `caps` are the rules of one trunk,
+//! `retired` are peers of before.
 //!
 //! Architecture Invariant: pure. Names are resolved, probes are sent and connections are opened elsewhere.
 
@@ -12,6 +13,7 @@ mod health;
 mod locate;
 mod paths;
 mod peer;
+mod retired;
 pub mod rewrite;
 mod route;
 mod site;

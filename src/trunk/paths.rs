@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::{Flow, Headers, HostPort, NameAddr, Scheme, Transport};
+use crate::sip::{Flow, Headers, HostPort, NameAddr, Scheme, Transport, Uri};
 
 /// Longer requests are not sent as datagrams (RFC 3261 §18.1.1): an MTU of 1,500 bytes less room for what proxies add.
 pub const DATAGRAM_REQUEST_BYTES_MAX: usize = 1_300;
 
+/// Headers that may hold an address of ours, for whoever shall come back to it.
+const LEADING_TO_US: [&str; 3] = ["Contact", "Path", "Refer-To"];
+
 /// What the operator says of our listeners beside their addresses.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Paths {
-    /// What Via and Contact say in place of a listener's address.
+    /// What messages say in place of a listener's address.
     advertised: BTreeMap<(Transport, SocketAddr), HostPort>,
     /// TCP listeners: long requests leave by the first of their family.
     streams: Vec<SocketAddr>,
@@ -31,7 +34,7 @@ impl Paths {
         }
     }
 
-    /// `at` stands for a listener in Via and Contact: its name in a certificate, or its address before a NAT.
+    /// `at` stands for a listener in what leaves: its name in a certificate, or its address before a NAT.
     pub fn advertise(&mut self, transport: Transport, local: SocketAddr, at: HostPort) {
         self.advertised.insert((transport, local), at);
     }
@@ -59,36 +62,44 @@ impl Paths {
 
     /// Whether `host` and `port` of a URI are what one of our listeners is advertised as.
     pub fn is_advertised(&self, host: &str, port: Option<u16>) -> bool {
+        // A name without a port leads to whatever port DNS says (RFC 3263 §4.2).
+        let by_dns = port.is_none() && host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
         self.advertised.iter().any(|((transport, _), at)| {
             let default = transport.default_port();
-            at.host().eq_ignore_ascii_case(host) && at.port().unwrap_or(default) == port.unwrap_or(default)
+            let is_port = by_dns || at.port().unwrap_or(default) == port.unwrap_or(default);
+            at.host().eq_ignore_ascii_case(host) && is_port
         })
     }
 
-    /// Puts what the listeners are advertised as in place of their addresses in the Contacts of a message that leaves.
+    /// Puts what the listeners are advertised as in place of their addresses, wherever a message that leaves says how to
+    /// reach us.
     pub fn readdress(&self, headers: &mut Headers) {
         if self.advertised.is_empty() {
             return;
         }
-        let mut contacts = headers.addresses("Contact");
-        let mut changed = false;
-        for contact in &mut contacts {
-            if let Some(at) = self.advertised_for(contact) {
-                contact.uri = contact.uri.with_host_port(at);
-                changed = true;
+        for name in LEADING_TO_US {
+            let told: Vec<_> = headers.get_all(name).map(|value| self.readdressed(value)).collect();
+            if told.iter().all(Option::is_none) {
+                continue;
             }
-        }
-        if changed {
-            headers.remove("Contact");
-            for contact in contacts {
-                headers.push("Contact", contact.to_string());
+            let values = headers.get_all(name).zip(told);
+            let values: Vec<String> = values.map(|(old, new)| new.unwrap_or_else(|| old.to_owned())).collect();
+            headers.remove(name);
+            for value in values {
+                headers.push(name, value);
             }
         }
     }
 
-    /// For a Contact that names a listener by its address.
-    fn advertised_for(&self, contact: &NameAddr) -> Option<&HostPort> {
-        let uri = &contact.uri;
+    fn readdressed(&self, value: &str) -> Option<String> {
+        let mut address = NameAddr::parse(value).ok()?;
+        let at = self.advertised_for(&address.uri)?;
+        address.uri = address.uri.with_host_port(at);
+        Some(address.to_string())
+    }
+
+    /// For a URI that names a listener by its address.
+    fn advertised_for(&self, uri: &Uri) -> Option<&HostPort> {
         let local = SocketAddr::new(uri.ip()?, uri.port()?);
         let named = uri.param("transport").map(str::to_ascii_lowercase);
         let named = named.or((uri.scheme() == Scheme::Sips).then(|| "tls".to_owned()));
@@ -123,7 +134,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::sip::{CSeq, Method, Uri};
+    use crate::sip::{CSeq, Method};
 
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -192,11 +203,20 @@ mod tests {
 
     #[test]
     fn a_request_to_the_advertised_name_is_for_us() {
-        let paths = behind_nat();
+        let mut paths = behind_nat();
         assert!(paths.is_advertised("SBC.example.com", Some(5061)));
         assert!(paths.is_advertised("sbc.example.com", None), "the port of TLS");
         assert!(paths.is_advertised("203.0.113.7", None));
         assert!(!paths.is_advertised("sbc.example.com", Some(5060)));
+        paths.advertise(
+            Transport::Udp,
+            at("10.0.0.4:5070"),
+            "sip.example.com:5070".parse().unwrap(),
+        );
+        assert!(
+            paths.is_advertised("sip.example.com", None),
+            "a name without a port leads to whatever port DNS says"
+        );
         assert!(!paths.is_advertised("example.com", None));
     }
 

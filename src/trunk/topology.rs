@@ -1,6 +1,6 @@
 //! All trunks and routes of one node: whose message this is, and where its call goes on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,14 +8,12 @@ use super::destination::{Destination, Draw, in_order};
 use super::health::{Health, Place};
 use super::locate::Located;
 use super::peer::{SIP_PORT, SIPS_PORT};
+use super::retired::{Former, Retired};
 use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Scheme, Transport, Uri};
-
-/// Peers of trunks that are no longer configured which may still end their calls. Full: the oldest is forgotten.
-const RETIRED_MAX: usize = 4_096;
 
 /// All trunks and routes of one configuration, and what is known of their destinations.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +27,7 @@ pub struct Topology {
     paths: Paths,
     located: BTreeMap<Aim, Located>,
     health: Health,
-    /// Who may speak of calls that are up, and open none.
-    retired: VecDeque<Peer>,
+    retired: Retired,
 }
 
 impl Topology {
@@ -53,7 +50,7 @@ impl Topology {
         let aims: Vec<Aim> = self.aims();
         self.located.retain(|aim, _| aims.contains(aim));
         self.place_located();
-        let left: Vec<Peer> = old.iter().flat_map(who_sends).collect();
+        let left: Vec<Former> = old.iter().flat_map(who_retires).collect();
         self.retire(left);
     }
 
@@ -62,7 +59,7 @@ impl Topology {
         if !self.aims().contains(&aim) {
             return;
         }
-        let old: Vec<Peer> = self.trunks.iter().flat_map(who_sends).collect();
+        let old: Vec<Former> = self.trunks.iter().flat_map(who_retires).collect();
         self.located.insert(aim, located);
         self.place_located();
         self.retire(old);
@@ -104,21 +101,42 @@ impl Topology {
         self.health.retain(|place| places.contains(&place));
     }
 
-    fn retire(&mut self, candidates: Vec<Peer>) {
-        for peer in candidates {
-            let speaks = self.trunks.iter().any(|trunk| who_sends(trunk).any(|now| now == peer));
-            if !speaks && !self.retired.contains(&peer) {
-                self.retired.push_back(peer);
+    fn retire(&mut self, candidates: Vec<Former>) {
+        for former in candidates {
+            if !self.trunks.iter().flat_map(who_retires).any(|now| now == former) {
+                self.retired.add(former);
             }
         }
-        while self.retired.len() > RETIRED_MAX {
-            self.retired.pop_front();
-        }
+    }
+
+    pub const fn retired(&self) -> &Retired {
+        &self.retired
+    }
+
+    /// Who was a peer, if others have become so, or were forgotten, since the last time.
+    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+        self.retired.poll()
+    }
+
+    /// Forgets who was a peer and may speak of no call any more. `busy`: the trunks that calls are on, as they were when
+    /// the calls began.
+    pub fn sweep_retired<'a>(&mut self, now: Timestamp, busy: impl Iterator<Item = &'a Arc<Trunk>>) {
+        let is_old = |trunk: &&Arc<Trunk>| !self.trunks.iter().any(|now| Arc::ptr_eq(now, trunk));
+        let busy: BTreeSet<&TrunkName> = busy.filter(is_old).map(|trunk| &trunk.name).collect();
+        self.retired.sweep(now, &busy);
     }
 
     /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
     pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.trunk_of(source, transport).is_some() || self.retired.iter().any(|peer| peer.is_source(source, transport))
+        self.trunk_of(source, transport).is_some() || self.retired.is_source(source, transport)
+    }
+
+    /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
+    /// or since, by whatever it may come by. What the dialog's tags are another trunk may know, and its address be forged.
+    pub fn speaks_for(&self, trunk: &Trunk, source: SocketAddr, transport: Transport) -> bool {
+        trunk.admits(source, transport)
+            || self.trunk(&trunk.name).is_some_and(|now| now.admits(source, transport))
+            || self.retired.speaks_for(&trunk.name, source, transport)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -138,21 +156,24 @@ impl Topology {
 
     /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
+        self.trunk_with(source, |_| transport)
+    }
+
+    /// The trunk that a phone's address belongs to, reached as the trunk is.
+    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
+        self.trunk_with(address, |trunk| trunk.transport)
+    }
+
+    fn trunk_with(&self, source: SocketAddr, transport: impl Fn(&Trunk) -> Transport) -> Option<&Arc<Trunk>> {
         let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
         let known = of_source.filter_map(|at| self.trunks.get(*at));
-        let mut admitting = known.filter(|trunk| trunk.admits(source, transport));
+        let mut admitting = known.filter(|trunk| trunk.admits(source, transport(trunk)));
         let first = admitting.next()?;
         if first.names(source) {
             Some(first)
         } else {
             Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
         }
-    }
-
-    /// The trunk that a configured address belongs to.
-    pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
-        // Over UDP the port counts.
-        self.trunk_of(address, Transport::Udp)
     }
 
     /// Whether any route leads from one trunk to the other.
@@ -262,9 +283,12 @@ impl Topology {
 
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
-        let port = uri.port().or((uri.scheme() == Scheme::Sips).then_some(SIPS_PORT));
-        let by_address = uri.ip().is_some_and(|ip| self.is_ours(ip, port));
-        by_address
+        let port = uri.port().unwrap_or_else(|| default_port(uri));
+        let is_listener = |ip| {
+            let mut locals = self.listeners.iter().map(|(_, local)| local);
+            locals.any(|local| local.ip() == ip && local.port() == port)
+        };
+        uri.ip().is_some_and(is_listener)
             || uri
                 .host()
                 .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
@@ -286,13 +310,25 @@ impl Topology {
         let local = if same { flow.local } else { alike.next()?.1 };
         Some(Flow { local, ..flow })
     }
+}
 
-    /// Whether `address` is a listener of ours.
-    pub fn is_ours(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.listeners
-            .iter()
-            .any(|(_, local)| local.ip() == ip && local.port() == port.unwrap_or(SIP_PORT))
+/// Where a URI leads that names an address and no port: the transport that it names says, else its scheme (RFC 3261 §19.1.2).
+fn default_port(uri: &Uri) -> u16 {
+    let transport = uri.param("transport").map(str::to_ascii_lowercase);
+    match (transport.as_deref(), uri.scheme()) {
+        (Some("ws"), Scheme::Sips) => Transport::Wss.default_port(),
+        (Some("ws"), _) => Transport::Ws.default_port(),
+        (Some("tls"), _) | (_, Scheme::Sips) => SIPS_PORT,
+        _ => SIP_PORT,
     }
+}
+
+fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Former> {
+    who_sends(trunk).map(|peer| Former {
+        trunk: trunk.name.clone(),
+        peer,
+        is_secure: trunk.transport.is_secure(),
+    })
 }
 
 /// Who may send as this trunk; a located server from any port.
@@ -373,6 +409,30 @@ mod tests {
                 "UDP 192.0.2.2:5080 sip:0123@192.0.2.2:5080"
             ]
         );
+    }
+
+    #[test]
+    fn a_uri_without_a_port_means_that_of_its_scheme_and_transport() {
+        let ours = [(Transport::Udp, 5060), (Transport::Tls, 5061), (Transport::Wss, 443)];
+        let at = |(transport, port)| {
+            (
+                transport,
+                SocketAddr::new("192.0.2.9".parse().expect("an address"), port),
+            )
+        };
+        let names_us = |listeners: &[(Transport, u16)], text: &str| {
+            let listeners = listeners.iter().copied().map(at).collect();
+            Topology::new(vec![], vec![], listeners).names_us(&Uri::parse(text).expect("a URI"))
+        };
+        for (listener, text) in ours.into_iter().zip([
+            "sip:192.0.2.9;transport=tcp",
+            "sip:192.0.2.9;transport=TLS",
+            "sips:a@192.0.2.9;transport=ws",
+        ]) {
+            assert!(names_us(&[listener], text), "{text}");
+            assert!(!names_us(&[(Transport::Udp, 5070)], text), "{text}");
+        }
+        assert!(names_us(&ours, "sips:192.0.2.9") && !names_us(&ours[..1], "sips:192.0.2.9"));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use onrecord::sip::{Flow, Message, Request, Response, Transport};
 use onrecord::trunk::{Conduct, Paths, Peer, Refer, Route, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
+/// What the proxy may be known as outside.
+pub const ADVERTISED: &str = "sbc.example.test:5070";
 pub const A: &str = "127.0.0.1:5080";
 pub const B: &str = "127.0.0.1:5090";
 /// The carrier's second address, or a branch office.
@@ -149,6 +151,22 @@ impl Bench {
         Self::on_trunks(files, true, trunks)
     }
 
+    /// Our listener is known outside by [`ADVERTISED`]. Everything is recorded strictly. `refer`: what becomes of REFERs of both trunks.
+    pub fn advertised(refer: Refer) -> Self {
+        let trunks = [("pbx", A), ("carrier", B)].map(|(name, at)| {
+            let conduct = Conduct {
+                refer,
+                ..Conduct::default()
+            };
+            trunk(name, &[at], true, conduct)
+        });
+        let routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        let mut paths = Paths::default();
+        paths.advertise(Transport::Udp, PROXY.parse().unwrap(), ADVERTISED.parse().unwrap());
+        Self::on_paths(&files, true, trunks.into(), routes, paths)
+    }
+
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
         let mut routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
         if trunks.iter().any(|trunk| trunk.name.as_str() == "branch") {
@@ -157,7 +175,17 @@ impl Bench {
         Self::on_routes(files, trusted, trunks, routes)
     }
 
-    fn on_routes(files: &[(&str, &str)], trusted: bool, mut trunks: Vec<Trunk>, routes: Vec<Route>) -> Self {
+    fn on_routes(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>, routes: Vec<Route>) -> Self {
+        Self::on_paths(files, trusted, trunks, routes, Paths::default())
+    }
+
+    fn on_paths(
+        files: &[(&str, &str)],
+        trusted: bool,
+        mut trunks: Vec<Trunk>,
+        routes: Vec<Route>,
+        mut paths: Paths,
+    ) -> Self {
         let files: Vec<SourceFile> = files
             .iter()
             .map(|(path, text)| SourceFile {
@@ -170,7 +198,6 @@ impl Bench {
             trunks.insert(0, trunk("pbx", &[A], trusted, Conduct::default()));
         }
         let mut listeners = vec![(Transport::Udp, PROXY.parse().unwrap())];
-        let mut paths = Paths::default();
         if trunks
             .iter()
             .flat_map(|trunk| &trunk.peers)

@@ -8,16 +8,16 @@ use onrecord::sip::{Message, Request};
 use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT};
 use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 
-fn strict() -> Bench {
+pub fn strict() -> Bench {
     Bench::executing(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
 }
 
-fn escaped(name: &str) -> String {
+pub fn escaped(name: &str) -> String {
     name.replace('@', "%40").replace(';', "%3B").replace('=', "%3D")
 }
 
 /// Alice talks to Bob, asks Carol, and refers Bob to her. Gives the dialogs: Alice's first and second, Bob's, Carol's.
-fn consults(bench: &mut Bench) -> [PhoneDialog; 4] {
+pub fn consults(bench: &mut Bench) -> [PhoneDialog; 4] {
     let [mut first, bob] = bench.talk(ALICE, BOB, "call-1", "");
     let [second, carol] = bench.talk(ALICE, CAROL, "call-2", "");
     bench.story.clear();
@@ -33,7 +33,7 @@ fn consults(bench: &mut Bench) -> [PhoneDialog; 4] {
 }
 
 /// Every request of that method to Alice, of which each is answered.
-fn alice_answers_each(bench: &mut Bench, method: &str) -> usize {
+pub fn alice_answers_each(bench: &mut Bench, method: &str) -> usize {
     let requests: Vec<Request> = bench
         .to_a
         .iter()
@@ -50,7 +50,7 @@ fn alice_answers_each(bench: &mut Bench, method: &str) -> usize {
     calls.len()
 }
 
-fn status_told(bench: &Bench) -> String {
+pub fn status_told(bench: &Bench) -> String {
     String::from_utf8(bench.newest(A, "NOTIFY").body.to_vec()).unwrap()
 }
 

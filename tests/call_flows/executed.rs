@@ -11,19 +11,19 @@ use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 const HELD: &str =
     "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\na=recvonly\r\n";
 
-fn strict() -> Bench {
+pub fn strict() -> Bench {
     Bench::executing(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
 }
 
 /// Alice refers Bob to Dave.
-fn refers(bench: &mut Bench, alice: &mut PhoneDialog, more: &str) {
+pub fn refers(bench: &mut Bench, alice: &mut PhoneDialog, more: &str) {
     let more = format!("Refer-To: <sip:dave@{PROXY}>\r\nReferred-By: <sip:alice@example.com>\r\n{more}");
     let refer = alice.request("REFER", &more, "");
     bench.from(A, refer);
 }
 
 /// Alice and Bob talk, and she refers him to Dave, whose phone rings.
-fn rings(bench: &mut Bench) -> [PhoneDialog; 2] {
+pub fn rings(bench: &mut Bench) -> [PhoneDialog; 2] {
     let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
     bench.story.clear();
     refers(bench, &mut alice, "");
@@ -40,14 +40,14 @@ fn told(bench: &Bench) -> (String, String) {
     (text.trim_end().to_owned(), state.to_owned())
 }
 
-fn assert_told_last(bench: &Bench, line: &str) {
+pub fn assert_told_last(bench: &Bench, line: &str) {
     assert_eq!(
         told(bench),
         (line.to_owned(), "terminated;reason=noresource".to_owned())
     );
 }
 
-fn plans(bench: &Bench) -> Vec<&MediaPlan> {
+pub fn plans(bench: &Bench) -> Vec<&MediaPlan> {
     let plans = bench.media.iter().filter_map(|command| match command {
         MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(&**plan),
         _ => None,
@@ -56,7 +56,7 @@ fn plans(bench: &Bench) -> Vec<&MediaPlan> {
 }
 
 /// The call of Alice and Bob is as it was: recorded, and ended by her.
-fn assert_old_call_stays(bench: &mut Bench, alice: PhoneDialog) {
+pub fn assert_old_call_stays(bench: &mut Bench, alice: PhoneDialog) {
     bench.story.clear();
     bench.hangs_up(alice, BOB);
     assert_eq!(

@@ -8,7 +8,8 @@ use onrecord::trunk::{
     Conduct, Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Route, Server, Site, Trunk,
 };
 
-use super::bench::{A, B, Bench, C, SDP, answer, invite};
+use super::bench::{A, B, Bench, C, PROXY, SDP, answer, invite};
+use super::party::BOB;
 
 /// A destination that is not B.
 const SPARE: &str = "127.0.0.9:5060";
@@ -279,6 +280,32 @@ fn only_codecs_that_both_trunks_allow_are_offered() {
 }
 
 #[test]
+fn a_trunk_that_is_gone_is_heard_until_its_last_call_has_ended_and_gets_no_reply_then() {
+    let mut bench = Bench::strict().connected();
+    let trunks = vec![trunk("pbx", A)];
+    bench.input(Input::Trunks { trunks, routes: vec![] });
+    for minutes in 1..4 {
+        bench.wait(Duration::from_secs(60));
+        bench.b_requests(minutes, "INFO", &format!("info{minutes}"), "");
+        bench.a_answers("INFO", 200, "");
+        assert_eq!(bench.response_to_b().headers.cseq().number, minutes);
+    }
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.b_agrees("BYE", 200, "");
+    bench.b_requests(9, "INFO", "info9", "");
+    assert_eq!(
+        bench.response_to_b().status,
+        481,
+        "copies of the last words are answered"
+    );
+    bench.wait(Duration::from_secs(64));
+    let before = bench.to_b.len();
+    bench.requests("OPTIONS", BOB, &format!("sip:{PROXY}"), "o-1", "", "");
+    assert_eq!(bench.to_b.len(), before);
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
     let mut bench = Bench::unrecorded();
     let carrier = Trunk {
@@ -286,7 +313,9 @@ fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
         ..trunk("carrier", B)
     };
     configure(&mut bench, trunk("pbx", A), carrier);
-    let mut bench = bench.connected();
+    bench.invite(SDP, "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REFER\r\n");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
     let allow = "INVITE, ACK, BYE, CANCEL, OPTIONS";
     assert_eq!(bench.request_to_b("INVITE").headers.get("Allow"), Some(allow));
     bench.b_requests(7, "INFO", "info7", "");

@@ -6,6 +6,7 @@ use onrecord::sip::{Flow, Request, Transport};
 use onrecord::trunk::{Conduct, Redirect, Trunk};
 
 use super::bench::{A, B, Bench, PROXY, SDP, answer, invite};
+use super::party::ALICE;
 use super::routed::{configure, trunk};
 
 fn bench(carrier: Trunk) -> Bench {
@@ -39,6 +40,20 @@ fn secured(bytes: &Bytes) -> Bytes {
 
 fn contact(request: &Request) -> &str {
     request.headers.get("Contact").unwrap()
+}
+
+#[test]
+fn by_our_path_a_call_reaches_a_phone_on_a_trunk_of_tls() {
+    let mut bench = Bench::secured();
+    let contact = format!("sip:bob@{B};transport=tls");
+    bench.invites(ALICE, &contact, "call-1", &format!("Route: <sip:{PROXY};lr>\r\n"));
+    let invite = bench.request_to_b("INVITE");
+    assert_eq!(invite.uri.to_string(), contact);
+    assert!(invite.headers.get("Via").unwrap().starts_with("SIP/2.0/TLS "));
+    // The connection is the phone's: its port is any.
+    let contact = "sip:bob@127.0.0.1:49152;transport=tls";
+    bench.invites(ALICE, contact, "call-2", &format!("Route: <sip:{PROXY};lr>\r\n"));
+    assert_eq!(bench.request_to_b("INVITE").uri.to_string(), contact);
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, MediaCommand, MediaEvent, Outcome, Recorded, RecordingCommand, RecordingEvent};
+use onrecord::sip::{Message, Method};
 
-use super::bench::{A, Bench, SDP, invite};
+use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, invite};
+use super::party::{ALICE, BOB};
 
 fn kept(bench: &Bench) -> Vec<Outcome> {
     let outcome = |command: &RecordingCommand| match command {
@@ -264,12 +266,69 @@ fn the_call_back_after_an_emergency_goes_through_too() {
     let text = String::from_utf8(invite(1, "e1", "", SDP, "").to_vec()).expect("text");
     bench.from(A, text.replace("sip:bob@", "sip:112@").into());
     assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("112"));
+    bench.b_answers("INVITE", 180, "");
+    let before = bench.to_a.len();
+    calls_back(&mut bench);
+    assert!(is_called(&bench, before));
+}
+
+/// The answering point calls Alice.
+fn calls_back(bench: &mut Bench) {
+    let text = String::from_utf8(invite(1, "back", "", SDP, "").to_vec()).expect("text");
     let back = text
         .replace("sip:bob@127.0.0.1:5070", "sip:alice@example.com")
-        .replace("\"Alice\" <sip:alice@example.com>", "<sip:psap@example.com>");
-    bench.from(
-        super::bench::B,
-        back.replace("call-1", "call-2").replace(A, super::bench::B).into(),
-    );
-    assert_eq!(bench.request_to_a("INVITE").uri.user(), Some("alice"));
+        .replace("\"Alice\" <sip:alice@example.com>", "<sip:psap@example.com>")
+        .replace("a-tag", "psap-tag");
+    bench.from(B, back.replace("call-1", "call-2").replace(A, B).into());
+}
+
+fn is_called(bench: &Bench, before: usize) -> bool {
+    let is_invite =
+        |message: &Message| matches!(message, Message::Request(request) if request.method == Method::Invite);
+    bench.to_a[before..].iter().any(is_invite)
+}
+
+#[test]
+fn who_only_asks_for_an_emergency_call_or_is_refused_one_opens_no_window_for_call_backs() {
+    let text = String::from_utf8(invite(1, "e1", "", SDP, "").to_vec()).expect("text");
+    let garbage = text
+        .replace("m=audio 4000", "m=audio xxxx")
+        .replace("sip:bob@", "sip:112@");
+    let declined = text.replace("sip:bob@", "sip:112@");
+    for (invite, status) in [(garbage, 400), (declined, 486)] {
+        let mut bench = Bench::strict();
+        bench.recorder_fails(Fault::Io);
+        bench.from(A, invite.into());
+        if status == 486 {
+            bench.b_answers("INVITE", 486, "");
+        }
+        assert_eq!(bench.response_to_a().status, status);
+        calls_back(&mut bench);
+        assert!(!is_called(&bench, 0), "{status}");
+        assert_eq!(bench.response_to_b().status, 603);
+    }
+}
+
+#[test]
+fn a_refer_to_an_emergency_number_that_is_declined_leaves_strict_mode_as_it_is() {
+    let desk = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+    for (mut bench, is_executed) in [(Bench::strict(), false), (Bench::executing(&desk), true)] {
+        let [alice, mut bob] = bench.talk(ALICE, BOB, "call-1", "");
+        let refer = bob.request("REFER", &format!("Refer-To: <sip:112@{PROXY}>\r\n"), "");
+        bench.from(B, refer);
+        if is_executed {
+            assert_eq!(bench.response_to_b().status, 202);
+            let invite = bench.request_to_b("INVITE");
+            assert_eq!(invite.uri.user(), Some("112"));
+            bench.b_answers("INVITE", 603, "");
+        } else {
+            bench.a_answers("REFER", 603, "");
+        }
+        bench.hangs_up(alice, BOB);
+        bench.recorder_fails(Fault::Io);
+        let before = bench.to_a.len();
+        calls_back(&mut bench);
+        assert!(!is_called(&bench, before), "executed: {is_executed}");
+        assert_eq!(bench.response_to_b().status, 603);
+    }
 }

@@ -82,6 +82,7 @@ pub fn closing(ended: Timestamp, accepted: u64) -> Box<Closing> {
         tally: Some(tally),
         fault: None,
         conversation: None,
+        became: None,
     })
 }
 

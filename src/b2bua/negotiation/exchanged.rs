@@ -14,7 +14,7 @@ pub(super) struct Exchanged {
     pub(super) told: Option<Bytes>,
     /// How the session goes on that it knows.
     pub(super) thread: Option<Thread>,
-    /// It has not come over yet: nothing is sent there.
+    /// It has not come over yet, or has left: nothing is sent there.
     pub(super) absent: bool,
 }
 
@@ -32,6 +32,11 @@ impl Negotiation {
             thread: None,
             absent: true,
         }));
+    }
+
+    /// `leg` has hung up, and the call is not over: nothing is sent there any more.
+    pub fn leave(&mut self, leg: Leg) {
+        self.exchanged[leg.index()].get_or_insert_default().absent = true;
     }
 
     /// `leg` has come over, and has seen so many m-lines. Where no ports are left for all of them, the last have none.
@@ -79,6 +84,9 @@ impl Negotiation {
 
     /// A description of the other leg as `to` gets it.
     pub(super) fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        if self.passes_by {
+            return sdp.text().clone();
+        }
         let anchored = anchor(sdp, &self.locals(to));
         match self.thread(to) {
             Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),

@@ -1,11 +1,12 @@
 //! Who may begin what, by source and by load.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Rate};
 use super::congestion::Congestion;
+use super::refused::{Refused, fingerprint};
 use crate::model::{SessionId, Timestamp};
 use crate::sip::{Method, Request};
 
@@ -56,12 +57,7 @@ const SOURCES_MAX: usize = 8_192;
 /// How often the whole table is looked through for those at rest.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// INVITEs that were refused lately. Full: the oldest is forgotten, and a copy of it decided anew.
-const REFUSED_MAX: usize = 65_536;
-/// As long as a sender repeats an INVITE (RFC 3261 §17.1.1.2, 64·T1).
-const REFUSED_FOR: Duration = Duration::from_secs(32);
-
-/// Retry-After is 1 to so many seconds, drawn: peers that all come back in the same second bring the overload back.
+/// Retry-After is 1 to so many seconds, by chance: peers that all come back in the same second bring the overload back.
 const RETRY_AFTER_MAX: u32 = 8;
 
 /// A request that opens something, and by whom.
@@ -71,6 +67,8 @@ pub struct Entrant<'a> {
     pub request: &'a Request,
     /// It throttles itself by what it is told (RFC 7339): it gets no Retry-After, which would stop it altogether (§5.10.2).
     pub is_throttled: bool,
+    /// The line before us had room for it.
+    pub has_room: bool,
 }
 
 /// Too much is asked. `retry_after`: in seconds.
@@ -103,8 +101,7 @@ pub struct Admission {
     /// Who opened a call that is half open.
     half_open: BTreeMap<SessionId, IpAddr>,
     in_dialog: BTreeMap<SessionId, Bucket>,
-    refused: BTreeMap<u64, Option<u32>>,
-    refused_in_order: VecDeque<(Timestamp, u64)>,
+    refused: Refused,
 }
 
 impl Admission {
@@ -116,8 +113,7 @@ impl Admission {
             swept: None,
             half_open: BTreeMap::new(),
             in_dialog: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            refused_in_order: VecDeque::new(),
+            refused: Refused::default(),
         }
     }
 
@@ -134,7 +130,7 @@ impl Admission {
             Method::Ack | Method::Bye | Method::Cancel | Method::Prack => Ok(()),
             Method::Invite => self.decide_call(now, entrant, draw, is_emergency),
             _ if self.takes_chatter(now, entrant, draw) => Ok(()),
-            _ => Err(Overload::of(entrant, draw)),
+            _ => Err(Overload::of(entrant)),
         }
     }
 
@@ -147,21 +143,29 @@ impl Admission {
     ) -> Result<(), Overload> {
         let print = fingerprint(entrant.request);
         // A caller that was refused has gone: one more copy of its INVITE on the way must not ring anybody.
-        if let Some(retry_after) = self.refused_lately(now, print) {
-            return Err(Overload { retry_after });
+        if self.refused.knows(now, print) {
+            return Err(Overload::of(entrant));
         }
-        if self.takes_call(now, entrant.source, draw) || is_emergency() {
+        if self.takes_call(now, entrant, draw) || is_emergency() {
             return Ok(());
         }
-        let overload = Overload::of(entrant, draw);
-        self.remember(now, print, overload.retry_after);
-        Err(overload)
+        self.refused.note(now, print);
+        Err(Overload::of(entrant))
     }
 
-    fn takes_call(&mut self, now: Timestamp, source: IpAddr, draw: &mut dyn FnMut() -> u32) -> bool {
+    /// An INVITE that was glanced at found no room. The seconds of its Retry-After.
+    pub fn on_turned_away(&mut self, now: Timestamp, print: u64) -> u32 {
+        self.refused.note(now, print);
+        retry_after(print)
+    }
+
+    fn takes_call(&mut self, now: Timestamp, entrant: Entrant<'_>, draw: &mut dyn FnMut() -> u32) -> bool {
         let limits = self.limits;
         let shed = self.congestion.calls_shed();
-        let Some(source) = self.source(now, source) else {
+        if !entrant.has_room {
+            return false;
+        }
+        let Some(source) = self.source(now, entrant.source) else {
             return false;
         };
         source.half_open < limits.half_open_max && source.calls.offer(now, limits.calls) && !falls(shed, draw)
@@ -180,7 +184,7 @@ impl Admission {
             return false;
         };
         let is_probe = *method == Method::Options && source.probes.offer(now, PROBES);
-        is_probe || source.chatter.offer(now, limits.chatter) && !falls(shed, draw)
+        is_probe || entrant.has_room && source.chatter.offer(now, limits.chatter) && !falls(shed, draw)
     }
 
     /// Whether a request inside a call is within its bound. Those that end something, or answer, always are.
@@ -193,15 +197,21 @@ impl Admission {
             return true;
         }
         let print = fingerprint(request);
-        if self.refused_lately(now, print).is_some() {
+        if self.refused.knows(now, print) {
             return false;
         }
         let rate = self.limits.in_dialog;
         let taken = self.in_dialog.entry(session).or_default().offer(now, rate);
         if !taken && request.method == Method::Invite {
-            self.remember(now, print, None);
+            self.refused.note(now, print);
         }
         taken
+    }
+
+    /// Whether `source` may have one more call half open.
+    pub fn has_room_for(&self, source: IpAddr) -> bool {
+        let known = self.sources.get(&source);
+        known.is_none_or(|known| known.half_open < self.limits.half_open_max)
     }
 
     /// A call was begun by `source`.
@@ -239,52 +249,23 @@ impl Admission {
         }
         Some(self.sources.entry(source).or_default())
     }
-
-    fn refused_lately(&mut self, now: Timestamp, print: u64) -> Option<Option<u32>> {
-        while let Some((at, oldest)) = self.refused_in_order.front().copied() {
-            if now.since(at) < REFUSED_FOR && self.refused_in_order.len() < REFUSED_MAX {
-                break;
-            }
-            self.refused_in_order.pop_front();
-            self.refused.remove(&oldest);
-        }
-        self.refused.get(&print).copied()
-    }
-
-    fn remember(&mut self, now: Timestamp, print: u64, retry_after: Option<u32>) {
-        self.refused.insert(print, retry_after);
-        self.refused_in_order.push_back((now, print));
-    }
 }
 
 impl Overload {
-    fn of(entrant: Entrant<'_>, draw: &mut dyn FnMut() -> u32) -> Self {
-        let retry_after = (!entrant.is_throttled).then(|| 1 + draw() % RETRY_AFTER_MAX);
+    fn of(entrant: Entrant<'_>) -> Self {
+        let retry_after = (!entrant.is_throttled).then(|| retry_after(fingerprint(entrant.request)));
         Self { retry_after }
     }
+}
+
+/// The same for every copy of a request.
+const fn retry_after(print: u64) -> u32 {
+    1 + (print >> 32) as u32 % RETRY_AFTER_MAX
 }
 
 /// Whether this one is of the share, in thousandths, that is shed. Without load nothing is drawn.
 fn falls(shed: u32, draw: &mut dyn FnMut() -> u32) -> bool {
     shed > 0 && draw() % 1_000 < shed
-}
-
-/// What all copies of a request have in common (FNV-1a of its top Via, Call-ID, From tag and CSeq number).
-pub fn fingerprint(request: &Request) -> u64 {
-    let headers = &request.headers;
-    let number = headers.cseq().number.to_string();
-    let branch = headers.via().and_then(|via| via.branch()).unwrap_or_default();
-    let parts = [
-        branch,
-        headers.call_id(),
-        headers.from().tag().unwrap_or_default(),
-        &number,
-    ];
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in parts.iter().flat_map(|part| part.bytes().chain([b'\n'])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash
 }
 
 #[cfg(test)]

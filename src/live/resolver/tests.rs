@@ -109,6 +109,7 @@ struct Bench {
     events: mpsc::Receiver<Input>,
     peers: Peers,
     link: ResolverLink,
+    speaking: watch::Sender<Vec<Peer>>,
 }
 
 async fn bench() -> Bench {
@@ -128,12 +129,13 @@ async fn bench() -> Bench {
 
     let peers = Peers::default();
     let (events_in, events) = mpsc::channel(8);
+    let (speaking, retired) = watch::channel(Vec::new());
     let listeners = [
         (Transport::Udp, SocketAddr::from(([127, 0, 0, 1], 5060))),
         (Transport::Tcp, SocketAddr::from(([127, 0, 0, 1], 5060))),
         (Transport::Tls, SocketAddr::from(([127, 0, 0, 1], 5061))),
     ];
-    let (resolver, link) = Resolver::new(Clock::start(), dns, &listeners, peers.clone(), events_in);
+    let (resolver, link) = Resolver::new(Clock::start(), dns, &listeners, peers.clone(), events_in, retired);
     tokio::spawn(resolver.run());
     Bench {
         zone,
@@ -141,6 +143,7 @@ async fn bench() -> Bench {
         events,
         peers,
         link,
+        speaking,
     }
 }
 
@@ -212,6 +215,16 @@ fn a_name_is_located_by_naptr_srv_and_a_and_its_last_good_answer_is_kept_when_dn
         bench.link.follow(carrier()).await;
         assert_eq!(bench.located().await, ["TCP [127.0.0.22:5066]"]);
         assert!(bench.admits([127, 0, 0, 21]) && bench.admits([127, 0, 0, 22]));
+
+        // They have ended, signalling says.
+        bench.speaking.send_replace(vec![]);
+        let closed = async {
+            while bench.admits([127, 0, 0, 21]) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, closed).await.expect("in time");
+        assert!(bench.admits([127, 0, 0, 22]));
     });
 }
 

@@ -1,5 +1,6 @@
 //! What makes two messages parts of one transaction (RFC 3261 §17.1.3, §17.2.3).
 
+use crate::sip::glance::Glance;
 use crate::sip::message::{Headers, Request, Response};
 use crate::sip::method::Method;
 use crate::sip::uri::DEFAULT_PORT;
@@ -43,6 +44,17 @@ impl ServerKey {
             &request.method
         };
         Self::of_method(request, method)
+    }
+
+    /// Of a request that was only glanced at: its branch is unique by itself.
+    pub(super) fn of_glance(glance: &Glance<'_>) -> Self {
+        let (host, port) = glance.sent_by();
+        Self(joined(&[
+            glance.branch(),
+            &host.to_ascii_lowercase(),
+            &port.to_string(),
+            glance.method,
+        ]))
     }
 
     /// The INVITE that a CANCEL is for (§9.2).

@@ -27,6 +27,7 @@ use self::key::ServerKey;
 use self::received::{AckOf, Received};
 use self::sent::Sent;
 use super::flow::Flow;
+use super::glance::Glance;
 use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::response;
@@ -36,8 +37,24 @@ use crate::model::{Timestamp, earliest};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TransactionLimits {
     /// Live transactions, both kinds together. Beyond it a request is answered 503 without state; the last eighth is
-    /// kept for requests inside dialogs. Requests of our own are not counted against it, they follow from received ones.
+    /// kept for requests inside dialogs and for emergencies, the last of 32 parts for emergencies alone. Requests outside
+    /// dialogs that are no INVITE may have a quarter: each lingers for 32 s (Timer J), and none is a call. Requests of our
+    /// own are not counted against it, they follow from received ones.
     pub live_max: usize,
+}
+
+impl TransactionLimits {
+    const fn opening_max(self) -> usize {
+        self.live_max - self.live_max / 8
+    }
+
+    const fn in_dialog_max(self) -> usize {
+        self.live_max - self.live_max / 32
+    }
+
+    const fn chatter_max(self) -> usize {
+        self.live_max / 4
+    }
 }
 
 impl Default for TransactionLimits {
@@ -69,25 +86,33 @@ impl Transactions {
         match message {
             Message::Response(response) => self.sent.handle_response(now, response, &mut self.outputs),
             Message::Request(mut request) => {
-                if let Some(via) = request.headers.via() {
-                    let mut stamped = via.clone();
-                    stamped.stamp(flow.remote);
-                    if stamped != *via {
-                        request.headers.set_via(stamped);
-                    }
-                }
+                stamp(&mut request, flow);
                 match request.method {
                     Method::Ack => self.on_ack(now, flow, request),
                     Method::Cancel => self.on_cancel(now, flow, request),
-                    _ => self.on_request(now, flow, request),
+                    _ => {
+                        let room = self.room_for(&request);
+                        self.on_request(now, flow, request, room);
+                    }
                 }
             }
         }
     }
 
+    /// A request that begins an emergency call, or is part of one: it may have the last place. No ACK or CANCEL.
+    pub fn handle_emergency(&mut self, now: Timestamp, flow: Flow, mut request: Request) {
+        stamp(&mut request, flow);
+        self.on_request(now, flow, request, self.limits.live_max);
+    }
+
     /// Whether a request is one more copy of one whose transaction lives.
     pub fn knows(&self, request: &Request) -> bool {
         ServerKey::of(request).is_some_and(|key| self.received.knows(&key))
+    }
+
+    /// The same of a request that was only glanced at.
+    pub fn knows_glanced(&self, glance: &Glance<'_>) -> bool {
+        self.received.knows(&ServerKey::of_glance(glance))
     }
 
     /// The transport cannot send on `flow`: requests of ours there of which nothing was heard yet are over (RFC 3261
@@ -181,6 +206,11 @@ impl Transactions {
         });
     }
 
+    /// No request is taken that opens something.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limits.opening_max()
+    }
+
     /// Live transactions.
     pub fn len(&self) -> usize {
         self.sent.len() + self.received.len()
@@ -233,7 +263,18 @@ impl Transactions {
         }
     }
 
-    fn on_request(&mut self, now: Timestamp, flow: Flow, request: Request) {
+    /// Up to how many transactions there may be for one more such request.
+    fn room_for(&self, request: &Request) -> usize {
+        if request.headers.to().tag().is_some() {
+            self.limits.in_dialog_max()
+        } else if received::is_chatter(request) && self.received.chatter() >= self.limits.chatter_max() {
+            0
+        } else {
+            self.limits.opening_max()
+        }
+    }
+
+    fn on_request(&mut self, now: Timestamp, flow: Flow, request: Request, room: usize) {
         let key = ServerKey::of(&request);
         if key
             .as_ref()
@@ -241,9 +282,7 @@ impl Transactions {
         {
             return;
         }
-        let opens = request.headers.to().tag().is_none();
-        let reserve = if opens { self.limits.live_max / 8 } else { 0 };
-        if self.len() >= self.limits.live_max - reserve {
+        if self.len() >= room {
             let response = Response::to(&request, 503, None, Some(&stateless_tag(&request)));
             self.refuse(flow, response);
             return;
@@ -252,6 +291,16 @@ impl Transactions {
         let id = self.received.start(now, key, &request, back);
         self.outputs
             .push_back(Output::Event(Event::Request { id, request, flow }));
+    }
+}
+
+fn stamp(request: &mut Request, flow: Flow) {
+    if let Some(via) = request.headers.via() {
+        let mut stamped = via.clone();
+        stamped.stamp(flow.remote);
+        if stamped != *via {
+            request.headers.set_via(stamped);
+        }
     }
 }
 

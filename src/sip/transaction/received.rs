@@ -29,6 +29,7 @@ struct Entry {
     flow: Flow,
     /// Where the responses go when the connection is gone.
     anew: Option<Flow>,
+    is_chatter: bool,
     deadline: Option<Timestamp>,
 }
 
@@ -70,6 +71,7 @@ pub(super) struct Cancelled {
 #[derive(Debug)]
 pub(super) struct Received {
     entries: Table<Entry>,
+    chatter: usize,
     keys: BTreeMap<ServerKey, ServerId>,
     acks: BTreeMap<AckKey, ServerId>,
     /// Those that would go another way if their connection went.
@@ -81,6 +83,7 @@ impl Received {
     pub(super) const fn new() -> Self {
         Self {
             entries: Table::new(),
+            chatter: 0,
             keys: BTreeMap::new(),
             acks: BTreeMap::new(),
             flows: BTreeSet::new(),
@@ -90,6 +93,11 @@ impl Received {
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Of them those of requests that [`is_chatter`].
+    pub(super) const fn chatter(&self) -> usize {
+        self.chatter
     }
 
     pub(super) fn earliest(&self) -> Option<Timestamp> {
@@ -127,8 +135,10 @@ impl Received {
             to_tag: None,
             flow,
             anew: request.headers.via().and_then(|via| via.response_flow_anew(flow)),
+            is_chatter: is_chatter(request),
             deadline: None,
         };
+        self.chatter += usize::from(entry.is_chatter);
         let goes_anew = entry.anew.is_some();
         let id = ServerId(self.entries.insert(entry));
         if goes_anew {
@@ -232,6 +242,7 @@ impl Received {
     }
 
     fn drop_names(&mut self, id: ServerId, entry: Entry) {
+        self.chatter -= usize::from(entry.is_chatter);
         self.flows.remove(&(entry.flow, id));
         if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
             self.keys.remove(&key);
@@ -297,4 +308,9 @@ impl Received {
             self.drop_names(id, entry);
         }
     }
+}
+
+/// It opens no call and is part of none: OPTIONS, REGISTER, SUBSCRIBE, MESSAGE …
+pub(super) fn is_chatter(request: &Request) -> bool {
+    request.headers.to().tag().is_none() && !matches!(request.method, Method::Invite | Method::Cancel)
 }

@@ -5,7 +5,7 @@ use onrecord::model::{
 };
 use onrecord::sip::Message;
 
-use super::{Law, Served, Tape};
+use super::{Bond, Law, Served, Tape};
 
 impl Law {
     pub fn on_recording(&mut self, command: &RecordingCommand) {
@@ -94,7 +94,13 @@ impl Law {
                 if let Some(tape) = self.tapes.iter_mut().find(|tape| tape.session == plan.session) {
                     tape.relays = true;
                     let named = |leg: Leg| plan.lines.first().is_some_and(|line| line.leg(leg).remote.is_some());
-                    tape.both_ways = Leg::BOTH.into_iter().all(named);
+                    // Who hangs up while the other goes over to another call hears no more.
+                    let has_left =
+                        |bond: &Bond| bond.is_up() && bond.bye_heard && tape.call_ids.contains(&bond.call_id);
+                    let both_ways = Leg::BOTH.into_iter().all(named);
+                    if both_ways || !self.bonds.iter().any(has_left) {
+                        tape.both_ways = both_ways;
+                    }
                 }
                 self.judge_plan(plan);
             }

@@ -50,11 +50,11 @@ impl Door {
 
     fn congested() -> Self {
         let mut door = Self::new();
-        for tenths in 0..300 {
-            let at = NOW + Duration::from_millis(tenths * 100);
-            door.admission.congestion.note(at, Duration::from_millis(160));
+        for seconds in 0..60 {
+            let at = NOW + Duration::from_secs(seconds);
+            let second = Duration::from_secs(1);
+            door.admission.congestion.note_lag(at, second, second);
         }
-        assert_eq!(door.admission.congestion.calls_shed(), 980);
         door
     }
 
@@ -63,6 +63,7 @@ impl Door {
             source,
             request,
             is_throttled: false,
+            has_room: true,
         };
         let draw = &mut self.draw;
         self.admission.decide(now, entrant, &mut || draw.next(), || emergency)
@@ -149,6 +150,7 @@ fn a_peer_that_throttles_itself_gets_no_retry_after() {
             source: ONE,
             request: &request,
             is_throttled: true,
+            has_room: true,
         };
         let decided = door.admission.decide(NOW, entrant, &mut || 0, || false);
         assert_eq!(decided, Err(Overload { retry_after: None }));
@@ -171,12 +173,22 @@ fn a_copy_of_a_refused_invite_is_refused_the_same_way_until_nobody_repeats_it() 
 }
 
 #[test]
-fn refused_invites_are_remembered_up_to_a_bound() {
-    let mut door = Door::congested();
-    for number in 0..REFUSED_MAX + 2_000 {
-        door.ask(NOW, OTHER, &request(Method::Invite, number), false).ok();
-    }
-    assert!(door.admission.refused.len() <= REFUSED_MAX && door.admission.refused_in_order.len() <= REFUSED_MAX);
+fn for_whom_the_line_has_no_room_there_is_none_here_unless_it_is_an_emergency_or_a_probe() {
+    let mut door = Door::new();
+    let mut ask = |method, number, emergency: bool| {
+        let request = request(method, number);
+        let entrant = Entrant {
+            source: ONE,
+            request: &request,
+            is_throttled: false,
+            has_room: false,
+        };
+        door.admission.decide(NOW, entrant, &mut || 0, || emergency).is_ok()
+    };
+    assert!(!ask(Method::Invite, 1, false) && ask(Method::Invite, 2, true));
+    assert!(!ask(Method::Register, 3, false) && !ask(Method::Message, 4, false));
+    let probes = (5..50).filter(|number| ask(Method::Options, *number, false)).count();
+    assert_eq!(probes, PROBES.burst as usize);
 }
 
 #[test]

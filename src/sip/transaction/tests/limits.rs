@@ -43,6 +43,51 @@ fn a_full_house_still_cancels_and_acknowledges() {
 }
 
 #[test]
+fn chatter_has_a_quarter_of_the_room_until_its_answers_are_forgotten_and_calls_have_theirs() {
+    let mut story = small();
+    for n in 0..3 {
+        story.hears(request(Method::Options, &format!("z9hG4bKo{n}")));
+    }
+    assert_eq!(story.tells(), ["0 ↑ OPTIONS", "0 ↑ OPTIONS", "0 → 503 OPTIONS"]);
+    story.hears(request(Method::Invite, "z9hG4bKi"));
+    story.hears(inside(Method::Info, "z9hG4bKn"));
+    assert_eq!(story.tells(), ["0 ↑ INVITE", "0 ↑ INFO"]);
+    let mut story = small();
+    for n in 0..2 {
+        story.hears(request(Method::Options, &format!("z9hG4bKo{n}")));
+        story.answers(answer(&request(Method::Options, &format!("z9hG4bKo{n}")), 200));
+    }
+    story.waits(seconds(33));
+    story.tells();
+    story.hears(request(Method::Options, "z9hG4bKo9"));
+    assert_eq!(story.tells(), ["33000 ↑ OPTIONS"]);
+}
+
+#[test]
+fn the_last_places_are_for_emergencies() {
+    let mut layer = Transactions::new(TransactionLimits { live_max: 64 });
+    let now = Timestamp::ZERO;
+    let flow = flow(UDP);
+    let fill = |layer: &mut Transactions, method: &Method, count: usize| {
+        for n in 0..count {
+            layer.handle_message(
+                now,
+                flow,
+                inside(method.clone(), &format!("z9hG4bK{method:?}{n}")).into(),
+            );
+        }
+        layer.len()
+    };
+    assert_eq!(fill(&mut layer, &Method::Info, 100), 62);
+    layer.handle_message(now, flow, request(Method::Invite, "z9hG4bKi").into());
+    assert_eq!(layer.len(), 62);
+    for n in 0..4 {
+        layer.handle_emergency(now, flow, request(Method::Invite, &format!("z9hG4bKe{n}")));
+    }
+    assert_eq!(layer.len(), 64);
+}
+
+#[test]
 fn a_broken_request_is_refused_to_where_it_came_from_and_leaves_nothing() {
     let mut story = Story::on(UDP);
     story.flow.remote = "203.0.113.7:40000".parse().unwrap();

@@ -1,0 +1,278 @@
+//! Who turns out to be at an end of the call (RFC 3325 §9.1, RFC 4916): the From of an UPDATE or re-INVITE, or the
+//! P-Asserted-Identity, else the Remote-Party-ID, of these and of a 2xx, names another party than the one that was decided
+//! for. That is how exchanges tell of transfer, pickup and forwarding.
+//!
+//! Another party, another decision. A request of somebody who must be recorded and cannot be is refused, and the call stays as
+//! it was; a 2xx of theirs ends it. What is recorded stays recorded, as strictly as before: a party's word about itself only
+//! adds to that, whether the far end accepts it or not. Nor does it make an emergency.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::continuation::Kept;
+use super::deadlines::Wait;
+use super::facts::{self, ChangeFacts};
+use super::farewell::Farewell;
+use super::numbering;
+use super::reject::{self, Refusal, SET_UP_MAX};
+use super::state::{Phase, Recording};
+use super::turn::Turn;
+use crate::model::{Fault, Leg, Mark};
+use crate::policy::{Decision, RecorderState, Verdict};
+use crate::sip::{Headers, NameAddr, Response};
+
+/// A party that nobody has decided for yet.
+pub(super) struct Newcomer {
+    named: NameAddr,
+    /// The header that says so.
+    by: &'static str,
+    /// The network says so alone: nobody else will tell the recording.
+    is_asserted: bool,
+    /// Who it is said to be (URIs), the first counts as who it is.
+    told: Vec<String>,
+    /// It is no other than before under a form that grants may know apart.
+    is_namesake: bool,
+}
+
+/// What the policies say of a newcomer.
+struct Judgement {
+    decision: Decision,
+    refusal: Option<Refusal>,
+    is_stricter: bool,
+}
+
+/// What waits for the recording that somebody who answered asks for.
+#[derive(Debug)]
+pub(super) enum Withheld {
+    /// B's 2xx.
+    Answer(Box<Response>),
+    /// The media of a call that talks.
+    Media,
+}
+
+impl Call {
+    /// Who is at this end by a message of theirs, if that is not who was decided for. `from`: who they say to have become.
+    pub(super) fn newcomer(
+        &self,
+        turn: &Turn<'_>,
+        side: Leg,
+        headers: &Headers,
+        from: Option<&NameAddr>,
+    ) -> Option<Newcomer> {
+        let trunk = &self.leg(side).trunk;
+        let known = match side {
+            Leg::A => &self.decision.caller,
+            Leg::B => &self.decision.callee,
+        };
+        let identify = |named: &NameAddr| {
+            let uri = named.uri().to_string();
+            (turn.policies.identify(&trunk.name, &uri), uri)
+        };
+        let mut asserted = numbering::asserted(headers, trunk, turn.policies);
+        asserted.retain(|named| identify(named).0.is_readable());
+        // Of several names for one party the one that is known counts.
+        asserted.sort_by_key(|named| !identify(named).0.is_same(known));
+        let by = match asserted.is_empty() {
+            true => "From",
+            false if headers.contains("P-Asserted-Identity") => "P-Asserted-Identity",
+            false => "Remote-Party-ID",
+        };
+        let named = asserted.first().or(from)?.clone();
+        let all = asserted.iter().chain(from);
+        let all: Vec<_> = all.map(identify).collect();
+        if self.decision.emergency || all.iter().all(|(party, _)| party.is_same(known)) {
+            return None;
+        }
+        let is_namesake = all.first().is_some_and(|(party, _)| party.is_namesake(known));
+        // The decision reads numbers by the dial plan of A's trunk.
+        let caller = &self.a.trunk.name;
+        let told = all.into_iter().map(|(party, uri)| {
+            let is_alike = turn.policies.identify(caller, &uri).is_same(&party);
+            if is_alike { uri } else { party.to_string() }
+        });
+        Some(Newcomer {
+            named,
+            by,
+            is_asserted: from.is_none(),
+            told: told.collect(),
+            is_namesake,
+        })
+    }
+
+    fn judge(&self, turn: &Turn<'_>, side: Leg, newcomer: &Newcomer) -> Judgement {
+        let lines = self.negotiation.plan(self.id, self.mode()).lines;
+        let change = ChangeFacts {
+            side,
+            told: newcomer.told.clone(),
+            before: self.party(side),
+            other: self.party(side.other()),
+            trunks: [&self.a.trunk, &self.b.trunk],
+            media: lines.iter().map(|line| line.kind).collect(),
+            meeting: self.meeting,
+        };
+        let mut decision = turn.policies.decide(&change.facts(turn.now));
+        if let Verdict::Block(_) = decision.verdict {
+            let policy = reject::first_policy(&decision);
+            let refusal = Some(Refusal::PolicyForbids { policy });
+            let is_stricter = true;
+            return Judgement {
+                decision,
+                refusal,
+                is_stricter,
+            };
+        }
+        let is_stricter = decision.is_stricter_than(&self.decision);
+        decision.bind_as(&self.decision);
+        let missing = self.missing_for(turn, &decision).filter(|_| is_stricter);
+        let refusal = missing.map(|fault| reject::of_recorder(&decision, turn.terms, fault));
+        Judgement {
+            decision,
+            refusal,
+            is_stricter,
+        }
+    }
+
+    /// Whether who a party turns out to be may be in this call. Gives whether something was decided anew.
+    pub(super) fn admit_newcomer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        newcomer: &Newcomer,
+    ) -> Result<bool, Refusal> {
+        let judgement = self.judge(turn, side, newcomer);
+        if judgement.decision.emergency {
+            return Ok(false);
+        }
+        if let Some(refusal) = judgement.refusal {
+            return Err(refusal);
+        }
+        if newcomer.is_namesake && !judgement.is_stricter {
+            return Ok(false);
+        }
+        self.adopt(turn, side, judgement, newcomer);
+        Ok(true)
+    }
+
+    /// The same of who has accepted something: there already, and not to be refused a request. The record names them also
+    /// where they may not be.
+    pub(super) fn admit_answerer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        response: &Response,
+    ) -> Result<bool, Refusal> {
+        let Some(newcomer) = self.newcomer(turn, side, &response.headers, None) else {
+            return Ok(false);
+        };
+        let admitted = self.admit_newcomer(turn, side, &newcomer);
+        match &admitted {
+            Ok(is_news) => {
+                let waits = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
+                if *is_news && waits && self.phase != Phase::Inviting {
+                    self.withheld = Some(Withheld::Media);
+                }
+            }
+            Err(_) => {
+                let decision = self.judge(turn, side, &newcomer).decision;
+                self.write_down(turn, side, decision, &newcomer);
+            }
+        }
+        admitted
+    }
+
+    /// Why a recording that this decision insists on is not to be had.
+    fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
+        if !decision.is_strict_before(self.meeting) && !decision.is_strict_during(self.meeting) {
+            return None;
+        }
+        match (self.recording, turn.recorder) {
+            (Recording::Broken(fault), _) => Some(fault),
+            (Recording::NotWanted | Recording::Unavailable(_), RecorderState::Down(fault)) => Some(fault),
+            _ => None,
+        }
+    }
+
+    fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
+        let named = (&newcomer.named, newcomer.by);
+        facts::change_header(&mut self.header, &decision, self.meeting, side, named);
+        self.decision = Arc::new(decision);
+        let decided = self.decided();
+        self.is_amended |= self.chronicle.is_kept();
+        self.chronicle.decided(turn.now, decided, turn.out);
+        if self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
+    }
+
+    fn adopt(&mut self, turn: &mut Turn<'_>, side: Leg, judgement: Judgement, newcomer: &Newcomer) {
+        self.write_down(turn, side, judgement.decision, newcomer);
+        if judgement.is_stricter {
+            self.record_newcomer(turn);
+        }
+        if newcomer.is_asserted {
+            let party = newcomer.named.clone().without_tag().to_string();
+            self.chronicle
+                .mark(turn.now, Mark::Connected { leg: side, party }, turn.out);
+        }
+    }
+
+    fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.recording, Recording::NotWanted | Recording::Unavailable(_)) {
+            self.record_from_here(turn);
+        }
+        // They talk: `during` binds at once.
+        self.armed = true;
+        if self.recording == Recording::Opening {
+            self.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX);
+            if self.decision.is_strict_before(self.meeting) {
+                self.gate(turn);
+            }
+        } else {
+            self.renew_media(turn);
+        }
+    }
+
+    /// B's 2xx waits for the recording that it asks for. False: it may go on.
+    pub(super) fn withhold_answer(&mut self, turn: &Turn<'_>, response: &Response) -> bool {
+        let waits = self.recording == Recording::Opening && self.unarmed(turn).is_some();
+        if waits {
+            self.withheld = Some(Withheld::Answer(Box::new(response.clone())));
+        }
+        waits
+    }
+
+    /// What waited for the recording goes on.
+    pub(super) fn release_answer(&mut self, turn: &mut Turn<'_>) {
+        if let Some(Withheld::Answer(response)) = self.withheld.take() {
+            self.pass_accepted(turn, &response);
+        }
+    }
+
+    /// The recording of somebody who is there already does not come, and the call cannot be what it was before.
+    pub(super) fn refuse_answerer(&mut self, turn: &mut Turn<'_>, fault: Fault) -> bool {
+        let media = self.withheld.take_if(|withheld| matches!(withheld, Withheld::Media));
+        let is_there = media.is_some() && self.phase != Phase::Ending;
+        if is_there {
+            self.gate(turn);
+            let by = format!("recorder: {fault}");
+            self.finish(turn, &by, &Farewell::of_reasons(reject::recording_lost()));
+        }
+        is_there
+    }
+
+    /// Who has accepted something inside the call may not be in it.
+    pub(super) fn part_with_answerer(&mut self, turn: &mut Turn<'_>, side: Leg, refusal: &Refusal) {
+        self.gate(turn);
+        if self.phase == Phase::Inviting {
+            self.refuse(turn, refusal);
+            return;
+        }
+        let mut reasons = Vec::new();
+        if let Refusal::RecorderDown { fault, .. } = refusal {
+            self.story.fault.get_or_insert(*fault);
+            reasons = reject::recording_lost();
+        }
+        let by = format!("policy {}: who answered as {side} may not be connected", self.policy());
+        self.finish(turn, &by, &Farewell::of_reasons(reasons));
+    }
+}

@@ -1,0 +1,38 @@
+//! What an emergency call is given though we have nothing to give: it is connected in every fault state.
+
+use super::call::Call;
+use super::state::{MediaState, Phase};
+use super::turn::Turn;
+use crate::model::{Mark, MediaCommand};
+
+impl Call {
+    pub fn is_emergency(&self) -> bool {
+        self.decision.emergency
+    }
+
+    /// No port of ours can be bound, or nobody says whether it is: the parties of an emergency call hear each other without us,
+    /// and are not recorded. False: the call is none, or has gone on to B already.
+    pub(super) fn lets_media_pass_by(&mut self, turn: &mut Turn<'_>) -> bool {
+        let is_waiting = self.is_emergency() && self.phase == Phase::Preparing && !self.negotiation.passes_by();
+        let Some(invite) = self.a.invite.clone().filter(|_| is_waiting) else {
+            return false;
+        };
+        self.negotiation.pass_by();
+        match self.media {
+            MediaState::Opening | MediaState::Open | MediaState::Moving => {
+                // Its ports come back when the relay says that it has closed them.
+                self.media = MediaState::Closing;
+                turn.media(MediaCommand::Close { session: self.id });
+            }
+            MediaState::Unopened | MediaState::Closing | MediaState::Closed(_) => {}
+        }
+        if self.take_first_offer(turn, &invite).is_err() {
+            return false;
+        }
+        tracing::error!(session = %self.id, "no media port for an emergency call: its parties hear each other without us");
+        let note = "no media port: the parties hear each other without the proxy, unrecorded".to_owned();
+        self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
+        self.proceed(turn);
+        true
+    }
+}

@@ -1,0 +1,199 @@
+//! Emergency calls with everything against them: they are connected.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use onrecord::engine::Input;
+use onrecord::model::{Fault, MediaCommand, MediaEvent, Outcome, RecordingCommand, Tally};
+use onrecord::sip::Method;
+use onrecord::trunk::{Conduct, Peer, Route, Trunk};
+
+use super::bench::{A, B, Bench, GRANTS, SDP, STRICT, invite};
+
+const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+
+fn call(cseq: u32, branch: &str, sdp: &str) -> Bytes {
+    let text = String::from_utf8(invite(cseq, branch, "", sdp, "").to_vec()).unwrap();
+    text.replace("sip:bob@", "sip:112@").into()
+}
+
+fn body(body: &Bytes) -> &str {
+    std::str::from_utf8(body).unwrap()
+}
+
+/// Both talk, without us between them; then A hangs up.
+fn talk_and_end(bench: &mut Bench) {
+    assert_eq!(
+        body(&bench.request_to_b("INVITE").body),
+        SDP,
+        "B is told A's own address"
+    );
+    let theirs = SDP.replace("192.0.2.1", "192.0.2.2");
+    bench.b_answers("INVITE", 183, &theirs);
+    assert_eq!(body(&bench.response_to_a().body), theirs, "early media too");
+    bench.b_answers("INVITE", 200, &theirs);
+    assert_eq!(body(&bench.response_to_a().body), theirs);
+    bench.a_requests(1, "ACK", "ack1", "");
+    let held = SDP.replace("sendrecv", "sendonly");
+    bench.a_requests(2, "INVITE", "re2", &held);
+    assert_eq!(body(&bench.request_to_b("INVITE").body), held);
+    bench.b_answers("INVITE", 200, &theirs.replace("sendrecv", "recvonly"));
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.a_requests(2, "ACK", "ack2", "");
+    bench.a_requests(3, "BYE", "bye3", "");
+    bench.b_answers("BYE", 200, "");
+}
+
+fn outcome(bench: &Bench) -> Outcome {
+    let of = |command: &RecordingCommand| match command {
+        RecordingCommand::Close { closing, .. } | RecordingCommand::Keep { closing, .. } => Some(closing.outcome),
+        RecordingCommand::Open(_) => None,
+        _ => None,
+    };
+    bench.recording.iter().find_map(of).unwrap()
+}
+
+#[test]
+fn no_port_can_be_bound_and_the_parties_hear_each_other_without_us() {
+    let mut bench = Bench::strict();
+    bench.ports_bind = false;
+    bench.from(A, call(1, "e1", SDP));
+    talk_and_end(&mut bench);
+    assert_eq!(outcome(&bench), Outcome::Unrecorded);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn any_other_call_is_refused_then() {
+    let mut bench = Bench::strict();
+    bench.ports_bind = false;
+    bench.invite(SDP, "");
+    assert_eq!(bench.response_to_a().status, 503);
+    assert!(bench.to_b.is_empty());
+}
+
+#[test]
+fn neither_relay_nor_recorder_says_a_word_and_the_call_waits_for_two_seconds_no_more() {
+    let mut bench = Bench::strict();
+    (bench.media_answers, bench.recorder_answers) = (false, false);
+    bench.from(A, call(1, "e1", SDP));
+    bench.wait(Duration::from_millis(1_900));
+    assert!(bench.to_b.is_empty());
+    bench.wait(Duration::from_millis(200));
+    let is_close = |command: &MediaCommand| matches!(command, MediaCommand::Close { .. });
+    assert!(
+        bench.media.iter().any(is_close),
+        "what comes to it late is not bound for ever"
+    );
+    let RecordingCommand::Open(header) = &bench.recording[0] else {
+        panic!("{:?}", bench.recording)
+    };
+    let session = header.session;
+    let late = [
+        MediaEvent::Opened { session },
+        MediaEvent::Closed {
+            session,
+            tally: Box::new(Tally::default()),
+        },
+    ];
+    late.into_iter().for_each(|event| bench.input(Input::Media(event)));
+    bench.recorder_answers = true;
+    talk_and_end(&mut bench);
+    assert_eq!(outcome(&bench), Outcome::Unrecorded);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn its_reserve_of_ports_is_used_up_and_the_next_goes_without() {
+    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let lines = 16;
+    let many = format!("{}{}", SDP, "m=audio 4002 RTP/AVP 8\r\n".repeat(lines - 1));
+    for number in 0..7_u32 {
+        let text = String::from_utf8(call(1, &format!("e{number}"), &many).to_vec()).unwrap();
+        bench.from(A, text.replace("call-1", &format!("call-e{number}")).into());
+    }
+    let bodies = bench.to_b.iter().filter_map(|message| match message {
+        onrecord::sip::Message::Request(request) if request.method == Method::Invite => Some(request.body.clone()),
+        _ => None,
+    });
+    let direct: Vec<bool> = bodies.map(|sdp| body(&sdp) == many).collect();
+    assert_eq!(direct.len(), 7, "every one is sent on");
+    assert_eq!(direct.first(), Some(&false));
+    assert_eq!(direct.last(), Some(&true));
+}
+
+#[test]
+fn a_callee_who_makes_the_offer_is_connected_too_when_no_port_is_left() {
+    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    for number in 0..51_u32 {
+        let text = String::from_utf8(call(1, &format!("e{number}"), SDP).to_vec()).unwrap();
+        bench.from(A, text.replace("call-1", &format!("call-e{number}")).into());
+    }
+    assert_eq!(body(&bench.request_to_b("INVITE").body), SDP, "no port is left");
+    bench.from(A, call(1, "late", ""));
+    bench.b_answers("INVITE", 200, SDP);
+    assert_eq!(body(&bench.response_to_a().body), SDP);
+    bench.a_requests(1, "ACK", "ack1", SDP);
+    assert_eq!(body(&bench.request_to_b("ACK").body), SDP);
+}
+
+#[test]
+fn a_trunk_that_may_not_call_may_call_for_help() {
+    let mut bench = Bench::strict();
+    let trunk = |name: &str, address: &str| {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        let peer = Peer {
+            ip: address.ip(),
+            port: Some(address.port()),
+        };
+        Trunk::new(name.into(), vec![peer])
+    };
+    let pbx = Trunk {
+        methods: Some(vec![Method::Options]),
+        ..trunk("pbx", A)
+    };
+    let to_carrier = Route {
+        from: "pbx".into(),
+        to: "carrier".into(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
+    bench.input(Input::Trunks {
+        trunks: vec![pbx, trunk("carrier", B)],
+        routes: vec![to_carrier],
+    });
+    bench.invite(SDP, "");
+    assert_eq!(bench.response_to_a().status, 405);
+    bench.from(A, call(1, "e1", SDP));
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "INVITE", "re2", SDP);
+    assert_eq!(
+        bench.request_to_b("INVITE").headers.cseq().number,
+        2,
+        "nor is it cut short later"
+    );
+}
+
+#[test]
+fn a_resumed_call_whose_recorder_is_silent_is_heard_again_after_two_seconds() {
+    let lenient = [("desk.toml", super::bench::LENIENT), ("grants.toml", GRANTS)];
+    for down in [false, true] {
+        let before = Bench::with(&lenient).connected();
+        let mut bench = Bench::with(&lenient);
+        bench.now = before.now;
+        bench.recorder_answers = false;
+        for (session, state) in before.remembered.clone() {
+            bench.input(Input::Resume { session, state });
+        }
+        assert!(bench.media.is_empty(), "{:?}", bench.media);
+        if down {
+            bench.recorder_fails(Fault::Io);
+        } else {
+            bench.wait(Duration::from_millis(2_100));
+        }
+        assert!(matches!(bench.media[..], [MediaCommand::Open(_)]), "{:?}", bench.media);
+        assert_eq!(bench.signaling.calls(), 1);
+    }
+}
