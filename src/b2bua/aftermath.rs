@@ -39,6 +39,12 @@ impl Call {
         if let Some(before) = client.and_then(|client| self.last_exchange[to.index()].replace(client)) {
             turn.wire.abandon_client(turn.now, before);
         }
+        self.transfers.given_up[to.index()] = client;
+    }
+
+    /// What was given up has its final answer, or will not get one.
+    pub(super) fn forget_given_up(&mut self, side: Leg, client: ClientId) {
+        self.transfers.given_up[side.index()].take_if(|given_up| *given_up == client);
     }
 
     /// Of B's INVITE and of the newest re-INVITE, unless no 2xx to them can come any more.

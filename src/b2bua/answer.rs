@@ -159,7 +159,13 @@ impl Call {
             turn.wire.disown_client(client);
             return;
         }
-        if !(200..300).contains(&response.status) {
+        if response.is_final() {
+            self.forget_given_up(side, client);
+        }
+        if !response.is_success() {
+            if response.is_final() {
+                turn.wire.disown_client(client);
+            }
             return;
         }
         if self.invited == Some(client) {

@@ -282,6 +282,7 @@ impl Call {
         } else if self.is_notice(client) {
             self.on_notice_answered(turn, None);
         } else if !self.on_fork_silent(turn, client) {
+            self.forget_given_up(side, client);
             self.on_passing_failed(turn, client, broken);
         }
         self.settle(turn);

@@ -254,7 +254,9 @@ impl Call {
             Method::Invite if request.headers.to().tag().is_none() => {
                 matches!(&self.b.state, LegState::Inviting { client: c, cancel: None, .. } if *c == client)
             }
-            _ => self.phase != Phase::Ending,
+            // How a transfer goes on may be told to who has hung up.
+            Method::Notify => self.phase != Phase::Ending,
+            _ => self.phase != Phase::Ending && !self.leg(side).is_over(),
         }
     }
 

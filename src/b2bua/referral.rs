@@ -72,6 +72,8 @@ pub(super) struct Transfers {
     pub(super) before: u8,
     /// REFERs that were executed here.
     refers: u32,
+    /// Re-INVITEs that were given up and have no final answer yet, to A, to B: no other may follow (RFC 3261 §14.1).
+    pub(super) given_up: [Option<ClientId>; 2],
 }
 
 /// A party on its way from one call to another.
@@ -300,13 +302,14 @@ impl Call {
     /// The new call came to nothing: the old one goes on, unless nobody is left to talk to.
     pub fn on_transfer_failed(&mut self, turn: &mut Turn<'_>, status: u16) {
         let is_parted = self.is_parted();
-        if let Some(referring) = &mut self.transfers.referring {
-            if matches!(referring.seat, Seat::Asked { .. }) {
+        match &mut self.transfers.referring {
+            Some(referring) if matches!(referring.seat, Seat::Asked { .. }) => {
                 referring.is_given_up = true;
                 self.cancel_seat(turn);
-            } else {
-                self.unseat(turn);
             }
+            // Whose call ends needs no far end.
+            Some(_) if is_parted => self.leave_seat(),
+            _ => self.unseat(turn),
         }
         self.notify(turn, status);
         if is_parted && self.phase != Phase::Ending {

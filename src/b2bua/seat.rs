@@ -90,9 +90,11 @@ impl Call {
 
     fn offer_seat(&mut self, turn: &mut Turn<'_>) {
         let is_busy = self.exchange.is_some() || self.is_reinviting() || self.negotiation.is_pending();
+        let given_up = self.transfers.given_up;
         let Some(referring) = &mut self.transfers.referring else {
             return;
         };
+        let is_busy = is_busy || given_up[referring.stays.index()].is_some();
         let Seat::Due(offer) = &mut referring.seat else { return };
         let (side, sdp) = (referring.stays, offer.sdp.clone());
         if is_busy {
@@ -328,6 +330,11 @@ impl Call {
         }
     }
 
+    pub(super) fn leave_seat(&mut self) {
+        self.transfers.referring = None;
+        self.deadlines.clear(Wait::Seat);
+    }
+
     /// The transfer came to nothing: who has accepted already is told its old far end again.
     pub(super) fn unseat(&mut self, turn: &mut Turn<'_>) {
         let Some(referring) = self.transfers.referring.take() else {
@@ -336,7 +343,14 @@ impl Call {
         let side = referring.stays;
         self.deadlines.clear(Wait::Seat);
         if let Seat::New(told) = &referring.seat {
+            // It knows the lines of whom it did not get, too.
+            let lines = SessionDescription::parse(told).map_or(0, |told| told.lines().len());
+            let is_more = lines > self.negotiation.lines();
+            self.negotiation.welcome(turn.now, side, lines, turn.ports);
             self.negotiation.stay(side, told);
+            if is_more {
+                self.renew_media(turn);
+            }
             if self.phase == Phase::Confirmed && self.leg(side).state == LegState::Up {
                 self.retell(turn, side);
             }

@@ -610,3 +610,26 @@ fn a_2xx_that_comes_again_from_who_went_over_is_acknowledged_and_ends_nothing() 
     bench.hangs_up(bob, DAVE);
     bench.assert_nothing_left();
 }
+
+#[test]
+fn who_stays_is_offered_nothing_while_a_re_invite_that_was_given_up_has_no_answer() {
+    let mut bench = strict();
+    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    let hold = alice.request("INVITE", "", HELD);
+    bench.from(A, hold);
+    refers(&mut bench, &mut alice, "");
+    let bye = alice.request("BYE", "", "");
+    bench.from(A, bye);
+    let given_up = bench.newest(B, "INVITE");
+    bench.answers(DAVE, "INVITE", 200, SDP);
+    let number = |bench: &Bench, method: &str| bench.newest(B, method).headers.cseq().number;
+    assert_eq!(number(&bench, "INVITE"), given_up.headers.cseq().number);
+    bench.from(B, answer(&given_up, 200, "bob-tag", B, HELD));
+    assert_eq!(number(&bench, "ACK"), given_up.headers.cseq().number);
+    bench.wait(Duration::from_secs(3));
+    assert!(number(&bench, "INVITE") > given_up.headers.cseq().number);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.hangs_up(bob, DAVE);
+    bench.assert_nothing_left();
+}

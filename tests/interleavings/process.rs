@@ -174,6 +174,7 @@ impl World {
                 } else {
                     "a call handed over"
                 });
+                self.law.handed_over = true;
                 self.input(Input::HandOver);
                 self.input(Input::ShutDown);
             }
@@ -184,7 +185,7 @@ impl World {
             _ => {
                 self.law.on_killed(&self.kept_text());
                 self.next_process();
-                self.deaf = false;
+                (self.deaf, self.law.handed_over) = (false, false);
                 for (session, state) in self.kept.clone() {
                     self.input(Input::Resume { session, state });
                 }

@@ -66,7 +66,9 @@ impl Law {
 
     /// The recorder is lost, or this recording alone: from here a strict call has to end, on both legs, in time.
     pub fn on_fault(&mut self, now: Timestamp, session: Option<SessionId>) {
-        if !self.is_strict() {
+        // Of a transfer's two calls one may be lost alone, and its party stay in the other.
+        let is_alone = session.is_some() && self.exchanges_parties;
+        if !self.is_strict() || self.handed_over || is_alone {
             return;
         }
         let lost = |tape: &&Tape| tape.ready && tape.is_open() && session.is_none_or(|session| session == tape.session);

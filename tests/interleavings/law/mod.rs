@@ -199,6 +199,8 @@ pub struct Law {
     pub loses_outcomes: bool,
     /// The proxy executes transfers: a dialog may go over to another call.
     pub exchanges_parties: bool,
+    /// The process has let go of its calls, for the next.
+    pub handed_over: bool,
     pub broken: Vec<String>,
     pub seen: BTreeSet<&'static str>,
 }
@@ -218,6 +220,7 @@ impl Law {
             ends_early: false,
             loses_outcomes: false,
             exchanges_parties: false,
+            handed_over: false,
             broken: Vec::new(),
             seen: BTreeSet::new(),
         }
