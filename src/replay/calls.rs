@@ -28,7 +28,7 @@ pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const FIRST_PORT: u32 = 10_000;
 const PORTS: u32 = 50_000;
 
-/// One Call-ID: a call, or a request outside any, with what follows in its dialog.
+/// A call, or a request outside any, with what follows under its Call-ID.
 pub(crate) struct Call {
     pub call_id: String,
     pub from: String,
@@ -137,7 +137,7 @@ impl Calls {
             Err(error) => return self.on_malformed((now, captured.at), transport, error).map(Some),
         };
         let message = self.with_names(message);
-        let index = match self.by_call_id(message.headers().call_id()) {
+        let index = match self.index_of(message.headers(), is_opening(&message)) {
             Some(index) => index,
             None if is_opening(&message) => self.begin((now, captured.at), transport, message.headers())?,
             // What begins in the middle of a dialog, or is none, is no call.
@@ -173,6 +173,15 @@ impl Calls {
         }))
     }
 
+    /// What the message is of, if that has begun. An agent may call with the Call-ID that it registered with: the INVITE
+    /// begins a call of its own, which the rest of that Call-ID is of.
+    fn index_of(&self, headers: &Headers, is_opening: bool) -> Option<CallIndex> {
+        let index = self.by_call_id(headers.call_id())?;
+        let calls = is_opening && headers.cseq().method == Method::Invite;
+        let is_call = self.call(index).is_some_and(|begun| begun.method == Method::Invite);
+        (is_call || !calls).then_some(index)
+    }
+
     /// An INVITE that the proxy would answer with an error is a call all the same: one that it refuses.
     fn on_malformed(
         &mut self,
@@ -189,7 +198,7 @@ impl Calls {
         if headers.cseq().method != Method::Invite {
             return Err(flaw);
         }
-        let call = match self.by_call_id(headers.call_id()) {
+        let call = match self.index_of(headers, true) {
             Some(index) => index,
             None => self.begin(at, transport, headers)?,
         };

@@ -263,6 +263,20 @@ fn a_second_try_much_later_is_played_too() {
 }
 
 #[test]
+fn a_call_under_the_call_id_of_a_registration_is_a_call_of_its_own() {
+    let mut talk = Talk::new("register-and-call@test");
+    talk.a("REGISTER sip:example.net SIP/2.0", "1 REGISTER", None)
+        .b("SIP/2.0 200 OK", "1 REGISTER", None)
+        .connected()
+        .hang_up();
+    let report = talk.replay();
+    assert_eq!((report.calls.len(), report.passages.len()), (1, 1));
+    assert_eq!(report.passages[0].method, "REGISTER");
+    assert_eq!(report.calls[0].outcome, Outcome::NoMedia);
+    assert_eq!(flow(&report.calls[0])[0], "A→proxy INVITE");
+}
+
+#[test]
 fn what_begins_in_the_middle_is_no_call() {
     let mut talk = Talk::new("middle@test");
     talk.a("INVITE sip:b@192.168.0.2 SIP/2.0", "7 INVITE", Some(A_MEDIA))
