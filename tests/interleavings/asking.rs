@@ -170,7 +170,7 @@ impl Phone {
             (Why::Prack { offers }, Some(dialog)) => self.on_prack_answered(dialog, offers, heard),
             (Why::Haste, Some(dialog)) => self.on_haste_answered(now, at, dialog, heard),
             (Why::Watch, Some(dialog)) => self.on_watch_answered(now, dialog, heard),
-            (Why::Pass, Some(dialog)) if heard.status == 481 && !subscribes(&self.asked[at].method) => {
+            (Why::Pass, Some(dialog)) if heard.status == 481 && !subscribes(self.asked[at].method) => {
                 self.on_gone(now, dialog);
             }
             _ => {}
