@@ -7,8 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::host::{HostPort, parse_ip, split_host_port};
+use super::grammar::find;
+use super::host::{self, HostPort, parse_ip, split_host_port};
 use super::params;
+use super::text::Text;
 
 /// The longest URI that is read, in bytes.
 pub const URI_BYTES_MAX: usize = 4096;
@@ -74,7 +76,7 @@ impl Span {
 /// §19.1.4 asks.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Uri {
-    text: Box<str>,
+    text: Text,
     scheme: Scheme,
     user: Option<Span>,
     password: Option<Span>,
@@ -86,6 +88,15 @@ pub struct Uri {
 
 impl Uri {
     pub fn parse(text: &str) -> Result<Self, UriError> {
+        Self::read(text, || text.into())
+    }
+
+    /// A `piece` of `whole`, which it shares.
+    pub(super) fn piece_of(whole: &Text, piece: &str) -> Result<Self, UriError> {
+        Self::read(piece, || whole.piece(piece))
+    }
+
+    fn read(text: &str, keep: impl FnOnce() -> Text) -> Result<Self, UriError> {
         if text.len() > URI_BYTES_MAX {
             return Err(UriError::TooLong);
         }
@@ -97,7 +108,10 @@ impl Uri {
         }
         let colon = scheme_end(text).ok_or(UriError::NoScheme)?;
         let mended = without_third_colon(text);
-        let text = mended.as_deref().unwrap_or(text);
+        let text = match &mended {
+            Some(mended) => Text::from(mended.as_str()),
+            None => keep(),
+        };
         let scheme = match text.get(..colon).unwrap_or_default() {
             s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
             s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
@@ -107,7 +121,7 @@ impl Uri {
         };
         let nowhere = Span::new(text.len(), text.len());
         let uri = Self {
-            text: text.into(),
+            text,
             scheme,
             user: None,
             password: None,
@@ -125,23 +139,29 @@ impl Uri {
 
     /// `sip:user@host:port`, or `sip:host:port` without a user. What a user part may not hold is escaped.
     pub fn sip(user: Option<&str>, at: SocketAddr) -> Self {
-        let at = HostPort::from(at);
-        let text = match user {
-            Some(user) if !user.is_empty() => format!("sip:{}@{at}", escaped_user(user)),
-            _ => format!("sip:{at}"),
-        };
-        Self::parse(&text)
-            .unwrap_or_else(|_| Self::parse(&format!("sip:{at}")).expect("invariant: a host and port are a URI"))
+        let mut text = String::with_capacity(64);
+        text.push_str("sip:");
+        if let Some(user) = user.filter(|user| !user.is_empty()) {
+            text.push_str(&escaped_user(user));
+            text.push('@');
+        }
+        let host = text.len();
+        host::push_address(&mut text, at);
+        Self::parse(&text).unwrap_or_else(|_| {
+            // Too long, with the user.
+            text.replace_range("sip:".len()..host, "");
+            Self::parse(&text).expect("invariant: a host and port are a URI")
+        })
     }
 
     fn find_sip_parts(mut self, start: usize) -> Result<Self, UriError> {
         let text = &*self.text;
         let rest = text.get(start..).unwrap_or_default();
         // '@' stands nowhere else unescaped, while ';' and '?' may stand in the user part.
-        let host_start = match rest.find('@') {
+        let host_start = match find(rest, b'@') {
             Some(at) => {
                 let user = rest.get(..at).unwrap_or_default();
-                let user_end = user.find(':').unwrap_or(at);
+                let user_end = find(user, b':').unwrap_or(at);
                 if user_end == 0 {
                     return Err(UriError::BadCharacter);
                 }
@@ -154,8 +174,8 @@ impl Uri {
             None => start,
         };
         let rest = text.get(host_start..).unwrap_or_default();
-        let headers = rest.find('?').unwrap_or(rest.len());
-        let params = rest.get(..headers).unwrap_or_default().find(';').unwrap_or(headers);
+        let headers = find(rest, b'?').unwrap_or(rest.len());
+        let params = find(rest.get(..headers).unwrap_or_default(), b';').unwrap_or(headers);
         let (host_bytes, port) = split_host_port(rest.get(..params).unwrap_or_default())?;
         self.host = Some(Span::new(host_start, host_start + host_bytes));
         self.port = port;
@@ -166,7 +186,7 @@ impl Uri {
 
     fn find_number(mut self, start: usize) -> Result<Self, UriError> {
         let rest = self.text.get(start..).unwrap_or_default();
-        let end = rest.find(';').unwrap_or(rest.len());
+        let end = find(rest, b';').unwrap_or(rest.len());
         if end == 0 {
             return Err(UriError::BadHost);
         }
@@ -218,7 +238,7 @@ impl Uri {
 
     /// What follows `scheme:`, up to parameters and headers for `sip:`; all of it for `urn:` and other schemes.
     pub fn opaque(&self) -> &str {
-        let start = self.text.find(':').map_or(0, |colon| colon + 1);
+        let start = find(&self.text, b':').map_or(0, |colon| colon + 1);
         self.text.get(start..usize::from(self.params.from)).unwrap_or_default()
     }
 
@@ -300,7 +320,7 @@ impl Uri {
             return self.clone();
         }
         let scheme = if is_secure { "sips" } else { "sip" };
-        let rest = self.text.find(':').and_then(|colon| self.text.get(colon..));
+        let rest = find(&self.text, b':').and_then(|colon| self.text.get(colon..));
         Self::parse(&format!("{scheme}{}", rest.unwrap_or_default())).unwrap_or_else(|_| self.clone())
     }
 
@@ -349,7 +369,7 @@ impl FromStr for Uri {
 
 /// The colon after `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
 fn scheme_end(text: &str) -> Option<usize> {
-    let colon = text.find(':')?;
+    let colon = find(text, b':')?;
     let scheme = text.get(..colon)?.as_bytes();
     let (first, rest) = scheme.split_first()?;
     let well_formed = first.is_ascii_alphabetic()
@@ -362,6 +382,7 @@ fn scheme_end(text: &str) -> Option<usize> {
 /// RFC 3261's grammar asks for a colon too many before an IPv4 address inside an IPv6 one: `[2001:db8:::192.0.2.1]`. It
 /// is read and never written (RFC 5118 §4.10).
 fn without_third_colon(text: &str) -> Option<String> {
+    find(text, b'[')?;
     let at = text.find(":::")?;
     let inside = text
         .get(..at)?
