@@ -9,14 +9,13 @@ use super::leg::CallLeg;
 use crate::model::{Header, SessionId};
 use crate::policy::Decision;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Request, Uri};
+use crate::sip::Uri;
 use crate::trunk::Destination;
 
-/// An INVITE that opens a call, with what is known of it.
+/// What is known of the INVITE that opens a call.
 pub struct Arrival {
     pub session: SessionId,
     pub asked: Asked,
-    pub invite: Request,
     /// As it came.
     pub bytes: Bytes,
     pub a: CallLeg,

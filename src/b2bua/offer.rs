@@ -17,8 +17,8 @@ use crate::sip::{Method, Request, Response, Uri};
 
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
-    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
-        let (asked, bytes, invite) = (arrival.asked, arrival.bytes, arrival.invite);
+    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival, invite: Request) -> Self {
+        let (asked, bytes) = (arrival.asked, arrival.bytes);
         let setting = Setting {
             session: arrival.session,
             a: arrival.a,
