@@ -16,7 +16,7 @@ use super::referral::Transfer;
 use super::registration::Registration;
 use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
-use crate::model::{Fault, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
+use crate::model::{Fault, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::Flow;
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
@@ -64,7 +64,7 @@ pub struct Signaling {
     /// Of them those that are being prepared.
     pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.
-    pub(super) tags: BTreeMap<String, (SessionId, Leg)>,
+    pub(super) tags: Index<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
     pub(super) minted: BTreeSet<String>,
     pub(super) deadlines: BTreeSet<(Timestamp, SessionId)>,
@@ -120,7 +120,7 @@ impl Signaling {
             policies,
             calls: BTreeMap::new(),
             preparing: 0,
-            tags: BTreeMap::new(),
+            tags: Index::default(),
             minted: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             aftermaths: BTreeMap::new(),

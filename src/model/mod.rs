@@ -3,11 +3,13 @@
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
 mod ids;
+mod index;
 mod plan;
 mod recording;
 mod time;
 
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
+pub use index::Index;
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Recorded, Remote, StreamTally,
     Tally,

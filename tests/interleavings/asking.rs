@@ -170,7 +170,9 @@ impl Phone {
             (Why::Prack { offers }, Some(dialog)) => self.on_prack_answered(dialog, offers, heard),
             (Why::Haste, Some(dialog)) => self.on_haste_answered(now, at, dialog, heard),
             (Why::Watch, Some(dialog)) => self.on_watch_answered(now, dialog, heard),
-            (Why::Pass, Some(dialog)) if heard.status == 481 => self.on_gone(now, dialog),
+            (Why::Pass, Some(dialog)) if heard.status == 481 && !subscribes(self.asked[at].method) => {
+                self.on_gone(now, dialog);
+            }
             _ => {}
         }
     }
@@ -330,4 +332,9 @@ impl Phone {
             self.judge(verdict);
         }
     }
+}
+
+/// A 481 to it may mean the subscription alone (RFC 6665 §4.1.2.2): the call is not given up for it.
+fn subscribes(method: &str) -> bool {
+    matches!(method, "SUBSCRIBE" | "NOTIFY" | "REFER")
 }

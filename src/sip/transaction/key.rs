@@ -10,7 +10,7 @@ use crate::sip::uri::DEFAULT_PORT;
 const NUMBER_BYTES_MAX: usize = 10;
 
 /// Branch and method of a request that we sent.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct ClientKey(String);
 
 impl ClientKey {
@@ -36,7 +36,7 @@ impl ClientKey {
 
 /// Names a server transaction: by branch, sent-by and method; where the branch is of RFC 2543, by all that this RFC
 /// had: Request-URI, From tag, Call-ID, CSeq number and top Via.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct ServerKey(String);
 
 impl ServerKey {
@@ -97,7 +97,7 @@ impl ServerKey {
 }
 
 /// Which 2xx an ACK is for: the dialog and the INVITE's CSeq number (§13.2.2.4).
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct AckKey(String);
 
 impl AckKey {

@@ -16,6 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod ways;
 
 use std::collections::VecDeque;
 
@@ -72,7 +73,7 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    pub const fn new(limits: TransactionLimits) -> Self {
+    pub fn new(limits: TransactionLimits) -> Self {
         Self {
             limits,
             sent: Sent::new(),

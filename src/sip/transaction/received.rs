@@ -1,13 +1,14 @@
 //! All server transactions: which request is new, which is one more copy, which ACK is for which answer.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::invite_server::InviteServer;
 use super::key::{AckKey, ServerKey};
 use super::outbox::{Output, ServerId, ServerOutbox};
 use super::server::Server;
 use super::table::{Deadlines, Table};
-use crate::model::Timestamp;
+use super::ways::Ways;
+use crate::model::{Index, Timestamp};
 use crate::sip::flow::Flow;
 use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
@@ -72,21 +73,21 @@ pub(super) struct Cancelled {
 pub(super) struct Received {
     entries: Table<Entry>,
     chatter: usize,
-    keys: BTreeMap<ServerKey, ServerId>,
-    acks: BTreeMap<AckKey, ServerId>,
+    keys: Index<ServerKey, ServerId>,
+    acks: Index<AckKey, ServerId>,
     /// Those that would go another way if their connection went.
-    flows: BTreeSet<(Flow, ServerId)>,
+    flows: Ways<ServerId>,
     deadlines: Deadlines<ServerId>,
 }
 
 impl Received {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             entries: Table::new(),
             chatter: 0,
-            keys: BTreeMap::new(),
-            acks: BTreeMap::new(),
-            flows: BTreeSet::new(),
+            keys: Index::default(),
+            acks: Index::default(),
+            flows: Ways::new(),
             deadlines: Deadlines::new(),
         }
     }
@@ -142,7 +143,7 @@ impl Received {
         let goes_anew = entry.anew.is_some();
         let id = ServerId(self.entries.insert(entry));
         if goes_anew {
-            self.flows.insert((flow, id));
+            self.flows.insert(flow, id);
         }
         if let Some(key) = key {
             self.keys.insert(key, id);
@@ -204,10 +205,8 @@ impl Received {
     /// The connection is gone: responses go to where its peer says that it listens, and the last one, which may have
     /// gone down with it, once more (RFC 3261 §18.2.2). A 2xx to an INVITE has its own clock.
     pub(super) fn handle_unreachable(&mut self, flow: Flow, outputs: &mut VecDeque<Output>) {
-        let range = (flow, ServerId(0))..=(flow, ServerId(u64::MAX));
-        let hit: Vec<_> = self.flows.range(range).map(|(_, id)| *id).collect();
-        for id in hit {
-            self.flows.remove(&(flow, id));
+        for id in self.flows.of(flow) {
+            self.flows.remove(flow, id);
             if let Some(entry) = self.entries.find_mut(id.0)
                 && let Some(anew) = entry.anew.take()
             {
@@ -243,7 +242,7 @@ impl Received {
 
     fn drop_names(&mut self, id: ServerId, entry: Entry) {
         self.chatter -= usize::from(entry.is_chatter);
-        self.flows.remove(&(entry.flow, id));
+        self.flows.remove(entry.flow, id);
         if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
             self.keys.remove(&key);
         }

@@ -1,13 +1,14 @@
 //! All client transactions: which answer belongs to which request.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::client::Client;
 use super::invite_client::InviteClient;
 use super::key::ClientKey;
 use super::outbox::{ClientId, ClientOutbox, Output};
 use super::table::{Deadlines, Table};
-use crate::model::Timestamp;
+use super::ways::Ways;
+use crate::model::{Index, Timestamp};
 use crate::sip::flow::Flow;
 use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
@@ -57,17 +58,17 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Sent {
     entries: Table<Entry>,
-    keys: BTreeMap<ClientKey, ClientId>,
-    flows: BTreeSet<(Flow, ClientId)>,
+    keys: Index<ClientKey, ClientId>,
+    flows: Ways<ClientId>,
     deadlines: Deadlines<ClientId>,
 }
 
 impl Sent {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             entries: Table::new(),
-            keys: BTreeMap::new(),
-            flows: BTreeSet::new(),
+            keys: Index::default(),
+            flows: Ways::new(),
             deadlines: Deadlines::new(),
         }
     }
@@ -105,7 +106,7 @@ impl Sent {
         if let Some(key) = key.clone() {
             self.keys.insert(key, id);
         }
-        self.flows.insert((flow, id));
+        self.flows.insert(flow, id);
         let out = &mut ClientOutbox { outputs, id, flow };
         let machine = if request.method == Method::Invite {
             Machine::Invite(InviteClient::start(now, request, flow, out))
@@ -146,9 +147,7 @@ impl Sent {
     }
 
     pub(super) fn handle_unreachable(&mut self, now: Timestamp, flow: Flow, outputs: &mut VecDeque<Output>) {
-        let range = (flow, ClientId(0))..=(flow, ClientId(u64::MAX));
-        let hit: Vec<_> = self.flows.range(range).map(|(_, id)| *id).collect();
-        for id in hit {
+        for id in self.flows.of(flow) {
             self.on_unreachable(now, id, outputs);
         }
     }
@@ -162,7 +161,7 @@ impl Sent {
     ) {
         let key = ClientKey::of_fragment(fragment);
         let id = key.and_then(|key| self.keys.get(&key).copied());
-        if let Some(id) = id.filter(|id| self.flows.contains(&(flow, *id))) {
+        if let Some(id) = id.filter(|id| self.flows.contains(flow, *id)) {
             self.on_unreachable(now, id, outputs);
         }
     }
@@ -187,7 +186,7 @@ impl Sent {
             Machine::Other(client) => client.is_unheard(),
         };
         let fallback = entry.fallback.take().filter(|_| unheard)?;
-        self.flows.remove(&(entry.flow, id));
+        self.flows.remove(entry.flow, id);
         if let Some(key) = entry.key.take() {
             self.keys.remove(&key);
         }
@@ -248,7 +247,7 @@ impl Sent {
         if entry.is_terminated()
             && let Some(entry) = self.entries.remove(id.0)
         {
-            self.flows.remove(&(entry.flow, id));
+            self.flows.remove(entry.flow, id);
             if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
                 self.keys.remove(&key);
             }

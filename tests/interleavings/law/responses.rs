@@ -11,6 +11,11 @@ use crate::text::Heard;
 const REPEATS_MAX: u32 = 10;
 
 impl Served {
+    /// An OPTIONS to the proxy is answered without state: each copy is told what holds when it comes.
+    fn is_answered_otherwise(&self, heard: &Heard) -> bool {
+        self.tag != heard.to_tag || self.status != heard.status && self.method != "OPTIONS"
+    }
+
     /// A final answer goes out; what that breaks.
     fn on_final(&mut self) -> Option<&'static str> {
         self.finals += 1;
@@ -53,7 +58,7 @@ impl Law {
             (served.status, served.tag) = (heard.status, heard.to_tag.clone());
             served.owed_by = None;
             verdict = served.on_final();
-        } else if !served.lost && (served.status != heard.status || served.tag != heard.to_tag) {
+        } else if !served.lost && served.is_answered_otherwise(heard) {
             verdict = Some("two final answers to one request");
         } else {
             verdict = served.on_final();
