@@ -8,8 +8,8 @@ use super::facts::Kin;
 use super::leg::CallLeg;
 use crate::model::{Header, SessionId};
 use crate::policy::Decision;
-use crate::sip::transaction::ServerId;
 use crate::sip::Uri;
+use crate::sip::transaction::ServerId;
 use crate::trunk::Destination;
 
 /// What is known of the INVITE that opens a call.
@@ -26,7 +26,7 @@ pub struct Arrival {
     pub kin: Kin,
     pub decision: Arc<Decision>,
     pub meeting: bool,
-    pub header: Box<Header>,
+    pub header: Arc<Header>,
 }
 
 /// Who asks for a call.
@@ -49,5 +49,5 @@ pub(super) struct Setting {
     pub destinations: Vec<Destination>,
     pub decision: Arc<Decision>,
     pub meeting: bool,
-    pub header: Box<Header>,
+    pub header: Arc<Header>,
 }

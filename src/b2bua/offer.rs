@@ -1,5 +1,7 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
+use std::sync::Arc;
+
 use super::arrival::{Arrival, Asked, Setting};
 use super::body::Content;
 use super::call::Call;
@@ -151,7 +153,7 @@ impl Call {
         }
         self.recording = Recording::Opening;
         self.is_amended = false;
-        turn.record(RecordingCommand::Open(self.header.clone()));
+        turn.record(RecordingCommand::Open(Arc::clone(&self.header)));
         self.chronicle.keep(true);
     }
 

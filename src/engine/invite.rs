@@ -139,7 +139,7 @@ impl Signaling {
             meeting,
             conversation: kin.conversation,
         };
-        let header = b2bua::header(&opening, invite, &decision);
+        let header = Arc::new(b2bua::header(&opening, invite, &decision));
         let a_call_id = invite.headers.call_id().to_owned();
         let a = self.new_leg(Leg::A, (from, flow), a_call_id, LegState::Invited { server: id });
         let b = self.new_leg(Leg::B, (to, to_flow), b_call_id, LegState::Idle);

@@ -88,8 +88,7 @@ impl Signaling {
         };
         self.transfers.insert(to, transfer);
         let conversation = arrival.kin.conversation.unwrap_or(to);
-        self.conversations
-            .begin(to, conversation, &invite, &arrival.target);
+        self.conversations.begin(to, conversation, &invite, &arrival.target);
         let call = Call::receive(&mut self.turn(now), arrival, invite);
         self.adopt(call);
         self.admission.on_opened(now, to, source);
@@ -268,7 +267,7 @@ impl Signaling {
             meeting: false,
             conversation: callee.kin.conversation,
         };
-        let header = b2bua::header(&opening, &staying.invite, &decision);
+        let header = Arc::new(b2bua::header(&opening, &staying.invite, &decision));
         let target = callee.destinations.first().map(|first| first.target.clone());
         let arrival = Arrival {
             session,

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::grammar::{self, find, is_space, split_once};
 use super::params::{Params, ParamsError};
 use super::text::Text;
@@ -117,6 +119,19 @@ impl std::str::FromStr for NameAddr {
 
     fn from_str(text: &str) -> Result<Self, NameAddrError> {
         Self::parse(text)
+    }
+}
+
+impl Serialize for NameAddr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NameAddr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
     }
 }
 

@@ -3,9 +3,12 @@
 mod equivalence;
 mod headers;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::grammar::find;
 use super::host::{self, HostPort, parse_ip, split_host_port};
@@ -367,6 +370,19 @@ impl FromStr for Uri {
     }
 }
 
+impl Serialize for Uri {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uri {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
 /// The colon after `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
 fn scheme_end(text: &str) -> Option<usize> {
     let colon = find(text, b':')?;
@@ -425,7 +441,7 @@ fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
 }
 
 /// `%XX` resolved; what does not resolve to UTF-8 becomes U+FFFD.
-pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }
