@@ -15,7 +15,7 @@ use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{Method, Request, Response, Uri};
+use crate::sip::{Method, Request, Uri};
 
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
@@ -63,9 +63,8 @@ impl Call {
     }
 
     fn ring(&mut self, turn: &mut Turn<'_>, server: Option<crate::sip::transaction::ServerId>) {
-        if let (Some(invite), Some(server)) = (&self.a.invite, server) {
-            let trying = Response::to(invite, 100, None, None);
-            turn.respond(self.line(Leg::A), server, trying);
+        if let Some(server) = server {
+            turn.say_trying(self.line(Leg::A), server);
         }
         if self.recording == Recording::Opening {
             self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
@@ -223,7 +222,7 @@ pub fn onward(
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", format!("<{contact}>"));
+        headers.push("Contact", ["<", contact.as_str(), ">"].concat());
     }
     carry::carry(crossing, &received.headers, headers);
     request

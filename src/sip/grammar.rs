@@ -4,8 +4,24 @@ use std::borrow::Cow;
 
 /// The characters of `token`.
 pub(crate) const fn is_token_char(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKEN_CHARS[c as usize]
 }
+
+/// A table, for every byte of many names is asked.
+const TOKEN_CHARS: [bool; 256] = {
+    let mut chars = [false; 256];
+    let mut c = 0;
+    while c < chars.len() {
+        let byte = c as u8;
+        chars[c] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        c += 1;
+    }
+    chars
+};
 
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_char)

@@ -120,20 +120,28 @@ fn append(out: &mut String, name: &str, value: &str) {
 
 /// The value of `name` in text of the form of [`Params`], without space.
 pub(super) fn find<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    each(text)
-        .find(|(other, _)| other.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
+    let named = |param: &'a str| {
+        let (start, rest) = param.split_at_checked(name.len())?;
+        let value = if rest.is_empty() { rest } else { rest.strip_prefix('=')? };
+        start.eq_ignore_ascii_case(name).then_some(value)
+    };
+    each_whole(text).find_map(named)
 }
 
 /// The parameters of text of the form of [`Params`], without space.
 pub(super) fn each(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    each_whole(text).map(|param| grammar::split_once(param, b'=').unwrap_or((param, "")))
+}
+
+/// Name and value together.
+fn each_whole(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         rest = rest.strip_prefix(';')?;
         let end = grammar::find_outside(rest, b';').unwrap_or(rest.len());
         let (param, after) = rest.split_at_checked(end)?;
         rest = after;
-        Some(grammar::split_once(param, b'=').unwrap_or((param, "")))
+        Some(param)
     })
 }
 
@@ -171,7 +179,7 @@ const fn is_value_char(c: u8) -> bool {
     c > b' ' && !matches!(c, b';' | b',' | b'"' | b'<' | b'>' | 0x7f)
 }
 
-fn leading(text: &str, belongs: fn(u8) -> bool) -> &str {
+fn leading(text: &str, belongs: impl Fn(u8) -> bool) -> &str {
     let end = text.bytes().position(|c| !belongs(c)).unwrap_or(text.len());
     text.get(..end).unwrap_or_default()
 }

@@ -8,23 +8,24 @@ use std::sync::Arc;
 #[derive(Clone, Default)]
 pub(super) struct Text {
     whole: Arc<str>,
-    from: usize,
-    to: usize,
+    from: u32,
+    to: u32,
 }
 
 impl Text {
     /// `piece`, which stands in this text; a copy of it where it does not.
     pub(super) fn piece(&self, piece: &str) -> Self {
-        let before = piece.as_ptr().addr().checked_sub(self.whole.as_ptr().addr());
-        let span = before.map(|from| (from, from + piece.len()));
-        match span.filter(|(_, to)| *to <= self.whole.len() && !piece.is_empty()) {
-            Some((from, to)) => Self {
+        let from = piece.as_ptr().addr().checked_sub(self.whole.as_ptr().addr());
+        let from = from.filter(|from| !piece.is_empty() && from + piece.len() <= self.whole.len());
+        let span = from.and_then(|from| Some((u32::try_from(from).ok()?, u32::try_from(from + piece.len()).ok()?)));
+        span.map_or_else(
+            || Self::from(piece),
+            |(from, to)| Self {
                 whole: Arc::clone(&self.whole),
                 from,
                 to,
             },
-            None => Self::from(piece),
-        }
+        )
     }
 }
 
@@ -36,7 +37,7 @@ impl From<&str> for Text {
         Self {
             whole: text.into(),
             from: 0,
-            to: text.len(),
+            to: u32::try_from(text.len()).expect("invariant: text of messages, which is short"),
         }
     }
 }
@@ -45,7 +46,7 @@ impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        self.whole.get(self.from..self.to).unwrap_or_default()
+        self.whole.get(self.from as usize..self.to as usize).unwrap_or_default()
     }
 }
 

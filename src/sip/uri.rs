@@ -1,6 +1,8 @@
 //! Addresses of users, services and numbers (RFC 3261 §19.1, RFC 3966, RFC 8141).
 
+mod delimiters;
 mod equivalence;
+mod escapes;
 mod headers;
 
 use std::borrow::Cow;
@@ -10,6 +12,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use self::delimiters::Delimiters;
+use self::escapes::escaped_user;
+pub(crate) use self::escapes::unescaped;
 use super::grammar::find;
 use super::host::{self, HostPort, parse_ip, split_host_port};
 use super::params;
@@ -103,16 +108,14 @@ impl Uri {
         if text.len() > URI_BYTES_MAX {
             return Err(UriError::TooLong);
         }
-        if text
-            .bytes()
-            .any(|c| c <= b' ' || matches!(c, b'"' | b'<' | b'>' | 0x7f))
-        {
-            return Err(UriError::BadCharacter);
-        }
-        let colon = scheme_end(text).ok_or(UriError::NoScheme)?;
-        let mended = without_third_colon(text);
-        let text = match &mended {
-            Some(mended) => Text::from(mended.as_str()),
+        let mut found = Delimiters::of(text)?;
+        let colon = found.colon.filter(|colon| is_scheme(text.get(..*colon)));
+        let colon = colon.ok_or(UriError::NoScheme)?;
+        let text = match found.bracket.and_then(|_| without_third_colon(text)) {
+            Some(mended) => {
+                found = Delimiters::of(&mended)?;
+                Text::from(mended.as_str())
+            }
             None => keep(),
         };
         let scheme = match text.get(..colon).unwrap_or_default() {
@@ -123,7 +126,7 @@ impl Uri {
             _ => Scheme::Other,
         };
         let nowhere = Span::new(text.len(), text.len());
-        let uri = Self {
+        let mut uri = Self {
             text,
             scheme,
             user: None,
@@ -134,10 +137,11 @@ impl Uri {
             headers: nowhere,
         };
         match scheme {
-            Scheme::Sip | Scheme::Sips => uri.find_sip_parts(colon + 1),
-            Scheme::Tel => uri.find_number(colon + 1),
-            Scheme::Urn | Scheme::Other => Ok(uri),
+            Scheme::Sip | Scheme::Sips => uri.set_sip_parts(colon + 1, &found)?,
+            Scheme::Tel => uri.set_number(colon + 1)?,
+            Scheme::Urn | Scheme::Other => {}
         }
+        Ok(uri)
     }
 
     /// `sip:user@host:port`, or `sip:host:port` without a user. What a user part may not hold is escaped.
@@ -157,37 +161,31 @@ impl Uri {
         })
     }
 
-    fn find_sip_parts(mut self, start: usize) -> Result<Self, UriError> {
-        let text = &*self.text;
-        let rest = text.get(start..).unwrap_or_default();
-        // '@' stands nowhere else unescaped, while ';' and '?' may stand in the user part.
-        let host_start = match find(rest, b'@') {
+    fn set_sip_parts(&mut self, start: usize, found: &Delimiters) -> Result<(), UriError> {
+        let end = self.text.len();
+        let host_start = match found.at {
             Some(at) => {
-                let user = rest.get(..at).unwrap_or_default();
-                let user_end = find(user, b':').unwrap_or(at);
-                if user_end == 0 {
+                let user_end = found.password.unwrap_or(at);
+                if user_end == start {
                     return Err(UriError::BadCharacter);
                 }
-                self.user = Some(Span::new(start, start + user_end));
-                if user_end < at {
-                    self.password = Some(Span::new(start + user_end + 1, start + at));
-                }
-                start + at + 1
+                self.user = Some(Span::new(start, user_end));
+                self.password = found.password.map(|colon| Span::new(colon + 1, at));
+                at + 1
             }
             None => start,
         };
-        let rest = text.get(host_start..).unwrap_or_default();
-        let headers = find(rest, b'?').unwrap_or(rest.len());
-        let params = find(rest.get(..headers).unwrap_or_default(), b';').unwrap_or(headers);
-        let (host_bytes, port) = split_host_port(rest.get(..params).unwrap_or_default())?;
+        let headers = found.question.unwrap_or(end);
+        let params = found.semicolon.unwrap_or(headers);
+        let (host_bytes, port) = split_host_port(self.text.get(host_start..params).unwrap_or_default())?;
         self.host = Some(Span::new(host_start, host_start + host_bytes));
         self.port = port;
-        self.params = Span::new(host_start + params, host_start + headers);
-        self.headers = Span::new((host_start + headers + 1).min(text.len()), text.len());
-        Ok(self)
+        self.params = Span::new(params, headers);
+        self.headers = Span::new((headers + 1).min(end), end);
+        Ok(())
     }
 
-    fn find_number(mut self, start: usize) -> Result<Self, UriError> {
+    fn set_number(&mut self, start: usize) -> Result<(), UriError> {
         let rest = self.text.get(start..).unwrap_or_default();
         let end = find(rest, b';').unwrap_or(rest.len());
         if end == 0 {
@@ -195,7 +193,7 @@ impl Uri {
         }
         self.user = Some(Span::new(start, start + end));
         self.params = Span::new(start + end, self.text.len());
-        Ok(self)
+        Ok(())
     }
 
     pub const fn scheme(&self) -> Scheme {
@@ -383,22 +381,20 @@ impl<'de> Deserialize<'de> for Uri {
     }
 }
 
-/// The colon after `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
-fn scheme_end(text: &str) -> Option<usize> {
-    let colon = find(text, b':')?;
-    let scheme = text.get(..colon)?.as_bytes();
-    let (first, rest) = scheme.split_first()?;
-    let well_formed = first.is_ascii_alphabetic()
+/// `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
+fn is_scheme(text: Option<&str>) -> bool {
+    let Some((first, rest)) = text.and_then(|text| text.as_bytes().split_first()) else {
+        return false;
+    };
+    first.is_ascii_alphabetic()
         && rest
             .iter()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'));
-    well_formed.then_some(colon)
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'))
 }
 
 /// RFC 3261's grammar asks for a colon too many before an IPv4 address inside an IPv6 one: `[2001:db8:::192.0.2.1]`. It
 /// is read and never written (RFC 5118 §4.10).
 fn without_third_colon(text: &str) -> Option<String> {
-    find(text, b'[')?;
     let at = text.find(":::")?;
     let inside = text
         .get(..at)?
@@ -411,49 +407,6 @@ fn without_third_colon(text: &str) -> Option<String> {
         .parse::<std::net::Ipv4Addr>()
         .is_ok();
     (inside && embedded).then(|| [&text[..at], &text[at + 1..]].concat())
-}
-
-/// `unreserved` and `user-unreserved` stay, all else is percent-escaped (RFC 3261 §25.1). A '%' that starts an
-/// escape stays, so that escaped input is not escaped twice.
-fn escaped_user(user: &str) -> String {
-    use fmt::Write as _;
-    let mut out = String::with_capacity(user.len());
-    for (at, c) in user.bytes().enumerate() {
-        let plain = c.is_ascii_alphanumeric()
-            || b"-_.!~*'()&=+$,;?/".contains(&c)
-            || (c == b'%' && escape_at(user.as_bytes(), at).is_some());
-        if plain {
-            out.push(char::from(c));
-        } else {
-            write!(out, "%{c:02X}").expect("invariant: a String takes all that is written");
-        }
-    }
-    out
-}
-
-/// The byte that `%XX` at `at` stands for.
-fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
-    let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
-    if bytes.get(at) != Some(&b'%') {
-        return None;
-    }
-    u8::try_from(hex(at + 1)? << 4 | hex(at + 2)?).ok()
-}
-
-/// `%XX` resolved; what does not resolve to UTF-8 becomes U+FFFD.
-pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return text.into();
-    }
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&c) = bytes.get(at) {
-        let escape = escape_at(bytes, at);
-        out.push(escape.unwrap_or(c));
-        at += if escape.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned().into()
 }
 
 #[cfg(test)]

@@ -38,17 +38,21 @@ impl Via {
         Self::named(transport, &sent_by.into(), branch)
     }
 
-    /// Ours, by the name that peers know us by.
+    /// Ours, by the name that peers know us by. A `branch` that is no token is made one.
     pub fn named(transport: Transport, sent_by: &HostPort, branch: &str) -> Self {
-        let mut params = Params::default();
-        params.set("rport", "");
-        params.set("branch", branch);
-        Self {
-            transport: transport.as_str().into(),
-            host: sent_by.host().into(),
-            port: sent_by.port(),
-            params,
+        let branch = grammar::as_token(branch);
+        let params = ";rport".len() + ";branch=".len() + branch.len();
+        let mut text = String::with_capacity(VERSION.len() + 4 + sent_by.host().len() + PORT_BYTES_MAX + params);
+        for part in [VERSION, transport.as_str(), " ", sent_by.host()] {
+            text.push_str(part);
         }
+        if let Some(port) = sent_by.port() {
+            text.push(':');
+            push_number(&mut text, port.into());
+        }
+        text.push_str(";rport;branch=");
+        text.push_str(&branch);
+        Self::parse(&text).expect("invariant: a host and tokens are a Via")
     }
 
     /// One element of a Via header. Space may stand around `/`, `:`, `;` and `=`.

@@ -94,8 +94,7 @@ impl Headers {
         let mut written = to.as_ref().map(|to| line("To", to.written()));
         let copied = |field: &Field| match field {
             Field::To(_) if written.is_some() => written.take(),
-            Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_) => Some(field.clone()),
-            _ => None,
+            field => is_identifying(field).then(|| field.clone()),
         };
         let mut fields = Vec::with_capacity(FIELDS_USUAL.max(self.fields.len()));
         fields.extend(self.fields.iter().filter_map(copied));
@@ -139,6 +138,12 @@ impl Headers {
     /// Names in their long form, and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(field::parts)
+    }
+
+    /// What a response repeats of its request (RFC 3261 §8.2.6.2).
+    pub(super) fn identifying(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.fields.iter().filter(|field| is_identifying(field));
+        fields.map(field::parts)
     }
 
     /// Adds a line at the end. A name that is no token is made one.
@@ -307,6 +312,13 @@ impl Headers {
             .find(is_via)
             .and_then(|field| Via::parse(field::parts(field).1).ok());
     }
+}
+
+pub(super) const fn is_identifying(field: &Field) -> bool {
+    matches!(
+        field,
+        Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_)
+    )
 }
 
 /// Whatever the parts of a typed value held: one line.
