@@ -10,6 +10,9 @@ use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, NameAddr, Request, Uri};
 use crate::trunk::{Destination, Trunk};
 
+/// Times that one INVITE may come by us: as often as Max-Forwards lets it, where nobody sets that anew.
+const PASSAGES_MAX: usize = 70;
+
 /// A dialog of a call of ours that a request names.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
@@ -31,6 +34,27 @@ impl Signaling {
             let meant = self.calls.get(&session)?.meant(name)?;
             Some(Named { session, meant, header })
         })
+    }
+
+    /// The calls under whose Call-IDs a neighbour has sent this INVITE back to us, the newest first.
+    fn passages_before(&self, invite: &Request) -> impl Iterator<Item = (SessionId, &Call)> {
+        let before = |call_id: &str| {
+            let session = *self.minted.get(call_id)?;
+            Some((session, self.calls.get(&session)?))
+        };
+        let newest = before(invite.headers.call_id());
+        std::iter::successors(newest, move |(_, call)| before(call.call_id(Leg::A))).take(PASSAGES_MAX)
+    }
+
+    /// One that comes back for somebody else is a spiral, and a call of its own; to ask the same party at the same place
+    /// again is a loop (RFC 3261 §6, §16.3 item 4).
+    pub(super) fn is_no_loop(&self, invite: &Request, destinations: &[Destination]) -> Result<(), Refusal> {
+        let mut before = self.passages_before(invite);
+        if before.any(|(_, call)| call.has_asked(destinations)) || self.passages_before(invite).count() == PASSAGES_MAX
+        {
+            return Err(Refusal::Loop);
+        }
+        Ok(())
     }
 
     /// Whether a URI leads to us: by the address of a listener, or by what it is advertised as.
@@ -73,6 +97,8 @@ impl Signaling {
             conversations.push(conversation);
             kin.rerouted_by.push(referrer);
         }
+        let spiral = self.passages_before(invite).next();
+        conversations.extend(spiral.and_then(|(session, _)| self.conversations.of(session)));
         if conversations.is_empty() {
             let rings = |session| self.calls.get(&session).is_some_and(Call::is_ringing);
             let found = self.conversations.kin(invite, &b2bua::rerouters(invite), rings);

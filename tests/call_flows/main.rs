@@ -35,6 +35,7 @@ mod restarted;
 mod retold;
 mod routed;
 mod secured;
+mod spirals;
 mod strangers;
 mod strict;
 mod subscribed;
