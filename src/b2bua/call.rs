@@ -210,7 +210,8 @@ impl Call {
             }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
-                response.headers.push("Allow", super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
             _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),

@@ -4,7 +4,7 @@
 use onrecord::sip::Request;
 
 use super::bench::{A, B, Bench, PROXY, SDP};
-use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
+use super::party::{ALICE, CAROL, DAVE, PhoneDialog};
 
 /// As a proxy at `by` sends on what it got from us: to this user by us, with its Via.
 fn sent_back(invite: &Request, by: &str, user: &str) -> bytes::Bytes {
