@@ -206,6 +206,7 @@ impl Call {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());

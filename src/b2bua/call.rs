@@ -130,6 +130,7 @@ impl Call {
             tags,
             tags_told: 0,
         };
+        call.b.fronts_focus = call.meeting;
         call.permit_codecs();
         call
     }

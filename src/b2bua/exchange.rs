@@ -190,7 +190,8 @@ impl Call {
             }
         }
         let cseq = response.headers.cseq().number;
-        if let Err(refusal) = self.admit_answerer(turn, side, response) {
+        let admitted = self.admit_answerer(turn, side, response);
+        if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
             self.break_off(turn, &exchange, cseq, &refusal);
             self.part_with_answerer(turn, side, &refusal);
             return;

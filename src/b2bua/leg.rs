@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chronicle::Chronicle;
 use super::farewell::Farewell;
+use super::meeting::FOCUS;
 use super::reject::Rejection;
 use super::turn::{Line, Turn};
 use super::wire::Wire;
@@ -68,6 +69,8 @@ pub struct CallLeg {
     pub invite: Option<Request>,
     /// The ACK that we sent last, for 2xx that come again.
     pub ack: Option<Request>,
+    /// Whom its peer talks to through us is a conference focus.
+    pub fronts_focus: bool,
 }
 
 impl CallLeg {
@@ -284,7 +287,8 @@ impl CallLeg {
             Some(secure) => Wire::contact_for(self.flow, secure),
             None => Wire::contact(self.flow),
         };
-        headers.push("Contact", format!("<{contact}>"));
+        let focus = if self.fronts_focus { FOCUS } else { "" };
+        headers.push("Contact", format!("<{contact}>{focus}"));
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

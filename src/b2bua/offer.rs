@@ -5,6 +5,7 @@ use super::body::Content;
 use super::call::Call;
 use super::carry::{self, Crossing};
 use super::leg::LegState;
+use super::meeting::{FOCUS, is_focus};
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
@@ -221,7 +222,8 @@ pub fn onward(
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", format!("<{contact}>"));
+        let focus = if is_focus(&received.headers) { FOCUS } else { "" };
+        headers.push("Contact", format!("<{contact}>{focus}"));
     }
     carry::carry(crossing, &received.headers, headers);
     request

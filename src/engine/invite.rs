@@ -166,6 +166,7 @@ impl Signaling {
             state,
             invite: None,
             ack: None,
+            fronts_focus: false,
         }
     }
 

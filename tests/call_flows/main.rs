@@ -19,6 +19,7 @@ mod failover;
 mod families;
 mod fax;
 mod forked;
+mod meetings;
 mod mended_dialogs;
 mod mended_strict;
 mod newcomer;
