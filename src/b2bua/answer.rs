@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::body::Content;
+use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
@@ -318,7 +318,7 @@ impl Call {
             self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);
         }
         if body.is_empty() {
-            answer.headers.remove("Content-Type");
+            leave_out_descriptions(&mut answer.headers);
         }
         answer.body = body;
         if self.a.dialog.is_none() {

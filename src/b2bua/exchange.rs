@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::body::Content;
+use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::continuation::Kept;
 use super::farewell::Farewell;
@@ -296,7 +296,7 @@ impl Call {
             answer.headers.push("Retry-After", value);
         }
         if body.is_empty() {
-            answer.headers.remove("Content-Type");
+            leave_out_descriptions(&mut answer.headers);
         }
         answer.body = body;
         answer

@@ -228,7 +228,7 @@ impl CallLeg {
             self.state = LegState::Gone;
             return;
         };
-        farewell.write(&mut bye.headers);
+        farewell.write(&mut bye);
         let client = turn.request(session, self.line(chronicle), bye);
         let again = Some(farewell.clone());
         self.state = LegState::Leaving { bye: client, again };

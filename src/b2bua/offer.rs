@@ -201,8 +201,21 @@ impl Call {
     }
 }
 
-/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
-/// (RAck, for one) still fits.
+/// Numbers above this leave a leg too little room to count on (RFC 3261 §8.1.1.5 ends at 2^31).
+const NUMBER_MAX: u32 = 1 << 30;
+
+/// A registration is no dialog: its numbers go on as its sender counts them (RFC 3261 §10.2).
+fn number_onward(received: &Request) -> u32 {
+    let number = received.headers.cseq().number;
+    if number > NUMBER_MAX && received.method != Method::Register {
+        number - NUMBER_MAX
+    } else {
+        number
+    }
+}
+
+/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, where it leaves
+/// room to count on.
 pub fn onward(
     crossing: Crossing,
     received: &Request,
@@ -215,7 +228,7 @@ pub fn onward(
     let from = received.headers.from().clone().with_tag(local_tag);
     let to = received.headers.to().clone().without_tag();
     let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
-    let number = received.headers.cseq().number;
+    let number = number_onward(received);
     let contact = Wire::contact_for(flow, &target);
     let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
     request.body = body;
