@@ -71,7 +71,12 @@ impl Attempts {
 }
 
 impl Call {
-    /// The Call-IDs that we made for leg B: an INVITE that bears one has come round.
+    /// Whether one of these was asked for B.
+    pub fn has_asked(&self, destinations: &[Destination]) -> bool {
+        destinations.iter().any(|destination| self.attempts.is_asked(destination))
+    }
+
+    /// The Call-IDs that we made for leg B: an INVITE that bears one has been here before.
     pub fn minted_call_ids(&self) -> impl Iterator<Item = &str> {
         self.attempts.call_ids.iter().map(String::as_str)
     }
@@ -201,6 +206,7 @@ impl Call {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());

@@ -35,7 +35,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
         media: media(invite),
-        conference: super::answer::is_focus(&invite.headers),
+        conference: super::meeting::is_focus(&invite.headers),
         at: now,
     }
 }

@@ -181,7 +181,7 @@ impl Call {
     }
 
     /// Why a recording that this decision insists on is not to be had.
-    fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
+    pub(super) fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
         if !decision.is_strict_before(self.meeting) && !decision.is_strict_during(self.meeting) {
             return None;
         }
@@ -216,7 +216,7 @@ impl Call {
         }
     }
 
-    fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.recording, Recording::NotWanted | Recording::Unavailable(_)) {
             self.record_from_here(turn);
         }

@@ -107,14 +107,12 @@ impl Signaling {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(invite)?;
-        if self.minted.contains(invite.headers.call_id()) {
-            return Err(Refusal::Loop);
-        }
         let named = self.dialog_named(invite)?;
         let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
             Some(far_end) => vec![far_end],
             None => self.destinations(now, invite, &from)?,
         };
+        self.is_no_loop(invite, &destinations)?;
         let Destination {
             trunk: to,
             flow: to_flow,
@@ -172,6 +170,7 @@ impl Signaling {
             state,
             invite: None,
             ack: None,
+            fronts_focus: false,
         }
     }
 

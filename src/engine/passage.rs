@@ -71,7 +71,9 @@ impl Signaling {
         let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
-        response.headers.push("Allow", ALLOW);
+        let trunk = self.topology.trunk_of(flow.remote, flow.transport);
+        let allow = trunk.map_or_else(|| ALLOW.to_owned(), |trunk| trunk.allow(ALLOW));
+        response.headers.push("Allow", allow);
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
         self.wire.refuse(flow, response);

@@ -227,6 +227,7 @@ impl Signaling {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         Ok(Callee {
             trunk: first.trunk,
