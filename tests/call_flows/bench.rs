@@ -14,7 +14,7 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Conduct, Paths, Peer, Refer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Paths, Peer, Rank, Refer, Route, Site, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 /// What the proxy may be known as outside.
@@ -103,6 +103,16 @@ impl Bench {
     pub fn by_stream(files: &[(&str, &str)]) -> Self {
         let mut carrier = trunk("carrier", &[B], true, Conduct::default());
         carrier.transport = Transport::Tcp;
+        Self::on_trunks(files, true, vec![carrier])
+    }
+
+    /// The carrier's one server is asked by TCP first, then by UDP.
+    pub fn by_two_transports(files: &[(&str, &str)]) -> Self {
+        let site =
+            |transport, priority| Site::parse(&format!("sip:{B};transport={transport}"), Rank { priority, weight: 0 });
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        carrier.transport = Transport::Tcp;
+        carrier.sites = [site("tcp", 1), site("udp", 2)].map(Option::unwrap).into();
         Self::on_trunks(files, true, vec![carrier])
     }
 
