@@ -172,7 +172,7 @@ impl Call {
                 .min_by_key(|(_, peer)| peer.port != Some(address.port()))?;
             Some(Destination {
                 trunk: Arc::clone(trunk),
-                flow: topology.flow(trunk.transport, peer.address_by(trunk.transport))?,
+                flow: topology.flow(trunk, trunk.transport, peer.address_by(trunk.transport))?,
                 target: contact.clone(),
             })
         });
@@ -226,7 +226,7 @@ impl Call {
     /// The offer of A's INVITE with what the new B's trunk allows, and with an address of ours that faces it: of its family.
     /// It is asked once our ports are bound there.
     fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        let moves = self.negotiation.begin_anew(self.b.flow.remote.ip());
+        let moves = self.negotiation.begin_anew(&self.b);
         self.permit_codecs();
         if let Some(received) = self.a.invite.clone() {
             self.take_first_offer(turn, &received)?;

@@ -286,7 +286,7 @@ impl Signaling {
         }
         Some(Destination {
             trunk: Arc::clone(trunk),
-            flow: self.topology.flow(trunk.transport, contact)?,
+            flow: self.topology.flow(trunk, trunk.transport, contact)?,
             target: request.uri.clone(),
         })
     }

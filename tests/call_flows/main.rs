@@ -21,6 +21,7 @@ mod fax;
 mod forked;
 mod mended_dialogs;
 mod mended_strict;
+mod networks;
 mod newcomer;
 mod ordinary;
 mod outside;
