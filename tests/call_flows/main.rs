@@ -22,6 +22,7 @@ mod forked;
 mod meetings;
 mod mended_dialogs;
 mod mended_strict;
+mod networks;
 mod newcomer;
 mod ordinary;
 mod outside;
