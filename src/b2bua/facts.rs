@@ -54,6 +54,8 @@ pub struct Kin {
     pub rerouted_by: Vec<String>,
     /// Who is called, where the Request-URI only names us.
     pub callee: Option<String>,
+    /// Who calls, where another call knows that better than the INVITE.
+    pub caller: Option<String>,
 }
 
 impl Kin {
@@ -63,6 +65,9 @@ impl Kin {
         facts.rerouted_by.extend(self.rerouted_by.iter().take(room).cloned());
         if let Some(callee) = &self.callee {
             facts.request_uri.clone_from(callee);
+        }
+        if let Some(caller) = &self.caller {
+            facts.from.clone_from(caller);
         }
         facts
     }

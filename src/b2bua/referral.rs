@@ -17,6 +17,7 @@ use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::notice::Notices;
+use super::redirect;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
 use super::seat::Seat;
@@ -141,6 +142,9 @@ impl Call {
         invite.headers.push("Contact", format!("<{}>", dialog.remote_target()));
         for referred_by in refer.headers.get_all("Referred-By").take(1) {
             invite.headers.push("Referred-By", referred_by);
+        }
+        for (name, value) in redirect::brought(target) {
+            invite.headers.push(name, value);
         }
         self.claims[stays.index()].write(&mut invite.headers);
         invite.set_body("application/sdp", self.negotiation.reoffer(stays, lines)?);

@@ -138,7 +138,8 @@ impl Signaling {
         let conversations = [Some(session), named].into_iter().flatten();
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
         let old = [Some(session), joined.map(|(other, _)| other)];
-        let arrival = self.arrival(now, (to, old), (staying, told), callee, caller)?;
+        callee.kin.caller = Some(caller);
+        let arrival = self.arrival(now, (to, old), (staying, told), callee)?;
         Ok(Plan {
             referral,
             named,
@@ -242,12 +243,10 @@ impl Signaling {
         (session, old): (SessionId, [Option<SessionId>; 2]),
         (staying, told): (Staying, Option<Bytes>),
         callee: Callee,
-        caller: String,
     ) -> Result<Arrival, Refusal> {
         let (from, to) = (Arc::clone(&staying.leg.trunk), Arc::clone(&callee.trunk));
         let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
-        let mut facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
-        facts.from = caller;
+        let facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_move(
             now,

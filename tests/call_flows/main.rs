@@ -27,6 +27,7 @@ mod outside;
 mod party;
 mod redirected;
 mod referred_capped;
+mod referred_onward;
 mod referred_privately;
 mod registered;
 mod renegotiated;
