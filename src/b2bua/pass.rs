@@ -115,6 +115,15 @@ impl Call {
         }
     }
 
+    /// A REFER went out to this side once more, under another number.
+    pub(super) fn on_refer_renumbered(&mut self, to: Leg, before: u32, again: &Request) {
+        let mut refers = self.refers.iter_mut().rev();
+        let known = refers.find(|refer| refer.from != to && refer.sent == before);
+        if let Some(refer) = known.filter(|_| again.method == Method::Refer) {
+            refer.sent = again.headers.cseq().number;
+        }
+    }
+
     /// Whether the response belonged to a request that was carried.
     pub(super) fn on_passed(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) -> bool {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
