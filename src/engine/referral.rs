@@ -53,7 +53,8 @@ impl Signaling {
         (flow, bytes): (Flow, &Bytes),
     ) {
         let to = SessionId::mint(now, self.wire.mint().entropy());
-        let plan = if self.admission.has_room_for(flow.remote.ip()) {
+        let is_emergency = self.calls.get(&session).is_some_and(Call::is_emergency);
+        let plan = if is_emergency || self.admission.has_room_for(flow.remote.ip()) {
             self.plan(now, (session, side), request, to)
         } else {
             Err(Refusal::TooManyCalls)
@@ -130,6 +131,7 @@ impl Signaling {
         let told = other.and_then(|(call, stays)| call.told(stays));
         let call = self.calls.get(&session).ok_or(Refusal::NoSuchDialog)?;
         let (caller, referrer) = (call.party(side.other()), call.party(side));
+        let is_emergency = call.is_emergency() || other.is_some_and(|(call, _)| call.is_emergency());
         let staying = call.staying(side.other(), request, uri, lines);
         let mut staying = staying.ok_or(Refusal::MediaNotAcceptable)?;
         staying.leg.local_tag = self.wire.mint().tag();
@@ -139,6 +141,7 @@ impl Signaling {
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
         let old = [Some(session), joined.map(|(other, _)| other)];
         callee.kin.caller = Some(caller);
+        callee.kin.emergency = is_emergency;
         let arrival = self.arrival(now, (to, old), (staying, told), callee)?;
         Ok(Plan {
             referral,

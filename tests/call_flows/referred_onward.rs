@@ -1,8 +1,9 @@
 //! REFER executed by us: the new call goes on to others, and bears what the REFER or a 3xx gives it.
 
 use onrecord::model::Fault;
+use onrecord::sip::{Message, Method};
 
-use super::bench::{A, Bench, PROXY, SDP, STRICT};
+use super::bench::{A, Bench, PROXY, SDP, STRICT, answer};
 use super::executed::{assert_old_call_stays, assert_told_last, refers, strict};
 use super::party::{ALICE, BOB, DAVE, Party};
 
@@ -98,4 +99,79 @@ fn data_of_who_sent_the_call_on_takes_the_place_of_the_callers() {
     assert_eq!(invite.uri.to_string(), format!("sip:erin@{A}"));
     let data: Vec<&str> = invite.headers.get_all("User-to-User").collect();
     assert_eq!(data, [DATA]);
+}
+
+#[test]
+fn a_second_refer_does_not_swallow_the_last_word_on_the_first() {
+    let mut bench = strict();
+    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    refers(&mut bench, &mut alice, "");
+    let trying = bench.newest(A, "NOTIFY");
+    bench.answers(DAVE, "INVITE", 486, "");
+    refers(&mut bench, &mut alice, "");
+    assert_eq!(bench.response_to_a().status, 491);
+    let told = answer(&trying, 200, "alice-tag", A, "");
+    bench.from(A, told);
+    assert_told_last(&bench, "SIP/2.0 486 Busy Here");
+    refers(&mut bench, &mut alice, "");
+    assert_eq!(bench.response_to_a().status, 491, "it may be on its way");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    refers(&mut bench, &mut alice, "");
+    assert_eq!(bench.response_to_a().status, 202);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "INVITE", 486, "");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.hangs_up(bob, ALICE);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_referred_hears_the_last_before_a_bye_of_ours() {
+    for answers in [true, false] {
+        let mut bench = strict();
+        let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+        refers(&mut bench, &mut alice, "");
+        if answers {
+            bench.answers(ALICE, "NOTIFY", 200, "");
+        }
+        bench.answers(DAVE, "INVITE", 180, "");
+        bench.story.clear();
+        bench.recorder_fails(Fault::Io);
+        let at = |step: &str| bench.story.iter().position(|other| other == step);
+        assert!(at("NOTIFY → A").unwrap() < at("BYE → A").unwrap(), "{:?}", bench.story);
+        assert_told_last(&bench, "SIP/2.0 487 Request Terminated");
+        let notices = |bench: &Bench| bench.to_a.iter().filter(|message| is_notify(message)).count();
+        assert_eq!(notices(&bench), 2);
+        bench.answers(ALICE, "BYE", 200, "");
+        bench.answers(ALICE, "NOTIFY", 481, "");
+        assert_eq!(notices(&bench), 2);
+    }
+}
+
+fn is_notify(message: &Message) -> bool {
+    matches!(message, Message::Request(request) if request.method == Method::Notify)
+}
+
+#[test]
+fn the_transfer_of_an_emergency_call_is_one_too_and_nothing_refuses_it() {
+    let mut bench = strict();
+    bench.invites(BOB, &format!("sip:112@{PROXY}"), "call-1", "");
+    let [bob, mut help] = bench.picks_up(BOB, DAVE);
+    bench.recorder_fails(Fault::Io);
+    refers(&mut bench, &mut help, "");
+    assert_eq!(bench.response_to_a().status, 202);
+    bench.answers(DAVE, "NOTIFY", 200, "");
+    bench.answers(ERIN, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    assert_told_last(&bench, "SIP/2.0 200 OK");
+    bench.answers(DAVE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "BYE", 200, "");
+    // Who was only brought in by a REFER may not be called back past the policies.
+    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-2", "");
+    assert_eq!(bench.response_to_a().status, 603);
+    bench.hangs_up(bob, ERIN);
+    let headers = bench.headers();
+    let decided: Vec<&String> = headers.iter().flat_map(|header| &header.trace).collect();
+    let why = "emergency  the transfer of an emergency call";
+    assert!(decided.iter().any(|line| line.starts_with(why)), "{decided:?}");
 }
