@@ -202,6 +202,14 @@ impl Call {
     ) -> bool {
         let admitted = self.take_request(side, flow, request);
         let admitted = admitted.and_then(|()| self.may_refer(side.other())).and(referral);
+        // Its NOTIFYs would overtake the last of the REFER before.
+        let admitted = admitted.and_then(|referral| {
+            if self.is_telling() {
+                Err(Refusal::Glare)
+            } else {
+                Ok(referral)
+            }
+        });
         let admitted = admitted.and_then(|referral| self.admit_execution(turn, side, request, referral));
         let is_accepted = admitted.is_ok();
         match admitted {
@@ -237,7 +245,6 @@ impl Call {
         }
         turn.respond(self.line(side), server, response);
         self.begin_referring(side.other(), to);
-        self.release_notices(turn);
         let id = (self.transfers.refers > 0).then(|| request.headers.cseq().number);
         self.transfers.refers = self.transfers.refers.saturating_add(1);
         self.transfers.notices = (!is_silent).then(|| Notices::new(side, id));
