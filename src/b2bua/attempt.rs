@@ -39,6 +39,8 @@ pub struct Attempts {
     asked: Vec<(Uri, Place)>,
     /// The party of the newest Contact that is followed.
     party: Option<Uri>,
+    /// Header lines that the Contact brings.
+    brought: Vec<(&'static str, String)>,
     /// Who has sent the call on or declined it.
     rerouting: Vec<Rerouted>,
     /// The 422 of the destination that is asked now was answered.
@@ -133,7 +135,8 @@ impl Call {
             // The party has spoken: its other addresses would say the same.
             self.attempts.destinations.clear();
         }
-        if conduct.redirect == Redirect::Follow {
+        // Whose REFER we execute would have followed it: it got none of this INVITE's answers.
+        if conduct.redirect == Redirect::Follow || self.transfers.is_successor {
             // Who was called securely is not called otherwise (RFC 3261 §8.1.3.4).
             let demands_tls = self.target.scheme() == Scheme::Sips;
             let contacts = redirect::contacts(response).into_iter();
@@ -159,6 +162,8 @@ impl Call {
             }
             let contact = self.attempts.contacts.pop_front()?;
             self.attempts.followed += 1;
+            self.attempts.brought = redirect::brought(&contact);
+            let contact = contact.without_headers();
             self.attempts.destinations = self.destinations_of(turn, &contact);
             self.attempts.party = Some(contact);
         }
@@ -331,8 +336,11 @@ impl Call {
         asked
     }
 
-    /// The history of a call that was sent on, for B.
+    /// The history of a call that was sent on, for B, and what the Contact that is followed brings.
     pub(super) fn write_history(&self, invite: &mut Request) {
+        for (name, value) in &self.attempts.brought {
+            invite.headers.set(name, value.as_str());
+        }
         if let Some(received) = &self.a.invite {
             redirect::write_history(received, &self.attempts.rerouting, invite);
         }
