@@ -273,8 +273,9 @@ impl Call {
         if let Verdict::Block(_) = self.decision.verdict {
             return Err(Refusal::PolicyForbids { policy: self.policy() });
         }
-        if let (Admission::Refuse, RecorderState::Down(fault)) =
-            (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
+        let goes_on = matches!(self.recording, Recording::Opening | Recording::Ready);
+        if let (Admission::Refuse, RecorderState::Down(fault), false) =
+            (self.decision.admission(turn.recorder, self.meeting), turn.recorder, goes_on)
         {
             return Err(self.recorder_down(turn, fault));
         }

@@ -35,6 +35,7 @@ mod numbering;
 mod offer;
 mod output;
 mod pass;
+mod reattach;
 mod redirect;
 mod referral;
 mod refresh;

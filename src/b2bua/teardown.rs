@@ -8,7 +8,7 @@ use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
-use crate::policy::{DuringArms, Verdict};
+use crate::policy::DuringArms;
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Request, Response};
@@ -114,7 +114,7 @@ impl Call {
             return;
         }
         self.chronicle.keep(false);
-        self.recording = Recording::Unavailable(fault);
+        self.go_without(turn, fault);
         self.story.fault.get_or_insert(fault);
         self.chronicle
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
@@ -153,13 +153,12 @@ impl Call {
             return;
         }
         // What never was open has to be opened anew; what was open goes on.
-        self.recording = match self.recording {
-            Recording::Opening => {
-                self.chronicle.keep(false);
-                Recording::Unavailable(fault)
-            }
-            _ => Recording::Broken(fault),
-        };
+        if self.recording == Recording::Opening {
+            self.chronicle.keep(false);
+            self.go_without(turn, fault);
+        } else {
+            self.recording = Recording::Broken(fault);
+        }
         self.lose(turn, fault, false);
     }
 
@@ -236,21 +235,6 @@ impl Call {
             Phase::Preparing | Phase::Inviting => before || during,
             Phase::Answered | Phase::Confirmed => during,
             Phase::Ending => false,
-        }
-    }
-
-    /// A volume takes writes again: what waits for it is opened, what was broken goes on with a gap.
-    pub(super) fn on_recorder_up(&mut self, turn: &mut Turn<'_>) {
-        if self.phase == Phase::Ending {
-            return;
-        }
-        match self.recording {
-            Recording::Unavailable(_) if self.decision.verdict == Verdict::Record => {
-                self.open_recording(turn);
-                self.renew_media(turn);
-            }
-            Recording::Broken(_) => self.on_recording_ready(turn),
-            _ => {}
         }
     }
 

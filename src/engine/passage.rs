@@ -67,7 +67,7 @@ impl Signaling {
 
     /// 200 only while a strict call could be recorded, so that dispatchers take this node out.
     fn tell_state(&mut self, request: &Request, flow: Flow) {
-        let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
+        let fit = self.openness() == RecorderState::Up && !self.draining;
         let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));

@@ -75,7 +75,7 @@ pub struct Signaling {
     pub(super) passages: BTreeMap<ClientId, Passage>,
     pub(super) subscriptions: Subscriptions,
     pub(super) recorder: RecorderState,
-    /// The last open was refused for want of space.
+    /// No volume has its reserve.
     pub(super) reserve_crossed: bool,
     pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
@@ -308,6 +308,7 @@ impl Signaling {
 
     /// Lets a call act, then follows its deadline and forgets it when it is over.
     pub(super) fn with_call(&mut self, now: Timestamp, session: SessionId, act: impl FnOnce(&mut Call, &mut Turn<'_>)) {
+        let recorder = self.openness();
         let Some(call) = self.calls.get_mut(&session) else {
             return;
         };
@@ -322,7 +323,7 @@ impl Signaling {
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
             loads: &mut self.loads,
-            recorder: self.recorder,
+            recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
@@ -381,6 +382,7 @@ impl Signaling {
 
     /// A turn that belongs to no call yet.
     pub(super) fn turn(&mut self, now: Timestamp) -> Turn<'_> {
+        let recorder = self.openness();
         Turn {
             now,
             terms: &self.terms,
@@ -389,7 +391,7 @@ impl Signaling {
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
             loads: &mut self.loads,
-            recorder: self.recorder,
+            recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,

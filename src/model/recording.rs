@@ -61,6 +61,11 @@ pub enum RecordingEvent {
     },
     /// A volume takes writes again. Recordings that are still open go on, with a gap.
     Up,
+    /// Every volume has less free than its reserve, or one has enough again. Until then nothing is opened; recordings that
+    /// are open go on.
+    Reserve {
+        crossed: bool,
+    },
     /// Sent at least every 250 ms while up: every frame accepted before this time is durable.
     Heartbeat {
         durable_until: Timestamp,

@@ -25,6 +25,7 @@ mod newcomer;
 mod ordinary;
 mod outside;
 mod party;
+mod reattached;
 mod redirected;
 mod referred_capped;
 mod referred_privately;
