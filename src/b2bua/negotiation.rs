@@ -1,6 +1,7 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
 mod exchanged;
+mod growth;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -122,8 +122,13 @@ impl Call {
             };
         }
         let is_stricter = decision.is_stricter_than(&self.decision);
+        let missing = self.missing_for(turn, &decision);
         decision.bind_as(&self.decision);
-        let missing = self.missing_for(turn, &decision).filter(|_| is_stricter);
+        // Who is the same under another name does not come.
+        let missing = match is_stricter {
+            true => self.missing_for(turn, &decision),
+            false => missing.filter(|_| !newcomer.is_namesake),
+        };
         let refusal = missing.map(|fault| reject::of_recorder(&decision, turn.terms, fault));
         Judgement {
             decision,

@@ -21,6 +21,12 @@ impl Call {
         self.deadlines.set(Wait::Reattach, due);
     }
 
+    /// It goes on unrecorded, and may not have begun so: nothing and nobody that has to be recorded is added meanwhile.
+    pub(super) fn lacks_recording(&self) -> bool {
+        let is_lost = matches!(self.recording, Recording::Broken(_) | Recording::Unavailable(_));
+        is_lost && self.decision.is_strict_before(self.meeting)
+    }
+
     fn reattach_due(&self, turn: &mut Turn<'_>) -> Timestamp {
         let spread = turn.wire.mint().entropy() % (REATTACH_EVERY.as_millis() + 1);
         turn.now + REATTACH_EVERY + Duration::from_millis(spread as u64)

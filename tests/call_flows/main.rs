@@ -19,6 +19,7 @@ mod failover;
 mod families;
 mod fax;
 mod forked;
+mod in_a_gap;
 mod mended_dialogs;
 mod mended_strict;
 mod newcomer;
