@@ -265,6 +265,7 @@ impl Call {
             header.callee.display_name = None;
         }
         header.call_ids.clone_from(&self.header.call_ids);
+        self.supersede_decision(turn.now);
         self.header = header;
         self.decision = Arc::new(decision);
         let decided = self.decided();

@@ -20,6 +20,7 @@ mod connected;
 mod continuation;
 mod conversation;
 mod deadlines;
+mod decisions;
 mod emergencies;
 mod exchange;
 mod facts;

@@ -199,6 +199,7 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
+        self.supersede_decision(turn.now);
         facts::change_header(&mut self.header, &decision, self.meeting, side, named);
         self.decision = Arc::new(decision);
         let decided = self.decided();

@@ -8,7 +8,7 @@ use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
-use crate::policy::DuringArms;
+use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Request, Response};
@@ -335,6 +335,8 @@ impl Call {
             fault: self.story.fault,
             conversation: self.joined(turn),
             became: self.is_amended.then(|| self.header.clone()),
+            decisions: self.all_decisions(),
+            formerly: turn.conversations.formerly(self.id).to_vec(),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
@@ -359,9 +361,12 @@ impl Call {
         let missed = tally.map_or(0, |tally| tally.unrecorded);
         match self.recording {
             _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
-            // Wanted, and refused before it was opened.
-            Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
+            // Wanted, and refused before it was opened; or wanted of a call that talked, because of who came, and ended by that.
+            Recording::NotWanted if self.wants_recording() && self.story.answered.is_none() => Outcome::Blocked,
+            Recording::NotWanted if self.wants_recording() => Outcome::Unrecorded,
             Recording::NotWanted => Outcome::Exempt,
+            // It was opened for somebody else than who was called at last, whom nobody records.
+            _ if accepted == 0 && self.decision.verdict == Verdict::None => Outcome::Exempt,
             _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,

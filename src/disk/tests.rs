@@ -117,6 +117,8 @@ fn closing(ended: Timestamp) -> Closing {
         fault: None,
         conversation: None,
         became: None,
+        decisions: Vec::new(),
+        formerly: Vec::new(),
     }
 }
 

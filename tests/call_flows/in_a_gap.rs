@@ -34,9 +34,10 @@ fn a_medium_that_must_be_recorded_is_refused_in_a_gap_and_the_session_stays_as_i
         }
         assert_eq!(bench.response_to_a().status, status, "{:?}", bench.story);
         bench.a_requests_in(&tag, 2, "ACK", "", "");
-        let held = SDP.replace("sendrecv", "sendonly");
+        let agreed = if status == 200 { &with_video } else { SDP };
+        let held = agreed.replace("sendrecv", "sendonly");
         bench.a_requests_in(&tag, 3, "INVITE", "", &held);
-        bench.b_answers("INVITE", 200, &SDP.replace("sendrecv", "recvonly"));
+        bench.b_answers("INVITE", 200, &agreed.replace("sendrecv", "recvonly"));
         assert_eq!(bench.response_to_a().status, 200, "hold adds nothing");
         bench.a_requests_in(&tag, 3, "ACK", "", "");
         bench.input(Input::Recording(RecordingEvent::Up));

@@ -2,6 +2,7 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod accounts;
 mod advertised;
 mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
