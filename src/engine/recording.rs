@@ -29,6 +29,7 @@ impl Signaling {
 
     pub(super) fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
         self.heard = Some(now);
+        self.on_page_recording(now, &event);
         match event {
             RecordingEvent::Heartbeat { durable_until } => {
                 let lag = now.since(durable_until);

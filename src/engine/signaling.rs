@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
+use super::page::Pages;
 use super::passage::Passage;
 use super::probe::Probes;
 use super::referral::Transfer;
@@ -73,6 +74,7 @@ pub struct Signaling {
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on.
     pub(super) passages: BTreeMap<ClientId, Passage>,
+    pub(super) pages: Pages,
     pub(super) subscriptions: Subscriptions,
     pub(super) recorder: RecorderState,
     /// No volume has its reserve.
@@ -126,6 +128,7 @@ impl Signaling {
             aftermaths: BTreeMap::new(),
             aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
+            pages: Pages::default(),
             subscriptions: Subscriptions::default(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
@@ -204,6 +207,7 @@ impl Signaling {
         self.depart();
         self.on_events(now, None);
         self.subscriptions.handle_timeout(now);
+        self.give_up_pages(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
@@ -227,6 +231,7 @@ impl Signaling {
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
         let owned = earliest(owned, self.topology.retired().due());
+        let owned = earliest(owned, self.pages.poll_timeout());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }

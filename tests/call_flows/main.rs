@@ -26,6 +26,7 @@ mod mended_strict;
 mod newcomer;
 mod ordinary;
 mod outside;
+mod paged;
 mod party;
 mod reattached;
 mod redirected;
