@@ -317,7 +317,7 @@ impl Call {
             }
             RecordingEvent::Up => self.on_recorder_up(turn),
             RecordingEvent::Sealed { reconciliation, .. } => self.on_sealed(turn, &reconciliation),
-            RecordingEvent::Heartbeat { .. } => {}
+            RecordingEvent::Reserve { .. } | RecordingEvent::Heartbeat { .. } => {}
         }
         self.settle(turn);
     }

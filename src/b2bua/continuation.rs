@@ -15,7 +15,7 @@ use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
-use super::output::Output;
+use super::output::{Memory, Output};
 use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
@@ -158,7 +158,7 @@ impl Call {
         self.kept = Kept::Written;
         turn.out.push_back(Output::Remember {
             session: self.id,
-            state: Box::new(state),
+            state: Memory::Talks(Box::new(state)),
         });
         self.publish(turn);
     }

@@ -147,7 +147,7 @@ impl Call {
 
     pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>) {
         if let RecorderState::Down(fault) = turn.recorder {
-            self.recording = Recording::Unavailable(fault);
+            self.go_without(turn, fault);
             self.story.fault.get_or_insert(fault);
             return;
         }
