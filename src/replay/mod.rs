@@ -5,6 +5,7 @@ mod calls;
 mod capture;
 mod clock;
 mod demux;
+mod dialogs;
 mod fault;
 mod flaw;
 #[cfg(test)]
