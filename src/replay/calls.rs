@@ -190,7 +190,8 @@ impl Calls {
             let hop = (captured.src, captured.dst);
             let is_recent = captured.at.since(begun.last) < ATTEMPT_MAX;
             let takes_in = begun.script.as_deref().filter(|_| is_recent);
-            is_call && (self.dialogs.is_opened_by(headers, index) || takes_in.is_some_and(|script| script.takes_in(hop)))
+            is_call
+                && (self.dialogs.is_opened_by(headers, index) || takes_in.is_some_and(|script| script.takes_in(hop)))
         };
         is_same.then_some(index)
     }

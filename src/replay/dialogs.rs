@@ -121,7 +121,12 @@ mod tests {
 
         fn talk(&self, file: &mut Pcap, at: u64, ssrc: u32) {
             for n in 0..20 {
-                file.udp(millis(at + u64::from(n) * 20), self.media[0], self.media[1], &rtp(ssrc, 0, n));
+                file.udp(
+                    millis(at + u64::from(n) * 20),
+                    self.media[0],
+                    self.media[1],
+                    &rtp(ssrc, 0, n),
+                );
             }
         }
 
