@@ -217,6 +217,9 @@ fn window(line: &str, mark: usize, width: usize) -> (String, (usize, usize)) {
 
 /// Text that a terminal may show: control characters, and those that turn the direction of writing, are spelled out.
 pub(crate) fn escaped(text: &str) -> String {
+    if text.bytes().all(|c| (b' '..0x7f).contains(&c)) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         escape_into(c, &mut out);

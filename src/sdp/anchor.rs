@@ -22,7 +22,7 @@ use super::patch::Patch;
 pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
     let anchoring = Anchoring::new(sdp, locals);
     let text = sdp.text();
-    let mut out = String::new();
+    let mut out = String::with_capacity(64);
     let mut bytes = Vec::with_capacity(text.len() + 64);
     let mut copied = 0;
     for patch in &sdp.patches {

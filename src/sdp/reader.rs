@@ -244,7 +244,14 @@ fn fields(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
 
 /// One space between words.
 fn normal(value: &str) -> String {
-    value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    let mut out = String::with_capacity(value.len());
+    for word in value.split_ascii_whitespace() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
 }
 
 fn offset(span: Range<usize>, by: usize) -> Range<usize> {
