@@ -236,8 +236,7 @@ fn allowed(crossing: Crossing, from: &Headers) -> Option<String> {
 
 /// The lines that cross as they are.
 pub fn carried(crossing: Crossing, from: &Headers) -> impl Iterator<Item = (&str, &str)> {
-    let private = wants_privacy(from);
-    from.iter().filter(move |(name, _)| is_carried(crossing, private, name))
+    from.iter().filter(move |(name, _)| is_carried(crossing, from, name))
 }
 
 /// The option tags in Require and Proxy-Require that are not ours (RFC 3261 §8.2.2.3, §16.3 item 5).
@@ -251,13 +250,13 @@ pub fn unsupported(headers: &Headers) -> Vec<String> {
         .collect()
 }
 
-fn is_carried(crossing: Crossing, private: bool, name: &str) -> bool {
+fn is_carried(crossing: Crossing, from: &Headers, name: &str) -> bool {
     let is_one_of = |names: &[&str]| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
     if is_one_of(&NEVER) {
         return false;
     }
     if is_one_of(&ASSERTED) {
-        return crossing.from_trusted && (crossing.to_trusted || !private);
+        return crossing.from_trusted && (crossing.to_trusted || !wants_privacy(from));
     }
     if is_one_of(&DOMAIN_INTERNAL) {
         return crossing.from_trusted && crossing.to_trusted;

@@ -238,10 +238,10 @@ impl Conversations {
     }
 
     /// Oldest first.
-    fn marked(&self, mark: &Mark) -> impl Iterator<Item = SessionId> {
-        let ends = [0, u128::MAX].map(|end| (mark.clone(), SessionId::from_u128(end)));
-        let [from, to] = ends;
-        self.marks.range(from..=to).map(|(_, session)| *session)
+    fn marked<'a>(&'a self, mark: &'a Mark) -> impl Iterator<Item = SessionId> + use<'a> {
+        let from = (mark.clone(), SessionId::from_u128(0));
+        let marked = self.marks.range(from..).take_while(move |(other, _)| other == mark);
+        marked.map(|(_, session)| *session)
     }
 }
 

@@ -250,12 +250,9 @@ fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
 
 fn media(invite: &Request) -> Vec<MediaKind> {
     let sdp = super::body::sdp_of(&invite.headers, &invite.body).unwrap_or_default();
-    let lines = SessionDescription::parse(sdp)
-        .map(|sdp| sdp.lines().to_vec())
-        .unwrap_or_default();
-    lines
-        .iter()
-        .filter(|line| line.port != 0)
-        .map(|line| line.kind)
-        .collect()
+    let Ok(sdp) = SessionDescription::parse(sdp) else {
+        return Vec::new();
+    };
+    let live = sdp.lines().iter().filter(|line| line.port != 0);
+    live.map(|line| line.kind).collect()
 }
