@@ -61,6 +61,9 @@ pub(crate) fn has_controls(text: &str) -> bool {
 
 /// `text` with a space for each control character but HTAB.
 pub(crate) fn without_controls(text: &str) -> String {
+    if !has_controls(text) {
+        return text.to_owned();
+    }
     text.replace(|c: char| c.is_ascii_control() && c != '\t', " ")
 }
 

@@ -22,6 +22,8 @@ use super::text::Text;
 
 /// The longest URI that is read, in bytes.
 pub const URI_BYTES_MAX: usize = 4096;
+/// Of an address with a short user part.
+const SIP_BYTES_USUAL: usize = 64;
 /// Where SIP over UDP and TCP listens when a URI or Via names no port (RFC 3261 §19.1.2).
 pub const DEFAULT_PORT: u16 = 5060;
 const DEFAULT_TLS_PORT: u16 = 5061;
@@ -146,19 +148,31 @@ impl Uri {
 
     /// `sip:user@host:port`, or `sip:host:port` without a user. What a user part may not hold is escaped.
     pub fn sip(user: Option<&str>, at: SocketAddr) -> Self {
-        let mut text = String::with_capacity(64);
+        let mut text = String::with_capacity(SIP_BYTES_USUAL);
         text.push_str("sip:");
-        if let Some(user) = user.filter(|user| !user.is_empty()) {
-            text.push_str(&escaped_user(user));
+        let start = text.len();
+        let user = user.filter(|user| !user.is_empty()).map(escaped_user);
+        if let Some(user) = &user {
+            text.push_str(user);
             text.push('@');
         }
         let host = text.len();
         host::push_address(&mut text, at);
-        Self::parse(&text).unwrap_or_else(|_| {
-            // Too long, with the user.
-            text.replace_range("sip:".len()..host, "");
-            Self::parse(&text).expect("invariant: a host and port are a URI")
-        })
+        if text.len() > URI_BYTES_MAX {
+            return Self::sip(None, at);
+        }
+        let nowhere = Span::new(text.len(), text.len());
+        let colon = text.rfind(':').unwrap_or(host);
+        Self {
+            scheme: Scheme::Sip,
+            user: user.map(|_| Span::new(start, host - 1)),
+            password: None,
+            host: Some(Span::new(host, colon)),
+            port: Some(at.port()),
+            params: nowhere,
+            headers: nowhere,
+            text: text.as_str().into(),
+        }
     }
 
     fn set_sip_parts(&mut self, start: usize, found: &Delimiters) -> Result<(), UriError> {
@@ -286,6 +300,9 @@ impl Uri {
     /// The same without the header part, which no Request-URI, Contact of a dialog or Route may have (§19.1.1).
     #[must_use]
     pub fn without_headers(&self) -> Self {
+        if self.headers().is_none() && !self.text.ends_with('?') {
+            return self.clone();
+        }
         let bare = self.text.get(..usize::from(self.params.to)).unwrap_or_default();
         Self::parse(bare).unwrap_or_else(|_| self.clone())
     }
@@ -320,9 +337,16 @@ impl Uri {
         if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
             return self.clone();
         }
-        let scheme = if is_secure { "sips" } else { "sip" };
+        let (scheme, text) = if is_secure {
+            (Scheme::Sips, "sips")
+        } else {
+            (Scheme::Sip, "sip")
+        };
+        if self.scheme == scheme {
+            return self.clone();
+        }
         let rest = find(&self.text, b':').and_then(|colon| self.text.get(colon..));
-        Self::parse(&format!("{scheme}{}", rest.unwrap_or_default())).unwrap_or_else(|_| self.clone())
+        Self::parse(&format!("{text}{}", rest.unwrap_or_default())).unwrap_or_else(|_| self.clone())
     }
 
     fn with_params(&self, keep: impl Fn(&str) -> bool, added: &str) -> Self {
