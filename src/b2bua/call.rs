@@ -249,6 +249,7 @@ impl Call {
             self.on_exchange_response(turn, side, client, &response);
         } else if response.status >= 200 && self.leg(side).is_leaving_by(client) {
             turn.wire.disown_client(client);
+            self.note_unproven(turn, side, &response);
             self.leg_mut(side).state = LegState::Gone;
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_response(turn, side, &response);

@@ -1,7 +1,7 @@
 //! 401 and 407: answered on our own behalf where the trunk has credentials, passed from end to end elsewhere.
 
 use bytes::Bytes;
-use onrecord::model::{Direction, RecordingCommand};
+use onrecord::model::{Direction, Mark, RecordingCommand};
 use onrecord::sip::digest::{Credentials, Password, Use, strongest};
 use onrecord::sip::{Message, Request, Response};
 use onrecord::trunk::Conduct;
@@ -479,5 +479,25 @@ fn who_registers_through_us_proves_itself() {
     bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "Expires: 60\r\n", "");
     bench.b_challenges("REGISTER", 401, &[digest(REALM, "n1", "")]);
     assert_eq!((bench.sent("REGISTER").len(), bench.response_to_a().status), (1, 401));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_bye_that_is_challenged_and_cannot_be_proved_is_told_of_in_the_recording() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "BYE", "bye", "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.b_challenges("BYE", 407, &[digest(REALM, "n1", "")]);
+    assert_eq!(bench.sent("BYE").len(), 1, "nobody is there to prove it");
+    let told = bench.recording.iter().any(|command| {
+        let RecordingCommand::Mark {
+            mark: Mark::Note(note), ..
+        } = command
+        else {
+            return false;
+        };
+        note.contains("407 by trunk carrier")
+    });
+    assert!(told, "{:?}", bench.recording);
     bench.assert_nothing_left();
 }
