@@ -288,7 +288,7 @@ impl CallLeg {
             None => Wire::contact(self.flow),
         };
         let focus = if self.fronts_focus { FOCUS } else { "" };
-        headers.push("Contact", format!("<{contact}>{focus}"));
+        headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

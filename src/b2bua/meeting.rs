@@ -1,6 +1,8 @@
 //! A party that is a conference focus (RFC 4579 §5.1): the other hears so by our Contact, and the policies by the call, which
 //! is a meeting from then on.
 
+use std::sync::Arc;
+
 use super::call::Call;
 use super::continuation::Kept;
 use super::newcomer::Withheld;
@@ -54,7 +56,9 @@ impl Call {
     }
 
     fn bind_meeting(&mut self, turn: &mut Turn<'_>) {
-        (self.header.strict_before, self.header.strict_during) = self.strictness();
+        let strictness = self.strictness();
+        let header = Arc::make_mut(&mut self.header);
+        (header.strict_before, header.strict_during) = strictness;
         self.is_amended |= self.chronicle.is_kept();
         let decided = self.decided();
         self.chronicle.decided(turn.now, decided, turn.out);
