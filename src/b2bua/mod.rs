@@ -36,6 +36,7 @@ mod notice;
 mod numbering;
 mod offer;
 mod output;
+mod parting;
 mod pass;
 mod redirect;
 mod referral;
