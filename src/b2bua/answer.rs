@@ -7,6 +7,7 @@ use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
+use super::newcomer::Withheld;
 use super::reject::Refusal;
 use super::reliable::Standing;
 use super::state::Phase;
@@ -122,7 +123,7 @@ impl Call {
             return;
         }
         match self.admit_answerer(turn, Leg::B, response) {
-            Ok(true) if self.withhold_answer(turn, response) => {}
+            Ok(_) if self.withhold(turn, || Withheld::Answer(Box::new(response.clone()))) => {}
             Ok(_) => self.pass_accepted(turn, response),
             Err(refusal) => self.refuse(turn, &refusal),
         }

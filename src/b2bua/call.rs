@@ -94,7 +94,7 @@ impl Call {
         let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
         let tags = vec![tag(&setting.a), tag(&setting.b)];
         let attempts = Attempts::new(&setting.b, &setting.target, setting.destinations);
-        let negotiation = Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip());
+        let negotiation = Negotiation::between(&setting.a, &setting.b);
         let mut call = Self {
             id: setting.session,
             phase: Phase::Preparing,

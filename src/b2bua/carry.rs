@@ -180,10 +180,14 @@ const OPTIONS_CARRIED: &[&str] = &[
     "join",
     "norefersub",
     "precondition",
+    PRIVACY,
     "replaces",
     "resource-priority",
     "tdialog",
 ];
+
+/// Asked of proxies, not of the far end.
+const PRIVACY: &str = "privacy";
 
 /// Option tags that we keep ourselves, leg by leg.
 const OPTIONS_OURS: [&str; 1] = ["timer"];
@@ -207,6 +211,10 @@ pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
         .collect::<Vec<_>>();
     if !required.is_empty() {
         to.push("Require", required.join(", "));
+    }
+    // Privacy crosses, so whoever comes next has to understand it too (RFC 3323 §4.3).
+    if options(from, "Proxy-Require").any(|option| option.eq_ignore_ascii_case(PRIVACY)) {
+        to.push("Proxy-Require", PRIVACY);
     }
     if let Some(allow) = allowed(crossing, from) {
         to.push("Allow", allow);

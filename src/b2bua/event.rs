@@ -112,6 +112,15 @@ impl Call {
         params.set("id", &number.to_string());
         Some(format!("{}{params}", package.trim_end()))
     }
+
+    /// A REFER went out to this side once more, under another number.
+    pub(super) fn on_refer_renumbered(&mut self, to: Leg, before: u32, again: &Request) {
+        let mut refers = self.refers.iter_mut().rev();
+        let known = refers.find(|refer| refer.from != to && refer.sent == before);
+        if let Some(refer) = known.filter(|_| again.method == Method::Refer) {
+            refer.sent = again.headers.cseq().number;
+        }
+    }
 }
 
 #[cfg(test)]

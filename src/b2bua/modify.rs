@@ -104,7 +104,7 @@ impl Call {
         }
         check_interval(request)?;
         let options = carry::unsupported(&request.headers);
-        if !options.is_empty() {
+        if !options.is_empty() && !self.is_emergency() {
             return Err(Refusal::BadExtension { options });
         }
         let content = Content::of(&request.headers, &request.body);

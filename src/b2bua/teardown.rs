@@ -53,6 +53,7 @@ impl Call {
         self.leg_mut(side).state = LegState::Gone;
         // Who asked for a transfer hears that it failed while it still has a dialog.
         self.close_transfer(turn, 487);
+        self.hurry_notice(turn);
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
     }
@@ -97,6 +98,8 @@ impl Call {
     /// Both legs are ended, each as its state allows.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, farewell: &Farewell) {
         self.close_exchange(turn);
+        self.close_transfer(turn, 487);
+        self.hurry_notice(turn);
         self.hang_up(turn, Leg::A, farewell, &Refusal::Cancelled);
         self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);
         self.end(turn, by.to_owned());
@@ -107,6 +110,8 @@ impl Call {
         if self.phase != Phase::Ending {
             let farewell = Farewell::of_reasons(reject::shutting_down());
             self.close_exchange(turn);
+            self.close_transfer(turn, 487);
+            self.hurry_notice(turn);
             self.hang_up(turn, Leg::A, &farewell, &Refusal::Draining);
             self.hang_up(turn, Leg::B, &farewell, &Refusal::Draining);
             self.end(turn, "shutdown of the proxy".to_owned());

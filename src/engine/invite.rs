@@ -106,7 +106,11 @@ impl Signaling {
     ) -> Result<Arrival, Refusal> {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
-        self.may_go_on(invite)?;
+        self.may_go_on(now, flow, invite)?;
+        if invite.headers.contains("Proxy-Require") && self.is_urgent(now, flow, invite) {
+            // No proxy behind us shall refuse it for what it does not know.
+            invite.headers.remove("Proxy-Require");
+        }
         let named = self.dialog_named(invite)?;
         let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
             Some(far_end) => vec![far_end],
@@ -205,19 +209,21 @@ impl Signaling {
         Ok(())
     }
 
-    /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at.
-    pub(super) fn may_go_on(&self, request: &Request) -> Result<(), Refusal> {
+    /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at. Neither hops nor option tags stop an
+    /// emergency: what we do not know does not cross, and without hops left only the next one takes it.
+    pub(super) fn may_go_on(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         if matches!(request.uri.scheme(), Scheme::Other) {
             return Err(Refusal::UnsupportedScheme);
         }
-        if request.headers.max_forwards() == Some(0) {
+        let is_urgent = || self.is_urgent(now, flow, request);
+        if request.headers.max_forwards() == Some(0) && !is_urgent() {
             return Err(Refusal::TooManyHops);
         }
         if request.method == Method::Invite && request.headers.contact().is_none() {
             return Err(Refusal::NoContact);
         }
         let options = b2bua::unsupported(&request.headers);
-        if options.is_empty() {
+        if options.is_empty() || is_urgent() {
             Ok(())
         } else {
             Err(Refusal::BadExtension { options })

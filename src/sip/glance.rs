@@ -11,7 +11,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::flow::Flow;
-use super::message::Lines;
+use super::message::{HEADERS_MAX, Lines};
+use super::name_addr::NameAddr;
 use super::uri::DEFAULT_PORT;
 use super::via::MAGIC_COOKIE;
 
@@ -122,6 +123,27 @@ impl<'a> Glance<'a> {
         self.to_tag = tag(self.to)?;
         self.top = TopVia::of(self.vias.first()?)?;
         (is_whole && method == self.method && !self.call_id.is_empty()).then_some(self)
+    }
+
+    /// The method of a request that opens something, for what is not written plainly: it looks for no more than a tag of To,
+    /// which what belongs to a dialog has. None if it is no request, too.
+    pub fn opening_method(bytes: &'a [u8]) -> Option<&'a str> {
+        let mut lines = Lines::new(bytes, 0);
+        let start = std::str::from_utf8(lines.next_unfolded().ok()?).ok()?;
+        let (method, _) = start.split_once(' ')?;
+        for _ in 0..=HEADERS_MAX {
+            // Where the head breaks off it is refused, and to be refused it waits like others.
+            let Ok(Some(line)) = lines.next_header() else { break };
+            let to = line
+                .header()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("To") || name.eq_ignore_ascii_case("t"));
+            let Some((_, value)) = to else { continue };
+            let to = std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| NameAddr::parse(text).ok());
+            return to.is_none_or(|to| to.tag().is_none()).then_some(method);
+        }
+        Some(method)
     }
 
     pub const fn branch(&self) -> &'a str {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Conduct;
 use super::caps::Caps;
+use super::near::Near;
 use super::rewrite::Rewrite;
 use super::site::Site;
 use crate::model::TrunkName;
@@ -68,6 +69,7 @@ pub struct Trunk {
     /// Names of the payload formats that may cross; None: all.
     pub codecs: Option<Vec<String>>,
     pub caps: Caps,
+    pub near: Near,
 }
 
 /// How a trunk's destinations are asked whether they live, by OPTIONS (RFC 3261 §11).
@@ -97,6 +99,7 @@ impl Trunk {
             methods: None,
             codecs: None,
             caps: Caps::default(),
+            near: Near::default(),
         }
     }
 

@@ -216,3 +216,20 @@ fn a_request_of_the_address_that_was_given_up_finds_no_dialog() {
     assert_eq!(bench.response_to_b().status, 481, "{given_up:?}");
     connect_and_end(&mut bench);
 }
+
+#[test]
+fn the_same_server_is_asked_by_another_transport_too() {
+    let mut bench = Bench::by_two_transports(&POLICIES);
+    bench.invite(SDP, "");
+    let by = |bench: &Bench| bench.request_to_b("INVITE").headers.get("Via").unwrap().to_owned();
+    assert!(by(&bench).starts_with("SIP/2.0/TCP"), "{}", by(&bench));
+    let flow = Flow {
+        transport: Transport::Tcp,
+        local: PROXY.parse().unwrap(),
+        remote: B.parse().unwrap(),
+    };
+    bench.input(Input::Unreachable { flow });
+    assert!(by(&bench).starts_with("SIP/2.0/UDP"), "{}", by(&bench));
+    bench.b_answers("INVITE", 486, "");
+    assert_eq!(bench.response_to_a().status, 486);
+}
