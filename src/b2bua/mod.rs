@@ -37,6 +37,7 @@ mod notice;
 mod numbering;
 mod offer;
 mod output;
+mod parting;
 mod pass;
 mod reattach;
 mod redirect;

@@ -20,6 +20,9 @@ const RETRY_AFTER_MAX: u128 = 10;
 
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+        if self.ask_to_part(turn, side, server, request) {
+            return;
+        }
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
         let farewell = Farewell::of(self.crossing(side), request);
         if self.end_early(turn, side, &farewell) || self.part_early(turn, side) {
@@ -304,6 +307,7 @@ impl Call {
         self.close_succession();
         self.close_transfer(turn, 487);
         self.close_passings(turn);
+        self.close_parting(turn);
         self.close_exchange(turn);
         self.give_up_refreshes(turn);
         self.forget(turn);
