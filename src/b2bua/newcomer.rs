@@ -185,7 +185,7 @@ impl Call {
     }
 
     /// Why a recording that this decision insists on is not to be had.
-    fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
+    pub(super) fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
         if !decision.is_strict_before(self.meeting) && !decision.is_strict_during(self.meeting) {
             return None;
         }
@@ -198,7 +198,7 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
-        facts::change_header(&mut self.header, &decision, self.meeting, side, named);
+        facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting, side, named);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
@@ -220,7 +220,7 @@ impl Call {
         }
     }
 
-    fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.recording, Recording::NotWanted | Recording::Unavailable(_)) {
             self.record_from_here(turn);
         }
