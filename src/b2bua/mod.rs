@@ -51,6 +51,7 @@ mod transfer;
 mod turn;
 mod urgent;
 mod view;
+mod widened;
 mod wire;
 
 pub use aftermath::Aftermath;
@@ -63,7 +64,7 @@ pub use challenge::Waiting;
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
 pub use conversation::{Conversations, Referred};
 pub use emergencies::Emergencies;
-pub use facts::{Kin, Opening, header, of_invite, rerouters};
+pub use facts::{Kin, Opening, at_our_address, header, of_invite, rerouters};
 pub use leg::{CallLeg, LegState};
 pub use numbering::{arrive, arriving, cross, cross_identities};
 pub use offer::onward;

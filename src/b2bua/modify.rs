@@ -8,6 +8,7 @@ use super::body::Content;
 use super::call::Call;
 use super::carry;
 use super::exchange::{Exchange, Stage};
+use super::facts;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::numbering;
@@ -34,7 +35,11 @@ impl Call {
         };
         let identity = self.new_identity(side, &request);
         let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
-        let admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        let mut admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        if admitted == Ok(false) && offered {
+            let offer = facts::media(&request.headers, &request.body);
+            admitted = self.admit_media(turn, &offer);
+        }
         let is_news = match admitted {
             Ok(is_news) => is_news,
             Err(refusal) => {
@@ -104,7 +109,7 @@ impl Call {
         if !options.is_empty() {
             return Err(Refusal::BadExtension { options });
         }
-        let content = Content::of(&request.headers, &request.body);
+        let content = self.content_of(&request.headers, &request.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
         }

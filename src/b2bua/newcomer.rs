@@ -18,7 +18,7 @@ use super::reject::{self, Refusal, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Fault, Leg, Mark};
-use crate::policy::{Decision, RecorderState, Verdict};
+use crate::policy::{Decision, RecorderState};
 use crate::sip::{Headers, NameAddr, Response};
 
 /// A party that nobody has decided for yet.
@@ -35,10 +35,10 @@ pub(super) struct Newcomer {
 }
 
 /// What the policies say of a newcomer.
-struct Judgement {
-    decision: Decision,
-    refusal: Option<Refusal>,
-    is_stricter: bool,
+pub(super) struct Judgement {
+    pub(super) decision: Decision,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) is_stricter: bool,
 }
 
 /// What waits for the recording that somebody who answered asks for.
@@ -110,10 +110,14 @@ impl Call {
             media: lines.iter().map(|line| line.kind).collect(),
             meeting: self.meeting,
         };
-        let mut decision = turn.policies.decide(&change.facts(turn.now));
-        if let Verdict::Block(_) = decision.verdict {
-            let policy = reject::first_policy(&decision);
-            let refusal = Some(Refusal::PolicyForbids { policy });
+        let facts = facts::at_our_address(change.facts(turn.now), turn.topology, None);
+        self.weigh(turn, turn.policies.decide(&facts))
+    }
+
+    /// What another decision means for a call that is there already: it only adds.
+    pub(super) fn weigh(&self, turn: &Turn<'_>, mut decision: Decision) -> Judgement {
+        if let Err(refusal) = reject::of_verdict(&decision) {
+            let refusal = Some(refusal);
             let is_stricter = true;
             return Judgement {
                 decision,
@@ -161,21 +165,22 @@ impl Call {
         side: Leg,
         response: &Response,
     ) -> Result<bool, Refusal> {
-        let Some(newcomer) = self.newcomer(turn, side, &response.headers, None) else {
-            return Ok(false);
+        let newcomer = self.newcomer(turn, side, &response.headers, None);
+        let mut admitted = match &newcomer {
+            Some(newcomer) => self.admit_newcomer(turn, side, newcomer),
+            None => Ok(false),
         };
-        let admitted = self.admit_newcomer(turn, side, &newcomer);
-        match &admitted {
-            Ok(is_news) => {
-                let waits = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
-                if *is_news && waits && self.phase != Phase::Inviting {
-                    self.withheld = Some(Withheld::Media);
-                }
-            }
-            Err(_) => {
-                let decision = self.judge(turn, side, &newcomer).decision;
-                self.write_down(turn, side, decision, &newcomer);
-            }
+        if let (Err(_), Some(newcomer)) = (&admitted, &newcomer) {
+            let decision = self.judge(turn, side, newcomer).decision;
+            self.write_down(turn, side, decision, newcomer);
+        }
+        if admitted == Ok(false) {
+            let kinds = facts::media(&response.headers, &response.body);
+            admitted = self.admit_media(turn, &kinds);
+        }
+        let waits = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
+        if admitted == Ok(true) && waits && self.phase != Phase::Inviting {
+            self.withheld = Some(Withheld::Media);
         }
         admitted
     }
@@ -194,7 +199,13 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
-        facts::change_header(&mut self.header, &decision, self.meeting, side, named);
+        facts::change_party(&mut self.header, &decision, side, named);
+        self.stand_by(turn, decision);
+    }
+
+    /// The decision holds from here on.
+    pub(super) fn stand_by(&mut self, turn: &mut Turn<'_>, decision: Decision) {
+        facts::change_header(&mut self.header, &decision, self.meeting);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
@@ -216,7 +227,8 @@ impl Call {
         }
     }
 
-    fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
+    /// Recorded as the decision of now wants it.
+    pub(super) fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.recording, Recording::NotWanted | Recording::Unavailable(_)) {
             self.record_from_here(turn);
         }

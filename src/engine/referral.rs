@@ -248,6 +248,8 @@ impl Signaling {
         let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
         let mut facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         facts.from = caller;
+        let target = callee.destinations.first().map(|first| first.target.clone());
+        let facts = b2bua::at_our_address(facts, &self.topology, target.as_ref());
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_move(
             now,
@@ -266,7 +268,6 @@ impl Signaling {
             conversation: callee.kin.conversation,
         };
         let header = b2bua::header(&opening, &staying.invite, &decision);
-        let target = callee.destinations.first().map(|first| first.target.clone());
         Ok(Arrival {
             session,
             asked: Asked::ByRefer {

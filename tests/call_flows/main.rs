@@ -41,3 +41,4 @@ mod subscribed;
 mod timers;
 mod transferred;
 mod urgent;
+mod vouched;
