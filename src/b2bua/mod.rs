@@ -62,7 +62,7 @@ pub use call::Call;
 pub use carry::{ALLOW, Crossing, carry, unsupported};
 pub use challenge::Waiting;
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
-pub use conversation::{Conversations, Referred};
+pub use conversation::{Answered, Conversations, Referred};
 pub use emergencies::Emergencies;
 pub use facts::{Kin, Opening, at_our_address, header, of_invite, rerouters};
 pub use leg::{CallLeg, LegState};

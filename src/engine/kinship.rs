@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Call, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
+use crate::b2bua::{self, Answered, Call, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, NameAddr, Request, Uri};
@@ -69,9 +69,19 @@ impl Signaling {
                 .far_end_of(&invite.uri, Some(named))
                 .map(|_| call.party(named.meant.leg));
         }
-        if let Some((conversation, referrer)) = self.conversations.take_referral(now, &from.name, invite) {
-            conversations.push(conversation);
-            kin.rerouted_by.push(referrer);
+        match self.conversations.take_referral(now, &from.name, invite) {
+            Some(Answered::Proven { conversation, referrer }) => {
+                conversations.push(conversation);
+                kin.rerouted_by.push(referrer);
+            }
+            Some(Answered::Alike {
+                conversation,
+                referrers,
+            }) => {
+                conversations.extend(conversation);
+                kin.may_be_rerouted_by.extend(referrers);
+            }
+            None => {}
         }
         if conversations.is_empty() {
             let rings = |session| self.calls.get(&session).is_some_and(Call::is_ringing);
