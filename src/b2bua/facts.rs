@@ -45,7 +45,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
         media: media(&invite.headers, &invite.body),
-        conference: super::answer::is_focus(&invite.headers),
+        conference: super::meeting::is_focus(&invite.headers),
         at: now,
     }
 }
@@ -241,8 +241,8 @@ pub struct Opening<'a> {
 }
 
 /// The opening record of a call.
-pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Box<Header> {
-    Box::new(Header {
+pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Header {
+    Header {
         session: opening.session,
         conversation: opening.conversation,
         node: opening.node.to_owned(),
@@ -259,7 +259,7 @@ pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> B
         strict_before: decision.is_strict_before(opening.meeting),
         strict_during: decision.is_strict_during(opening.meeting),
         emergency: decision.emergency,
-    })
+    }
 }
 
 fn party(identity: &Identity, invite: &Request, name: &str) -> Party {

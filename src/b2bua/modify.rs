@@ -40,6 +40,8 @@ impl Call {
             let offer = facts::media(&request.headers, &request.body);
             admitted = self.admit_media(turn, &offer);
         }
+        let fronted = self.leg(side.other()).fronts_focus;
+        let admitted = admitted.and_then(|is_news| self.admit_focus(turn, side, &request.headers).map(|()| is_news));
         let is_news = match admitted {
             Ok(is_news) => is_news,
             Err(refusal) => {
@@ -50,7 +52,8 @@ impl Call {
                 return;
             }
         };
-        if identity.is_none() && !is_news && self.is_refresh_for_us(side, &request) {
+        let is_same = identity.is_none() && !is_news && self.leg(side.other()).fronts_focus == fronted;
+        if is_same && self.is_refresh_for_us(side, &request) {
             self.answer_refresh(turn, side, server, &request);
             return;
         }
@@ -106,7 +109,7 @@ impl Call {
         }
         check_interval(request)?;
         let options = carry::unsupported(&request.headers);
-        if !options.is_empty() {
+        if !options.is_empty() && !self.is_emergency() {
             return Err(Refusal::BadExtension { options });
         }
         let content = self.content_of(&request.headers, &request.body);

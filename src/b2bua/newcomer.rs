@@ -186,7 +186,7 @@ impl Call {
     }
 
     /// Why a recording that this decision insists on is not to be had.
-    fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
+    pub(super) fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
         if !decision.is_strict_before(self.meeting) && !decision.is_strict_during(self.meeting) {
             return None;
         }
@@ -199,13 +199,13 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
-        facts::change_party(&mut self.header, &decision, side, named);
+        facts::change_party(Arc::make_mut(&mut self.header), &decision, side, named);
         self.stand_by(turn, decision);
     }
 
     /// The decision holds from here on.
     pub(super) fn stand_by(&mut self, turn: &mut Turn<'_>, decision: Decision) {
-        facts::change_header(&mut self.header, &decision, self.meeting);
+        facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();

@@ -103,9 +103,11 @@ pub struct Staying {
 }
 
 impl Call {
-    /// Whether a REFER of this party is ours to execute.
+    /// Whether a REFER of this party is ours to execute. One to a conference focus asks it to bring somebody in (RFC 4579
+    /// §5.5): nobody is transferred.
     pub fn executes_refer(&self, side: Leg) -> bool {
-        self.leg(side).trunk.conduct.refer == Refer::Execute
+        let leg = self.leg(side);
+        leg.trunk.conduct.refer == Refer::Execute && !leg.fronts_focus
     }
 
     /// Whether its party at `stays` may go over to another call now.
@@ -170,6 +172,7 @@ impl Call {
             state: LegState::Expected,
             invite: None,
             ack: None,
+            fronts_focus: false,
         }
     }
 
@@ -338,6 +341,7 @@ impl Call {
             state: LegState::Gone,
             invite: leg.invite.take(),
             ack: leg.ack.clone(),
+            fronts_focus: false,
         };
         let leg = std::mem::replace(leg, shell);
         if side == Leg::B {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::farewell::Farewell;
-use super::leg::LegState;
+use super::leg::{CallLeg, LegState};
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;
@@ -101,8 +101,12 @@ impl Call {
     fn sit(&mut self, turn: &mut Turn<'_>, side: Leg, mover: Mover) {
         self.negotiation.welcome(turn.now, side, mover.lines, turn.ports);
         let leg = self.leg_mut(side);
-        *leg = mover.leg;
-        leg.side = side;
+        let fronts_focus = leg.fronts_focus;
+        *leg = CallLeg {
+            side,
+            fronts_focus,
+            ..mover.leg
+        };
         self.tags.push((self.leg(side).local_tag.clone(), side));
         self.from_change[side.index()] = mover.from_change;
         self.claims[side.index()] = mover.claims;

@@ -115,7 +115,7 @@ impl Registration {
         let places = topology.places(trunk);
         let turn = (self.failures as usize).checked_rem(places.len())?;
         let (transport, address) = places.get(turn)?;
-        topology.flow(*transport, *address)
+        topology.flow(trunk, *transport, *address)
     }
 
     /// Where calls for the address of record shall come: our listener.
