@@ -77,7 +77,9 @@ const fn place(flow: Flow) -> Place {
 impl Call {
     /// Whether one of these was asked for B.
     pub fn has_asked(&self, destinations: &[Destination]) -> bool {
-        destinations.iter().any(|destination| self.attempts.is_asked(destination))
+        destinations
+            .iter()
+            .any(|destination| self.attempts.is_asked(destination))
     }
 
     /// The Call-IDs that we made for leg B: an INVITE that bears one has been here before.

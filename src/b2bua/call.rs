@@ -27,7 +27,8 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, MediaKind, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
+    Direction, Header, Leg, MediaCommand, MediaEvent, MediaKind, Reconciliation, Recorded, RecordingEvent, SessionId,
+    TrunkName,
 };
 use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};

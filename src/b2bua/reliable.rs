@@ -132,7 +132,8 @@ impl Call {
             self.refuse_request(turn, side, server, &request, &refusal);
             return;
         }
-        let brings_sdp = self.content_of(&request.headers, &request.body)
+        let brings_sdp = self
+            .content_of(&request.headers, &request.body)
             .sdp(&request.body)
             .is_some();
         if brings_sdp && self.negotiation.pending_by() != Some(side.other()) {

@@ -75,7 +75,8 @@ impl Call {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
-            self.story.blocked = lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. } | Refusal::UnreadableParty);
+            self.story.blocked =
+                lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. } | Refusal::UnreadableParty);
             self.story.status = Some(refusal.rejection("").status);
         }
         if let Refusal::RecorderDown { fault, .. } = refusal {

@@ -135,7 +135,7 @@ impl Identity {
         let key = if user.is_empty() {
             domain.clone()
         } else {
-            [&user, "@", &domain].concat()
+            [user, "@", &domain].concat()
         };
         Self {
             key,

@@ -155,8 +155,7 @@ fn who_calls_alike_uses_no_refer_up_and_of_several_none_is_linked() {
     };
     let silent = invite("sip:bob@carrier", "sip:carol@pbx", "c3", &[]);
     conversations.remember(NOW, referred(1));
-    let take =
-        |conversations: &mut Conversations, invite| conversations.take_referral(NOW, &"carrier".into(), invite);
+    let take = |conversations: &mut Conversations, invite| conversations.take_referral(NOW, &"carrier".into(), invite);
     assert_eq!(
         take(&mut conversations, &silent),
         alike(Some(session(1)), &["sip:alice@pbx"])
