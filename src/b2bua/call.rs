@@ -28,7 +28,8 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
+    Direction, Header, Leg, MediaCommand, MediaEvent, MediaKind, Reconciliation, Recorded, RecordingEvent, SessionId,
+    TrunkName,
 };
 use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
@@ -49,6 +50,8 @@ pub struct Call {
     /// The body of B's INVITE.
     pub(super) body: Bytes,
     pub(super) negotiation: Negotiation,
+    /// The kinds of media that it was decided with.
+    pub(super) kinds: Vec<MediaKind>,
     pub(super) media: MediaState,
     pub(super) recording: Recording,
     pub(super) exchange: Option<Exchange>,
@@ -107,6 +110,7 @@ impl Call {
             attempts,
             body: Bytes::new(),
             negotiation,
+            kinds: Vec::new(),
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::body::Content;
 use super::call::Call;
 use super::continuation::Kept;
 use super::deadlines::Wait;
@@ -333,7 +332,7 @@ impl Call {
 
     /// The answer to the description that the peer knew: it may have moved.
     fn take_refreshed_sdp(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             return;
         };

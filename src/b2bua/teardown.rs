@@ -79,7 +79,8 @@ impl Call {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
-            self.story.blocked = lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. });
+            self.story.blocked =
+                lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. } | Refusal::UnreadableParty);
             self.story.status = Some(refusal.rejection("").status);
         }
         if let Refusal::RecorderDown { fault, .. } = refusal {
@@ -423,6 +424,7 @@ fn refused_by(refusal: &Refusal) -> String {
     match refusal {
         Refusal::RecorderDown { policy, fault, .. } => format!("policy {policy}: recorder: {fault}"),
         Refusal::PolicyForbids { policy } => format!("policy {policy}: forbidden"),
+        Refusal::UnreadableParty => "caller or callee cannot be read".to_owned(),
         Refusal::DiskReserve { policy } => format!("policy {policy}: free space below the reserve"),
         Refusal::NoAnswer => "no answer from B".to_owned(),
         Refusal::Unreachable => "B is unreachable".to_owned(),

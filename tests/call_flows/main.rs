@@ -50,3 +50,4 @@ mod timers;
 mod transferred;
 mod urgent;
 mod withheld;
+mod vouched;
