@@ -308,10 +308,11 @@ impl Call {
         body: Bytes,
         standing: Standing,
     ) {
-        let Some(invite) = self.a.invite.clone() else { return };
-        let mut answer = self.a.dialog_response(&invite, response.status, Some(&response.reason));
+        let Some(invite) = &self.a.invite else { return };
+        let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
         self.carry_back(turn, Leg::B, response, &mut answer);
         standing.write(&mut answer);
+        let Some(invite) = self.a.invite.take() else { return };
         if response.is_success() {
             self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);
         }
@@ -323,6 +324,7 @@ impl Call {
             // An INVITE without a Contact was refused at the door.
             self.a.dialog = Dialog::uas(&invite, &answer).ok();
         }
+        self.a.invite = Some(invite);
         turn.respond(self.line(Leg::A), server, answer);
     }
 

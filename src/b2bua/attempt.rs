@@ -207,7 +207,7 @@ impl Call {
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());
-        self.header.call_ids.push(self.b.call_id.clone());
+        Arc::make_mut(&mut self.header).call_ids.push(self.b.call_id.clone());
         self.deadlines.clear(Wait::Answer);
         self.enter(turn, Phase::Preparing);
         if (is_redirected || is_other_trunk)
@@ -268,7 +268,7 @@ impl Call {
             header.callee.display_name = None;
         }
         header.call_ids.clone_from(&self.header.call_ids);
-        self.header = header;
+        self.header = Arc::new(header);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();

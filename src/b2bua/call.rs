@@ -56,7 +56,7 @@ pub struct Call {
     pub(super) refers: Vec<ReferNumber>,
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
-    pub(super) header: Box<Header>,
+    pub(super) header: Arc<Header>,
     /// The recording was opened with another header.
     pub(super) is_amended: bool,
     pub(super) story: Story,

@@ -184,8 +184,8 @@ pub struct Opening<'a> {
 }
 
 /// The opening record of a call.
-pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Box<Header> {
-    Box::new(Header {
+pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Header {
+    Header {
         session: opening.session,
         conversation: opening.conversation,
         node: opening.node.to_owned(),
@@ -202,7 +202,7 @@ pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> B
         strict_before: decision.is_strict_before(opening.meeting),
         strict_during: decision.is_strict_during(opening.meeting),
         emergency: decision.emergency,
-    })
+    }
 }
 
 fn party(identity: &Identity, invite: &Request, name: &str) -> Party {

@@ -284,7 +284,7 @@ impl CallLeg {
             Some(secure) => Wire::contact_for(self.flow, secure),
             None => Wire::contact(self.flow),
         };
-        headers.push("Contact", format!("<{contact}>"));
+        headers.push("Contact", ["<", contact.as_str(), ">"].concat());
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

@@ -60,7 +60,7 @@ pub use body::sdp_of;
 pub use call::Call;
 pub use carry::{ALLOW, Crossing, carry, unsupported};
 pub use challenge::Waiting;
-pub use continuation::{ResumeError, STATE_BYTES_MAX};
+pub use continuation::{Continuation, ResumeError, STATE_BYTES_MAX};
 pub use conversation::{Conversations, Referred};
 pub use emergencies::Emergencies;
 pub use facts::{Kin, Opening, header, of_invite, rerouters};

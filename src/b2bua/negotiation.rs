@@ -74,7 +74,7 @@ struct Offer {
 }
 
 /// What two legs have agreed on, written down.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct KeptMedia {
     /// The even ports of each m-line: towards A, towards B.
     ports: Vec<[u16; 2]>,

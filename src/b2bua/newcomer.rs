@@ -194,7 +194,7 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
-        facts::change_header(&mut self.header, &decision, self.meeting, side, named);
+        facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting, side, named);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();

@@ -1,5 +1,7 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
+use std::sync::Arc;
+
 use super::arrival::{Arrival, Asked, Setting};
 use super::body::Content;
 use super::call::Call;
@@ -13,12 +15,12 @@ use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{Method, Request, Response, Uri};
+use crate::sip::{Method, Request, Uri};
 
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
-    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
-        let (asked, bytes, invite) = (arrival.asked, arrival.bytes, arrival.invite);
+    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival, invite: Request) -> Self {
+        let (asked, bytes) = (arrival.asked, arrival.bytes);
         let setting = Setting {
             session: arrival.session,
             a: arrival.a,
@@ -61,9 +63,8 @@ impl Call {
     }
 
     fn ring(&mut self, turn: &mut Turn<'_>, server: Option<crate::sip::transaction::ServerId>) {
-        if let (Some(invite), Some(server)) = (&self.a.invite, server) {
-            let trying = Response::to(invite, 100, None, None);
-            turn.respond(self.line(Leg::A), server, trying);
+        if let Some(server) = server {
+            turn.say_trying(self.line(Leg::A), server);
         }
         if self.recording == Recording::Opening {
             self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
@@ -151,7 +152,7 @@ impl Call {
         }
         self.recording = Recording::Opening;
         self.is_amended = false;
-        turn.record(RecordingCommand::Open(self.header.clone()));
+        turn.record(RecordingCommand::Open(Arc::clone(&self.header)));
         self.chronicle.keep(true);
     }
 
@@ -221,7 +222,7 @@ pub fn onward(
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", format!("<{contact}>"));
+        headers.push("Contact", ["<", contact.as_str(), ">"].concat());
     }
     carry::carry(crossing, &received.headers, headers);
     request

@@ -31,7 +31,7 @@ const RESUMED_SPREAD: Duration = Duration::from_secs(5);
 const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
 
 /// What keeps one leg's session alive.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Upkeep {
     timer: SessionTimer,
     /// The peer's Allow names UPDATE (RFC 4028 §7.4).
@@ -47,7 +47,7 @@ pub struct Upkeep {
     pub(super) untold: Option<Untold>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Refreshing {
     pub(super) client: ClientId,
     method: Method,

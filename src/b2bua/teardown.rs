@@ -1,5 +1,7 @@
 //! How a call ends: BYE, CANCEL, refusal, and the recorder's loss under strict mode. The strict-mode matrix is here.
 
+use std::sync::Arc;
+
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
@@ -350,13 +352,13 @@ impl Call {
             tally,
             fault: self.story.fault,
             conversation: self.joined(turn),
-            became: self.is_amended.then(|| self.header.clone()),
+            became: self.is_amended.then(|| Arc::clone(&self.header)),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
             Recording::NotWanted | Recording::Unavailable(_) => {
                 turn.record(RecordingCommand::Keep {
-                    header: self.header.clone(),
+                    header: Arc::clone(&self.header),
                     at,
                     closing,
                 });

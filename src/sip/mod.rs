@@ -15,6 +15,7 @@ mod mint;
 mod name_addr;
 mod params;
 mod response;
+mod text;
 mod uri;
 mod via;
 

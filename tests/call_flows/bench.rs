@@ -318,7 +318,7 @@ impl Bench {
                 Output::Media(command) => self.on_media(command),
                 Output::Step(step) => self.story.push(tell(&step.what)),
                 Output::Remember { session, state } => {
-                    self.remembered.insert(session, state);
+                    self.remembered.insert(session, state.written());
                 }
                 Output::Forget { session } => {
                     self.remembered.remove(&session);
