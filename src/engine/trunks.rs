@@ -89,6 +89,7 @@ impl Signaling {
 
     pub(super) fn follow_topology(&mut self, now: Timestamp) {
         self.sweep_retired(now);
+        self.wire.keep_datagrams(self.topology.datagrams_only());
         for client in self.probes.follow(now, &self.topology, self.wire.mint()) {
             self.wire.disown_client(client);
         }

@@ -295,6 +295,12 @@ impl Topology {
                 .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
     }
 
+    /// Where long requests go as datagrams all the same: addresses of trunks that want it so, located ones among them.
+    pub fn datagrams_only(&self) -> BTreeSet<IpAddr> {
+        let trunks = self.trunks.iter().filter(|trunk| trunk.datagrams_only);
+        trunks.flat_map(who_sends).map(|peer| peer.ip).collect()
+    }
+
     /// The trunk of this name.
     pub fn trunk(&self, name: &TrunkName) -> Option<&Arc<Trunk>> {
         self.trunks.iter().find(|trunk| trunk.name == *name)
@@ -472,6 +478,10 @@ mod tests {
         );
 
         topology.locate(aim, located(&["198.51.100.2:5060"]));
+        assert_eq!(topology.datagrams_only(), BTreeSet::new());
+        Arc::make_mut(&mut topology.trunks[1]).datagrams_only = true;
+        let kept = topology.datagrams_only();
+        assert!(kept.contains(&IpAddr::from([198, 51, 100, 2])), "where the name leads now: {kept:?}");
         assert!(topology.trunk_of(server, Transport::Tcp).is_none(), "opens no call");
         assert!(topology.is_known(server, Transport::Tcp), "ends those that are up");
     }
