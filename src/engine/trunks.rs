@@ -133,19 +133,19 @@ impl Signaling {
                 }
                 Due::Missed { client, verdict } => {
                     self.wire.disown_client(client);
-                    self.on_verdict(verdict);
+                    self.on_verdict(now, verdict);
                 }
             }
         }
     }
 
-    fn on_verdict(&mut self, verdict: Option<Verdict>) {
+    fn on_verdict(&mut self, now: Timestamp, verdict: Option<Verdict>) {
         match verdict {
             Some(Verdict::Up(place)) => {
                 if self.topology.health().is_down(place) {
                     tracing::info!(destination = %place.1, "answers its OPTIONS again");
                 }
-                self.topology.health().on_success(place);
+                self.topology.health().on_alive(now, place);
             }
             Some(Verdict::Down(place)) => {
                 if !self.topology.health().is_down(place) {
@@ -164,7 +164,7 @@ impl Signaling {
             if response.is_final() {
                 self.wire.disown_client(id);
                 let verdict = self.probes.on_answer(now, id, Some(response.status), self.wire.mint());
-                self.on_verdict(verdict);
+                self.on_verdict(now, verdict);
             }
             return;
         }
@@ -183,7 +183,7 @@ impl Signaling {
         if self.wire.client_owner(id) == Some(Owner::Probe) {
             self.wire.disown_client(id);
             let verdict = self.probes.on_answer(now, id, None, self.wire.mint());
-            self.on_verdict(verdict);
+            self.on_verdict(now, verdict);
             return;
         }
         self.note_failure(now, (flow.transport, flow.remote), None);
