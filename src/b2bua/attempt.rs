@@ -39,6 +39,8 @@ pub struct Attempts {
     asked: Vec<(Uri, Place)>,
     /// The party of the newest Contact that is followed.
     party: Option<Uri>,
+    /// Header lines that the Contact brings.
+    brought: Vec<(&'static str, String)>,
     /// Who has sent the call on or declined it.
     rerouting: Vec<Rerouted>,
     /// The 422 of the destination that is asked now was answered.
@@ -75,7 +77,12 @@ const fn place(flow: Flow) -> Place {
 }
 
 impl Call {
-    /// The Call-IDs that we made for leg B: an INVITE that bears one has come round.
+    /// Whether one of these was asked for B.
+    pub fn has_asked(&self, destinations: &[Destination]) -> bool {
+        destinations.iter().any(|destination| self.attempts.is_asked(destination))
+    }
+
+    /// The Call-IDs that we made for leg B: an INVITE that bears one has been here before.
     pub fn minted_call_ids(&self) -> impl Iterator<Item = &str> {
         self.attempts.call_ids.iter().map(String::as_str)
     }
@@ -128,7 +135,8 @@ impl Call {
             // The party has spoken: its other addresses would say the same.
             self.attempts.destinations.clear();
         }
-        if conduct.redirect == Redirect::Follow {
+        // Whose REFER we execute would have followed it: it got none of this INVITE's answers.
+        if conduct.redirect == Redirect::Follow || self.transfers.is_successor {
             // Who was called securely is not called otherwise (RFC 3261 §8.1.3.4).
             let demands_tls = self.target.scheme() == Scheme::Sips;
             let contacts = redirect::contacts(response).into_iter();
@@ -154,6 +162,8 @@ impl Call {
             }
             let contact = self.attempts.contacts.pop_front()?;
             self.attempts.followed += 1;
+            self.attempts.brought = redirect::brought(&contact);
+            let contact = contact.without_headers();
             self.attempts.destinations = self.destinations_of(turn, &contact);
             self.attempts.party = Some(contact);
         }
@@ -204,6 +214,7 @@ impl Call {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());
@@ -268,6 +279,7 @@ impl Call {
             header.callee.display_name = None;
         }
         header.call_ids.clone_from(&self.header.call_ids);
+        self.supersede_decision(turn.now);
         self.header = Arc::new(header);
         self.decision = Arc::new(decision);
         let decided = self.decided();
@@ -276,8 +288,9 @@ impl Call {
         if let Verdict::Block(_) = self.decision.verdict {
             return Err(Refusal::PolicyForbids { policy: self.policy() });
         }
-        if let (Admission::Refuse, RecorderState::Down(fault)) =
-            (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
+        let goes_on = matches!(self.recording, Recording::Opening | Recording::Ready);
+        if let (Admission::Refuse, RecorderState::Down(fault), false) =
+            (self.decision.admission(turn.recorder, self.meeting), turn.recorder, goes_on)
         {
             return Err(self.recorder_down(turn, fault));
         }
@@ -325,8 +338,11 @@ impl Call {
         asked
     }
 
-    /// The history of a call that was sent on, for B.
+    /// The history of a call that was sent on, for B, and what the Contact that is followed brings.
     pub(super) fn write_history(&self, invite: &mut Request) {
+        for (name, value) in &self.attempts.brought {
+            invite.headers.set(name, value.as_str());
+        }
         if let Some(received) = &self.a.invite {
             redirect::write_history(received, &self.attempts.rerouting, invite);
         }

@@ -10,6 +10,7 @@ use super::chronicle::Chronicle;
 use super::claims::Claims;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
+use super::event::ReferNumber;
 use super::exchange::Exchange;
 use super::farewell::Farewell;
 use super::fork::Forks;
@@ -17,7 +18,7 @@ use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
-use super::pass::{Passing, ReferNumber};
+use super::pass::Passing;
 use super::referral::Transfers;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
@@ -130,6 +131,7 @@ impl Call {
             tags,
             tags_told: 0,
         };
+        call.b.fronts_focus = call.meeting;
         call.permit_codecs();
         call
     }
@@ -210,7 +212,8 @@ impl Call {
             }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
-                response.headers.push("Allow", super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
             _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
@@ -314,7 +317,7 @@ impl Call {
             }
             RecordingEvent::Up => self.on_recorder_up(turn),
             RecordingEvent::Sealed { reconciliation, .. } => self.on_sealed(turn, &reconciliation),
-            RecordingEvent::Heartbeat { .. } => {}
+            RecordingEvent::Reserve { .. } | RecordingEvent::Heartbeat { .. } => {}
         }
         self.settle(turn);
     }

@@ -15,7 +15,7 @@ use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
-use super::output::Output;
+use super::output::{Memory, Output};
 use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
@@ -48,6 +48,9 @@ pub struct Continuation {
     parted: Option<Leg>,
     #[serde(default)]
     transfers: u8,
+    /// Whether the party beyond leg A, beyond leg B is a conference focus.
+    #[serde(default)]
+    focus: [bool; 2],
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -113,6 +116,7 @@ impl KeptLeg {
             state: LegState::Up,
             invite: None,
             ack: None,
+            fronts_focus: false,
         })
     }
 }
@@ -139,6 +143,7 @@ impl Call {
             claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
+            focus: [self.a.fronts_focus, self.b.fronts_focus],
         })
     }
 
@@ -153,7 +158,7 @@ impl Call {
         self.kept = Kept::Written;
         turn.out.push_back(Output::Remember {
             session: self.id,
-            state: Box::new(state),
+            state: Memory::Talks(Box::new(state)),
         });
         self.publish(turn);
     }
@@ -238,6 +243,7 @@ impl Call {
         let mut call = Self::new(setting, turn.terms.steps);
         call.story.answered = kept.answered;
         call.transfers.before = kept.transfers;
+        [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;

@@ -35,6 +35,8 @@ pub enum Wait {
     /// Until a party is told once more what holds now, or has answered that.
     RetellA,
     RetellB,
+    /// Until the recording of a call that goes on without is asked for again.
+    Reattach,
     /// The last answers, before the recording is closed.
     Linger,
     /// The legs' leaving.
@@ -42,7 +44,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
@@ -51,6 +53,7 @@ impl Wait {
         Self::SessionB,
         Self::RetellA,
         Self::RetellB,
+        Self::Reattach,
         Self::Linger,
         Self::Leave,
     ];
@@ -103,6 +106,7 @@ impl Call {
                 Wait::SessionB => self.on_session_due(turn, Leg::B),
                 Wait::RetellA => self.on_retell_due(turn, Leg::A),
                 Wait::RetellB => self.on_retell_due(turn, Leg::B),
+                Wait::Reattach => self.on_reattach_due(turn),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),
             }

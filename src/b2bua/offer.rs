@@ -7,6 +7,7 @@ use super::body::Content;
 use super::call::Call;
 use super::carry::{self, Crossing};
 use super::leg::LegState;
+use super::meeting::{FOCUS, is_focus};
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
@@ -146,7 +147,7 @@ impl Call {
 
     pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>) {
         if let RecorderState::Down(fault) = turn.recorder {
-            self.recording = Recording::Unavailable(fault);
+            self.go_without(turn, fault);
             self.story.fault.get_or_insert(fault);
             return;
         }
@@ -201,8 +202,21 @@ impl Call {
     }
 }
 
-/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
-/// (RAck, for one) still fits.
+/// Numbers above this leave a leg too little room to count on (RFC 3261 §8.1.1.5 ends at 2^31).
+const NUMBER_MAX: u32 = 1 << 30;
+
+/// A registration is no dialog: its numbers go on as its sender counts them (RFC 3261 §10.2).
+fn number_onward(received: &Request) -> u32 {
+    let number = received.headers.cseq().number;
+    if number > NUMBER_MAX && received.method != Method::Register {
+        number - NUMBER_MAX
+    } else {
+        number
+    }
+}
+
+/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, where it leaves
+/// room to count on.
 pub fn onward(
     crossing: Crossing,
     received: &Request,
@@ -215,14 +229,15 @@ pub fn onward(
     let from = received.headers.from().clone().with_tag(local_tag);
     let to = received.headers.to().clone().without_tag();
     let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
-    let number = received.headers.cseq().number;
+    let number = number_onward(received);
     let contact = Wire::contact_for(flow, &target);
     let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", ["<", contact.as_str(), ">"].concat());
+        let focus = if is_focus(&received.headers) { FOCUS } else { "" };
+        headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
     }
     carry::carry(crossing, &received.headers, headers);
     request

@@ -50,6 +50,7 @@ impl Call {
         self.leg_mut(side).state = LegState::Gone;
         // Who asked for a transfer hears that it failed while it still has a dialog.
         self.close_transfer(turn, 487);
+        self.hurry_notice(turn);
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
     }
@@ -94,6 +95,8 @@ impl Call {
     /// Both legs are ended, each as its state allows.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, farewell: &Farewell) {
         self.close_exchange(turn);
+        self.close_transfer(turn, 487);
+        self.hurry_notice(turn);
         self.hang_up(turn, Leg::A, farewell, &Refusal::Cancelled);
         self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);
         self.end(turn, by.to_owned());
@@ -104,6 +107,8 @@ impl Call {
         if self.phase != Phase::Ending {
             let farewell = Farewell::of_reasons(reject::shutting_down());
             self.close_exchange(turn);
+            self.close_transfer(turn, 487);
+            self.hurry_notice(turn);
             self.hang_up(turn, Leg::A, &farewell, &Refusal::Draining);
             self.hang_up(turn, Leg::B, &farewell, &Refusal::Draining);
             self.end(turn, "shutdown of the proxy".to_owned());
@@ -116,7 +121,7 @@ impl Call {
             return;
         }
         self.chronicle.keep(false);
-        self.recording = Recording::Unavailable(fault);
+        self.go_without(turn, fault);
         self.story.fault.get_or_insert(fault);
         self.chronicle
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
@@ -155,13 +160,12 @@ impl Call {
             return;
         }
         // What never was open has to be opened anew; what was open goes on.
-        self.recording = match self.recording {
-            Recording::Opening => {
-                self.chronicle.keep(false);
-                Recording::Unavailable(fault)
-            }
-            _ => Recording::Broken(fault),
-        };
+        if self.recording == Recording::Opening {
+            self.chronicle.keep(false);
+            self.go_without(turn, fault);
+        } else {
+            self.recording = Recording::Broken(fault);
+        }
         self.lose(turn, fault, false);
     }
 
@@ -238,21 +242,6 @@ impl Call {
             Phase::Preparing | Phase::Inviting => before || during,
             Phase::Answered | Phase::Confirmed => during,
             Phase::Ending => false,
-        }
-    }
-
-    /// A volume takes writes again: what waits for it is opened, what was broken goes on with a gap.
-    pub(super) fn on_recorder_up(&mut self, turn: &mut Turn<'_>) {
-        if self.phase == Phase::Ending {
-            return;
-        }
-        match self.recording {
-            Recording::Unavailable(_) if self.decision.verdict == Verdict::Record => {
-                self.open_recording(turn);
-                self.renew_media(turn);
-            }
-            Recording::Broken(_) => self.on_recording_ready(turn),
-            _ => {}
         }
     }
 
@@ -353,6 +342,8 @@ impl Call {
             fault: self.story.fault,
             conversation: self.joined(turn),
             became: self.is_amended.then(|| Arc::clone(&self.header)),
+            decisions: self.all_decisions(),
+            formerly: turn.conversations.formerly(self.id).to_vec(),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
@@ -377,9 +368,12 @@ impl Call {
         let missed = tally.map_or(0, |tally| tally.unrecorded);
         match self.recording {
             _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
-            // Wanted, and refused before it was opened.
-            Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
+            // Wanted, and refused before it was opened; or wanted of a call that talked, because of who came, and ended by that.
+            Recording::NotWanted if self.wants_recording() && self.story.answered.is_none() => Outcome::Blocked,
+            Recording::NotWanted if self.wants_recording() => Outcome::Unrecorded,
             Recording::NotWanted => Outcome::Exempt,
+            // It was opened for somebody else than who was called at last, whom nobody records.
+            _ if accepted == 0 && self.decision.verdict == Verdict::None => Outcome::Exempt,
             _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,

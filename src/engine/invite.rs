@@ -111,14 +111,12 @@ impl Signaling {
             // No proxy behind us shall refuse it for what it does not know.
             invite.headers.remove("Proxy-Require");
         }
-        if self.minted.contains(invite.headers.call_id()) {
-            return Err(Refusal::Loop);
-        }
         let named = self.dialog_named(invite)?;
         let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
             Some(far_end) => vec![far_end],
             None => self.destinations(now, invite, &from)?,
         };
+        self.is_no_loop(invite, &destinations)?;
         let Destination {
             trunk: to,
             flow: to_flow,
@@ -176,6 +174,7 @@ impl Signaling {
             state,
             invite: None,
             ack: None,
+            fronts_focus: false,
         }
     }
 

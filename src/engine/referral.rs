@@ -55,7 +55,8 @@ impl Signaling {
         (flow, bytes): (Flow, &Bytes),
     ) {
         let to = SessionId::mint(now, self.wire.mint().entropy());
-        let plan = if self.admission.has_room_for(flow.remote.ip()) {
+        let is_emergency = self.calls.get(&session).is_some_and(Call::is_emergency);
+        let plan = if is_emergency || self.admission.has_room_for(flow.remote.ip()) {
             self.plan(now, (session, side), request, to)
         } else {
             Err(Refusal::TooManyCalls)
@@ -131,6 +132,7 @@ impl Signaling {
         let told = other.and_then(|(call, stays)| call.told(stays));
         let call = self.calls.get(&session).ok_or(Refusal::NoSuchDialog)?;
         let (caller, referrer) = (call.party(side.other()), call.party(side));
+        let is_emergency = call.is_emergency() || other.is_some_and(|(call, _)| call.is_emergency());
         let staying = call.staying(side.other(), request, uri, lines);
         let mut staying = staying.ok_or(Refusal::MediaNotAcceptable)?;
         staying.leg.local_tag = self.wire.mint().tag();
@@ -139,7 +141,9 @@ impl Signaling {
         let conversations = [Some(session), named].into_iter().flatten();
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
         let old = [Some(session), joined.map(|(other, _)| other)];
-        let (arrival, invite) = self.arrival(now, (to, old), (staying, told), callee, caller)?;
+        callee.kin.caller = Some(caller);
+        callee.kin.emergency = is_emergency;
+        let (arrival, invite) = self.arrival(now, (to, old), (staying, told), callee)?;
         Ok(Plan {
             referral,
             named,
@@ -227,6 +231,7 @@ impl Signaling {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         Ok(Callee {
             trunk: first.trunk,
@@ -244,12 +249,10 @@ impl Signaling {
         (session, old): (SessionId, [Option<SessionId>; 2]),
         (staying, told): (Staying, Option<Bytes>),
         callee: Callee,
-        caller: String,
     ) -> Result<(Arrival, Request), Refusal> {
         let (from, to) = (Arc::clone(&staying.leg.trunk), Arc::clone(&callee.trunk));
         let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
-        let mut facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
-        facts.from = caller;
+        let facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_move(
             now,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
+use super::page::Pages;
 use super::passage::Passage;
 use super::probe::Probes;
 use super::referral::Transfer;
@@ -65,17 +66,18 @@ pub struct Signaling {
     pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: Index<String, (SessionId, Leg)>,
-    /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
-    pub(super) minted: BTreeSet<String>,
+    /// Call-IDs that we minted for B legs, and of which call: an INVITE that bears one has been here before.
+    pub(super) minted: BTreeMap<String, SessionId>,
     pub(super) deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on.
     pub(super) passages: BTreeMap<ClientId, Passage>,
+    pub(super) pages: Pages,
     pub(super) subscriptions: Subscriptions,
     pub(super) recorder: RecorderState,
-    /// The last open was refused for want of space.
+    /// No volume has its reserve.
     pub(super) reserve_crossed: bool,
     pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
@@ -121,11 +123,12 @@ impl Signaling {
             calls: BTreeMap::new(),
             preparing: 0,
             tags: Index::default(),
-            minted: BTreeSet::new(),
+            minted: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             aftermaths: BTreeMap::new(),
             aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
+            pages: Pages::default(),
             subscriptions: Subscriptions::default(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
@@ -203,6 +206,7 @@ impl Signaling {
         self.depart();
         self.on_events(now, None);
         self.subscriptions.handle_timeout(now);
+        self.give_up_pages(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
@@ -226,6 +230,7 @@ impl Signaling {
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
         let owned = earliest(owned, self.topology.retired().due());
+        let owned = earliest(owned, self.pages.poll_timeout());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
@@ -307,6 +312,7 @@ impl Signaling {
 
     /// Lets a call act, then follows its deadline and forgets it when it is over.
     pub(super) fn with_call(&mut self, now: Timestamp, session: SessionId, act: impl FnOnce(&mut Call, &mut Turn<'_>)) {
+        let recorder = self.openness();
         let Some(call) = self.calls.get_mut(&session) else {
             return;
         };
@@ -321,7 +327,7 @@ impl Signaling {
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
             loads: &mut self.loads,
-            recorder: self.recorder,
+            recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
@@ -330,7 +336,8 @@ impl Signaling {
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
         }
-        self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
+        self.minted
+            .extend(std::iter::from_fn(|| call.poll_call_id()).map(|call_id| (call_id, session)));
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
         self.preparing += usize::from(call.is_preparing());
@@ -380,6 +387,7 @@ impl Signaling {
 
     /// A turn that belongs to no call yet.
     pub(super) fn turn(&mut self, now: Timestamp) -> Turn<'_> {
+        let recorder = self.openness();
         Turn {
             now,
             terms: &self.terms,
@@ -388,7 +396,7 @@ impl Signaling {
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
             loads: &mut self.loads,
-            recorder: self.recorder,
+            recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,

@@ -1,6 +1,5 @@
 //! The calls of a capture: who calls whom, what each party described, which datagrams are whose.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use bytes::Bytes;
 
 use super::binding::{Bindings, CallIndex, Declared};
 use super::capture::Captured;
+use super::dialogs::Dialogs;
 use super::flaw::FlawKind;
 use super::naming::Referrals;
 use super::script::{Line, Script, Sighting, opens};
@@ -21,6 +21,8 @@ use crate::sip::{Headers, Message, Method, ParseError, Transport};
 const CALLS_MAX: usize = 100_000;
 /// Payload formats that are remembered per call.
 const FORMATS_MAX: usize = 64;
+/// An INVITE is in flight for so long after the last that was heard of it (Timer B).
+const ATTEMPT_MAX: Duration = Duration::from_secs(32);
 
 /// Where the phones of all calls are, seen from the proxy (RFC 5737): every call has its own ports.
 pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -96,7 +98,7 @@ pub(crate) struct Heard {
 #[derive(Default)]
 pub(crate) struct Calls {
     calls: Vec<Call>,
-    by_call_id: BTreeMap<String, CallIndex>,
+    pub(super) dialogs: Dialogs,
     bindings: Bindings,
     pub counts: Counts,
     pub(super) referrals: Referrals,
@@ -115,10 +117,6 @@ impl Calls {
         self.calls.get_mut(index as usize)
     }
 
-    pub(crate) fn by_call_id(&self, call_id: &str) -> Option<CallIndex> {
-        self.by_call_id.get(call_id).copied()
-    }
-
     pub(crate) fn len(&self) -> CallIndex {
         self.calls.len() as CallIndex
     }
@@ -134,19 +132,23 @@ impl Calls {
         self.counts.sip += 1;
         let message = match Message::parse(bytes) {
             Ok(message) => message,
-            Err(error) => return self.on_malformed((now, captured.at), transport, error).map(Some),
+            Err(error) => return self.on_malformed(now, captured, transport, error).map(Some),
         };
         let message = self.with_names(message);
-        let index = match self.index_of(message.headers(), is_opening(&message)) {
+        let opens = is_opening(&message);
+        let index = match self.index_of(message.headers(), opens, captured) {
             Some(index) => index,
-            None if is_opening(&message) => self.begin((now, captured.at), transport, message.headers())?,
+            None if opens => self.begin((now, captured.at), transport, message.headers())?,
             // What begins in the middle of a dialog, or is none, is no call.
             None => return Ok(None),
         };
         let Some(call) = self.calls.get_mut(index as usize) else {
             return Ok(None);
         };
-        if call.script.is_none() && is_opening(&message) {
+        if opens {
+            self.dialogs.open(message.headers(), index);
+        }
+        if call.script.is_none() && opens {
             // Another try, long after the last.
             call.script = Some(Box::new(script(index, transport)));
         }
@@ -173,19 +175,32 @@ impl Calls {
         }))
     }
 
-    /// What the message is of, if that has begun. An agent may call with the Call-ID that it registered with: the INVITE
-    /// begins a call of its own, which the rest of that Call-ID is of.
-    fn index_of(&self, headers: &Headers, is_opening: bool) -> Option<CallIndex> {
-        let index = self.by_call_id(headers.call_id())?;
-        let calls = is_opening && headers.cseq().method == Method::Invite;
-        let is_call = self.call(index).is_some_and(|begun| begun.method == Method::Invite);
-        (is_call || !calls).then_some(index)
+    /// What the message is of, if that has begun. A Call-ID may be used again: an INVITE with another From tag begins a
+    /// call of its own (RFC 3261 §12), unless it is another hop or another try of the one before; so does the first INVITE
+    /// of an agent that registered with its Call-ID, and a request outside the dialogs of a call is no part of it.
+    fn index_of(&self, headers: &Headers, is_opening: bool, captured: &Captured<'_>) -> Option<CallIndex> {
+        let index = self.dialogs.find(headers)?;
+        let begun = self.call(index)?;
+        let is_call = begun.method == Method::Invite;
+        let is_same = if !is_opening {
+            true
+        } else if headers.cseq().method != Method::Invite {
+            !is_call || self.dialogs.is_opened_by(headers, index)
+        } else {
+            let hop = (captured.src, captured.dst);
+            let is_recent = captured.at.since(begun.last) < ATTEMPT_MAX;
+            let takes_in = begun.script.as_deref().filter(|_| is_recent);
+            is_call
+                && (self.dialogs.is_opened_by(headers, index) || takes_in.is_some_and(|script| script.takes_in(hop)))
+        };
+        is_same.then_some(index)
     }
 
     /// An INVITE that the proxy would answer with an error is a call all the same: one that it refuses.
     fn on_malformed(
         &mut self,
-        at: (Timestamp, Timestamp),
+        now: Timestamp,
+        captured: &Captured<'_>,
         transport: Transport,
         error: ParseError,
     ) -> Result<Heard, FlawKind> {
@@ -198,9 +213,9 @@ impl Calls {
         if headers.cseq().method != Method::Invite {
             return Err(flaw);
         }
-        let call = match self.index_of(headers, true) {
+        let call = match self.index_of(headers, true, captured) {
             Some(index) => index,
-            None => self.begin(at, transport, headers)?,
+            None => self.begin((now, captured.at), transport, headers)?,
         };
         Ok(Heard {
             call,
@@ -220,7 +235,7 @@ impl Calls {
         }
         let index = self.calls.len() as CallIndex;
         let call_id = headers.call_id().to_owned();
-        self.by_call_id.insert(call_id.clone(), index);
+        self.dialogs.open(headers, index);
         self.calls.push(Call {
             call_id,
             from: headers.from().uri.to_string(),

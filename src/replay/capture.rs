@@ -1,10 +1,12 @@
 //! A capture as a sequence of SIP messages and media datagrams: file, link, fragments and TCP put together.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
 use super::clock::is_sequel;
 use super::demux;
+use super::encapsulation::{self, Encapsulation};
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use super::fragments::{Fragments, Place};
 use super::link::{self, Carried};
@@ -15,6 +17,9 @@ use crate::sip::Transport;
 
 /// An IP packet in a GRE tunnel in an IP-in-IP tunnel …
 const NESTED_MAX: u8 = 4;
+
+/// Encapsulations that are not read and told apart. Full: packets in further ones are named one by one.
+const ENCAPSULATIONS_MAX: usize = 64;
 
 /// Packets that are waited for to agree about the time.
 const HELD_MAX: usize = 8;
@@ -143,6 +148,7 @@ impl<R: Read> Capture<R> {
         Ok(Self {
             file: PcapFile::open(file)?,
             dissector: Dissector {
+                unread: BTreeMap::new(),
                 fragments: Fragments::default(),
                 streams: Streams::default(),
                 last: Place {
@@ -207,6 +213,8 @@ impl<R: Read> Capture<R> {
 
 /// What is between packets and messages.
 struct Dissector {
+    /// Where the first packet in each encapsulation that is not read was, and how many there were.
+    unread: BTreeMap<Encapsulation, (Place, u64)>,
     fragments: Fragments,
     streams: Streams,
     last: Place,
@@ -239,13 +247,24 @@ impl Dissector {
             fragments: &mut self.fragments,
             streams: &mut self.streams,
         };
-        if let Err(kind) = dissection.on_record(record, visit) {
-            visit(Event::Flaw(self.last.flaw(kind)));
+        match dissection.on_record(record, visit) {
+            Ok(()) => {}
+            Err(FlawKind::Unsupported { what, packets }) if self.may_count(what) => {
+                self.unread.entry(what).or_insert((self.last, 0)).1 += packets;
+            }
+            Err(kind) => visit(Event::Flaw(self.last.flaw(kind))),
         }
         drain(&mut self.streams, visit);
     }
 
+    fn may_count(&self, what: Encapsulation) -> bool {
+        self.unread.len() < ENCAPSULATIONS_MAX || self.unread.contains_key(&what)
+    }
+
     fn finish(&mut self, visit: &mut impl FnMut(Event<'_>)) {
+        for (what, (first, packets)) in std::mem::take(&mut self.unread) {
+            visit(Event::Flaw(first.flaw(FlawKind::Unsupported { what, packets })));
+        }
         self.streams.finish(self.last);
         while let Some(lost) = self.fragments.poll_unfinished() {
             visit(Event::Flaw(lost));
@@ -258,13 +277,19 @@ fn drain(streams: &mut Streams, visit: &mut impl FnMut(Event<'_>)) {
     while let Some(output) = streams.poll_output() {
         match output {
             tcp::Output::Flaw(flaw) => visit(Event::Flaw(flaw)),
-            tcp::Output::Message { place, src, dst, bytes } => visit(Event::Captured(Captured {
+            tcp::Output::Message {
+                place,
+                transport,
+                src,
+                dst,
+                bytes,
+            } => visit(Event::Captured(Captured {
                 packet: place.packet,
                 offset: place.offset,
                 at: place.at,
                 src,
                 dst,
-                payload: Payload::Sip(Transport::Tcp, &bytes),
+                payload: Payload::Sip(transport, &bytes),
             })),
         }
     }
@@ -289,11 +314,14 @@ impl Dissection<'_> {
         });
         // A malformed header of a packet that was cut is malformed because it was cut.
         match link::ip_in_frame(record.link, record.bytes) {
-            Ok(Some(ip)) => self.on_ip(ip, 0, cut, visit).map_err(|kind| cut.unwrap_or(kind)),
+            Ok(Some(ip)) => self.on_ip(ip, 0, cut, visit),
             Ok(None) => Ok(()),
-            Err(kind @ FlawKind::UnsupportedLink { .. }) => Err(kind),
-            Err(kind) => Err(cut.unwrap_or(kind)),
+            Err(kind) => Err(kind),
         }
+        .map_err(|kind| match kind {
+            FlawKind::Unsupported { .. } => kind,
+            kind => cut.unwrap_or(kind),
+        })
     }
 
     fn on_ip(
@@ -307,10 +335,17 @@ impl Dissection<'_> {
             return Err(FlawKind::NestedTooDeep { max: NESTED_MAX });
         }
         let ip = link::parse_ip(packet)?;
-        if ip.is_cut && matches!(ip.protocol, 4 | 6 | 17 | 41 | 47) {
+        if ip.is_cut && matches!(ip.protocol, 4 | 6 | 17 | 41 | 47 | 137) {
             let start = link::start_of_udp(&ip).filter(|(.., start)| !demux::is_sip(start));
             if let Some((src, dst, start)) = start {
-                self.tell(src, dst, Payload::Cut(start), visit);
+                match encapsulation::in_udp(src.port(), dst.port(), start) {
+                    Some((layer, inner)) => {
+                        if let Ok(Some(inner)) = encapsulation::ip_in(layer, inner) {
+                            self.on_ip(inner, depth + 1, cut, visit)?;
+                        }
+                    }
+                    None => self.tell(src, dst, Payload::Cut(start), visit),
+                }
             }
             return Err(cut.unwrap_or(FlawKind::MalformedIp));
         }
@@ -324,13 +359,21 @@ impl Dissection<'_> {
         let payload = reassembled.as_deref().unwrap_or(ip.payload);
         match link::parse_transport(ip.src, ip.dst, ip.protocol, payload)? {
             Carried::Udp { src, dst, payload } => {
-                let payload = if demux::is_sip(payload) {
-                    Payload::Sip(Transport::Udp, demux::skip_crlf(payload))
-                } else {
-                    Payload::Datagram(payload)
-                };
-                self.tell(src, dst, payload, visit);
-                Ok(())
+                if demux::is_sip(payload) {
+                    let message = Payload::Sip(Transport::Udp, demux::skip_crlf(payload));
+                    self.tell(src, dst, message, visit);
+                    return Ok(());
+                }
+                let tunnel = encapsulation::in_udp(src.port(), dst.port(), payload);
+                match tunnel.map(|(layer, inner)| encapsulation::ip_in(layer, inner)) {
+                    Some(Ok(Some(inner @ [0x45..=0x4F | 0x60..=0x6F, ..]))) => self.on_ip(inner, depth + 1, cut, visit),
+                    Some(Err(kind @ FlawKind::Unsupported { .. })) => Err(kind),
+                    // What only looks like a tunnel is a datagram.
+                    Some(_) | None => {
+                        self.tell(src, dst, Payload::Datagram(payload), visit);
+                        Ok(())
+                    }
+                }
             }
             Carried::Tcp { src, dst, segment } => {
                 self.streams.push(self.place, src, dst, &segment);

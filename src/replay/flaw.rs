@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::encapsulation::Encapsulation;
 use crate::model::Timestamp;
 use crate::sdp::SdpError;
 use crate::sip::Wrong;
@@ -45,8 +46,9 @@ pub enum FlawKind {
     /// A packet of an interface that no earlier block describes.
     #[error("interface {interface} was never described")]
     UnknownInterface { interface: u32 },
-    #[error("link type {link} is not supported")]
-    UnsupportedLink { link: u32 },
+    /// Named once, by the first of them.
+    #[error("{what} is not supported: {packets} packets not read")]
+    Unsupported { what: Encapsulation, packets: u64 },
     /// Only the first `captured` bytes of the packet were kept (snap length).
     #[error("only {captured} of {wire} bytes were captured")]
     Cut { captured: u32, wire: u32 },
@@ -100,6 +102,9 @@ impl FlawKind {
 /// Why a file is no capture at all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotACapture {
+    /// gzip, zstd, xz or lz4, by its magic number.
+    #[error("the capture is compressed with {by}: unpack it first")]
+    Compressed { by: &'static str },
     #[error("neither pcap nor pcapng: the file starts with {magic:02x?}")]
     Magic { magic: [u8; 4] },
     #[error("the file ends inside its header")]

@@ -7,30 +7,38 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, ip_number};
 
+use super::encapsulation::{self, Encapsulation, Layer};
 use super::flaw::FlawKind;
 
 const LINK_NULL: u32 = 0;
 const LINK_ETHERNET: u32 = 1;
+const LINK_PPP: u32 = 9;
+const LINK_PPP_HDLC: u32 = 50;
+const LINK_PPPOE: u32 = 51;
+/// LINKTYPE_ATM_RFC1483.
+const LINK_ATM: u32 = 100;
+const LINK_CISCO_HDLC: u32 = 104;
+const LINK_WIRELESS: u32 = 105;
 const LINK_LOOP: u32 = 108;
 const LINK_LINUX_SLL: u32 = 113;
+const LINK_PRISM: u32 = 119;
+const LINK_RADIOTAP: u32 = 127;
+/// LINKTYPE_PPP_WITH_DIR: a byte says who sent it.
+const LINK_PPP_DIRECTION: u32 = 204;
+const LINK_MPLS: u32 = 219;
+const LINK_NFLOG: u32 = 239;
 const LINK_LINUX_SLL2: u32 = 276;
 /// LINKTYPE_RAW, what BSDs wrote for it, LINKTYPE_IPV4, LINKTYPE_IPV6.
 const LINK_RAW: [u32; 5] = [101, 12, 14, 228, 229];
 
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86DD;
-const TRANSPARENT_ETHERNET: u16 = 0x6558;
 /// RFC 3550 §5.1, without contributing sources.
 const RTP_HEADER_BYTES: usize = 12;
-/// Frames carry one or two tags; more is somebody's joke.
-const VLAN_TAGS_MAX: usize = 8;
-
 /// Finds the IP packet in a frame: None when the frame carries something else.
 pub(crate) fn ip_in_frame(link: u32, frame: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
-    match link {
-        LINK_ETHERNET => ip_in_ethernet(frame),
-        LINK_LINUX_SLL => ip_by_ethertype(word(frame, 14)?, rest(frame, 16)?),
-        LINK_LINUX_SLL2 => ip_by_ethertype(word(frame, 0)?, rest(frame, 20)?),
+    let (layer, payload) = match link {
+        LINK_ETHERNET => (Layer::Ethernet, frame),
+        LINK_LINUX_SLL => (Layer::Ethertype(word(frame, 14)?), rest(frame, 16)?),
+        LINK_LINUX_SLL2 => (Layer::Ethertype(word(frame, 0)?), rest(frame, 20)?),
         LINK_NULL | LINK_LOOP => {
             let family: [u8; 4] = frame
                 .get(..4)
@@ -39,14 +47,30 @@ pub(crate) fn ip_in_frame(link: u32, frame: &[u8]) -> Result<Option<&[u8]>, Flaw
             // In the byte order of whoever captured. AF_INET; AF_INET6 of Linux, NetBSD, FreeBSD, macOS.
             let is_ip = |family: u32| matches!(family, 2 | 10 | 24 | 28 | 30);
             let known = is_ip(u32::from_be_bytes(family)) || is_ip(u32::from_le_bytes(family));
-            Ok(if known { Some(rest(frame, 4)?) } else { None })
+            (if known { Layer::Ip } else { Layer::Nothing }, rest(frame, 4)?)
         }
-        link if LINK_RAW.contains(&link) => Ok(Some(frame)),
-        link => Err(FlawKind::UnsupportedLink { link }),
-    }
+        LINK_PPP | LINK_PPP_HDLC => match frame {
+            // Cisco's HDLC has an Ethernet type where PPP has its protocol (RFC 1547 §4.3.1).
+            [0x0F | 0x8F, 0, ..] => (Layer::Ethertype(word(frame, 2)?), rest(frame, 4)?),
+            _ => (Layer::Ppp, frame),
+        },
+        LINK_CISCO_HDLC => (Layer::Ethertype(word(frame, 2)?), rest(frame, 4)?),
+        LINK_PPPOE => (Layer::Ppp, rest(frame, 6)?),
+        LINK_PPP_DIRECTION => (Layer::Ppp, rest(frame, 1)?),
+        LINK_ATM => (Layer::Llc, frame),
+        LINK_MPLS => (Layer::Mpls, frame),
+        LINK_NFLOG => encapsulation::in_nflog(frame)?,
+        LINK_WIRELESS => encapsulation::in_wireless(frame)?,
+        // Radiotap tells its own length, little-endian.
+        LINK_RADIOTAP => encapsulation::in_wireless(rest(frame, usize::from(word(frame, 2)?.swap_bytes()))?)?,
+        LINK_PRISM => encapsulation::in_wireless(rest(frame, 144)?)?,
+        link if LINK_RAW.contains(&link) => (Layer::Ip, frame),
+        link => return Err(Encapsulation::Link(link as u16).unread()),
+    };
+    encapsulation::ip_in(layer, payload)
 }
 
-fn word(bytes: &[u8], at: usize) -> Result<u16, FlawKind> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Result<u16, FlawKind> {
     let two = bytes
         .get(at..at + 2)
         .and_then(|b| b.try_into().ok())
@@ -54,36 +78,8 @@ fn word(bytes: &[u8], at: usize) -> Result<u16, FlawKind> {
     Ok(u16::from_be_bytes(two))
 }
 
-fn rest(bytes: &[u8], from: usize) -> Result<&[u8], FlawKind> {
+pub(super) fn rest(bytes: &[u8], from: usize) -> Result<&[u8], FlawKind> {
     bytes.get(from..).ok_or(FlawKind::MalformedLink)
-}
-
-fn ip_in_ethernet(frame: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
-    ip_by_ethertype(word(frame, 12)?, rest(frame, 14)?)
-}
-
-fn ip_by_ethertype(ethertype: u16, payload: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
-    let (mut ethertype, mut payload) = (ethertype, payload);
-    for _ in 0..VLAN_TAGS_MAX {
-        match ethertype {
-            IPV4 | IPV6 => return Ok(Some(payload)),
-            // IEEE 802.1Q, 802.1ad, and QinQ from before it.
-            0x8100 | 0x88A8 | 0x9100 | 0x9200 => (ethertype, payload) = (word(payload, 2)?, rest(payload, 4)?),
-            // PPPoE session (RFC 2516): PPP protocol IPv4 or IPv6.
-            0x8864 => {
-                return Ok(match word(payload, 6)? {
-                    0x0021 | 0x0057 => Some(rest(payload, 8)?),
-                    _ => None,
-                });
-            }
-            // IEEE 802.3 length, then LLC/SNAP (RFC 1042).
-            0..=1500 if payload.starts_with(&[0xAA, 0xAA, 0x03, 0, 0, 0]) => {
-                (ethertype, payload) = (word(payload, 6)?, rest(payload, 8)?);
-            }
-            _ => return Ok(None),
-        }
-    }
-    Ok(None)
 }
 
 /// An IP packet after its headers.
@@ -155,7 +151,7 @@ pub(crate) enum Carried<'a> {
         dst: SocketAddr,
         segment: Segment<'a>,
     },
-    /// Another IP packet: IP-in-IP (RFC 2003), 6in4 (RFC 4213), GRE (RFC 2784).
+    /// Another IP packet: IP-in-IP (RFC 2003), 6in4 (RFC 4213), GRE (RFC 2784), MPLS-in-IP (RFC 4023).
     Tunnelled(&'a [u8]),
     Other,
 }
@@ -190,9 +186,16 @@ pub(crate) fn parse_transport(src: IpAddr, dst: IpAddr, protocol: u8, payload: &
             })
         }
         4 | 41 => Ok(Carried::Tunnelled(payload)),
-        47 => Ok(ip_in_gre(payload)?.map_or(Carried::Other, Carried::Tunnelled)),
-        _ => Ok(Carried::Other),
+        47 => tunnelled(encapsulation::in_gre(payload)?),
+        137 => tunnelled((Layer::Mpls, payload)),
+        // ICMP, IGMP, EGP and IGPs, RSVP, EIGRP, OSPF, PIM, VRRP, and no next header: nobody speaks SIP in them.
+        0 | 1 | 2 | 8 | 9 | 46 | 58..=60 | 88 | 89 | 103 | 112 => Ok(Carried::Other),
+        other => Err(Encapsulation::Ip(other).unread()),
     }
+}
+
+fn tunnelled((layer, bytes): (Layer, &[u8])) -> Result<Carried<'_>, FlawKind> {
+    Ok(encapsulation::ip_in(layer, bytes)?.map_or(Carried::Other, Carried::Tunnelled))
 }
 
 fn parse_udp(src: IpAddr, dst: IpAddr, datagram: &[u8]) -> Result<Carried<'_>, FlawKind> {
@@ -223,20 +226,6 @@ pub(crate) fn start_of_udp<'a>(ip: &IpPacket<'a>) -> Option<(SocketAddr, SocketA
     let src = SocketAddr::new(ip.src, u16::from_be_bytes([s0, s1]));
     let dst = SocketAddr::new(ip.dst, u16::from_be_bytes([d0, d1]));
     (start.len() >= RTP_HEADER_BYTES).then_some((src, dst, start))
-}
-
-/// GRE with its optional fields (RFC 2784 §2, RFC 2890 §2); version 1 is PPTP's.
-fn ip_in_gre(packet: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
-    let flags = word(packet, 0)?;
-    if flags & 0x7 != 0 {
-        return Ok(None);
-    }
-    let optional = [0x8000, 0x2000, 0x1000].iter().filter(|bit| flags & **bit != 0).count();
-    let payload = rest(packet, 4 + 4 * optional)?;
-    match word(packet, 2)? {
-        TRANSPARENT_ETHERNET => ip_in_ethernet(payload),
-        ethertype => ip_by_ethertype(ethertype, payload),
-    }
 }
 
 const _: () = assert!(ip_number::UDP.0 == 17 && ip_number::TCP.0 == 6 && ip_number::GRE.0 == 47);
@@ -309,6 +298,187 @@ mod tests {
             ("GRE", 1, tunnel(47, &under(&[0, 0, 0x08, 0x00], &v4))),
             ("GRE with a key, bridged", 1, tunnel(47, &gre_bridge)),
         ]
+        .into_iter()
+        .chain(mirrored())
+        .chain(tunnelled_over_udp())
+        .chain(seldom())
+        .collect()
+    }
+
+    fn outer(protocol: u8, header: &[u8], payload: &[u8]) -> Vec<u8> {
+        let (a, b) = ip_addrs();
+        forge::ethernet(&forge::ip4(a, b, protocol, 1, 0, &[header, payload].concat()))
+    }
+
+    fn mirrored() -> Vec<(&'static str, u32, Vec<u8>)> {
+        let (v4, v6) = (forge::ip_udp(A, B, b"hello"), forge::ip_udp(A6, B6, b"hello"));
+        let frame = forge::ethernet(&v4);
+        let typed = |ethertype: [u8; 2], header: &[u8], payload: &[u8]| {
+            [&[2_u8; 12][..], &ethertype[..], header, payload].concat()
+        };
+        let one = [0, 1, 1, 0xFF];
+        let two = [0, 2, 0, 0xFF, 0, 1, 1, 0xFF];
+        vec![
+            ("ERSPAN I", 1, outer(47, &[0, 0, 0x88, 0xBE], &frame)),
+            (
+                "ERSPAN II",
+                1,
+                outer(
+                    47,
+                    &[0x10, 0, 0x88, 0xBE, 0, 0, 0, 1, 0x10, 1, 0, 1, 0, 0, 0, 0],
+                    &frame,
+                ),
+            ),
+            (
+                "ERSPAN III",
+                1,
+                outer(
+                    47,
+                    &[0x10, 0, 0x22, 0xEB, 0, 0, 0, 1, 0x20, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+                    &frame,
+                ),
+            ),
+            (
+                "ERSPAN III with its platform",
+                1,
+                outer(
+                    47,
+                    &[&[0x10, 0, 0x22, 0xEB, 0, 0, 0, 1, 0x20][..], &[0; 10], &[1], &[0; 8]].concat(),
+                    &frame,
+                ),
+            ),
+            ("MPLS", 1, typed([0x88, 0x47], &one, &v4)),
+            ("MPLS, two labels, IPv6", 1, typed([0x88, 0x47], &two, &v6)),
+            (
+                "MPLS pseudowire",
+                1,
+                typed([0x88, 0x47], &[&one[..], &[0; 4]].concat(), &frame),
+            ),
+            ("MPLS in IP", 1, outer(137, &one, &v4)),
+            (
+                "Cisco metadata",
+                1,
+                typed([0x89, 0x09], &[1, 1, 0, 1, 0, 10, 0x08, 0], &v4),
+            ),
+            ("provider backbone", 1, typed([0x88, 0xE7], &[0, 0, 0, 1], &frame)),
+            (
+                "PPTP",
+                1,
+                outer(
+                    47,
+                    &[0x30, 0x81, 0x88, 0x0B, 0, 40, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0x21],
+                    &v4,
+                ),
+            ),
+        ]
+    }
+
+    fn tunnelled_over_udp() -> Vec<(&'static str, u32, Vec<u8>)> {
+        let (v4, v6) = (forge::ip_udp(A, B, b"hello"), forge::ip_udp(A6, B6, b"hello"));
+        let frame = forge::ethernet(&v4);
+        let over = |port: &str, header: &[u8], payload: &[u8]| {
+            let to = format!("198.51.100.2:{port}");
+            forge::ethernet_udp("198.51.100.1:40000", &to, &[header, payload].concat())
+        };
+        vec![
+            ("VXLAN", 1, over("4789", &[8, 0, 0, 0, 0, 0, 100, 0], &frame)),
+            ("GENEVE", 1, over("6081", &[0, 0, 0x65, 0x58, 0, 0, 100, 0], &frame)),
+            (
+                "GENEVE with an option",
+                1,
+                over("6081", &[2, 0, 0x86, 0xDD, 0, 0, 100, 0, 1, 2, 0, 1, 0, 0, 0, 0], &v6),
+            ),
+            ("GTP-U", 1, over("2152", &[0x30, 0xFF, 0, 0, 0, 0, 0, 1], &v4)),
+            (
+                "GTP-U of 5G",
+                1,
+                over("2152", &[0x34, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0], &v6),
+            ),
+            ("TZSP", 1, over("37008", &[1, 0, 0, 1, 10, 1, 0xCC, 0, 1], &frame)),
+        ]
+    }
+
+    fn seldom() -> Vec<(&'static str, u32, Vec<u8>)> {
+        let v4 = forge::ip_udp(A, B, b"hello");
+        let under = |header: &[u8]| [header, &v4].concat();
+        let snap = [0xAA, 0xAA, 3, 0, 0, 0, 8, 0];
+        let wireless = |control: [u8; 2], more: &[u8]| [&control[..], &[0; 22], more, &snap].concat();
+        let attribute = |order: forge::Order| {
+            let payload = [&order.u16(4 + v4.len() as u16)[..], &order.u16(9), &v4].concat();
+            [&[2, 0, 0, 0][..], &order.u16(5), &order.u16(10), &[0; 4], &payload].concat()
+        };
+        vec![
+            ("PPP", 9, under(&[0xFF, 3, 0, 0x21])),
+            ("PPP, compressed", 9, under(&[0x21])),
+            ("PPP in HDLC", 50, under(&[0xFF, 3, 0, 0x21])),
+            ("Cisco's HDLC", 104, under(&[0x0F, 0, 8, 0])),
+            ("PPPoE", 51, under(&[0x11, 0, 0, 1, 0, 35, 0, 0x21])),
+            ("PPP with direction", 204, under(&[1, 0xFF, 3, 0, 0x21])),
+            ("ATM", 100, under(&snap)),
+            ("MPLS", 219, under(&[0, 1, 1, 0xFF])),
+            ("NFLOG, little", 239, attribute(forge::Order::Little)),
+            ("NFLOG, big", 239, attribute(forge::Order::Big)),
+            ("802.11", 105, under(&wireless([0x08, 1], &[]))),
+            ("802.11 with quality", 105, under(&wireless([0x88, 1], &[0, 0]))),
+            ("802.11 relayed", 105, under(&wireless([0x08, 3], &[0; 6]))),
+            (
+                "radiotap",
+                127,
+                under(&[&[0, 0, 8, 0, 0, 0, 0, 0][..], &wireless([0x08, 2], &[])].concat()),
+            ),
+            (
+                "Prism",
+                119,
+                under(&[&[0; 144][..], &wireless([0x08, 2], &[])].concat()),
+            ),
+        ]
+    }
+
+    #[test]
+    fn media_on_the_port_of_a_tunnel_is_media() {
+        for port in ["4789", "6081", "2152", "37008", "8472"] {
+            for (payload, name) in [
+                (forge::rtp(7, 0, 1), "RTP"),
+                (vec![0x81, 0xC8, 0, 6], "RTCP"),
+                (vec![], "nothing"),
+            ] {
+                let mut file = Pcap::new(ETHERNET);
+                file.udp(millis(0), A, &format!("192.0.2.2:{port}"), &payload);
+                let (kept, flaws) = forge::read(&file.bytes).unwrap();
+                assert_eq!((kept.len(), flaws), (1, vec![]), "{name} at {port}");
+                assert_eq!(kept[0].bytes, payload);
+            }
+        }
+    }
+
+    #[test]
+    fn each_encapsulation_that_is_not_read_is_named_once_with_how_much_it_took() {
+        let (a, b) = ip_addrs();
+        let secret = [&[2_u8; 12][..], &[0x88, 0xE5], &[0; 40]].concat();
+        let sctp = forge::ethernet(&forge::ip4(a, b, 132, 1, 0, &[0; 12]));
+        let mut file = Pcap::new(ETHERNET);
+        for n in 0..5 {
+            file.push(millis(n), &secret)
+                .push(millis(n), &sctp)
+                .udp(millis(n), A, B, b"hello");
+        }
+        let (kept, flaws) = forge::read(&file.bytes).unwrap();
+        assert_eq!(kept.len(), 5);
+        let named: Vec<_> = flaws.iter().map(|flaw| (flaw.packet, flaw.kind.to_string())).collect();
+        let said = |what: &str| format!("{what} is not supported: 5 packets not read");
+        assert_eq!(named, [(1, said("Ethernet type 0x88e5")), (2, said("IP protocol 132"))]);
+    }
+
+    #[test]
+    fn tags_without_end_are_named() {
+        let mut frame = vec![2; 12];
+        frame.extend([0x81, 0, 0, 1].repeat(40));
+        frame.extend([8, 0]);
+        frame.extend(forge::ip_udp(A, B, b"hello"));
+        let mut file = Pcap::new(ETHERNET);
+        file.push(millis(0), &frame);
+        let (kept, flaws) = forge::read(&file.bytes).unwrap();
+        assert_eq!((kept, flaws[0].kind), (vec![], FlawKind::NestedTooDeep { max: 16 }));
     }
 
     fn ip_addrs() -> (IpAddr, IpAddr) {
@@ -373,7 +543,7 @@ mod tests {
         file.push(millis(0), &arp);
         assert_eq!(
             forge::read(&file.bytes).unwrap().1[0].kind,
-            FlawKind::UnsupportedLink { link: 147 }
+            Encapsulation::Link(147).unread()
         );
     }
 
@@ -408,7 +578,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_frames_never_panic(
-            link in prop::sample::select(vec![0_u32, 1, 101, 108, 113, 276, 9_999]),
+            link in prop::sample::select(vec![0_u32, 1, 9, 50, 51, 100, 101, 104, 105, 108, 113, 119, 127, 219, 239, 276, 9_999]),
             frame in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let mut file = Pcap::new(link);

@@ -1,10 +1,13 @@
 //! Captures through the engine: what was on the wire, played to the proxy in virtual time.
 
 mod binding;
+mod blocks;
 mod calls;
 mod capture;
 mod clock;
 mod demux;
+mod dialogs;
+mod encapsulation;
 mod fault;
 mod flaw;
 #[cfg(test)]
@@ -33,6 +36,7 @@ mod tcp;
 mod tests;
 
 pub use capture::{Capture, Captured, Event, Payload};
+pub use encapsulation::Encapsulation;
 pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
 pub use options::{ReplayOptions, Shown};

@@ -82,8 +82,9 @@ impl Calls {
     /// A captured dialog as the phone knows its own with the proxy whose peer the name means, and the proxy's Contact
     /// there: whoever speaks of a dialog has it from that phone.
     fn known(&self, name: &DialogName) -> Option<(DialogName, &Uri)> {
-        let script = self.call(self.by_call_id(name.call_id())?)?.script.as_deref()?;
-        let [_, teller] = name.tags();
+        let [told, teller] = name.tags();
+        let index = self.dialogs.find_by(name.call_id(), [Some(told), Some(teller)])?;
+        let script = self.call(index)?.script.as_deref()?;
         let dialog = Leg::BOTH
             .into_iter()
             .filter_map(|leg| script.dialog(leg))

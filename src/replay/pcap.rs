@@ -10,6 +10,7 @@ use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
 use pcap_file::pcapng::blocks::block_common::RawBlock;
 use pcap_file::pcapng::{PcapNgReader, PcapNgState};
 
+use super::blocks::Blocks;
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use crate::model::Timestamp;
 
@@ -62,7 +63,7 @@ type Source<R> = Chain<Cursor<[u8; 4]>, R>;
 
 enum Format<R: Read> {
     Pcap { reader: PcapReader<Source<R>>, offset: u64 },
-    Pcapng(PcapNgReader<Source<R>>),
+    Pcapng(PcapNgReader<Blocks<Source<R>>>),
 }
 
 impl<R: Read> PcapFile<R> {
@@ -72,7 +73,7 @@ impl<R: Read> PcapFile<R> {
         file.read_exact(&mut magic).map_err(|e| unreadable(&e))?;
         let source = Cursor::new(magic).chain(file);
         let format = match magic {
-            PCAPNG_MAGIC => match PcapNgReader::with_capacity(source, RECORD_BYTES_MAX) {
+            PCAPNG_MAGIC => match PcapNgReader::with_capacity(Blocks::new(source), RECORD_BYTES_MAX) {
                 Ok(reader) => Format::Pcapng(reader),
                 Err(e) => return Err(io_source(&e).map_or(NotACapture::Header, unreadable)),
             },
@@ -84,6 +85,10 @@ impl<R: Read> PcapFile<R> {
                 Err(PcapReadError::Io(e)) => return Err(unreadable(&e)),
                 Err(PcapReadError::Validation(_)) => return Err(NotACapture::Header),
             },
+            [0x1F, 0x8B, ..] => return Err(NotACapture::Compressed { by: "gzip" }),
+            [0x28, 0xB5, 0x2F, 0xFD] => return Err(NotACapture::Compressed { by: "zstd" }),
+            [0xFD, 0x37, 0x7A, 0x58] => return Err(NotACapture::Compressed { by: "xz" }),
+            [0x04, 0x22, 0x4D, 0x18] => return Err(NotACapture::Compressed { by: "lz4" }),
             magic => return Err(NotACapture::Magic { magic }),
         };
         Ok(Self {
@@ -103,7 +108,10 @@ impl<R: Read> PcapFile<R> {
                 let start = *offset;
                 (start, next_pcap(reader, offset))
             }
-            Format::Pcapng(reader) => (reader.bytes_parsed(), next_pcapng(reader)),
+            Format::Pcapng(reader) => {
+                let start = reader.get_ref().offset(reader.bytes_parsed());
+                (start, next_pcapng(reader))
+            }
         };
         match read {
             Ok(Next::End) => {
@@ -207,7 +215,7 @@ fn borrowed(data: Cow<'_, [u8]>) -> Result<&[u8], FlawKind> {
     }
 }
 
-fn next_pcapng<R: Read>(reader: &mut PcapNgReader<Source<R>>) -> Result<Next<'_>, FlawKind> {
+fn next_pcapng<R: Read>(reader: &mut PcapNgReader<Blocks<Source<R>>>) -> Result<Next<'_>, FlawKind> {
     let (block, state) = match reader.next_raw_block() {
         None => return Ok(Next::End),
         Some(Ok(read)) => read,
@@ -409,9 +417,11 @@ mod tests {
         assert_eq!(forge::read(b"").unwrap_err(), NotACapture::Truncated);
         assert_eq!(
             forge::read(b"\x1f\x8b\x08\x00abc").unwrap_err(),
-            NotACapture::Magic {
-                magic: [0x1F, 0x8B, 8, 0]
-            }
+            NotACapture::Compressed { by: "gzip" }
+        );
+        assert_eq!(
+            forge::read(b"RIFFabc").unwrap_err(),
+            NotACapture::Magic { magic: *b"RIFF" }
         );
         let mut bad = forge::section(Order::Little);
         bad[8] = 0;

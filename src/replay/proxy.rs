@@ -31,7 +31,11 @@ pub(super) fn signaling(options: &ReplayOptions, lag_max: Duration) -> Signaling
     let from = stand_in(config, caller, |_| vec![CALLER]);
     let to = stand_in(config, callee, callees);
     let mut paths = Paths::default();
-    let mut listeners = vec![(Transport::Udp, LISTENER), (Transport::Tcp, LISTENER)];
+    let mut listeners = vec![
+        (Transport::Udp, LISTENER),
+        (Transport::Tcp, LISTENER),
+        (Transport::Ws, LISTENER),
+    ];
     if to.peers.iter().any(|peer| peer.ip.is_ipv6()) {
         listeners.push((Transport::Udp, LISTENER6));
         for listener in [LISTENER, LISTENER6] {

@@ -375,7 +375,7 @@ impl<D: Disk> Reenactment<D> {
             return;
         };
         let call_id = message.headers().call_id();
-        let (leg, known) = match self.calls.by_call_id(call_id) {
+        let (leg, known) = match self.calls.dialogs.find(message.headers()) {
             Some(index) => (Leg::A, Some(index)),
             None => (Leg::B, self.minted.get(call_id).copied()),
         };

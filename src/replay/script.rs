@@ -8,6 +8,7 @@
 mod answering;
 mod attempts;
 mod exchange;
+mod hops;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use exchange::{Dialog, Exchange, fingerprint};
+use hops::Hops;
 
 use crate::model::Leg;
 use crate::sip::{CSeq, Headers, Message, Method, NameAddr, Request, Response, Transport, Uri, Via};
@@ -63,6 +65,7 @@ pub(crate) struct Script {
     phones: [SocketAddr; 2],
     /// From tag of A's newest dialog-forming INVITE.
     caller_tag: String,
+    hops: Hops,
     dialogs: [Option<Dialog>; 2],
     exchanges: VecDeque<Exchange>,
     /// A's newest dialog-forming INVITE, as it said it.
@@ -80,20 +83,12 @@ impl Script {
             transport,
             phones,
             caller_tag: String::new(),
+            hops: Hops::default(),
             dialogs: [None, None],
             exchanges: VecDeque::new(),
             invite: None,
             parties: [None, None],
             descriptions: [None, None],
-        }
-    }
-
-    /// Who said it: the one whose tag made the dialog is A.
-    pub(crate) fn sender_of(&self, message: &Message) -> Leg {
-        let from_caller = message.headers().from().tag().unwrap_or_default() == self.caller_tag;
-        match (message, from_caller) {
-            (Message::Request(_), true) | (Message::Response(_), false) => Leg::A,
-            (Message::Request(_), false) | (Message::Response(_), true) => Leg::B,
         }
     }
 
@@ -132,16 +127,23 @@ impl Script {
         let is_initial = opens(&request);
         let number = request.headers.cseq().number;
         let is_known = |e: &Exchange| e.is_initial && e.is(Leg::A, number, &request.method);
-        if is_initial && !self.exchanges.iter().any(is_known) {
-            if request.method == Method::Invite && self.claim_attempt(&request, hop) {
-                return Sighting::Spared;
-            }
-            self.caller_tag = request.headers.from().tag().unwrap_or_default().to_owned();
+        let tag = request.headers.from().tag().unwrap_or_default();
+        let is_known = self.exchanges.iter().any(is_known);
+        let invites = is_initial && request.method == Method::Invite;
+        if invites && !is_known && self.claim_attempt(&request, hop) {
+            return Sighting::Spared;
+        }
+        if invites && self.is_onward(tag, hop) {
+            return Sighting::OtherHop;
+        }
+        if is_initial && !is_known {
+            self.caller_tag = tag.to_owned();
             self.dialogs = [None, None];
             self.parties = [request.headers.from(), request.headers.to()].map(|party| Some(party.uri.clone()));
         }
-        let from_caller = request.headers.from().tag().unwrap_or_default() == self.caller_tag;
-        let by = if from_caller { Leg::A } else { Leg::B };
+        let Some(by) = self.party(&request.headers) else {
+            return Sighting::OtherHop;
+        };
         if request.method == Method::Ack {
             return self.on_captured_ack(by, request, out);
         }
@@ -266,17 +268,21 @@ impl Script {
         hop: (SocketAddr, SocketAddr),
         out: &mut Vec<Line>,
     ) -> Sighting {
-        let from_caller = response.headers.from().tag().unwrap_or_default() == self.caller_tag;
-        let by = if from_caller { Leg::A } else { Leg::B };
+        let from = response.headers.from().tag().unwrap_or_default();
+        let by = if from == self.caller_tag { Leg::A } else { Leg::B };
         let cseq = response.headers.cseq().clone();
         let Some(at) = self.exchanges.iter().position(|e| e.is(by, cseq.number, &cseq.method)) else {
             return Sighting::Stray;
         };
-        let exchange = &mut self.exchanges[at];
         // One end is enough: answers go where Via says, not always where the request came from.
-        if hop.0 != exchange.hop.1 && hop.1 != exchange.hop.0 {
+        let is_near = hop.0 == self.exchanges[at].hop.1 || hop.1 == self.exchanges[at].hop.0;
+        if by == Leg::A {
+            self.learn_callee(response.headers.to().tag(), is_near);
+        }
+        if !is_near || self.party(&response.headers).is_none() {
             return Sighting::OtherHop;
         }
+        let exchange = &mut self.exchanges[at];
         let answer = (response.status, fingerprint(&response));
         if exchange.answers.contains(&answer) || exchange.answers.len() == ANSWERS_MAX {
             return Sighting::Repeated;

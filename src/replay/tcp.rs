@@ -3,6 +3,8 @@
 //! Which connections are SIP is seen by their first bytes, whatever the port; the others cost nothing. A hole that the
 //! capture left is stepped over and the next start line is looked for. Every buffer has a cap.
 
+mod websocket;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use super::flaw::{Flaw, FlawKind};
 use super::fragments::Place;
 use super::link::Segment;
 use crate::model::Timestamp;
+use crate::sip::Transport;
+use websocket::Frames;
 
 /// Directions of connections that are followed. Full: the quarter that was silent longest is forgotten.
 const STREAMS_MAX: usize = 4_096;
@@ -35,6 +39,7 @@ pub(crate) enum Output {
     /// One message, brought to its end by the packet at `place`.
     Message {
         place: Place,
+        transport: Transport,
         src: SocketAddr,
         dst: SocketAddr,
         bytes: Vec<u8>,
@@ -58,6 +63,8 @@ struct Stream {
     /// Sequence number of the byte after `buffer`.
     next: u32,
     is_sip: bool,
+    /// Of a WebSocket connection.
+    frames: Option<Frames>,
     buffer: Vec<u8>,
     /// How much of the buffer holds no end of a header section.
     searched: usize,
@@ -118,11 +125,15 @@ impl Streams {
 
     fn on_payload(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8]) {
         if !self.streams.contains_key(&key) {
-            // The connection was there before the capture: SIP from the first start line on.
-            let Some(start) = first_start_line(payload) else {
+            // The connection was there before the capture, or upgraded: SIP from the first start line on.
+            let frames = websocket::begins(payload).then(Frames::default);
+            let Some(start) = frames.as_ref().map(|_| 0).or_else(|| first_start_line(payload)) else {
                 return;
             };
             self.open(place, key, sequence.wrapping_add(start as u32), true);
+            if let Some(stream) = self.streams.get_mut(&key) {
+                stream.frames = frames;
+            }
         }
         let tick = self.tick;
         self.with_stream(key, |stream, outputs| {
@@ -192,6 +203,7 @@ impl Stream {
         Self {
             next,
             is_sip,
+            frames: None,
             buffer: Vec::new(),
             searched: 0,
             skipped: 0,
@@ -208,7 +220,9 @@ impl Stream {
     }
 
     fn is_hopeless(&self) -> bool {
-        self.skipped > SKIPPED_BYTES_MAX || !self.is_sip && start_line(skip_crlf(&self.buffer)) == StartLine::NotSip
+        self.skipped > SKIPPED_BYTES_MAX
+            || self.frames.as_ref().is_some_and(|frames| frames.is_broken)
+            || !self.is_sip && start_line(skip_crlf(&self.buffer)) == StartLine::NotSip
     }
 
     fn accept(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8], outputs: &mut VecDeque<Output>) {
@@ -292,6 +306,9 @@ impl Stream {
         self.position = at;
         self.waiting_since = place.at;
         self.take_waiting();
+        if self.frames.is_some() {
+            self.frames = Some(Frames::after_gap(&self.buffer));
+        }
         self.cut(place, key, outputs);
     }
 
@@ -304,6 +321,11 @@ impl Stream {
 
     /// Cuts the buffer into messages.
     fn cut(&mut self, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
+        if let Some(mut frames) = self.frames.take() {
+            self.cut_frames(&mut frames, place, key, outputs);
+            self.frames = Some(frames);
+            return;
+        }
         let mut from = 0;
         let mut searched = 0;
         loop {
@@ -323,6 +345,7 @@ impl Stream {
                             self.name_skipped(place, key, outputs);
                             outputs.push_back(Output::Message {
                                 place,
+                                transport: Transport::Tcp,
                                 src: key.0,
                                 dst: key.1,
                                 bytes,

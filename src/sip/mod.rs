@@ -19,7 +19,7 @@ mod text;
 mod uri;
 mod via;
 
-pub(crate) use grammar::split_list as elements;
+pub(crate) use grammar::{split_list as elements, unquoted};
 pub(crate) use uri::unescaped;
 
 pub use dialog::{Dialog, DialogError};

@@ -53,6 +53,11 @@ impl Params {
         self.get(name).is_some()
     }
 
+    /// The same as a quoted string, whatever it is.
+    pub(crate) fn set_quoted(&mut self, name: &str, value: &str) {
+        self.set(name, &grammar::quoted(value));
+    }
+
     /// Replaces the parameter or appends it. An empty value writes the bare name; a value that is neither token, host
     /// nor quoted string is quoted; a name that is no token is made one.
     pub fn set(&mut self, name: &str, value: &str) {

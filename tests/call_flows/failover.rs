@@ -199,8 +199,8 @@ fn an_invite_of_any_attempt_that_comes_round_is_a_loop() {
     let first = bench.request_to_b("INVITE");
     bench.b_answers("INVITE", 503, "");
     for looped in [first, bench.request_to_c("INVITE")] {
-        bench.from(B, looped.encode());
-        assert_eq!(bench.response_to_b().status, 482);
+        bench.from(A, looped.encode());
+        assert_eq!(bench.response_to_a().status, 482);
     }
     connect_and_end(&mut bench);
 }

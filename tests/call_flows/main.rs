@@ -2,6 +2,7 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod accounts;
 mod advertised;
 mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
@@ -19,15 +20,20 @@ mod failover;
 mod families;
 mod fax;
 mod forked;
+mod meetings;
+mod in_a_gap;
 mod mended_dialogs;
 mod mended_strict;
 mod networks;
 mod newcomer;
 mod ordinary;
 mod outside;
+mod paged;
 mod party;
+mod reattached;
 mod redirected;
 mod referred_capped;
+mod referred_onward;
 mod referred_privately;
 mod registered;
 mod renegotiated;
@@ -36,9 +42,11 @@ mod restarted;
 mod retold;
 mod routed;
 mod secured;
+mod spirals;
 mod strangers;
 mod strict;
 mod subscribed;
 mod timers;
 mod transferred;
 mod urgent;
+mod withheld;

@@ -20,8 +20,7 @@ impl Script {
 
     /// A's captured INVITE is what the proxy has done already. False: A says it.
     pub(super) fn claim_attempt(&mut self, invite: &Request, hop: (SocketAddr, SocketAddr)) -> bool {
-        let waits = |e: &&Exchange| e.is_initial && !e.is_unclaimed && e.by == Leg::A && e.status.is_none();
-        let Some(said_as) = self.exchanges.iter().find(waits).map(Exchange::said_as) else {
+        let Some(said_as) = self.waiting_invite().map(Exchange::said_as) else {
             return false;
         };
         let Some(attempt) = self.exchanges.iter_mut().find(|e| e.is_unclaimed) else {
@@ -38,6 +37,16 @@ impl Script {
             .unwrap_or_default()
             .clone_into(&mut self.caller_tag);
         true
+    }
+
+    /// Whether the proxy has invited B again, which the capture has not shown yet.
+    pub(super) fn awaits_attempt(&self) -> bool {
+        self.waiting_invite().is_some() && self.exchanges.iter().any(|e| e.is_unclaimed)
+    }
+
+    fn waiting_invite(&self) -> Option<&Exchange> {
+        let waits = |e: &&Exchange| e.is_initial && !e.is_unclaimed && e.by == Leg::A && e.status.is_none();
+        self.exchanges.iter().find(waits)
     }
 
     /// The CSeq number by which a phone said the INVITE that was captured with this one.

@@ -107,6 +107,12 @@ impl Exchange {
         self.by == by && self.number == number && self.method == *method && !self.is_unclaimed
     }
 
+    /// The final answer that was captured on its hop.
+    pub(super) fn captured_final(&self) -> Option<u16> {
+        let statuses = self.answers.iter().map(|(status, _)| *status);
+        statuses.rev().find(|status| *status >= 200)
+    }
+
     pub(super) fn said_as(&self) -> u32 {
         self.said_as.unwrap_or(self.number)
     }

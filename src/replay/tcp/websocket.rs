@@ -1,0 +1,289 @@
+//! SIP over WebSocket (RFC 7118): one message a WebSocket message, in one frame or several (RFC 6455 §5.2).
+//!
+//! A connection is known by a frame that starts a SIP message, whether or not its handshake was captured.
+
+use std::collections::VecDeque;
+
+use super::super::demux::{StartLine, skip_crlf, start_line};
+use super::super::fragments::Place;
+use super::{BODY_BYTES_MAX, HEADER_BYTES_MAX, Key, Output, Stream};
+use crate::sip::Transport;
+
+const MESSAGE_BYTES_MAX: usize = HEADER_BYTES_MAX + BODY_BYTES_MAX;
+
+/// The frames of one direction.
+#[derive(Default)]
+pub(super) struct Frames {
+    /// What came so far of a message in several frames.
+    message: Vec<u8>,
+    /// What came is no frame, or longer than any SIP message: the rest has no known start.
+    pub is_broken: bool,
+}
+
+struct Frame<'a> {
+    is_last: bool,
+    opcode: u8,
+    mask: Option<[u8; 4]>,
+    /// With the header.
+    len: usize,
+    /// Where the payload starts.
+    from: usize,
+    /// As much as there is.
+    payload: &'a [u8],
+}
+
+enum Parsed<'a> {
+    Frame(Frame<'a>),
+    Partial,
+    Broken,
+}
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+
+fn parse(bytes: &[u8]) -> Parsed<'_> {
+    let [first, second, after @ ..] = bytes else {
+        return Parsed::Partial;
+    };
+    // Extensions are not read: RFC 7118 names none.
+    if first & 0x70 != 0 || !matches!(first & 0x0F, CONTINUATION | TEXT | BINARY | 8 | 9 | 10) {
+        return Parsed::Broken;
+    }
+    let (len, len_bytes) = match (second & 0x7F, after) {
+        (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 2),
+        (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8),
+        (126 | 127, _) => return Parsed::Partial,
+        (len, _) => (u64::from(len), 0),
+    };
+    let Some(len) = usize::try_from(len).ok().filter(|len| *len <= MESSAGE_BYTES_MAX) else {
+        return Parsed::Broken;
+    };
+    let mut from = 2 + len_bytes;
+    let mut mask = None;
+    if second & 0x80 != 0 {
+        mask = bytes.get(from..from + 4).and_then(|mask| mask.try_into().ok());
+        if mask.is_none() {
+            return Parsed::Partial;
+        }
+        from += 4;
+    }
+    let end = (from + len).min(bytes.len());
+    Parsed::Frame(Frame {
+        is_last: first & 0x80 != 0,
+        opcode: first & 0x0F,
+        mask,
+        len: from + len,
+        from,
+        payload: bytes.get(from..end).unwrap_or_default(),
+    })
+}
+
+impl Frame<'_> {
+    fn unmasked(&self) -> impl Iterator<Item = u8> {
+        let mask = self.mask.unwrap_or_default();
+        self.payload
+            .iter()
+            .zip(mask.into_iter().cycle())
+            .map(|(byte, mask)| byte ^ mask)
+    }
+}
+
+/// Whether a segment starts with a frame that starts a SIP message.
+pub(super) fn begins(segment: &[u8]) -> bool {
+    match parse(segment) {
+        Parsed::Frame(frame) if matches!(frame.opcode, TEXT | BINARY) => {
+            start_line(skip_crlf(&frame.unmasked().collect::<Vec<u8>>())) == StartLine::Sip
+        }
+        _ => false,
+    }
+}
+
+impl Frames {
+    /// Where the next frame starts is not known, unless what follows the gap begins with one.
+    pub(super) fn after_gap(segment: &[u8]) -> Self {
+        Self {
+            message: Vec::new(),
+            is_broken: !begins(segment),
+        }
+    }
+}
+
+impl Stream {
+    /// Cuts the buffer into frames, and what they carry into messages.
+    pub(super) fn cut_frames(&mut self, frames: &mut Frames, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
+        let mut from = 0;
+        while !frames.is_broken {
+            let rest = self.buffer.get(from..).unwrap_or_default();
+            let frame = match parse(rest) {
+                Parsed::Frame(frame) if frame.payload.len() == frame.len - frame.from => frame,
+                Parsed::Frame(_) | Parsed::Partial => break,
+                Parsed::Broken => {
+                    frames.is_broken = true;
+                    break;
+                }
+            };
+            from += frame.len;
+            if frame.opcode > BINARY {
+                continue;
+            }
+            if frame.opcode != CONTINUATION {
+                frames.message.clear();
+            }
+            frames.message.extend(frame.unmasked());
+            if frames.message.len() > MESSAGE_BYTES_MAX {
+                frames.is_broken = true;
+                break;
+            }
+            if frame.is_last {
+                let message = std::mem::take(&mut frames.message);
+                if start_line(skip_crlf(&message)) == StartLine::Sip {
+                    outputs.push_back(Output::Message {
+                        place,
+                        transport: Transport::Ws,
+                        src: key.0,
+                        dst: key.1,
+                        bytes: skip_crlf(&message).to_vec(),
+                    });
+                }
+            }
+        }
+        self.buffer.drain(..from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::super::super::flaw::Flaw;
+    use super::super::super::forge::{self, ACK, ETHERNET, Kept, Pcap, SYN, addr, millis};
+    use super::*;
+
+    const CLIENT: &str = "192.0.2.1:41000";
+    const SERVER: &str = "192.0.2.2:8080";
+    const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+
+    fn message(n: usize, body: usize) -> Vec<u8> {
+        let body = "x".repeat(body);
+        format!(
+            "MESSAGE sip:b@example.com SIP/2.0\r\nCSeq: {n} MESSAGE\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    fn frame(first: u8, payload: &[u8], is_masked: bool) -> Vec<u8> {
+        let bit = u8::from(is_masked) << 7;
+        let mut bytes = vec![first];
+        match payload.len() {
+            len @ 0..126 => bytes.push(bit | len as u8),
+            len @ 126..65_536 => {
+                bytes.push(bit | 126);
+                bytes.extend((len as u16).to_be_bytes());
+            }
+            len => {
+                bytes.push(bit | 127);
+                bytes.extend((len as u64).to_be_bytes());
+            }
+        }
+        if is_masked {
+            bytes.extend(MASK);
+            bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        } else {
+            bytes.extend(payload);
+        }
+        bytes
+    }
+
+    /// A stream from client or server, in the given segments, after the handshake.
+    fn read(is_client: bool, handshake: bool, segments: &[&[u8]]) -> (Vec<Kept>, Vec<Flaw>) {
+        let mut file = Pcap::new(ETHERNET);
+        let (src, dst) = if is_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        let (src, dst) = (addr(src), addr(dst));
+        let mut sequence = 100_u32;
+        let mut push = |flags: u8, payload: &[u8]| {
+            let segment = forge::tcp(src, dst, sequence, flags | ACK, 1, payload);
+            sequence += payload.len() as u32 + u32::from(flags == SYN);
+            file.push(millis(0), &forge::ethernet(&forge::ip(src.ip(), dst.ip(), 6, &segment)));
+        };
+        if handshake {
+            push(SYN, b"");
+            push(
+                0,
+                if is_client {
+                    b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+                } else {
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+                },
+            );
+        }
+        for segment in segments {
+            push(0, segment);
+        }
+        forge::read(&file.bytes).unwrap()
+    }
+
+    #[test]
+    fn messages_of_any_length_are_read_from_both_ends_with_and_without_a_handshake() {
+        let all = [message(0, 0), message(1, 400), message(2, 70_000)];
+        for is_client in [true, false] {
+            for handshake in [true, false] {
+                let mut stream = Vec::new();
+                for (n, message) in all.iter().enumerate() {
+                    stream.push(frame(0x81 + (n as u8 & 1), message, is_client));
+                    stream.push(frame(0x89, b"ping", is_client));
+                    stream.push(frame(0x81, b"\r\n\r\n", is_client));
+                }
+                let stream = stream.concat();
+                let mut segments = vec![&stream[..300]];
+                segments.extend(stream[300..].chunks(1_400));
+                let (kept, flaws) = read(is_client, handshake, &segments);
+                assert_eq!(flaws, []);
+                assert_eq!(kept.iter().map(|k| k.bytes.clone()).collect::<Vec<_>>(), all);
+                assert!(kept.iter().all(|k| k.sip == Some(Transport::Ws)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_in_several_frames_is_put_together() {
+        let whole = message(0, 500);
+        let stream = [
+            frame(0x01, &whole[..100], true),
+            frame(0x8A, b"", true),
+            frame(0x00, &whole[100..200], true),
+            frame(0x80, &whole[200..], true),
+        ]
+        .concat();
+        let (kept, flaws) = read(true, true, &[&stream]);
+        assert_eq!((kept.len(), flaws), (1, vec![]));
+        assert_eq!(kept[0].bytes, whole);
+    }
+
+    #[test]
+    fn what_comes_after_a_frame_that_is_none_is_looked_for_anew() {
+        let (first, second) = (frame(0x81, &message(0, 0), true), frame(0x81, &message(1, 0), true));
+        let (kept, flaws) = read(true, true, &[&first, &[0xFF; 50], &second]);
+        assert_eq!((kept.len(), flaws.len()), (2, 1), "{flaws:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn frames_with_a_few_bytes_changed_never_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in 1_usize..200,
+        ) {
+            let mut stream = [frame(0x81, &message(0, 0), true), frame(0x01, &message(1, 300), true)].concat();
+            for (at, value) in changes {
+                let at = at.index(stream.len());
+                stream[at] = value;
+            }
+            let segments: Vec<&[u8]> = stream.chunks(cut).collect();
+            let (kept, _) = read(true, false, &segments);
+            prop_assert!(kept.len() <= 4);
+        }
+    }
+}
