@@ -1,7 +1,5 @@
 //! What signalling is told.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,8 +42,6 @@ pub enum Input {
         trunks: Vec<Trunk>,
         routes: Vec<Route>,
     },
-    /// Peers that want long requests as datagrams all the same, of another configuration.
-    Datagrams(BTreeSet<IpAddr>),
     /// What DNS says of a trunk's name now.
     Located {
         aim: Aim,

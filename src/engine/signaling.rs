@@ -175,7 +175,6 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Trunks { trunks, routes } => self.on_trunks(now, trunks, routes),
-            Input::Datagrams(peers) => self.wire.keep_datagrams(peers),
             Input::Located { aim, located } => {
                 self.topology.locate(aim, located);
                 self.follow_topology(now);
