@@ -106,6 +106,15 @@ impl Bench {
         Self::on_trunks(files, true, vec![carrier])
     }
 
+    /// A's trunk talks by this. Everything is recorded strictly.
+    pub fn with_phones_by(transport: Transport) -> Self {
+        let mut pbx = trunk("pbx", &[A], true, Conduct::default());
+        pbx.transport = transport;
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        let carrier = trunk("carrier", &[B], true, Conduct::default());
+        Self::on_trunks(&files, true, vec![pbx, carrier])
+    }
+
     /// The carrier talks by TLS. Nothing is recorded.
     pub fn secured() -> Self {
         let mut carrier = trunk("carrier", &[B], true, Conduct::default());
@@ -153,18 +162,21 @@ impl Bench {
 
     /// Our listener is known outside by [`ADVERTISED`]. Everything is recorded strictly. `refer`: what becomes of REFERs of both trunks.
     pub fn advertised(refer: Refer) -> Self {
-        let trunks = [("pbx", A), ("carrier", B)].map(|(name, at)| {
-            let conduct = Conduct {
-                refer,
-                ..Conduct::default()
-            };
-            trunk(name, &[at], true, conduct)
-        });
+        let conduct = || Conduct {
+            refer,
+            ..Conduct::default()
+        };
+        Self::advertised_to(conduct(), conduct())
+    }
+
+    /// The same; what is said of our conduct at A's trunk and at the carrier's.
+    pub fn advertised_to(pbx: Conduct, carrier: Conduct) -> Self {
+        let trunks = vec![trunk("pbx", &[A], true, pbx), trunk("carrier", &[B], true, carrier)];
         let routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
         let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
         let mut paths = Paths::default();
         paths.advertise(Transport::Udp, PROXY.parse().unwrap(), ADVERTISED.parse().unwrap());
-        Self::on_paths(&files, true, trunks.into(), routes, paths)
+        Self::on_paths(&files, true, trunks, routes, paths)
     }
 
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
@@ -207,7 +219,7 @@ impl Bench {
             let ours = [PROXY, PROXY6].map(|listener| listener.parse::<SocketAddr>().unwrap().ip());
             ours.into_iter().for_each(|ip| paths.advertise_media(ip, ip));
         }
-        for transport in [Transport::Tcp, Transport::Tls] {
+        for transport in [Transport::Tcp, Transport::Tls, Transport::Ws] {
             if trunks.iter().any(|trunk| trunk.transport == transport) {
                 listeners.push((transport, PROXY.parse().unwrap()));
             }
