@@ -3,7 +3,7 @@
 //!
 //!     cargo bench --bench call_setup [-- CALLS]
 //!
-//! Prints microseconds and allocations a call; ratios of two builds in one run are what counts.
+//! Prints microseconds and allocations a call, and microseconds a call that is refused for want of room; ratios of two builds in one run are what counts.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use onrecord::engine::{Input, Output, Signaling, SignalingConfig};
+use onrecord::engine::{Input, Newcomer, Output, Signaling, SignalingConfig};
 use onrecord::model::{
     Generation, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent, Tally, Timestamp,
 };
@@ -44,6 +44,15 @@ fn main() {
         took.as_secs_f64() * 1e6 / f64::from(calls),
         (counting::allocations() - allocations) as f64 / f64::from(calls),
         bench.messages / u64::from(calls + 1_000),
+    );
+    let begun = Instant::now();
+    for _ in 0..calls {
+        bench.refusal();
+    }
+    let took = begun.elapsed();
+    println!(
+        "{calls} INVITEs refused for want of room: {:.2} us each, with its ACK",
+        took.as_secs_f64() * 1e6 / f64::from(calls)
     );
 }
 
@@ -87,6 +96,35 @@ impl Bench {
             begun: 0,
             messages: 0,
         }
+    }
+
+    /// An INVITE that finds no room, and the ACK to its refusal.
+    #[inline(never)]
+    fn refusal(&mut self) {
+        self.begun += 1;
+        let (n, caller) = (self.begun, format!("<sip:caller@{CALLER}>;tag=c1x{}", self.begun));
+        let to = format!("<sip:service@{PROXY}>");
+        let head = |method: &str, to: &str, typed: &str, sdp: &str| {
+            Bytes::from(format!(
+                "{method} sip:service@{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-1-{n}-0\r\nFrom: {caller}\r\nTo: {to}\r\nCall-ID: {n}-1@127.0.0.1\r\nCSeq: 1 {method}\r\nContact: <sip:caller@{CALLER}>\r\nMax-Forwards: 70\r\n{typed}Content-Length: {}\r\n\r\n{sdp}",
+                sdp.len()
+            ))
+        };
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: PROXY.parse().unwrap(),
+            remote: CALLER.parse().unwrap(),
+        };
+        let bytes = head("INVITE", &to, "Content-Type: application/sdp\r\n", SDP);
+        assert!(Newcomer::of(&bytes).is_some());
+        self.signaling.handle_input(self.now, Input::Excess { flow, bytes });
+        self.drain();
+        let refused = self.to_caller.pop().unwrap();
+        assert!(refused.starts_with(b"SIP/2.0 503"));
+        let ack = head("ACK", &line(&refused, "To: "), "", "");
+        assert!(Newcomer::of(&ack).is_none());
+        self.signaling.handle_input(self.now, Input::Sip { flow, bytes: ack });
+        self.drain();
     }
 
     fn run(&mut self, calls: u32) {

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::body::Content;
+use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
+use super::newcomer::Withheld;
 use super::reject::Refusal;
 use super::reliable::Standing;
 use super::state::Phase;
@@ -14,7 +15,7 @@ use super::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
-use crate::sip::{Headers, Method, Request, Response};
+use crate::sip::{Method, Request, Response};
 
 impl Call {
     pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
@@ -39,6 +40,7 @@ impl Call {
         if response.status == 100 || !self.focus_on_progress(turn, response) {
             return;
         }
+        self.note_focus(Leg::B, &response.headers);
         let LegState::Invited { server } = self.a.state else {
             return;
         };
@@ -99,7 +101,8 @@ impl Call {
         }
         let cseq = response.headers.cseq().number;
         self.focus_on_winner(turn, response);
-        self.meeting |= is_focus(&response.headers);
+        self.note_focus(Leg::B, &response.headers);
+        self.meeting |= self.a.fronts_focus;
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
         if !matches!(self.a.state, LegState::Invited { .. } | LegState::Expected) {
             // It crossed our CANCEL, or A is gone: acknowledged, then ended (RFC 3261 §13.2.2.4, §15.1.1).
@@ -120,7 +123,7 @@ impl Call {
             return;
         }
         match self.admit_answerer(turn, Leg::B, response) {
-            Ok(true) if self.withhold_answer(turn, response) => {}
+            Ok(_) if self.withhold(turn, || Withheld::Answer(Box::new(response.clone()))) => {}
             Ok(_) => self.pass_accepted(turn, response),
             Err(refusal) => self.refuse(turn, &refusal),
         }
@@ -308,21 +311,23 @@ impl Call {
         body: Bytes,
         standing: Standing,
     ) {
-        let Some(invite) = self.a.invite.clone() else { return };
-        let mut answer = self.a.dialog_response(&invite, response.status, Some(&response.reason));
+        let Some(invite) = &self.a.invite else { return };
+        let mut answer = self.a.dialog_response(invite, response.status, Some(&response.reason));
         self.carry_back(turn, Leg::B, response, &mut answer);
         standing.write(&mut answer);
+        let Some(invite) = self.a.invite.take() else { return };
         if response.is_success() {
             self.grant_upkeep(turn, (Leg::A, &invite), response, &mut answer.headers);
         }
         if body.is_empty() {
-            answer.headers.remove("Content-Type");
+            leave_out_descriptions(&mut answer.headers);
         }
         answer.body = body;
         if self.a.dialog.is_none() {
             // An INVITE without a Contact was refused at the door.
             self.a.dialog = Dialog::uas(&invite, &answer).ok();
         }
+        self.a.invite = Some(invite);
         turn.respond(self.line(Leg::A), server, answer);
     }
 
@@ -349,14 +354,4 @@ impl Call {
         };
         Ok(content.with_sdp(&response.body, anchored))
     }
-}
-
-/// Whether the sender of a message is a conference focus (RFC 4579 §5.1).
-pub fn is_focus(headers: &Headers) -> bool {
-    headers.get_all("Contact").any(|contact| {
-        contact
-            .split(';')
-            .skip(1)
-            .any(|param| param.trim().eq_ignore_ascii_case("isfocus"))
-    })
 }

@@ -8,15 +8,14 @@ use super::facts::Kin;
 use super::leg::CallLeg;
 use crate::model::{Header, SessionId};
 use crate::policy::Decision;
+use crate::sip::Uri;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Request, Uri};
 use crate::trunk::Destination;
 
-/// An INVITE that opens a call, with what is known of it.
+/// What is known of the INVITE that opens a call.
 pub struct Arrival {
     pub session: SessionId,
     pub asked: Asked,
-    pub invite: Request,
     /// As it came.
     pub bytes: Bytes,
     pub a: CallLeg,
@@ -27,7 +26,7 @@ pub struct Arrival {
     pub kin: Kin,
     pub decision: Arc<Decision>,
     pub meeting: bool,
-    pub header: Box<Header>,
+    pub header: Arc<Header>,
 }
 
 /// Who asks for a call.
@@ -50,5 +49,5 @@ pub(super) struct Setting {
     pub destinations: Vec<Destination>,
     pub decision: Arc<Decision>,
     pub meeting: bool,
-    pub header: Box<Header>,
+    pub header: Arc<Header>,
 }

@@ -5,7 +5,6 @@
 //! under a Call-ID and a tag of its own.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::call::Call;
@@ -20,8 +19,8 @@ use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::{Direction, Leg, Mark};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{NameAddr, Request, Response, Scheme, Uri};
-use crate::trunk::{Destination, Redirect};
+use crate::sip::{Flow, NameAddr, Request, Response, Scheme, Uri};
+use crate::trunk::{Destination, Place, Redirect};
 
 /// Contacts of 3xx that one call follows, all together.
 const REDIRECTS_MAX: usize = 5;
@@ -37,9 +36,11 @@ pub struct Attempts {
     contacts: VecDeque<Uri>,
     followed: usize,
     /// Whom was asked, and where.
-    asked: Vec<(Uri, SocketAddr)>,
+    asked: Vec<(Uri, Place)>,
     /// The party of the newest Contact that is followed.
     party: Option<Uri>,
+    /// Header lines that the Contact brings.
+    brought: Vec<(&'static str, String)>,
     /// Who has sent the call on or declined it.
     rerouting: Vec<Rerouted>,
     /// The 422 of the destination that is asked now was answered.
@@ -56,22 +57,32 @@ impl Attempts {
     pub(super) fn new(first: &CallLeg, target: &Uri, destinations: Vec<Destination>) -> Self {
         Self {
             destinations: destinations.into(),
-            asked: vec![(target.clone(), first.flow.remote)],
+            asked: vec![(target.clone(), place(first.flow))],
             call_ids: vec![first.call_id.clone()],
             ..Self::default()
         }
     }
 
     fn is_asked(&self, destination: &Destination) -> bool {
-        let (target, remote) = (&destination.target, destination.flow.remote);
+        let (target, at) = (&destination.target, place(destination.flow));
         self.asked
             .iter()
-            .any(|(uri, address)| *address == remote && uri.is_equivalent(target))
+            .any(|(uri, asked)| *asked == at && uri.is_equivalent(target))
     }
 }
 
+/// A server that is asked by TCP in vain may answer by UDP.
+const fn place(flow: Flow) -> Place {
+    (flow.transport, flow.remote)
+}
+
 impl Call {
-    /// The Call-IDs that we made for leg B: an INVITE that bears one has come round.
+    /// Whether one of these was asked for B.
+    pub fn has_asked(&self, destinations: &[Destination]) -> bool {
+        destinations.iter().any(|destination| self.attempts.is_asked(destination))
+    }
+
+    /// The Call-IDs that we made for leg B: an INVITE that bears one has been here before.
     pub fn minted_call_ids(&self) -> impl Iterator<Item = &str> {
         self.attempts.call_ids.iter().map(String::as_str)
     }
@@ -124,7 +135,8 @@ impl Call {
             // The party has spoken: its other addresses would say the same.
             self.attempts.destinations.clear();
         }
-        if conduct.redirect == Redirect::Follow {
+        // Whose REFER we execute would have followed it: it got none of this INVITE's answers.
+        if conduct.redirect == Redirect::Follow || self.transfers.is_successor {
             // Who was called securely is not called otherwise (RFC 3261 §8.1.3.4).
             let demands_tls = self.target.scheme() == Scheme::Sips;
             let contacts = redirect::contacts(response).into_iter();
@@ -140,9 +152,8 @@ impl Call {
             while let Some(destination) = self.attempts.destinations.pop_front() {
                 let may_go = self.decision.emergency || turn.has_room(self.id, &destination.trunk);
                 if may_go && !self.attempts.is_asked(&destination) {
-                    self.attempts
-                        .asked
-                        .push((destination.target.clone(), destination.flow.remote));
+                    let asked = (destination.target.clone(), place(destination.flow));
+                    self.attempts.asked.push(asked);
                     return Some(destination);
                 }
             }
@@ -151,6 +162,8 @@ impl Call {
             }
             let contact = self.attempts.contacts.pop_front()?;
             self.attempts.followed += 1;
+            self.attempts.brought = redirect::brought(&contact);
+            let contact = contact.without_headers();
             self.attempts.destinations = self.destinations_of(turn, &contact);
             self.attempts.party = Some(contact);
         }
@@ -169,7 +182,7 @@ impl Call {
                 .min_by_key(|(_, peer)| peer.port != Some(address.port()))?;
             Some(Destination {
                 trunk: Arc::clone(trunk),
-                flow: topology.flow(trunk.transport, peer.address_by(trunk.transport))?,
+                flow: topology.flow(trunk, trunk.transport, peer.address_by(trunk.transport))?,
                 target: contact.clone(),
             })
         });
@@ -201,10 +214,11 @@ impl Call {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());
-        self.header.call_ids.push(self.b.call_id.clone());
+        Arc::make_mut(&mut self.header).call_ids.push(self.b.call_id.clone());
         self.deadlines.clear(Wait::Answer);
         self.enter(turn, Phase::Preparing);
         if (is_redirected || is_other_trunk)
@@ -223,7 +237,7 @@ impl Call {
     /// The offer of A's INVITE with what the new B's trunk allows, and with an address of ours that faces it: of its family.
     /// It is asked once our ports are bound there.
     fn offer_anew(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        let moves = self.negotiation.begin_anew(self.b.flow.remote.ip());
+        let moves = self.negotiation.begin_anew(&self.b);
         self.permit_codecs();
         if let Some(received) = self.a.invite.clone() {
             self.take_first_offer(turn, &received)?;
@@ -265,7 +279,7 @@ impl Call {
             header.callee.display_name = None;
         }
         header.call_ids.clone_from(&self.header.call_ids);
-        self.header = header;
+        self.header = Arc::new(header);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
@@ -322,8 +336,11 @@ impl Call {
         asked
     }
 
-    /// The history of a call that was sent on, for B.
+    /// The history of a call that was sent on, for B, and what the Contact that is followed brings.
     pub(super) fn write_history(&self, invite: &mut Request) {
+        for (name, value) in &self.attempts.brought {
+            invite.headers.set(name, value.as_str());
+        }
         if let Some(received) = &self.a.invite {
             redirect::write_history(received, &self.attempts.rerouting, invite);
         }

@@ -8,6 +8,27 @@ use crate::sip::Headers;
 /// Parts of a multipart body that are looked at (RFC 2046 §5.1).
 const PARTS_MAX: usize = 16;
 
+/// What says something of a body, and nothing without one.
+const DESCRIPTIONS: [&str; 5] = [
+    "Content-Type",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "MIME-Version",
+];
+
+/// Whether a header describes the body.
+pub fn describes_body(name: &str) -> bool {
+    DESCRIPTIONS.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+}
+
+/// The body stays behind.
+pub fn leave_out_descriptions(headers: &mut Headers) {
+    for name in DESCRIPTIONS {
+        headers.remove(name);
+    }
+}
+
 /// What a body holds for us.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {

@@ -10,6 +10,7 @@ use super::chronicle::Chronicle;
 use super::claims::Claims;
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
+use super::event::ReferNumber;
 use super::exchange::Exchange;
 use super::farewell::Farewell;
 use super::fork::Forks;
@@ -17,7 +18,7 @@ use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
-use super::pass::{Passing, ReferNumber};
+use super::pass::Passing;
 use super::referral::Transfers;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
@@ -56,7 +57,7 @@ pub struct Call {
     pub(super) refers: Vec<ReferNumber>,
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
-    pub(super) header: Box<Header>,
+    pub(super) header: Arc<Header>,
     /// The recording was opened with another header.
     pub(super) is_amended: bool,
     pub(super) story: Story,
@@ -91,7 +92,7 @@ impl Call {
         let tag = |leg: &CallLeg| (leg.local_tag.clone(), leg.side);
         let tags = vec![tag(&setting.a), tag(&setting.b)];
         let attempts = Attempts::new(&setting.b, &setting.target, setting.destinations);
-        let negotiation = Negotiation::between(setting.a.flow.remote.ip(), setting.b.flow.remote.ip());
+        let negotiation = Negotiation::between(&setting.a, &setting.b);
         let mut call = Self {
             id: setting.session,
             phase: Phase::Preparing,
@@ -130,6 +131,7 @@ impl Call {
             tags,
             tags_told: 0,
         };
+        call.b.fronts_focus = call.meeting;
         call.permit_codecs();
         call
     }
@@ -210,7 +212,8 @@ impl Call {
             }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
-                response.headers.push("Allow", super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
             _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),

@@ -15,6 +15,29 @@ pub struct Crossing {
     /// REFERs that come from there are executed by us.
     pub from_refers_to_us: bool,
     pub to_refers_to_us: bool,
+    pub from_uses: Methods,
+    pub to_uses: Methods,
+}
+
+/// Of the methods in [`ALLOW`] those that a trunk may use, a bit for each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Methods(u16);
+
+impl Methods {
+    pub const ALL: Self = Self(u16::MAX);
+
+    fn of(trunk: &Trunk) -> Self {
+        if trunk.methods.is_none() {
+            return Self::ALL;
+        }
+        let may_use = |word| Method::parse(word).is_some_and(|method| trunk.may_use(&method));
+        let listed = options_in(ALLOW).enumerate().filter(|(_, word)| may_use(word));
+        Self(listed.fold(0, |bits, (at, _)| bits | 1 << at))
+    }
+
+    const fn has(self, at: usize) -> bool {
+        self.0 >> at & 1 == 1
+    }
 }
 
 impl Crossing {
@@ -24,6 +47,8 @@ impl Crossing {
             to_trusted: to.trusted,
             from_refers_to_us: from.conduct.refer == Refer::Execute,
             to_refers_to_us: to.conduct.refer == Refer::Execute,
+            from_uses: Methods::of(from),
+            to_uses: Methods::of(to),
         }
     }
 
@@ -35,6 +60,8 @@ impl Crossing {
             to_trusted: self.from_trusted,
             from_refers_to_us: self.to_refers_to_us,
             to_refers_to_us: self.from_refers_to_us,
+            from_uses: self.to_uses,
+            to_uses: self.from_uses,
         }
     }
 }
@@ -153,10 +180,14 @@ const OPTIONS_CARRIED: &[&str] = &[
     "join",
     "norefersub",
     "precondition",
+    PRIVACY,
     "replaces",
     "resource-priority",
     "tdialog",
 ];
+
+/// Asked of proxies, not of the far end.
+const PRIVACY: &str = "privacy";
 
 /// Option tags that we keep ourselves, leg by leg.
 const OPTIONS_OURS: [&str; 1] = ["timer"];
@@ -181,18 +212,24 @@ pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
     if !required.is_empty() {
         to.push("Require", required.join(", "));
     }
+    // Privacy crosses, so whoever comes next has to understand it too (RFC 3323 §4.3).
+    if options(from, "Proxy-Require").any(|option| option.eq_ignore_ascii_case(PRIVACY)) {
+        to.push("Proxy-Require", PRIVACY);
+    }
     if let Some(allow) = allowed(crossing, from) {
         to.push("Allow", allow);
     }
 }
 
-/// Of the methods that the sender allows those that come to it through us. Who tells nothing of them (RFC 3261 §20.5) has
+/// Of the methods that the sender allows those that come to it through us and that who hears of it may use. Who tells nothing of them (RFC 3261 §20.5) has
 /// nothing told in its place.
 fn allowed(crossing: Crossing, from: &Headers) -> Option<String> {
     let theirs: Vec<&str> = options(from, "Allow").collect();
     let is_ours = |method: &str| crossing.to_refers_to_us && method == Method::Refer.as_str();
     let allowed: Vec<&str> = options_in(ALLOW)
-        .filter(|method| theirs.contains(method) || is_ours(method))
+        .enumerate()
+        .filter(|(at, method)| crossing.to_uses.has(*at) && (theirs.contains(method) || is_ours(method)))
+        .map(|(_, method)| method)
         .collect();
     (!theirs.is_empty()).then(|| allowed.join(", "))
 }
@@ -268,18 +305,24 @@ mod tests {
         to_trusted: true,
         from_refers_to_us: false,
         to_refers_to_us: false,
+        from_uses: Methods::ALL,
+        to_uses: Methods::ALL,
     };
     const INWARD: Crossing = Crossing {
         from_trusted: false,
         to_trusted: true,
         from_refers_to_us: false,
         to_refers_to_us: false,
+        from_uses: Methods::ALL,
+        to_uses: Methods::ALL,
     };
     const OUTWARD: Crossing = Crossing {
         from_trusted: true,
         to_trusted: false,
         from_refers_to_us: false,
         to_refers_to_us: false,
+        from_uses: Methods::ALL,
+        to_uses: Methods::ALL,
     };
 
     /// The names that cross, of an INVITE with these lines.

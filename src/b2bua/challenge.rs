@@ -232,10 +232,12 @@ impl Call {
         let Some(mut waiting) = turn.wire.answer(waiting, Owner::Call(self.id, side), &trunk, response) else {
             return false;
         };
+        let before = waiting.request.headers.cseq().number;
         if !self.renumber(side, &mut waiting.request) {
             return false;
         }
         let request = waiting.request.clone();
+        self.on_refer_renumbered(side, before, &request);
         turn.renew(self.line(side), client, waiting);
         if request.method == Method::Invite && request.headers.to().tag().is_none() {
             self.on_invite_renewed(turn, client, request);

@@ -129,14 +129,13 @@ impl Chronicle {
 /// A message as a recording keeps it: what proves that somebody knows a password is blanked, for who may hear calls may not
 /// guess it at leisure (RFC 7616 §3.4.1 `response`). The length stays.
 fn without_proof(message: &Bytes) -> Bytes {
-    let head = memchr::memmem::find(message, b"\r\n\r\n").unwrap_or(message.len());
     let mut kept: Option<Vec<u8>> = None;
-    let (mut at, mut proves) = (0, false);
-    for line in message
-        .get(..head)
-        .unwrap_or_default()
-        .split_inclusive(|byte| *byte == b'\n')
-    {
+    // Empty lines may stand before the start line (RFC 3261 §7.5).
+    let start = message.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let (mut at, mut proves) = (start.unwrap_or(message.len()), false);
+    while let Some(rest) = message.get(at..).filter(|rest| is_in_head(rest)) {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let line = rest.get(..end).unwrap_or_default();
         if !line.starts_with(b" ") && !line.starts_with(b"\t") {
             proves = is_credentials(line);
         }
@@ -146,12 +145,19 @@ fn without_proof(message: &Bytes) -> Bytes {
                 digits.fill(b'x');
             }
         }
-        at += line.len();
+        at += end;
     }
     kept.map_or_else(|| message.clone(), Bytes::from)
 }
 
+fn is_in_head(rest: &[u8]) -> bool {
+    !rest.is_empty() && !rest.starts_with(b"\r\n")
+}
+
 fn is_credentials(line: &[u8]) -> bool {
+    if !matches!(line.first(), Some(b'A' | b'a' | b'P' | b'p')) {
+        return false;
+    }
     let colon = memchr::memchr(b':', line).unwrap_or_default();
     let name = line.get(..colon).unwrap_or_default().trim_ascii();
     name.eq_ignore_ascii_case(b"Authorization") || name.eq_ignore_ascii_case(b"Proxy-Authorization")

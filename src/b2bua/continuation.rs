@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::arrival::Setting;
@@ -22,16 +23,16 @@ use super::turn::Turn;
 use crate::model::{Header, Leg, SessionId, Timestamp, TrunkName};
 use crate::policy::{Decision, Verdict};
 use crate::sip::Flow;
-use crate::sip::dialog::{Dialog, KeptDialog};
+use crate::sip::dialog::Dialog;
 
 /// The longest state that the driver keeps. A call whose state is longer does not survive a restart.
 pub const STATE_BYTES_MAX: usize = 8_164;
 
-/// A call, written down.
-#[derive(Debug, Deserialize, Serialize)]
+/// What the next process needs of a call.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Continuation {
-    header: Box<Header>,
-    decision: Decision,
+    header: Arc<Header>,
+    decision: Arc<Decision>,
     meeting: bool,
     answered: Option<Timestamp>,
     legs: [KeptLeg; 2],
@@ -47,15 +48,18 @@ pub struct Continuation {
     parted: Option<Leg>,
     #[serde(default)]
     transfers: u8,
+    /// Whether the party beyond leg A, beyond leg B is a conference focus.
+    #[serde(default)]
+    focus: [bool; 2],
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 struct KeptLeg {
     trunk: TrunkName,
     flow: Flow,
     call_id: String,
     local_tag: String,
-    dialog: KeptDialog,
+    dialog: Dialog,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +99,7 @@ impl KeptLeg {
             flow: leg.flow,
             call_id: leg.call_id.clone(),
             local_tag: leg.local_tag.clone(),
-            dialog: leg.dialog.as_ref()?.keep(),
+            dialog: leg.dialog.clone()?,
         })
     }
 
@@ -108,11 +112,19 @@ impl KeptLeg {
             flow,
             call_id: self.call_id.clone(),
             local_tag: self.local_tag.clone(),
-            dialog: Some(Dialog::revive(&self.dialog).ok_or(ResumeError::Unreadable)?),
+            dialog: Some(self.dialog.clone().resumed()),
             state: LegState::Up,
             invite: None,
             ack: None,
+            fronts_focus: false,
         })
+    }
+}
+
+impl Continuation {
+    /// As [`Call::resume`] reads it.
+    pub fn written(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
     }
 }
 
@@ -120,8 +132,8 @@ impl Call {
     /// What the next process needs of this call; none unless it talks, with nothing in the balance.
     fn continuation(&self) -> Option<Continuation> {
         Some(Continuation {
-            header: self.header.clone(),
-            decision: Decision::clone(&self.decision),
+            header: Arc::clone(&self.header),
+            decision: Arc::clone(&self.decision),
             meeting: self.meeting,
             answered: self.story.answered,
             legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
@@ -131,6 +143,7 @@ impl Call {
             claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
+            focus: [self.a.fronts_focus, self.b.fronts_focus],
         })
     }
 
@@ -139,18 +152,13 @@ impl Call {
         if self.kept != Kept::Stale || self.phase != Phase::Confirmed || !(self.is_at_rest() || self.is_parted()) {
             return;
         }
-        let Some(state) = self.continuation().and_then(|kept| serde_json::to_vec(&kept).ok()) else {
+        let Some(state) = self.continuation() else {
             return;
         };
-        if state.len() > STATE_BYTES_MAX {
-            // It cannot be handed over, and will be ended instead.
-            self.forget(turn);
-            return;
-        }
         self.kept = Kept::Written;
         turn.out.push_back(Output::Remember {
             session: self.id,
-            state: state.into(),
+            state: Box::new(state),
         });
         self.publish(turn);
     }
@@ -188,7 +196,7 @@ impl Call {
         if !self.is_parted() && !self.is_reseating() {
             self.close_transfer(turn, 503);
         }
-        if self.kept != Kept::Written || self.phase != Phase::Confirmed || !self.is_at_rest() {
+        if self.kept != Kept::Written || self.phase != Phase::Confirmed || !self.is_at_rest() || !self.fits() {
             return;
         }
         // What ends here is the recording, not the call: its state stays where it is written.
@@ -198,6 +206,12 @@ impl Call {
         }
         self.end(turn, "restart of the proxy".to_owned());
         self.settle(turn);
+    }
+
+    /// Whether the driver can have kept what it was told: it may have had no time yet to say that it cannot.
+    fn fits(&self) -> bool {
+        let state = self.continuation();
+        state.is_some_and(|state| state.written().len() <= STATE_BYTES_MAX)
     }
 
     /// Its legs are not gone yet.
@@ -211,9 +225,10 @@ impl Call {
         let [a, b] = &kept.legs;
         let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
         let mut header = kept.header;
-        header.conversation.get_or_insert(header.session);
-        header.session = session;
-        header.started = turn.now;
+        let resumed = Arc::make_mut(&mut header);
+        resumed.conversation.get_or_insert(resumed.session);
+        resumed.session = session;
+        resumed.started = turn.now;
         let target = b.dialog.as_ref().map(|dialog| dialog.remote_target().clone());
         let setting = Setting {
             session,
@@ -221,13 +236,14 @@ impl Call {
             b,
             target: target.ok_or(ResumeError::Unreadable)?,
             destinations: Vec::new(),
-            decision: Arc::new(kept.decision),
+            decision: kept.decision,
             meeting: kept.meeting,
             header,
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.story.answered = kept.answered;
         call.transfers.before = kept.transfers;
+        [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;

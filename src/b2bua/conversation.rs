@@ -264,7 +264,10 @@ fn key(uri: &str) -> String {
 fn user(uri: &Uri) -> Option<String> {
     let user = uri.user().filter(|user| user.len() <= MARK_BYTES_MAX)?;
     let user = user.split(';').next().unwrap_or_default();
-    Some(user.replace(['-', '.', '(', ')'], "").to_ascii_lowercase()).filter(|user| !user.is_empty())
+    let mut bare = String::with_capacity(user.len());
+    bare.extend(user.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')));
+    bare.make_ascii_lowercase();
+    Some(bare).filter(|user| !user.is_empty())
 }
 
 #[cfg(test)]

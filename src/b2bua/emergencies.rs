@@ -49,11 +49,12 @@ impl Emergencies {
 impl Call {
     /// B has answered, or it rings there. From an emergency call that came so far a call back may follow, also where the caller
     /// hung up before somebody took it (RFC 7090); one that was refused, or only asked for by a REFER, opens no window, and
-    /// neither does the call back itself.
+    /// neither does the call back itself, nor the call of a transfer.
     pub(super) fn note_emergency(&self, turn: &mut Turn<'_>) {
         let decision = &self.decision;
         let is_call_back = |callee: &str| turn.emergencies.expects(turn.now, callee, &self.a.trunk.name);
-        if decision.emergency && !is_call_back(&decision.callee.to_string()) {
+        let is_told = decision.emergency && !self.attempts.kin.emergency;
+        if is_told && !is_call_back(&decision.callee.to_string()) {
             let by = self.b.trunk.name.clone();
             turn.emergencies.note(turn.now, decision.caller.to_string(), by);
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::body::Content;
+use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::continuation::Kept;
 use super::farewell::Farewell;
@@ -190,7 +190,8 @@ impl Call {
             }
         }
         let cseq = response.headers.cseq().number;
-        if let Err(refusal) = self.admit_answerer(turn, side, response) {
+        let admitted = self.admit_answerer(turn, side, response);
+        if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
             self.break_off(turn, &exchange, cseq, &refusal);
             self.part_with_answerer(turn, side, &refusal);
             return;
@@ -295,7 +296,7 @@ impl Call {
             answer.headers.push("Retry-After", value);
         }
         if body.is_empty() {
-            answer.headers.remove("Content-Type");
+            leave_out_descriptions(&mut answer.headers);
         }
         answer.body = body;
         answer

@@ -34,8 +34,9 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         priority: headers.get("Priority").filter(|_| from.trusted).map(str::to_owned),
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
+        emergency_transferred: false,
         media: media(invite),
-        conference: super::answer::is_focus(&invite.headers),
+        conference: super::meeting::is_focus(&invite.headers),
         at: now,
     }
 }
@@ -54,6 +55,10 @@ pub struct Kin {
     pub rerouted_by: Vec<String>,
     /// Who is called, where the Request-URI only names us.
     pub callee: Option<String>,
+    /// Who calls, where another call knows that better than the INVITE.
+    pub caller: Option<String>,
+    /// A party of an emergency call was transferred.
+    pub emergency: bool,
 }
 
 impl Kin {
@@ -63,6 +68,10 @@ impl Kin {
         facts.rerouted_by.extend(self.rerouted_by.iter().take(room).cloned());
         if let Some(callee) = &self.callee {
             facts.request_uri.clone_from(callee);
+        }
+        facts.emergency_transferred |= self.emergency;
+        if let Some(caller) = &self.caller {
+            facts.from.clone_from(caller);
         }
         facts
     }
@@ -184,8 +193,8 @@ pub struct Opening<'a> {
 }
 
 /// The opening record of a call.
-pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Box<Header> {
-    Box::new(Header {
+pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> Header {
+    Header {
         session: opening.session,
         conversation: opening.conversation,
         node: opening.node.to_owned(),
@@ -202,7 +211,7 @@ pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> B
         strict_before: decision.is_strict_before(opening.meeting),
         strict_during: decision.is_strict_during(opening.meeting),
         emergency: decision.emergency,
-    })
+    }
 }
 
 fn party(identity: &Identity, invite: &Request, name: &str) -> Party {

@@ -1,12 +1,16 @@
 //! What a leg is told when it is ended: why, and what the other leg said on leaving.
 
-use super::carry::{self, Crossing};
-use crate::sip::{Headers, Request};
+use bytes::Bytes;
 
-/// Headers for a BYE; a CANCEL gets their reasons.
+use super::body::{Content, describes_body};
+use super::carry::{self, Crossing};
+use crate::sip::Request;
+
+/// Headers and body for a BYE; a CANCEL gets their reasons.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Farewell {
     headers: Vec<(String, String)>,
+    body: Bytes,
 }
 
 impl Farewell {
@@ -17,23 +21,29 @@ impl Farewell {
                 .into_iter()
                 .map(|reason| ("Reason".to_owned(), reason))
                 .collect(),
+            body: Bytes::new(),
         }
     }
 
-    /// What the other leg's BYE or CANCEL brought and the allow rule carries.
+    /// What the other leg's BYE or CANCEL brought and the allow rule carries: of bodies one that describes no session, as
+    /// the ISUP of a gateway (RFC 3372).
     pub fn of(crossing: Crossing, request: &Request) -> Self {
+        let crosses = Content::of(&request.headers, &request.body) == Content::Other;
         let headers = carry::carried(crossing, &request.headers);
+        let headers = headers.filter(|(name, _)| crosses || !describes_body(name));
         Self {
             headers: headers
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            body: if crosses { request.body.clone() } else { Bytes::new() },
         }
     }
 
-    pub fn write(&self, headers: &mut Headers) {
+    pub fn write(&self, bye: &mut Request) {
         for (name, value) in &self.headers {
-            headers.push(name, value.as_str());
+            bye.headers.push(name, value.as_str());
         }
+        bye.body = self.body.clone();
     }
 
     pub fn reasons(&self) -> Vec<String> {

@@ -236,7 +236,7 @@ impl Call {
         if by == Leg::A
             && let Some(mut bye) = self.b.dialog_request(Method::Bye)
         {
-            farewell.write(&mut bye.headers);
+            farewell.write(&mut bye);
             let client = turn.request(self.id, self.line(Leg::B), bye);
             turn.wire.disown_client(client);
         }

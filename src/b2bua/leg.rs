@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chronicle::Chronicle;
 use super::farewell::Farewell;
+use super::meeting::FOCUS;
 use super::reject::Rejection;
 use super::turn::{Line, Turn};
 use super::wire::Wire;
@@ -68,6 +69,8 @@ pub struct CallLeg {
     pub invite: Option<Request>,
     /// The ACK that we sent last, for 2xx that come again.
     pub ack: Option<Request>,
+    /// Whom its peer talks to through us is a conference focus.
+    pub fronts_focus: bool,
 }
 
 impl CallLeg {
@@ -225,7 +228,7 @@ impl CallLeg {
             self.state = LegState::Gone;
             return;
         };
-        farewell.write(&mut bye.headers);
+        farewell.write(&mut bye);
         let client = turn.request(session, self.line(chronicle), bye);
         let again = Some(farewell.clone());
         self.state = LegState::Leaving { bye: client, again };
@@ -284,7 +287,8 @@ impl CallLeg {
             Some(secure) => Wire::contact_for(self.flow, secure),
             None => Wire::contact(self.flow),
         };
-        headers.push("Contact", format!("<{contact}>"));
+        let focus = if self.fronts_focus { FOCUS } else { "" };
+        headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

@@ -35,6 +35,8 @@ impl Call {
         let identity = self.new_identity(side, &request);
         let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
         let admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        let fronted = self.leg(side.other()).fronts_focus;
+        let admitted = admitted.and_then(|is_news| self.admit_focus(turn, side, &request.headers).map(|()| is_news));
         let is_news = match admitted {
             Ok(is_news) => is_news,
             Err(refusal) => {
@@ -45,7 +47,8 @@ impl Call {
                 return;
             }
         };
-        if identity.is_none() && !is_news && self.is_refresh_for_us(side, &request) {
+        let is_same = identity.is_none() && !is_news && self.leg(side.other()).fronts_focus == fronted;
+        if is_same && self.is_refresh_for_us(side, &request) {
             self.answer_refresh(turn, side, server, &request);
             return;
         }
@@ -101,7 +104,7 @@ impl Call {
         }
         check_interval(request)?;
         let options = carry::unsupported(&request.headers);
-        if !options.is_empty() {
+        if !options.is_empty() && !self.is_emergency() {
             return Err(Refusal::BadExtension { options });
         }
         let content = Content::of(&request.headers, &request.body);

@@ -1,13 +1,16 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
 mod exchanged;
+mod face;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use exchanged::Exchanged;
+use face::Face;
 use serde::{Deserialize, Serialize};
 
+use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
 use crate::sdp::{
@@ -71,7 +74,7 @@ struct Offer {
 }
 
 /// What two legs have agreed on, written down.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct KeptMedia {
     /// The even ports of each m-line: towards A, towards B.
     ports: Vec<[u16; 2]>,
@@ -97,8 +100,8 @@ pub struct Negotiation {
     agreement: Agreement,
     /// For each trunk that has a list: the names of payload formats that may cross.
     codecs: Vec<Vec<String>>,
-    /// Where A and B are: their media faces an address of ours of the same family.
-    peers: [Option<IpAddr>; 2],
+    /// Which address of ours the media of A and of B faces.
+    faces: [Option<Face>; 2],
     /// Of legs whose far end was exchanged: A, B.
     exchanged: [Option<Box<Exchanged>>; 2],
     /// The parties hear each other without us: descriptions cross as they are.
@@ -107,9 +110,9 @@ pub struct Negotiation {
 
 impl Negotiation {
     /// Of legs whose peers are there.
-    pub fn between(a: IpAddr, b: IpAddr) -> Self {
+    pub fn between(a: &CallLeg, b: &CallLeg) -> Self {
         Self {
-            peers: [Some(a), Some(b)],
+            faces: [a, b].map(|leg| Some(Face::of(leg))),
             ..Self::default()
         }
     }
@@ -120,9 +123,9 @@ impl Negotiation {
     }
 
     /// Another B is asked: nothing is agreed or offered. Whether ports that we have move to an address of ours that faces it.
-    pub fn begin_anew(&mut self, b: IpAddr) -> bool {
+    pub fn begin_anew(&mut self, b: &CallLeg) -> bool {
         let before = self.arrivals_from_b();
-        self.peers[Leg::B.index()] = Some(b);
+        self.faces[Leg::B.index()] = Some(Face::of(b));
         self.agreement = Agreement::default();
         self.arrivals_from_b() != before
     }
@@ -386,7 +389,7 @@ impl Negotiation {
                 Leg::A => &ports.a,
                 Leg::B => &ports.b,
             };
-            self.peers[facing.index()].map_or(pair.rtp(), |peer| pair.told_to(peer))
+            self.faces[facing.index()].map_or(pair.rtp(), |face| face.told(pair))
         };
         self.ports.iter().map(local).collect()
     }
@@ -404,7 +407,7 @@ impl Negotiation {
 
     /// Where the RTP of a leg arrives.
     fn facing(&self, leg: Leg, pair: &PortPair) -> SocketAddr {
-        self.peers[leg.index()].map_or(pair.rtp(), |peer| pair.rtp_facing(peer))
+        self.faces[leg.index()].map_or(pair.rtp(), |face| face.bound(pair))
     }
 }
 

@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::call::Call;
 use super::continuation::Kept;
 use super::deadlines::Wait;
@@ -41,11 +43,13 @@ struct Judgement {
     is_stricter: bool,
 }
 
-/// What waits for the recording that somebody who answered asks for.
+/// What waits for a recording that is being opened.
 #[derive(Debug)]
 pub(super) enum Withheld {
     /// B's 2xx.
     Answer(Box<Response>),
+    /// The answer of a callee who comes over from another call.
+    Callee(Option<Bytes>),
     /// The media of a call that talks.
     Media,
 }
@@ -181,7 +185,7 @@ impl Call {
     }
 
     /// Why a recording that this decision insists on is not to be had.
-    fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
+    pub(super) fn missing_for(&self, turn: &Turn<'_>, decision: &Decision) -> Option<Fault> {
         if !decision.is_strict_before(self.meeting) && !decision.is_strict_during(self.meeting) {
             return None;
         }
@@ -194,7 +198,7 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
-        facts::change_header(&mut self.header, &decision, self.meeting, side, named);
+        facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting, side, named);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
@@ -216,7 +220,7 @@ impl Call {
         }
     }
 
-    fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.recording, Recording::NotWanted | Recording::Unavailable(_)) {
             self.record_from_here(turn);
         }
@@ -232,19 +236,23 @@ impl Call {
         }
     }
 
-    /// B's 2xx waits for the recording that it asks for. False: it may go on.
-    pub(super) fn withhold_answer(&mut self, turn: &Turn<'_>, response: &Response) -> bool {
+    /// The callee's answer waits for a recording that is being opened, if the call may not be connected without. False: it
+    /// may go on.
+    pub(super) fn withhold(&mut self, turn: &Turn<'_>, answer: impl FnOnce() -> Withheld) -> bool {
         let waits = self.recording == Recording::Opening && self.unarmed(turn).is_some();
         if waits {
-            self.withheld = Some(Withheld::Answer(Box::new(response.clone())));
+            self.withheld = Some(answer());
+            self.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX);
         }
         waits
     }
 
     /// What waited for the recording goes on.
     pub(super) fn release_answer(&mut self, turn: &mut Turn<'_>) {
-        if let Some(Withheld::Answer(response)) = self.withheld.take() {
-            self.pass_accepted(turn, &response);
+        match self.withheld.take() {
+            Some(Withheld::Answer(response)) => self.pass_accepted(turn, &response),
+            Some(Withheld::Callee(answer)) => self.take_callee(turn, answer.as_ref()),
+            Some(Withheld::Media) | None => {}
         }
     }
 

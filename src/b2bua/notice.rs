@@ -125,6 +125,24 @@ impl Call {
         }
     }
 
+    /// A NOTIFY is not answered yet.
+    pub(super) fn is_telling(&self) -> bool {
+        let notices = self.transfers.notices.as_ref();
+        notices.is_some_and(|notices| notices.client.is_some())
+    }
+
+    /// A BYE of ours is next: the last NOTIFY goes before it, though the one before that is not answered.
+    pub(super) fn hurry_notice(&mut self, turn: &mut Turn<'_>) {
+        let is_up = Leg::BOTH.map(|side| self.leg(side).state == LegState::Up);
+        let waits = |notices: &&mut Notices| notices.next.is_some() && is_up[notices.side.index()];
+        if let Some(notices) = self.transfers.notices.as_mut().filter(waits) {
+            if let Some(client) = notices.client.take() {
+                turn.wire.disown_client(client);
+            }
+            self.send_notice(turn);
+        }
+    }
+
     pub(super) fn is_notice(&self, client: ClientId) -> bool {
         self.transfers
             .notices

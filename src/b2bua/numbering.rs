@@ -38,17 +38,11 @@ pub fn arrive(request: &mut Request, trunk: &Trunk, policies: &PolicySet) -> Vec
     all
 }
 
-/// From, To and the headers that carry over, on their way from one trunk to another. Allow tells a trunk only what it may
-/// use.
+/// From, To and the headers that carry over, on their way from one trunk to another.
 pub fn cross(headers: &mut Headers, from: &Trunk, to: &Trunk, policies: &PolicySet) -> Vec<Applied> {
     let mut all = apply_to_headers(&from.rewrites, Passage::In, headers);
     all.extend(normalize(headers, from, policies));
     all.extend(apply_to_headers(&to.rewrites, Passage::Out, headers));
-    if to.methods.is_some()
-        && let Some(allow) = headers.get("Allow").map(|allow| to.allow(allow))
-    {
-        headers.set("Allow", allow);
-    }
     all
 }
 

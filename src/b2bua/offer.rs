@@ -1,10 +1,13 @@
 //! The INVITE from A: decided, prepared, sent on to B. B hears nothing before the recorder and the ports are ready.
 
+use std::sync::Arc;
+
 use super::arrival::{Arrival, Asked, Setting};
 use super::body::Content;
 use super::call::Call;
 use super::carry::{self, Crossing};
 use super::leg::LegState;
+use super::meeting::{FOCUS, is_focus};
 use super::negotiation::NegotiationError;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
@@ -13,12 +16,12 @@ use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{Method, Request, Response, Uri};
+use crate::sip::{Method, Request, Uri};
 
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
-    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival) -> Self {
-        let (asked, bytes, invite) = (arrival.asked, arrival.bytes, arrival.invite);
+    pub fn receive(turn: &mut Turn<'_>, arrival: Arrival, invite: Request) -> Self {
+        let (asked, bytes) = (arrival.asked, arrival.bytes);
         let setting = Setting {
             session: arrival.session,
             a: arrival.a,
@@ -61,9 +64,8 @@ impl Call {
     }
 
     fn ring(&mut self, turn: &mut Turn<'_>, server: Option<crate::sip::transaction::ServerId>) {
-        if let (Some(invite), Some(server)) = (&self.a.invite, server) {
-            let trying = Response::to(invite, 100, None, None);
-            turn.respond(self.line(Leg::A), server, trying);
+        if let Some(server) = server {
+            turn.say_trying(self.line(Leg::A), server);
         }
         if self.recording == Recording::Opening {
             self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
@@ -151,7 +153,7 @@ impl Call {
         }
         self.recording = Recording::Opening;
         self.is_amended = false;
-        turn.record(RecordingCommand::Open(self.header.clone()));
+        turn.record(RecordingCommand::Open(Arc::clone(&self.header)));
         self.chronicle.keep(true);
     }
 
@@ -200,8 +202,21 @@ impl Call {
     }
 }
 
-/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, so that what quotes it
-/// (RAck, for one) still fits.
+/// Numbers above this leave a leg too little room to count on (RFC 3261 §8.1.1.5 ends at 2^31).
+const NUMBER_MAX: u32 = 1 << 30;
+
+/// A registration is no dialog: its numbers go on as its sender counts them (RFC 3261 §10.2).
+fn number_onward(received: &Request) -> u32 {
+    let number = received.headers.cseq().number;
+    if number > NUMBER_MAX && received.method != Method::Register {
+        number - NUMBER_MAX
+    } else {
+        number
+    }
+}
+
+/// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, where it leaves
+/// room to count on.
 pub fn onward(
     crossing: Crossing,
     received: &Request,
@@ -214,14 +229,15 @@ pub fn onward(
     let from = received.headers.from().clone().with_tag(local_tag);
     let to = received.headers.to().clone().without_tag();
     let hops = received.headers.max_forwards().unwrap_or(70).saturating_sub(1);
-    let number = received.headers.cseq().number;
+    let number = number_onward(received);
     let contact = Wire::contact_for(flow, &target);
     let mut request = Request::new(received.method.clone(), target, from, to, call_id, number);
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
     if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
-        headers.push("Contact", format!("<{contact}>"));
+        let focus = if is_focus(&received.headers) { FOCUS } else { "" };
+        headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
     }
     carry::carry(crossing, &received.headers, headers);
     request

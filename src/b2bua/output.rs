@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::continuation::Continuation;
 use super::view::CallView;
 use crate::model::{Direction, Fault, Leg, MediaCommand, Outcome, RecordingCommand, SessionId, Timestamp};
 use crate::sip::Flow;
@@ -20,7 +21,7 @@ pub enum Output {
     /// The newest state of a call that talks, for the process after this one.
     Remember {
         session: SessionId,
-        state: Bytes,
+        state: Box<Continuation>,
     },
     /// That call is over.
     Forget {

@@ -8,12 +8,10 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Message, Method, Params, Request, Response};
+use crate::sip::{Flow, Message, Method, Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
 pub(super) const PASSINGS_MAX: usize = 16;
-/// REFERs of one call whose numbers are remembered; of more, the oldest is forgotten.
-const REFERS_MAX: usize = 8;
 
 /// A request that was carried to the other leg and is not answered yet.
 #[derive(Debug)]
@@ -24,14 +22,6 @@ pub struct Passing {
     request: Request,
     /// Its connection broke, and it went by another.
     rerouted: bool,
-}
-
-/// The CSeq number of a REFER on both legs: `Event: refer;id=` quotes it (RFC 3515 §2.4.6).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReferNumber {
-    from: Leg,
-    received: u32,
-    sent: u32,
 }
 
 impl Call {
@@ -75,44 +65,10 @@ impl Call {
         let mut onward = self.leg_mut(side.other()).dialog_request(request.method.clone())?;
         carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
         self.cross_identities(turn, side, &mut onward.headers);
-        self.renumber_event(side, request, &mut onward);
+        self.cross_event(side, request, &mut onward);
         super::reliable::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         Some(turn.request(self.id, self.line(side.other()), onward))
-    }
-
-    /// `Event: refer;id=N` as the other leg counts: N is the CSeq number of the REFER there.
-    fn renumber_event(&mut self, side: Leg, request: &Request, onward: &mut Request) {
-        if request.method == Method::Refer {
-            if self.refers.len() >= REFERS_MAX {
-                self.refers.remove(0);
-            }
-            self.refers.push(ReferNumber {
-                from: side,
-                received: request.headers.cseq().number,
-                sent: onward.headers.cseq().number,
-            });
-            return;
-        }
-        let Some(event) = request.headers.get("Event") else {
-            return;
-        };
-        let (package, params) = event.split_at(event.find(';').unwrap_or(event.len()));
-        let Ok(mut params) = Params::parse(params) else { return };
-        let Some(id) = params.get("id").and_then(|id| id.parse::<u32>().ok()) else {
-            return;
-        };
-        let number = self.refers.iter().rev().find_map(|refer| {
-            if refer.from == side {
-                (refer.received == id).then_some(refer.sent)
-            } else {
-                (refer.sent == id).then_some(refer.received)
-            }
-        });
-        if let Some(number) = number.filter(|_| package.trim().eq_ignore_ascii_case("refer")) {
-            params.set("id", &number.to_string());
-            onward.headers.set("Event", format!("{}{params}", package.trim_end()));
-        }
     }
 
     /// Whether the response belonged to a request that was carried.

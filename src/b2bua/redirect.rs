@@ -7,7 +7,11 @@ const CONTACTS_READ_MAX: usize = 32;
 /// History-Info entries that are looked at for the last index; a longer history is not told.
 const HISTORY_MAX: usize = 64;
 
-/// The parties that a 3xx names, the one with the greatest q first, equals as written. None for what is no redirect to
+/// Headers that a URI may bring into the INVITE that is made of it (RFC 3261 §19.1.5, RFC 7433 §4): nothing that tells who
+/// calls or where the call goes.
+const BROUGHT: [&str; 1] = ["User-to-User"];
+
+/// The parties that a 3xx names, with the headers of their URIs, the one with the greatest q first, equals as written. None for what is no redirect to
 /// other parties: 305 and 380 are the caller's business.
 pub fn contacts(response: &Response) -> Vec<Uri> {
     if !matches!(response.status, 300..=302) {
@@ -17,11 +21,17 @@ pub fn contacts(response: &Response) -> Vec<Uri> {
     let named = values.filter_map(|value| NameAddr::parse(value).ok());
     let mut contacts: Vec<(u16, Uri)> = named
         .filter(|contact| matches!(contact.uri().scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel))
-        .map(|contact| (rank(contact.param("q")), contact.uri.without_headers()))
+        .map(|contact| (rank(contact.param("q")), contact.uri))
         .collect();
     // Stable.
     contacts.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
     contacts.into_iter().map(|(_, uri)| uri).collect()
+}
+
+/// What the URI of a followed Contact, or of Refer-To, brings into its INVITE, one line of each name.
+pub fn brought(uri: &Uri) -> Vec<(&'static str, String)> {
+    let named = |name: &'static str| Some((name, uri.header(name)?));
+    BROUGHT.into_iter().filter_map(named).collect()
 }
 
 /// A q value in thousandths (RFC 3261 §25.1 `qvalue`); 1 where it is absent or none.
@@ -134,7 +144,15 @@ mod tests {
             "<sip:a@x>;q=0.25, <mailto:b@x>, <sip:c@x?Subject=hi>;q=0.5, <tel:+44>;q=0.3, *, <sip:d@x>, <sip:e@x>;q=1.7, <sip:f@x>;q=x",
         );
         let uris: Vec<String> = contacts(&response).iter().map(Uri::to_string).collect();
-        assert_eq!(uris, ["sip:d@x", "sip:e@x", "sip:f@x", "sip:c@x", "tel:+44", "sip:a@x"]);
+        let by_q = [
+            "sip:d@x",
+            "sip:e@x",
+            "sip:f@x",
+            "sip:c@x?Subject=hi",
+            "tel:+44",
+            "sip:a@x",
+        ];
+        assert_eq!(uris, by_q);
         assert!(contacts(&redirect(305, "<sip:a@x>")).is_empty());
         let many = vec!["<sip:a@x>"; 100].join(", ");
         assert_eq!(contacts(&redirect(300, &many)).len(), CONTACTS_READ_MAX);

@@ -17,6 +17,7 @@ use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::notice::Notices;
+use super::redirect;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
 use super::seat::Seat;
@@ -103,9 +104,11 @@ pub struct Staying {
 }
 
 impl Call {
-    /// Whether a REFER of this party is ours to execute.
+    /// Whether a REFER of this party is ours to execute. One to a conference focus asks it to bring somebody in (RFC 4579
+    /// §5.5): nobody is transferred.
     pub fn executes_refer(&self, side: Leg) -> bool {
-        self.leg(side).trunk.conduct.refer == Refer::Execute
+        let leg = self.leg(side);
+        leg.trunk.conduct.refer == Refer::Execute && !leg.fronts_focus
     }
 
     /// Whether its party at `stays` may go over to another call now.
@@ -142,6 +145,9 @@ impl Call {
         for referred_by in refer.headers.get_all("Referred-By").take(1) {
             invite.headers.push("Referred-By", referred_by);
         }
+        for (name, value) in redirect::brought(target) {
+            invite.headers.push(name, value);
+        }
         self.claims[stays.index()].write(&mut invite.headers);
         invite.set_body("application/sdp", self.negotiation.reoffer(stays, lines)?);
         Some(Staying {
@@ -170,6 +176,7 @@ impl Call {
             state: LegState::Expected,
             invite: None,
             ack: None,
+            fronts_focus: false,
         }
     }
 
@@ -198,6 +205,14 @@ impl Call {
     ) -> bool {
         let admitted = self.take_request(side, flow, request);
         let admitted = admitted.and_then(|()| self.may_refer(side.other())).and(referral);
+        // Its NOTIFYs would overtake the last of the REFER before.
+        let admitted = admitted.and_then(|referral| {
+            if self.is_telling() {
+                Err(Refusal::Glare)
+            } else {
+                Ok(referral)
+            }
+        });
         let admitted = admitted.and_then(|referral| self.admit_execution(turn, side, request, referral));
         let is_accepted = admitted.is_ok();
         match admitted {
@@ -233,7 +248,6 @@ impl Call {
         }
         turn.respond(self.line(side), server, response);
         self.begin_referring(side.other(), to);
-        self.release_notices(turn);
         let id = (self.transfers.refers > 0).then(|| request.headers.cseq().number);
         self.transfers.refers = self.transfers.refers.saturating_add(1);
         self.transfers.notices = (!is_silent).then(|| Notices::new(side, id));
@@ -338,6 +352,7 @@ impl Call {
             state: LegState::Gone,
             invite: leg.invite.take(),
             ack: leg.ack.clone(),
+            fronts_focus: false,
         };
         let leg = std::mem::replace(leg, shell);
         if side == Leg::B {

@@ -31,7 +31,7 @@ const RESUMED_SPREAD: Duration = Duration::from_secs(5);
 const GLARE_WAIT: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(3_000)];
 
 /// What keeps one leg's session alive.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Upkeep {
     timer: SessionTimer,
     /// The peer's Allow names UPDATE (RFC 4028 §7.4).
@@ -47,7 +47,7 @@ pub struct Upkeep {
     pub(super) untold: Option<Untold>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Refreshing {
     pub(super) client: ClientId,
     method: Method,
@@ -294,7 +294,8 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
-                if let Err(refusal) = self.admit_answerer(turn, side, response) {
+                let admitted = self.admit_answerer(turn, side, response);
+                if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
                     self.part_with_answerer(turn, side, &refusal);
                     return;
                 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::body::Content;
+use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::pass::PASSINGS_MAX;
 use super::reject::Refusal;
@@ -194,7 +194,7 @@ pub fn leave_out_sdp(response: &mut Response) {
     let content = Content::of(&response.headers, &response.body);
     if response.headers.cseq().method == Method::Prack && !matches!(content, Content::Empty | Content::Other) {
         response.body = Bytes::new();
-        response.headers.remove("Content-Type");
+        leave_out_descriptions(&mut response.headers);
     }
 }
 

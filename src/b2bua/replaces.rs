@@ -57,6 +57,28 @@ impl DialogName {
         })
     }
 
+    /// As other values name a dialog: a Call-ID, and the names of both tags in their parameters.
+    pub fn parse_with(
+        call_id: &str,
+        [local, remote]: [&'static str; 2],
+        params: Params,
+    ) -> Result<Self, DialogNameError> {
+        if call_id.is_empty() || !params.contains(local) || !params.contains(remote) {
+            return Err(DialogNameError);
+        }
+        Ok(Self {
+            call_id: call_id.to_owned(),
+            local,
+            remote,
+            params,
+        })
+    }
+
+    /// Both tags by the names of their parameters.
+    pub fn labelled(&self) -> [(&'static str, &str); 2] {
+        [self.local, self.remote].map(|tag| (tag, self.params.get(tag).unwrap_or_default()))
+    }
+
     /// The recipient's own tag, and its peer's.
     pub fn tags(&self) -> [&str; 2] {
         // Where one of them never gave a tag, "0" stands for it (RFC 3891 §3).
@@ -134,6 +156,32 @@ impl Call {
                 name: name.renamed(dialog),
                 target: dialog.remote_target().clone(),
             })
+        })
+    }
+}
+
+impl Call {
+    /// The dialog with the party at `side`, whichever end its tags are told from, as the party beyond knows it.
+    pub fn name_beyond(&self, side: Leg, name: &DialogName) -> Option<DialogName> {
+        self.dialogs().find_map(|pair| {
+            let (dialog, beyond) = (pair[side.index()]?, pair[side.other().index()]?);
+            let (ours, theirs) = (dialog.local_tag(), dialog.remote_tag());
+            if name.is(dialog.call_id(), ours, theirs) {
+                Some(name.renamed(beyond))
+            } else {
+                let is_theirs = name.is(dialog.call_id(), theirs, ours);
+                is_theirs.then(|| name.naming(beyond.call_id(), beyond.local_tag(), beyond.remote_tag()))
+            }
+        })
+    }
+
+    /// The same with where that party is.
+    pub fn meant_beyond(&self, side: Leg, name: &DialogName) -> Option<Meant> {
+        let leg = side.other();
+        Some(Meant {
+            leg,
+            name: self.name_beyond(side, name)?,
+            target: self.leg(leg).dialog.as_ref()?.remote_target().clone(),
         })
     }
 }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::farewell::Farewell;
-use super::leg::LegState;
+use super::leg::{CallLeg, LegState};
+use super::newcomer::Withheld;
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;
@@ -52,11 +53,19 @@ impl Call {
         }
         self.accept_upkeep(turn, Leg::B, response);
         let answer = super::body::sdp_of(&response.headers, &response.body).map(Bytes::copy_from_slice);
-        self.on_callee_seated(turn, answer.as_ref());
+        self.take_callee(turn, answer.as_ref());
     }
 
     /// The callee has accepted: the party that stays shall hear of it.
     pub fn on_callee_seated(&mut self, turn: &mut Turn<'_>, answer: Option<&Bytes>) {
+        let waits = || Withheld::Callee(answer.cloned());
+        if self.phase == Phase::Inviting && !self.withhold(turn, waits) {
+            self.take_callee(turn, answer);
+        }
+        self.settle(turn);
+    }
+
+    pub(super) fn take_callee(&mut self, turn: &mut Turn<'_>, answer: Option<&Bytes>) {
         if self.phase != Phase::Inviting {
             return;
         }
@@ -72,7 +81,6 @@ impl Call {
                 None => self.refuse(turn, &Refusal::MediaNotAcceptable),
             }
         }
-        self.settle(turn);
     }
 
     /// Both parties are there: the call talks. `answer`: of the party that stays.
@@ -101,8 +109,12 @@ impl Call {
     fn sit(&mut self, turn: &mut Turn<'_>, side: Leg, mover: Mover) {
         self.negotiation.welcome(turn.now, side, mover.lines, turn.ports);
         let leg = self.leg_mut(side);
-        *leg = mover.leg;
-        leg.side = side;
+        let fronts_focus = leg.fronts_focus;
+        *leg = CallLeg {
+            side,
+            fronts_focus,
+            ..mover.leg
+        };
         self.tags.push((self.leg(side).local_tag.clone(), side));
         self.from_change[side.index()] = mover.from_change;
         self.claims[side.index()] = mover.claims;

@@ -1,5 +1,7 @@
 //! How a call ends: BYE, CANCEL, refusal, and the recorder's loss under strict mode. The strict-mode matrix is here.
 
+use std::sync::Arc;
+
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
@@ -48,6 +50,7 @@ impl Call {
         self.leg_mut(side).state = LegState::Gone;
         // Who asked for a transfer hears that it failed while it still has a dialog.
         self.close_transfer(turn, 487);
+        self.hurry_notice(turn);
         self.hang_up(turn, side.other(), &farewell, &Refusal::Cancelled);
         self.end(turn, format!("BYE from {side}"));
     }
@@ -92,6 +95,8 @@ impl Call {
     /// Both legs are ended, each as its state allows.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, farewell: &Farewell) {
         self.close_exchange(turn);
+        self.close_transfer(turn, 487);
+        self.hurry_notice(turn);
         self.hang_up(turn, Leg::A, farewell, &Refusal::Cancelled);
         self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);
         self.end(turn, by.to_owned());
@@ -102,6 +107,8 @@ impl Call {
         if self.phase != Phase::Ending {
             let farewell = Farewell::of_reasons(reject::shutting_down());
             self.close_exchange(turn);
+            self.close_transfer(turn, 487);
+            self.hurry_notice(turn);
             self.hang_up(turn, Leg::A, &farewell, &Refusal::Draining);
             self.hang_up(turn, Leg::B, &farewell, &Refusal::Draining);
             self.end(turn, "shutdown of the proxy".to_owned());
@@ -350,13 +357,13 @@ impl Call {
             tally,
             fault: self.story.fault,
             conversation: self.joined(turn),
-            became: self.is_amended.then(|| self.header.clone()),
+            became: self.is_amended.then(|| Arc::clone(&self.header)),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
             Recording::NotWanted | Recording::Unavailable(_) => {
                 turn.record(RecordingCommand::Keep {
-                    header: self.header.clone(),
+                    header: Arc::clone(&self.header),
                     at,
                     closing,
                 });

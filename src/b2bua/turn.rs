@@ -110,6 +110,11 @@ impl Turn<'_> {
         self.depart(line);
     }
 
+    pub fn say_trying(&mut self, line: Line<'_>, id: ServerId) {
+        self.wire.say_trying(id);
+        self.depart(line);
+    }
+
     pub fn cancel(&mut self, line: Line<'_>, invite: ClientId, reasons: &[String]) {
         self.wire.cancel(self.now, invite, reasons);
         self.depart(line);

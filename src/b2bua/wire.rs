@@ -248,6 +248,12 @@ impl Wire {
         self.pump();
     }
 
+    /// 100 to an INVITE.
+    pub fn say_trying(&mut self, id: ServerId) {
+        self.transactions.say_trying(id);
+        self.pump();
+    }
+
     /// The peer has heard our 2xx, though its ACK is lost: it is not sent again, and nothing more of it is of interest.
     pub fn settle_server(&mut self, now: Timestamp, id: ServerId) {
         self.transactions.settle_success(now, id);

@@ -204,7 +204,7 @@ fn listeners(listen: &Table<'_>) -> Vec<Listener> {
     sip
 }
 
-fn listener(text: &str, advertised: Option<HostPort>) -> Option<Listener> {
+pub(super) fn listener(text: &str, advertised: Option<HostPort>) -> Option<Listener> {
     let (transport, address) = text.split_once(':')?;
     let (_, transport) = TRANSPORTS.iter().find(|(word, _)| *word == transport)?;
     let address: SocketAddr = address.parse().ok()?;
@@ -282,7 +282,7 @@ fn media(listen: &Table<'_>, sip: &[Listener]) -> Option<MediaListen> {
     })
 }
 
-fn ip(table: &Table<'_>, key: &'static str, text: &Spanned<&str>) -> Option<IpAddr> {
+pub(super) fn ip(table: &Table<'_>, key: &'static str, text: &Spanned<&str>) -> Option<IpAddr> {
     let ip: Option<IpAddr> = text.get_ref().parse().ok();
     match ip {
         Some(ip) => not_any(table, text, ip),

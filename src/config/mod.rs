@@ -6,6 +6,7 @@ pub(crate) mod certified;
 mod credentials;
 mod listen;
 mod load;
+mod near;
 mod read;
 mod routing;
 mod sip;

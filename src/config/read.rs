@@ -17,10 +17,11 @@ const LAG_RANGE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duratio
 /// All of the document. What is missing or wrong is noted, and stands at its default here.
 pub(super) fn config(root: &Table<'_>) -> Config {
     let data = path(root, "data").unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
-    let (trunks, deliveries) = super::trunk::trunks(root);
+    let listen = super::listen::listen(root);
+    let (trunks, deliveries) = super::trunk::trunks(root, &listen);
     let config = Config {
         node: node(root),
-        listen: super::listen::listen(root),
+        listen,
         routes: super::routing::routes(root, &trunks),
         session_expires: super::sip::session_expires(root),
         recorder: recorder(root, &data),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::listen::{Delivery, TRANSPORTS, delivery};
+use super::listen::{Delivery, Listen, TRANSPORTS, delivery};
 use super::read::LIST_MAX;
 use super::{Peer, Trunk};
 use crate::model::TrunkName;
@@ -30,7 +30,7 @@ const PASSAGES: &Words<Passage> = &[("in", Passage::In), ("out", Passage::Out)];
 /// Trunks and where their names are written.
 pub(super) type Trunks = Vec<(Trunk, Range<usize>)>;
 
-pub(super) fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
+pub(super) fn trunks(root: &Table<'_>, listen: &Listen) -> (Trunks, BTreeMap<TrunkName, Delivery>) {
     let tables = root.tables("trunk", "a trunk field");
     if tables.is_empty() && !root.has("trunk") {
         let finding = root
@@ -42,7 +42,7 @@ pub(super) fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>
     let mut deliveries = BTreeMap::new();
     for table in tables.iter().take(LIST_MAX) {
         let name = table.required_text("name", "what routes and grants call it by");
-        let mut trunk = trunk(table, &trunks);
+        let mut trunk = trunk(table, &trunks, listen);
         let delivery = delivery(table, trunk.transport);
         let is_certified = delivery.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
         trunk.sites.iter_mut().for_each(|site| site.certified = is_certified);
@@ -70,7 +70,7 @@ pub(super) fn trunks(root: &Table<'_>) -> (Trunks, BTreeMap<TrunkName, Delivery>
 }
 
 /// Everything but the name.
-fn trunk(table: &Table<'_>, others: &Trunks) -> Trunk {
+fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
     let transport = table.choice("transport", TRANSPORTS).map(Spanned::into_inner);
     let sites = sites(table, transport);
     let mut peers = peers(table, others, sites.is_empty());
@@ -84,9 +84,15 @@ fn trunk(table: &Table<'_>, others: &Trunks) -> Trunk {
             }
         }
     }
+    let has_names = sites.iter().any(|(site, _)| matches!(site.host, Host::Name(_)));
+    let by = transport.unwrap_or(Transport::Udp);
+    let mut transports: Vec<Transport> = sites.iter().map(|(site, _)| site.transport.unwrap_or(by)).collect();
+    transports.extend(sites.is_empty().then_some(by));
+    let transports = Some(&transports[..]).filter(|_| !has_names);
     Trunk {
+        near: super::near::near(table, listen, transports),
         sites: sites.into_iter().map(|(site, _)| site).collect(),
-        transport: transport.unwrap_or(Transport::Udp),
+        transport: by,
         trusted: table.boolean("trusted").unwrap_or(false),
         conduct: super::credentials::conduct(table),
         probe: probe(table),

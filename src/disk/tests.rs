@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+
 use super::*;
 use crate::model::{
     Closing, Header, Leg, Outcome, Party, RecordingCommand, RecordingEvent, SessionId, Tally, Timestamp,
@@ -24,8 +26,8 @@ fn config() -> WriterConfig {
     }
 }
 
-fn header() -> Box<Header> {
-    Box::new(Header {
+fn header() -> Arc<Header> {
+    Arc::new(Header {
         session: SESSION,
         conversation: None,
         node: "lab".into(),

@@ -175,7 +175,9 @@ impl Signaling {
     fn contact_of(&self, request: &Request, trunk: &Trunk) -> Option<Flow> {
         let contact = request.uri.socket_addr()?;
         let is_theirs = self.topology.trunk_at(contact)?.name == trunk.name && !trunk.transport.is_websocket();
-        self.topology.flow(trunk.transport, contact).filter(|_| is_theirs)
+        self.topology
+            .flow(trunk, trunk.transport, contact)
+            .filter(|_| is_theirs)
     }
 }
 

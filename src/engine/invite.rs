@@ -13,7 +13,7 @@ use crate::sip::{Flow, Method, Request, Response, Scheme};
 use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
-    pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, request: Request, flow: Flow, bytes: Bytes) {
+    pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, mut request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request, flow) {
             // Without this, 200 ms later a 100 would tell the peer to wait.
             self.wire.forget(id);
@@ -43,7 +43,13 @@ impl Signaling {
             return;
         }
         let opened = match request.method {
-            Method::Invite => self.on_invite(now, id, request.clone(), flow, bytes),
+            Method::Invite => match self.arrive(now, id, &mut request, flow, bytes) {
+                Ok(arrival) => {
+                    self.begin(now, flow, arrival, request);
+                    return;
+                }
+                Err(refusal) => Err(refusal),
+            },
             Method::Subscribe => self.on_subscribe(now, id, request.clone(), flow),
             Method::Message | Method::Register | Method::Publish | Method::Notify | Method::Options => {
                 self.on_passage(now, id, &request, flow)
@@ -89,36 +95,39 @@ impl Signaling {
         speaks.then_some((id, side))
     }
 
-    fn on_invite(
+    /// What the call of an INVITE begins with, or why there is none.
+    fn arrive(
         &mut self,
         now: Timestamp,
         id: ServerId,
-        mut invite: Request,
+        invite: &mut Request,
         flow: Flow,
         bytes: Bytes,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Arrival, Refusal> {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
-        self.may_go_on(&invite)?;
-        if self.minted.contains(invite.headers.call_id()) {
-            return Err(Refusal::Loop);
+        self.may_go_on(now, flow, invite)?;
+        if invite.headers.contains("Proxy-Require") && self.is_urgent(now, flow, invite) {
+            // No proxy behind us shall refuse it for what it does not know.
+            invite.headers.remove("Proxy-Require");
         }
-        let named = self.dialog_named(&invite)?;
+        let named = self.dialog_named(invite)?;
         let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
             Some(far_end) => vec![far_end],
-            None => self.destinations(now, &invite, &from)?,
+            None => self.destinations(now, invite, &from)?,
         };
+        self.is_no_loop(invite, &destinations)?;
         let Destination {
             trunk: to,
             flow: to_flow,
             target,
         } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
-        self.rename_dialog(&mut invite, named.as_ref(), &to);
-        let kin = self.kin_of(now, &invite, &from, named.as_ref());
+        self.rename_dialog(invite, named.as_ref(), &to);
+        let kin = self.kin_of(now, invite, &from, named.as_ref());
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
-        let seen = b2bua::arriving(&invite, &from, &self.policies);
+        let seen = b2bua::arriving(invite, &from, &self.policies);
         let facts = kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_carry(now, &decision, [&from, &to])?;
@@ -132,16 +141,15 @@ impl Signaling {
             meeting,
             conversation: kin.conversation,
         };
-        let header = b2bua::header(&opening, &invite, &decision);
+        let header = Arc::new(b2bua::header(&opening, invite, &decision));
         let a_call_id = invite.headers.call_id().to_owned();
         let a = self.new_leg(Leg::A, (from, flow), a_call_id, LegState::Invited { server: id });
         let b = self.new_leg(Leg::B, (to, to_flow), b_call_id, LegState::Idle);
         let conversation = kin.conversation.unwrap_or(session);
-        self.conversations.begin(session, conversation, &invite, &target);
-        let arrival = Arrival {
+        self.conversations.begin(session, conversation, invite, &target);
+        Ok(Arrival {
             session,
             asked: Asked::ByInvite(id),
-            invite,
             bytes,
             a,
             b,
@@ -151,9 +159,7 @@ impl Signaling {
             decision,
             meeting,
             header,
-        };
-        self.begin(now, flow, arrival);
-        Ok(())
+        })
     }
 
     /// A leg under a tag of its own, without a dialog yet.
@@ -168,12 +174,13 @@ impl Signaling {
             state,
             invite: None,
             ack: None,
+            fronts_focus: false,
         }
     }
 
-    fn begin(&mut self, now: Timestamp, flow: Flow, arrival: Arrival) {
+    fn begin(&mut self, now: Timestamp, flow: Flow, arrival: Arrival, invite: Request) {
         let session = arrival.session;
-        let call = Call::receive(&mut self.turn(now), arrival);
+        let call = Call::receive(&mut self.turn(now), arrival, invite);
         self.adopt(call);
         self.admission.on_opened(now, session, flow.remote.ip());
         // A refused call may have nothing left to wait for.
@@ -202,19 +209,21 @@ impl Signaling {
         Ok(())
     }
 
-    /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at.
-    pub(super) fn may_go_on(&self, request: &Request) -> Result<(), Refusal> {
+    /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at. Neither hops nor option tags stop an
+    /// emergency: what we do not know does not cross, and without hops left only the next one takes it.
+    pub(super) fn may_go_on(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         if matches!(request.uri.scheme(), Scheme::Other) {
             return Err(Refusal::UnsupportedScheme);
         }
-        if request.headers.max_forwards() == Some(0) {
+        let is_urgent = || self.is_urgent(now, flow, request);
+        if request.headers.max_forwards() == Some(0) && !is_urgent() {
             return Err(Refusal::TooManyHops);
         }
         if request.method == Method::Invite && request.headers.contact().is_none() {
             return Err(Refusal::NoContact);
         }
         let options = b2bua::unsupported(&request.headers);
-        if options.is_empty() {
+        if options.is_empty() || is_urgent() {
             Ok(())
         } else {
             Err(Refusal::BadExtension { options })

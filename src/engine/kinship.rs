@@ -4,11 +4,16 @@
 use std::sync::Arc;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Call, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
+use crate::b2bua::{self, Call, DialogEvent, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::ServerId;
-use crate::sip::{Flow, NameAddr, Request, Uri};
+use crate::sip::{Flow, Method, NameAddr, Request, Uri};
 use crate::trunk::{Destination, Trunk};
+
+/// Names a dialog in some packages.
+const EVENT: &str = "Event";
+/// Times that one INVITE may come by us: as often as Max-Forwards lets it, where nobody sets that anew.
+const PASSAGES_MAX: usize = 70;
 
 /// A dialog of a call of ours that a request names.
 #[derive(Clone, Debug)]
@@ -22,7 +27,26 @@ impl Signaling {
     /// The dialog of ours that an INVITE or SUBSCRIBE names; none if it names none or a stranger's.
     pub(super) fn dialog_named(&self, request: &Request) -> Result<Option<Named>, Refusal> {
         let named = b2bua::dialog_named(request).map_err(|_| Refusal::BadReference)?;
-        Ok(named.and_then(|(header, name)| self.find_dialog(header, &name)))
+        let named = named.and_then(|(header, name)| self.find_dialog(header, &name));
+        Ok(named.or_else(|| self.find_watched(request)))
+    }
+
+    /// The dialog of ours that the event of a SUBSCRIBE is of.
+    fn find_watched(&self, request: &Request) -> Option<Named> {
+        let event = request
+            .headers
+            .get("Event")
+            .filter(|_| request.method == Method::Subscribe)?;
+        let event = DialogEvent::parse(event)?;
+        if !event.is_of_far_end() {
+            return self.find_dialog(EVENT, &event.name);
+        }
+        event.name.tags().into_iter().find_map(|tag| {
+            let (session, side) = *self.tags.get(tag)?;
+            let meant = self.calls.get(&session)?.meant_beyond(side, &event.name)?;
+            let header = EVENT;
+            Some(Named { session, meant, header })
+        })
     }
 
     pub(super) fn find_dialog(&self, header: &'static str, name: &DialogName) -> Option<Named> {
@@ -33,14 +57,37 @@ impl Signaling {
         })
     }
 
+    /// The calls under whose Call-IDs a neighbour has sent this INVITE back to us, the newest first.
+    fn passages_before(&self, invite: &Request) -> impl Iterator<Item = (SessionId, &Call)> {
+        let before = |call_id: &str| {
+            let session = *self.minted.get(call_id)?;
+            Some((session, self.calls.get(&session)?))
+        };
+        let newest = before(invite.headers.call_id());
+        std::iter::successors(newest, move |(_, call)| before(call.call_id(Leg::A))).take(PASSAGES_MAX)
+    }
+
+    /// One that comes back for somebody else is a spiral, and a call of its own; to ask the same party at the same place
+    /// again is a loop (RFC 3261 §6, §16.3 item 4).
+    pub(super) fn is_no_loop(&self, invite: &Request, destinations: &[Destination]) -> Result<(), Refusal> {
+        let mut before = self.passages_before(invite);
+        if before.any(|(_, call)| call.has_asked(destinations)) || self.passages_before(invite).count() == PASSAGES_MAX
+        {
+            return Err(Refusal::Loop);
+        }
+        Ok(())
+    }
+
     /// Whether a URI leads to us: by the address of a listener, or by what it is advertised as.
     pub(super) fn is_ours(&self, uri: &Uri) -> bool {
         self.topology.names_us(uri)
     }
 
-    /// Where the dialog named leads, for a request whose URI is our own Contact.
+    /// Where the dialog named leads, for a request whose URI is our own Contact; or any at us where a dialog is to be replaced
+    /// or joined: who has it is called, whatever the user (RFC 3891 §3, RFC 3911 §4, RFC 5589 §7.3).
     pub(super) fn far_end_of(&self, uri: &Uri, named: Option<&Named>) -> Option<Destination> {
-        let named = named.filter(|_| uri.user().is_none() && self.is_ours(uri))?;
+        let is_called = |named: &&Named| uri.user().is_none() || b2bua::option_of(named.header).is_some();
+        let named = named.filter(is_called).filter(|_| self.is_ours(uri))?;
         let (trunk, flow) = self.calls.get(&named.session)?.reach(named.meant.leg);
         Some(Destination {
             trunk: Arc::clone(trunk),
@@ -54,7 +101,11 @@ impl Signaling {
         let Some(named) = named else { return };
         let known_by = self.calls.get(&named.session).map(|call| call.reach(named.meant.leg));
         if known_by.is_some_and(|(trunk, _)| trunk.name == to.name) {
-            request.headers.set(named.header, named.meant.name.to_string());
+            let event = request.headers.get(EVENT).filter(|_| named.header == EVENT);
+            let value = event
+                .and_then(DialogEvent::parse)
+                .map_or_else(|| named.meant.name.to_string(), |event| event.naming(&named.meant.name));
+            request.headers.set(named.header, value);
         }
     }
 
@@ -73,6 +124,8 @@ impl Signaling {
             conversations.push(conversation);
             kin.rerouted_by.push(referrer);
         }
+        let spiral = self.passages_before(invite).next();
+        conversations.extend(spiral.and_then(|(session, _)| self.conversations.of(session)));
         if conversations.is_empty() {
             let rings = |session| self.calls.get(&session).is_some_and(Call::is_ringing);
             let found = self.conversations.kin(invite, &b2bua::rerouters(invite), rings);

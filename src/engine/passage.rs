@@ -59,7 +59,7 @@ impl Signaling {
         }
         let may_ask = self.may_use(now, flow, request);
         let may_ask = may_ask.and_then(|()| self.came_securely(now, flow, request));
-        match may_ask.and_then(|()| self.may_go_on(request)) {
+        match may_ask.and_then(|()| self.may_go_on(now, flow, request)) {
             Ok(()) => self.tell_state(request, flow),
             Err(refusal) => self.turn_away(flow, request, &refusal),
         }
@@ -72,7 +72,9 @@ impl Signaling {
         let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
-        response.headers.push("Allow", ALLOW);
+        let trunk = self.topology.trunk_of(flow.remote, flow.transport);
+        let allow = trunk.map_or_else(|| ALLOW.to_owned(), |trunk| trunk.allow(ALLOW));
+        response.headers.push("Allow", allow);
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
         self.wire.refuse(flow, response);
@@ -207,7 +209,7 @@ impl Signaling {
     ) -> Result<(Arc<Trunk>, Destination, VecDeque<Destination>), Refusal> {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
-        self.may_go_on(request)?;
+        self.may_go_on(now, flow, request)?;
         if self.passages.len() >= self.passages_max() {
             return Err(Refusal::TooManyCalls);
         }

@@ -64,7 +64,7 @@ impl Probes {
         let mut old = std::mem::take(&mut self.probed);
         for trunk in topology.trunks().iter().filter(|trunk| trunk.probe.is_some()) {
             for place in topology.places(trunk) {
-                let Some(flow) = topology.flow(place.0, place.1) else {
+                let Some(flow) = topology.flow(trunk, place.0, place.1) else {
                     continue;
                 };
                 if self.probed.len() >= PROBED_MAX || self.probed.contains_key(&place) {

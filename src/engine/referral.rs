@@ -31,6 +31,8 @@ struct Plan {
     named: Option<SessionId>,
     joined: Option<(SessionId, Leg)>,
     arrival: Arrival,
+    /// As if who stays had sent it.
+    invite: Request,
 }
 
 /// The callee of the new call.
@@ -53,7 +55,8 @@ impl Signaling {
         (flow, bytes): (Flow, &Bytes),
     ) {
         let to = SessionId::mint(now, self.wire.mint().entropy());
-        let plan = if self.admission.has_room_for(flow.remote.ip()) {
+        let is_emergency = self.calls.get(&session).is_some_and(Call::is_emergency);
+        let plan = if is_emergency || self.admission.has_room_for(flow.remote.ip()) {
             self.plan(now, (session, side), request, to)
         } else {
             Err(Refusal::TooManyCalls)
@@ -73,7 +76,7 @@ impl Signaling {
 
     /// `source`: who sent the REFER. The call counts as its, as if it had sent an INVITE.
     fn begin_transfer(&mut self, now: Timestamp, session: SessionId, plan: Plan, source: IpAddr) {
-        let (to, arrival) = (plan.arrival.session, plan.arrival);
+        let (to, arrival, invite) = (plan.arrival.session, plan.arrival, plan.invite);
         if let Some(named) = plan.named {
             self.conversations.join(session, named);
         }
@@ -86,9 +89,8 @@ impl Signaling {
         };
         self.transfers.insert(to, transfer);
         let conversation = arrival.kin.conversation.unwrap_or(to);
-        self.conversations
-            .begin(to, conversation, &arrival.invite, &arrival.target);
-        let call = Call::receive(&mut self.turn(now), arrival);
+        self.conversations.begin(to, conversation, &invite, &arrival.target);
+        let call = Call::receive(&mut self.turn(now), arrival, invite);
         self.adopt(call);
         self.admission.on_opened(now, to, source);
         self.with_call(now, to, Call::settle);
@@ -130,6 +132,7 @@ impl Signaling {
         let told = other.and_then(|(call, stays)| call.told(stays));
         let call = self.calls.get(&session).ok_or(Refusal::NoSuchDialog)?;
         let (caller, referrer) = (call.party(side.other()), call.party(side));
+        let is_emergency = call.is_emergency() || other.is_some_and(|(call, _)| call.is_emergency());
         let staying = call.staying(side.other(), request, uri, lines);
         let mut staying = staying.ok_or(Refusal::MediaNotAcceptable)?;
         staying.leg.local_tag = self.wire.mint().tag();
@@ -138,12 +141,15 @@ impl Signaling {
         let conversations = [Some(session), named].into_iter().flatten();
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
         let old = [Some(session), joined.map(|(other, _)| other)];
-        let arrival = self.arrival(now, (to, old), (staying, told), callee, caller)?;
+        callee.kin.caller = Some(caller);
+        callee.kin.emergency = is_emergency;
+        let (arrival, invite) = self.arrival(now, (to, old), (staying, told), callee)?;
         Ok(Plan {
             referral,
             named,
             joined,
             arrival,
+            invite,
         })
     }
 
@@ -225,6 +231,7 @@ impl Signaling {
             state: LegState::Idle,
             invite: None,
             ack: None,
+            fronts_focus: false,
         };
         Ok(Callee {
             trunk: first.trunk,
@@ -242,12 +249,10 @@ impl Signaling {
         (session, old): (SessionId, [Option<SessionId>; 2]),
         (staying, told): (Staying, Option<Bytes>),
         callee: Callee,
-        caller: String,
-    ) -> Result<Arrival, Refusal> {
+    ) -> Result<(Arrival, Request), Refusal> {
         let (from, to) = (Arc::clone(&staying.leg.trunk), Arc::clone(&callee.trunk));
         let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
-        let mut facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
-        facts.from = caller;
+        let facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_move(
             now,
@@ -265,16 +270,15 @@ impl Signaling {
             meeting: false,
             conversation: callee.kin.conversation,
         };
-        let header = b2bua::header(&opening, &staying.invite, &decision);
+        let header = Arc::new(b2bua::header(&opening, &staying.invite, &decision));
         let target = callee.destinations.first().map(|first| first.target.clone());
-        Ok(Arrival {
+        let arrival = Arrival {
             session,
             asked: Asked::ByRefer {
                 told: [staying.told, told],
                 transfers: staying.transfers,
             },
             target: target.unwrap_or_else(|| staying.invite.uri.clone()),
-            invite: staying.invite,
             bytes: Bytes::new(),
             a: staying.leg,
             b: callee.leg,
@@ -283,7 +287,8 @@ impl Signaling {
             decision,
             meeting: false,
             header,
-        })
+        };
+        Ok((arrival, staying.invite))
     }
 
     /// Whether the node and both trunks have room for the new call, which takes the place of `old` ones: it counts for no

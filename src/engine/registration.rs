@@ -125,7 +125,7 @@ impl Registration {
         let trunk = topology.trunk(&self.trunk.name).unwrap_or(&self.trunk);
         let places = topology.places(trunk).into_iter();
         let left = places.filter(|place| !self.tried.contains(place));
-        let open = left.filter_map(|place| Some((place, topology.flow(place.0, place.1)?)));
+        let open = left.filter_map(|place| Some((place, topology.flow(trunk, place.0, place.1)?)));
         let best = open.min_by_key(|(place, _)| (topology.is_avoided(now, *place), self.home != Some(*place)));
         best.map(|(_, flow)| flow)
     }

@@ -66,8 +66,8 @@ pub struct Signaling {
     pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: Index<String, (SessionId, Leg)>,
-    /// Call-IDs that we minted for B legs: an INVITE that bears one has come round.
-    pub(super) minted: BTreeSet<String>,
+    /// Call-IDs that we minted for B legs, and of which call: an INVITE that bears one has been here before.
+    pub(super) minted: BTreeMap<String, SessionId>,
     pub(super) deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
@@ -123,7 +123,7 @@ impl Signaling {
             calls: BTreeMap::new(),
             preparing: 0,
             tags: Index::default(),
-            minted: BTreeSet::new(),
+            minted: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             aftermaths: BTreeMap::new(),
             aftermaths_end: VecDeque::new(),
@@ -335,7 +335,8 @@ impl Signaling {
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
         }
-        self.minted.extend(std::iter::from_fn(|| call.poll_call_id()));
+        self.minted
+            .extend(std::iter::from_fn(|| call.poll_call_id()).map(|call_id| (call_id, session)));
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
         self.preparing += usize::from(call.is_preparing());

@@ -37,8 +37,11 @@ const WRITE_EVERY: Duration = Duration::from_millis(50);
 /// How long the thread naps when nothing came; an entry wakes it.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Writes down the state of a call.
+type Write = Box<dyn FnOnce() -> Bytes + Send>;
+
 enum Entry {
-    Remember { session: SessionId, state: Bytes },
+    Remember { session: SessionId, write: Write },
     Forget { session: SessionId },
 }
 
@@ -97,10 +100,11 @@ impl DialogStore {
         Ok((store, survivors))
     }
 
-    /// Keeps the newest state of a call; never waits.
-    pub(super) fn remember(&mut self, session: SessionId, state: Bytes) {
+    /// Keeps the newest state of a call, which its thread will `write`; never waits.
+    pub(super) fn remember(&mut self, session: SessionId, write: impl FnOnce() -> Bytes + Send + 'static) {
         self.settle_debts();
-        if self.offer(Entry::Remember { session, state }) {
+        let write = Box::new(write);
+        if self.offer(Entry::Remember { session, write }) {
             return;
         }
         self.dropped.push_back(session);
@@ -201,9 +205,12 @@ fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, lapses: &
             }
         };
         busy = true;
-        let done = match &entry {
-            Entry::Remember { session, state } => slots.remember(*session, state),
-            Entry::Forget { session } => slots.forget(*session),
+        let (session, is_lost, done) = match entry {
+            Entry::Remember { session, write } => {
+                let kept = slots.remember(session, &write());
+                (session, !matches!(kept, Ok(true)), kept.map(|_| ()))
+            }
+            Entry::Forget { session } => (session, false, slots.forget(session)),
         };
         if let Err(error) = &done
             && !failing
@@ -211,10 +218,11 @@ fn write_down(clock: Clock, mut slots: Slots, inbox: &Receiver<Entry>, lapses: &
             tracing::warn!(%error, "dialog store: calls would not survive a restart");
         }
         failing = done.is_err();
-        match entry {
-            Entry::Remember { session, .. } if failing => untold.insert(session),
-            Entry::Remember { session, .. } | Entry::Forget { session } => untold.remove(&session),
-        };
+        if is_lost {
+            untold.insert(session);
+        } else {
+            untold.remove(&session);
+        }
     }
 }
 
@@ -268,10 +276,11 @@ impl Slots {
         Ok(decode(&bytes))
     }
 
-    fn remember(&mut self, session: SessionId, state: &[u8]) -> io::Result<()> {
+    /// Whether there is room for so much.
+    fn remember(&mut self, session: SessionId, state: &[u8]) -> io::Result<bool> {
         let Some(bytes) = encode(session, state) else {
             tracing::warn!(%session, bytes = state.len(), "too long for the dialog store: would not survive a restart");
-            return self.forget(session);
+            return self.forget(session).map(|()| false);
         };
         let slot = match self.taken.get(&session) {
             Some(slot) => *slot,
@@ -281,7 +290,8 @@ impl Slots {
             }),
         };
         self.taken.insert(session, slot);
-        self.file.write_all_at(&bytes, slot * SLOT_BYTES as u64)
+        self.file.write_all_at(&bytes, slot * SLOT_BYTES as u64)?;
+        Ok(true)
     }
 
     fn forget(&mut self, session: SessionId) -> io::Result<()> {
@@ -351,11 +361,11 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (mut store, none) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         assert_eq!(none, []);
-        store.remember(session(1), Bytes::from_static(b"ringing"));
-        store.remember(session(2), Bytes::from_static(b"two"));
-        store.remember(session(1), Bytes::from_static(b"talking"));
+        store.remember(session(1), || Bytes::from_static(b"ringing"));
+        store.remember(session(2), || Bytes::from_static(b"two"));
+        store.remember(session(1), || Bytes::from_static(b"talking"));
         store.forget(session(2));
-        store.remember(session(3), Bytes::from_static(b"three"));
+        store.remember(session(3), || Bytes::from_static(b"three"));
         drop(store);
         assert_eq!(
             survivors(data.path()),
@@ -369,7 +379,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (mut store, _) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
         for number in 0..1_000 {
-            store.remember(session(number), Bytes::from_static(b"x"));
+            store.remember(session(number), || Bytes::from_static(b"x"));
             if number >= 5 {
                 store.forget(session(number - 5));
             }
@@ -387,9 +397,9 @@ mod tests {
     fn a_slot_that_was_cut_short_and_one_too_long_are_left_out() {
         let data = tempfile::tempdir().unwrap();
         let (mut store, _) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
-        store.remember(session(1), Bytes::from_static(b"whole"));
-        store.remember(session(2), Bytes::from_static(b"cut short"));
-        store.remember(session(3), Bytes::from(vec![7; SLOT_BYTES]));
+        store.remember(session(1), || Bytes::from_static(b"whole"));
+        store.remember(session(2), || Bytes::from_static(b"cut short"));
+        store.remember(session(3), || Bytes::from(vec![7; SLOT_BYTES]));
         drop(store);
         let file = OpenOptions::new()
             .write(true)
@@ -404,7 +414,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", data.path().join(FILE_NAME)).unwrap();
         let (mut store, _) = DialogStore::open(Clock::start(), data.path(), || {}).unwrap();
-        store.remember(session(1), Bytes::from_static(b"x"));
+        store.remember(session(1), || Bytes::from_static(b"x"));
         let mut told = None;
         while told.is_none() {
             told = store.poll_lapse();
@@ -414,7 +424,7 @@ mod tests {
         assert_eq!(store.poll_lapse(), None, "once");
         // As if there were no room.
         store.entries.take();
-        store.remember(session(2), Bytes::from_static(b"x"));
+        store.remember(session(2), || Bytes::from_static(b"x"));
         assert_eq!(store.poll_lapse(), Some(session(2)));
     }
 
@@ -423,7 +433,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::start();
         let (mut store, _) = DialogStore::open(clock, data.path(), || {}).unwrap();
-        store.remember(session(1), Bytes::from_static(b"x"));
+        store.remember(session(1), || Bytes::from_static(b"x"));
         let written = || std::fs::metadata(data.path().join(FILE_NAME)).unwrap().len() > 0;
         while !written() {
             std::thread::yield_now();

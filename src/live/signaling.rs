@@ -277,7 +277,7 @@ impl SignalingTask {
                             self.on_media_full(command);
                         }
                     }
-                    Output::Remember { session, state } => self.dialogs.remember(session, state),
+                    Output::Remember { session, state } => self.dialogs.remember(session, move || state.written()),
                     Output::Forget { session } => self.dialogs.forget(session),
                     Output::Publish(view) => publish(&self.board, *view),
                     // The ladder is for captures and tests.

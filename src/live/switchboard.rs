@@ -124,11 +124,11 @@ impl Switchboard {
         if let Some(task) = &ended.task {
             task.abort();
         }
-        self.forget(flow, &ended.aliases);
+        let aliases = self.forget(flow, ended.aliases);
         self.count();
         self.arrive(Arrival::Closed { flow }).await;
         self.shared.counters.unsent.fetch_add(WRITES_MAX as u64, Relaxed);
-        self.tell_ended(flow, ended.aliases).await;
+        self.tell_ended(flow, aliases).await;
     }
 
     /// The connection that leads there: its own, or one that the peer has opened and that is as good.
@@ -231,19 +231,20 @@ impl Switchboard {
             task: None,
         };
         if let Some(before) = self.connections.insert(flow, connection) {
-            self.forget(flow, &before.aliases);
+            self.forget(flow, before.aliases);
             self.arrive(Arrival::Closed { flow }).await;
         }
         self.count();
         self.next_number
     }
 
-    fn forget(&mut self, flow: Flow, aliases: &[Flow]) {
-        for alias in aliases {
-            if self.aliases.get(alias) == Some(&flow) {
-                self.aliases.remove(alias);
-            }
+    /// Gives the aliases that led there to the end; the others lead to a connection that came later.
+    fn forget(&mut self, flow: Flow, mut aliases: Vec<Flow>) -> Vec<Flow> {
+        aliases.retain(|alias| self.aliases.get(alias) == Some(&flow));
+        for alias in &aliases {
+            self.aliases.remove(alias);
         }
+        aliases
     }
 
     fn count(&self) {
@@ -258,13 +259,14 @@ impl Switchboard {
         } else {
             None
         };
-        if let Some(ended) = &ended {
-            self.forget(flow, &ended.aliases);
+        if ended.is_some() {
             self.arrive(Arrival::Closed { flow }).await;
         }
+        let aliases = ended.map(|ended| self.forget(flow, ended.aliases));
         self.count();
         match ending {
-            Ending::Closed => return,
+            // In order, and yet nothing comes by it any more: a request without an answer fails at once.
+            Ending::Closed => {}
             Ending::Refused(refusal) => {
                 self.shared.counters.connections_refused.fetch_add(1, Relaxed);
                 tracing::warn!(remote = %flow.remote, transport = flow.transport.as_str(), %refusal, "connection closed");
@@ -275,8 +277,8 @@ impl Switchboard {
             }
         }
         // What waits on the connection that took its place must not fail with it; its own requests time out.
-        if let Some(ended) = ended {
-            self.tell_ended(flow, ended.aliases).await;
+        if let Some(aliases) = aliases {
+            self.tell_ended(flow, aliases).await;
         }
     }
 }
@@ -337,6 +339,12 @@ mod tests {
         switchboard.on_alias(new, second, home.remote);
         switchboard.on_ended(old, first, Ending::Closed).await;
         assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow: old }));
+        assert_eq!(
+            arrivals.try_recv(),
+            Ok(Arrival::Unreachable { flow: old }),
+            "in good order too"
+        );
+        assert!(arrivals.try_recv().is_err(), "the alias leads to the new one");
         switchboard.on_send(home, request()).await;
         assert!(of_new.try_recv().is_ok());
 

@@ -1,5 +1,6 @@
 //! What is asked of the recorder and what it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::{Generation, Leg, LinePlan, PolicyId, SessionId, Tally, Timestamp, Tr
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordingCommand {
     /// Make the call's opening record durable. Answered by `Ready` or `OpenFailed`.
-    Open(Box<Header>),
+    Open(Arc<Header>),
     /// A SIP message of the call, as it crossed the wire.
     Signal {
         session: SessionId,
@@ -33,7 +34,7 @@ pub enum RecordingCommand {
     /// A record of a call of which nothing was recorded: blocked, exempt or unrecorded. Answered by `Sealed`, when
     /// a volume takes it.
     Keep {
-        header: Box<Header>,
+        header: Arc<Header>,
         at: Timestamp,
         closing: Box<Closing>,
     },
@@ -235,7 +236,7 @@ pub struct Closing {
     pub conversation: Option<SessionId>,
     /// The opening record as it would be now, if the parties or what the policies say of them have changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub became: Option<Box<Header>>,
+    pub became: Option<Arc<Header>>,
 }
 
 /// Packets relayed against packets stored, after the last byte is durable.

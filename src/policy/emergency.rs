@@ -20,6 +20,8 @@ pub(crate) enum Emergency {
     Esnet,
     #[error("a call back within 24 h of an emergency call")]
     CallbackWindow,
+    #[error("the transfer of an emergency call")]
+    Transferred,
 }
 
 const SERVICE_URN: &str = "urn:service:sos";
@@ -52,6 +54,8 @@ impl Emergency {
             Some(Self::Esnet)
         } else if facts.emergency_callback {
             Some(Self::CallbackWindow)
+        } else if facts.emergency_transferred {
+            Some(Self::Transferred)
         } else {
             None
         }

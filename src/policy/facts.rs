@@ -27,6 +27,8 @@ pub struct CallFacts {
     pub resource_priority: Option<String>,
     /// A party of this call rang an emergency number within the last 24 hours.
     pub emergency_callback: bool,
+    /// It goes on for an emergency call, whose party was transferred by us.
+    pub emergency_transferred: bool,
     /// What the offer contains; empty when it is not known yet (a late offer).
     pub media: Vec<MediaKind>,
     /// The peer is a conference focus (`isfocus`, RFC 4579 §5.1).

@@ -147,8 +147,8 @@ impl Grants {
 
     fn by_person(&self, party: &Identity, hits: &mut Hits) {
         for key in party.keys() {
-            if let Some(grant) = self.users.get(&key) {
-                hits.push(Level::User, Target::User(key), *grant);
+            if let Some(grant) = self.users.get(&*key) {
+                hits.push(Level::User, Target::User(key.into_owned()), *grant);
             }
         }
         if !hits.is_full() {
@@ -162,7 +162,7 @@ impl Grants {
     fn by_group(&self, party: &Identity, hits: &mut Hits) {
         let mut places: Vec<usize> = party
             .keys()
-            .filter_map(|key| self.members.get(&key))
+            .filter_map(|key| self.members.get(&*key))
             .flatten()
             .copied()
             .collect();

@@ -1,5 +1,6 @@
 //! Who a URI names, in the one form that grants are looked up by.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -117,14 +118,15 @@ impl Identity {
         let (user, host) = rest.split_once('@').unwrap_or(("", rest));
         let user = user.split([';', ':']).next().unwrap_or_default();
         let host = host.split([';', '?']).next().unwrap_or_default();
-        let domain = level(without_port(host)).trim_end_matches('.').to_owned();
+        let mut domain = level(without_port(host));
+        domain.truncate(domain.trim_end_matches('.').len());
         let user = level(user);
         let dialled = dialled(&user);
         let number = plan.e164(&dialled);
         let key = if user.is_empty() {
             domain.clone()
         } else {
-            format!("{user}@{domain}")
+            [&user, "@", &domain].concat()
         };
         Self {
             key,
@@ -136,11 +138,11 @@ impl Identity {
 
     /// The keys under which a `user:` grant may name this party: the address, the E.164 number, and what was dialled
     /// (an extension is granted as `user:1001`, whatever its domain).
-    pub(crate) fn keys(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let number = self.number.map(|n| format!("+{}", n.as_str()));
-        let address = Some(self.key.clone()).filter(|key| Some(key) != number.as_ref());
-        let dialled = Some(self.dialled.clone()).filter(|d| Some(d) != number.as_ref() && Some(d) != address.as_ref());
-        [address, number, dialled]
+        let address = Some(self.key.as_str()).filter(|key| Some(*key) != number.as_deref());
+        let dialled = Some(self.dialled.as_str()).filter(|d| Some(*d) != number.as_deref() && Some(*d) != address);
+        [address.map(Cow::from), number.map(Cow::from), dialled.map(Cow::from)]
             .into_iter()
             .flatten()
             .filter(|key| !key.is_empty())
@@ -189,6 +191,9 @@ fn without_port(host: &str) -> &str {
 /// RFC 3261 §19.1.2 has no double escapes. Escaped control characters stay escaped, and so does all of it if the bytes
 /// are no UTF-8.
 fn level(text: &str) -> String {
+    if text.bytes().all(|c| (b' '..0x7f).contains(&c) && c != b'%') {
+        return text.to_ascii_lowercase();
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -473,7 +473,7 @@ mod tests {
         let mut became = header(session);
         became.callee.identity = "sip:trader@example.com".into();
         became.policies = vec!["desk".into()];
-        manifest.closing.became = Some(Box::new(became));
+        manifest.closing.became = Some(became.into());
         let read: Manifest = serde_json::from_slice(&json(&manifest)).expect("its own JSON");
         let entry = crate::recorder::catalog::Entry::from(&read);
         assert_eq!(entry.to, "sip:trader@example.com");

@@ -10,7 +10,7 @@ use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
-use crate::trunk::{Conduct, Host, Paths, Peer, Refer, Route, Topology, Trunk};
+use crate::trunk::{Conduct, Host, Near, Paths, Peer, Refer, Route, Topology, Trunk};
 
 /// The proxy's addresses in a replay (RFC 5737, RFC 3849).
 const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
@@ -72,6 +72,7 @@ fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&T
         located: Vec::new(),
         transport: Transport::Udp,
         probe: None,
+        near: Near::default(),
         conduct: Conduct {
             register: None,
             refer: Refer::default(),

@@ -62,6 +62,9 @@ pub struct MediaLine {
     pub crypto: bool,
 }
 
+/// Transports whose media needs a connection, by how their names begin.
+const CONNECTING: [&str; 5] = ["TCP", "TLS", "MSRP", "SCTP", "DCCP"];
+
 impl MediaLine {
     /// Where the author of the description receives this line's RTP and RTCP. `None` for port 0, an address that is
     /// none (host name, multicast, hold by 0.0.0.0), and what is not carried in datagrams.
@@ -93,16 +96,17 @@ impl MediaLine {
     /// Carried over UDP, so the relay can carry it: `RTP/AVP`, `udptl`, `UDP/DTLS/SCTP`. Not so what connects:
     /// `TCP/MSRP`, `TCP/TLS/BFCP`, and where no transport is named, a protocol that is one or needs one.
     pub fn is_datagram(&self) -> bool {
-        let protocol = self.protocol.to_ascii_uppercase();
-        let connects = |first| matches!(first, "TLS" | "MSRP" | "SCTP" | "DCCP");
-        !protocol.split('/').any(|part| part == "TCP") && !protocol.split('/').next().is_some_and(connects)
+        let is_one_of = |part: &str, names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(part));
+        let mut parts = self.protocol.split('/');
+        let connects = parts.next().is_some_and(|first| is_one_of(first, &CONNECTING));
+        !connects && !parts.any(|part| is_one_of(part, &["TCP"]))
     }
 
     /// In the shape of [`crate::model::LegPlan::formats`].
     pub fn plan_formats(&self) -> Vec<(u8, String, u32, u8)> {
         let suffix = if self.crypto { ENCRYPTED } else { "" };
         let entry = |format: &Format| {
-            let name = format!("{}{suffix}", format.name);
+            let name = [&format.name, suffix].concat();
             (format.payload_type, name, format.clock_rate, format.channels)
         };
         self.formats.iter().map(entry).collect()

@@ -66,11 +66,8 @@ fn check_line(line: usize, offered: &MediaLine, answered: &MediaLine) -> Result<
 
 /// Phones answer `RTP/AVPF` with `RTP/AVP` and the other way round; only the feedback profile differs (RFC 4585 §5).
 fn is_same_transport(offered: &str, answered: &str) -> bool {
-    let plain = |protocol: &str| {
-        let upper = protocol.to_ascii_uppercase();
-        upper.strip_suffix('F').map(str::to_owned).unwrap_or(upper)
-    };
-    plain(offered) == plain(answered)
+    let [offered, answered] = [offered, answered].map(|protocol| protocol.strip_suffix(['F', 'f']).unwrap_or(protocol));
+    offered.eq_ignore_ascii_case(answered)
 }
 
 /// Checks a new offer of either side against the description that the same session last agreed on.

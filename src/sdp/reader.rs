@@ -267,9 +267,9 @@ fn has_part(protocol: &str, parts: &[&str]) -> bool {
 }
 
 fn media_kind(media: &str) -> MediaKind {
-    match media.to_ascii_lowercase().as_str() {
-        "audio" => MediaKind::Audio,
-        "video" => MediaKind::Video,
+    match media {
+        media if media.eq_ignore_ascii_case("audio") => MediaKind::Audio,
+        media if media.eq_ignore_ascii_case("video") => MediaKind::Video,
         _ => MediaKind::Other,
     }
 }

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::flow::Flow;
-use super::message::Lines;
+use super::message::{HEADERS_MAX, Lines};
+use super::name_addr::NameAddr;
 use super::uri::DEFAULT_PORT;
 use super::via::MAGIC_COOKIE;
 
@@ -85,7 +86,8 @@ impl<'a> Glance<'a> {
 
     fn note(&mut self, name: &[u8], value: &'a [u8], length: &mut Option<usize>) -> Option<()> {
         let is = |long: &str, short: &str| {
-            name.eq_ignore_ascii_case(long.as_bytes()) || name.eq_ignore_ascii_case(short.as_bytes())
+            (name.len() == long.len() || name.len() == short.len())
+                && (name.eq_ignore_ascii_case(long.as_bytes()) || name.eq_ignore_ascii_case(short.as_bytes()))
         };
         let set = |place: &mut &'a str| {
             let text = plain(value)?;
@@ -121,6 +123,27 @@ impl<'a> Glance<'a> {
         self.to_tag = tag(self.to)?;
         self.top = TopVia::of(self.vias.first()?)?;
         (is_whole && method == self.method && !self.call_id.is_empty()).then_some(self)
+    }
+
+    /// The method of a request that opens something, for what is not written plainly: it looks for no more than a tag of To,
+    /// which what belongs to a dialog has. None if it is no request, too.
+    pub fn opening_method(bytes: &'a [u8]) -> Option<&'a str> {
+        let mut lines = Lines::new(bytes, 0);
+        let start = std::str::from_utf8(lines.next_unfolded().ok()?).ok()?;
+        let (method, _) = start.split_once(' ')?;
+        for _ in 0..=HEADERS_MAX {
+            // Where the head breaks off it is refused, and to be refused it waits like others.
+            let Ok(Some(line)) = lines.next_header() else { break };
+            let to = line
+                .header()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("To") || name.eq_ignore_ascii_case("t"));
+            let Some((_, value)) = to else { continue };
+            let to = std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| NameAddr::parse(text).ok());
+            return to.is_none_or(|to| to.tag().is_none()).then_some(method);
+        }
+        Some(method)
     }
 
     pub const fn branch(&self) -> &'a str {
@@ -178,7 +201,7 @@ impl<'a> TopVia<'a> {
 
     /// None if it is a list, or stamped already, or of RFC 2543.
     fn of(value: &'a str) -> Option<Self> {
-        if value.contains(',') && !value.contains('"') {
+        if memchr::memchr(b',', value.as_bytes()).is_some() && memchr::memchr(b'"', value.as_bytes()).is_none() {
             return None;
         }
         let (transport, rest) = value.strip_prefix("SIP/2.0/")?.split_once(' ')?;
@@ -245,12 +268,13 @@ impl<'a> TopVia<'a> {
 
 /// The tag of From or To. None if it is not written plainly, Some(None) if there is none.
 fn tag(value: &str) -> Option<Option<&str>> {
-    let params = match value.rfind('>') {
+    let text = value.as_bytes();
+    let params = match memchr::memrchr(b'>', text) {
         Some(end) => value.get(end + 1..)?,
-        None if value.contains('"') => return None,
-        None => value.find(';').map_or("", |at| value.get(at..).unwrap_or_default()),
+        None if memchr::memchr(b'"', text).is_some() => return None,
+        None => memchr::memchr(b';', text).map_or("", |at| value.get(at..).unwrap_or_default()),
     };
-    if params.contains('"') {
+    if memchr::memchr(b'"', params.as_bytes()).is_some() {
         return None;
     }
     for param in params.split(';') {
@@ -269,7 +293,8 @@ fn plain(value: &[u8]) -> Option<&str> {
 }
 
 fn is_plain(text: &[u8]) -> bool {
-    !text.iter().any(|c| c.is_ascii_control())
+    // Every byte is looked at, so that it can be done many at a time.
+    !text.iter().fold(false, |found, c| found | c.is_ascii_control())
 }
 
 #[cfg(test)]

@@ -1,12 +1,45 @@
 //! The small words of the grammar that every header shares (RFC 3261 §25.1).
 
+use std::borrow::Cow;
+
 /// The characters of `token`.
 pub(crate) const fn is_token_char(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKEN_CHARS[c as usize]
 }
+
+/// A table, for every byte of many names is asked.
+const TOKEN_CHARS: [bool; 256] = {
+    let mut chars = [false; 256];
+    let mut c = 0;
+    while c < chars.len() {
+        let byte = c as u8;
+        chars[c] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        c += 1;
+    }
+    chars
+};
 
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_char)
+}
+
+/// `text` with `-` for each character that no token may hold.
+pub(crate) fn as_token(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(is_token_char) {
+        return text.into();
+    }
+    let tokenized = |c| {
+        if u8::try_from(c).is_ok_and(is_token_char) {
+            c
+        } else {
+            '-'
+        }
+    };
+    text.chars().map(tokenized).collect()
 }
 
 /// SP and HTAB: what is left of LWS once lines are unfolded.
@@ -37,6 +70,30 @@ pub(crate) fn one_line(text: String) -> String {
         return text;
     }
     text.replace(['\r', '\n', '\0'], " ")
+}
+
+/// Where the ASCII character `wanted` stands first.
+pub(crate) fn find(text: &str, wanted: u8) -> Option<usize> {
+    memchr::memchr(wanted, text.as_bytes())
+}
+
+/// What stands before and behind the first `wanted`, an ASCII character.
+pub(crate) fn split_once(text: &str, wanted: u8) -> Option<(&str, &str)> {
+    let at = find(text, wanted)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// `number` in decimal digits.
+pub(crate) fn push_number(out: &mut String, number: u32) {
+    let mut tens = 1;
+    while number / tens >= 10 {
+        tens *= 10;
+    }
+    while tens > 0 {
+        let digit = number / tens % 10;
+        out.push(char::from(b'0' + digit as u8));
+        tens /= 10;
+    }
 }
 
 /// The byte after the closing quote, for a `text` that starts with one. None when it never closes.
@@ -74,11 +131,11 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The content of a `quoted-string` with its escapes resolved; other text unchanged.
-pub(crate) fn unquoted(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn unquoted(text: &str) -> Cow<'_, str> {
     let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return text.into();
     };
-    if !inner.contains('\\') {
+    if find(inner, b'\\').is_none() {
         return inner.into();
     }
     let mut out = String::with_capacity(inner.len());
@@ -91,22 +148,23 @@ pub(crate) fn unquoted(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// Where `wanted` stands first outside quotes and angle brackets.
 pub(crate) fn find_outside(text: &str, wanted: u8) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut at, mut bracketed) = (0, false);
-    while let Some(&c) = bytes.get(at) {
-        match c {
-            b'"' if !bracketed => {
-                at += end_of_quoted(text.get(at..)?)?;
-                continue;
-            }
-            c if c == wanted && !bracketed => return Some(at),
-            b'<' => bracketed = true,
-            b'>' => bracketed = false,
-            _ => {}
-        }
-        at += 1;
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..)?;
+        let found = memchr::memchr3(wanted, b'"', b'<', rest.as_bytes())?;
+        at += found;
+        at += match rest.as_bytes().get(found)? {
+            b'"' => end_of_quoted(text.get(at..)?)?,
+            b'<' => find(text.get(at..)?, b'>')? + 1,
+            _ => return Some(at),
+        };
     }
-    None
+}
+
+/// Whether a list of one element is written so: without comma, and without space around.
+pub(crate) fn is_one_element(text: &str) -> bool {
+    let is_bare = |end: Option<&u8>| end.is_some_and(|c| !matches!(c, b' ' | b'\t'));
+    is_bare(text.as_bytes().first()) && is_bare(text.as_bytes().last()) && find(text, b',').is_none()
 }
 
 /// The elements of a header that is a comma-separated list, without surrounding space (RFC 3261 §7.3.1). Empty

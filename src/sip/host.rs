@@ -4,12 +4,17 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use super::grammar::{find, push_number};
+use super::text::Text;
 use super::uri::UriError;
+
+/// An IPv4 address, in most cases.
+const HOST_BYTES_USUAL: usize = 16;
 
 /// A name or an address, an IPv6 one in brackets, and perhaps a port: what Via's sent-by and a Contact name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct HostPort {
-    host: Box<str>,
+    host: Text,
     port: Option<u16>,
 }
 
@@ -38,14 +43,11 @@ impl FromStr for HostPort {
 }
 
 impl From<SocketAddr> for HostPort {
-    /// Without the scope of a link-local address, which means nothing to anyone else (RFC 4007 §6).
     fn from(at: SocketAddr) -> Self {
-        let host = match at.ip() {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        };
+        let mut host = String::with_capacity(HOST_BYTES_USUAL);
+        push_host(&mut host, at.ip());
         Self {
-            host: host.into(),
+            host: host.as_str().into(),
             port: Some(at.port()),
         }
     }
@@ -54,18 +56,40 @@ impl From<SocketAddr> for HostPort {
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
-            Some(port) => write!(f, "{}:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", &*self.host),
             None => f.write_str(&self.host),
         }
+    }
+}
+
+/// `host:port`, as it stands for an address in URIs.
+pub(super) fn push_address(out: &mut String, at: SocketAddr) {
+    push_host(out, at.ip());
+    out.push(':');
+    push_number(out, at.port().into());
+}
+
+/// Without the scope of a link-local address, which means nothing to anyone else (RFC 4007 §6).
+fn push_host(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push('.');
+                }
+                push_number(out, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => out.push_str(&format!("[{ip}]")),
     }
 }
 
 /// Length of the host in `host [":" port]`, and the port. Also the form of Via's sent-by.
 pub(super) fn split_host_port(text: &str) -> Result<(usize, Option<u16>), UriError> {
     let host_bytes = if text.starts_with('[') {
-        text.find(']').ok_or(UriError::BadHost)? + 1
+        find(text, b']').ok_or(UriError::BadHost)? + 1
     } else {
-        text.find(':').unwrap_or(text.len())
+        find(text, b':').unwrap_or(text.len())
     };
     let host = text.get(..host_bytes).ok_or(UriError::BadHost)?;
     if !is_host(host) {

@@ -30,17 +30,24 @@ impl Mint {
 
     /// For From and To: 64 bits (RFC 3261 §19.3 asks for 32).
     pub fn tag(&mut self) -> String {
-        format!("{:016x}", self.long())
+        let mut tag = String::with_capacity(16);
+        self.push_words(&mut tag, 2);
+        tag
     }
 
     /// For Via, magic cookie included: 96 bits, for a forged response must guess it.
     pub fn branch(&mut self) -> String {
-        format!("{MAGIC_COOKIE}{:016x}{:08x}", self.long(), self.word())
+        let mut branch = String::with_capacity(MAGIC_COOKIE.len() + 24);
+        branch.push_str(MAGIC_COOKIE);
+        self.push_words(&mut branch, 3);
+        branch
     }
 
     /// 128 bits, without a host (RFC 3261 §8.1.1.4 allows that; addresses of ours stay out of it).
     pub fn call_id(&mut self) -> String {
-        format!("{:032x}", self.entropy())
+        let mut call_id = String::with_capacity(32);
+        self.push_words(&mut call_id, 4);
+        call_id
     }
 
     pub fn entropy(&mut self) -> u128 {
@@ -51,6 +58,15 @@ impl Mint {
     pub fn up_to(&mut self, max: u32) -> u32 {
         let product = u64::from(self.word()) * (u64::from(max) + 1);
         (product >> 32) as u32
+    }
+
+    /// In hexadecimal.
+    fn push_words(&mut self, out: &mut String, words: usize) {
+        for _ in 0..words {
+            let word = self.word();
+            let digit = |shift| char::from(b"0123456789abcdef"[(word >> shift) as usize & 15]);
+            out.extend((0..u32::BITS).step_by(4).rev().map(digit));
+        }
     }
 
     fn long(&mut self) -> u64 {

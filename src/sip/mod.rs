@@ -16,10 +16,11 @@ mod mint;
 mod name_addr;
 mod params;
 mod response;
+mod text;
 mod uri;
 mod via;
 
-pub(crate) use grammar::split_list as elements;
+pub(crate) use grammar::{split_list as elements, unquoted};
 pub(crate) use uri::unescaped;
 
 pub use dialog::{Dialog, DialogError};

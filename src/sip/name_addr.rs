@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::grammar::{self, is_space};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::grammar::{self, find, is_space, split_once};
 use super::params::{Params, ParamsError};
+use super::text::Text;
 use super::uri::{Uri, UriError};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NameAddr {
     /// As written, quotes and all; empty if there is none.
-    display: String,
+    display: Text,
     pub uri: Uri,
     /// The header's parameters, not the URI's.
     pub params: Params,
@@ -32,7 +35,7 @@ pub enum NameAddrError {
 impl NameAddr {
     pub fn new(uri: Uri) -> Self {
         Self {
-            display: String::new(),
+            display: Text::default(),
             uri,
             params: Params::default(),
         }
@@ -41,14 +44,15 @@ impl NameAddr {
     /// One element: `"Name" <uri>;params`, `<uri>;params`, or `uri;params`, where the parameters are the header's
     /// (RFC 3261 §20).
     pub fn parse(text: &str) -> Result<Self, NameAddrError> {
-        let text = text.trim_matches(is_space);
+        let whole = Text::from(text.trim_matches(is_space));
+        let text = &*whole;
         let Some(open) = bracket(text)? else {
-            let end = text.find(';').unwrap_or(text.len());
+            let end = find(text, b';').unwrap_or(text.len());
             let (uri, params) = text.split_at_checked(end).ok_or(NameAddrError::Unbalanced)?;
             return Ok(Self {
-                display: String::new(),
-                uri: Uri::parse(uri.trim_end_matches(is_space))?,
-                params: Params::parse(params)?,
+                display: Text::default(),
+                uri: Uri::piece_of(&whole, uri.trim_end_matches(is_space))?,
+                params: Params::piece_of(&whole, params)?,
             });
         };
         let display = text.get(..open).unwrap_or_default().trim_end_matches(is_space);
@@ -56,12 +60,22 @@ impl NameAddr {
             return Err(NameAddrError::BadDisplayName);
         }
         let rest = text.get(open + 1..).unwrap_or_default();
-        let (uri, params) = rest.split_once('>').ok_or(NameAddrError::Unbalanced)?;
+        let (uri, params) = split_once(rest, b'>').ok_or(NameAddrError::Unbalanced)?;
         Ok(Self {
-            display: display.to_owned(),
-            uri: Uri::parse(uri.trim_matches(is_space))?,
-            params: Params::parse(params)?,
+            display: whole.piece(display),
+            uri: Uri::piece_of(&whole, uri.trim_matches(is_space))?,
+            params: Params::piece_of(&whole, params)?,
         })
+    }
+
+    /// As a header has it.
+    pub(super) fn written(&self) -> String {
+        self.parts().concat()
+    }
+
+    fn parts(&self) -> [&str; 6] {
+        let space = if self.display.is_empty() { "" } else { " " };
+        [&self.display, space, "<", self.uri.as_str(), ">", self.params.as_str()]
     }
 
     pub const fn uri(&self) -> &Uri {
@@ -96,8 +110,7 @@ impl NameAddr {
 
 impl fmt::Display for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let space = if self.display.is_empty() { "" } else { " " };
-        write!(f, "{}{space}<{}>{}", self.display, self.uri, self.params)
+        self.parts().iter().try_for_each(|part| f.write_str(part))
     }
 }
 
@@ -106,6 +119,19 @@ impl std::str::FromStr for NameAddr {
 
     fn from_str(text: &str) -> Result<Self, NameAddrError> {
         Self::parse(text)
+    }
+}
+
+impl Serialize for NameAddr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NameAddr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
     }
 }
 
@@ -123,8 +149,8 @@ fn bracket(text: &str) -> Result<Option<usize>, NameAddrError> {
         };
     }
     // A quoted parameter of an addr-spec may hold '<'.
-    let end = text.find('"').unwrap_or(text.len());
-    Ok(text.get(..end).unwrap_or_default().find('<'))
+    let end = find(text, b'"').unwrap_or(text.len());
+    Ok(find(text.get(..end).unwrap_or_default(), b'<'))
 }
 
 /// Quoted, or words. RFC 3261 wants tokens; peers send `Jörg` and `O(ffice)` too, and no character that ends the

@@ -1,14 +1,24 @@
 //! Addresses of users, services and numbers (RFC 3261 §19.1, RFC 3966, RFC 8141).
 
+mod delimiters;
 mod equivalence;
+mod escapes;
 mod headers;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::host::{HostPort, parse_ip, split_host_port};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use self::delimiters::Delimiters;
+use self::escapes::escaped_user;
+pub(crate) use self::escapes::unescaped;
+use super::grammar::find;
+use super::host::{self, HostPort, parse_ip, split_host_port};
 use super::params;
+use super::text::Text;
 
 /// The longest URI that is read, in bytes.
 pub const URI_BYTES_MAX: usize = 4096;
@@ -74,7 +84,7 @@ impl Span {
 /// §19.1.4 asks.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Uri {
-    text: Box<str>,
+    text: Text,
     scheme: Scheme,
     user: Option<Span>,
     password: Option<Span>,
@@ -86,18 +96,28 @@ pub struct Uri {
 
 impl Uri {
     pub fn parse(text: &str) -> Result<Self, UriError> {
+        Self::read(text, || text.into())
+    }
+
+    /// A `piece` of `whole`, which it shares.
+    pub(super) fn piece_of(whole: &Text, piece: &str) -> Result<Self, UriError> {
+        Self::read(piece, || whole.piece(piece))
+    }
+
+    fn read(text: &str, keep: impl FnOnce() -> Text) -> Result<Self, UriError> {
         if text.len() > URI_BYTES_MAX {
             return Err(UriError::TooLong);
         }
-        if text
-            .bytes()
-            .any(|c| c <= b' ' || matches!(c, b'"' | b'<' | b'>' | 0x7f))
-        {
-            return Err(UriError::BadCharacter);
-        }
-        let colon = scheme_end(text).ok_or(UriError::NoScheme)?;
-        let mended = without_third_colon(text);
-        let text = mended.as_deref().unwrap_or(text);
+        let mut found = Delimiters::of(text)?;
+        let colon = found.colon.filter(|colon| is_scheme(text.get(..*colon)));
+        let colon = colon.ok_or(UriError::NoScheme)?;
+        let text = match found.bracket.and_then(|_| without_third_colon(text)) {
+            Some(mended) => {
+                found = Delimiters::of(&mended)?;
+                Text::from(mended.as_str())
+            }
+            None => keep(),
+        };
         let scheme = match text.get(..colon).unwrap_or_default() {
             s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
             s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
@@ -106,8 +126,8 @@ impl Uri {
             _ => Scheme::Other,
         };
         let nowhere = Span::new(text.len(), text.len());
-        let uri = Self {
-            text: text.into(),
+        let mut uri = Self {
+            text,
             scheme,
             user: None,
             password: None,
@@ -117,62 +137,63 @@ impl Uri {
             headers: nowhere,
         };
         match scheme {
-            Scheme::Sip | Scheme::Sips => uri.find_sip_parts(colon + 1),
-            Scheme::Tel => uri.find_number(colon + 1),
-            Scheme::Urn | Scheme::Other => Ok(uri),
+            Scheme::Sip | Scheme::Sips => uri.set_sip_parts(colon + 1, &found)?,
+            Scheme::Tel => uri.set_number(colon + 1)?,
+            Scheme::Urn | Scheme::Other => {}
         }
+        Ok(uri)
     }
 
     /// `sip:user@host:port`, or `sip:host:port` without a user. What a user part may not hold is escaped.
     pub fn sip(user: Option<&str>, at: SocketAddr) -> Self {
-        let at = HostPort::from(at);
-        let text = match user {
-            Some(user) if !user.is_empty() => format!("sip:{}@{at}", escaped_user(user)),
-            _ => format!("sip:{at}"),
-        };
-        Self::parse(&text)
-            .unwrap_or_else(|_| Self::parse(&format!("sip:{at}")).expect("invariant: a host and port are a URI"))
+        let mut text = String::with_capacity(64);
+        text.push_str("sip:");
+        if let Some(user) = user.filter(|user| !user.is_empty()) {
+            text.push_str(&escaped_user(user));
+            text.push('@');
+        }
+        let host = text.len();
+        host::push_address(&mut text, at);
+        Self::parse(&text).unwrap_or_else(|_| {
+            // Too long, with the user.
+            text.replace_range("sip:".len()..host, "");
+            Self::parse(&text).expect("invariant: a host and port are a URI")
+        })
     }
 
-    fn find_sip_parts(mut self, start: usize) -> Result<Self, UriError> {
-        let text = &*self.text;
-        let rest = text.get(start..).unwrap_or_default();
-        // '@' stands nowhere else unescaped, while ';' and '?' may stand in the user part.
-        let host_start = match rest.find('@') {
+    fn set_sip_parts(&mut self, start: usize, found: &Delimiters) -> Result<(), UriError> {
+        let end = self.text.len();
+        let host_start = match found.at {
             Some(at) => {
-                let user = rest.get(..at).unwrap_or_default();
-                let user_end = user.find(':').unwrap_or(at);
-                if user_end == 0 {
+                let user_end = found.password.unwrap_or(at);
+                if user_end == start {
                     return Err(UriError::BadCharacter);
                 }
-                self.user = Some(Span::new(start, start + user_end));
-                if user_end < at {
-                    self.password = Some(Span::new(start + user_end + 1, start + at));
-                }
-                start + at + 1
+                self.user = Some(Span::new(start, user_end));
+                self.password = found.password.map(|colon| Span::new(colon + 1, at));
+                at + 1
             }
             None => start,
         };
-        let rest = text.get(host_start..).unwrap_or_default();
-        let headers = rest.find('?').unwrap_or(rest.len());
-        let params = rest.get(..headers).unwrap_or_default().find(';').unwrap_or(headers);
-        let (host_bytes, port) = split_host_port(rest.get(..params).unwrap_or_default())?;
+        let headers = found.question.unwrap_or(end);
+        let params = found.semicolon.unwrap_or(headers);
+        let (host_bytes, port) = split_host_port(self.text.get(host_start..params).unwrap_or_default())?;
         self.host = Some(Span::new(host_start, host_start + host_bytes));
         self.port = port;
-        self.params = Span::new(host_start + params, host_start + headers);
-        self.headers = Span::new((host_start + headers + 1).min(text.len()), text.len());
-        Ok(self)
+        self.params = Span::new(params, headers);
+        self.headers = Span::new((headers + 1).min(end), end);
+        Ok(())
     }
 
-    fn find_number(mut self, start: usize) -> Result<Self, UriError> {
+    fn set_number(&mut self, start: usize) -> Result<(), UriError> {
         let rest = self.text.get(start..).unwrap_or_default();
-        let end = rest.find(';').unwrap_or(rest.len());
+        let end = find(rest, b';').unwrap_or(rest.len());
         if end == 0 {
             return Err(UriError::BadHost);
         }
         self.user = Some(Span::new(start, start + end));
         self.params = Span::new(start + end, self.text.len());
-        Ok(self)
+        Ok(())
     }
 
     pub const fn scheme(&self) -> Scheme {
@@ -218,7 +239,7 @@ impl Uri {
 
     /// What follows `scheme:`, up to parameters and headers for `sip:`; all of it for `urn:` and other schemes.
     pub fn opaque(&self) -> &str {
-        let start = self.text.find(':').map_or(0, |colon| colon + 1);
+        let start = find(&self.text, b':').map_or(0, |colon| colon + 1);
         self.text.get(start..usize::from(self.params.from)).unwrap_or_default()
     }
 
@@ -300,7 +321,7 @@ impl Uri {
             return self.clone();
         }
         let scheme = if is_secure { "sips" } else { "sip" };
-        let rest = self.text.find(':').and_then(|colon| self.text.get(colon..));
+        let rest = find(&self.text, b':').and_then(|colon| self.text.get(colon..));
         Self::parse(&format!("{scheme}{}", rest.unwrap_or_default())).unwrap_or_else(|_| self.clone())
     }
 
@@ -347,16 +368,28 @@ impl FromStr for Uri {
     }
 }
 
-/// The colon after `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
-fn scheme_end(text: &str) -> Option<usize> {
-    let colon = text.find(':')?;
-    let scheme = text.get(..colon)?.as_bytes();
-    let (first, rest) = scheme.split_first()?;
-    let well_formed = first.is_ascii_alphabetic()
+impl Serialize for Uri {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uri {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+/// `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
+fn is_scheme(text: Option<&str>) -> bool {
+    let Some((first, rest)) = text.and_then(|text| text.as_bytes().split_first()) else {
+        return false;
+    };
+    first.is_ascii_alphabetic()
         && rest
             .iter()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'));
-    well_formed.then_some(colon)
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'))
 }
 
 /// RFC 3261's grammar asks for a colon too many before an IPv4 address inside an IPv6 one: `[2001:db8:::192.0.2.1]`. It
@@ -374,49 +407,6 @@ fn without_third_colon(text: &str) -> Option<String> {
         .parse::<std::net::Ipv4Addr>()
         .is_ok();
     (inside && embedded).then(|| [&text[..at], &text[at + 1..]].concat())
-}
-
-/// `unreserved` and `user-unreserved` stay, all else is percent-escaped (RFC 3261 §25.1). A '%' that starts an
-/// escape stays, so that escaped input is not escaped twice.
-fn escaped_user(user: &str) -> String {
-    use fmt::Write as _;
-    let mut out = String::with_capacity(user.len());
-    for (at, c) in user.bytes().enumerate() {
-        let plain = c.is_ascii_alphanumeric()
-            || b"-_.!~*'()&=+$,;?/".contains(&c)
-            || (c == b'%' && escape_at(user.as_bytes(), at).is_some());
-        if plain {
-            out.push(char::from(c));
-        } else {
-            write!(out, "%{c:02X}").expect("invariant: a String takes all that is written");
-        }
-    }
-    out
-}
-
-/// The byte that `%XX` at `at` stands for.
-fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
-    let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
-    if bytes.get(at) != Some(&b'%') {
-        return None;
-    }
-    u8::try_from(hex(at + 1)? << 4 | hex(at + 2)?).ok()
-}
-
-/// `%XX` resolved; what does not resolve to UTF-8 becomes U+FFFD.
-pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.contains('%') {
-        return text.into();
-    }
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&c) = bytes.get(at) {
-        let escape = escape_at(bytes, at);
-        out.push(escape.unwrap_or(c));
-        at += if escape.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned().into()
 }
 
 #[cfg(test)]

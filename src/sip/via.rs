@@ -4,19 +4,25 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::flow::{Flow, Transport};
-use super::grammar::{self, is_space};
+use super::grammar::{self, find, is_space, push_number, split_once};
 use super::host::{self, HostPort};
 use super::params::Params;
+use super::text::Text;
 use super::uri::DEFAULT_PORT;
 
 /// Starts the branch of every element that follows RFC 3261 (§8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
 
+/// What every Via begins with.
+const VERSION: &str = "SIP/2.0/";
+/// A space before sent-by, and a port with its colon.
+const PORT_BYTES_MAX: usize = 7;
+
 /// One Via value: `SIP/2.0/UDP host:port;params`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Via {
-    transport: String,
-    host: String,
+    transport: Text,
+    host: Text,
     port: Option<u16>,
     pub params: Params,
 }
@@ -32,41 +38,66 @@ impl Via {
         Self::named(transport, &sent_by.into(), branch)
     }
 
-    /// Ours, by the name that peers know us by.
+    /// Ours, by the name that peers know us by. A `branch` that is no token is made one.
     pub fn named(transport: Transport, sent_by: &HostPort, branch: &str) -> Self {
-        let mut params = Params::default();
-        params.set("rport", "");
-        params.set("branch", branch);
-        Self {
-            transport: transport.as_str().to_owned(),
-            host: sent_by.host().to_owned(),
-            port: sent_by.port(),
-            params,
+        let branch = grammar::as_token(branch);
+        let params = ";rport".len() + ";branch=".len() + branch.len();
+        let mut text = String::with_capacity(VERSION.len() + 4 + sent_by.host().len() + PORT_BYTES_MAX + params);
+        for part in [VERSION, transport.as_str(), " ", sent_by.host()] {
+            text.push_str(part);
         }
+        if let Some(port) = sent_by.port() {
+            text.push(':');
+            push_number(&mut text, port.into());
+        }
+        text.push_str(";rport;branch=");
+        text.push_str(&branch);
+        Self::parse(&text).expect("invariant: a host and tokens are a Via")
     }
 
     /// One element of a Via header. Space may stand around `/`, `:`, `;` and `=`.
     pub fn parse(text: &str) -> Result<Self, ViaError> {
-        let mut parts = text.splitn(3, '/');
-        let mut part = || parts.next().map(|part| part.trim_matches(is_space)).ok_or(ViaError);
-        let (name, version, rest) = (part()?, part()?, part()?);
+        let whole = Text::from(text);
+        let mut rest = &*whole;
+        let mut part = || {
+            let (part, after) = split_once(rest, b'/').ok_or(ViaError)?;
+            rest = after;
+            Ok(part.trim_matches(is_space))
+        };
+        let (name, version) = (part()?, part()?);
+        let rest = rest.trim_matches(is_space);
         let gap = rest.find(is_space).ok_or(ViaError)?;
         let (transport, rest) = rest.split_at_checked(gap).ok_or(ViaError)?;
         if !name.eq_ignore_ascii_case("SIP") || version != "2.0" || !grammar::is_token(transport) {
             return Err(ViaError);
         }
-        let end = rest.find(';').unwrap_or(rest.len());
+        let end = find(rest, b';').unwrap_or(rest.len());
         let (sent_by, params) = rest.split_at_checked(end).ok_or(ViaError)?;
         let sent_by = sent_by.trim_matches(is_space);
         let spaced = sent_by.contains(is_space).then(|| sent_by.replace([' ', '\t'], ""));
         let sent_by = spaced.as_deref().unwrap_or(sent_by);
         let (host_bytes, port) = host::split_host_port(sent_by).map_err(|_| ViaError)?;
         Ok(Self {
-            transport: transport.to_owned(),
-            host: sent_by.get(..host_bytes).ok_or(ViaError)?.to_owned(),
+            transport: whole.piece(transport),
+            host: whole.piece(sent_by.get(..host_bytes).ok_or(ViaError)?),
             port,
-            params: Params::parse(params).map_err(|_| ViaError)?,
+            params: Params::piece_of(&whole, params).map_err(|_| ViaError)?,
         })
+    }
+
+    /// As a header has it.
+    pub(super) fn written(&self) -> String {
+        let fixed = VERSION.len() + self.transport.len() + self.host.len() + PORT_BYTES_MAX;
+        let mut out = String::with_capacity(fixed + self.params.as_str().len());
+        for part in [VERSION, &self.transport, " ", &self.host] {
+            out.push_str(part);
+        }
+        if let Some(port) = self.port {
+            out.push(':');
+            push_number(&mut out, port.into());
+        }
+        out.push_str(self.params.as_str());
+        out
     }
 
     /// As written, like `UDP`; not only those that we speak.
@@ -132,11 +163,7 @@ impl Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        fmt::Display::fmt(&self.params, f)
+        f.write_str(&self.written())
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Conduct;
 use super::caps::Caps;
+use super::near::Near;
 use super::rewrite::Rewrite;
 use super::site::Site;
 use crate::model::TrunkName;
@@ -63,11 +64,12 @@ pub struct Trunk {
     /// Numbers that come from it are written in E.164, by its dial plan. Default false.
     pub e164: bool,
     pub rewrites: Vec<Rewrite>,
-    /// Methods that it may use; None: all that we carry. ACK, BYE and CANCEL always.
+    /// Methods that it may use; None: all that we carry. ACK, BYE, CANCEL and PRACK always.
     pub methods: Option<Vec<Method>>,
     /// Names of the payload formats that may cross; None: all.
     pub codecs: Option<Vec<String>>,
     pub caps: Caps,
+    pub near: Near,
 }
 
 /// How a trunk's destinations are asked whether they live, by OPTIONS (RFC 3261 §11).
@@ -97,6 +99,7 @@ impl Trunk {
             methods: None,
             codecs: None,
             caps: Caps::default(),
+            near: Near::default(),
         }
     }
 
@@ -127,9 +130,10 @@ impl Trunk {
             .or_else(|| self.peers.first().map(|peer| peer.address_by(transport)))
     }
 
-    /// Whether it may use this method at all.
+    /// Whether it may use this method at all. What is part of every INVITE it may: whom it calls may ask it for PRACK
+    /// (RFC 3262 §3).
     pub fn may_use(&self, method: &Method) -> bool {
-        matches!(method, Method::Ack | Method::Bye | Method::Cancel)
+        matches!(method, Method::Ack | Method::Bye | Method::Cancel | Method::Prack)
             || self.methods.as_ref().is_none_or(|methods| methods.contains(method))
     }
 

@@ -207,7 +207,7 @@ impl Topology {
         let (route, trunk) = self.route(&from.name, user)?;
         let mut flows: Vec<(Flow, Option<String>)> = Vec::new();
         for (place, authority) in self.ordered(trunk, draw) {
-            if let Some(flow) = self.flow(place.0, place.1)
+            if let Some(flow) = self.flow(trunk, place.0, place.1)
                 && !flows.iter().any(|(known, _)| *known == flow)
             {
                 flows.push((flow, authority));
@@ -270,10 +270,11 @@ impl Topology {
         target
     }
 
-    /// The path to an address: from a listener of this transport and of the same address family.
-    pub fn flow(&self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
+    /// The path to an address of a trunk: from a listener of this transport and of the same address family, rather the
+    /// trunk's own.
+    pub fn flow(&self, trunk: &Trunk, transport: Transport, remote: SocketAddr) -> Option<Flow> {
         let fits = |(ours, local): &&(Transport, SocketAddr)| *ours == transport && local.is_ipv4() == remote.is_ipv4();
-        let (transport, local) = self.listeners.iter().find(fits)?;
+        let (transport, local) = trunk.near.choose(self.listeners.iter().filter(fits))?;
         Some(Flow {
             transport: *transport,
             local: *local,

@@ -14,11 +14,14 @@ use onrecord::model::{
 };
 use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
-use onrecord::trunk::{Conduct, Paths, Peer, Refer, Route, Topology, Trunk};
+use onrecord::trunk::{Conduct, Near, NearMedia, Paths, Peer, Rank, Refer, Route, Site, Topology, Trunk};
 
 pub const PROXY: &str = "127.0.0.1:5070";
 /// What the proxy may be known as outside.
 pub const ADVERTISED: &str = "sbc.example.test:5070";
+/// A second listener and what SDP says of media there, on a node of two networks.
+pub const OUTSIDE: &str = "127.0.0.3:5070";
+pub const OUTSIDE_MEDIA: &str = "203.0.113.7";
 pub const A: &str = "127.0.0.1:5080";
 pub const B: &str = "127.0.0.1:5090";
 /// The carrier's second address, or a branch office.
@@ -113,6 +116,30 @@ impl Bench {
         let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
         let carrier = trunk("carrier", &[B], true, Conduct::default());
         Self::on_trunks(&files, true, vec![pbx, carrier])
+    }
+
+    /// The carrier's one server is asked by TCP first, then by UDP.
+    pub fn by_two_transports(files: &[(&str, &str)]) -> Self {
+        let site =
+            |transport, priority| Site::parse(&format!("sip:{B};transport={transport}"), Rank { priority, weight: 0 });
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        carrier.transport = Transport::Tcp;
+        carrier.sites = [site("tcp", 1), site("udp", 2)].map(Option::unwrap).into();
+        Self::on_trunks(files, true, vec![carrier])
+    }
+
+    /// The carrier is outside: we face it from [`OUTSIDE`], with media of its own before a NAT.
+    pub fn on_two_networks(files: &[(&str, &str)]) -> Self {
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        let outside: SocketAddr = OUTSIDE.parse().unwrap();
+        carrier.near = Near {
+            listener: Some((Transport::Udp, outside)),
+            media: Some(NearMedia {
+                bound: outside.ip(),
+                told: OUTSIDE_MEDIA.parse().unwrap(),
+            }),
+        };
+        Self::on_trunks(files, true, vec![carrier])
     }
 
     /// The carrier talks by TLS. Nothing is recorded.
@@ -219,6 +246,7 @@ impl Bench {
             let ours = [PROXY, PROXY6].map(|listener| listener.parse::<SocketAddr>().unwrap().ip());
             ours.into_iter().for_each(|ip| paths.advertise_media(ip, ip));
         }
+        listeners.extend(trunks.iter().filter_map(|trunk| trunk.near.listener));
         for transport in [Transport::Tcp, Transport::Tls, Transport::Ws] {
             if trunks.iter().any(|trunk| trunk.transport == transport) {
                 listeners.push((transport, PROXY.parse().unwrap()));
@@ -302,7 +330,7 @@ impl Bench {
                 Output::Media(command) => self.on_media(command),
                 Output::Step(step) => self.story.push(tell(&step.what)),
                 Output::Remember { session, state } => {
-                    self.remembered.insert(session, state);
+                    self.remembered.insert(session, state.written());
                 }
                 Output::Forget { session } => {
                     self.remembered.remove(&session);

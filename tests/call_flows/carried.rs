@@ -1,6 +1,6 @@
 //! What the parties agree on between themselves, by option tags and headers that mean nothing to us.
 
-use super::bench::{A, B, Bench, SDP};
+use super::bench::{A, B, Bench, SDP, with_lines};
 use super::party::{ALICE, Party, PhoneDialog};
 
 const LISTS: Party = Party { user: "lists", at: B };
@@ -108,4 +108,66 @@ fn who_knows_no_preconditions_says_so_itself() {
     bench.invite(SDP, "Supported: precondition\r\n");
     bench.fork_answers("b-tag", 580, "", "");
     assert_eq!(bench.response_to_a().status, 580);
+}
+
+/// A hangs up with this.
+fn says_last(described: &str, body: &[u8]) -> onrecord::sip::Request {
+    let mut bench = Bench::strict().connected();
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    let bye = format!(
+        "BYE sip:127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bKlast;rport\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a-tag\r\nTo: <sip:bob@127.0.0.1:5070>;tag={tag}\r\nCall-ID: call-1\r\nCSeq: 9 BYE\r\n{described}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    bench.from(A, [bye.as_bytes(), body].concat().into());
+    bench.request_to_b("BYE")
+}
+
+#[test]
+fn the_last_words_of_a_party_cross_with_their_body() {
+    let isup = [0x0c, 0x02, 0x00, 0x02, 0x80, 0x90];
+    let described =
+        "Content-Type: application/isup;version=itu-t92+\r\nContent-Disposition: signal;handling=optional\r\n";
+    let bye = says_last(described, &isup);
+    assert_eq!(bye.body, isup[..]);
+    assert_eq!(
+        bye.headers.get("Content-Type"),
+        Some("application/isup;version=itu-t92+")
+    );
+    assert_eq!(bye.headers.get("Content-Disposition"), Some("signal;handling=optional"));
+}
+
+#[test]
+fn without_a_body_nothing_describes_one() {
+    let described = "Content-Type: application/sdp\r\nContent-Disposition: session\r\nReason: Q.850;cause=16\r\n";
+    for body in [SDP, ""] {
+        let bye = says_last(described, body.as_bytes());
+        assert!(bye.body.is_empty());
+        assert_eq!(bye.headers.get("Reason"), Some("Q.850;cause=16"));
+        assert!(
+            !bye.headers
+                .iter()
+                .any(|(name, _)| name.starts_with("Content-") && name != "Content-Length")
+        );
+    }
+    // An unreliable answer stays behind, for it is none (RFC 3262 §5).
+    let mut bench = Bench::strict();
+    bench.invite("", "");
+    let progress = super::bench::answer(&bench.request_to_b("INVITE"), 183, "b-tag", B, SDP);
+    bench.from(B, with_lines(&progress, "Content-Disposition: session\r\n"));
+    assert!(bench.response_to_a().body.is_empty());
+    assert!(!bench.response_to_a().headers.contains("Content-Disposition"));
+}
+
+#[test]
+fn a_number_that_would_run_out_begins_anew_on_the_other_leg() {
+    let mut bench = Bench::strict();
+    let high = 2_147_483_646;
+    bench.from(A, super::bench::invite(high, "a1", "", SDP, "Supported: 100rel\r\n"));
+    let number = bench.request_to_b("INVITE").headers.cseq().number;
+    assert!(number < 1 << 30, "{number}");
+    bench.fork_answers("b-tag", 200, "", SDP);
+    bench.a_requests(high, "ACK", "ack1", "");
+    assert_eq!(bench.request_to_b("ACK").headers.cseq().number, number);
+    bench.a_requests(high + 1, "BYE", "bye", "");
+    assert!(bench.request_to_b("BYE").headers.cseq().number > number);
 }

@@ -197,6 +197,25 @@ fn every_request_of_a_call_is_answered_for_when_it_is_challenged() {
 }
 
 #[test]
+fn who_refers_hears_of_it_under_its_own_number_though_its_refer_was_challenged() {
+    let mut bench = bench();
+    let [mut alice, mut bob] = bench.talk(ALICE, BOB, "call-1", "");
+    let refer = alice.request("REFER", "Refer-To: <sip:carol@example.com>\r\n", "");
+    bench.from(A, refer);
+    let first = bench.request_to_b("REFER").headers.cseq().number;
+    bench.b_challenges("REFER", 407, &[digest(REALM, "n1", "")]);
+    let second = bench.request_to_b("REFER").headers.cseq().number;
+    assert_eq!(second, first + 1);
+    bench.answers(BOB, "REFER", 202, "");
+    let state = "Subscription-State: active;expires=60\r\nContent-Type: message/sipfrag\r\n";
+    let more = format!("Event: refer;id={second}\r\n{state}");
+    let notify = bob.request("NOTIFY", &more, "SIP/2.0 100 Trying\r\n");
+    bench.from(B, notify);
+    let told = bench.newest(A, "NOTIFY");
+    assert_eq!(told.headers.get("Event"), Some("refer;id=2"), "Alice's second request");
+}
+
+#[test]
 fn our_own_bye_is_proved_too() {
     let mut bench = bench().connected();
     bench.recorder_fails(onrecord::model::Fault::Io);

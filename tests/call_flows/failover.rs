@@ -199,8 +199,8 @@ fn an_invite_of_any_attempt_that_comes_round_is_a_loop() {
     let first = bench.request_to_b("INVITE");
     bench.b_answers("INVITE", 503, "");
     for looped in [first, bench.request_to_c("INVITE")] {
-        bench.from(B, looped.encode());
-        assert_eq!(bench.response_to_b().status, 482);
+        bench.from(A, looped.encode());
+        assert_eq!(bench.response_to_a().status, 482);
     }
     connect_and_end(&mut bench);
 }
@@ -215,4 +215,21 @@ fn a_request_of_the_address_that_was_given_up_finds_no_dialog() {
     bench.b_requests(1, "BYE", "late", "");
     assert_eq!(bench.response_to_b().status, 481, "{given_up:?}");
     connect_and_end(&mut bench);
+}
+
+#[test]
+fn the_same_server_is_asked_by_another_transport_too() {
+    let mut bench = Bench::by_two_transports(&POLICIES);
+    bench.invite(SDP, "");
+    let by = |bench: &Bench| bench.request_to_b("INVITE").headers.get("Via").unwrap().to_owned();
+    assert!(by(&bench).starts_with("SIP/2.0/TCP"), "{}", by(&bench));
+    let flow = Flow {
+        transport: Transport::Tcp,
+        local: PROXY.parse().unwrap(),
+        remote: B.parse().unwrap(),
+    };
+    bench.input(Input::Unreachable { flow });
+    assert!(by(&bench).starts_with("SIP/2.0/UDP"), "{}", by(&bench));
+    bench.b_answers("INVITE", 486, "");
+    assert_eq!(bench.response_to_a().status, 486);
 }

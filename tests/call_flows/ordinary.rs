@@ -219,19 +219,6 @@ fn a_callee_that_rings_for_ever_is_cancelled() {
 }
 
 #[test]
-fn an_invite_that_comes_round_is_a_loop() {
-    let mut bench = Bench::strict();
-    bench.invite(SDP, "");
-    let sent = bench.request_to_b("INVITE");
-    let text = String::from_utf8(sent.encode().to_vec()).expect("text");
-    bench.from(
-        super::bench::B,
-        text.replace("sip:bob@127.0.0.1:5090", "sip:bob@127.0.0.1:5070").into(),
-    );
-    assert_eq!(bench.response_to_b().status, 482);
-}
-
-#[test]
 fn what_asks_too_much_is_refused_with_its_reason() {
     for (more, status) in [("Require: gruu, 100rel\r\n", 420), ("Proxy-Require: x\r\n", 420)] {
         let mut bench = Bench::strict();

@@ -76,6 +76,24 @@ fn a_302_is_followed_to_the_peer_that_it_names() {
 }
 
 #[test]
+fn data_that_the_contact_brings_is_in_the_invite_to_it_alone() {
+    let mut bench = bench();
+    bench.invite(SDP, "User-to-User: 00\r\n");
+    let brings = format!("<sip:carol@{C}?User-to-User=56a3%3Bencoding%3Dhex&Subject=hi>;q=0.9");
+    bench.b_redirects(302, &[&brings, &format!("<sip:dave@{C}>;q=0.1")]);
+    let data = |bench: &Bench| {
+        let invite = bench.request_to_c("INVITE");
+        assert_eq!(invite.headers.get("Subject"), None);
+        let values = invite.headers.get_all("User-to-User").map(str::to_owned);
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(data(&bench), ["56a3;encoding=hex"]);
+    bench.c_answers("INVITE", 404, "");
+    assert_eq!(data(&bench), ["00"]);
+    connect_and_end(&mut bench);
+}
+
+#[test]
 fn contacts_are_tried_by_q_and_a_user_of_ours_goes_by_the_routes() {
     let mut bench = bench();
     bench.invite(SDP, "");

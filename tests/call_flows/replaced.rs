@@ -49,6 +49,25 @@ fn a_dialog_that_the_target_itself_knows_crosses_as_it_was_named() {
 }
 
 #[test]
+fn who_replaces_a_dialog_under_a_users_name_reaches_who_has_it() {
+    let mut bench = Bench::strict();
+    let [bobs, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let [carols, carol] = bench.talk(ALICE, CAROL, "call-2", "");
+    // Alice has referred Bob to Carol: `Refer-To: <sip:carol@us?Replaces=…>`. The routes lead from Bob's trunk to Alice's.
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", carols.for_far_end());
+    bench.invites(BOB, &format!("sip:carol@{PROXY}"), "call-3", &replaces);
+    let invite = bench.newest(B, "INVITE");
+    assert_eq!(invite.uri.to_string(), format!("sip:carol@{B}"));
+    assert_eq!(invite.headers.get("Replaces"), Some(carol.for_itself().as_str()));
+    let [third, _] = bench.picks_up(BOB, CAROL);
+    assert_eq!(bench.headers()[2].callee.identity, bench.headers()[1].callee.identity);
+    bench.hangs_up(third, CAROL);
+    bench.hangs_up(bobs, BOB);
+    bench.hangs_up(carols, CAROL);
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_dialog_of_strangers_crosses_as_it_was_named_and_is_no_conversation_of_ours() {
     let mut bench = Bench::strict();
     let [alice, _] = bench.talk(ALICE, BOB, "call-1", "");

@@ -317,12 +317,48 @@ fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
     let allow = "INVITE, ACK, BYE, CANCEL, OPTIONS";
+    let may_use = format!("{allow}, PRACK");
     assert_eq!(bench.request_to_b("INVITE").headers.get("Allow"), Some(allow));
     bench.b_requests(7, "INFO", "info7", "");
     assert_eq!(bench.response_to_b().status, 405);
-    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(allow));
+    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
     bench.b_requests(8, "BYE", "bye8", "");
     assert_eq!(bench.response_to_b().status, 200, "a call can always be ended");
+}
+
+#[test]
+fn a_trunk_with_a_list_of_methods_acknowledges_reliable_responses_and_hears_of_no_others() {
+    let mut bench = Bench::unrecorded();
+    let pbx = Trunk {
+        methods: Some(vec![Method::Invite, Method::Update]),
+        ..trunk("pbx", A)
+    };
+    configure(&mut bench, pbx, trunk("carrier", B));
+    bench.invite(
+        SDP,
+        "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, CANCEL, INFO, PRACK\r\n",
+    );
+    let told = "INVITE, ACK, BYE, CANCEL, INFO, PRACK";
+    assert_eq!(bench.request_to_b("INVITE").headers.get("Allow"), Some(told));
+    let reliable = "Require: 100rel\r\nRSeq: 1\r\nAllow: INVITE, ACK, BYE, CANCEL, INFO, UPDATE, PRACK\r\n";
+    bench.fork_answers("b-tag", 183, reliable, SDP);
+    let progress = bench.response_to_a();
+    let may_use = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK";
+    assert_eq!(progress.headers.get("Allow"), Some(may_use));
+    let tag = progress.headers.to().tag().unwrap().to_owned();
+    let rseq = progress.headers.get("RSeq").unwrap();
+    bench.a_requests_in(&tag, 2, "PRACK", &format!("RAck: {rseq} 1 INVITE\r\n"), "");
+    bench.b_agrees("PRACK", 200, "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.b_answers("INVITE", 200, "");
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(3, "OPTIONS", "o3", "");
+    assert_eq!(
+        bench.response_to_a().headers.get("Allow"),
+        Some("INVITE, ACK, BYE, CANCEL, UPDATE, PRACK")
+    );
+    bench.a_requests(4, "INFO", "i4", "");
+    assert_eq!(bench.response_to_a().status, 405);
 }
 
 fn codecs(names: &[&str]) -> Option<Vec<String>> {

@@ -237,3 +237,82 @@ fn chatter_goes_on_while_the_node_drains_and_dies_with_nothing() {
     assert_eq!(bench.response_to_a().status, 200);
     bench.assert_nothing_left();
 }
+
+/// The tags of a dialog of this phone, named by what `local` and `remote` are for.
+fn event(package: &str, dialog: &PhoneDialog, [own, other]: [&str; 2]) -> String {
+    format!(
+        "{package};call-id=\"{}\";{own}={};{other}={}",
+        dialog.call_id, dialog.local_tag, dialog.remote_tag
+    )
+}
+
+#[test]
+fn an_event_of_the_dialog_that_it_is_asked_in_names_it_as_the_other_party_knows_it() {
+    let mut bench = Bench::strict();
+    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    // Told from either end: Alice's tag is the local one to her, the remote one to Bob.
+    for (package, names) in [
+        ("kpml", ["local-tag", "remote-tag"]),
+        ("kpml", ["remote-tag", "local-tag"]),
+        ("dialog", ["from-tag", "to-tag"]),
+    ] {
+        let asked = event(package, &alice, names);
+        let subscribe = alice.request("SUBSCRIBE", &format!("Event: {asked}\r\nExpires: 600\r\n"), "");
+        bench.from(A, subscribe);
+        let onward = bench.newest(B, "SUBSCRIBE");
+        let [alices, bobs] = names;
+        let known = event(package, &bob, [bobs, alices]);
+        let sorted = |value: &str| {
+            let mut params: Vec<String> = value.split(';').map(str::to_owned).collect();
+            params.sort();
+            params
+        };
+        assert_eq!(sorted(onward.headers.get("Event").unwrap()), sorted(&known));
+        bench.answers(BOB, "SUBSCRIBE", 202, "");
+        assert_eq!(bench.response_to_a().status, 202);
+    }
+    bench.hangs_up(alice, BOB);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_watches_a_dialog_from_outside_reaches_its_far_end_under_its_name_there() {
+    let mut bench = Bench::strict();
+    let [alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    for (package, names) in [
+        ("kpml", ["local-tag", "remote-tag"]),
+        ("dialog", ["from-tag", "to-tag"]),
+    ] {
+        let lines = format!("Event: {}\r\nExpires: 600\r\n", event(package, &alice, names));
+        bench.requests("SUBSCRIBE", ALICE, &format!("sip:{PROXY}"), package, &lines, "");
+        let onward = bench.newest(B, "SUBSCRIBE");
+        assert_eq!(onward.uri.to_string(), format!("sip:bob@{B}"));
+        let named = onward.headers.get("Event").unwrap();
+        let [alices, bobs] = names;
+        for part in [
+            format!("call-id=\"{}\"", bob.call_id),
+            format!("{bobs}={}", bob.local_tag),
+            format!("{alices}={}", bob.remote_tag),
+        ] {
+            assert!(named.contains(&part), "{named}");
+        }
+        bench.answers(BOB, "SUBSCRIBE", 489, "");
+        assert_eq!(bench.response_to_a().status, 489);
+    }
+    bench.requests(
+        "SUBSCRIBE",
+        ALICE,
+        "sip:bob@carrier.example",
+        "other",
+        "Event: dialog;call-id=x;to-tag=1;from-tag=2\r\nExpires: 600\r\n",
+        "",
+    );
+    let onward = bench.newest(B, "SUBSCRIBE");
+    assert_eq!(
+        onward.headers.get("Event"),
+        Some("dialog;call-id=x;to-tag=1;from-tag=2")
+    );
+    bench.answers(BOB, "SUBSCRIBE", 489, "");
+    bench.hangs_up(alice, BOB);
+    bench.assert_nothing_left();
+}

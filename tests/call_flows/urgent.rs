@@ -197,3 +197,28 @@ fn a_resumed_call_whose_recorder_is_silent_is_heard_again_after_two_seconds() {
         assert_eq!(bench.signaling.calls(), 1);
     }
 }
+
+#[test]
+fn neither_an_option_that_nobody_knows_nor_used_up_hops_stop_it() {
+    let mut bench = Bench::with(&POLICIES);
+    let odd = "Proxy-Require: privacy, x-unheard-of\r\nRequire: x-other\r\nPrivacy: id\r\nContact:";
+    let text = String::from_utf8(call(1, "e1", SDP).to_vec()).unwrap();
+    let text = text.replace("Max-Forwards: 70", "Max-Forwards: 0");
+    bench.from(A, text.replacen("Contact:", odd, 1).into());
+    let sent = bench.request_to_b("INVITE");
+    let lines = ["Proxy-Require", "Require", "Privacy"].map(|name| sent.headers.get(name));
+    assert_eq!(lines, [None, None, Some("id")]);
+
+    let mut bench = Bench::with(&POLICIES);
+    bench.invite(SDP, "Proxy-Require: x-unheard-of\r\n");
+    assert_eq!(bench.response_to_a().status, 420, "any other call");
+}
+
+#[test]
+fn a_demand_for_privacy_is_passed_on_to_the_next_hop() {
+    let mut bench = Bench::with(&POLICIES);
+    bench.invite(SDP, "Proxy-Require: Privacy\r\nPrivacy: id; critical\r\n");
+    let sent = bench.request_to_b("INVITE");
+    let lines = ["Proxy-Require", "Require", "Privacy"].map(|name| sent.headers.get(name));
+    assert_eq!(lines, [Some("privacy"), None, Some("id; critical")]);
+}

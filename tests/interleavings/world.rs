@@ -276,7 +276,7 @@ impl World {
                     self.studio.on_media(&command);
                 }
                 Output::Remember { session, state } => {
-                    self.kept.insert(session, state);
+                    self.kept.insert(session, state.written());
                 }
                 Output::Forget { session } => {
                     self.kept.remove(&session);

@@ -8,6 +8,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,8 +41,8 @@ pub fn session(number: u8) -> SessionId {
     SessionId::mint(Timestamp::from_millis(START), u128::from(number) + 1)
 }
 
-pub fn header(session: SessionId) -> Box<Header> {
-    Box::new(Header {
+pub fn header(session: SessionId) -> Arc<Header> {
+    Arc::new(Header {
         session,
         conversation: None,
         node: "lab".into(),

@@ -131,3 +131,50 @@ fn what_is_wrong_is_told_with_its_place() {
         );
     }
 }
+
+#[test]
+fn our_end_towards_a_trunk_is_a_listener_and_media_addresses_of_the_node() {
+    let text = BEFORE
+        .replace(
+            "[\"udp:127.0.0.1:5070\"]",
+            "[\"udp:127.0.0.1:5070\", \"udp:10.0.0.1:5060\", \"tcp:10.0.0.1:5060\"]",
+        )
+        .replace("ports =", "advertised = \"203.0.113.7\", ports =");
+    let read = |trunk: &str| {
+        let file = SourceFile {
+            path: "onrecord.toml".to_owned(),
+            text: format!("{text}peers = [\"192.0.2.1\"]\n{trunk}"),
+        };
+        let trunk = compile(&file).map(|(config, _)| config.trunks[0].near.clone());
+        trunk.map_err(|findings| render(&findings, Format::Concise))
+    };
+    let near = read("listen = \"udp:10.0.0.1:5060\"\nmedia = \"10.0.0.1\"").expect("valid");
+    let at = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");
+    assert_eq!(near.listener.map(|(_, local)| local.ip()), Some(at("10.0.0.1")));
+    let told = |trunk: &str| read(trunk).expect("valid").media.map(|media| media.told);
+    assert_eq!(told("media = \"10.0.0.1\""), Some(at("10.0.0.1")));
+    assert_eq!(
+        told("media = \"127.0.0.1\""),
+        Some(at("203.0.113.7")),
+        "as `[listen]` says"
+    );
+    let inside = "media = \"127.0.0.1\"\nmedia_advertised = \"127.0.0.1\"";
+    assert_eq!(told(inside), Some(at("127.0.0.1")));
+    for (trunk, said) in [
+        ("listen = \"udp:10.0.0.2:5060\"", "`listen` cannot be"),
+        ("listen = \"10.0.0.1:5060\"", "`listen` cannot be"),
+        (
+            "listen = \"tcp:10.0.0.1:5060\"",
+            "`listen` cannot be",
+        ),
+        ("media = \"0.0.0.0\"", "cannot be told to peers"),
+        ("media_advertised = \"10.0.0.1\"", "`media` is missing"),
+        (
+            "media = \"10.0.0.1\"\nmedia_advertised = \"2001:db8::1\"",
+            "`media_advertised` cannot be",
+        ),
+    ] {
+        let findings = read(trunk).expect_err(trunk);
+        assert!(findings.contains(said), "{trunk}: {findings}");
+    }
+}

@@ -72,10 +72,13 @@ pub struct Newcomer {
 }
 
 impl Newcomer {
-    /// None for what does not wait: it opens nothing, or is not written plainly enough to be told, which is rare.
+    /// None for what does not wait: it opens nothing. However oddly it is written, nobody passes the line by it.
     pub fn of(message: &[u8]) -> Option<Self> {
+        let blank = message.iter().take_while(|c| matches!(c, b'\r' | b'\n')).count();
+        let message = message.get(blank..)?;
         let opens_nothing = [
-            &b"SIP/2.0 "[..],
+            &b"SIP/"[..],
+            b"sip/",
             b"ACK ",
             b"BYE ",
             b"CANCEL ",
@@ -86,15 +89,16 @@ impl Newcomer {
         if opens_nothing.iter().any(|start| message.starts_with(start)) {
             return None;
         }
-        let glance = Glance::of(message).filter(|glance| glance.to_tag.is_none())?;
-        let opening = match glance.method {
+        let (method, is_throttled) = match Glance::of(message) {
+            Some(glance) if glance.to_tag.is_some() => return None,
+            Some(glance) => (glance.method, glance.offers_oc()),
+            None => (Glance::opening_method(message)?, false),
+        };
+        let opening = match method {
             "INVITE" | "MESSAGE" => Opening::Call,
             _ => Opening::Chatter,
         };
-        Some(Self {
-            opening,
-            is_throttled: glance.offers_oc(),
-        })
+        Some(Self { opening, is_throttled })
     }
 }
 

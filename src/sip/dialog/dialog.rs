@@ -1,10 +1,16 @@
 //! One dialog, seen from our end.
 
+use serde::{Deserialize, Serialize};
+
 use super::route_set::RouteSet;
 use crate::sip::message::{Message, Request, Response};
 use crate::sip::method::Method;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::uri::Uri;
+
+/// How far our CSeq numbers jump in another process: beyond what was sent since the dialog was written down. They may (RFC 3261
+/// §12.2.1.1 asks the sender for steps of one; §12.2.2 lets the receiver take any higher number).
+const CSEQ_JUMP: u32 = 1_000;
 
 /// Why a request or response does not fit a dialog. The peer's fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -23,19 +29,22 @@ pub enum DialogError {
     OutOfOrder,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// As text it is for the process after this one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Dialog {
-    pub(super) call_id: String,
+    call_id: String,
     /// From of our requests, our tag in it.
-    pub(super) local: NameAddr,
+    local: NameAddr,
     /// To of our requests, their tag in it.
-    pub(super) remote: NameAddr,
+    remote: NameAddr,
     /// The CSeq number of our last request; 0 before the first if we were called.
-    pub(super) local_seq: u32,
+    local_seq: u32,
     /// The CSeq number of their last request.
-    pub(super) remote_seq: Option<u32>,
-    pub(super) route_set: RouteSet,
-    pub(super) remote_target: Uri,
+    remote_seq: Option<u32>,
+    #[serde(rename = "routes")]
+    route_set: RouteSet,
+    #[serde(rename = "target")]
+    remote_target: Uri,
 }
 
 impl Dialog {
@@ -72,6 +81,13 @@ impl Dialog {
             route_set: RouteSet::of_uas(headers),
             remote_target: target_of(headers.contact()).ok_or(DialogError::NoContact)?,
         })
+    }
+
+    /// The same in the process after the one that has written it down.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        let local_seq = self.local_seq.saturating_add(CSEQ_JUMP);
+        Self { local_seq, ..self }
     }
 
     pub fn call_id(&self) -> &str {

@@ -2,10 +2,8 @@
 
 #[allow(clippy::module_inception)] // the house calls the thing by its name
 mod dialog;
-mod kept;
 mod route_set;
 mod session_timer;
 
 pub use dialog::{Dialog, DialogError};
-pub use kept::KeptDialog;
 pub use session_timer::{INTERVAL_MAX, INTERVAL_MIN, Refresher, SessionExpires, SessionTimer, TooSmall};

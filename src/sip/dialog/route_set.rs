@@ -1,11 +1,13 @@
 //! The proxies that stay on a dialog's path (RFC 3261 §12.1, §12.2.1.1).
 
+use serde::{Deserialize, Serialize};
+
 use crate::sip::message::Headers;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::uri::Uri;
 
 /// In the order in which our requests visit them.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct RouteSet(Vec<NameAddr>);
 
 /// Where a request goes: its Request-URI and Route.
@@ -16,14 +18,6 @@ pub(super) struct Routed {
 }
 
 impl RouteSet {
-    pub(super) const fn new(routes: Vec<NameAddr>) -> Self {
-        Self(routes)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &NameAddr> {
-        self.0.iter()
-    }
-
     /// Who sent the request reads the response's Record-Route backwards (§12.1.2).
     pub(super) fn of_uac(response: &Headers) -> Self {
         let mut routes = response.record_routes();

@@ -85,7 +85,7 @@ struct Running {
 }
 
 /// One end of one dialog.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SessionTimer {
     /// The interval that we ask for, in seconds; None: we ask for none, and keep what the peer asks for.
     wanted: Option<u32>,

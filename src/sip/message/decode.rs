@@ -165,9 +165,9 @@ impl Draft {
             return Err(Wrong::HeaderLine);
         }
         // Controls may stand escaped in a quoted string (RFC 4475 §3.1.1.2); no phone, log or terminal should meet one.
-        let value = match String::from_utf8_lossy(value) {
-            value if !grammar::has_controls(&value) => value.into_owned(),
-            value => grammar::without_controls(&value)
+        let value = match std::str::from_utf8(value) {
+            Ok(value) if !grammar::has_controls(value) => value.to_owned(),
+            _ => grammar::without_controls(&String::from_utf8_lossy(value))
                 .trim_matches(grammar::is_space)
                 .to_owned(),
         };
@@ -336,13 +336,7 @@ fn reply_to(
     (via, from, to, cseq): (Option<Via>, Option<NameAddr>, Option<NameAddr>, CSeq),
 ) -> Option<Response> {
     let status = what.status()?;
-    let copied = |field: &Field| {
-        matches!(
-            field,
-            Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_)
-        )
-    };
-    let fields: Vec<_> = fields.into_iter().filter(copied).collect();
+    let fields: Vec<_> = fields.into_iter().filter(headers::is_identifying).collect();
     if !fields.iter().any(|field| matches!(field, Field::Via(_))) {
         return None;
     }

@@ -8,6 +8,11 @@ use crate::sip::method::Method;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::via::Via;
 
+/// Of a usual request of ours, so that the list is allocated once.
+const FIELDS_USUAL: usize = 16;
+/// A CSeq number and a space.
+const NUMBER_BYTES_MAX: usize = 11;
+
 /// RFC 3261 §8.1.1.5: less than 2^31.
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
 
@@ -15,6 +20,17 @@ pub const CSEQ_MAX: u32 = (1 << 31) - 1;
 pub struct CSeq {
     pub number: u32,
     pub method: Method,
+}
+
+impl CSeq {
+    fn written(&self) -> String {
+        let method = self.method.as_str();
+        let mut out = String::with_capacity(NUMBER_BYTES_MAX + method.len());
+        grammar::push_number(&mut out, self.number);
+        out.push(' ');
+        out.push_str(method);
+        out
+    }
 }
 
 impl fmt::Display for CSeq {
@@ -40,12 +56,13 @@ pub struct Headers {
 
 impl Headers {
     pub fn new(from: NameAddr, to: NameAddr, call_id: &str, cseq: CSeq) -> Self {
-        let fields = vec![
-            line("From", from.to_string()),
-            line("To", to.to_string()),
+        let mut fields = Vec::with_capacity(FIELDS_USUAL);
+        fields.extend([
+            line("From", from.written()),
+            line("To", to.written()),
             line("Call-ID", call_id.to_owned()),
-            line("CSeq", cseq.to_string()),
-        ];
+            line("CSeq", cseq.written()),
+        ]);
         Self {
             fields,
             via: None,
@@ -74,26 +91,20 @@ impl Headers {
 
     /// Those of a response to a request with these: its Vias, From, Call-ID and CSeq, and `to` (RFC 3261 §8.2.6.2).
     pub(crate) fn answered(&self, to: Option<NameAddr>) -> Self {
-        let copied = |field: &&Field| {
-            matches!(
-                field,
-                Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_)
-            )
+        let mut written = to.as_ref().map(|to| line("To", to.written()));
+        let copied = |field: &Field| match field {
+            Field::To(_) if written.is_some() => written.take(),
+            field => is_identifying(field).then(|| field.clone()),
         };
-        let mut fields = Vec::with_capacity(self.fields.len());
-        fields.extend(self.fields.iter().filter(copied).cloned());
-        let (via, from, cseq) = (self.via.clone(), self.from.clone(), self.cseq.clone());
-        let mut headers = Self {
+        let mut fields = Vec::with_capacity(FIELDS_USUAL.max(self.fields.len()));
+        fields.extend(self.fields.iter().filter_map(copied));
+        Self {
             fields,
-            via,
-            from,
-            to: self.to.clone(),
-            cseq,
-        };
-        if let Some(to) = to {
-            headers.set_to(to);
+            via: self.via.clone(),
+            from: self.from.clone(),
+            to: to.unwrap_or_else(|| self.to.clone()),
+            cseq: self.cseq.clone(),
         }
-        headers
     }
 
     /// The value of the first line of that name, whole even if it is a list.
@@ -105,14 +116,12 @@ impl Headers {
     }
 
     /// Every value of that name; where RFC 3261 §7.3.1 lets values share a line, they come one by one.
-    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        let name = field::long_name(name).to_owned();
-        let is_list = field::is_list(&name);
-        let lines = self
-            .iter()
-            .filter(move |(other, _)| other.eq_ignore_ascii_case(&name))
-            .map(|(_, value)| value);
-        lines.flat_map(move |line| {
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let name = field::long_name(name);
+        let lines = self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        lines.flat_map(|(name, line)| {
+            // Most lines hold one value, list or not.
+            let is_list = !grammar::is_one_element(line) && field::is_list(name);
             let (list, whole) = if is_list {
                 (Some(line), None)
             } else {
@@ -129,6 +138,12 @@ impl Headers {
     /// Names in their long form, and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(field::parts)
+    }
+
+    /// What a response repeats of its request (RFC 3261 §8.2.6.2).
+    pub(super) fn identifying(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.fields.iter().filter(|field| is_identifying(field));
+        fields.map(field::parts)
     }
 
     /// Adds a line at the end. A name that is no token is made one.
@@ -173,7 +188,7 @@ impl Headers {
     }
 
     pub fn set_from(&mut self, from: NameAddr) {
-        self.replace(line("From", from.to_string()));
+        self.replace(line("From", from.written()));
         self.from = from;
     }
 
@@ -182,7 +197,7 @@ impl Headers {
     }
 
     pub fn set_to(&mut self, to: NameAddr) {
-        self.replace(line("To", to.to_string()));
+        self.replace(line("To", to.written()));
         self.to = to;
     }
 
@@ -202,7 +217,7 @@ impl Headers {
 
     /// A new top Via: ours, when a request is sent.
     pub fn push_via(&mut self, via: Via) {
-        self.fields.insert(0, line("Via", via.to_string()));
+        self.fields.insert(0, line("Via", via.written()));
         self.via = Some(via);
     }
 
@@ -210,7 +225,7 @@ impl Headers {
     pub(crate) fn set_via(&mut self, via: Via) {
         match self.position("Via") {
             Some(at) if self.via.is_some() => {
-                self.fields[at] = line("Via", via.to_string());
+                self.fields[at] = line("Via", via.written());
                 self.via = Some(via);
             }
             _ => self.push_via(via),
@@ -273,17 +288,7 @@ impl Headers {
         } else if name.eq_ignore_ascii_case("Via") {
             Via::parse(&value).ok()?;
         }
-        if grammar::is_token(name) {
-            return Some(field::field(name, value));
-        }
-        let tokenized = |c| {
-            if u8::try_from(c).is_ok_and(grammar::is_token_char) {
-                c
-            } else {
-                '-'
-            }
-        };
-        let name: String = name.chars().map(tokenized).collect();
+        let name = grammar::as_token(name);
         Some(field::field(if name.is_empty() { "X" } else { &name }, value))
     }
 
@@ -307,6 +312,13 @@ impl Headers {
             .find(is_via)
             .and_then(|field| Via::parse(field::parts(field).1).ok());
     }
+}
+
+pub(super) const fn is_identifying(field: &Field) -> bool {
+    matches!(
+        field,
+        Field::Via(_) | Field::From(_) | Field::To(_) | Field::CallId(_) | Field::CSeq(_)
+    )
 }
 
 /// Whatever the parts of a typed value held: one line.

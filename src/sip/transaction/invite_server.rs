@@ -40,7 +40,7 @@ pub(super) struct InviteServer {
 
 impl InviteServer {
     pub(super) fn start(now: Timestamp, request: &Request, reliable: bool) -> Self {
-        let trying = Response::to(request, 100, None, None).encode();
+        let trying = request.encode_trying();
         Self {
             state: State::Proceeding {
                 trying: Some((now + TRYING_AFTER, trying)),
@@ -54,15 +54,7 @@ impl InviteServer {
     pub(super) fn on_retransmission(&mut self, out: &mut ServerOutbox<'_>) {
         match &mut self.state {
             State::Proceeding { last: Some(last), .. } => out.send(last.clone()),
-            State::Proceeding { trying, last: None } => {
-                if let Some((_, bytes)) = trying.take() {
-                    out.send(bytes.clone());
-                    self.state = State::Proceeding {
-                        trying: None,
-                        last: Some(bytes),
-                    };
-                }
-            }
+            State::Proceeding { last: None, .. } => self.say_trying(out),
             State::Completed { response, .. } => out.send(response.clone()),
             State::Accepted { .. } | State::Confirmed { .. } | State::Terminated => {}
         }
@@ -76,6 +68,16 @@ impl InviteServer {
             }
             State::Proceeding { last: None, .. } | State::Accepted { .. } => {}
             State::Confirmed { .. } | State::Terminated => {}
+        }
+    }
+
+    /// The 100 goes out now, if nothing went out yet.
+    pub(super) fn say_trying(&mut self, out: &mut ServerOutbox<'_>) {
+        if let State::Proceeding { trying, last } = &mut self.state
+            && let Some((_, bytes)) = trying.take()
+        {
+            out.send(bytes.clone());
+            *last = Some(bytes);
         }
     }
 

@@ -1,9 +1,13 @@
 //! What makes two messages parts of one transaction (RFC 3261 §17.1.3, §17.2.3).
 
 use crate::sip::glance::Glance;
+use crate::sip::grammar::push_number;
 use crate::sip::message::{Headers, Request, Response};
 use crate::sip::method::Method;
 use crate::sip::uri::DEFAULT_PORT;
+
+/// Digits of a CSeq number, or of a port.
+const NUMBER_BYTES_MAX: usize = 10;
 
 /// Branch and method of a request that we sent.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -49,12 +53,7 @@ impl ServerKey {
     /// Of a request that was only glanced at: its branch is unique by itself.
     pub(super) fn of_glance(glance: &Glance<'_>) -> Self {
         let (host, port) = glance.sent_by();
-        Self(joined(&[
-            glance.branch(),
-            &host.to_ascii_lowercase(),
-            &port.to_string(),
-            glance.method,
-        ]))
+        Self::of_branch(glance.branch(), host, port, glance.method)
     }
 
     /// The INVITE that a CANCEL is for (§9.2).
@@ -65,10 +64,9 @@ impl ServerKey {
     fn of_method(request: &Request, method: &Method) -> Option<Self> {
         let headers = &request.headers;
         let via = headers.via()?;
-        let port = via.port().unwrap_or(DEFAULT_PORT).to_string();
         if let (true, Some(branch)) = (via.has_magic_cookie(), via.branch()) {
-            let host = via.host().to_ascii_lowercase();
-            return Some(Self(joined(&[branch, &host, &port, method.as_str()])));
+            let port = via.port().unwrap_or(DEFAULT_PORT);
+            return Some(Self::of_branch(branch, via.host(), port, method.as_str()));
         }
         // The To tag is left out: an ACK has the one that we gave, its INVITE had none.
         let tag = headers.from().tag().unwrap_or_default();
@@ -83,6 +81,18 @@ impl ServerKey {
             &via,
             method.as_str(),
         ])))
+    }
+
+    fn of_branch(branch: &str, host: &str, port: u16, method: &str) -> Self {
+        let mut key = String::with_capacity(branch.len() + host.len() + method.len() + NUMBER_BYTES_MAX + 3);
+        key.push_str(branch);
+        key.push('\n');
+        key.extend(host.chars().map(|c| c.to_ascii_lowercase()));
+        key.push('\n');
+        push_number(&mut key, port.into());
+        key.push('\n');
+        key.push_str(method);
+        Self(key)
     }
 }
 
@@ -100,14 +110,15 @@ impl AckKey {
     }
 
     fn of(headers: &Headers) -> Self {
-        let tag = |tag: Option<&str>| tag.unwrap_or_default().to_owned();
-        let number = headers.cseq().number.to_string();
-        Self(joined(&[
-            headers.call_id(),
-            &tag(headers.from().tag()),
-            &tag(headers.to().tag()),
-            &number,
-        ]))
+        let [from, to] = [headers.from(), headers.to()].map(|party| party.tag().unwrap_or_default());
+        let call_id = headers.call_id();
+        let mut key = String::with_capacity(call_id.len() + from.len() + to.len() + NUMBER_BYTES_MAX + 3);
+        for part in [call_id, from, to] {
+            key.push_str(part);
+            key.push('\n');
+        }
+        push_number(&mut key, headers.cseq().number);
+        Self(key)
     }
 }
 

@@ -175,6 +175,11 @@ impl Transactions {
         self.received.respond(now, id, &response, &mut self.outputs);
     }
 
+    /// Tells the sender of an INVITE at once that it is in work (RFC 3261 §17.2.1); else it hears so after 200 ms.
+    pub fn say_trying(&mut self, id: ServerId) {
+        self.received.say_trying(id, &mut self.outputs);
+    }
+
     /// The 2xx to an INVITE was heard, though its ACK is lost: it is not sent again.
     pub fn settle_success(&mut self, now: Timestamp, id: ServerId) {
         self.received.settle_success(now, id);

@@ -182,6 +182,14 @@ impl Received {
         self.settle(id);
     }
 
+    /// The 100 to an INVITE goes out, if nothing went out yet.
+    pub(super) fn say_trying(&mut self, id: ServerId, outputs: &mut VecDeque<Output>) {
+        self.with(id, outputs, |machine, out| match machine {
+            Machine::Invite(invite) => invite.say_trying(out),
+            Machine::Other(_) => {}
+        });
+    }
+
     /// By the 2xx that it acknowledges, whatever its branch; else by transaction, for a refusal's is in the INVITE's.
     pub(super) fn handle_ack(&mut self, now: Timestamp, ack: &Request) -> AckOf {
         let by_branch = ServerKey::of(ack).and_then(|key| self.keys.get(&key).copied());

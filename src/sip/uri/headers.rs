@@ -14,7 +14,7 @@ impl Uri {
     /// The same with this header and no other of its name. Unchanged if the result were no URI.
     #[must_use]
     pub fn with_header(&self, name: &str, value: &str) -> Self {
-        let mut text = self.without_headers().text.into_string();
+        let mut text = self.without_headers().to_string();
         for (other, kept) in self
             .header_pairs()
             .filter(|(other, _)| !other.eq_ignore_ascii_case(name))

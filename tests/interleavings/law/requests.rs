@@ -147,8 +147,8 @@ impl Law {
             // Nobody answered: it goes another way.
             bond.byes = 0;
         }
-        // How its transfer goes on may be told beyond the call (RFC 5589 §6.1).
-        let is_notice = heard.method == "NOTIFY" && bond.is_ended();
+        // How its transfer goes on may be told to who has hung up (RFC 5589 §6.1); our own BYE comes last.
+        let is_notice = heard.method == "NOTIFY" && bond.bye_heard && bond.byes == 0;
         let verdict = if bond.is_ended() && is_bye {
             Some(if bond.byes > 0 {
                 "a second BYE"

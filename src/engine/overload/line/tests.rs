@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::sip::{Message, Method};
 
 const CALL: Newcomer = Newcomer {
     opening: Opening::Call,
@@ -317,4 +320,47 @@ fn what_belongs_to_a_call_that_is_up_does_not_wait() {
     );
     assert_eq!(Newcomer::of(b"SIP/2.0 200 OK\r\n\r\n"), None);
     assert_eq!(Newcomer::of(b"\r\n"), None);
+}
+
+const PLAIN: &str = "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK7;rport\r\n\
+    From: <sip:a@h>;tag=a1\r\nTo: <sip:b@h>\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\nSubject: hi there\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn nobody_passes_the_line_by_the_way_it_writes() {
+    let (many, padded) = ("X-A: y\r\n".repeat(100), format!("\r\n\r\n{PLAIN}"));
+    let odd = [
+        ("hi there", "hi\r\n there"),
+        (";rport", ";rport;received=192.0.2.1"),
+        (";rport", ";rport=5060"),
+        (";rport", ";RPORT"),
+        (";branch=z9hG4bK7", ";branch=7"),
+        ("7 INVITE", "7  INVITE"),
+        ("7 INVITE", "07 INVITE"),
+        ("Subject: hi there\r\n", &many),
+        ("To: <sip:b@h>", "t :\r\n\tBob <sip:b@h>"),
+        ("To: <sip:b@h>", "To: <sip:b@h;tag=x>;y=\";tag=z\""),
+        (PLAIN, &padded),
+    ];
+    for (plain, odd) in odd {
+        let text = PLAIN.replacen(plain, odd, 1);
+        assert!(Message::parse(text.as_bytes()).is_ok(), "{odd}");
+        let newcomer = Newcomer::of(text.as_bytes());
+        assert_eq!(newcomer.map(|newcomer| newcomer.opening), Some(Opening::Call), "{odd}");
+        let inside = text.replacen("From:", "t: <sip:b@h>;\r\n tag=b2\r\nFrom:", 1);
+        assert_eq!(Newcomer::of(inside.as_bytes()), None, "of a dialog: {odd}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_invite_that_is_understood_and_names_no_dialog_waits(
+        at in 0..PLAIN.len(), cut in 0..4_usize, bytes in prop::collection::vec(prop::sample::select(&b"\r\n \t:;,=<>\"aT0\xff"[..]), 0..6),
+    ) {
+        let mut text = PLAIN.as_bytes().to_vec();
+        text.splice(at..(at + cut).min(PLAIN.len()), bytes);
+        if let Ok(Message::Request(request)) = Message::parse(&text) && request.method == Method::Invite {
+            let waits = Newcomer::of(&text).is_some_and(|newcomer| newcomer.opening == Opening::Call);
+            prop_assert_eq!(waits, request.headers.to().tag().is_none(), "{}", String::from_utf8_lossy(&text));
+        }
+    }
 }

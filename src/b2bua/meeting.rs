@@ -1,0 +1,76 @@
+//! A party that is a conference focus (RFC 4579 §5.1): the other hears so by our Contact, and the policies by the call, which
+//! is a meeting from then on.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::continuation::Kept;
+use super::newcomer::Withheld;
+use super::reject::Refusal;
+use super::state::{Phase, Recording};
+use super::turn::Turn;
+use crate::model::Leg;
+use crate::sip::{Headers, NameAddr};
+
+/// What the Contact of a focus has, and ours in its place.
+pub const FOCUS: &str = ";isfocus";
+
+impl Call {
+    /// What a party's Contact says of it; a message without one says nothing.
+    pub(super) fn note_focus(&mut self, side: Leg, headers: &Headers) {
+        if headers.contains("Contact") {
+            self.leg_mut(side.other()).fronts_focus = is_focus(headers);
+        }
+    }
+
+    /// The same inside a call that talks: what the policies want of meetings holds from now on. Refused is what they want
+    /// recorded and what cannot be; nothing is noted then.
+    pub(super) fn admit_focus(&mut self, turn: &mut Turn<'_>, side: Leg, headers: &Headers) -> Result<(), Refusal> {
+        let joins = !self.meeting && is_focus(headers);
+        if joins {
+            let before = self.strictness();
+            self.meeting = true;
+            let is_stricter = self.strictness() != before;
+            let missing = self.missing_for(turn, &self.decision).filter(|_| is_stricter);
+            if let Some(fault) = missing {
+                self.meeting = false;
+                return Err(self.recorder_down(turn, fault));
+            }
+            if is_stricter {
+                self.bind_meeting(turn);
+            }
+        }
+        self.note_focus(side, headers);
+        if joins && self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
+        Ok(())
+    }
+
+    fn strictness(&self) -> (bool, bool) {
+        let decision = &self.decision;
+        (
+            decision.is_strict_before(self.meeting),
+            decision.is_strict_during(self.meeting),
+        )
+    }
+
+    fn bind_meeting(&mut self, turn: &mut Turn<'_>) {
+        let strictness = self.strictness();
+        let header = Arc::make_mut(&mut self.header);
+        (header.strict_before, header.strict_during) = strictness;
+        self.is_amended |= self.chronicle.is_kept();
+        let decided = self.decided();
+        self.chronicle.decided(turn.now, decided, turn.out);
+        self.record_newcomer(turn);
+        if self.recording == Recording::Opening && self.header.strict_before && self.phase != Phase::Inviting {
+            self.withheld = Some(Withheld::Media);
+        }
+    }
+}
+
+/// Whether the sender of a message is a conference focus.
+pub fn is_focus(headers: &Headers) -> bool {
+    let mut contacts = headers.get_all("Contact");
+    contacts.any(|contact| NameAddr::parse(contact).is_ok_and(|contact| contact.param("isfocus").is_some()))
+}

@@ -1,0 +1,41 @@
+//! Which address of ours the media of a leg faces.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::b2bua::leg::CallLeg;
+use crate::media::PortPair;
+use crate::trunk::NearMedia;
+
+/// Where a leg's peer is, and what its trunk says of our end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Face {
+    peer: IpAddr,
+    near: Option<NearMedia>,
+}
+
+impl Face {
+    pub(super) fn of(leg: &CallLeg) -> Self {
+        let peer = leg.flow.remote.ip();
+        let is_of_family = |near: &NearMedia| near.bound.is_ipv4() == peer.to_canonical().is_ipv4();
+        Self {
+            peer,
+            near: leg.trunk.near.media.filter(is_of_family),
+        }
+    }
+
+    /// Where its RTP arrives.
+    pub(super) fn bound(&self, pair: &PortPair) -> SocketAddr {
+        match self.near {
+            Some(near) => SocketAddr::new(near.bound, pair.rtp().port()),
+            None => pair.rtp_facing(self.peer),
+        }
+    }
+
+    /// Where it is told to send.
+    pub(super) fn told(&self, pair: &PortPair) -> SocketAddr {
+        match self.near {
+            Some(near) => SocketAddr::new(near.told, pair.rtp().port()),
+            None => pair.told_to(self.peer),
+        }
+    }
+}

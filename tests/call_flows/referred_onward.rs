@@ -1,0 +1,177 @@
+//! REFER executed by us: the new call goes on to others, and bears what the REFER or a 3xx gives it.
+
+use onrecord::model::Fault;
+use onrecord::sip::{Message, Method};
+
+use super::bench::{A, Bench, PROXY, SDP, STRICT, answer};
+use super::executed::{assert_old_call_stays, assert_told_last, refers, strict};
+use super::party::{ALICE, BOB, DAVE, Party};
+
+const ERIN: Party = Party { user: "erin", at: A };
+const DATA: &str = "56a390f3d2b7310023a2;encoding=hex;purpose=foo;content=bar";
+const ESCAPED: &str = "User-to-User=56a390f3d2b7310023a2%3Bencoding%3Dhex%3Bpurpose%3Dfoo%3Bcontent%3Dbar";
+
+/// Dave sends the call on to Erin.
+fn sends_on(bench: &mut Bench, more: &str) {
+    bench.answers_with(DAVE, "INVITE", 302, &format!("Contact: <sip:erin@{PROXY}{more}>\r\n"));
+}
+
+#[test]
+fn a_target_that_has_moved_is_followed_as_the_party_itself_would_have() {
+    let mut bench = strict();
+    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    refers(&mut bench, &mut alice, "");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    sends_on(&mut bench, "");
+    let invite = bench.newest(A, "INVITE");
+    assert_eq!(invite.uri.to_string(), format!("sip:erin@{A}"));
+    assert_eq!(invite.headers.get("Referred-By"), Some("<sip:alice@example.com>"));
+    bench.answers(ERIN, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    assert_told_last(&bench, "SIP/2.0 200 OK");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(ALICE, "BYE", 200, "");
+    bench.hangs_up(bob, ERIN);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_is_called_instead_is_decided_anew_and_must_be_recordable() {
+    let grant = "[[grant]]\npolicy = \"desk\"\nto = [\"user:erin@127.0.0.1\"]\n";
+    let mut bench = Bench::executing(&[("desk.toml", STRICT), ("grants.toml", grant)]);
+    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    refers(&mut bench, &mut alice, "");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.recorder_fails(Fault::Io);
+    sends_on(&mut bench, "");
+    assert_eq!(bench.newest(A, "INVITE").uri.user(), Some("dave"), "Erin hears nothing");
+    assert_told_last(&bench, "SIP/2.0 603 Decline");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.hangs_up(bob, ALICE);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_target_that_moves_for_ever_is_given_up() {
+    let mut bench = strict();
+    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    refers(&mut bench, &mut alice, "");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    for number in 0..20 {
+        let moved = format!("Contact: <sip:u{number}@{PROXY}>\r\n");
+        bench.answers_with(DAVE, "INVITE", 302, &moved);
+    }
+    // Five Contacts are looked at, and his own is in each answer.
+    assert_eq!(bench.newest(A, "INVITE").uri.user(), Some("u1"));
+    assert_told_last(&bench, "SIP/2.0 302 Moved Temporarily");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    assert_old_call_stays(&mut bench, alice);
+}
+
+#[test]
+fn data_for_the_target_comes_with_its_invite_and_nothing_that_says_who_calls() {
+    let mut bench = strict();
+    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let forged = "P-Asserted-Identity=%3Csip%3Aboss%40example.com%3E&From=sip%3Aboss%40example.com";
+    let more = format!("Refer-To: <sip:dave@{PROXY}?{forged}&{ESCAPED}>\r\n");
+    let refer = alice.request("REFER", &more, "");
+    bench.from(A, refer);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    let invite = bench.newest(A, "INVITE");
+    assert_eq!(invite.uri.to_string(), format!("sip:dave@{A}"));
+    assert_eq!(invite.headers.get("User-to-User"), Some(DATA));
+    assert_eq!(invite.headers.get("P-Asserted-Identity"), None);
+    assert_eq!(invite.headers.from().uri().user(), Some("bob"));
+    sends_on(&mut bench, "");
+    assert_eq!(bench.newest(A, "INVITE").headers.get("User-to-User"), Some(DATA));
+}
+
+#[test]
+fn data_of_who_sent_the_call_on_takes_the_place_of_the_callers() {
+    let mut bench = strict();
+    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let more = format!("Refer-To: <sip:dave@{PROXY}?User-to-User=00>\r\n");
+    let refer = alice.request("REFER", &more, "");
+    bench.from(A, refer);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    sends_on(&mut bench, &format!("?{ESCAPED}"));
+    let invite = bench.newest(A, "INVITE");
+    assert_eq!(invite.uri.to_string(), format!("sip:erin@{A}"));
+    let data: Vec<&str> = invite.headers.get_all("User-to-User").collect();
+    assert_eq!(data, [DATA]);
+}
+
+#[test]
+fn a_second_refer_does_not_swallow_the_last_word_on_the_first() {
+    let mut bench = strict();
+    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    refers(&mut bench, &mut alice, "");
+    let trying = bench.newest(A, "NOTIFY");
+    bench.answers(DAVE, "INVITE", 486, "");
+    refers(&mut bench, &mut alice, "");
+    assert_eq!(bench.response_to_a().status, 491);
+    let told = answer(&trying, 200, "alice-tag", A, "");
+    bench.from(A, told);
+    assert_told_last(&bench, "SIP/2.0 486 Busy Here");
+    refers(&mut bench, &mut alice, "");
+    assert_eq!(bench.response_to_a().status, 491, "it may be on its way");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    refers(&mut bench, &mut alice, "");
+    assert_eq!(bench.response_to_a().status, 202);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "INVITE", 486, "");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.hangs_up(bob, ALICE);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_referred_hears_the_last_before_a_bye_of_ours() {
+    for answers in [true, false] {
+        let mut bench = strict();
+        let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+        refers(&mut bench, &mut alice, "");
+        if answers {
+            bench.answers(ALICE, "NOTIFY", 200, "");
+        }
+        bench.answers(DAVE, "INVITE", 180, "");
+        bench.story.clear();
+        bench.recorder_fails(Fault::Io);
+        let at = |step: &str| bench.story.iter().position(|other| other == step);
+        assert!(at("NOTIFY → A").unwrap() < at("BYE → A").unwrap(), "{:?}", bench.story);
+        assert_told_last(&bench, "SIP/2.0 487 Request Terminated");
+        let notices = |bench: &Bench| bench.to_a.iter().filter(|message| is_notify(message)).count();
+        assert_eq!(notices(&bench), 2);
+        bench.answers(ALICE, "BYE", 200, "");
+        bench.answers(ALICE, "NOTIFY", 481, "");
+        assert_eq!(notices(&bench), 2);
+    }
+}
+
+fn is_notify(message: &Message) -> bool {
+    matches!(message, Message::Request(request) if request.method == Method::Notify)
+}
+
+#[test]
+fn the_transfer_of_an_emergency_call_is_one_too_and_nothing_refuses_it() {
+    let mut bench = strict();
+    bench.invites(BOB, &format!("sip:112@{PROXY}"), "call-1", "");
+    let [bob, mut help] = bench.picks_up(BOB, DAVE);
+    bench.recorder_fails(Fault::Io);
+    refers(&mut bench, &mut help, "");
+    assert_eq!(bench.response_to_a().status, 202);
+    bench.answers(DAVE, "NOTIFY", 200, "");
+    bench.answers(ERIN, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    assert_told_last(&bench, "SIP/2.0 200 OK");
+    bench.answers(DAVE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "BYE", 200, "");
+    // Who was only brought in by a REFER may not be called back past the policies.
+    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-2", "");
+    assert_eq!(bench.response_to_a().status, 603);
+    bench.hangs_up(bob, ERIN);
+    let headers = bench.headers();
+    let decided: Vec<&String> = headers.iter().flat_map(|header| &header.trace).collect();
+    let why = "emergency  the transfer of an emergency call";
+    assert!(decided.iter().any(|line| line.starts_with(why)), "{decided:?}");
+}
