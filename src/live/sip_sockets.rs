@@ -295,7 +295,7 @@ mod tests {
         /// The ends of connections aside.
         fn hears_nothing(&mut self) -> bool {
             let mut arrivals = std::iter::from_fn(|| self.arrivals.try_recv().ok());
-            arrivals.all(|arrival| matches!(arrival, Arrival::Closed { .. }))
+            arrivals.all(|arrival| matches!(arrival, Arrival::Closed { .. } | Arrival::Unreachable { .. }))
         }
 
         /// The next, the ends of connections aside.
@@ -493,7 +493,8 @@ mod tests {
                 .expect("bound");
             let flow = Flow { remote: gone, ..flow };
             assert!(bench.sockets.send(flow, Bytes::from_static(MESSAGE)));
-            assert_eq!(bench.arrival().await, Arrival::Unreachable { flow });
+            // The end of the one before is told first.
+            while bench.arrival().await != (Arrival::Unreachable { flow }) {}
         });
     }
 
@@ -506,8 +507,10 @@ mod tests {
             for _ in 0..2 {
                 let mut phone = TcpStream::connect(bench.local()).await.expect("connects");
                 phone.write_all(MESSAGE).await.expect("writes");
-                let Arrival::Sip { flow, .. } = bench.arrival().await else {
-                    panic!("no message")
+                let flow = loop {
+                    if let Arrival::Sip { flow, .. } = bench.arrival().await {
+                        break flow;
+                    }
                 };
                 assert!(bench.sockets.send(flow, Bytes::from_static(b"answer")));
                 let mut buffer = [0; 6];
@@ -519,7 +522,7 @@ mod tests {
                 flows.push(flow);
             }
             assert_ne!(flows[0].remote, flows[1].remote, "another connection");
-            assert!(bench.hears_nothing(), "nothing was pending: nothing to tell");
+            assert!(bench.hears_nothing());
 
             // A request of ours to the peer's own port, again after it has closed what we opened.
             let trunk = TcpListener::bind("127.0.0.1:0").await.expect("binds");
