@@ -83,6 +83,8 @@ pub enum Refusal {
     NoAnswer,
     /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
+    /// The connection that a phone registered by is gone (RFC 5626 §5.3).
+    FlowFailed,
     /// A REFER outside the dialog that it is about (RFC 3515 §2.4.1 lets it be there): nobody would have decided whom it brings in.
     ReferOutside,
     /// Too many executed transfers have led to this call.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::UnsupportedScheme => 416,
             Self::BadExtension { .. } => 420,
             Self::IntervalTooSmall { .. } => 422,
+            Self::FlowFailed => 430,
             Self::Unreachable | Self::NotSecure => 480,
             Self::NoSuchDialog => 481,
             Self::Loop => 482,

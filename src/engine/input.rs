@@ -21,6 +21,10 @@ pub enum Input {
     Unreachable {
         flow: Flow,
     },
+    /// A connection has ended, in whatever way: what comes from there from now on comes by another.
+    Closed {
+        flow: Flow,
+    },
     /// A datagram of ours came back, for nobody listens there (ICMP port unreachable). `fragment`: how it began.
     Bounced {
         flow: Flow,

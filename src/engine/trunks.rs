@@ -84,6 +84,7 @@ impl Signaling {
         let configured = self.topology.trunks();
         self.loads
             .retain(|name| configured.iter().any(|trunk| trunk.name == *name));
+        self.follow_credentials(now);
         self.follow_topology(now);
     }
 

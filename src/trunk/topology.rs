@@ -283,6 +283,16 @@ impl Topology {
         })
     }
 
+    /// A listener by its place among them.
+    pub fn listener(&self, at: usize) -> Option<(Transport, SocketAddr)> {
+        self.listeners.get(at).copied()
+    }
+
+    /// The place of the listener that a flow is of.
+    pub fn listener_of(&self, flow: Flow) -> Option<usize> {
+        self.listeners.iter().position(|known| *known == (flow.transport, flow.local))
+    }
+
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
         let port = uri.port().unwrap_or_else(|| default_port(uri));

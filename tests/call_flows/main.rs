@@ -15,6 +15,7 @@ mod connected;
 mod consulted;
 mod crossed;
 mod early;
+mod edge;
 mod executed;
 mod failover;
 mod families;
