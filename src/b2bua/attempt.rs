@@ -279,6 +279,7 @@ impl Call {
             header.callee.display_name = None;
         }
         header.call_ids.clone_from(&self.header.call_ids);
+        self.supersede_decision(turn.now);
         self.header = Arc::new(header);
         self.decision = Arc::new(decision);
         let decided = self.decided();
@@ -287,8 +288,9 @@ impl Call {
         if let Verdict::Block(_) = self.decision.verdict {
             return Err(Refusal::PolicyForbids { policy: self.policy() });
         }
-        if let (Admission::Refuse, RecorderState::Down(fault)) =
-            (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
+        let goes_on = matches!(self.recording, Recording::Opening | Recording::Ready);
+        if let (Admission::Refuse, RecorderState::Down(fault), false) =
+            (self.decision.admission(turn.recorder, self.meeting), turn.recorder, goes_on)
         {
             return Err(self.recorder_down(turn, fault));
         }

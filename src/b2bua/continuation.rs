@@ -15,7 +15,7 @@ use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::KeptMedia;
-use super::output::Output;
+use super::output::{Memory, Output};
 use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
@@ -158,7 +158,7 @@ impl Call {
         self.kept = Kept::Written;
         turn.out.push_back(Output::Remember {
             session: self.id,
-            state: Box::new(state),
+            state: Memory::Talks(Box::new(state)),
         });
         self.publish(turn);
     }
@@ -173,7 +173,7 @@ impl Call {
 
     /// No re-INVITE or UPDATE is in flight, the peers' or ours, and no party is on its way to another call.
     fn is_at_rest(&self) -> bool {
-        self.exchange.is_none() && !self.is_reinviting() && self.transfers.referring.is_none()
+        self.exchange.is_none() && !self.is_reinviting() && self.transfers.referring.is_none() && !self.is_parting()
     }
 
     /// The tags of ours that a written call goes by; none if it cannot be read.

@@ -13,6 +13,8 @@ const REFERRAL_KEPT: Duration = Duration::from_secs(300);
 const REFERRALS_MAX: usize = 4_096;
 /// By so many marks at most a call is known; later ones are not kept.
 const MARKS_MAX: usize = 16;
+/// Former names of its conversation that a call tells; a call that goes through more joins tells the first.
+const NAMES_MAX: usize = 8;
 /// Header values of one INVITE that are looked at.
 const VALUES_MAX: usize = 8;
 /// A longer user part, tag or Call-ID is no mark.
@@ -66,6 +68,8 @@ struct Awaited {
 #[derive(Debug)]
 struct Member {
     conversation: SessionId,
+    /// What that was called before, oldest first.
+    formerly: Vec<SessionId>,
     marks: Vec<Mark>,
 }
 
@@ -73,6 +77,11 @@ impl Conversations {
     /// The conversation of a call that is up.
     pub fn of(&self, session: SessionId) -> Option<SessionId> {
         self.members.get(&session).map(|member| member.conversation)
+    }
+
+    /// The conversations that a call which is up belonged to before they were joined to the one of now.
+    pub fn formerly(&self, session: SessionId) -> &[SessionId] {
+        self.members.get(&session).map_or(&[], |member| &member.formerly)
     }
 
     /// A call began: `target` is the Request-URI that it goes on with.
@@ -94,8 +103,13 @@ impl Conversations {
 
     /// A call of the process before goes on: later ones know it by its dialogs alone.
     pub fn resume(&mut self, session: SessionId, conversation: SessionId) {
-        let marks = Vec::new();
-        self.members.insert(session, Member { conversation, marks });
+        let (formerly, marks) = (Vec::new(), Vec::new());
+        let member = Member {
+            conversation,
+            formerly,
+            marks,
+        };
+        self.members.insert(session, member);
     }
 
     /// The far end told its UUID (RFC 7989 §6).
@@ -195,6 +209,9 @@ impl Conversations {
         let (first, second) = (one.min(other), one.max(other));
         for member in self.members.values_mut().filter(|member| member.conversation == second) {
             member.conversation = first;
+            if member.formerly.len() < NAMES_MAX {
+                member.formerly.push(second);
+            }
         }
         for awaited in self
             .referrals

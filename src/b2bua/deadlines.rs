@@ -35,6 +35,10 @@ pub enum Wait {
     /// Until a party is told once more what holds now, or has answered that.
     RetellA,
     RetellB,
+    /// Until the recording of a call that goes on without is asked for again.
+    Reattach,
+    /// The BYE of who was asked to prove it, once more.
+    ByeAgain,
     /// The last answers, before the recording is closed.
     Linger,
     /// The legs' leaving.
@@ -42,7 +46,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
@@ -51,6 +55,8 @@ impl Wait {
         Self::SessionB,
         Self::RetellA,
         Self::RetellB,
+        Self::Reattach,
+        Self::ByeAgain,
         Self::Linger,
         Self::Leave,
     ];
@@ -103,6 +109,8 @@ impl Call {
                 Wait::SessionB => self.on_session_due(turn, Leg::B),
                 Wait::RetellA => self.on_retell_due(turn, Leg::A),
                 Wait::RetellB => self.on_retell_due(turn, Leg::B),
+                Wait::Reattach => self.on_reattach_due(turn),
+                Wait::ByeAgain => self.on_bye_not_said_again(turn),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),
             }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::call::Call;
+use super::output::{Memory, Output};
 use super::turn::Turn;
-use crate::model::{Timestamp, TrunkName};
+use crate::model::{SessionId, Timestamp, TrunkName};
 
 /// How long a call back is expected.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -15,23 +18,61 @@ const CALLERS_MAX: usize = 4_096;
 /// Callers of emergency numbers, and the trunk that their call left by.
 #[derive(Debug, Default)]
 pub struct Emergencies {
-    callers: BTreeMap<(String, TrunkName), Timestamp>,
+    callers: BTreeMap<(String, TrunkName), Called>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Called {
+    at: Timestamp,
+    /// Where it is written down.
+    slot: SessionId,
+}
+
+/// One of them, written down for the next process.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct HelpCall {
+    called_for_help: String,
+    by: TrunkName,
+    at: Timestamp,
 }
 
 impl Emergencies {
-    pub fn note(&mut self, now: Timestamp, caller: String, by: TrunkName) {
-        self.callers.retain(|_, called| now.since(*called) < WINDOW);
+    /// `slot`: where it may be written down, unless it is already. Gives where it is, and what of others is over.
+    fn note(&mut self, called: Called, caller: String, by: TrunkName) -> (SessionId, Vec<SessionId>) {
+        let now = called.at;
+        let mut over = Vec::new();
+        self.callers.retain(|_, called| {
+            let lasts = now.since(called.at) < WINDOW;
+            if !lasts {
+                over.push(called.slot);
+            }
+            lasts
+        });
+        let key = (caller, by);
+        if let Some(known) = self.callers.get_mut(&key) {
+            known.at = now.max(known.at);
+            return (known.slot, over);
+        }
         if self.callers.len() >= CALLERS_MAX {
-            let first = self
-                .callers
-                .iter()
-                .min_by_key(|(_, called)| **called)
-                .map(|(key, _)| key.clone());
-            if let Some(first) = first {
-                self.callers.remove(&first);
+            let first = self.callers.iter().min_by_key(|(_, called)| called.at);
+            if let Some((key, slot)) = first.map(|(key, called)| (key.clone(), called.slot)) {
+                self.callers.remove(&key);
+                over.push(slot);
             }
         }
-        self.callers.insert((caller, by), now);
+        self.callers.insert(key, called);
+        (called.slot, over)
+    }
+
+    /// What the process before wrote down as `slot`, if it is of a caller: whether that is still to be kept.
+    pub fn resume(&mut self, now: Timestamp, slot: SessionId, state: &[u8]) -> Option<bool> {
+        let kept: HelpCall = serde_json::from_slice(state).ok()?;
+        if now.since(kept.at) >= WINDOW || self.callers.len() >= CALLERS_MAX {
+            return Some(false);
+        }
+        let called = Called { at: kept.at, slot };
+        let (place, _) = self.note(called, kept.called_for_help, kept.by);
+        Some(place == slot)
     }
 
     /// Nobody has called for help lately.
@@ -42,7 +83,7 @@ impl Emergencies {
     /// Whether a call to `callee` that comes in by `from` may be the call back.
     pub fn expects(&self, now: Timestamp, callee: &str, from: &TrunkName) -> bool {
         let called = self.callers.get(&(callee.to_owned(), from.clone()));
-        called.is_some_and(|called| now.since(*called) < WINDOW)
+        called.is_some_and(|called| now.since(called.at) < WINDOW)
     }
 }
 
@@ -56,7 +97,18 @@ impl Call {
         let is_told = decision.emergency && !self.attempts.kin.emergency;
         if is_told && !is_call_back(&decision.callee.to_string()) {
             let by = self.b.trunk.name.clone();
-            turn.emergencies.note(turn.now, decision.caller.to_string(), by);
+            let kept = HelpCall {
+                called_for_help: decision.caller.to_string(),
+                by: by.clone(),
+                at: turn.now,
+            };
+            let slot = SessionId::mint(turn.now, turn.wire.mint().entropy());
+            let called = Called { at: turn.now, slot };
+            let (session, over) = turn.emergencies.note(called, decision.caller.to_string(), by);
+            let over = over.into_iter().map(|session| Output::Forget { session });
+            turn.out.extend(over);
+            let state = Memory::CalledForHelp(kept);
+            turn.out.push_back(Output::Remember { session, state });
         }
     }
 }
@@ -65,11 +117,16 @@ impl Call {
 mod tests {
     use super::*;
 
+    fn note(emergencies: &mut Emergencies, at: Timestamp, caller: &str) -> (SessionId, Vec<SessionId>) {
+        let slot = SessionId::from_u128(u128::from(at.as_millis()));
+        emergencies.note(Called { at, slot }, caller.to_owned(), "carrier".into())
+    }
+
     #[test]
     fn a_call_back_is_expected_for_a_day_and_from_where_help_was_called() {
         let mut emergencies = Emergencies::default();
         let start = Timestamp::from_millis(1_000);
-        emergencies.note(start, "sip:alice@example.com".to_owned(), "carrier".into());
+        note(&mut emergencies, start, "sip:alice@example.com");
         let expects = |after: u64, callee: &str, from: &str| {
             emergencies.expects(start + Duration::from_secs(after), callee, &from.into())
         };
@@ -83,7 +140,12 @@ mod tests {
     fn a_flood_of_emergencies_forgets_the_oldest_and_grows_no_further() {
         let mut emergencies = Emergencies::default();
         for n in 0..5_000_u64 {
-            emergencies.note(Timestamp::from_millis(n), format!("sip:{n}@x"), "carrier".into());
+            let (_, over) = note(&mut emergencies, Timestamp::from_millis(n), &format!("sip:{n}@x"));
+            assert_eq!(
+                over.len(),
+                usize::from(n >= CALLERS_MAX as u64),
+                "its place is given back"
+            );
         }
         assert_eq!(emergencies.callers.len(), CALLERS_MAX);
         assert!(!emergencies.expects(Timestamp::from_millis(5_000), "sip:0@x", &"carrier".into()));

@@ -123,6 +123,9 @@ impl Call {
             Some(_) => return Err(Refusal::Glare),
             None => {}
         }
+        if self.lacks_recording() && self.negotiation.adds_media(sdp) {
+            return Err(Refusal::MediaNotAcceptable);
+        }
         let anchored = self
             .negotiation
             .offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?;

@@ -2,6 +2,7 @@
 
 mod exchanged;
 mod face;
+mod growth;
 
 use std::net::SocketAddr;
 

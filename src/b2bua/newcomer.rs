@@ -126,8 +126,13 @@ impl Call {
             };
         }
         let is_stricter = decision.is_stricter_than(&self.decision);
+        let missing = self.missing_for(turn, &decision);
         decision.bind_as(&self.decision);
-        let missing = self.missing_for(turn, &decision).filter(|_| is_stricter);
+        // Who is the same under another name does not come.
+        let missing = match is_stricter {
+            true => self.missing_for(turn, &decision),
+            false => missing.filter(|_| !newcomer.is_namesake),
+        };
         let refusal = missing.map(|fault| reject::of_recorder(&decision, turn.terms, fault));
         Judgement {
             decision,
@@ -198,6 +203,7 @@ impl Call {
 
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
+        self.supersede_decision(turn.now);
         facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting, side, named);
         self.decision = Arc::new(decision);
         let decided = self.decided();

@@ -54,6 +54,7 @@ impl Call {
                 .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
         }
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        call.note_proof(Leg::A, &invite.headers);
         call.a.invite = Some(invite);
         if let Err(refusal) = admitted {
             call.refuse(turn, &refusal);
@@ -147,7 +148,7 @@ impl Call {
 
     pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>) {
         if let RecorderState::Down(fault) = turn.recorder {
-            self.recording = Recording::Unavailable(fault);
+            self.go_without(turn, fault);
             self.story.fault.get_or_insert(fault);
             return;
         }

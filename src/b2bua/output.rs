@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::continuation::Continuation;
+use super::emergencies::HelpCall;
 use super::view::CallView;
 use crate::model::{Direction, Fault, Leg, MediaCommand, Outcome, RecordingCommand, SessionId, Timestamp};
 use crate::sip::Flow;
@@ -18,10 +19,10 @@ pub enum Output {
     Media(MediaCommand),
     /// How a call stands, for readers.
     Publish(Box<CallView>),
-    /// The newest state of a call that talks, for the process after this one.
+    /// The newest of it, for the process after this one.
     Remember {
         session: SessionId,
-        state: Box<Continuation>,
+        state: Memory,
     },
     /// That call is over.
     Forget {
@@ -29,6 +30,25 @@ pub enum Output {
     },
     /// One rung of the call-flow ladder; only when asked for.
     Step(Step),
+}
+
+/// What the process after this one needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Memory {
+    /// A call that talks.
+    Talks(Box<Continuation>),
+    /// Who may be called back.
+    CalledForHelp(HelpCall),
+}
+
+impl Memory {
+    /// As the next process reads it.
+    pub fn written(&self) -> Bytes {
+        match self {
+            Self::Talks(state) => state.written(),
+            Self::CalledForHelp(caller) => serde_json::to_vec(caller).unwrap_or_default().into(),
+        }
+    }
 }
 
 /// Something that happened in a call, as the ladder shows it.

@@ -213,7 +213,7 @@ impl Call {
         let upkeep = &self.upkeep[side.index()];
         if upkeep.timer.expiry().is_some_and(|expiry| expiry <= turn.now) {
             self.expire(turn, &format!("session of {side} expired"));
-        } else if upkeep.refreshing.is_none() && self.exchange.is_none() && !self.is_reseating() {
+        } else if upkeep.refreshing.is_none() && self.exchange.is_none() && !self.is_reseating() && !self.is_parting() {
             self.refresh(turn, side, [false; 2]);
         } else {
             self.watch_session(side, Some(turn.now + IN_FLIGHT_WAIT));

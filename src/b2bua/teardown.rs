@@ -20,6 +20,9 @@ const RETRY_AFTER_MAX: u128 = 10;
 
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+        if self.ask_to_part(turn, side, server, request) {
+            return;
+        }
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
         let farewell = Farewell::of(self.crossing(side), request);
         if self.end_early(turn, side, &farewell) || self.part_early(turn, side) {
@@ -121,7 +124,7 @@ impl Call {
             return;
         }
         self.chronicle.keep(false);
-        self.recording = Recording::Unavailable(fault);
+        self.go_without(turn, fault);
         self.story.fault.get_or_insert(fault);
         self.chronicle
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
@@ -160,13 +163,12 @@ impl Call {
             return;
         }
         // What never was open has to be opened anew; what was open goes on.
-        self.recording = match self.recording {
-            Recording::Opening => {
-                self.chronicle.keep(false);
-                Recording::Unavailable(fault)
-            }
-            _ => Recording::Broken(fault),
-        };
+        if self.recording == Recording::Opening {
+            self.chronicle.keep(false);
+            self.go_without(turn, fault);
+        } else {
+            self.recording = Recording::Broken(fault);
+        }
         self.lose(turn, fault, false);
     }
 
@@ -246,21 +248,6 @@ impl Call {
         }
     }
 
-    /// A volume takes writes again: what waits for it is opened, what was broken goes on with a gap.
-    pub(super) fn on_recorder_up(&mut self, turn: &mut Turn<'_>) {
-        if self.phase == Phase::Ending {
-            return;
-        }
-        match self.recording {
-            Recording::Unavailable(_) if self.decision.verdict == Verdict::Record => {
-                self.open_recording(turn);
-                self.renew_media(turn);
-            }
-            Recording::Broken(_) => self.on_recording_ready(turn),
-            _ => {}
-        }
-    }
-
     /// Under `during_arms = "answer"` a call is not connected while its recording is not there; nor is one whose answer shows
     /// that it joins a meeting, where that wants a recording first.
     pub(super) fn unarmed(&self, turn: &Turn<'_>) -> Option<Refusal> {
@@ -320,6 +307,7 @@ impl Call {
         self.close_succession();
         self.close_transfer(turn, 487);
         self.close_passings(turn);
+        self.close_parting(turn);
         self.close_exchange(turn);
         self.give_up_refreshes(turn);
         self.forget(turn);
@@ -358,6 +346,8 @@ impl Call {
             fault: self.story.fault,
             conversation: self.joined(turn),
             became: self.is_amended.then(|| Arc::clone(&self.header)),
+            decisions: self.all_decisions(),
+            formerly: turn.conversations.formerly(self.id).to_vec(),
         });
         let (session, at) = (self.id, turn.now);
         match self.recording {
@@ -382,9 +372,12 @@ impl Call {
         let missed = tally.map_or(0, |tally| tally.unrecorded);
         match self.recording {
             _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
-            // Wanted, and refused before it was opened.
-            Recording::NotWanted if self.wants_recording() => Outcome::Blocked,
+            // Wanted, and refused before it was opened; or wanted of a call that talked, because of who came, and ended by that.
+            Recording::NotWanted if self.wants_recording() && self.story.answered.is_none() => Outcome::Blocked,
+            Recording::NotWanted if self.wants_recording() => Outcome::Unrecorded,
             Recording::NotWanted => Outcome::Exempt,
+            // It was opened for somebody else than who was called at last, whom nobody records.
+            _ if accepted == 0 && self.decision.verdict == Verdict::None => Outcome::Exempt,
             _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,

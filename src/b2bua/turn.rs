@@ -40,6 +40,7 @@ pub struct Turn<'a> {
     pub emergencies: &'a mut Emergencies,
     pub conversations: &'a Conversations,
     pub loads: &'a mut Loads,
+    /// Whether a recording can be opened. What is open may go on though none can be.
     pub recorder: RecorderState,
     pub wire: &'a mut Wire,
     pub ports: &'a mut PortPool,

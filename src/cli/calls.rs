@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::disk::{Layout, Unreadable};
-use crate::model::{Direction, Mark, SessionId, SignalPath, Timestamp};
-use crate::recorder::{Entry, File, Frame, Manifest, Query};
+use crate::model::{Decided, Direction, Mark, SessionId, SignalPath, Timestamp};
+use crate::recorder::{Entry, File, Frame, Joins, Manifest, Query};
 
 use super::FINDINGS;
 use super::archive::{self, CallError};
@@ -112,14 +112,18 @@ pub(super) fn outcomes(layout: &Layout) -> Result<Vec<&'static str>, Unreadable>
 /// Whether all that is listed is sound.
 fn list(args: &ListArgs) -> Result<bool, Failure> {
     let layout = archive::find(&args.place.data, &args.place.spool).map_err(Failure::unreadable)?;
+    let Rows {
+        mut rows,
+        strays,
+        joins,
+    } = rows(&layout).map_err(Failure::unreadable)?;
     let query = Query {
         from: args.from,
         until: args.until,
         party: args.party.clone(),
         outcome: None,
-        conversation: args.conversation,
+        conversation: args.conversation.map(|name| joins.first(name)),
     };
-    let Rows { mut rows, strays } = rows(&layout).map_err(Failure::unreadable)?;
     rows.retain(|row| row.matches(&query) && args.outcome.as_ref().is_none_or(|outcome| row.outcome() == outcome));
     if args.place.json {
         emit(&json(&rows.iter().map(Row::to_json).collect::<Vec<_>>()));
@@ -175,6 +179,8 @@ struct Full<'a> {
     path: &'a Path,
     #[serde(flatten)]
     manifest: &'a Manifest,
+    /// As it is called now.
+    conversation: SessionId,
     signals: Vec<Signal>,
     marks: Vec<Noted>,
 }
@@ -238,8 +244,10 @@ fn show(args: &ShowArgs) -> Result<bool, Failure> {
         }
     }
     signals.sort_by_key(|signal| signal.at);
+    let joins = Joins::of(archive::catalog(&layout).map_err(Failure::unreadable)?.values());
     let full = Full {
         path: &path,
+        conversation: joins.first(call.manifest().conversation()),
         manifest: call.manifest(),
         signals,
         marks,
@@ -297,8 +305,8 @@ fn facts_text(full: &Full<'_>) -> String {
             counts.extents, counts.bytes, manifest.chain
         ),
     ];
-    if manifest.conversation() != manifest.session {
-        lines.push(format!("goes on   {}", manifest.conversation()));
+    if full.conversation != manifest.session {
+        lines.push(format!("goes on   {}", full.conversation));
     }
     if let Some(recovered) = &manifest.recovered {
         lines.push(format!(
@@ -306,11 +314,15 @@ fn facts_text(full: &Full<'_>) -> String {
             recovered.at, recovered.kept_until
         ));
     }
-    lines.push(format!(
-        "decision  generation {} ({})",
-        header.generation, header.policy_hash
-    ));
-    lines.extend(header.trace.iter().map(|line| format!("          {line}")));
+    for decided in manifest.decisions() {
+        let Decided { at, caller, callee, .. } = &decided;
+        lines.push(format!(
+            "decision  {at}  {caller} → {callee}, generation {}",
+            decided.generation
+        ));
+        lines.extend(decided.trace.iter().map(|line| format!("          {line}")));
+    }
+    lines.push(format!("policies  {}", header.policy_hash));
     lines.iter().map(|line| clean(line) + "\n").collect()
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::archive::{self, CallError, NoArchive};
 use super::{calls, logging, rows};
 use crate::disk::Unreadable;
-use crate::model::{Closing, Header, Outcome, SessionId};
+use crate::model::{Closing, Decided, Header, Outcome, SessionId, Timestamp};
 
 /// The width of the column that says where something is written, and how many digits of a hash tell loads apart: as in
 /// the explanation of a call that did not take place.
@@ -19,6 +19,9 @@ const HASH_CHARS: usize = 12;
 /// What is kept of a call that concerns its decision.
 struct Kept {
     header: Header,
+    /// What was decided before what the header tells, and when that was decided.
+    superseded: Vec<Decided>,
+    decided: Timestamp,
     /// None: it is being recorded, or waits for the next start.
     end: Option<(Outcome, Closing)>,
 }
@@ -57,8 +60,12 @@ fn find(id: SessionId, data: &Path) -> Result<Kept, Failure> {
     match archive::open(&layout, id) {
         Ok(call) => {
             let manifest = call.manifest();
+            let mut superseded = manifest.decisions();
+            let last = superseded.pop();
             Ok(Kept {
                 header: manifest.last_header().clone(),
+                superseded,
+                decided: last.map_or(manifest.header.started, |last| last.at),
                 end: Some((manifest.outcome, manifest.closing.clone())),
             })
         }
@@ -66,6 +73,8 @@ fn find(id: SessionId, data: &Path) -> Result<Kept, Failure> {
             let open = rows::open_calls(&layout)?.remove(&id).flatten();
             match open {
                 Some(header) if !archive::catalog(&layout)?.contains_key(&id) => Ok(Kept {
+                    superseded: Vec::new(),
+                    decided: header.started,
                     header: *header,
                     end: None,
                 }),
@@ -110,10 +119,26 @@ fn reason(header: &Header) -> String {
     reason
 }
 
+/// The head of one decision of several.
+fn between(at: Timestamp, [caller, callee]: [&String; 2]) -> String {
+    format!("decided  {at}: {caller} → {callee}")
+}
+
 fn text(kept: &Kept) -> String {
     let header = &kept.header;
     let mut out = format!("{} at {}  ({})\n", headline(kept), header.started, reason(header));
-    let mut lines = header.trace.clone();
+    let mut lines = Vec::new();
+    for decided in &kept.superseded {
+        lines.push(between(decided.at, [&decided.caller, &decided.callee]));
+        lines.extend(decided.trace.iter().cloned());
+    }
+    if !kept.superseded.is_empty() {
+        lines.push(between(
+            kept.decided,
+            [&header.caller.identity, &header.callee.identity],
+        ));
+    }
+    lines.extend(header.trace.iter().cloned());
     if let Some((_, closing)) = &kept.end {
         if let Some(fault) = closing.fault {
             lines.push(format!("recorder embedded  DOWN ({fault})"));
@@ -148,6 +173,8 @@ fn to_json(kept: &Kept) -> serde_json::Value {
         "strict_during": header.strict_during,
         "emergency": header.emergency,
         "trace": header.trace,
+        "decided": kept.decided,
+        "superseded": kept.superseded,
         "generation": header.generation,
         "hash": header.policy_hash,
         "status": end.and_then(|(_, closing)| closing.status),
@@ -189,6 +216,15 @@ mod tests {
              \x204 ended              2025-11-22T08:26:40.923Z by recorder\\u{a} 9 forged, INVITE got 603\n\
              generation 1 (sha256 9f2c9f2c9f2c…)\n"
         );
+        let mut before = Decided::of(kept.header.started, &kept.header);
+        before.callee = "sip:bob@example.com".into();
+        kept.superseded = vec![before];
+        kept.header.callee.identity = "sip:carol@example.com".into();
+        let told = text(&kept);
+        let decided: Vec<&str> = told.lines().filter(|line| line.contains(" decided ")).collect();
+        assert_eq!(decided.len(), 2, "{told}");
+        assert!(decided[0].ends_with("→ sip:bob@example.com") && decided[1].ends_with("→ sip:carol@example.com"));
+        assert_eq!(told.matches("trading-desk").count(), 3, "each with its trail: {told}");
         let json = to_json(&kept);
         assert_eq!((&json["outcome"], &json["fault"]), (&"blocked".into(), &"io".into()));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::disk::{Layout, Stray, Unreadable};
 use crate::model::{Header, Outcome, SessionId};
-use crate::recorder::{Entry, File, Query, SpoolError, partial_opening, survey};
+use crate::recorder::{Entry, File, Joins, Query, SpoolError, partial_opening, survey};
 
 use super::archive::{self, CallError};
 
@@ -47,6 +47,7 @@ enum State {
 pub(super) struct Rows {
     pub rows: Vec<Row>,
     pub strays: Vec<(PathBuf, Stray)>,
+    pub joins: Joins,
 }
 
 impl Row {
@@ -119,8 +120,10 @@ pub(super) fn rows(layout: &Layout) -> Result<Rows, Unreadable> {
         rows.push(Row { entry, state });
     }
     rows.sort_by_key(|row| (row.entry.started, row.entry.id));
+    let joins = Joins::of(rows.iter().map(|row| &row.entry));
+    rows.iter_mut().for_each(|row| joins.rename(&mut row.entry));
     let strays = sealed.strays;
-    Ok(Rows { rows, strays })
+    Ok(Rows { rows, strays, joins })
 }
 
 fn sealed_row(layout: &Layout, id: SessionId, path: PathBuf, entry: Option<Entry>) -> Row {
@@ -179,9 +182,11 @@ fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
     Entry {
         id,
         conversation: header.and_then(|h| h.conversation),
+        joined: Vec::new(),
         call_ids: header.map(|h| h.call_ids.clone()).unwrap_or_default(),
         from: header.map(|h| h.caller.identity.clone()).unwrap_or_default(),
         to: header.map(|h| h.callee.identity.clone()).unwrap_or_default(),
+        others: Vec::new(),
         started: header.map_or_else(|| id.minted_at(), |h| h.started),
         duration_ms: 0,
         outcome: Outcome::Faulted,

@@ -119,6 +119,8 @@ fn closing(ended: Timestamp) -> Closing {
         fault: None,
         conversation: None,
         became: None,
+        decisions: Vec::new(),
+        formerly: Vec::new(),
     }
 }
 

@@ -63,7 +63,8 @@ pub enum Input {
     NotKept {
         session: SessionId,
     },
-    /// A call that talked when the process before ended: its session then, and what [`Output::Remember`] said of it.
+    /// A call that talked when the process before ended: its session then, and what [`Output::Remember`] said of it; or
+    /// who had called for help.
     ///
     /// [`Output::Remember`]: super::Output::Remember
     Resume {

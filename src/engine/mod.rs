@@ -9,6 +9,7 @@ mod invite;
 mod kinship;
 pub mod ladder;
 mod overload;
+mod page;
 mod passage;
 mod probe;
 mod recording;

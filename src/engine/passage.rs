@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::overload::{fingerprint, tag_of};
+use super::page::Page;
 use super::signaling::Signaling;
 use crate::b2bua::{self, ALLOW, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
 use crate::model::{Leg, Timestamp};
@@ -25,7 +26,7 @@ const DESTINATIONS_MAX: usize = 4;
 /// A request that was passed on and is not answered yet.
 #[derive(Debug)]
 pub(super) struct Passage {
-    server: ServerId,
+    pub(super) server: ServerId,
     pub(super) request: Request,
     /// From whom to whom, and by which path.
     pub(super) trunks: [Arc<Trunk>; 2],
@@ -36,6 +37,8 @@ pub(super) struct Passage {
     pub(super) others: VecDeque<Destination>,
     /// The subscription that it belongs to, and the side that it came from.
     pub(super) of: Option<(SubscriptionId, Leg)>,
+    /// What is kept of it.
+    pub(super) page: Option<Page>,
 }
 
 impl Passage {
@@ -67,7 +70,7 @@ impl Signaling {
 
     /// 200 only while a strict call could be recorded, so that dispatchers take this node out.
     fn tell_state(&mut self, request: &Request, flow: Flow) {
-        let fit = self.recorder == RecorderState::Up && !self.reserve_crossed && !self.draining;
+        let fit = self.openness() == RecorderState::Up && !self.draining;
         let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
@@ -91,6 +94,7 @@ impl Signaling {
     ) -> Result<(), Refusal> {
         let (from, destination, others) = self.passage(now, request, flow)?;
         let names = [self.wire.mint().call_id(), self.wire.mint().tag()];
+        let page = self.decide_page(now, (request, flow), [&from, &destination.trunk], &names[0])?;
         let onward = self.write_onward(request, &from, &destination, &names);
         let Destination { trunk: to, flow, .. } = destination;
         let passage = Passage {
@@ -101,8 +105,9 @@ impl Signaling {
             names,
             others,
             of: None,
+            page,
         };
-        self.pass(now, passage, onward);
+        self.pass_page(now, passage, onward);
         Ok(())
     }
 
@@ -156,6 +161,7 @@ impl Signaling {
             names,
             others,
             of: Some((subscription, Leg::A)),
+            page: None,
         };
         self.pass(now, passage, onward);
         Ok(())
@@ -185,6 +191,7 @@ impl Signaling {
                     names: Default::default(),
                     others: VecDeque::new(),
                     of: Some((subscription, side)),
+                    page: None,
                 };
                 self.pass(now, passage, onward.request);
             }
@@ -202,7 +209,7 @@ impl Signaling {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(now, flow, request)?;
-        if self.passages.len() >= self.passages_max() {
+        if self.passages.len() + self.pages.len() >= self.passages_max() {
             return Err(Refusal::TooManyCalls);
         }
         let mut others = VecDeque::from(self.destinations(now, request, &from)?);
@@ -333,7 +340,8 @@ impl Signaling {
                 if self.prove_passage(now, id, &response) || response.status == 503 && self.pass_elsewhere(now, id) {
                     return;
                 }
-                if let Some(passage) = self.take_passage(id) {
+                if let Some(mut passage) = self.take_passage(id) {
+                    self.close_page(now, &mut passage, response.status, Some(&response));
                     let answer = self.passed(now, &passage, &response);
                     self.wire.respond(now, passage.server, answer);
                 }
@@ -389,12 +397,13 @@ impl Signaling {
                 if self.pass_elsewhere(now, id) {
                     return;
                 }
-                if let Some(passage) = self.take_passage(id) {
+                if let Some(mut passage) = self.take_passage(id) {
                     let refusal = if unreachable {
                         Refusal::Unreachable
                     } else {
                         Refusal::NoAnswer
                     };
+                    self.close_page(now, &mut passage, refusal.rejection("").status, None);
                     if let Some((subscription, _)) = passage.of {
                         self.subscriptions.on_failed(subscription, &passage.request);
                     }

@@ -11,6 +11,14 @@ use crate::policy::RecorderState;
 const SILENCE_MAX: Duration = Duration::from_millis(600);
 
 impl Signaling {
+    /// Whether a recording can be opened, as far as is known. What is open goes on below the reserve.
+    pub(super) const fn openness(&self) -> RecorderState {
+        match self.recorder {
+            RecorderState::Up if self.reserve_crossed => RecorderState::Down(Fault::Reserve),
+            state => state,
+        }
+    }
+
     /// A recorder that says nothing while calls depend on it is as good as dead.
     pub(super) fn silence_due(&self) -> Option<Timestamp> {
         let watched = self.recorder == RecorderState::Up && !self.calls.is_empty();
@@ -21,6 +29,7 @@ impl Signaling {
 
     pub(super) fn on_recording(&mut self, now: Timestamp, event: RecordingEvent) {
         self.heard = Some(now);
+        self.on_page_recording(now, &event);
         match event {
             RecordingEvent::Heartbeat { durable_until } => {
                 let lag = now.since(durable_until);
@@ -38,19 +47,21 @@ impl Signaling {
             }
             RecordingEvent::Up => {
                 self.recorder = RecorderState::Up;
-                self.reserve_crossed = false;
                 tracing::info!("recorder is up");
                 self.for_all_calls(now, |call, turn| call.on_recording(turn, event.clone()));
             }
-            RecordingEvent::Ready { session } => {
-                self.reserve_crossed = false;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
+            RecordingEvent::Reserve { crossed } => {
+                self.reserve_crossed = crossed;
+                if crossed {
+                    tracing::error!("every volume has less free than its reserve: no recording is opened");
+                } else {
+                    tracing::info!("a volume has its reserve again");
+                }
             }
-            RecordingEvent::OpenFailed { session, fault } => {
-                self.reserve_crossed = fault == Fault::Reserve;
-                self.with_call(now, session, |call, turn| call.on_recording(turn, event));
-            }
-            RecordingEvent::Faulted { session, .. } | RecordingEvent::Sealed { session, .. } => {
+            RecordingEvent::Ready { session }
+            | RecordingEvent::OpenFailed { session, .. }
+            | RecordingEvent::Faulted { session, .. }
+            | RecordingEvent::Sealed { session, .. } => {
                 self.with_call(now, session, |call, turn| call.on_recording(turn, event));
             }
         }

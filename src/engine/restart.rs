@@ -24,8 +24,14 @@ impl Signaling {
                 .is_some_and(|(session, _)| ends_here(session))
     }
 
-    /// A call of the process before goes on as a new session, or is ended on both legs.
+    /// Who called for help is remembered further on. A call of the process before goes on as a new session, or is ended on both legs.
     pub(super) fn resume(&mut self, now: Timestamp, before: SessionId, state: &Bytes) {
+        if let Some(lasts) = self.emergencies.resume(now, before, state) {
+            if !lasts {
+                self.out.push_back(Output::Forget { session: before });
+            }
+            return;
+        }
         let is_known = |tags: [String; 2]| tags.iter().any(|tag| self.tags.contains_key(tag));
         if Call::tags_in(state).is_some_and(is_known) {
             // Taken over already, from a newer state of the same call.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
+use super::page::Pages;
 use super::passage::Passage;
 use super::probe::Probes;
 use super::referral::Transfer;
@@ -73,9 +74,10 @@ pub struct Signaling {
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
     /// Requests outside any dialog that were passed on.
     pub(super) passages: BTreeMap<ClientId, Passage>,
+    pub(super) pages: Pages,
     pub(super) subscriptions: Subscriptions,
     pub(super) recorder: RecorderState,
-    /// The last open was refused for want of space.
+    /// No volume has its reserve.
     pub(super) reserve_crossed: bool,
     pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
@@ -126,6 +128,7 @@ impl Signaling {
             aftermaths: BTreeMap::new(),
             aftermaths_end: VecDeque::new(),
             passages: BTreeMap::new(),
+            pages: Pages::default(),
             subscriptions: Subscriptions::default(),
             recorder: RecorderState::Up,
             reserve_crossed: false,
@@ -204,6 +207,7 @@ impl Signaling {
         self.depart();
         self.on_events(now, None);
         self.subscriptions.handle_timeout(now);
+        self.give_up_pages(now);
         while let Some((due, session)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, session));
             self.with_call(now, session, |call, turn| call.handle_deadline(turn));
@@ -227,6 +231,7 @@ impl Signaling {
         let aftermath = self.aftermaths_end.front().map(|(end, _)| *end);
         let owned = earliest(earliest(deadline, aftermath), self.subscriptions.poll_timeout());
         let owned = earliest(owned, self.topology.retired().due());
+        let owned = earliest(owned, self.pages.poll_timeout());
         let calls = earliest(earliest(self.wire.poll_timeout(), owned), self.silence_due());
         earliest(earliest(calls, self.registrations_due()), self.probes.poll_timeout())
     }
@@ -308,6 +313,7 @@ impl Signaling {
 
     /// Lets a call act, then follows its deadline and forgets it when it is over.
     pub(super) fn with_call(&mut self, now: Timestamp, session: SessionId, act: impl FnOnce(&mut Call, &mut Turn<'_>)) {
+        let recorder = self.openness();
         let Some(call) = self.calls.get_mut(&session) else {
             return;
         };
@@ -322,7 +328,7 @@ impl Signaling {
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
             loads: &mut self.loads,
-            recorder: self.recorder,
+            recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,
@@ -382,6 +388,7 @@ impl Signaling {
 
     /// A turn that belongs to no call yet.
     pub(super) fn turn(&mut self, now: Timestamp) -> Turn<'_> {
+        let recorder = self.openness();
         Turn {
             now,
             terms: &self.terms,
@@ -390,7 +397,7 @@ impl Signaling {
             emergencies: &mut self.emergencies,
             conversations: &self.conversations,
             loads: &mut self.loads,
-            recorder: self.recorder,
+            recorder,
             wire: &mut self.wire,
             ports: &mut self.ports,
             out: &mut self.out,

@@ -65,6 +65,9 @@ pub struct RecorderStatus {
     /// When a volume failed to write, for the first time since the recorder came up.
     #[serde(default)]
     pub failing_since: Option<Timestamp>,
+    /// Since when every volume has less free than its reserve: nothing new is opened, so `up` is false by it.
+    #[serde(default)]
+    pub below_reserve_since: Option<Timestamp>,
     /// How far the durable watermark trailed at the last heartbeat.
     pub lag_ms: u64,
     /// The longest that it trailed since the start.

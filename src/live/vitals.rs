@@ -61,6 +61,7 @@ impl Vitals {
                     ..*status
                 };
             }
+            RecordingEvent::Reserve { crossed } => status.below_reserve_since = crossed.then_some(now),
             RecordingEvent::Ready { .. }
             | RecordingEvent::OpenFailed { .. }
             | RecordingEvent::Faulted { .. }
@@ -123,7 +124,20 @@ impl Watch {
                 ..status
             };
         }
-        status
+        match status.below_reserve_since {
+            Some(since) if status.up => RecorderStatus {
+                up: false,
+                fault: Some(Fault::Reserve),
+                since,
+                ..status
+            },
+            _ => status,
+        }
+    }
+
+    /// What is open is being recorded.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.hung && self.vitals.status().up
     }
 }
 
@@ -169,6 +183,23 @@ mod tests {
         vitals.beat(start);
         assert_eq!(watch.look(start, true), None);
         assert_eq!(watch.status().fault, Some(Fault::DiskFull));
+    }
+
+    #[test]
+    fn below_the_reserve_it_is_down_for_who_asks_and_goes_on_with_what_is_open() {
+        let vitals = Vitals::default();
+        let watch = Watch::new(vitals.clone(), SECOND);
+        let start = Timestamp::from_millis(1_000_000);
+        vitals.note(start, &RecordingEvent::Up);
+        vitals.note(start + SECOND, &RecordingEvent::Reserve { crossed: true });
+        let status = watch.status();
+        assert_eq!(
+            (status.up, status.fault, status.since),
+            (false, Some(Fault::Reserve), start + SECOND)
+        );
+        assert!(watch.goes_on());
+        vitals.note(start + SECOND * 2, &RecordingEvent::Reserve { crossed: false });
+        assert!(watch.status().up);
     }
 
     #[test]

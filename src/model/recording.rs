@@ -62,6 +62,11 @@ pub enum RecordingEvent {
     },
     /// A volume takes writes again. Recordings that are still open go on, with a gap.
     Up,
+    /// Every volume has less free than its reserve, or one has enough again. Until then nothing is opened; recordings that
+    /// are open go on.
+    Reserve {
+        crossed: bool,
+    },
     /// Sent at least every 250 ms while up: every frame accepted before this time is durable.
     Heartbeat {
         durable_until: Timestamp,
@@ -112,10 +117,10 @@ pub enum Outcome {
     Faulted,
     /// Refused because it could not or must not take place.
     Blocked,
-    /// No policy asked for it (or an emergency call that none did).
+    /// No policy asked for it (or an emergency call that none did), or none for whom it was sent on to at last.
     Exempt,
     /// A policy asked for it, without strictness, and the recorder was down from the start to the end; or an emergency call for
-    /// whose media we had no port.
+    /// whose media we had no port; or an exempt call that was ended because of who came into it.
     Unrecorded,
     /// Opened in order, but no media crossed: busy, cancelled, not answered, or silent.
     NoMedia,
@@ -237,6 +242,41 @@ pub struct Closing {
     /// The opening record as it would be now, if the parties or what the policies say of them have changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub became: Option<Arc<Header>>,
+    /// All that was decided, in order, the last included; empty where it was decided once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decided>,
+    /// Conversations that it belonged to before they were joined to that of its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formerly: Vec<SessionId>,
+}
+
+/// What was decided for a call from a time on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Decided {
+    pub at: Timestamp,
+    /// Who was in the call, as normalised.
+    pub caller: String,
+    pub callee: String,
+    pub policies: Vec<PolicyId>,
+    pub generation: Generation,
+    pub strict_before: bool,
+    pub strict_during: bool,
+    pub trace: Vec<String>,
+}
+
+impl Decided {
+    pub fn of(at: Timestamp, header: &Header) -> Self {
+        Self {
+            at,
+            caller: header.caller.identity.clone(),
+            callee: header.callee.identity.clone(),
+            policies: header.policies.clone(),
+            generation: header.generation,
+            strict_before: header.strict_before,
+            strict_during: header.strict_during,
+            trace: header.trace.clone(),
+        }
+    }
 }
 
 /// Packets relayed against packets stored, after the last byte is durable.

@@ -143,6 +143,8 @@ pub(super) fn closing(length_ms: u64) -> Closing {
         fault: None,
         conversation: None,
         became: None,
+        decisions: Vec::new(),
+        formerly: Vec::new(),
     }
 }
 

@@ -17,9 +17,15 @@ pub struct Entry {
     /// The first session of the conversation that it goes on with; none: it began one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<SessionId>,
+    /// Conversations that were joined to this one while the call was up: calls that ended before bear these names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<SessionId>,
     pub call_ids: Vec<String>,
     pub from: String,
     pub to: String,
+    /// Who else was in the call, before these two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     pub started: Timestamp,
     pub duration_ms: u64,
     pub outcome: Outcome,
@@ -39,7 +45,9 @@ impl From<&Manifest> for Entry {
         Self {
             id: manifest.session,
             conversation: Some(manifest.conversation()).filter(|first| *first != manifest.session),
+            joined: manifest.joined(),
             call_ids: header.call_ids.clone(),
+            others: others(manifest),
             from: header.caller.identity.clone(),
             to: header.callee.identity.clone(),
             started: manifest.header.started,
@@ -52,6 +60,25 @@ impl From<&Manifest> for Entry {
             recovered: manifest.recovered.is_some(),
         }
     }
+}
+
+/// Parties that the last decision does not name.
+fn others(manifest: &Manifest) -> Vec<String> {
+    let last = manifest.last_header();
+    let first = &manifest.header;
+    let earlier = manifest.closing.decisions.iter();
+    let earlier = earlier.flat_map(|decided| [&decided.caller, &decided.callee]);
+    let known = [&last.caller.identity, &last.callee.identity];
+    let mut others: Vec<String> = Vec::new();
+    for party in [&first.caller.identity, &first.callee.identity]
+        .into_iter()
+        .chain(earlier)
+    {
+        if !known.contains(&party) && !others.contains(party) {
+            others.push(party.clone());
+        }
+    }
+    others
 }
 
 fn streams(manifest: &Manifest) -> Vec<StreamTally> {
@@ -92,6 +119,38 @@ pub fn parse(text: &[u8]) -> BTreeMap<SessionId, Entry> {
     entries.map(|entry| (entry.id, entry)).collect()
 }
 
+/// Which conversations turned out to be one with an earlier one, by what the calls tell that were up then.
+#[derive(Debug, Default)]
+pub struct Joins(BTreeMap<SessionId, SessionId>);
+
+impl Joins {
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut joins = BTreeMap::new();
+        for entry in entries {
+            // The first session names a conversation: a join leads to an earlier one, never back.
+            for name in entry.joined.iter().filter(|name| **name > entry.conversation()) {
+                let first = joins.entry(*name).or_insert_with(|| entry.conversation());
+                *first = entry.conversation().min(*first);
+            }
+        }
+        Self(joins)
+    }
+
+    /// What a conversation of this name is called now.
+    pub fn first(&self, conversation: SessionId) -> SessionId {
+        let mut name = conversation;
+        while let Some(first) = self.0.get(&name) {
+            name = *first;
+        }
+        name
+    }
+
+    pub fn rename(&self, entry: &mut Entry) {
+        let first = self.first(entry.conversation());
+        entry.conversation = Some(first).filter(|first| *first != entry.id);
+    }
+}
+
 /// Which calls are wanted. Empty: all.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Query {
@@ -106,7 +165,8 @@ pub struct Query {
 
 impl Query {
     pub fn matches(&self, entry: &Entry) -> bool {
-        let names = [&entry.from, &entry.to].into_iter().chain(&entry.call_ids);
+        let names = [&entry.from, &entry.to].into_iter();
+        let names = names.chain(&entry.others).chain(&entry.call_ids);
         let mut names = names.map(|name| name.to_lowercase());
         self.from.is_none_or(|from| entry.started >= from)
             && self.until.is_none_or(|until| entry.started < until)
@@ -129,9 +189,11 @@ mod tests {
         Entry {
             id: SessionId::from_u128(id),
             conversation: None,
+            joined: Vec::new(),
             call_ids: vec!["abc@PBX".into()],
             from: "sip:alice@example.com".into(),
             to: "tel:+15551234".into(),
+            others: vec!["sip:carol@example.com".into()],
             started: Timestamp::from_millis(started),
             duration_ms: 1,
             outcome: Outcome::Recorded,
@@ -173,11 +235,34 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_ended_before_its_conversation_was_joined_is_found_by_every_name() {
+        let [one, mut two, mut three, mut four] = [1, 2, 3, 4].map(|n| entry(n, n as u64));
+        // 2 was up when it joined 1; 3, the first of its conversation, had ended when 4 joined 2 with it.
+        two.conversation = Some(one.id);
+        two.joined = vec![two.id];
+        four.conversation = Some(two.id);
+        four.joined = vec![three.id];
+        let joins = Joins::of([&one, &two, &three, &four]);
+        for late in [&mut two, &mut three, &mut four] {
+            joins.rename(late);
+            assert_eq!(late.conversation(), one.id);
+        }
+        assert_eq!(joins.first(SessionId::from_u128(3)), one.id);
+        assert_eq!(joins.first(SessionId::from_u128(9)), SessionId::from_u128(9));
+    }
+
+    #[test]
     fn a_query_asks_for_time_party_and_outcome() {
         let call = entry(1, 10);
         let ask = |query: Query| query.matches(&call);
         assert!(ask(Query::default()));
-        for (party, found) in [("ALICE", true), ("5551234", true), ("abc@pbx", true), ("bob", false)] {
+        for (party, found) in [
+            ("ALICE", true),
+            ("5551234", true),
+            ("abc@pbx", true),
+            ("carol@", true),
+            ("bob", false),
+        ] {
             let party = Some(party.to_owned());
             assert_eq!(
                 ask(Query {

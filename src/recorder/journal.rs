@@ -83,6 +83,8 @@ pub(super) struct Journal {
     segment_bytes: u64,
     lag_max: Duration,
     condition: Condition,
+    /// That the reserve is crossed was told.
+    crossed: bool,
     current: Option<OpenSegment>,
     flight: Option<Flight>,
     /// What no volume took, and when it is tried again.
@@ -108,6 +110,7 @@ impl Journal {
             segment_bytes: config.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             lag_max: config.lag_max,
             condition: Condition::Up,
+            crossed: false,
             current: None,
             flight: None,
             held: None,
@@ -224,6 +227,14 @@ impl Journal {
         self.go_down(fault, out);
     }
 
+    fn tell_reserve(&mut self, out: &mut Outbox) {
+        let crossed = self.is_below_reserve();
+        if crossed != self.crossed {
+            self.crossed = crossed;
+            out.event(RecordingEvent::Reserve { crossed });
+        }
+    }
+
     fn go_down(&mut self, fault: Fault, out: &mut Outbox) {
         if self.condition == Condition::Up {
             self.condition = Condition::Down(fault);
@@ -234,6 +245,7 @@ impl Journal {
     /// None: nothing became durable by this.
     pub(super) fn handle_io(&mut self, now: Timestamp, done: &IoDone, out: &mut Outbox) -> Option<Landed> {
         if self.on_free(done) || self.on_abandoned(done, out) {
+            self.tell_reserve(out);
             return None;
         }
         let flight = self.flight.take_if(|flight| flight.io == done.id)?;
@@ -392,6 +404,7 @@ impl Journal {
         if !flight.segment.used {
             self.abandoned.insert(flight.io, (id, flight.step));
         }
+        self.tell_reserve(out);
         self.current = None;
         let plan = flight.plan.into_iter().filter(|v| *v != id.volume).collect();
         self.attempt(now, flight.bytes, plan, flight.deadline, Fault::Stalled, out);

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Closing, Generation, Header, Leg, Outcome, Party, Reconciliation, SessionId, Ssrc, Timestamp};
+use crate::model::{
+    Closing, Decided, Generation, Header, Leg, Outcome, Party, Reconciliation, SessionId, Ssrc, Timestamp,
+};
 
 use super::chain::Chain;
 use super::seal_job::Ending;
@@ -40,6 +42,25 @@ impl Manifest {
     /// The parties and what was decided for them, as they were at the end.
     pub fn last_header(&self) -> &Header {
         self.closing.became.as_deref().unwrap_or(&self.header)
+    }
+
+    /// All that was decided, in order: at least once.
+    pub fn decisions(&self) -> Vec<Decided> {
+        match self.closing.decisions.as_slice() {
+            [] => vec![Decided::of(self.header.started, self.last_header())],
+            decisions => decisions.to_vec(),
+        }
+    }
+
+    /// The conversations that were joined to its own while it was up.
+    pub fn joined(&self) -> Vec<SessionId> {
+        let first = self.header.conversation.unwrap_or(self.session);
+        let mut joined = self.closing.formerly.clone();
+        if !joined.contains(&first) {
+            joined.push(first);
+        }
+        joined.retain(|name| *name != self.conversation());
+        joined
     }
 
     pub fn started(&self) -> Timestamp {
@@ -156,6 +177,8 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
         fault: None,
         conversation: None,
         became: None,
+        decisions: Vec::new(),
+        formerly: Vec::new(),
     }
 }
 

@@ -29,7 +29,7 @@ mod store;
 mod stored;
 mod writer;
 
-pub use catalog::{Entry, Query, parse as parse_catalog};
+pub use catalog::{Entry, Joins, Query, parse as parse_catalog};
 pub use config::{VolumeConfig, WriterConfig};
 pub use extent::{Extent, ExtentError};
 pub use frame::{Frame, FrameSink, Offer, Packet, PacketKind, Slot};

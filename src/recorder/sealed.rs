@@ -448,6 +448,8 @@ mod tests {
                 fault: None,
                 conversation: None,
                 became: None,
+                decisions: Vec::new(),
+                formerly: Vec::new(),
             },
             reconciliation: Reconciliation {
                 stored: chain.counts.packets,

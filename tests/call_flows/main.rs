@@ -2,6 +2,7 @@
 //! demand, virtual time. The oracle is the order of what crosses the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod accounts;
 mod advertised;
 mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
@@ -20,13 +21,16 @@ mod families;
 mod fax;
 mod forked;
 mod meetings;
+mod in_a_gap;
 mod mended_dialogs;
 mod mended_strict;
 mod networks;
 mod newcomer;
 mod ordinary;
 mod outside;
+mod paged;
 mod party;
+mod reattached;
 mod redirected;
 mod referred_capped;
 mod referred_onward;

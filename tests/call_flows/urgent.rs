@@ -222,3 +222,35 @@ fn a_demand_for_privacy_is_passed_on_to_the_next_hop() {
     let lines = ["Proxy-Require", "Require", "Privacy"].map(|name| sent.headers.get(name));
     assert_eq!(lines, [Some("privacy"), None, Some("id; critical")]);
 }
+
+#[test]
+fn a_call_back_is_expected_after_a_restart_too_and_a_day_later_no_more() {
+    for (hours, is_expected) in [(23, true), (24, false)] {
+        let mut before = Bench::with(&POLICIES);
+        before.recorder_fails(Fault::Io);
+        before.from(A, call(1, "e1", SDP));
+        before.b_answers("INVITE", 180, "");
+        before.b_answers("INVITE", 486, "");
+        before.a_requests(1, "ACK", "e1", "");
+        before.wait(Duration::from_secs(60));
+        assert_eq!(before.remembered.len(), 1, "who called for help, and no call");
+        let mut bench = Bench::with(&POLICIES);
+        bench.now = before.now + Duration::from_secs(hours * 3_600);
+        bench.recorder_fails(Fault::Io);
+        bench.remembered.clone_from(&before.remembered);
+        for (session, state) in before.remembered {
+            bench.input(Input::Resume { session, state });
+        }
+        assert_eq!(
+            bench.remembered.len(),
+            usize::from(is_expected),
+            "for the start after the next"
+        );
+        let text = String::from_utf8(invite(1, "back", "", SDP, "").to_vec()).unwrap();
+        let back = text
+            .replace("sip:bob@127.0.0.1:5070", "sip:alice@example.com")
+            .replace("\"Alice\" <sip:alice@example.com>", "<sip:psap@example.com>");
+        bench.from(B, back.replace(A, B).into());
+        assert_eq!(!bench.to_a.is_empty(), is_expected, "{hours} h: {:?}", bench.to_b);
+    }
+}

@@ -286,8 +286,11 @@ fn below_the_reserve_new_calls_are_refused_and_running_ones_go_on() {
         session: session_1,
         fault
     }));
+    let told = |node: &Node, crossed| node.heard().contains(&&RecordingEvent::Reserve { crossed });
+    assert!(told(&node, true) && !told(&node, false), "nobody has to ask");
     node.disk.free = 1 << 30;
     node.pass(ms(1100));
+    assert!(told(&node, false));
     node.open(2);
     assert!(node.talks[&session(2)].ready);
     node.close(0);

@@ -84,6 +84,8 @@ pub fn closing(ended: Timestamp, accepted: u64) -> Box<Closing> {
         fault: None,
         conversation: None,
         became: None,
+        decisions: Vec::new(),
+        formerly: Vec::new(),
     })
 }
 

@@ -152,4 +152,7 @@ fn joined_calls_take_their_whole_conversations_along() {
     for number in 1..=3 {
         assert_eq!(conversations.of(session(number)), Some(session(1)));
     }
+    assert_eq!(conversations.formerly(session(1)), []);
+    assert_eq!(conversations.formerly(session(2)), [session(2)]);
+    assert_eq!(conversations.formerly(session(3)), [session(3), session(2)]);
 }

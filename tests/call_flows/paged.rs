@@ -1,0 +1,115 @@
+//! MESSAGE outside calls: who may write to whom, and what is kept of it (RFC 3428).
+
+use std::time::Duration;
+
+use onrecord::engine::Input;
+use onrecord::model::{Direction, Fault, Outcome, RecordingCommand, RecordingEvent};
+
+use super::bench::{Bench, GRANTS, LENIENT, STRICT};
+use super::party::ALICE;
+
+fn writes(bench: &mut Bench) {
+    let typed = "Content-Type: text/plain\r\n";
+    bench.requests("MESSAGE", ALICE, "sip:bob@carrier.example", "m-1", typed, "sell");
+}
+
+fn with(policy: &str) -> Bench {
+    Bench::with(&[("desk.toml", policy), ("grants.toml", GRANTS)])
+}
+
+/// What was kept: how many messages, and how it ended.
+fn kept(bench: &Bench) -> (usize, Option<(Outcome, Option<u16>)>) {
+    let messages = bench.recording.iter().filter(
+        |command| matches!(command, RecordingCommand::Signal { path, .. } if path.direction == Direction::Received),
+    );
+    let ended = bench.recording.iter().find_map(|command| match command {
+        RecordingCommand::Close { closing, .. } | RecordingCommand::Keep { closing, .. } => {
+            Some((closing.outcome, closing.status))
+        }
+        _ => None,
+    });
+    (messages.count(), ended)
+}
+
+#[test]
+fn a_message_of_a_recorded_party_is_kept_before_it_goes_on() {
+    for policy in [STRICT, LENIENT] {
+        let mut bench = with(policy);
+        bench.recorder_answers = false;
+        writes(&mut bench);
+        assert!(bench.to_b.is_empty(), "its opening record is not durable");
+        let session = bench.session();
+        bench.input(Input::Recording(RecordingEvent::Ready { session }));
+        assert_eq!(bench.request_to_b("MESSAGE").body, "sell");
+        bench.b_answers("MESSAGE", 202, "");
+        assert_eq!(bench.response_to_a().status, 202);
+        assert_eq!(kept(&bench), (2, Some((Outcome::Recorded, Some(202)))));
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_message_that_must_be_kept_and_cannot_be_is_refused_and_another_goes_on() {
+    for way in ["down", "fails", "silent"] {
+        for (policy, status) in [(STRICT, 603), (LENIENT, 202)] {
+            let mut bench = with(policy);
+            bench.recorder_answers = false;
+            if way == "down" {
+                bench.recorder_fails(Fault::Io);
+            }
+            writes(&mut bench);
+            match way {
+                "fails" => {
+                    let (session, fault) = (bench.session(), Fault::Io);
+                    bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
+                }
+                "silent" => bench.wait(Duration::from_millis(2_050)),
+                _ => {}
+            }
+            assert_eq!(bench.to_b.is_empty(), status == 603, "{way}");
+            if status == 202 {
+                bench.b_answers("MESSAGE", 202, "");
+            }
+            assert_eq!(bench.response_to_a().status, status, "{way}");
+            let outcome = if status == 603 {
+                Outcome::Blocked
+            } else {
+                Outcome::Unrecorded
+            };
+            assert_eq!(kept(&bench).1, Some((outcome, Some(status))), "{way}");
+            bench.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn who_may_not_call_may_not_write_and_that_is_kept() {
+    let mut bench = with("[policy]\nid = \"desk\"\nenabled = true\naction = \"block\"\n");
+    writes(&mut bench);
+    assert!(bench.to_b.is_empty());
+    assert_eq!(bench.response_to_a().status, 403);
+    assert_eq!(kept(&bench), (0, Some((Outcome::Blocked, Some(403)))));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn where_chat_is_not_recorded_a_message_goes_on_and_nothing_is_kept() {
+    let audio = STRICT.replace("enabled = true\n", "enabled = true\nrecord = [\"audio\"]\n");
+    for mut bench in [with(&audio), Bench::unrecorded()] {
+        bench.recorder_fails(Fault::Io);
+        writes(&mut bench);
+        bench.b_answers("MESSAGE", 202, "");
+        assert_eq!(bench.response_to_a().status, 202);
+        assert!(bench.recording.is_empty());
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_message_that_nobody_answers_is_kept_all_the_same() {
+    let mut bench = with(STRICT);
+    writes(&mut bench);
+    bench.wait(Duration::from_secs(33));
+    assert_eq!(kept(&bench), (1, Some((Outcome::Recorded, Some(408)))));
+    bench.assert_nothing_left();
+}
