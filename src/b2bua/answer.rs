@@ -54,7 +54,7 @@ impl Call {
 
     /// The body of a provisional response as A shall see it. None when the response is not passed on.
     fn carry_progress(&mut self, turn: &mut Turn<'_>, standing: Standing, response: &Response) -> Option<Bytes> {
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             let passes = standing != Standing::OutOfTurn && content != Content::Unreadable;
             return passes.then(|| response.body.clone());
@@ -333,7 +333,7 @@ impl Call {
 
     /// The body of B's response as A shall see it: an answer to A's offer, or B's own offer.
     fn carry_answer(&mut self, turn: &mut Turn<'_>, response: &Response) -> Result<Bytes, NegotiationError> {
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             let is_readable = content != Content::Unreadable;
             return if is_readable {

@@ -18,7 +18,7 @@ use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::Owner;
 use crate::model::{Direction, Leg, Mark};
-use crate::policy::{Admission, RecorderState, Verdict};
+use crate::policy::{Admission, CallFacts, RecorderState, Verdict};
 use crate::sip::{Flow, NameAddr, Request, Response, Scheme, Uri};
 use crate::trunk::{Destination, Place, Redirect};
 
@@ -79,7 +79,9 @@ const fn place(flow: Flow) -> Place {
 impl Call {
     /// Whether one of these was asked for B.
     pub fn has_asked(&self, destinations: &[Destination]) -> bool {
-        destinations.iter().any(|destination| self.attempts.is_asked(destination))
+        destinations
+            .iter()
+            .any(|destination| self.attempts.is_asked(destination))
     }
 
     /// The Call-IDs that we made for leg B: an INVITE that bears one has been here before.
@@ -255,14 +257,10 @@ impl Call {
         let Some(received) = self.a.invite.clone() else {
             return Ok(());
         };
-        let asked = self.as_rerouted(&received);
-        let mut kin = self.attempts.kin.clone();
-        if self.attempts.party.is_some() {
-            kin.callee = None;
-        }
-        let seen = super::numbering::arriving(&asked, &self.a.trunk, turn.policies);
-        let facts = facts::of_invite(turn.now, &seen, &self.a.trunk, &self.b.trunk);
-        let decision = turn.decide_by(kin.complete(facts));
+        let Some(facts) = self.facts_of_invite(turn) else {
+            return Ok(());
+        };
+        let decision = turn.decide_by(facts);
         let opening = Opening {
             session: self.id,
             node: &turn.terms.node,
@@ -285,9 +283,7 @@ impl Call {
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
         self.chronicle.decided(turn.now, decided, turn.out);
-        if let Verdict::Block(_) = self.decision.verdict {
-            return Err(Refusal::PolicyForbids { policy: self.policy() });
-        }
+        super::reject::of_verdict(&self.decision)?;
         let goes_on = matches!(self.recording, Recording::Opening | Recording::Ready);
         if let (Admission::Refuse, RecorderState::Down(fault), false) =
             (self.decision.admission(turn.recorder, self.meeting), turn.recorder, goes_on)
@@ -320,7 +316,25 @@ impl Call {
         self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
     }
 
-    /// A's INVITE as the policies shall see it: as if A had called the party that is asked now, with who sent it on.
+    /// What A's INVITE tells of the call, with who is asked now.
+    pub(super) fn facts_of_invite(&self, turn: &Turn<'_>) -> Option<CallFacts> {
+        let received = self.a.invite.as_ref()?;
+        let asked = self.as_rerouted(received);
+        let mut kin = self.attempts.kin.clone();
+        if self.attempts.party.is_some() {
+            kin.callee = None;
+        }
+        kin.rerouted_by.extend(self.redirected_by(received));
+        let seen = super::numbering::arriving(&asked, &self.a.trunk, turn.policies);
+        let facts = facts::of_invite(turn.now, &seen, &self.a.trunk, &self.b.trunk);
+        Some(facts::at_our_address(
+            kin.complete(facts),
+            turn.topology,
+            Some(&self.target),
+        ))
+    }
+
+    /// A's INVITE as the policies shall see it: as if A had called the party that is asked now.
     fn as_rerouted(&self, received: &Request) -> Request {
         let mut asked = received.clone();
         let Some(party) = &self.attempts.party else {
@@ -329,13 +343,14 @@ impl Call {
         asked.uri = party.clone();
         asked.headers.set_to(NameAddr::new(party.clone()));
         asked.headers.remove("P-Called-Party-ID");
-        let redirects = self.attempts.rerouting.iter().filter(|rerouted| rerouted.is_redirect());
-        for party in redirects.map(|rerouted| rerouted.party.as_ref().unwrap_or(&received.uri)) {
-            asked
-                .headers
-                .push("Diversion", format!("<{}>", party.without_headers()));
-        }
         asked
+    }
+
+    /// Who sent the call on with a 3xx (URIs).
+    fn redirected_by(&self, received: &Request) -> Vec<String> {
+        let redirects = self.attempts.rerouting.iter().filter(|rerouted| rerouted.is_redirect());
+        let parties = redirects.map(|rerouted| rerouted.party.as_ref().unwrap_or(&received.uri));
+        parties.map(|party| party.without_headers().to_string()).collect()
     }
 
     /// The history of a call that was sent on, for B, and what the Contact that is followed brings.

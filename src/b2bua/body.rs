@@ -39,9 +39,13 @@ pub enum Content {
     Part {
         start: usize,
         end: usize,
+        /// S/MIME is another part of it: the far end might take what is sealed there.
+        beside_sealed: bool,
     },
     /// Something else: carried as it is, byte for byte.
     Other,
+    /// S/MIME (RFC 3261 §23): SDP may be sealed in it, for the far end alone.
+    Sealed,
     /// Encoded or broken so that we cannot know whether media hides in it.
     Unreadable,
 }
@@ -85,7 +89,23 @@ impl Content {
                 None => Self::Unreadable,
             };
         }
+        if is_sealed(media_type.as_bytes()) {
+            return Self::Sealed;
+        }
         Self::opaque(body)
+    }
+
+    /// The same for a call that is recorded or not: media that is sealed is not recorded.
+    #[must_use]
+    pub fn recorded(self, is_recorded: bool) -> Self {
+        match self {
+            Self::Sealed
+            | Self::Part {
+                beside_sealed: true, ..
+            } if is_recorded => Self::Unreadable,
+            Self::Sealed => Self::Other,
+            content => content,
+        }
     }
 
     /// What is called something else and yet holds an address for media is not carried: the peers might understand it.
@@ -101,8 +121,8 @@ impl Content {
     pub fn sdp<'a>(&self, body: &'a Bytes) -> Option<&'a [u8]> {
         match self {
             Self::Sdp => Some(body),
-            Self::Part { start, end } => body.get(*start..*end),
-            Self::Empty | Self::Other | Self::Unreadable => None,
+            Self::Part { start, end, .. } => body.get(*start..*end),
+            Self::Empty | Self::Other | Self::Sealed | Self::Unreadable => None,
         }
     }
 
@@ -110,14 +130,14 @@ impl Content {
     pub fn with_sdp(&self, body: &Bytes, sdp: Bytes) -> Bytes {
         match self {
             Self::Sdp => sdp,
-            Self::Part { start, end } => {
+            Self::Part { start, end, .. } => {
                 let mut whole = BytesMut::with_capacity(body.len() + sdp.len());
                 whole.put_slice(&body[..*start]);
                 whole.put_slice(&sdp);
                 whole.put_slice(&body[*end..]);
                 whole.freeze()
             }
-            Self::Empty | Self::Other | Self::Unreadable => body.clone(),
+            Self::Empty | Self::Other | Self::Sealed | Self::Unreadable => body.clone(),
         }
     }
 }
@@ -143,13 +163,22 @@ fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
     let mut found = None;
     let mut starts = memmem::find_iter(body, delimiter).peekable();
     let mut parts = 0;
+    let mut is_any_sealed = false;
     while let Some(start) = starts.next() {
         let after = start + delimiter.len();
         if body.get(after..after + 2) == Some(b"--") {
             return if parts == 0 {
                 Content::Unreadable
             } else {
-                found.unwrap_or_else(|| Content::opaque(body))
+                match found {
+                    Some((start, end)) => Content::Part {
+                        start,
+                        end,
+                        beside_sealed: is_any_sealed,
+                    },
+                    None if is_any_sealed => Content::Sealed,
+                    None => Content::opaque(body),
+                }
             };
         }
         let Some(end) = starts.peek().copied() else { break };
@@ -160,6 +189,7 @@ fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
         if parts > PARTS_MAX || !is_plain_head(head) {
             return Content::Unreadable;
         }
+        is_any_sealed |= part_headers(head).any(|(name, value)| names_type(name) && is_sealed(media_type(value)));
         if !is_sdp(head) {
             continue;
         }
@@ -172,7 +202,7 @@ fn sdp_part(body: &[u8], delimiter: &[u8]) -> Content {
         if found.is_some() || has_encoding(head) {
             return Content::Unreadable;
         }
-        found = Some(Content::Part { start, end });
+        found = Some((start, end));
     }
     Content::Unreadable
 }
@@ -213,11 +243,22 @@ fn part_headers(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 fn is_sdp(head: &[u8]) -> bool {
-    part_headers(head).any(|(name, value)| {
-        let is_type = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"c");
-        let media_type = value.split(|c| *c == b';').next().unwrap_or_default().trim_ascii();
-        is_type && media_type.eq_ignore_ascii_case(b"application/sdp")
-    })
+    part_headers(head)
+        .any(|(name, value)| names_type(name) && media_type(value).eq_ignore_ascii_case(b"application/sdp"))
+}
+
+fn names_type(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"c")
+}
+
+fn media_type(value: &[u8]) -> &[u8] {
+    value.split(|c| *c == b';').next().unwrap_or_default().trim_ascii()
+}
+
+/// RFC 8551 §3.2; `x-` of before it was registered.
+fn is_sealed(media_type: &[u8]) -> bool {
+    let sealed = [&b"application/pkcs7-mime"[..], b"application/x-pkcs7-mime"];
+    sealed.iter().any(|sealed| media_type.eq_ignore_ascii_case(sealed))
 }
 
 /// A transfer encoding other than the transparent ones hides the SDP's bytes.
@@ -292,6 +333,29 @@ mod tests {
         twice.push("Content-Type", "text/plain");
         twice.push("Content-Type", "application/sdp");
         assert_eq!(Content::of(&twice, b"v=0\r\n"), Content::Unreadable);
+    }
+
+    #[test]
+    fn what_is_sealed_for_the_far_end_is_unreadable_where_the_call_is_recorded() {
+        let sealed = content("application/pkcs7-mime; smime-type=enveloped-data", b"\x30\x82");
+        assert_eq!(sealed, Content::Sealed);
+        assert_eq!(sealed.clone().recorded(true), Content::Unreadable);
+        assert_eq!(sealed.recorded(false), Content::Other);
+        let part = b"--b1\r\nContent-Type: application/PKCS7-mime;name=smime.p7m\r\n\r\n\x30\x82\r\n--b1--\r\n";
+        assert_eq!(content("multipart/mixed;boundary=b1", part), Content::Sealed);
+        let both = [&part[..part.len() - 8], &MIXED[10..]].concat();
+        let both = content("multipart/mixed;boundary=b1", &both);
+        assert!(
+            matches!(
+                both,
+                Content::Part {
+                    beside_sealed: true,
+                    ..
+                }
+            ),
+            "{both:?}"
+        );
+        assert_eq!(both.recorded(true), Content::Unreadable);
     }
 
     #[test]

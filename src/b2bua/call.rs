@@ -18,6 +18,7 @@ use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
+use super::parting::Partings;
 use super::pass::Passing;
 use super::referral::Transfers;
 use super::refresh::Upkeep;
@@ -27,7 +28,8 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
 use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingEvent, SessionId, TrunkName,
+    Direction, Header, Leg, MediaCommand, MediaEvent, MediaKind, Reconciliation, Recorded, RecordingEvent, SessionId,
+    TrunkName,
 };
 use crate::policy::{Decision, Verdict};
 use crate::sip::transaction::{ClientId, ServerId};
@@ -48,12 +50,15 @@ pub struct Call {
     /// The body of B's INVITE.
     pub(super) body: Bytes,
     pub(super) negotiation: Negotiation,
+    /// The kinds of media that it was decided with.
+    pub(super) kinds: Vec<MediaKind>,
     pub(super) media: MediaState,
     pub(super) recording: Recording,
     pub(super) exchange: Option<Exchange>,
     /// The newest re-INVITE that we sent to A, to B: its 2xx may come again.
     pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
+    pub(super) partings: Partings,
     pub(super) refers: Vec<ReferNumber>,
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
@@ -105,11 +110,13 @@ impl Call {
             attempts,
             body: Bytes::new(),
             negotiation,
+            kinds: Vec::new(),
             media: MediaState::Unopened,
             recording: Recording::NotWanted,
             exchange: None,
             last_exchange: [None; 2],
             passings: Vec::new(),
+            partings: Partings::default(),
             refers: Vec::new(),
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
@@ -227,7 +234,9 @@ impl Call {
             return Err(Refusal::NoSuchDialog);
         }
         self.take_in_order(side, request)?;
+        self.note_proof(side, &request.headers);
         self.take_parted(side, request)?;
+        self.take_parting(side, &request.method)?;
         if flow.transport.is_stream() {
             self.leg_mut(side).flow = flow;
         }
@@ -249,11 +258,14 @@ impl Call {
             self.on_exchange_response(turn, side, client, &response);
         } else if response.status >= 200 && self.leg(side).is_leaving_by(client) {
             turn.wire.disown_client(client);
+            self.note_unproven(turn, side, &response);
             self.leg_mut(side).state = LegState::Gone;
         } else if self.upkeep[side.index()].is_refreshing_by(client) {
             self.on_refresh_response(turn, side, &response);
         } else if self.is_reseating_by(client) {
             self.on_seat_response(turn, side, &response);
+        } else if self.is_parting_by(client) {
+            self.on_parting_answered(turn, Some(&response));
         } else if self.is_notice(client) {
             self.on_notice_answered(turn, Some(&response));
         } else {
@@ -282,6 +294,8 @@ impl Call {
             self.on_refresh_failed(turn, side, broken);
         } else if self.is_reseating_by(client) {
             self.on_seat_failed(turn, broken);
+        } else if self.is_parting_by(client) {
+            self.on_parting_answered(turn, None);
         } else if self.is_notice(client) {
             self.on_notice_answered(turn, None);
         } else if !self.on_fork_silent(turn, client) {

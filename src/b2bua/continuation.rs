@@ -173,7 +173,7 @@ impl Call {
 
     /// No re-INVITE or UPDATE is in flight, the peers' or ours, and no party is on its way to another call.
     fn is_at_rest(&self) -> bool {
-        self.exchange.is_none() && !self.is_reinviting() && self.transfers.referring.is_none()
+        self.exchange.is_none() && !self.is_reinviting() && self.transfers.referring.is_none() && !self.is_parting()
     }
 
     /// The tags of ours that a written call goes by; none if it cannot be read.

@@ -17,6 +17,10 @@ const MARKS_MAX: usize = 16;
 const NAMES_MAX: usize = 8;
 /// Header values of one INVITE that are looked at.
 const VALUES_MAX: usize = 8;
+/// User parts of callers who are not told.
+const HIDDEN: [&str; 5] = ["anonymous", "restricted", "unavailable", "unknown", "private"];
+/// Of so many REFERs at most that an INVITE may be the answer to, it is told who sent them.
+const REFERRERS_MAX: usize = 16;
 /// A longer user part, tag or Call-ID is no mark.
 const MARK_BYTES_MAX: usize = 256;
 
@@ -60,9 +64,29 @@ pub struct Conversations {
 struct Awaited {
     until: Timestamp,
     conversation: SessionId,
+    /// Empty if they hide.
     caller: String,
     callee: Option<String>,
     referred: Referred,
+    /// A call was taken for the one that it asked for.
+    is_linked: bool,
+}
+
+/// An INVITE that a REFER asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answered {
+    /// This REFER.
+    Proven {
+        conversation: SessionId,
+        /// URI.
+        referrer: String,
+    },
+    /// One of these may be it.
+    Alike {
+        conversation: Option<SessionId>,
+        /// URIs.
+        referrers: Vec<String>,
+    },
 }
 
 #[derive(Debug)]
@@ -140,19 +164,16 @@ impl Conversations {
         self.referrals.push_back(Awaited {
             until: now + REFERRAL_KEPT,
             conversation,
-            caller: key(&referred.caller),
+            caller: caller_key(&referred.caller),
             callee: user(&referred.refer_to),
             referred,
+            is_linked: false,
         });
     }
 
-    /// The conversation that a REFER asked this INVITE for, and who sent the REFER. It is answered once.
-    pub fn take_referral(
-        &mut self,
-        now: Timestamp,
-        trunk: &TrunkName,
-        invite: &Request,
-    ) -> Option<(SessionId, String)> {
+    /// Which REFER asked for this INVITE. Referred-By and Session-ID tell, and such a REFER is answered once. Who else calls
+    /// and is called alike may be meant, which is no proof: others may have that number, so that nothing is used up.
+    pub fn take_referral(&mut self, now: Timestamp, trunk: &TrunkName, invite: &Request) -> Option<Answered> {
         while self.referrals.front().is_some_and(|awaited| awaited.until <= now) {
             self.referrals.pop_front();
         }
@@ -163,16 +184,65 @@ impl Conversations {
         let by = invite.headers.get("Referred-By");
         let by = by.and_then(|by| NameAddr::parse(by).ok()).map(|by| by.uri);
         let callers = callers(invite);
-        let at = self.referrals.iter().position(|awaited| {
-            let is_for = awaited.referred.trunk == *trunk && awaited.callee == callee;
-            is_for
-                && match (&by, &awaited.referred.referred_by) {
-                    (Some(by), Some(known)) => by.is_equivalent(known),
-                    _ => callers.contains(&awaited.caller),
-                }
-        })?;
-        let awaited = self.referrals.remove(at)?;
-        Some((awaited.conversation, awaited.referred.referrer))
+        let own = uuids(&invite.headers).into_iter().map(Mark::Uuid);
+        let kin: BTreeSet<SessionId> = own.flat_map(|mark| self.marked(&mark).collect::<Vec<_>>()).collect();
+        let is_alike = |awaited: &Awaited| match awaited.caller.is_empty() {
+            true => callers.is_empty(),
+            false => callers.contains(&awaited.caller),
+        };
+        let (mut named, mut alike) = (Vec::new(), Vec::new());
+        for (at, awaited) in self.referrals.iter().enumerate() {
+            let referred = &awaited.referred;
+            if referred.trunk != *trunk || awaited.callee != callee {
+                continue;
+            }
+            let is_named = by
+                .as_ref()
+                .zip(referred.referred_by.as_ref())
+                .is_some_and(|(by, known)| by.is_equivalent(known));
+            if is_named || kin.contains(&referred.session) {
+                named.push(at);
+            }
+            if is_alike(awaited) {
+                alike.push(at);
+            }
+        }
+        let both = || named.iter().filter(|at| alike.contains(at));
+        let certain = match (named.as_slice(), both().count()) {
+            ([at], _) => Some(*at),
+            (_, 1) => both().next().copied(),
+            _ => None,
+        };
+        if let Some(awaited) = certain.and_then(|at| self.referrals.remove(at)) {
+            return Some(Answered::Proven {
+                conversation: awaited.conversation,
+                referrer: awaited.referred.referrer,
+            });
+        }
+        let alike = if named.is_empty() { alike } else { named };
+        self.answer_alike(&alike)
+    }
+
+    fn answer_alike(&mut self, alike: &[usize]) -> Option<Answered> {
+        let conversation = match alike {
+            [] => return None,
+            [at] => self.referrals.get_mut(*at).and_then(|awaited| {
+                let is_first = !std::mem::replace(&mut awaited.is_linked, true) && !awaited.caller.is_empty();
+                is_first.then_some(awaited.conversation)
+            }),
+            _ => None,
+        };
+        let mut referrers: Vec<String> = Vec::new();
+        for awaited in alike.iter().filter_map(|at| self.referrals.get(*at)) {
+            let referrer = &awaited.referred.referrer;
+            if referrers.len() < REFERRERS_MAX && !referrers.contains(referrer) {
+                referrers.push(referrer.clone());
+            }
+        }
+        Some(Answered::Alike {
+            conversation,
+            referrers,
+        })
     }
 
     /// A call that is up and that this INVITE belongs to by Session-ID, or as another branch of a fork; or, where
@@ -187,15 +257,20 @@ impl Conversations {
         if let Some(session) = own.into_iter().find_map(|mark| self.marked(&mark).next()) {
             return Some(session);
         }
+        // Two callers may have one number: of several conversations it is none.
+        let mut found: Option<SessionId> = None;
         for caller in callers(invite) {
             for diverter in diverted_by.iter().take(VALUES_MAX) {
                 let mark = Mark::Rung(caller.clone(), key(diverter));
-                if let Some(session) = self.marked(&mark).find(|session| rings(*session)) {
-                    return Some(session);
+                for session in self.marked(&mark).filter(|session| rings(*session)) {
+                    if found.is_some_and(|known| self.of(known) != self.of(session)) {
+                        return None;
+                    }
+                    found.get_or_insert(session);
                 }
             }
         }
-        None
+        found
     }
 
     /// Two calls are one conversation from here on, and so are all that belonged to either.
@@ -269,8 +344,23 @@ fn origin(invite: &Request) -> Option<Mark> {
 fn callers(invite: &Request) -> BTreeSet<String> {
     let asserted = invite.headers.get_all("P-Asserted-Identity").take(2);
     let asserted = asserted.filter_map(|value| NameAddr::parse(value).ok());
-    let asserted = asserted.filter_map(|named| user(named.uri()));
-    user(invite.headers.from().uri()).into_iter().chain(asserted).collect()
+    let asserted = asserted.filter_map(|named| caller(named.uri()));
+    caller(invite.headers.from().uri())
+        .into_iter()
+        .chain(asserted)
+        .collect()
+}
+
+/// The user part; none of who hides: that is everybody's (RFC 3323 §4.1).
+fn caller(uri: &Uri) -> Option<String> {
+    let is_hidden = uri
+        .host()
+        .is_some_and(|host| host.to_ascii_lowercase().ends_with(".invalid"));
+    user(uri).filter(|user| !is_hidden && !HIDDEN.contains(&user.as_str()))
+}
+
+fn caller_key(uri: &str) -> String {
+    Uri::parse(uri).ok().as_ref().and_then(caller).unwrap_or_default()
 }
 
 fn key(uri: &str) -> String {

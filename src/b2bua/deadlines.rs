@@ -37,6 +37,8 @@ pub enum Wait {
     RetellB,
     /// Until the recording of a call that goes on without is asked for again.
     Reattach,
+    /// The BYE of who was asked to prove it, once more.
+    ByeAgain,
     /// The last answers, before the recording is closed.
     Linger,
     /// The legs' leaving.
@@ -44,7 +46,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
@@ -54,6 +56,7 @@ impl Wait {
         Self::RetellA,
         Self::RetellB,
         Self::Reattach,
+        Self::ByeAgain,
         Self::Linger,
         Self::Leave,
     ];
@@ -107,6 +110,7 @@ impl Call {
                 Wait::RetellA => self.on_retell_due(turn, Leg::A),
                 Wait::RetellB => self.on_retell_due(turn, Leg::B),
                 Wait::Reattach => self.on_reattach_due(turn),
+                Wait::ByeAgain => self.on_bye_not_said_again(turn),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),
             }

@@ -120,7 +120,7 @@ impl Call {
         response: &Response,
     ) -> Exchange {
         let standing = exchange.reliable.take(&exchange.request, response);
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         let body = match (standing, content.sdp(&response.body)) {
             (Standing::OutOfTurn, _) => return exchange,
             (Standing::Unreliable, Some(_)) => Bytes::new(),
@@ -251,7 +251,7 @@ impl Call {
         exchange: &mut Exchange,
         response: &Response,
     ) -> Result<Bytes, NegotiationError> {
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         if content == Content::Unreadable {
             return Err(NegotiationError::Lines);
         }
@@ -359,7 +359,7 @@ impl Call {
         side: Leg,
         ack: &Request,
     ) -> Option<(String, Bytes)> {
-        let content = Content::of(&ack.headers, &ack.body);
+        let content = self.content_of(&ack.headers, &ack.body);
         match self.negotiation.answer(side, content.sdp(&ack.body)?) {
             Ok(anchored) => {
                 let content_type = ack.headers.get("Content-Type").unwrap_or("application/sdp").to_owned();

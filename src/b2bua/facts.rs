@@ -1,14 +1,16 @@
 //! From an INVITE to what the policies want to know, and to the recording's header.
 
+use bytes::Bytes;
+
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity};
 use crate::sdp::SessionDescription;
-use crate::sip::{NameAddr, Request};
-use crate::trunk::Trunk;
+use crate::sip::{Headers, NameAddr, Request, Uri};
+use crate::trunk::{Topology, Trunk};
 
-/// Headers that name a party who sent the call on (RFC 5806, RFC 7044, RFC 3892).
-const REROUTING: [&str; 3] = ["Diversion", "History-Info", "Referred-By"];
-/// Identities of one INVITE that are looked at.
+/// Headers that name a party who sent the call on (RFC 3892, RFC 5806, RFC 7044).
+const REROUTING: [&str; 3] = ["Referred-By", "Diversion", "History-Info"];
+/// Identities of one header of an INVITE that are looked at; of who sent it on, the latest.
 const IDENTITIES_MAX: usize = 16;
 
 /// The facts of a call that `invite` opens.
@@ -18,6 +20,9 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         let values: Vec<&str> = headers.get_all(name).collect();
         (!values.is_empty()).then(|| values.join(", "))
     };
+    let (rerouters, rerouters_left_out) = rerouting(invite);
+    let (rerouted_by, rerouting_claimed) = vouched(from, rerouters);
+    let (called_party_id, called_party_claimed) = vouched(from, uris(invite, &["P-Called-Party-ID"]).pop());
     CallFacts {
         trunk: Some(from.name.clone()),
         to_trunk: Some(to.name.clone()),
@@ -29,21 +34,71 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         },
         request_uri: invite.uri.to_string(),
         to: headers.to().uri().to_string(),
-        called_party_id: uris(invite, &["P-Called-Party-ID"]).pop(),
-        rerouted_by: uris(invite, &REROUTING),
+        called_at: None,
+        called_party_id,
+        called_party_claimed,
+        rerouted_by,
+        rerouting_claimed,
+        rerouters_left_out,
+        own_hosts: Vec::new(),
         priority: headers.get("Priority").filter(|_| from.trusted).map(str::to_owned),
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
         emergency_transferred: false,
-        media: media(invite),
+        media: media(&invite.headers, &invite.body),
         conference: super::meeting::is_focus(&invite.headers),
         at: now,
     }
 }
 
-/// Who sent the call on, as the INVITE tells.
+/// The same where URIs name us: the callee is known at the host that the call goes to, too. Routes go by the user part.
+pub fn at_our_address(mut facts: CallFacts, topology: &Topology, target: Option<&Uri>) -> CallFacts {
+    let ours = |uri: &String| Uri::parse(uri).ok().filter(|uri| topology.names_us(uri));
+    let called = ours(&facts.request_uri);
+    facts.called_at = called.as_ref().and_then(|called| {
+        let at = called.with_authority(target?.host()?)?;
+        Some(at.to_string())
+    });
+    let others = [&facts.from, &facts.to]
+        .into_iter()
+        .chain(&facts.asserted)
+        .filter_map(ours);
+    let ours = called.into_iter().chain(others);
+    facts.own_hosts = ours.filter_map(|uri| Some(uri.host()?.to_owned())).collect();
+    facts
+}
+
+/// Who sent the call on, as the INVITE tells, the latest of each header first.
 pub fn rerouters(invite: &Request) -> Vec<String> {
-    uris(invite, &REROUTING)
+    rerouting(invite).0
+}
+
+/// The same, and how many were left out.
+fn rerouting(invite: &Request) -> (Vec<String>, usize) {
+    let (mut rerouters, mut left_out) = (Vec::new(), 0);
+    for name in REROUTING {
+        let mut values: Vec<&str> = invite.headers.get_all(name).collect();
+        if name == "History-Info" {
+            // Written in the order of events (RFC 7044 §9.2); Diversion has the newest at the top (RFC 5806).
+            values.reverse();
+        }
+        left_out += values.len().saturating_sub(IDENTITIES_MAX);
+        let named = values
+            .into_iter()
+            .take(IDENTITIES_MAX)
+            .filter_map(|value| NameAddr::parse(value).ok());
+        rerouters.extend(named.map(|named| named.uri().to_string()));
+    }
+    (rerouters, left_out)
+}
+
+/// What a trunk says as far as it counts in full, and as far as it can only add.
+fn vouched<T: Default>(from: &Trunk, told: T) -> (T, T) {
+    if from.trusted {
+        (told, T::default())
+    } else {
+        (T::default(), told)
+    }
 }
 
 /// What is known of a call by others: the dialog that it replaces, the REFER that asked for it, the call that was forwarded.
@@ -53,6 +108,8 @@ pub struct Kin {
     pub conversation: Option<SessionId>,
     /// Parties beside those that the INVITE names (URIs): who transferred it, whose dialog it replaces.
     pub rerouted_by: Vec<String>,
+    /// Parties who may have transferred it (URIs), if nothing tells which of them.
+    pub may_be_rerouted_by: Vec<String>,
     /// Who is called, where the Request-URI only names us.
     pub callee: Option<String>,
     /// Who calls, where another call knows that better than the INVITE.
@@ -64,8 +121,10 @@ pub struct Kin {
 impl Kin {
     /// The facts of a call with what is known of it by others.
     pub fn complete(&self, mut facts: CallFacts) -> CallFacts {
-        let room = IDENTITIES_MAX.saturating_sub(facts.rerouted_by.len());
-        facts.rerouted_by.extend(self.rerouted_by.iter().take(room).cloned());
+        facts.rerouted_by.splice(..0, self.rerouted_by.iter().cloned());
+        facts
+            .rerouting_claimed
+            .splice(..0, self.may_be_rerouted_by.iter().cloned());
         if let Some(callee) = &self.callee {
             facts.request_uri.clone_from(callee);
         }
@@ -156,13 +215,7 @@ impl ChangeFacts<'_> {
 }
 
 /// The opening record of a call where the party `side` has become another; `raw`: as that was signalled.
-pub fn change_header(
-    header: &mut Header,
-    decision: &Decision,
-    meeting: bool,
-    side: Leg,
-    (named, raw): (&NameAddr, &str),
-) {
+pub fn change_party(header: &mut Header, decision: &Decision, side: Leg, (named, raw): (&NameAddr, &str)) {
     let (party, decided) = match side {
         Leg::A => (&mut header.caller, &decision.caller),
         Leg::B => (&mut header.callee, &decision.callee),
@@ -172,6 +225,10 @@ pub fn change_header(
         display_name: named.display_name().map(|name| name.into_owned()),
         raw: vec![(raw.to_owned(), named.clone().without_tag().to_string())],
     };
+}
+
+/// The opening record of a call that was decided anew.
+pub fn change_header(header: &mut Header, decision: &Decision, meeting: bool) {
     header.policies.clone_from(&decision.policies);
     header.generation = decision.generation;
     header.policy_hash = decision.hash.to_string();
@@ -248,8 +305,9 @@ fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn media(invite: &Request) -> Vec<MediaKind> {
-    let sdp = super::body::sdp_of(&invite.headers, &invite.body).unwrap_or_default();
+/// What a message's session description has.
+pub fn media(headers: &Headers, body: &Bytes) -> Vec<MediaKind> {
+    let sdp = super::body::sdp_of(headers, body).unwrap_or_default();
     let Ok(sdp) = SessionDescription::parse(sdp) else {
         return Vec::new();
     };

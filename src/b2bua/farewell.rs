@@ -3,8 +3,11 @@
 use bytes::Bytes;
 
 use super::body::{Content, describes_body};
+use super::call::Call;
 use super::carry::{self, Crossing};
-use crate::sip::Request;
+use super::turn::Turn;
+use crate::model::{Leg, Mark};
+use crate::sip::{Request, Response};
 
 /// Headers and body for a BYE; a CANCEL gets their reasons.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -28,7 +31,7 @@ impl Farewell {
     /// What the other leg's BYE or CANCEL brought and the allow rule carries: of bodies one that describes no session, as
     /// the ISUP of a gateway (RFC 3372).
     pub fn of(crossing: Crossing, request: &Request) -> Self {
-        let crosses = Content::of(&request.headers, &request.body) == Content::Other;
+        let crosses = Content::of(&request.headers, &request.body).recorded(false) == Content::Other;
         let headers = carry::carried(crossing, &request.headers);
         let headers = headers.filter(|(name, _)| crosses || !describes_body(name));
         Self {
@@ -52,5 +55,20 @@ impl Farewell {
             .iter()
             .filter(|(name, _)| name.eq_ignore_ascii_case("Reason"));
         reasons.map(|(_, value)| value.clone()).collect()
+    }
+}
+
+impl Call {
+    /// A peer wants proof for a BYE that is not ours to give, and whose it is has left: its dialog may stay up, and cost. The
+    /// log and the recording say so.
+    pub(super) fn note_unproven(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+        if !matches!(response.status, 401 | 407) {
+            return;
+        }
+        let (status, trunk) = (response.status, &self.leg(side).trunk.name);
+        tracing::warn!(session = %self.id, %trunk, status, "a BYE was challenged and cannot be proved: the far end may keep its call up");
+        let note =
+            format!("BYE to {side} challenged with {status} by trunk {trunk}: not proved, its call may be up still");
+        self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
     }
 }

@@ -8,6 +8,7 @@ use super::body::Content;
 use super::call::Call;
 use super::carry;
 use super::exchange::{Exchange, Stage};
+use super::facts;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::numbering;
@@ -34,7 +35,11 @@ impl Call {
         };
         let identity = self.new_identity(side, &request);
         let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
-        let admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        let mut admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
+        if admitted == Ok(false) && offered {
+            let offer = facts::media(&request.headers, &request.body);
+            admitted = self.admit_media(turn, &offer);
+        }
         let fronted = self.leg(side.other()).fronts_focus;
         let admitted = admitted.and_then(|is_news| self.admit_focus(turn, side, &request.headers).map(|()| is_news));
         let is_news = match admitted {
@@ -107,7 +112,7 @@ impl Call {
         if !options.is_empty() && !self.is_emergency() {
             return Err(Refusal::BadExtension { options });
         }
-        let content = Content::of(&request.headers, &request.body);
+        let content = self.content_of(&request.headers, &request.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
         }

@@ -20,7 +20,7 @@ use super::reject::{self, Refusal, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Fault, Leg, Mark};
-use crate::policy::{Decision, RecorderState, Verdict};
+use crate::policy::{Decision, RecorderState};
 use crate::sip::{Headers, NameAddr, Response};
 
 /// A party that nobody has decided for yet.
@@ -37,10 +37,10 @@ pub(super) struct Newcomer {
 }
 
 /// What the policies say of a newcomer.
-struct Judgement {
-    decision: Decision,
-    refusal: Option<Refusal>,
-    is_stricter: bool,
+pub(super) struct Judgement {
+    pub(super) decision: Decision,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) is_stricter: bool,
 }
 
 /// What waits for a recording that is being opened.
@@ -114,10 +114,15 @@ impl Call {
             media: lines.iter().map(|line| line.kind).collect(),
             meeting: self.meeting,
         };
-        let mut decision = turn.policies.decide(&change.facts(turn.now));
-        if let Verdict::Block(_) = decision.verdict {
-            let policy = reject::first_policy(&decision);
-            let refusal = Some(Refusal::PolicyForbids { policy });
+        let facts = facts::at_our_address(change.facts(turn.now), turn.topology, None);
+        self.weigh(turn, turn.policies.decide(&facts), !newcomer.is_namesake)
+    }
+
+    /// What another decision means for a call that is there already: it only adds. `comes`: for somebody else than who is
+    /// there already, and not under another name only.
+    pub(super) fn weigh(&self, turn: &Turn<'_>, mut decision: Decision, comes: bool) -> Judgement {
+        if let Err(refusal) = reject::of_verdict(&decision) {
+            let refusal = Some(refusal);
             let is_stricter = true;
             return Judgement {
                 decision,
@@ -128,10 +133,9 @@ impl Call {
         let is_stricter = decision.is_stricter_than(&self.decision);
         let missing = self.missing_for(turn, &decision);
         decision.bind_as(&self.decision);
-        // Who is the same under another name does not come.
         let missing = match is_stricter {
             true => self.missing_for(turn, &decision),
-            false => missing.filter(|_| !newcomer.is_namesake),
+            false => missing.filter(|_| comes),
         };
         let refusal = missing.map(|fault| reject::of_recorder(&decision, turn.terms, fault));
         Judgement {
@@ -170,21 +174,22 @@ impl Call {
         side: Leg,
         response: &Response,
     ) -> Result<bool, Refusal> {
-        let Some(newcomer) = self.newcomer(turn, side, &response.headers, None) else {
-            return Ok(false);
+        let newcomer = self.newcomer(turn, side, &response.headers, None);
+        let mut admitted = match &newcomer {
+            Some(newcomer) => self.admit_newcomer(turn, side, newcomer),
+            None => Ok(false),
         };
-        let admitted = self.admit_newcomer(turn, side, &newcomer);
-        match &admitted {
-            Ok(is_news) => {
-                let waits = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
-                if *is_news && waits && self.phase != Phase::Inviting {
-                    self.withheld = Some(Withheld::Media);
-                }
-            }
-            Err(_) => {
-                let decision = self.judge(turn, side, &newcomer).decision;
-                self.write_down(turn, side, decision, &newcomer);
-            }
+        if let (Err(_), Some(newcomer)) = (&admitted, &newcomer) {
+            let decision = self.judge(turn, side, newcomer).decision;
+            self.write_down(turn, side, decision, newcomer);
+        }
+        if admitted == Ok(false) {
+            let kinds = facts::media(&response.headers, &response.body);
+            admitted = self.admit_media(turn, &kinds);
+        }
+        let waits = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
+        if admitted == Ok(true) && waits && self.phase != Phase::Inviting {
+            self.withheld = Some(Withheld::Media);
         }
         admitted
     }
@@ -204,7 +209,13 @@ impl Call {
     fn write_down(&mut self, turn: &mut Turn<'_>, side: Leg, decision: Decision, newcomer: &Newcomer) {
         let named = (&newcomer.named, newcomer.by);
         self.supersede_decision(turn.now);
-        facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting, side, named);
+        facts::change_party(Arc::make_mut(&mut self.header), &decision, side, named);
+        self.stand_by(turn, decision);
+    }
+
+    /// The decision holds from here on.
+    pub(super) fn stand_by(&mut self, turn: &mut Turn<'_>, decision: Decision) {
+        facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting);
         self.decision = Arc::new(decision);
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
@@ -226,6 +237,7 @@ impl Call {
         }
     }
 
+    /// Recorded as the decision of now wants it.
     pub(super) fn record_newcomer(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.recording, Recording::NotWanted | Recording::Unavailable(_)) {
             self.record_from_here(turn);

@@ -16,7 +16,7 @@ use super::turn::Turn;
 use super::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
 use crate::policy::{Admission, RecorderState, Verdict};
-use crate::sip::{Method, Request, Uri};
+use crate::sip::{Headers, Method, Request, Uri};
 
 impl Call {
     /// A call begins: it waits for the recorder and the ports, or is refused at once.
@@ -54,6 +54,7 @@ impl Call {
                 .message(turn.now, Leg::A, Direction::Received, call.a.flow, &bytes, turn.out);
         }
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
+        call.note_proof(Leg::A, &invite.headers);
         call.a.invite = Some(invite);
         if let Err(refusal) = admitted {
             call.refuse(turn, &refusal);
@@ -81,9 +82,7 @@ impl Call {
 
     /// Asks everything that may refuse the call, in the order in which A should hear of it. Leases ports, no more.
     fn admit(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
-        if let Verdict::Block(_) = self.decision.verdict {
-            return Err(Refusal::PolicyForbids { policy: self.policy() });
-        }
+        reject::of_verdict(&self.decision)?;
         if let (Admission::Refuse, RecorderState::Down(fault)) =
             (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
         {
@@ -102,18 +101,25 @@ impl Call {
 
     /// What A's INVITE offers, as the B of now shall see it.
     pub(super) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
-        let content = Content::of(&invite.headers, &invite.body);
+        let content = self.content_of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
         }
         if let Some(sdp) = content.sdp(&invite.body) {
             let emergency = self.decision.emergency;
             let anchored = self.negotiation.offer(turn.now, Leg::A, sdp, turn.ports, emergency)?;
+            self.kinds = super::facts::media(&invite.headers, &invite.body);
             self.body = content.with_sdp(&invite.body, anchored);
         } else {
             self.body = invite.body.clone();
         }
         Ok(())
+    }
+
+    /// What a body of this call's holds for us; of a call that is recorded nothing may be sealed.
+    pub(super) fn content_of(&self, headers: &Headers, body: &[u8]) -> Content {
+        let is_recorded = self.wants_recording() && !self.decision.emergency;
+        Content::of(headers, body).recorded(is_recorded)
     }
 
     pub(super) fn policy(&self) -> PolicyId {

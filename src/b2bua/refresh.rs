@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::body::Content;
 use super::call::Call;
 use super::continuation::Kept;
 use super::deadlines::Wait;
@@ -213,7 +212,7 @@ impl Call {
         let upkeep = &self.upkeep[side.index()];
         if upkeep.timer.expiry().is_some_and(|expiry| expiry <= turn.now) {
             self.expire(turn, &format!("session of {side} expired"));
-        } else if upkeep.refreshing.is_none() && self.exchange.is_none() && !self.is_reseating() {
+        } else if upkeep.refreshing.is_none() && self.exchange.is_none() && !self.is_reseating() && !self.is_parting() {
             self.refresh(turn, side, [false; 2]);
         } else {
             self.watch_session(side, Some(turn.now + IN_FLIGHT_WAIT));
@@ -333,7 +332,7 @@ impl Call {
 
     /// The answer to the description that the peer knew: it may have moved.
     fn take_refreshed_sdp(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             return;
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::carry::ALLOW;
 use super::turn::Terms;
 use crate::model::{Fault, PolicyId};
-use crate::policy::Decision;
+use crate::policy::{BlockReason, Decision, Verdict};
 use crate::sip::Method;
 use crate::trunk::{CapReached, retry_after};
 
@@ -40,6 +40,8 @@ pub enum Refusal {
     NotSecure,
     /// No route leads on from this trunk.
     NoRoute,
+    /// Who calls or is called cannot be read: no policy could be looked up.
+    UnreadableParty,
     /// A policy forbids the call.
     PolicyForbids { policy: PolicyId },
     /// A strict policy wants a recording and the recorder is down. `status`: the policy's choice, 603 if `auto`.
@@ -81,6 +83,8 @@ pub enum Refusal {
     NoAnswer,
     /// The far end cannot be reached. No 5xx: that would invite the PBX to route around the recorder.
     Unreachable,
+    /// The connection that a phone registered by is gone (RFC 5626 §5.3).
+    FlowFailed,
     /// A REFER outside the dialog that it is about (RFC 3515 §2.4.1 lets it be there): nobody would have decided whom it brings in.
     ReferOutside,
     /// Too many executed transfers have led to this call.
@@ -113,7 +117,7 @@ impl Refusal {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference => 400,
+            Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference | Self::UnreadableParty => 400,
             Self::PolicyForbids { .. } | Self::ReferOutside => 403,
             Self::NoRoute => 404,
             Self::MethodNotAllowed | Self::MethodBarred { .. } => 405,
@@ -122,6 +126,7 @@ impl Refusal {
             Self::UnsupportedScheme => 416,
             Self::BadExtension { .. } => 420,
             Self::IntervalTooSmall { .. } => 422,
+            Self::FlowFailed => 430,
             Self::Unreachable | Self::NotSecure => 480,
             Self::NoSuchDialog => 481,
             Self::Loop => 482,
@@ -148,6 +153,7 @@ impl Refusal {
             Self::MalformedSdp { offset } => vec![warning(host, 399, &format!("malformed SDP at byte {offset}"))],
             Self::IntervalTooSmall { min } => vec![("Min-SE", min.to_string())],
             Self::NoContact => vec![warning(host, 399, "Contact is missing")],
+            Self::UnreadableParty => vec![warning(host, 399, "Caller or callee cannot be read")],
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
             Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
@@ -206,6 +212,17 @@ pub fn of_recorder(decision: &Decision, terms: &Terms, fault: Fault) -> Refusal 
     let chosen = chosen.unwrap_or_default().or(terms.reject_code);
     let status = chosen.status(terms.peer_node);
     Refusal::RecorderDown { policy, fault, status }
+}
+
+/// Whether a decision lets a call take place at all, whatever becomes of its recording.
+pub fn of_verdict(decision: &Decision) -> Result<(), Refusal> {
+    match &decision.verdict {
+        Verdict::Block(BlockReason::Unreadable) => Err(Refusal::UnreadableParty),
+        Verdict::Block(_) => Err(Refusal::PolicyForbids {
+            policy: first_policy(decision),
+        }),
+        Verdict::Record | Verdict::None => Ok(()),
+    }
 }
 
 /// The policy that a refusal names.

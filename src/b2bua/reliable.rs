@@ -132,7 +132,8 @@ impl Call {
             self.refuse_request(turn, side, server, &request, &refusal);
             return;
         }
-        let brings_sdp = Content::of(&request.headers, &request.body)
+        let brings_sdp = self
+            .content_of(&request.headers, &request.body)
             .sdp(&request.body)
             .is_some();
         if brings_sdp && self.negotiation.pending_by() != Some(side.other()) {
@@ -160,7 +161,7 @@ impl Call {
         if self.passings.len() >= PASSINGS_MAX {
             return Err(Refusal::Busy);
         }
-        if Content::of(&request.headers, &request.body) == Content::Unreadable {
+        if self.content_of(&request.headers, &request.body) == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
         }
         let of_exchange = self.exchange.as_mut().filter(|exchange| exchange.from == side);
@@ -174,7 +175,7 @@ impl Call {
 
     /// The answer that a PRACK brings, as the other leg shall see it.
     fn carry_late_answer(&mut self, turn: &mut Turn<'_>, side: Leg, prack: &Request) -> Result<Bytes, Refusal> {
-        let content = Content::of(&prack.headers, &prack.body);
+        let content = self.content_of(&prack.headers, &prack.body);
         let sdp = content.sdp(&prack.body).unwrap_or_default();
         let anchored = self.negotiation.answer(side, sdp)?;
         self.renew_media(turn);

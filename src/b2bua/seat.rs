@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::body::Content;
 use super::call::Call;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
@@ -302,7 +301,7 @@ impl Call {
         if let Some(dialog) = &mut self.leg_mut(side).dialog {
             dialog.target_refresh(&Message::Response(response.clone()));
         }
-        let content = Content::of(&response.headers, &response.body);
+        let content = self.content_of(&response.headers, &response.body);
         let answer = content.sdp(&response.body).map(Bytes::copy_from_slice);
         let Some(referring) = &mut self.transfers.referring else {
             return;

@@ -20,6 +20,9 @@ const RETRY_AFTER_MAX: u128 = 10;
 
 impl Call {
     pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+        if self.ask_to_part(turn, side, server, request) {
+            return;
+        }
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
         let farewell = Farewell::of(self.crossing(side), request);
         if self.end_early(turn, side, &farewell) || self.part_early(turn, side) {
@@ -76,7 +79,8 @@ impl Call {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
-            self.story.blocked = lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. });
+            self.story.blocked =
+                lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. } | Refusal::UnreadableParty);
             self.story.status = Some(refusal.rejection("").status);
         }
         if let Refusal::RecorderDown { fault, .. } = refusal {
@@ -304,6 +308,7 @@ impl Call {
         self.close_succession();
         self.close_transfer(turn, 487);
         self.close_passings(turn);
+        self.close_parting(turn);
         self.close_exchange(turn);
         self.give_up_refreshes(turn);
         self.forget(turn);
@@ -419,6 +424,7 @@ fn refused_by(refusal: &Refusal) -> String {
     match refusal {
         Refusal::RecorderDown { policy, fault, .. } => format!("policy {policy}: recorder: {fault}"),
         Refusal::PolicyForbids { policy } => format!("policy {policy}: forbidden"),
+        Refusal::UnreadableParty => "caller or callee cannot be read".to_owned(),
         Refusal::DiskReserve { policy } => format!("policy {policy}: free space below the reserve"),
         Refusal::NoAnswer => "no answer from B".to_owned(),
         Refusal::Unreachable => "B is unreachable".to_owned(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::call::Call;
-use super::facts::TransferFacts;
+use super::facts::{self, TransferFacts};
 use super::reject::{self, Refusal};
 use super::turn::Turn;
 use crate::model::{Leg, SessionId};
@@ -51,7 +51,7 @@ impl Call {
             return Ok(());
         }
         let lines = self.negotiation.plan(self.id, self.mode()).lines;
-        let facts = TransferFacts {
+        let transfer = TransferFacts {
             stays: (self.party(side.other()), &self.leg(side.other()).trunk),
             brought_in: (
                 referral.party.clone(),
@@ -60,15 +60,13 @@ impl Call {
             referrer: self.party(side),
             media: lines.iter().map(|line| line.kind).collect(),
         };
-        let decision = turn.decide_by(facts.facts(turn.now));
+        let decision = turn.decide_by(facts::at_our_address(transfer.facts(turn.now), turn.topology, None));
         match (decision.admission(turn.recorder, false), turn.recorder) {
             (Admission::Proceed | Admission::ProceedUnrecorded, _) => Ok(()),
             (Admission::Refuse, RecorderState::Down(fault)) if decision.verdict == Verdict::Record => {
                 Err(reject::of_recorder(&decision, turn.terms, fault))
             }
-            (Admission::Refuse, _) => Err(Refusal::PolicyForbids {
-                policy: reject::first_policy(&decision),
-            }),
+            (Admission::Refuse, _) => reject::of_verdict(&decision),
         }
     }
 

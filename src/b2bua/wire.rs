@@ -321,7 +321,12 @@ impl Wire {
     /// Our end of a flow as a Contact. What the listener is advertised as takes the place of its address when the message
     /// leaves.
     pub fn contact(flow: Flow) -> Uri {
-        let uri = Uri::sip(None, flow.local);
+        Self::contact_of(None, flow)
+    }
+
+    /// The same with a user part.
+    pub fn contact_of(user: Option<&str>, flow: Flow) -> Uri {
+        let uri = Uri::sip(user, flow.local);
         match flow.transport.param() {
             Some(transport) => uri.with_param("transport", transport),
             None => uri,

@@ -122,7 +122,7 @@ fn facts(args: &Args, at: Timestamp, way: Option<&Way>) -> CallFacts {
     let to_trunk = args.to_trunk.as_deref().or_else(|| way?.to_trunk());
     let mut media = vec![MediaKind::Audio];
     media.extend(args.video.then_some(MediaKind::Video));
-    CallFacts {
+    let facts = CallFacts {
         trunk: args.trunk.as_deref().map(Into::into),
         to_trunk: to_trunk.map(Into::into),
         from,
@@ -133,6 +133,10 @@ fn facts(args: &Args, at: Timestamp, way: Option<&Way>) -> CallFacts {
         conference: args.meeting,
         at,
         ..CallFacts::default()
+    };
+    match way {
+        Some(way) => way.at_our_address(facts),
+        None => facts,
     }
 }
 

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::b2bua::arrive;
+use crate::b2bua::{self, arrive};
 use crate::config::Config;
-use crate::policy::PolicySet;
+use crate::model::Timestamp;
+use crate::policy::{CallFacts, PolicySet};
 use crate::sip::{Method, NameAddr, Request, Uri};
-use crate::trunk::{Applied, Passage, Route, Site, Topology, Trunk, rewrite};
+use crate::trunk::{Applied, Passage, Paths, Route, Site, Topology, Trunk, rewrite};
 
 /// A call from a trunk on its way through the node.
 pub(super) struct Way {
@@ -16,6 +17,9 @@ pub(super) struct Way {
     pub seen: Request,
     arrived: Vec<Applied>,
     onward: Option<Onward>,
+    topology: Topology,
+    /// The Request-URI as it leaves, with the host that it leaves for.
+    target: Option<Uri>,
 }
 
 struct Onward {
@@ -37,12 +41,37 @@ pub(super) fn way(config: &Config, policies: &PolicySet, trunk: &str, from: &str
     let listeners = listeners
         .map(|listener| (listener.transport, listener.address))
         .collect();
-    let topology = Topology::new(config.trunks.clone(), config.routes.clone(), listeners);
+    let topology = Topology::new(config.trunks.clone(), config.routes.clone(), listeners).with_paths(paths(config));
     let user = seen.uri.user().unwrap_or_else(|| seen.uri.opaque());
     let onward = topology
         .route(&trunk.name, user)
         .map(|(route, to)| leave(&seen, route, to));
-    Some(Way { seen, arrived, onward })
+    let destinations = topology.destinations(Timestamp::ZERO, trunk, &seen.uri, &mut |_| 0);
+    let by_name = || {
+        let (_, to) = topology.route(&trunk.name, user)?;
+        seen.uri.with_authority(&to.sites.iter().find_map(Site::authority)?)
+    };
+    let target = destinations
+        .and_then(|all| Some(all.into_iter().next()?.target))
+        .or_else(by_name);
+    Some(Way {
+        seen,
+        arrived,
+        onward,
+        target,
+        topology,
+    })
+}
+
+/// What the listeners are known as outside.
+fn paths(config: &Config) -> Paths {
+    let mut paths = Paths::default();
+    for listener in &config.listen.sip {
+        if let Some(at) = &listener.advertised {
+            paths.advertise(listener.transport, listener.address, at.clone());
+        }
+    }
+    paths
 }
 
 fn leave(seen: &Request, route: &Route, to: &Trunk) -> Onward {
@@ -89,6 +118,11 @@ fn uri(text: &str) -> Option<Uri> {
 impl Way {
     pub(super) fn to_trunk(&self) -> Option<&str> {
         Some(self.onward.as_ref()?.route.to.as_str())
+    }
+
+    /// As a live call's: users at our own addresses are known by other names too.
+    pub(super) fn at_our_address(&self, facts: CallFacts) -> CallFacts {
+        b2bua::at_our_address(facts, &self.topology, self.target.as_ref())
     }
 
     /// Several lines for a terminal.

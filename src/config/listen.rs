@@ -20,7 +20,6 @@ pub(super) const TRANSPORTS: &Words<Transport> = &[
     ("ws", Transport::Ws),
     ("wss", Transport::Wss),
 ];
-const LARGE_REQUESTS: &Words<LargeRequests> = &[("tcp", LargeRequests::Tcp), ("udp", LargeRequests::Udp)];
 /// Fewer ports than a call with audio and video needs on both legs draw a warning; so many are ten such calls.
 const PORTS_FEW: usize = 80;
 
@@ -85,17 +84,7 @@ pub struct TrunkTls {
 /// How requests reach a trunk.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Delivery {
-    pub large_requests: LargeRequests,
     pub tls: Option<TrunkTls>,
-}
-
-/// How requests that are too long for a datagram reach a trunk of UDP (RFC 3261 §18.1.1).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum LargeRequests {
-    /// By TCP to the same address, if we listen on TCP; as a datagram where that is refused.
-    #[default]
-    Tcp,
-    Udp,
 }
 
 impl Listen {
@@ -368,7 +357,6 @@ fn origins(listen: &Table<'_>) -> Vec<String> {
 
 /// What a `[[trunk]]` says of how it is reached.
 pub(super) fn delivery(trunk: &Table<'_>, transport: Transport) -> Delivery {
-    let large_requests = trunk.choice("large_requests", LARGE_REQUESTS);
     let tls = trunk.table("tls", "a trunk.tls field").map(|tls| trunk_tls(&tls));
     if transport == Transport::Tls && tls.as_ref().is_none_or(|tls| tls.ca.is_none()) {
         let finding = trunk
@@ -377,10 +365,7 @@ pub(super) fn delivery(trunk: &Table<'_>, transport: Transport) -> Delivery {
             .effect("it would not be known whose certificate to believe: no connection is opened to it");
         trunk.note(finding.hint("for a public one: `[trunk.tls]`, `ca = \"/etc/ssl/certs/ca-certificates.crt\"`"));
     }
-    Delivery {
-        large_requests: large_requests.map_or(LargeRequests::default(), Spanned::into_inner),
-        tls,
-    }
+    Delivery { tls }
 }
 
 fn trunk_tls(tls: &Table<'_>) -> TrunkTls {

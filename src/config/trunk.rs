@@ -25,6 +25,8 @@ const WORDS_MAX: usize = 64;
 const PROBE_DEFAULT: Duration = Duration::from_secs(30);
 const PROBE_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 const CALLS_MAX: i64 = 1_000_000;
+/// How requests that are too long for a datagram reach a trunk of UDP (RFC 3261 §18.1.1): as datagrams all the same?
+const LARGE_REQUESTS: &Words<bool> = &[("tcp", false), ("udp", true)];
 const PASSAGES: &Words<Passage> = &[("in", Passage::In), ("out", Passage::Out)];
 
 /// Trunks and where their names are written.
@@ -96,6 +98,7 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
         trusted: table.boolean("trusted").unwrap_or(false),
         conduct: super::credentials::conduct(table),
         probe: probe(table),
+        datagrams_only: table.choice("large_requests", LARGE_REQUESTS).is_some_and(Spanned::into_inner),
         e164: table.boolean("e164").unwrap_or(false),
         rewrites: rewrites(table),
         methods: methods(table),

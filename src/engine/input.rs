@@ -1,7 +1,5 @@
 //! What signalling is told.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +19,10 @@ pub enum Input {
     },
     /// What was sent there cannot arrive: the connection broke or was refused.
     Unreachable {
+        flow: Flow,
+    },
+    /// A connection has ended, in whatever way: what comes from there from now on comes by another.
+    Closed {
         flow: Flow,
     },
     /// A datagram of ours came back, for nobody listens there (ICMP port unreachable). `fragment`: how it began.
@@ -44,8 +46,6 @@ pub enum Input {
         trunks: Vec<Trunk>,
         routes: Vec<Route>,
     },
-    /// Peers that want long requests as datagrams all the same, of another configuration.
-    Datagrams(BTreeSet<IpAddr>),
     /// What DNS says of a trunk's name now.
     Located {
         aim: Aim,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Call, DialogEvent, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
+use crate::b2bua::{self, Answered, Call, DialogEvent, DialogName, Kin, Meant, Referral, Referred, Refusal, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, NameAddr, Request, Uri};
@@ -120,9 +120,19 @@ impl Signaling {
                 .far_end_of(&invite.uri, Some(named))
                 .map(|_| call.party(named.meant.leg));
         }
-        if let Some((conversation, referrer)) = self.conversations.take_referral(now, &from.name, invite) {
-            conversations.push(conversation);
-            kin.rerouted_by.push(referrer);
+        match self.conversations.take_referral(now, &from.name, invite) {
+            Some(Answered::Proven { conversation, referrer }) => {
+                conversations.push(conversation);
+                kin.rerouted_by.push(referrer);
+            }
+            Some(Answered::Alike {
+                conversation,
+                referrers,
+            }) => {
+                conversations.extend(conversation);
+                kin.may_be_rerouted_by.extend(referrers);
+            }
+            None => {}
         }
         let spiral = self.passages_before(invite).next();
         conversations.extend(spiral.and_then(|(session, _)| self.conversations.of(session)));

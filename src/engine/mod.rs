@@ -2,6 +2,7 @@
 
 mod census;
 mod detour;
+mod edge;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]
 mod engine;
 mod input;

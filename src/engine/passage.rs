@@ -13,7 +13,7 @@ use crate::b2bua::{self, ALLOW, Crossing, LegState, Owner, Refusal, Subscription
 use crate::model::{Leg, Timestamp};
 use crate::policy::RecorderState;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Method, NameAddr, Request, Response};
+use crate::sip::{Flow, Method, Request, Response};
 use crate::trunk::{Destination, Trunk};
 
 /// Requests outside any call that may wait for an answer at a time; fewer on a node of few calls, so that calls keep most
@@ -28,8 +28,9 @@ const DESTINATIONS_MAX: usize = 4;
 pub(super) struct Passage {
     pub(super) server: ServerId,
     pub(super) request: Request,
-    /// From whom to whom, and by which path.
+    /// From whom to whom, by which path it came and by which it goes on.
     pub(super) trunks: [Arc<Trunk>; 2],
+    pub(super) came_by: Flow,
     pub(super) flow: Flow,
     /// The Call-ID and the tag that it goes on by.
     pub(super) names: [String; 2],
@@ -93,14 +94,19 @@ impl Signaling {
         flow: Flow,
     ) -> Result<(), Refusal> {
         let (from, destination, others) = self.passage(now, request, flow)?;
+        if request.method == Method::Register {
+            self.on_registering(now, request, flow);
+        }
         let names = [self.wire.mint().call_id(), self.wire.mint().tag()];
         let page = self.decide_page(now, (request, flow), [&from, &destination.trunk], &names[0])?;
-        let onward = self.write_onward(request, &from, &destination, &names);
+        let came_by = flow;
+        let onward = self.write_onward(request, (&from, came_by), &destination, &names);
         let Destination { trunk: to, flow, .. } = destination;
         let passage = Passage {
             server: id,
             request: request.clone(),
             trunks: [from, to],
+            came_by,
             flow,
             names,
             others,
@@ -115,7 +121,7 @@ impl Signaling {
     pub(super) fn write_onward(
         &self,
         request: &Request,
-        from: &Trunk,
+        (from, came_by): (&Trunk, Flow),
         to: &Destination,
         names: &[String; 2],
     ) -> Request {
@@ -123,7 +129,7 @@ impl Signaling {
         let crossing = Crossing::between(from, &to.trunk);
         let mut onward = b2bua::onward(crossing, request, to.target.clone(), call_id, tag, to.flow, body);
         if request.method == Method::Register {
-            self.write_registration(request, &mut onward, to.flow);
+            self.write_registration((request, came_by), &mut onward, to);
         } else {
             b2bua::cross(&mut onward.headers, from, &to.trunk, &self.policies);
         }
@@ -151,12 +157,13 @@ impl Signaling {
         b.call_id = self.wire.mint().call_id();
         let trunks = [Arc::clone(&a.trunk), Arc::clone(&b.trunk)];
         let names = [b.call_id.clone(), b.local_tag.clone()];
-        let onward = self.write_onward(&request, &a.trunk, &destination, &names);
+        let onward = self.write_onward(&request, (&a.trunk, flow), &destination, &names);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
         let passage = Passage {
             server: id,
             request,
             trunks,
+            came_by: flow,
             flow: to_flow,
             names,
             others,
@@ -186,6 +193,7 @@ impl Signaling {
                     server: id,
                     request,
                     trunks: onward.trunks,
+                    came_by: flow,
                     flow: onward.flow,
                     // It belongs to who has the dialog, and to nobody else.
                     names: Default::default(),
@@ -272,7 +280,7 @@ impl Signaling {
         from: &Trunk,
     ) -> Result<Vec<Destination>, Refusal> {
         let seen = b2bua::arriving(request, from, &self.policies).uri.clone();
-        match self.registered(request, from) {
+        match self.by_path(request, from)? {
             Some(registered) => Ok(vec![registered]),
             None => self
                 .secure_hops(now, request, &seen, from)
@@ -281,35 +289,6 @@ impl Signaling {
                     Refusal::NoRoute if request.headers.contains("Replaces") => Refusal::NoSuchDialog,
                     other => other,
                 }),
-        }
-    }
-
-    /// A registrar sends by our Path (RFC 3327 §5.4) to the Contact that was registered: a peer of a trunk that a route
-    /// leads to.
-    fn registered(&self, request: &Request, from: &Trunk) -> Option<Destination> {
-        let route = NameAddr::parse(request.headers.get_all("Route").next()?).ok()?;
-        let contact = request.uri.socket_addr().filter(|_| self.is_ours(route.uri()))?;
-        let trunk = self.topology.trunk_at(contact)?;
-        if !self.topology.leads(&from.name, &trunk.name) {
-            return None;
-        }
-        Some(Destination {
-            trunk: Arc::clone(trunk),
-            flow: self.topology.flow(trunk, trunk.transport, contact)?,
-            target: request.uri.clone(),
-        })
-    }
-
-    /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us.
-    fn write_registration(&self, request: &Request, onward: &mut Request, flow: Flow) {
-        for contact in request.headers.get_all("Contact") {
-            onward.headers.push("Contact", contact);
-        }
-        let mut supported = request.headers.get_all("Supported").flat_map(|value| value.split(','));
-        if supported.any(|option| option.trim().eq_ignore_ascii_case("path")) {
-            let us = Wire::contact(flow).with_param("lr", "");
-            onward.headers.push("Path", format!("<{us}>"));
-            onward.headers.push("Supported", "path");
         }
     }
 

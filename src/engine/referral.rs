@@ -253,6 +253,8 @@ impl Signaling {
         let (from, to) = (Arc::clone(&staying.leg.trunk), Arc::clone(&callee.trunk));
         let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
         let facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
+        let target = callee.destinations.first().map(|first| first.target.clone());
+        let facts = b2bua::at_our_address(facts, &self.topology, target.as_ref());
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_move(
             now,
@@ -271,7 +273,6 @@ impl Signaling {
             conversation: callee.kin.conversation,
         };
         let header = Arc::new(b2bua::header(&opening, &staying.invite, &decision));
-        let target = callee.destinations.first().map(|first| first.target.clone());
         let arrival = Arrival {
             session,
             asked: Asked::ByRefer {

@@ -11,7 +11,7 @@ use crate::b2bua::{Owner, Wire};
 use crate::model::{Timestamp, TrunkName, earliest};
 use crate::sip::transaction::ClientId;
 use crate::sip::{CSEQ_MAX, CSeq, Flow, Method, NameAddr, Request, Response, Uri};
-use crate::trunk::{Register, Topology, Trunk};
+use crate::trunk::{Paths, Place, Register, Topology, Trunk};
 
 /// The pause after the first failure and the longest, each drawn from its upper half (RFC 5626 §4.5).
 const PAUSE_FIRST: Duration = Duration::from_secs(30);
@@ -60,7 +60,14 @@ pub(super) struct Registration {
     /// What is asked for: a registrar may want more (423).
     expires: Duration,
     pending: Option<ClientId>,
+    /// Where it was sent last.
+    flow: Option<Flow>,
+    /// Where it was granted last: asked first, as long as it answers.
+    home: Option<Place>,
+    /// Where no answer or 503 came from since it was granted last or paused: each is asked once.
+    tried: Vec<Place>,
     due: Option<Timestamp>,
+    /// Rounds in which nobody granted it.
     failures: u32,
     /// 423 was answered with a longer time once.
     raised: bool,
@@ -99,6 +106,9 @@ impl Registration {
             expires: register.expires,
             register,
             pending: None,
+            flow: None,
+            home: None,
+            tried: Vec::new(),
             due: Some(Timestamp::from_millis(0)),
             failures: 0,
             raised: false,
@@ -109,13 +119,15 @@ impl Registration {
         }
     }
 
-    /// The destinations take turns: one that fails is not asked twice in a row.
-    fn flow(&self, topology: &Topology) -> Option<Flow> {
+    /// Where it is asked for next: of the places that were not tried yet what did not fail of late, and there where it was
+    /// granted last (RFC 3263 §4.3).
+    fn next_flow(&self, now: Timestamp, topology: &Topology) -> Option<Flow> {
         let trunk = topology.trunk(&self.trunk.name).unwrap_or(&self.trunk);
-        let places = topology.places(trunk);
-        let turn = (self.failures as usize).checked_rem(places.len())?;
-        let (transport, address) = places.get(turn)?;
-        topology.flow(trunk, *transport, *address)
+        let places = topology.places(trunk).into_iter();
+        let left = places.filter(|place| !self.tried.contains(place));
+        let open = left.filter_map(|place| Some((place, topology.flow(trunk, place.0, place.1)?)));
+        let best = open.min_by_key(|(place, _)| (topology.is_avoided(now, *place), self.home != Some(*place)));
+        best.map(|(_, flow)| flow)
     }
 
     /// Where calls for the address of record shall come: our listener.
@@ -143,10 +155,12 @@ impl Registration {
 
     fn send(&mut self, now: Timestamp, place: usize, wire: &mut Wire, topology: &Topology) {
         self.due = None;
-        let Some(flow) = self.flow(topology) else {
-            self.fail(now, None, None, wire);
+        self.flow = self.next_flow(now, topology);
+        let Some(flow) = self.flow else {
+            self.pause(now, None, None, wire);
             return;
         };
+        self.tried.push((flow.transport, flow.remote));
         self.leaving = self.ending;
         let expires = if self.leaving { Duration::ZERO } else { self.expires };
         let request = self.request(flow, expires);
@@ -155,14 +169,16 @@ impl Registration {
     }
 
     /// A final answer. True: ask again at once.
-    fn on_answer(&mut self, now: Timestamp, response: &Response, flow: Option<Flow>, wire: &mut Wire) -> bool {
+    fn on_answer(&mut self, now: Timestamp, response: &Response, wire: &mut Wire, topology: &Topology) -> bool {
         if self.leaving {
             self.leave(now);
             return false;
         }
         match response.status {
             200..300 => {
-                let granted = self.granted(response, flow);
+                let granted = self.granted(response, topology.paths());
+                self.home = self.flow.map(|flow| (flow.transport, flow.remote));
+                self.tried.clear();
                 self.failures = 0;
                 self.raised = false;
                 self.renew_before(now, granted, wire);
@@ -173,27 +189,32 @@ impl Registration {
                 let wanted = wanted.filter(|wanted| *wanted > self.expires && *wanted <= EXPIRES_MAX);
                 if let Some(wanted) = wanted.filter(|_| !std::mem::replace(&mut self.raised, true)) {
                     self.expires = wanted;
+                    // There again.
+                    self.tried.pop();
                     return true;
                 }
-                self.fail(now, Some(423), None, wire);
+                self.pause(now, Some(423), None, wire);
                 false
             }
+            // The next address may be another server's.
+            503 if self.next_flow(now, topology).is_some() => true,
             status => {
                 let later = response.headers.get("Retry-After").and_then(seconds);
-                self.fail(now, Some(status), later, wire);
+                self.pause(now, Some(status), later, wire);
                 false
             }
         }
     }
 
     /// Our binding's `expires`, the Expires header, or what was asked for (RFC 3261 §10.2.4, §10.3 item 8).
-    fn granted(&self, response: &Response, flow: Option<Flow>) -> Duration {
-        let ours = flow.map(|flow| self.contact(flow));
+    fn granted(&self, response: &Response, paths: &Paths) -> Duration {
+        // As it left.
+        let ours = self.flow.map(|flow| paths.outside(&self.contact(flow)));
         let bindings = response.headers.addresses("Contact");
         let binding = bindings
             .iter()
             .find(|binding| ours.as_ref().is_some_and(|ours| binding.uri().is_equivalent(ours)));
-        // Where the listener is advertised as something else the registrar knows us by that: the user part tells then.
+        // A registrar that writes what it sees in place of our Contact tells no more than the user: the least cannot be too long.
         let user = self.register.aor.user();
         let same_user = bindings.iter().filter(|binding| binding.uri().user() == user);
         let of_binding = match binding {
@@ -217,11 +238,22 @@ impl Registration {
         });
     }
 
-    fn fail(&mut self, now: Timestamp, status: Option<u16>, later: Option<Duration>, wire: &mut Wire) {
+    /// No answer. True: ask elsewhere at once.
+    fn on_silence(&mut self, now: Timestamp, wire: &mut Wire, topology: &Topology) -> bool {
+        let is_elsewhere = !self.leaving && self.next_flow(now, topology).is_some();
+        if !is_elsewhere {
+            self.pause(now, None, None, wire);
+        }
+        is_elsewhere
+    }
+
+    /// Nobody grants it: for a while nobody is asked.
+    fn pause(&mut self, now: Timestamp, status: Option<u16>, later: Option<Duration>, wire: &mut Wire) {
         if self.leaving || self.ending && self.view.state != RegistrationState::Registered {
             self.leave(now);
             return;
         }
+        self.tried.clear();
         let longest = PAUSE_FIRST
             .saturating_mul(1 << self.failures.min(10))
             .max(later.unwrap_or_default())
@@ -250,6 +282,7 @@ impl Registration {
 
     fn end(&mut self) {
         self.due = None;
+        self.tried.clear();
         self.note(|view| {
             view.state = RegistrationState::Ended;
             view.until = None;
@@ -285,7 +318,7 @@ impl Signaling {
         let Some(registration) = self.registrations.get_mut(place).filter(|_| response.is_final()) else {
             return;
         };
-        let (owner, flow) = (Owner::Registration(place), registration.flow(&self.topology));
+        let (owner, flow) = (Owner::Registration(place), registration.flow);
         let waiting = self
             .wire
             .take_waiting(id)
@@ -306,7 +339,7 @@ impl Signaling {
         let Some(registration) = self.registrations.get_mut(place) else {
             return;
         };
-        let again = registration.on_answer(now, response, flow, &mut self.wire);
+        let again = registration.on_answer(now, response, &mut self.wire, &self.topology);
         self.go_on(now, place, again);
     }
 
@@ -315,8 +348,26 @@ impl Signaling {
         let Some(registration) = self.registrations.get_mut(place) else {
             return;
         };
-        registration.fail(now, None, None, &mut self.wire);
-        self.go_on(now, place, false);
+        let again = registration.on_silence(now, &mut self.wire, &self.topology);
+        self.go_on(now, place, again);
+    }
+
+    /// The trunks are configured anew: another password is used from now on, and where the old one was refused at once.
+    pub(super) fn follow_credentials(&mut self, now: Timestamp) {
+        for (place, registration) in self.registrations.iter_mut().enumerate() {
+            let Some(trunk) = self.topology.trunk(&registration.trunk.name) else {
+                continue;
+            };
+            let before = std::mem::replace(&mut registration.trunk, Arc::clone(trunk));
+            if before.conduct.credentials == trunk.conduct.credentials {
+                continue;
+            }
+            self.wire.forget_proofs(Owner::Registration(place));
+            if registration.view.state == RegistrationState::Failed && registration.due.is_some() {
+                registration.failures = 0;
+                registration.due = Some(now);
+            }
+        }
     }
 
     fn on_register_over(&mut self, place: usize, id: ClientId) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::edge::Edge;
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
 use super::page::Pages;
@@ -19,7 +20,7 @@ use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, 
 use crate::media::PortPool;
 use crate::model::{Fault, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::Flow;
+use crate::sip::{Flow, TokenKey};
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::trunk::{Loads, Topology};
 
@@ -92,6 +93,7 @@ pub struct Signaling {
     pub(super) errands: VecDeque<(SessionId, Errand)>,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
+    pub(super) edge: Edge,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -142,6 +144,7 @@ impl Signaling {
             transfers: BTreeMap::new(),
             errands: VecDeque::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
+            edge: Edge::new(TokenKey::of_seed(seed)),
             out: VecDeque::new(),
         }
     }
@@ -157,6 +160,7 @@ impl Signaling {
                 self.wire.handle_unreachable(now, flow);
                 self.on_events(now, None);
             }
+            Input::Closed { flow } => self.on_closed(flow),
             Input::Bounced { flow, fragment } => {
                 self.wire.handle_bounced(now, flow, &fragment);
                 self.on_events(now, None);
@@ -175,7 +179,6 @@ impl Signaling {
             }
             Input::Policies(policies) => self.policies = policies,
             Input::Trunks { trunks, routes } => self.on_trunks(now, trunks, routes),
-            Input::Datagrams(peers) => self.wire.keep_datagrams(peers),
             Input::Located { aim, located } => {
                 self.topology.locate(aim, located);
                 self.follow_topology(now);

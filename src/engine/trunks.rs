@@ -84,11 +84,13 @@ impl Signaling {
         let configured = self.topology.trunks();
         self.loads
             .retain(|name| configured.iter().any(|trunk| trunk.name == *name));
+        self.follow_credentials(now);
         self.follow_topology(now);
     }
 
     pub(super) fn follow_topology(&mut self, now: Timestamp) {
         self.sweep_retired(now);
+        self.wire.keep_datagrams(self.topology.datagrams_only());
         for client in self.probes.follow(now, &self.topology, self.wire.mint()) {
             self.wire.disown_client(client);
         }
@@ -132,19 +134,19 @@ impl Signaling {
                 }
                 Due::Missed { client, verdict } => {
                     self.wire.disown_client(client);
-                    self.on_verdict(verdict);
+                    self.on_verdict(now, verdict);
                 }
             }
         }
     }
 
-    fn on_verdict(&mut self, verdict: Option<Verdict>) {
+    fn on_verdict(&mut self, now: Timestamp, verdict: Option<Verdict>) {
         match verdict {
             Some(Verdict::Up(place)) => {
                 if self.topology.health().is_down(place) {
                     tracing::info!(destination = %place.1, "answers its OPTIONS again");
                 }
-                self.topology.health().on_success(place);
+                self.topology.health().on_alive(now, place);
             }
             Some(Verdict::Down(place)) => {
                 if !self.topology.health().is_down(place) {
@@ -163,7 +165,7 @@ impl Signaling {
             if response.is_final() {
                 self.wire.disown_client(id);
                 let verdict = self.probes.on_answer(now, id, Some(response.status), self.wire.mint());
-                self.on_verdict(verdict);
+                self.on_verdict(now, verdict);
             }
             return;
         }
@@ -182,7 +184,7 @@ impl Signaling {
         if self.wire.client_owner(id) == Some(Owner::Probe) {
             self.wire.disown_client(id);
             let verdict = self.probes.on_answer(now, id, None, self.wire.mint());
-            self.on_verdict(verdict);
+            self.on_verdict(now, verdict);
             return;
         }
         self.note_failure(now, (flow.transport, flow.remote), None);

@@ -37,6 +37,7 @@ use super::supervisor::Supervisor;
 use super::threads::{Media, Threads};
 use super::tls::{Contexts, TlsError};
 use super::tls_watch::TlsWatch;
+use super::token_key;
 use super::topology;
 use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
@@ -324,6 +325,7 @@ impl Parts<'_> {
         let (peers, homes, views, retired) = (self.peers, self.homes, self.views, self.retired);
         let news = Arc::clone(&sip.news);
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
+        let token_key = token_key::keep(&config.data)?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -344,7 +346,7 @@ impl Parts<'_> {
                 let signaling_config = topology::signaling(&config, listeners, calls_max);
                 let task = SignalingTask {
                     clock,
-                    signaling: Signaling::new(signaling_config, policies, seed()),
+                    signaling: Signaling::new(signaling_config, policies, seed()).with_token_key(token_key),
                     sockets,
                     arrivals,
                     events: sip.events,

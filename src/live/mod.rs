@@ -48,6 +48,7 @@ mod switchboard;
 mod threads;
 mod tls;
 mod tls_watch;
+mod token_key;
 mod topology;
 mod vitals;
 mod waker;

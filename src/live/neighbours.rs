@@ -8,7 +8,6 @@ use super::homes::Homes;
 use super::peers::Peers;
 use super::resolver::ResolverLink;
 use super::status::{DestinationStatus, TrunkStatus, listener};
-use super::topology;
 use crate::config::{self, Config};
 use crate::engine::{DestinationView, Input, Pulse, TrunkView};
 use crate::policy::Finding;
@@ -93,7 +92,7 @@ impl Neighbours {
         self.homes.follow(&config.trunks);
         let is_new = config.trunks != self.config.trunks || config.routes != self.config.routes;
         if !is_new {
-            return (vec![self.datagrams()], restart);
+            return (Vec::new(), restart);
         }
         tracing::info!(
             trunks = config.trunks.len(),
@@ -106,11 +105,7 @@ impl Neighbours {
             trunks: self.config.trunks.clone(),
             routes: self.config.routes.clone(),
         };
-        (vec![input, self.datagrams()], restart)
-    }
-
-    fn datagrams(&self) -> Input {
-        Input::Datagrams(topology::datagrams_only(&self.config))
+        (vec![input], restart)
     }
 
     pub(super) fn config(&self) -> &Config {

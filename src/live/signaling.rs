@@ -220,6 +220,7 @@ impl SignalingTask {
                 }
             },
             Arrival::Unreachable { flow } => Input::Unreachable { flow },
+            Arrival::Closed { flow } => Input::Closed { flow },
             Arrival::Bounced { flow, fragment } => Input::Bounced { flow, fragment },
         };
         self.signaling.handle_input(now, input);

@@ -22,7 +22,7 @@ use super::threads::Threads;
 use super::tls::Contexts;
 use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
-use crate::engine::{CallState, Input};
+use crate::engine::{CallState, Input, RegistrationState, RegistrationView};
 use crate::model::{Generation, RecordingEvent, Timestamp};
 use crate::policy::{Format, render};
 
@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long signalling has to take an event: it does so in microseconds, or hangs.
 const TELL_MAX: Duration = Duration::from_secs(1);
 
-/// How long calls have to end, peers that do not answer included.
+/// How long calls have to end and registrations to be taken back, peers that do not answer included.
 const CALLS_END_MAX: Duration = Duration::from_secs(8);
 
 /// How long files may take to be read; a reload that takes longer is refused.
@@ -360,7 +360,7 @@ impl Supervisor {
         }
         // Of a hand-over, what could not be handed over.
         self.tell(Input::ShutDown).await;
-        while !self.threads.board.is_empty() && !self.threads.signaling.is_finished() {
+        while self.is_parting(ending) && !self.threads.signaling.is_finished() {
             if !self.pause_before(begun + CALLS_END_MAX).await {
                 break;
             }
@@ -375,6 +375,13 @@ impl Supervisor {
         }
         tracing::info!("ended");
         sealed
+    }
+
+    /// Calls are ended still, or registrations taken back, unless the next start goes on with them.
+    fn is_parting(&self, ending: Ending) -> bool {
+        let board = &self.threads.board;
+        let is_held = |view: &RegistrationView| view.state != RegistrationState::Ended;
+        !board.is_empty() || ending != Ending::HandedOver && board.registrations().iter().any(is_held)
     }
 
     /// Tells of calls that are still up. True if all that they lack is a peer's answer to its BYE.

@@ -86,7 +86,7 @@ impl Switchboard {
         while let Some(call) = inbox.recv().await {
             match call {
                 Call::Send { flow, bytes } => self.on_send(flow, bytes).await,
-                Call::Accepted { flow, stream } => self.on_accepted(flow, stream),
+                Call::Accepted { flow, stream } => self.on_accepted(flow, stream).await,
                 Call::Alias { flow, number, at } => self.on_alias(flow, number, at),
                 Call::Ended { flow, number, ending } => self.on_ended(flow, number, ending).await,
             }
@@ -104,7 +104,7 @@ impl Switchboard {
                 tracing::error!(remote = %flow.remote, "no room for another connection");
                 return self.on_unsent(flow, &bytes).await;
             }
-            None => (flow, self.connect(flow)),
+            None => (flow, self.connect(flow).await),
         };
         if let Err(unsent) = writes.try_send(bytes) {
             if matches!(unsent, TrySendError::Full(_)) {
@@ -126,6 +126,7 @@ impl Switchboard {
         }
         let aliases = self.forget(flow, ended.aliases);
         self.count();
+        self.arrive(Arrival::Closed { flow }).await;
         self.shared.counters.unsent.fetch_add(WRITES_MAX as u64, Relaxed);
         self.tell_ended(flow, aliases).await;
     }
@@ -154,19 +155,23 @@ impl Switchboard {
     }
 
     async fn tell_unreachable(&mut self, flow: Flow) {
-        if self.shared.arrivals.send(Arrival::Unreachable { flow }).await.is_err() {
+        self.arrive(Arrival::Unreachable { flow }).await;
+    }
+
+    async fn arrive(&self, news: Arrival) {
+        if self.shared.arrivals.send(news).await.is_err() {
             tracing::debug!("a connection ended after signalling");
         }
     }
 
-    fn connect(&mut self, flow: Flow) -> mpsc::Sender<Bytes> {
+    async fn connect(&mut self, flow: Flow) -> mpsc::Sender<Bytes> {
         let (writes, inbox) = mpsc::channel(WRITES_MAX);
-        let number = self.enter(flow, false, writes.clone());
+        let number = self.enter(flow, false, writes.clone()).await;
         self.serve(flow, number, Opening::Dial, inbox);
         writes
     }
 
-    fn on_accepted(&mut self, flow: Flow, stream: TcpStream) {
+    async fn on_accepted(&mut self, flow: Flow, stream: TcpStream) {
         let same_peer =
             |(of, connection): (&Flow, &Connection)| connection.accepted && of.remote.ip() == flow.remote.ip();
         let of_peer = self.connections.iter().filter(|entry| same_peer(*entry)).count();
@@ -176,7 +181,7 @@ impl Switchboard {
             return reset(&stream);
         }
         let (writes, inbox) = mpsc::channel(WRITES_MAX);
-        let number = self.enter(flow, true, writes);
+        let number = self.enter(flow, true, writes).await;
         self.serve(flow, number, Opening::Answer(stream), inbox);
     }
 
@@ -216,7 +221,7 @@ impl Switchboard {
         }
     }
 
-    fn enter(&mut self, flow: Flow, accepted: bool, writes: mpsc::Sender<Bytes>) -> u64 {
+    async fn enter(&mut self, flow: Flow, accepted: bool, writes: mpsc::Sender<Bytes>) -> u64 {
         self.next_number += 1;
         let connection = Connection {
             number: self.next_number,
@@ -227,6 +232,7 @@ impl Switchboard {
         };
         if let Some(before) = self.connections.insert(flow, connection) {
             self.forget(flow, before.aliases);
+            self.arrive(Arrival::Closed { flow }).await;
         }
         self.count();
         self.next_number
@@ -253,6 +259,9 @@ impl Switchboard {
         } else {
             None
         };
+        if ended.is_some() {
+            self.arrive(Arrival::Closed { flow }).await;
+        }
         let aliases = ended.map(|ended| self.forget(flow, ended.aliases));
         self.count();
         match ending {
@@ -313,7 +322,7 @@ mod tests {
         );
         let (old_writes, mut of_old) = mpsc::channel(1);
         let (new_writes, mut of_new) = mpsc::channel(1);
-        let first = switchboard.enter(old, true, old_writes);
+        let first = switchboard.enter(old, true, old_writes).await;
         switchboard.on_alias(old, first, home.remote);
         let stolen = flow(Transport::Ws, "192.0.2.9:80");
         switchboard.on_alias(old, first, stolen.remote);
@@ -323,12 +332,13 @@ mod tests {
         switchboard.on_send(home, request()).await;
         assert!(of_old.try_recv().is_ok());
 
-        let second = switchboard.enter(new, true, new_writes);
+        let second = switchboard.enter(new, true, new_writes).await;
         switchboard.on_alias(new, first, home.remote);
         switchboard.on_send(home, request()).await;
         assert!(of_old.try_recv().is_ok(), "the number is not that connection's");
         switchboard.on_alias(new, second, home.remote);
         switchboard.on_ended(old, first, Ending::Closed).await;
+        assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow: old }));
         assert_eq!(
             arrivals.try_recv(),
             Ok(Arrival::Unreachable { flow: old }),
@@ -340,6 +350,7 @@ mod tests {
 
         let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
         switchboard.on_ended(new, second, broken).await;
+        assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow: new }));
         for flow in [new, home] {
             assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
         }
@@ -362,14 +373,20 @@ mod tests {
             };
             let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
             let broken = Ending::Broken(io::ErrorKind::ConnectionReset);
-            let first = switchboard.enter(flow, false, mpsc::channel(1).0);
+            let first = switchboard.enter(flow, false, mpsc::channel(1).0).await;
             switchboard
                 .on_send(flow, Bytes::from_static(b"INVITE sip:b SIP/2.0\r\n"))
                 .await;
             let second = switchboard.next_number;
+            assert_eq!(
+                arrivals.try_recv(),
+                Ok(Arrival::Closed { flow }),
+                "the first was replaced"
+            );
             switchboard.on_ended(flow, first, broken.clone()).await;
             assert!(first != second && arrivals.try_recv().is_err());
             switchboard.on_ended(flow, second, broken).await;
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow }));
             assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
         });
     }
@@ -383,7 +400,7 @@ mod tests {
         let mut switchboard = Switchboard::new(StreamLimits::default(), shared, mpsc::channel(8).0);
         let at = flow(Transport::Ws, "192.0.2.1:40000");
         let (writes, queue) = mpsc::channel(1);
-        let number = switchboard.enter(at, true, writes);
+        let number = switchboard.enter(at, true, writes).await;
         switchboard.on_alias(at, number, home.remote);
         // Serves the connection, and never writes.
         let task = tokio::spawn(async move {
@@ -398,6 +415,7 @@ mod tests {
         assert!(arrivals.try_recv().is_err(), "it waits");
         switchboard.on_send(home, request()).await;
         assert!(task.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow: at }));
         for flow in [at, home, home] {
             assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
         }

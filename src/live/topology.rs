@@ -1,7 +1,6 @@
 //! The configuration in the words of signalling and of the sockets.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -10,11 +9,11 @@ use super::homes::Homes;
 use super::peers::Peers;
 use super::sip_sockets::SipSetting;
 use super::tls::Contexts;
-use crate::config::{Config, LargeRequests};
+use crate::config::Config;
 use crate::engine::SignalingConfig;
 use crate::media::COOL_DOWN;
 use crate::sip::Transport;
-use crate::trunk::{Paths, Topology, Trunk};
+use crate::trunk::{Paths, Topology};
 
 /// What signalling is told at its start. `listeners`: as bound.
 pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>, calls_max: usize) -> SignalingConfig {
@@ -45,20 +44,7 @@ fn paths(config: &Config, listeners: &[(Transport, SocketAddr)]) -> Paths {
     for (local, public) in config.listen.media_addresses() {
         paths.advertise_media(local, public);
     }
-    paths.keep_datagrams(datagrams_only(config));
     paths
-}
-
-/// Peers that want long requests as datagrams all the same.
-pub(super) fn datagrams_only(config: &Config) -> BTreeSet<IpAddr> {
-    let wants = |trunk: &&Trunk| {
-        let delivery = config.deliveries.get(&trunk.name);
-        delivery.is_some_and(|delivery| delivery.large_requests == LargeRequests::Udp)
-    };
-    let trunks = config.trunks.iter().filter(wants);
-    trunks
-        .flat_map(|trunk| trunk.peers.iter().map(|peer| peer.ip))
-        .collect()
 }
 
 /// What the sockets are told.

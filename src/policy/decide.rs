@@ -15,9 +15,6 @@ use super::source::escaped;
 use super::terms::{Action, OnConflict, RejectCode};
 use crate::model::PolicyId;
 
-/// More identities of one call than this are not asked about; the first ones count.
-const IDENTITIES_MAX: usize = 16;
-
 impl PolicySet {
     /// What the policies say of a call. Pure: the same facts and the same set give the same decision.
     pub fn decide(&self, facts: &CallFacts) -> Decision {
@@ -53,14 +50,14 @@ impl PolicySet {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
+pub(super) enum Role {
     Caller,
     Callee,
     Rerouter,
 }
 
 impl Role {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Caller => "caller",
             Self::Callee => "callee",
@@ -70,96 +67,17 @@ impl Role {
 }
 
 /// One call being asked about.
-struct Ask<'a> {
-    set: &'a PolicySet,
-    facts: &'a CallFacts,
-    plan: &'a DialPlan,
-    trace: Vec<String>,
+pub(super) struct Ask<'a> {
+    pub(super) set: &'a PolicySet,
+    pub(super) facts: &'a CallFacts,
+    pub(super) plan: &'a DialPlan,
+    pub(super) trace: Vec<String>,
     /// Which policies apply, what they say, in the order in which they were found; each pair once.
     policies: Vec<(&'a Policy, Action)>,
 }
 
 impl<'a> Ask<'a> {
-    /// P-Asserted-Identity of a trusted peer, else From (RFC 3325 §5).
-    fn callers(&self) -> Vec<Identity> {
-        let asserted = self.identities(self.facts.asserted.iter());
-        if asserted.is_empty() {
-            self.identities(std::iter::once(&self.facts.from))
-        } else {
-            asserted
-        }
-    }
-
-    /// The Request-URI, and who it was meant for before it was retargeted.
-    fn callees(&self) -> Vec<Identity> {
-        self.identities(std::iter::once(&self.facts.request_uri).chain(&self.facts.called_party_id))
-    }
-
-    fn identities<'u>(&self, uris: impl Iterator<Item = &'u String>) -> Vec<Identity> {
-        let mut known: Vec<Identity> = Vec::new();
-        for uri in uris.take(IDENTITIES_MAX) {
-            let identity = Identity::parse(uri, self.plan);
-            if identity.is_readable() && !known.contains(&identity) {
-                known.push(identity);
-            }
-        }
-        known
-    }
-
-    /// Asks for the caller, or for the callee by the identities that the network vouches for.
-    fn party(&mut self, role: Role, identities: &[Identity], far: &Identity) {
-        let trunk = if role == Role::Caller {
-            &self.facts.trunk
-        } else {
-            &self.facts.to_trunk
-        };
-        let nobody = Identity::default();
-        let first = identities.first().unwrap_or(&nobody);
-        let found = identities
-            .iter()
-            .chain(identities.is_empty().then_some(&nobody))
-            .filter_map(|identity| Some((identity, self.set.grants.find(identity, trunk.as_ref())?)))
-            .min_by_key(|(_, found)| found.nearest.level);
-        match found {
-            Some((identity, found)) => self.apply(role, identity, far, &found),
-            None => self
-                .trace
-                .push(format!("{} {}  no grant → none", role.as_str(), key(first))),
-        }
-    }
-
-    /// To is written by the caller, so it can only add: what it would take away does not count.
-    fn callee(&mut self, identities: &[Identity], far: &Identity) {
-        let to = Identity::parse(&self.facts.to, self.plan);
-        let is_news = to.is_readable() && !identities.contains(&to);
-        if is_news && !identities.iter().any(|i| self.set.grants.find_person(i).is_some()) {
-            let found = self.set.grants.find_person(&to);
-            let adds = |found: &Found| {
-                let policy = self.set.policy(&found.nearest.grant).filter(|p| p.enabled);
-                policy.is_some_and(|p| matches!(self.action(p, Role::Callee, far), Action::Record | Action::Block))
-            };
-            if let Some(found) = found.filter(adds) {
-                self.apply(Role::Callee, &to, far, &found);
-                return;
-            }
-        }
-        self.party(Role::Callee, identities, far);
-    }
-
-    /// Everybody that the call was forwarded or transferred by, whose policy asks for that.
-    fn rerouters(&mut self, caller: &Identity, callee: &Identity) {
-        for identity in self.identities(self.facts.rerouted_by.iter()) {
-            let Some(found) = self.set.grants.find_person(&identity) else {
-                continue;
-            };
-            let policy = self.set.policy(&found.nearest.grant);
-            if policy.is_some_and(|p| p.record_rerouted_calls) && identity != *caller && identity != *callee {
-                self.apply(Role::Rerouter, &identity, caller, &found);
-            }
-        }
-    }
-
-    fn apply(&mut self, role: Role, identity: &Identity, far: &Identity, found: &Found) {
+    pub(super) fn apply(&mut self, role: Role, identity: &Identity, far: &Identity, found: &Found) {
         let policy = self.set.policy(&found.nearest.grant);
         let action = policy.map(|policy| self.action(policy, role, far));
         let mut line = format!(
@@ -200,7 +118,7 @@ impl<'a> Ask<'a> {
         format!("{} → {policy}", hit.target)
     }
 
-    fn action(&self, policy: &Policy, role: Role, far: &Identity) -> Action {
+    pub(super) fn action(&self, policy: &Policy, role: Role, far: &Identity) -> Action {
         if policy.filters.is_empty() {
             return policy.action;
         }
@@ -229,6 +147,9 @@ impl<'a> Ask<'a> {
 
     fn settle(mut self, caller: Identity, callee: Identity, emergency: Option<Emergency>) -> Decision {
         let mut verdict = self.verdict();
+        if !caller.is_readable() || !callee.is_readable() {
+            verdict = Verdict::Block(BlockReason::Unreadable);
+        }
         if emergency.is_some() && matches!(verdict, Verdict::Block(_)) {
             // Connected whatever a policy says; recorded if one asks for it and none forbids it.
             let is_recorded = self.has(Action::Record) && !self.has(Action::Never);
@@ -259,7 +180,7 @@ impl<'a> Ask<'a> {
         });
         let policies = match &verdict {
             Verdict::Record => self.ids(Action::Record),
-            Verdict::None => Vec::new(),
+            Verdict::None | Verdict::Block(BlockReason::Unreadable) => Vec::new(),
             Verdict::Block(BlockReason::Forbidden { policy }) => vec![policy.clone()],
             Verdict::Block(BlockReason::Conflict { record, never }) => vec![record.clone(), never.clone()],
         };
@@ -371,7 +292,7 @@ impl<'a> Ask<'a> {
 }
 
 /// The short form of an identity, safe to print.
-fn key(identity: &Identity) -> String {
+pub(super) fn key(identity: &Identity) -> String {
     if identity.is_readable() {
         escaped(&identity.key)
     } else {

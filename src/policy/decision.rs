@@ -47,6 +47,9 @@ pub enum BlockReason {
     /// One party's policy demands recording, the other's forbids it, and `on_conflict = "block"`: 403.
     #[error("policy {record} demands recording, policy {never} forbids it")]
     Conflict { record: PolicyId, never: PolicyId },
+    /// Who calls or is called cannot be read, so that no grant could be looked up: 400.
+    #[error("who calls or is called cannot be read")]
+    Unreadable,
 }
 
 /// What recording a call demands: the flags of all recorders of all its policies, OR-ed.

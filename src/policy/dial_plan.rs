@@ -18,6 +18,8 @@ pub(crate) struct DialPlan {
     /// A number of so many digits and without any prefix is national (North America: 10).
     pub(crate) national_length: Option<usize>,
     pub(crate) emergency: Vec<String>,
+    /// Domains that users at our own addresses belong to.
+    pub(crate) domains: Vec<String>,
     /// Domains whose users are ours, for filters.
     pub(crate) internal_domains: Vec<String>,
     /// E.164 prefixes, digits only, of numbers that are ours.
@@ -32,6 +34,7 @@ impl Default for DialPlan {
             international_prefix: "00".to_owned(),
             national_length: None,
             emergency: EMERGENCY_NUMBERS.map(str::to_owned).to_vec(),
+            domains: Vec::new(),
             internal_domains: Vec::new(),
             internal_numbers: Vec::new(),
         }

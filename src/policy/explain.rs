@@ -14,6 +14,8 @@ const SUBJECT_CHARS: usize = 18;
 const HASH_CHARS: usize = 12;
 /// 403: a policy that forbids the call.
 const FORBIDDEN: u16 = 403;
+/// 400: who calls or is called cannot be read.
+const BAD_REQUEST: u16 = 400;
 
 /// What would happen to a call at that moment, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,9 @@ impl Explanation<'_> {
         match (self.admission(), &self.decision.requirements) {
             (Admission::Proceed | Admission::ProceedUnrecorded, _) => None,
             (Admission::Refuse, Some(r)) => Some(r.reject_code.or(self.reject_code).status(false)),
+            (Admission::Refuse, None) if self.decision.verdict == Verdict::Block(BlockReason::Unreadable) => {
+                Some(BAD_REQUEST)
+            }
             (Admission::Refuse, None) => Some(FORBIDDEN),
         }
     }
@@ -92,6 +97,7 @@ impl Explanation<'_> {
         match (self.admission(), &decision.verdict) {
             (_, Verdict::Block(BlockReason::Forbidden { .. })) => format!("{policies} forbids the call"),
             (_, Verdict::Block(BlockReason::Conflict { .. })) => format!("{policies} contradict each other"),
+            (_, Verdict::Block(reason @ BlockReason::Unreadable)) => reason.to_string(),
             (Admission::Refuse, _) => format!("{policies}{before}"),
             (Admission::ProceedUnrecorded, _) if decision.emergency => format!("{policies}, emergency"),
             (Admission::ProceedUnrecorded, _) => format!("{policies}, not strict before establishment"),

@@ -17,10 +17,21 @@ pub struct CallFacts {
     pub request_uri: String,
     /// URI of To.
     pub to: String,
-    /// URI of P-Called-Party-ID (RFC 7315 §4.2).
+    /// Who the Request-URI names at our own address, with the host that the call is sent to instead.
+    pub called_at: Option<String>,
+    /// URI of P-Called-Party-ID (RFC 7315 §4.2), *only* if the peer is trusted.
     pub called_party_id: Option<String>,
-    /// URIs of Diversion, History-Info, Referred-By and of the dialog that Replaces names.
+    /// The same of a peer that is not trusted: it can add a policy and take none away.
+    pub called_party_claimed: Option<String>,
+    /// Who passed the call on (URIs): whom we know of (dialogs that are replaced, REFERs), and of a trusted peer those of
+    /// Referred-By, Diversion and History-Info.
     pub rerouted_by: Vec<String>,
+    /// Those of these headers if the peer is not trusted: they can add policies and take none away.
+    pub rerouting_claimed: Vec<String>,
+    /// More of them are named than are looked at.
+    pub rerouters_left_out: usize,
+    /// Hosts of the URIs above that are our own: their users are users of the dial plan's domains too.
+    pub own_hosts: Vec<String>,
     /// The Priority header (RFC 3261 §20.26); `psap-callback` (RFC 7090) only from a peer that may say so.
     pub priority: Option<String>,
     /// The Resource-Priority header (RFC 4412), all values, joined by commas.

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::dial_plan::DialPlan;
 
-/// Longer URIs name nobody: they fall back to the grants of their trunk or the global one.
-const URI_BYTES_MAX: usize = 512;
+/// A longer user part and host, or number, name nobody: such a call is refused.
+const NAME_BYTES_MAX: usize = 512;
 /// ITU-T E.164: country code, area and subscriber together.
 pub(crate) const E164_DIGITS_MAX: usize = 15;
 
@@ -76,15 +76,17 @@ impl Identity {
     /// names nobody.
     pub(crate) fn parse(text: &str, plan: &DialPlan) -> Self {
         let uri = addr_spec(text);
-        if uri.len() > URI_BYTES_MAX {
-            return Self::default();
-        }
         match uri.split_once(':') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tel") => Self::from_tel(rest, plan),
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("urn") => Self {
-                key: level(uri.split([';', '?']).next().unwrap_or_default()),
-                ..Self::default()
-            },
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("urn") => {
+                let name = uri.split([';', '?']).next().unwrap_or_default();
+                let key = if name.len() > NAME_BYTES_MAX {
+                    String::new()
+                } else {
+                    level(name)
+                };
+                Self { key, ..Self::default() }
+            }
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips") => {
                 Self::from_sip(rest, plan)
             }
@@ -97,7 +99,10 @@ impl Identity {
     /// RFC 3966 §3; a bare word that is no number is kept as a key.
     fn from_tel(rest: &str, plan: &DialPlan) -> Self {
         let subscriber = rest.split([';', '?']).next().unwrap_or_default();
-        let dialled = dialled(&level(subscriber));
+        if subscriber.len() > NAME_BYTES_MAX {
+            return Self::default();
+        }
+        let dialled = dialled(unterminated(&level(subscriber)));
         let number = plan.e164(&dialled);
         let key = match &number {
             Some(number) => format!("+{}", number.as_str()),
@@ -118,15 +123,19 @@ impl Identity {
         let (user, host) = rest.split_once('@').unwrap_or(("", rest));
         let user = user.split([';', ':']).next().unwrap_or_default();
         let host = host.split([';', '?']).next().unwrap_or_default();
+        if user.len() + host.len() > NAME_BYTES_MAX {
+            return Self::default();
+        }
         let mut domain = level(without_port(host));
         domain.truncate(domain.trim_end_matches('.').len());
         let user = level(user);
-        let dialled = dialled(&user);
+        let user = unterminated(&user);
+        let dialled = dialled(user);
         let number = plan.e164(&dialled);
         let key = if user.is_empty() {
             domain.clone()
         } else {
-            [&user, "@", &domain].concat()
+            [user, "@", &domain].concat()
         };
         Self {
             key,
@@ -146,6 +155,16 @@ impl Identity {
             .into_iter()
             .flatten()
             .filter(|key| !key.is_empty())
+    }
+
+    /// The same user in another domain; none if it has no user part.
+    pub(crate) fn in_domain(&self, domain: &str) -> Option<Self> {
+        let (user, _) = self.key.split_once('@')?;
+        Some(Self {
+            key: format!("{user}@{domain}"),
+            domain: domain.to_owned(),
+            ..self.clone()
+        })
     }
 
     pub fn is_readable(&self) -> bool {
@@ -221,6 +240,12 @@ fn level(text: &str) -> String {
 
 fn hex(c: u8) -> Option<u8> {
     char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
+/// What was dialled without the `#` that ends it; service codes such as `*21#` keep theirs.
+fn unterminated(user: &str) -> &str {
+    let is_number = |number: &&str| !number.is_empty() && !number.contains(['*', '#']) && !dialled(number).is_empty();
+    user.strip_suffix('#').filter(is_number).unwrap_or(user)
 }
 
 /// The number in a user part, visual separators dropped (RFC 3966 §5.1.1); empty when it is none.

@@ -17,6 +17,7 @@ mod kept;
 mod link;
 mod lint;
 mod matcher;
+mod parties;
 pub(crate) mod reader;
 mod report;
 mod roster;

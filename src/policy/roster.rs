@@ -165,6 +165,10 @@ impl Roster {
             }
             numbers.into_iter().map(|n| n.into_inner().to_owned()).collect()
         });
+        let domains = |key| {
+            let texts = list(key).unwrap_or_default().into_iter();
+            texts.map(|domain| domain.get_ref().to_lowercase()).collect()
+        };
         let trunk = table.text("trunk");
         let plan = DialPlan {
             country_code: Some(digits("country_code", String::new())).filter(|code| !code.is_empty()),
@@ -174,11 +178,8 @@ impl Roster {
                 .integer("national_length", 1..=14)
                 .and_then(|n| usize::try_from(n.into_inner()).ok()),
             emergency: emergency.unwrap_or(standard.emergency),
-            internal_domains: list("internal_domains")
-                .unwrap_or_default()
-                .into_iter()
-                .map(|domain| domain.get_ref().to_lowercase())
-                .collect(),
+            domains: domains("domains"),
+            internal_domains: domains("internal_domains"),
             internal_numbers: super::matcher::prefixes(table, "internal_numbers"),
         };
         table.finish();

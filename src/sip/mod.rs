@@ -6,6 +6,7 @@ pub mod framing;
 pub mod transaction;
 
 mod flow;
+mod flow_token;
 mod glance;
 mod grammar;
 mod host;
@@ -24,6 +25,7 @@ pub(crate) use uri::unescaped;
 
 pub use dialog::{Dialog, DialogError};
 pub use flow::{Flow, Transport};
+pub use flow_token::TokenKey;
 pub use framing::{Framer, FramingError};
 pub use glance::Glance;
 pub use host::HostPort;

@@ -46,7 +46,7 @@ pub(super) fn stateless_tag<'a>(parts: impl Iterator<Item = &'a str>) -> String 
 }
 
 /// Statuses and the phrases that the RFCs which define them recommend, in order.
-const PHRASES: [(u16, &str); 72] = [
+const PHRASES: [(u16, &str); 73] = [
     (100, "Trying"),
     (180, "Ringing"),
     (181, "Call Is Being Forwarded"),
@@ -83,6 +83,7 @@ const PHRASES: [(u16, &str); 72] = [
     (423, "Interval Too Brief"),
     (428, "Use Identity Header"),
     (429, "Provide Referrer Identity"),
+    (430, "Flow Failed"),
     (433, "Anonymity Disallowed"),
     (436, "Bad Identity Info"),
     (437, "Unsupported Credential"),

@@ -20,6 +20,8 @@ pub type Place = (Transport, SocketAddr);
 struct Condition {
     failures: u32,
     avoided_until: Timestamp,
+    /// So long it has asked to be left alone.
+    told_until: Timestamp,
     /// By probes: only an answer ends it.
     down: bool,
 }
@@ -38,6 +40,20 @@ impl Health {
         let pause = retry_after.unwrap_or(doubled).min(AVOIDED_MAX);
         condition.failures = condition.failures.saturating_add(1);
         condition.avoided_until = condition.avoided_until.max(now + pause);
+        if retry_after.is_some() {
+            condition.told_until = condition.told_until.max(now + pause);
+        }
+    }
+
+    /// It answered a probe, which says nothing of the calls that it has asked to hold back.
+    pub fn on_alive(&mut self, now: Timestamp, place: Place) {
+        match self.known.get_mut(&place) {
+            Some(condition) if condition.told_until > now => {
+                condition.down = false;
+                condition.avoided_until = condition.told_until;
+            }
+            _ => self.on_success(place),
+        }
     }
 
     /// It answered: all is forgotten.
@@ -124,6 +140,22 @@ mod tests {
         assert!(!health.is_avoided(Timestamp::ZERO + Duration::from_secs(5), place(1)));
         health.on_failure(Timestamp::ZERO, place(1), Some(Duration::from_secs(1 << 40)));
         assert!(!health.is_avoided(Timestamp::ZERO + AVOIDED_MAX, place(1)));
+    }
+
+    #[test]
+    fn a_probe_that_is_answered_ends_no_pause_that_was_asked_for() {
+        let mut health = Health::default();
+        let until = Timestamp::ZERO + Duration::from_secs(90);
+        health.on_failure(Timestamp::ZERO, place(1), Some(Duration::from_secs(90)));
+        health.on_down(place(1));
+        health.on_alive(Timestamp::ZERO, place(1));
+        assert!(!health.is_down(place(1)) && health.is_avoided(until - Duration::from_nanos(1), place(1)));
+        health.on_alive(until, place(1));
+        assert!(health.known.is_empty());
+
+        health.on_failure(until, place(1), None);
+        health.on_alive(until, place(1));
+        assert!(!health.is_avoided(until, place(1)), "it was only not there");
     }
 
     #[test]

@@ -98,6 +98,12 @@ impl Paths {
         Some(address.to_string())
     }
 
+    /// A URI that names a listener, as it is known outside.
+    pub fn outside(&self, uri: &Uri) -> Uri {
+        let at = self.advertised_for(uri);
+        at.map_or_else(|| uri.clone(), |at| uri.with_host_port(at))
+    }
+
     /// For a URI that names a listener by its address.
     fn advertised_for(&self, uri: &Uri) -> Option<&HostPort> {
         let local = SocketAddr::new(uri.ip()?, uri.port()?);

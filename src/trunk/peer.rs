@@ -70,6 +70,8 @@ pub struct Trunk {
     pub codecs: Option<Vec<String>>,
     pub caps: Caps,
     pub near: Near,
+    /// Long requests reach it as datagrams all the same. Default false: by TCP, if we listen there (RFC 3261 §18.1.1).
+    pub datagrams_only: bool,
 }
 
 /// How a trunk's destinations are asked whether they live, by OPTIONS (RFC 3261 §11).
@@ -100,6 +102,7 @@ impl Trunk {
             codecs: None,
             caps: Caps::default(),
             near: Near::default(),
+            datagrams_only: false,
         }
     }
 

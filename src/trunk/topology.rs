@@ -13,7 +13,7 @@ use super::rewrite::{self, Passage};
 use super::site::{Aim, Site};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
-use crate::sip::{Flow, Scheme, Transport, Uri};
+use crate::sip::{Flow, Scheme, Transport, Uri, unescaped};
 
 /// All trunks and routes of one configuration, and what is known of their destinations.
 #[derive(Clone, Debug, Default)]
@@ -186,8 +186,9 @@ impl Topology {
         self.trunks.iter().filter(move |trunk| self.leads(from, &trunk.name))
     }
 
-    /// The best route of a call from `trunk` to `user`.
+    /// The best route of a call from `trunk` to `user`, which may be written with escapes (RFC 3261 §19.1.4).
     pub fn route(&self, trunk: &TrunkName, user: &str) -> Option<(&Route, &Arc<Trunk>)> {
+        let user = unescaped(user);
         let matches = |route: &&Route| {
             route.from == *trunk
                 && route
@@ -282,6 +283,16 @@ impl Topology {
         })
     }
 
+    /// A listener by its place among them.
+    pub fn listener(&self, at: usize) -> Option<(Transport, SocketAddr)> {
+        self.listeners.get(at).copied()
+    }
+
+    /// The place of the listener that a flow is of.
+    pub fn listener_of(&self, flow: Flow) -> Option<usize> {
+        self.listeners.iter().position(|known| *known == (flow.transport, flow.local))
+    }
+
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
     pub fn names_us(&self, uri: &Uri) -> bool {
         let port = uri.port().unwrap_or_else(|| default_port(uri));
@@ -293,6 +304,12 @@ impl Topology {
             || uri
                 .host()
                 .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
+    }
+
+    /// Where long requests go as datagrams all the same: addresses of trunks that want it so, located ones among them.
+    pub fn datagrams_only(&self) -> BTreeSet<IpAddr> {
+        let trunks = self.trunks.iter().filter(|trunk| trunk.datagrams_only);
+        trunks.flat_map(who_sends).map(|peer| peer.ip).collect()
     }
 
     /// The trunk of this name.
@@ -472,6 +489,13 @@ mod tests {
         );
 
         topology.locate(aim, located(&["198.51.100.2:5060"]));
+        assert_eq!(topology.datagrams_only(), BTreeSet::new());
+        Arc::make_mut(&mut topology.trunks[1]).datagrams_only = true;
+        let kept = topology.datagrams_only();
+        assert!(
+            kept.contains(&IpAddr::from([198, 51, 100, 2])),
+            "where the name leads now: {kept:?}"
+        );
         assert!(topology.trunk_of(server, Transport::Tcp).is_none(), "opens no call");
         assert!(topology.is_known(server, Transport::Tcp), "ends those that are up");
     }
@@ -550,6 +574,7 @@ mod tests {
                 .map(|(route, _)| route.to.as_str().to_owned())
         };
         assert_eq!(to("+441234").as_deref(), Some("uk"));
+        assert_eq!(to("%2B441234").as_deref(), Some("uk"), "the same number");
         assert_eq!(to("+15551234").as_deref(), Some("world"));
         assert_eq!(topology.route(&"nobody".into(), "1"), None);
     }

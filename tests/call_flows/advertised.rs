@@ -110,7 +110,7 @@ fn a_registrar_gets_our_advertised_name_as_path_and_calls_by_it_reach_the_phone(
     bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", more, "");
     let register = bench.newest(B, "REGISTER");
     let path = register.headers.get("Path").unwrap().to_owned();
-    assert_eq!(path, format!("<sip:{ADVERTISED};lr>"));
+    assert!(path.ends_with(&format!("@{ADVERTISED};lr>")), "{path}");
     assert_eq!(
         register.headers.get("Contact"),
         Some(format!("<sip:alice@{A}>").as_str()),

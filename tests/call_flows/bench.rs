@@ -109,6 +109,15 @@ impl Bench {
         Self::on_trunks(files, true, vec![carrier])
     }
 
+    /// A's trunk talks by this. Everything is recorded strictly.
+    pub fn with_phones_by(transport: Transport) -> Self {
+        let mut pbx = trunk("pbx", &[A], true, Conduct::default());
+        pbx.transport = transport;
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        let carrier = trunk("carrier", &[B], true, Conduct::default());
+        Self::on_trunks(&files, true, vec![pbx, carrier])
+    }
+
     /// The carrier's one server is asked by TCP first, then by UDP.
     pub fn by_two_transports(files: &[(&str, &str)]) -> Self {
         let site =
@@ -180,18 +189,21 @@ impl Bench {
 
     /// Our listener is known outside by [`ADVERTISED`]. Everything is recorded strictly. `refer`: what becomes of REFERs of both trunks.
     pub fn advertised(refer: Refer) -> Self {
-        let trunks = [("pbx", A), ("carrier", B)].map(|(name, at)| {
-            let conduct = Conduct {
-                refer,
-                ..Conduct::default()
-            };
-            trunk(name, &[at], true, conduct)
-        });
+        let conduct = || Conduct {
+            refer,
+            ..Conduct::default()
+        };
+        Self::advertised_to(conduct(), conduct())
+    }
+
+    /// The same; what is said of our conduct at A's trunk and at the carrier's.
+    pub fn advertised_to(pbx: Conduct, carrier: Conduct) -> Self {
+        let trunks = vec![trunk("pbx", &[A], true, pbx), trunk("carrier", &[B], true, carrier)];
         let routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
         let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
         let mut paths = Paths::default();
         paths.advertise(Transport::Udp, PROXY.parse().unwrap(), ADVERTISED.parse().unwrap());
-        Self::on_paths(&files, true, trunks.into(), routes, paths)
+        Self::on_paths(&files, true, trunks, routes, paths)
     }
 
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {
@@ -235,7 +247,7 @@ impl Bench {
             ours.into_iter().for_each(|ip| paths.advertise_media(ip, ip));
         }
         listeners.extend(trunks.iter().filter_map(|trunk| trunk.near.listener));
-        for transport in [Transport::Tcp, Transport::Tls] {
+        for transport in [Transport::Tcp, Transport::Tls, Transport::Ws] {
             if trunks.iter().any(|trunk| trunk.transport == transport) {
                 listeners.push((transport, PROXY.parse().unwrap()));
             }

@@ -1,7 +1,9 @@
 //! 401 and 407: answered on our own behalf where the trunk has credentials, passed from end to end elsewhere.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use onrecord::model::{Direction, RecordingCommand};
+use onrecord::model::{Direction, Mark, RecordingCommand};
 use onrecord::sip::digest::{Credentials, Password, Use, strongest};
 use onrecord::sip::{Message, Request, Response};
 use onrecord::trunk::Conduct;
@@ -498,5 +500,112 @@ fn who_registers_through_us_proves_itself() {
     bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "Expires: 60\r\n", "");
     bench.b_challenges("REGISTER", 401, &[digest(REALM, "n1", "")]);
     assert_eq!((bench.sent("REGISTER").len(), bench.response_to_a().status), (1, 401));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_bye_that_is_challenged_and_cannot_be_proved_is_told_of_in_the_recording() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "BYE", "bye", "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.b_challenges("BYE", 407, &[digest(REALM, "n1", "")]);
+    assert_eq!(bench.sent("BYE").len(), 1, "nobody is there to prove it");
+    let told = bench.recording.iter().any(|command| {
+        let RecordingCommand::Mark {
+            mark: Mark::Note(note), ..
+        } = command
+        else {
+            return false;
+        };
+        note.contains("407 by trunk carrier")
+    });
+    assert!(told, "{:?}", bench.recording);
+    bench.assert_nothing_left();
+}
+
+const PROOF: &str = "Proxy-Authorization: Digest username=\"alice\"\r\n";
+
+/// A call of who has proved itself to the far end. No credentials are ours.
+fn proved() -> Bench {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, PROOF);
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.story.clear();
+    bench
+}
+
+#[test]
+fn who_proves_itself_hears_that_its_bye_is_challenged_and_says_it_again() {
+    let mut bench = proved();
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.b_challenges("BYE", 407, &[digest(REALM, "n2", "")]);
+    let challenged = bench.response_to_a();
+    assert_eq!(challenged.status, 407);
+    assert!(challenged.headers.get("Proxy-Authenticate").unwrap().contains("n2"));
+    let tag = challenged.headers.to().tag().unwrap().to_owned();
+    bench.a_requests_in(&tag, 3, "BYE", PROOF, "");
+    assert!(bench.request_to_b("BYE").headers.contains("Proxy-Authorization"));
+    bench.b_answers("BYE", 200, "");
+    assert_eq!(bench.response_to_a().status, 200);
+    let ladder = [
+        "A → BYE",
+        "BYE → B",
+        "B → 407",
+        "407 → A",
+        "A → BYE",
+        "BYE → B",
+        "B → 200",
+        "200 → A",
+    ];
+    assert_eq!(bench.story[..8], ladder);
+    assert!(
+        bench.story.contains(&"recorded: BYE from A".to_owned()),
+        "{:?}",
+        bench.story
+    );
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_does_not_say_its_challenged_bye_again_is_gone_all_the_same() {
+    let mut bench = proved();
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.b_challenges("BYE", 401, &[digest(REALM, "n2", "")]);
+    assert_eq!(bench.response_to_a().status, 401);
+    bench.wait(std::time::Duration::from_secs(33));
+    let numbers: BTreeSet<u32> = bench.sent("BYE").iter().map(|bye| bye.headers.cseq().number).collect();
+    assert_eq!(numbers.len(), 2);
+    bench.b_answers("BYE", 200, "");
+    assert!(
+        bench.story.contains(&"recorded: BYE from A".to_owned()),
+        "{:?}",
+        bench.story
+    );
+    bench.assert_nothing_left();
+    // Nor does a far end that says nothing keep the call up.
+    let mut bench = proved();
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.wait(std::time::Duration::from_secs(33));
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_held_bye_waits_for_nobody_when_the_call_ends_otherwise() {
+    let mut bench = proved();
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.b_requests(7, "BYE", "theirs", "");
+    assert_eq!((bench.response_to_a().status, bench.response_to_b().status), (200, 200));
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+    let mut bench = proved();
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.recorder_fails(onrecord::model::Fault::Io);
+    assert_eq!(bench.response_to_a().status, 200);
+    assert!(bench.story.contains(&"gated".to_owned()), "{:?}", bench.story);
+    bench.a_answers("BYE", 481, "");
+    bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
 }

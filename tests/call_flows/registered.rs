@@ -1,31 +1,39 @@
 //! Registrations of our own: asked for, proved, renewed, tried again, taken back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use onrecord::engine::{Input, RegistrationState, RegistrationView};
 use onrecord::sip::digest::{Credentials, Password};
 use onrecord::sip::{Message, Request, Response, Uri};
-use onrecord::trunk::{Conduct, Register};
+use onrecord::trunk::{Conduct, Peer, Register, Route, Trunk};
 
-use super::bench::{B, Bench, SDP};
+use super::bench::{A, ADVERTISED, B, Bench, C, SDP};
 
 const CONTACT: &str = "<sip:1001@127.0.0.1:5070>";
 
 fn bench() -> Bench {
-    let mut bench = Bench::strict_with_carrier(Conduct {
+    begun(Bench::strict_with_carrier(conduct("open sesame")))
+}
+
+fn begun(mut bench: Bench) -> Bench {
+    bench.wait(Duration::from_millis(1));
+    bench
+}
+
+fn conduct(password: &str) -> Conduct {
+    Conduct {
         credentials: Some(Credentials {
             realm: "carrier.example".to_owned(),
             user: "1001".to_owned(),
-            password: Password::new("open sesame".to_owned()),
+            password: Password::new(password.to_owned()),
         }),
         register: Some(Register {
             aor: Uri::parse("sip:1001@carrier.example").unwrap(),
             expires: Duration::from_secs(3_600),
         }),
         ..Conduct::default()
-    });
-    bench.wait(Duration::from_millis(1));
-    bench
+    }
 }
 
 impl Bench {
@@ -35,6 +43,24 @@ impl Bench {
             _ => None,
         };
         self.to_b.iter().filter_map(request).collect()
+    }
+
+    /// How often the first address was asked, and the second; copies do not count.
+    fn asked(&self) -> [usize; 2] {
+        let number = |message: &Message| match message {
+            Message::Request(request) if request.method.as_str() == "REGISTER" => Some(request.headers.cseq().number),
+            _ => None,
+        };
+        [&self.to_b, &self.to_c].map(|to| to.iter().filter_map(number).collect::<BTreeSet<u32>>().len())
+    }
+
+    /// The second address grants what it was asked for last, for a minute.
+    fn second_grants(&mut self) {
+        let mut response = Response::to(&self.request_to_c("REGISTER"), 200, None, Some("r-tag"));
+        response.headers.push("Contact", format!("{CONTACT};expires=60"));
+        self.from(C, response.encode());
+        let view = self.registration();
+        assert_eq!((view.state, view.status), (RegistrationState::Registered, Some(200)));
     }
 
     /// The registrar answers the newest REGISTER.
@@ -218,4 +244,94 @@ fn calls_for_the_registered_contact_are_calls_like_any_other() {
     );
     bench.from(B, invite.into());
     assert_eq!(bench.request_to_a("INVITE").uri.as_str(), "sip:1001@127.0.0.1:5080");
+}
+
+#[test]
+fn with_its_first_address_dead_a_registration_is_granted_by_the_second_and_stays_there() {
+    let mut bench = begun(Bench::with_spare(&[], conduct("open sesame")));
+    assert_eq!(bench.asked(), [1, 0]);
+    bench.wait(Duration::from_secs(33));
+    assert_eq!(bench.asked(), [1, 1], "at once");
+    bench.second_grants();
+    for renewals in 1..=20 {
+        bench.wait(Duration::from_secs(52));
+        assert_eq!(bench.asked(), [1, 1 + renewals]);
+        bench.second_grants();
+    }
+    bench.input(Input::Drain);
+    assert_eq!(bench.request_to_c("REGISTER").headers.get("Expires"), Some("0"));
+}
+
+#[test]
+fn when_all_addresses_refuse_there_is_a_pause_and_then_each_is_asked_again_once() {
+    let mut bench = begun(Bench::with_spare(&[], conduct("open sesame")));
+    for round in 1..=3 {
+        bench.registrar_answers(503, &[]);
+        assert_eq!(bench.asked(), [round, round]);
+        let refused = Response::to(&bench.request_to_c("REGISTER"), 503, None, Some("r-tag"));
+        bench.from(C, refused.encode());
+        let view = bench.registration();
+        assert_eq!((view.state, bench.asked()), (RegistrationState::Failed, [round, round]));
+        bench.wait(view.next.unwrap().since(bench.now));
+    }
+    let mut bench = begun(Bench::with_spare(&[], conduct("open sesame")));
+    bench.registrar_answers(403, &[]);
+    assert_eq!(bench.asked(), [1, 0], "it was heard, and no other says otherwise");
+}
+
+/// Another password is configured for the carrier.
+fn reconfigured(bench: &mut Bench, password: &str) {
+    let peer = |at: &str| Peer {
+        ip: at.parse::<std::net::SocketAddr>().unwrap().ip(),
+        port: at.parse::<std::net::SocketAddr>().ok().map(|at| at.port()),
+    };
+    let carrier = Trunk {
+        conduct: conduct(password),
+        ..Trunk::new("carrier".into(), vec![peer(B)])
+    };
+    let trunks = vec![Trunk::new("pbx".into(), vec![peer(A)]), carrier];
+    bench.input(Input::Trunks {
+        trunks,
+        routes: Vec::<Route>::new(),
+    });
+}
+
+#[test]
+fn a_password_that_was_configured_anew_is_used_at_the_next_renewal_and_where_the_old_was_refused_at_once() {
+    let asked = "Digest realm=\"carrier.example\", nonce=\"n\", algorithm=MD5";
+    let proof = |bench: &mut Bench| {
+        bench.registrar_answers(401, &[("WWW-Authenticate", asked)]);
+        let proved = bench.request_to_b("REGISTER");
+        proved.headers.get("Authorization").unwrap().to_owned()
+    };
+    let mut bench = bench();
+    let old = proof(&mut bench);
+    bench.registrar_answers(200, &[("Expires", "60")]);
+    reconfigured(&mut bench, "another");
+    bench.wait(Duration::from_secs(52));
+    assert_eq!(bench.request_to_b("REGISTER").headers.get("Authorization"), None);
+    let new = proof(&mut bench);
+    assert_ne!(new, old);
+    assert_eq!(new, proof(&mut begun(Bench::strict_with_carrier(conduct("another")))));
+    bench.registrar_answers(403, &[]);
+    assert_eq!(bench.registration().state, RegistrationState::Failed);
+    let before = bench.asked()[0];
+    reconfigured(&mut bench, "a third");
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(bench.asked()[0], before + 1);
+}
+
+#[test]
+fn where_we_are_known_by_another_name_our_own_binding_says_how_long_it_was_granted() {
+    let mut bench = begun(Bench::advertised_to(Conduct::default(), conduct("open sesame")));
+    let ours = bench
+        .request_to_b("REGISTER")
+        .headers
+        .get("Contact")
+        .unwrap()
+        .to_owned();
+    assert_eq!(ours, format!("<sip:1001@{ADVERTISED}>"));
+    let bindings = format!("{ours};expires=3600, <sip:1001@198.51.100.9:5060>;expires=9");
+    bench.registrar_answers(200, &[("Contact", &bindings)]);
+    assert_eq!(bench.registration().until, Some(bench.now + Duration::from_secs(3_600)));
 }

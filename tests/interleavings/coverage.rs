@@ -82,6 +82,7 @@ pub const MUST_HAVES: &[&str] = &[
     "the third died",
     "trunks reloaded",
     "unrecorded",
+    "the media of a transfer",
 ];
 
 /// What a hundred thousand have to meet besides.

@@ -11,8 +11,10 @@ import threading
 import time
 
 import flow
+import kamailio
+import pjsip
 import sipp
-from bench import NAMES, WS_PORT, Bench, Failed
+from bench import NAMES, SIP_PORT, WS_PORT, Bench, Failed
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 LOUD = 1000
@@ -100,13 +102,13 @@ class Page:
             lines.append("Content-Type: application/sdp")
         self.socket.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]))
 
-    def request(self, method, uri, to, cseq=None):
+    def request(self, method, uri, to, cseq=None, more=()):
         self.branch += 1
         if cseq is None:
             self.cseq = cseq = self.cseq + 1
         self.send([f"{method} {uri} SIP/2.0", f"Via: SIP/2.0/WS {self.name}.invalid;branch=z9hG4bK{self.branch}",
                    "Max-Forwards: 70", f"From: <sip:{self.name}@example.com>;tag=page", f"To: {to}",
-                   f"Call-ID: page-{self.name}", f"CSeq: {cseq} {method}", f"Contact: {self.contact}"],
+                   f"Call-ID: page-{self.name}", f"CSeq: {cseq} {method}", f"Contact: {self.contact}", *more],
                   self.sdp() if method == "INVITE" else "")
 
     def answer(self, request, status):
@@ -115,6 +117,13 @@ class Page:
         to = to if ";tag=" in to else f"{to};tag=page"
         body = self.sdp() if request.startswith("INVITE") and status.startswith("200") else ""
         self.send([f"SIP/2.0 {status}", *keep, f"To: {to}", f"Contact: {self.contact}"], body)
+
+    def hangs_up(self, invite):
+        target = header(invite, "Contact").strip("<>")
+        self.send([f"BYE {target} SIP/2.0", f"Via: SIP/2.0/WS {self.name}.invalid;branch=z9hG4bKbye", "Max-Forwards: 70",
+                   f"From: {header(invite, 'To')};tag=page", f"To: {header(invite, 'From')}",
+                   f"Call-ID: {header(invite, 'Call-ID')}", "CSeq: 1 BYE"])
+        self.hears("SIP/2.0 200")
 
     def hears(self, start):
         """The next message that is no provisional answer begins like that."""
@@ -151,8 +160,8 @@ def header(message, name):
 class Browsing(Bench):
     """A trunk whose peer opens WebSockets; the other is sipp."""
 
-    def __init__(self, name, trunk):
-        super().__init__(name, {f"trunk.{trunk}": ['transport = "ws"']})
+    def __init__(self, name, trunk, parts=None):
+        super().__init__(name, {f"trunk.{trunk}": ['transport = "ws"'], **(parts or {})})
         self.listen = ("udp", "tcp", "ws")
 
 
@@ -202,14 +211,37 @@ def called():
         page.answer(invite, "200 OK")
         page.hears("ACK")
         page.speak(invite, 1)
-        page.branch, target = 100, header(invite, "Contact").strip("<>")
-        page.send([f"BYE {target} SIP/2.0", f"Via: SIP/2.0/WS {page.name}.invalid;branch=z9hG4bKbye", "Max-Forwards: 70",
-                   f"From: {header(invite, 'To')};tag=page", f"To: {header(invite, 'From')}",
-                   f"Call-ID: {header(invite, 'Call-ID')}", "CSeq: 1 BYE"])
-        page.hears("SIP/2.0 200")
+        page.hangs_up(invite)
         sipp.wait(bench, children, 20)
         finished(bench)
 
 
+def registered():
+    """A page that registered at kamailio through us is called down the WebSocket that it registered by (RFC 5626 §5.3)."""
+    pjsip.python()
+    with Browsing("websocket-registered", "pbx", {"trunk.carrier": ['peers = ["{kamailio}"]']}) as bench:
+        bench.start()
+        kamailio.start(bench, ["callee"])
+        home = bench.ip("kamailio")
+        page = Page(bench, "caller")
+        page.request("REGISTER", f"sip:{home}", f"<sip:alice@{home}>", more=["Supported: path", "Expires: 600"])
+        page.hears("SIP/2.0 200")
+        # The one that was opened last is not the one that it registered by.
+        Socket((bench.ip("proxy"), WS_PORT), page.ip)
+        bob = pjsip.Phone(bench, "callee", "udp", 560, proxy=f"{home}:{SIP_PORT}")
+        bob.tell("dial", to=f"sip:alice@{home}")
+        invite = page.hears("INVITE")
+        if not invite.startswith(f"INVITE {page.contact.strip('<>')} "):
+            raise Failed(f"it is called as {invite.splitlines()[0]}")
+        page.answer(invite, "180 Ringing")
+        page.answer(invite, "200 OK")
+        page.hears("ACK")
+        page.speak(invite, 1)
+        page.hangs_up(invite)
+        bob.hears("DISCONNECTED")
+        pjsip.leave([bob])
+        finished(bench)
+
+
 def cases():
-    return {"websocket/call": (call.__doc__, call), "websocket/called": (called.__doc__, called)}
+    return {f"websocket/{one.__name__}": (one.__doc__, one) for one in (call, called, registered)}

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod line;
+mod parting;
 mod phone;
 mod reloaded;
 mod transports;

@@ -108,7 +108,10 @@ fn the_invite_that_a_refer_asked_for_is_known_once_and_for_five_minutes() {
         conversations.remember(NOW, referred(1));
         let found = conversations.take_referral(at, &trunk.into(), invite);
         conversations.referrals.clear();
-        found.map(|(conversation, _)| conversation)
+        found.and_then(|answered| match answered {
+            Answered::Proven { conversation, .. } => Some(conversation),
+            Answered::Alike { conversation, .. } => conversation,
+        })
     };
     assert_eq!(ask(NOW, "carrier", &wanted), Some(session(1)));
     assert_eq!(ask(NOW + REFERRAL_KEPT, "carrier", &wanted), None);
@@ -124,6 +127,104 @@ fn the_invite_that_a_refer_asked_for_is_known_once_and_for_five_minutes() {
     conversations.remember(NOW, referred(1));
     assert!(conversations.take_referral(NOW, &"carrier".into(), &wanted).is_some());
     assert!(conversations.take_referral(NOW, &"carrier".into(), &wanted).is_none());
+}
+
+#[test]
+fn who_calls_alike_uses_no_refer_up_and_of_several_none_is_linked() {
+    let mut conversations = Conversations::default();
+    rung(
+        &mut conversations,
+        1,
+        &invite("sip:alice@pbx", "sip:bob@carrier", "c1", &[]),
+    );
+    rung(
+        &mut conversations,
+        2,
+        &invite("sip:dave@pbx", "sip:bob@carrier", "c2", &[]),
+    );
+    let by_dave = Referred {
+        referred_by: Some(uri("sip:dave@pbx")),
+        referrer: "sip:dave@pbx".into(),
+        ..referred(2)
+    };
+    let alike = |conversation, referrers: &[&str]| {
+        Some(Answered::Alike {
+            conversation,
+            referrers: referrers.iter().map(|referrer| (*referrer).to_owned()).collect(),
+        })
+    };
+    let silent = invite("sip:bob@carrier", "sip:carol@pbx", "c3", &[]);
+    conversations.remember(NOW, referred(1));
+    let take = |conversations: &mut Conversations, invite| conversations.take_referral(NOW, &"carrier".into(), invite);
+    assert_eq!(
+        take(&mut conversations, &silent),
+        alike(Some(session(1)), &["sip:alice@pbx"])
+    );
+    assert_eq!(
+        take(&mut conversations, &silent),
+        alike(None, &["sip:alice@pbx"]),
+        "linked once"
+    );
+    conversations.remember(NOW, by_dave);
+    let both = ["sip:alice@pbx", "sip:dave@pbx"];
+    assert_eq!(take(&mut conversations, &silent), alike(None, &both));
+    let told = invite(
+        "sip:bob@carrier",
+        "sip:carol@pbx",
+        "c4",
+        &[("Referred-By", "<sip:dave@pbx>")],
+    );
+    let proven = |number, referrer: &str| Answered::Proven {
+        conversation: session(number),
+        referrer: referrer.to_owned(),
+    };
+    assert_eq!(take(&mut conversations, &told), Some(proven(2, "sip:dave@pbx")));
+    assert_eq!(
+        take(&mut conversations, &silent),
+        alike(None, &["sip:alice@pbx"]),
+        "it waits still"
+    );
+}
+
+#[test]
+fn who_hides_is_like_everybody_who_hides_and_is_linked_to_nobody() {
+    let mut conversations = Conversations::default();
+    let hidden = "sip:anonymous@anonymous.invalid";
+    rung(&mut conversations, 1, &invite(hidden, "sip:bob@pbx", "c1", &[]));
+    let onward = invite(hidden, "sip:carol@carrier", "c2", &[]);
+    assert_eq!(conversations.kin(&onward, &["sip:bob@pbx".to_owned()], |_| true), None);
+    let of_hidden = Referred {
+        caller: hidden.into(),
+        ..referred(1)
+    };
+    conversations.remember(NOW, of_hidden);
+    let found = conversations.take_referral(NOW, &"carrier".into(), &invite(hidden, "sip:carol@pbx", "c3", &[]));
+    let referrers = vec!["sip:alice@pbx".to_owned()];
+    let conversation = None;
+    assert_eq!(
+        found,
+        Some(Answered::Alike {
+            conversation,
+            referrers
+        })
+    );
+    let other = invite("sip:eve@carrier", "sip:carol@pbx", "c4", &[]);
+    assert_eq!(conversations.take_referral(NOW, &"carrier".into(), &other), None);
+}
+
+#[test]
+fn of_two_callers_with_one_number_neither_is_forwarded_for_the_other() {
+    let mut conversations = Conversations::default();
+    for number in 1..=2 {
+        let call_id = format!("c{number}");
+        rung(
+            &mut conversations,
+            number,
+            &invite("sip:+44201@pbx", "sip:bob@pbx", &call_id, &[]),
+        );
+    }
+    let onward = invite("sip:+44201@carrier", "sip:carol@carrier", "c3", &[]);
+    assert_eq!(conversations.kin(&onward, &["sip:bob@pbx".to_owned()], |_| true), None);
 }
 
 #[test]

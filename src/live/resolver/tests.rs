@@ -244,7 +244,6 @@ fn config_of(folder: &Path) -> Config {
     };
     let delivery = Delivery {
         tls: Some(tls),
-        ..Delivery::default()
     };
     let mut config = Config::embedded();
     config.trunks = carrier();

@@ -122,7 +122,6 @@ fn a_trunk_without_authorities_is_not_connected_to() {
     };
     let delivery = Delivery {
         tls: Some(tls),
-        ..Delivery::default()
     };
     config.deliveries.insert("carrier".into(), delivery);
     let contexts = Contexts::load(&config).unwrap();
@@ -144,7 +143,6 @@ fn a_name_that_cannot_be_demanded_is_an_error_and_never_no_demand() {
         };
         let delivery = Delivery {
             tls: Some(tls),
-            ..Delivery::default()
         };
         config.deliveries.insert("carrier".into(), delivery);
         assert!(matches!(Contexts::load(&config), Err(TlsError::Name { .. })));

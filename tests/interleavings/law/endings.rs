@@ -66,12 +66,16 @@ impl Law {
 
     /// The recorder is lost, or this recording alone: from here a strict call has to end, on both legs, in time.
     pub fn on_fault(&mut self, now: Timestamp, session: Option<SessionId>) {
-        // Of a transfer's two calls one may be lost alone, and its party stay in the other.
-        let is_alone = session.is_some() && self.exchanges_parties;
-        if !self.is_strict() || self.handed_over || is_alone {
+        if !self.is_strict() || self.handed_over {
             return;
         }
-        let lost = |tape: &&Tape| tape.ready && tape.is_open() && session.is_none_or(|session| session == tape.session);
+        // Of a transfer's two calls one may be lost alone, and its party stay in the other.
+        let is_moving = |tape: &Tape| {
+            let mut others = self.tapes.iter();
+            self.exchanges_parties && others.any(|other| tape.shares_dialogs(other))
+        };
+        let is_meant = |tape: &Tape| session.is_none_or(|session| session == tape.session && !is_moving(tape));
+        let lost = |tape: &&Tape| tape.ready && tape.is_open() && is_meant(tape);
         let due = Some(now + FAULT_TO_BYE);
         for tape in self.tapes.iter().filter(lost) {
             let invite = tape.invite.and_then(|at| self.served.get(at));

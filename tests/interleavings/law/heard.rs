@@ -12,6 +12,8 @@ impl Law {
     pub fn on_heard(&mut self, now: Timestamp, seat: Seat, flow: Flow, heard: &Heard) {
         if let Some(sdp) = heard.sdp() {
             self.named.extend(sdp.addresses());
+            let named = self.named_in.entry(heard.call_id.clone()).or_default();
+            named.extend(sdp.addresses());
         }
         if !heard.is_request() {
             self.on_answer(now, seat, heard);

@@ -9,7 +9,7 @@ mod requests;
 mod responses;
 mod tapes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -169,13 +169,20 @@ struct Tape {
     outcome: Option<Outcome>,
     relays: bool,
     shut: bool,
-    /// The first line of the newest plan leads both ways.
-    both_ways: bool,
+    /// Its callee has answered.
+    answered: bool,
+    /// Where the first line of the newest plan sends to A, to B.
+    remotes: [Option<SocketAddr>; 2],
 }
 
 impl Tape {
     const fn is_open(&self) -> bool {
         self.closed + self.kept == 0
+    }
+
+    /// A dialog has gone over from one of the two to the other, or a caller has called again.
+    fn shares_dialogs(&self, other: &Self) -> bool {
+        self.session != other.session && self.call_ids.iter().any(|id| other.call_ids.contains(id))
     }
 }
 
@@ -192,6 +199,8 @@ pub struct Law {
     tapes: Vec<Tape>,
     /// Where anybody said that they hear.
     named: BTreeSet<SocketAddr>,
+    /// The same by Call-ID.
+    named_in: BTreeMap<String, BTreeSet<SocketAddr>>,
     connected: bool,
     /// A caller has ended an early dialog (RFC 3261 §15): only then may the proxy, which is a caller to B.
     ends_early: bool,
@@ -216,6 +225,7 @@ impl Law {
             successes: Vec::new(),
             tapes: Vec::new(),
             named: BTreeSet::new(),
+            named_in: BTreeMap::new(),
             connected: false,
             ends_early: false,
             loses_outcomes: false,

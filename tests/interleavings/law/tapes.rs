@@ -1,11 +1,13 @@
 //! What the recorder and the relay are told.
 
+use std::net::SocketAddr;
+
 use onrecord::model::{
-    Direction, Gate, Leg, MediaCommand, MediaPlan, Recorded, RecordingCommand, RecordingEvent, SessionId,
+    Direction, Gate, Leg, Mark, MediaCommand, MediaPlan, Recorded, RecordingCommand, RecordingEvent, SessionId,
 };
 use onrecord::sip::Message;
 
-use super::{Bond, Law, Served, Tape};
+use super::{Law, Served, Tape};
 
 impl Law {
     pub fn on_recording(&mut self, command: &RecordingCommand) {
@@ -35,7 +37,8 @@ impl Law {
                 outcome: None,
                 relays,
                 shut,
-                both_ways: false,
+                answered: false,
+                remotes: [None; 2],
             });
             self.tapes.len() - 1
         });
@@ -69,7 +72,7 @@ impl Law {
                     tape.call_ids.push(invite.headers.call_id().to_owned());
                 }
             }
-            RecordingCommand::Mark { .. } => {}
+            RecordingCommand::Mark { mark, .. } => tape.answered |= *mark == Mark::Answered,
         }
         let (opens, ends) = (tape.opens, tape.closed + tape.kept);
         let ended = matches!(command, RecordingCommand::Close { .. } | RecordingCommand::Keep { .. });
@@ -93,14 +96,8 @@ impl Law {
             MediaCommand::Open(plan) | MediaCommand::Modify(plan) => {
                 if let Some(tape) = self.tapes.iter_mut().find(|tape| tape.session == plan.session) {
                     tape.relays = true;
-                    let named = |leg: Leg| plan.lines.first().is_some_and(|line| line.leg(leg).remote.is_some());
-                    // Who hangs up while the other goes over to another call hears no more.
-                    let has_left =
-                        |bond: &Bond| bond.is_up() && bond.bye_heard && tape.call_ids.contains(&bond.call_id);
-                    let both_ways = Leg::BOTH.into_iter().all(named);
-                    if both_ways || !self.bonds.iter().any(has_left) {
-                        tape.both_ways = both_ways;
-                    }
+                    let remote = |leg: Leg| plan.lines.first()?.leg(leg).remote.as_ref().map(|remote| remote.rtp);
+                    tape.remotes = Leg::BOTH.map(remote);
                 }
                 self.judge_plan(plan);
             }
@@ -118,25 +115,48 @@ impl Law {
         }
     }
 
-    /// Two parties that talked heard each other.
+    /// Two parties that talked heard each other. Of the calls of a transfer that is the newest; each is heard where it said
+    /// in the dialog that it has there.
     fn judge_media(&mut self, session: SessionId) {
-        if self.exchanges_parties {
-            // Who talks in which call is the proxy's affair then.
+        let Some(at) = self.tapes.iter().position(|tape| tape.session == session) else {
+            return;
+        };
+        let (before, after) = self.tapes.split_at(at);
+        let Some((tape, after)) = after.split_first() else {
+            return;
+        };
+        let both_ways = tape.remotes.iter().all(Option::is_some);
+        let refers = |served: &Served| served.method == "REFER" && (200..300).contains(&served.status);
+        if !self.exchanges_parties || !self.served.iter().any(refers) {
+            let talks = |by_us: bool| {
+                let mut bonds = self.bonds.iter().filter(|bond| bond.by_us == by_us);
+                bonds.any(|bond| bond.is_up() && tape.call_ids.contains(&bond.call_id))
+            };
+            if talks(true) && talks(false) && !both_ways {
+                self.broken.push("two parties talked and media went one way".to_owned());
+            }
             return;
         }
-        let Some(tape) = self
-            .tapes
-            .iter()
-            .find(|tape| tape.session == session && !tape.both_ways)
-        else {
+        let is_newest = before.iter().any(|other| tape.shares_dialogs(other))
+            && !after.iter().any(|other| tape.shares_dialogs(other));
+        let Some((first, others)) = tape.call_ids.split_first().filter(|_| is_newest && tape.answered) else {
             return;
         };
-        let talks = |by_us: bool| {
-            let mut bonds = self.bonds.iter().filter(|bond| bond.by_us == by_us);
-            bonds.any(|bond| bond.is_up() && tape.call_ids.contains(&bond.call_id))
+        let is_up = |call_id: &String| self.bonds.iter().any(|bond| bond.is_up() && bond.call_id == *call_id);
+        let says = |call_id: &String, remote: &Option<SocketAddr>| {
+            let named = self.named_in.get(call_id);
+            remote.is_some_and(|remote| named.is_some_and(|named| named.contains(&remote)))
         };
-        if talks(true) && talks(false) {
-            self.broken.push("two parties talked and media went one way".to_owned());
+        let [a, b] = &tape.remotes;
+        let is_heard = says(first, a) && others.iter().any(|other| says(other, b));
+        if is_up(first) && others.iter().any(is_up) {
+            self.seen.insert("the media of a transfer");
+            if !is_heard {
+                self.broken.push(format!(
+                    "a party that went over does not hear, or another does: {:?} of {:?}",
+                    tape.remotes, tape.call_ids
+                ));
+            }
         }
     }
 

@@ -1,0 +1,130 @@
+//! What a caller's side may write as it likes takes no policy away, and nobody is exempt by how they are written.
+
+use super::super::*;
+use super::{call, compile, file, grant_lines, grants, names, policy};
+
+const NEVER: &str = "[policy]\nid = \"never\"\nenabled = true\nrecord_rerouted_calls = true\naction = \"never\"\non_conflict = \"never\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+
+fn desk_and(lines: &[(&str, &str)], plan: &str) -> PolicySet {
+    let text = format!("{}{plan}", grant_lines(lines));
+    compile(&[policy("desk", ""), file("never.toml", NEVER), grants(&text)])
+}
+
+fn to_bob() -> CallFacts {
+    call("sip:x@y", "sip:bob@example.com")
+}
+
+#[test]
+fn who_is_said_to_be_called_by_a_stranger_adds_a_policy_and_takes_none_away() {
+    let set = desk_and(&[("$null", "user:free@example.com"), ("desk", "global")], "");
+    let said = |called_party_claimed: &str| CallFacts {
+        called_party_claimed: Some(called_party_claimed.to_owned()),
+        ..call("sip:free@example.com", "sip:bob@example.com")
+    };
+    assert_eq!(names(&set.decide(&said("sip:free@example.com"))), ["desk"]);
+    let set = desk_and(&[("desk", "user:boss@example.com")], "");
+    assert_eq!(names(&set.decide(&said("sip:boss@example.com"))), ["desk"]);
+}
+
+#[test]
+fn whom_a_stranger_names_as_having_sent_the_call_on_forbids_no_recording() {
+    let set = desk_and(
+        &[("never", "user:judge@example.com"), ("desk", "user:bob@example.com")],
+        "",
+    );
+    let by = "sip:judge@example.com".to_owned();
+    let claimed = CallFacts {
+        rerouting_claimed: vec![by.clone()],
+        ..to_bob()
+    };
+    assert_eq!(names(&set.decide(&claimed)), ["desk"]);
+    let known = CallFacts {
+        rerouted_by: vec![by],
+        ..to_bob()
+    };
+    assert_eq!(set.decide(&known).verdict, Verdict::None);
+}
+
+#[test]
+fn parameters_make_no_party_unreadable_and_who_is_unreadable_is_refused() {
+    let set = desk_and(&[("desk", "user:bob@example.com")], "");
+    let long = format!("sip:bob@example.com;x={}", "a".repeat(600));
+    assert_eq!(names(&set.decide(&call("sip:x@y", &long))), ["desk"]);
+    let unreadable = format!("sip:{}@example.com", "a".repeat(600));
+    let refused = Verdict::Block(BlockReason::Unreadable);
+    for facts in [call("sip:x@y", &unreadable), call(&unreadable, "sip:x@y")] {
+        assert_eq!(set.decide(&facts).verdict, refused);
+    }
+    let emergency = CallFacts {
+        to: "urn:service:sos".to_owned(),
+        ..call(&unreadable, "sip:x@y")
+    };
+    assert_eq!(set.decide(&emergency).verdict, Verdict::None);
+}
+
+#[test]
+fn users_at_our_own_address_are_users_of_the_host_that_we_send_to_and_of_our_domains() {
+    let ours = || CallFacts {
+        own_hosts: vec!["192.0.2.9".to_owned()],
+        called_at: Some("sip:bob@192.0.2.10:5060".to_owned()),
+        ..call("sip:x@y", "sip:bob@192.0.2.9:5070")
+    };
+    let by_host = desk_and(&[("desk", "user:bob@192.0.2.10")], "");
+    assert_eq!(names(&by_host.decide(&ours())), ["desk"]);
+    let plan = "[[dial_plan]]\ndomains = [\"Example.com\"]\n";
+    let by_domain = desk_and(
+        &[("desk", "user:bob@example.com"), ("$null", "user:ann@example.com")],
+        plan,
+    );
+    assert_eq!(names(&by_domain.decide(&ours())), ["desk"]);
+    let elsewhere = call("sip:x@y", "sip:bob@192.0.2.77");
+    assert_eq!(names(&by_domain.decide(&elsewhere)), ["desk"], "routes send it to bob");
+    let by_all = desk_and(&[("desk", "global"), ("$null", "user:ann@example.com")], plan);
+    let to_ann = CallFacts {
+        from: "sip:ann@192.0.2.9".to_owned(),
+        request_uri: "sip:ann@192.0.2.9".to_owned(),
+        ..ours()
+    };
+    assert_eq!(by_all.decide(&to_ann).verdict, Verdict::None);
+    let stranger = CallFacts {
+        from: "sip:ann@example.com".to_owned(),
+        ..call("sip:ann@example.com", "sip:ann@192.0.2.77")
+    };
+    assert_eq!(
+        names(&by_all.decide(&stranger)),
+        ["desk"],
+        "a host that is not ours exempts nobody"
+    );
+}
+
+#[test]
+fn the_hash_that_ends_a_number_is_no_part_of_it() {
+    let set = desk_and(&[("desk", "number:+44207*"), ("never", "user:*21#@pbx")], "");
+    for uri in [
+        "sip:+442079460001%23@pbx",
+        "tel:+442079460001#",
+        "sip:+442079460001#@pbx",
+    ] {
+        assert_eq!(names(&set.decide(&call("sip:x@y", uri))), ["desk"], "{uri}");
+    }
+    let code = set.decide(&call("sip:x@y", "sip:*21%23@pbx"));
+    assert!(
+        code.trace.iter().any(|line| line.contains("must not be recorded")),
+        "{:?}",
+        code.trace
+    );
+}
+
+#[test]
+fn that_more_parties_sent_a_call_on_than_are_looked_at_is_told() {
+    let set = desk_and(&[("desk", "user:bob@example.com")], "");
+    let many = CallFacts {
+        rerouters_left_out: 3,
+        ..to_bob()
+    };
+    let trace = set.decide(&many).trace;
+    assert!(
+        trace.contains(&"rerouted by  3 more are named than are looked at".to_owned()),
+        "{trace:?}"
+    );
+}
