@@ -262,6 +262,14 @@ impl Call {
         );
     }
 
+    /// Whether an ACK of A is for the 2xx that we sent: its dialog, its CSeq number (RFC 3261 §13.2.2.4).
+    pub(super) fn is_of_answer(&self, ack: &Request) -> bool {
+        let number = self.a.invite.as_ref().map(|invite| invite.headers.cseq().number);
+        matches!(self.a.state, LegState::AckAwaited { .. })
+            && number == Some(ack.headers.cseq().number)
+            && ack.headers.to().tag() == Some(self.a.local_tag.as_str())
+    }
+
     /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.
     pub(super) fn on_answer_acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Request) {
         let owes_answer = self.owes_answer();

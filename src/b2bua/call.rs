@@ -314,14 +314,6 @@ impl Call {
         self.settle(turn);
     }
 
-    /// Whether an ACK of A is for the 2xx that we sent: its dialog, its CSeq number (RFC 3261 §13.2.2.4).
-    fn is_of_answer(&self, ack: &Request) -> bool {
-        let number = self.a.invite.as_ref().map(|invite| invite.headers.cseq().number);
-        matches!(self.a.state, LegState::AckAwaited { .. })
-            && number == Some(ack.headers.cseq().number)
-            && ack.headers.to().tag() == Some(self.a.local_tag.as_str())
-    }
-
     pub fn on_recording(&mut self, turn: &mut Turn<'_>, event: RecordingEvent) {
         match event {
             RecordingEvent::Ready { .. } => self.on_recording_ready(turn),
