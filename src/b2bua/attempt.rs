@@ -285,9 +285,11 @@ impl Call {
         self.chronicle.decided(turn.now, decided, turn.out);
         super::reject::of_verdict(&self.decision)?;
         let goes_on = matches!(self.recording, Recording::Opening | Recording::Ready);
-        if let (Admission::Refuse, RecorderState::Down(fault), false) =
-            (self.decision.admission(turn.recorder, self.meeting), turn.recorder, goes_on)
-        {
+        if let (Admission::Refuse, RecorderState::Down(fault), false) = (
+            self.decision.admission(turn.recorder, self.meeting),
+            turn.recorder,
+            goes_on,
+        ) {
             return Err(self.recorder_down(turn, fault));
         }
         if self.decision.verdict != Verdict::Record {

@@ -27,11 +27,8 @@ use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
-use crate::model::{
-    Direction, Header, Leg, MediaCommand, MediaEvent, MediaKind, Reconciliation, Recorded, RecordingEvent, SessionId,
-    TrunkName,
-};
-use crate::policy::{Decision, Verdict};
+use crate::model::{Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
+use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Uri};
 
@@ -71,7 +68,7 @@ pub struct Call {
     pub(super) invited: Option<ClientId>,
     /// The path of that INVITE.
     pub(super) invited_by: Flow,
-    held: [bool; 2],
+    pub(super) held: [bool; 2],
     pub(super) gated: bool,
     pub(super) kept: Kept,
     /// `during` binds: recording has started.
@@ -328,25 +325,6 @@ impl Call {
         self.settle(turn);
     }
 
-    pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
-        match event {
-            MediaEvent::Opened { .. } => {
-                if matches!(self.media, MediaState::Opening | MediaState::Moving) {
-                    self.media = MediaState::Open;
-                    self.proceed(turn);
-                }
-                self.ask_far_end(turn);
-            }
-            MediaEvent::OpenFailed { .. } => self.on_media_not_opened(turn),
-            MediaEvent::Refused { fault, .. } => self.on_media_refused(turn, fault),
-            MediaEvent::Closed { tally, .. } => {
-                self.negotiation.give_back(turn.now, turn.ports);
-                self.media = MediaState::Closed(Some(tally));
-            }
-        }
-        self.settle(turn);
-    }
-
     /// The ACK to a final answer of ours never came (RFC 3261 §13.3.1.4).
     pub fn on_no_ack(&mut self, turn: &mut Turn<'_>, server: ServerId) {
         turn.wire.disown_server(server);
@@ -375,49 +353,6 @@ impl Call {
     pub fn publish(&self, turn: &mut Turn<'_>) {
         let conversation = self.joined(turn).unwrap_or_else(|| self.conversation());
         turn.out.push_back(Output::Publish(Box::new(self.view(conversation))));
-    }
-
-    /// Where recording stands decides how strictly the relay minds it.
-    pub(super) fn mode(&self) -> Recorded {
-        let strict_during = self.decision.is_strict_during(self.meeting);
-        match self.recording {
-            _ if self.decision.verdict != Verdict::Record => Recorded::No,
-            Recording::NotWanted | Recording::Unavailable(_) | Recording::Done => Recorded::No,
-            Recording::Opening if strict_during && self.decision.is_strict_before(self.meeting) => Recorded::Strict,
-            Recording::Ready | Recording::Closing if strict_during => Recorded::Strict,
-            Recording::Opening | Recording::Ready | Recording::Closing | Recording::Broken(_) => Recorded::Lenient,
-        }
-    }
-
-    /// Tells the relay what holds now, and writes it on the recording's timeline.
-    pub(super) fn renew_media(&mut self, turn: &mut Turn<'_>) {
-        if !self.negotiation.has_media() {
-            return;
-        }
-        self.hear_focus();
-        let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
-        self.chronicle
-            .mark(turn.now, crate::model::Mark::Media(plan.lines.clone()), turn.out);
-        match self.media {
-            MediaState::Unopened => {
-                self.media = MediaState::Opening;
-                turn.media(MediaCommand::Open(plan));
-            }
-            MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
-            MediaState::Closing | MediaState::Closed(_) => {}
-        }
-        for side in Leg::BOTH {
-            let holds = self.negotiation.holds(side);
-            if holds != self.held[side.index()] {
-                self.held[side.index()] = holds;
-                let mark = if holds {
-                    crate::model::Mark::Held { by: side }
-                } else {
-                    crate::model::Mark::Resumed { by: side }
-                };
-                self.chronicle.mark(turn.now, mark, turn.out);
-            }
-        }
     }
 
     fn on_sealed(&mut self, turn: &mut Turn<'_>, reconciliation: &Reconciliation) {

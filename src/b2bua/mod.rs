@@ -44,6 +44,7 @@ mod redirect;
 mod referral;
 mod refresh;
 mod reject;
+mod relayed;
 mod reliable;
 mod replaces;
 mod retell;

@@ -98,7 +98,9 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
         trusted: table.boolean("trusted").unwrap_or(false),
         conduct: super::credentials::conduct(table),
         probe: probe(table),
-        datagrams_only: table.choice("large_requests", LARGE_REQUESTS).is_some_and(Spanned::into_inner),
+        datagrams_only: table
+            .choice("large_requests", LARGE_REQUESTS)
+            .is_some_and(Spanned::into_inner),
         e164: table.boolean("e164").unwrap_or(false),
         rewrites: rewrites(table),
         methods: methods(table),

@@ -20,8 +20,8 @@ use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, 
 use crate::media::PortPool;
 use crate::model::{Fault, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
-use crate::sip::{Flow, TokenKey};
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
+use crate::sip::{Flow, TokenKey};
 use crate::trunk::{Loads, Topology};
 
 /// Transactions of a node for few calls. Of a call that is over, three linger for 32 s to absorb copies (RFC 3261 §17.2.2, RFC

@@ -1,7 +1,10 @@
 //! Tables that are looked into and never iterated.
 
 use std::borrow::Borrow;
-#[expect(clippy::disallowed_types, reason = "an index shows no order, so none can differ from run to run")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "an index shows no order, so none can differ from run to run"
+)]
 use std::collections::HashMap;
 use std::hash::Hash;
 

@@ -290,7 +290,9 @@ impl Topology {
 
     /// The place of the listener that a flow is of.
     pub fn listener_of(&self, flow: Flow) -> Option<usize> {
-        self.listeners.iter().position(|known| *known == (flow.transport, flow.local))
+        self.listeners
+            .iter()
+            .position(|known| *known == (flow.transport, flow.local))
     }
 
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.

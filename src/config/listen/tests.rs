@@ -71,7 +71,12 @@ fn the_example_is_read_and_its_paths_lie_beside_it() {
         (&teams.server_name, &teams.certificate),
         (&Some("sip.example.net".to_owned()), &None)
     );
-    assert!(config.trunks.iter().any(|trunk| trunk.name.as_str() == "pbx" && trunk.datagrams_only));
+    assert!(
+        config
+            .trunks
+            .iter()
+            .any(|trunk| trunk.name.as_str() == "pbx" && trunk.datagrams_only)
+    );
 }
 
 /// What stands in the example, what stands there instead, and what is said of it.

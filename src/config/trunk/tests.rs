@@ -163,10 +163,7 @@ fn our_end_towards_a_trunk_is_a_listener_and_media_addresses_of_the_node() {
     for (trunk, said) in [
         ("listen = \"udp:10.0.0.2:5060\"", "`listen` cannot be"),
         ("listen = \"10.0.0.1:5060\"", "`listen` cannot be"),
-        (
-            "listen = \"tcp:10.0.0.1:5060\"",
-            "`listen` cannot be",
-        ),
+        ("listen = \"tcp:10.0.0.1:5060\"", "`listen` cannot be"),
         ("media = \"0.0.0.0\"", "cannot be told to peers"),
         ("media_advertised = \"10.0.0.1\"", "`media` is missing"),
         (

@@ -242,9 +242,7 @@ fn config_of(folder: &Path) -> Config {
         certificate: None,
         client_name: None,
     };
-    let delivery = Delivery {
-        tls: Some(tls),
-    };
+    let delivery = Delivery { tls: Some(tls) };
     let mut config = Config::embedded();
     config.trunks = carrier();
     config.trunks[0].sites[0].certified = true;

@@ -120,9 +120,7 @@ fn a_trunk_without_authorities_is_not_connected_to() {
         certificate: None,
         client_name: None,
     };
-    let delivery = Delivery {
-        tls: Some(tls),
-    };
+    let delivery = Delivery { tls: Some(tls) };
     config.deliveries.insert("carrier".into(), delivery);
     let contexts = Contexts::load(&config).unwrap();
     assert!(contexts.trunks[0].dialled.is_none() && contexts.trunks[0].answered.is_some());
@@ -141,9 +139,7 @@ fn a_name_that_cannot_be_demanded_is_an_error_and_never_no_demand() {
             certificate: None,
             client_name,
         };
-        let delivery = Delivery {
-            tls: Some(tls),
-        };
+        let delivery = Delivery { tls: Some(tls) };
         config.deliveries.insert("carrier".into(), delivery);
         assert!(matches!(Contexts::load(&config), Err(TlsError::Name { .. })));
     }

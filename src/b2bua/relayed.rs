@@ -1,0 +1,70 @@
+//! What the relay is told, and what it answers.
+
+use super::call::Call;
+use super::state::{MediaState, Recording};
+use super::turn::Turn;
+use crate::model::{Leg, Mark, MediaCommand, MediaEvent, Recorded};
+use crate::policy::Verdict;
+
+impl Call {
+    pub fn on_media(&mut self, turn: &mut Turn<'_>, event: MediaEvent) {
+        match event {
+            MediaEvent::Opened { .. } => {
+                if matches!(self.media, MediaState::Opening | MediaState::Moving) {
+                    self.media = MediaState::Open;
+                    self.proceed(turn);
+                }
+                self.ask_far_end(turn);
+            }
+            MediaEvent::OpenFailed { .. } => self.on_media_not_opened(turn),
+            MediaEvent::Refused { fault, .. } => self.on_media_refused(turn, fault),
+            MediaEvent::Closed { tally, .. } => {
+                self.negotiation.give_back(turn.now, turn.ports);
+                self.media = MediaState::Closed(Some(tally));
+            }
+        }
+        self.settle(turn);
+    }
+
+    /// Where recording stands decides how strictly the relay minds it.
+    pub(super) fn mode(&self) -> Recorded {
+        let strict_during = self.decision.is_strict_during(self.meeting);
+        match self.recording {
+            _ if self.decision.verdict != Verdict::Record => Recorded::No,
+            Recording::NotWanted | Recording::Unavailable(_) | Recording::Done => Recorded::No,
+            Recording::Opening if strict_during && self.decision.is_strict_before(self.meeting) => Recorded::Strict,
+            Recording::Ready | Recording::Closing if strict_during => Recorded::Strict,
+            Recording::Opening | Recording::Ready | Recording::Closing | Recording::Broken(_) => Recorded::Lenient,
+        }
+    }
+
+    /// Tells the relay what holds now, and writes it on the recording's timeline.
+    pub(super) fn renew_media(&mut self, turn: &mut Turn<'_>) {
+        if !self.negotiation.has_media() {
+            return;
+        }
+        self.hear_focus();
+        let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
+        self.chronicle.mark(turn.now, Mark::Media(plan.lines.clone()), turn.out);
+        match self.media {
+            MediaState::Unopened => {
+                self.media = MediaState::Opening;
+                turn.media(MediaCommand::Open(plan));
+            }
+            MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
+            MediaState::Closing | MediaState::Closed(_) => {}
+        }
+        for side in Leg::BOTH {
+            let holds = self.negotiation.holds(side);
+            if holds != self.held[side.index()] {
+                self.held[side.index()] = holds;
+                let mark = if holds {
+                    Mark::Held { by: side }
+                } else {
+                    Mark::Resumed { by: side }
+                };
+                self.chronicle.mark(turn.now, mark, turn.out);
+            }
+        }
+    }
+}
