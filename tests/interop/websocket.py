@@ -87,6 +87,7 @@ class Page:
         self.bench, self.name, self.ip = bench, NAMES[who], bench.ip(who)
         self.socket = Socket((bench.ip("proxy"), WS_PORT), self.ip)
         self.media = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        bench.sockets += [self.media, self.socket.stream]
         self.media.bind((self.ip, 26000))
         self.media.settimeout(5)
         self.contact = f"<sip:{self.name}@{self.name}.invalid;transport=ws>"
@@ -163,6 +164,13 @@ class Browsing(Bench):
     def __init__(self, name, trunk, parts=None):
         super().__init__(name, {f"trunk.{trunk}": ['transport = "ws"'], **(parts or {})})
         self.listen = ("udp", "tcp", "ws")
+        self.sockets = []
+
+    def __exit__(self, *why):
+        # Before the net is another case's.
+        for one in self.sockets:
+            one.close()
+        super().__exit__(*why)
 
 
 def party(bench, name, text):
