@@ -130,15 +130,22 @@ impl Call {
         self.end(turn, format!("BYE from {from}"));
     }
 
-    /// The call ends otherwise: who has said BYE needs no more of the far end's answer.
+    /// The call ends otherwise: who has said BYE needs no more of the far end's answer, and no BYE of ours; the far end has
+    /// ours already.
     pub(super) fn close_parting(&mut self, turn: &mut Turn<'_>) {
-        if let Some(asked) = self.partings.asked.take() {
-            turn.wire.disown_client(asked.client);
-            turn.respond(
-                self.line(asked.from),
-                asked.server,
-                Response::to(&asked.request, 200, None, None),
-            );
+        let Some(asked) = self.partings.asked.take() else {
+            return;
+        };
+        turn.respond(
+            self.line(asked.from),
+            asked.server,
+            Response::to(&asked.request, 200, None, None),
+        );
+        self.leg_mut(asked.from).state = LegState::Gone;
+        let far_end = self.leg_mut(asked.from.other());
+        if far_end.state == LegState::Up {
+            let (bye, again) = (asked.client, None);
+            far_end.state = LegState::Leaving { bye, again };
         }
     }
 }

@@ -292,6 +292,7 @@ impl Call {
     }
 
     pub(super) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
+        self.close_parting(turn);
         let (session, chronicle) = (self.id, self.chronicle);
         let rejection = refusal.rejection(&turn.terms.node);
         self.leg_mut(side)

@@ -595,17 +595,19 @@ fn who_does_not_say_its_challenged_bye_again_is_gone_all_the_same() {
 fn a_held_bye_waits_for_nobody_when_the_call_ends_otherwise() {
     let mut bench = proved();
     bench.a_requests(2, "BYE", "bye2", "");
+    let byes = bench.sent("BYE").len();
     bench.b_requests(7, "BYE", "theirs", "");
     assert_eq!((bench.response_to_a().status, bench.response_to_b().status), (200, 200));
-    bench.a_answers("BYE", 200, "");
+    assert_eq!(bench.sent("BYE").len(), byes, "who said BYE gets none");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
     let mut bench = proved();
     bench.a_requests(2, "BYE", "bye2", "");
+    let byes = bench.sent("BYE").len();
     bench.recorder_fails(onrecord::model::Fault::Io);
     assert_eq!(bench.response_to_a().status, 200);
     assert!(bench.story.contains(&"gated".to_owned()), "{:?}", bench.story);
-    bench.a_answers("BYE", 481, "");
+    assert_eq!(bench.sent("BYE").len(), byes, "who said BYE gets none, and B has ours");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
 }

@@ -149,7 +149,9 @@ impl Law {
         };
         let [a, b] = &tape.remotes;
         let is_heard = says(first, a) && others.iter().any(|other| says(other, b));
-        if is_up(first) && others.iter().any(is_up) {
+        // Who hung up is sent nothing; that its place was taken by a call that nobody records shows on no tape.
+        let has_left = |call_id: &String| self.bonds.iter().any(|bond| bond.bye_heard && bond.call_id == *call_id);
+        if is_up(first) && others.iter().any(is_up) && !tape.call_ids.iter().any(has_left) {
             self.seen.insert("the media of a transfer");
             if !is_heard {
                 self.broken.push(format!(
