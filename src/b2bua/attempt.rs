@@ -216,7 +216,7 @@ impl Call {
             state: LegState::Idle,
             invite: None,
             ack: None,
-            fronts_focus: false,
+            fronts_focus: self.b.fronts_focus,
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());

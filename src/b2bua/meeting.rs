@@ -28,12 +28,16 @@ impl Call {
     pub(super) fn admit_focus(&mut self, turn: &mut Turn<'_>, side: Leg, headers: &Headers) -> Result<(), Refusal> {
         let joins = !self.meeting && is_focus(headers);
         if joins {
-            let before = self.strictness();
+            let (before, decision) = (self.strictness(), Arc::clone(&self.decision));
             self.meeting = true;
+            if self.phase == Phase::Confirmed {
+                Arc::make_mut(&mut self.decision).bind_meeting();
+            }
             let is_stricter = self.strictness() != before;
             let missing = self.missing_for(turn, &self.decision).filter(|_| is_stricter);
             if let Some(fault) = missing {
                 self.meeting = false;
+                self.decision = decision;
                 return Err(self.recorder_down(turn, fault));
             }
             if is_stricter {
@@ -56,6 +60,7 @@ impl Call {
     }
 
     fn bind_meeting(&mut self, turn: &mut Turn<'_>) {
+        self.supersede_decision(turn.now);
         let strictness = self.strictness();
         let header = Arc::make_mut(&mut self.header);
         (header.strict_before, header.strict_during) = strictness;

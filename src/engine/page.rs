@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::policy::{CallFacts, Decision, RecorderState, Verdict};
 use crate::sip::{Flow, Method, Request, Response};
-use crate::trunk::Trunk;
+use crate::trunk::{Destination, Trunk};
 
 /// How long the opening record may take: as long as a call's.
 const OPENING_MAX: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ impl Signaling {
         &mut self,
         now: Timestamp,
         (request, flow): (&Request, Flow),
-        [from, to]: [&Arc<Trunk>; 2],
+        (from, to): (&Arc<Trunk>, &Destination),
         b_call_id: &str,
     ) -> Result<Option<Page>, Refusal> {
         if request.method != Method::Message {
@@ -60,8 +60,9 @@ impl Signaling {
         let media = vec![MediaKind::Other];
         let facts = CallFacts {
             media,
-            ..b2bua::of_invite(now, &seen, from, to)
+            ..b2bua::of_invite(now, &seen, from, &to.trunk)
         };
+        let facts = b2bua::at_our_address(facts, &self.topology, Some(&to.target));
         let decision = self.turn(now).decide_by(facts);
         let opening = Opening {
             session: SessionId::mint(now, self.wire.mint().entropy()),
@@ -69,7 +70,7 @@ impl Signaling {
             now,
             b_call_id,
             from,
-            to,
+            to: &to.trunk,
             meeting: false,
             conversation: None,
         };
@@ -78,17 +79,14 @@ impl Signaling {
             decision,
             fault: None,
         };
-        let refusal = match (&page.decision.verdict, self.openness()) {
-            (Verdict::None, _) => return Ok(None),
-            (Verdict::Block(_), _) => Refusal::PolicyForbids {
-                policy: b2bua::first_policy(&page.decision),
-            },
-            (Verdict::Record, _) if !keeps_chat(&page.decision) => return Ok(None),
-            (Verdict::Record, RecorderState::Up) => {
+        let refusal = match (b2bua::of_verdict(&page.decision), self.openness()) {
+            (Err(refusal), _) => refusal,
+            (Ok(()), _) if page.decision.verdict != Verdict::Record || !keeps_chat(&page.decision) => return Ok(None),
+            (Ok(()), RecorderState::Up) => {
                 self.open_page(now, &page, flow, request);
                 return Ok(Some(page));
             }
-            (Verdict::Record, RecorderState::Down(fault)) => {
+            (Ok(()), RecorderState::Down(fault)) => {
                 page.fault = Some(fault);
                 if !page.decision.is_strict_before(false) {
                     return Ok(Some(page));

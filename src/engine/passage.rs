@@ -98,7 +98,7 @@ impl Signaling {
             self.on_registering(now, request, flow);
         }
         let names = [self.wire.mint().call_id(), self.wire.mint().tag()];
-        let page = self.decide_page(now, (request, flow), [&from, &destination.trunk], &names[0])?;
+        let page = self.decide_page(now, (request, flow), (&from, &destination), &names[0])?;
         let came_by = flow;
         let onward = self.write_onward(request, (&from, came_by), &destination, &names);
         let Destination { trunk: to, flow, .. } = destination;

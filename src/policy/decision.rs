@@ -129,6 +129,14 @@ impl Decision {
         }
     }
 
+    /// A call that talks becomes a meeting, and is recorded as strictly as before at least.
+    pub fn bind_meeting(&mut self) {
+        if let Some(own) = &mut self.requirements {
+            own.before_meeting |= own.before;
+            own.during_meeting |= own.during;
+        }
+    }
+
     /// Records what `other` does, as strictly, and by its policies too, from here on.
     pub fn bind_as(&mut self, other: &Self) {
         let Some(before) = &other.requirements else { return };

@@ -4,7 +4,7 @@
 use onrecord::model::{Fault, RecordingCommand, RecordingEvent};
 use onrecord::sip::Response;
 
-use super::bench::{A, B, Bench, GRANTS, LENIENT, SDP};
+use super::bench::{A, B, Bench, GRANTS, LENIENT, SDP, STRICT};
 
 /// B answers the newest request of that method as a focus.
 fn answers_as_focus(bench: &mut Bench, method: &str) {
@@ -95,6 +95,17 @@ fn a_call_that_becomes_a_meeting_is_as_strict_as_meetings_are() {
         "{:?}",
         bench.story
     );
+}
+
+#[test]
+fn who_makes_a_meeting_of_a_call_takes_nothing_of_its_strictness_away() {
+    let policy = format!("{STRICT}required_before_meeting_join = false\nrequired_during_meeting = false\n");
+    let mut bench = Bench::with(&[("desk.toml", &policy), ("grants.toml", GRANTS)]).connected();
+    becomes_focus(&mut bench, 101);
+    bench.a_answers("INVITE", 200, SDP);
+    bench.recorder_fails(Fault::Io);
+    assert!(bench.story.contains(&"gated".to_owned()), "{:?}", bench.story);
+    assert!(bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
 }
 
 #[test]

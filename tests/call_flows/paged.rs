@@ -113,3 +113,23 @@ fn a_message_that_nobody_answers_is_kept_all_the_same() {
     assert_eq!(kept(&bench), (1, Some((Outcome::Recorded, Some(408)))));
     bench.assert_nothing_left();
 }
+
+#[test]
+fn who_is_written_to_at_our_own_address_is_known_by_the_domains_of_the_dial_plan() {
+    let grants = "[[grant]]\npolicy = \"desk\"\nto = [\"user:bob@example.com\"]\n";
+    let plan = "[[dial_plan]]\ndomains = [\"example.com\"]\n";
+    let mut bench = Bench::with(&[("desk.toml", STRICT), ("grants.toml", grants), ("plan.toml", plan)]);
+    bench.recorder_fails(Fault::Io);
+    let typed = "Content-Type: text/plain\r\n";
+    bench.requests("MESSAGE", ALICE, "sip:bob@127.0.0.1:5070", "m-1", typed, "sell");
+    assert_eq!(bench.response_to_a().status, 603);
+}
+
+#[test]
+fn a_message_to_whom_nobody_can_read_is_no_policys_to_forbid() {
+    let mut bench = with(STRICT);
+    let typed = "Content-Type: text/plain\r\n";
+    let to = format!("sip:{}@carrier.example", "x".repeat(600));
+    bench.requests("MESSAGE", ALICE, &to, "m-1", typed, "sell");
+    assert_eq!(bench.response_to_a().status, 400);
+}
