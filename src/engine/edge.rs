@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::signaling::Signaling;
 use crate::b2bua::{Refusal, Wire};
 use crate::model::Timestamp;
-use crate::sip::{Flow, NameAddr, Request, Scheme, TokenKey};
+use crate::sip::{Flow, NameAddr, Request, Scheme, TokenKey, Transport};
 use crate::trunk::{Destination, Topology, Trunk};
 
 /// Connections that phones have registered by at a time: more than a driver holds open. Full: the one that was longest not
@@ -48,42 +48,68 @@ impl Edge {
 
     /// The user part of the Path for whoever came by `flow`, good for this registrar.
     fn token(&self, topology: &Topology, flow: Flow, registrar: &Trunk) -> Option<String> {
-        let mut text = vec![u8::try_from(topology.listener_of(flow)?).ok()?];
-        match flow.remote.ip() {
+        if !topology.listens(flow) {
+            return None;
+        }
+        let connection = self.connections.get(&flow).map_or(0, |open| open.number);
+        self.key
+            .seal(&written(&Bound { flow, connection }), registrar.name.as_str())
+    }
+
+    fn bound(&self, token: &str, registrar: &Trunk) -> Option<Bound> {
+        read(&self.key.open(token, registrar.name.as_str())?)
+    }
+
+    /// A datagram finds its way as long as a NAT lets it; of connections the very one has to be open. Either by the listener
+    /// that it came to: processes before may have had others.
+    fn lives(&self, topology: &Topology, bound: &Bound) -> bool {
+        let open = self.connections.get(&bound.flow);
+        let is_open = !bound.flow.transport.is_stream() || open.is_some_and(|open| open.number == bound.connection);
+        is_open && topology.listens(bound.flow)
+    }
+}
+
+/// Of what a token stands for: the transport, our address, theirs, the connection. Both addresses are of one family.
+fn written(bound: &Bound) -> Vec<u8> {
+    let Flow {
+        transport,
+        local,
+        remote,
+    } = bound.flow;
+    let place = Transport::ALL.iter().position(|known| *known == transport);
+    let mut text = vec![place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)];
+    for address in [local, remote] {
+        match address.ip() {
             IpAddr::V4(ip) => text.extend(ip.octets()),
             IpAddr::V6(ip) => text.extend(ip.octets()),
         }
-        text.extend(flow.remote.port().to_be_bytes());
-        let connection = self.connections.get(&flow).map_or(0, |open| open.number);
-        text.extend(connection.to_be_bytes());
-        self.key.seal(&text, registrar.name.as_str())
+        text.extend(address.port().to_be_bytes());
     }
+    text.extend(bound.connection.to_be_bytes());
+    text
+}
 
-    fn bound(&self, topology: &Topology, token: &str, registrar: &Trunk) -> Option<Bound> {
-        let text = self.key.open(token, registrar.name.as_str())?;
-        let (listener, rest) = text.split_first()?;
-        let (rest, connection) = rest.split_last_chunk()?;
-        let (ip, port) = rest.split_last_chunk()?;
-        let ip = match ip.len() {
-            4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
-            _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
-        };
-        let (transport, local) = topology.listener(usize::from(*listener))?;
-        let remote = SocketAddr::new(ip, u16::from_be_bytes(*port));
-        let flow = Flow {
-            transport,
-            local,
-            remote,
-        };
-        let connection = u64::from_be_bytes(*connection);
-        Some(Bound { flow, connection })
-    }
+/// The reverse of [`written`].
+fn read(text: &[u8]) -> Option<Bound> {
+    let (transport, rest) = text.split_first()?;
+    let (addresses, connection) = rest.split_last_chunk()?;
+    let (local, remote) = addresses.split_at(addresses.len() / 2);
+    let flow = Flow {
+        transport: *Transport::ALL.get(usize::from(*transport))?,
+        local: address(local)?,
+        remote: address(remote)?,
+    };
+    let connection = u64::from_be_bytes(*connection);
+    Some(Bound { flow, connection })
+}
 
-    /// A datagram finds its way as long as a NAT lets it; of connections the very one has to be open.
-    fn lives(&self, bound: &Bound) -> bool {
-        let open = self.connections.get(&bound.flow);
-        !bound.flow.transport.is_stream() || open.is_some_and(|open| open.number == bound.connection)
-    }
+fn address(text: &[u8]) -> Option<SocketAddr> {
+    let (ip, port) = text.split_last_chunk()?;
+    let ip = match ip.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
 }
 
 impl Signaling {
@@ -148,7 +174,7 @@ impl Signaling {
             return Ok(None);
         };
         let at_contact = self.contact_of(request, trunk);
-        let lives = self.edge.lives(&bound).then_some(bound.flow);
+        let lives = self.edge.lives(&self.topology, &bound).then_some(bound.flow);
         let flow = if bound.flow.transport.is_stream() {
             lives.or(at_contact)
         } else {
@@ -166,7 +192,7 @@ impl Signaling {
     }
 
     fn whose(&self, token: &str, from: &Trunk) -> Option<(Bound, &Arc<Trunk>)> {
-        let bound = self.edge.bound(&self.topology, token, from)?;
+        let bound = self.edge.bound(token, from)?;
         let trunk = self.topology.trunk_of(bound.flow.remote, bound.flow.transport)?;
         self.topology.leads(&from.name, &trunk.name).then_some((bound, trunk))
     }

@@ -21,7 +21,8 @@ pub enum Input {
     Unreachable {
         flow: Flow,
     },
-    /// A connection has ended, in whatever way: what comes from there from now on comes by another.
+    /// A connection has ended, in whatever way: what comes from there from now on comes by another. What it brought and was
+    /// not handed on yet is not any more.
     Closed {
         flow: Flow,
     },

@@ -220,7 +220,11 @@ impl SignalingTask {
                 }
             },
             Arrival::Unreachable { flow } => Input::Unreachable { flow },
-            Arrival::Closed { flow } => Input::Closed { flow },
+            Arrival::Closed { flow } => {
+                // Taken later, it would pass for what came by the next connection between the same addresses.
+                self.line.withdraw(|(came_by, _)| *came_by == flow);
+                Input::Closed { flow }
+            }
             Arrival::Bounced { flow, fragment } => Input::Bounced { flow, fragment },
         };
         self.signaling.handle_input(now, input);

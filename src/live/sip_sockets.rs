@@ -31,7 +31,8 @@ pub enum Arrival {
     Sip { flow: Flow, bytes: Bytes },
     /// A request was not taken by this connection, or the connection broke or could not be opened. Never of UDP.
     Unreachable { flow: Flow },
-    /// A connection has ended, be it in good order; what comes by the next between the same addresses comes after this.
+    /// A connection has ended, be it in good order. What it brought comes before this, and what the next between the same
+    /// addresses brings comes after.
     Closed { flow: Flow },
     /// A datagram came back from where nobody listens; `fragment` is how it began.
     Bounced { flow: Flow, fragment: Bytes },

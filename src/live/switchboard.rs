@@ -231,6 +231,10 @@ impl Switchboard {
             task: None,
         };
         if let Some(before) = self.connections.insert(flow, connection) {
+            if let Some(task) = before.task.filter(|_| before.accepted && accepted) {
+                // Its peer opened another from the same port: it is dead, and what it read last is not the new one's.
+                task.abort();
+            }
             self.forget(flow, before.aliases);
             self.arrive(Arrival::Closed { flow }).await;
         }
@@ -389,6 +393,24 @@ mod tests {
             assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow }));
             assert_eq!(arrivals.try_recv(), Ok(Arrival::Unreachable { flow }));
         });
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_its_peer_opened_anew_from_the_same_port_brings_nothing_more() {
+        let at = flow(Transport::Ws, "192.0.2.1:40000");
+        for (before, after) in [(true, true), (false, true), (true, false)] {
+            let (sender, mut arrivals) = mpsc::channel(8);
+            let mut switchboard = Switchboard::new(StreamLimits::default(), Shared::bare(sender), mpsc::channel(8).0);
+            switchboard.enter(at, before, mpsc::channel(1).0).await;
+            let task = tokio::spawn(std::future::pending::<()>());
+            let served = switchboard.connections.get_mut(&at).expect("is open");
+            served.task = Some(task.abort_handle());
+            switchboard.enter(at, after, mpsc::channel(1).0).await;
+            assert_eq!(arrivals.try_recv(), Ok(Arrival::Closed { flow: at }));
+            tokio::task::yield_now().await;
+            // One that we opened left from a port of its own.
+            assert_eq!(task.is_finished(), before && after);
+        }
     }
 
     #[tokio::test]

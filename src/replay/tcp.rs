@@ -124,6 +124,10 @@ impl Streams {
     }
 
     fn on_payload(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8]) {
+        if self.streams.get(&key).is_some_and(|stream| stream.is_beyond(sequence)) {
+            // Another connection on the same ports, which begins where a frame or a message does.
+            self.remove(place, key);
+        }
         if !self.streams.contains_key(&key) {
             // The connection was there before the capture, or upgraded: SIP from the first start line on.
             let frames = websocket::begins(payload).then(Frames::default);
@@ -140,9 +144,7 @@ impl Streams {
             stream.used = tick;
             stream.accept(place, key, sequence, payload, outputs);
         });
-        if self.streams.get(&key).is_some_and(Stream::is_hopeless) {
-            self.remove(place, key);
-        }
+        self.remove_hopeless(place, key);
         if self.bytes > BYTES_MAX {
             self.forget_quarter(place);
         }
@@ -165,6 +167,14 @@ impl Streams {
                     stream.step_over_gap(place, key, outputs);
                 }
             });
+            self.remove_hopeless(place, key);
+        }
+    }
+
+    /// What comes next in this direction is looked at anew.
+    fn remove_hopeless(&mut self, place: Place, key: Key) {
+        if self.streams.get(&key).is_some_and(Stream::is_hopeless) {
+            self.remove(place, key);
         }
     }
 
@@ -216,7 +226,12 @@ impl Stream {
     }
 
     fn bytes(&self) -> usize {
-        self.buffer.len() + self.waiting_bytes
+        let frames = self.frames.as_ref().map_or(0, Frames::bytes);
+        self.buffer.len() + self.waiting_bytes + frames
+    }
+
+    fn is_beyond(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.next).cast_signed() > WINDOW_MAX
     }
 
     fn is_hopeless(&self) -> bool {
@@ -227,11 +242,7 @@ impl Stream {
 
     fn accept(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8], outputs: &mut VecDeque<Output>) {
         let ahead = sequence.wrapping_sub(self.next).cast_signed();
-        if ahead > WINDOW_MAX {
-            // Another connection on the same ports.
-            *self = Self::new(sequence, self.is_sip, self.used);
-            self.append(payload);
-        } else if ahead > 0 {
+        if ahead > 0 {
             self.wait(place.at, self.position + u64::from(ahead.unsigned_abs()), payload);
             let is_over = place.at.since(self.waiting_since) > WAITING_AGE_MAX
                 || self.waiting_bytes > WAITING_BYTES_MAX
@@ -300,7 +311,7 @@ impl Stream {
             })));
         }
         self.skipped += self.buffer.len();
-        self.buffer.clear();
+        self.buffer = Vec::new();
         self.searched = 0;
         self.next = self.next.wrapping_add(missing);
         self.position = at;
@@ -364,8 +375,16 @@ impl Stream {
             self.skipped += skip;
             from += skip;
         }
-        self.buffer.drain(..from);
+        self.pass(from);
         self.searched = searched;
+    }
+
+    /// Drops what was read, and the room it took: that would be in no budget.
+    fn pass(&mut self, len: usize) {
+        if len > 0 {
+            self.buffer.drain(..len);
+            self.buffer.shrink_to_fit();
+        }
     }
 }
 

@@ -283,16 +283,9 @@ impl Topology {
         })
     }
 
-    /// A listener by its place among them.
-    pub fn listener(&self, at: usize) -> Option<(Transport, SocketAddr)> {
-        self.listeners.get(at).copied()
-    }
-
-    /// The place of the listener that a flow is of.
-    pub fn listener_of(&self, flow: Flow) -> Option<usize> {
-        self.listeners
-            .iter()
-            .position(|known| *known == (flow.transport, flow.local))
+    /// Whether a flow is of a listener of ours.
+    pub fn listens(&self, flow: Flow) -> bool {
+        self.listeners.contains(&(flow.transport, flow.local))
     }
 
     /// Whether a URI names a listener of ours, by its address or by what it is advertised as.
@@ -326,8 +319,11 @@ impl Topology {
             .listeners
             .iter()
             .filter(|(transport, local)| *transport == flow.transport && fits(local));
-        let same = self.listeners.contains(&(flow.transport, flow.local));
-        let local = if same { flow.local } else { alike.next()?.1 };
+        let local = if self.listens(flow) {
+            flow.local
+        } else {
+            alike.next()?.1
+        };
         Some(Flow { local, ..flow })
     }
 }

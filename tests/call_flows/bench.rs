@@ -130,7 +130,16 @@ impl Bench {
 
     /// The carrier is outside: we face it from [`OUTSIDE`], with media of its own before a NAT.
     pub fn on_two_networks(files: &[(&str, &str)]) -> Self {
-        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        Self::facing_outside(files, &[B])
+    }
+
+    /// With a listener for IPv6 before [`OUTSIDE`].
+    pub fn on_two_networks_and_families(files: &[(&str, &str)]) -> Self {
+        Self::facing_outside(files, &[B, C6])
+    }
+
+    fn facing_outside(files: &[(&str, &str)], addresses: &[&str]) -> Self {
+        let mut carrier = trunk("carrier", addresses, true, Conduct::default());
         let outside: SocketAddr = OUTSIDE.parse().unwrap();
         carrier.near = Near {
             listener: Some((Transport::Udp, outside)),

@@ -5,7 +5,7 @@ use onrecord::engine::Input;
 use onrecord::sip::{Flow, Message, TokenKey, Transport};
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, C, PROXY, SDP, answer};
+use super::bench::{A, B, Bench, C, C6, OUTSIDE, PROXY, SDP, answer};
 use super::party::{ALICE, BOB};
 
 const PATH: &str = "Supported: path, outbound\r\n";
@@ -28,11 +28,14 @@ fn registers(bench: &mut Bench, call_id: &str) -> String {
 
 /// The same by a connection.
 fn registers_by(bench: &mut Bench, transport: Transport, contact: &str, call_id: &str) -> String {
+    registers_on(bench, flow(transport, A), contact, call_id)
+}
+
+fn registers_on(bench: &mut Bench, flow: Flow, contact: &str, call_id: &str) -> String {
     let register = format!(
         "REGISTER sip:carrier.example SIP/2.0\r\nVia: SIP/2.0/{} p7k2.invalid;branch=z9hG4bK{call_id}\r\nMax-Forwards: 70\r\nFrom: <sip:alice@carrier.example>;tag=a\r\nTo: <sip:alice@carrier.example>\r\nCall-ID: {call_id}\r\nCSeq: 1 REGISTER\r\nContact: <{contact}>\r\n{PATH}Content-Length: 0\r\n\r\n",
-        transport.as_str()
+        flow.transport.as_str()
     );
-    let flow = flow(transport, A);
     bench.input(Input::Sip {
         flow,
         bytes: register.into(),
@@ -195,4 +198,27 @@ fn after_a_restart_paths_are_good_by_the_key_that_was_kept_and_by_no_other() {
         PAGE,
         "by the routes, to what was opened last"
     );
+}
+
+#[test]
+fn after_a_restart_with_other_listeners_a_path_leads_out_of_the_one_that_its_phone_came_to_or_nowhere() {
+    let nat = "sip:alice@10.0.0.7:5060";
+    let with_key = |mut bench: Bench| {
+        bench.signaling = bench.signaling.with_token_key(TokenKey::new([7; 32]));
+        bench
+    };
+    let came_by = Flow {
+        local: OUTSIDE.parse().unwrap(),
+        ..flow(Transport::Udp, A)
+    };
+    let route = registers_on(&mut with_key(Bench::on_two_networks(&[])), came_by, nat, "reg-1");
+    for mut bench in [Bench::on_two_networks(&[]), Bench::on_two_networks_and_families(&[])].map(with_key) {
+        bench.invites(BOB, nat, "call-1", &route);
+        let via = bench.request_to_a("INVITE").headers.get("Via").unwrap().to_owned();
+        assert!(via.contains(OUTSIDE), "{via}");
+    }
+    // In its place is one of another family; the carrier faces us elsewhere.
+    let mut bench = with_key(Bench::strict_with_addresses(&[B, C6]));
+    let route = route.replace(OUTSIDE, PROXY);
+    assert_eq!(refusal(&mut bench, nat, "call-1", &route), 430);
 }

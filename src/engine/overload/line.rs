@@ -179,6 +179,14 @@ impl<T> Line<T> {
         Some(first)
     }
 
+    /// Takes out who waits for nothing any more.
+    pub fn withdraw(&mut self, is_gone: impl Fn(&T) -> bool) {
+        self.waiting.retain(|request| !is_gone(request));
+        if self.is_empty() {
+            self.since = None;
+        }
+    }
+
     /// So long was worked: on what was taken from the line, and on all else.
     pub fn note_busy(&mut self, took: Duration) {
         self.busy += took.min(TURN_MAX);

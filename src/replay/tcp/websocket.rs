@@ -107,6 +107,10 @@ impl Frames {
             is_broken: !begins(segment),
         }
     }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.message.len()
+    }
 }
 
 impl Stream {
@@ -128,7 +132,7 @@ impl Stream {
                 continue;
             }
             if frame.opcode != CONTINUATION {
-                frames.message.clear();
+                frames.message = Vec::new();
             }
             frames.message.extend(frame.unmasked());
             if frames.message.len() > MESSAGE_BYTES_MAX {
@@ -148,7 +152,7 @@ impl Stream {
                 }
             }
         }
-        self.buffer.drain(..from);
+        self.pass(from);
     }
 }
 

@@ -213,6 +213,25 @@ fn after_a_rest_nothing_is_left_of_an_overload() {
 }
 
 #[test]
+fn what_a_connection_brought_that_has_ended_is_not_taken_and_keeps_nobody_from_his_place() {
+    let mut line = Line::default();
+    let now = Timestamp::from_millis;
+    for request in [("page", 1), ("desk", 1), ("page", 2)] {
+        line.offer(now(1_000), CALL, false, request).expect("room");
+    }
+    line.withdraw(|(flow, _)| *flow == "page");
+    // Another page, from the same port.
+    line.offer(now(1_001), CALL, false, ("page", 3)).expect("room");
+    assert_eq!(
+        [line.take(), line.take(), line.take()],
+        [Some(("desk", 1)), Some(("page", 3)), None]
+    );
+    line.offer(now(1_002), CALL, false, ("page", 4)).expect("room");
+    line.withdraw(|_| true);
+    assert!(line.is_empty() && line.since.is_none(), "it does not stand");
+}
+
+#[test]
 fn chatter_goes_before_any_call_does() {
     let mut line = Line::default();
     let now = |millis: u64| Timestamp::from_millis(1_000 + millis);
