@@ -3,6 +3,7 @@
 //! Which connections are SIP is seen by their first bytes, whatever the port; the others cost nothing. A hole that the
 //! capture left is stepped over and the next start line is looked for. Every buffer has a cap.
 
+mod framing;
 mod websocket;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use super::fragments::Place;
 use super::link::Segment;
 use crate::model::Timestamp;
 use crate::sip::Transport;
+use framing::{Frame, first_start_line, frame, resync};
 use websocket::Frames;
 
 /// Directions of connections that are followed. Full: the quarter that was silent longest is forgotten.
@@ -28,8 +30,6 @@ const WAITING_SEGMENTS_MAX: usize = 1_024;
 const WAITING_AGE_MAX: Duration = Duration::from_secs(10);
 /// A sequence number further ahead starts the stream anew.
 const WINDOW_MAX: i32 = 16 << 20;
-const HEADER_BYTES_MAX: usize = 64 << 10;
-const BODY_BYTES_MAX: usize = 1 << 20;
 /// A stream that has no start line for so long is no SIP.
 const SKIPPED_BYTES_MAX: usize = 1 << 20;
 
@@ -386,74 +386,6 @@ impl Stream {
             self.buffer.shrink_to_fit();
         }
     }
-}
-
-enum Frame {
-    Whole(usize),
-    /// No empty line yet.
-    Headless,
-    /// Not all of the body yet.
-    Partial,
-    Oversized,
-}
-
-/// How long the message at the start of `bytes` is; the first `searched` bytes hold no empty line.
-fn frame(bytes: &[u8], searched: usize) -> Frame {
-    let from = searched.saturating_sub(3).min(bytes.len());
-    let Some(end) = bytes
-        .get(from..)
-        .and_then(|tail| memchr::memmem::find(tail, b"\r\n\r\n"))
-    else {
-        return if bytes.len() > HEADER_BYTES_MAX {
-            Frame::Oversized
-        } else {
-            Frame::Headless
-        };
-    };
-    let head_len = from + end + 4;
-    let body_len = content_length(bytes.get(..head_len).unwrap_or_default());
-    match head_len + body_len {
-        _ if head_len > HEADER_BYTES_MAX || body_len > BODY_BYTES_MAX => Frame::Oversized,
-        len if len <= bytes.len() => Frame::Whole(len),
-        _ => Frame::Partial,
-    }
-}
-
-/// What Content-Length or `l` says (RFC 3261 §20.14); 0 when it is missing or no number.
-fn content_length(head: &[u8]) -> usize {
-    head.split(|b| *b == b'\n')
-        .filter_map(|line| {
-            let colon = memchr::memchr(b':', line)?;
-            let name = line.get(..colon)?.trim_ascii();
-            let is_ours = name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l");
-            let value = line.get(colon + 1..)?.trim_ascii();
-            is_ours.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
-        })
-        .next()
-        .unwrap_or(0)
-}
-
-/// How many bytes to pass over, at least one: up to the next line that starts a message, or to the last line.
-fn resync(bytes: &[u8]) -> usize {
-    let mut last = bytes.len();
-    for newline in memchr::memchr_iter(b'\n', bytes) {
-        last = newline + 1;
-        if start_line(bytes.get(last..).unwrap_or_default()) == StartLine::Sip {
-            break;
-        }
-    }
-    last
-}
-
-/// Where in a segment the first start line is, at the segment's or a line's beginning.
-fn first_start_line(payload: &[u8]) -> Option<usize> {
-    memchr::memmem::find(payload, b"SIP/2.0")?;
-    if start_line(skip_crlf(payload)) == StartLine::Sip {
-        return Some(payload.len() - skip_crlf(payload).len());
-    }
-    memchr::memchr_iter(b'\n', payload)
-        .map(|newline| newline + 1)
-        .find(|at| start_line(payload.get(*at..).unwrap_or_default()) == StartLine::Sip)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use super::super::demux::{StartLine, skip_crlf, start_line};
 use super::super::fragments::Place;
-use super::{BODY_BYTES_MAX, HEADER_BYTES_MAX, Key, Output, Stream};
+use super::framing::{BODY_BYTES_MAX, HEADER_BYTES_MAX};
+use super::{Key, Output, Stream};
 use crate::sip::Transport;
 
 const MESSAGE_BYTES_MAX: usize = HEADER_BYTES_MAX + BODY_BYTES_MAX;
