@@ -267,6 +267,9 @@ impl Call {
         if exchange.request.method != Method::Invite || self.negotiation.is_pending() {
             return Ok(Bytes::new());
         }
+        if self.lacks_recording() && self.negotiation.adds_media(sdp) {
+            return Err(NegotiationError::Lines);
+        }
         let anchored = self
             .negotiation
             .offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?;

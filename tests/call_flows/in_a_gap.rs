@@ -48,6 +48,34 @@ fn a_medium_that_must_be_recorded_is_refused_in_a_gap_and_the_session_stays_as_i
 }
 
 #[test]
+fn a_medium_that_a_2xx_offers_in_a_gap_ends_the_call_if_it_must_be_recorded() {
+    let with_video = format!("{SDP}{VIDEO}");
+    for (policy, offer, ends) in [
+        (before_only(), with_video.as_str(), true),
+        (before_only(), SDP, false),
+        (LENIENT.to_owned(), with_video.as_str(), false),
+    ] {
+        let mut bench = talking(&policy);
+        let tag = tag(&bench);
+        bench.recorder_fails(Fault::Io);
+        bench.a_requests_in(&tag, 2, "INVITE", "", "");
+        bench.b_answers("INVITE", 200, offer);
+        let status = if ends { 488 } else { 200 };
+        assert_eq!(
+            bench.story.iter().any(|rung| rung == "BYE → B"),
+            ends,
+            "{:?}",
+            bench.story
+        );
+        assert!(
+            bench.story.iter().any(|rung| rung == &format!("{status} → A")),
+            "{:?}",
+            bench.story
+        );
+    }
+}
+
+#[test]
 fn another_party_is_refused_in_a_gap_and_the_same_under_another_name_is_not() {
     for (policy, more, status) in [
         (before_only(), CAROL, 603),
