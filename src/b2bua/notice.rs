@@ -48,6 +48,11 @@ pub(super) struct Notices {
 }
 
 impl Notices {
+    /// A NOTIFY is on its way, or waits for the one before.
+    pub(super) const fn is_telling(&self) -> bool {
+        self.client.is_some() || self.next.is_some()
+    }
+
     pub const fn new(side: Leg, id: Option<u32>) -> Self {
         Self {
             side,

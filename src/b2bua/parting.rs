@@ -7,6 +7,7 @@ use super::call::Call;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::LegState;
+use super::notice::Notices;
 use super::pass::back;
 use super::reject::Refusal;
 use super::state::Phase;
@@ -49,7 +50,9 @@ impl Call {
     pub(super) fn ask_to_part(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) -> bool {
         let other = side.other();
         let is_up = [side, other].iter().all(|leg| self.leg(*leg).state == LegState::Up);
-        let is_alone = self.partings.asked.is_none() && self.exchange.is_none() && self.transfers.referring.is_none();
+        let is_telling = self.transfers.notices.as_ref().is_some_and(Notices::is_telling);
+        let transfers = self.transfers.referring.is_some() || is_telling;
+        let is_alone = self.partings.asked.is_none() && self.exchange.is_none() && !transfers;
         let proves = self.partings.proves[side.index()] && self.leg(other).trunk.conduct.credentials.is_none();
         let may_ask = proves && self.partings.challenges < CHALLENGES_MAX;
         if self.phase != Phase::Confirmed || !is_up || !is_alone || !may_ask {
