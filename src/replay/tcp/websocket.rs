@@ -232,6 +232,39 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_never_end_stay_within_the_budget_of_all() {
+        let mut streams = super::super::Streams::default();
+        let place = super::super::Place {
+            packet: 1,
+            offset: 0,
+            at: millis(0),
+        };
+        let (head, more) = (frame(0x01, &message(1, 7_000), true), frame(0x00, &[b'x'; 8_000], true));
+        for n in 0..900_u32 {
+            let src = std::net::SocketAddr::new(addr(CLIENT).ip(), (n % 900) as u16 + 1);
+            let mut sequence = 1;
+            for part in [&head, &more, &more, &more, &more, &more] {
+                let segment = super::super::Segment {
+                    sequence,
+                    acknowledged: None,
+                    syn: false,
+                    fin: false,
+                    rst: false,
+                    payload: part,
+                };
+                streams.push(place, src, addr(SERVER), &segment);
+                while streams.poll_output().is_some() {}
+                sequence += part.len() as u32;
+                assert!(streams.bytes <= super::super::BYTES_MAX + part.len());
+            }
+        }
+        let held = streams.streams.values().map(Stream::bytes).sum::<usize>();
+        assert_eq!(streams.bytes, held);
+        assert!(held > 8 << 20, "what is not whole yet counts: {held}");
+        assert!(streams.streams.len() < 900, "the longest silent were forgotten");
+    }
+
+    #[test]
     fn messages_of_any_length_are_read_from_both_ends_with_and_without_a_handshake() {
         let all = [message(0, 0), message(1, 400), message(2, 70_000)];
         for is_client in [true, false] {
