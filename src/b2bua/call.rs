@@ -262,7 +262,7 @@ impl Call {
         } else if self.is_reseating_by(client) {
             self.on_seat_response(turn, side, &response);
         } else if self.is_parting_by(client) {
-            self.on_parting_answered(turn, Some(&response));
+            self.on_parting_answered(turn, &response);
         } else if self.is_notice(client) {
             self.on_notice_answered(turn, Some(&response));
         } else {
@@ -292,7 +292,7 @@ impl Call {
         } else if self.is_reseating_by(client) {
             self.on_seat_failed(turn, broken);
         } else if self.is_parting_by(client) {
-            self.on_parting_answered(turn, None);
+            self.on_parting_failed(turn, broken);
         } else if self.is_notice(client) {
             self.on_notice_answered(turn, None);
         } else if !self.on_fork_silent(turn, client) {

@@ -185,7 +185,7 @@ impl Conversations {
         let by = by.and_then(|by| NameAddr::parse(by).ok()).map(|by| by.uri);
         let callers = callers(invite);
         let own = uuids(&invite.headers).into_iter().map(Mark::Uuid);
-        let kin: BTreeSet<SessionId> = own.flat_map(|mark| self.marked(&mark).collect::<Vec<_>>()).collect();
+        let mut own: Vec<(Mark, SessionId)> = own.map(|mark| (mark, SessionId::from_u128(0))).collect();
         let is_alike = |awaited: &Awaited| match awaited.caller.is_empty() {
             true => callers.is_empty(),
             false => callers.contains(&awaited.caller),
@@ -200,7 +200,11 @@ impl Conversations {
                 .as_ref()
                 .zip(referred.referred_by.as_ref())
                 .is_some_and(|(by, known)| by.is_equivalent(known));
-            if is_named || kin.contains(&referred.session) {
+            let is_kin = own.iter_mut().any(|marked| {
+                marked.1 = referred.session;
+                self.marks.contains(marked)
+            });
+            if is_named || is_kin {
                 named.push(at);
             }
             if is_alike(awaited) {

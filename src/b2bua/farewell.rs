@@ -71,4 +71,11 @@ impl Call {
             format!("BYE to {side} challenged with {status} by trunk {trunk}: not proved, its call may be up still");
         self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
     }
+    /// A peer could not be told that the call is over: its dialog may stay up, and cost. The log and the recording say so.
+    pub(super) fn note_untold(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        let trunk = &self.leg(side).trunk.name;
+        tracing::warn!(session = %self.id, %trunk, "a BYE was not answered: the far end may keep its call up");
+        let note = format!("BYE to {side} not answered by trunk {trunk}: its call may be up still");
+        self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
+    }
 }

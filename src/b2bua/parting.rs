@@ -14,7 +14,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Headers, Method, Request, Response};
+use crate::sip::{Flow, Headers, Method, Request, Response};
 
 /// Challenges of one party's BYE that it hears of.
 const CHALLENGES_MAX: u8 = 2;
@@ -30,6 +30,8 @@ pub(super) struct Partings {
     asked: Option<Asked>,
     /// Who was asked for proof, and has not said its BYE again.
     challenged: Option<Leg>,
+    /// Whose BYE was on its way when the call ended.
+    held: Option<Leg>,
 }
 
 #[derive(Debug)]
@@ -93,9 +95,26 @@ impl Call {
         self.partings.asked.is_some() || self.partings.challenged.is_some()
     }
 
-    /// What the far end says to the BYE; None: nothing.
-    pub(super) fn on_parting_answered(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) {
-        if response.is_some_and(|response| !response.is_final()) {
+    /// The far end of a BYE that was on its way when the call ended.
+    pub(super) fn is_far_end_of_held(&self, side: Leg) -> bool {
+        self.partings.held == Some(side.other())
+    }
+
+    /// The far end says nothing to the BYE, or cannot be reached by the `broken` path: who said it is gone, and the far end is
+    /// told once more where that leads anywhere.
+    pub(super) fn on_parting_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
+        let Some(from) = self.partings.asked.as_ref().map(|asked| asked.from) else {
+            return;
+        };
+        self.close_exchange(turn);
+        self.close_parting(turn);
+        self.on_bye_failed(turn, from.other(), broken);
+        self.end(turn, format!("BYE from {from}"));
+    }
+
+    /// What the far end says to the BYE.
+    pub(super) fn on_parting_answered(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        if !response.is_final() {
             return;
         }
         let Some(asked) = self.partings.asked.take() else {
@@ -103,7 +122,7 @@ impl Call {
         };
         turn.wire.disown_client(asked.client);
         let from = asked.from;
-        if let Some(response) = response.filter(|response| matches!(response.status, 401 | 407)) {
+        if matches!(response.status, 401 | 407) {
             self.partings.challenges += 1;
             self.partings.challenged = Some(from);
             let answer = back(self.crossing(from.other()), &asked.request, response);
@@ -145,9 +164,11 @@ impl Call {
             Response::to(&asked.request, 200, None, None),
         );
         self.leg_mut(asked.from).state = LegState::Gone;
+        self.partings.held = Some(asked.from);
+        let farewell = Farewell::of(self.crossing(asked.from), &asked.request);
         let far_end = self.leg_mut(asked.from.other());
         if far_end.state == LegState::Up {
-            let (bye, again) = (asked.client, None);
+            let (bye, again) = (asked.client, Some(farewell));
             far_end.state = LegState::Leaving { bye, again };
         }
     }

@@ -289,6 +289,9 @@ impl Call {
     pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let (session, chronicle) = (self.id, self.chronicle);
         self.leg_mut(side).on_bye_failed(turn, session, &chronicle, broken);
+        if self.leg(side).state == LegState::Gone && self.is_far_end_of_held(side) {
+            self.note_untold(turn, side);
+        }
     }
 
     pub(super) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {

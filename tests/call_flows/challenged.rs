@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use onrecord::engine::Input;
 use onrecord::model::{Direction, Mark, RecordingCommand};
 use onrecord::sip::digest::{Credentials, Password, Use, strongest};
-use onrecord::sip::{Message, Request, Response};
+use onrecord::sip::{Flow, Message, Request, Response, Transport};
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, SDP, invite};
+use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer, invite};
 use super::party::{ALICE, BOB, PhoneDialog};
 
 const REALM: &str = "carrier.example";
@@ -609,5 +610,82 @@ fn a_held_bye_waits_for_nobody_when_the_call_ends_otherwise() {
     assert!(bench.story.contains(&"gated".to_owned()), "{:?}", bench.story);
     assert_eq!(bench.sent("BYE").len(), byes, "who said BYE gets none, and B has ours");
     bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+/// The same, by a connection that we opened.
+fn proved_by_stream() -> Bench {
+    let mut bench = Bench::by_stream(&[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
+    bench.invite(SDP, PROOF);
+    let invite = bench.request_to_b("INVITE");
+    by_stream(&mut bench, answer(&invite, 200, "b-tag", B, SDP));
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.to_b.clear();
+    bench
+}
+
+fn stream() -> Flow {
+    Flow {
+        transport: Transport::Tcp,
+        local: PROXY.parse().unwrap(),
+        remote: B.parse().unwrap(),
+    }
+}
+
+fn by_stream(bench: &mut Bench, bytes: Bytes) {
+    bench.input(Input::Sip { flow: stream(), bytes });
+}
+
+fn tells_untold(bench: &Bench) -> bool {
+    let is_told = |command: &RecordingCommand| {
+        matches!(command, RecordingCommand::Mark { mark: Mark::Note(note), .. }
+            if note.contains("not answered by trunk carrier"))
+    };
+    bench.recording.iter().any(is_told)
+}
+
+#[test]
+fn a_held_bye_whose_connection_breaks_is_said_once_more_and_who_said_it_is_let_go() {
+    for is_ended_otherwise in [false, true] {
+        let mut bench = proved_by_stream();
+        bench.a_requests(2, "BYE", "bye2", "");
+        let first = bench.request_to_b("BYE");
+        if is_ended_otherwise {
+            bench.recorder_fails(onrecord::model::Fault::Io);
+        }
+        bench.to_b.clear();
+        bench.input(Input::Unreachable { flow: stream() });
+        assert_eq!(bench.response_to_a().status, 200);
+        let second = bench.request_to_b("BYE");
+        assert!(second.headers.cseq().number > first.headers.cseq().number);
+        let ok = answer(&second, 200, "b-tag", B, "");
+        by_stream(&mut bench, ok);
+        assert_eq!(bench.sent("BYE").len(), 1);
+        assert!(!tells_untold(&bench));
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_far_end_that_cannot_be_told_of_a_held_bye_is_told_of_in_the_recording() {
+    let mut bench = proved_by_stream();
+    bench.a_requests(2, "BYE", "bye2", "");
+    for _ in 0..2 {
+        assert!(!tells_untold(&bench));
+        bench.input(Input::Unreachable { flow: stream() });
+    }
+    assert_eq!(bench.sent("BYE").len(), 2);
+    assert!(tells_untold(&bench), "{:?}", bench.recording);
+    assert!(
+        bench.story.contains(&"recorded: BYE from A".to_owned()),
+        "{:?}",
+        bench.story
+    );
+    bench.assert_nothing_left();
+    // Datagrams have no other way.
+    let mut bench = proved();
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.wait(std::time::Duration::from_secs(33));
+    assert!(tells_untold(&bench), "{:?}", bench.recording);
     bench.assert_nothing_left();
 }
