@@ -88,7 +88,8 @@ class Page:
         self.socket = Socket((bench.ip("proxy"), WS_PORT), self.ip)
         self.media = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         bench.sockets += [self.media, self.socket.stream]
-        self.media.bind((self.ip, 26000))
+        # Not one that another case's agent has at all addresses.
+        self.media.bind((self.ip, 0))
         self.media.settimeout(5)
         self.contact = f"<sip:{self.name}@{self.name}.invalid;transport=ws>"
         self.branch = self.cseq = 0
@@ -96,7 +97,7 @@ class Page:
 
     def sdp(self):
         return (f"v=0\r\no={self.name} 1 1 IN IP4 {self.ip}\r\ns=-\r\nc=IN IP4 {self.ip}\r\nt=0 0\r\n"
-                "m=audio 26000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n")
+                f"m=audio {self.media.getsockname()[1]} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n")
 
     def send(self, lines, body=""):
         if body:
