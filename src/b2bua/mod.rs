@@ -62,7 +62,6 @@ mod wire;
 
 pub use aftermath::Aftermath;
 pub use arrival::{Arrival, Asked};
-pub use body::sdp_of;
 pub use call::Call;
 pub use carry::{ALLOW, Crossing, carry, unsupported};
 pub use challenge::Waiting;
@@ -79,7 +78,7 @@ pub use offer::onward;
 pub use output::{Output, Step, StepKind};
 pub use pass::back;
 pub use referral::{Errand, Staying};
-pub use reject::{Refusal, Rejection, first_policy, of_method, of_recorder, of_verdict};
+pub use reject::{Refusal, Rejection, of_method, of_recorder, of_verdict};
 pub use replaces::{DialogName, Meant, dialog_named, dialog_of_refer_to, option_of};
 pub use subscription::{Onward, SubscriptionId, Subscriptions, set_number};
 pub use transfer::Referral;
