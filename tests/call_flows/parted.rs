@@ -5,7 +5,7 @@ use std::time::Duration;
 use onrecord::model::Fault;
 
 use super::bench::{B, PROXY, SDP, answer};
-use super::executed::{assert_told_last, refers, rings, strict};
+use super::executed::{assert_told_last, refers, strict};
 use super::party::{ALICE, BOB, CAROL, DAVE};
 
 #[test]
