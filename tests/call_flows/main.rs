@@ -30,6 +30,7 @@ mod newcomer;
 mod ordinary;
 mod outside;
 mod paged;
+mod parted;
 mod party;
 mod reattached;
 mod redirected;
