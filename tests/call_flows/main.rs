@@ -52,4 +52,5 @@ mod timers;
 mod transferred;
 mod urgent;
 mod vouched;
+mod widened;
 mod withheld;
