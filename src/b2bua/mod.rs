@@ -67,7 +67,7 @@ pub use call::Call;
 pub use carry::{ALLOW, Crossing, carry, unsupported};
 pub use challenge::Waiting;
 pub use chronicle::Chronicle;
-pub use consultation::Consulted;
+pub use consultation::{Consulted, replace_nothing};
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
 pub use conversation::{Answered, Conversations, Referred};
 pub use emergencies::Emergencies;

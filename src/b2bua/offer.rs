@@ -168,7 +168,9 @@ impl Call {
         let recorder_awaited = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
         let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
         if self.phase == Phase::Preparing && !recorder_awaited && !ports_awaited {
-            if self.b.state == LegState::Expected {
+            if let Some(rings) = self.attempts.kin.takes_over.take() {
+                self.ask_for_way(rings);
+            } else if self.b.state == LegState::Expected {
                 self.offer_callee(turn);
             } else {
                 self.invite_b(turn);

@@ -50,6 +50,8 @@ pub enum Errand {
     Lost { to: SessionId, status: u16 },
     /// A call that a transfer waited for: the transfer goes on, or is over.
     Consulted { to: SessionId, how: Consulted },
+    /// A call that rings shall make way for this one.
+    TakeOver { rings: SessionId },
 }
 
 /// The part of an old call in a transfer.

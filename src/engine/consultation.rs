@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::kinship::refer_to;
+use super::kinship::{Named, refer_to};
 use super::referral::Plan;
 use super::signaling::Signaling;
 use crate::b2bua::{self, Call, Consulted, Referral, Refusal};
@@ -61,7 +61,7 @@ impl Signaling {
         }
         let is_own = rings.reach(Leg::A).0.name == of.reach(side).0.name;
         if !is_own || name.is_early_only() || !rings.rings_for_caller() {
-            return Err(Refusal::StillRings);
+            return Err(Refusal::Unreplaceable);
         }
         if rings.is_awaited() {
             return Err(Refusal::Glare);
@@ -74,6 +74,20 @@ impl Signaling {
             source,
             rings: named.session,
         }))
+    }
+
+    /// The call that rings for whom an INVITE wants to reach in the place of its caller.
+    pub(super) fn rings_for(&self, named: Option<&Named>) -> Option<(SessionId, Destination)> {
+        let named = named.filter(|named| named.header == "Replaces" && named.meant.leg == Leg::B)?;
+        let call = self.calls.get(&named.session).filter(|call| call.may_make_way())?;
+        Some((named.session, call.rung()))
+    }
+
+    /// A call that can ring now asks another to make way. One that is gone has.
+    pub(super) fn take_over(&mut self, now: Timestamp, session: SessionId, rings: SessionId) {
+        let mut is_made = true;
+        self.with_call(now, rings, |call, turn| is_made = call.make_way(turn));
+        self.with_call(now, session, |call, turn| call.on_way(turn, is_made));
     }
 
     /// The REFER was accepted: `to` is the call that it will make.

@@ -139,7 +139,10 @@ impl Signaling {
         let joined = self.joined_by((session, side), &refer_to);
         let other = joined.and_then(|(other, stays)| Some((self.calls.get(&other)?, stays)));
         if let Some((call, stays)) = other {
-            call.may_refer(stays)?;
+            call.may_refer(stays).map_err(|refusal| match refusal {
+                Refusal::NoSuchDialog => Refusal::Unreplaceable,
+                other => other,
+            })?;
         }
         let lines = other.map_or(0, |(call, _)| call.lines());
         let told = other.and_then(|(call, stays)| call.told(stays));
@@ -356,6 +359,7 @@ impl Signaling {
                     self.with_call(now, to, |call, turn| call.abandon(turn, status));
                 }
                 Errand::Consulted { to, how } => self.on_consulted(now, to, how),
+                Errand::TakeOver { rings } => self.take_over(now, session, rings),
             }
         }
     }
