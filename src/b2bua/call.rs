@@ -370,6 +370,7 @@ impl Call {
         self.remember(turn);
         self.rest_on_heard();
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
+            self.note_over();
             self.close_recording(turn);
         }
     }

@@ -44,6 +44,7 @@ mod restarted;
 mod retold;
 mod routed;
 mod secured;
+mod semi_attended;
 mod spirals;
 mod strangers;
 mod strict;
