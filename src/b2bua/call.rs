@@ -223,7 +223,11 @@ impl Call {
                 response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
-            _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
+            _ => {
+                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let refusal = super::reject::of_method(&request.method, allow);
+                self.refuse_request(turn, side, server, &request, &refusal);
+            }
         }
         self.settle(turn);
     }

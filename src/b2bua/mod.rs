@@ -65,7 +65,7 @@ mod wire;
 pub use aftermath::Aftermath;
 pub use arrival::{Arrival, Asked};
 pub use call::Call;
-pub use carry::{ALLOW, Crossing, carry, unsupported};
+pub use carry::{ALLOW, ALLOW_OUTSIDE, Crossing, carry, unsupported};
 pub use challenge::Waiting;
 pub use chronicle::Chronicle;
 pub use consultation::{Consulted, replace_nothing};
