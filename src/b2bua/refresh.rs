@@ -293,7 +293,7 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
-                let admitted = self.admit_answerer(turn, side, response);
+                let admitted = self.admit_answerer(turn, side, &response.headers, &response.body);
                 if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
                     self.part_with_answerer(turn, side, &refusal);
                     return;
