@@ -234,6 +234,8 @@ impl Call {
             self.enter(turn, Phase::Confirmed);
             if owes_answer && self.negotiation.is_pending() {
                 self.finish(turn, "no answer to B's offer", &Farewell::default());
+            } else {
+                self.note_answered();
             }
         }
     }

@@ -226,7 +226,11 @@ impl Call {
                 response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
-            _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
+            _ => {
+                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let refusal = super::reject::of_method(&request.method, allow);
+                self.refuse_request(turn, side, server, &request, &refusal);
+            }
         }
         self.settle(turn);
     }
@@ -373,6 +377,7 @@ impl Call {
         self.remember(turn);
         self.rest_on_heard();
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
+            self.note_over();
             self.close_recording(turn);
         }
     }

@@ -172,7 +172,9 @@ impl Call {
     pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
         let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
         if self.phase == Phase::Preparing && !self.awaits_recording() && !ports_awaited {
-            if self.b.state == LegState::Expected {
+            if let Some(rings) = self.attempts.kin.takes_over.take() {
+                self.ask_for_way(rings);
+            } else if self.b.state == LegState::Expected {
                 self.offer_callee(turn);
             } else {
                 self.invite_b(turn);

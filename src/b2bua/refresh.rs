@@ -363,12 +363,17 @@ impl Call {
 
     /// The call ends: a re-INVITE of ours may ring for ever.
     pub(super) fn give_up_refreshes(&mut self, turn: &mut Turn<'_>) {
-        let by_invite = |refreshing: &mut Refreshing| refreshing.method == Method::Invite;
         for side in Leg::BOTH {
-            if let Some(refreshing) = self.upkeep[side.index()].refreshing.take_if(by_invite) {
-                turn.cancel(self.line(side), refreshing.client, &[]);
-                self.expect_late_answer(turn, side, Some(refreshing.client));
-            }
+            self.give_up_refresh(turn, side);
+        }
+    }
+
+    /// The same of one party, which leaves.
+    pub(super) fn give_up_refresh(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        let by_invite = |refreshing: &mut Refreshing| refreshing.method == Method::Invite;
+        if let Some(refreshing) = self.upkeep[side.index()].refreshing.take_if(by_invite) {
+            turn.cancel(self.line(side), refreshing.client, &[]);
+            self.expect_late_answer(turn, side, Some(refreshing.client));
         }
     }
 
