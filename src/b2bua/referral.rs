@@ -285,6 +285,7 @@ impl Call {
         }
         self.close_exchange(turn);
         self.leg_mut(side).state = LegState::Gone;
+        self.give_up_refresh(turn, side);
         self.drop_upkeep(side);
         self.negotiation.leave(side);
         self.renew_media(turn);

@@ -191,6 +191,7 @@ impl Call {
     /// What the loss means, by phase and policy.
     fn lose(&mut self, turn: &mut Turn<'_>, fault: Fault, gated: bool) {
         if self.phase == Phase::Ending {
+            self.part_without_recorder(turn);
             return;
         }
         self.story.fault.get_or_insert(fault);

@@ -56,7 +56,7 @@ impl Signaling {
             }
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
             Method::Refer => Err(Refusal::ReferOutside),
-            _ => Err(of_method(&request.method)),
+            _ => Err(of_method(&request.method, self.allow_of(flow, &request))),
         };
         if let Err(refusal) = opened {
             self.refuse(now, id, &request, &refusal);

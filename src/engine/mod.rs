@@ -1,5 +1,6 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
+mod binding;
 mod census;
 mod consultation;
 mod detour;
