@@ -1,7 +1,7 @@
 """Scenarios of offers and answers, and of what comes in place of one phone or one number."""
 
 from phone import PCMA, PCMU, Phone
-from stage import SPEECH, call_of, hang_up, progress, scenario, set_up, t38
+from stage import SPEECH, call_of, hang_up, progress, ring, scenario, set_up, t38
 
 
 def reinvite(call, at, by, offer, answer, ack=None):
@@ -166,3 +166,15 @@ def overlap(capture):
     call.ack(2.02)
     call.both_talk(2.05, 2.6)
     hang_up(call, 2.65)
+
+
+@scenario
+def late_offer_video(capture):
+    """No offer in the INVITE; Bob's 200 offers sound and picture, Alice's ACK takes the sound alone (RFC 3261 §13.2.1)."""
+    call = call_of(capture)
+    ring(call, 0.0, None)
+    picture = f"m=video {call.b.rtp[1] + 10} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+    call.answer(0.5, 200, call.b.sdp() + picture)
+    call.ack(0.52, sdp=call.a.sdp() + "m=video 0 RTP/AVP 96\r\n")
+    call.both_talk(0.55, 1.2)
+    hang_up(call, 1.25)

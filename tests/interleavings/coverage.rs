@@ -47,6 +47,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a redirection followed",
     "a reliable 18x",
     "a request was overtaken",
+    "a semi-attended transfer",
     "a session refreshed",
     "a session timer agreed",
     "a stale nonce",
