@@ -120,9 +120,13 @@ impl Topology {
         self.retired.sweep(now, &busy);
     }
 
-    /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
-    pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.trunk_of(source, transport).is_some() || self.retired.is_source(source, transport)
+    /// Whether a message that came by this path is read: of a trunk, at the address of ours that it faces, or of one that was a
+    /// trunk's while calls began.
+    pub fn hears(&self, flow: Flow) -> bool {
+        match self.trunk_of(flow.remote, flow.transport) {
+            Some(trunk) => trunk.near.hears(self.leading(flow.transport, flow.remote), flow.local),
+            None => self.retired.is_source(flow.remote, flow.transport),
+        }
     }
 
     /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
@@ -270,13 +274,23 @@ impl Topology {
     /// The path to an address of a trunk: from a listener of this transport and of the same address family, rather the
     /// trunk's own.
     pub fn flow(&self, trunk: &Trunk, transport: Transport, remote: SocketAddr) -> Option<Flow> {
-        let fits = |(ours, local): &&(Transport, SocketAddr)| *ours == transport && local.is_ipv4() == remote.is_ipv4();
-        let (transport, local) = trunk.near.choose(self.listeners.iter().filter(fits))?;
+        let (transport, local) = trunk.near.choose(self.leading(transport, remote))?;
         Some(Flow {
             transport: *transport,
             local: *local,
             remote,
         })
+    }
+
+    /// The listeners of this transport and of the family of `remote`.
+    fn leading(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> impl Iterator<Item = &(Transport, SocketAddr)> + Clone {
+        let fits =
+            move |(ours, local): &&(Transport, SocketAddr)| *ours == transport && local.is_ipv4() == remote.is_ipv4();
+        self.listeners.iter().filter(fits)
     }
 
     /// Whether a flow is of a listener of ours.
@@ -384,6 +398,15 @@ mod tests {
             .collect()
     }
 
+    fn hears(topology: &Topology, remote: SocketAddr, transport: Transport) -> bool {
+        let local = OURS.parse().expect("an address");
+        topology.hears(Flow {
+            transport,
+            local,
+            remote,
+        })
+    }
+
     fn located(addresses: &[&str]) -> Located {
         let server = |(at, text): (usize, &&str)| Server {
             rank: Rank {
@@ -458,7 +481,7 @@ mod tests {
         let mut topology = carrier(vec![site("sip.example.com", 1, 0), site("192.0.2.8", 2, 0)]);
         let aim = topology.aims().remove(0);
         let server = "198.51.100.1:5062".parse().expect("an address");
-        assert!(!topology.is_known(server, Transport::Tcp));
+        assert!(!hears(&topology, server, Transport::Tcp));
         topology.locate(aim.clone(), located(&["198.51.100.1:5062", "198.51.100.2:5060"]));
         assert_eq!(
             targets(&topology, Timestamp::ZERO),
@@ -482,7 +505,7 @@ mod tests {
             "where the name leads now: {kept:?}"
         );
         assert!(topology.trunk_of(server, Transport::Tcp).is_none(), "opens no call");
-        assert!(topology.is_known(server, Transport::Tcp), "ends those that are up");
+        assert!(hears(&topology, server, Transport::Tcp), "ends those that are up");
     }
 
     #[test]
@@ -563,7 +586,7 @@ mod tests {
             vec![],
         );
         let pbx = "192.0.2.100:5060".parse().expect("an address");
-        assert!(topology.trunk_of(pbx, Transport::Udp).is_none() && topology.is_known(pbx, Transport::Udp));
+        assert!(topology.trunk_of(pbx, Transport::Udp).is_none() && hears(&topology, pbx, Transport::Udp));
         assert_eq!(topology.trunks()[0].located.len(), 1, "the name is still known");
     }
 
