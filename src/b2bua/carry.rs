@@ -290,7 +290,7 @@ fn is_option_carried(option: &str) -> bool {
         .any(|carried| carried.eq_ignore_ascii_case(option))
 }
 
-fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).flat_map(options_in)
 }
 

@@ -86,9 +86,9 @@ pub enum Refusal {
     ReferOutside,
     /// Too many executed transfers have led to this call.
     TooManyTransfers,
-    /// A REFER wants a dialog replaced whose callee rings still: it could only answer 481 (RFC 3891 §3). No 481 here: that
-    /// would end the dialog of the REFER.
-    StillRings,
+    /// A REFER wants a call replaced that rings and is not its sender's, or is over: whom it names could only answer 481
+    /// (RFC 3891 §3). No 481 here: that would end the dialog of the REFER (RFC 3261 §12.2.1.2).
+    Unreplaceable,
     /// The caller gave up.
     Cancelled,
     /// A session interval below `min` seconds is asked for (RFC 4028 §9).
@@ -139,7 +139,7 @@ impl Refusal {
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
-            Self::TooManyTransfers | Self::StillRings => 603,
+            Self::TooManyTransfers | Self::Unreplaceable => 603,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -154,7 +154,7 @@ impl Refusal {
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
             Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
-            Self::StillRings => vec![warning(host, 399, "The call to be replaced is not answered yet")],
+            Self::Unreplaceable => vec![warning(host, 399, "The call to be replaced is not answered yet, or over")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),

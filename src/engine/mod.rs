@@ -2,6 +2,7 @@
 
 mod binding;
 mod census;
+mod consultation;
 mod detour;
 mod edge;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]

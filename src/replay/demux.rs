@@ -1,7 +1,7 @@
 //! Is this payload SIP? Asked of every datagram on any port, so the answer is quick for what is not.
 
 /// The longest start line that is looked at; longer ones are no SIP.
-const START_LINE_MAX: usize = 8 << 10;
+pub(crate) const START_LINE_MAX: usize = 8 << 10;
 
 /// What the beginning of some bytes says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -130,8 +130,9 @@ impl Streams {
         }
         if !self.streams.contains_key(&key) {
             // The connection was there before the capture, or upgraded: SIP from the first start line on.
-            let frames = websocket::begins(payload).then(Frames::default);
-            let Some(start) = frames.as_ref().map(|_| 0).or_else(|| first_start_line(payload)) else {
+            let frame = websocket::first_frame(payload);
+            let frames = frame.map(|_| Frames::default());
+            let Some(start) = frame.or_else(|| first_start_line(payload)) else {
                 return;
             };
             self.open(place, key, sequence.wrapping_add(start as u32), true);
@@ -235,9 +236,7 @@ impl Stream {
     }
 
     fn is_hopeless(&self) -> bool {
-        self.skipped > SKIPPED_BYTES_MAX
-            || self.frames.as_ref().is_some_and(|frames| frames.is_broken)
-            || !self.is_sip && start_line(skip_crlf(&self.buffer)) == StartLine::NotSip
+        self.skipped > SKIPPED_BYTES_MAX || !self.is_sip && start_line(skip_crlf(&self.buffer)) == StartLine::NotSip
     }
 
     fn accept(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8], outputs: &mut VecDeque<Output>) {
@@ -318,7 +317,7 @@ impl Stream {
         self.waiting_since = place.at;
         self.take_waiting();
         if self.frames.is_some() {
-            self.frames = Some(Frames::after_gap(&self.buffer));
+            self.frames = Some(Frames::after_gap());
         }
         self.cut(place, key, outputs);
     }

@@ -1,24 +1,31 @@
 //! SIP over WebSocket (RFC 7118): one message a WebSocket message, in one frame or several (RFC 6455 §5.2).
 //!
-//! A connection is known by a frame that starts a SIP message, whether or not its handshake was captured.
+//! A connection is known by a frame that starts a SIP message, whether or not its handshake was captured. Such a frame is
+//! looked for, too, where the start of the next one is not known: behind a gap, and behind bytes that are no frame.
 
 use std::collections::VecDeque;
 
-use super::super::demux::{StartLine, skip_crlf, start_line};
+use super::super::demux::{START_LINE_MAX, StartLine, skip_crlf, start_line};
 use super::super::fragments::Place;
 use super::framing::{BODY_BYTES_MAX, HEADER_BYTES_MAX};
 use super::{Key, Output, Stream};
 use crate::sip::Transport;
 
 const MESSAGE_BYTES_MAX: usize = HEADER_BYTES_MAX + BODY_BYTES_MAX;
+/// What may be a frame of SIP by its first bytes, and is looked at to the end of its start line, in one search. Then the
+/// rest of the bytes holds none.
+const CANDIDATES_MAX: usize = 64;
+/// As much of a payload as is unmasked before that.
+const PEEK_BYTES: usize = 4;
 
 /// The frames of one direction.
 #[derive(Default)]
 pub(super) struct Frames {
     /// What came so far of a message in several frames.
     message: Vec<u8>,
-    /// What came is no frame, or longer than any SIP message: the rest has no known start.
-    pub is_broken: bool,
+    /// The bytes before the next frame are missing, or what came is no frame, or longer than any SIP message: where the
+    /// next frame starts is not known.
+    is_lost: bool,
 }
 
 struct Frame<'a> {
@@ -90,27 +97,80 @@ impl Frame<'_> {
     }
 }
 
-/// Whether a segment starts with a frame that starts a SIP message.
-pub(super) fn begins(segment: &[u8]) -> bool {
-    match parse(segment) {
-        Parsed::Frame(frame) if matches!(frame.opcode, TEXT | BINARY) => {
-            start_line(skip_crlf(&frame.unmasked().collect::<Vec<u8>>())) == StartLine::Sip
-        }
-        _ => false,
+/// Whether bytes start with a frame that starts a SIP message; each frame that might is one of the `candidates`.
+fn begins(bytes: &[u8], candidates: &mut usize) -> StartLine {
+    let frame = match parse(bytes) {
+        Parsed::Frame(frame) if matches!(frame.opcode, TEXT | BINARY) => frame,
+        Parsed::Frame(_) | Parsed::Broken => return StartLine::NotSip,
+        Parsed::Partial => return StartLine::Undecided,
+    };
+    let peek: Vec<u8> = frame.unmasked().take(PEEK_BYTES).collect();
+    if start_line(skip_crlf(&peek)) == StartLine::NotSip || *candidates == 0 {
+        return StartLine::NotSip;
+    }
+    *candidates -= 1;
+    let line: Vec<u8> = frame.unmasked().take(START_LINE_MAX).collect();
+    match start_line(skip_crlf(&line)) {
+        // A frame that ends before its start line does is none of SIP.
+        StartLine::Undecided if bytes.len() >= frame.len => StartLine::NotSip,
+        found => found,
     }
 }
 
+/// Where the first frame that starts a SIP message is.
+pub(super) fn first_frame(bytes: &[u8]) -> Option<usize> {
+    match search(bytes) {
+        (at, StartLine::Sip) => Some(at),
+        _ => None,
+    }
+}
+
+/// How many bytes to pass over for the first frame that starts a SIP message, or may start one when more has come.
+fn search(bytes: &[u8]) -> (usize, StartLine) {
+    let mut candidates = CANDIDATES_MAX;
+    for (at, first) in bytes.iter().enumerate() {
+        if !matches!(first & 0x7F, TEXT | BINARY) {
+            continue;
+        }
+        match begins(bytes.get(at..).unwrap_or_default(), &mut candidates) {
+            StartLine::NotSip => {}
+            found => return (at, found),
+        }
+    }
+    (bytes.len(), StartLine::NotSip)
+}
+
 impl Frames {
-    /// Where the next frame starts is not known, unless what follows the gap begins with one.
-    pub(super) fn after_gap(segment: &[u8]) -> Self {
+    pub(super) const fn after_gap() -> Self {
         Self {
             message: Vec::new(),
-            is_broken: !begins(segment),
+            is_lost: true,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.message.len()
+    }
+
+    /// The SIP message that the frame ends.
+    fn take_in(&mut self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+        if frame.opcode > BINARY {
+            return None;
+        }
+        if frame.opcode != CONTINUATION {
+            self.message = Vec::new();
+        }
+        self.message.extend(frame.unmasked());
+        if self.message.len() > MESSAGE_BYTES_MAX {
+            *self = Self::after_gap();
+            return None;
+        }
+        if !frame.is_last {
+            return None;
+        }
+        let message = std::mem::take(&mut self.message);
+        let message = skip_crlf(&message);
+        (start_line(message) == StartLine::Sip).then(|| message.to_vec())
     }
 }
 
@@ -118,39 +178,36 @@ impl Stream {
     /// Cuts the buffer into frames, and what they carry into messages.
     pub(super) fn cut_frames(&mut self, frames: &mut Frames, place: Place, key: Key, outputs: &mut VecDeque<Output>) {
         let mut from = 0;
-        while !frames.is_broken {
+        loop {
             let rest = self.buffer.get(from..).unwrap_or_default();
+            if frames.is_lost {
+                let (passed, found) = search(rest);
+                from += passed;
+                self.skipped += passed;
+                if found != StartLine::Sip {
+                    break;
+                }
+                frames.is_lost = false;
+                self.name_skipped(place, key, outputs);
+                continue;
+            }
             let frame = match parse(rest) {
                 Parsed::Frame(frame) if frame.payload.len() == frame.len - frame.from => frame,
                 Parsed::Frame(_) | Parsed::Partial => break,
                 Parsed::Broken => {
-                    frames.is_broken = true;
-                    break;
+                    *frames = Frames::after_gap();
+                    continue;
                 }
             };
             from += frame.len;
-            if frame.opcode > BINARY {
-                continue;
-            }
-            if frame.opcode != CONTINUATION {
-                frames.message = Vec::new();
-            }
-            frames.message.extend(frame.unmasked());
-            if frames.message.len() > MESSAGE_BYTES_MAX {
-                frames.is_broken = true;
-                break;
-            }
-            if frame.is_last {
-                let message = std::mem::take(&mut frames.message);
-                if start_line(skip_crlf(&message)) == StartLine::Sip {
-                    outputs.push_back(Output::Message {
-                        place,
-                        transport: Transport::Ws,
-                        src: key.0,
-                        dst: key.1,
-                        bytes: skip_crlf(&message).to_vec(),
-                    });
-                }
+            if let Some(message) = frames.take_in(&frame) {
+                outputs.push_back(Output::Message {
+                    place,
+                    transport: Transport::Ws,
+                    src: key.0,
+                    dst: key.1,
+                    bytes: message,
+                });
             }
         }
         self.pass(from);
@@ -306,6 +363,79 @@ mod tests {
         let (first, second) = (frame(0x81, &message(0, 0), true), frame(0x81, &message(1, 0), true));
         let (kept, flaws) = read(true, true, &[&first, &[0xFF; 50], &second]);
         assert_eq!((kept.len(), flaws.len()), (2, 1), "{flaws:?}");
+    }
+
+    /// The stream without the bytes of the hole, which the other end acknowledges before the rest comes, in chunks.
+    fn read_with_hole(stream: &[u8], hole: std::ops::Range<usize>, chunk: usize) -> (Vec<Vec<u8>>, Vec<Flaw>) {
+        let mut file = Pcap::new(ETHERNET);
+        let (src, dst) = (addr(CLIENT), addr(SERVER));
+        let mut push = |from: usize, payload: &[u8]| {
+            let segment = forge::tcp(src, dst, 100 + from as u32, ACK, 1, payload);
+            file.push(millis(0), &forge::ethernet(&forge::ip(src.ip(), dst.ip(), 6, &segment)));
+            let acked = 100 + (from + payload.len()) as u32;
+            let segment = forge::tcp(dst, src, 1, ACK, acked, b"");
+            file.push(millis(0), &forge::ethernet(&forge::ip(dst.ip(), src.ip(), 6, &segment)));
+        };
+        push(0, &stream[..hole.start]);
+        let mut at = hole.end;
+        for chunk in stream[hole.end..].chunks(chunk) {
+            push(at, chunk);
+            at += chunk.len();
+        }
+        let (kept, flaws) = forge::read(&file.bytes).unwrap();
+        (kept.into_iter().map(|k| k.bytes).collect(), flaws)
+    }
+
+    #[test]
+    fn a_gap_costs_only_the_messages_that_it_is_in() {
+        let all: Vec<Vec<u8>> = (0..5).map(|n| message(n, 40 * n)).collect();
+        for is_client in [true, false] {
+            let frames: Vec<Vec<u8>> = all.iter().map(|message| frame(0x81, message, is_client)).collect();
+            let stream = frames.concat();
+            let first = frames[0].len();
+            for (start, len) in (first..stream.len() - 60)
+                .flat_map(|start| [1, 7, 150].map(|len| (start, len)))
+                .step_by(17)
+            {
+                let hole = start..(start + len).min(stream.len() - 1);
+                let mut at = 0;
+                let mut expected = all.clone();
+                expected.retain(|message| {
+                    let from = at;
+                    at += frame(0x81, message, is_client).len();
+                    at <= hole.start || from >= hole.end
+                });
+                for chunk in [33, 1_400] {
+                    let (kept, flaws) = read_with_hole(&stream, hole.clone(), chunk);
+                    assert_eq!(kept, expected, "{is_client} {hole:?} {chunk}");
+                    assert!(
+                        flaws.iter().any(|flaw| flaw.to_string().contains("missing")),
+                        "{flaws:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_was_there_before_the_capture_is_joined_in_the_middle_of_a_frame() {
+        let stream = [frame(0x81, &message(0, 300), true), frame(0x81, &message(1, 0), true)].concat();
+        for cut in 1..300 {
+            let (kept, flaws) = read(true, false, &[&stream[cut..]]);
+            assert_eq!((kept.len(), flaws), (1, vec![]), "{cut}");
+            assert_eq!(kept[0].bytes, message(1, 0));
+        }
+    }
+
+    #[test]
+    fn bytes_that_look_like_frames_without_end_are_searched_in_bounded_time() {
+        let bait = [&[0x81, 126, 4, 0][..], b"INVITE "].concat().repeat(20_000);
+        assert_eq!(first_frame(&bait), None);
+        let mut candidates = CANDIDATES_MAX;
+        for at in 0..bait.len() {
+            let _ = begins(&bait[at..], &mut candidates);
+        }
+        assert_eq!(candidates, 0);
     }
 
     proptest! {
