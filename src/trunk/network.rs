@@ -118,6 +118,8 @@ impl<T: Default> Networks<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn network(text: &str) -> Network {
@@ -212,5 +214,26 @@ mod tests {
         assert_eq!(around("::ffff:10.9.0.1"), ["10.0.0.0/8"]);
         assert_eq!(around("2001:db8::1"), ["2001:db8::/32"]);
         assert!(around("11.0.0.1").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics_and_what_is_read_is_written_back(text in "[0-9a-f.:/]{0,24}|[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,3}") {
+            if let Ok(network) = Network::parse(&text) {
+                prop_assert_eq!(Network::parse(&network.to_string()), Ok(network));
+                prop_assert!(network.contains(network.base));
+            }
+        }
+
+        #[test]
+        fn a_range_is_around_exactly_the_addresses_that_it_contains(bits in 8..=32_u8, base: u32, addresses: [u32; 8]) {
+            let network = Network::of(Ipv4Addr::from_bits(base).into(), bits);
+            let mut networks = Networks::default();
+            *networks.entry(network) = true;
+            for address in addresses.map(|address| IpAddr::from(Ipv4Addr::from_bits(address))) {
+                prop_assert_eq!(networks.around(address).next().is_some(), network.contains(address));
+            }
+            prop_assert!(networks.around(Ipv4Addr::from_bits(base).into()).next().is_some());
+        }
     }
 }
