@@ -187,19 +187,28 @@ impl Dissector {
             offset: record.offset,
             at: record.at,
         };
-        let mut dissection = Dissection {
-            place: self.last,
+        let place = self.last;
+        let dissected = self.dissection(place).on_record(record, visit);
+        self.note(place, dissected, visit);
+        self.drain(visit);
+    }
+
+    const fn dissection(&mut self, place: Place) -> Dissection<'_> {
+        Dissection {
+            place,
             fragments: &mut self.fragments,
             streams: &mut self.streams,
-        };
-        match dissection.on_record(record, visit) {
+        }
+    }
+
+    fn note(&mut self, place: Place, dissected: Result<(), FlawKind>, visit: &mut impl FnMut(Event<'_>)) {
+        match dissected {
             Ok(()) => {}
             Err(FlawKind::Unsupported { what, packets }) if self.may_count(what) => {
-                self.unread.entry(what).or_insert((self.last, 0)).1 += packets;
+                self.unread.entry(what).or_insert((place, 0)).1 += packets;
             }
-            Err(kind) => visit(Event::Flaw(self.last.flaw(kind))),
+            Err(kind) => visit(Event::Flaw(place.flaw(kind))),
         }
-        drain(&mut self.streams, visit);
     }
 
     fn may_count(&self, what: Encapsulation) -> bool {
@@ -211,35 +220,39 @@ impl Dissector {
             let started = first.at;
             self.open(started, visit);
         }
-        for (what, (first, packets)) in std::mem::take(&mut self.unread) {
-            visit(Event::Flaw(first.flaw(FlawKind::Unsupported { what, packets })));
-        }
         self.streams.finish(self.last);
+        self.drain(visit);
         while let Some(lost) = self.fragments.poll_unfinished() {
             visit(Event::Flaw(lost));
         }
-        drain(&mut self.streams, visit);
+        for (what, (first, packets)) in std::mem::take(&mut self.unread) {
+            visit(Event::Flaw(first.flaw(FlawKind::Unsupported { what, packets })));
+        }
     }
-}
 
-fn drain(streams: &mut Streams, visit: &mut impl FnMut(Event<'_>)) {
-    while let Some(output) = streams.poll_output() {
-        match output {
-            tcp::Output::Flaw(flaw) => visit(Event::Flaw(flaw)),
-            tcp::Output::Message {
-                place,
-                transport,
-                src,
-                dst,
-                bytes,
-            } => visit(Event::Captured(Captured {
-                packet: place.packet,
-                offset: place.offset,
-                at: place.at,
-                src,
-                dst,
-                payload: Payload::Sip(transport, &bytes),
-            })),
+    fn drain(&mut self, visit: &mut impl FnMut(Event<'_>)) {
+        while let Some(output) = self.streams.poll_output() {
+            match output {
+                tcp::Output::Flaw(flaw) => visit(Event::Flaw(flaw)),
+                tcp::Output::Copy { place, bytes } => {
+                    let dissected = self.dissection(place).on_hep(&bytes, visit);
+                    self.note(place, dissected, visit);
+                }
+                tcp::Output::Message {
+                    place,
+                    transport,
+                    src,
+                    dst,
+                    bytes,
+                } => visit(Event::Captured(Captured {
+                    packet: place.packet,
+                    offset: place.offset,
+                    at: place.at,
+                    src,
+                    dst,
+                    payload: Payload::Sip(transport, &bytes),
+                })),
+            }
         }
     }
 }

@@ -56,6 +56,10 @@ impl Dissection<'_> {
         }
     }
 
+    pub(super) fn on_hep(&mut self, copy: &[u8], visit: &mut impl FnMut(Event<'_>)) -> Result<(), FlawKind> {
+        self.on_copied(copied::in_hep(copy)?, None, visit)
+    }
+
     fn on_copied(
         &mut self,
         copied: Copied<'_>,
@@ -126,7 +130,7 @@ impl Dissection<'_> {
                     return Ok(());
                 }
                 if copied::is_hep(payload) {
-                    return self.on_copied(copied::in_hep(payload)?, None, visit);
+                    return self.on_hep(payload, visit);
                 }
                 let tunnel = encapsulation::in_udp(src.port(), dst.port(), payload);
                 match tunnel.map(|(layer, inner)| encapsulation::ip_in(layer, inner)) {
