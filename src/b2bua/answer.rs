@@ -29,63 +29,6 @@ impl Call {
         }
     }
 
-    /// 1xx from B: 100 stays on its hop, the rest goes to A.
-    fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) {
-        self.b.on_provisional(turn, &self.chronicle);
-        if self.phase != Phase::Inviting {
-            return;
-        }
-        self.watch_answer(turn);
-        self.note_from_change(Leg::B, &response.headers);
-        if response.status == 100 || !self.focus_on_progress(turn, response) {
-            return;
-        }
-        self.note_focus(Leg::B, &response.headers);
-        let LegState::Invited { server } = self.a.state else {
-            return;
-        };
-        let Some(invite) = &self.a.invite else { return };
-        let standing = self.reliable.take(invite, response);
-        let Some(body) = self.carry_progress(turn, standing, response) else {
-            return;
-        };
-        self.tell_a(turn, server, response, body, standing);
-    }
-
-    /// The body of a provisional response as A shall see it. None when the response is not passed on.
-    fn carry_progress(&mut self, turn: &mut Turn<'_>, standing: Standing, response: &Response) -> Option<Bytes> {
-        let content = self.content_of(&response.headers, &response.body);
-        let Some(sdp) = content.sdp(&response.body) else {
-            let passes = standing != Standing::OutOfTurn && content != Content::Unreadable;
-            return passes.then(|| response.body.clone());
-        };
-        match standing {
-            Standing::OutOfTurn => None,
-            Standing::Copy(_) => {
-                let repeated = self.negotiation.repeat(Leg::B, sdp);
-                Some(
-                    repeated
-                        .map(|sdp| content.with_sdp(&response.body, sdp))
-                        .unwrap_or_default(),
-                )
-            }
-            // Unreliable SDP is no offer (RFC 3262 §5).
-            Standing::Unreliable
-                if !(self.negotiation.has_media() || self.negotiation.passes_by())
-                    || self.negotiation.pending_by() == Some(Leg::B) =>
-            {
-                Some(Bytes::new())
-            }
-            Standing::Unreliable | Standing::Next(_) => {
-                let body = self.carry_answer(turn, response).unwrap_or_default();
-                if !body.is_empty() {
-                    self.renew_media(turn);
-                }
-                Some(body)
-            }
-        }
-    }
-
     /// 2xx from B. The dialog with B stands from here on, whatever becomes of A.
     fn on_accepted(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) {
         if matches!(self.b.state, LegState::AckOwed { .. }) {
@@ -122,7 +65,9 @@ impl Call {
             );
             return;
         }
-        match self.admit_answerer(turn, Leg::B, response) {
+        let headers = self.rings.complete(&response.headers);
+        self.name_called(turn, &headers);
+        match self.admit_answerer(turn, Leg::B, &headers, &response.body) {
             Ok(_) if self.withhold(turn, || Withheld::Answer(Box::new(response.clone()))) => {}
             Ok(_) => self.pass_accepted(turn, response),
             Err(refusal) => self.refuse(turn, &refusal),
@@ -289,6 +234,8 @@ impl Call {
             self.enter(turn, Phase::Confirmed);
             if owes_answer && self.negotiation.is_pending() {
                 self.finish(turn, "no answer to B's offer", &Farewell::default());
+            } else {
+                self.note_answered();
             }
         }
     }
@@ -311,7 +258,7 @@ impl Call {
         self.finish(turn, "no ACK from A", &Farewell::default());
     }
 
-    fn tell_a(
+    pub(super) fn tell_a(
         &mut self,
         turn: &mut Turn<'_>,
         server: crate::sip::transaction::ServerId,
@@ -340,7 +287,7 @@ impl Call {
     }
 
     /// The body of B's response as A shall see it: an answer to A's offer, or B's own offer.
-    fn carry_answer(&mut self, turn: &mut Turn<'_>, response: &Response) -> Result<Bytes, NegotiationError> {
+    pub(super) fn carry_answer(&mut self, turn: &mut Turn<'_>, response: &Response) -> Result<Bytes, NegotiationError> {
         let content = self.content_of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             let is_readable = content != Content::Unreadable;

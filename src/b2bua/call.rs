@@ -84,6 +84,8 @@ pub struct Call {
     pub(super) forks: Forks,
     /// Of the early dialog in focus.
     pub(super) reliable: Reliable,
+    /// Who is said to ring there.
+    pub(super) rings: Claims,
     /// Every tag of ours that requests of the legs may name; the first `tags_told` are known outside.
     pub(super) tags: Vec<(String, Leg)>,
     tags_told: usize,
@@ -132,6 +134,7 @@ impl Call {
             claims: Default::default(),
             forks: Forks::default(),
             reliable: Reliable::default(),
+            rings: Claims::default(),
             tags,
             tags_told: 0,
         };
@@ -220,7 +223,11 @@ impl Call {
                 response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
-            _ => self.refuse_request(turn, side, server, &request, &super::reject::of_method(&request.method)),
+            _ => {
+                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let refusal = super::reject::of_method(&request.method, allow);
+                self.refuse_request(turn, side, server, &request, &refusal);
+            }
         }
         self.settle(turn);
     }
@@ -367,6 +374,7 @@ impl Call {
         self.remember(turn);
         self.rest_on_heard();
         if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
+            self.note_over();
             self.close_recording(turn);
         }
     }

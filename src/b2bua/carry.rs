@@ -195,6 +195,10 @@ const OPTIONS_OURS: [&str; 1] = ["timer"];
 /// The methods that we carry or answer, as Allow says it.
 pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, REFER, SUBSCRIBE, NOTIFY, PRACK";
 
+/// The same of requests outside any dialog.
+pub const ALLOW_OUTSIDE: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, REFER, SUBSCRIBE, NOTIFY, PRACK, PUBLISH, REGISTER";
+
 /// Copies from `from` to `to` what the allow rule carries.
 pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
     for (name, value) in carried(crossing, from) {
@@ -286,7 +290,7 @@ fn is_option_carried(option: &str) -> bool {
         .any(|carried| carried.eq_ignore_ascii_case(option))
 }
 
-fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).flat_map(options_in)
 }
 

@@ -1,6 +1,8 @@
 //! What a party has said of itself beside From: who its network found it to be, and how much of that may be told (RFC 3323,
 //! RFC 3325). A call that we make for it says it over, so that what it hides stays hidden.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sip::Headers;
@@ -36,6 +38,19 @@ impl Claims {
     /// The party has become another one (RFC 4916): what was said of the one before is not true of it.
     pub fn forget_identity(&mut self) {
         self.0.retain(|(known, _)| !IDENTITIES.contains(&known.as_str()));
+    }
+
+    /// A message of the party with who it was said to be before, where it does not say that itself.
+    pub fn complete<'a>(&self, headers: &'a Headers) -> Cow<'a, Headers> {
+        let mut all = Cow::Borrowed(headers);
+        if !IDENTITIES.iter().any(|name| headers.contains(name)) {
+            for (name, value) in &self.0 {
+                if IDENTITIES.contains(&name.as_str()) {
+                    all.to_mut().push(name, value.as_str());
+                }
+            }
+        }
+        all
     }
 
     /// Into the INVITE that the party would have sent, in a session with somebody new.

@@ -8,7 +8,6 @@ use super::call::Call;
 use super::deadlines::Wait;
 use super::exchange::Stage;
 use super::reliable::names;
-use super::state::Recording;
 use super::turn::Turn;
 use crate::model::{Fault, Gate, Leg, Mark, MediaCommand};
 use crate::sip::{Headers, Method, NameAddr, Request};
@@ -38,7 +37,7 @@ impl Call {
             .exchange
             .as_ref()
             .is_some_and(|exchange| exchange.is_news && matches!(exchange.stage, Stage::Preparing(_)));
-        is_changing && self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting)
+        is_changing && self.awaits_recording()
     }
 
     /// The recording that a change was held for is open.

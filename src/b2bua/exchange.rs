@@ -8,7 +8,7 @@ use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
-use super::reliable::{Reliable, Standing};
+use super::reliable::Reliable;
 use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
@@ -40,6 +40,8 @@ pub struct Exchange {
     pub(super) lengthened: bool,
     /// Its connection broke, and it went by another.
     pub(super) rerouted: bool,
+    /// What a provisional response brings may not be: it is cancelled, and who asked hears why.
+    pub(super) refused: Option<Refusal>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,59 +94,6 @@ impl Call {
         }
     }
 
-    /// 1xx: what is held back for it goes now; that of a re-INVITE goes on to who asked.
-    fn on_exchange_progress(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
-        let line = self.leg(side).line(&self.chronicle);
-        let Some(exchange) = &mut self.exchange else { return };
-        let Stage::Waiting { provisional, cancel } = &mut exchange.stage else {
-            return;
-        };
-        *provisional = true;
-        if let (Some(reasons), Some(client)) = (cancel.take(), exchange.client) {
-            turn.cancel(line, client, &reasons);
-        }
-        if exchange.request.method != Method::Invite || response.status == 100 {
-            return;
-        }
-        self.watch_exchange(turn);
-        if let Some(exchange) = self.exchange.take() {
-            self.exchange = Some(self.pass_progress(turn, side, exchange, response));
-        }
-    }
-
-    fn pass_progress(
-        &mut self,
-        turn: &mut Turn<'_>,
-        side: Leg,
-        mut exchange: Exchange,
-        response: &Response,
-    ) -> Exchange {
-        let standing = exchange.reliable.take(&exchange.request, response);
-        let content = self.content_of(&response.headers, &response.body);
-        let body = match (standing, content.sdp(&response.body)) {
-            (Standing::OutOfTurn, _) => return exchange,
-            (Standing::Unreliable, Some(_)) => Bytes::new(),
-            (Standing::Next(_), Some(_)) => {
-                let body = self.carry_exchange_answer(turn, side, &mut exchange, response);
-                self.renew_media(turn);
-                body.unwrap_or_default()
-            }
-            (Standing::Copy(_), Some(sdp)) => {
-                let repeated = self.negotiation.repeat(side, sdp);
-                repeated
-                    .map(|sdp| content.with_sdp(&response.body, sdp))
-                    .unwrap_or_default()
-            }
-            // What cannot be read could name an address that is not ours.
-            (_, None) if content == Content::Unreadable => Bytes::new(),
-            (_, None) => response.body.clone(),
-        };
-        let mut answer = self.exchange_answer(turn, &exchange, response, body);
-        standing.write(&mut answer);
-        turn.respond(self.line(exchange.from), exchange.server, answer);
-        exchange
-    }
-
     /// The early dialog that the exchange is part of comes into focus. False when there is none.
     pub(super) fn focus_on_exchange(&mut self) -> bool {
         let fork = self.exchange.as_ref().map(|exchange| exchange.fork.clone());
@@ -169,8 +118,13 @@ impl Call {
     ) {
         self.withdraw(exchange);
         turn.wire.disown_client(client);
-        self.answer_exchange(turn, exchange, response, response.body.clone());
-        turn.wire.disown_server(exchange.server);
+        match &exchange.refused {
+            Some(refusal) => self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal),
+            None => {
+                self.answer_exchange(turn, exchange, response, response.body.clone());
+                turn.wire.disown_server(exchange.server);
+            }
+        }
         // The far end does not know the dialog any more (RFC 3261 §12.2.1.2); an early one's end is its INVITE's business.
         if matches!(response.status, 408 | 481) && self.phase != Phase::Inviting {
             self.finish(
@@ -190,7 +144,7 @@ impl Call {
             }
         }
         let cseq = response.headers.cseq().number;
-        let admitted = self.admit_answerer(turn, side, response);
+        let admitted = self.admit_answerer(turn, side, &response.headers, &response.body);
         if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
             self.break_off(turn, &exchange, cseq, &refusal);
             self.part_with_answerer(turn, side, &refusal);
@@ -244,7 +198,7 @@ impl Call {
         }
     }
 
-    fn carry_exchange_answer(
+    pub(super) fn carry_exchange_answer(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -282,7 +236,13 @@ impl Call {
         turn.respond(self.line(exchange.from), exchange.server, answer);
     }
 
-    fn exchange_answer(&self, turn: &Turn<'_>, exchange: &Exchange, response: &Response, body: Bytes) -> Response {
+    pub(super) fn exchange_answer(
+        &self,
+        turn: &Turn<'_>,
+        exchange: &Exchange,
+        response: &Response,
+        body: Bytes,
+    ) -> Response {
         let (request, reason) = (&exchange.request, Some(response.reason.as_str()));
         let mut answer = if request.method == Method::Prack {
             Response::to(request, response.status, reason, None)
@@ -362,6 +322,10 @@ impl Call {
         side: Leg,
         ack: &Request,
     ) -> Option<(String, Bytes)> {
+        if let Err(refusal) = self.admit_late_answer(turn, &ack.headers, &ack.body) {
+            tracing::warn!(session = %self.id, ?refusal, "answer in ACK brings what may not be");
+            return None;
+        }
         let content = self.content_of(&ack.headers, &ack.body);
         match self.negotiation.answer(side, content.sdp(&ack.body)?) {
             Ok(anchored) => {

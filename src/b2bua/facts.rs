@@ -116,6 +116,8 @@ pub struct Kin {
     pub caller: Option<String>,
     /// A party of an emergency call was transferred.
     pub emergency: bool,
+    /// The call that rings where this one shall ring, in its place.
+    pub takes_over: Option<SessionId>,
 }
 
 impl Kin {

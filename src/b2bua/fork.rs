@@ -2,18 +2,23 @@
 //! tag of its own, with its own offer and answer over the same ports. One of them is in focus: `a`, `b` and `negotiation`
 //! hold its state. Between events that is the one whose media is relayed.
 
+use std::sync::Arc;
+
 use super::aftermath::answered;
 use super::call::Call;
+use super::claims::Claims;
 use super::farewell::Farewell;
 use super::leaving::Leaving;
 use super::leg::path_of;
 use super::negotiation::Agreement;
+use super::numbering;
 use super::reliable::Reliable;
 use super::state::Phase;
 use super::turn::Turn;
-use crate::model::Leg;
+use crate::model::{Header, Leg};
+use crate::policy::Decision;
 use crate::sip::dialog::Dialog;
-use crate::sip::{Flow, Method, Request, Response};
+use crate::sip::{Flow, Headers, Method, Request, Response};
 
 /// Early dialogs of one call. The provisional responses of more are dropped; a 2xx is taken from any.
 pub const FORKS_MAX: usize = 16;
@@ -29,6 +34,7 @@ struct Early {
     b: Option<Dialog>,
     agreement: Agreement,
     reliable: Reliable,
+    rings: Claims,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +42,8 @@ pub struct Forks {
     others: Vec<Early>,
     /// What every fork starts from: the offer of the INVITE, not answered yet.
     begun: Agreement,
+    /// What was decided before anybody was heard ringing.
+    called: Option<(Arc<Header>, Arc<Decision>)>,
     /// Our tag of the fork whose media is relayed; None while there is one only.
     heard: Option<String>,
     /// B's ends of those that were over when another answered: there we spoke, and their CSeq numbers go on.
@@ -56,6 +64,14 @@ pub struct Ended {
     /// The ACK that it got, and by which path.
     pub(super) ack: Request,
     pub(super) flow: Flow,
+}
+
+impl Forks {
+    /// Who rings is about to be decided for.
+    pub(super) fn note_called(&mut self, header: &Arc<Header>, decision: &Arc<Decision>) {
+        self.called
+            .get_or_insert_with(|| (Arc::clone(header), Arc::clone(decision)));
+    }
 }
 
 impl Call {
@@ -141,6 +157,20 @@ impl Call {
         }
     }
 
+    /// Who answers and is not named is who was called, whoever else was heard ringing. What is recorded stays so.
+    pub(super) fn name_called(&mut self, turn: &Turn<'_>, headers: &Headers) {
+        let Some((header, decision)) = self.forks.called.take() else {
+            return;
+        };
+        let is_other = decision.callee != self.decision.callee;
+        if is_other && numbering::asserted(headers, &self.b.trunk, turn.policies).is_empty() {
+            self.supersede_decision(turn.now);
+            Arc::make_mut(&mut self.header).callee.clone_from(&header.callee);
+            Arc::make_mut(&mut self.decision).callee.clone_from(&decision.callee);
+            self.is_amended |= self.chronicle.is_kept();
+        }
+    }
+
     /// There is no call: whoever of the forks still answers comes too late.
     pub(super) fn silence_forks(&mut self) {
         let others = std::mem::take(&mut self.forks.others).into_iter();
@@ -158,6 +188,8 @@ impl Call {
         }
         self.forks.others.clear();
         self.forks.heard = None;
+        self.forks.called = None;
+        self.rings = Claims::default();
     }
 
     /// Another 2xx to the same INVITE. From the dialog that we took it needs nothing yet; a fork is acknowledged and ended
@@ -290,6 +322,7 @@ impl Call {
             b: None,
             agreement: self.forks.begun.clone(),
             reliable: Reliable::default(),
+            rings: Claims::default(),
         });
         self.swap(self.forks.others.len() - 1);
     }
@@ -302,6 +335,7 @@ impl Call {
         std::mem::swap(&mut early.a, &mut self.a.dialog);
         std::mem::swap(&mut early.b, &mut self.b.dialog);
         std::mem::swap(&mut early.reliable, &mut self.reliable);
+        std::mem::swap(&mut early.rings, &mut self.rings);
         self.negotiation.swap(&mut early.agreement);
     }
 

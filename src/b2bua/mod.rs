@@ -1,7 +1,7 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
-//! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `answer` what B says to
-//! it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `retell` what a transfer changes for who stays, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
+//! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `progress` and
+//! `answer` what B says to it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `retell` what a transfer changes for who stays, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
 //! reason to status, `chronicle` the signalling that a recording keeps.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
@@ -17,6 +17,7 @@ mod challenge;
 mod chronicle;
 mod claims;
 mod connected;
+mod consultation;
 mod continuation;
 mod conversation;
 mod deadlines;
@@ -39,6 +40,7 @@ mod offer;
 mod output;
 mod parting;
 mod pass;
+mod progress;
 mod reattach;
 mod redirect;
 mod referral;
@@ -63,9 +65,10 @@ mod wire;
 pub use aftermath::Aftermath;
 pub use arrival::{Arrival, Asked};
 pub use call::Call;
-pub use carry::{ALLOW, Crossing, carry, unsupported};
+pub use carry::{ALLOW, ALLOW_OUTSIDE, Crossing, carry, unsupported};
 pub use challenge::Waiting;
 pub use chronicle::Chronicle;
+pub use consultation::{Consulted, replace_nothing};
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
 pub use conversation::{Answered, Conversations, Referred};
 pub use emergencies::Emergencies;

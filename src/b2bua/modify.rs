@@ -8,7 +8,6 @@ use super::body::Content;
 use super::call::Call;
 use super::carry;
 use super::exchange::{Exchange, Stage};
-use super::facts;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::numbering;
@@ -35,11 +34,12 @@ impl Call {
         };
         let identity = self.new_identity(side, &request);
         let newcomer = self.newcomer(turn, side, &request.headers, identity.as_ref());
-        let mut admitted = newcomer.map_or(Ok(false), |newcomer| self.admit_newcomer(turn, side, &newcomer));
-        if admitted == Ok(false) && offered {
-            let offer = facts::media(&request.headers, &request.body);
-            admitted = self.admit_media(turn, &offer);
-        }
+        let described = if offered {
+            self.negotiation.offered()
+        } else {
+            Vec::new()
+        };
+        let admitted = self.admit_change(turn, side, newcomer.as_ref(), &described);
         let fronted = self.leg(side.other()).fronts_focus;
         let admitted = admitted.and_then(|is_news| self.admit_focus(turn, side, &request.headers).map(|()| is_news));
         let is_news = match admitted {
@@ -77,6 +77,7 @@ impl Call {
             reliable: Reliable::default(),
             lengthened: false,
             rerouted: false,
+            refused: None,
         });
         if self.negotiation.lines() > lines {
             self.renew_media(turn);

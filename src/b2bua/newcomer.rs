@@ -19,7 +19,8 @@ use super::numbering;
 use super::reject::{self, Refusal, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Fault, Leg, Mark};
+use super::widened::widened;
+use crate::model::{Fault, Leg, Mark, MediaKind};
 use crate::policy::{Decision, RecorderState};
 use crate::sip::{Headers, NameAddr, Response};
 
@@ -103,15 +104,15 @@ impl Call {
         })
     }
 
-    fn judge(&self, turn: &Turn<'_>, side: Leg, newcomer: &Newcomer) -> Judgement {
-        let lines = self.negotiation.plan(self.id, self.mode()).lines;
+    /// By the `media` that it has come to have.
+    fn judge(&self, turn: &Turn<'_>, side: Leg, newcomer: &Newcomer, media: Vec<MediaKind>) -> Judgement {
         let change = ChangeFacts {
             side,
             told: newcomer.told.clone(),
             before: self.party(side),
             other: self.party(side.other()),
             trunks: [&self.a.trunk, &self.b.trunk],
-            media: lines.iter().map(|line| line.kind).collect(),
+            media,
             meeting: self.meeting,
         };
         let facts = facts::at_our_address(change.facts(turn.now), turn.topology, None);
@@ -145,14 +146,17 @@ impl Call {
         }
     }
 
-    /// Whether who a party turns out to be may be in this call. Gives whether something was decided anew.
+    /// Whether who a party turns out to be may be in this call, with what it describes. Gives whether something was decided
+    /// anew.
     pub(super) fn admit_newcomer(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
         newcomer: &Newcomer,
+        described: &[MediaKind],
     ) -> Result<bool, Refusal> {
-        let judgement = self.judge(turn, side, newcomer);
+        let kinds = widened(self.negotiation.kinds(), described);
+        let judgement = self.judge(turn, side, newcomer, kinds.clone());
         if judgement.decision.emergency {
             return Ok(false);
         }
@@ -162,36 +166,37 @@ impl Call {
         if newcomer.is_namesake && !judgement.is_stricter {
             return Ok(false);
         }
+        self.kinds = kinds;
         self.adopt(turn, side, judgement, newcomer);
         Ok(true)
     }
 
-    /// The same of who has accepted something: there already, and not to be refused a request. The record names them also
-    /// where they may not be.
+    /// The same of who answers something: there already, and not to be refused a request. The record names them also where
+    /// they may not be.
     pub(super) fn admit_answerer(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
-        response: &Response,
+        headers: &Headers,
+        body: &Bytes,
     ) -> Result<bool, Refusal> {
-        let newcomer = self.newcomer(turn, side, &response.headers, None);
-        let mut admitted = match &newcomer {
-            Some(newcomer) => self.admit_newcomer(turn, side, newcomer),
-            None => Ok(false),
-        };
+        let newcomer = self.newcomer(turn, side, headers, None);
+        let described = facts::media(headers, body);
+        let admitted = self.admit_change(turn, side, newcomer.as_ref(), &described);
         if let (Err(_), Some(newcomer)) = (&admitted, &newcomer) {
-            let decision = self.judge(turn, side, newcomer).decision;
+            let kinds = widened(self.negotiation.kinds(), &described);
+            let decision = self.judge(turn, side, newcomer, kinds).decision;
             self.write_down(turn, side, decision, newcomer);
         }
-        if admitted == Ok(false) {
-            let kinds = facts::media(&response.headers, &response.body);
-            admitted = self.admit_media(turn, &kinds);
-        }
-        let waits = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
-        if admitted == Ok(true) && waits && self.phase != Phase::Inviting {
+        self.withhold_media(admitted == Ok(true));
+        admitted
+    }
+
+    /// Media that has `come` to a call that is set up may need a recording that is not open yet.
+    pub(super) fn withhold_media(&mut self, come: bool) {
+        if come && self.awaits_recording() && self.phase != Phase::Inviting {
             self.withheld = Some(Withheld::Media);
         }
-        admitted
     }
 
     /// Why a recording that this decision insists on is not to be had.

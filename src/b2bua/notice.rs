@@ -184,6 +184,14 @@ impl Call {
         }
     }
 
+    /// The recorder is lost: of a strict call nobody is kept for the sake of a NOTIFY that is not answered.
+    pub(super) fn part_without_recorder(&mut self, turn: &mut Turn<'_>) {
+        if self.armed && self.decision.is_strict_during(self.meeting) {
+            self.hurry_notice(turn);
+            Leg::BOTH.into_iter().for_each(|side| self.let_go(turn, side));
+        }
+    }
+
     fn let_go(&mut self, turn: &mut Turn<'_>, side: Leg) {
         if self.leg(side).state == LegState::Up {
             self.hang_up(turn, side, &Farewell::default(), &Refusal::Cancelled);

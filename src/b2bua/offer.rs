@@ -108,7 +108,7 @@ impl Call {
         if let Some(sdp) = content.sdp(&invite.body) {
             let emergency = self.decision.emergency;
             let anchored = self.negotiation.offer(turn.now, Leg::A, sdp, turn.ports, emergency)?;
-            self.kinds = super::facts::media(&invite.headers, &invite.body);
+            self.kinds = self.negotiation.offered();
             self.body = content.with_sdp(&invite.body, anchored);
         } else {
             self.body = invite.body.clone();
@@ -151,6 +151,11 @@ impl Call {
         self.decision.verdict == Verdict::Record
     }
 
+    /// Nothing may be heard before the recording that is being opened is there.
+    pub(super) fn awaits_recording(&self) -> bool {
+        self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting)
+    }
+
     pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>) {
         if let RecorderState::Down(fault) = turn.recorder {
             self.go_without(turn, fault);
@@ -165,10 +170,11 @@ impl Call {
 
     /// Goes on to B once nothing more has to be waited for.
     pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
-        let recorder_awaited = self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting);
         let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
-        if self.phase == Phase::Preparing && !recorder_awaited && !ports_awaited {
-            if self.b.state == LegState::Expected {
+        if self.phase == Phase::Preparing && !self.awaits_recording() && !ports_awaited {
+            if let Some(rings) = self.attempts.kin.takes_over.take() {
+                self.ask_for_way(rings);
+            } else if self.b.state == LegState::Expected {
                 self.offer_callee(turn);
             } else {
                 self.invite_b(turn);

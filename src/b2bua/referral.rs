@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::call::Call;
 use super::carry;
 use super::claims::Claims;
+use super::consultation::{Awaited, Consulted};
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
@@ -47,6 +48,10 @@ pub enum Errand {
     Seated { to: SessionId, answer: Bytes },
     /// An old call: it has not, or is gone.
     Lost { to: SessionId, status: u16 },
+    /// A call that a transfer waited for: the transfer goes on, or is over.
+    Consulted { to: SessionId, how: Consulted },
+    /// A call that rings shall make way for this one.
+    TakeOver { rings: SessionId },
 }
 
 /// The part of an old call in a transfer.
@@ -67,6 +72,8 @@ pub(super) struct Transfers {
     pub(super) referring: Option<Box<Referring>>,
     pub(super) notices: Option<Notices>,
     pub(super) errands: VecDeque<Errand>,
+    /// Another call's transfer waits for this one.
+    pub(super) awaited: Awaited,
     /// It is the new call of a transfer, and does not talk yet.
     pub(super) is_successor: bool,
     /// Executed transfers that led here.
@@ -278,6 +285,7 @@ impl Call {
         }
         self.close_exchange(turn);
         self.leg_mut(side).state = LegState::Gone;
+        self.give_up_refresh(turn, side);
         self.drop_upkeep(side);
         self.negotiation.leave(side);
         self.renew_media(turn);

@@ -293,7 +293,7 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
-                let admitted = self.admit_answerer(turn, side, response);
+                let admitted = self.admit_answerer(turn, side, &response.headers, &response.body);
                 if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
                     self.part_with_answerer(turn, side, &refusal);
                     return;
@@ -363,12 +363,17 @@ impl Call {
 
     /// The call ends: a re-INVITE of ours may ring for ever.
     pub(super) fn give_up_refreshes(&mut self, turn: &mut Turn<'_>) {
-        let by_invite = |refreshing: &mut Refreshing| refreshing.method == Method::Invite;
         for side in Leg::BOTH {
-            if let Some(refreshing) = self.upkeep[side.index()].refreshing.take_if(by_invite) {
-                turn.cancel(self.line(side), refreshing.client, &[]);
-                self.expect_late_answer(turn, side, Some(refreshing.client));
-            }
+            self.give_up_refresh(turn, side);
+        }
+    }
+
+    /// The same of one party, which leaves.
+    pub(super) fn give_up_refresh(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        let by_invite = |refreshing: &mut Refreshing| refreshing.method == Method::Invite;
+        if let Some(refreshing) = self.upkeep[side.index()].refreshing.take_if(by_invite) {
+            turn.cancel(self.line(side), refreshing.client, &[]);
+            self.expect_late_answer(turn, side, Some(refreshing.client));
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::carry::ALLOW;
 use super::turn::Terms;
 use crate::model::{Fault, PolicyId};
 use crate::policy::{BlockReason, Decision, Verdict};
@@ -62,15 +61,13 @@ pub enum Refusal {
     TooManyCalls,
     /// A trunk has as many calls, or as many a second, as it may.
     TrunkFull { reached: CapReached },
-    /// The trunk may not use this method (RFC 3261 §8.2.1). `allow`: those that it may.
-    MethodBarred { allow: String },
     /// More is asked of this node than it can do; nothing is wrong with the request. Seconds until it may come again; None for
     /// a peer that throttles itself (RFC 7339 §5.10.2).
     Overloaded { retry_after: Option<u32> },
-    /// The method is known but not carried here (RFC 3261 §8.2.1).
-    MethodNotAllowed,
+    /// The method is known, and not carried here or not for this trunk (RFC 3261 §8.2.1). `allow`: those that it may use.
+    MethodNotAllowed { allow: String },
     /// The method is not known at all (RFC 3261 §21.5.2).
-    MethodUnknown,
+    MethodUnknown { allow: String },
     /// The dialog or transaction does not exist.
     NoSuchDialog,
     /// Another offer is in flight the other way (RFC 3261 §14.2).
@@ -89,9 +86,9 @@ pub enum Refusal {
     ReferOutside,
     /// Too many executed transfers have led to this call.
     TooManyTransfers,
-    /// A REFER wants a dialog replaced whose callee rings still: it could only answer 481 (RFC 3891 §3). No 481 here: that
-    /// would end the dialog of the REFER.
-    StillRings,
+    /// A REFER wants a call replaced that rings and is not its sender's, or is over: whom it names could only answer 481
+    /// (RFC 3891 §3). No 481 here: that would end the dialog of the REFER (RFC 3261 §12.2.1.2).
+    Unreplaceable,
     /// The caller gave up.
     Cancelled,
     /// A session interval below `min` seconds is asked for (RFC 4028 §9).
@@ -120,7 +117,7 @@ impl Refusal {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference | Self::UnreadableParty => 400,
             Self::PolicyForbids { .. } | Self::ReferOutside => 403,
             Self::NoRoute => 404,
-            Self::MethodNotAllowed | Self::MethodBarred { .. } => 405,
+            Self::MethodNotAllowed { .. } => 405,
             Self::NoAnswer => 408,
             Self::UnsupportedBody => 415,
             Self::UnsupportedScheme => 416,
@@ -135,14 +132,14 @@ impl Refusal {
             Self::MediaNotAcceptable => 488,
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
-            Self::MethodUnknown => 501,
+            Self::MethodUnknown { .. } => 501,
             Self::DiskReserve { .. }
             | Self::NoPorts
             | Self::Draining
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
-            Self::TooManyTransfers | Self::StillRings => 603,
+            Self::TooManyTransfers | Self::Unreplaceable => 603,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -157,7 +154,7 @@ impl Refusal {
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
             Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
-            Self::StillRings => vec![warning(host, 399, "The call to be replaced is not answered yet")],
+            Self::Unreplaceable => vec![warning(host, 399, "The call to be replaced is not answered yet, or over")],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),
@@ -182,8 +179,7 @@ impl Refusal {
             }
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
-            Self::MethodNotAllowed | Self::MethodUnknown => vec![("Allow", ALLOW.to_owned())],
-            Self::MethodBarred { allow } => vec![("Allow", allow.clone())],
+            Self::MethodNotAllowed { allow } | Self::MethodUnknown { allow } => vec![("Allow", allow.clone())],
             Self::TrunkFull { reached } => vec![
                 ("Retry-After", retry_after(*reached).as_secs().to_string()),
                 match reached {
@@ -231,11 +227,11 @@ pub fn first_policy(decision: &Decision) -> PolicyId {
     first.unwrap_or_else(|| PolicyId::from("(none)"))
 }
 
-/// Why a method is not carried: known to SIP, or not (RFC 3261 §8.2.1).
-pub fn of_method(method: &Method) -> Refusal {
+/// Why a method is not carried: known to SIP, or not (RFC 3261 §8.2.1, §21.5.2). `allow`: what its sender may use.
+pub const fn of_method(method: &Method, allow: String) -> Refusal {
     match method {
-        Method::Other(_) => Refusal::MethodUnknown,
-        _ => Refusal::MethodNotAllowed,
+        Method::Other(_) => Refusal::MethodUnknown { allow },
+        _ => Refusal::MethodNotAllowed { allow },
     }
 }
 
@@ -322,7 +318,7 @@ mod tests {
         assert!(calls.headers[1].1.starts_with("Q.850;cause=34;"));
         assert!(full(CapReached::Rate).headers[1].1.starts_with("Q.850;cause=42;"));
         let allow = "INVITE, ACK".to_owned();
-        let barred = Refusal::MethodBarred { allow: allow.clone() }.rejection("lab");
+        let barred = of_method(&Method::Info, allow.clone()).rejection("lab");
         assert_eq!((barred.status, &barred.headers[..]), (405, &[("Allow", allow)][..]));
     }
 

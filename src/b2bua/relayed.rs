@@ -1,7 +1,7 @@
 //! What the relay is told, and what it answers.
 
 use super::call::Call;
-use super::state::{MediaState, Recording};
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Leg, Mark, MediaCommand, MediaEvent, Recorded};
 use crate::policy::Verdict;
@@ -50,6 +50,9 @@ impl Call {
             MediaState::Unopened => {
                 self.media = MediaState::Opening;
                 turn.media(MediaCommand::Open(plan));
+                if self.phase != Phase::Preparing && self.awaits_recording() {
+                    self.gate(turn);
+                }
             }
             MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}

@@ -175,6 +175,7 @@ impl Call {
 
     /// The answer that a PRACK brings, as the other leg shall see it.
     fn carry_late_answer(&mut self, turn: &mut Turn<'_>, side: Leg, prack: &Request) -> Result<Bytes, Refusal> {
+        self.admit_late_answer(turn, &prack.headers, &prack.body)?;
         let content = self.content_of(&prack.headers, &prack.body);
         let sdp = content.sdp(&prack.body).unwrap_or_default();
         let anchored = self.negotiation.answer(side, sdp)?;

@@ -129,7 +129,8 @@ impl Subscriptions {
             _ => Refusal::NoSuchDialog,
         })?;
         if !matches!(request.method, Method::Subscribe | Method::Notify) {
-            return Err(super::reject::of_method(&request.method));
+            let allow = leg.trunk.allow(super::carry::ALLOW);
+            return Err(super::reject::of_method(&request.method, allow));
         }
         dialog.target_refresh(&Message::Request(request.clone()));
         let from = Arc::clone(&subscription.leg(side).trunk);

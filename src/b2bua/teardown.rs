@@ -31,6 +31,7 @@ impl Call {
         match self.leg(side).state {
             // A caller may end an early dialog by BYE (RFC 3261 §15): its INVITE is answered 487.
             LegState::Invited { .. } => {
+                self.note_given_up(side);
                 self.cancel_by(turn, format!("BYE from {side}"), &farewell);
                 return;
             }
@@ -62,6 +63,7 @@ impl Call {
     pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
         let farewell = Farewell::of(self.crossing(Leg::A), cancel);
         if self.a.state == (LegState::Invited { server: invite }) {
+            self.note_given_up(Leg::A);
             self.cancel_by(turn, "CANCEL from A".to_owned(), &farewell);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == invite) {
             self.on_exchange_cancelled(turn, &farewell.reasons());
@@ -189,6 +191,7 @@ impl Call {
     /// What the loss means, by phase and policy.
     fn lose(&mut self, turn: &mut Turn<'_>, fault: Fault, gated: bool) {
         if self.phase == Phase::Ending {
+            self.part_without_recorder(turn);
             return;
         }
         self.story.fault.get_or_insert(fault);

@@ -2,28 +2,66 @@
 //! a late offer. Policies may ask for those alone, so the call is decided anew, by the parties that it has now. As with
 //! [`super::newcomer`], what is recorded stays so.
 
+use bytes::Bytes;
+
 use super::call::Call;
 use super::facts::{self, ChangeFacts};
+use super::newcomer::Newcomer;
 use super::reject::Refusal;
 use super::turn::Turn;
 use crate::model::{Leg, MediaKind};
 use crate::policy::CallFacts;
+use crate::sip::Headers;
+
+/// `kinds` with those of `more` that are not among them.
+pub(super) fn widened(mut kinds: Vec<MediaKind>, more: &[MediaKind]) -> Vec<MediaKind> {
+    for kind in more {
+        if !kinds.contains(kind) {
+            kinds.push(*kind);
+        }
+    }
+    kinds
+}
 
 impl Call {
+    /// Whether a party that may be another one, with what it describes, may be in this call. Gives whether something was decided
+    /// anew.
+    pub(super) fn admit_change(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        newcomer: Option<&Newcomer>,
+        described: &[MediaKind],
+    ) -> Result<bool, Refusal> {
+        let is_news = match newcomer {
+            Some(newcomer) => self.admit_newcomer(turn, side, newcomer, described)?,
+            None => false,
+        };
+        Ok(is_news || self.admit_media(turn, described)?)
+    }
+
+    /// Whether the answer to an offer that was let in may say what it says: it should bring no other kinds.
+    pub(super) fn admit_late_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        headers: &Headers,
+        body: &Bytes,
+    ) -> Result<(), Refusal> {
+        let admitted = self.admit_media(turn, &facts::media(headers, body))?;
+        self.withhold_media(admitted);
+        Ok(())
+    }
+
     /// Whether the session may grow by what is `offered`. Gives whether something was decided anew.
-    pub(super) fn admit_media(&mut self, turn: &mut Turn<'_>, offered: &[MediaKind]) -> Result<bool, Refusal> {
-        let mut kinds = self.kinds.clone();
-        if kinds.is_empty() {
+    fn admit_media(&mut self, turn: &mut Turn<'_>, offered: &[MediaKind]) -> Result<bool, Refusal> {
+        let mut known = self.kinds.clone();
+        if known.is_empty() {
             // While nothing is known it counts as audio.
-            kinds.push(MediaKind::Audio);
+            known.push(MediaKind::Audio);
         }
-        let known = kinds.len();
-        for kind in offered {
-            if !kinds.contains(kind) {
-                kinds.push(*kind);
-            }
-        }
-        if self.decision.emergency || kinds.len() == known {
+        let count = known.len();
+        let kinds = widened(known, offered);
+        if self.decision.emergency || kinds.len() == count {
             return Ok(false);
         }
         let mut decision = turn.policies.decide(&self.facts_with(turn, kinds.clone()));

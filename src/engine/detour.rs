@@ -21,7 +21,7 @@ impl Signaling {
             return false;
         };
         let [from, to] = &mut passage.trunks;
-        let onward = self.write_onward(&passage.request, (from, passage.came_by), &destination, &passage.names);
+        let onward = self.write_onward(&passage.request, (from, passage.origin), &destination, &passage.names);
         if let Some((of, _)) = passage.of {
             self.subscriptions.turn_to(now, of, destination.flow, &onward);
         }

@@ -4,22 +4,29 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::binding::{EXPIRES_MAX, longest, seconds};
+use super::passage::Passage;
 use super::signaling::Signaling;
 use crate::b2bua::{Refusal, Wire};
 use crate::model::Timestamp;
-use crate::sip::{Flow, NameAddr, Request, Scheme, TokenKey, Transport};
+use crate::sip::{Flow, Method, NameAddr, Request, Response, Scheme, TokenKey, Transport};
 use crate::trunk::{Destination, Topology, Trunk};
 
-/// Connections that phones have registered by at a time: more than a driver holds open. Full: the one that was longest not
-/// registered by is forgotten, and calls do not find it until it is again.
+/// Connections that phones are registered by at a time: more than a driver holds open. Full: the one whose time is over first
+/// is forgotten, and calls do not find it until it is registered by again.
 const CONNECTIONS_MAX: usize = 4_096;
+/// Where neither registrar nor phone says how long (RFC 3261 §10.3 leaves it to the registrar; §20.19's example).
+const GRANTED_DEFAULT: Duration = Duration::from_secs(3_600);
+/// What a registrar sends while a registration stands may arrive after its end: Timer B (RFC 3261 §17.1.1.2).
+const LINGER: Duration = Duration::from_secs(32);
 
-/// What is known of the flows that phones have registered by.
+/// What is known of the flows that phones are registered by.
 #[derive(Debug)]
 pub(super) struct Edge {
     key: TokenKey,
-    /// Those by connections that are open.
+    /// Those by connections that are open: by whom a registrar has taken a registration, and by nobody else.
     connections: BTreeMap<Flow, Connection>,
 }
 
@@ -27,8 +34,22 @@ pub(super) struct Edge {
 struct Connection {
     /// No connection before it had this one between the same addresses.
     number: u64,
-    /// When it was last registered by.
-    heard: Timestamp,
+    /// Until when the longest registration by it holds.
+    until: Timestamp,
+}
+
+/// By which path a request came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    flow: Flow,
+    /// Of whoever registers by a connection; no other between the same addresses has it. 0: none, or gone.
+    connection: u64,
+}
+
+impl Origin {
+    pub(super) const fn of(flow: Flow) -> Self {
+        Self { flow, connection: 0 }
+    }
 }
 
 /// What a token stands for.
@@ -46,12 +67,11 @@ impl Edge {
         }
     }
 
-    /// The user part of the Path for whoever came by `flow`, good for this registrar.
-    fn token(&self, topology: &Topology, flow: Flow, registrar: &Trunk) -> Option<String> {
+    /// The user part of the Path for whoever came from there, good for this registrar.
+    fn token(&self, topology: &Topology, Origin { flow, connection }: Origin, registrar: &Trunk) -> Option<String> {
         if !topology.listens(flow) {
             return None;
         }
-        let connection = self.connections.get(&flow).map_or(0, |open| open.number);
         self.key
             .seal(&written(&Bound { flow, connection }), registrar.name.as_str())
     }
@@ -60,12 +80,28 @@ impl Edge {
         read(&self.key.open(token, registrar.name.as_str())?)
     }
 
-    /// A datagram finds its way as long as a NAT lets it; of connections the very one has to be open. Either by the listener
-    /// that it came to: processes before may have had others.
-    fn lives(&self, topology: &Topology, bound: &Bound) -> bool {
+    /// A datagram finds its way as long as a NAT lets it; of connections the very one has to be open, and registered by still.
+    /// Either by the listener that it came to: processes before may have had others.
+    fn lives(&self, now: Timestamp, topology: &Topology, bound: &Bound) -> bool {
         let open = self.connections.get(&bound.flow);
-        let is_open = !bound.flow.transport.is_stream() || open.is_some_and(|open| open.number == bound.connection);
+        let is_it = |open: &Connection| open.number == bound.connection && now <= open.until + LINGER;
+        let is_open = !bound.flow.transport.is_stream() || open.is_some_and(is_it);
         is_open && topology.listens(bound.flow)
+    }
+
+    fn note(&mut self, Origin { flow, connection }: Origin, until: Timestamp) {
+        if let Some(open) = self.connections.get_mut(&flow) {
+            open.until = open.until.max(until);
+            return;
+        }
+        if self.connections.len() >= CONNECTIONS_MAX {
+            let first = self.connections.iter().min_by_key(|(_, open)| open.until);
+            if let Some(first) = first.map(|(flow, _)| *flow) {
+                self.connections.remove(&first);
+            }
+        }
+        let number = connection;
+        self.connections.insert(flow, Connection { number, until });
     }
 }
 
@@ -120,34 +156,48 @@ impl Signaling {
         self
     }
 
-    /// A phone registers by this flow. Its connection is told from others that may come to be between the same addresses.
-    pub(super) fn on_registering(&mut self, now: Timestamp, request: &Request, flow: Flow) {
-        if !flow.transport.is_stream() || !supports_path(request) {
+    /// Where a request comes from. The connection of a phone that registers is told from others that may come to be between the
+    /// same addresses; nothing is noted of it before the registrar agrees.
+    pub(super) fn origin(&mut self, request: &Request, flow: Flow) -> Origin {
+        let by_connection = request.method == Method::Register && flow.transport.is_stream() && supports_path(request);
+        if !by_connection {
+            return Origin::of(flow);
+        }
+        let mut pending = self.passages.values().map(|passage| passage.origin);
+        let pending = pending.find(|origin| origin.flow == flow && origin.connection != 0);
+        let known = self.edge.connections.get(&flow).map(|open| open.number);
+        let connection = known
+            .or_else(|| Some(pending?.connection))
+            .unwrap_or_else(|| self.wire.mint().entropy() as u64 | 1);
+        Origin { flow, connection }
+    }
+
+    /// A registrar's final answer: from here on its phone is called by the connection that it registered by, as long as it was
+    /// granted.
+    pub(super) fn on_granted(&mut self, now: Timestamp, passage: &Passage, response: &Response) {
+        let asked = passage.request.headers.addresses("Contact");
+        let wanted = passage.request.headers.get("Expires").and_then(seconds);
+        let of_contact = |contact: &NameAddr| contact.param("expires").and_then(seconds).or(wanted);
+        let stays = asked.iter().any(|contact| of_contact(contact) != Some(Duration::ZERO));
+        if passage.origin.connection == 0 || !(200..300).contains(&response.status) || !stays {
             return;
         }
-        let connections = &mut self.edge.connections;
-        if let Some(open) = connections.get_mut(&flow) {
-            open.heard = now;
-            return;
-        }
-        if connections.len() >= CONNECTIONS_MAX {
-            let longest = connections.iter().min_by_key(|(_, open)| open.heard);
-            if let Some(longest) = longest.map(|(flow, _)| *flow) {
-                connections.remove(&longest);
-            }
-        }
-        let number = self.wire.mint().entropy() as u64;
-        connections.insert(flow, Connection { number, heard: now });
+        let granted = longest(response, &asked).or(wanted).unwrap_or(GRANTED_DEFAULT);
+        self.edge.note(passage.origin, now + granted.min(EXPIRES_MAX));
     }
 
     pub(super) fn on_closed(&mut self, flow: Flow) {
         self.edge.connections.remove(&flow);
+        let pending = self.passages.values_mut().map(|passage| &mut passage.origin);
+        for origin in pending.filter(|origin| origin.flow == flow) {
+            origin.connection = 0;
+        }
     }
 
     /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us.
     pub(super) fn write_registration(
         &self,
-        (request, came_by): (&Request, Flow),
+        (request, origin): (&Request, Origin),
         onward: &mut Request,
         to: &Destination,
     ) {
@@ -157,7 +207,7 @@ impl Signaling {
         if !supports_path(request) {
             return;
         }
-        let token = self.edge.token(&self.topology, came_by, &to.trunk);
+        let token = self.edge.token(&self.topology, origin, &to.trunk);
         let us = Wire::contact_of(token.as_deref(), to.flow).with_param("lr", "");
         onward.headers.push("Path", format!("<{us}>"));
         onward.headers.push("Supported", "path");
@@ -166,7 +216,12 @@ impl Signaling {
     /// Where a registrar sends by the Path that we gave it (RFC 3327 §5.4): down the flow that the phone registered by, if a
     /// route leads to its trunk. A phone that can be reached at its Contact is, should its connection be gone. None: it is
     /// no Path of ours, or not this peer's.
-    pub(super) fn by_path(&self, request: &Request, from: &Trunk) -> Result<Option<Destination>, Refusal> {
+    pub(super) fn by_path(
+        &self,
+        now: Timestamp,
+        request: &Request,
+        from: &Trunk,
+    ) -> Result<Option<Destination>, Refusal> {
         let route = request.headers.get_all("Route").next();
         let route = route.and_then(|route| NameAddr::parse(route).ok());
         let route = route.filter(|route| self.is_ours(route.uri()));
@@ -174,7 +229,7 @@ impl Signaling {
             return Ok(None);
         };
         let at_contact = self.contact_of(request, trunk);
-        let lives = self.edge.lives(&self.topology, &bound).then_some(bound.flow);
+        let lives = self.edge.lives(now, &self.topology, &bound).then_some(bound.flow);
         let flow = if bound.flow.transport.is_stream() {
             lives.or(at_contact)
         } else {

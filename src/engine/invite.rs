@@ -56,7 +56,7 @@ impl Signaling {
             }
             Method::Bye | Method::Info | Method::Update | Method::Prack => Err(Refusal::NoSuchDialog),
             Method::Refer => Err(Refusal::ReferOutside),
-            _ => Err(of_method(&request.method)),
+            _ => Err(of_method(&request.method, self.allow_of(flow, &request))),
         };
         if let Err(refusal) = opened {
             self.refuse(now, id, &request, &refusal);
@@ -112,9 +112,11 @@ impl Signaling {
             invite.headers.remove("Proxy-Require");
         }
         let named = self.dialog_named(invite)?;
-        let destinations = match self.far_end_of(&invite.uri, named.as_ref()) {
-            Some(far_end) => vec![far_end],
-            None => self.destinations(now, invite, &from)?,
+        let rings = self.rings_for(named.as_ref());
+        let destinations = match (&rings, self.far_end_of(&invite.uri, named.as_ref())) {
+            (Some((_, rung)), _) => vec![rung.clone()],
+            (None, Some(far_end)) => vec![far_end],
+            (None, None) => self.destinations(now, invite, &from)?,
         };
         self.is_no_loop(invite, &destinations)?;
         let Destination {
@@ -122,8 +124,12 @@ impl Signaling {
             flow: to_flow,
             target,
         } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
-        self.rename_dialog(invite, named.as_ref(), &to);
-        let kin = self.kin_of(now, invite, &from, named.as_ref());
+        let mut kin = self.kin_of(now, invite, &from, named.as_ref());
+        kin.takes_over = rings.map(|(session, _)| session);
+        match kin.takes_over {
+            Some(_) => b2bua::replace_nothing(&mut invite.headers),
+            None => self.rename_dialog(invite, named.as_ref(), &to),
+        }
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);

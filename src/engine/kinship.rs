@@ -20,7 +20,7 @@ const PASSAGES_MAX: usize = 70;
 pub(super) struct Named {
     pub(super) session: SessionId,
     pub(super) meant: Meant,
-    header: &'static str,
+    pub(super) header: &'static str,
 }
 
 impl Signaling {

@@ -1,6 +1,8 @@
 //! The engine: signalling, media and recorder as one pure machine, for any driver.
 
+mod binding;
 mod census;
+mod consultation;
 mod detour;
 mod edge;
 #[expect(clippy::module_inception, reason = "the engine of the engine room")]

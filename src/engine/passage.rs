@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::edge::Origin;
 use super::overload::{fingerprint, tag_of};
 use super::page::Page;
 use super::signaling::Signaling;
-use crate::b2bua::{self, ALLOW, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
+use crate::b2bua::{self, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
 use crate::model::{Leg, Timestamp};
 use crate::policy::RecorderState;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -30,7 +31,7 @@ pub(super) struct Passage {
     pub(super) request: Request,
     /// From whom to whom, by which path it came and by which it goes on.
     pub(super) trunks: [Arc<Trunk>; 2],
-    pub(super) came_by: Flow,
+    pub(super) origin: Origin,
     pub(super) flow: Flow,
     /// The Call-ID and the tag that it goes on by.
     pub(super) names: [String; 2],
@@ -75,9 +76,7 @@ impl Signaling {
         let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));
-        let trunk = self.topology.trunk_of(flow.remote, flow.transport);
-        let allow = trunk.map_or_else(|| ALLOW.to_owned(), |trunk| trunk.allow(ALLOW));
-        response.headers.push("Allow", allow);
+        response.headers.push("Allow", self.allow_of(flow, request));
         response.headers.push("Accept", "application/sdp");
         response.headers.push("Accept-Encoding", "identity");
         self.wire.refuse(flow, response);
@@ -94,19 +93,16 @@ impl Signaling {
         flow: Flow,
     ) -> Result<(), Refusal> {
         let (from, destination, others) = self.passage(now, request, flow)?;
-        if request.method == Method::Register {
-            self.on_registering(now, request, flow);
-        }
+        let origin = self.origin(request, flow);
         let names = [self.wire.mint().call_id(), self.wire.mint().tag()];
         let page = self.decide_page(now, (request, flow), (&from, &destination), &names[0])?;
-        let came_by = flow;
-        let onward = self.write_onward(request, (&from, came_by), &destination, &names);
+        let onward = self.write_onward(request, (&from, origin), &destination, &names);
         let Destination { trunk: to, flow, .. } = destination;
         let passage = Passage {
             server: id,
             request: request.clone(),
             trunks: [from, to],
-            came_by,
+            origin,
             flow,
             names,
             others,
@@ -121,7 +117,7 @@ impl Signaling {
     pub(super) fn write_onward(
         &self,
         request: &Request,
-        (from, came_by): (&Trunk, Flow),
+        (from, origin): (&Trunk, Origin),
         to: &Destination,
         names: &[String; 2],
     ) -> Request {
@@ -129,7 +125,7 @@ impl Signaling {
         let crossing = Crossing::between(from, &to.trunk);
         let mut onward = b2bua::onward(crossing, request, to.target.clone(), call_id, tag, to.flow, body);
         if request.method == Method::Register {
-            self.write_registration((request, came_by), &mut onward, to);
+            self.write_registration((request, origin), &mut onward, to);
         } else {
             b2bua::cross(&mut onward.headers, from, &to.trunk, &self.policies);
         }
@@ -157,13 +153,13 @@ impl Signaling {
         b.call_id = self.wire.mint().call_id();
         let trunks = [Arc::clone(&a.trunk), Arc::clone(&b.trunk)];
         let names = [b.call_id.clone(), b.local_tag.clone()];
-        let onward = self.write_onward(&request, (&a.trunk, flow), &destination, &names);
+        let onward = self.write_onward(&request, (&a.trunk, Origin::of(flow)), &destination, &names);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
         let passage = Passage {
             server: id,
             request,
             trunks,
-            came_by: flow,
+            origin: Origin::of(flow),
             flow: to_flow,
             names,
             others,
@@ -193,7 +189,7 @@ impl Signaling {
                     server: id,
                     request,
                     trunks: onward.trunks,
-                    came_by: flow,
+                    origin: Origin::of(flow),
                     flow: onward.flow,
                     // It belongs to who has the dialog, and to nobody else.
                     names: Default::default(),
@@ -280,7 +276,7 @@ impl Signaling {
         from: &Trunk,
     ) -> Result<Vec<Destination>, Refusal> {
         let seen = b2bua::arriving(request, from, &self.policies).uri.clone();
-        match self.by_path(request, from)? {
+        match self.by_path(now, request, from)? {
             Some(registered) => Ok(vec![registered]),
             None => self
                 .secure_hops(now, request, &seen, from)
@@ -321,6 +317,7 @@ impl Signaling {
                 }
                 if let Some(mut passage) = self.take_passage(id) {
                     self.close_page(now, &mut passage, response.status, Some(&response));
+                    self.on_granted(now, &passage, &response);
                     let answer = self.passed(now, &passage, &response);
                     self.wire.respond(now, passage.server, answer);
                 }

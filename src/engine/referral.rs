@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::consultation::Course;
 use super::kinship::refer_to;
 use super::signaling::Signaling;
 use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, Errand, Kin, LegState, Referral, Refusal, Staying};
@@ -25,8 +26,8 @@ pub(super) struct Transfer {
 }
 
 /// What a REFER comes to, if it is accepted.
-struct Plan {
-    referral: Referral,
+pub(super) struct Plan {
+    pub(super) referral: Referral,
     /// A call of ours whose dialog is to be replaced, and who stays there if its party goes over.
     named: Option<SessionId>,
     joined: Option<(SessionId, Leg)>,
@@ -56,26 +57,40 @@ impl Signaling {
     ) {
         let to = SessionId::mint(now, self.wire.mint().entropy());
         let is_emergency = self.calls.get(&session).is_some_and(Call::is_emergency);
-        let plan = if is_emergency || self.admission.has_room_for(flow.remote.ip()) {
-            self.plan(now, (session, side), request, to)
+        let source = flow.remote.ip();
+        let course = if is_emergency || self.admission.has_room_for(source) {
+            self.course(now, (session, side), (request, source), to)
         } else {
             Err(Refusal::TooManyCalls)
         };
-        let referral = plan.as_ref().map(|plan| &plan.referral).map_err(Refusal::clone);
+        let referral = course.as_ref().map(Course::referral).map_err(Refusal::clone);
         let mut is_accepted = false;
         self.with_call(now, session, |call, turn| {
             call.received(turn, side, flow, bytes);
             is_accepted = call.on_refer_to_execute(turn, side, flow, (id, request), (referral, to));
         });
-        if let Ok(plan) = plan
-            && is_accepted
-        {
-            self.begin_transfer(now, session, plan, flow.remote.ip());
+        match course.ok().filter(|_| is_accepted) {
+            Some(Course::Now(plan)) => self.begin_transfer(now, session, *plan, source),
+            Some(Course::Later(consultation)) => self.begin_consultation(now, to, *consultation),
+            None => {}
+        }
+    }
+
+    fn course(
+        &mut self,
+        now: Timestamp,
+        of: (SessionId, Leg),
+        (request, source): (&Request, IpAddr),
+        to: SessionId,
+    ) -> Result<Course, Refusal> {
+        match self.consultation(of, request, source)? {
+            Some(consultation) => Ok(Course::Later(Box::new(consultation))),
+            None => Ok(Course::Now(Box::new(self.plan(now, of, request, to, None)?))),
         }
     }
 
     /// `source`: who sent the REFER. The call counts as its, as if it had sent an INVITE.
-    fn begin_transfer(&mut self, now: Timestamp, session: SessionId, plan: Plan, source: IpAddr) {
+    pub(super) fn begin_transfer(&mut self, now: Timestamp, session: SessionId, plan: Plan, source: IpAddr) {
         let (to, arrival, invite) = (plan.arrival.session, plan.arrival, plan.invite);
         if let Some(named) = plan.named {
             self.conversations.join(session, named);
@@ -96,13 +111,14 @@ impl Signaling {
         self.with_call(now, to, Call::settle);
     }
 
-    /// Whom the REFER brings in and how, or why it does not.
-    fn plan(
+    /// Whom the REFER brings in and how, or why it does not. `rung`: where and who that is, if Refer-To need not tell.
+    pub(super) fn plan(
         &mut self,
         now: Timestamp,
         (session, side): (SessionId, Leg),
         request: &Request,
         to: SessionId,
+        rung: Option<(Destination, String)>,
     ) -> Result<Plan, Refusal> {
         let refer_to = refer_to(request)?;
         let uri = refer_to.uri();
@@ -120,13 +136,13 @@ impl Signaling {
         if named == Some(session) {
             return Err(Refusal::BadReference);
         }
-        if self.rings_still(&refer_to) {
-            return Err(Refusal::StillRings);
-        }
         let joined = self.joined_by((session, side), &refer_to);
         let other = joined.and_then(|(other, stays)| Some((self.calls.get(&other)?, stays)));
         if let Some((call, stays)) = other {
-            call.may_refer(stays)?;
+            call.may_refer(stays).map_err(|refusal| match refusal {
+                Refusal::NoSuchDialog => Refusal::Unreplaceable,
+                other => other,
+            })?;
         }
         let lines = other.map_or(0, |(call, _)| call.lines());
         let told = other.and_then(|(call, stays)| call.told(stays));
@@ -136,7 +152,7 @@ impl Signaling {
         let staying = call.staying(side.other(), request, uri, lines);
         let mut staying = staying.ok_or(Refusal::MediaNotAcceptable)?;
         staying.leg.local_tag = self.wire.mint().tag();
-        let mut callee = self.callee(now, &mut staying, &refer_to, joined)?;
+        let mut callee = self.callee(now, &mut staying, &refer_to, joined, rung)?;
         callee.kin.rerouted_by.insert(0, referrer);
         let conversations = [Some(session), named].into_iter().flatten();
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
@@ -150,16 +166,6 @@ impl Signaling {
             joined,
             arrival,
             invite,
-        })
-    }
-
-    /// Whether Refer-To wants a call of ours replaced by its callee, who has not answered.
-    fn rings_still(&self, refer_to: &NameAddr) -> bool {
-        let named = b2bua::dialog_of_refer_to(refer_to).filter(|(header, _)| *header == "Replaces");
-        let named = named.and_then(|(header, name)| self.find_dialog(header, &name));
-        named.is_some_and(|named| {
-            let call = self.calls.get(&named.session);
-            named.meant.leg == Leg::B && call.is_some_and(Call::is_ringing)
         })
     }
 
@@ -181,6 +187,7 @@ impl Signaling {
         staying: &mut Staying,
         refer_to: &NameAddr,
         joined: Option<(SessionId, Leg)>,
+        rung: Option<(Destination, String)>,
     ) -> Result<Callee, Refusal> {
         let (tag, call_id) = (self.wire.mint().tag(), self.wire.mint().call_id());
         let named = b2bua::dialog_of_refer_to(refer_to);
@@ -215,9 +222,13 @@ impl Signaling {
                 staying.invite.headers.push("Require", option);
             }
         }
-        let destinations = match self.far_end_of(&staying.invite.uri, found.as_ref()) {
-            Some(far_end) => vec![far_end],
-            None => self.destinations(now, &staying.invite, &staying.leg.trunk)?,
+        let destinations = match (rung, self.far_end_of(&staying.invite.uri, found.as_ref())) {
+            (Some((rung, party)), _) => {
+                kin.callee = Some(party);
+                vec![rung]
+            }
+            (None, Some(far_end)) => vec![far_end],
+            (None, None) => self.destinations(now, &staying.invite, &staying.leg.trunk)?,
         };
         let first = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
         self.rename_dialog(&mut staying.invite, found.as_ref(), &first.trunk);
@@ -343,7 +354,12 @@ impl Signaling {
                     }
                 }
                 Errand::Seated { to, answer } => self.on_seated(now, session, to, &answer),
-                Errand::Lost { to, status } => self.with_call(now, to, |call, turn| call.abandon(turn, status)),
+                Errand::Lost { to, status } => {
+                    self.end_consultation(now, to);
+                    self.with_call(now, to, |call, turn| call.abandon(turn, status));
+                }
+                Errand::Consulted { to, how } => self.on_consulted(now, to, how),
+                Errand::TakeOver { rings } => self.take_over(now, session, rings),
             }
         }
     }

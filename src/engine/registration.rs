@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::binding::{Binding, EXPIRES_MAX, seconds};
 use super::signaling::Signaling;
 use crate::b2bua::{Owner, Wire};
 use crate::model::{Timestamp, TrunkName, earliest};
@@ -20,8 +21,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
 const RENEW_AFTER: (u32, u32) = (60, 85);
 /// Not more often, however short the registrar grants.
 const RENEW_MIN: Duration = Duration::from_secs(5);
-/// The longest that is asked for or believed.
-const EXPIRES_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// How a registration stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -130,15 +129,7 @@ impl Registration {
         best.map(|(_, flow)| flow)
     }
 
-    /// Where calls for the address of record shall come: our listener.
-    fn contact(&self, flow: Flow) -> Uri {
-        let contact = Wire::contact(flow);
-        let user = self.register.aor.user().unwrap_or_default();
-        let text = contact.as_str().replacen(':', &format!(":{user}@"), 1);
-        Uri::parse(&text).unwrap_or(contact)
-    }
-
-    fn request(&mut self, flow: Flow, expires: Duration) -> Request {
+    fn request(&mut self, flow: Flow, expires: Duration, paths: &Paths) -> Request {
         let aor = &self.register.aor;
         self.cseq = self.cseq.saturating_add(1).min(CSEQ_MAX);
         let domain = format!("{}:{}", aor.as_str().split(':').next().unwrap_or("sip"), host_port(aor));
@@ -148,7 +139,8 @@ impl Registration {
             NameAddr::new(aor.clone()),
         );
         let mut request = Request::new(Method::Register, registrar, from, to, &self.call_id, self.cseq);
-        request.headers.push("Contact", format!("<{}>", self.contact(flow)));
+        let binding = Binding::of(&self.register.aor, flow, paths);
+        request.headers.push("Contact", binding.header());
         request.headers.push("Expires", expires.as_secs().to_string());
         request
     }
@@ -163,7 +155,7 @@ impl Registration {
         self.tried.push((flow.transport, flow.remote));
         self.leaving = self.ending;
         let expires = if self.leaving { Duration::ZERO } else { self.expires };
-        let request = self.request(flow, expires);
+        let request = self.request(flow, expires, topology.paths());
         self.pending = Some(wire.request_with_proof(now, Owner::Registration(place), request, flow));
         self.note(|view| view.next = None);
     }
@@ -206,22 +198,10 @@ impl Registration {
         }
     }
 
-    /// Our binding's `expires`, the Expires header, or what was asked for (RFC 3261 §10.2.4, §10.3 item 8).
+    /// No longer than a week, and what was asked for where the registrar does not say.
     fn granted(&self, response: &Response, paths: &Paths) -> Duration {
-        // As it left.
-        let ours = self.flow.map(|flow| paths.outside(&self.contact(flow)));
-        let bindings = response.headers.addresses("Contact");
-        let binding = bindings
-            .iter()
-            .find(|binding| ours.as_ref().is_some_and(|ours| binding.uri().is_equivalent(ours)));
-        // A registrar that writes what it sees in place of our Contact tells no more than the user: the least cannot be too long.
-        let user = self.register.aor.user();
-        let same_user = bindings.iter().filter(|binding| binding.uri().user() == user);
-        let of_binding = match binding {
-            Some(binding) => binding.param("expires").and_then(seconds),
-            None => same_user.filter_map(|binding| seconds(binding.param("expires")?)).min(),
-        };
-        let granted = of_binding.or_else(|| seconds(response.headers.get("Expires")?));
+        let binding = self.flow.map(|flow| Binding::of(&self.register.aor, flow, paths));
+        let granted = binding.and_then(|binding| binding.granted(response));
         granted.unwrap_or(self.expires).min(EXPIRES_MAX)
     }
 
@@ -439,11 +419,4 @@ fn host_port(uri: &Uri) -> &str {
     let start = text.find('@').or_else(|| text.find(':')).map_or(0, |at| at + 1);
     let rest = text.get(start..).unwrap_or_default();
     rest.split([';', '?']).next().unwrap_or_default()
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    let digits = text.split([';', '(', ' ', '\t']).next()?;
-    let all_digits = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
-    // More than fits is as good as for ever; what it is used for has a bound of its own.
-    all_digits.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::from(u32::MAX))))
 }

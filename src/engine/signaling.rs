@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::consultation::Consultation;
 use super::edge::Edge;
 use super::input::Input;
 use super::overload::{Admission, AdmissionLimits};
@@ -91,6 +92,8 @@ pub struct Signaling {
     /// Transfers that we execute, by the call that each makes.
     pub(super) transfers: BTreeMap<SessionId, Transfer>,
     pub(super) errands: VecDeque<(SessionId, Errand)>,
+    /// By the call that each will make.
+    pub(super) consultations: BTreeMap<SessionId, Consultation>,
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) edge: Edge,
@@ -143,6 +146,7 @@ impl Signaling {
             conversations: Conversations::default(),
             transfers: BTreeMap::new(),
             errands: VecDeque::new(),
+            consultations: BTreeMap::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             edge: Edge::new(TokenKey::of_seed(seed)),
             out: VecDeque::new(),

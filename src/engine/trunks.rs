@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::probe::{Due, Pulse, Verdict};
 use super::signaling::Signaling;
-use crate::b2bua::{ALLOW, Owner, Refusal};
+use crate::b2bua::{ALLOW, ALLOW_OUTSIDE, Owner, Refusal, of_method};
 use crate::model::{Leg, Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
@@ -54,12 +54,20 @@ impl Signaling {
     pub(super) fn may_use(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         match self.topology.trunk_of(flow.remote, flow.transport) {
             Some(trunk) if !trunk.may_use(&request.method) && !self.is_urgent(now, flow, request) => {
-                Err(Refusal::MethodBarred {
-                    allow: trunk.allow(ALLOW),
-                })
+                Err(of_method(&request.method, self.allow_of(flow, request)))
             }
             _ => Ok(()),
         }
+    }
+
+    /// What Allow tells the sender of a request: the methods that its trunk may use, inside a dialog or outside any.
+    pub(super) fn allow_of(&self, flow: Flow, request: &Request) -> String {
+        let carried = match request.headers.to().tag() {
+            Some(_) => ALLOW,
+            None => ALLOW_OUTSIDE,
+        };
+        let trunk = self.topology.trunk_of(flow.remote, flow.transport);
+        trunk.map_or_else(|| carried.to_owned(), |trunk| trunk.allow(carried))
     }
 
     /// Whether the node and both trunks have room for the call. An emergency call exceeds the caps of its trunks.

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -363,7 +364,12 @@ impl Parts<'_> {
                     line: Line::default(),
                     refusing: 0,
                 };
-                task.run().await;
+                // A task of its own: the future that a runtime blocks on is woken through the kernel, even by its own thread.
+                if let Err(ended) = tokio::spawn(task.run()).await
+                    && let Ok(panic) = ended.try_into_panic()
+                {
+                    resume_unwind(panic);
+                }
             });
         })?;
         let listeners = bound.recv().map_err(|_| io::Error::other("the sip thread ended"))??;

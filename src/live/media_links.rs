@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::media_thread::MediaLink;
 use crate::model::{MediaCommand, MediaEvent, SessionId};
@@ -30,8 +31,8 @@ impl MediaLinks {
     }
 
     /// Returns when there may be events. May be cancelled.
-    pub(super) async fn news(&self) {
-        self.news.notified().await;
+    pub(super) fn news(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     pub(super) fn poll_event(&mut self) -> Option<MediaEvent> {

@@ -76,11 +76,18 @@ impl Chain {
             return Ok(Step::Repeats);
         }
         let follows = header.ordinal == self.next && header.previous == self.head;
+        let mut told = Vec::new();
         for frame in extent.frames() {
-            check(&frame?)?;
+            let frame = frame?;
+            if let Some(news) = read(&frame)? {
+                told.push((frame.at, news));
+            }
         }
         for frame in extent.frames().flatten() {
             self.count(&frame);
+        }
+        for (at, news) in told {
+            self.take(at, news);
         }
         if !follows && self.breaks.len() < GAPS_MAX {
             self.breaks.push(ChainBreak {
@@ -102,14 +109,16 @@ impl Chain {
         match frame.tag {
             Tag::Packet(kind) => self.count_packet(frame, kind),
             Tag::Signal => self.counts.signals += 1,
-            Tag::Mark => {
-                self.counts.marks += 1;
-                if let Some(mark) = decode_mark(frame.payload) {
-                    self.note(frame.at, &mark);
-                }
-            }
-            Tag::Opening => self.opening = serde_json::from_slice(frame.payload).ok(),
-            Tag::Closing => self.closing = serde_json::from_slice(frame.payload).ok(),
+            Tag::Mark => self.counts.marks += 1,
+            Tag::Opening | Tag::Closing => {}
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, news: News) {
+        match news {
+            News::Mark(mark) => self.note(at, &mark),
+            News::Opening(header) => self.opening = Some(header),
+            News::Closing(closing) => self.closing = Some(closing),
         }
     }
 
@@ -169,18 +178,22 @@ impl Chain {
     }
 }
 
-/// Is what has to be JSON our JSON?
-fn check(frame: &RawFrame<'_>) -> Result<(), ExtentError> {
-    let sound = match frame.tag {
-        Tag::Packet(_) => true,
-        Tag::Signal => stored::split_signal(frame.payload).is_some(),
-        Tag::Mark => decode_mark(frame.payload).is_some(),
-        Tag::Opening => serde_json::from_slice::<Header>(frame.payload).is_ok(),
-        Tag::Closing => serde_json::from_slice::<Closing>(frame.payload).is_ok(),
+/// What a frame that is no packet says of the call.
+enum News {
+    Mark(Mark),
+    Opening(Box<Header>),
+    Closing(Box<Closing>),
+}
+
+/// None: nothing but itself. An error: what has to be JSON is not our JSON.
+fn read(frame: &RawFrame<'_>) -> Result<Option<News>, ExtentError> {
+    let read = match frame.tag {
+        Tag::Packet(_) => return Ok(None),
+        Tag::Signal if stored::split_signal(frame.payload).is_some() => return Ok(None),
+        Tag::Signal => None,
+        Tag::Mark => decode_mark(frame.payload).map(News::Mark),
+        Tag::Opening => serde_json::from_slice(frame.payload).ok().map(News::Opening),
+        Tag::Closing => serde_json::from_slice(frame.payload).ok().map(News::Closing),
     };
-    if sound {
-        Ok(())
-    } else {
-        Err(ExtentError::Frame(frame.offset))
-    }
+    read.map(Some).ok_or(ExtentError::Frame(frame.offset))
 }

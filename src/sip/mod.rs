@@ -10,6 +10,7 @@ mod flow_token;
 mod glance;
 mod grammar;
 mod host;
+mod instance;
 mod message;
 mod method;
 mod mint;
@@ -29,6 +30,7 @@ pub use flow_token::TokenKey;
 pub use framing::{Framer, FramingError};
 pub use glance::Glance;
 pub use host::HostPort;
+pub use instance::instance_id;
 pub use message::{
     CSEQ_MAX, CSeq, HEADER_BYTES_MAX, HEADERS_MAX, Headers, MAX_FORWARDS, MESSAGE_BYTES_MAX, Message, ParseError,
     Request, Response, Wrong,

@@ -1,6 +1,8 @@
 //! Phones that registered through us are called down the flow that they registered by, by the Path that their registrar was
 //! given (RFC 3327 §5, RFC 5626 §5.3). No other Route leads past the routes.
 
+use std::time::Duration;
+
 use onrecord::engine::Input;
 use onrecord::sip::{Flow, Message, TokenKey, Transport};
 use onrecord::trunk::Conduct;
@@ -32,6 +34,11 @@ fn registers_by(bench: &mut Bench, transport: Transport, contact: &str, call_id:
 }
 
 fn registers_on(bench: &mut Bench, flow: Flow, contact: &str, call_id: &str) -> String {
+    asks_on(bench, flow, contact, call_id);
+    granted(bench)
+}
+
+fn asks_on(bench: &mut Bench, flow: Flow, contact: &str, call_id: &str) {
     let register = format!(
         "REGISTER sip:carrier.example SIP/2.0\r\nVia: SIP/2.0/{} p7k2.invalid;branch=z9hG4bK{call_id}\r\nMax-Forwards: 70\r\nFrom: <sip:alice@carrier.example>;tag=a\r\nTo: <sip:alice@carrier.example>\r\nCall-ID: {call_id}\r\nCSeq: 1 REGISTER\r\nContact: <{contact}>\r\n{PATH}Content-Length: 0\r\n\r\n",
         flow.transport.as_str()
@@ -40,7 +47,6 @@ fn registers_on(bench: &mut Bench, flow: Flow, contact: &str, call_id: &str) -> 
         flow,
         bytes: register.into(),
     });
-    granted(bench)
 }
 
 fn granted(bench: &mut Bench) -> String {
@@ -221,4 +227,64 @@ fn after_a_restart_with_other_listeners_a_path_leads_out_of_the_one_that_its_pho
     let mut bench = with_key(Bench::strict_with_addresses(&[B, C6]));
     let route = route.replace(OUTSIDE, PROXY);
     assert_eq!(refusal(&mut bench, nat, "call-1", &route), 430);
+}
+
+#[test]
+fn what_strangers_ask_and_no_registrar_grants_takes_no_registered_phones_place() {
+    let mut bench = Bench::with_phones_by(Transport::Tcp);
+    let route = registers_by(&mut bench, Transport::Tcp, PAGE, "reg-1");
+    for number in 0..4_200_u16 {
+        let by = flow(Transport::Tcp, &format!("127.0.0.1:{}", 20_000 + number));
+        asks_on(&mut bench, by, PAGE, &format!("stranger-{number}"));
+        bench.answers(BOB, "REGISTER", 403, "");
+        bench.to_a.clear();
+        bench.wait(Duration::from_millis(5));
+    }
+    bench.invites(BOB, PAGE, "call-1", &route);
+    talks_by(&mut bench, Transport::Tcp);
+}
+
+#[test]
+fn a_phone_is_called_by_its_connection_as_long_as_its_registrar_has_granted_and_no_longer() {
+    let mut bench = Bench::with_phones_by(Transport::Tcp);
+    let by = flow(Transport::Tcp, A);
+    asks_on(&mut bench, by, PAGE, "reg-1");
+    let path = bench.request_to_b("REGISTER").headers.get("Path").unwrap().to_owned();
+    let route = format!("Route: {path}\r\n");
+    assert_eq!(
+        refusal(&mut bench, PAGE, "call-1", &route),
+        430,
+        "it is not registered yet"
+    );
+    let bindings = format!("Contact: <sip:alice@192.0.2.77>;expires=3600, <{PAGE}>;expires=120\r\n");
+    bench.answers(BOB, "REGISTER", 200, &bindings);
+    bench.wait(Duration::from_secs(110));
+    assert_eq!(
+        registers_by(&mut bench, Transport::Tcp, PAGE, "reg-2"),
+        route,
+        "its connection is the same"
+    );
+    bench.wait(Duration::from_secs(1_000));
+    bench.invites(BOB, PAGE, "call-2", &route);
+    talks_by(&mut bench, Transport::Tcp);
+    bench.wait(Duration::from_secs(3_600));
+    assert_eq!(
+        refusal(&mut bench, PAGE, "call-3", &route),
+        430,
+        "the hour of its last is over"
+    );
+}
+
+#[test]
+fn a_connection_that_dies_before_its_registrar_has_answered_is_registered_by_nobody() {
+    let mut bench = Bench::with_phones_by(Transport::Tcp);
+    let by = flow(Transport::Tcp, A);
+    asks_on(&mut bench, by, PAGE, "reg-1");
+    bench.input(Input::Closed { flow: by });
+    let route = granted(&mut bench);
+    assert_eq!(refusal(&mut bench, PAGE, "call-1", &route), 430);
+    let newer = registers_by(&mut bench, Transport::Tcp, PAGE, "reg-2");
+    assert_eq!(refusal(&mut bench, PAGE, "call-2", &route), 430, "it is another's");
+    bench.invites(BOB, PAGE, "call-3", &newer);
+    talks_by(&mut bench, Transport::Tcp);
 }

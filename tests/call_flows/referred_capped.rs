@@ -107,13 +107,13 @@ fn a_transfer_counts_as_half_open_for_who_asked_for_it() {
 }
 
 #[test]
-fn a_call_that_still_rings_is_not_joined_and_may_be_once_it_is_answered() {
+fn a_call_that_shall_be_replaced_only_while_it_rings_is_not_joined() {
     let mut bench = strict();
     let [mut first, bob] = bench.talk(ALICE, BOB, "call-1", "");
     let [second, _] = bench.rings(ALICE, CAROL, "call-2", "");
     let refer_to = format!(
         "Refer-To: <sip:carol@{PROXY}?Replaces={}>\r\n",
-        escaped(&second.for_far_end())
+        escaped(&format!("{};early-only", second.for_far_end()))
     );
     let refer = first.request("REFER", &refer_to, "");
     bench.story.clear();

@@ -9,7 +9,7 @@ use onrecord::trunk::{
 };
 
 use super::bench::{A, B, Bench, C, PROXY, SDP, answer, invite};
-use super::party::BOB;
+use super::party::{ALICE, BOB};
 
 /// A destination that is not B.
 const SPARE: &str = "127.0.0.9:5060";
@@ -322,8 +322,59 @@ fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
     bench.b_requests(7, "INFO", "info7", "");
     assert_eq!(bench.response_to_b().status, 405);
     assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
-    bench.b_requests(8, "BYE", "bye8", "");
+    bench.b_requests(8, "FROBNICATE", "f8", "");
+    assert_eq!(
+        bench.response_to_b().status,
+        501,
+        "nobody may use it, and nobody knows it"
+    );
+    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
+    bench.b_requests(9, "REGISTER", "r9", "");
+    assert_eq!(
+        bench.response_to_b().status,
+        405,
+        "known, and not carried inside a call"
+    );
+    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
+    bench.b_requests(10, "BYE", "bye10", "");
     assert_eq!(bench.response_to_b().status, 200, "a call can always be ended");
+}
+
+#[test]
+fn outside_calls_allow_lists_what_the_trunk_may_use_there_whether_it_asks_or_errs() {
+    let mut bench = Bench::unrecorded();
+    let pbx = Trunk {
+        methods: Some(vec![Method::Invite, Method::Options, Method::Register]),
+        ..trunk("pbx", A)
+    };
+    configure(&mut bench, pbx, trunk("carrier", B));
+    let us = format!("sip:{PROXY}");
+    let asked = [
+        ("OPTIONS", 200),
+        ("MESSAGE", 405),
+        ("PUBLISH", 405),
+        ("FROBNICATE", 501),
+    ];
+    for (method, status) in asked {
+        bench.requests(method, ALICE, &us, method, "", "");
+        let answer = bench.response_to_a();
+        assert_eq!(answer.status, status, "{method}");
+        let allow = answer.headers.get("Allow");
+        assert_eq!(
+            allow,
+            Some("INVITE, ACK, BYE, CANCEL, OPTIONS, PRACK, REGISTER"),
+            "{method}"
+        );
+    }
+    bench.requests("FROBNICATE", BOB, &us, "f-1", "", "");
+    let refused = bench.response_to_b();
+    assert_eq!(refused.status, 501);
+    assert!(
+        refused
+            .headers
+            .get("Allow")
+            .is_some_and(|allow| allow.ends_with("PUBLISH, REGISTER"))
+    );
 }
 
 #[test]

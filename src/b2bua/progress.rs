@@ -1,0 +1,188 @@
+//! What is said before the final answer to an INVITE or a re-INVITE: ringing, early media, offers and answers that are
+//! acknowledged on their own (RFC 3262 §5).
+//!
+//! Early media is media: who rings is decided for as soon as it may be heard, and so is what it offers.
+
+use bytes::Bytes;
+
+use super::body::Content;
+use super::call::Call;
+use super::exchange::{Exchange, Stage};
+use super::facts;
+use super::leg::LegState;
+use super::reject::{Refusal, recording_lost};
+use super::reliable::Standing;
+use super::state::Phase;
+use super::turn::Turn;
+use crate::model::Leg;
+use crate::sip::{Method, Response};
+
+impl Call {
+    /// 1xx from B: 100 stays on its hop, the rest goes to A.
+    pub(super) fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) {
+        self.b.on_provisional(turn, &self.chronicle);
+        if self.phase != Phase::Inviting {
+            return;
+        }
+        self.watch_answer(turn);
+        self.note_from_change(Leg::B, &response.headers);
+        if response.status == 100 || !self.focus_on_progress(turn, response) {
+            return;
+        }
+        self.note_focus(Leg::B, &response.headers);
+        self.rings.note(&response.headers);
+        let LegState::Invited { server } = self.a.state else {
+            return;
+        };
+        let Some(invite) = &self.a.invite else { return };
+        let standing = self.reliable.take(invite, response);
+        if let Err(refusal) = self.admit_progress(turn, standing, response) {
+            self.part_with_answerer(turn, Leg::B, &refusal);
+            return;
+        }
+        let Some(body) = self.carry_progress(turn, standing, response) else {
+            return;
+        };
+        self.tell_a(turn, server, response, body, standing);
+    }
+
+    /// Who rings waits with its policies until it may be heard; most ring without a word, and another may answer.
+    fn admit_progress(&mut self, turn: &mut Turn<'_>, standing: Standing, response: &Response) -> Result<(), Refusal> {
+        let content = self.content_of(&response.headers, &response.body);
+        let describes = content.sdp(&response.body).is_some() && self.takes_progress(standing);
+        if !describes && !self.negotiation.is_agreed() {
+            return Ok(());
+        }
+        self.forks.note_called(&self.header, &self.decision);
+        let headers = self.rings.complete(&response.headers);
+        self.admit_answerer(turn, Leg::B, &headers, &response.body).map(|_| ())
+    }
+
+    /// Whether the SDP of a provisional response is an offer or an answer: without reliability it is no offer (RFC 3262 §5).
+    fn takes_progress(&self, standing: Standing) -> bool {
+        match standing {
+            Standing::OutOfTurn => false,
+            Standing::Unreliable => {
+                let has_media = self.negotiation.has_media() || self.negotiation.passes_by();
+                has_media && self.negotiation.pending_by() != Some(Leg::B)
+            }
+            Standing::Copy(_) | Standing::Next(_) => true,
+        }
+    }
+
+    /// The body of a provisional response as A shall see it. None when the response is not passed on.
+    fn carry_progress(&mut self, turn: &mut Turn<'_>, standing: Standing, response: &Response) -> Option<Bytes> {
+        let content = self.content_of(&response.headers, &response.body);
+        let Some(sdp) = content.sdp(&response.body) else {
+            let passes = standing != Standing::OutOfTurn && content != Content::Unreadable;
+            return passes.then(|| response.body.clone());
+        };
+        match standing {
+            Standing::OutOfTurn => None,
+            Standing::Copy(_) => {
+                let repeated = self.negotiation.repeat(Leg::B, sdp);
+                Some(
+                    repeated
+                        .map(|sdp| content.with_sdp(&response.body, sdp))
+                        .unwrap_or_default(),
+                )
+            }
+            Standing::Unreliable if !self.takes_progress(standing) => Some(Bytes::new()),
+            Standing::Unreliable | Standing::Next(_) => {
+                let body = self.carry_answer(turn, response).unwrap_or_default();
+                if !body.is_empty() {
+                    self.renew_media(turn);
+                }
+                Some(body)
+            }
+        }
+    }
+
+    /// 1xx: what is held back for it goes now; that of a re-INVITE goes on to who asked.
+    pub(super) fn on_exchange_progress(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+        let line = self.leg(side).line(&self.chronicle);
+        let Some(exchange) = &mut self.exchange else { return };
+        let Stage::Waiting { provisional, cancel } = &mut exchange.stage else {
+            return;
+        };
+        *provisional = true;
+        if let (Some(reasons), Some(client)) = (cancel.take(), exchange.client) {
+            turn.cancel(line, client, &reasons);
+        }
+        if exchange.request.method != Method::Invite || response.status == 100 || exchange.refused.is_some() {
+            return;
+        }
+        let standing = exchange.reliable.take(&exchange.request, response);
+        self.watch_exchange(turn);
+        if let Err(refusal) = self.admit_exchange_progress(turn, side, standing, response) {
+            self.refuse_progress(turn, refusal);
+            return;
+        }
+        if let Some(exchange) = self.exchange.take() {
+            self.exchange = Some(self.pass_progress(turn, side, exchange, (standing, response)));
+        }
+    }
+
+    /// What is offered or answered before the final answer is decided for, as that is. SDP that is not reliable is left out.
+    fn admit_exchange_progress(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        standing: Standing,
+        response: &Response,
+    ) -> Result<(), Refusal> {
+        let content = self.content_of(&response.headers, &response.body);
+        if !matches!(standing, Standing::Next(_)) || content.sdp(&response.body).is_none() {
+            return Ok(());
+        }
+        let newcomer = self.newcomer(turn, side, &response.headers, None);
+        let described = facts::media(&response.headers, &response.body);
+        let admitted = self.admit_change(turn, side, newcomer.as_ref(), &described)?;
+        self.withhold_media(admitted);
+        Ok(())
+    }
+
+    fn pass_progress(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        mut exchange: Exchange,
+        (standing, response): (Standing, &Response),
+    ) -> Exchange {
+        let content = self.content_of(&response.headers, &response.body);
+        let body = match (standing, content.sdp(&response.body)) {
+            (Standing::OutOfTurn, _) => return exchange,
+            (Standing::Unreliable, Some(_)) => Bytes::new(),
+            (Standing::Next(_), Some(_)) => {
+                let body = self.carry_exchange_answer(turn, side, &mut exchange, response);
+                self.renew_media(turn);
+                body.unwrap_or_default()
+            }
+            (Standing::Copy(_), Some(sdp)) => {
+                let repeated = self.negotiation.repeat(side, sdp);
+                repeated
+                    .map(|sdp| content.with_sdp(&response.body, sdp))
+                    .unwrap_or_default()
+            }
+            // What cannot be read could name an address that is not ours.
+            (_, None) if content == Content::Unreadable => Bytes::new(),
+            (_, None) => response.body.clone(),
+        };
+        let mut answer = self.exchange_answer(turn, &exchange, response, body);
+        standing.write(&mut answer);
+        turn.respond(self.line(exchange.from), exchange.server, answer);
+        exchange
+    }
+
+    /// The far end has accepted nothing yet: the session stays as it was.
+    fn refuse_progress(&mut self, turn: &mut Turn<'_>, refusal: Refusal) {
+        let reasons = match refusal {
+            Refusal::RecorderDown { .. } => recording_lost(),
+            _ => Vec::new(),
+        };
+        if let Some(exchange) = &mut self.exchange {
+            exchange.refused = Some(refusal);
+        }
+        self.on_exchange_cancelled(turn, &reasons);
+    }
+}
