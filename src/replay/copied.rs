@@ -59,8 +59,8 @@ pub(super) fn is_hep(datagram: &[u8]) -> bool {
         [b'H', b'E', b'P', b'3', ..]
             | [1, 16, 2, 6 | 17, ..]
             | [1, 40, 10, 6 | 17, ..]
-            | [2, 28, 2, 6 | 17, ..]
-            | [2, 52, 10, 6 | 17, ..]
+            | [2, 16 | 28, 2, 6 | 17, ..]
+            | [2, 40 | 52, 10, 6 | 17, ..]
     )
 }
 
@@ -76,12 +76,14 @@ pub(super) fn in_hep(datagram: &[u8]) -> Result<Copied<'_>, FlawKind> {
     })
 }
 
-/// Version, length of the header, address family, protocol, ports, addresses; in version 2 a time and who captured.
+/// Version, length of the header, address family, protocol, ports, addresses; in version 2 a time and who captured, which
+/// not all count as part of the header.
 fn in_hep1(datagram: &[u8]) -> Result<Copied<'_>, FlawKind> {
-    let [_, header, _, protocol, ..] = *datagram else {
+    let [version, _, family, protocol, ..] = *datagram else {
         return Err(FlawKind::MalformedHep);
     };
-    let address_bytes = if datagram.get(2) == Some(&2) { 4 } else { 16 };
+    let address_bytes = if family == 2 { 4 } else { 16 };
+    let more = if version == 2 { 12 } else { 0 };
     let fields = Fields {
         src: ip(datagram.get(8..8 + address_bytes)),
         dst: ip(datagram.get(8 + address_bytes..8 + 2 * address_bytes)),
@@ -89,7 +91,7 @@ fn in_hep1(datagram: &[u8]) -> Result<Copied<'_>, FlawKind> {
         is_stream: protocol == 6,
         ..Fields::default()
     };
-    Ok(fields.copied(rest(datagram, usize::from(header))?))
+    Ok(fields.copied(rest(datagram, 8 + 2 * address_bytes + more)?))
 }
 
 /// Chunks of vendor, type, length with this header, value.
@@ -216,15 +218,15 @@ mod tests {
             MESSAGE,
         ]
         .concat();
-        let timed = [
-            &[2, 28, 2, 6, 0x13, 0xC5, 0x13, 0xD8, 192, 0, 2, 1, 192, 0, 2, 2][..],
-            &[0; 12],
-            MESSAGE,
-        ]
-        .concat();
+        // As Kamailio has it, 16; as others, 28.
+        let timed = |header: u8, protocol: u8| {
+            let ends = [0x13, 0xC5, 0x13, 0xD8, 192, 0, 2, 1, 192, 0, 2, 2];
+            [&[2, header, 2, protocol], &ends[..], &[0; 12], MESSAGE].concat()
+        };
         for (datagram, transport) in [
             (old, Transport::Udp),
-            (timed, Transport::Tcp),
+            (timed(16, 17), Transport::Udp),
+            (timed(28, 6), Transport::Tcp),
             (hep3(17, 15, MESSAGE), Transport::Udp),
             (hep3(6, 15, MESSAGE), Transport::Tcp),
         ] {
@@ -232,6 +234,29 @@ mod tests {
             assert_eq!((kept.len(), flaws), (1, vec![]));
             assert_eq!((kept[0].sip, &kept[0].bytes[..]), (Some(transport), MESSAGE));
             assert_eq!((kept[0].src, kept[0].dst), (addr(A), addr(B)));
+        }
+    }
+
+    #[test]
+    fn hep_tells_of_ipv6_too() {
+        for version in [1, 2] {
+            let ends = ["2001:db8::1", "2001:db8::2"].map(|ip| ip.parse::<std::net::Ipv6Addr>().unwrap().octets());
+            let more = [0; 12];
+            let more = if version == 2 { &more[..] } else { &[] };
+            let copy = [
+                &[version, 40, 10, 17, 0x13, 0xC5, 0x13, 0xD8][..],
+                &ends.concat(),
+                more,
+                MESSAGE,
+            ]
+            .concat();
+            let (kept, flaws) = read(&[copy]);
+            assert_eq!((kept.len(), flaws), (1, vec![]));
+            assert_eq!(
+                (kept[0].src, kept[0].dst),
+                (addr("[2001:db8::1]:5061"), addr("[2001:db8::2]:5080"))
+            );
+            assert_eq!(kept[0].bytes, MESSAGE);
         }
     }
 
