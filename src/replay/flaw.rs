@@ -51,9 +51,7 @@ pub enum FlawKind {
     #[error("{what} is not supported: {packets} packets not read")]
     Unsupported { what: Encapsulation, packets: u64 },
     /// Named once, by the first of them. They are used where they are in the file.
-    #[error(
-        "{packets} packets more than {max:?} behind those before them, by up to {behind:?}: `reordercap` puts them in order"
-    )]
+    #[error("out of order by up to {behind:?}, more than {max:?}, {packets} times: `reordercap` puts packets in order")]
     OutOfOrder {
         packets: u64,
         behind: Duration,

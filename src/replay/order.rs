@@ -6,8 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-
 use super::clock::{DISORDER_MAX, is_sequel};
 use super::flaw::FlawKind;
 use super::fragments::Place;
@@ -17,8 +15,6 @@ use crate::model::Timestamp;
 /// Packets that wait for older ones, and their bytes. Full: the oldest waits no longer.
 const WAITING_MAX: usize = 65_536;
 const WAITING_BYTES_MAX: usize = 16 << 20;
-/// Packets are copied out of the file's buffer into blocks of so many bytes.
-const ARENA_BYTES: usize = 256 << 10;
 
 /// A [`Record`] that keeps its bytes.
 #[derive(Clone, Debug)]
@@ -28,7 +24,7 @@ pub(super) struct Held {
     pub at: Timestamp,
     pub link: u32,
     pub wire_len: u32,
-    pub bytes: Bytes,
+    pub bytes: Box<[u8]>,
 }
 
 impl Held {
@@ -60,7 +56,6 @@ pub(super) struct Order {
     is_flushing: bool,
     /// Where the first packet was that came too late, how many there were, and how far the one furthest behind was.
     beyond: Option<(Place, u64, Duration)>,
-    arena: BytesMut,
 }
 
 impl Order {
@@ -78,7 +73,7 @@ impl Order {
             at: record.at,
             link: record.link,
             wire_len: record.wire_len,
-            bytes: self.keep(record.bytes),
+            bytes: record.bytes.into(),
         };
         self.bytes += held.bytes.len();
         self.is_flushing = false;
@@ -140,15 +135,6 @@ impl Order {
         let (_, packets, behind) = self.beyond.get_or_insert((place, 0, Duration::ZERO));
         *packets += 1;
         *behind = self.given.since(held.at).max(*behind);
-    }
-
-    /// A copy that costs no allocation of its own: many packets share a block, which is used again when all are gone.
-    fn keep(&mut self, packet: &[u8]) -> Bytes {
-        if self.arena.capacity() < packet.len() {
-            self.arena.reserve(ARENA_BYTES.max(packet.len()));
-        }
-        self.arena.extend_from_slice(packet);
-        self.arena.split().freeze()
     }
 }
 
