@@ -14,6 +14,7 @@ import endings  # noqa: F401
 import offers  # noqa: F401
 import outside  # noqa: F401
 import replaces  # noqa: F401
+import taps  # noqa: F401
 from phone import EVENTS, PCMA, PCMU, Phone
 from stage import (
     SCENARIOS,

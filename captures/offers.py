@@ -92,6 +92,21 @@ def music_on_hold(capture):
 
 
 @scenario
+def music_by_null_address(capture):
+    """B holds A by the null address, and plays to it from where it was (RFC 2543 §B.5, RFC 3264 §8.4)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.5)
+    reinvite(call, 1.5, call.b, call.b.sdp(connection="0.0.0.0"), call.a.sdp())
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 1.56, 2.5)
+    reinvite(call, 2.5, call.b, call.b.sdp(), call.a.sdp())
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(2.56, 3.0)
+    hang_up(call, 3.05, by=call.b)
+
+
+@scenario
 def fax_by_caller(capture):
     """The sending machine asks for T.38 itself, and goes back to voice after the page (ITU-T T.38 Annex D)."""
     call = call_of(capture)

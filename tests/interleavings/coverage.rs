@@ -94,6 +94,7 @@ pub const RARITIES: &[&str] = &[
     "a re-INVITE in haste came just right",
     "a re-INVITE was cancelled",
     "an UPDATE was glare at a phone",
+    "the media after a transfer that failed",
 ];
 
 #[derive(Default)]

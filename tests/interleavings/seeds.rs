@@ -14,6 +14,17 @@ use super::world::run;
 const SLICE: u64 = 3_000;
 /// Seeds that meet what is rare, too.
 const RARE: u64 = 100_000;
+/// Seeds that broke the law once, and by what.
+const BROKEN_ONCE: [(u64, &str); 5] = [
+    (
+        30_277_275,
+        "the 2xx of a re-INVITE to a transferor that hung up was not acknowledged",
+    ),
+    (20_741_909, "a transferor awaited its last NOTIFY without a recorder"),
+    (40_603_399, "the same, with that NOTIFY on its way"),
+    (30_133_633, "a held BYE died with its process, and was said anew"),
+    (40_763_355, "two phones died, and nothing was due"),
+];
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 64;
 /// Broken seeds that are told in full.
@@ -139,6 +150,20 @@ fn every_interleaving_keeps_the_law() {
         let rarities = if count >= RARE { RARITIES } else { &[] };
         let missing = ledger.tally.missing(&[MUST_HAVES, rarities].concat());
         assert!(missing.is_empty(), "never met in {count} dialogs: {missing:?}");
+    }
+}
+
+#[test]
+fn what_broke_the_law_once_keeps_it() {
+    let policies = Policies::compile();
+    for (seed, by) in BROKEN_ONCE {
+        let verdict = run(seed, &policies, false);
+        assert!(
+            verdict.broken.is_empty(),
+            "{by}: {:?}\n{}",
+            verdict.broken,
+            replay(seed)
+        );
     }
 }
 

@@ -98,6 +98,26 @@ fn a_second_bye_breaks_it_and_the_same_again_does_not() {
 }
 
 #[test]
+fn after_a_kill_a_bye_is_said_anew_only_where_it_was_open_in_a_call_that_is_kept() {
+    let now = Timestamp::ZERO;
+    let flow = by_datagram(Seat::B);
+    let killed = |kept: &str, answered: bool| {
+        let mut law = confirmed(now);
+        law.on_sent(now, Seat::B, flow, &request("BYE", "3", OURS, 2));
+        if answered {
+            law.on_heard(now, Seat::B, flow, &response(200, "3", OURS, "2 BYE"));
+        }
+        law.on_killed(kept);
+        law.on_sent(now, Seat::B, flow, &request("BYE", "4", OURS, 1_003));
+        law
+    };
+    assert_eq!(killed("ours theirs", false).broken, Vec::<String>::new());
+    breaks(&killed("ours theirs", true), "a second BYE");
+    breaks(&killed("ours another", false), "a second BYE");
+    breaks(&killed("", false), "a second BYE");
+}
+
+#[test]
 fn a_bye_before_the_ack_or_in_an_early_dialog_breaks_it() {
     let now = Timestamp::ZERO;
     let mut law = accepted(now);

@@ -128,7 +128,9 @@ impl World {
     fn run(&mut self) {
         let mut shut = false;
         for _ in 0..STEPS_MAX {
-            let Some(next) = self.next() else { return };
+            // A call of two dead phones that nobody refreshes goes on with nothing due in it.
+            let forgotten = (self.signaling.calls() > 0 && !shut).then(|| self.start + PATIENCE + PATIENCE);
+            let Some(next) = self.next().or(forgotten) else { return };
             self.now = self.now.max(next);
             if self.now > self.start + PATIENCE && !shut {
                 shut = true;

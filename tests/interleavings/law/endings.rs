@@ -23,7 +23,9 @@ impl Law {
             // Who may still ask for proof of a BYE has a call that is kept, and a BYE that nobody remembers
             // (RFC 3261 §15.1.1, §22.2): the next process says it anew.
             let is_open = sent.answered.is_none_or(|(_, status)| status >= 300);
-            if let ("BYE", true, Some(bond)) = (sent.method.as_str(), is_open, sent.bond) {
+            if let ("BYE", true, Some(bond)) = (sent.method.as_str(), is_open, sent.bond)
+                && kept.contains(&self.bonds[bond].theirs)
+            {
                 self.bonds[bond].byes = 0;
             }
             sent.lost = true;
