@@ -173,3 +173,46 @@ def chat(capture):
     write(1.4, call.a, '<b>thank you</b>', "text/html")
     call.both_talk(1.45, 1.9)
     hang_up(call, 1.95)
+
+
+@scenario
+def conference_focus(capture):
+    """Bob's number is a bridge: its Contact says so, and Alice asks it to bring Carol in (RFC 4579 §5.1, §5.5)."""
+    call = call_of(capture)
+    focus = [("Contact", f"<{call.b.contact}>;isfocus")]
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.01, 100)
+    call.answer(0.2, 180)
+    call.answer(0.5, 200, call.b.sdp(), headers=focus)
+    call.ack(0.52)
+    call.both_talk(0.55, 1.2)
+    call.request(1.2, call.a, "REFER", headers=[("Refer-To", "<sip:carol@example.com>"), ("Refer-Sub", "false"), ("Supported", "norefersub")])
+    call.answer(1.22, 202, to="REFER", headers=[("Refer-Sub", "false")])
+    call.both_talk(1.25, 1.8)
+    hang_up(call, 1.85)
+
+
+@scenario
+def digits_by_kpml(capture):
+    """Bob's menu asks Alice's phone for the keys that she presses; it tells them by NOTIFY (RFC 4730)."""
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.01, 100)
+    call.answer(0.5, 200, call.b.sdp())
+    call.ack(0.52)
+    call.both_talk(0.55, 1.0)
+    asked = '<?xml version="1.0"?><kpml-request xmlns="urn:ietf:params:xml:ns:kpml-request" version="1.0"><pattern><regex>x</regex></pattern></kpml-request>'
+    call.request(1.0, call.b, "SUBSCRIBE", asked, [("Event", "kpml"), ("Expires", "60"), ("Content-Type", "application/kpml-request+xml")])
+    call.answer(1.02, 200, to="SUBSCRIBE", by=call.a, headers=[("Expires", "60")])
+
+    def tell(at, state, code, digits):
+        pressed = f'<?xml version="1.0"?><kpml-response xmlns="urn:ietf:params:xml:ns:kpml-response" version="1.0" code="{code}" text="OK" digits="{digits}"/>'
+        headers = [("Event", "kpml"), ("Subscription-State", state), ("Content-Type", "application/kpml-response+xml")]
+        call.request(at, call.a, "NOTIFY", pressed, headers)
+        call.answer(at + 0.02, 200, to="NOTIFY")
+
+    tell(1.3, "active;expires=59", 200, "4")
+    tell(1.5, "active;expires=59", 200, "2")
+    tell(1.7, "terminated;reason=timeout", 487, "")
+    call.both_talk(1.75, 2.1)
+    hang_up(call, 2.15)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import attempts  # noqa: F401 (its scenarios)
 import crossing  # noqa: F401
+import endings  # noqa: F401
 import offers  # noqa: F401
 import outside  # noqa: F401
 import replaces  # noqa: F401
+import taps  # noqa: F401
 from phone import EVENTS, PCMA, PCMU, Phone
 from stage import (
     SCENARIOS,
@@ -239,6 +241,28 @@ def forked_early_media(capture):
     call.ack(1.72)
     call.both_talk(1.75, 2.75)
     hang_up(call, 2.8)
+
+
+@scenario
+def forked_third_answers(capture):
+    """A proxy beyond B rings three phones: early media of the first, ringing of the second; the third, which said nothing,
+    answers (RFC 3261 §12.1.2, §13.2.2.4)."""
+    call = call_of(capture)
+    first = call.b
+    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
+    third = Phone("bob", first.address, 0x3000_0B0B, SPEECH["bob"], media_port=30_020)
+    call.numbers[second], call.numbers[third] = 100, 100
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.01, 100)
+    call.answer(0.3, 183, first.sdp())
+    call.talk(first, 0.35, 0.75)
+    call.b = second
+    call.answer(0.8, 180)
+    call.b = third
+    call.answer(1.5, 200, third.sdp())
+    call.ack(1.52)
+    call.both_talk(1.55, 2.2)
+    hang_up(call, 2.25)
 
 
 @scenario

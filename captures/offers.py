@@ -1,7 +1,7 @@
 """Scenarios of offers and answers, and of what comes in place of one phone or one number."""
 
 from phone import PCMA, PCMU, Phone
-from stage import SPEECH, call_of, hang_up, progress, scenario, set_up, t38
+from stage import SPEECH, call_of, hang_up, progress, ring, scenario, set_up, t38
 
 
 def reinvite(call, at, by, offer, answer, ack=None):
@@ -92,6 +92,21 @@ def music_on_hold(capture):
 
 
 @scenario
+def music_by_null_address(capture):
+    """B holds A by the null address, and plays to it from where it was (RFC 2543 §B.5, RFC 3264 §8.4)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.5)
+    reinvite(call, 1.5, call.b, call.b.sdp(connection="0.0.0.0"), call.a.sdp())
+    call.b.speech = SPEECH["announcement"]
+    call.talk(call.b, 1.56, 2.5)
+    reinvite(call, 2.5, call.b, call.b.sdp(), call.a.sdp())
+    call.b.speech = SPEECH["bob"]
+    call.both_talk(2.56, 3.0)
+    hang_up(call, 3.05, by=call.b)
+
+
+@scenario
 def fax_by_caller(capture):
     """The sending machine asks for T.38 itself, and goes back to voice after the page (ITU-T T.38 Annex D)."""
     call = call_of(capture)
@@ -151,3 +166,15 @@ def overlap(capture):
     call.ack(2.02)
     call.both_talk(2.05, 2.6)
     hang_up(call, 2.65)
+
+
+@scenario
+def late_offer_video(capture):
+    """No offer in the INVITE; Bob's 200 offers sound and picture, Alice's ACK takes the sound alone (RFC 3261 §13.2.1)."""
+    call = call_of(capture)
+    ring(call, 0.0, None)
+    picture = f"m=video {call.b.rtp[1] + 10} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+    call.answer(0.5, 200, call.b.sdp() + picture)
+    call.ack(0.52, sdp=call.a.sdp() + "m=video 0 RTP/AVP 96\r\n")
+    call.both_talk(0.55, 1.2)
+    hang_up(call, 1.25)

@@ -120,12 +120,12 @@ class Call:
         head = self.head(by, "ACK", target, branch, invite["number"], by is self.b or invite["status"] > 100)
         self.send(at, by, message(f"ACK {target} SIP/2.0", head, sdp))
 
-    def cancel(self, at):
+    def cancel(self, at, headers=()):
         """Of `a`'s INVITE (RFC 3261 §9.1)."""
         invite = self.requests[self.a, "INVITE"]
         head = self.head(self.a, "CANCEL", invite["uri"], invite["branch"], invite["number"], False)
         self.requests[self.a, "CANCEL"] = {**invite, "method": "CANCEL", "is_inside": False}
-        self.send(at, self.a, message(f"CANCEL {invite['uri']} SIP/2.0", head))
+        self.send(at, self.a, message(f"CANCEL {invite['uri']} SIP/2.0", [*head, *headers]))
 
     def bye(self, at, by=None):
         self.request(at, by or self.a, "BYE", is_inside=True)
@@ -173,7 +173,8 @@ class Call:
         is_tagged = status > 100 or request["is_inside"]
         head = self.head(self.other(by), request["method"], "", request["branch"], request["number"], is_tagged)
         head = [pair for pair in head if pair[0] != "Max-Forwards"]
-        if to in ("INVITE", "UPDATE", "SUBSCRIBE") and 100 < status < 300:
+        has_contact = any(name == "Contact" for name, _ in headers)
+        if to in ("INVITE", "UPDATE", "SUBSCRIBE") and 100 < status < 300 and not has_contact:
             head.append(("Contact", f"<{by.contact}>"))
         head += headers
         self.send(at, by, message(f"SIP/2.0 {status} {REASONS[status]}", head, sdp))

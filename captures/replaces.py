@@ -117,3 +117,32 @@ def join(capture):
     second.both_talk(1.7, 2.3)
     hang_up(second, 2.35)
     hang_up(first, 2.4, by=first.b)
+
+
+@scenario
+def transfer_semi_attended(capture):
+    """Alice holds Bob, calls Carol, and refers Bob to her while her phone rings still (RFC 5589 §7.6). Bob calls as he is
+    told; Carol's phone rings for him instead, and she answers."""
+    first = call_of(capture)
+    set_up(first)
+    first.both_talk(1.05, 1.5)
+    hold(first, 1.5, first.a)
+    alice = Phone("alice", first.a.address, 0x1000_A002, SPEECH["alice"], media_port=21_000)
+    second = onward_call(capture, alice, 1)
+    ring(second, 1.6, second.a.sdp())
+    replaced = dialog(second, second.b, alice)
+    refer(first, 2.0, first.a, f"<{second.b.contact}?Replaces={quote(replaced, safe='')}>")
+    bob = Phone("bob", first.b.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000)
+    carol = Phone("carol", second.b.address, 0x3000_0CA2, SPEECH["announcement"], media_port=33_000)
+    third = Call(capture, bob, carol, f"generated-2@{bob.address}", carol.contact)
+    headers = [("Replaces", replaced), ("Require", "replaces"), ("Referred-By", "<sip:alice@example.com>")]
+    third.invite(2.1, bob.sdp(), headers=headers)
+    third.answer(2.13, 180)
+    second.answer(2.15, 487)
+    second.ack(2.17)
+    third.answer(2.5, 200, carol.sdp())
+    third.ack(2.52)
+    notify(first, 2.55, first.b, "terminated;reason=noresource", "200 OK")
+    hang_up(first, 2.6)
+    third.both_talk(2.55, 3.1)
+    hang_up(third, 3.15)

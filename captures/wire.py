@@ -15,6 +15,8 @@ class Capture:
         self.began = began
         self.packets = []
         self.identification = 0
+        # In which order they are in the file: by time, unless a scenario says otherwise.
+        self.written = lambda timed: timed[0]
 
     def add(self, at, packet):
         """`packet`: from its Ethernet header on."""
@@ -50,7 +52,7 @@ class Capture:
         """A pcap file, microseconds, little-endian, Ethernet; packets of the same time in the order of their making."""
         with open(path, "wb") as file:
             file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1))
-            for at, packet in sorted(self.packets, key=lambda timed: timed[0]):
+            for at, packet in sorted(self.packets, key=self.written):
                 seconds, micros = divmod(at, 1_000_000)
                 file.write(struct.pack("<IIII", self.began + seconds, micros, len(packet), len(packet)) + packet)
 

@@ -71,6 +71,8 @@ pub struct Call {
     pub(super) held: [bool; 2],
     pub(super) gated: bool,
     pub(super) kept: Kept,
+    /// Its state was too long to be kept.
+    pub(super) outgrown: bool,
     /// `during` binds: recording has started.
     pub(super) armed: bool,
     /// Until the recording is open that who answered asks for.
@@ -127,6 +129,7 @@ impl Call {
             held: [false; 2],
             gated: false,
             kept: Kept::default(),
+            outgrown: false,
             armed: false,
             withheld: None,
             upkeep: Default::default(),

@@ -152,6 +152,13 @@ impl Call {
         if self.kept != Kept::Stale || self.phase != Phase::Confirmed || !(self.is_at_rest() || self.is_parted()) {
             return;
         }
+        if self.outgrown {
+            if !self.fits() {
+                self.kept = Kept::Nowhere;
+                return;
+            }
+            self.outgrown = false;
+        }
         let Some(state) = self.continuation() else {
             return;
         };
@@ -163,12 +170,19 @@ impl Call {
         self.publish(turn);
     }
 
-    /// The driver has not kept what it was told last. The next event of the call tells it again.
+    /// The driver has not kept what it was told last. The next event of the call tells it again; of what is too long, one that
+    /// makes it shorter.
     pub fn note_not_kept(&mut self, turn: &mut Turn<'_>) {
-        if self.kept == Kept::Written {
-            self.kept = Kept::Stale;
-            self.publish(turn);
+        if self.kept != Kept::Written {
+            return;
         }
+        self.outgrown = !self.fits();
+        if self.outgrown {
+            self.forget(turn);
+        } else {
+            self.kept = Kept::Stale;
+        }
+        self.publish(turn);
     }
 
     /// No re-INVITE or UPDATE is in flight, the peers' or ours, and no party is on its way to another call.
@@ -208,7 +222,7 @@ impl Call {
         self.settle(turn);
     }
 
-    /// Whether the driver can have kept what it was told: it may have had no time yet to say that it cannot.
+    /// Whether the driver can keep the call as it is: it may have had no time yet to say that it has not.
     fn fits(&self) -> bool {
         let state = self.continuation();
         state.is_some_and(|state| state.written().len() <= STATE_BYTES_MAX)

@@ -3,6 +3,7 @@
 mod exchanged;
 mod face;
 mod growth;
+mod null_hold;
 
 use std::net::SocketAddr;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
-use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId, Timestamp};
+use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, Remote, SessionId, Timestamp};
 use crate::sdp::{
     Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, check_reoffer, filter, negotiate,
     with_lines,
@@ -92,6 +93,8 @@ pub struct Agreement {
     offer: Option<Offer>,
     /// The newest description that each leg is bound by: A, B.
     agreed: [Option<SessionDescription>; 2],
+    /// Where each line of it receives, or received before it was held by the null address: A, B.
+    places: [Vec<Option<Remote>>; 2],
 }
 
 /// The media of one call: its ports, and the agreement of the fork in focus.
@@ -221,9 +224,9 @@ impl Negotiation {
                 // The peers may live with it, as they would without us.
                 tracing::warn!(%error, "answer does not fit its offer; carried all the same");
             }
-            self.agreement.agreed[offer.by.index()] = Some(offer.sdp);
+            self.agreement.bind(offer.by, offer.sdp);
         }
-        self.agreement.agreed[by.index()] = Some(sdp);
+        self.agreement.bind(by, sdp);
         Ok(anchored)
     }
 
@@ -269,10 +272,10 @@ impl Negotiation {
             return false;
         };
         let is_carried = !self.exceeds(&new);
-        let agreed = &mut self.agreement.agreed[by.index()];
+        let agreed = &self.agreement.agreed[by.index()];
         let moved = is_carried && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
         if moved {
-            *agreed = Some(new);
+            self.agreement.bind(by, new);
         }
         moved
     }
@@ -305,8 +308,8 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: self.leg_plan(Leg::A, &ports.a, a),
-                b: self.leg_plan(Leg::B, &ports.b, b),
+                a: self.leg_plan(Leg::A, &ports.a, (index, a)),
+                b: self.leg_plan(Leg::B, &ports.b, (index, b)),
             }
         });
         MediaPlan {
@@ -354,8 +357,11 @@ impl Negotiation {
             Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
             None => None,
         };
-        let [a, b] = &kept.agreed;
-        self.agreement.agreed = [parsed(a), parsed(b)];
+        for (leg, text) in Leg::BOTH.into_iter().zip(&kept.agreed) {
+            if let Some(sdp) = parsed(text) {
+                self.agreement.bind(leg, sdp);
+            }
+        }
         self.exchanged = kept.threads.clone().map(|thread| {
             let thread = Some(thread?);
             Some(Box::new(Exchanged {
@@ -395,13 +401,14 @@ impl Negotiation {
         self.ports.iter().map(local).collect()
     }
 
-    fn leg_plan(&self, leg: Leg, pair: &PortPair, line: Option<&MediaLine>) -> LegPlan {
+    fn leg_plan(&self, leg: Leg, pair: &PortPair, (index, line): (usize, Option<&MediaLine>)) -> LegPlan {
         let is_here = !self.exchanged[leg.index()]
             .as_ref()
             .is_some_and(|exchanged| exchanged.absent);
         LegPlan {
             local: self.facing(leg, pair),
-            remote: line.and_then(MediaLine::remote).filter(|_| is_here),
+            remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
+            deaf: line.is_some_and(MediaLine::has_null_address),
             formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
         }
     }

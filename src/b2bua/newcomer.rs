@@ -25,6 +25,7 @@ use crate::policy::{Decision, RecorderState};
 use crate::sip::{Headers, NameAddr, Response};
 
 /// A party that nobody has decided for yet.
+#[derive(Debug)]
 pub(super) struct Newcomer {
     named: NameAddr,
     /// The header that says so.
@@ -182,9 +183,19 @@ impl Call {
     ) -> Result<bool, Refusal> {
         let newcomer = self.newcomer(turn, side, headers, None);
         let described = facts::media(headers, body);
-        let admitted = self.admit_change(turn, side, newcomer.as_ref(), &described);
-        if let (Err(_), Some(newcomer)) = (&admitted, &newcomer) {
-            let kinds = widened(self.negotiation.kinds(), &described);
+        self.admit_who_is_there(turn, side, newcomer.as_ref(), &described)
+    }
+
+    pub(super) fn admit_who_is_there(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        newcomer: Option<&Newcomer>,
+        described: &[MediaKind],
+    ) -> Result<bool, Refusal> {
+        let admitted = self.admit_change(turn, side, newcomer, described);
+        if let (Err(_), Some(newcomer)) = (&admitted, newcomer) {
+            let kinds = widened(self.negotiation.kinds(), described);
             let decision = self.judge(turn, side, newcomer, kinds).decision;
             self.write_down(turn, side, decision, newcomer);
         }

@@ -17,6 +17,7 @@ use super::consultation::{Awaited, Consulted};
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
+use super::newcomer::Newcomer;
 use super::notice::Notices;
 use super::redirect;
 use super::refresh::Upkeep;
@@ -62,6 +63,8 @@ pub(super) struct Referring {
     /// To which call.
     pub(super) to: SessionId,
     pub(super) seat: Seat,
+    /// Who it turned out to be when it accepted.
+    pub(super) newcomer: Option<Newcomer>,
     /// The other call came to nothing while a re-INVITE is in flight.
     pub(super) is_given_up: bool,
 }
@@ -74,6 +77,8 @@ pub(super) struct Transfers {
     pub(super) errands: VecDeque<Errand>,
     /// Another call's transfer waits for this one.
     pub(super) awaited: Awaited,
+    /// Its caller hung up before anybody answered.
+    pub(super) is_abandoned: bool,
     /// It is the new call of a transfer, and does not talk yet.
     pub(super) is_successor: bool,
     /// Executed transfers that led here.
@@ -91,6 +96,8 @@ pub struct Mover {
     pub(super) upkeep: Upkeep,
     pub(super) from_change: bool,
     pub(super) claims: Claims,
+    /// Who it turned out to be when it was asked to come.
+    pub(super) newcomer: Option<Newcomer>,
     /// m-lines that its dialog has seen.
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
@@ -270,6 +277,7 @@ impl Call {
             stays,
             to,
             seat: Seat::Old,
+            newcomer: None,
             is_given_up: false,
         }));
     }
@@ -347,7 +355,8 @@ impl Call {
 
     /// The party that stays leaves for its new call.
     pub fn go_over(&mut self) -> Option<Mover> {
-        let side = self.transfers.referring.as_ref()?.stays;
+        let referring = self.transfers.referring.as_mut()?;
+        let (side, newcomer) = (referring.stays, referring.newcomer.take());
         let lines = self.lines();
         let leg = self.leg_mut(side);
         let shell = CallLeg {
@@ -373,6 +382,7 @@ impl Call {
             upkeep: self.drop_upkeep(side),
             from_change: self.from_change[side.index()],
             claims: std::mem::take(&mut self.claims[side.index()]),
+            newcomer,
             exchange: self.last_exchange[side.index()].take(),
         })
     }

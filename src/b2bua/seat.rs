@@ -301,12 +301,14 @@ impl Call {
         if let Some(dialog) = &mut self.leg_mut(side).dialog {
             dialog.target_refresh(&Message::Response(response.clone()));
         }
+        let newcomer = self.newcomer(turn, side, &response.headers, None);
         let content = self.content_of(&response.headers, &response.body);
         let answer = content.sdp(&response.body).map(Bytes::copy_from_slice);
         let Some(referring) = &mut self.transfers.referring else {
             return;
         };
         referring.seat = Seat::New(told);
+        referring.newcomer = newcomer;
         let (to, is_given_up) = (referring.to, referring.is_given_up);
         match answer {
             Some(answer) if !is_given_up => self.transfers.errands.push_back(Errand::Seated { to, answer }),

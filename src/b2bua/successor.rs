@@ -86,9 +86,18 @@ impl Call {
     /// Both parties are there: the call talks. `answer`: of the party that stays.
     pub fn take_over(&mut self, turn: &mut Turn<'_>, caller: Mover, callee: Option<Mover>, answer: &Bytes) {
         self.transfers.is_successor = false;
-        self.sit(turn, Leg::A, caller);
-        if let Some(callee) = callee {
-            self.sit(turn, Leg::B, callee);
+        let mut newcomers = Vec::new();
+        for (side, mover) in Leg::BOTH.into_iter().zip([Some(caller), callee]) {
+            let Some(mut mover) = mover else { continue };
+            newcomers.extend(mover.newcomer.take().map(|newcomer| (side, newcomer)));
+            self.sit(turn, side, mover);
+        }
+        for (side, newcomer) in newcomers {
+            if let Err(refusal) = self.admit_who_is_there(turn, side, Some(&newcomer), &[]) {
+                self.part_with_answerer(turn, side, &refusal);
+                self.settle(turn);
+                return;
+            }
         }
         let differs = self.negotiation.changes(Leg::A, answer);
         self.negotiation.moves(Leg::A, answer);

@@ -1,7 +1,6 @@
 //! A call's way out: transactions, fresh identifiers, and who owns which transaction.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::transaction::{self, ClientId, Event, Fallback, ServerId, TransactionLimits, Transactions};
 use crate::sip::{Flow, Glance, Message, Mint, Request, Response, Scheme, Uri, Via};
-use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Trunk};
+use crate::trunk::{DATAGRAM_REQUEST_BYTES_MAX, Paths, Sources, Trunk};
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -71,7 +70,7 @@ impl Wire {
     }
 
     /// Long requests to these peers alone are datagrams, from now on.
-    pub fn keep_datagrams(&mut self, peers: BTreeSet<IpAddr>) {
+    pub fn keep_datagrams(&mut self, peers: Sources) {
         self.paths.keep_datagrams(peers);
     }
 
@@ -431,7 +430,7 @@ mod tests {
         assert_eq!(sent(&mut wire), Some((Transport::Tcp, flow.remote, 1_300)));
         wire.resend(kept, flow);
         assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
-        wire.keep_datagrams([flow.remote.ip()].into());
+        wire.keep_datagrams(Sources::from_iter([(flow.remote.ip(), None).into()]));
         wire.send(ack(1_300), flow);
         assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
     }

@@ -14,8 +14,7 @@ use crate::policy::{Finding, Format, PolicySet, render};
 use crate::replay::{self, FaultSpec, NotACapture, ReplayOptions, Report, Shown};
 use crate::sip::Method;
 
-const UNREADABLE_HINT: &str =
-    "pcap and pcapng are read; `editcap -F pcapng IN OUT` converts others, gunzip compressed ones";
+const UNREADABLE_HINT: &str = "pcap and pcapng are read; `editcap -F pcapng IN OUT` converts others, `gunzip -c FILE | onrecord replay -` unpacks";
 
 /// Plays a capture through the proxy and shows what it would have done.
 #[derive(Debug, clap::Args)]

@@ -157,7 +157,7 @@ impl Config {
     pub fn trunk_of(&self, source: SocketAddr) -> Option<&Trunk> {
         self.trunks
             .iter()
-            .find(|trunk| trunk.peers.iter().any(|peer| peer.is_source(source, Transport::Udp)))
+            .find(|trunk| trunk.senders().any(|known| known.is_source(source, Transport::Udp)))
     }
 
     pub fn trunk_names(&self) -> Vec<TrunkName> {

@@ -16,7 +16,7 @@ use crate::policy::Code;
 use crate::policy::reader::{Table, Words, shown};
 use crate::sip::{MAX_FORWARDS, Method, Transport};
 use crate::trunk::rewrite::RULES_MAX;
-use crate::trunk::{Caps, Field, Host, Passage, Probe, Rank, Rewrite, RuleError, Site};
+use crate::trunk::{Caps, Field, Host, Network, Passage, Probe, Rank, Rewrite, RuleError, Site, Source};
 
 /// Destinations of one trunk.
 const SITES_MAX: usize = 64;
@@ -75,13 +75,13 @@ pub(super) fn trunks(root: &Table<'_>, listen: &Listen) -> (Trunks, BTreeMap<Tru
 fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
     let transport = table.choice("transport", TRANSPORTS).map(Spanned::into_inner);
     let sites = sites(table, transport);
-    let mut peers = peers(table, others, sites.is_empty());
+    let (mut peers, networks) = peers(table, others, sites.is_empty());
     for (site, span) in &sites {
         // Where we send to may answer, and call.
         if let Host::Address(ip) = site.host {
             let peer = Peer { ip, port: site.port };
             if !peers.iter().any(|known| overlaps(known, &peer)) {
-                apart(table, others, &peer, span, &site_text(site));
+                apart(table, others, peer.into(), span, &site_text(site));
                 peers.push(peer);
             }
         }
@@ -109,13 +109,14 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
             calls_max: integer(table, "calls_max"),
             calls_per_second: integer(table, "calls_per_second").and_then(NonZeroU32::new),
         },
+        networks,
         ..Trunk::new(TrunkName::from(""), peers)
     }
 }
 
-fn peers(table: &Table<'_>, others: &Trunks, required: bool) -> Vec<Peer> {
-    let wanted =
-        "an IP address, with or without a port, like \"192.0.2.10\", \"192.0.2.10:5060\" or \"[2001:db8::1]:5060\"";
+fn peers(table: &Table<'_>, others: &Trunks, required: bool) -> (Vec<Peer>, Vec<Network>) {
+    let wanted = "an IP address, with or without a port, or a range, like \"192.0.2.10\", \"192.0.2.10:5060\", \
+                  \"[2001:db8::1]:5060\" or \"192.0.2.0/24\"";
     let texts = if required {
         table.required_texts("peers", wanted)
     } else {
@@ -132,31 +133,63 @@ fn peers(table: &Table<'_>, others: &Trunks, required: bool) -> Vec<Peer> {
             "at least one; calls are sent to the first that answers",
         );
     }
-    let mut peers: Vec<Peer> = Vec::new();
+    let (mut peers, mut networks) = (Vec::new(), Vec::new());
     for text in texts.unwrap_or_default().into_iter().take(LIST_MAX) {
-        let Some(peer) = peer(text.get_ref()) else {
-            table.malformed("peers", &text.span(), text.get_ref(), wanted);
+        let (span, written) = (text.span(), *text.get_ref());
+        if written.contains('/') {
+            match Network::parse(written) {
+                Ok(network) => {
+                    apart(table, others, network.into(), &span, written);
+                    networks.push(network);
+                }
+                Err(error) => table.malformed("peers", &span, written, &error.to_string()),
+            }
+            continue;
+        }
+        let Some(peer) = peer(written) else {
+            table.malformed("peers", &span, written, wanted);
             continue;
         };
-        apart(table, others, &peer, &text.span(), text.get_ref());
+        apart(table, others, peer.into(), &span, written);
         peers.push(peer);
     }
-    peers
+    (peers, networks)
 }
 
 /// Notes a peer that another trunk has too.
-fn apart(table: &Table<'_>, others: &Trunks, peer: &Peer, span: &Range<usize>, written: &str) {
-    let owner = others
-        .iter()
-        .find(|(trunk, _)| trunk.peers.iter().any(|other| overlaps(other, peer)));
-    if let Some((owner, _)) = owner {
-        let message = format!("`{written}` is a peer of trunk `{}` too", owner.name);
-        let finding = table.at(Code::DuplicatePeer, span, message);
-        table.note(
-            finding
-                .effect("a message from there could be of either trunk")
-                .hint("tell them apart by their ports"),
-        );
+fn apart(table: &Table<'_>, others: &Trunks, source: Source, span: &Range<usize>, written: &str) {
+    let shared = others.iter().find_map(|(trunk, _)| {
+        let other = trunk.senders().find(|other| shares(other, &source))?;
+        Some((trunk, other))
+    });
+    let Some((owner, other)) = shared else { return };
+    let (message, hint) = match (other, source) {
+        (Source::Peer(_), Source::Peer(_)) => (
+            format!("`{written}` is a peer of trunk `{}` too", owner.name),
+            "tell them apart by their ports",
+        ),
+        (Source::Network(network), _) => (
+            format!("`{written}` is in `{network}`, which trunk `{}` has too", owner.name),
+            "give each address to one trunk: smaller ranges, or single addresses",
+        ),
+        (Source::Peer(peer), Source::Network(_)) => (
+            format!("`{written}` contains {}, a peer of trunk `{}`", peer.ip, owner.name),
+            "give each address to one trunk: smaller ranges, or single addresses",
+        ),
+    };
+    let finding = table.at(Code::DuplicatePeer, span, message);
+    let finding = finding.effect("a message from there could be of either trunk");
+    table.note(finding.hint(hint));
+}
+
+/// Whether a message could be of both.
+fn shares(a: &Source, b: &Source) -> bool {
+    match (a, b) {
+        (Source::Peer(a), Source::Peer(b)) => overlaps(a, b),
+        (Source::Network(a), Source::Network(b)) => a.overlaps(b),
+        (Source::Network(network), Source::Peer(peer)) | (Source::Peer(peer), Source::Network(network)) => {
+            network.contains(peer.ip)
+        }
     }
 }
 

@@ -10,16 +10,16 @@ use crate::policy::CallFacts;
 use crate::sip::{Flow, Glance, Message, Method, Request, Response};
 
 impl Signaling {
-    /// The first thing done costs the least: a source that is no peer is dropped unread.
+    /// The first thing done costs the least: what is no peer's, or came to another address than its trunk faces, is dropped unread.
     pub(super) fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.is_known(flow.remote, flow.transport) && !is_ack_of_refusal(bytes) {
+        if self.topology.hears(flow) && !is_ack_of_refusal(bytes) {
             self.on_message(now, flow, bytes, true);
         }
     }
 
     /// The line had no room for it: it is refused, unless it may never be.
     pub(super) fn on_excess(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.is_known(flow.remote, flow.transport) && !self.turns_away_at_a_glance(now, flow, bytes) {
+        if self.topology.hears(flow) && !self.turns_away_at_a_glance(now, flow, bytes) {
             self.on_message(now, flow, bytes, false);
         }
     }

@@ -12,7 +12,7 @@ use crate::model::{Leg, Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Request, Response, Scheme, Transport, Uri};
-use crate::trunk::{Destination, Peer, Route, Trunk};
+use crate::trunk::{Destination, Route, Source, Trunk};
 
 /// How one trunk stands, for `status`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -121,7 +121,7 @@ impl Signaling {
     }
 
     /// Who may speak of calls that are up and open none, if that has changed.
-    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+    pub fn poll_retired(&mut self) -> Option<Vec<Source>> {
         self.topology.poll_retired()
     }
 

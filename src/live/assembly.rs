@@ -48,7 +48,7 @@ use crate::disk::{Disk, Layout};
 use crate::engine::{CallView, Input, Line, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
 use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
-use crate::trunk::Site;
+use crate::trunk::{Site, Source};
 
 /// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
 const EXTENTS_WAIT: Duration = Duration::from_millis(20);
@@ -167,7 +167,8 @@ fn announce(config: &Config, about: &Status, policies: &Policies, options: &Serv
     let media = &config.listen.media;
     tracing::info!(address = %media.address, ports = ?media.ports, calls_max = about.calls_max, "media");
     for trunk in &config.trunks {
-        let peers: Vec<String> = trunk.peers.iter().map(peer_text).collect();
+        let networks = trunk.networks.iter().map(ToString::to_string);
+        let peers: Vec<String> = trunk.peers.iter().map(peer_text).chain(networks).collect();
         let names: Vec<String> = trunk.sites.iter().filter_map(Site::authority).collect();
         let (peers, names) = (peers.join(" "), names.join(" "));
         tracing::info!(name = %trunk.name, peers, names, transport = trunk.transport.as_str(), "trunk");
@@ -197,7 +198,7 @@ struct Parts<'a> {
     peers: Peers,
     homes: Homes,
     views: watch::Sender<Vec<TrunkView>>,
-    retired: watch::Sender<Vec<Peer>>,
+    retired: watch::Sender<Vec<Source>>,
     policies: Arc<PolicySet>,
     switches: FaultSwitches,
     calls_max: u64,

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Events that one wait brings at most. So many packets are relayed before the next look at the commands.
 const EVENTS_MAX: usize = 256;
@@ -85,6 +88,18 @@ impl Epoll {
 /// Has the kernel stamp every datagram's arrival (socket(7), SO_TIMESTAMPNS).
 pub(super) fn stamp_arrivals(socket: &impl AsFd) -> io::Result<()> {
     turn_on(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
+/// Registers a socket with the runtime, for what arrives alone: who waits for room to write, too, is woken each time that
+/// somebody has read a datagram of ours.
+pub(super) fn watch_arrivals(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: the socket owns its descriptor, always the same, and is nobody else's until it is dropped.
+    unsafe {
+        Ok(AsyncFd::register_with_interest(
+            socket,
+            Interest::READABLE | Interest::ERROR,
+        )?)
+    }
 }
 
 /// Has the kernel keep the ICMP errors that datagrams of this socket caused, for [`bounced`] (ip(7), IP_RECVERR).

@@ -373,6 +373,7 @@ mod tests {
             LegPlan {
                 local,
                 remote: Some(Remote { rtp, rtcp: rtp }),
+                deaf: false,
                 formats: Vec::new(),
             }
         };
@@ -621,6 +622,7 @@ mod tests {
                         rtp: phone_of(local),
                         rtcp,
                     }),
+                    deaf: false,
                     formats: Vec::new(),
                 }
             };

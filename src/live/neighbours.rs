@@ -11,7 +11,7 @@ use super::status::{DestinationStatus, TrunkStatus, listener};
 use crate::config::{self, Config};
 use crate::engine::{DestinationView, Input, Pulse, TrunkView};
 use crate::policy::Finding;
-use crate::trunk::Register;
+use crate::trunk::{Register, Trunk};
 
 /// What a node knows of its neighbours.
 pub(super) struct Neighbours {
@@ -145,6 +145,5 @@ fn destination(view: &DestinationView) -> DestinationStatus {
 
 /// Who may speak to the sockets, before any name is located.
 pub(super) fn peers(config: &Config) -> Peers {
-    let peers = config.trunks.iter().flat_map(|trunk| &trunk.peers);
-    Peers::new(peers.map(|peer| (peer.ip, peer.port)))
+    Peers::new(config.trunks.iter().flat_map(Trunk::senders))
 }

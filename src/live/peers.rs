@@ -1,13 +1,13 @@
 //! Who may speak to us: every other source is dropped before a byte of it is parsed, and gets no reply.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::model::TrunkName;
-use crate::trunk::DomainName;
+use crate::trunk::{DomainName, Source, Sources};
 
 /// The configured trunk peers as the sockets ask for them.
 ///
@@ -18,7 +18,7 @@ pub struct Peers(Arc<ArcSwap<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    ports: BTreeMap<IpAddr, Ports>,
+    sources: Sources,
     owners: BTreeMap<IpAddr, Owner>,
 }
 
@@ -30,53 +30,30 @@ pub struct Owner {
     pub name: DomainName,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Ports {
-    Any,
-    Only(BTreeSet<u16>),
-}
-
 impl Peers {
     /// A peer without a port may send from any port of its address.
-    pub fn new(peers: impl IntoIterator<Item = (IpAddr, Option<u16>)>) -> Self {
+    pub fn new(sources: impl IntoIterator<Item = impl Into<Source>>) -> Self {
         let known = Self::default();
-        known.replace(peers, []);
+        known.replace(sources.into_iter().map(Into::into), []);
         known
     }
 
     /// These from now on, and no others.
     pub fn replace(
         &self,
-        peers: impl IntoIterator<Item = (IpAddr, Option<u16>)>,
+        sources: impl IntoIterator<Item = Source>,
         owners: impl IntoIterator<Item = (IpAddr, Owner)>,
     ) {
-        let mut known = BTreeMap::new();
-        for (ip, port) in peers {
-            let ports = known
-                .entry(ip.to_canonical())
-                .or_insert_with(|| Ports::Only(BTreeSet::new()));
-            match (port, ports) {
-                (None, ports) => *ports = Ports::Any,
-                (Some(port), Ports::Only(ports)) => {
-                    ports.insert(port);
-                }
-                (Some(_), Ports::Any) => {}
-            }
-        }
         let owners = owners.into_iter().map(|(ip, owner)| (ip.to_canonical(), owner));
         self.0.store(Arc::new(Known {
-            ports: known,
+            sources: sources.into_iter().collect(),
             owners: owners.collect(),
         }));
     }
 
     /// Whether a datagram from `source` is read.
     pub fn allow_datagram(&self, source: SocketAddr) -> bool {
-        match self.0.load().ports.get(&source.ip().to_canonical()) {
-            Some(Ports::Any) => true,
-            Some(Ports::Only(ports)) => ports.contains(&source.port()),
-            None => false,
-        }
+        self.0.load().sources.allow_datagram(source)
     }
 
     /// Whose server it is, if a name of a trunk led to it.
@@ -86,13 +63,14 @@ impl Peers {
 
     /// Whether a connection from `source` is kept. Its port is an ephemeral one, so only the address counts.
     pub fn allow_connection(&self, source: SocketAddr) -> bool {
-        self.0.load().ports.contains_key(&source.ip().to_canonical())
+        self.0.load().sources.has_host(source.ip())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trunk::Network;
 
     fn at(text: &str) -> SocketAddr {
         text.parse().expect("an address")
@@ -131,7 +109,7 @@ mod tests {
             trunk: "carrier".into(),
             name: DomainName::parse("sip.example.com").expect("a name"),
         };
-        peers.replace([(ip("192.0.2.2"), None)], [(ip("192.0.2.2"), owner.clone())]);
+        peers.replace([(ip("192.0.2.2"), None).into()], [(ip("192.0.2.2"), owner.clone())]);
         assert_eq!(sockets.owner(ip("::ffff:192.0.2.2")), Some(owner));
         assert!(sockets.allow_connection(at("192.0.2.2:5060")));
         assert!(!sockets.allow_connection(at("192.0.2.1:5060")));
@@ -142,5 +120,13 @@ mod tests {
         let peers = Peers::new([(ip("192.0.2.1"), None)]);
         assert!(peers.allow_datagram(at("[::ffff:192.0.2.1]:5060")));
         assert!(!peers.allow_connection(at("[::ffff:192.0.2.2]:5060")));
+    }
+
+    #[test]
+    fn of_a_range_everybody_is_read_from_any_port() {
+        let range = Network::parse("192.0.2.0/25").expect("a range");
+        let peers = Peers::new([Source::Network(range)]);
+        assert!(peers.allow_datagram(at("192.0.2.127:9")) && peers.allow_connection(at("192.0.2.0:9")));
+        assert!(!peers.allow_datagram(at("192.0.2.128:9")) && !peers.allow_connection(at("192.0.2.128:9")));
     }
 }

@@ -20,7 +20,7 @@ use crate::engine::Input;
 use crate::model::Timestamp;
 use crate::sip::Transport;
 use crate::trunk::{
-    Aim, Answer, Located, Peer, Query, Rank, Record, RecordKind, Search, Site, Step, TTL_MAX, TTL_MIN, Trunk,
+    Aim, Answer, Located, Query, Rank, Record, RecordKind, Search, Site, Source, Step, TTL_MAX, TTL_MIN, Trunk,
 };
 
 /// How long one query may take, retries of the resolver included.
@@ -67,9 +67,9 @@ pub(super) struct Resolver {
     trunks: Vec<Trunk>,
     names: BTreeMap<Aim, Name>,
     /// Who was admitted and may have calls still: until signalling says who has.
-    retired: BTreeSet<Peer>,
+    retired: BTreeSet<Source>,
     /// As signalling knows them; ends with it.
-    speaking: watch::Receiver<Vec<Peer>>,
+    speaking: watch::Receiver<Vec<Source>>,
 }
 
 /// DNS as this host is configured for it (`/etc/resolv.conf`). Names are absolute: search lists do not apply.
@@ -96,7 +96,7 @@ impl Resolver {
         listeners: &[(Transport, SocketAddr)],
         peers: Peers,
         events: mpsc::Sender<Input>,
-        speaking: watch::Receiver<Vec<Peer>>,
+        speaking: watch::Receiver<Vec<Source>>,
     ) -> (Self, ResolverLink) {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let mut ways: Vec<(Transport, bool)> = listeners.iter().map(|(t, at)| (*t, at.is_ipv4())).collect();
@@ -137,7 +137,7 @@ impl Resolver {
                 },
                 Ok(()) = self.speaking.changed() => {
                     self.retired = self.speaking.borrow_and_update().iter().copied().collect();
-                    self.admit(Vec::new());
+                    self.admit(BTreeSet::new());
                 }
                 () = due => {
                     let Some((aim, _)) = next else { continue };
@@ -206,16 +206,13 @@ impl Resolver {
     }
 
     /// Who may speak now, by configuration and by DNS.
-    fn admitted(&self) -> Vec<Peer> {
-        let configured = self.trunks.iter().flat_map(|trunk| trunk.peers.iter().copied());
+    fn admitted(&self) -> BTreeSet<Source> {
+        let configured = self.trunks.iter().flat_map(Trunk::senders);
         let located = self.names.values().filter_map(|name| name.located.as_ref());
         let addresses = located
             .flat_map(|located| &located.servers)
             .flat_map(|server| &server.addresses);
-        let addresses = addresses.map(|at| Peer {
-            ip: at.ip(),
-            port: None,
-        });
+        let addresses = addresses.map(|at| Source::from((at.ip(), None)));
         configured.chain(addresses).collect()
     }
 
@@ -237,12 +234,11 @@ impl Resolver {
     }
 
     /// Opens the sockets to who may speak now, and leaves them open to who may have calls still.
-    fn admit(&mut self, before: Vec<Peer>) {
+    fn admit(&mut self, before: BTreeSet<Source>) {
         let now = self.admitted();
-        let left = before.into_iter().filter(|peer| !now.contains(peer));
-        self.retired.extend(left);
+        self.retired.extend(before.difference(&now));
         let all = now.iter().chain(&self.retired);
-        self.peers.replace(all.map(|peer| (peer.ip, peer.port)), self.owners());
+        self.peers.replace(all.copied(), self.owners());
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::{
     Fault, MediaCommand, MediaEvent, Outcome, PolicyId, RecordingCommand, RecordingEvent, Timestamp, earliest,
 };
 use crate::sip::Flow;
-use crate::trunk::Peer;
+use crate::trunk::Source;
 
 /// Events of the recorder, the media threads and the supervisor that wait. Full: the sender waits, which is safe
 /// because signalling waits for nobody.
@@ -72,7 +72,7 @@ pub(super) struct SignalingTask {
     pub views: watch::Sender<Vec<TrunkView>>,
     pub views_due: Timestamp,
     /// Who was a peer and may speak still, for the sockets.
-    pub retired: watch::Sender<Vec<Peer>>,
+    pub retired: watch::Sender<Vec<Source>>,
     /// Requests that open something wait until all else is done.
     pub line: Line<(Flow, Bytes)>,
     /// The share of new calls that signalling knows the line to refuse.

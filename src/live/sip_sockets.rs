@@ -232,7 +232,7 @@ impl Shared {
     pub(super) fn bare(arrivals: mpsc::Sender<Arrival>) -> Self {
         Self {
             clock: Clock::start(),
-            peers: Arc::new(Peers::new([])),
+            peers: Arc::new(Peers::default()),
             homes: Homes::default(),
             tls: watch::channel(Arc::default()).1,
             origins: Arc::default(),

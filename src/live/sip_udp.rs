@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::kernel;
@@ -38,7 +38,7 @@ const KEEP_ALIVE_BYTES_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct UdpPort {
     local: SocketAddr,
-    socket: Arc<UdpSocket>,
+    socket: Arc<AsyncFd<Socket>>,
     /// What is to leave with the next [`UdpPort::flush`]; never more than a [`kernel::BATCH`].
     departing: Vec<(SocketAddr, Bytes)>,
     losses: LossLog,
@@ -74,8 +74,8 @@ pub(super) fn open(address: SocketAddr, shared: &Shared) -> io::Result<UdpPort> 
     socket.set_nonblocking(true)?;
     kernel::keep_errors(&socket, address.is_ipv6())?;
     socket.bind(&address.into())?;
-    let socket = Arc::new(UdpSocket::from_std(socket.into())?);
-    let local = socket.local_addr()?;
+    let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+    let socket = Arc::new(kernel::watch_arrivals(socket)?);
     tokio::spawn(receive(local, Arc::clone(&socket), shared.clone()));
     Ok(UdpPort {
         local,
@@ -105,10 +105,7 @@ impl UdpPort {
         // The error of an earlier datagram is told by the next one, which has not left then.
         let mut errors = 0;
         while let Some(((remote, bytes), after)) = rest.split_first() {
-            match self
-                .socket
-                .try_io(Interest::WRITABLE, || kernel::send_many(&self.socket, rest))
-            {
+            match kernel::send_many(self.socket.get_ref(), rest) {
                 Ok(sent) => {
                     counters.sent.fetch_add(sent as u64, Relaxed);
                     rest = rest.get(sent..).unwrap_or_default();
@@ -133,13 +130,13 @@ const fn is_of_an_earlier(kind: io::ErrorKind) -> bool {
     matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable)
 }
 
-async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
+async fn receive(local: SocketAddr, socket: Arc<AsyncFd<Socket>>, shared: Shared) {
     let _listening = Listening::new(&shared);
     // The kernel gives pages of it only where datagrams were long enough to need them.
     let mut buffer = vec![0_u8; kernel::BATCH * DATAGRAM_BYTES_MAX].into_boxed_slice();
     loop {
         let ready = match socket.ready(Interest::READABLE | Interest::ERROR).await {
-            Ok(ready) => ready,
+            Ok(guard) => guard.ready(),
             Err(error) => {
                 tracing::error!(%local, %error, "SIP listener lost");
                 return;
@@ -148,8 +145,8 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
         if ready.is_error() {
             on_errors(local, &socket, &mut buffer, &shared);
         }
-        let read = socket.try_io(Interest::READABLE, || {
-            let read = kernel::receive_many(&socket, &mut buffer, |from, datagram| {
+        let read = socket.try_io(Interest::READABLE, |socket| {
+            let read = kernel::receive_many(socket, &mut buffer, |from, datagram| {
                 on_datagram(local, from, datagram, &shared);
             })?;
             // So that nothing is asked once more of a socket that is known to be empty.
@@ -173,9 +170,9 @@ async fn receive(local: SocketAddr, socket: Arc<UdpSocket>, shared: Shared) {
 }
 
 /// Reads what came back. Only of trunks' addresses, and only what an answer would be waited for.
-fn on_errors(local: SocketAddr, socket: &UdpSocket, buffer: &mut [u8], shared: &Shared) {
+fn on_errors(local: SocketAddr, socket: &AsyncFd<Socket>, buffer: &mut [u8], shared: &Shared) {
     for _ in 0..ERRORS_A_TURN {
-        match socket.try_io(Interest::ERROR, || kernel::bounced(socket, buffer)) {
+        match socket.try_io(Interest::ERROR, |socket| kernel::bounced(socket, buffer)) {
             Ok(bounce) if bounce.is_port_unreachable && shared.peers.allow_datagram(bounce.to) => {
                 let fragment = &buffer[..bounce.bytes];
                 if !awaits_answer(fragment) {

@@ -21,6 +21,7 @@ use super::peers::Owner;
 use crate::config::{Certificate, Config};
 use crate::model::TrunkName;
 use crate::sip::Flow;
+use crate::trunk::Sources;
 
 /// A file of `[listen.tls]` or `[trunk.tls]` is of no use: the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +80,10 @@ impl From<std::io::Error> for HandshakeError {
 #[derive(Debug)]
 struct TrunkContext {
     trunk: TrunkName,
-    /// Where it listens, and where it comes from.
+    /// Where it listens.
     addresses: Vec<SocketAddr>,
+    /// Where it comes from.
+    sources: Sources,
     dialled: Option<(Arc<ClientConfig>, Option<ServerName<'static>>)>,
     answered: Option<Arc<ServerConfig>>,
     /// The name that the certificate of the trunk's connections must be for.
@@ -136,6 +139,7 @@ impl Contexts {
             trunks.push(TrunkContext {
                 trunk: trunk.name.clone(),
                 addresses: addresses.collect(),
+                sources: trunk.senders().collect(),
                 dialled: match &tls.ca {
                     Some(ca) => Some((loading.dialling(ca, certificate)?, name(tls.server_name.as_deref())?)),
                     None => None,
@@ -165,13 +169,7 @@ impl Contexts {
     }
 
     fn of_source(&self, source: IpAddr) -> Option<&TrunkContext> {
-        let is_of = |trunk: &&TrunkContext| {
-            trunk
-                .addresses
-                .iter()
-                .any(|at| at.ip().to_canonical() == source.to_canonical())
-        };
-        self.trunks.iter().find(is_of)
+        self.trunks.iter().find(|trunk| trunk.sources.has_host(source))
     }
 
     fn of_owner(&self, owner: Option<&Owner>) -> Option<&TrunkContext> {

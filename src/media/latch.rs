@@ -11,25 +11,26 @@ use std::net::{IpAddr, SocketAddr};
 /// | any other host | rejected | rejected |
 ///
 /// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port. A new
-/// SDP with another address unlocks. An SDP that names no host to send to (hold by 0.0.0.0, port 0, multicast) takes
-/// and sends nothing.
+/// SDP with another address unlocks. An SDP that names no host to send to (port 0, multicast) takes and sends nothing. A
+/// holder that names the null address is sent nothing; what it plays is taken from where it was before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latch {
     signalled: Option<SocketAddr>,
     /// The port of the signalled host that packets come from.
     locked: Option<u16>,
+    /// Nothing is sent there.
+    deaf: bool,
 }
 
 impl Latch {
-    /// The leg's newest SDP.
-    pub(super) fn signal(&mut self, remote: Option<SocketAddr>) {
+    /// The leg's newest SDP. `deaf`: it wants nothing sent.
+    pub(super) fn signal(&mut self, remote: Option<SocketAddr>, deaf: bool) {
         let remote = remote.filter(is_sendable);
         if self.signalled != remote {
-            *self = Self {
-                signalled: remote,
-                locked: None,
-            };
+            self.signalled = remote;
+            self.locked = None;
         }
+        self.deaf = deaf;
     }
 
     pub(super) fn admits(&mut self, from: SocketAddr) -> bool {
@@ -47,7 +48,7 @@ impl Latch {
 
     /// Where this leg is sent to: what it signalled. For a trunk behind NAT this becomes the locked source.
     pub(super) const fn destination(&self) -> Option<SocketAddr> {
-        self.signalled
+        if self.deaf { None } else { self.signalled }
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
 
     fn latch(signalled: &str) -> Latch {
         let mut latch = Latch::default();
-        latch.signal(Some(address(signalled)));
+        latch.signal(Some(address(signalled)), false);
         latch
     }
 
@@ -107,11 +108,24 @@ mod tests {
     fn a_new_sdp_moves_the_latch_and_a_repeated_one_does_not() {
         let mut latch = latch("192.0.2.1:4000");
         assert!(latch.admits(address("192.0.2.1:5555")));
-        latch.signal(Some(address("192.0.2.1:4000")));
+        latch.signal(Some(address("192.0.2.1:4000")), false);
         assert!(!latch.admits(address("192.0.2.1:6666")), "still locked");
-        latch.signal(Some(address("192.0.2.2:4000")));
+        latch.signal(Some(address("192.0.2.2:4000")), false);
         assert!(!latch.admits(address("192.0.2.1:5555")));
         assert!(latch.admits(address("192.0.2.2:7777")));
+    }
+
+    #[test]
+    fn who_wants_nothing_sent_is_heard_from_where_it_was_and_nobody_else_is() {
+        let mut latch = latch("192.0.2.1:4000");
+        assert!(latch.admits(address("192.0.2.1:5555")));
+        latch.signal(Some(address("192.0.2.1:4000")), true);
+        assert_eq!(latch.destination(), None);
+        assert!(latch.admits(address("192.0.2.1:5555")), "still locked");
+        assert!(!latch.admits(address("192.0.2.1:6666")));
+        assert!(!latch.admits(address("198.51.100.9:4000")));
+        latch.signal(Some(address("192.0.2.1:4000")), false);
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
     }
 
     #[test]
@@ -149,7 +163,7 @@ mod tests {
                         taken_from.clear();
                     }
                     signalled = Some(address);
-                    latch.signal(signalled);
+                    latch.signal(signalled, false);
                     continue;
                 }
                 let admitted = latch.admits(address);

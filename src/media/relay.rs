@@ -256,9 +256,10 @@ impl Relay {
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
-                let remote = wanted.and_then(|wanted| wanted.leg(leg).remote);
-                let [rtp, rtcp] = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
-                self.lines[place].sides[leg.index()].settle(rtp, rtcp);
+                let wanted = wanted.map(|wanted| wanted.leg(leg));
+                let (remote, deaf) = wanted.map_or((None, false), |leg| (leg.remote, leg.deaf));
+                let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
+                self.lines[place].sides[leg.index()].settle(remotes, deaf);
             }
         }
         if plan.recorded != Recorded::Strict {
@@ -342,12 +343,12 @@ impl Side {
         }
     }
 
-    fn settle(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
-        for (socket, remote) in self.sockets.iter_mut().zip([rtp, rtcp]) {
+    fn settle(&mut self, remotes: [Option<SocketAddr>; 2], deaf: bool) {
+        for (socket, remote) in self.sockets.iter_mut().zip(remotes) {
             if socket.binding == Binding::Fresh {
                 socket.binding = Binding::Kept;
             }
-            socket.latch.signal(remote);
+            socket.latch.signal(remote, deaf);
         }
     }
 }

@@ -87,6 +87,7 @@ fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
     let leg = |port: u16, remote| LegPlan {
         local: SocketAddr::new([10, 0, 0, 1].into(), 40_000 + 4 * index + port),
         remote,
+        deaf: false,
         formats: Vec::new(),
     };
     LinePlan {
@@ -275,6 +276,32 @@ fn a_re_invite_moves_the_source_and_the_destination() {
     );
     assert_eq!(goes_to(world.talk(Leg::A, "192.0.2.9:7000", 2)), B);
     assert_eq!(goes_to(world.talk(Leg::B, B, 0)), "192.0.2.9:7000");
+}
+
+#[test]
+fn a_holder_that_receives_nothing_is_heard_from_where_it_was_and_kept() {
+    let mut world = World::call(Recorded::Strict);
+    assert_eq!(goes_to(world.talk(Leg::B, B, 0)), A);
+    let mut held = line(0, remote(A), remote(B));
+    held.b.deaf = true;
+    world.modify(Recorded::Strict, vec![held]);
+    assert_eq!(goes_to(world.talk(Leg::B, B, 1)), A, "its music");
+    assert_eq!(
+        world.talk(Leg::A, A, 0),
+        Verdict::Drop(Dropped::Early),
+        "it hears nothing"
+    );
+    assert_eq!(world.talk(Leg::B, INJECTOR, 2), Verdict::Drop(Dropped::Foreign));
+    let rtcp = world.port(0, Leg::A, Channel::Rtcp);
+    assert_eq!(world.send(rtcp, "192.0.2.1:4001", &RTCP), Verdict::Drop(Dropped::Early));
+    assert_eq!(world.shelf.kept.len(), 2);
+    world.modify(Recorded::Strict, vec![line(0, remote(A), remote(B))]);
+    assert_eq!(goes_to(world.talk(Leg::A, A, 1)), B);
+    let tally = world.close();
+    assert_eq!(
+        (tally.accepted, tally.forwarded, tally.early, tally.foreign),
+        (3, 3, 2, 1)
+    );
 }
 
 #[test]

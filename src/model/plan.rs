@@ -106,6 +106,9 @@ pub struct LegPlan {
     /// Where this leg said that it receives, so where its packets have to come from; none before its SDP is known or
     /// when the line is refused (port 0).
     pub remote: Option<Remote>,
+    /// Nothing is sent to `remote`: the leg holds by the null address, and `remote` is where it was before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deaf: bool,
     /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).
     /// The names of an encrypted line end in [`ENCRYPTED`].
     pub formats: Vec<(u8, String, u32, u8)>,
@@ -136,7 +139,7 @@ pub struct Tally {
     pub gated: u64,
     /// Rejected: not from the signalled source.
     pub foreign: u64,
-    /// From the right source while the far leg's address was not known yet.
+    /// From the right source while the far leg's address was not known yet, or was the null address.
     pub early: u64,
     pub streams: Vec<StreamTally>,
 }

@@ -119,6 +119,7 @@ pub(super) fn line_plan(formats: &[(u8, &str, u32, u8)]) -> LinePlan {
             rtp: ([192, 0, 2, host], 4_000).into(),
             rtcp: ([192, 0, 2, host], 4_001).into(),
         }),
+        deaf: false,
         formats: formats
             .iter()
             .map(|(pt, name, rate, channels)| (*pt, (*name).to_owned(), *rate, *channels))

@@ -9,7 +9,7 @@ const JUMP_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How close the next packet has to be to the jump.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(60);
 /// How far packets of one clock come out of order; what is further back may be of another clock.
-const DISORDER_MAX: Duration = Duration::from_secs(1);
+pub(super) const DISORDER_MAX: Duration = Duration::from_secs(1);
 
 /// Whether packets with these times may follow each other by one clock.
 pub(crate) fn is_sequel(before: Timestamp, after: Timestamp) -> bool {

@@ -22,6 +22,7 @@ const VXLAN: [u16; 2] = [4_789, 8_472];
 const GENEVE: u16 = 6_081;
 const GTP_U: u16 = 2_152;
 const TZSP: u16 = 37_008;
+const L2TP: u16 = 1_701;
 
 /// What carries packets that are not read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
@@ -37,6 +38,11 @@ pub enum Encapsulation {
     Ip(u8),
     #[error("encrypted 802.11")]
     EncryptedWireless,
+    /// Of Endace's records.
+    #[error("ERF type {0}")]
+    Erf(u8),
+    #[error("compressed HEP")]
+    CompressedHep,
 }
 
 impl Encapsulation {
@@ -147,6 +153,18 @@ fn in_mpls(payload: &[u8]) -> Result<(Layer, &[u8]), FlawKind> {
     Err(FlawKind::MalformedLink)
 }
 
+/// RFC 2427: address, unnumbered information, and which network protocol; Cisco puts an Ethernet type there.
+pub(super) fn in_frame_relay(frame: &[u8]) -> Result<(Layer, &[u8]), FlawKind> {
+    Ok(match frame {
+        [_, _, 3, 0xCC | 0x8E, payload @ ..] => (Layer::Ip, payload),
+        [_, _, 3, 0, 0x80, 0, 0, 0, ethertype @ ..] => (Layer::Ethertype(word(ethertype, 0)?), rest(ethertype, 2)?),
+        [_, _, 8, 0, payload @ ..] => (Layer::Ip, payload),
+        [_, _, 0x86, 0xDD, payload @ ..] => (Layer::Ip, payload),
+        [_, _, ..] => (Layer::Nothing, frame),
+        _ => return Err(FlawKind::MalformedLink),
+    })
+}
+
 fn in_ppp(payload: &[u8]) -> Result<(Layer, &[u8]), FlawKind> {
     let payload = payload.strip_prefix(&[0xFF, 0x03]).unwrap_or(payload);
     // An odd first byte is the whole of a compressed protocol field (RFC 1661 §6.5).
@@ -226,6 +244,7 @@ pub(super) fn in_udp(src: u16, dst: u16, payload: &[u8]) -> Option<(Layer, &[u8]
         GTP_U => in_gtp(payload),
         TZSP => in_tzsp(payload),
         _ if src == GTP_U => in_gtp(payload),
+        _ if [src, dst].contains(&L2TP) => in_l2tp(payload),
         _ => None,
     }
 }
@@ -263,6 +282,37 @@ fn in_gtp(payload: &[u8]) -> Option<(Layer, &[u8])> {
         inner = inner.get(length..).unwrap_or_default();
     }
     None
+}
+
+/// A data message (RFC 2661 §3.1), or one of version 3 (RFC 3931 §4.1.2.1).
+fn in_l2tp(payload: &[u8]) -> Option<(Layer, &[u8])> {
+    let [flags @ 0..=0x7F, version, ..] = *payload else {
+        return None;
+    };
+    if flags == 0 && version == 3 {
+        return in_l2tp3(payload.get(4..)?).or(Some((Layer::Nothing, payload)));
+    }
+    (version == 2).then_some(())?;
+    let has = |bit: u8, bytes: usize| if flags & bit == 0 { 0 } else { bytes };
+    let fixed = 6 + has(0x40, 2) + has(0x08, 4);
+    let offset = match flags & 0x02 {
+        0 => 0,
+        _ => 2 + usize::from(word(payload, fixed).ok()?),
+    };
+    Some((Layer::Ppp, payload.get(fixed + offset..).unwrap_or_default()))
+}
+
+/// A session (RFC 3931 §4.1.1.1), then a cookie and a sublayer as long as its ends agreed: where Ethernet with IP follows.
+pub(super) fn in_l2tp3(session: &[u8]) -> Option<(Layer, &[u8])> {
+    session.get(..4).filter(|id| **id != [0; 4])?;
+    let is_frame = |frame: &&[u8]| match (word(frame, 12), frame.get(14)) {
+        (Ok(IPV4), Some(first)) => first >> 4 == 4,
+        (Ok(IPV6), Some(first)) => first >> 4 == 6,
+        (Ok(0x8100 | 0x88A8), Some(_)) => true,
+        _ => false,
+    };
+    let frames = [4, 8, 12, 16].into_iter().filter_map(|from| session.get(from..));
+    frames.filter(is_frame).map(|frame| (Layer::Ethernet, frame)).next()
 }
 
 /// TaZmen Sniffer Protocol: a received packet of Ethernet, after its tagged fields.

@@ -1,6 +1,7 @@
 //! What could not be used of a capture, where it is, and why.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::encapsulation::Encapsulation;
 use crate::model::Timestamp;
@@ -49,6 +50,13 @@ pub enum FlawKind {
     /// Named once, by the first of them.
     #[error("{what} is not supported: {packets} packets not read")]
     Unsupported { what: Encapsulation, packets: u64 },
+    /// Named once, by the first of them. They are used where they are in the file.
+    #[error("out of order by up to {behind:?}, more than {max:?}, {packets} times: `reordercap` puts packets in order")]
+    OutOfOrder {
+        packets: u64,
+        behind: Duration,
+        max: Duration,
+    },
     /// Only the first `captured` bytes of the packet were kept (snap length).
     #[error("only {captured} of {wire} bytes were captured")]
     Cut { captured: u32, wire: u32 },
@@ -58,6 +66,8 @@ pub enum FlawKind {
     MalformedIp,
     #[error("malformed UDP or TCP header")]
     MalformedTransport,
+    #[error("malformed HEP header")]
+    MalformedHep,
     #[error("IP fragments overlap: datagram dropped")]
     OverlappingFragments,
     #[error("IP datagram of more than {max} fragments dropped")]

@@ -9,9 +9,10 @@ use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, ip_number};
 
 use super::encapsulation::{self, Encapsulation, Layer};
 use super::flaw::FlawKind;
+use super::pseudo_header;
 
 const LINK_NULL: u32 = 0;
-const LINK_ETHERNET: u32 = 1;
+pub(super) const ETHERNET: u32 = 1;
 const LINK_PPP: u32 = 9;
 const LINK_PPP_HDLC: u32 = 50;
 const LINK_PPPOE: u32 = 51;
@@ -23,20 +24,37 @@ const LINK_LOOP: u32 = 108;
 const LINK_LINUX_SLL: u32 = 113;
 const LINK_PRISM: u32 = 119;
 const LINK_RADIOTAP: u32 = 127;
-/// LINKTYPE_PPP_WITH_DIR: a byte says who sent it.
+/// LINKTYPE_PPP_PPPD: the first byte says who sent it.
+const LINK_PPP_PPPD: u32 = 166;
+/// LINKTYPE_PPP_WITH_DIR: a byte before says it.
 const LINK_PPP_DIRECTION: u32 = 204;
 const LINK_MPLS: u32 = 219;
 const LINK_NFLOG: u32 = 239;
 const LINK_LINUX_SLL2: u32 = 276;
-/// LINKTYPE_RAW, what BSDs wrote for it, LINKTYPE_IPV4, LINKTYPE_IPV6.
-const LINK_RAW: [u32; 5] = [101, 12, 14, 228, 229];
+/// LINKTYPE_WIRESHARK_UPPER_PDU.
+pub(super) const EXPORTED_PDU: u32 = 252;
+pub(super) const RAW: u32 = 101;
+/// What BSDs wrote for LINKTYPE_RAW, LINKTYPE_IPV4, LINKTYPE_IPV6.
+const LINK_RAW: [u32; 5] = [RAW, 12, 14, 228, 229];
+/// LINKTYPE_FRELAY.
+const LINK_FRAME_RELAY: u32 = 107;
+
+/// A header of the capturing system, and one more.
+const PSEUDO_HEADERS_MAX: u8 = 2;
 
 /// RFC 3550 §5.1, without contributing sources.
 const RTP_HEADER_BYTES: usize = 12;
+
 /// Finds the IP packet in a frame: None when the frame carries something else.
-pub(crate) fn ip_in_frame(link: u32, frame: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
+pub(crate) fn ip_in_frame(mut link: u32, mut frame: &[u8]) -> Result<Option<&[u8]>, FlawKind> {
+    for _ in 0..PSEUDO_HEADERS_MAX {
+        match pseudo_header::behind(link, frame)? {
+            Some(found) => (link, frame) = found,
+            None => break,
+        }
+    }
     let (layer, payload) = match link {
-        LINK_ETHERNET => (Layer::Ethernet, frame),
+        ETHERNET => (Layer::Ethernet, frame),
         LINK_LINUX_SLL => (Layer::Ethertype(word(frame, 14)?), rest(frame, 16)?),
         LINK_LINUX_SLL2 => (Layer::Ethertype(word(frame, 0)?), rest(frame, 20)?),
         LINK_NULL | LINK_LOOP => {
@@ -57,6 +75,8 @@ pub(crate) fn ip_in_frame(link: u32, frame: &[u8]) -> Result<Option<&[u8]>, Flaw
         LINK_CISCO_HDLC => (Layer::Ethertype(word(frame, 2)?), rest(frame, 4)?),
         LINK_PPPOE => (Layer::Ppp, rest(frame, 6)?),
         LINK_PPP_DIRECTION => (Layer::Ppp, rest(frame, 1)?),
+        LINK_PPP_PPPD => (Layer::Ppp, rest(frame, 2)?),
+        LINK_FRAME_RELAY => encapsulation::in_frame_relay(frame)?,
         LINK_ATM => (Layer::Llc, frame),
         LINK_MPLS => (Layer::Mpls, frame),
         LINK_NFLOG => encapsulation::in_nflog(frame)?,
@@ -187,6 +207,7 @@ pub(crate) fn parse_transport(src: IpAddr, dst: IpAddr, protocol: u8, payload: &
         }
         4 | 41 => Ok(Carried::Tunnelled(payload)),
         47 => tunnelled(encapsulation::in_gre(payload)?),
+        115 => encapsulation::in_l2tp3(payload).map_or(Err(Encapsulation::Ip(115).unread()), tunnelled),
         137 => tunnelled((Layer::Mpls, payload)),
         // ICMP, IGMP, EGP and IGPs, RSVP, EIGRP, OSPF, PIM, VRRP, and no next header: nobody speaks SIP in them.
         0 | 1 | 2 | 8 | 9 | 46 | 58..=60 | 88 | 89 | 103 | 112 => Ok(Carried::Other),
@@ -302,6 +323,8 @@ mod tests {
         .chain(mirrored())
         .chain(tunnelled_over_udp())
         .chain(seldom())
+        .chain(behind_pseudo_headers())
+        .chain(l2tp())
         .collect()
     }
 
@@ -398,6 +421,63 @@ mod tests {
         ]
     }
 
+    fn behind_pseudo_headers() -> Vec<(&'static str, u32, Vec<u8>)> {
+        let v4 = forge::ip_udp(A, B, b"hello");
+        let frame = forge::ethernet(&v4);
+        let before = |header: &[u8]| [header, &frame].concat();
+        let ppi = [&[0, 0, 12, 0, 1, 0, 0, 0][..], &[9; 4]].concat();
+        let pktap = [&[108, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0][..], &[0; 96]].concat();
+        let erf = |kind: u8, more: &[u8]| [&[0; 8][..], &[kind, 4], &[0; 6], more].concat();
+        let pflog = [&[61, 2, 0, 0][..], &[0; 60]].concat();
+        vec![
+            ("PPI", 192, before(&ppi)),
+            ("PKTAP", 258, before(&pktap)),
+            ("ERF", 197, before(&erf(2, &[0, 0]))),
+            (
+                "ERF with extensions",
+                197,
+                before(&erf(0x82, &[&[0x83; 8][..], &[3; 8], &[0, 0]].concat())),
+            ),
+            ("ERF of IPv4", 197, [erf(22, &[]), v4.clone()].concat()),
+            ("ERF of HDLC", 197, [erf(1, &[0x0F, 0, 8, 0]), v4.clone()].concat()),
+            ("Juniper", 178, before(b"MGC\x01")),
+            ("Juniper with extensions", 178, before(b"MGC\x81\x00\x03abc")),
+            (
+                "Juniper without Ethernet",
+                178,
+                [b"MGC\x03\x00\x00\x00\x02", &v4[..]].concat(),
+            ),
+            ("netANALYZER", 240, before(&[0; 4])),
+            ("pflog", 117, [pflog, v4].concat()),
+        ]
+    }
+
+    fn l2tp() -> Vec<(&'static str, u32, Vec<u8>)> {
+        let v4 = forge::ip_udp(A, B, b"hello");
+        let frame = forge::ethernet(&v4);
+        let over = |header: &[u8], payload: &[u8]| {
+            forge::ethernet_udp("198.51.100.1:1701", "198.51.100.2:40000", &[header, payload].concat())
+        };
+        let ppp = [&[0xFF, 3, 0, 0x21], &v4[..]].concat();
+        vec![
+            ("L2TP", 1, over(&[0, 2, 0, 7, 0, 9], &ppp)),
+            ("L2TP with a length", 1, over(&[0x40, 2, 0, 57, 0, 7, 0, 9], &ppp)),
+            (
+                "L2TP, numbered",
+                1,
+                over(&[0x48, 2, 0, 63, 0, 7, 0, 9, 0, 1, 0, 2], &ppp),
+            ),
+            ("L2TP with an offset", 1, over(&[0x02, 2, 0, 7, 0, 9, 0, 2, 1, 1], &ppp)),
+            ("L2TPv3", 1, over(&[0, 3, 0, 0, 0, 0, 0, 9], &frame)),
+            (
+                "L2TPv3 with a cookie and a sublayer",
+                1,
+                over(&[0, 3, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0], &frame),
+            ),
+            ("L2TPv3 over IP", 1, outer(115, &[0, 0, 0, 9, 1, 2, 3, 4], &frame)),
+        ]
+    }
+
     fn seldom() -> Vec<(&'static str, u32, Vec<u8>)> {
         let v4 = forge::ip_udp(A, B, b"hello");
         let under = |header: &[u8]| [header, &v4].concat();
@@ -414,6 +494,14 @@ mod tests {
             ("Cisco's HDLC", 104, under(&[0x0F, 0, 8, 0])),
             ("PPPoE", 51, under(&[0x11, 0, 0, 1, 0, 35, 0, 0x21])),
             ("PPP with direction", 204, under(&[1, 0xFF, 3, 0, 0x21])),
+            ("PPP of pppd", 166, under(&[1, 3, 0, 0x21])),
+            ("frame relay", 107, under(&[0x18, 0x41, 3, 0xCC])),
+            (
+                "frame relay with SNAP",
+                107,
+                under(&[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0]),
+            ),
+            ("frame relay of Cisco's", 107, under(&[0x18, 0x41, 8, 0])),
             ("ATM", 100, under(&snap)),
             ("MPLS", 219, under(&[0, 1, 1, 0xFF])),
             ("NFLOG, little", 239, attribute(forge::Order::Little)),
@@ -436,7 +524,7 @@ mod tests {
 
     #[test]
     fn media_on_the_port_of_a_tunnel_is_media() {
-        for port in ["4789", "6081", "2152", "37008", "8472"] {
+        for port in ["4789", "6081", "2152", "37008", "8472", "1701", "9060"] {
             for (payload, name) in [
                 (forge::rtp(7, 0, 1), "RTP"),
                 (vec![0x81, 0xC8, 0, 6], "RTCP"),
@@ -578,7 +666,8 @@ mod tests {
     proptest! {
         #[test]
         fn random_frames_never_panic(
-            link in prop::sample::select(vec![0_u32, 1, 9, 50, 51, 100, 101, 104, 105, 108, 113, 119, 127, 219, 239, 276, 9_999]),
+            link in prop::sample::select(vec![0_u32, 1, 9, 50, 51, 100, 101, 104, 105, 107, 108, 113, 117, 119, 127, 166, 178, 192, 197,
+                219, 239, 252, 258, 276, 9_999]),
             frame in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let mut file = Pcap::new(link);

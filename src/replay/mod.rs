@@ -5,8 +5,10 @@ mod blocks;
 mod calls;
 mod capture;
 mod clock;
+mod copied;
 mod demux;
 mod dialogs;
+mod dissection;
 mod encapsulation;
 mod fault;
 mod flaw;
@@ -16,10 +18,13 @@ mod forge;
 mod fragments;
 mod link;
 mod naming;
+mod opening;
 mod options;
+mod order;
 mod passages;
 mod pcap;
 mod proxy;
+mod pseudo_header;
 mod reenact;
 mod report;
 mod script;
@@ -64,6 +69,22 @@ pub fn replay_to(file: impl Read, options: &ReplayOptions, disk: crate::disk::Di
     play(file, options, disk, Some(&layout))
 }
 
+/// Flaws of what came before the capture started.
+#[derive(Default)]
+struct Early {
+    flaws: Vec<Flaw>,
+    in_all: u64,
+}
+
+impl Early {
+    fn note(&mut self, flaw: Flaw) {
+        self.in_all += 1;
+        if self.flaws.len() < FLAWS_MAX {
+            self.flaws.push(flaw);
+        }
+    }
+}
+
 fn play(
     file: impl Read,
     options: &ReplayOptions,
@@ -74,12 +95,12 @@ fn play(
     let mut waiting = Some(disk);
     let mut reenactment: Option<Reenactment<_>> = None;
     // Of packets before the first that could be read.
-    let mut early = Vec::new();
+    let mut early = Early::default();
     let mut visit = |event: Event<'_>| match (event, &mut reenactment) {
         (Event::Started(started), slot) => *slot = waiting.take().map(|disk| Reenactment::new(options, disk, started)),
         (event, Some(reenactment)) => reenactment.handle(event),
-        (Event::Flaw(flaw), None) if early.len() < FLAWS_MAX => early.push(flaw),
-        (Event::Flaw(_) | Event::Captured(_), None) => {}
+        (Event::Flaw(flaw), None) => early.note(flaw),
+        (Event::Captured(_), None) => {}
     };
     while capture.read_packet(&mut visit) {}
     if let Some(reenactment) = &mut reenactment {

@@ -72,6 +72,7 @@ fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&T
             .into_iter()
             .map(|ip| Peer { ip, port: None })
             .collect(),
+        networks: Vec::new(),
         sites: Vec::new(),
         located: Vec::new(),
         transport: Transport::Udp,

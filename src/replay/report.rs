@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::Early;
 use super::binding::CallIndex;
 use super::calls::Call;
 use super::flaw::Flaw;
@@ -107,7 +108,7 @@ pub struct StreamReport {
 impl Report {
     pub(super) fn of<D: Disk>(
         reenactment: Option<&Reenactment<D>>,
-        early: &[Flaw],
+        early: &Early,
         packets: u64,
         layout: Option<&Layout>,
     ) -> Self {
@@ -120,8 +121,8 @@ impl Report {
             passages: Vec::new(),
         };
         let capture = &mut report.capture;
-        capture.errors.extend(early.iter().map(ErrorReport::of));
-        capture.errors_total = early.len() as u64;
+        capture.errors.extend(early.flaws.iter().map(ErrorReport::of));
+        capture.errors_total = early.in_all;
         let Some(found) = reenactment else {
             return report;
         };

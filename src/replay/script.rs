@@ -334,6 +334,10 @@ impl Script {
             .contact()
             .filter(|_| exchange.method == Method::Register);
         let is_initial = exchange.is_initial;
+        let stays = exchange.method == Method::Bye && matches!(response.status, 401 | 407);
+        if let Some(dialog) = self.dialogs[leg.index()].as_mut().filter(|_| stays) {
+            dialog.is_over = false;
+        }
         if is_initial && leg == Leg::B {
             self.learn_b(&response);
         }

@@ -1,4 +1,4 @@
-//! SIP over TCP: segments put in order, then cut into messages by Content-Length (RFC 3261 §18.3).
+//! SIP and HEP over TCP: segments put in order, then cut into messages by Content-Length (RFC 3261 §18.3).
 //!
 //! Which connections are SIP is seen by their first bytes, whatever the port; the others cost nothing. A hole that the
 //! capture left is stepped over and the next start line is looked for. Every buffer has a cap.
@@ -16,7 +16,7 @@ use super::fragments::Place;
 use super::link::Segment;
 use crate::model::Timestamp;
 use crate::sip::Transport;
-use framing::{Frame, first_start_line, frame, resync};
+use framing::{Frame, copy_length, first_start_line, frame, resync};
 use websocket::Frames;
 
 /// Directions of connections that are followed. Full: the quarter that was silent longest is forgotten.
@@ -42,6 +42,11 @@ pub(crate) enum Output {
         transport: Transport,
         src: SocketAddr,
         dst: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// One copy by HEP, brought to its end by the packet at `place`.
+    Copy {
+        place: Place,
         bytes: Vec<u8>,
     },
     Flaw(Flaw),
@@ -342,6 +347,17 @@ impl Stream {
             let rest = self.buffer.get(from..).unwrap_or_default();
             let trimmed = skip_crlf(rest);
             from += rest.len() - trimmed.len();
+            if let Some(len) = copy_length(trimmed) {
+                self.is_sip = true;
+                let Some(bytes) = trimmed.get(..len).filter(|bytes| !bytes.is_empty()) else {
+                    break;
+                };
+                let bytes = bytes.to_vec();
+                from += len;
+                self.name_skipped(place, key, outputs);
+                outputs.push_back(Output::Copy { place, bytes });
+                continue;
+            }
             let skip = match start_line(trimmed) {
                 StartLine::Undecided => break,
                 StartLine::NotSip if !self.is_sip => return,
@@ -523,6 +539,46 @@ mod tests {
         let (kept, _) = forge::read(&file.bytes).unwrap();
         assert_eq!(texts(&kept), [first.clone(), third.clone()]);
         assert_eq!((kept[1].packet, kept[1].at), (3, millis(2)));
+    }
+
+    #[test]
+    fn copies_to_a_collector_are_cut_by_their_length_and_found_again_behind_a_hole() {
+        let chunk = |kind: u8, value: &[u8]| [&[0, 0, 0, kind, 0, value.len() as u8 + 6][..], value].concat();
+        let copy = |message: &[u8]| {
+            let ends = [
+                chunk(3, &[192, 0, 2, 7]),
+                chunk(4, &[192, 0, 2, 8]),
+                chunk(7, &[19, 196]),
+                chunk(8, &[19, 196]),
+            ];
+            let chunks = [&ends.concat()[..], &chunk(2, &[17]), &chunk(15, message)].concat();
+            [b"HEP3", &(chunks.len() as u16 + 6).to_be_bytes()[..], &chunks].concat()
+        };
+        let all = [message(0, ""), message(1, "\r\n"), message(2, "x\r\n")];
+        let copies: Vec<Vec<u8>> = all.iter().map(|message| copy(message)).collect();
+        let stream = copies.concat();
+        for cut in 1..stream.len() {
+            let (kept, flaws) = read(&[
+                (9, SYN, &[]),
+                (10, 0, &stream[..cut]),
+                (10 + cut as u32, 0, &stream[cut..]),
+            ]);
+            assert_eq!((texts(&kept), flaws), (all.to_vec(), vec![]), "cut at {cut}");
+            assert!(
+                kept.iter()
+                    .all(|k| (k.sip, k.src) == (Some(Transport::Udp), addr("192.0.2.7:5060")))
+            );
+        }
+        let hole = copies[0].len() + 10..copies[0].len() + 30;
+        let (kept, flaws) = read(&[
+            (10, 0, &stream[..hole.start]),
+            (10 + hole.end as u32, 0, &stream[hole.end..]),
+        ]);
+        assert_eq!(texts(&kept), [all[0].clone(), all[2].clone()]);
+        assert!(
+            flaws.iter().any(|flaw| matches!(flaw.kind, FlawKind::TcpGap { .. })),
+            "{flaws:?}"
+        );
     }
 
     #[test]

@@ -89,8 +89,14 @@ impl MediaLine {
 
     /// Asks the other side to be silent: `sendonly`, `inactive`, or c= 0.0.0.0 (RFC 3264 §8.4, RFC 2543).
     pub fn is_hold(&self) -> bool {
-        self.is_live()
-            && (!self.direction.receives() || self.connection.is_some_and(|address| address.is_unspecified()))
+        let is_null = self.connection.is_some_and(|address| address.is_unspecified());
+        self.is_live() && (!self.direction.receives() || is_null)
+    }
+
+    /// Held by the null address, and carried in datagrams: nothing is to be sent there, and music may come.
+    pub fn has_null_address(&self) -> bool {
+        let is_null = self.connection.is_some_and(|address| address.is_unspecified());
+        self.is_live() && is_null && self.is_datagram()
     }
 
     /// Carried over UDP, so the relay can carry it: `RTP/AVP`, `udptl`, `UDP/DTLS/SCTP`. Not so what connects:

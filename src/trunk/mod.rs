@@ -1,6 +1,6 @@
 //! Trunks: who may send to us, and where calls go on.
 //!
-//! `topology` is the whole of it: `peer`, `site` and `route` are what is configured, `locate` finds the servers behind a
+//! `topology` is the whole of it: `peer`, `network`, `site` and `route` are what is configured, `senders` tells whose a source is, `locate` finds the servers behind a
 //! name, `destination` orders them, `health` avoids those that failed, `rewrite` and `caps` are the rules of one trunk,
 //! `retired` are peers of before.
 //!
@@ -12,12 +12,15 @@ mod destination;
 mod health;
 mod locate;
 mod near;
+mod network;
 mod paths;
 mod peer;
 mod retired;
 pub mod rewrite;
 mod route;
+mod senders;
 mod site;
+mod source;
 mod topology;
 
 pub use caps::{CapReached, Caps, Loads, retry_after};
@@ -26,9 +29,11 @@ pub use destination::{Destination, Draw, Rank, in_order};
 pub use health::{AVOIDED_MAX, AVOIDED_MIN, Health, Place};
 pub use locate::{Answer, Located, Query, Record, RecordKind, Search, Server, Step, TTL_MAX, TTL_MIN};
 pub use near::{Near, NearMedia};
+pub use network::{Network, NetworkError};
 pub use paths::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
 pub use peer::{Peer, Probe, SIP_PORT, Trunk};
 pub use rewrite::{Applied, Field, Passage, Rewrite, RuleError};
 pub use route::Route;
 pub use site::{Aim, DomainName, Host, Site};
+pub use source::{Source, Sources};
 pub use topology::Topology;

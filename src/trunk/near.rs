@@ -21,6 +21,17 @@ pub struct NearMedia {
 }
 
 impl Near {
+    /// Whether a message of the trunk is heard that came to `local`: at the trunk's own address alone, if any of the listeners
+    /// that it could come to is there. What comes from another network in its name is not its.
+    pub(super) fn hears<'a>(
+        &self,
+        mut listeners: impl Iterator<Item = &'a (Transport, SocketAddr)>,
+        local: SocketAddr,
+    ) -> bool {
+        self.listener
+            .is_none_or(|(_, own)| own.ip() == local.ip() || !listeners.any(|(_, listener)| listener.ip() == own.ip()))
+    }
+
     /// Of the listeners that lead there the trunk's own, else the one at its address, else the first.
     pub(super) fn choose<'a>(
         &self,

@@ -1,8 +1,9 @@
 //! How peers reach us: what our listeners are called outside, and which path a long request takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::source::Sources;
 use crate::sip::{Flow, Headers, HostPort, NameAddr, Scheme, Transport, Uri};
 
 /// Longer requests are not sent as datagrams (RFC 3261 §18.1.1): an MTU of 1,500 bytes less room for what proxies add.
@@ -19,7 +20,7 @@ pub struct Paths {
     /// TCP listeners: long requests leave by the first of their family.
     streams: Vec<SocketAddr>,
     /// Peers that want long requests as datagrams all the same.
-    datagrams_only: BTreeSet<IpAddr>,
+    datagrams_only: Sources,
     /// Our media addresses: as they are bound, and as SDP names them.
     media: Vec<(IpAddr, IpAddr)>,
 }
@@ -39,8 +40,8 @@ impl Paths {
         self.advertised.insert((transport, local), at);
     }
 
-    /// Long requests to these addresses, and to no others, are datagrams like all others.
-    pub fn keep_datagrams(&mut self, peers: BTreeSet<IpAddr>) {
+    /// Long requests to these, and to no others, are datagrams like all others.
+    pub fn keep_datagrams(&mut self, peers: Sources) {
         self.datagrams_only = peers;
     }
 
@@ -117,7 +118,7 @@ impl Paths {
     /// The path of a request that is too long for a datagram: by TCP to where the datagram would have gone
     /// (RFC 3261 §18.1.1). None where it is a datagram all the same.
     pub fn stream_for(&self, flow: Flow) -> Option<Flow> {
-        if flow.transport != Transport::Udp || self.datagrams_only.contains(&flow.remote.ip()) {
+        if flow.transport != Transport::Udp || self.datagrams_only.has_host(flow.remote.ip()) {
             return None;
         }
         // Rather from the address that the peer knows.
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(paths.stream_for(udp), Some(tcp));
         assert_eq!(paths.stream_for(tcp), None, "it is one");
         assert_eq!(paths.stream_for(flow(Transport::Udp, "[::1]:5060", "[::2]:5060")), None);
-        paths.keep_datagrams([udp.remote.ip()].into());
+        paths.keep_datagrams(Sources::from_iter([(udp.remote.ip(), None).into()]));
         assert_eq!(paths.stream_for(udp), None);
     }
 }

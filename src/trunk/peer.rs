@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::Conduct;
 use super::caps::Caps;
 use super::near::Near;
+use super::network::Network;
 use super::rewrite::Rewrite;
 use super::site::Site;
+use super::source::Source;
 use crate::model::TrunkName;
 use crate::sip::{Method, Transport};
 
@@ -50,6 +52,8 @@ pub struct Trunk {
     pub name: TrunkName,
     /// Who may send, literal destinations among them.
     pub peers: Vec<Peer>,
+    /// Who else may send: ranges, to which nothing is sent that nobody asked for.
+    pub networks: Vec<Network>,
     /// Where we send to; the peers in their order if there is none.
     pub sites: Vec<Site>,
     /// What the names among `sites` have for addresses now; not configured. They may send, too.
@@ -90,6 +94,7 @@ impl Trunk {
         Self {
             name,
             peers,
+            networks: Vec::new(),
             sites: Vec::new(),
             located: Vec::new(),
             transport: Transport::Udp,
@@ -106,23 +111,25 @@ impl Trunk {
         }
     }
 
+    /// Who may send as this trunk: what is configured, and located servers from any port.
+    pub fn senders(&self) -> impl Iterator<Item = Source> {
+        let located = self.located.iter().map(|at| Peer {
+            ip: at.ip(),
+            port: None,
+        });
+        let peers = self.peers.iter().copied().chain(located).map(Source::Peer);
+        peers.chain(self.networks.iter().copied().map(Source::Network))
+    }
+
     /// Whether this trunk may send from `source`, and whether we may send there. One that is reached by TLS is heard by TLS
     /// alone: a source address in clear proves nothing.
     pub fn admits(&self, source: SocketAddr, transport: Transport) -> bool {
-        let in_clear = self.transport.is_secure() && !transport.is_secure();
-        let is_known = || {
-            self.peers.iter().any(|peer| peer.is_source(source, transport))
-                || self.located.iter().any(|at| is_same_host(*at, source))
-        };
-        !in_clear && is_known()
+        self.hears(transport) && self.senders().any(|known| known.is_source(source, transport))
     }
 
-    /// Whether `source` is an address of it to the port.
-    pub fn names(&self, source: SocketAddr) -> bool {
-        self.peers
-            .iter()
-            .any(|peer| peer.ip.to_canonical() == source.ip().to_canonical() && peer.port == Some(source.port()))
-            || self.located.contains(&source)
+    /// Whether it may send by this transport at all.
+    pub const fn hears(&self, transport: Transport) -> bool {
+        transport.is_secure() || !self.transport.is_secure()
     }
 
     /// Where it is reached by `transport` when nothing better is known.
@@ -148,9 +155,4 @@ impl Trunk {
             .collect();
         allowed.join(", ")
     }
-}
-
-/// A located server sends from ports of its choice.
-fn is_same_host(a: SocketAddr, b: SocketAddr) -> bool {
-    a.ip().to_canonical() == b.ip().to_canonical()
 }

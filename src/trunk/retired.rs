@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Peer;
+use super::Source;
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::Transport;
 
@@ -14,17 +14,17 @@ const RETIRED_MAX: usize = 4_096;
 const LINGER: Duration = Duration::from_secs(32);
 
 /// A peer of a trunk as that was.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Former {
     pub(super) trunk: TrunkName,
-    pub(super) peer: Peer,
+    pub(super) source: Source,
     /// The trunk was reached by TLS.
     pub(super) is_secure: bool,
 }
 
 impl Former {
     fn is_source(&self, source: SocketAddr, transport: Transport) -> bool {
-        (transport.is_secure() || !self.is_secure) && self.peer.is_source(source, transport)
+        (transport.is_secure() || !self.is_secure) && self.source.is_source(source, transport)
     }
 }
 
@@ -90,23 +90,24 @@ impl Retired {
     }
 
     /// All of them, if there are others than the last time.
-    pub fn poll(&mut self) -> Option<Vec<Peer>> {
+    pub fn poll(&mut self) -> Option<Vec<Source>> {
         let changed = std::mem::take(&mut self.changed);
-        changed.then(|| self.known.iter().map(|known| known.former.peer).collect())
+        changed.then(|| self.known.iter().map(|known| known.former.source).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trunk::Peer;
 
     fn former(port: u16) -> Former {
         Former {
             trunk: "carrier".into(),
-            peer: Peer {
+            source: Source::Peer(Peer {
                 ip: "192.0.2.1".parse().expect("an address"),
                 port: Some(port),
-            },
+            }),
             is_secure: false,
         }
     }
@@ -119,7 +120,7 @@ mod tests {
     fn who_retires_is_known_until_a_while_after_its_last_call() {
         let mut retired = Retired::default();
         retired.add(former(5060));
-        assert_eq!(retired.poll(), Some(vec![former(5060).peer]));
+        assert_eq!(retired.poll(), Some(vec![former(5060).source]));
         let carrier = TrunkName::from("carrier");
         let (talks, none) = (BTreeSet::from([&carrier]), BTreeSet::new());
         for (seconds, busy) in [(0, &talks), (32, &none), (40, &talks), (64, &none), (95, &none)] {

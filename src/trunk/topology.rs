@@ -1,7 +1,7 @@
 //! All trunks and routes of one node: whose message this is, and where its call goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::destination::{Destination, Draw, in_order};
@@ -10,7 +10,9 @@ use super::locate::Located;
 use super::peer::{SIP_PORT, SIPS_PORT};
 use super::retired::{Former, Retired};
 use super::rewrite::{self, Passage};
+use super::senders::Senders;
 use super::site::{Aim, Site};
+use super::source::{Source, Sources};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Scheme, Transport, Uri, unescaped};
@@ -19,8 +21,7 @@ use crate::sip::{Flow, Scheme, Transport, Uri, unescaped};
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     trunks: Vec<Arc<Trunk>>,
-    /// By who may send: which of the trunks, in their order.
-    senders: BTreeMap<IpAddr, Vec<usize>>,
+    senders: Senders,
     /// In the order in which they are tried.
     routes: Vec<Route>,
     listeners: Vec<(Transport, SocketAddr)>,
@@ -88,22 +89,15 @@ impl Topology {
                 Arc::make_mut(trunk).located = addresses;
             }
         }
-        self.senders.clear();
-        for (at, trunk) in self.trunks.iter().enumerate() {
-            for peer in who_sends(trunk) {
-                let trunks = self.senders.entry(peer.ip.to_canonical()).or_default();
-                if trunks.last() != Some(&at) {
-                    trunks.push(at);
-                }
-            }
-        }
+        self.senders = Senders::of(&self.trunks);
         let places: BTreeSet<Place> = self.trunks.iter().flat_map(|trunk| self.places(trunk)).collect();
         self.health.retain(|place| places.contains(&place));
     }
 
     fn retire(&mut self, candidates: Vec<Former>) {
+        let now: BTreeSet<Former> = self.trunks.iter().flat_map(who_retires).collect();
         for former in candidates {
-            if !self.trunks.iter().flat_map(who_retires).any(|now| now == former) {
+            if !now.contains(&former) {
                 self.retired.add(former);
             }
         }
@@ -114,7 +108,7 @@ impl Topology {
     }
 
     /// Who was a peer, if others have become so, or were forgotten, since the last time.
-    pub fn poll_retired(&mut self) -> Option<Vec<Peer>> {
+    pub fn poll_retired(&mut self) -> Option<Vec<Source>> {
         self.retired.poll()
     }
 
@@ -126,17 +120,23 @@ impl Topology {
         self.retired.sweep(now, &busy);
     }
 
-    /// Whether a message from there is read: of a trunk, or of one that was a trunk's while calls began.
-    pub fn is_known(&self, source: SocketAddr, transport: Transport) -> bool {
-        self.trunk_of(source, transport).is_some() || self.retired.is_source(source, transport)
+    /// Whether a message that came by this path is read: of a trunk, at the address of ours that it faces, or of one that was a
+    /// trunk's while calls began.
+    pub fn hears(&self, flow: Flow) -> bool {
+        match self.trunk_of(flow.remote, flow.transport) {
+            Some(trunk) => trunk.near.hears(self.leading(flow.transport, flow.remote), flow.local),
+            None => self.retired.is_source(flow.remote, flow.transport),
+        }
     }
 
     /// Whether a message from there may speak of a call of `trunk`, as that was when the call began: of any address of it then
     /// or since, by whatever it may come by. What the dialog's tags are another trunk may know, and its address be forged.
     pub fn speaks_for(&self, trunk: &Trunk, source: SocketAddr, transport: Transport) -> bool {
-        trunk.admits(source, transport)
-            || self.trunk(&trunk.name).is_some_and(|now| now.admits(source, transport))
+        let mut now = self.admitting(source, move |_| transport);
+        let is_as_then = || self.trunks.iter().any(|now| std::ptr::eq(Arc::as_ptr(now), trunk));
+        now.any(|now| now.name == trunk.name)
             || self.retired.speaks_for(&trunk.name, source, transport)
+            || !is_as_then() && trunk.admits(source, transport)
     }
 
     /// How peers know the listeners; without it by their addresses alone.
@@ -154,26 +154,26 @@ impl Topology {
         &self.trunks
     }
 
-    /// The trunk that a message from `source` belongs to: one that names its port before one that does not.
+    /// The trunk that a message from `source` belongs to: one that names its port before one that names its address, and both
+    /// before one that names a range.
     pub fn trunk_of(&self, source: SocketAddr, transport: Transport) -> Option<&Arc<Trunk>> {
-        self.trunk_with(source, |_| transport)
+        self.admitting(source, move |_| transport).next()
     }
 
     /// The trunk that a phone's address belongs to, reached as the trunk is.
     pub fn trunk_at(&self, address: SocketAddr) -> Option<&Arc<Trunk>> {
-        self.trunk_with(address, |trunk| trunk.transport)
+        self.admitting(address, |trunk| trunk.transport).next()
     }
 
-    fn trunk_with(&self, source: SocketAddr, transport: impl Fn(&Trunk) -> Transport) -> Option<&Arc<Trunk>> {
-        let of_source = self.senders.get(&source.ip().to_canonical())?.iter();
-        let known = of_source.filter_map(|at| self.trunks.get(*at));
-        let mut admitting = known.filter(|trunk| trunk.admits(source, transport(trunk)));
-        let first = admitting.next()?;
-        if first.names(source) {
-            Some(first)
-        } else {
-            Some(admitting.find(|trunk| trunk.names(source)).unwrap_or(first))
-        }
+    fn admitting<'a>(
+        &'a self,
+        source: SocketAddr,
+        transport: impl Fn(&Trunk) -> Transport + Copy + 'a,
+    ) -> impl Iterator<Item = &'a Arc<Trunk>> {
+        let by = move |at: usize| self.trunks.get(at).map(|trunk| transport(trunk));
+        let senders = self.senders.at(source, by);
+        let known = senders.filter_map(|at| self.trunks.get(at));
+        known.filter(move |trunk| trunk.hears(transport(trunk)))
     }
 
     /// Whether any route leads from one trunk to the other.
@@ -274,13 +274,23 @@ impl Topology {
     /// The path to an address of a trunk: from a listener of this transport and of the same address family, rather the
     /// trunk's own.
     pub fn flow(&self, trunk: &Trunk, transport: Transport, remote: SocketAddr) -> Option<Flow> {
-        let fits = |(ours, local): &&(Transport, SocketAddr)| *ours == transport && local.is_ipv4() == remote.is_ipv4();
-        let (transport, local) = trunk.near.choose(self.listeners.iter().filter(fits))?;
+        let (transport, local) = trunk.near.choose(self.leading(transport, remote))?;
         Some(Flow {
             transport: *transport,
             local: *local,
             remote,
         })
+    }
+
+    /// The listeners of this transport and of the family of `remote`.
+    fn leading(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> impl Iterator<Item = &(Transport, SocketAddr)> + Clone {
+        let fits =
+            move |(ours, local): &&(Transport, SocketAddr)| *ours == transport && local.is_ipv4() == remote.is_ipv4();
+        self.listeners.iter().filter(fits)
     }
 
     /// Whether a flow is of a listener of ours.
@@ -301,10 +311,10 @@ impl Topology {
                 .is_some_and(|host| self.paths.is_advertised(host, uri.port()))
     }
 
-    /// Where long requests go as datagrams all the same: addresses of trunks that want it so, located ones among them.
-    pub fn datagrams_only(&self) -> BTreeSet<IpAddr> {
+    /// Where long requests go as datagrams all the same: trunks that want it so, located servers among them.
+    pub fn datagrams_only(&self) -> Sources {
         let trunks = self.trunks.iter().filter(|trunk| trunk.datagrams_only);
-        trunks.flat_map(who_sends).map(|peer| peer.ip).collect()
+        trunks.flat_map(|trunk| trunk.senders()).collect()
     }
 
     /// The trunk of this name.
@@ -340,20 +350,11 @@ fn default_port(uri: &Uri) -> u16 {
 }
 
 fn who_retires(trunk: &Arc<Trunk>) -> impl Iterator<Item = Former> {
-    who_sends(trunk).map(|peer| Former {
+    trunk.senders().map(|source| Former {
         trunk: trunk.name.clone(),
-        peer,
+        source,
         is_secure: trunk.transport.is_secure(),
     })
-}
-
-/// Who may send as this trunk; a located server from any port.
-fn who_sends(trunk: &Arc<Trunk>) -> impl Iterator<Item = Peer> {
-    let located = trunk.located.iter().map(|at| Peer {
-        ip: at.ip(),
-        port: None,
-    });
-    trunk.peers.iter().copied().chain(located)
 }
 
 #[cfg(test)]
@@ -361,7 +362,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::trunk::{Field, Rank, Rewrite, Server};
+    use crate::trunk::{Field, Network, Rank, Rewrite, Server};
 
     const OURS: &str = "192.0.2.9:5060";
 
@@ -395,6 +396,15 @@ mod tests {
         all.iter()
             .map(|to| format!("{} {} {}", to.flow.transport.as_str(), to.flow.remote, to.target))
             .collect()
+    }
+
+    fn hears(topology: &Topology, remote: SocketAddr, transport: Transport) -> bool {
+        let local = OURS.parse().expect("an address");
+        topology.hears(Flow {
+            transport,
+            local,
+            remote,
+        })
     }
 
     fn located(addresses: &[&str]) -> Located {
@@ -471,7 +481,7 @@ mod tests {
         let mut topology = carrier(vec![site("sip.example.com", 1, 0), site("192.0.2.8", 2, 0)]);
         let aim = topology.aims().remove(0);
         let server = "198.51.100.1:5062".parse().expect("an address");
-        assert!(!topology.is_known(server, Transport::Tcp));
+        assert!(!hears(&topology, server, Transport::Tcp));
         topology.locate(aim.clone(), located(&["198.51.100.1:5062", "198.51.100.2:5060"]));
         assert_eq!(
             targets(&topology, Timestamp::ZERO),
@@ -487,15 +497,79 @@ mod tests {
         );
 
         topology.locate(aim, located(&["198.51.100.2:5060"]));
-        assert_eq!(topology.datagrams_only(), BTreeSet::new());
+        assert_eq!(topology.datagrams_only(), Sources::default());
         Arc::make_mut(&mut topology.trunks[1]).datagrams_only = true;
         let kept = topology.datagrams_only();
         assert!(
-            kept.contains(&IpAddr::from([198, 51, 100, 2])),
+            kept.has_host([198, 51, 100, 2].into()),
             "where the name leads now: {kept:?}"
         );
         assert!(topology.trunk_of(server, Transport::Tcp).is_none(), "opens no call");
-        assert!(topology.is_known(server, Transport::Tcp), "ends those that are up");
+        assert!(hears(&topology, server, Transport::Tcp), "ends those that are up");
+    }
+
+    #[test]
+    fn a_source_is_of_who_names_its_port_then_its_address_then_the_longest_range_around_it() {
+        let range = |name: &str, text: &str| Trunk {
+            networks: vec![Network::parse(text).expect("a range")],
+            ..Trunk::new(name.into(), vec![])
+        };
+        let secure = Trunk {
+            transport: Transport::Tls,
+            ..range("secure", "10.1.2.0/24")
+        };
+        let trunks = vec![
+            range("wide", "10.0.0.0/8"),
+            secure,
+            range("narrow", "10.1.0.0/16"),
+            trunk("host", "10.1.2.3", None),
+            trunk("port", "10.1.2.3", Some(5080)),
+        ];
+        let topology = Topology::new(trunks, vec![], vec![]);
+        let of = |text: &str, transport| {
+            let trunk = topology.trunk_of(text.parse().expect("an address"), transport);
+            trunk.map(|trunk| trunk.name.as_str())
+        };
+        for (source, transport, name) in [
+            ("10.1.2.3:5080", Transport::Udp, Some("port")),
+            ("10.1.2.3:5081", Transport::Udp, Some("host")),
+            ("10.1.2.3:40000", Transport::Tcp, Some("host")),
+            ("10.1.2.4:5060", Transport::Tls, Some("secure")),
+            ("10.1.2.4:5060", Transport::Udp, Some("narrow")),
+            ("[::ffff:10.1.9.9]:5060", Transport::Udp, Some("narrow")),
+            ("10.9.9.9:5060", Transport::Tcp, Some("wide")),
+            ("11.0.0.1:5060", Transport::Udp, None),
+        ] {
+            assert_eq!(of(source, transport), name, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_dns_names_is_its_trunks_within_anothers_range_and_a_range_that_goes_may_end_its_calls() {
+        let mut topology = carrier(vec![site("sip.example.com", 1, 0)]);
+        let configured: Vec<Trunk> = topology.trunks().iter().map(|trunk| (**trunk).clone()).collect();
+        let mut with_range = configured.clone();
+        with_range[0].networks = vec![Network::parse("198.51.100.0/24").expect("a range")];
+        topology.replace(with_range, vec![]);
+        let aim = topology.aims().remove(0);
+        topology.locate(aim, located(&["198.51.100.1:5062"]));
+        let name_of = |topology: &Topology, text: &str| {
+            let trunk = topology.trunk_of(text.parse().expect("an address"), Transport::Udp);
+            trunk.map(|trunk| trunk.name.as_str().to_owned())
+        };
+        assert_eq!(name_of(&topology, "198.51.100.1:5062").as_deref(), Some("carrier"));
+        assert_eq!(name_of(&topology, "198.51.100.2:5062").as_deref(), Some("pbx"));
+        let pbx = Arc::clone(&topology.trunks()[0]);
+        let member = "198.51.100.2:5062".parse().expect("an address");
+        assert!(topology.speaks_for(&pbx, member, Transport::Udp));
+        topology.replace(configured, vec![]);
+        assert_eq!(name_of(&topology, "198.51.100.2:5062"), None, "opens no call");
+        assert!(
+            topology.speaks_for(&pbx, member, Transport::Udp),
+            "ends those that are up"
+        );
+        let carrier = Arc::clone(&topology.trunks()[1]);
+        assert!(!topology.speaks_for(&carrier, member, Transport::Udp));
     }
 
     #[test]
@@ -512,7 +586,7 @@ mod tests {
             vec![],
         );
         let pbx = "192.0.2.100:5060".parse().expect("an address");
-        assert!(topology.trunk_of(pbx, Transport::Udp).is_none() && topology.is_known(pbx, Transport::Udp));
+        assert!(topology.trunk_of(pbx, Transport::Udp).is_none() && hears(&topology, pbx, Transport::Udp));
         assert_eq!(topology.trunks()[0].located.len(), 1, "the name is still known");
     }
 

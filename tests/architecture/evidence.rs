@@ -1,5 +1,6 @@
 //! The tables of docs/SAFETY.md and docs/CONFORMANCE.md name tests: each has to be where they say.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Names in backticks in the last cell of each table row: a file, then what is looked for in it.
@@ -45,6 +46,25 @@ fn every_test_that_the_pages_name_exists() {
         let findings = unproven(&text, read);
         assert!(findings.is_empty(), "{page}:{}", findings.join(&format!("\n{page}:")));
     }
+}
+
+#[test]
+fn every_flow_with_real_peers_is_in_the_table_of_them_and_nothing_else_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/CONFORMANCE.md")).expect("the page is there");
+    let (_, table) = page
+        .split_once("\n## Flows with real peers\n")
+        .expect("the table is there");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let listed: BTreeSet<String> = named.filter(|name| !name.contains('/')).map(str::to_owned).collect();
+    let folder = std::fs::read_dir(root.join("tests/interop/flows")).expect("the flows are there");
+    let names = folder.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let there: BTreeSet<String> = names
+        .filter_map(|name| Some(name.strip_suffix(".flow")?.to_owned()))
+        .collect();
+    assert_eq!(listed, there);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct Bench {
     pub recorder_lives: bool,
     pub ports_bind: bool,
     pub media_answers: bool,
+    /// The listener that the carrier faces, where it is not [`PROXY`].
+    faced: Option<SocketAddr>,
     pub tally: Tally,
 }
 
@@ -261,6 +263,8 @@ impl Bench {
                 listeners.push((transport, PROXY.parse().unwrap()));
             }
         }
+        let carrier = trunks.iter().find(|trunk| trunk.name.as_str() == "carrier");
+        let faced = carrier.and_then(|carrier| Some(carrier.near.listener?.1));
         let config = SignalingConfig {
             node: "lab".to_owned(),
             topology: Topology::new(trunks, routes, listeners).with_paths(paths),
@@ -275,6 +279,7 @@ impl Bench {
             steps: true,
         };
         Self {
+            faced,
             now: Timestamp::from_millis(1_763_800_000_000),
             signaling: Signaling::new(config, policies, 7),
             story: Vec::new(),
@@ -413,7 +418,10 @@ impl Bench {
         let remote: SocketAddr = phone.parse().unwrap();
         let flow = Flow {
             transport: Transport::Udp,
-            local: if remote.is_ipv4() { PROXY } else { PROXY6 }.parse().unwrap(),
+            local: match self.faced.filter(|_| phone == B) {
+                Some(faced) => faced,
+                None => if remote.is_ipv4() { PROXY } else { PROXY6 }.parse().unwrap(),
+            },
             remote,
         };
         self.input(Input::Sip { flow, bytes });

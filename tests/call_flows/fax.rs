@@ -154,6 +154,48 @@ fn music_on_hold_comes_from_another_address_and_goes_back() {
     );
 }
 
+/// Where A's packets come from, and whether it wants any.
+fn place_of_a(bench: &Bench) -> (String, bool) {
+    let a = &plan(bench).lines[0].a;
+    let place = a.remote.map_or("nowhere".to_owned(), |remote| remote.rtp.to_string());
+    (place, a.deaf)
+}
+
+#[test]
+fn who_holds_by_the_null_address_plays_from_where_it_was() {
+    let null = SDP.replace("192.0.2.1\r\nt=", "0.0.0.0\r\nt=");
+    let off = null.replace("m=audio 4000", "m=audio 0");
+    let mut bench = Bench::strict().connected();
+    let steps = [
+        (null.clone(), "192.0.2.1:4000", true),
+        (null.replace("4000", "4010"), "192.0.2.1:4010", true),
+        (
+            SDP.replace("192.0.2.1\r\nt=", "192.0.2.9\r\nt="),
+            "192.0.2.9:4000",
+            false,
+        ),
+        (null.clone(), "192.0.2.9:4000", true),
+        (off, "nowhere", false),
+        // Of a line that was off nothing is known but who speaks for it.
+        (null.clone(), "127.0.0.1:4000", true),
+        (SDP.to_owned(), "192.0.2.1:4000", false),
+    ];
+    for (cseq, (offer, place, deaf)) in (2..).zip(steps) {
+        bench.a_requests(cseq, "INVITE", &format!("n{cseq}"), &offer);
+        bench.b_answers("INVITE", 200, SDP);
+        bench.a_requests(cseq, "ACK", &format!("k{cseq}"), "");
+        assert_eq!(place_of_a(&bench), (place.to_owned(), deaf), "{offer}");
+    }
+}
+
+#[test]
+fn who_calls_with_the_null_address_is_heard_from_the_host_that_speaks_for_it() {
+    let mut bench = Bench::strict();
+    bench.invite(&SDP.replace("192.0.2.1\r\nt=", "0.0.0.0\r\nt="), "");
+    bench.b_answers("INVITE", 200, SDP);
+    assert_eq!(place_of_a(&bench), ("127.0.0.1:4000".to_owned(), true));
+}
+
 #[test]
 fn a_reinvite_without_an_offer_crosses_the_other_way_too() {
     let mut bench = Bench::strict().connected();

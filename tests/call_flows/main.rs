@@ -51,6 +51,7 @@ mod strict;
 mod subscribed;
 mod timers;
 mod transferred;
+mod unseated;
 mod urgent;
 mod vouched;
 mod widened;

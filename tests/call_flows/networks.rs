@@ -1,8 +1,10 @@
 //! A node of two networks: each trunk is faced by the listener and the media address that it names.
 
+use onrecord::engine::Input;
 use onrecord::model::MediaCommand;
+use onrecord::sip::{Flow, Transport};
 
-use super::bench::{Bench, GRANTS, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP, STRICT};
+use super::bench::{B, Bench, GRANTS, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP, STRICT};
 
 const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
 
@@ -39,4 +41,24 @@ fn each_leg_names_the_listener_and_the_media_address_of_its_own_side() {
     bench.a_requests(2, "BYE", "bye2", "");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
+}
+
+#[test]
+fn what_comes_to_the_outside_in_the_name_of_a_peer_that_faces_another_listener_is_dropped_unanswered() {
+    let mut bench = Bench::on_two_networks(&POLICIES);
+    let options = format!(
+        "OPTIONS sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKo\r\nMax-Forwards: 70\r\nFrom: <sip:bob@{B}>;tag=o\r\nTo: <sip:{PROXY}>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    let mut comes_to = |local: &str| {
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: local.parse().unwrap(),
+            remote: B.parse().unwrap(),
+        };
+        let bytes = options.clone().into();
+        bench.input(Input::Sip { flow, bytes });
+        bench.to_b.len()
+    };
+    assert_eq!(comes_to(PROXY), 0, "it is outside, and this came from inside");
+    assert_eq!(comes_to(OUTSIDE), 1);
 }

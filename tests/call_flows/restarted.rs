@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onrecord::engine::Input;
+use onrecord::engine::{Input, STATE_BYTES_MAX};
 use onrecord::model::{Fault, MediaCommand, Outcome, Recorded, RecordingCommand};
 
 use super::bench::{Bench, SDP};
@@ -204,6 +204,47 @@ fn a_call_whose_state_was_not_kept_is_ended_by_a_hand_over_unless_it_was_told_ag
         bench.input(Input::ShutDown);
         let byes = bench.story.iter().filter(|rung| rung.starts_with("BYE")).count();
         assert_eq!(byes, if is_told_again { 0 } else { 2 }, "{:?}", bench.story);
+    }
+}
+
+#[test]
+fn a_call_whose_state_is_too_long_is_told_again_once_it_is_shorter() {
+    let byes = |bench: &mut Bench| {
+        bench.story.clear();
+        bench.input(Input::HandOver);
+        bench.input(Input::ShutDown);
+        bench.story.iter().filter(|rung| rung.starts_with("BYE")).count()
+    };
+    let reinvites = |bench: &mut Bench, cseq: u32, sdp: &str| {
+        bench.a_requests(cseq, "INVITE", &format!("re{cseq}"), sdp);
+        bench.b_answers("INVITE", 200, SDP);
+        bench.a_requests(cseq, "ACK", &format!("ack{cseq}"), "");
+    };
+    let long = format!("{SDP}a=x:{}\r\n", "x".repeat(STATE_BYTES_MAX));
+    for becomes_shorter in [false, true] {
+        let mut bench = Bench::strict();
+        bench.invite(&long, "");
+        bench.b_answers("INVITE", 200, SDP);
+        bench.a_requests(1, "ACK", "ack1", "");
+        let session = *bench.remembered.keys().next().unwrap();
+        assert!(bench.remembered[&session].len() > STATE_BYTES_MAX);
+        bench.input(Input::NotKept { session });
+        assert!(bench.remembered.is_empty(), "nor is an older state kept");
+        bench.a_requests(2, "INFO", "info1", "");
+        bench.b_answers("INFO", 200, "");
+        assert!(bench.remembered.is_empty(), "nothing has changed");
+        reinvites(&mut bench, 3, &long);
+        assert!(bench.remembered.is_empty(), "changed, and as long as before");
+        if becomes_shorter {
+            reinvites(&mut bench, 4, SDP);
+            assert!(bench.remembered[&session].len() <= STATE_BYTES_MAX);
+        }
+        assert_eq!(
+            byes(&mut bench),
+            if becomes_shorter { 0 } else { 2 },
+            "{:?}",
+            bench.story
+        );
     }
 }
 

@@ -150,6 +150,47 @@ fn who_answers_while_the_caller_gives_up_is_let_go_and_called_once_more() {
 }
 
 #[test]
+fn a_caller_that_ends_the_ringing_call_by_bye_has_given_it_up_too() {
+    let mut bench = strict();
+    let [_, mut second, bob, carol] = transfers_while_it_rings(&mut bench);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    let bye = second.request("BYE", "", "");
+    bench.from(A, bye);
+    bench.answers(CAROL, "CANCEL", 200, "");
+    bench.answers(CAROL, "INVITE", 487, "");
+    assert_ne!(bench.newest(B, "INVITE").headers.call_id(), carol.call_id);
+    bench.answers(CAROL, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    alice_answers_each(&mut bench, "NOTIFY");
+    alice_answers_each(&mut bench, "BYE");
+    bench.hangs_up(bob, CAROL);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_node_that_hands_over_ends_the_wait_and_keeps_the_call_that_talks() {
+    let mut bench = strict();
+    let [first, _, _, _] = transfers_while_it_rings(&mut bench);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.input(Input::HandOver);
+    assert!(
+        status_told(&bench).starts_with("SIP/2.0 503 "),
+        "{}",
+        status_told(&bench)
+    );
+    assert!(!bench.story.iter().any(|rung| rung.starts_with("BYE")));
+    let mut after = strict();
+    after.now = bench.now;
+    after.to_a.clone_from(&bench.to_a);
+    after.to_b.clone_from(&bench.to_b);
+    for (session, state) in bench.remembered.clone() {
+        after.input(Input::Resume { session, state });
+    }
+    after.hangs_up(first, BOB);
+    after.assert_nothing_left();
+}
+
+#[test]
 fn who_does_not_come_leaves_the_first_call_as_it_was() {
     for status in [486, 603] {
         let mut bench = strict();
@@ -364,4 +405,27 @@ fn who_was_answered_meanwhile_is_not_rung_a_second_time() {
     assert_eq!(bench.newest(B, "INVITE").headers.call_id(), carol.call_id);
     bench.hangs_up(second, CAROL);
     bench.hangs_up(first, BOB);
+}
+
+#[test]
+fn who_refers_and_hangs_up_the_ringing_call_at_once_has_it_called_all_the_same() {
+    let mut bench = Bench::strict();
+    let [mut first, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let [second, _] = bench.rings(ALICE, CAROL, "call-2", "");
+    refers(&mut bench, &mut first, &second);
+    bench.from(A, second.cancel());
+    bench.answers(BOB, "REFER", 202, "");
+    bench.answers(CAROL, "CANCEL", 200, "");
+    bench.answers(CAROL, "INVITE", 487, "");
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", second.for_far_end());
+    bench.invites(BOB, &format!("sip:{PROXY}"), "call-3", &replaces);
+    let invite = bench.newest(B, "INVITE");
+    assert_eq!(
+        (invite.uri.user(), invite.headers.get("Replaces")),
+        (Some("carol"), None)
+    );
+    let [third, _] = bench.picks_up(BOB, CAROL);
+    bench.hangs_up(first, BOB);
+    bench.hangs_up(third, CAROL);
+    bench.assert_nothing_left();
 }

@@ -47,6 +47,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a redirection followed",
     "a reliable 18x",
     "a request was overtaken",
+    "a semi-attended transfer",
     "a session refreshed",
     "a session timer agreed",
     "a stale nonce",
@@ -94,6 +95,7 @@ pub const RARITIES: &[&str] = &[
     "a re-INVITE was cancelled",
     "a restart after a REFER",
     "an UPDATE was glare at a phone",
+    "the media after a transfer that failed",
 ];
 
 #[derive(Default)]

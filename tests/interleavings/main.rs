@@ -4,7 +4,7 @@
 //!
 //! A seed draws (`draw`) who the phones are, what goes wrong and when (`script`); `world` plays it against
 //! `engine::Signaling` alone, in virtual time, and `law` reads along. Drawn are: forking, late offers, 100rel and PRACK,
-//! UPDATE, glare, re-INVITEs in haste, hold, CANCEL races, late 200s, REFER blind and attended, INVITE with Replaces and Join,
+//! UPDATE, glare, re-INVITEs in haste, hold, CANCEL races, late 200s, REFER blind, attended and semi-attended, INVITE with Replaces and Join,
 //! SUBSCRIBE inside and beside calls, challenges passed and answered by us, redirections passed and followed, failover to
 //! a second destination, session timers and 422, TCP that breaks, dead phones, faults of recorder and relay, drain, restart.
 //!

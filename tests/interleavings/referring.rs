@@ -37,13 +37,18 @@ impl Phone {
         self.ask_within(now, at, "REFER", &more, "", Why::Pass);
     }
 
-    /// An attended transfer: the party of our first call is to take our place in the second.
+    /// An attended transfer: the party of our first call is to take our place in the second, which may ring still.
     pub fn join_parties(&mut self, now: Timestamp, looks: u32) {
-        let up = |phone: &Self, call: usize| {
+        let at = |phone: &Self, call: usize, stage: Stage| {
             let mut dialogs = phone.dialogs_of(call).into_iter();
-            dialogs.find(|dialog| phone.dialogs[*dialog].stage == Stage::Confirmed)
+            dialogs.find(|dialog| phone.dialogs[*dialog].stage == stage)
         };
-        let (Some(first), Some(second)) = (up(self, 0), up(self, 1)) else {
+        let first = at(self, 0, Stage::Confirmed);
+        let rings = at(self, 1, Stage::Early).filter(|_| first.is_some() && self.rng.one_in(2));
+        if rings.is_some() {
+            self.seen.insert("a semi-attended transfer");
+        }
+        let (Some(first), Some(second)) = (first, rings.or(at(self, 1, Stage::Confirmed))) else {
             if looks < LOOKS_MAX {
                 let wait = self.rng.millis(500..=1_000);
                 self.alarm(now + wait, Alarm::Join(looks + 1));

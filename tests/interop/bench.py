@@ -89,14 +89,17 @@ def until(what, happened, patience=PATIENCE):
         time.sleep(0.02)
 
 
-def is_bound(ip, port, kind="udp"):
-    """Whether somebody listens there, without asking them."""
+def is_bound(ip, port, kind="udp", pid="self"):
+    """Whether somebody listens there, without asking them; in the network of process `pid`."""
     family, kind = (socket.AF_INET6, f"{kind}6") if ":" in ip else (socket.AF_INET, kind)
     # As words of the machine's order.
     words = struct.unpack(f"{4 if family == socket.AF_INET6 else 1}I", socket.inet_pton(family, ip))
     wanted = "%s:%04X" % ("".join("%08X" % word for word in words), port)
-    with open(f"/proc/net/{kind}", encoding="ascii") as table:
-        return any(line.split()[1] == wanted for line in table)
+    try:
+        table = Path(f"/proc/{pid}/net/{kind}").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return any(line.split()[1] == wanted for line in table.splitlines())
 
 
 class Bench:
@@ -171,11 +174,18 @@ class Bench:
         said = self.log("serve.log", 1000).splitlines()
         return [line for line in said if " WARN " in line or " ERROR " in line][-5:]
 
-    def config(self):
-        extra = lambda table: "\n".join(self.parts.get(table, []))
+    def facing(self, who):
+        """The proxy's end towards a party."""
+        return self.at("proxy")
+
+    def listeners(self):
         port = {"tls": TLS_PORT, "ws": WS_PORT}
         ip = f"[{self.ip('proxy')}]" if self.six else self.ip("proxy")
-        listeners = ", ".join(f'"{kind}:{ip}:{port.get(kind, self.port("proxy"))}"' for kind in self.listen)
+        return [f"{kind}:{ip}:{port.get(kind, self.port('proxy'))}" for kind in self.listen]
+
+    def config(self):
+        extra = lambda table: "\n".join(self.parts.get(table, []))
+        listeners = ", ".join(f'"{listener}"' for listener in self.listeners())
         media = f"{self.ports().start + 80}-{self.ports().stop - 1}" if self.six else "20000-24999"
         trunks = {"pbx": "caller", "carrier": "callee", "third": "carol", "fourth": "dave"}
         lines = ['node = "interop"', f'data = "{self.data}"', extra("top"), "[listen]", f"sip = [{listeners}]",

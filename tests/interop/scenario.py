@@ -145,6 +145,8 @@ class Scenario:
         uri = self.option(words, "uri", uri)
         me = f"<sip:{NAMES[self.party.name]}@[local_ip]:[local_port]>;tag={own}"
         them = f"<{home}>"
+        if self.option(words, "me"):
+            me = f"<{self.option(words, 'me')}>;tag={own}"
         if dialog.uac:
             if dialog.stands and (within or method == "ACK"):
                 them = f"[${self.variable('them' + variable)}]"

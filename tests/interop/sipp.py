@@ -39,11 +39,7 @@ def played(flow, direct, six):
             bench.start()
         if flow.neighbour:
             kamailio.start(bench, flow.neighbour[1])
-        children = {}
-        # Those who wait to be called first.
-        for party in sorted(flow.parties.values(), key=lambda party: (party.calls_first(), bool(party.after))):
-            children[party.name] = start(bench, flow, party, direct)
-        wait(bench, children, flow.patience)
+        talk(bench, flow, direct)
         for before, after in flow.bodies:
             same_body(bench, before, after)
         for who, count in flow.early:
@@ -52,10 +48,19 @@ def played(flow, direct, six):
             judge(bench, flow)
 
 
+def talk(bench, flow, direct=False):
+    """Starts all parties and waits until they have done."""
+    children = {}
+    # Those who wait to be called first.
+    for party in sorted(flow.parties.values(), key=lambda party: (party.calls_first(), bool(party.after))):
+        children[party.name] = start(bench, flow, party, direct)
+    wait(bench, children, flow.patience)
+
+
 def start(bench, flow, party, direct):
     name, (calls, rate) = party.name, flow.calls
     folder = bench.folder / name
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "speech.ulaw").write_bytes(SPEECH)
     xml = bench.folder / f"{name}.xml"
     xml.write_text(Scenario(flow, party, direct).xml(), encoding="latin-1")
@@ -63,7 +68,7 @@ def start(bench, flow, party, direct):
     if flow.neighbour and name in flow.neighbour[1]:
         other = "kamailio"
     ip, port = bench.ip(name), bench.port(name)
-    command = ["sipp", bench.at(other), "-sf", str(xml), "-i", ip, "-p", str(port), "-mi", ip,
+    command = ["sipp", bench.facing(name) if other == "proxy" else bench.at(other), "-sf", str(xml), "-i", ip, "-p", str(port), "-mi", ip,
                "-mp", str(port + 4 if bench.six else MEDIA), "-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{flow.patience}s", "-timeout_error", "-skip_rlimit",
                "-deadcall_wait", "0", "-cid_str", "%u-%p-%s",
                "-trace_err", "-error_file", str(bench.folder / f"{name}.err"), "-trace_msg", "-message_file",
@@ -74,7 +79,7 @@ def start(bench, flow, party, direct):
     child = bench.run(command, f"{name}.out", cwd=folder)
     kind = "tcp" if "t1" in party.options else "udp"
     if not party.calls_first():
-        until(f"{name}'s sipp listens", lambda: child.poll() is not None or is_bound(ip, port, kind))
+        until(f"{name}'s sipp listens", lambda: child.poll() is not None or is_bound(ip, port, kind, child.pid))
     return child
 
 

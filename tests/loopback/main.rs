@@ -5,8 +5,10 @@
 
 mod certificates;
 mod line;
+mod networks;
 mod parting;
 mod phone;
+mod registered;
 mod reloaded;
 mod transports;
 

@@ -19,7 +19,7 @@ pub struct Phone {
 /// A SIP message as text.
 pub struct Heard {
     pub text: String,
-    from: SocketAddr,
+    pub from: SocketAddr,
 }
 
 impl Heard {
@@ -92,7 +92,7 @@ impl Phone {
         )
     }
 
-    fn via(&self) -> String {
+    pub fn via(&self) -> String {
         match self.sip.transport() {
             "WSS" => "SIP/2.0/WSS browser.invalid".to_owned(),
             transport => format!("SIP/2.0/{transport} {}", self.local),
@@ -146,13 +146,18 @@ impl Phone {
 
     /// The same with more header lines.
     pub fn invite_with(&self, proxy: SocketAddr, callee: &str, call_id: &str, more: &str) {
+        self.invite_at(proxy, &format!("sip:{callee}@{proxy}"), call_id, more);
+    }
+
+    /// The same to any URI.
+    pub fn invite_at(&self, proxy: SocketAddr, uri: &str, call_id: &str, more: &str) {
         let (sdp, name, via) = (self.sdp(), self.name, self.via());
         let local = self.local;
         self.send(
             proxy,
             &format!(
-                "INVITE sip:{callee}@{proxy} SIP/2.0\r\nVia: {via};branch=z9hG4bK-{call_id}\r\n\
-                 From: <sip:{name}@{local}>;tag=a1\r\nTo: <sip:{callee}@{proxy}>\r\nCall-ID: {call_id}\r\n\
+                "INVITE {uri} SIP/2.0\r\nVia: {via};branch=z9hG4bK-{call_id}\r\n\
+                 From: <sip:{name}@{local}>;tag=a1\r\nTo: <{uri}>\r\nCall-ID: {call_id}\r\n\
                  CSeq: 1 INVITE\r\nContact: {}\r\nMax-Forwards: 70\r\n{more}Content-Type: application/sdp\r\n\
                  Content-Length: {}\r\n\r\n{sdp}",
                 self.contact(),
@@ -229,9 +234,9 @@ impl Phone {
         self.media.send_to(&packet, to).expect("sends");
     }
 
-    /// One RTP packet arrives.
-    pub fn listen(&self) {
+    /// One RTP packet arrives: from where?
+    pub fn listen(&self) -> SocketAddr {
         let mut buffer = [0; 2048];
-        self.media.recv_from(&mut buffer).expect("hears");
+        self.media.recv_from(&mut buffer).expect("hears").1
     }
 }

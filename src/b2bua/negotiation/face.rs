@@ -23,6 +23,11 @@ impl Face {
         }
     }
 
+    /// The host that speaks for it.
+    pub(super) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// Where its RTP arrives.
     pub(super) fn bound(&self, pair: &PortPair) -> SocketAddr {
         match self.near {

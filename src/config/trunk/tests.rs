@@ -2,6 +2,7 @@ use super::super::load::compile;
 use super::*;
 use crate::config::Config;
 use crate::policy::{Finding, Format, SourceFile, render};
+use crate::trunk::Topology;
 
 const BEFORE: &str = "[listen]\nsip = [\"udp:127.0.0.1:5070\"]\nmedia = { address = \"127.0.0.1\", ports = \"40000-59999\" }\n\
                       [[route]]\nfrom = \"carrier\"\nto = \"carrier\"\n[[trunk]]\nname = \"carrier\"\n";
@@ -130,6 +131,118 @@ fn what_is_wrong_is_told_with_its_place() {
             "{text}\n{said}"
         );
     }
+}
+
+#[test]
+fn a_range_may_send_and_is_sent_nothing() {
+    let config = read("peers = [\"192.0.2.10:5070\", \"198.51.100.0/24\", \"2001:db8::/48\"]\n").expect("valid");
+    let trunk = &config.trunks[0];
+    assert_eq!((trunk.peers.len(), trunk.networks.len()), (1, 2));
+    let source = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    for from in ["192.0.2.10:5070", "198.51.100.255:9", "[2001:db8::9]:5060"] {
+        assert!(config.trunk_of(source(from)).is_some(), "{from}");
+    }
+    assert!(config.trunk_of(source("198.51.101.0:5060")).is_none());
+    let phones = read("peers = [\"10.0.0.0/8\"]\n").expect("where phones register from");
+    assert_eq!(phones.trunks[0].first_address(Transport::Udp), None);
+}
+
+#[test]
+fn ranges_that_are_none_or_of_two_trunks_are_told_with_their_place() {
+    for (peers, said) in [
+        ("[\"192.0.2.1/24\"]", "which here is \"192.0.2.0/24\""),
+        ("[\"192.0.2.0/33\"]", "the number of bits"),
+        ("[\"192.0.2.0/24:5060\"]", "the number of bits"),
+        ("[\"0.0.0.0/0\"]", "at least 8 bits"),
+    ] {
+        let findings = read(&format!("peers = {peers}\n")).expect_err("no range");
+        let refused = render(&findings, Format::Full);
+        assert!(
+            refused.contains(said) && refused.contains("onrecord.toml:9:10"),
+            "{refused}"
+        );
+    }
+    let two = |one: &str, other: &str| {
+        let other = format!("[[trunk]]\nname = \"teams\"\npeers = [\"192.0.2.200\", \"{other}\"]\n");
+        read(&format!("peers = [\"{one}\"]\n{other}")).map_err(|findings| render(&findings, Format::Concise))
+    };
+    for (one, other, said) in [
+        (
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "`10.1.0.0/16` is in `10.0.0.0/8`, which trunk `carrier` has too",
+        ),
+        (
+            "10.1.0.0/16",
+            "10.0.0.0/8",
+            "`10.0.0.0/8` is in `10.1.0.0/16`, which trunk `carrier` has too",
+        ),
+        (
+            "10.0.0.0/8",
+            "10.1.2.3:5070",
+            "`10.1.2.3:5070` is in `10.0.0.0/8`, which trunk `carrier` has too",
+        ),
+        (
+            "2001:db8::1",
+            "2001:db8::/32",
+            "`2001:db8::/32` contains 2001:db8::1, a peer of trunk `carrier`",
+        ),
+    ] {
+        let refused = two(one, other).expect_err("an address is of one trunk");
+        assert!(
+            refused.contains(said) && refused.contains("onrecord.toml:12:25"),
+            "{refused}"
+        );
+    }
+    for (one, other) in [("10.0.0.0/16", "10.1.0.0/16"), ("10.0.0.0/8", "2001:db8::/32")] {
+        assert!(two(one, other).is_ok(), "{one} {other}");
+    }
+}
+
+/// The page is what an operator copies.
+#[test]
+fn the_teams_example_of_the_page_is_a_config_whose_trunk_is_known_by_its_ranges_and_called_by_its_names() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATING.md")).expect("the page");
+    let (_, section) = page
+        .split_once("## Microsoft Teams Direct Routing\n")
+        .expect("its section");
+    let (_, example) = section.split_once("```toml\n").expect("its example");
+    let (text, _) = example.split_once("```").expect("its end");
+    let (path, text) = ("onrecord.toml".to_owned(), text.to_owned());
+    let (config, notes) = compile(&SourceFile { path, text }).expect("valid");
+    assert_eq!(notes, []);
+    let listeners = config
+        .listen
+        .sip
+        .iter()
+        .map(|listener| (listener.transport, listener.address));
+    let topology = Topology::new(config.trunks.clone(), config.routes.clone(), listeners.collect());
+    let of = |from: &str, transport| {
+        let trunk = topology.trunk_of(from.parse().expect("an address"), transport);
+        trunk.map(|trunk| trunk.name.as_str().to_owned())
+    };
+    for from in [
+        "52.112.0.1:1024",
+        "52.115.255.255:5061",
+        "52.122.0.0:40000",
+        "52.123.255.255:1",
+    ] {
+        assert_eq!(of(from, Transport::Tls).as_deref(), Some("teams"), "{from}");
+        assert_eq!(of(from, Transport::Udp), None, "in clear: {from}");
+    }
+    for from in ["52.111.255.255:5061", "52.116.0.0:5061", "52.124.0.0:5061"] {
+        assert_eq!(of(from, Transport::Tls), None, "{from}");
+    }
+    let asked: Vec<String> = topology
+        .aims()
+        .iter()
+        .map(|aim| format!("{} {:?} {:?}", aim.name, aim.port, aim.transport))
+        .collect();
+    let name = |host: &str| format!("{host}.pstnhub.microsoft.com Some(5061) Some(Tls)");
+    assert_eq!(asked, [name("sip"), name("sip2"), name("sip3")]);
+    let advertised = config.listen.sip[0].advertised.as_ref().expect("a name");
+    assert_eq!(advertised.host(), "sbc.example.com");
+    assert!(config.listen.tls.is_some_and(|tls| tls.client_ca.is_some()));
 }
 
 #[test]

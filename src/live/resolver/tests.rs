@@ -109,7 +109,7 @@ struct Bench {
     events: mpsc::Receiver<Input>,
     peers: Peers,
     link: ResolverLink,
-    speaking: watch::Sender<Vec<Peer>>,
+    speaking: watch::Sender<Vec<Source>>,
 }
 
 async fn bench() -> Bench {

@@ -53,6 +53,8 @@ impl Script {
                     self.acknowledge(leg, response, out);
                 }
             }
+            // Who is asked to prove it is in the call still (RFC 3261 §22.2).
+            (Method::Bye, false) if matches!(response.status, 401 | 407) => {}
             (Method::Bye, _) => self.end(leg),
             _ => {}
         }

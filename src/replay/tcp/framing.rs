@@ -4,6 +4,8 @@ use super::super::demux::{StartLine, skip_crlf, start_line};
 
 pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+/// What a copy to a collector begins with.
+const HEP3: &[u8] = b"HEP3";
 
 /// What a stream begins with.
 pub(super) enum Frame {
@@ -37,6 +39,14 @@ pub(super) fn frame(bytes: &[u8], searched: usize) -> Frame {
     }
 }
 
+/// How long the copy by HEP3 at the start of `bytes` is; 0 while that is not known. None: there is none.
+pub(super) fn copy_length(bytes: &[u8]) -> Option<usize> {
+    match bytes.strip_prefix(HEP3)? {
+        [high, low, ..] => Some(usize::from(u16::from_be_bytes([*high, *low])).max(HEP3.len() + 2)),
+        _ => Some(0),
+    }
+}
+
 /// What Content-Length or `l` says (RFC 3261 §20.14); 0 when it is missing or no number.
 fn content_length(head: &[u8]) -> usize {
     head.split(|b| *b == b'\n')
@@ -56,15 +66,19 @@ pub(super) fn resync(bytes: &[u8]) -> usize {
     let mut last = bytes.len();
     for newline in memchr::memchr_iter(b'\n', bytes) {
         last = newline + 1;
-        if start_line(bytes.get(last..).unwrap_or_default()) == StartLine::Sip {
+        let next = bytes.get(last..).unwrap_or_default();
+        if start_line(next) == StartLine::Sip || next.starts_with(HEP3) {
             break;
         }
     }
     last
 }
 
-/// Where in a segment the first start line is, at the segment's or a line's beginning.
+/// Where in a segment the first start line or copy is, at the segment's or a line's beginning.
 pub(super) fn first_start_line(payload: &[u8]) -> Option<usize> {
+    if payload.starts_with(HEP3) {
+        return Some(0);
+    }
     memchr::memmem::find(payload, b"SIP/2.0")?;
     if start_line(skip_crlf(payload)) == StartLine::Sip {
         return Some(payload.len() - skip_crlf(payload).len());

@@ -115,8 +115,8 @@ impl Law {
         }
     }
 
-    /// Two parties that talked heard each other. Of the calls of a transfer that is the newest; each is heard where it said
-    /// in the dialog that it has there.
+    /// Two parties that talked heard each other. Of the calls of a transfer that is the newest that talked, so that of a
+    /// transfer that failed it is the old one; each is heard where it said in the dialog that it has there.
     fn judge_media(&mut self, session: SessionId) {
         let Some(at) = self.tapes.iter().position(|tape| tape.session == session) else {
             return;
@@ -137,8 +137,10 @@ impl Law {
             }
             return;
         }
-        let is_newest = before.iter().any(|other| tape.shares_dialogs(other))
-            && !after.iter().any(|other| tape.shares_dialogs(other));
+        let later = || after.iter().filter(|other| tape.shares_dialogs(other));
+        let has_failed = later().next().is_some();
+        let is_of_transfer = has_failed || before.iter().any(|other| tape.shares_dialogs(other));
+        let is_newest = is_of_transfer && !later().any(|other| other.answered);
         let Some((first, others)) = tape.call_ids.split_first().filter(|_| is_newest && tape.answered) else {
             return;
         };
@@ -153,6 +155,9 @@ impl Law {
         let has_left = |call_id: &String| self.bonds.iter().any(|bond| bond.bye_heard && bond.call_id == *call_id);
         if is_up(first) && others.iter().any(is_up) && !tape.call_ids.iter().any(has_left) {
             self.seen.insert("the media of a transfer");
+            if has_failed {
+                self.seen.insert("the media after a transfer that failed");
+            }
             if !is_heard {
                 self.broken.push(format!(
                     "a party that went over does not hear, or another does: {:?} of {:?}",

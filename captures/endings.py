@@ -1,0 +1,79 @@
+"""Scenarios of how calls end: BYEs that have to be proved or carry something, CANCELs, answers that never come."""
+
+from stage import call_of, hang_up, ring, scenario, set_up
+
+ASKED = 'Digest realm="example.com", nonce="{}", qop="auth", algorithm=SHA-256'
+PROOF = (
+    'Digest username="alice", realm="example.com", nonce="{}", uri="{}", '
+    'response="0f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f50f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f5", '
+    'algorithm=SHA-256, cnonce="0a4f113b", qop=auth, nc=00000001'
+)
+
+
+@scenario
+def bye_challenged(capture):
+    """Bob's side wants every request proved: Alice's BYE too, under a new nonce (RFC 3261 §22.3)."""
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.03, 407, headers=[("Proxy-Authenticate", ASKED.format("first"))])
+    call.ack(0.05)
+    call.numbers[call.a] += 1
+    call.invite(0.1, call.a.sdp(), headers=[("Proxy-Authorization", PROOF.format("first", call.target))])
+    call.answer(0.11, 180)
+    call.answer(0.6, 200, call.b.sdp())
+    call.ack(0.62)
+    call.both_talk(0.65, 1.3)
+    call.bye(1.35)
+    call.answer(1.38, 407, to="BYE", headers=[("Proxy-Authenticate", ASKED.format("second"))])
+    proof = [("Proxy-Authorization", PROOF.format("second", call.b.contact))]
+    call.request(1.4, call.a, "BYE", headers=proof)
+    call.answer(1.43, 200, to="BYE")
+
+
+@scenario
+def body_isup_in_bye(capture):
+    """A gateway's REL comes with the BYE (RFC 3204, RFC 3372, ITU-T Q.1912.5)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.6)
+    release = bytes.fromhex("0c02000283900001fffe")
+    kind = [
+        ("Reason", 'Q.850;cause=16;text="Normal call clearing"'),
+        ("Content-Type", "application/ISUP;version=itu-t92+;base=itu-t92+"),
+        ("Content-Disposition", "signal;handling=optional"),
+    ]
+    call.request(1.65, call.a, "BYE", release, kind)
+    call.answer(1.67, 200, to="BYE")
+
+
+@scenario
+def cancel_with_reason(capture):
+    """Alice's switch rang several phones, and another one answered (RFC 3326)."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.cancel(1.2, headers=[("Reason", 'SIP;cause=200;text="Call completed elsewhere"')])
+    call.answer(1.22, 200, to="CANCEL")
+    call.answer(1.23, 487)
+    call.ack(1.25)
+
+
+@scenario
+def final_answer_lost(capture):
+    """Bob's phone answers the CANCEL, and never its INVITE (RFC 3261 §9.1)."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.cancel(1.2)
+    call.answer(1.22, 200, to="CANCEL")
+
+
+@scenario
+def strict_transfer_refused(capture):
+    """Alice refers Bob to Carol, who must be recorded; nothing came of it, and they talk on."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.6)
+    referred = [("Refer-To", "<sip:carol@example.com>"), ("Referred-By", "<sip:alice@example.com>")]
+    call.request(1.8, call.a, "REFER", headers=referred)
+    call.answer(1.82, 202, to="REFER")
+    call.both_talk(2.0, 2.6)
+    hang_up(call, 2.65)

@@ -1,0 +1,62 @@
+"""Plain calls, captured in the ways of those who bring captures."""
+
+import ipaddress
+import struct
+
+from stage import call_of, hang_up, scenario, set_up
+
+SIP_PORT = 5060
+COLLECTOR = ("203.0.113.60", 9060)
+
+
+def talk(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 3.05)
+    hang_up(call, 3.1)
+
+
+@scenario
+def late_packets(capture):
+    """Two interfaces, one for each direction; what the one captured is written 400 ms after the other's."""
+    talk(capture)
+    late = ipaddress.ip_address("198.51.100.20").packed
+
+    def written(timed):
+        at, packet = timed
+        return at + (400_000 if packet[26:30] == late else 0)
+
+    capture.written = written
+
+
+@scenario
+def collected(capture):
+    """The signalling as a proxy sends it to its collector, by HEP3; the media as it is."""
+    talk(capture)
+    packets, capture.packets = capture.packets, []
+    for at, packet in packets:
+        source, target = struct.unpack_from("!HH", packet, 34)
+        if SIP_PORT in (source, target):
+            copy = hep3(packet[26:30], packet[30:34], source, target, at, packet[42:])
+            capture.udp(at / 1_000_000, ("203.0.113.1", 40_000), COLLECTOR, copy)
+        else:
+            capture.packets.append((at, packet))
+
+
+def hep3(source, target, source_port, target_port, at, payload):
+    """One message, over UDP and IPv4, with when it was seen, in microseconds of the capture, and by which agent."""
+    values = [
+        (1, b"\x02"),
+        (2, b"\x11"),
+        (3, source),
+        (4, target),
+        (7, struct.pack("!H", source_port)),
+        (8, struct.pack("!H", target_port)),
+        (9, struct.pack("!I", at // 1_000_000)),
+        (10, struct.pack("!I", at % 1_000_000)),
+        (11, b"\x01"),
+        (12, struct.pack("!I", 2001)),
+        (15, payload),
+    ]
+    chunks = b"".join(struct.pack("!HHH", 0, kind, 6 + len(value)) + value for kind, value in values)
+    return b"HEP3" + struct.pack("!H", 6 + len(chunks)) + chunks

@@ -1,0 +1,44 @@
+//! Hold by the null address (RFC 3264 §8.4, RFC 2543): the holder names no place where it receives, and may play music to who
+//! waits all the same.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Agreement, Negotiation};
+use crate::model::{Leg, Remote};
+use crate::sdp::{MediaLine, SessionDescription};
+
+impl Agreement {
+    /// `leg` is bound by this from now on.
+    pub(super) fn bind(&mut self, leg: Leg, sdp: SessionDescription) {
+        let before = std::mem::take(&mut self.places[leg.index()]);
+        let place = |(index, line): (usize, &MediaLine)| match line.has_null_address() {
+            true => before.get(index).copied().flatten(),
+            false => line.remote(),
+        };
+        self.places[leg.index()] = sdp.lines().iter().enumerate().map(place).collect();
+        self.agreed[leg.index()] = Some(sdp);
+    }
+}
+
+impl Negotiation {
+    /// Where the packets of a leg's line come from: of one that is held by the null address from where they came before; of one
+    /// that never named a place, from the host that speaks for the leg.
+    pub(super) fn source(&self, leg: Leg, index: usize, line: &MediaLine) -> Option<Remote> {
+        if !line.has_null_address() {
+            return line.remote();
+        }
+        let before = self.agreement.places[leg.index()].get(index).copied().flatten();
+        match before {
+            Some(place) if place.rtp.port() == line.port => Some(place),
+            Some(place) => Some(at(place.rtp.ip(), line.port)),
+            None => Some(at(self.faces[leg.index()]?.peer(), line.port)),
+        }
+    }
+}
+
+const fn at(host: IpAddr, port: u16) -> Remote {
+    Remote {
+        rtp: SocketAddr::new(host, port),
+        rtcp: SocketAddr::new(host, port.saturating_add(1)),
+    }
+}
