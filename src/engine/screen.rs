@@ -78,6 +78,7 @@ impl Signaling {
             trunk: Some(trunk.name.clone()),
             request_uri: glance.uri.to_owned(),
             to: glance.to.to_owned(),
+            to_is_vouched: trunk.trusted,
             ..CallFacts::default()
         };
         let (callee, is_emergency) = self.policies.screen(&facts);

@@ -11,6 +11,7 @@ mod broken_streams;
 mod capped;
 mod carried;
 mod challenged;
+mod claimed;
 mod connected;
 mod consulted;
 mod crossed;

@@ -57,6 +57,7 @@ fn parameters_make_no_party_unreadable_and_who_is_unreadable_is_refused() {
     }
     let emergency = CallFacts {
         to: "urn:service:sos".to_owned(),
+        to_is_vouched: true,
         ..call(&unreadable, "sip:x@y")
     };
     assert_eq!(set.decide(&emergency).verdict, Verdict::None);
