@@ -85,6 +85,8 @@ pub struct KeptMedia {
     threads: [Option<Thread>; 2],
     #[serde(default)]
     passes_by: bool,
+    #[serde(default)]
+    is_opaque: bool,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -110,6 +112,8 @@ pub struct Negotiation {
     exchanged: [Option<Box<Exchanged>>; 2],
     /// The parties hear each other without us: descriptions cross as they are.
     passes_by: bool,
+    /// Nor are they read.
+    is_opaque: bool,
 }
 
 impl Negotiation {
@@ -192,6 +196,16 @@ impl Negotiation {
     pub fn pass_by(&mut self) {
         self.agreement = Agreement::default();
         self.passes_by = true;
+    }
+
+    /// What an emergency offers cannot be read by us; whom it is for may know better. No body of this call is looked at.
+    pub fn turn_opaque(&mut self) {
+        self.pass_by();
+        self.is_opaque = true;
+    }
+
+    pub const fn is_opaque(&self) -> bool {
+        self.is_opaque
     }
 
     pub const fn passes_by(&self) -> bool {
@@ -339,6 +353,7 @@ impl Negotiation {
             agreed: [text(a)?, text(b)?],
             threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
             passes_by: self.passes_by,
+            is_opaque: self.is_opaque,
         })
     }
 
@@ -352,7 +367,7 @@ impl Negotiation {
             };
             self.ports.push(Ports { a, b });
         }
-        self.passes_by = kept.passes_by;
+        (self.passes_by, self.is_opaque) = (kept.passes_by, kept.is_opaque);
         let parsed = |text: &Option<String>| match text {
             Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
             None => None,
