@@ -4,6 +4,7 @@ mod exchanged;
 mod face;
 mod growth;
 mod null_hold;
+mod secrecy;
 
 use std::net::SocketAddr;
 
@@ -38,6 +39,9 @@ pub enum NegotiationError {
     /// The trunks allow no codec of the offer, or of the answer.
     #[error("no codec of it may cross between these trunks")]
     Codecs,
+    /// Keys that only the ends know, where the media must be heard.
+    #[error("its media is encrypted with keys that only its ends know")]
+    Sealed,
 }
 
 impl From<SdpError> for NegotiationError {
@@ -114,6 +118,8 @@ pub struct Negotiation {
     passes_by: bool,
     /// Nor are they read.
     is_opaque: bool,
+    /// No media crosses whose keys only its ends know.
+    must_be_heard: bool,
 }
 
 impl Negotiation {
@@ -169,6 +175,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
+        self.is_offer_heard(&sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -221,6 +228,7 @@ impl Negotiation {
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
+        self.is_answer_heard(&sdp)?;
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }

@@ -98,6 +98,7 @@ impl Call {
         let trunks = [&*self.a.trunk, &*self.b.trunk];
         let trunks = trunks.into_iter().filter(|_| !self.decision.emergency);
         self.negotiation.permit(trunks);
+        self.demand_hearing();
     }
 
     /// What A's INVITE offers, as the B of now shall see it.
@@ -272,6 +273,7 @@ impl From<NegotiationError> for Refusal {
             NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
             NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
+            NegotiationError::Sealed => Self::MediaSealed,
         }
     }
 }

@@ -54,7 +54,8 @@ impl Call {
     /// Into the recording of the signalling, once there is one.
     pub(super) fn note_opaque(&self, turn: &mut Turn<'_>) {
         if self.negotiation.is_opaque() {
-            let note = "what is offered cannot be read: the parties hear each other without the proxy, unrecorded".to_owned();
+            let note =
+                "what is offered cannot be read: the parties hear each other without the proxy, unrecorded".to_owned();
             self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
         }
     }

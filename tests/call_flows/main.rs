@@ -44,6 +44,7 @@ mod replaced;
 mod restarted;
 mod retold;
 mod routed;
+mod sealed_media;
 mod secured;
 mod semi_attended;
 mod spirals;
