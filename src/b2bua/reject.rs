@@ -156,7 +156,11 @@ impl Refusal {
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
             Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
-            Self::Unreplaceable => vec![warning(host, 399, "The call to be replaced is not answered yet, or over")],
+            Self::Unreplaceable => vec![warning(
+                host,
+                399,
+                "The call to be replaced is not answered yet, or over",
+            )],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),
