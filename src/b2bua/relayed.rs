@@ -49,6 +49,7 @@ impl Call {
         self.hear_focus();
         let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
         self.chronicle.mark(turn.now, Mark::Media(plan.lines.clone()), turn.out);
+        self.note_encryption(turn);
         match self.media {
             MediaState::Unopened => {
                 self.media = MediaState::Opening;

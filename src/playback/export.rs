@@ -184,12 +184,16 @@ fn closing_comment(closing: &Closing) -> String {
         .fault
         .map(|fault| format!("; fault: {fault}"))
         .unwrap_or_default();
+    let media = closing
+        .encryption
+        .map(|encryption| format!(", media {}", encryption.as_str()))
+        .unwrap_or_default();
     let became = closing.became.as_deref().map(opening_comment);
     let became = became
         .map(|became| format!("\nat the end:\n{became}"))
         .unwrap_or_default();
     format!(
-        "{} ended: {}, by {}{fault}{became}",
+        "{} ended: {}{media}, by {}{fault}{became}",
         closing.ended,
         closing.outcome.as_str(),
         closing.ended_by

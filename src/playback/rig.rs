@@ -145,6 +145,7 @@ pub(super) fn closing(length_ms: u64) -> Closing {
         status: Some(200),
         tally: None,
         fault: None,
+        encryption: None,
         conversation: None,
         became: None,
         decisions: Vec::new(),

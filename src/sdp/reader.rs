@@ -23,6 +23,7 @@ pub(super) struct Reader {
     connection: Option<Connection>,
     direction: Direction,
     crypto: bool,
+    keyed: bool,
     lines: Vec<Draft>,
     patches: Vec<Patch>,
 }
@@ -91,6 +92,7 @@ impl Reader {
                 direction: Direction::default(),
                 formats: payload_types.take(formats_max).map(Format::of_payload_type).collect(),
                 crypto: has_part(protocol, &["SAVP", "SAVPF"]),
+                keyed: false,
             },
             connection: None,
             direction: None,
@@ -146,14 +148,17 @@ impl Reader {
             self.on_rtcp(line, value);
             return;
         }
-        let is_key = name.eq_ignore_ascii_case("crypto") || name.eq_ignore_ascii_case("fingerprint");
+        let keyed = name.eq_ignore_ascii_case("crypto");
+        let is_key = keyed || name.eq_ignore_ascii_case("fingerprint");
         let direction = value.is_none().then(|| Direction::from_attribute(name)).flatten();
         let Some(draft) = self.lines.last_mut() else {
             self.crypto |= is_key;
+            self.keyed |= keyed;
             self.direction = direction.unwrap_or(self.direction);
             return;
         };
         draft.line.crypto |= is_key;
+        draft.line.keyed |= keyed;
         draft.direction = direction.or(draft.direction);
         if let Some(value) = value.filter(|_| name.eq_ignore_ascii_case("rtpmap")) {
             draft.on_rtpmap(value);
@@ -189,6 +194,7 @@ impl Reader {
             line.names_host = connection.is_some_and(|connection| connection.is_name);
             line.direction = draft.direction.unwrap_or(self.direction);
             line.crypto |= self.crypto;
+            line.keyed |= self.keyed;
             line.rtcp = draft.rtcp.and_then(|(port, address)| {
                 let address = address.or(line.connection)?;
                 Some(SocketAddr::new(address, port))
