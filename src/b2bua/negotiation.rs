@@ -5,6 +5,7 @@ mod exchanged;
 mod face;
 mod growth;
 mod null_hold;
+mod origin;
 mod secrecy;
 
 use std::net::SocketAddr;
@@ -391,6 +392,7 @@ impl Negotiation {
             local: self.facing(leg, pair),
             remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
             deaf: line.is_some_and(MediaLine::has_null_address),
+            origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
             formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
         }
     }

@@ -230,6 +230,12 @@ pub enum Mark {
         leg: Leg,
         party: String,
     },
+    /// The RTP of this leg's line comes from a host that its SDP does not name.
+    Learned {
+        leg: Leg,
+        line: u16,
+        from: std::net::SocketAddr,
+    },
     /// From here nothing was kept.
     GapOpened {
         fault: Fault,

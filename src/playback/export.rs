@@ -207,6 +207,9 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Held { by } => format!("{at} held by {by}"),
         Mark::Resumed { by } => format!("{at} resumed by {by}"),
         Mark::Connected { leg, party } => format!("{at} {leg} is {party}"),
+        Mark::Learned { leg, line, from } => {
+            format!("{at} media of {leg}, line {line}, comes from {from}, which its SDP does not name")
+        }
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
         Mark::Note(text) => format!("{at} {text}"),

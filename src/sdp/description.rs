@@ -53,6 +53,8 @@ pub struct MediaLine {
     pub protocol: String,
     /// The unicast or unspecified address of c=; none for a host name, a multicast group or a missing c=.
     pub connection: Option<IpAddr>,
+    /// c= has a host name (RFC 4566 §5.7).
+    pub names_host: bool,
     /// Of `a=rtcp`, where it is written; the address defaults to that of c=.
     pub rtcp: Option<SocketAddr>,
     pub direction: Direction,

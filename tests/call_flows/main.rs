@@ -26,6 +26,7 @@ mod in_a_gap;
 mod meetings;
 mod mended_dialogs;
 mod mended_strict;
+mod nat;
 mod networks;
 mod newcomer;
 mod ordinary;
