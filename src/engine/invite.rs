@@ -107,6 +107,9 @@ impl Signaling {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(now, flow, invite)?;
+        if self.is_merged(invite) && !self.is_urgent(now, flow, invite) {
+            return Err(Refusal::Loop);
+        }
         if invite.headers.contains("Proxy-Require") && self.is_urgent(now, flow, invite) {
             // No proxy behind us shall refuse it for what it does not know.
             invite.headers.remove("Proxy-Require");
