@@ -83,9 +83,11 @@ impl Call {
         Some(name.naming(dialog.call_id(), dialog.local_tag(), dialog.remote_tag()))
     }
 
-    /// Whether a new INVITE for its callee may take its place: nobody has answered.
+    /// Whether a new INVITE for its callee may take its place: nobody has answered, or its caller gave it up a moment ago, as
+    /// phones do that refer somebody and hang up at once.
     pub fn may_make_way(&self) -> bool {
-        self.rings_for_caller() && matches!(self.a.state, LegState::Invited { .. }) && !self.is_awaited()
+        let rings = self.rings_for_caller() && matches!(self.a.state, LegState::Invited { .. });
+        (rings || self.transfers.is_abandoned) && !self.is_awaited()
     }
 
     /// Where it rings.
@@ -104,7 +106,7 @@ impl Call {
 
     /// Another call rings in its place. False: it was answered meanwhile.
     pub fn make_way(&mut self, turn: &mut Turn<'_>) -> bool {
-        if self.may_make_way() {
+        if self.may_make_way() && self.phase != Phase::Ending {
             self.story.status = Some(487);
             let farewell = Farewell::of_reasons(vec![REPLACED.to_owned()]);
             self.finish(turn, "replaced while it rang", &farewell);
@@ -133,6 +135,7 @@ impl Call {
 
     /// A hangs up while it rings.
     pub(super) const fn note_given_up(&mut self, by: Leg) {
+        self.transfers.is_abandoned = matches!(by, Leg::A);
         if let (Awaited::By(to), Leg::A) = (self.transfers.awaited, by) {
             self.transfers.awaited = Awaited::GivenUpFor(to);
         }

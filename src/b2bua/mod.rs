@@ -28,6 +28,7 @@ mod exchange;
 mod facts;
 mod farewell;
 mod fork;
+mod hearing;
 mod leaving;
 mod leg;
 mod meeting;

@@ -4,6 +4,8 @@ mod exchanged;
 mod face;
 mod growth;
 mod null_hold;
+mod origin;
+mod secrecy;
 
 use std::net::SocketAddr;
 
@@ -38,6 +40,9 @@ pub enum NegotiationError {
     /// The trunks allow no codec of the offer, or of the answer.
     #[error("no codec of it may cross between these trunks")]
     Codecs,
+    /// Keys that only the ends know, where the media must be heard.
+    #[error("its media is encrypted with keys that only its ends know")]
+    Sealed,
 }
 
 impl From<SdpError> for NegotiationError {
@@ -85,6 +90,8 @@ pub struct KeptMedia {
     threads: [Option<Thread>; 2],
     #[serde(default)]
     passes_by: bool,
+    #[serde(default)]
+    is_opaque: bool,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -110,6 +117,10 @@ pub struct Negotiation {
     exchanged: [Option<Box<Exchanged>>; 2],
     /// The parties hear each other without us: descriptions cross as they are.
     passes_by: bool,
+    /// Nor are they read.
+    is_opaque: bool,
+    /// No media crosses whose keys only its ends know.
+    must_be_heard: bool,
 }
 
 impl Negotiation {
@@ -165,6 +176,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
+        self.is_offer_heard(&sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -194,6 +206,16 @@ impl Negotiation {
         self.passes_by = true;
     }
 
+    /// What an emergency offers cannot be read by us; whom it is for may know better. No body of this call is looked at.
+    pub fn turn_opaque(&mut self) {
+        self.pass_by();
+        self.is_opaque = true;
+    }
+
+    pub const fn is_opaque(&self) -> bool {
+        self.is_opaque
+    }
+
     pub const fn passes_by(&self) -> bool {
         self.passes_by
     }
@@ -207,6 +229,7 @@ impl Negotiation {
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
+        self.is_answer_heard(&sdp)?;
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
@@ -339,6 +362,7 @@ impl Negotiation {
             agreed: [text(a)?, text(b)?],
             threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
             passes_by: self.passes_by,
+            is_opaque: self.is_opaque,
         })
     }
 
@@ -352,7 +376,7 @@ impl Negotiation {
             };
             self.ports.push(Ports { a, b });
         }
-        self.passes_by = kept.passes_by;
+        (self.passes_by, self.is_opaque) = (kept.passes_by, kept.is_opaque);
         let parsed = |text: &Option<String>| match text {
             Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
             None => None,
@@ -409,6 +433,7 @@ impl Negotiation {
             local: self.facing(leg, pair),
             remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
             deaf: line.is_some_and(MediaLine::has_null_address),
+            origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
             formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
         }
     }

@@ -77,6 +77,8 @@ pub(super) struct Transfers {
     pub(super) errands: VecDeque<Errand>,
     /// Another call's transfer waits for this one.
     pub(super) awaited: Awaited,
+    /// Its caller hung up before anybody answered.
+    pub(super) is_abandoned: bool,
     /// It is the new call of a transfer, and does not talk yet.
     pub(super) is_successor: bool,
     /// Executed transfers that led here.

@@ -51,6 +51,8 @@ pub enum Refusal {
     },
     /// What is offered cannot be recorded or relayed.
     MediaNotAcceptable,
+    /// The media is encrypted with keys that only its ends know, and a strict policy wants it recorded.
+    MediaSealed,
     /// No port pair is free.
     NoPorts,
     /// Free disk space is below the reserve.
@@ -129,7 +131,7 @@ impl Refusal {
             Self::Loop => 482,
             Self::TooManyHops => 483,
             Self::Cancelled => 487,
-            Self::MediaNotAcceptable => 488,
+            Self::MediaNotAcceptable | Self::MediaSealed => 488,
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown { .. } => 501,
@@ -154,7 +156,11 @@ impl Refusal {
             Self::BadReference => vec![warning(host, 399, "Refer-To or the dialog named cannot be read")],
             Self::ReferOutside => vec![warning(host, 399, "REFER is carried inside its call's dialog alone")],
             Self::TooManyTransfers => vec![warning(host, 399, "Too many transfers led to this call")],
-            Self::Unreplaceable => vec![warning(host, 399, "The call to be replaced is not answered yet, or over")],
+            Self::Unreplaceable => vec![warning(
+                host,
+                399,
+                "The call to be replaced is not answered yet, or over",
+            )],
             Self::UnsupportedBody => vec![("Accept", "application/sdp, multipart/mixed".to_owned())],
             Self::PolicyForbids { policy } => vec![
                 q850(CAUSE_CALL_REJECTED, "Call forbidden by policy"),
@@ -178,6 +184,11 @@ impl Refusal {
                 ]
             }
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
+            Self::MediaSealed => vec![warning(
+                host,
+                399,
+                "Recording required by policy: media is encrypted with keys unknown here",
+            )],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed { allow } | Self::MethodUnknown { allow } => vec![("Allow", allow.clone())],
             Self::TrunkFull { reached } => vec![

@@ -27,7 +27,11 @@ impl Signaling {
             self.ports.leased(),
             transactions,
             owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing,
-            self.tags.len() + self.minted.len() + self.aftermaths.len() + self.transfers.len() + self.consultations.len(),
+            self.tags.len()
+                + self.minted.len()
+                + self.aftermaths.len()
+                + self.transfers.len()
+                + self.consultations.len(),
         ]
     }
 }

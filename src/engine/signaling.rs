@@ -177,6 +177,7 @@ impl Signaling {
                     MediaEvent::Opened { session }
                     | MediaEvent::OpenFailed { session, .. }
                     | MediaEvent::Refused { session, .. }
+                    | MediaEvent::Learned { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

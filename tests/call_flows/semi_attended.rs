@@ -406,3 +406,26 @@ fn who_was_answered_meanwhile_is_not_rung_a_second_time() {
     bench.hangs_up(second, CAROL);
     bench.hangs_up(first, BOB);
 }
+
+#[test]
+fn who_refers_and_hangs_up_the_ringing_call_at_once_has_it_called_all_the_same() {
+    let mut bench = Bench::strict();
+    let [mut first, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let [second, _] = bench.rings(ALICE, CAROL, "call-2", "");
+    refers(&mut bench, &mut first, &second);
+    bench.from(A, second.cancel());
+    bench.answers(BOB, "REFER", 202, "");
+    bench.answers(CAROL, "CANCEL", 200, "");
+    bench.answers(CAROL, "INVITE", 487, "");
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", second.for_far_end());
+    bench.invites(BOB, &format!("sip:{PROXY}"), "call-3", &replaces);
+    let invite = bench.newest(B, "INVITE");
+    assert_eq!(
+        (invite.uri.user(), invite.headers.get("Replaces")),
+        (Some("carol"), None)
+    );
+    let [third, _] = bench.picks_up(BOB, CAROL);
+    bench.hangs_up(first, BOB);
+    bench.hangs_up(third, CAROL);
+    bench.assert_nothing_left();
+}

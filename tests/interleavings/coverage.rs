@@ -93,6 +93,7 @@ pub const RARITIES: &[&str] = &[
     "a call of two dead phones",
     "a re-INVITE in haste came just right",
     "a re-INVITE was cancelled",
+    "a restart after a REFER",
     "an UPDATE was glare at a phone",
     "the media after a transfer that failed",
 ];

@@ -69,7 +69,9 @@ pub fn draw(rng: &mut Rng) -> Script {
         }
         (script.calling.cancel_at, script.calling.bye_early_at) = (None, None);
         script.calling.subscribe_at = None;
-        script.third = Third::Spare;
+        if rng.one_in(2) {
+            script.third = Third::Spare;
+        }
     }
     script.troubles.extend(restart);
     script

@@ -105,9 +105,9 @@ impl InviteKey {
         Self(ServerKey::of_glance(invite))
     }
 
-    /// None if it is neither, or not understood.
+    /// None if it is neither, or not understood; an emergency is understood where others are refused.
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        let Ok(Message::Request(request)) = Message::parse(bytes) else {
+        let Ok(Message::Request(request)) = Message::salvage(bytes) else {
             return None;
         };
         let is_either = matches!(request.method, Method::Invite | Method::Cancel);

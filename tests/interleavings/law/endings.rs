@@ -3,13 +3,17 @@
 use onrecord::model::{Outcome, SessionId, Timestamp};
 use onrecord::sip::Flow;
 
-use super::{Bond, FAULT_TO_BYE, LOST, Law, Tape};
+use super::{Bond, FAULT_TO_BYE, LOST, Law, Served, Tape};
 use crate::script::Grade;
 
 impl Law {
     /// The process was killed: what was under way in it is lost, what it had written down goes on, if there is a call
     /// that it had.
     pub fn on_killed(&mut self, kept: &str) {
+        let refers = |served: &Served| served.method == "REFER" && (200..300).contains(&served.status);
+        if !kept.is_empty() && self.served.iter().any(refers) {
+            self.seen.insert("a restart after a REFER");
+        }
         for served in &mut self.served {
             served.status = if served.status == 0 { LOST } else { served.status };
             served.owed_by = None;
