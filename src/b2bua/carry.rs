@@ -91,6 +91,7 @@ const END_TO_END: &[&str] = &[
     "Accept-Contact",
     "Accept-Encoding",
     "Accept-Language",
+    "Accept-Resource-Priority",
     "Alert-Info",
     "Allow-Events",
     "Answer-Mode",
@@ -138,12 +139,16 @@ const END_TO_END: &[&str] = &[
     "Session-ID",
     "Subject",
     "Subscription-State",
+    "Suppress-If-Match",
     "Target-Dialog",
     "User-Agent",
     "User-to-User",
     "WWW-Authenticate",
     "Warning",
 ];
+
+/// By which two PBXs know one call in their records, like Session-ID before there was one.
+const CORRELATION: [&str; 2] = ["Av-Global-Session-ID", "Cisco-Guid"];
 
 /// Names that begin like this are private agreements of the peers (RFC 3427, RFC 7315).
 const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
@@ -153,8 +158,12 @@ const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
 const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
 
 /// What a trust domain says to itself, of charging, access and profiles (RFC 7315 §4, RFC 5502 §4, RFC 6050 §4.1, RFC 7316):
-/// it neither enters nor leaves.
-const DOMAIN_INTERNAL: [&str; 9] = [
+/// and what a network found out of the call (RFC 8496, 3GPP TS 24.229): it neither enters nor leaves.
+const DOMAIN_INTERNAL: [&str; 13] = [
+    "Attestation-Info",
+    "Cellular-Network-Info",
+    "Charge-Info",
+    "Origination-Id",
     "P-Access-Network-Info",
     "P-Asserted-Service",
     "P-Charging-Function-Addresses",
@@ -266,6 +275,7 @@ fn is_carried(crossing: Crossing, from: &Headers, name: &str) -> bool {
         return crossing.from_trusted && crossing.to_trusted;
     }
     is_one_of(END_TO_END)
+        || is_one_of(&CORRELATION)
         || PRIVATE_PREFIXES
             .iter()
             .any(|prefix| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
@@ -445,9 +455,29 @@ mod tests {
         let lines = [
             ("P-Charging-Vector", "icid-value=1"),
             ("P-Access-Network-Info", "IEEE-802.11"),
+            ("Charge-Info", "<sip:+12025550100@example.com;user=phone>;npi=ISDN"),
+            ("Attestation-Info", "A"),
+            ("Origination-ID", "123e4567-e89b-12d3-a456-426655440000"),
             ("X-Ticket", "7"),
         ];
         assert_eq!(crossed(OUTWARD, &lines), ["X-Ticket"]);
+        assert_eq!(crossed(INWARD, &lines), ["X-Ticket"]);
+        assert_eq!(crossed(INSIDE, &lines).len(), lines.len());
+    }
+
+    #[test]
+    fn by_what_the_pbxs_know_one_call_crosses_everywhere() {
+        let lines = [
+            ("Cisco-Guid", "2301394278-0000065536-0000000113-0339911690"),
+            ("Av-Global-Session-ID", "3f4b2d00-1dd2-11b2-8000-005056a0c4d2"),
+            (
+                "Session-ID",
+                "f81d4fae7dec11d0a76500a0c91e6bf6;remote=00000000000000000000000000000000",
+            ),
+        ];
+        for crossing in [INSIDE, INWARD, OUTWARD] {
+            assert_eq!(crossed(crossing, &lines).len(), 3, "{crossing:?}");
+        }
     }
 
     #[test]

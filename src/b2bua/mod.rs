@@ -83,7 +83,7 @@ pub use output::{Output, Step, StepKind};
 pub use pass::back;
 pub use referral::{Errand, Staying};
 pub use reject::{Refusal, Rejection, of_method, of_recorder, of_verdict};
-pub use replaces::{DialogName, Meant, dialog_named, dialog_of_refer_to, option_of};
+pub use replaces::{DialogName, Meant, check_refer_to, dialog_named, dialog_of_refer_to, option_of};
 pub use subscription::{Onward, SubscriptionId, Subscriptions, set_number};
 pub use transfer::Referral;
 pub use turn::{Terms, Turn};

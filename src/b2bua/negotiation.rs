@@ -1,5 +1,6 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod error;
 mod exchanged;
 mod face;
 mod growth;
@@ -11,6 +12,7 @@ mod secrecy;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+pub use error::NegotiationError;
 use exchanged::Exchanged;
 use face::Face;
 use serde::{Deserialize, Serialize};
@@ -18,53 +20,11 @@ use serde::{Deserialize, Serialize};
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, Remote, Timestamp};
-use crate::sdp::{
-    Format, NothingLeft, OfferError, SdpError, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines,
-};
+use crate::sdp::{Format, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
 pub const LINES_MAX: usize = 16;
-
-/// Why an offer or an answer of a leg cannot be carried. [`super::reject`] maps each to a status.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum NegotiationError {
-    /// The peer sent text that is not SDP.
-    #[error("malformed SDP at byte {offset}")]
-    Malformed { offset: usize },
-    /// More m-lines than are relayed, or fewer than before (RFC 3264 §8).
-    #[error("the number of m-lines is not acceptable")]
-    Lines,
-    #[error("no media port is free")]
-    NoPorts,
-    /// The trunks allow no codec of the offer, or of the answer.
-    #[error("no codec of it may cross between these trunks")]
-    Codecs,
-    /// Keys that only the ends know, where the media must be heard.
-    #[error("its media is encrypted with keys that only its ends know")]
-    Sealed,
-}
-
-impl From<SdpError> for NegotiationError {
-    fn from(error: SdpError) -> Self {
-        match error {
-            SdpError::Malformed { offset } => Self::Malformed { offset },
-            SdpError::TooLong { .. } | SdpError::TooManyLines | SdpError::NoConnection { .. } => Self::Lines,
-        }
-    }
-}
-
-impl From<OfferError> for NegotiationError {
-    fn from(OfferError::LinesLost { .. }: OfferError) -> Self {
-        Self::Lines
-    }
-}
-
-impl From<NothingLeft> for NegotiationError {
-    fn from(NothingLeft: NothingLeft) -> Self {
-        Self::Codecs
-    }
-}
 
 /// Two port pairs of ours for an m-line: one faces A, one faces B.
 #[derive(Debug)]

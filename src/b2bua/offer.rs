@@ -128,7 +128,11 @@ impl Call {
     /// What a body of this call's holds for us; of a call that is recorded nothing may be sealed.
     pub(super) fn content_of(&self, headers: &Headers, body: &[u8]) -> Content {
         if self.negotiation.is_opaque() {
-            return if body.is_empty() { Content::Empty } else { Content::Other };
+            return if body.is_empty() {
+                Content::Empty
+            } else {
+                Content::Other
+            };
         }
         let is_recorded = self.wants_recording() && !self.decision.emergency;
         Content::of(headers, body).recorded(is_recorded)

@@ -17,7 +17,11 @@ use super::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::SessionTimer;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Flow, Headers, Message, Method, Request, Response};
+use crate::sip::{Headers, Message, Method, Request, Response};
+
+mod refused;
+
+use refused::Refused;
 
 /// Why a call ended that nobody refreshed (RFC 3326).
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
@@ -41,6 +45,9 @@ pub struct Upkeep {
     /// A refresh of ours that has no final answer yet.
     #[serde(skip)]
     pub(super) refreshing: Option<Refreshing>,
+    /// The last refresh was refused.
+    #[serde(skip)]
+    refused: Option<Refused>,
     /// The peer does not know yet what holds.
     #[serde(default)]
     pub(super) untold: Option<Untold>,
@@ -135,6 +142,7 @@ impl Call {
         let [near, far] = [from, from.other()].map(Leg::index);
         self.upkeep[near].timer.grant(turn.now, &request.headers, answer);
         self.upkeep[far].timer.on_accepted(turn.now, &accepted.headers);
+        self.upkeep.iter_mut().for_each(|upkeep| upkeep.refused = None);
         self.watch_sessions();
     }
 
@@ -155,6 +163,7 @@ impl Call {
         self.watch_untold(side, None);
         Upkeep {
             refreshing: None,
+            refused: None,
             untold: None,
             ..upkeep
         }
@@ -199,6 +208,7 @@ impl Call {
         if !self.decision.emergency {
             let timer = &mut self.upkeep[side.index()].timer;
             timer.grant(turn.now, &request.headers, &mut answer.headers);
+            self.upkeep[side.index()].refused = None;
             self.watch_session(side, None);
         }
         self.kept = Kept::Stale;
@@ -286,6 +296,8 @@ impl Call {
         match response.status {
             200..300 => {
                 upkeep.timer.on_accepted(turn.now, &response.headers);
+                upkeep.refused = None;
+                upkeep.allows_update |= refreshing.method == Method::Update;
                 self.kept = Kept::Stale;
                 if retells {
                     self.on_told(side);
@@ -314,18 +326,15 @@ impl Call {
                 self.on_untold(turn, side, response);
                 return;
             }
-            491 => {
-                let wait = glare_wait(turn, side);
-                self.watch_session(side, Some(turn.now + wait));
-                return;
-            }
             405 | 501 if refreshing.method == Method::Update && upkeep.allows_update => {
                 (upkeep.allows_update, upkeep.bars_update) = (false, true);
                 self.refresh(turn, side, [refreshing.lengthened, refreshing.rerouted]);
                 return;
             }
-            // Whoever refuses is there.
-            _ => upkeep.timer.renew(turn.now),
+            _ => {
+                self.on_refresh_refused(turn, side, refreshing, response);
+                return;
+            }
         }
         self.watch_session(side, None);
     }
@@ -338,21 +347,6 @@ impl Call {
         };
         if response.headers.cseq().method == Method::Invite && self.negotiation.moves(side, sdp) {
             self.renew_media(turn);
-        }
-    }
-
-    /// The refresh got no answer. A connection that broke may only be the wrong one: the peer is asked once more.
-    pub(super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
-        let refreshing = self.upkeep[side.index()].refreshing.take();
-        if self.phase != Phase::Confirmed {
-            return;
-        }
-        let again = refreshing.filter(|refreshing| !refreshing.rerouted).zip(broken);
-        match again {
-            Some((refreshing, broken)) if self.leg_mut(side).reroute(broken) => {
-                self.refresh_by(turn, side, refreshing.method, [refreshing.lengthened, true]);
-            }
-            _ => self.expire(turn, &format!("no answer from {side} to a session refresh")),
         }
     }
 

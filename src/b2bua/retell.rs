@@ -121,7 +121,7 @@ impl Call {
 }
 
 /// The seconds of a Retry-After (RFC 3261 §20.33).
-fn seconds(value: &str) -> Option<u64> {
+pub(super) fn seconds(value: &str) -> Option<u64> {
     let digits = value.trim_start();
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits.get(..end)?.parse().ok()

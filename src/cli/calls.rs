@@ -13,6 +13,7 @@ use crate::recorder::{Entry, File, Frame, Joins, Manifest, Query};
 
 use super::FINDINGS;
 use super::archive::{self, CallError};
+use super::logging::visible;
 use super::rows::{OUTCOMES, Row, Rows, open_calls, rows};
 
 /// List recorded calls, or show one.
@@ -136,7 +137,7 @@ fn list(args: &ListArgs) -> Result<bool, Failure> {
         }
     }
     for (path, stray) in &strays {
-        eprintln!("warning: {}: {stray}", clean(&path.to_string_lossy()));
+        eprintln!("warning: {}: {stray}", visible(&path.to_string_lossy()));
     }
     let is_sound = strays.is_empty() && rows.iter().all(Row::is_sound);
     if !is_sound {
@@ -154,11 +155,6 @@ fn emit(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// What a terminal must not see is replaced: it came from a stranger.
-fn clean(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
-}
-
 fn row_text(row: &Row) -> String {
     let Entry {
         id,
@@ -167,7 +163,7 @@ fn row_text(row: &Row) -> String {
         stored,
         ..
     } = &row.entry;
-    let (from, to, outcome) = (clean(&row.entry.from), clean(&row.entry.to), row.outcome());
+    let (from, to, outcome) = (visible(&row.entry.from), visible(&row.entry.to), row.outcome());
     let seconds = *duration_ms as f64 / 1000.0;
     let goes_on = row.entry.conversation.map(|first| format!("  (goes on {first})"));
     let goes_on = goes_on.unwrap_or_default();
@@ -278,7 +274,7 @@ fn start_line(message: &[u8]) -> String {
         .next()
         .unwrap_or_default();
     let line: String = String::from_utf8_lossy(line).chars().take(200).collect();
-    clean(&line)
+    visible(&line)
 }
 
 fn facts_text(full: &Full<'_>) -> String {
@@ -333,7 +329,7 @@ fn facts_text(full: &Full<'_>) -> String {
         lines.extend(decided.trace.iter().map(|line| format!("          {line}")));
     }
     lines.push(format!("policies  {}", header.policy_hash));
-    lines.iter().map(|line| clean(line) + "\n").collect()
+    lines.iter().map(|line| visible(line) + "\n").collect()
 }
 
 fn timeline_text(out: &mut String, full: &Full<'_>) -> std::fmt::Result {
@@ -424,7 +420,11 @@ mod tests {
     fn what_a_stranger_wrote_cannot_steer_the_terminal() {
         assert_eq!(
             start_line(b"INVITE \x1b[2Jsip:a SIP/2.0\r\nVia: x"),
-            "INVITE \u{fffd}[2Jsip:a SIP/2.0"
+            r"INVITE \u{1b}[2Jsip:a SIP/2.0"
+        );
+        assert_eq!(
+            start_line("SIP/2.0 486 Bu\u{202e}ys".as_bytes()),
+            r"SIP/2.0 486 Bu\u{202e}ys"
         );
     }
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::Generation;
 use crate::policy::{Code, Finding, Format, RejectStatus, Severity, render};
+use crate::trunk::Topology;
 
 /// The example that other tools rely on.
 const EXAMPLE: &str = r#"
@@ -108,6 +109,27 @@ fn what_may_be_left_out_has_its_default() {
     assert_eq!(config.recorder.reject_code, RejectCode::Auto);
     assert_eq!(config.trunks[0].peers[0].port, Some(5070));
     assert!(!config.trunks[0].trusted);
+}
+
+/// The page is what an operator copies.
+#[test]
+fn the_routes_of_the_page_send_one_number_to_the_desk_and_the_rest_as_they_came() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATING.md")).unwrap();
+    let (_, section) = page.split_once("## Routes\n```toml\n").unwrap();
+    let (routes, _) = section.split_once("```").unwrap();
+    let (before, after) = EXAMPLE.split_once("[[route]]").unwrap();
+    let (_, after) = after.split_once("[recorder]").unwrap();
+    let (config, findings) = read(&format!("{before}{routes}[recorder]{after}")).unwrap();
+    assert!(findings.is_empty(), "{findings:?}");
+    let topology = Topology::new(config.trunks.clone(), config.routes, Vec::new());
+    let way = |from: &str, user| {
+        let (route, trunk) = topology.route(&from.into(), user).unwrap();
+        (trunk.name.as_str().to_owned(), route.to_user.clone())
+    };
+    let to = |trunk: &str, user: Option<&str>| (trunk.to_owned(), user.map(str::to_owned));
+    assert_eq!(way("carrier", "+442079460000"), to("pbx", Some("1000")));
+    assert_eq!(way("carrier", "+442079460001"), to("pbx", None));
+    assert_eq!(way("pbx", "+442079460000"), to("carrier", None));
 }
 
 #[test]

@@ -107,6 +107,9 @@ impl Signaling {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(now, flow, invite)?;
+        if self.is_merged(invite) && !self.is_urgent(now, flow, invite) {
+            return Err(Refusal::Loop);
+        }
         self.smooth_way(now, flow, invite);
         let named = self.dialog_named(invite)?;
         let rings = self.rings_for(named.as_ref());

@@ -110,6 +110,8 @@ codes! {
     DuplicateDialPlan = "P051", Error;
     /// There are no grants at all: nothing would ever be recorded.
     NoGrants = "P052", Warning;
+    /// A grant to an extension that counts as an emergency number because no list was written.
+    EmergencyExtension = "P053", Warning;
     /// Accepted and kept, but this version does not act upon it.
     NoEffectYet = "P060", Note;
     DuplicateTrunk = "P100", Error;

@@ -14,6 +14,8 @@ use super::suggest;
 use super::target::Target;
 use crate::model::TrunkName;
 
+mod extensions;
+
 pub(crate) type Linked = (
     Grants,
     BTreeMap<Option<TrunkName>, DialPlan>,
@@ -43,6 +45,7 @@ pub(crate) fn link(mut roster: Roster, texts: Texts<'_>, findings: &RefCell<Find
     };
     let grants = link.grants(&roster);
     link.note_unreachable(&roster);
+    link.note_extensions(&roster);
     let plans = link.plans(roster.plans);
     (grants, plans, link.trunks)
 }

@@ -4,9 +4,9 @@ use super::dial_plan::DialPlan;
 use super::identity::{Identity, NAME_BYTES_MAX, Number, addr_spec, dialled, level};
 
 impl Identity {
-    /// The number behind a service code (`*31#…`, `*67…`), before a pause (`,`, `p`, `w`) and without `*` or `#` at its end, and
-    /// for a local number that which follows the digits of its `phone-context` (RFC 3966 §5.1.5: that may be its global number,
-    /// and need not be). None if that is no number.
+    /// The number behind a service code (`*31#…`, `*67…`), before a pause (`,`, `p`, `w`), without `*` or `#` at its end, without
+    /// the national prefix between country code and area (`+44 (0)20 …`), and for a local number that which follows the digits
+    /// of its `phone-context` (RFC 3966 §5.1.5: that may be its global number, and need not be). None if that is no number.
     pub(crate) fn read_otherwise(text: &str, plan: &DialPlan) -> Option<Self> {
         let (scheme, rest) = addr_spec(text).split_once(':')?;
         let user = match rest.split_once('@') {
@@ -27,9 +27,8 @@ impl Identity {
         let context = contexts.next().map(|(_, value)| dialled(&level(value)));
         let prefix = context.as_deref().and_then(|context| context.strip_prefix('+'));
         let in_context = || Number::new(&[prefix?, &digits].concat());
-        let number = plan
-            .e164(&digits)
-            .or_else(|| in_context().filter(|_| !digits.is_empty()))?;
+        let number = without_national_prefix(&digits, plan).or_else(|| plan.e164(&digits));
+        let number = number.or_else(|| in_context().filter(|_| !digits.is_empty()))?;
         Some(Self {
             key: format!("+{}", number.as_str()),
             number: Some(number),
@@ -37,6 +36,15 @@ impl Identity {
             domain: String::new(),
         })
     }
+}
+
+fn without_national_prefix(digits: &str, plan: &DialPlan) -> Option<Number> {
+    let country = plan
+        .country_code
+        .as_deref()
+        .filter(|_| !plan.national_prefix.is_empty())?;
+    let area = digits.strip_prefix('+')?.strip_prefix(country)?;
+    Number::new(&[country, area.strip_prefix(&plan.national_prefix)?].concat())
 }
 
 /// Whose number stands between a service code and what is dialled after the answer.

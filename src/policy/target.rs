@@ -83,6 +83,11 @@ fn value(digits: &str) -> Option<u64> {
 }
 
 impl Pattern {
+    /// Whether it is a range of numbers of exactly so many digits.
+    pub(crate) fn is_of_length(self, digits: usize) -> bool {
+        self.shape.length.map(usize::from) == Some(digits)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let plus = text.starts_with('+');
         let text = text.strip_prefix('+').unwrap_or(text);

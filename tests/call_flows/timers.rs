@@ -219,12 +219,109 @@ fn a_call_that_both_peers_forgot_ends_within_one_interval() {
 #[test]
 fn an_error_says_that_the_peer_is_there() {
     let mut bench = connected("", "");
-    for _ in 0..3 {
-        bench.wait(seconds(915));
-        bench.a_answers("INVITE", 488, "");
+    bench.wait(seconds(912));
+    for _ in 0..3_000 {
+        bench.a_answers("INVITE", 403, "");
         bench.b_agrees("INVITE", 500, "");
+        bench.wait(seconds(1));
     }
     assert_eq!(bench.signaling.calls(), 1);
+}
+
+/// Both legs know timers of 90 s that we refresh: 54 s after the call began.
+fn short(a: &str, b: &str) -> Bench {
+    let asks = format!("Supported: timer\r\nSession-Expires: 90;refresher=uas\r\n{a}");
+    connected(
+        &asks,
+        &format!("Require: timer\r\nSession-Expires: 90;refresher=uac\r\n{b}"),
+    )
+}
+
+#[test]
+fn a_peer_that_is_busy_is_asked_again_when_it_said_and_before_its_session_ends() {
+    let allows = "Allow: INVITE, ACK, BYE, UPDATE\r\n";
+    let mut bench = short(allows, allows);
+    bench.wait(seconds(55));
+    bench.b_agrees("UPDATE", 200, "");
+    let busy = super::bench::answer(&bench.request_to_a("UPDATE"), 500, "x", super::bench::A, "");
+    bench.from(super::bench::A, with_lines(&busy, "Retry-After: 3\r\n"));
+    bench.wait(seconds(2));
+    assert_eq!(count(&bench, "UPDATE → A"), 1);
+    bench.wait(seconds(2));
+    assert_eq!(count(&bench, "UPDATE → A"), 2);
+    for status in [500, 491, 503] {
+        bench.a_answers("UPDATE", status, "");
+        bench.wait(seconds(8));
+    }
+    assert_eq!((count(&bench, "UPDATE → A"), count(&bench, "UPDATE → B")), (5, 1));
+    bench.a_answers("UPDATE", 200, "");
+    bench.wait(seconds(15));
+    assert_eq!(count(&bench, "UPDATE → A"), 5, "one 2xx is enough");
+    assert_eq!((count(&bench, "BYE → A"), bench.signaling.calls()), (0, 1));
+}
+
+#[test]
+fn who_refuses_every_refresh_is_asked_a_few_times_in_an_interval_and_keeps_its_call() {
+    let mut bench = short("Allow: INVITE, ACK, BYE\r\n", "");
+    for second in 0..300 {
+        bench.wait(seconds(1));
+        if count(&bench, "INVITE → A") > 0 {
+            bench.a_answers("INVITE", 488, "");
+        }
+        for (method, body) in [("INVITE", SDP), ("UPDATE", "")] {
+            if count(&bench, &format!("{method} → B")) > 0 {
+                bench.b_agrees(method, 200, body);
+            }
+        }
+        assert!(
+            bench.signaling.calls() == 1,
+            "ended after {second} s: {:?}",
+            bench.story
+        );
+    }
+    let asked = count(&bench, "INVITE → A");
+    assert!((8..=24).contains(&asked), "{asked} times");
+}
+
+#[test]
+fn who_does_not_take_the_description_is_asked_without_one() {
+    let mut bench = short("", "");
+    bench.wait(seconds(55));
+    bench.b_agrees("INVITE", 488, "");
+    bench.a_answers("INVITE", 488, "");
+    assert_eq!((count(&bench, "UPDATE → A"), count(&bench, "UPDATE → B")), (1, 1));
+    assert!(bench.request_to_a("UPDATE").body.is_empty());
+    bench.a_answers("UPDATE", 200, "");
+    bench.b_agrees("UPDATE", 501, "");
+    bench.wait(seconds(20));
+    assert_eq!(
+        (count(&bench, "INVITE → A"), count(&bench, "INVITE → B")),
+        (1, 2),
+        "who has no UPDATE is asked as before"
+    );
+    bench.b_agrees("INVITE", 200, SDP);
+    bench.wait(seconds(38));
+    assert_eq!(count(&bench, "UPDATE → A"), 2, "by what it accepted");
+    assert_eq!(bench.signaling.calls(), 1);
+}
+
+#[test]
+fn an_update_that_nobody_hears_does_not_end_the_call_of_a_peer_that_answered_before() {
+    let mut bench = connected("", "");
+    bench.wait(seconds(912));
+    bench.b_agrees("INVITE", 200, SDP);
+    bench.a_answers("INVITE", 488, "");
+    bench.wait(seconds(45));
+    assert_eq!(
+        (
+            count(&bench, "UPDATE → A") > 0,
+            count(&bench, "INVITE → A"),
+            bench.signaling.calls()
+        ),
+        (true, 2, 1)
+    );
+    bench.wait(seconds(40));
+    assert_eq!(count(&bench, "BYE → B"), 1, "now it is silent to both");
 }
 
 #[test]

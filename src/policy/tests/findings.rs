@@ -132,7 +132,30 @@ fn of_grants() -> Vec<(Code, Vec<SourceFile>)> {
             &format!("{both}[[dial_plan]]\n[[dial_plan]]\ncountry_code = \"44\"\n"),
         ),
         (Code::NoGrants, vec![policy("p", "")]),
+        granted(
+            Code::EmergencyExtension,
+            &format!(
+                "{both}{}{}[[dial_plan]]\ncountry_code = \"44\"\n",
+                grant_lines(&[("p", "number:11X"), ("p", "user:110@x"), ("p", "group:g")]),
+                group("g", 1, "\"118\", \"b@x\"")
+            ),
+        ),
     ]
+}
+
+#[test]
+fn extensions_are_no_emergency_numbers_where_a_list_says_so_and_no_finding_where_a_range_is_open() {
+    let found = |more: &str, to: &str| {
+        let text = format!("{}{more}", grant_lines(&[("p", to)]));
+        let set = PolicySet::compile(&[policy("p", ""), grants(&text)], Generation(1)).unwrap();
+        set.findings().iter().any(|finding| finding.code == Code::EmergencyExtension)
+    };
+    assert!(found("", "number:1XX") && found("", "user:119@example.com"));
+    assert!(!found("", "number:1*") && !found("", "number:1XXX") && !found("", "user:1100"));
+    let listed = "[[dial_plan]]\nemergency = [\"112\", \"999\"]\n";
+    assert!(!found(listed, "number:1XX"));
+    let one_is_not = format!("{listed}[[dial_plan]]\ntrunk = \"pbx\"\ncountry_code = \"44\"\n");
+    assert!(found(&one_is_not, "number:1XX"));
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn a_number_is_found_behind_service_codes_before_pauses_and_in_its_context() {
         "sip:02079460001W1@pbx",
         "sip:02079460001*@pbx",
         "sip:02079460001%23%23@pbx",
+        "tel:+44(0)20-7946-0001",
     ] {
         assert_eq!(names(&set.decide(&call("sip:x@y", uri))), ["desk"], "to {uri}");
         assert_eq!(names(&set.decide(&call(uri, "sip:x@y"))), ["desk"], "from {uri}");

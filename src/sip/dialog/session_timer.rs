@@ -202,6 +202,12 @@ impl SessionTimer {
         Some(running.since + interval / 2 + (interval / 10).min(COURTESY_MAX))
     }
 
+    /// When the peer's session is over if nothing refreshed it.
+    pub fn lapse(&self) -> Option<Timestamp> {
+        let running = self.running?;
+        Some(running.since + Duration::from_secs(running.interval.into()))
+    }
+
     /// When the session is ended if nothing refreshed it: a little before its interval is over (§10).
     pub fn expiry(&self) -> Option<Timestamp> {
         let running = self.running?;

@@ -63,6 +63,46 @@ fn a_plain_invite_is_read_and_written_back() {
     assert_eq!(invite.encode(), INVITE);
 }
 
+/// All that are registered: <https://www.iana.org/assignments/sip-parameters>, Header Fields.
+#[test]
+fn every_compact_name_is_its_long_one() {
+    for (compact, long) in [
+        ("a", "Accept-Contact"),
+        ("b", "Referred-By"),
+        ("c", "Content-Type"),
+        ("d", "Request-Disposition"),
+        ("e", "Content-Encoding"),
+        ("f", "From"),
+        ("i", "Call-ID"),
+        ("j", "Reject-Contact"),
+        ("k", "Supported"),
+        ("l", "Content-Length"),
+        ("m", "Contact"),
+        ("n", "Identity-Info"),
+        ("o", "Event"),
+        ("r", "Refer-To"),
+        ("s", "Subject"),
+        ("t", "To"),
+        ("u", "Allow-Events"),
+        ("v", "Via"),
+        ("x", "Session-Expires"),
+        ("y", "Identity"),
+    ] {
+        for name in [compact, &compact.to_uppercase()] {
+            assert_eq!(super::field::long_name(name), long);
+        }
+    }
+    let signed = INVITE.replace(
+        "Max-Forwards: 70",
+        "y: eyJh.eyJk.c2ln;info=<https://example.com/c.pem>;ppt=shaken",
+    );
+    let read = request(&signed);
+    let signed = "eyJh.eyJk.c2ln;info=<https://example.com/c.pem>;ppt=shaken";
+    assert_eq!(read.headers.get("Identity"), Some(signed));
+    let written = String::from_utf8(read.encode().to_vec()).unwrap();
+    assert!(written.contains(&format!("\r\nIdentity: {signed}\r\n")), "{written}");
+}
+
 /// Folding, compact names, odd space and order, unknown headers: RFC 4475 §3.1.1.1, in our words.
 #[test]
 fn a_tortuous_invite_is_read() {
