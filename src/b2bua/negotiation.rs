@@ -38,6 +38,9 @@ pub enum NegotiationError {
     /// The trunks allow no codec of the offer, or of the answer.
     #[error("no codec of it may cross between these trunks")]
     Codecs,
+    /// All media of the offer is by addresses of the family that ours there is not of.
+    #[error("no media address of it is of the family of ours")]
+    Family,
 }
 
 impl From<SdpError> for NegotiationError {
@@ -182,6 +185,9 @@ impl Negotiation {
                 }
                 None => return Err(NegotiationError::NoPorts),
             }
+        }
+        if !emergency && !self.reaches(by, &sdp) {
+            return Err(NegotiationError::Family);
         }
         let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });

@@ -51,6 +51,8 @@ pub enum Refusal {
     },
     /// What is offered cannot be recorded or relayed.
     MediaNotAcceptable,
+    /// Its media is by IPv6 where ours is by IPv4 alone, or the other way round.
+    AddressFamily,
     /// No port pair is free.
     NoPorts,
     /// Free disk space is below the reserve.
@@ -129,7 +131,7 @@ impl Refusal {
             Self::Loop => 482,
             Self::TooManyHops => 483,
             Self::Cancelled => 487,
-            Self::MediaNotAcceptable => 488,
+            Self::MediaNotAcceptable | Self::AddressFamily => 488,
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown { .. } => 501,
@@ -182,6 +184,7 @@ impl Refusal {
                 ]
             }
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
+            Self::AddressFamily => vec![warning(host, 300, "Incompatible network protocol")],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed { allow } | Self::MethodUnknown { allow } => vec![("Allow", allow.clone())],
             Self::TrunkFull { reached } => vec![
