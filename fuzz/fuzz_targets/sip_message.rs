@@ -5,6 +5,9 @@ use libfuzzer_sys::fuzz_target;
 use onrecord::sip::Message;
 
 fuzz_target!(|data: &[u8]| {
+    if let Ok(message) = Message::salvage(data) {
+        let _ = message.encode();
+    }
     match Message::parse(data) {
         Ok(message) => {
             let headers = message.headers();

@@ -288,6 +288,17 @@ impl Call {
 
     /// The body of B's response as A shall see it: an answer to A's offer, or B's own offer.
     pub(super) fn carry_answer(&mut self, turn: &mut Turn<'_>, response: &Response) -> Result<Bytes, NegotiationError> {
+        match self.anchor_answer(turn, response) {
+            Err(error) if self.is_emergency() => {
+                // Help has answered: A may make something of it.
+                tracing::error!(session = %self.id, %error, "the answer to an emergency call crosses as it is");
+                Ok(response.body.clone())
+            }
+            anchored => anchored,
+        }
+    }
+
+    fn anchor_answer(&mut self, turn: &mut Turn<'_>, response: &Response) -> Result<Bytes, NegotiationError> {
         let content = self.content_of(&response.headers, &response.body);
         let Some(sdp) = content.sdp(&response.body) else {
             let is_readable = content != Content::Unreadable;

@@ -257,9 +257,10 @@ impl Call {
         let Some(received) = self.a.invite.clone() else {
             return Ok(());
         };
-        let Some(facts) = self.facts_of_invite(turn) else {
+        let Some(mut facts) = self.facts_of_invite(turn) else {
             return Ok(());
         };
+        facts.emergency_sent_on |= self.decision.emergency;
         let decision = turn.decide_by(facts);
         let opening = Opening {
             session: self.id,

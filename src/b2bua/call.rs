@@ -171,6 +171,22 @@ impl Call {
         &self.leg(side).call_id
     }
 
+    /// Whether it is this INVITE that A waits with for its answer; the branch aside.
+    pub fn is_asked_by(&self, invite: &Request) -> bool {
+        let asked = self
+            .a
+            .invite
+            .as_ref()
+            .filter(|_| matches!(self.a.state, LegState::Invited { .. }));
+        asked.is_some_and(|asked| {
+            let tags = [asked, invite].map(|request| request.headers.from().tag());
+            asked.headers.call_id() == invite.headers.call_id()
+                && tags[0] == tags[1]
+                && asked.headers.cseq() == invite.headers.cseq()
+                && asked.uri == invite.uri
+        })
+    }
+
     /// Nothing of it is left: both legs are gone, the ports are back, the recorder has all it needs.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Ending

@@ -21,6 +21,8 @@ const VALUES_MAX: usize = 8;
 const HIDDEN: [&str; 5] = ["anonymous", "restricted", "unavailable", "unknown", "private"];
 /// Of so many REFERs at most that an INVITE may be the answer to, it is told who sent them.
 const REFERRERS_MAX: usize = 16;
+/// Branches of a fork before us that are looked at; a copy of a later one is not known for it.
+const BRANCHES_MAX: usize = 64;
 /// A longer user part, tag or Call-ID is no mark.
 const MARK_BYTES_MAX: usize = 256;
 
@@ -247,6 +249,13 @@ impl Conversations {
             conversation,
             referrers,
         })
+    }
+
+    /// Calls that came under the same Call-ID and From tag: branches of a fork before us, and copies of one INVITE that came
+    /// by several ways.
+    pub fn branches(&self, invite: &Request) -> Vec<SessionId> {
+        let found = origin(invite).map(|mark| self.marked(&mark).take(BRANCHES_MAX).collect());
+        found.unwrap_or_default()
     }
 
     /// A call that is up and that this INVITE belongs to by Session-ID, or as another branch of a fork; or, where

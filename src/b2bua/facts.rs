@@ -34,6 +34,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         },
         request_uri: invite.uri.to_string(),
         to: headers.to().uri().to_string(),
+        to_is_vouched: from.trusted,
         called_at: None,
         called_party_id,
         called_party_claimed,
@@ -44,7 +45,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         priority: headers.get("Priority").filter(|_| from.trusted).map(str::to_owned),
         resource_priority: joined("Resource-Priority").filter(|_| from.trusted),
         emergency_callback: false,
-        emergency_transferred: false,
+        emergency_sent_on: false,
         media: media(&invite.headers, &invite.body),
         conference: super::meeting::is_focus(&invite.headers),
         at: now,
@@ -130,7 +131,7 @@ impl Kin {
         if let Some(callee) = &self.callee {
             facts.request_uri.clone_from(callee);
         }
-        facts.emergency_transferred |= self.emergency;
+        facts.emergency_sent_on |= self.emergency;
         if let Some(caller) = &self.caller {
             facts.from.clone_from(caller);
         }

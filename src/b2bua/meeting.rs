@@ -35,11 +35,14 @@ impl Call {
             }
             let is_stricter = self.strictness() != before;
             let missing = self.missing_for(turn, &self.decision).filter(|_| is_stricter);
-            if let Some(fault) = missing {
+            let unheard = self.unheard_for(&self.decision).filter(|_| is_stricter);
+            if missing.is_some() || unheard.is_some() {
                 self.meeting = false;
                 self.decision = decision;
-                return Err(self.recorder_down(turn, fault));
+                let refusal = missing.map(|fault| self.recorder_down(turn, fault));
+                return Err(refusal.or(unheard).unwrap_or(Refusal::MediaSealed));
             }
+            self.demand_hearing();
             if is_stricter {
                 self.bind_meeting(turn);
             }

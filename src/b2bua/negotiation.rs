@@ -1,13 +1,17 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod error;
 mod exchanged;
 mod face;
 mod growth;
 mod null_hold;
+mod origin;
+mod secrecy;
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+pub use error::NegotiationError;
 use exchanged::Exchanged;
 use face::Face;
 use serde::{Deserialize, Serialize};
@@ -15,54 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, Remote, SessionId, Timestamp};
-use crate::sdp::{
-    Format, MediaLine, NothingLeft, OfferError, SdpError, SessionDescription, Thread, check_reoffer, filter, negotiate,
-    with_lines,
-};
+use crate::sdp::{Format, MediaLine, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
 pub const LINES_MAX: usize = 16;
-
-/// Why an offer or an answer of a leg cannot be carried. [`super::reject`] maps each to a status.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum NegotiationError {
-    /// The peer sent text that is not SDP.
-    #[error("malformed SDP at byte {offset}")]
-    Malformed { offset: usize },
-    /// More m-lines than are relayed, or fewer than before (RFC 3264 §8).
-    #[error("the number of m-lines is not acceptable")]
-    Lines,
-    #[error("no media port is free")]
-    NoPorts,
-    /// The trunks allow no codec of the offer, or of the answer.
-    #[error("no codec of it may cross between these trunks")]
-    Codecs,
-    /// All media of the offer is by addresses of the family that ours there is not of.
-    #[error("no media address of it is of the family of ours")]
-    Family,
-}
-
-impl From<SdpError> for NegotiationError {
-    fn from(error: SdpError) -> Self {
-        match error {
-            SdpError::Malformed { offset } => Self::Malformed { offset },
-            SdpError::TooLong { .. } | SdpError::TooManyLines | SdpError::NoConnection { .. } => Self::Lines,
-        }
-    }
-}
-
-impl From<OfferError> for NegotiationError {
-    fn from(OfferError::LinesLost { .. }: OfferError) -> Self {
-        Self::Lines
-    }
-}
-
-impl From<NothingLeft> for NegotiationError {
-    fn from(NothingLeft: NothingLeft) -> Self {
-        Self::Codecs
-    }
-}
 
 /// Two port pairs of ours for an m-line: one faces A, one faces B.
 #[derive(Debug)]
@@ -88,6 +49,8 @@ pub struct KeptMedia {
     threads: [Option<Thread>; 2],
     #[serde(default)]
     passes_by: bool,
+    #[serde(default)]
+    is_opaque: bool,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -113,6 +76,10 @@ pub struct Negotiation {
     exchanged: [Option<Box<Exchanged>>; 2],
     /// The parties hear each other without us: descriptions cross as they are.
     passes_by: bool,
+    /// Nor are they read.
+    is_opaque: bool,
+    /// No media crosses whose keys only its ends know.
+    must_be_heard: bool,
 }
 
 impl Negotiation {
@@ -168,6 +135,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
+        self.is_offer_heard(&sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -200,6 +168,16 @@ impl Negotiation {
         self.passes_by = true;
     }
 
+    /// What an emergency offers cannot be read by us; whom it is for may know better. No body of this call is looked at.
+    pub fn turn_opaque(&mut self) {
+        self.pass_by();
+        self.is_opaque = true;
+    }
+
+    pub const fn is_opaque(&self) -> bool {
+        self.is_opaque
+    }
+
     pub const fn passes_by(&self) -> bool {
         self.passes_by
     }
@@ -213,6 +191,7 @@ impl Negotiation {
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
+        self.is_answer_heard(&sdp)?;
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
@@ -345,6 +324,7 @@ impl Negotiation {
             agreed: [text(a)?, text(b)?],
             threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
             passes_by: self.passes_by,
+            is_opaque: self.is_opaque,
         })
     }
 
@@ -358,7 +338,7 @@ impl Negotiation {
             };
             self.ports.push(Ports { a, b });
         }
-        self.passes_by = kept.passes_by;
+        (self.passes_by, self.is_opaque) = (kept.passes_by, kept.is_opaque);
         let parsed = |text: &Option<String>| match text {
             Some(text) => SessionDescription::parse(text.as_bytes()).ok(),
             None => None,
@@ -415,6 +395,7 @@ impl Negotiation {
             local: self.facing(leg, pair),
             remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
             deaf: line.is_some_and(MediaLine::has_null_address),
+            origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
             formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
         }
     }

@@ -140,6 +140,7 @@ impl Call {
             false => missing.filter(|_| comes),
         };
         let refusal = missing.map(|fault| reject::of_recorder(&decision, turn.terms, fault));
+        let refusal = refusal.or_else(|| self.unheard_for(&decision));
         Judgement {
             decision,
             refusal,
@@ -233,6 +234,7 @@ impl Call {
     pub(super) fn stand_by(&mut self, turn: &mut Turn<'_>, decision: Decision) {
         facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting);
         self.decision = Arc::new(decision);
+        self.demand_hearing();
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
         self.chronicle.decided(turn.now, decided, turn.out);

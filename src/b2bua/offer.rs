@@ -71,6 +71,7 @@ impl Call {
         if self.recording == Recording::Opening {
             self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
         }
+        self.note_opaque(turn);
         self.enter(turn, Phase::Preparing);
         if self.negotiation.has_media() {
             self.media = MediaState::Opening;
@@ -97,10 +98,18 @@ impl Call {
         let trunks = [&*self.a.trunk, &*self.b.trunk];
         let trunks = trunks.into_iter().filter(|_| !self.decision.emergency);
         self.negotiation.permit(trunks);
+        self.demand_hearing();
     }
 
     /// What A's INVITE offers, as the B of now shall see it.
     pub(super) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+        match self.anchor_first_offer(turn, invite) {
+            Err(refusal) if self.lets_body_pass(invite, &refusal) => Ok(()),
+            anchored => anchored,
+        }
+    }
+
+    fn anchor_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         let content = self.content_of(&invite.headers, &invite.body);
         if content == Content::Unreadable {
             return Err(Refusal::UnsupportedBody);
@@ -118,6 +127,13 @@ impl Call {
 
     /// What a body of this call's holds for us; of a call that is recorded nothing may be sealed.
     pub(super) fn content_of(&self, headers: &Headers, body: &[u8]) -> Content {
+        if self.negotiation.is_opaque() {
+            return if body.is_empty() {
+                Content::Empty
+            } else {
+                Content::Other
+            };
+        }
         let is_recorded = self.wants_recording() && !self.decision.emergency;
         Content::of(headers, body).recorded(is_recorded)
     }
@@ -262,6 +278,7 @@ impl From<NegotiationError> for Refusal {
             NegotiationError::Family => Self::AddressFamily,
             NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
+            NegotiationError::Sealed => Self::MediaSealed,
         }
     }
 }

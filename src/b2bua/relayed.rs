@@ -18,6 +18,9 @@ impl Call {
             }
             MediaEvent::OpenFailed { .. } => self.on_media_not_opened(turn),
             MediaEvent::Refused { fault, .. } => self.on_media_refused(turn, fault),
+            MediaEvent::Learned { leg, line, from, .. } => {
+                self.chronicle.mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
+            }
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 self.media = MediaState::Closed(Some(tally));
@@ -46,6 +49,7 @@ impl Call {
         self.hear_focus();
         let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
         self.chronicle.mark(turn.now, Mark::Media(plan.lines.clone()), turn.out);
+        self.note_encryption(turn);
         match self.media {
             MediaState::Unopened => {
                 self.media = MediaState::Opening;

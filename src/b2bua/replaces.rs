@@ -218,10 +218,40 @@ pub fn dialog_of_refer_to(refer_to: &NameAddr) -> Option<(&'static str, DialogNa
     })
 }
 
+/// Of a Refer-To URI that names a dialog, it has to be one (RFC 3891 §3): the INVITE would be refused.
+pub fn check_refer_to(refer_to: &NameAddr) -> Result<(), DialogNameError> {
+    let named = NAMING
+        .into_iter()
+        .filter_map(|header| Some((header, refer_to.uri().header(header)?)));
+    named
+        .map(|(header, value)| DialogName::parse(header, &value))
+        .try_for_each(|name| name.map(drop))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_refer_to_that_names_half_a_dialog_names_none() {
+        let check = |value: &str| check_refer_to(&NameAddr::parse(&format!("<sip:c@h?{value}>")).unwrap());
+        for whole in [
+            "X=y",
+            "Replaces=1%40h%3Bto-tag%3Da%3Bfrom-tag%3Db",
+            "replaces=1%3Bfrom-tag%3Da%3Bto-tag%3Db",
+        ] {
+            assert_eq!(check(whole), Ok(()), "{whole}");
+        }
+        for half in [
+            "Replaces=1%3Bto-tag%3Da",
+            "Join=1",
+            "replaces=%3Bto-tag%3Da%3Bfrom-tag%3Db",
+            "Replaces=",
+        ] {
+            assert_eq!(check(half), Err(DialogNameError), "{half}");
+        }
+    }
 
     #[test]
     fn the_examples_of_the_rfc_are_read_and_written_as_they_are() {

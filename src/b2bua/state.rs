@@ -1,6 +1,6 @@
 //! Where a call's parts are: its phase, its media, its recording, and what the closing record will tell.
 
-use crate::model::{Decided, Fault, Outcome, Tally, Timestamp};
+use crate::model::{Decided, Encryption, Fault, Outcome, Tally, Timestamp};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
@@ -50,6 +50,8 @@ pub(super) struct Story {
     pub status: Option<u16>,
     pub fault: Option<Fault>,
     pub blocked: bool,
+    /// The most that its media was encrypted.
+    pub encryption: Option<Encryption>,
     /// What was decided before what the header tells, and when that was decided, if not at the start.
     pub superseded: Vec<Decided>,
     pub decided: Option<Timestamp>,

@@ -81,8 +81,9 @@ impl Call {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
+            let forbidden = [Refusal::UnreadableParty, Refusal::MediaSealed];
             self.story.blocked =
-                lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. } | Refusal::UnreadableParty);
+                lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. }) || forbidden.contains(refusal);
             self.story.status = Some(refusal.rejection("").status);
         }
         if let Refusal::RecorderDown { fault, .. } = refusal {
@@ -352,6 +353,7 @@ impl Call {
             status: self.story.status,
             tally,
             fault: self.story.fault,
+            encryption: self.story.encryption,
             conversation: self.joined(turn),
             became: self.is_amended.then(|| Arc::clone(&self.header)),
             decisions: self.all_decisions(),
@@ -433,6 +435,7 @@ fn refused_by(refusal: &Refusal) -> String {
         Refusal::PolicyForbids { policy } => format!("policy {policy}: forbidden"),
         Refusal::UnreadableParty => "caller or callee cannot be read".to_owned(),
         Refusal::DiskReserve { policy } => format!("policy {policy}: free space below the reserve"),
+        Refusal::MediaSealed => "media is encrypted, keys unknown, and must be recorded".to_owned(),
         Refusal::NoAnswer => "no answer from B".to_owned(),
         Refusal::Unreachable => "B is unreachable".to_owned(),
         other => format!("refused with {}", other.rejection("").status),

@@ -1,9 +1,12 @@
-//! What an emergency call is given though we have nothing to give: it is connected in every fault state.
+//! What an emergency call is given though we have nothing to give, and what it is not refused for: it is connected in every
+//! fault state.
 
 use super::call::Call;
+use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::{Mark, MediaCommand};
+use crate::sip::Request;
 
 impl Call {
     pub fn is_emergency(&self) -> bool {
@@ -34,5 +37,26 @@ impl Call {
         self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
         self.proceed(turn);
         true
+    }
+
+    /// What A offers cannot be read or anchored: in an emergency every body of the call crosses as it is, and the parties hear
+    /// each other without us, if they can. False: the call is none, or has media by us.
+    pub(super) fn lets_body_pass(&mut self, invite: &Request, refusal: &Refusal) -> bool {
+        if !self.is_emergency() || self.media != MediaState::Unopened || self.negotiation.lines() > 0 {
+            return false;
+        }
+        tracing::error!(session = %self.id, ?refusal, "an emergency call offers what cannot be read: it crosses as it is, and is not recorded");
+        self.negotiation.turn_opaque();
+        self.body = invite.body.clone();
+        true
+    }
+
+    /// Into the recording of the signalling, once there is one.
+    pub(super) fn note_opaque(&self, turn: &mut Turn<'_>) {
+        if self.negotiation.is_opaque() {
+            let note =
+                "what is offered cannot be read: the parties hear each other without the proxy, unrecorded".to_owned();
+            self.chronicle.mark(turn.now, Mark::Note(note), turn.out);
+        }
     }
 }

@@ -167,6 +167,8 @@ fn row_text(row: &Row) -> String {
     let seconds = *duration_ms as f64 / 1000.0;
     let goes_on = row.entry.conversation.map(|first| format!("  (goes on {first})"));
     let goes_on = goes_on.unwrap_or_default();
+    let media = row.entry.encryption.map(|media| format!("  (media {})", media.as_str()));
+    let goes_on = media.unwrap_or_default() + &goes_on;
     format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }
 
@@ -281,7 +283,15 @@ fn facts_text(full: &Full<'_>) -> String {
     let (counts, reconciliation) = (&manifest.counts, &manifest.reconciliation);
     let to_trunk = header.to_trunk.as_ref().map_or("-", |trunk| trunk.as_str());
     let mut lines = vec![
-        format!("{}  {}", manifest.session, manifest.outcome.as_str()),
+        match closing.encryption {
+            None => format!("{}  {}", manifest.session, manifest.outcome.as_str()),
+            Some(encryption) => format!(
+                "{}  {}  (media {})",
+                manifest.session,
+                manifest.outcome.as_str(),
+                encryption.as_str()
+            ),
+        },
         format!("file      {}", full.path.display()),
         format!("from      {}  ({})", header.caller.identity, header.from_trunk),
         format!("to        {}  ({to_trunk})", header.callee.identity),

@@ -167,7 +167,8 @@ fn export(args: &Args) -> Result<Report, Failure> {
 /// The call as sound, in a file that is there only when it is whole.
 pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav, Failure> {
     let closing = call.manifest().closing.clone();
-    let survey = Survey::of(Some(&closing), call.frames())?;
+    let started = call.header().started;
+    let survey = Survey::of(started, Some(&closing), call.frames())?;
     let sounding = write(file, |mut out| {
         write_wav(&mut out, &survey, call.frames()).map_err(Failure::from)
     })?;

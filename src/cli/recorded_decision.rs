@@ -91,7 +91,10 @@ fn headline(kept: &Kept) -> String {
         return "BEING RECORDED".to_owned();
     };
     match (outcome, closing.status) {
-        (Outcome::Recorded, _) => "RECORDED".to_owned(),
+        (Outcome::Recorded, _) => match closing.encryption {
+            None => "RECORDED".to_owned(),
+            Some(encryption) => format!("RECORDED, MEDIA {}", encryption.as_str().to_uppercase()),
+        },
         (Outcome::Faulted, _) => "RECORDING BROKE OFF".to_owned(),
         (Outcome::Blocked, Some(status)) => format!("REJECTED {status}"),
         (Outcome::Blocked, None) => "REJECTED".to_owned(),

@@ -190,6 +190,7 @@ fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
         started: header.map_or_else(|| id.minted_at(), |h| h.started),
         duration_ms: 0,
         outcome: Outcome::Faulted,
+        encryption: None,
         policies: header.map(|h| h.policies.clone()).unwrap_or_default(),
         streams: Vec::new(),
         accepted: 0,

@@ -96,6 +96,7 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         transport: by,
         trusted: table.boolean("trusted").unwrap_or(false),
+        nat: table.boolean("nat").unwrap_or(false),
         conduct: super::credentials::conduct(table),
         probe: probe(table),
         datagrams_only: table

@@ -117,6 +117,7 @@ fn closing(ended: Timestamp) -> Closing {
             ..Tally::default()
         }),
         fault: None,
+        encryption: None,
         conversation: None,
         became: None,
         decisions: Vec::new(),

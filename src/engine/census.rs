@@ -1,12 +1,23 @@
 //! How much there is of what signalling holds, and whether more fits.
 
-use super::signaling::Signaling;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::signaling::{EMERGENCY_PAIRS, Signaling};
+use crate::media::PortPool;
 use crate::model::Timestamp;
 
 impl Signaling {
     /// Whether a call that is no emergency would be refused for want of something.
     pub fn is_full(&self, now: Timestamp) -> bool {
         self.calls.len() >= self.calls_max || self.wire.is_full() || self.ports.is_exhausted(now)
+    }
+
+    /// How many calls with one m-line these media ports serve at a time, emergencies apart.
+    pub fn calls_with_ports(ports: RangeInclusive<u16>) -> usize {
+        let pairs = PortPool::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports, Duration::ZERO).free();
+        pairs.saturating_sub(EMERGENCY_PAIRS) / 2
     }
 
     /// Calls that wait for the recorder, or for media, before anybody is called.
@@ -33,5 +44,17 @@ impl Signaling {
                 + self.transfers.len()
                 + self.consultations.len(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_needs_a_pair_of_ports_on_each_leg_and_none_that_emergencies_have() {
+        assert_eq!(Signaling::calls_with_ports(40_000..=41_999), 492);
+        assert_eq!(Signaling::calls_with_ports(40_000..=40_033), 0);
+        assert_eq!(Signaling::calls_with_ports(40_000..=40_035), 1);
     }
 }

@@ -107,10 +107,10 @@ impl Signaling {
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         let from = from.cloned().ok_or(Refusal::NoRoute)?;
         self.may_go_on(now, flow, invite)?;
-        if invite.headers.contains("Proxy-Require") && self.is_urgent(now, flow, invite) {
-            // No proxy behind us shall refuse it for what it does not know.
-            invite.headers.remove("Proxy-Require");
+        if self.is_merged(invite) && !self.is_urgent(now, flow, invite) {
+            return Err(Refusal::Loop);
         }
+        self.smooth_way(now, flow, invite);
         let named = self.dialog_named(invite)?;
         let rings = self.rings_for(named.as_ref());
         let destinations = match (&rings, self.far_end_of(&invite.uri, named.as_ref())) {
@@ -217,7 +217,8 @@ impl Signaling {
     }
 
     /// What RFC 3261 §8.2 and §16.3 ask of any request before it is looked at. Neither hops nor option tags stop an
-    /// emergency: what we do not know does not cross, and without hops left only the next one takes it.
+    /// emergency, nor that it does not say where to reach it: what we do not know does not cross, and without hops left only
+    /// the next one takes it.
     pub(super) fn may_go_on(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         if matches!(request.uri.scheme(), Scheme::Other) {
             return Err(Refusal::UnsupportedScheme);
@@ -226,7 +227,7 @@ impl Signaling {
         if request.headers.max_forwards() == Some(0) && !is_urgent() {
             return Err(Refusal::TooManyHops);
         }
-        if request.method == Method::Invite && request.headers.contact().is_none() {
+        if request.method == Method::Invite && request.headers.contact().is_none() && !is_urgent() {
             return Err(Refusal::NoContact);
         }
         let options = b2bua::unsupported(&request.headers);

@@ -78,6 +78,14 @@ impl Signaling {
         Ok(())
     }
 
+    /// Whether an INVITE in work has come once more by another way, under another branch: whom it asks for is rung already (RFC
+    /// 3261 §8.2.2.2). A fork before us asks for somebody else by each branch; what comes back to us is no copy of what came.
+    pub(super) fn is_merged(&self, invite: &Request) -> bool {
+        let is_back = self.minted.contains_key(invite.headers.call_id());
+        let asked_by = |session: &SessionId| self.calls.get(session).is_some_and(|call| call.is_asked_by(invite));
+        !is_back && self.conversations.branches(invite).iter().any(asked_by)
+    }
+
     /// Whether a URI leads to us: by the address of a listener, or by what it is advertised as.
     pub(super) fn is_ours(&self, uri: &Uri) -> bool {
         self.topology.names_us(uri)

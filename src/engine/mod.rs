@@ -23,6 +23,7 @@ mod screen;
 mod secure;
 mod signaling;
 mod trunks;
+mod urgent;
 
 pub use crate::b2bua::STATE_BYTES_MAX;
 pub use crate::b2bua::{CallState, CallView, Output, RecordingState, Step, StepKind};

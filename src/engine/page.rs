@@ -209,6 +209,7 @@ impl Page {
             status: Some(status),
             tally: None,
             fault: self.fault,
+            encryption: None,
             conversation: None,
             became: None,
             decisions: Vec::new(),

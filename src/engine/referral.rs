@@ -83,6 +83,8 @@ impl Signaling {
         (request, source): (&Request, IpAddr),
         to: SessionId,
     ) -> Result<Course, Refusal> {
+        // Taken for a plain call, it would ring a second time who talks already.
+        b2bua::check_refer_to(&refer_to(request)?).map_err(|_| Refusal::BadReference)?;
         match self.consultation(of, request, source)? {
             Some(consultation) => Ok(Course::Later(Box::new(consultation))),
             None => Ok(Course::Now(Box::new(self.plan(now, of, request, to, None)?))),

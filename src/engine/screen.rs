@@ -25,7 +25,7 @@ impl Signaling {
     }
 
     fn on_message(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes, has_room: bool) {
-        match Message::parse(bytes) {
+        match Message::parse(bytes).or_else(|error| self.salvage(now, flow, bytes).ok_or(error)) {
             // An ACK is not answered, nor does it settle the 2xx that is another's.
             Ok(Message::Request(ack)) if ack.method == Method::Ack && self.is_of_stranger(&ack, flow) => {}
             Ok(mut message) => {
@@ -78,6 +78,7 @@ impl Signaling {
             trunk: Some(trunk.name.clone()),
             request_uri: glance.uri.to_owned(),
             to: glance.to.to_owned(),
+            to_is_vouched: trunk.trusted,
             ..CallFacts::default()
         };
         let (callee, is_emergency) = self.policies.screen(&facts);

@@ -29,7 +29,7 @@ use crate::trunk::{Loads, Topology};
 /// 6026 §7.1): 1,700 short calls a second leave so many.
 const TRANSACTIONS_MAX: usize = 200_000;
 /// Port pairs that only emergency calls may take.
-const EMERGENCY_PAIRS: usize = 16;
+pub(super) const EMERGENCY_PAIRS: usize = 16;
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -177,6 +177,7 @@ impl Signaling {
                     MediaEvent::Opened { session }
                     | MediaEvent::OpenFailed { session, .. }
                     | MediaEvent::Refused { session, .. }
+                    | MediaEvent::Learned { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

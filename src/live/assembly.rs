@@ -149,13 +149,14 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
 }
 
 fn about(clock: Clock, config: &Config, listeners: Vec<String>, calls_max: u64) -> Status {
+    let by_ports = Signaling::calls_with_ports(config.listen.media.ports.clone());
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: config.node.clone(),
         pid: std::process::id(),
         started: clock.now(),
         listeners,
-        calls_max,
+        calls_max: calls_max.min(by_ports as u64),
         ..Status::default()
     }
 }

@@ -374,6 +374,7 @@ mod tests {
                 local,
                 remote: Some(Remote { rtp, rtcp: rtp }),
                 deaf: false,
+                origin: crate::model::Origin::Signalled,
                 formats: Vec::new(),
             }
         };
@@ -623,6 +624,7 @@ mod tests {
                         rtcp,
                     }),
                     deaf: false,
+                    origin: crate::model::Origin::Signalled,
                     formats: Vec::new(),
                 }
             };

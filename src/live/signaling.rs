@@ -210,7 +210,10 @@ impl SignalingTask {
         let now = self.clock.now();
         let input = match arrival {
             Arrival::Sip { flow, bytes } => match Newcomer::of(&bytes) {
-                None => Input::Sip { flow, bytes },
+                None => match self.line.offer_behind(&bytes.clone(), (flow, bytes)) {
+                    Ok(()) => return,
+                    Err((flow, bytes)) => Input::Sip { flow, bytes },
+                },
                 Some(newcomer) => {
                     let is_full = self.signaling.is_full(now);
                     match self.line.offer(now, newcomer, is_full, (flow, bytes)) {

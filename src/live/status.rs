@@ -32,7 +32,7 @@ pub struct Status {
     pub media: MediaCounts,
     #[serde(default)]
     pub trunks: Vec<TrunkStatus>,
-    /// How many calls the limit of file handles allows.
+    /// How many calls with one m-line the limit of file handles and the media ports allow.
     pub calls_max: u64,
 }
 

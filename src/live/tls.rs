@@ -16,6 +16,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use webpki::EndEntityCert;
 
 use super::peers::Owner;
 use crate::config::{Certificate, Config};
@@ -306,12 +307,24 @@ pub(super) async fn answer(
     let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
     if let Some(name) = trunk.and_then(|trunk| trunk.client_name.as_ref()) {
         let theirs = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let parsed = theirs.and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
-        if parsed.is_none_or(|parsed| verify_server_name(&parsed, name).is_err()) {
+        if !theirs.is_some_and(|leaf| is_of(leaf, name)) {
             return Err(HandshakeError::WrongName);
         }
     }
     Ok(stream.into())
+}
+
+/// Whether a client's certificate is of that very name: a wildcard is no name (RFC 5922 §7.2).
+fn is_of(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let is_valid = ParsedCertificate::try_from(leaf).is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok());
+    let ServerName::DnsName(name) = name else {
+        return is_valid;
+    };
+    let is_named = |leaf: EndEntityCert<'_>| {
+        let name = name.as_ref().trim_end_matches('.');
+        leaf.valid_dns_names().any(|named| named.eq_ignore_ascii_case(name))
+    };
+    is_valid && EndEntityCert::try_from(leaf).is_ok_and(is_named)
 }
 
 /// The handshake on a connection that we have opened: the peer has to prove the trunk's configured name, or else the name that

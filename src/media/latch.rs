@@ -2,53 +2,140 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::model::Origin;
+
+/// Packets after the first one while a better source still takes over from one that no SDP named.
+const LEARNING_PACKETS: u16 = 5;
+/// Packets of a source from before the newest SDP, after which it gives way no more: some seconds of what is in flight.
+const YIELDING_PACKETS: u16 = 250;
+
 /// Holds on to the source that the leg's SDP signalled.
 ///
 /// | source | before it is locked | locked |
 /// |---|---|---|
-/// | the signalled address | taken, locks | taken, and wins over a lock on another port |
-/// | the signalled host, another port | taken, locks (phones that send from elsewhere than they listen) | taken if it is the locked port |
+/// | the signalled address | taken, locks | taken, and wins over every other lock |
+/// | the signalled host, another port | taken, locks (phones that send from elsewhere than they listen) | taken if it is the locked one; wins over another host |
+/// | the host of the signalling, if the [`Origin`] allows it | taken, locks | taken if it is the locked one; for five packets it wins over a stranger |
+/// | any other host, if the [`Origin`] allows all | taken, locks | taken if it is the locked one |
 /// | any other host | rejected | rejected |
 ///
-/// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port. A new
-/// SDP with another address unlocks. An SDP that names no host to send to (port 0, multicast) takes and sends nothing. A
-/// holder that names the null address is sent nothing; what it plays is taken from where it was before.
+/// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port; where
+/// all are allowed it has to be the first. A new SDP with another address unlocks; what was learned of a leg is heard on
+/// until somebody else comes, for its packets may be under way. An SDP that names no host to send to (port 0, multicast) takes
+/// and sends nothing. A holder that names the null address is sent nothing; what it plays is taken from where it was before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latch {
     signalled: Option<SocketAddr>,
-    /// The port of the signalled host that packets come from.
-    locked: Option<u16>,
+    origin: Origin,
+    /// Where packets come from.
+    locked: Option<SocketAddr>,
+    /// It was locked under an earlier SDP.
+    yields: bool,
+    /// Packets since the newest SDP.
+    taken: u16,
     /// Nothing is sent there.
     deaf: bool,
 }
 
+/// What the latch makes of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Admission {
+    Taken,
+    /// Taken, and the first from a host that no SDP named.
+    Learned,
+    Foreign,
+}
+
+/// How well a source is known; the better wins.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    Stranger,
+    Speaker,
+    Host,
+    Signalled,
+}
+
 impl Latch {
     /// The leg's newest SDP. `deaf`: it wants nothing sent.
-    pub(super) fn signal(&mut self, remote: Option<SocketAddr>, deaf: bool) {
+    pub(super) fn signal(&mut self, remote: Option<SocketAddr>, origin: Origin, deaf: bool) {
         let remote = remote.filter(is_sendable);
-        if self.signalled != remote {
+        if (self.signalled, self.origin) != (remote, origin) {
             self.signalled = remote;
-            self.locked = None;
+            self.origin = origin;
+            self.locked = self
+                .locked
+                .filter(|locked| origin != Origin::Signalled && self.rank(*locked, false).is_some());
+            self.yields = true;
+            self.taken = 0;
         }
         self.deaf = deaf;
     }
 
-    pub(super) fn admits(&mut self, from: SocketAddr) -> bool {
-        match self.signalled {
-            Some(signalled) if signalled.ip() == from.ip() => {
-                let port = from.port();
-                if port == signalled.port() {
-                    self.locked = Some(port);
-                }
-                *self.locked.get_or_insert(port) == port
-            }
-            _ => false,
+    /// Whether packets come from there.
+    pub(super) fn is_on(&self, from: SocketAddr) -> bool {
+        self.locked == Some(from)
+    }
+
+    /// `ours`: it is an address of our own, which is not learned.
+    pub(super) fn admits(&mut self, from: SocketAddr, ours: bool) -> Admission {
+        let Some(rank) = self.rank(from, ours) else {
+            return Admission::Foreign;
+        };
+        let is_new = !self.is_on(from);
+        if is_new && !self.gives_way_to(rank) {
+            return Admission::Foreign;
+        }
+        self.taken = self.taken.saturating_add(1);
+        if is_new {
+            self.yields = false;
+            self.locked = Some(from);
+        }
+        let is_news = is_new || (self.yields && self.taken == 1);
+        if is_news && rank <= Rank::Speaker {
+            Admission::Learned
+        } else {
+            Admission::Taken
         }
     }
 
-    /// Where this leg is sent to: what it signalled. For a trunk behind NAT this becomes the locked source.
-    pub(super) const fn destination(&self) -> Option<SocketAddr> {
-        if self.deaf { None } else { self.signalled }
+    fn gives_way_to(&self, rank: Rank) -> bool {
+        let Some(held) = self.locked.and_then(|locked| self.rank(locked, false)) else {
+            return true;
+        };
+        if self.yields && self.taken < YIELDING_PACKETS {
+            return rank >= held;
+        }
+        rank > held && (rank >= Rank::Host || self.taken <= LEARNING_PACKETS)
+    }
+
+    fn rank(&self, from: SocketAddr, ours: bool) -> Option<Rank> {
+        let signalled = self.signalled?;
+        if from == signalled {
+            return Some(Rank::Signalled);
+        }
+        if from.ip() == signalled.ip() {
+            return Some(Rank::Host);
+        }
+        let rank = match self.origin {
+            Origin::Speaker(speaker) | Origin::First { speaker } if from.ip() == speaker => Rank::Speaker,
+            Origin::First { .. } => Rank::Stranger,
+            Origin::Signalled | Origin::Speaker(_) => return None,
+        };
+        Some(rank).filter(|_| !ours && is_sendable(&from))
+    }
+
+    /// Where this leg is sent to: what it signalled, or where it was heard from if that cannot be reached.
+    pub(super) fn destination(&self) -> Option<SocketAddr> {
+        if self.deaf {
+            return None;
+        }
+        let signalled = self.signalled?;
+        let follows = |locked: &SocketAddr| match self.origin {
+            Origin::Signalled => false,
+            Origin::Speaker(_) => locked.ip() != signalled.ip(),
+            Origin::First { .. } => true,
+        };
+        Some(self.locked.filter(follows).unwrap_or(signalled))
     }
 }
 
@@ -70,25 +157,39 @@ mod tests {
     }
 
     fn latch(signalled: &str) -> Latch {
+        latch_of(signalled, Origin::Signalled)
+    }
+
+    fn latch_of(signalled: &str, origin: Origin) -> Latch {
         let mut latch = Latch::default();
-        latch.signal(Some(address(signalled)), false);
+        latch.signal(Some(address(signalled)), origin, false);
         latch
+    }
+
+    fn speaker() -> IpAddr {
+        "198.51.100.1".parse().expect("a literal address")
+    }
+
+    impl Latch {
+        fn takes(&mut self, from: &str) -> bool {
+            self.admits(address(from), false) != Admission::Foreign
+        }
     }
 
     #[test]
     fn an_injector_from_another_host_never_gets_in() {
         let mut latch = latch("192.0.2.1:4000");
-        assert!(!latch.admits(address("198.51.100.9:4000")), "not first,");
-        assert!(latch.admits(address("192.0.2.1:4000")));
-        assert!(!latch.admits(address("198.51.100.9:4000")), "nor later");
+        assert!(!latch.takes("198.51.100.9:4000"), "not first,");
+        assert!(latch.takes("192.0.2.1:4000"));
+        assert!(!latch.takes("198.51.100.9:4000"), "nor later");
     }
 
     #[test]
     fn a_phone_that_sends_from_another_port_is_locked_to_it() {
         let mut latch = latch("192.0.2.1:4000");
-        assert!(latch.admits(address("192.0.2.1:5555")));
-        assert!(!latch.admits(address("192.0.2.1:6666")));
-        assert!(latch.admits(address("192.0.2.1:5555")));
+        assert!(latch.takes("192.0.2.1:5555"));
+        assert!(!latch.takes("192.0.2.1:6666"));
+        assert!(latch.takes("192.0.2.1:5555"));
         assert_eq!(
             latch.destination(),
             Some(address("192.0.2.1:4000")),
@@ -99,32 +200,32 @@ mod tests {
     #[test]
     fn the_signalled_port_wins_over_one_that_was_first() {
         let mut latch = latch("192.0.2.1:4000");
-        assert!(latch.admits(address("192.0.2.1:5555")));
-        assert!(latch.admits(address("192.0.2.1:4000")));
-        assert!(!latch.admits(address("192.0.2.1:5555")));
+        assert!(latch.takes("192.0.2.1:5555"));
+        assert!(latch.takes("192.0.2.1:4000"));
+        assert!(!latch.takes("192.0.2.1:5555"));
     }
 
     #[test]
     fn a_new_sdp_moves_the_latch_and_a_repeated_one_does_not() {
         let mut latch = latch("192.0.2.1:4000");
-        assert!(latch.admits(address("192.0.2.1:5555")));
-        latch.signal(Some(address("192.0.2.1:4000")), false);
-        assert!(!latch.admits(address("192.0.2.1:6666")), "still locked");
-        latch.signal(Some(address("192.0.2.2:4000")), false);
-        assert!(!latch.admits(address("192.0.2.1:5555")));
-        assert!(latch.admits(address("192.0.2.2:7777")));
+        assert!(latch.takes("192.0.2.1:5555"));
+        latch.signal(Some(address("192.0.2.1:4000")), Origin::Signalled, false);
+        assert!(!latch.takes("192.0.2.1:6666"), "still locked");
+        latch.signal(Some(address("192.0.2.2:4000")), Origin::Signalled, false);
+        assert!(!latch.takes("192.0.2.1:5555"));
+        assert!(latch.takes("192.0.2.2:7777"));
     }
 
     #[test]
     fn who_wants_nothing_sent_is_heard_from_where_it_was_and_nobody_else_is() {
         let mut latch = latch("192.0.2.1:4000");
-        assert!(latch.admits(address("192.0.2.1:5555")));
-        latch.signal(Some(address("192.0.2.1:4000")), true);
+        assert!(latch.takes("192.0.2.1:5555"));
+        latch.signal(Some(address("192.0.2.1:4000")), Origin::Signalled, true);
         assert_eq!(latch.destination(), None);
-        assert!(latch.admits(address("192.0.2.1:5555")), "still locked");
-        assert!(!latch.admits(address("192.0.2.1:6666")));
-        assert!(!latch.admits(address("198.51.100.9:4000")));
-        latch.signal(Some(address("192.0.2.1:4000")), false);
+        assert!(latch.takes("192.0.2.1:5555"), "still locked");
+        assert!(!latch.takes("192.0.2.1:6666"));
+        assert!(!latch.takes("198.51.100.9:4000"));
+        latch.signal(Some(address("192.0.2.1:4000")), Origin::Signalled, false);
         assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
     }
 
@@ -140,8 +241,77 @@ mod tests {
         ] {
             let mut latch = latch(nowhere);
             assert_eq!(latch.destination(), None, "{nowhere}");
-            assert!(!latch.admits(address(nowhere)), "{nowhere}");
+            assert!(!latch.takes(nowhere), "{nowhere}");
         }
+    }
+
+    #[test]
+    fn a_private_address_is_left_for_the_host_of_the_signalling_and_for_nobody_else() {
+        let mut latch = latch_of("10.0.0.5:4000", Origin::Speaker(speaker()));
+        assert!(!latch.takes("203.0.113.9:4000"), "a stranger");
+        assert_eq!(latch.destination(), Some(address("10.0.0.5:4000")));
+        assert_eq!(latch.admits(address("198.51.100.1:61000"), false), Admission::Learned);
+        assert_eq!(latch.admits(address("198.51.100.1:61000"), false), Admission::Taken);
+        assert_eq!(latch.destination(), Some(address("198.51.100.1:61000")));
+        assert!(!latch.takes("198.51.100.1:61002"), "another port of it");
+        assert!(latch.takes("10.0.0.5:4000"), "who can be reached after all");
+        assert_eq!(latch.destination(), Some(address("10.0.0.5:4000")));
+        assert!(!latch.takes("198.51.100.1:61000"));
+    }
+
+    #[test]
+    fn behind_nat_the_first_source_is_locked_and_is_sent_to() {
+        let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
+        assert!(latch.takes("203.0.113.9:7000"));
+        for _ in 0..LEARNING_PACKETS {
+            assert!(latch.takes("203.0.113.9:7000"));
+        }
+        assert!(!latch.takes("203.0.113.10:7000"), "a stranger");
+        assert!(!latch.takes("203.0.113.9:7002"), "another port");
+        assert!(
+            !latch.takes("198.51.100.1:4000"),
+            "the host of the signalling, too late"
+        );
+        assert_eq!(latch.destination(), Some(address("203.0.113.9:7000")));
+        assert!(latch.takes("10.0.0.5:4000"), "what was signalled is never too late");
+    }
+
+    #[test]
+    fn behind_nat_the_host_of_the_signalling_wins_for_five_packets() {
+        let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
+        for _ in 0..LEARNING_PACKETS {
+            assert!(latch.takes("203.0.113.9:7000"), "an injector that was first");
+        }
+        assert!(latch.takes("198.51.100.1:61000"));
+        assert!(!latch.takes("203.0.113.9:7000"));
+        assert_eq!(latch.destination(), Some(address("198.51.100.1:61000")));
+    }
+
+    #[test]
+    fn packets_under_way_while_a_leg_moves_do_not_keep_it_where_it_was() {
+        let origin = Origin::First { speaker: speaker() };
+        let mut latch = latch_of("10.0.0.5:4000", origin);
+        assert!(latch.takes("198.51.100.1:61000"));
+        latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+        assert!(latch.takes("198.51.100.1:61000"), "under way");
+        assert!(latch.takes("198.51.100.1:62000"), "where it is now");
+        assert!(!latch.takes("198.51.100.1:61000"));
+        latch.signal(Some(address("10.0.0.5:6000")), origin, false);
+        for _ in 0..YIELDING_PACKETS {
+            assert!(latch.takes("198.51.100.1:62000"), "it stayed,");
+        }
+        assert!(!latch.takes("198.51.100.1:63000"), "so that it is firm");
+    }
+
+    #[test]
+    fn no_address_of_ours_is_learned() {
+        let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
+        assert_eq!(latch.admits(address("192.0.2.77:4000"), true), Admission::Foreign);
+        assert_eq!(
+            latch.admits(address("10.0.0.5:4000"), true),
+            Admission::Taken,
+            "named by the SDP"
+        );
     }
 
     /// One of a few hosts and ports, so that they meet.
@@ -163,10 +333,10 @@ mod tests {
                         taken_from.clear();
                     }
                     signalled = Some(address);
-                    latch.signal(signalled, false);
+                    latch.signal(signalled, Origin::Signalled, false);
                     continue;
                 }
-                let admitted = latch.admits(address);
+                let admitted = latch.admits(address, false) != Admission::Foreign;
                 prop_assert!(!admitted || signalled.is_some_and(|signalled| signalled.ip() == address.ip()));
                 prop_assert!(admitted || signalled != Some(address), "the signalled address is always taken");
                 if admitted {

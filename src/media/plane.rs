@@ -96,6 +96,15 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
+        if let Some((leg, line, from)) = relay.take_learned() {
+            let session = relay.session;
+            self.say(MediaEvent::Learned {
+                session,
+                leg,
+                line,
+                from,
+            });
+        }
         verdict
     }
 

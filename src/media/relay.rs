@@ -1,14 +1,14 @@
 //! The relay: one session's lines, and a packet's way from one leg to the other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Fault, Leg, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp::{self, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
-use super::latch::Latch;
+use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
@@ -27,6 +27,8 @@ pub(super) struct Relay {
     staged: Option<Box<MediaPlan>>,
     /// Whether a plan took effect before.
     opened: bool,
+    /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
+    learned: Option<(Leg, u16, SocketAddr)>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,12 @@ impl Relay {
             lines: Vec::new(),
             staged: None,
             opened: false,
+            learned: None,
         }
+    }
+
+    pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
+        self.learned.take()
     }
 
     /// One packet, from a socket of this session. Gate, latch, fork, and only then the way out.
@@ -102,9 +109,19 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let (leg, channel) = (port.leg(), port.channel());
-        if !line.sides[leg.index()].sockets[channel.index()].latch.admits(from) {
-            self.tally.foreign += 1;
-            return (Verdict::Drop(Dropped::Foreign), None);
+        let socket = &line.sides[leg.index()].sockets[channel.index()];
+        let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
+        match line.sides[leg.index()].sockets[channel.index()]
+            .latch
+            .admits(from, ours)
+        {
+            Admission::Taken => {}
+            Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
+            Admission::Learned => {}
+            Admission::Foreign => {
+                self.tally.foreign += 1;
+                return (Verdict::Drop(Dropped::Foreign), None);
+            }
         }
         let far = &line.sides[leg.other().index()].sockets[channel.index()];
         let Some(to) = far.latch.destination() else {
@@ -257,9 +274,10 @@ impl Relay {
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
-                let (remote, deaf) = wanted.map_or((None, false), |leg| (leg.remote, leg.deaf));
+                let remote = wanted.and_then(|leg| leg.remote);
+                let (origin, deaf) = wanted.map_or_else(Default::default, |leg| (leg.origin, leg.deaf));
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
-                self.lines[place].sides[leg.index()].settle(remotes, deaf);
+                self.lines[place].sides[leg.index()].settle(remotes, origin, deaf);
             }
         }
         if plan.recorded != Recorded::Strict {
@@ -335,6 +353,13 @@ impl Relay {
 
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
+impl Line {
+    /// Whether packets of this line may arrive at this address of ours.
+    fn is_ours(&self, host: IpAddr) -> bool {
+        self.sides.iter().any(|side| side.local.ip() == host)
+    }
+}
+
 impl Side {
     fn new() -> Self {
         Self {
@@ -343,12 +368,12 @@ impl Side {
         }
     }
 
-    fn settle(&mut self, remotes: [Option<SocketAddr>; 2], deaf: bool) {
+    fn settle(&mut self, remotes: [Option<SocketAddr>; 2], origin: Origin, deaf: bool) {
         for (socket, remote) in self.sockets.iter_mut().zip(remotes) {
             if socket.binding == Binding::Fresh {
                 socket.binding = Binding::Kept;
             }
-            socket.latch.signal(remote, deaf);
+            socket.latch.signal(remote, origin, deaf);
         }
     }
 }

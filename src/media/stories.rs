@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use crate::model::{
-    Fault, Gate, Leg, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Recorded, Remote, SessionId,
-    Tally, Timestamp,
+    Fault, Gate, Leg, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
+    SessionId, Tally, Timestamp,
 };
 use crate::recorder::{FrameSink, Offer, Packet, PacketKind, Slot};
 
@@ -88,6 +88,7 @@ fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
         local: SocketAddr::new([10, 0, 0, 1].into(), 40_000 + 4 * index + port),
         remote,
         deaf: false,
+        origin: Origin::Signalled,
         formats: Vec::new(),
     };
     LinePlan {
@@ -261,6 +262,49 @@ fn an_injector_neither_gets_in_nor_takes_over() {
     let tally = world.close();
     assert_eq!((tally.foreign, tally.accepted, tally.forwarded), (101, 2, 2));
     assert_eq!(tally.streams.len(), 2, "rejected packets are no stream");
+}
+
+#[test]
+fn a_leg_behind_nat_is_answered_where_it_is_heard_from_and_that_is_told_once() {
+    const PUBLIC: &str = "203.0.113.5:61000";
+    let mut world = World::new();
+    let mut behind = line(0, remote("10.9.9.9:4000"), remote(B));
+    behind.a.origin = Origin::First {
+        speaker: address(PUBLIC).ip(),
+    };
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![behind.clone()])));
+    world.events();
+    assert_eq!(goes_to(world.talk(Leg::B, B, 0)), "10.9.9.9:4000", "before it speaks");
+    let ours = behind.a.local.to_string();
+    assert_eq!(
+        world.talk(Leg::A, &ours, 0),
+        Verdict::Drop(Dropped::Foreign),
+        "ourselves"
+    );
+    assert_eq!(goes_to(world.talk(Leg::A, PUBLIC, 0)), B);
+    assert_eq!(goes_to(world.talk(Leg::A, PUBLIC, 1)), B);
+    assert_eq!(goes_to(world.talk(Leg::B, B, 1)), PUBLIC);
+    assert_eq!(world.talk(Leg::A, INJECTOR, 9), Verdict::Drop(Dropped::Foreign));
+    assert_eq!(
+        world.talk(Leg::B, PUBLIC, 9),
+        Verdict::Drop(Dropped::Foreign),
+        "B is not behind NAT"
+    );
+    let rtcp = world.port(0, Leg::A, Channel::Rtcp);
+    assert_eq!(
+        goes_to(world.send(rtcp, "203.0.113.5:61001", &RTCP)),
+        "198.51.100.1:6001"
+    );
+    let from = address(PUBLIC);
+    let learned = MediaEvent::Learned {
+        session: SESSION,
+        leg: Leg::A,
+        line: 0,
+        from,
+    };
+    assert_eq!(world.events(), [learned]);
+    let tally = world.close();
+    assert_eq!((tally.foreign, tally.accepted), (3, 5));
 }
 
 #[test]

@@ -11,11 +11,11 @@ mod time;
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
 pub use plan::{
-    ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Recorded, Remote, StreamTally,
-    Tally,
+    ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
+    StreamTally, Tally,
 };
 pub use recording::{
-    Closing, Decided, Direction, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand, RecordingEvent,
+    Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand, RecordingEvent,
     SignalPath,
 };
 pub use time::{Timestamp, earliest};

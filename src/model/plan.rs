@@ -1,6 +1,6 @@
 //! What each leg sends where: the words between signalling and the media plane.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,13 @@ pub enum MediaEvent {
     Refused {
         session: SessionId,
         fault: Fault,
+    },
+    /// The RTP of this leg's line comes from a host that its SDP does not name, as the [`Origin`] of its plan allows.
+    Learned {
+        session: SessionId,
+        leg: Leg,
+        line: u16,
+        from: SocketAddr,
     },
     Closed {
         session: SessionId,
@@ -109,9 +116,30 @@ pub struct LegPlan {
     /// Nothing is sent to `remote`: the leg holds by the null address, and `remote` is where it was before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deaf: bool,
+    #[serde(default, skip_serializing_if = "Origin::is_signalled")]
+    pub origin: Origin,
     /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).
     /// The names of an encrypted line end in [`ENCRYPTED`].
     pub formats: Vec<(u8, String, u32, u8)>,
+}
+
+/// Who is heard on a leg beside the host that its SDP names, and is sent to then (symmetric RTP, RFC 4961).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Nobody.
+    #[default]
+    Signalled,
+    /// The host that its signalling comes from: the SDP names one that cannot be reached from everywhere.
+    Speaker(IpAddr),
+    /// Whoever is heard first, and that host before others: its trunk is behind NAT.
+    First { speaker: IpAddr },
+}
+
+impl Origin {
+    pub const fn is_signalled(&self) -> bool {
+        matches!(self, Self::Signalled)
+    }
 }
 
 /// Ends the encoding names of a line whose media is encrypted, so that nobody takes ciphertext for sound.

@@ -139,6 +139,25 @@ impl Outcome {
     }
 }
 
+/// Media of a call that crossed encrypted, and is kept as it crossed: no export of this version makes sound of it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// The keys are in the signalling that is kept beside it (RFC 4568).
+    Keyed,
+    /// The keys are the ends' own (RFC 5763, RFC 3830): nobody else can ever hear it.
+    Sealed,
+}
+
+impl Encryption {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyed => "encrypted, keys in the signalling",
+            Self::Sealed => "encrypted, keys unknown",
+        }
+    }
+}
+
 /// One party of a call, as signalled and as normalised.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Party {
@@ -211,6 +230,12 @@ pub enum Mark {
         leg: Leg,
         party: String,
     },
+    /// The RTP of this leg's line comes from a host that its SDP does not name.
+    Learned {
+        leg: Leg,
+        line: u16,
+        from: std::net::SocketAddr,
+    },
     /// From here nothing was kept.
     GapOpened {
         fault: Fault,
@@ -235,6 +260,9 @@ pub struct Closing {
     /// None when no media was ever opened.
     pub tally: Option<Tally>,
     pub fault: Option<Fault>,
+    /// How much of its media nobody hears; none if all of it crossed in clear. A call that breaks off without its end tells none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// The conversation that it turned out to belong to, if the opening record names another: a later transfer joined
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]

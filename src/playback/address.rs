@@ -27,7 +27,7 @@ impl Way {
         }
     }
 
-    /// A leg's packet, by the newest plan: from the address that its SDP named to our port. What no plan tells is
+    /// A leg's packet, by the newest plan: from the address that its SDP named, or that was learned, to our port. What no plan tells is
     /// unspecified (0.0.0.0 or `::`), port 0.
     pub(super) fn of_packet(formats: &Formats, leg: Leg, line: u16, kind: PacketKind) -> Self {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -38,7 +38,7 @@ impl Way {
             };
         };
         let mut to = plan.local;
-        let mut from = plan.remote.map(|remote| remote.rtp);
+        let mut from = formats.source(leg, line);
         if kind == PacketKind::Rtcp {
             from = plan.remote.map(|remote| remote.rtcp);
             let is_muxed = plan.remote.is_some_and(|remote| remote.rtcp == remote.rtp);

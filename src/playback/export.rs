@@ -184,12 +184,16 @@ fn closing_comment(closing: &Closing) -> String {
         .fault
         .map(|fault| format!("; fault: {fault}"))
         .unwrap_or_default();
+    let media = closing
+        .encryption
+        .map(|encryption| format!(", media {}", encryption.as_str()))
+        .unwrap_or_default();
     let became = closing.became.as_deref().map(opening_comment);
     let became = became
         .map(|became| format!("\nat the end:\n{became}"))
         .unwrap_or_default();
     format!(
-        "{} ended: {}, by {}{fault}{became}",
+        "{} ended: {}{media}, by {}{fault}{became}",
         closing.ended,
         closing.outcome.as_str(),
         closing.ended_by
@@ -203,6 +207,9 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Held { by } => format!("{at} held by {by}"),
         Mark::Resumed { by } => format!("{at} resumed by {by}"),
         Mark::Connected { leg, party } => format!("{at} {leg} is {party}"),
+        Mark::Learned { leg, line, from } => {
+            format!("{at} media of {leg}, line {line}, comes from {from}, which its SDP does not name")
+        }
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
         Mark::Note(text) => format!("{at} {text}"),

@@ -1,6 +1,9 @@
 //! What a payload type means at this point of the call, by the newest [`Mark::Media`].
 
-use crate::model::{ENCRYPTED, Leg, LinePlan, Mark, MediaKind};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::model::{ENCRYPTED, Leg, LinePlan, Mark, MediaKind, Remote};
 use crate::rtp::codecs::Codec;
 
 /// What a packet carries.
@@ -21,13 +24,28 @@ pub(super) enum Payload {
 #[derive(Debug, Default)]
 pub(super) struct Formats {
     lines: Vec<LinePlan>,
+    /// Where the RTP of a leg's line comes from, if its SDP does not name it; and what its SDP named then.
+    learned: BTreeMap<(Leg, u16), (SocketAddr, Option<Remote>)>,
 }
 
 impl Formats {
     pub(super) fn on_mark(&mut self, mark: &Mark) {
-        if let Mark::Media(lines) = mark {
-            self.lines.clone_from(lines);
+        match mark {
+            Mark::Media(lines) => self.lines.clone_from(lines),
+            Mark::Learned { leg, line, from } => {
+                let Some(plan) = self.line(*line) else { return };
+                let signalled = plan.leg(*leg).remote;
+                self.learned.insert((*leg, *line), (*from, signalled));
+            }
+            _ => {}
         }
+    }
+
+    /// Where the RTP of a leg's line comes from.
+    pub(super) fn source(&self, leg: Leg, line: u16) -> Option<SocketAddr> {
+        let signalled = self.line(line)?.leg(leg).remote;
+        let learned = self.learned.get(&(leg, line)).filter(|(_, then)| *then == signalled);
+        learned.map(|(from, _)| *from).or(Some(signalled?.rtp))
     }
 
     pub(super) fn line(&self, line: u16) -> Option<&LinePlan> {

@@ -49,7 +49,7 @@ mod tests {
     fn peaks_follow_the_sound_of_each_channel() {
         let codes = speech(1, 10);
         let frames = call(Phone::new(Leg::B).speak(300, &codes));
-        let survey = Survey::of(Some(&closing(1_050)), readable(&frames)).expect("a short call");
+        let survey = Survey::of(STARTED, Some(&closing(1_050)), readable(&frames)).expect("a short call");
         let peaks = Peaks::of(&survey, readable(&frames)).expect("readable");
         assert_eq!((peaks.left.len(), peaks.right.len()), (11, 11));
         assert!(peaks.left.iter().all(|peak| *peak == Peak(0, 0)));

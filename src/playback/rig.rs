@@ -9,6 +9,8 @@ use crate::rtp::codecs;
 use crate::rtp::packet::RtpPacket;
 
 /// When the calls of these tests are answered.
+/// When the recording was opened.
+pub(super) const STARTED: Timestamp = Timestamp::from_millis(1_789_999_995_000);
 pub(super) const ANSWERED: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 pub(super) const PACKET_MS: u64 = 20;
 pub(super) const PACKET_SAMPLES: usize = 160;
@@ -120,6 +122,7 @@ pub(super) fn line_plan(formats: &[(u8, &str, u32, u8)]) -> LinePlan {
             rtcp: ([192, 0, 2, host], 4_001).into(),
         }),
         deaf: false,
+        origin: crate::model::Origin::Signalled,
         formats: formats
             .iter()
             .map(|(pt, name, rate, channels)| (*pt, (*name).to_owned(), *rate, *channels))
@@ -142,6 +145,7 @@ pub(super) fn closing(length_ms: u64) -> Closing {
         status: Some(200),
         tally: None,
         fault: None,
+        encryption: None,
         conversation: None,
         became: None,
         decisions: Vec::new(),
@@ -169,7 +173,7 @@ pub(super) fn readable(frames: &[Frame]) -> impl Iterator<Item = Result<Frame, s
 
 /// A call rendered: left, right, and what was found.
 pub(super) fn render(frames: &[Frame], length_ms: u64) -> (Vec<i16>, Vec<i16>, Sounding) {
-    let survey = Survey::of(Some(&closing(length_ms)), readable(frames)).expect("a short call");
+    let survey = Survey::of(STARTED, Some(&closing(length_ms)), readable(frames)).expect("a short call");
     let mut rendering = Rendering::new(&survey, readable(frames));
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for block in rendering.by_ref() {

@@ -18,7 +18,7 @@ const WIDEBAND_HZ: u32 = 16_000;
 /// What a recording holds, before it is rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Survey {
-    /// Where the time axis begins: the answer, or the first audio packet if earlier.
+    /// Where the time axis begins: the answer, or the first audio packet if earlier; never before the recording.
     pub start: Timestamp,
     /// The end of the call; of a recording without its closing, the last frame.
     pub end: Timestamp,
@@ -54,8 +54,10 @@ pub enum SurveyError<E> {
 }
 
 impl Survey {
-    /// Reads all frames once. `closing` is none for a call that still runs or that broke off.
+    /// Reads all frames once. `started`: of its opening record; the call may be older, if it went on after a restart and what
+    /// was before is another recording. `closing` is none for a call that still runs or that broke off.
     pub fn of<E>(
+        started: Timestamp,
         closing: Option<&Closing>,
         frames: impl IntoIterator<Item = Result<Frame, E>>,
     ) -> Result<Self, SurveyError<E>> {
@@ -64,6 +66,7 @@ impl Survey {
             survey.on_frame(&frame.map_err(SurveyError::Source)?);
         }
         let answered = closing.and_then(|closing| closing.answered).or(survey.answered);
+        let answered = answered.map(|answered| answered.max(started));
         let start = crate::model::earliest(answered, survey.first_packet);
         let end = closing.map_or(survey.last_frame, |closing| closing.ended);
         let start = start.unwrap_or(end);

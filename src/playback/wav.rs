@@ -123,7 +123,7 @@ mod tests {
     fn a_call_becomes_a_file_of_the_size_foretold() {
         let codes = speech(1, 100);
         let frames = call(Phone::new(Leg::B).speak(0, &codes));
-        let survey = Survey::of(Some(&closing(2_345)), readable(&frames)).expect("a short call");
+        let survey = Survey::of(STARTED, Some(&closing(2_345)), readable(&frames)).expect("a short call");
         let mut file = Vec::new();
         let sounding = write_wav(&mut file, &survey, readable(&frames)).expect("written");
         assert_eq!(file.len() as u64, wav_bytes(&survey));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn another_reader_understands_it() {
         let frames = call(Phone::new(Leg::A).speak(0, &speech(1, 100)));
-        let survey = Survey::of(Some(&closing(2_000)), readable(&frames)).expect("a short call");
+        let survey = Survey::of(STARTED, Some(&closing(2_000)), readable(&frames)).expect("a short call");
         let mut file = Vec::new();
         write_wav(&mut file, &survey, readable(&frames)).expect("written");
         let reader = hound::WavReader::new(file.as_slice()).expect("a WAV");
@@ -188,7 +188,7 @@ mod tests {
     fn a_call_without_answer_and_media_has_no_sound() {
         let mut closing = closing(1_000);
         closing.answered = None;
-        let survey = Survey::of(Some(&closing), readable(&[])).expect("an empty call");
+        let survey = Survey::of(STARTED, Some(&closing), readable(&[])).expect("an empty call");
         assert_eq!((survey.samples(), wav_bytes(&survey)), (0, 44));
     }
 }

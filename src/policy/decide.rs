@@ -32,7 +32,7 @@ impl PolicySet {
         let callee = callees.first().cloned().unwrap_or_default();
         let emergency = Emergency::detect(facts, &callee, plan);
 
-        ask.party(Role::Caller, &callers, &callee);
+        ask.caller(&callers, &callee);
         ask.callee(&callees, &caller);
         ask.rerouters(&caller, &callee);
         ask.settle(caller, callee, emergency)

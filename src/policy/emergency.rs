@@ -20,15 +20,16 @@ pub(crate) enum Emergency {
     Esnet,
     #[error("a call back within 24 h of an emergency call")]
     CallbackWindow,
-    #[error("the transfer of an emergency call")]
-    Transferred,
+    #[error("an emergency call was sent on here")]
+    SentOn,
 }
 
 const SERVICE_URN: &str = "urn:service:sos";
 
 impl Emergency {
-    /// Numbers count in the Request-URI, which is where the call goes; the service URN also in To, where it stays when
-    /// the Request-URI has been resolved to an answering point (RFC 6881 §9.2).
+    /// Numbers and the service URN count in the Request-URI, which is where the call goes; the URN of a trusted peer also in
+    /// To, where it stays when the Request-URI has been resolved to an answering point (RFC 6881 §9.2). Any other caller
+    /// could write it there and take every policy away.
     pub(crate) fn detect(facts: &CallFacts, callee: &Identity, plan: &DialPlan) -> Option<Self> {
         let is_urn = |key: &str| {
             key.strip_prefix(SERVICE_URN)
@@ -44,7 +45,8 @@ impl Emergency {
                 .split(',')
                 .any(|v| v.trim().get(..6).is_some_and(|v| v.eq_ignore_ascii_case("esnet.")))
         };
-        if is_urn(&callee.key) || is_urn(&Identity::parse(&facts.to, plan).key) {
+        let is_resolved = || facts.to_is_vouched && is_urn(&Identity::parse(&facts.to, plan).key);
+        if is_urn(&callee.key) || is_resolved() {
             Some(Self::ServiceUrn)
         } else if plan.is_emergency(&callee.dialled) {
             Some(Self::Number)
@@ -54,8 +56,8 @@ impl Emergency {
             Some(Self::Esnet)
         } else if facts.emergency_callback {
             Some(Self::CallbackWindow)
-        } else if facts.emergency_transferred {
-            Some(Self::Transferred)
+        } else if facts.emergency_sent_on {
+            Some(Self::SentOn)
         } else {
             None
         }

@@ -17,6 +17,8 @@ pub struct CallFacts {
     pub request_uri: String,
     /// URI of To.
     pub to: String,
+    /// The peer is trusted: a service URN that stands in To alone makes an emergency call (RFC 6881 §9.2).
+    pub to_is_vouched: bool,
     /// Who the Request-URI names at our own address, with the host that the call is sent to instead.
     pub called_at: Option<String>,
     /// URI of P-Called-Party-ID (RFC 7315 §4.2), *only* if the peer is trusted.
@@ -38,8 +40,8 @@ pub struct CallFacts {
     pub resource_priority: Option<String>,
     /// A party of this call rang an emergency number within the last 24 hours.
     pub emergency_callback: bool,
-    /// It goes on for an emergency call, whose party was transferred by us.
-    pub emergency_transferred: bool,
+    /// It goes on for an emergency call, whose party was transferred by us, or which was sent on by who was called.
+    pub emergency_sent_on: bool,
     /// What the offer contains; empty when it is not known yet (a late offer).
     pub media: Vec<MediaKind>,
     /// The peer is a conference focus (`isfocus`, RFC 4579 §5.1).

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::dial_plan::DialPlan;
 
 /// A longer user part and host, or number, name nobody: such a call is refused.
-const NAME_BYTES_MAX: usize = 512;
+pub(super) const NAME_BYTES_MAX: usize = 512;
 /// ITU-T E.164: country code, area and subscriber together.
 pub(crate) const E164_DIGITS_MAX: usize = 15;
 
@@ -188,7 +188,7 @@ impl Identity {
 }
 
 /// The URI inside `"Name" <uri>;tag=x`, or the text itself.
-fn addr_spec(text: &str) -> &str {
+pub(super) fn addr_spec(text: &str) -> &str {
     let text = text.trim();
     match text.rfind('<') {
         Some(open) => {
@@ -209,7 +209,7 @@ fn without_port(host: &str) -> &str {
 /// Escapes undone, lower case, bare control characters dropped: `%41lice` and `Alice` are `alice`. Undoing once is right:
 /// RFC 3261 §19.1.2 has no double escapes. Escaped control characters stay escaped, and so does all of it if the bytes
 /// are no UTF-8.
-fn level(text: &str) -> String {
+pub(super) fn level(text: &str) -> String {
     if text.bytes().all(|c| (b' '..0x7f).contains(&c) && c != b'%') {
         return text.to_ascii_lowercase();
     }
@@ -249,7 +249,7 @@ fn unterminated(user: &str) -> &str {
 }
 
 /// The number in a user part, visual separators dropped (RFC 3966 §5.1.1); empty when it is none.
-fn dialled(user: &str) -> String {
+pub(super) fn dialled(user: &str) -> String {
     let mut digits = String::with_capacity(user.len());
     for (i, c) in user.chars().enumerate() {
         match c {

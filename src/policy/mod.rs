@@ -19,6 +19,7 @@ mod lint;
 mod matcher;
 mod parties;
 pub(crate) mod reader;
+mod reading;
 mod report;
 mod roster;
 pub(crate) mod scalar;

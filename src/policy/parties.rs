@@ -87,23 +87,46 @@ impl Ask<'_> {
         }
     }
 
+    /// What else the caller's number may be read as counts where they have no grant of their own.
+    pub(super) fn caller(&mut self, identities: &[Identity], far: &Identity) {
+        let facts = self.facts;
+        let from = facts.asserted.is_empty().then_some(&facts.from);
+        let claims = self.readings(facts.asserted.iter().chain(from));
+        self.claim(Role::Caller, identities, claims, far);
+        self.party(Role::Caller, identities, far);
+    }
+
     /// To, P-Called-Party-ID of a peer that is not trusted, and the domain of a Request-URI that is not ours are written by
-    /// the caller, while routes go by the user part: they are looked at where the callee has no grant of their own.
+    /// the caller, while routes go by the user part: they are looked at where the callee has no grant of their own. So is
+    /// what else a switch may make of the number.
     pub(super) fn callee(&mut self, identities: &[Identity], far: &Identity) {
-        let is_known = identities.iter().any(|i| self.set.grants.find_person(i).is_some());
-        if !is_known {
-            let mut claims = self.identities(std::iter::once(&self.facts.to).chain(&self.facts.called_party_claimed));
-            claims.extend(identities.iter().flat_map(|party| self.in_domains(party)));
-            let mut claims = claims.into_iter().filter(|claim| !identities.contains(claim));
-            let found = claims.find_map(|claim| {
-                let found = self.set.grants.find_person(&claim)?;
-                self.adds(&found, Role::Callee, far).then_some((claim, found))
-            });
-            if let Some((claim, found)) = found {
-                self.apply(Role::Callee, &claim, far, &found);
-            }
-        }
+        let facts = self.facts;
+        let mut claims = self.identities(std::iter::once(&facts.to).chain(&facts.called_party_claimed));
+        claims.extend(identities.iter().flat_map(|party| self.in_domains(party)));
+        claims.extend(self.readings(std::iter::once(&facts.request_uri).chain(&facts.called_party_id)));
+        self.claim(Role::Callee, identities, claims, far);
         self.party(Role::Callee, identities, far);
+    }
+
+    fn readings<'u>(&self, uris: impl Iterator<Item = &'u String>) -> Vec<Identity> {
+        let uris = uris.take(URIS_MAX);
+        uris.filter_map(|uri| Identity::read_otherwise(uri, self.plan))
+            .collect()
+    }
+
+    /// The first of these claims that a policy is found for which adds something, if the party is not known by themselves.
+    fn claim(&mut self, role: Role, identities: &[Identity], claims: Vec<Identity>, far: &Identity) {
+        let is_known = identities.iter().any(|i| self.set.grants.find_person(i).is_some());
+        let mut claims = claims
+            .into_iter()
+            .filter(|claim| !is_known && !identities.contains(claim));
+        let found = claims.find_map(|claim| {
+            let found = self.set.grants.find_person(&claim)?;
+            self.adds(&found, role, far).then_some((claim, found))
+        });
+        if let Some((claim, found)) = found {
+            self.apply(role, &claim, far, &found);
+        }
     }
 
     /// Everybody that the call was forwarded or transferred by, whose policy asks for that.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Outcome, PolicyId, SessionId, StreamTally, Timestamp};
+use crate::model::{Encryption, Outcome, PolicyId, SessionId, StreamTally, Timestamp};
 
 use super::manifest::Manifest;
 use super::stored::json;
@@ -29,6 +29,9 @@ pub struct Entry {
     pub started: Timestamp,
     pub duration_ms: u64,
     pub outcome: Outcome,
+    /// How much of its media nobody hears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     pub policies: Vec<PolicyId>,
     /// RTP streams as the relay counted them; as stored when it did not say.
     pub streams: Vec<StreamTally>,
@@ -53,6 +56,7 @@ impl From<&Manifest> for Entry {
             started: manifest.header.started,
             duration_ms: u64::try_from(manifest.duration().as_millis()).unwrap_or(u64::MAX),
             outcome: manifest.outcome,
+            encryption: manifest.closing.encryption,
             policies: header.policies.clone(),
             streams: streams(manifest),
             accepted: manifest.reconciliation.accepted,
@@ -197,6 +201,7 @@ mod tests {
             started: Timestamp::from_millis(started),
             duration_ms: 1,
             outcome: Outcome::Recorded,
+            encryption: None,
             policies: Vec::new(),
             streams: Vec::new(),
             accepted: 2,

@@ -164,7 +164,12 @@ impl Chain {
             Mark::Answered => self.answered = self.answered.or(Some(at)),
             Mark::GapOpened { .. } => self.gap_since = self.gap_since.or(Some(at)),
             Mark::GapClosed { .. } => self.end_gap(at),
-            Mark::Media(_) | Mark::Held { .. } | Mark::Resumed { .. } | Mark::Connected { .. } | Mark::Note(_) => {}
+            Mark::Media(_)
+            | Mark::Held { .. }
+            | Mark::Resumed { .. }
+            | Mark::Connected { .. }
+            | Mark::Learned { .. }
+            | Mark::Note(_) => {}
         }
     }
 

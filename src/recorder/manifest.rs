@@ -175,6 +175,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
         status: None,
         tally: None,
         fault: None,
+        encryption: None,
         conversation: None,
         became: None,
         decisions: Vec::new(),

@@ -446,6 +446,7 @@ mod tests {
                 status: Some(200),
                 tally: None,
                 fault: None,
+                encryption: None,
                 conversation: None,
                 became: None,
                 decisions: Vec::new(),

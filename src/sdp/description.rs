@@ -53,6 +53,8 @@ pub struct MediaLine {
     pub protocol: String,
     /// The unicast or unspecified address of c=; none for a host name, a multicast group or a missing c=.
     pub connection: Option<IpAddr>,
+    /// c= has a host name (RFC 4566 §5.7).
+    pub names_host: bool,
     /// Of `a=rtcp`, where it is written; the address defaults to that of c=.
     pub rtcp: Option<SocketAddr>,
     pub direction: Direction,
@@ -60,7 +62,14 @@ pub struct MediaLine {
     pub formats: Vec<Format>,
     /// The media is encrypted: an SRTP profile, `a=crypto` or `a=fingerprint`.
     pub crypto: bool,
+    /// The keys are told in it: `a=crypto` (RFC 4568).
+    pub keyed: bool,
 }
+
+/// Parts of protocols whose media is encrypted whether the other side wants that or not.
+const SECURE: [&str; 4] = ["SAVP", "SAVPF", "TLS", "DTLS"];
+/// Of these, those whose keys are agreed beside the signalling (RFC 5764, RFC 8261).
+const HANDSHAKES: [&str; 2] = ["TLS", "DTLS"];
 
 /// Transports whose media needs a connection, by how their names begin.
 const CONNECTING: [&str; 5] = ["TCP", "TLS", "MSRP", "SCTP", "DCCP"];
@@ -85,6 +94,21 @@ impl MediaLine {
 
     pub const fn is_live(&self) -> bool {
         self.port != 0
+    }
+
+    fn is_by(&self, names: &[&str]) -> bool {
+        let mut parts = self.protocol.split('/');
+        parts.any(|part| names.iter().any(|name| name.eq_ignore_ascii_case(part)))
+    }
+
+    /// Encrypted with keys that no description tells: of a DTLS handshake (RFC 5763), of MIKEY (RFC 3830).
+    pub fn is_sealed(&self) -> bool {
+        self.is_live() && (self.is_by(&HANDSHAKES) || self.crypto && !self.keyed)
+    }
+
+    /// The same, and not only if the other side wants that too (RFC 8643).
+    pub fn insists_on_seal(&self) -> bool {
+        self.is_sealed() && self.is_by(&SECURE)
     }
 
     /// Asks the other side to be silent: `sendonly`, `inactive`, or c= 0.0.0.0 (RFC 3264 §8.4, RFC 2543).

@@ -38,6 +38,7 @@ const BYPASSES: &[&str] = &[
     "altc",              // RFC 6947: alternative connectivity
     "alt",               // its proprietary forerunner
     "ccap",              // RFC 7195: connection capability
+    "source-filter",     // RFC 4570 §3: whom alone its author sends from; it is we who send
     "path",              // RFC 4975 §8.1: where MSRP really connects to
     "msrp-cema",         // RFC 6714: MSRP that takes c= for a middlebox, and path for the peer
 ];
@@ -68,6 +69,7 @@ mod tests {
             ("end-of-candidates", None),
             ("path", Some("msrp://192.0.2.1:7654/x;tcp")),
             ("msrp-cema", None),
+            ("source-filter", Some(" incl IN IP4 * 192.0.2.1")),
         ] {
             assert!(is_bypass(name, value), "{name}");
         }

@@ -11,7 +11,11 @@ use crate::model::MediaKind;
 
 /// A c= line, as far as it is understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Connection(Option<IpAddr>);
+struct Connection {
+    address: Option<IpAddr>,
+    /// It is a host name.
+    is_name: bool,
+}
 
 /// What has been read so far.
 #[derive(Default)]
@@ -19,6 +23,7 @@ pub(super) struct Reader {
     connection: Option<Connection>,
     direction: Direction,
     crypto: bool,
+    keyed: bool,
     lines: Vec<Draft>,
     patches: Vec<Patch>,
 }
@@ -82,10 +87,12 @@ impl Reader {
                 port,
                 protocol: protocol.to_owned(),
                 connection: None,
+                names_host: false,
                 rtcp: None,
                 direction: Direction::default(),
                 formats: payload_types.take(formats_max).map(Format::of_payload_type).collect(),
                 crypto: has_part(protocol, &["SAVP", "SAVPF"]),
+                keyed: false,
             },
             connection: None,
             direction: None,
@@ -118,7 +125,7 @@ impl Reader {
         self.patches.push(Patch::Connection {
             span: line.value_at + first.start..line.value_at + last.end,
             line: self.lines.len().checked_sub(1),
-            unspecified: connection.0.is_some_and(|address| address.is_unspecified()),
+            unspecified: connection.address.is_some_and(|address| address.is_unspecified()),
         });
         let place = match self.lines.last_mut() {
             Some(draft) => &mut draft.connection,
@@ -141,14 +148,17 @@ impl Reader {
             self.on_rtcp(line, value);
             return;
         }
-        let is_key = name.eq_ignore_ascii_case("crypto") || name.eq_ignore_ascii_case("fingerprint");
+        let keyed = name.eq_ignore_ascii_case("crypto");
+        let is_key = keyed || name.eq_ignore_ascii_case("fingerprint");
         let direction = value.is_none().then(|| Direction::from_attribute(name)).flatten();
         let Some(draft) = self.lines.last_mut() else {
             self.crypto |= is_key;
+            self.keyed |= keyed;
             self.direction = direction.unwrap_or(self.direction);
             return;
         };
         draft.line.crypto |= is_key;
+        draft.line.keyed |= keyed;
         draft.direction = direction.or(draft.direction);
         if let Some(value) = value.filter(|_| name.eq_ignore_ascii_case("rtpmap")) {
             draft.on_rtpmap(value);
@@ -180,9 +190,11 @@ impl Reader {
             if connection.is_none() && line.is_live() {
                 return Err(SdpError::NoConnection { line: index });
             }
-            line.connection = connection.and_then(|connection| connection.0);
+            line.connection = connection.and_then(|connection| connection.address);
+            line.names_host = connection.is_some_and(|connection| connection.is_name);
             line.direction = draft.direction.unwrap_or(self.direction);
             line.crypto |= self.crypto;
+            line.keyed |= self.keyed;
             line.rtcp = draft.rtcp.and_then(|(port, address)| {
                 let address = address.or(line.connection)?;
                 Some(SocketAddr::new(address, port))
@@ -283,13 +295,22 @@ fn media_kind(media: &str) -> MediaKind {
 
 /// Host names, group addresses and other networks are lawful, but nothing that we could send to.
 fn connection(nettype: &str, addrtype: &str, address: &str) -> Connection {
-    let address = address
-        .split('/')
-        .next()
-        .and_then(|address| address.parse::<IpAddr>().ok());
+    let host = address.split('/').next().unwrap_or_default();
+    let address = host.parse::<IpAddr>().ok();
+    let is_internet = nettype.eq_ignore_ascii_case("IN");
+    let is_typed = ["IP4", "IP6"].iter().any(|name| addrtype.eq_ignore_ascii_case(name));
     let is_of_type = |address: &IpAddr| addrtype.eq_ignore_ascii_case(if address.is_ipv4() { "IP4" } else { "IP6" });
-    let usable = |address: &IpAddr| nettype.eq_ignore_ascii_case("IN") && is_of_type(address) && is_unicast(*address);
-    Connection(address.filter(usable))
+    let usable = |address: &IpAddr| is_internet && is_of_type(address) && is_unicast(*address);
+    Connection {
+        address: address.filter(usable),
+        is_name: is_internet && is_typed && address.is_none() && is_host_name(host),
+    }
+}
+
+/// Labels of letters, digits and hyphens (RFC 1123 §2.1), one of them with a letter.
+fn is_host_name(host: &str) -> bool {
+    let is_label = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.');
+    host.len() <= 255 && host.bytes().all(is_label) && host.bytes().any(|c| c.is_ascii_alphabetic())
 }
 
 /// Unspecified counts: it is how a phone holds.

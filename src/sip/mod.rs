@@ -40,6 +40,6 @@ pub use mint::Mint;
 pub use name_addr::{NameAddr, NameAddrError};
 pub use params::{Params, ParamsError};
 pub use response::reason_phrase;
-pub use transaction::{ClientId, Event, Output, ServerId, TransactionLimits, Transactions};
+pub use transaction::{ClientId, Event, InviteKey, Output, ServerId, TransactionLimits, Transactions};
 pub use uri::{DEFAULT_PORT, Scheme, URI_BYTES_MAX, Uri, UriError};
 pub use via::{MAGIC_COOKIE, Via, ViaError};

@@ -74,6 +74,8 @@ pub struct Trunk {
     pub codecs: Option<Vec<String>>,
     pub caps: Caps,
     pub near: Near,
+    /// Its media comes from where it comes, whatever its SDP says (RFC 4961).
+    pub nat: bool,
     /// Long requests reach it as datagrams all the same. Default false: by TCP, if we listen there (RFC 3261 §18.1.1).
     pub datagrams_only: bool,
 }
@@ -107,6 +109,7 @@ impl Trunk {
             codecs: None,
             caps: Caps::default(),
             near: Near::default(),
+            nat: false,
             datagrams_only: false,
         }
     }

@@ -80,6 +80,14 @@ impl Bench {
         Self::on_trunks(files, trusted[0], vec![carrier])
     }
 
+    /// Everything is recorded strictly, and the carrier is behind NAT.
+    pub fn strict_with_carrier_behind_nat() -> Self {
+        let mut carrier = trunk("carrier", &[B], true, Conduct::default());
+        carrier.nat = true;
+        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+        Self::on_trunks(&files, true, vec![carrier])
+    }
+
     /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
     pub fn strict_with_carrier(conduct: Conduct) -> Self {
         Self::with_carrier(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], conduct)

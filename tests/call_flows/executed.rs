@@ -74,6 +74,19 @@ pub fn assert_old_call_stays(bench: &mut Bench, alice: PhoneDialog) {
 }
 
 #[test]
+fn a_reference_to_half_a_dialog_calls_nobody() {
+    for half in ["Replaces=1%3Bto-tag%3Da", "Join=1%40h"] {
+        let mut bench = strict();
+        let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+        let refer = alice.request("REFER", &format!("Refer-To: <sip:dave@{PROXY}?{half}>\r\n"), "");
+        bench.from(A, refer);
+        assert_eq!(bench.response_to_a().status, 400, "{half}");
+        assert_eq!(bench.signaling.calls(), 1, "{half}");
+        assert_old_call_stays(&mut bench, alice);
+    }
+}
+
+#[test]
 fn a_blind_transfer_is_executed_and_the_old_call_ends_once_the_new_one_talks() {
     let mut bench = strict();
     let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");

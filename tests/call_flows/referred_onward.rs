@@ -172,6 +172,6 @@ fn the_transfer_of_an_emergency_call_is_one_too_and_nothing_refuses_it() {
     bench.hangs_up(bob, ERIN);
     let headers = bench.headers();
     let decided: Vec<&String> = headers.iter().flat_map(|header| &header.trace).collect();
-    let why = "emergency  the transfer of an emergency call";
+    let why = "emergency  an emergency call was sent on here";
     assert!(decided.iter().any(|line| line.starts_with(why)), "{decided:?}");
 }

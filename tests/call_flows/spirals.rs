@@ -4,7 +4,7 @@
 use onrecord::sip::Request;
 
 use super::bench::{A, B, Bench, PROXY, SDP};
-use super::party::{ALICE, CAROL, DAVE, PhoneDialog};
+use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 
 /// As a proxy at `by` sends on what it got from us: to this user by us, with its Via.
 fn sent_back(invite: &Request, by: &str, user: &str) -> bytes::Bytes {
@@ -89,6 +89,41 @@ fn back(bench: &mut Bench, method: &str) {
         let response = bench.response_to_b();
         relay(bench, &response);
     }
+}
+
+/// Alice's INVITE for a user as a proxy before us sends it by one of its ways.
+fn by_way(branch: &str, user: &str, number: u32) -> bytes::Bytes {
+    format!(
+        "INVITE sip:{user}@{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:bob@{PROXY}>\r\nCall-ID: call-1\r\nCSeq: {number} INVITE\r\n\
+         Contact: <sip:alice@{A}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+        SDP.len()
+    )
+    .into()
+}
+
+#[test]
+fn an_invite_that_comes_by_two_ways_rings_once() {
+    let mut bench = Bench::strict();
+    bench.from(A, by_way("one", "bob", 1));
+    bench.answers(BOB, "INVITE", 180, "");
+    bench.from(A, by_way("two", "bob", 1));
+    assert_eq!((bench.response_to_a().status, bench.signaling.calls()), (482, 1));
+    // A fork asks for others by its branches, and who was refused may ask anew.
+    bench.from(A, by_way("three", "dave", 1));
+    bench.from(A, by_way("four", "bob", 2));
+    assert_eq!(bench.signaling.calls(), 3);
+}
+
+#[test]
+fn who_was_refused_by_one_way_may_come_by_another() {
+    let mut bench = Bench::strict();
+    bench.from(A, by_way("one", "bob", 1));
+    bench.answers(BOB, "INVITE", 486, "");
+    assert_eq!(bench.response_to_a().status, 486);
+    bench.from(A, by_way("two", "bob", 1));
+    bench.answers(BOB, "INVITE", 180, "");
+    assert_eq!(bench.response_to_a().status, 180);
 }
 
 #[test]

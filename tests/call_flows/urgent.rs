@@ -254,3 +254,88 @@ fn a_call_back_is_expected_after_a_restart_too_and_a_day_later_no_more() {
         assert_eq!(!bench.to_a.is_empty(), is_expected, "{hours} h: {:?}", bench.to_b);
     }
 }
+
+/// An INVITE to 112 with this in place of that.
+fn odd_call(from: &str, to: &str) -> Bytes {
+    let text = String::from_utf8(call(1, "e1", SDP).to_vec()).unwrap();
+    let odd = text.replacen(from, to, 1);
+    assert_ne!(odd, text);
+    odd.into()
+}
+
+#[test]
+fn what_we_cannot_read_of_its_offer_crosses_as_it_is() {
+    let nested = "Content-Type: multipart/mixed;boundary=b1\r\nContent-Length: 64\r\n\r\n--b1\r\nContent-Type: multipart/mixed;boundary=b2\r\n\r\nv=0\r\n--b1--\r\n";
+    let at = String::from_utf8(call(1, "e1", SDP).to_vec()).unwrap();
+    let plain = &at[at.find("Content-Type").unwrap()..];
+    let garbage = plain.replace("m=audio 4000", "m=audio xxxx");
+    let packed = plain.replace("Content-Length", "Content-Encoding: gzip\r\nContent-Length");
+    for odd in [nested, &garbage, &packed] {
+        let mut bench = Bench::strict();
+        bench.from(A, odd_call(plain, odd));
+        let sent = bench.request_to_b("INVITE");
+        assert_eq!(body(&sent.body), odd.split_once("\r\n\r\n").unwrap().1);
+        let encoding = odd.contains("gzip").then_some("gzip");
+        assert_eq!(sent.headers.get("Content-Encoding"), encoding);
+        let theirs = SDP.replace("192.0.2.1", "192.0.2.2");
+        bench.b_answers("INVITE", 200, &theirs);
+        assert_eq!(body(&bench.response_to_a().body), theirs);
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench.a_requests(2, "INVITE", "re2", SDP);
+        assert_eq!(body(&bench.request_to_b("INVITE").body), SDP);
+        bench.b_answers("INVITE", 200, &theirs);
+        bench.a_requests(2, "ACK", "ack2", "");
+        bench.a_requests(3, "BYE", "bye3", "");
+        bench.b_answers("BYE", 200, "");
+        assert!(bench.media.is_empty());
+        assert_eq!(outcome(&bench), Outcome::Unrecorded);
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn an_answer_that_we_cannot_read_ends_no_emergency_call() {
+    let mut bench = Bench::strict();
+    bench.from(A, call(1, "e1", SDP));
+    let odd = SDP.replace("m=audio 4000", "m=audio xxxx");
+    bench.b_answers("INVITE", 200, &odd);
+    let answer = bench.response_to_a();
+    assert_eq!((answer.status, body(&answer.body)), (200, odd.as_str()));
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(bench.signaling.calls(), 1);
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.b_answers("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn no_line_that_nobody_needs_stops_it() {
+    let long = format!("X-Note: {}\r\nContact:", "a".repeat(20_000));
+    let contact = format!("Contact: <sip:alice@{A}>\r\n");
+    for (from, to) in [
+        ("Max-Forwards: 70\r\n", "Max-Forwards: 70\r\nMax-Forwards: 70\r\n"),
+        ("Contact:", "Expires: 99999999999\r\nContact:"),
+        ("Contact:", "no header at all\r\nContact:"),
+        ("Contact:", "Replaces: none\r\nReplaces: none\r\nContact:"),
+        ("Contact:", "Join: none\r\nContact:"),
+        ("Contact:", long.as_str()),
+        (contact.as_str(), ""),
+        (contact.as_str(), "Contact: <<sip:\r\n"),
+    ] {
+        let mut bench = Bench::strict();
+        bench.from(A, odd_call(from, to));
+        let sent = bench.request_to_b("INVITE");
+        assert!(sent.headers.get("X-Note").is_none() && sent.headers.get("Expires").is_none());
+        bench.b_answers("INVITE", 200, SDP);
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench.b_requests(1, "BYE", "bye", "");
+        let bye = bench.request_to_a("BYE");
+        assert_eq!(bye.uri.socket_addr(), A.parse().ok(), "{to}");
+        bench.a_answers("BYE", 200, "");
+        bench.assert_nothing_left();
+        let mut other = Bench::strict();
+        let text = String::from_utf8(odd_call(from, to).to_vec()).unwrap();
+        other.from(A, text.replace("sip:112@", "sip:bob@").into());
+        assert!(other.to_b.is_empty(), "any other call is refused: {to}");
+    }
+}

@@ -52,11 +52,13 @@ impl Phone {
             return;
         }
         let (number, to) = (self.dialogs.len(), heard.header("To").unwrap_or_default());
+        // Another notifier that the SUBSCRIBE reached has another (RFC 3261 §19.3).
+        let tag = format!("{}n{number}", self.seat.user());
         self.dialogs.push(Dialog {
             call_id: heard.call_id.clone(),
-            ours: format!("{to};tag=n{number}"),
+            ours: format!("{to};tag={tag}"),
             theirs: heard.header("From").unwrap_or_default().to_owned(),
-            local_tag: format!("n{number}"),
+            local_tag: tag,
             remote_tag: heard.from_tag.clone(),
             remote_seq: heard.cseq,
             target: heard.contact().unwrap_or_default(),

@@ -82,6 +82,7 @@ pub fn closing(ended: Timestamp, accepted: u64) -> Box<Closing> {
         status: Some(200),
         tally: Some(tally),
         fault: None,
+        encryption: None,
         conversation: None,
         became: None,
         decisions: Vec::new(),

@@ -14,21 +14,28 @@ use crate::trunk::NearMedia;
 pub(super) struct Face {
     peer: IpAddr,
     near: Option<NearMedia>,
+    /// Its trunk is behind NAT.
+    nat: bool,
 }
 
 impl Face {
     pub(super) fn of(leg: &CallLeg) -> Self {
-        let peer = leg.flow.remote.ip();
-        let is_of_family = |near: &NearMedia| near.bound.is_ipv4() == peer.to_canonical().is_ipv4();
+        let peer = leg.flow.remote.ip().to_canonical();
+        let is_of_family = |near: &NearMedia| near.bound.is_ipv4() == peer.is_ipv4();
         Self {
             peer,
             near: leg.trunk.near.media.filter(is_of_family),
+            nat: leg.trunk.nat,
         }
     }
 
     /// The host that speaks for it.
     pub(super) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    pub(super) const fn is_behind_nat(&self) -> bool {
+        self.nat
     }
 
     /// Where its RTP arrives.

@@ -25,7 +25,7 @@ impl Negotiation {
     /// that never named a place, from the host that speaks for the leg.
     pub(super) fn source(&self, leg: Leg, index: usize, line: &MediaLine) -> Option<Remote> {
         if !line.has_null_address() {
-            return line.remote();
+            return line.remote().or_else(|| self.named_host(leg, line));
         }
         let before = self.agreement.places[leg.index()].get(index).copied().flatten();
         match before {
@@ -36,7 +36,7 @@ impl Negotiation {
     }
 }
 
-const fn at(host: IpAddr, port: u16) -> Remote {
+pub(super) const fn at(host: IpAddr, port: u16) -> Remote {
     Remote {
         rtp: SocketAddr::new(host, port),
         rtcp: SocketAddr::new(host, port.saturating_add(1)),

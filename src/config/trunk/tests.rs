@@ -25,6 +25,7 @@ destinations = [
 ]
 probe = { interval = "10s", up_codes = ["200", "405"], max_forwards = 0 }
 e164 = true
+nat = true
 methods = ["INVITE", "OPTIONS"]
 codecs = ["PCMA", "telephone-event"]
 calls_max = 30
@@ -53,7 +54,7 @@ replace = "4711"
     let probe = trunk.probe.as_ref().expect("a probe");
     assert_eq!((probe.interval, probe.max_forwards), (Duration::from_secs(10), 0));
     assert_eq!(probe.up_codes, [200, 405]);
-    assert!(trunk.e164);
+    assert!(trunk.e164 && trunk.nat);
     assert_eq!(
         trunk.codecs.as_deref(),
         Some(&["pcma".to_owned(), "telephone-event".to_owned()][..])

@@ -8,12 +8,14 @@
 //! Peers that throttle themselves (RFC 7339) are told a share to hold back. It is led so that a little more still comes than
 //! can be served: the line never runs dry for it. Others are refused in the same share before the line is full: who throttles
 //! itself shall not wait behind those who do not (§5.10.2).
+//!
+//! A CANCEL belongs to no call yet while its INVITE waits: it stands behind it, and is taken right after it (RFC 3261 §9.2).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::sip::Glance;
+use crate::sip::{Glance, InviteKey};
 
 use super::bucket::{Bucket, Rate};
 use super::congestion::CALLS_SHED_MAX;
@@ -28,6 +30,8 @@ const STANDS_AFTER: Duration = Duration::from_millis(500);
 const WAITING_MAX: usize = 4_096;
 const WAITING_MIN: usize = 8;
 const WAITING_AT_FIRST: usize = 256;
+/// CANCELs that may stand behind one INVITE. More are dropped: they are copies.
+const CANCELS_MAX: usize = 4;
 /// Chatter may fill so much of the room that a call would find: it goes before any call does.
 const CHATTER_PART: usize = 4;
 
@@ -64,18 +68,19 @@ pub enum Opening {
 }
 
 /// Who comes to the line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Newcomer {
     pub opening: Opening,
     /// It throttles itself by what it is told.
     pub is_throttled: bool,
+    /// What a CANCEL of it will name.
+    pub invite: Option<InviteKey>,
 }
 
 impl Newcomer {
     /// None for what does not wait: it opens nothing. However oddly it is written, nobody passes the line by it.
     pub fn of(message: &[u8]) -> Option<Self> {
-        let blank = message.iter().take_while(|c| matches!(c, b'\r' | b'\n')).count();
-        let message = message.get(blank..)?;
+        let message = begun(message)?;
         let opens_nothing = [
             &b"SIP/"[..],
             b"sip/",
@@ -89,23 +94,43 @@ impl Newcomer {
         if opens_nothing.iter().any(|start| message.starts_with(start)) {
             return None;
         }
-        let (method, is_throttled) = match Glance::of(message) {
+        let glance = Glance::of(message);
+        let (method, is_throttled) = match &glance {
             Some(glance) if glance.to_tag.is_some() => return None,
             Some(glance) => (glance.method, glance.offers_oc()),
             None => (Glance::opening_method(message)?, false),
+        };
+        let invite = match &glance {
+            _ if method != "INVITE" => None,
+            Some(glance) => Some(InviteKey::of_glance(glance)),
+            None => InviteKey::of(message),
         };
         let opening = match method {
             "INVITE" | "MESSAGE" => Opening::Call,
             _ => Opening::Chatter,
         };
-        Some(Self { opening, is_throttled })
+        Some(Self {
+            opening,
+            is_throttled,
+            invite,
+        })
     }
+}
+
+/// Without the blank lines that may stand before a message (RFC 3261 §7.5).
+fn begun(message: &[u8]) -> Option<&[u8]> {
+    let blank = message.iter().take_while(|c| matches!(c, b'\r' | b'\n')).count();
+    message.get(blank..)
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Line<T> {
-    waiting: VecDeque<T>,
+    waiting: VecDeque<(Option<InviteKey>, T)>,
+    /// By the INVITEs that wait, who stands behind each.
+    cancels: BTreeMap<InviteKey, Vec<T>>,
+    /// Of the INVITE that was taken last: they are next.
+    behind: VecDeque<T>,
     /// Calls taken and time at work, of late.
     taken: f64,
     busy: Duration,
@@ -125,6 +150,8 @@ impl<T> Default for Line<T> {
     fn default() -> Self {
         Self {
             waiting: VecDeque::new(),
+            cancels: BTreeMap::new(),
+            behind: VecDeque::new(),
             taken: 0.0,
             busy: Duration::ZERO,
             since: None,
@@ -140,7 +167,7 @@ impl<T> Default for Line<T> {
 
 impl<T> Line<T> {
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.behind.is_empty()
     }
 
     /// Joins the line, or is given back: there is no room. `is_full`: no call could be taken, however long it waited.
@@ -165,15 +192,38 @@ impl<T> Line<T> {
             return Err(request);
         }
         self.since = self.since.or(Some(now));
-        self.waiting.push_back(request);
+        if let Some(invite) = newcomer.invite.clone() {
+            self.cancels.entry(invite).or_default();
+        }
+        self.waiting.push_back((newcomer.invite, request));
+        Ok(())
+    }
+
+    /// A CANCEL goes behind its INVITE. Whatever else opens nothing is given back, and a CANCEL whose INVITE does not wait.
+    pub fn offer_behind(&mut self, message: &[u8], request: T) -> Result<(), T> {
+        let is_cancel = || begun(message).is_some_and(|message| message.starts_with(b"CANCEL "));
+        if self.cancels.is_empty() || !is_cancel() {
+            return Err(request);
+        }
+        let behind = InviteKey::of(message).and_then(|invite| self.cancels.get_mut(&invite));
+        let Some(behind) = behind else { return Err(request) };
+        if behind.len() < CANCELS_MAX {
+            behind.push(request);
+        }
         Ok(())
     }
 
     /// Who came first.
     pub fn take(&mut self) -> Option<T> {
-        let first = self.waiting.pop_front()?;
+        if let Some(cancel) = self.behind.pop_front() {
+            return Some(cancel);
+        }
+        let (invite, first) = self.waiting.pop_front()?;
         self.taken += 1.0;
-        if self.is_empty() {
+        if let Some(cancels) = invite.and_then(|invite| self.cancels.remove(&invite)) {
+            self.behind.extend(cancels);
+        }
+        if self.waiting.is_empty() {
             self.since = None;
         }
         Some(first)
@@ -181,8 +231,14 @@ impl<T> Line<T> {
 
     /// Takes out who waits for nothing any more.
     pub fn withdraw(&mut self, is_gone: impl Fn(&T) -> bool) {
-        self.waiting.retain(|request| !is_gone(request));
-        if self.is_empty() {
+        self.waiting.retain(|(_, request)| !is_gone(request));
+        self.behind.retain(|request| !is_gone(request));
+        let left: BTreeSet<_> = self.waiting.iter().filter_map(|(invite, _)| invite.as_ref()).collect();
+        self.cancels.retain(|invite, cancels| {
+            cancels.retain(|request| !is_gone(request));
+            left.contains(invite)
+        });
+        if self.waiting.is_empty() {
             self.since = None;
         }
     }

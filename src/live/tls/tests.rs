@@ -145,6 +145,28 @@ fn a_name_that_cannot_be_demanded_is_an_error_and_never_no_demand() {
     }
 }
 
+#[test]
+fn a_client_has_a_certificate_of_its_very_name() {
+    let key = KeyPair::generate().unwrap();
+    let is_shown_by = |names: &[&str], demanded: &str| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        is_of(certificate.der(), &name(Some(demanded)).unwrap().unwrap())
+    };
+    assert!(is_shown_by(&["pbx.example.com"], "PBX.example.com"));
+    assert!(is_shown_by(&["*.example.com", "pbx.example.com"], "pbx.example.com"));
+    assert!(is_shown_by(&["192.0.2.1"], "192.0.2.1"));
+    for names in [
+        &["*.example.com"][..],
+        &["example.com", "*.example.com"],
+        &["other.example.com"],
+        &[],
+    ] {
+        assert!(!is_shown_by(names, "pbx.example.com"), "{names:?}");
+    }
+    assert!(!is_shown_by(&["192.0.2.1"], "192.0.2.2"));
+}
+
 proptest! {
     #[test]
     fn every_name_that_the_config_takes_can_be_demanded(

@@ -235,7 +235,7 @@ fn early_media_is_heard_before_the_answer() {
     for frame in &mut frames {
         *frame = moved(frame.clone(), frame.at() - ms(1_500));
     }
-    let survey = Survey::of(Some(&closing(3_000)), readable(&call(frames.clone()))).expect("a short call");
+    let survey = Survey::of(STARTED, Some(&closing(3_000)), readable(&call(frames.clone()))).expect("a short call");
     assert_eq!((survey.start, survey.length()), (ANSWERED - ms(1_500), ms(4_500)));
     let (_, right, _) = render(&call(frames), 3_000);
     assert_eq!(right[..16_000], decoded(&codes));
@@ -255,6 +255,14 @@ fn lines_of_one_leg_are_summed_without_wrapping() {
 }
 
 #[test]
+fn what_goes_on_after_a_restart_begins_with_its_own_recording() {
+    let frames = Phone::new(Leg::A).speak(20_100, &speech(20, 10));
+    let started = ANSWERED + ms(20_000);
+    let survey = Survey::of(started, Some(&closing(23_000)), readable(&frames)).expect("a short recording");
+    assert_eq!((survey.start, survey.length()), (started, ms(3_000)));
+}
+
+#[test]
 fn a_codec_that_is_not_decoded_is_silence_and_is_told() {
     let plan = Mark::Media(vec![line_plan(&[(18, "G729", 8_000, 1)])]);
     let mut phone = Phone {
@@ -266,7 +274,7 @@ fn a_codec_that_is_not_decoded_is_silence_and_is_told() {
         mark: plan,
     }];
     frames.extend(phone.speak(0, &speech(20, 10)));
-    let survey = Survey::of(Some(&closing(1_000)), readable(&frames)).expect("a short call");
+    let survey = Survey::of(STARTED, Some(&closing(1_000)), readable(&frames)).expect("a short call");
     let undecoded: Vec<_> = survey
         .undecoded()
         .map(|heard| (heard.encoding.as_str(), heard.packets))

@@ -24,6 +24,7 @@ fn emergencies() -> Vec<CallFacts> {
     .to_vec();
     calls.push(CallFacts {
         to: "<urn:service:sos>".to_owned(),
+        to_is_vouched: true,
         ..plain()
     });
     calls.push(CallFacts {
@@ -114,6 +115,16 @@ fn what_only_looks_like_an_emergency_is_none() {
         ..call("sip:a@x", "sip:b@x")
     };
     assert!(!set.decide(&spoofed).emergency, "a number in To goes nowhere");
+    let claimed = CallFacts {
+        to: "<urn:service:sos>".to_owned(),
+        ..call("sip:a@x", "sip:b@x")
+    };
+    assert!(!set.decide(&claimed).emergency, "any caller can write that");
+    let sent_on = CallFacts {
+        emergency_sent_on: true,
+        ..claimed
+    };
+    assert!(set.decide(&sent_on).emergency);
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn parameters_make_no_party_unreadable_and_who_is_unreadable_is_refused() {
     }
     let emergency = CallFacts {
         to: "urn:service:sos".to_owned(),
+        to_is_vouched: true,
         ..call(&unreadable, "sip:x@y")
     };
     assert_eq!(set.decide(&emergency).verdict, Verdict::None);
@@ -127,4 +128,50 @@ fn that_more_parties_sent_a_call_on_than_are_looked_at_is_told() {
         trace.contains(&"rerouted by  3 more are named than are looked at".to_owned()),
         "{trace:?}"
     );
+}
+
+#[test]
+fn a_number_is_found_behind_service_codes_before_pauses_and_in_its_context() {
+    let plan = "[[dial_plan]]\ncountry_code = \"44\"\n";
+    let set = desk_and(&[("desk", "user:+442079460001")], plan);
+    for uri in [
+        "tel:79460001;phone-context=+4420",
+        "sip:79460001;phone-context=+44-20@pbx;user=phone",
+        "sip:%2A31%2302079460001@pbx",
+        "sip:#31#02079460001@pbx",
+        "sip:*6702079460001@pbx",
+        "sip:+442079460001,,1@pbx",
+        "sip:+442079460001p1@pbx",
+        "sip:02079460001W1@pbx",
+        "sip:02079460001*@pbx",
+        "sip:02079460001%23%23@pbx",
+        "tel:+44(0)20-7946-0001",
+    ] {
+        assert_eq!(names(&set.decide(&call("sip:x@y", uri))), ["desk"], "to {uri}");
+        assert_eq!(names(&set.decide(&call(uri, "sip:x@y"))), ["desk"], "from {uri}");
+    }
+    for uri in [
+        "tel:79460001;phone-context=example.com",
+        "sip:79460001;phone-context=+4421@pbx",
+        "sip:*21*02079460001#@pbx",
+        "sip:wp@pbx",
+        "sip:**@pbx",
+    ] {
+        assert_eq!(names(&set.decide(&call("sip:x@y", uri))), [""; 0], "{uri}");
+    }
+}
+
+#[test]
+fn what_a_number_may_be_read_as_takes_no_policy_away() {
+    let set = desk_and(
+        &[
+            ("desk", "number:100X"),
+            ("$null", "user:+44201001"),
+            ("never", "user:+44201002"),
+        ],
+        "",
+    );
+    for uri in ["sip:1001;phone-context=+4420@pbx", "tel:1002;phone-context=+4420"] {
+        assert_eq!(names(&set.decide(&call("sip:x@y", uri))), ["desk"], "{uri}");
+    }
 }

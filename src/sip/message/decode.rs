@@ -33,6 +33,21 @@ impl Message {
     /// One datagram or one frame. Bytes beyond Content-Length are dropped (RFC 3261 §18.3). What is returned has a
     /// Via, From, To, Call-ID and CSeq.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::read(bytes, Draft::default())
+    }
+
+    /// The same of what must not be refused for a line that nobody needs: lines that are broken, too long or a second of their
+    /// name are left out, and a body that is shorter than said is what there is. What a message cannot be answered without
+    /// (Via, From, To, Call-ID, CSeq) has to be right all the same.
+    pub fn salvage(bytes: &[u8]) -> Result<Self, ParseError> {
+        let draft = Draft {
+            is_salvage: true,
+            ..Draft::default()
+        };
+        Self::read(bytes, draft)
+    }
+
+    fn read(bytes: &[u8], mut draft: Draft) -> Result<Self, ParseError> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(ParseError {
                 what: Wrong::TooLong,
@@ -54,7 +69,6 @@ impl Message {
         let line = lines.next_unfolded().map_err(|_| silent((Wrong::NotSip, start)))?;
         let line = std::str::from_utf8(line).map_err(|_| silent((Wrong::NotSip, start)))?;
         let (start_line, start_fault) = StartLine::parse(line).ok_or_else(|| silent((Wrong::NotSip, start)))?;
-        let mut draft = Draft::default();
         draft.note(start_fault.map(|what| (what, start)));
         draft.read_headers(&mut lines);
         draft.read_body(bytes, lines.offset());
@@ -122,6 +136,8 @@ impl StartLine {
 /// What was read so far, and the first fault. Reading goes on after a fault, for the answer's sake.
 #[derive(Default)]
 struct Draft {
+    /// Of what can be done without only the first is kept, and nothing that is broken.
+    is_salvage: bool,
     fields: Vec<Field>,
     fault: Option<Fault>,
     via: Option<Via>,
@@ -137,7 +153,8 @@ struct Draft {
 
 impl Draft {
     fn note(&mut self, fault: Option<Fault>) {
-        self.fault = self.fault.or(fault);
+        let counts = |(what, _): &Fault| !(self.is_salvage && what.is_dispensable());
+        self.fault = self.fault.or(fault.filter(counts));
     }
 
     fn read_headers(&mut self, lines: &mut Lines<'_>) {
@@ -146,6 +163,7 @@ impl Draft {
             let read = match lines.next_header() {
                 Ok(Some(line)) => self.read_header(&line).map_err(|what| (what, line.offset)),
                 Ok(None) => return,
+                Err(fault @ (Wrong::HeaderTooLong, _)) if self.is_salvage => Err(fault),
                 Err(fault) => {
                     self.note(Some(fault));
                     return;
@@ -243,7 +261,7 @@ impl Draft {
             .content_length
             .map_or(Ok(rest.len()), usize::try_from)
             .unwrap_or(usize::MAX);
-        match rest.get(..length) {
+        match rest.get(..length).or_else(|| self.is_salvage.then_some(rest)) {
             Some(body) => self.body = Bytes::copy_from_slice(body),
             None => self.note(Some((Wrong::BodyTooShort, at))),
         }

@@ -63,7 +63,19 @@ pub enum Wrong {
     BodyTooShort,
 }
 
+/// What a message cannot be answered without, and where it ends.
+const NEEDED: [&str; 6] = ["Via", "From", "To", "Call-ID", "CSeq", "Content-Length"];
+
 impl Wrong {
+    /// Whether a message can be understood and answered without the line that is wrong.
+    pub(super) fn is_dispensable(self) -> bool {
+        match self {
+            Self::HeaderLine | Self::HeaderTooLong => true,
+            Self::Repeated(name) | Self::Malformed(name) => !NEEDED.contains(&name),
+            _ => false,
+        }
+    }
+
     /// What a request with this fault is answered; None: not at all.
     pub const fn status(self) -> Option<u16> {
         match self {

@@ -7,7 +7,7 @@ use rsip::headers::untyped;
 pub(super) use rsip::Header as Field;
 
 /// Names in compact form (RFC 3261 §7.3.3, and the extensions that registered more) with their long ones.
-const COMPACT: [(u8, &str); 19] = [
+const COMPACT: [(u8, &str); 20] = [
     (b'a', "Accept-Contact"),
     (b'b', "Referred-By"),
     (b'c', "Content-Type"),
@@ -27,6 +27,7 @@ const COMPACT: [(u8, &str); 19] = [
     (b'u', "Allow-Events"),
     (b'v', "Via"),
     (b'x', "Session-Expires"),
+    (b'y', "Identity"),
 ];
 
 /// The long name of a compact one; other names unchanged.

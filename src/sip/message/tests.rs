@@ -63,6 +63,46 @@ fn a_plain_invite_is_read_and_written_back() {
     assert_eq!(invite.encode(), INVITE);
 }
 
+/// All that are registered: <https://www.iana.org/assignments/sip-parameters>, Header Fields.
+#[test]
+fn every_compact_name_is_its_long_one() {
+    for (compact, long) in [
+        ("a", "Accept-Contact"),
+        ("b", "Referred-By"),
+        ("c", "Content-Type"),
+        ("d", "Request-Disposition"),
+        ("e", "Content-Encoding"),
+        ("f", "From"),
+        ("i", "Call-ID"),
+        ("j", "Reject-Contact"),
+        ("k", "Supported"),
+        ("l", "Content-Length"),
+        ("m", "Contact"),
+        ("n", "Identity-Info"),
+        ("o", "Event"),
+        ("r", "Refer-To"),
+        ("s", "Subject"),
+        ("t", "To"),
+        ("u", "Allow-Events"),
+        ("v", "Via"),
+        ("x", "Session-Expires"),
+        ("y", "Identity"),
+    ] {
+        for name in [compact, &compact.to_uppercase()] {
+            assert_eq!(super::field::long_name(name), long);
+        }
+    }
+    let signed = INVITE.replace(
+        "Max-Forwards: 70",
+        "y: eyJh.eyJk.c2ln;info=<https://example.com/c.pem>;ppt=shaken",
+    );
+    let read = request(&signed);
+    let signed = "eyJh.eyJk.c2ln;info=<https://example.com/c.pem>;ppt=shaken";
+    assert_eq!(read.headers.get("Identity"), Some(signed));
+    let written = String::from_utf8(read.encode().to_vec()).unwrap();
+    assert!(written.contains(&format!("\r\nIdentity: {signed}\r\n")), "{written}");
+}
+
 /// Folding, compact names, odd space and order, unknown headers: RFC 4475 §3.1.1.1, in our words.
 #[test]
 fn a_tortuous_invite_is_read() {
@@ -337,15 +377,34 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
 }
 
+#[test]
+fn of_what_must_not_be_refused_the_lines_that_nobody_needs_are_left_out() {
+    let long = format!("X: {}\r\n {}\r\n", "a".repeat(9_000), "b".repeat(9_000));
+    let odd = ["Max-Forwards: 5\r\n", "Expires: x\r\n", "no header\r\n", &long].concat();
+    let broken = INVITE
+        .replace("Contact:", &format!("{odd}Contact:"))
+        .replace("Content-Length: 4", "Content-Length: 400");
+    assert!(Message::parse(broken.as_bytes()).is_err());
+    assert_eq!(
+        Message::salvage(broken.as_bytes()),
+        Ok(request(INVITE).into()),
+        "nothing else is lost"
+    );
+    for needed in ["Via: SIP", "From: ", "To: ", "Call-ID: ", "CSeq: "] {
+        let broken = INVITE.replace(needed, &format!("X-{needed}"));
+        assert!(Message::salvage(broken.as_bytes()).is_err(), "{needed}");
+    }
+}
+
 proptest! {
     #[test]
     fn reading_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = Message::parse(&bytes);
+        let _ = (Message::parse(&bytes), Message::salvage(&bytes));
     }
 
     #[test]
     fn reading_a_soup_of_words_never_panics_and_what_is_read_survives_writing(bytes in soup()) {
-        if let Ok(message) = Message::parse(&bytes) {
+        for message in [Message::parse(&bytes), Message::salvage(&bytes)].into_iter().flatten() {
             prop_assert_eq!(Message::parse(&message.encode()), Ok(message));
         }
     }

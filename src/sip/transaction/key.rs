@@ -2,7 +2,7 @@
 
 use crate::sip::glance::Glance;
 use crate::sip::grammar::push_number;
-use crate::sip::message::{Headers, Request, Response};
+use crate::sip::message::{Headers, Message, Request, Response};
 use crate::sip::method::Method;
 use crate::sip::uri::DEFAULT_PORT;
 
@@ -36,7 +36,7 @@ impl ClientKey {
 
 /// Names a server transaction: by branch, sent-by and method; where the branch is of RFC 2543, by all that this RFC
 /// had: Request-URI, From tag, Call-ID, CSeq number and top Via.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct ServerKey(String);
 
 impl ServerKey {
@@ -93,6 +93,25 @@ impl ServerKey {
         key.push('\n');
         key.push_str(method);
         Self(key)
+    }
+}
+
+/// Which INVITE a message is, or is the CANCEL of (§9.2).
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct InviteKey(ServerKey);
+
+impl InviteKey {
+    pub fn of_glance(invite: &Glance<'_>) -> Self {
+        Self(ServerKey::of_glance(invite))
+    }
+
+    /// None if it is neither, or not understood; an emergency is understood where others are refused.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let Ok(Message::Request(request)) = Message::salvage(bytes) else {
+            return None;
+        };
+        let is_either = matches!(request.method, Method::Invite | Method::Cancel);
+        is_either.then(|| ServerKey::of_cancelled(&request)).flatten().map(Self)
     }
 }
 

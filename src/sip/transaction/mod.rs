@@ -20,6 +20,7 @@ mod ways;
 
 use std::collections::VecDeque;
 
+pub use key::InviteKey;
 pub use outbox::{ClientId, Event, Output, ServerId};
 pub use sent::Fallback;
 pub use timer::{T1, T2, T4, TIMEOUT};

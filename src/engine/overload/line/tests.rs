@@ -8,6 +8,7 @@ use crate::sip::{Message, Method};
 const CALL: Newcomer = Newcomer {
     opening: Opening::Call,
     is_throttled: false,
+    invite: None,
 };
 const MILLI: u64 = 1_000_000;
 /// What a call costs, in microseconds, and how many milliseconds after its INVITE was taken: recorder ready, B rings and
@@ -248,7 +249,7 @@ fn chatter_goes_before_any_call_does() {
         ..CALL
     };
     let mut taken = [0, 0];
-    while line.offer(now(60), chatter, false, 0).is_ok() {
+    while line.offer(now(60), chatter.clone(), false, 0).is_ok() {
         taken[0] += 1;
     }
     while line.offer(now(60), CALL, false, 0).is_ok() {
@@ -339,6 +340,62 @@ fn what_belongs_to_a_call_that_is_up_does_not_wait() {
     );
     assert_eq!(Newcomer::of(b"SIP/2.0 200 OK\r\n\r\n"), None);
     assert_eq!(Newcomer::of(b"\r\n"), None);
+}
+
+#[test]
+fn a_cancel_stands_behind_its_invite_and_behind_nobody_else() {
+    let invite = |branch: &str| PLAIN.replace("z9hG4bK7", branch);
+    let cancel = |branch: &str| invite(branch).replace("INVITE", "CANCEL");
+    let now = Timestamp::from_millis(1_000);
+    let odd = |text: String| text.replace("Via: SIP", "v :\r\n SIP");
+    for (invited, cancelled) in [
+        (invite("z9hG4bK1"), cancel("z9hG4bK1")),
+        (odd(invite("z9hG4bK1")), cancel("z9hG4bK1")),
+        (invite("z9hG4bK1"), format!("\r\n{}", cancel("z9hG4bK1"))),
+        (invite("1"), odd(cancel("1"))),
+    ] {
+        let mut line = Line::default();
+        let join = |line: &mut Line<String>, text: String| {
+            let newcomer = Newcomer::of(text.as_bytes()).expect("opens a call");
+            line.offer(now, newcomer, false, text).expect("room");
+        };
+        let behind = |line: &mut Line<String>, text: &str| line.offer_behind(text.as_bytes(), text.to_owned());
+        assert!(behind(&mut line, &cancelled).is_err(), "nobody waits");
+        join(&mut line, invite("z9hG4bK0"));
+        join(&mut line, invited.clone());
+        join(&mut line, invite("z9hG4bK2"));
+        for text in [cancel("z9hG4bK9"), PLAIN.replace("INVITE", "BYE"), invited.clone()] {
+            assert!(behind(&mut line, &text).is_err(), "{text}");
+        }
+        for _ in 0..CANCELS_MAX + 2 {
+            assert_eq!(behind(&mut line, &cancelled), Ok(()));
+        }
+        assert_eq!(line.take(), Some(invite("z9hG4bK0")));
+        assert_eq!(line.take(), Some(invited));
+        for _ in 0..CANCELS_MAX {
+            assert_eq!(line.take().as_ref(), Some(&cancelled));
+        }
+        assert!(behind(&mut line, &cancelled).is_err(), "its INVITE is in work");
+        assert_eq!(line.take(), Some(invite("z9hG4bK2")));
+        assert!(line.is_empty() && line.cancels.is_empty());
+    }
+}
+
+#[test]
+fn a_cancel_that_came_by_a_connection_which_ended_is_not_taken() {
+    let cancel = PLAIN.replace("INVITE", "CANCEL");
+    let now = Timestamp::from_millis(1_000);
+    let newcomer = || Newcomer::of(PLAIN.as_bytes()).expect("opens a call");
+    let mut line = Line::default();
+    line.offer(now, newcomer(), false, "first").expect("room");
+    line.offer_behind(cancel.as_bytes(), "first").expect("it waits");
+    line.withdraw(|came_by| *came_by == "first");
+    assert!(line.is_empty() && line.cancels.is_empty());
+    line.offer(now, newcomer(), false, "second").expect("room");
+    line.offer_behind(cancel.as_bytes(), "first").expect("it waits");
+    assert_eq!(line.take(), Some("second"));
+    line.withdraw(|came_by| *came_by == "first");
+    assert_eq!((line.take(), line.is_empty()), (None, true));
 }
 
 const PLAIN: &str = "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK7;rport\r\n\

@@ -1,0 +1,37 @@
+//! Media that nobody but its ends can hear: where a policy strictly wants it recorded it does not cross, and where it crosses
+//! the recording tells.
+
+use super::call::Call;
+use super::reject::Refusal;
+use super::turn::Turn;
+use crate::model::{Encryption, Mark};
+use crate::policy::Decision;
+
+impl Call {
+    /// As the decision of now wants it.
+    pub(super) fn demand_hearing(&mut self) {
+        let must_be_heard = self.wants_hearing(&self.decision);
+        self.negotiation.demand_hearing(must_be_heard);
+    }
+
+    fn wants_hearing(&self, decision: &Decision) -> bool {
+        decision.is_strict_before(self.meeting) || decision.is_strict_during(self.meeting)
+    }
+
+    /// Why the call cannot be as another decision wants it: what is agreed already cannot be heard.
+    pub(super) fn unheard_for(&self, decision: &Decision) -> Option<Refusal> {
+        let is_sealed = self.negotiation.encryption() == Some(Encryption::Sealed);
+        (is_sealed && self.wants_hearing(decision)).then_some(Refusal::MediaSealed)
+    }
+
+    /// What was agreed holds: a recording tells from where on its media is encrypted.
+    pub(super) fn note_encryption(&mut self, turn: &mut Turn<'_>) {
+        let encryption = self.negotiation.encryption();
+        if encryption > self.story.encryption {
+            self.story.encryption = encryption;
+            let told = encryption.map_or("", Encryption::as_str);
+            let note = Mark::Note(format!("media is {told}"));
+            self.chronicle.mark(turn.now, note, turn.out);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Why a description is not carried.
+
+use crate::sdp::{NothingLeft, OfferError, SdpError};
+
+/// Why an offer or an answer of a leg cannot be carried. [`super::reject`] maps each to a status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NegotiationError {
+    /// The peer sent text that is not SDP.
+    #[error("malformed SDP at byte {offset}")]
+    Malformed { offset: usize },
+    /// More m-lines than are relayed, or fewer than before (RFC 3264 §8).
+    #[error("the number of m-lines is not acceptable")]
+    Lines,
+    #[error("no media port is free")]
+    NoPorts,
+    /// All media of the offer is by addresses of the family that ours there is not of.
+    #[error("no media address of it is of the family of ours")]
+    Family,
+    /// The trunks allow no codec of the offer, or of the answer.
+    #[error("no codec of it may cross between these trunks")]
+    Codecs,
+    /// Keys that only the ends know, where the media must be heard.
+    #[error("its media is encrypted with keys that only its ends know")]
+    Sealed,
+}
+
+impl From<SdpError> for NegotiationError {
+    fn from(error: SdpError) -> Self {
+        match error {
+            SdpError::Malformed { offset } => Self::Malformed { offset },
+            SdpError::TooLong { .. } | SdpError::TooManyLines | SdpError::NoConnection { .. } => Self::Lines,
+        }
+    }
+}
+
+impl From<OfferError> for NegotiationError {
+    fn from(OfferError::LinesLost { .. }: OfferError) -> Self {
+        Self::Lines
+    }
+}
+
+impl From<NothingLeft> for NegotiationError {
+    fn from(NothingLeft: NothingLeft) -> Self {
+        Self::Codecs
+    }
+}

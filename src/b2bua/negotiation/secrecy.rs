@@ -1,0 +1,41 @@
+//! Whether what is agreed can be heard by who records it.
+
+use super::{Negotiation, NegotiationError};
+use crate::model::{Encryption, Leg};
+use crate::sdp::{MediaLine, SessionDescription};
+
+impl Negotiation {
+    /// From here on nothing crosses whose keys only its ends know; or all does.
+    pub const fn demand_hearing(&mut self, must_be_heard: bool) {
+        self.must_be_heard = must_be_heard;
+    }
+
+    /// What is encrypted only if the other side wants that too (RFC 8643) is asked about once that has answered.
+    pub(super) fn is_offer_heard(&self, sdp: &SessionDescription) -> Result<(), NegotiationError> {
+        self.is_heard(sdp, MediaLine::insists_on_seal)
+    }
+
+    pub(super) fn is_answer_heard(&self, sdp: &SessionDescription) -> Result<(), NegotiationError> {
+        self.is_heard(sdp, MediaLine::is_sealed)
+    }
+
+    fn is_heard(&self, sdp: &SessionDescription, hides: fn(&MediaLine) -> bool) -> Result<(), NegotiationError> {
+        if self.must_be_heard && sdp.lines().iter().any(hides) {
+            return Err(NegotiationError::Sealed);
+        }
+        Ok(())
+    }
+
+    /// How the media that is agreed on is encrypted: of several lines the most.
+    pub fn encryption(&self) -> Option<Encryption> {
+        let [a, b] = Leg::BOTH.map(|leg| self.agreement.agreed[leg.index()].as_ref());
+        let lines = a?.lines().iter().zip(b?.lines());
+        let of_line = |(a, b): (&MediaLine, &MediaLine)| match (a, b) {
+            (a, b) if !a.is_live() || !b.is_live() => None,
+            (a, b) if a.insists_on_seal() || b.insists_on_seal() => Some(Encryption::Sealed),
+            (a, b) if a.is_sealed() && b.is_sealed() => Some(Encryption::Sealed),
+            (a, b) => (a.crypto && b.crypto).then_some(Encryption::Keyed),
+        };
+        lines.filter_map(of_line).max()
+    }
+}

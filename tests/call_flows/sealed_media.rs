@@ -1,0 +1,112 @@
+//! Media that nobody but its ends can hear: refused where it must be heard, told where it crosses.
+
+use onrecord::model::{Encryption, Outcome, RecordingCommand};
+
+use super::bench::{A, Bench, GRANTS, LENIENT, SDP, STRICT, invite};
+
+const DTLS: &str = "a=setup:actpass\r\na=fingerprint:sha-256 AB:CD\r\n";
+const KEYS: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+
+fn by(protocol: &str, more: &str) -> String {
+    format!("{}{more}", SDP.replace("RTP/AVP", protocol))
+}
+
+fn ended(bench: &mut Bench) -> (Outcome, Option<Encryption>) {
+    bench.tally.accepted = 100;
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.b_answers("BYE", 200, "");
+    let closing = bench.recording.iter().find_map(|command| match command {
+        RecordingCommand::Close { closing, .. } => Some((closing.outcome, closing.encryption)),
+        _ => None,
+    });
+    bench.assert_nothing_left();
+    closing.unwrap()
+}
+
+fn is_noted(bench: &Bench) -> bool {
+    format!("{:?}", bench.recording).contains("media is encrypted")
+}
+
+#[test]
+fn a_strict_call_does_not_begin_with_media_that_nobody_can_hear() {
+    for sdp in [
+        by("UDP/TLS/RTP/SAVPF", DTLS),
+        by("RTP/SAVP", ""),
+        by("RTP/SAVP", "a=key-mgmt:mikey AQAF\r\n"),
+    ] {
+        let mut bench = Bench::strict();
+        bench.invite(&sdp, "");
+        let refusal = bench.response_to_a();
+        assert_eq!(refusal.status, 488);
+        assert_eq!(
+            refusal.headers.get("Warning"),
+            Some("399 lab \"Recording required by policy: media is encrypted with keys unknown here\"")
+        );
+        assert!(bench.to_b.is_empty());
+        let kept = bench.recording.iter().any(
+            |command| matches!(command, RecordingCommand::Keep { closing, .. } if closing.outcome == Outcome::Blocked),
+        );
+        assert!(kept, "{:?}", bench.recording);
+        bench.a_requests(1, "ACK", "a1", "");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn nor_by_an_answer_or_by_an_offer_of_the_callee() {
+    let dtls = by("RTP/AVP", DTLS);
+    let mut bench = Bench::strict();
+    bench.invite(&dtls, "");
+    bench.b_answers("INVITE", 200, &dtls);
+    assert_eq!(bench.response_to_a().status, 488, "both want it");
+    assert!(bench.request_to_b("BYE").headers.get("Reason").is_none());
+
+    let mut late = Bench::strict();
+    late.invite("", "");
+    late.b_answers("INVITE", 200, &by("UDP/TLS/RTP/SAVP", DTLS));
+    assert_eq!(late.response_to_a().status, 488);
+}
+
+#[test]
+fn nor_does_it_turn_into_one() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "re2", &by("UDP/TLS/RTP/SAVP", DTLS));
+    assert_eq!(bench.response_to_a().status, 488);
+    bench.a_requests(2, "ACK", "re2", "");
+    assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
+}
+
+#[test]
+fn a_callee_that_wants_no_secret_has_a_call_that_is_heard() {
+    let mut bench = Bench::strict();
+    bench.invite(&by("RTP/AVP", DTLS), "");
+    bench.b_answers("INVITE", 200, SDP);
+    assert_eq!(bench.response_to_a().status, 200);
+    assert_eq!(ended(&mut bench), (Outcome::Recorded, None));
+}
+
+#[test]
+fn where_it_crosses_the_recording_tells_and_keys_in_the_signalling_are_kept_with_it() {
+    let lenient = [("desk.toml", LENIENT), ("grants.toml", GRANTS)];
+    let strict = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+    for (files, sdp, encryption) in [
+        (&lenient, by("UDP/TLS/RTP/SAVP", DTLS), Encryption::Sealed),
+        (&strict, by("RTP/SAVP", KEYS), Encryption::Keyed),
+    ] {
+        let mut bench = Bench::with(files);
+        bench.invite(&sdp, "");
+        bench.b_answers("INVITE", 200, &sdp);
+        assert_eq!(bench.response_to_a().status, 200);
+        assert!(is_noted(&bench));
+        assert_eq!(ended(&mut bench), (Outcome::Recorded, Some(encryption)));
+    }
+}
+
+#[test]
+fn an_emergency_call_is_connected_all_the_same() {
+    let mut bench = Bench::strict();
+    let text = String::from_utf8(invite(1, "a1", "", &by("UDP/TLS/RTP/SAVP", DTLS), "").to_vec()).unwrap();
+    bench.from(A, text.replace("sip:bob@", "sip:112@").into());
+    assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("112"));
+}
