@@ -6,7 +6,7 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingEvent};
 use onrecord::sip::Request;
 
-use super::bench::{A, B, Bench, PROXY, SDP, STRICT, answer};
+use super::bench::{A, B, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT, answer};
 use super::consulted::{alice_answers_each, escaped, status_told, strict};
 use super::party::{ALICE, BOB, CAROL, Party, PhoneDialog};
 
@@ -428,4 +428,58 @@ fn who_refers_and_hangs_up_the_ringing_call_at_once_has_it_called_all_the_same()
     bench.hangs_up(first, BOB);
     bench.hangs_up(third, CAROL);
     bench.assert_nothing_left();
+}
+
+/// What B is sent for the INVITE that is to take over: it did not, so that it names the dialog as its far end knows it.
+fn assert_crosses(bench: &Bench, carol: &PhoneDialog) {
+    let is_cancelled = bench.story.iter().any(|rung| rung == "CANCEL → B" || rung == "487 → A");
+    assert!(!is_cancelled, "{:?}", bench.story);
+    let invite = bench.newest(B, "INVITE");
+    assert_eq!(
+        invite.headers.get("Replaces"),
+        Some(carol.for_itself().as_str()),
+        "her phone decides"
+    );
+}
+
+#[test]
+fn who_has_picked_up_while_the_recording_opens_is_not_torn_from_the_call() {
+    let during = LENIENT.replace("required_during_call = false", "required_during_call = true");
+    let during = during.replace("enabled = true", "enabled = true\nduring_arms = \"answer\"");
+    let mut bench = Bench::with(&[("desk.toml", &during), ("grants.toml", GRANTS)]);
+    let [mut first, _] = bench.talk(ALICE, BOB, "call-1", "");
+    bench.recorder_answers = false;
+    let [second, carol] = bench.rings(ALICE, CAROL, "call-2", "");
+    refers(&mut bench, &mut first, &second);
+    bench.answers(BOB, "REFER", 202, "");
+    bench.answers(CAROL, "INVITE", 200, SDP);
+    bench.story.clear();
+    let replaces = format!("Replaces: {}\r\n", second.for_far_end());
+    bench.invites(BOB, &format!("sip:{PROXY}"), "call-3", &replaces);
+    assert_crosses(&bench, &carol);
+    assert!(!bench.story.iter().any(|rung| rung == "BYE → B"), "{:?}", bench.story);
+}
+
+#[test]
+fn who_was_refused_meanwhile_is_not_rung_a_second_time() {
+    let mut bench = Bench::strict();
+    let [mut first, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let [second, _] = bench.rings(ALICE, CAROL, "call-2", "");
+    let rang = bench.newest(B, "INVITE");
+    refers(&mut bench, &mut first, &second);
+    bench.answers(BOB, "REFER", 202, "");
+    bench.recorder_answers = false;
+    let replaces = format!("Replaces: {}\r\n", second.for_far_end());
+    bench.invites(BOB, &format!("sip:{PROXY}"), "call-3", &replaces);
+    bench.from(B, answer(&rang, 603, "carol-tag", B, ""));
+    assert_eq!(bench.response_to_a().status, 603);
+    bench.story.clear();
+    let session = bench.headers()[2].session;
+    bench.input(Input::Recording(RecordingEvent::Ready { session }));
+    assert_eq!(bench.response_to_b().status, 481);
+    assert!(
+        !bench.story.iter().any(|rung| rung == "INVITE → B"),
+        "{:?}",
+        bench.story
+    );
 }
