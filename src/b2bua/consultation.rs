@@ -86,8 +86,14 @@ impl Call {
     /// Whether a new INVITE for its callee may take its place: nobody has answered, or its caller gave it up a moment ago, as
     /// phones do that refer somebody and hang up at once.
     pub fn may_make_way(&self) -> bool {
-        let rings = self.rings_for_caller() && matches!(self.a.state, LegState::Invited { .. });
+        let is_open = matches!(self.a.state, LegState::Invited { .. }) && self.withheld.is_none();
+        let rings = self.phase == Phase::Inviting && is_open && matches!(self.b.state, LegState::Inviting { .. });
         (rings || self.transfers.is_abandoned) && !self.is_awaited()
+    }
+
+    /// Its caller hung up before anybody answered: it has made way.
+    pub const fn is_abandoned(&self) -> bool {
+        self.transfers.is_abandoned
     }
 
     /// Where it rings.
@@ -104,15 +110,16 @@ impl Call {
         self.transfers.errands.push_back(Errand::TakeOver { rings });
     }
 
-    /// Another call rings in its place. False: it was answered meanwhile.
+    /// Another call rings in its place. False: it was answered or refused meanwhile.
     pub fn make_way(&mut self, turn: &mut Turn<'_>) -> bool {
-        if self.may_make_way() && self.phase != Phase::Ending {
+        let is_made = self.may_make_way();
+        if is_made && self.phase != Phase::Ending {
             self.story.status = Some(487);
             let farewell = Farewell::of_reasons(vec![REPLACED.to_owned()]);
             self.finish(turn, "replaced while it rang", &farewell);
             self.settle(turn);
         }
-        self.phase == Phase::Ending
+        is_made
     }
 
     /// The other call has made way, or not.

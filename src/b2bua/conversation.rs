@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::replaces::DialogName;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::sip::{Headers, NameAddr, Request, Uri};
 
@@ -51,6 +52,8 @@ pub struct Referred {
     /// Who sent the REFER.
     pub referrer: String,
     pub session: SessionId,
+    /// A call of the referrer's trunk that the INVITE shall take over while it rings, and its dialog as that will name it.
+    pub rings: Option<(SessionId, DialogName)>,
 }
 
 /// The calls that are up, by what tells that another belongs to them.
@@ -248,6 +251,15 @@ impl Conversations {
         Some(Answered::Alike {
             conversation,
             referrers,
+        })
+    }
+
+    /// Whether a REFER lets who calls from this trunk take over the call that rings, by this name of its dialog.
+    pub fn may_take_over(&self, now: Timestamp, trunk: &TrunkName, rings: SessionId, name: &DialogName) -> bool {
+        let mut awaited = self.referrals.iter().filter(|awaited| awaited.until > now);
+        awaited.any(|Awaited { referred, .. }| {
+            let named = referred.rings.as_ref();
+            referred.trunk == *trunk && named.is_some_and(|(known, by)| *known == rings && by.is_alike(name))
         })
     }
 

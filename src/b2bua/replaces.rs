@@ -98,6 +98,12 @@ impl DialogName {
         &self.call_id
     }
 
+    /// The same dialog, told from the same end.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let [local, remote] = other.tags();
+        self.is(&other.call_id, local, remote)
+    }
+
     /// Another dialog in its place, by the recipient's own tag and its peer's; what else the value says, like `early-only`,
     /// stays.
     #[must_use]

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use super::kinship::{Named, refer_to};
 use super::referral::Plan;
 use super::signaling::Signaling;
-use crate::b2bua::{self, Call, Consulted, Referral, Refusal};
+use crate::b2bua::{self, Call, Consulted, DialogName, Kin, Referral, Refusal};
 use crate::model::{Leg, SessionId, Timestamp};
-use crate::sip::{NameAddr, Request};
-use crate::trunk::Destination;
+use crate::sip::{NameAddr, Request, Uri};
+use crate::trunk::{Destination, Trunk};
+
+const REPLACES: &str = "Replaces";
 
 /// A transfer that waits for whom its REFER names. One call is awaited by one transfer, and each transfer is of one call:
 /// there are no more of these than calls.
@@ -49,7 +51,7 @@ impl Signaling {
         let Some((header, name)) = b2bua::dialog_of_refer_to(&refer_to(refer)?) else {
             return Ok(None);
         };
-        let named = self.find_dialog(header, &name).filter(|_| header == "Replaces");
+        let named = self.find_dialog(header, &name).filter(|_| header == REPLACES);
         let Some(named) = named.filter(|named| named.meant.leg == Leg::B && named.session != session) else {
             return Ok(None);
         };
@@ -76,16 +78,67 @@ impl Signaling {
         }))
     }
 
-    /// The call that rings for whom an INVITE wants to reach in the place of its caller.
-    pub(super) fn rings_for(&self, named: Option<&Named>) -> Option<(SessionId, Destination)> {
-        let named = named.filter(|named| named.header == "Replaces" && named.meant.leg == Leg::B)?;
-        let call = self.calls.get(&named.session).filter(|call| call.may_make_way())?;
-        Some((named.session, call.rung()))
+    /// Where an INVITE goes; and the call that rings there, if this one is to ring in its place.
+    pub(super) fn called_by(
+        &mut self,
+        now: Timestamp,
+        invite: &Request,
+        from: &Trunk,
+        named: Option<&Named>,
+    ) -> Result<(Option<SessionId>, Vec<Destination>), Refusal> {
+        let called = match self.far_end_of(&invite.uri, named) {
+            Some(far_end) => vec![far_end],
+            None => self.destinations(now, invite, from)?,
+        };
+        let rings = self.rings_for(now, invite, from, named);
+        Ok(match rings.filter(|(_, rung)| self.is_at(&invite.uri, &called, rung)) {
+            Some((session, rung)) => (Some(session), vec![rung]),
+            None => (None, called),
+        })
     }
 
-    /// A call that can ring now asks another to make way. One that is gone has.
+    /// The call that rings for whom an INVITE wants to reach in the place of its caller. Who knows its dialog may not yet
+    /// end it: its caller's side has asked for this INVITE by a REFER that crossed.
+    fn rings_for(
+        &self,
+        now: Timestamp,
+        invite: &Request,
+        from: &Trunk,
+        named: Option<&Named>,
+    ) -> Option<(SessionId, Destination)> {
+        let named = named.filter(|named| named.header == REPLACES && named.meant.leg == Leg::B)?;
+        let call = self.calls.get(&named.session).filter(|call| call.may_make_way())?;
+        let (_, name) = b2bua::dialog_named(invite).ok()??;
+        let may = self.conversations.may_take_over(now, &from.name, named.session, &name);
+        may.then(|| (named.session, call.rung()))
+    }
+
+    /// Whether an INVITE for this URI is for who is rung.
+    fn is_at(&self, uri: &Uri, called: &[Destination], rung: &Destination) -> bool {
+        let is_rung = |at: &Destination| at.trunk.name == rung.trunk.name && at.target.user() == rung.target.user();
+        self.is_ours(uri) || called.iter().any(is_rung)
+    }
+
+    /// The INVITE takes the place of a call that rings: who is rung there is its callee, whatever its URI says.
+    pub(super) fn call_in_place(&self, kin: &mut Kin, invite: &mut Request, rings: SessionId) {
+        let call = self.calls.get(&rings);
+        kin.callee = call.map(|call| call.party(Leg::B));
+        kin.takes_over = call.filter(|call| !call.is_abandoned()).map(Call::id);
+        b2bua::replace_nothing(&mut invite.headers);
+    }
+
+    /// The call whose place the INVITE that a REFER asks for shall take: one of the sender's trunk, not of who is rung.
+    pub(super) fn rings_of(&self, by: &Trunk, refer_to: &NameAddr) -> Option<(SessionId, DialogName)> {
+        let (header, name) = b2bua::dialog_of_refer_to(refer_to)?;
+        let named = self.find_dialog(header, &name)?;
+        let is_callee = header == REPLACES && named.meant.leg == Leg::B;
+        let is_own = self.calls.get(&named.session)?.reach(Leg::A).0.name == by.name;
+        (is_callee && is_own).then_some((named.session, name))
+    }
+
+    /// A call that can ring now asks another to make way.
     pub(super) fn take_over(&mut self, now: Timestamp, session: SessionId, rings: SessionId) {
-        let mut is_made = true;
+        let mut is_made = false;
         self.with_call(now, rings, |call, turn| is_made = call.make_way(turn));
         self.with_call(now, session, |call, turn| call.on_way(turn, is_made));
     }

@@ -112,12 +112,7 @@ impl Signaling {
         }
         self.smooth_way(now, flow, invite);
         let named = self.dialog_named(invite)?;
-        let rings = self.rings_for(named.as_ref());
-        let destinations = match (&rings, self.far_end_of(&invite.uri, named.as_ref())) {
-            (Some((_, rung)), _) => vec![rung.clone()],
-            (None, Some(far_end)) => vec![far_end],
-            (None, None) => self.destinations(now, invite, &from)?,
-        };
+        let (rings, destinations) = self.called_by(now, invite, &from, named.as_ref())?;
         self.is_no_loop(invite, &destinations)?;
         let Destination {
             trunk: to,
@@ -125,9 +120,8 @@ impl Signaling {
             target,
         } = destinations.first().cloned().ok_or(Refusal::NoRoute)?;
         let mut kin = self.kin_of(now, invite, &from, named.as_ref());
-        kin.takes_over = rings.map(|(session, _)| session);
-        match kin.takes_over {
-            Some(_) => b2bua::replace_nothing(&mut invite.headers),
+        match rings {
+            Some(rings) => self.call_in_place(&mut kin, invite, rings),
             None => self.rename_dialog(invite, named.as_ref(), &to),
         }
         let session = SessionId::mint(now, self.wire.mint().entropy());

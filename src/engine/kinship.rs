@@ -235,6 +235,7 @@ impl Signaling {
             caller: call.party(side.other()),
             referrer: call.party(side),
             session,
+            rings: self.rings_of(call.reach(side).0, &refer_to),
         };
         self.conversations.remember(now, referred);
     }

@@ -91,6 +91,7 @@ fn referred(number: u128) -> Referred {
         caller: "sip:bob@carrier".into(),
         referrer: "sip:alice@pbx".into(),
         session: session(number),
+        rings: None,
     }
 }
 
@@ -127,6 +128,37 @@ fn the_invite_that_a_refer_asked_for_is_known_once_and_for_five_minutes() {
     conversations.remember(NOW, referred(1));
     assert!(conversations.take_referral(NOW, &"carrier".into(), &wanted).is_some());
     assert!(conversations.take_referral(NOW, &"carrier".into(), &wanted).is_none());
+}
+
+#[test]
+fn a_refer_lets_its_receiver_take_over_the_call_that_it_named_and_nobody_else() {
+    let mut conversations = Conversations::default();
+    rung(
+        &mut conversations,
+        1,
+        &invite("sip:alice@pbx", "sip:bob@carrier", "c1", &[]),
+    );
+    let name = |value: &str| DialogName::parse("Replaces", value).unwrap();
+    let told = name("c2@h;to-tag=a;from-tag=b");
+    conversations.remember(
+        NOW,
+        Referred {
+            rings: Some((session(2), told.clone())),
+            ..referred(1)
+        },
+    );
+    let may = |at, trunk: &str, rings, name: &DialogName| conversations.may_take_over(at, &trunk.into(), rings, name);
+    assert!(may(NOW, "carrier", session(2), &told));
+    assert!(may(
+        NOW,
+        "carrier",
+        session(2),
+        &name("c2@h;from-tag=b;to-tag=a;early-only")
+    ));
+    assert!(!may(NOW, "pbx", session(2), &told), "another trunk");
+    assert!(!may(NOW, "carrier", session(3), &told), "another call");
+    assert!(!may(NOW, "carrier", session(2), &name("c2@h;to-tag=b;from-tag=a")));
+    assert!(!may(NOW + REFERRAL_KEPT, "carrier", session(2), &told), "too late");
 }
 
 #[test]
