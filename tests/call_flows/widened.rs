@@ -513,6 +513,23 @@ fn who_rings_reliably_and_may_not_be_heard_is_parted_with_while_others_ring() {
 }
 
 #[test]
+fn the_record_names_who_was_called_and_not_who_rang_at_an_address_that_failed() {
+    let files = [("desk.toml", STRICT), ("grants.toml", TO_TRADER)];
+    let mut bench = Bench::with_spare(&files, Conduct::default());
+    bench.invite(SDP, "");
+    bench.fork_answers("trader", 183, TRADER, SDP);
+    assert_eq!(bench.headers()[0].callee.identity, "sip:trader@example.com");
+    bench.fork_answers("trader", 503, "", "");
+    bench.c_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(recorded(&bench), Some(Recorded::Strict), "what is recorded stays so");
+    bench.a_requests(2, "BYE", "bye1", "");
+    bench.c_answers("BYE", 200, "");
+    assert_eq!(became(&bench), Some("sip:bob@127.0.0.1"));
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn who_rings_without_a_word_does_not_keep_another_from_answering() {
     let mut bench = for_trader();
     bench.recorder_fails(Fault::Io);
