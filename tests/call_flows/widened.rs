@@ -530,6 +530,18 @@ fn the_record_names_who_was_called_and_not_who_rang_at_an_address_that_failed() 
 }
 
 #[test]
+fn media_that_was_refused_does_not_count_when_somebody_else_comes() {
+    let mut bench = traders_video();
+    bench.recorder_fails(Fault::Io);
+    bench.invite(&with_video(), "");
+    let refuses = format!("{SDP}m=video 0 RTP/AVP 96\r\n");
+    bench.b_answers("INVITE", 200, &refuses);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.fork_requests("b-tag", 9, "UPDATE", TRADER, &refuses);
+    assert_eq!(times(&bench, "UPDATE → A"), 1, "nobody records the trader's voice");
+}
+
+#[test]
 fn who_rings_without_a_word_does_not_keep_another_from_answering() {
     let mut bench = for_trader();
     bench.recorder_fails(Fault::Io);
