@@ -162,8 +162,13 @@ impl Call {
         let Some((header, decision)) = self.forks.called.take() else {
             return;
         };
-        let is_other = decision.callee != self.decision.callee;
-        if is_other && numbering::asserted(headers, &self.b.trunk, turn.policies).is_empty() {
+        if numbering::asserted(headers, &self.b.trunk, turn.policies).is_empty() {
+            self.name_callee(turn, &header, &decision);
+        }
+    }
+
+    fn name_callee(&mut self, turn: &Turn<'_>, header: &Header, decision: &Decision) {
+        if decision.callee != self.decision.callee {
             self.supersede_decision(turn.now);
             Arc::make_mut(&mut self.header).callee.clone_from(&header.callee);
             Arc::make_mut(&mut self.decision).callee.clone_from(&decision.callee);
@@ -180,15 +185,17 @@ impl Call {
             .extend(early.chain(others.filter_map(|other| other.b)));
     }
 
-    /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and an answer to come reaches
-    /// A in a dialog of its own.
+    /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and so is who rang there; an
+    /// answer to come reaches A in a dialog of its own.
     pub(super) fn start_over(&mut self, turn: &mut Turn<'_>) {
         if self.b.dialog.is_some() {
             self.branch_off(turn);
         }
         self.forks.others.clear();
         self.forks.heard = None;
-        self.forks.called = None;
+        if let Some((header, decision)) = self.forks.called.take() {
+            self.name_callee(turn, &header, &decision);
+        }
         self.rings = Claims::default();
     }
 

@@ -26,7 +26,7 @@ use crate::sip::{Headers, NameAddr, Response};
 
 /// A party that nobody has decided for yet.
 #[derive(Debug)]
-pub(super) struct Newcomer {
+pub struct Newcomer {
     named: NameAddr,
     /// The header that says so.
     by: &'static str,
@@ -195,13 +195,25 @@ impl Call {
         described: &[MediaKind],
     ) -> Result<bool, Refusal> {
         let admitted = self.admit_change(turn, side, newcomer, described);
-        if let (Err(_), Some(newcomer)) = (&admitted, newcomer) {
+        if admitted.is_err() {
+            self.name_barred(turn, side, newcomer, described);
+        }
+        self.withhold_media(admitted == Ok(true));
+        admitted
+    }
+
+    pub(super) fn name_barred(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        newcomer: Option<&Newcomer>,
+        described: &[MediaKind],
+    ) {
+        if let Some(newcomer) = newcomer {
             let kinds = widened(self.negotiation.kinds(), described);
             let decision = self.judge(turn, side, newcomer, kinds).decision;
             self.write_down(turn, side, decision, newcomer);
         }
-        self.withhold_media(admitted == Ok(true));
-        admitted
     }
 
     /// Media that has `come` to a call that is set up may need a recording that is not open yet.

@@ -1,7 +1,8 @@
 //! What is said before the final answer to an INVITE or a re-INVITE: ringing, early media, offers and answers that are
 //! acknowledged on their own (RFC 3262 §5).
 //!
-//! Early media is media: who rings is decided for as soon as it may be heard, and so is what it offers.
+//! Early media is media: who rings is decided for as soon as it may be heard, and so is what it offers. Who may not be heard
+//! only rings, and keeps nobody else from answering.
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use super::body::Content;
 use super::call::Call;
 use super::exchange::{Exchange, Stage};
 use super::facts;
+use super::farewell::Farewell;
 use super::leg::LegState;
 use super::reject::{Refusal, recording_lost};
 use super::reliable::Standing;
@@ -36,14 +38,29 @@ impl Call {
         };
         let Some(invite) = &self.a.invite else { return };
         let standing = self.reliable.take(invite, response);
-        if let Err(refusal) = self.admit_progress(turn, standing, response) {
-            self.part_with_answerer(turn, Leg::B, &refusal);
-            return;
-        }
-        let Some(body) = self.carry_progress(turn, standing, response) else {
-            return;
+        let body = match self.admit_progress(turn, standing, response) {
+            Ok(()) => self.carry_progress(turn, standing, response),
+            // It is not heard, and is judged once more if it answers: another may.
+            Err(_) if standing == Standing::Unreliable && !self.negotiation.is_agreed() => Some(Bytes::new()),
+            Err(refusal) => {
+                self.part_with_ringing(turn, response, &refusal);
+                None
+            }
         };
-        self.tell_a(turn, server, response, body, standing);
+        if let Some(body) = body {
+            self.tell_a(turn, server, response, body, standing);
+        }
+    }
+
+    /// What it has said is heard already, or counts as agreed: its early dialog ends, and with the last one the call.
+    fn part_with_ringing(&mut self, turn: &mut Turn<'_>, response: &Response, refusal: &Refusal) {
+        if !self.end_early(turn, Leg::A, &Farewell::of_reasons(reasons_of(refusal))) {
+            let headers = self.rings.complete(&response.headers);
+            let newcomer = self.newcomer(turn, Leg::B, &headers, None);
+            let described = facts::media(&response.headers, &response.body);
+            self.name_barred(turn, Leg::B, newcomer.as_ref(), &described);
+            self.part_with_answerer(turn, Leg::B, refusal);
+        }
     }
 
     /// Who rings waits with its policies until it may be heard; most ring without a word, and another may answer.
@@ -55,7 +72,10 @@ impl Call {
         }
         self.forks.note_called(&self.header, &self.decision);
         let headers = self.rings.complete(&response.headers);
-        self.admit_answerer(turn, Leg::B, &headers, &response.body).map(|_| ())
+        let newcomer = self.newcomer(turn, Leg::B, &headers, None);
+        let described = facts::media(&response.headers, &response.body);
+        self.admit_change(turn, Leg::B, newcomer.as_ref(), &described)
+            .map(|_| ())
     }
 
     /// Whether the SDP of a provisional response is an offer or an answer: without reliability it is no offer (RFC 3262 §5).
@@ -176,13 +196,17 @@ impl Call {
 
     /// The far end has accepted nothing yet: the session stays as it was.
     fn refuse_progress(&mut self, turn: &mut Turn<'_>, refusal: Refusal) {
-        let reasons = match refusal {
-            Refusal::RecorderDown { .. } => recording_lost(),
-            _ => Vec::new(),
-        };
+        let reasons = reasons_of(&refusal);
         if let Some(exchange) = &mut self.exchange {
             exchange.refused = Some(refusal);
         }
         self.on_exchange_cancelled(turn, &reasons);
+    }
+}
+
+fn reasons_of(refusal: &Refusal) -> Vec<String> {
+    match refusal {
+        Refusal::RecorderDown { .. } => recording_lost(),
+        _ => Vec::new(),
     }
 }

@@ -96,8 +96,6 @@ pub struct Mover {
     pub(super) upkeep: Upkeep,
     pub(super) from_change: bool,
     pub(super) claims: Claims,
-    /// Who it turned out to be when it was asked to come.
-    pub(super) newcomer: Option<Newcomer>,
     /// m-lines that its dialog has seen.
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
@@ -353,10 +351,14 @@ impl Call {
         self.settle(turn);
     }
 
+    /// Who the party that stays turned out to be when it accepted, if that is another.
+    pub fn take_newcomer(&mut self) -> Option<Newcomer> {
+        self.transfers.referring.as_mut()?.newcomer.take()
+    }
+
     /// The party that stays leaves for its new call.
     pub fn go_over(&mut self) -> Option<Mover> {
-        let referring = self.transfers.referring.as_mut()?;
-        let (side, newcomer) = (referring.stays, referring.newcomer.take());
+        let side = self.transfers.referring.as_ref()?.stays;
         let lines = self.lines();
         let leg = self.leg_mut(side);
         let shell = CallLeg {
@@ -382,7 +384,6 @@ impl Call {
             upkeep: self.drop_upkeep(side),
             from_change: self.from_change[side.index()],
             claims: std::mem::take(&mut self.claims[side.index()]),
-            newcomer,
             exchange: self.last_exchange[side.index()].take(),
         })
     }

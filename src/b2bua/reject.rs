@@ -114,7 +114,7 @@ impl Refusal {
         }
     }
 
-    const fn status(&self) -> u16 {
+    pub(super) const fn status(&self) -> u16 {
         match self {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference | Self::UnreadableParty => 400,
             Self::PolicyForbids { .. } | Self::ReferOutside => 403,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
-use super::newcomer::Withheld;
+use super::newcomer::{Newcomer, Withheld};
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;
@@ -83,20 +83,27 @@ impl Call {
         }
     }
 
+    /// Whether its caller and its callee may come over, by who they turned out to be. If not, the transfer is given up: they
+    /// stay in their old calls.
+    pub fn admit_movers(&mut self, turn: &mut Turn<'_>, newcomers: [Option<Newcomer>; 2]) -> bool {
+        for (side, newcomer) in Leg::BOTH.into_iter().zip(newcomers) {
+            if let Err(refusal) = self.admit_who_is_there(turn, side, newcomer.as_ref(), &[]) {
+                if let Refusal::RecorderDown { fault, .. } = refusal {
+                    self.story.fault.get_or_insert(fault);
+                }
+                self.abandon(turn, refusal.status());
+                return false;
+            }
+        }
+        true
+    }
+
     /// Both parties are there: the call talks. `answer`: of the party that stays.
     pub fn take_over(&mut self, turn: &mut Turn<'_>, caller: Mover, callee: Option<Mover>, answer: &Bytes) {
         self.transfers.is_successor = false;
-        let mut newcomers = Vec::new();
         for (side, mover) in Leg::BOTH.into_iter().zip([Some(caller), callee]) {
-            let Some(mut mover) = mover else { continue };
-            newcomers.extend(mover.newcomer.take().map(|newcomer| (side, newcomer)));
-            self.sit(turn, side, mover);
-        }
-        for (side, newcomer) in newcomers {
-            if let Err(refusal) = self.admit_who_is_there(turn, side, Some(&newcomer), &[]) {
-                self.part_with_answerer(turn, side, &refusal);
-                self.settle(turn);
-                return;
+            if let Some(mover) = mover {
+                self.sit(turn, side, mover);
             }
         }
         let differs = self.negotiation.changes(Leg::A, answer);

@@ -380,6 +380,13 @@ impl Signaling {
             self.with_call(now, to, |call, turn| call.abandon(turn, 487));
             return;
         }
+        let mut newcomer = |call: SessionId| self.calls.get_mut(&call)?.take_newcomer();
+        let newcomers = [newcomer(transfer.from), transfer.other.and_then(newcomer)];
+        let mut is_admitted = false;
+        self.with_call(now, to, |call, turn| is_admitted = call.admit_movers(turn, newcomers));
+        if !is_admitted {
+            return;
+        }
         self.transfers.remove(&to);
         let mut go_over = |call: SessionId| self.calls.get_mut(&call)?.go_over();
         let caller = go_over(transfer.from);

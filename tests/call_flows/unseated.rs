@@ -5,7 +5,7 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, Leg, MediaCommand, MediaPlan, Recorded, RecordingEvent, SessionId};
 
 use super::bench::{A, B, Bench, LENIENT, SDP, STRICT, answer, with_lines};
-use super::executed::{assert_old_call_stays, plans, refers, rings, strict};
+use super::executed::{assert_old_call_stays, assert_told_last, plans, refers, rings, strict};
 use super::party::{ALICE, BOB, DAVE, PhoneDialog};
 
 const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
@@ -118,7 +118,7 @@ fn a_recorder_that_is_lost_after_a_transfer_has_failed_ends_the_old_call() {
 }
 
 /// Nobody but the trader is recorded, and Bob is referred to Dave, who has answered.
-fn for_trader(policy: &str) -> (Bench, PhoneDialog) {
+fn for_trader(policy: &str) -> (Bench, [PhoneDialog; 2]) {
     let mut bench = Bench::executing(&[("desk.toml", policy), ("grants.toml", TO_TRADER)]);
     let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
     bench.story.clear();
@@ -126,7 +126,7 @@ fn for_trader(policy: &str) -> (Bench, PhoneDialog) {
     refers(&mut bench, &mut alice, "");
     bench.answers(ALICE, "NOTIFY", 200, "");
     bench.answers(DAVE, "INVITE", 200, SDP);
-    (bench, bob)
+    (bench, [alice, bob])
 }
 
 /// Bob's network says that it is the trader who comes over.
@@ -138,7 +138,7 @@ fn trader_comes(bench: &mut Bench) {
 
 #[test]
 fn who_turns_out_to_be_another_while_it_comes_over_is_recorded_before_it_is_heard() {
-    let (mut bench, bob) = for_trader(STRICT);
+    let (mut bench, [_, bob]) = for_trader(STRICT);
     bench.recorder_answers = false;
     trader_comes(&mut bench);
     assert_eq!(bench.headers().len(), 1);
@@ -156,23 +156,34 @@ fn who_turns_out_to_be_another_while_it_comes_over_is_recorded_before_it_is_hear
 }
 
 #[test]
-fn who_turns_out_to_be_another_while_it_comes_over_and_cannot_be_recorded_is_let_go() {
-    for (policy, is_let_go) in [(STRICT, true), (LENIENT, false)] {
-        let (mut bench, bob) = for_trader(policy);
-        bench.recorder_fails(Fault::Io);
-        trader_comes(&mut bench);
-        bench.answers(ALICE, "NOTIFY", 200, "");
-        bench.answers(ALICE, "BYE", 200, "");
-        assert_eq!(times(&bench, "BYE → B"), usize::from(is_let_go), "{:#?}", bench.story);
-        if is_let_go {
-            let session = plans(&bench).last().unwrap().session;
-            let heard = of(&bench, session).iter().any(|plan| port(plan, Leg::A).is_some());
-            assert!(!heard, "nobody heard him");
-            bench.answers(BOB, "BYE", 200, "");
-            bench.answers(DAVE, "BYE", 200, "");
-        } else {
-            bench.hangs_up(bob, DAVE);
-        }
-        bench.assert_nothing_left();
-    }
+fn a_transfer_is_refused_whose_party_turns_out_to_be_another_that_cannot_be_recorded_and_the_old_call_stays() {
+    let (mut bench, [alice, _]) = for_trader(STRICT);
+    bench.recorder_fails(Fault::Io);
+    trader_comes(&mut bench);
+    assert_told_last(&bench, "SIP/2.0 603 Decline");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "BYE", 200, "");
+    bench.answers(BOB, "INVITE", 200, SDP);
+    let new = bench.media.iter().find_map(|command| match command {
+        MediaCommand::Close { session } => Some(*session),
+        _ => None,
+    });
+    let heard = of(&bench, new.unwrap()).iter().any(|plan| port(plan, Leg::A).is_some());
+    assert!(!heard, "nobody heard him");
+    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (0, 1));
+    bench.hangs_up(alice, BOB);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_turns_out_to_be_another_while_it_comes_over_comes_where_a_recording_is_only_wished_for() {
+    let (mut bench, [_, bob]) = for_trader(LENIENT);
+    bench.recorder_fails(Fault::Io);
+    trader_comes(&mut bench);
+    assert_told_last(&bench, "SIP/2.0 200 OK");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(ALICE, "BYE", 200, "");
+    assert_eq!(times(&bench, "BYE → B"), 0, "{:#?}", bench.story);
+    bench.hangs_up(bob, DAVE);
+    bench.assert_nothing_left();
 }

@@ -5,6 +5,7 @@ use onrecord::engine::Input;
 use onrecord::model::{
     Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand, RecordingEvent,
 };
+use onrecord::trunk::Conduct;
 
 use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT};
 
@@ -95,6 +96,23 @@ fn kept(bench: &Bench) -> (&Header, Outcome) {
         _ => None,
     });
     kept.expect("it is kept")
+}
+
+/// Who was called, as the end of the recording tells it.
+fn became(bench: &Bench) -> Option<&str> {
+    let became = bench.recording.iter().rev().find_map(|command| match command {
+        RecordingCommand::Close { closing, .. } => closing.became.as_deref(),
+        _ => None,
+    });
+    became.map(|header| header.callee.identity.as_str())
+}
+
+/// Whether B's media is known to any plan.
+fn answers_media(bench: &Bench) -> bool {
+    bench.media.iter().any(|command| match command {
+        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.lines.iter().any(|line| line.b.remote.is_some()),
+        _ => false,
+    })
 }
 
 #[test]
@@ -415,23 +433,112 @@ fn who_is_heard_already_and_turns_out_to_be_another_is_recorded_from_there() {
 }
 
 #[test]
-fn who_rings_with_early_media_and_cannot_be_recorded_is_not_connected() {
+fn who_rings_with_early_media_and_cannot_be_recorded_is_not_heard_and_is_refused_when_it_answers() {
     let mut bench = for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 183, TRADER, SDP);
-    assert_eq!(times(&bench, "183 → A"), 0);
+    assert_eq!(times(&bench, "183 → A"), 1);
+    assert!(bench.response_to_a().body.is_empty());
+    assert!(!answers_media(&bench), "nobody hears it");
+    bench.fork_answers("b-tag", 200, "", SDP);
     assert_eq!(bench.response_to_a().status, 603);
-    assert_eq!(times(&bench, "CANCEL → B"), 1);
+    assert_eq!((times(&bench, "ACK → B"), times(&bench, "BYE → B")), (1, 1));
+    assert!(!answers_media(&bench));
     bench.a_requests(1, "ACK", "a1", "");
-    bench.b_agrees("CANCEL", 200, "");
-    bench.fork_answers("b-tag", 487, "", "");
+    bench.b_agrees("BYE", 200, "");
     let (header, outcome) = kept(&bench);
     assert_eq!(
         (header.callee.identity.as_str(), outcome),
         ("sip:trader@example.com", Outcome::Blocked)
     );
     bench.assert_nothing_left();
+}
+
+#[test]
+fn who_may_not_be_heard_ringing_keeps_neither_another_phone_nor_another_address_from_answering() {
+    let mut bench = for_trader();
+    bench.recorder_fails(Fault::Io);
+    bench.invite(SDP, "");
+    bench.fork_answers("trader", 183, TRADER, SDP);
+    bench.fork_answers("clerk", 183, CLERK, SDP);
+    assert!(answers_media(&bench));
+    bench.fork_answers("clerk", 200, CLERK, SDP);
+    assert_eq!((bench.response_to_a().status, opened(&bench)), (200, 0));
+    bench.a_requests(1, "ACK", "ack", "");
+    bench.a_requests(2, "BYE", "bye", "");
+    bench.b_agrees("BYE", 200, "");
+    assert_eq!(kept(&bench).0.callee.identity, "sip:clerk@example.com");
+    bench.assert_nothing_left();
+
+    let files = [("desk.toml", STRICT), ("grants.toml", TO_TRADER)];
+    let mut bench = Bench::with_spare(&files, Conduct::default());
+    bench.recorder_fails(Fault::Io);
+    bench.invite(SDP, "");
+    bench.fork_answers("trader", 183, TRADER, SDP);
+    bench.fork_answers("trader", 503, "", "");
+    bench.c_answers("INVITE", 200, SDP);
+    assert_eq!(bench.response_to_a().status, 200, "{:#?}", bench.story);
+}
+
+#[test]
+fn who_rings_reliably_and_may_not_be_heard_is_parted_with_while_others_ring() {
+    for is_alone in [true, false] {
+        let mut bench = for_trader();
+        bench.recorder_fails(Fault::Io);
+        bench.invite(SDP, KNOWS);
+        if !is_alone {
+            bench.fork_answers("clerk", 180, CLERK, "");
+        }
+        bench.fork_answers("trader", 183, &format!("{TRADER}{}", reliable(4)), SDP);
+        assert_eq!(times(&bench, "183 → A"), 0);
+        if is_alone {
+            assert_eq!(bench.response_to_a().status, 603);
+            assert_eq!(times(&bench, "CANCEL → B"), 1);
+            bench.a_requests(1, "ACK", "a1", "");
+            bench.b_agrees("CANCEL", 200, "");
+            bench.fork_answers("trader", 487, "", "");
+            assert_eq!(kept(&bench).0.callee.identity, "sip:trader@example.com");
+        } else {
+            assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("trader"));
+            bench.b_agrees("BYE", 200, "");
+            bench.fork_answers("clerk", 200, CLERK, SDP);
+            assert_eq!(bench.response_to_a().status, 200);
+            bench.a_requests(1, "ACK", "ack", "");
+            bench.a_requests(2, "BYE", "bye", "");
+            bench.b_agrees("BYE", 200, "");
+        }
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_record_names_who_was_called_and_not_who_rang_at_an_address_that_failed() {
+    let files = [("desk.toml", STRICT), ("grants.toml", TO_TRADER)];
+    let mut bench = Bench::with_spare(&files, Conduct::default());
+    bench.invite(SDP, "");
+    bench.fork_answers("trader", 183, TRADER, SDP);
+    assert_eq!(bench.headers()[0].callee.identity, "sip:trader@example.com");
+    bench.fork_answers("trader", 503, "", "");
+    bench.c_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(recorded(&bench), Some(Recorded::Strict), "what is recorded stays so");
+    bench.a_requests(2, "BYE", "bye1", "");
+    bench.c_answers("BYE", 200, "");
+    assert_eq!(became(&bench), Some("sip:bob@127.0.0.1"));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn media_that_was_refused_does_not_count_when_somebody_else_comes() {
+    let mut bench = traders_video();
+    bench.recorder_fails(Fault::Io);
+    bench.invite(&with_video(), "");
+    let refuses = format!("{SDP}m=video 0 RTP/AVP 96\r\n");
+    bench.b_answers("INVITE", 200, &refuses);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.fork_requests("b-tag", 9, "UPDATE", TRADER, &refuses);
+    assert_eq!(times(&bench, "UPDATE → A"), 1, "nobody records the trader's voice");
 }
 
 #[test]
@@ -468,10 +575,6 @@ fn the_record_names_who_answers_and_not_who_was_heard_ringing_beside() {
         bench.a_answers("BYE", 200, "");
         let bytes = super::bench::answer(&bench.request_to_b("BYE"), 200, "other", "127.0.0.1:5090", "");
         bench.from(super::bench::B, bytes);
-        let became = bench.recording.iter().rev().find_map(|command| match command {
-            RecordingCommand::Close { closing, .. } => closing.became.as_deref(),
-            _ => None,
-        });
-        assert_eq!(became.map(|header| header.callee.identity.as_str()), Some(named));
+        assert_eq!(became(&bench), Some(named));
     }
 }

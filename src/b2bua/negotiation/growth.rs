@@ -5,11 +5,16 @@ use crate::model::{Leg, MediaKind};
 use crate::sdp::MediaLine;
 
 impl Negotiation {
-    /// The kinds of the lines that somebody has described, of those without media too.
+    /// The kinds of the lines that have media: of those that nobody who has described them has refused.
     pub fn kinds(&self) -> Vec<MediaKind> {
-        let binding = Leg::BOTH.into_iter().filter_map(|leg| self.binding(leg));
-        let lines = binding.flat_map(|sdp| sdp.lines());
-        lines.map(|line| line.kind).collect()
+        let bindings: Vec<_> = Leg::BOTH.into_iter().filter_map(|leg| self.binding(leg)).collect();
+        let is_dead = |index: usize| {
+            let mut lines = bindings.iter().filter_map(|sdp| sdp.lines().get(index));
+            lines.any(|line| !line.is_live())
+        };
+        let lines = bindings.iter().flat_map(|sdp| sdp.lines().iter().enumerate());
+        let live = lines.filter(|(index, _)| !is_dead(*index));
+        live.map(|(_, line)| line.kind).collect()
     }
 
     /// The kinds of what the offer that is pending would have.
