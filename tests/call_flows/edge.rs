@@ -290,7 +290,11 @@ fn where_the_registrar_does_not_say_how_long_a_phone_is_registered_as_long_as_it
     bench.invites(BOB, PAGE, "call-1", &route);
     talks_by(&mut bench, Transport::Tcp);
     bench.wait(Duration::from_secs(120));
-    assert_eq!(refusal(&mut bench, PAGE, "call-2", &route), 430, "its two minutes are over");
+    assert_eq!(
+        refusal(&mut bench, PAGE, "call-2", &route),
+        430,
+        "its two minutes are over"
+    );
 }
 
 #[test]
