@@ -6,6 +6,7 @@ mod face;
 mod growth;
 mod null_hold;
 mod origin;
+mod planned;
 mod secrecy;
 
 use std::net::SocketAddr;
@@ -18,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
-use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, Remote, SessionId, Timestamp};
-use crate::sdp::{Format, MediaLine, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
+use crate::model::{Leg, Remote, Timestamp};
+use crate::sdp::{Format, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
@@ -154,6 +155,9 @@ impl Negotiation {
                 None => return Err(NegotiationError::NoPorts),
             }
         }
+        if !emergency && !self.reaches(by, &sdp) {
+            return Err(NegotiationError::Family);
+        }
         let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
@@ -281,26 +285,6 @@ impl Negotiation {
         !self.ports.is_empty() && !self.passes_by
     }
 
-    /// The plan as agreed so far. Before the answer the offerer's addresses count already: it may hear early media.
-    pub fn plan(&self, session: SessionId, recorded: Recorded) -> MediaPlan {
-        let lines = self.ports.iter().enumerate().map(|(index, ports)| {
-            let a = self.binding(Leg::A).and_then(|sdp| sdp.lines().get(index));
-            let b = self.binding(Leg::B).and_then(|sdp| sdp.lines().get(index));
-            let kind = a.or(b).map_or(crate::model::MediaKind::Other, |line| line.kind);
-            LinePlan {
-                index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
-                kind,
-                a: self.leg_plan(Leg::A, &ports.a, (index, a)),
-                b: self.leg_plan(Leg::B, &ports.b, (index, b)),
-            }
-        });
-        MediaPlan {
-            session,
-            recorded,
-            lines: lines.collect(),
-        }
-    }
-
     /// Whether `leg` holds the other (RFC 3264 §8.4): every live line of its newest description is sendonly or inactive, or has the null address.
     pub fn holds(&self, leg: Leg) -> bool {
         self.agreement.agreed[leg.index()]
@@ -382,19 +366,6 @@ impl Negotiation {
             self.faces[facing.index()].map_or(pair.rtp(), |face| face.told(pair))
         };
         self.ports.iter().map(local).collect()
-    }
-
-    fn leg_plan(&self, leg: Leg, pair: &PortPair, (index, line): (usize, Option<&MediaLine>)) -> LegPlan {
-        let is_here = !self.exchanged[leg.index()]
-            .as_ref()
-            .is_some_and(|exchanged| exchanged.absent);
-        LegPlan {
-            local: self.facing(leg, pair),
-            remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
-            deaf: line.is_some_and(MediaLine::has_null_address),
-            origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
-            formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
-        }
     }
 
     /// Where the RTP of a leg arrives.

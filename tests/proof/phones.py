@@ -122,6 +122,7 @@ class Call:
         self.final = None
         self.answered_at = None
         self.joined = self.hung_up = self.hang_up_answered = False
+        self.hung_up_at = None
         self.byes = {}
 
     @property
@@ -211,7 +212,7 @@ class Phones:
 
     def hang_up(self, call):
         self.silence(call)
-        call.hung_up = True
+        call.hung_up, call.hung_up_at = True, time.time_ns()
         self._request("a", call, "BYE", 2, self._target(call.a_dialog))
 
     def leave(self, call, cseq=2):

@@ -1,0 +1,41 @@
+//! What the relay is to do, by what is agreed.
+
+use super::Negotiation;
+use crate::media::PortPair;
+use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId};
+use crate::sdp::MediaLine;
+
+impl Negotiation {
+    /// The plan as agreed so far. Before the answer the offerer's addresses count already: it may hear early media.
+    pub fn plan(&self, session: SessionId, recorded: Recorded) -> MediaPlan {
+        let lines = self.ports.iter().enumerate().map(|(index, ports)| {
+            let a = self.binding(Leg::A).and_then(|sdp| sdp.lines().get(index));
+            let b = self.binding(Leg::B).and_then(|sdp| sdp.lines().get(index));
+            let kind = a.or(b).map_or(crate::model::MediaKind::Other, |line| line.kind);
+            LinePlan {
+                index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
+                kind,
+                a: self.leg_plan(Leg::A, &ports.a, (index, a)),
+                b: self.leg_plan(Leg::B, &ports.b, (index, b)),
+            }
+        });
+        MediaPlan {
+            session,
+            recorded,
+            lines: lines.collect(),
+        }
+    }
+
+    fn leg_plan(&self, leg: Leg, pair: &PortPair, (index, line): (usize, Option<&MediaLine>)) -> LegPlan {
+        let is_here = !self.exchanged[leg.index()]
+            .as_ref()
+            .is_some_and(|exchanged| exchanged.absent);
+        LegPlan {
+            local: self.facing(leg, pair),
+            remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
+            deaf: line.is_some_and(MediaLine::has_null_address),
+            origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
+            formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
+        }
+    }
+}
