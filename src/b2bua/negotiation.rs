@@ -155,9 +155,6 @@ impl Negotiation {
                 None => return Err(NegotiationError::NoPorts),
             }
         }
-        if !emergency && !self.reaches(by, &sdp) {
-            return Err(NegotiationError::Family);
-        }
         let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)

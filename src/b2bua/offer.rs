@@ -275,7 +275,6 @@ impl From<NegotiationError> for Refusal {
     fn from(error: NegotiationError) -> Self {
         match error {
             NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
-            NegotiationError::Family => Self::AddressFamily,
             NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
             NegotiationError::Sealed => Self::MediaSealed,

@@ -51,8 +51,6 @@ pub enum Refusal {
     },
     /// What is offered cannot be recorded or relayed.
     MediaNotAcceptable,
-    /// Its media is by IPv6 where ours is by IPv4 alone, or the other way round.
-    AddressFamily,
     /// The media is encrypted with keys that only its ends know, and a strict policy wants it recorded.
     MediaSealed,
     /// No port pair is free.
@@ -133,7 +131,7 @@ impl Refusal {
             Self::Loop => 482,
             Self::TooManyHops => 483,
             Self::Cancelled => 487,
-            Self::MediaNotAcceptable | Self::AddressFamily | Self::MediaSealed => 488,
+            Self::MediaNotAcceptable | Self::MediaSealed => 488,
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown { .. } => 501,
@@ -186,7 +184,6 @@ impl Refusal {
                 ]
             }
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
-            Self::AddressFamily => vec![warning(host, 300, "Incompatible network protocol")],
             Self::MediaSealed => vec![warning(
                 host,
                 399,

@@ -219,36 +219,3 @@ fn a_late_offer_is_answered_from_the_new_family_too() {
     bench.from(C6, answer(&bye, 200, "tag", C6, ""));
     bench.assert_nothing_left();
 }
-
-#[test]
-fn media_by_a_family_that_ours_is_not_of_is_refused_and_not_left_deaf() {
-    let mut bench = Bench::strict();
-    bench.invite(SDP6, "");
-    let Some(Message::Response(refused)) = bench.to_a.last() else {
-        panic!("A is not answered")
-    };
-    let warning = refused.headers.get("Warning").unwrap();
-    assert!(refused.status == 488 && warning.starts_with("300 "), "{warning}");
-    assert!(bench.to_b.is_empty());
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_call_that_moves_to_a_family_that_ours_is_not_of_stays_where_it_was() {
-    let mut bench = Bench::strict();
-    bench.invite(SDP, "");
-    answers(&mut bench, B, 200, SDP);
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.media.clear();
-    bench.a_requests(2, "INVITE", "re", SDP6);
-    let Some(Message::Response(refused)) = bench.to_a.last() else {
-        panic!("A is not answered")
-    };
-    assert_eq!(refused.status, 488);
-    bench.a_requests(2, "ACK", "ack2", "");
-    assert!(bench.media.is_empty() && bench.signaling.calls() == 1);
-    bench.a_requests(3, "INVITE", "held", &SDP6.replace("2001:db8::9", "::"));
-    bench.b_agrees("INVITE", 200, SDP);
-    assert_eq!(bench.response_to_a().status, 200, "a hold names no place");
-}

@@ -13,9 +13,6 @@ pub enum NegotiationError {
     Lines,
     #[error("no media port is free")]
     NoPorts,
-    /// All media of the offer is by addresses of the family that ours there is not of.
-    #[error("no media address of it is of the family of ours")]
-    Family,
     /// The trunks allow no codec of the offer, or of the answer.
     #[error("no codec of it may cross between these trunks")]
     Codecs,
