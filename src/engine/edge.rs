@@ -182,7 +182,8 @@ impl Signaling {
         if passage.origin.connection == 0 || !(200..300).contains(&response.status) || !stays {
             return;
         }
-        let granted = longest(response, &asked).or(wanted).unwrap_or(GRANTED_DEFAULT);
+        let wished = || asked.iter().filter_map(of_contact).max();
+        let granted = longest(response, &asked).or_else(wished).unwrap_or(GRANTED_DEFAULT);
         self.edge.note(passage.origin, now + granted.min(EXPIRES_MAX));
     }
 

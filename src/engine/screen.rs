@@ -8,20 +8,36 @@ use crate::b2bua::{self, Output, Refusal};
 use crate::model::Timestamp;
 use crate::policy::CallFacts;
 use crate::sip::{Flow, Glance, Message, Method, Request, Response};
+use crate::trunk::Hearing;
 
 impl Signaling {
-    /// The first thing done costs the least: what is no peer's, or came to another address than its trunk faces, is dropped unread.
+    /// The first thing done costs the least: what is no peer's, or opens something at another address than its trunk faces, is
+    /// dropped unread.
     pub(super) fn on_sip(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.hears(flow) && !is_ack_of_refusal(bytes) {
+        if self.hears(flow, bytes) && !is_ack_of_refusal(bytes) {
             self.on_message(now, flow, bytes, true);
         }
     }
 
     /// The line had no room for it: it is refused, unless it may never be.
     pub(super) fn on_excess(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
-        if self.topology.hears(flow) && !self.turns_away_at_a_glance(now, flow, bytes) {
+        if self.hears(flow, bytes) && !self.turns_away_at_a_glance(now, flow, bytes) {
             self.on_message(now, flow, bytes, false);
         }
+    }
+
+    fn hears(&self, flow: Flow, bytes: &[u8]) -> bool {
+        match self.topology.hearing(flow) {
+            Hearing::Nothing => false,
+            // A CANCEL has no tag in To, and yet belongs to what began.
+            Hearing::Begun => Glance::opening_method(bytes).is_none_or(|method| method == "CANCEL"),
+            Hearing::All => true,
+        }
+    }
+
+    /// Whether what is nothing of ours is answered: not at an address that its sender's trunk does not face.
+    fn answers_whatever(&self, flow: Flow) -> bool {
+        self.topology.hearing(flow) == Hearing::All
     }
 
     fn on_message(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes, has_room: bool) {
@@ -32,7 +48,9 @@ impl Signaling {
                 if let Message::Request(request) = &mut message
                     && let Err(refusal) = self.screen(now, flow, request, has_room)
                 {
-                    self.turn_away(flow, request, &refusal);
+                    if refusal != Refusal::NoSuchDialog || self.answers_whatever(flow) {
+                        self.turn_away(flow, request, &refusal);
+                    }
                     return;
                 }
                 if let Message::Request(request) = &message
@@ -52,7 +70,7 @@ impl Signaling {
             }
             Err(error) => {
                 tracing::debug!(peer = %flow.remote, %error, "message not understood");
-                if let Some(reply) = error.reply {
+                if let Some(reply) = error.reply.filter(|_| self.answers_whatever(flow)) {
                     self.wire.refuse(flow, *reply);
                     self.depart();
                 }

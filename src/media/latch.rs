@@ -6,8 +6,12 @@ use crate::model::Origin;
 
 /// Packets after the first one while a better source still takes over from one that no SDP named.
 const LEARNING_PACKETS: u16 = 5;
-/// Packets of a source from before the newest SDP, after which it gives way no more: some seconds of what is in flight.
-const YIELDING_PACKETS: u16 = 250;
+/// Packets of a source from before the newest SDP, after which it has not moved; or of others without one of it between them,
+/// after which it has: some seconds.
+const SETTLING_PACKETS: u16 = 250;
+/// Others' packets without one of it between them, after which a source that came back is thought to have moved all the same:
+/// more than overtake each other.
+const SILENT_PACKETS: u16 = 5;
 
 /// Holds on to the source that the leg's SDP signalled.
 ///
@@ -21,7 +25,8 @@ const YIELDING_PACKETS: u16 = 250;
 ///
 /// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port; where
 /// all are allowed it has to be the first. A new SDP with another address unlocks; what was learned of a leg is heard on
-/// until somebody else comes, for its packets may be under way. An SDP that names no host to send to (port 0, multicast) takes
+/// until somebody as well known comes, for its packets may be under way; and if it speaks on it has not moved, and wins back what
+/// came between. An SDP that names no host to send to (port 0, multicast) takes
 /// and sends nothing. A holder that names the null address is sent nothing; what it plays is taken from where it was before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latch {
@@ -29,12 +34,51 @@ pub(super) struct Latch {
     origin: Origin,
     /// Where packets come from.
     locked: Option<SocketAddr>,
-    /// It was locked under an earlier SDP.
-    yields: bool,
+    /// Who was locked under an earlier SDP, until it is clear whether it has moved.
+    former: Option<Former>,
     /// Packets since the newest SDP.
     taken: u16,
     /// Nothing is sent there.
     deaf: bool,
+}
+
+/// See [`Latch::former`].
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    at: SocketAddr,
+    /// Its packets since the newest SDP.
+    heard: u16,
+    /// Others' packets since its last.
+    missed: u16,
+    /// It spoke after another had taken its place.
+    is_back: bool,
+}
+
+impl Former {
+    const fn at(at: SocketAddr) -> Self {
+        Self {
+            at,
+            heard: 0,
+            missed: 0,
+            is_back: false,
+        }
+    }
+
+    /// Whether a source that is known as well as it is heard.
+    fn admits(&mut self, from: SocketAddr, is_locked: bool) -> bool {
+        if from == self.at {
+            self.heard = self.heard.saturating_add(1);
+            self.missed = 0;
+            self.is_back |= !is_locked;
+            return true;
+        }
+        self.missed = self.missed.saturating_add(1);
+        is_locked || !self.is_back || self.missed > SILENT_PACKETS
+    }
+
+    const fn is_settled(&self) -> bool {
+        self.heard >= SETTLING_PACKETS || self.missed >= SETTLING_PACKETS
+    }
 }
 
 /// What the latch makes of a packet.
@@ -65,7 +109,11 @@ impl Latch {
             self.locked = self
                 .locked
                 .filter(|locked| origin != Origin::Signalled && self.rank(*locked, false).is_some());
-            self.yields = true;
+            // Who took its place meanwhile is not the one to come back.
+            let is_as_known =
+                |at: &SocketAddr| self.locked.map(|locked| self.rank(locked, false)) == Some(self.rank(*at, false));
+            let earlier = self.former.map(|former| former.at).filter(is_as_known);
+            self.former = self.locked.map(|locked| Former::at(earlier.unwrap_or(locked)));
             self.taken = 0;
         }
         self.deaf = deaf;
@@ -82,30 +130,38 @@ impl Latch {
             return Admission::Foreign;
         };
         let is_new = !self.is_on(from);
-        if is_new && !self.gives_way_to(rank) {
+        let is_first_since = self.former.is_some() && self.taken == 0;
+        if !self.follows(from, rank) {
             return Admission::Foreign;
         }
         self.taken = self.taken.saturating_add(1);
-        if is_new {
-            self.yields = false;
-            self.locked = Some(from);
-        }
-        let is_news = is_new || (self.yields && self.taken == 1);
-        if is_news && rank <= Rank::Speaker {
+        self.locked = Some(from);
+        if (is_new || is_first_since) && rank <= Rank::Speaker {
             Admission::Learned
         } else {
             Admission::Taken
         }
     }
 
-    fn gives_way_to(&self, rank: Rank) -> bool {
+    /// Whether the lock is with this source, or goes to it.
+    fn follows(&mut self, from: SocketAddr, rank: Rank) -> bool {
+        let is_locked = self.is_on(from);
         let Some(held) = self.locked.and_then(|locked| self.rank(locked, false)) else {
             return true;
         };
-        if self.yields && self.taken < YIELDING_PACKETS {
-            return rank >= held;
+        match &mut self.former {
+            Some(former) if rank == held => {
+                let admits = former.admits(from, is_locked);
+                self.former = self.former.filter(|former| !former.is_settled());
+                admits
+            }
+            Some(_) => {
+                let is_better = rank > held;
+                self.former = self.former.filter(|_| !is_better);
+                is_better
+            }
+            None => is_locked || rank > held && (rank >= Rank::Host || self.taken <= LEARNING_PACKETS),
         }
-        rank > held && (rank >= Rank::Host || self.taken <= LEARNING_PACKETS)
     }
 
     fn rank(&self, from: SocketAddr, ours: bool) -> Option<Rank> {
@@ -294,13 +350,56 @@ mod tests {
         assert!(latch.takes("198.51.100.1:61000"));
         latch.signal(Some(address("10.0.0.5:5000")), origin, false);
         assert!(latch.takes("198.51.100.1:61000"), "under way");
-        assert!(latch.takes("198.51.100.1:62000"), "where it is now");
+        for _ in 0..SETTLING_PACKETS {
+            assert!(latch.takes("198.51.100.1:62000"), "where it is now");
+        }
         assert!(!latch.takes("198.51.100.1:61000"));
         latch.signal(Some(address("10.0.0.5:6000")), origin, false);
-        for _ in 0..YIELDING_PACKETS {
+        for _ in 0..SETTLING_PACKETS {
             assert!(latch.takes("198.51.100.1:62000"), "it stayed,");
         }
         assert!(!latch.takes("198.51.100.1:63000"), "so that it is firm");
+    }
+
+    #[test]
+    fn an_injector_after_a_new_sdp_does_not_push_out_who_speaks_on() {
+        let origin = Origin::First { speaker: speaker() };
+        let (true_one, injector) = ("203.0.113.9:7000", "203.0.113.66:9000");
+        let mut latch = latch_of("10.0.0.5:4000", origin);
+        assert!(latch.takes(true_one));
+        latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+        assert!(latch.takes(true_one));
+        assert!(latch.takes(injector), "it may be where the phone is now,");
+        latch.signal(Some(address("10.0.0.5:6000")), origin, false);
+        for packet in 0..SETTLING_PACKETS {
+            assert!(latch.takes(true_one), "and is not, packet {packet}");
+            assert_eq!(latch.destination(), Some(address(true_one)));
+            for _ in 0..SILENT_PACKETS {
+                assert!(!latch.takes(injector), "packet {packet}");
+            }
+        }
+        for _ in 0..2 * SETTLING_PACKETS {
+            assert!(!latch.takes(injector), "nor when it is silent");
+        }
+        assert!(latch.takes(true_one));
+    }
+
+    #[test]
+    fn a_packet_of_before_a_move_that_is_overtaken_does_not_make_its_phone_deaf() {
+        let origin = Origin::First { speaker: speaker() };
+        let (before, since) = ("203.0.113.9:7000", "203.0.113.9:8000");
+        let mut latch = latch_of("10.0.0.5:4000", origin);
+        assert!(latch.takes(before));
+        latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+        assert!(latch.takes(since) && latch.takes(before), "one came late");
+        for _ in 0..SILENT_PACKETS {
+            assert!(!latch.takes(since));
+        }
+        for _ in 0..SETTLING_PACKETS {
+            assert!(latch.takes(since));
+        }
+        assert!(!latch.takes(before));
+        assert_eq!(latch.destination(), Some(address(since)));
     }
 
     #[test]

@@ -36,4 +36,4 @@ pub use rewrite::{Applied, Field, Passage, Rewrite, RuleError};
 pub use route::Route;
 pub use site::{Aim, DomainName, Host, Site};
 pub use source::{Source, Sources};
-pub use topology::Topology;
+pub use topology::{Hearing, Topology};

@@ -21,9 +21,9 @@ pub struct NearMedia {
 }
 
 impl Near {
-    /// Whether a message of the trunk is heard that came to `local`: at the trunk's own address alone, if any of the listeners
-    /// that it could come to is there. What comes from another network in its name is not its.
-    pub(super) fn hears<'a>(
+    /// Whether a message of the trunk that came to `local` may open something: at the trunk's own address alone, if any of the
+    /// listeners that it could come to is there. What comes from another network in its name is not its.
+    pub(super) fn faces<'a>(
         &self,
         mut listeners: impl Iterator<Item = &'a (Transport, SocketAddr)>,
         local: SocketAddr,

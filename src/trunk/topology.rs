@@ -31,6 +31,16 @@ pub struct Topology {
     retired: Retired,
 }
 
+/// What is read of what comes by a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hearing {
+    /// From nobody who is a peer, or was one while calls began.
+    Nothing,
+    /// A peer's, at another address than its trunk faces. It may have faced this one when what is up began.
+    Begun,
+    All,
+}
+
 impl Topology {
     pub fn new(trunks: Vec<Trunk>, routes: Vec<Route>, listeners: Vec<(Transport, SocketAddr)>) -> Self {
         let mut topology = Self {
@@ -120,12 +130,13 @@ impl Topology {
         self.retired.sweep(now, &busy);
     }
 
-    /// Whether a message that came by this path is read: of a trunk, at the address of ours that it faces, or of one that was a
-    /// trunk's while calls began.
-    pub fn hears(&self, flow: Flow) -> bool {
+    /// What is read of what comes by this path.
+    pub fn hearing(&self, flow: Flow) -> Hearing {
         match self.trunk_of(flow.remote, flow.transport) {
-            Some(trunk) => trunk.near.hears(self.leading(flow.transport, flow.remote), flow.local),
-            None => self.retired.is_source(flow.remote, flow.transport),
+            Some(trunk) if trunk.near.faces(self.leading(flow.transport, flow.remote), flow.local) => Hearing::All,
+            Some(_) => Hearing::Begun,
+            None if self.retired.is_source(flow.remote, flow.transport) => Hearing::All,
+            None => Hearing::Nothing,
         }
     }
 
@@ -400,11 +411,12 @@ mod tests {
 
     fn hears(topology: &Topology, remote: SocketAddr, transport: Transport) -> bool {
         let local = OURS.parse().expect("an address");
-        topology.hears(Flow {
+        let flow = Flow {
             transport,
             local,
             remote,
-        })
+        };
+        topology.hearing(flow) == Hearing::All
     }
 
     fn located(addresses: &[&str]) -> Located {

@@ -276,6 +276,28 @@ fn a_phone_is_called_by_its_connection_as_long_as_its_registrar_has_granted_and_
 }
 
 #[test]
+fn where_the_registrar_does_not_say_how_long_a_phone_is_registered_as_long_as_its_contact_asked() {
+    let mut bench = Bench::with_phones_by(Transport::Tcp);
+    let register = format!(
+        "REGISTER sip:carrier.example SIP/2.0\r\nVia: SIP/2.0/TCP p7k2.invalid;branch=z9hG4bKreg-1\r\nMax-Forwards: 70\r\nFrom: <sip:alice@carrier.example>;tag=a\r\nTo: <sip:alice@carrier.example>\r\nCall-ID: reg-1\r\nCSeq: 1 REGISTER\r\nContact: <{PAGE}>;expires=120\r\n{PATH}Content-Length: 0\r\n\r\n"
+    );
+    bench.input(Input::Sip {
+        flow: flow(Transport::Tcp, A),
+        bytes: register.into(),
+    });
+    let route = granted(&mut bench);
+    bench.wait(Duration::from_secs(110));
+    bench.invites(BOB, PAGE, "call-1", &route);
+    talks_by(&mut bench, Transport::Tcp);
+    bench.wait(Duration::from_secs(120));
+    assert_eq!(
+        refusal(&mut bench, PAGE, "call-2", &route),
+        430,
+        "its two minutes are over"
+    );
+}
+
+#[test]
 fn a_connection_that_dies_before_its_registrar_has_answered_is_registered_by_nobody() {
     let mut bench = Bench::with_phones_by(Transport::Tcp);
     let by = flow(Transport::Tcp, A);

@@ -3,8 +3,9 @@
 use onrecord::engine::Input;
 use onrecord::model::MediaCommand;
 use onrecord::sip::{Flow, Transport};
+use onrecord::trunk::{Near, Peer, Route, Trunk};
 
-use super::bench::{B, Bench, GRANTS, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP, STRICT};
+use super::bench::{A, B, Bench, GRANTS, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP, STRICT};
 
 const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
 
@@ -61,4 +62,64 @@ fn what_comes_to_the_outside_in_the_name_of_a_peer_that_faces_another_listener_i
     };
     assert_eq!(comes_to(PROXY), 0, "it is outside, and this came from inside");
     assert_eq!(comes_to(OUTSIDE), 1);
+}
+
+/// The phones' trunk faces the outside from here on, as the carrier's does.
+fn faces_outside(bench: &mut Bench) {
+    let trunk = |name: &str, at: &str| {
+        let at: std::net::SocketAddr = at.parse().unwrap();
+        let peer = Peer {
+            ip: at.ip(),
+            port: Some(at.port()),
+        };
+        let near = Near {
+            listener: Some((Transport::Udp, OUTSIDE.parse().unwrap())),
+            media: None,
+        };
+        Trunk {
+            near,
+            ..Trunk::new(name.into(), vec![peer])
+        }
+    };
+    let to_carrier = Route {
+        from: "pbx".into(),
+        to: "carrier".into(),
+        prefix: None,
+        to_user: None,
+        priority: 0,
+    };
+    bench.input(Input::Trunks {
+        trunks: vec![trunk("pbx", A), trunk("carrier", B)],
+        routes: vec![to_carrier],
+    });
+}
+
+#[test]
+fn a_call_that_is_up_is_heard_where_it_began_though_its_trunk_faces_another_listener_since() {
+    let mut bench = Bench::on_two_networks(&POLICIES);
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    faces_outside(&mut bench);
+    let told = bench.to_a.len();
+    bench.a_requests_in("of-no-call", 2, "INFO", "", "");
+    assert_eq!(bench.to_a.len(), told, "it is of no call");
+    bench.invites(super::party::ALICE, "sip:bob@example.com", "call-2", "");
+    assert_eq!(bench.to_a.len(), told, "it opens one");
+    bench.a_requests(2, "BYE", "bye2", "");
+    bench.b_answers("BYE", 200, "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_rings_is_given_up_where_it_began() {
+    let mut bench = Bench::on_two_networks(&POLICIES);
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 180, "");
+    faces_outside(&mut bench);
+    bench.from(A, super::ordinary::cancel());
+    bench.request_to_b("CANCEL");
+    bench.b_answers("INVITE", 487, "");
+    assert_eq!(bench.response_to_a().status, 487);
 }
