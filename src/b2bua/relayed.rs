@@ -19,7 +19,8 @@ impl Call {
             MediaEvent::OpenFailed { .. } => self.on_media_not_opened(turn),
             MediaEvent::Refused { fault, .. } => self.on_media_refused(turn, fault),
             MediaEvent::Learned { leg, line, from, .. } => {
-                self.chronicle.mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
+                self.chronicle
+                    .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);

@@ -167,7 +167,10 @@ fn row_text(row: &Row) -> String {
     let seconds = *duration_ms as f64 / 1000.0;
     let goes_on = row.entry.conversation.map(|first| format!("  (goes on {first})"));
     let goes_on = goes_on.unwrap_or_default();
-    let media = row.entry.encryption.map(|media| format!("  (media {})", media.as_str()));
+    let media = row
+        .entry
+        .encryption
+        .map(|media| format!("  (media {})", media.as_str()));
     let goes_on = media.unwrap_or_default() + &goes_on;
     format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }

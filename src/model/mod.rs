@@ -15,7 +15,7 @@ pub use plan::{
     StreamTally, Tally,
 };
 pub use recording::{
-    Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand, RecordingEvent,
-    SignalPath,
+    Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand,
+    RecordingEvent, SignalPath,
 };
 pub use time::{Timestamp, earliest};

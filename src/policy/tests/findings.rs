@@ -148,7 +148,9 @@ fn extensions_are_no_emergency_numbers_where_a_list_says_so_and_no_finding_where
     let found = |more: &str, to: &str| {
         let text = format!("{}{more}", grant_lines(&[("p", to)]));
         let set = PolicySet::compile(&[policy("p", ""), grants(&text)], Generation(1)).unwrap();
-        set.findings().iter().any(|finding| finding.code == Code::EmergencyExtension)
+        set.findings()
+            .iter()
+            .any(|finding| finding.code == Code::EmergencyExtension)
     };
     assert!(found("", "number:1XX") && found("", "user:119@example.com"));
     assert!(!found("", "number:1*") && !found("", "number:1XXX") && !found("", "user:1100"));
