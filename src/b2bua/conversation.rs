@@ -254,12 +254,20 @@ impl Conversations {
         })
     }
 
-    /// Whether a REFER lets who calls from this trunk take over the call that rings, by this name of its dialog.
-    pub fn may_take_over(&self, now: Timestamp, trunk: &TrunkName, rings: SessionId, name: &DialogName) -> bool {
+    /// Whether a REFER lets who calls take over the call that rings, by this name of its dialog. `trunk`: to which the REFER must
+    /// have crossed; none where who calls is of the trunk of that call's caller, to whom it belongs.
+    pub fn may_take_over(
+        &self,
+        now: Timestamp,
+        trunk: Option<&TrunkName>,
+        rings: SessionId,
+        name: &DialogName,
+    ) -> bool {
         let mut awaited = self.referrals.iter().filter(|awaited| awaited.until > now);
         awaited.any(|Awaited { referred, .. }| {
             let named = referred.rings.as_ref();
-            referred.trunk == *trunk && named.is_some_and(|(known, by)| *known == rings && by.is_alike(name))
+            trunk.is_none_or(|trunk| referred.trunk == *trunk)
+                && named.is_some_and(|(known, by)| *known == rings && by.is_alike(name))
         })
     }
 

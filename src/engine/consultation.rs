@@ -109,7 +109,8 @@ impl Signaling {
         let named = named.filter(|named| named.header == REPLACES && named.meant.leg == Leg::B)?;
         let call = self.calls.get(&named.session).filter(|call| call.may_make_way())?;
         let (_, name) = b2bua::dialog_named(invite).ok()??;
-        let may = self.conversations.may_take_over(now, &from.name, named.session, &name);
+        let trunk = Some(&from.name).filter(|trunk| **trunk != call.reach(Leg::A).0.name);
+        let may = self.conversations.may_take_over(now, trunk, named.session, &name);
         may.then(|| (named.session, call.rung()))
     }
 

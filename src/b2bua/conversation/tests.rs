@@ -147,7 +147,8 @@ fn a_refer_lets_its_receiver_take_over_the_call_that_it_named_and_nobody_else() 
             ..referred(1)
         },
     );
-    let may = |at, trunk: &str, rings, name: &DialogName| conversations.may_take_over(at, &trunk.into(), rings, name);
+    let may =
+        |at, trunk: &str, rings, name: &DialogName| conversations.may_take_over(at, Some(&trunk.into()), rings, name);
     assert!(may(NOW, "carrier", session(2), &told));
     assert!(may(
         NOW,
@@ -156,6 +157,10 @@ fn a_refer_lets_its_receiver_take_over_the_call_that_it_named_and_nobody_else() 
         &name("c2@h;from-tag=b;to-tag=a;early-only")
     ));
     assert!(!may(NOW, "pbx", session(2), &told), "another trunk");
+    assert!(
+        conversations.may_take_over(NOW, None, session(2), &told),
+        "of the caller's own"
+    );
     assert!(!may(NOW, "carrier", session(3), &told), "another call");
     assert!(!may(NOW, "carrier", session(2), &name("c2@h;to-tag=b;from-tag=a")));
     assert!(!may(NOW + REFERRAL_KEPT, "carrier", session(2), &told), "too late");
