@@ -54,6 +54,16 @@ def transfer_blind_by_callee(capture):
     hang_up(second, 2.95, by=second.b)
 
 
+def referred_call(capture, first, second, replaced, at):
+    """Bob's INVITE in the place of the dialog that he was referred to."""
+    bob = Phone("bob", first.b.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000)
+    carol = Phone("carol", second.b.address, 0x3000_0CA2, SPEECH["announcement"], media_port=33_000)
+    third = Call(capture, bob, carol, f"generated-2@{bob.address}", carol.contact)
+    headers = [("Replaces", replaced), ("Require", "replaces"), ("Referred-By", "<sip:alice@example.com>")]
+    third.invite(at, bob.sdp(), headers=headers)
+    return third
+
+
 @scenario
 def transfer_attended(capture):
     """Alice holds Bob, asks Carol, and refers Bob to Carol in her own place (RFC 5589 §7.3, RFC 3891)."""
@@ -68,12 +78,8 @@ def transfer_attended(capture):
     hold(second, 2.6, alice)
     replaced = dialog(second, second.b, alice)
     refer(first, 2.7, first.a, f"<{second.b.contact}?Replaces={quote(replaced, safe='')}>")
-    bob = Phone("bob", first.b.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000)
-    carol = Phone("carol", second.b.address, 0x3000_0CA2, SPEECH["announcement"], media_port=33_000)
-    third = Call(capture, bob, carol, f"generated-2@{bob.address}", carol.contact)
-    headers = [("Replaces", replaced), ("Require", "replaces"), ("Referred-By", "<sip:alice@example.com>")]
-    third.invite(2.8, bob.sdp(), headers=headers)
-    third.answer(2.83, 200, carol.sdp())
+    third = referred_call(capture, first, second, replaced, 2.8)
+    third.answer(2.83, 200, third.b.sdp())
     third.ack(2.85)
     hang_up(second, 2.86, by=second.b)
     notify(first, 2.9, first.b, "terminated;reason=noresource", "200 OK")
@@ -132,15 +138,11 @@ def transfer_semi_attended(capture):
     ring(second, 1.6, second.a.sdp())
     replaced = dialog(second, second.b, alice)
     refer(first, 2.0, first.a, f"<{second.b.contact}?Replaces={quote(replaced, safe='')}>")
-    bob = Phone("bob", first.b.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000)
-    carol = Phone("carol", second.b.address, 0x3000_0CA2, SPEECH["announcement"], media_port=33_000)
-    third = Call(capture, bob, carol, f"generated-2@{bob.address}", carol.contact)
-    headers = [("Replaces", replaced), ("Require", "replaces"), ("Referred-By", "<sip:alice@example.com>")]
-    third.invite(2.1, bob.sdp(), headers=headers)
+    third = referred_call(capture, first, second, replaced, 2.1)
     third.answer(2.13, 180)
     second.answer(2.15, 487)
     second.ack(2.17)
-    third.answer(2.5, 200, carol.sdp())
+    third.answer(2.5, 200, third.b.sdp())
     third.ack(2.52)
     notify(first, 2.55, first.b, "terminated;reason=noresource", "200 OK")
     hang_up(first, 2.6)

@@ -34,6 +34,16 @@ fn carol_answers_alice(bench: &mut Bench, second: &mut PhoneDialog) {
     bench.from(A, ack);
 }
 
+/// Both who stay come over, Alice is let go of both calls, and they hang up.
+fn are_joined_and_hang_up(bench: &mut Bench, bob: PhoneDialog) {
+    bench.answers(CAROL, "INVITE", 200, SDP);
+    bench.answers(BOB, "INVITE", 200, SDP);
+    alice_answers_each(bench, "NOTIFY");
+    assert_eq!(alice_answers_each(bench, "BYE"), 2);
+    bench.hangs_up(bob, CAROL);
+    bench.assert_nothing_left();
+}
+
 #[test]
 fn the_transfer_waits_for_the_answer_and_then_joins_both_calls() {
     let mut bench = strict();
@@ -72,12 +82,7 @@ fn a_refer_that_overtakes_the_ack_waits_for_it() {
     bench.answers(ALICE, "NOTIFY", 200, "");
     let ack = second.request("ACK", "", "");
     bench.from(A, ack);
-    bench.answers(CAROL, "INVITE", 200, SDP);
-    bench.answers(BOB, "INVITE", 200, SDP);
-    alice_answers_each(&mut bench, "NOTIFY");
-    assert_eq!(alice_answers_each(&mut bench, "BYE"), 2);
-    bench.hangs_up(bob, CAROL);
-    bench.assert_nothing_left();
+    are_joined_and_hang_up(&mut bench, bob);
 }
 
 #[test]
@@ -237,9 +242,8 @@ fn another_phone_of_hers_may_answer_than_the_one_that_was_named() {
     let [second, _] = bench.rings(ALICE, CAROL, "call-2", "");
     refers(&mut bench, &mut first, &second);
     bench.answers(ALICE, "NOTIFY", 200, "");
-    let desk = CAROL;
     let invite = bench.newest(B, "INVITE");
-    let bytes = answer(&invite, 200, "mobile", &format!("{}@{B}", desk.user), SDP);
+    let bytes = answer(&invite, 200, "mobile", &format!("{}@{B}", CAROL.user), SDP);
     bench.from(B, bytes);
     let mut answered = PhoneDialog::of_caller(ALICE, &bench.newest_response(A));
     assert_ne!(answered.remote_tag, second.remote_tag);
@@ -247,12 +251,7 @@ fn another_phone_of_hers_may_answer_than_the_one_that_was_named() {
     bench.from(A, ack);
     let asked = bench.newest(B, "INVITE");
     assert_eq!(asked.headers.to().tag(), Some("mobile"));
-    bench.answers(desk, "INVITE", 200, SDP);
-    bench.answers(BOB, "INVITE", 200, SDP);
-    alice_answers_each(&mut bench, "NOTIFY");
-    assert_eq!(alice_answers_each(&mut bench, "BYE"), 2);
-    bench.hangs_up(bob, desk);
-    bench.assert_nothing_left();
+    are_joined_and_hang_up(&mut bench, bob);
 }
 
 #[test]
