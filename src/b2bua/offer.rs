@@ -55,7 +55,7 @@ impl Call {
         }
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
         call.note_proof(Leg::A, &invite.headers);
-        call.a.invite = Some(invite);
+        call.a.invite = Some(Box::new(invite));
         if let Err(refusal) = admitted {
             call.refuse(turn, &refusal);
             return call;
@@ -217,7 +217,7 @@ impl Call {
                 .mark(turn.now, crate::model::Mark::Media(lines), turn.out);
         }
         self.ask_upkeep(Leg::B, &mut invite);
-        self.b.invite = Some(invite.clone());
+        self.b.invite = Some(Box::new(invite.clone()));
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);
         self.invited_by = self.b.flow;
