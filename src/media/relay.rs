@@ -243,6 +243,7 @@ impl Relay {
         if let Some(place) = self.lines.iter().position(|line| line.index == index) {
             return place;
         }
+        self.lines.reserve_exact(1); // most calls have one, of 600 bytes
         self.lines.push(Line {
             index,
             sides: [Side::new(), Side::new()],
