@@ -73,6 +73,10 @@ impl Upkeep {
         }
     }
 
+    pub(super) fn is_astray(&self) -> bool {
+        self.untold.is_some_and(|untold| untold.is_astray)
+    }
+
     pub(super) fn is_reinviting(&self) -> bool {
         let by_invite = |refreshing: &Refreshing| refreshing.method == Method::Invite;
         self.refreshing.as_ref().is_some_and(by_invite)
@@ -305,12 +309,15 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
+                let met = self.meeting;
                 let admitted = self.admit_answerer(turn, side, &response.headers, &response.body);
                 if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
                     self.part_with_answerer(turn, side, &refusal);
                     return;
                 }
+                self.insist(self.meeting != met);
                 self.take_refreshed_sdp(turn, side, response);
+                self.reopen(turn);
             }
             408 | 481 => {
                 self.expire(turn, &format!("{} from {side} to a session refresh", response.status));

@@ -52,6 +52,7 @@ mod spirals;
 mod strangers;
 mod strict;
 mod subscribed;
+mod taken_back;
 mod timers;
 mod transferred;
 mod unseated;
