@@ -94,14 +94,18 @@ impl Call {
         former.is_some() && self.phase != Phase::Ending
     }
 
+    /// A party has accepted what may not be, and is not back yet.
+    pub(super) fn is_astray(&self) -> bool {
+        Leg::BOTH.into_iter().any(|side| self.upkeep[side.index()].is_astray())
+    }
+
     /// Media crosses again, unless a party has yet to go back to what was, or somebody waits to be recorded.
     pub(super) fn reopen(&mut self, turn: &mut Turn<'_>) {
         let is_refused = self
             .exchange
             .as_ref()
             .is_some_and(|exchange| exchange.refused.is_some());
-        let is_astray = Leg::BOTH.into_iter().any(|side| self.upkeep[side.index()].is_astray());
-        let may_open = self.former.is_none() && !is_refused && !is_astray && self.phase != Phase::Ending;
+        let may_open = self.former.is_none() && !is_refused && !self.is_astray() && self.phase != Phase::Ending;
         if may_open && std::mem::take(&mut self.gated) {
             let (session, gate) = (self.id, Gate::Open);
             turn.media(MediaCommand::Gate { session, gate });

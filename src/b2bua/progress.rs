@@ -4,10 +4,13 @@
 //! Early media is media: who rings is decided for as soon as it may be heard, and so is what it offers. Who may not be heard
 //! only rings, and keeps nobody else from answering.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::body::Content;
 use super::call::Call;
+use super::deadlines::Wait;
 use super::exchange::{Exchange, Stage};
 use super::facts;
 use super::farewell::Farewell;
@@ -18,6 +21,9 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::{Method, Response};
+
+/// How long the final answer after a CANCEL may take (RFC 3261 §9.1).
+const STOP_MAX: Duration = Duration::from_secs(32);
 
 impl Call {
     /// 1xx from B: 100 stays on its hop, the rest goes to A.
@@ -221,6 +227,8 @@ impl Call {
             exchange.progress = None;
         }
         self.gate(turn);
+        // Nothing is heard meanwhile: who does not even say that it stopped is not waited for as long as a phone may ring.
+        self.deadlines.set(Wait::Exchange, turn.now + STOP_MAX);
         self.on_exchange_cancelled(turn, &reasons);
     }
 }

@@ -35,7 +35,7 @@ pub struct Untold {
     #[serde(skip)]
     cancelled: bool,
     /// It has accepted what may not be: nothing is heard until it is back.
-    #[serde(skip)]
+    #[serde(default)]
     pub(super) is_astray: bool,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, MediaCommand, MediaKind, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::sip::Message;
 
 use super::bench::{B, Bench, GRANTS, SDP, STRICT, answer, with_lines};
 
@@ -104,9 +105,14 @@ fn version(sdp: &str) -> u64 {
 
 /// The call is as it was, and ends as any does.
 fn assert_goes_on(mut bench: Bench, tag: &str) {
-    assert_eq!(bench.response_to_a().status, 488, "{:#?}", bench.story);
-    let answer = bench.response_to_a();
-    let warning = answer.headers.get("Warning").unwrap();
+    let mut answers = bench.to_a.iter().filter_map(|message| match message {
+        Message::Response(response) => Some(response),
+        Message::Request(_) => None,
+    });
+    let refused = answers
+        .rfind(|response| response.status == 488)
+        .expect("who asked is refused");
+    let warning = refused.headers.get("Warning").unwrap();
     assert!(warning.contains("Recording required by policy desk"), "{warning}");
     assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (0, 0));
     assert!(!hears_video(&bench));
@@ -301,4 +307,58 @@ fn what_a_change_asked_for_is_forgotten_with_it() {
     assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (0, 0));
     bench.recorder_fails(Fault::Io);
     assert_eq!(times(&bench, "BYE → A"), 0, "nobody has to be recorded");
+}
+
+#[test]
+fn who_does_not_even_say_that_it_stopped_is_let_go() {
+    let (mut bench, tag) = video_alone();
+    bench.a_requests_in(&tag, 2, "INVITE", KNOWS, "");
+    b_says(&mut bench, "INVITE", 183, RELIABLE, &with_video());
+    does_not_come(&mut bench, false);
+    b_says(&mut bench, "CANCEL", 200, "", "");
+    bench.wait(Duration::from_secs(33));
+    assert_eq!(gates(&bench), [Gate::Shut]);
+    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+}
+
+#[test]
+fn a_restart_does_not_let_media_through_before_the_session_is_as_it_was() {
+    let (mut bench, tag) = video_alone();
+    bench.a_requests_in(&tag, 2, "INVITE", "", "");
+    bench.b_answers("INVITE", 200, &with_video());
+    does_not_come(&mut bench, false);
+    bench.b_answers("INVITE", 491, "");
+    let mut after = Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", GRANTS)]);
+    after.now = bench.now + Duration::from_secs(2);
+    after.to_a.clone_from(&bench.to_a);
+    after.to_b.clone_from(&bench.to_b);
+    for (session, state) in bench.remembered.clone() {
+        after.input(Input::Resume { session, state });
+    }
+    assert_eq!(gates(&after), [Gate::Shut]);
+    after.wait(Duration::from_secs(20));
+    assert_eq!(body_to_b(&after, "INVITE").matches("\r\nm=").count(), 2);
+    b_says(&mut after, "INVITE", 200, "", SDP);
+    assert_eq!(gates(&after), [Gate::Shut, Gate::Open]);
+    assert!(!hears_video(&after));
+}
+
+#[test]
+fn video_of_an_early_update_without_a_recording_is_refused_and_the_call_rings_on() {
+    for stalls in FAILURES {
+        let mut bench = Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", GRANTS)]);
+        bench.invite(SDP, KNOWS);
+        bench.fork_answers("b-tag", 183, RELIABLE, SDP);
+        let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+        bench.a_requests_in(&tag, 2, "PRACK", "RAck: 7 1 INVITE\r\n", "");
+        b_says(&mut bench, "PRACK", 200, "", "");
+        bench.recorder_answers = false;
+        bench.a_requests_in(&tag, 3, "UPDATE", "", &with_video());
+        does_not_come(&mut bench, stalls);
+        assert_eq!(bench.response_to_a().status, 488, "{:#?}", bench.story);
+        b_says(&mut bench, "INVITE", 200, "", "");
+        bench.a_requests_in(&tag, 1, "ACK", "", "");
+        assert_eq!(times(&bench, "ACK → B"), 1, "{:#?}", bench.story);
+        assert_goes_on(bench, &tag);
+    }
 }
