@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::output::StepKind;
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Fault, Gate, Header, Leg, MediaCommand, MediaKind};
@@ -109,6 +110,7 @@ impl Call {
         if may_open && std::mem::take(&mut self.gated) {
             let (session, gate) = (self.id, Gate::Open);
             turn.media(MediaCommand::Gate { session, gate });
+            self.chronicle.step(turn.now, StepKind::MediaReopened, turn.out);
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::direction::Direction;
+use super::patch::Patch;
 use super::{MediaLine, SessionDescription, scan};
 
 /// How the o= line goes on that a party knows: user name, session and address stay, the version grows (RFC 3264 §8).
@@ -117,6 +118,24 @@ pub fn with_lines(text: &[u8], lines: usize) -> Bytes {
     Bytes::from(out)
 }
 
+/// The description with the m-lines refused that are to be `off`.
+pub fn without_lines(sdp: &SessionDescription, off: impl Fn(usize) -> bool) -> Bytes {
+    let text = sdp.text();
+    let mut out = Vec::with_capacity(text.len());
+    let mut copied = 0;
+    for patch in &sdp.patches {
+        if let Patch::Port { span, line } = patch
+            && off(*line)
+        {
+            out.extend_from_slice(text.get(copied..span.start).unwrap_or_default());
+            out.push(b'0');
+            copied = span.end;
+        }
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    Bytes::from(out)
+}
+
 /// The answer to an offer that may change nothing: `held` as it is known to who offers, and the m-lines that are new in the offer,
 /// or other than those, refused (RFC 3264 §6).
 pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
@@ -205,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_to_be_off_has_port_0_and_the_others_stay() {
+        let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\nm=video 4002/2 RTP/AVP 96\r\na=x\r\n";
+        let sdp = SessionDescription::parse(text.as_bytes()).unwrap();
+        assert_eq!(without_lines(&sdp, |_| false), text);
+        assert_eq!(without_lines(&sdp, |line| line == 1), text.replace("4002/2", "0"));
+    }
+
+    #[test]
     fn an_offer_that_may_change_nothing_is_answered_by_what_holds_and_the_rest_is_refused() {
         let held = SessionDescription::parse(TOLD).unwrap();
         let answer = |offer: &str| {
@@ -240,6 +267,8 @@ mod tests {
                 let offer = reoffer(&sdp, 3);
                 let again = SessionDescription::parse(&offer).unwrap();
                 proptest::prop_assert!(again.lines().len() >= 3.max(sdp.lines().len()));
+                let off = SessionDescription::parse(&without_lines(&sdp, |_| true)).unwrap();
+                proptest::prop_assert!(off.lines().iter().all(|line| !line.is_live()));
                 let held = SessionDescription::parse(TOLD).unwrap();
                 let answer = SessionDescription::parse(&decline(&held, &sdp)).unwrap();
                 proptest::prop_assert_eq!(answer.lines().len(), sdp.lines().len());

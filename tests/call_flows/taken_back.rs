@@ -169,6 +169,26 @@ fn video_that_a_2xx_to_a_reinvite_offers_waits_and_is_answered_with_what_holds()
 }
 
 #[test]
+fn a_phone_that_turns_the_refused_line_on_again_when_it_is_told_the_old_session_is_not_heeded() {
+    let (mut bench, tag) = video_alone();
+    bench.a_requests_in(&tag, 2, "INVITE", "", "");
+    bench.b_answers("INVITE", 200, &with_video());
+    does_not_come(&mut bench, false);
+    bench.a_requests_in(&tag, 2, "ACK", "", "");
+    bench.b_answers("INVITE", 200, &with_video().replace("audio 4000", "audio 4100"));
+    let moved = bench.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.lines[0].b.remote,
+        MediaCommand::Gate { .. } | MediaCommand::Close { .. } => None,
+    });
+    assert_eq!(
+        moved.map(|remote| remote.rtp.port()),
+        Some(4_100),
+        "where he moved counts"
+    );
+    assert_goes_on(bench, &tag);
+}
+
+#[test]
 fn who_does_not_take_the_session_as_it_was_is_not_heard_and_let_go_at_last() {
     let (mut bench, tag) = video_alone();
     bench.a_requests_in(&tag, 2, "INVITE", "", "");
