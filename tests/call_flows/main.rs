@@ -22,6 +22,7 @@ mod failover;
 mod families;
 mod fax;
 mod forked;
+mod haphazard;
 mod in_a_gap;
 mod meetings;
 mod mended_dialogs;
