@@ -152,7 +152,10 @@ pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
     let text = offer.text();
     let media = scan::lines(text).map_while(Result::ok);
     for line in media.filter(|line| line.kind == Some(b'm')).skip(kept) {
-        let mut words = line.value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let mut words = line
+            .value
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
         out.extend_from_slice(b"m=");
         out.extend_from_slice(words.next().unwrap_or_default());
         out.extend_from_slice(b" 0");
