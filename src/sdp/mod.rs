@@ -19,4 +19,4 @@ pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpErr
 pub use direction::Direction;
 pub use filter::{NothingLeft, filter};
 pub use offer_answer::{AnswerError, OfferError, check_reoffer, negotiate};
-pub use retell::{Thread, reoffer, with_lines};
+pub use retell::{Thread, decline, reoffer, with_lines, without_lines};
