@@ -236,6 +236,8 @@ fn millis(time: Duration) -> u64 {
 const fn cause(cause: GapCause) -> &'static str {
     match cause {
         GapCause::Lost => "lost",
+        GapCause::Guessed => "guessed",
+        GapCause::ComfortNoise => "comfort noise",
         GapCause::Silent => "silent",
         GapCause::Unrecorded => "unrecorded",
     }

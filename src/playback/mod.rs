@@ -16,6 +16,7 @@ mod peaks;
 mod resample;
 #[cfg(test)]
 mod rig;
+mod run;
 mod sounding;
 mod stream;
 mod survey;
@@ -26,5 +27,5 @@ pub use export::{ExportError, export_pcapng};
 pub use mix::{Block, Rendering};
 pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
 pub use sounding::{Digit, Gap, GapCause, Sounding};
-pub use survey::{Heard, LENGTH_MAX, Survey, SurveyError};
+pub use survey::{Heard, LENGTH_MAX, SAMPLE_RATES, Survey, SurveyError};
 pub use wav::{WavError, wav_bytes, write_wav};
