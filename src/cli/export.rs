@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::disk::{StoredFile, Unreadable};
 use crate::model::{Leg, SessionId};
-use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavError, export_pcapng, write_wav};
+use crate::playback::{
+    Digit, ExportError, GapCause, Heard, SAMPLE_RATES, Survey, SurveyError, WavError, export_pcapng, write_wav,
+};
 use crate::recorder::{SealError, SealedCall};
 
 use super::archive::{self, CallError, NoArchive};
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// What the parties wrote: a line of JSON for each MESSAGE and INFO with a body; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     chat: Option<PathBuf>,
+    /// Of the WAV: 8000, 16000, 24000, 32000, 44100 or 48000 [default: the lowest that holds what sounded]
+    #[arg(long, value_name = "HZ", value_parser = sample_rate, requires = "wav")]
+    rate: Option<u32>,
     /// The data directory.
     #[arg(long, value_name = "DIR", default_value = super::DATA_DEFAULT)]
     data: PathBuf,
@@ -100,6 +105,10 @@ pub(super) struct Wav {
     /// More of them.
     gaps_untold: u64,
     pub packets_lost: u64,
+    /// Holes that are heard, at least their ends, from the copies that Opus sends along.
+    holes_recovered: u64,
+    /// Keys that were pressed (RFC 4733); in the sound they are silence. The first 4096.
+    digits: Vec<DigitReport>,
     /// Streams that are silence only because they are not decoded here.
     undecoded: Vec<String>,
 }
@@ -110,6 +119,16 @@ struct GapReport {
     at_ms: u64,
     length_ms: u64,
     cause: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct DigitReport {
+    leg: Leg,
+    at_ms: u64,
+    duration_ms: u64,
+    event: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<char>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +170,7 @@ fn export(args: &Args) -> Result<Report, Failure> {
     call.verify()?;
     let mut report = Report::default();
     if let Some(file) = &args.wav {
-        report.wav = Some(wav(&mut call, file)?);
+        report.wav = Some(wav(&mut call, file, args.rate)?);
     }
     if let Some(file) = &args.pcapng {
         report.pcapng = Some(pcapng(&mut call, file)?);
@@ -165,10 +184,14 @@ fn export(args: &Args) -> Result<Report, Failure> {
 }
 
 /// The call as sound, in a file that is there only when it is whole.
-pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav, Failure> {
+pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path, rate: Option<u32>) -> Result<Wav, Failure> {
     let closing = call.manifest().closing.clone();
     let started = call.header().started;
     let survey = Survey::of(started, Some(&closing), call.frames())?;
+    let survey = match rate {
+        Some(rate) => survey.at_rate(rate),
+        None => survey,
+    };
     let sounding = write(file, |mut out| {
         write_wav(&mut out, &survey, call.frames()).map_err(Failure::from)
     })?;
@@ -185,6 +208,8 @@ pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav,
         gaps: gaps.collect(),
         gaps_untold: sounding.gaps_untold,
         packets_lost: sounding.lost,
+        holes_recovered: sounding.recovered,
+        digits: sounding.digits.iter().map(digit).collect(),
         undecoded: survey.undecoded().map(undecoded).collect(),
     })
 }
@@ -229,6 +254,21 @@ fn write<T>(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T, Failure>
     filled
 }
 
+fn digit(digit: &Digit) -> DigitReport {
+    DigitReport {
+        leg: digit.leg,
+        at_ms: millis(digit.at),
+        duration_ms: millis(digit.duration),
+        event: digit.event,
+        key: digit.key,
+    }
+}
+
+fn sample_rate(text: &str) -> Result<u32, &'static str> {
+    let rate = text.parse().ok().filter(|rate| SAMPLE_RATES.contains(rate));
+    rate.ok_or("one of 8000, 16000, 24000, 32000, 44100, 48000")
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -261,7 +301,7 @@ fn text(report: &Report) -> String {
         let lost: u64 = wav
             .gaps
             .iter()
-            .filter(|gap| gap.cause != "silent")
+            .filter(|gap| matches!(gap.cause, "lost" | "unrecorded"))
             .map(|gap| gap.length_ms)
             .sum();
         if wav.packets_lost > 0 || lost > 0 {
@@ -269,6 +309,11 @@ fn text(report: &Report) -> String {
                 "  {} packets lost, {lost} ms of silence for them and for gaps\n",
                 wav.packets_lost
             );
+        }
+        let guessed = wav.gaps.iter().filter(|gap| gap.cause == "guessed").count();
+        if wav.holes_recovered > 0 || guessed > 0 {
+            let recovered = wav.holes_recovered;
+            text += &format!("  of what was lost, {recovered} holes are heard from copies, {guessed} from guesses\n");
         }
         for stream in &wav.undecoded {
             text += &format!("  not decoded, so silent: {stream}; its packets are kept, see --pcapng\n");

@@ -169,12 +169,13 @@ impl Run {
         self.timestamp = packet.timestamp;
         let late = self.lateness(axis, packet);
         self.drift.update(packet.at, late);
-        let moved = self.correction(axis, late, samples);
+        let before = i64::try_from(filled.guessed + filled.recovered).unwrap_or(0);
+        let begins = self.anchor + scale(scale(self.elapsed, rate, clock) - before, axis.sample_rate, rate);
+        let moved = self.correction(axis, late, begins, samples);
         if moved != 0 {
             self.anchor += moved;
             self.drift = Drift::default();
         }
-        let before = i64::try_from(filled.guessed + filled.recovered).unwrap_or(0);
         let own = i64::try_from(samples.len()).unwrap_or(0) - before;
         let first = scale(self.elapsed, rate, clock) - before;
         let begins = self.anchor + scale(first, axis.sample_rate, rate);
@@ -199,9 +200,8 @@ impl Run {
     }
 
     /// By how much the run is moved, because the clocks have drifted apart, or a jump of the timestamps is seen by now.
-    fn correction(&self, axis: Axis, late: i64, samples: &[i16]) -> i64 {
-        let position = self.position(axis, self.elapsed);
-        let is_pause = |moved: i64| position > self.ends && position + moved >= self.ends;
+    fn correction(&self, axis: Axis, late: i64, begins: i64, samples: &[i16]) -> i64 {
+        let is_pause = |moved: i64| begins > self.ends && begins + moved >= self.ends;
         let beyond = |drift: &i64, limit: Duration| drift.abs() > axis.samples(limit);
         let jumped = self.drift.lately().filter(|drift| beyond(drift, JUMP_MIN));
         let forced = self.drift.settled().filter(|drift| beyond(drift, DRIFT_FORCED));

@@ -1,0 +1,286 @@
+//! Calls in every codec that is decoded, and in several.
+
+use std::time::Duration;
+
+use opus_test::{opus_packets, tune};
+
+use super::super::Survey;
+use super::super::rig::*;
+use super::super::sounding::GapCause;
+use crate::model::{Leg, Mark};
+use crate::recorder::Frame;
+use crate::rtp::codecs::Codec;
+
+fn media(formats: &[(u8, &str, u32, u8)], at: u64) -> Frame {
+    Frame::Mark {
+        at: at_ms(at),
+        mark: Mark::Media(vec![line_plan(formats)]),
+    }
+}
+
+fn phone(leg: Leg, payload_type: u8) -> Phone {
+    Phone {
+        payload_type,
+        ..Phone::new(leg)
+    }
+}
+
+/// Payloads of 20 ms each, in RTP clock units of `units`.
+fn spoken(phone: &mut Phone, from_ms: u64, payloads: &[Vec<u8>], units: u32) -> Vec<Frame> {
+    let packets = payloads.iter().zip(0..);
+    packets
+        .map(|(payload, n)| phone.send(at_ms(from_ms + n * PACKET_MS), payload, units))
+        .collect()
+}
+
+fn rate_of(frames: &[Frame], length_ms: u64) -> u32 {
+    let survey = Survey::of(STARTED, Some(&closing(length_ms)), readable(frames)).expect("a short call");
+    assert_eq!(survey.undecoded().count(), 0);
+    survey.sample_rate
+}
+
+fn all_decoded(codec: Codec, payloads: &[Vec<u8>]) -> Vec<i16> {
+    let (mut decoder, mut samples) = (codec.decoder(), Vec::new());
+    for payload in payloads {
+        decoder.decode(payload, &mut samples);
+    }
+    samples
+}
+
+mod opus_test {
+    use opus_pure::{Application, OpusEncoder};
+
+    const OPUS_FRAME: usize = 960;
+
+    /// Something that changes all the time.
+    pub(super) fn tune(rate: u32, count: usize) -> Vec<i16> {
+        let sample = |n: usize| {
+            let time = n as f64 / f64::from(rate);
+            let hertz = 200.0 + 150.0 * (time * 7.0).sin();
+            (8_000.0 * (time * hertz * std::f64::consts::TAU).sin() * (time * 9.0).cos()) as i16
+        };
+        (0..count).map(sample).collect()
+    }
+
+    /// With copies of what was before.
+    pub(super) fn opus_packets(count: usize, channels: usize) -> Vec<Vec<u8>> {
+        let mut encoder = OpusEncoder::new(48_000, channels, Application::Voip).expect("an encoder");
+        encoder.bitrate_bps = 24_000;
+        encoder.use_inband_fec = true;
+        encoder.packet_loss_perc = 20;
+        let tune = tune(48_000, count * OPUS_FRAME);
+        let frames = tune.chunks_exact(OPUS_FRAME).map(|frame| {
+            let frame: Vec<i16> = frame.iter().flat_map(|sample| vec![*sample; channels]).collect();
+            let mut bytes = vec![0; 1_500];
+            let length = encoder.encode_s16(&frame, OPUS_FRAME, &mut bytes).expect("encoded");
+            bytes.truncate(length);
+            bytes
+        });
+        frames.collect()
+    }
+}
+
+#[test]
+fn linear_samples_of_every_rate_are_rendered_sample_for_sample() {
+    for (payload_type, rate, channels) in [
+        (96, 8_000, 1),
+        (96, 16_000, 1),
+        (96, 16_000, 2),
+        (10, 44_100, 2),
+        (11, 44_100, 1),
+        (97, 48_000, 1),
+        (97, 48_000, 2),
+    ] {
+        let per_packet = rate as usize / 50;
+        let sound = tune(rate, per_packet * 50);
+        let payload = |samples: &[i16]| {
+            let repeated = samples.iter().flat_map(|sample| vec![*sample; channels]);
+            repeated.flat_map(i16::to_be_bytes).collect()
+        };
+        let payloads: Vec<Vec<u8>> = sound.chunks(per_packet).map(payload).collect();
+        let mut frames = vec![media(&[(payload_type, "L16", rate, channels as u8)], 0)];
+        frames.extend(spoken(
+            &mut phone(Leg::B, payload_type),
+            0,
+            &payloads,
+            per_packet as u32,
+        ));
+        assert_eq!(rate_of(&frames, 1_500), rate);
+        let (_, right, sounding) = render(&frames, 1_500);
+        assert_eq!(right[..sound.len()], sound, "{rate} Hz, {channels} channels");
+        assert_eq!((sounding.lost, right.len()), (0, rate as usize * 3 / 2));
+    }
+}
+
+#[test]
+fn g722_is_rendered_as_its_decoder_has_it() {
+    use audio_codec::Encoder as _;
+    let encoded = audio_codec::g722::G722Encoder::new().encode(&tune(16_000, 16_000));
+    let payloads: Vec<Vec<u8>> = encoded.chunks(160).map(<[u8]>::to_vec).collect();
+    let frames = spoken(&mut phone(Leg::A, 9), 500, &payloads, 160);
+    assert_eq!(rate_of(&frames, 2_000), 16_000);
+    let (left, _, _) = render(&call(frames), 2_000);
+    let wanted = all_decoded(Codec::G722, &payloads);
+    assert_eq!(left[8_000..24_000], wanted[..], "its clock runs at half of its samples");
+}
+
+#[test]
+fn opus_is_rendered_as_its_decoder_has_it() {
+    for channels in [1, 2] {
+        let payloads = opus_packets(50, channels);
+        let mut frames = vec![media(&[(111, "opus", 48_000, 2)], 0)];
+        frames.extend(spoken(&mut phone(Leg::A, 111), 100, &payloads, 960));
+        assert_eq!(rate_of(&frames, 1_500), 48_000);
+        let (left, _, sounding) = render(&frames, 1_500);
+        assert_eq!(left[4_800..4_800 + 48_000], all_decoded(Codec::Opus, &payloads)[..]);
+        assert_eq!((sounding.lost, sounding.recovered), (0, 0));
+    }
+}
+
+#[test]
+fn opus_that_pauses_keeps_its_time() {
+    let payloads = opus_packets(50, 1);
+    let mut phone = phone(Leg::A, 111);
+    let mut frames = vec![media(&[(111, "opus", 48_000, 2)], 0)];
+    frames.extend(spoken(&mut phone, 0, &payloads[..25], 960));
+    phone.timestamp += 960 * 100;
+    frames.extend(spoken(&mut phone, 2_500, &payloads[25..], 960));
+    let (left, _, sounding) = render(&frames, 3_000);
+    let wanted = all_decoded(Codec::Opus, &payloads);
+    assert_eq!(left[..24_000], wanted[..24_000]);
+    assert!(left[24_000..120_000].iter().all(|sample| *sample == 0));
+    assert_eq!(left[120_000..], wanted[24_000..]);
+    assert_eq!(sounding.gaps[0].cause, GapCause::Silent);
+}
+
+#[test]
+fn lost_and_shuffled_opus_keeps_its_length_and_is_heard_from_copies_and_guesses() {
+    let (payloads, mut dice) = (opus_packets(500, 1), Dice(41));
+    let frames = spoken(&mut phone(Leg::A, 111), 0, &payloads, 960);
+    let mut lost = 0;
+    let mut kept = vec![media(&[(111, "opus", 48_000, 2)], 0)];
+    for (n, frame) in frames.into_iter().enumerate() {
+        let is_lost = (20..490).contains(&n) && dice.roll(100) < 5;
+        lost += u64::from(is_lost);
+        let at = frame.at() + Duration::from_millis(dice.roll(60));
+        kept.extend((!is_lost).then(|| moved(frame, at)));
+    }
+    kept[1..].sort_by_key(Frame::at);
+    let (left, _, sounding) = render(&kept, 10_000);
+    assert!(lost > 10);
+    assert_eq!((sounding.lost, sounding.dropped), (lost, 0));
+    let guessed = sounding
+        .gaps
+        .iter()
+        .filter(|gap| gap.cause == GapCause::Guessed)
+        .count() as u64;
+    assert!(
+        sounding.recovered > lost / 2 && sounding.recovered + guessed >= lost / 2,
+        "{sounding:?}"
+    );
+    assert!(
+        sounding.gaps.iter().all(|gap| gap.cause != GapCause::Lost),
+        "{:?}",
+        sounding.gaps
+    );
+    let wanted = all_decoded(Codec::Opus, &payloads);
+    let whole = &wanted[960..18 * 960];
+    let begins = left
+        .windows(whole.len())
+        .position(|window| window == whole)
+        .expect("what came is untouched");
+    assert!(begins < 960 + 60 * 48, "{begins}");
+}
+
+#[test]
+fn fullband_on_one_leg_leaves_the_samples_of_the_other_among_its_own() {
+    let codes = speech(21, 100);
+    let mut frames = vec![media(&[(111, "opus", 48_000, 2), (0, "PCMU", 8_000, 1)], 0)];
+    let mut packets = Phone::new(Leg::A).speak(0, &codes);
+    packets.extend(spoken(&mut phone(Leg::B, 111), 0, &opus_packets(100, 2), 960));
+    packets.sort_by_key(Frame::at);
+    frames.extend(packets);
+    let (left, right, _) = render(&frames, 2_000);
+    assert_eq!((left.len(), right.len()), (96_000, 96_000));
+    let kept: Vec<i16> = left.iter().step_by(6).copied().collect();
+    assert_eq!(kept, decoded(&codes));
+}
+
+#[test]
+fn a_recording_is_rendered_at_the_rate_that_is_asked_for() {
+    let codes = speech(23, 50);
+    let frames = call(Phone::new(Leg::A).speak(0, &codes));
+    for rate in super::super::SAMPLE_RATES {
+        let survey = Survey::of(STARTED, Some(&closing(1_000)), readable(&frames)).expect("a short call");
+        let survey = survey.at_rate(rate);
+        let blocks = super::super::Rendering::new(&survey, readable(&frames));
+        let count: usize = blocks.map(|block| block.expect("readable").samples.len()).sum();
+        assert_eq!(count, rate as usize);
+    }
+}
+
+#[test]
+fn a_payload_type_that_changes_unannounced_does_not_move_a_sample() {
+    let (codes, mut dice) = (speech(43, 500), Dice(43));
+    let mut phone = Phone::new(Leg::A);
+    let (mut frames, mut wanted) = (Vec::new(), Vec::new());
+    for (n, payload) in codes.chunks(PACKET_SAMPLES).enumerate() {
+        phone.payload_type = if n % 40 < 20 { 0 } else { 8 };
+        wanted.extend(all_decoded(
+            if n % 40 < 20 { Codec::Pcmu } else { Codec::Pcma },
+            &[payload.to_vec()],
+        ));
+        let at = 100 + n as u64 * PACKET_MS + dice.roll(60);
+        frames.push(phone.send(at_ms(at), payload, 160));
+    }
+    let (left, _, sounding) = render(&call(frames), 11_000);
+    let found = left.windows(wanted.len()).position(|window| window == wanted);
+    assert!(found.is_some_and(|found| (800..960).contains(&found)), "{found:?}");
+    assert_eq!(sounding.lost, 0);
+}
+
+#[test]
+fn a_number_means_what_was_negotiated_last() {
+    let linear = |n: usize| {
+        tune(16_000, 320 * 50)[n * 320..(n + 1) * 320]
+            .iter()
+            .flat_map(|s| s.to_be_bytes())
+            .collect()
+    };
+    let payloads: Vec<Vec<u8>> = (0..50).map(linear).collect();
+    let codes = speech(45, 50);
+    let mut phone = phone(Leg::A, 96);
+    let mut frames = vec![media(&[(96, "PCMU", 8_000, 1)], 0)];
+    frames.extend(phone.speak(0, &codes));
+    frames.push(media(&[(96, "L16", 16_000, 1)], 1_000));
+    (phone.ssrc, phone.timestamp) = (99, 5);
+    frames.extend(spoken(&mut phone, 1_000, &payloads, 320));
+    let (left, _, _) = render(&frames, 2_000);
+    let kept: Vec<i16> = left[..16_000].iter().step_by(2).copied().collect();
+    assert_eq!(kept[..7_900], decoded(&codes)[..7_900]);
+    assert_eq!(
+        left[16_100..],
+        tune(16_000, 16_000)[100..],
+        "the ringing of what was before is over"
+    );
+}
+
+#[test]
+fn comfort_noise_is_silence_that_the_sender_told_of() {
+    let codes = speech(47, 50);
+    let mut phone = Phone::new(Leg::A);
+    let mut frames = phone.speak(0, &codes);
+    phone.payload_type = 13;
+    frames.push(phone.send(at_ms(1_000), &[60, 10, 10], 16_000));
+    phone.payload_type = 0;
+    frames.extend(phone.speak(3_000, &codes));
+    let (left, _, sounding) = render(&call(frames), 4_000);
+    assert_eq!(left, [decoded(&codes), vec![0; 16_000], decoded(&codes)].concat());
+    let told: Vec<_> = sounding
+        .gaps
+        .iter()
+        .filter(|gap| gap.leg == Leg::A)
+        .map(|gap| (gap.cause, gap.length))
+        .collect();
+    assert_eq!(told, [(GapCause::ComfortNoise, Duration::from_secs(2))]);
+}
