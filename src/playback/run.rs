@@ -13,12 +13,16 @@ const EARLY_MAX: Duration = Duration::from_millis(300);
 /// Earlier than this after a pause, and the run is moved: no network brings a packet before it was sent.
 const EARLY_PAUSE_MAX: Duration = Duration::from_millis(10);
 /// A packet later than this begins a new run if those after it are as late: the sender's clock stood still.
-const STEP_MIN: Duration = Duration::from_millis(100);
-/// As late as another: a network that catches up is faster than that.
+const STEP_MIN: Duration = Duration::from_millis(20);
+/// As late as each other: what a network delays differs more, and one that catches up gets faster.
 const STEP_SPREAD: Duration = Duration::from_millis(15);
 /// Packets after a late one, at least, and the time in which they came, to tell a clock from a network.
 const STEP_PACKETS_MIN: usize = 3;
 const STEP_TIME_MIN: Duration = Duration::from_millis(100);
+/// A smaller step than this might be chance.
+const STEP_SURE: Duration = Duration::from_millis(110);
+/// Packets that have to agree on a smaller one.
+const STEP_PACKETS_SURE: usize = 12;
 /// A new codec goes on with the old one's timestamps if it is no later or earlier than this.
 const CHANGE_MAX: Duration = Duration::from_millis(100);
 /// Clocks may drift apart up to here; then the run is moved at the next pause or quiet packet.
@@ -115,26 +119,38 @@ impl Run {
     pub(super) fn fits<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) -> bool {
         let late = self.lateness(axis, packet);
         let is_near = late <= axis.samples(LATE_MAX) && late >= -axis.samples(EARLY_MAX);
-        is_near && !(late > axis.samples(STEP_MIN) && self.is_step(axis, packet, waiting))
+        is_near && !self.is_step(axis, packet, waiting)
     }
 
-    /// Whether all that came after a late packet is as late: then it is no network that catches up.
+    /// Whether a packet is late and all that came after it are as late: then it is no network that catches up.
     fn is_step<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) -> bool {
-        let least = self.lateness(axis, packet) - axis.samples(STEP_SPREAD);
-        let (mut count, mut last) = (0, packet.at);
-        for held in waiting {
-            if self.lateness(axis, held) < least {
-                return false;
-            }
-            count += 1;
-            last = last.max(held.at);
+        let late = self.lateness(axis, packet);
+        if late <= axis.samples(STEP_MIN) {
+            return false;
         }
-        count >= STEP_PACKETS_MIN && last.since(packet.at) >= STEP_TIME_MIN
+        let (mut least, mut most, mut count, mut last) = (late, late, 0, packet.at);
+        for held in waiting {
+            let late = self.lateness(axis, held);
+            (least, most) = (least.min(late), most.max(late));
+            (count, last) = (count + 1, last.max(held.at));
+        }
+        let is_sure = least > axis.samples(STEP_SURE);
+        let wanted = if is_sure { STEP_PACKETS_MIN } else { STEP_PACKETS_SURE };
+        let is_seen = count >= wanted && last.since(packet.at) >= STEP_TIME_MIN;
+        is_seen && least > axis.samples(STEP_MIN) && most - least <= axis.samples(STEP_SPREAD)
     }
 
-    /// Whether a packet of another codec has the same clock and comes when it should.
-    pub(super) fn continues_with(&self, axis: Axis, packet: &Held, codec: Codec) -> bool {
-        codec.clock_rate() == self.codec.clock_rate() && self.lateness(axis, packet).abs() <= axis.samples(CHANGE_MAX)
+    /// Whether a packet of another codec has the same clock and comes when it should; `waiting` are those after it.
+    pub(super) fn continues_with<'a>(
+        &self,
+        axis: Axis,
+        packet: &Held,
+        waiting: impl Iterator<Item = &'a Held>,
+        codec: Codec,
+    ) -> bool {
+        codec.clock_rate() == self.codec.clock_rate()
+            && self.lateness(axis, packet).abs() <= axis.samples(CHANGE_MAX)
+            && !self.is_step(axis, packet, waiting)
     }
 
     fn elapsed_at(&self, timestamp: u32) -> i64 {

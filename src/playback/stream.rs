@@ -150,7 +150,7 @@ impl Stream {
         let run = match self.run.take() {
             Some(run) if run.is_of(codec) && run.fits(axis, packet, waiting.clone()) => run,
             Some(run) if run.is_of(codec) => Run::begin(axis, packet, waiting, codec, Some(run.into_decoder())),
-            Some(run) if run.continues_with(axis, packet, codec) => run.into_codec(codec),
+            Some(run) if run.continues_with(axis, packet, waiting.clone(), codec) => run.into_codec(codec),
             _ => Run::begin(axis, packet, waiting, codec, None),
         };
         self.run.insert(run)
