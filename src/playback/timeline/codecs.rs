@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use opus_test::{opus_packets, tune};
+use proptest::prelude::*;
 
 use super::super::Survey;
 use super::super::rig::*;
 use super::super::sounding::GapCause;
-use crate::model::{Leg, Mark};
+use crate::model::{Leg, Mark, Ssrc};
 use crate::recorder::Frame;
 use crate::rtp::codecs::Codec;
+use crate::rtp::packet::RtpPacket;
 
 fn media(formats: &[(u8, &str, u32, u8)], at: u64) -> Frame {
     Frame::Mark {
@@ -283,4 +285,113 @@ fn comfort_noise_is_silence_that_the_sender_told_of() {
         .map(|gap| (gap.cause, gap.length))
         .collect();
     assert_eq!(told, [(GapCause::ComfortNoise, Duration::from_secs(2))]);
+}
+
+/// What a codec makes of a tune: payloads of 20 ms, RTP clock units a packet, and how it is told.
+fn tuned(codec: Codec) -> (Vec<Vec<u8>>, u32, (u8, &'static str, u32, u8)) {
+    use audio_codec::Encoder as _;
+    let (packets, rate) = (300, codec.sample_rate());
+    let sound = tune(rate, rate as usize / 50 * packets);
+    let frames = sound.chunks(rate as usize / 50);
+    let payloads = match codec {
+        Codec::Pcmu | Codec::Pcma => frames
+            .map(|frame| frame.iter().map(|s| crate::rtp::codecs::to_pcmu(*s)).collect())
+            .collect(),
+        Codec::L16 { .. } => frames
+            .map(|frame| frame.iter().flat_map(|s| s.to_be_bytes()).collect())
+            .collect(),
+        Codec::G722 => {
+            let encoded = audio_codec::g722::G722Encoder::new().encode(&sound);
+            encoded.chunks(160).map(<[u8]>::to_vec).collect()
+        }
+        Codec::Opus => opus_packets(packets, 1),
+    };
+    let channels = if codec == Codec::Opus { 2 } else { 1 };
+    (
+        payloads,
+        codec.clock_rate() / 50,
+        (96, codec.name(), codec.clock_rate(), channels),
+    )
+}
+
+#[test]
+fn lost_and_shuffled_calls_keep_their_length_and_their_time_in_every_codec() {
+    let linear = |sample_rate| Codec::L16 {
+        sample_rate,
+        channels: 1,
+    };
+    let codecs = [
+        Codec::Pcmu,
+        Codec::G722,
+        linear(16_000),
+        linear(44_100),
+        linear(48_000),
+        Codec::Opus,
+    ];
+    for codec in codecs {
+        let (payloads, units, format) = tuned(codec);
+        let mut dice = Dice(51);
+        let mut frames = vec![media(&[format], 0)];
+        let mut lost = Vec::new();
+        for (n, frame) in spoken(&mut phone(Leg::B, 96), 0, &payloads, units)
+            .into_iter()
+            .enumerate()
+        {
+            if (20..290).contains(&n) && dice.roll(100) < 5 {
+                lost.push(n);
+            } else {
+                let at = frame.at() + Duration::from_millis(dice.roll(50));
+                frames.push(moved(frame, at));
+            }
+        }
+        frames[1..].sort_by_key(Frame::at);
+        let (left, right, sounding) = render(&frames, 6_000);
+        assert_eq!(
+            (left.len(), right.len()),
+            (6 * codec.sample_rate() as usize, left.len())
+        );
+        assert_eq!((sounding.lost, sounding.dropped), (lost.len() as u64, 0), "{codec:?}");
+        // Up to the first loss all is as decoded, and no later than the network made it.
+        let first = lost[0];
+        let wanted = all_decoded(codec, &payloads[..first]);
+        let begins = right.windows(wanted.len()).position(|window| window == wanted);
+        let late_max = codec.sample_rate() as usize / 50;
+        assert!(begins.is_some_and(|begins| begins <= late_max), "{codec:?}: {begins:?}");
+        if let (Codec::L16 { .. }, Some(begins)) = (codec, begins) {
+            let per_packet = units as usize;
+            let mut whole = all_decoded(codec, &payloads);
+            lost.iter()
+                .for_each(|n| whole[n * per_packet..(n + 1) * per_packet].fill(0));
+            let heard = right.len() - begins;
+            assert_eq!(right[begins..], whole[..heard], "{codec:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_payloads_of_any_codec_make_a_recording_of_the_right_length(
+        packets in proptest::collection::vec(
+            (0..1_500_u64, 0..3_u32, 95..101_u8, any::<u16>(), 0..100_000_u32, proptest::collection::vec(any::<u8>(), 0..300)),
+            0..40,
+        ),
+        rate in proptest::sample::select(super::super::SAMPLE_RATES.to_vec()),
+    ) {
+        let formats = [
+            (96, "opus", 48_000, 2), (97, "L16", 44_100, 2), (98, "G722", 8_000, 1), (99, "CN", 48_000, 1), (100, "L16", 11_025, 1),
+        ];
+        let mut frames = vec![media(&formats, 0)];
+        frames.extend(packets.into_iter().map(|(at, ssrc, kind, number, timestamp, payload)| {
+            let (ssrc, number) = (Ssrc(ssrc), number % 60);
+            let packet = RtpPacket::new(ssrc, kind, number, timestamp, false, payload.into());
+            packet_frame(at_ms(at), Leg::A, &packet)
+        }));
+        frames[1..].sort_by_key(Frame::at);
+        let survey = Survey::of(STARTED, Some(&closing(1_000)), readable(&frames)).expect("a short call").at_rate(rate);
+        let blocks = super::super::Rendering::new(&survey, readable(&frames));
+        let count: u64 = blocks.map(|block| block.expect("readable").samples.len() as u64).sum();
+        prop_assert_eq!(count, survey.samples());
+    }
 }
