@@ -287,13 +287,13 @@ fn comfort_noise_is_silence_that_the_sender_told_of() {
     assert_eq!(told, [(GapCause::ComfortNoise, Duration::from_secs(2))]);
 }
 
-/// What a codec makes of a tune: payloads of 20 ms, RTP clock units a packet, and how it is told.
-fn tuned(codec: Codec) -> (Vec<Vec<u8>>, u32, (u8, &'static str, u32, u8)) {
+/// What a codec makes of a tune: payloads of 20 ms.
+fn tuned(codec: Codec) -> Vec<Vec<u8>> {
     use audio_codec::Encoder as _;
     let (packets, rate) = (300, codec.sample_rate());
     let sound = tune(rate, rate as usize / 50 * packets);
     let frames = sound.chunks(rate as usize / 50);
-    let payloads = match codec {
+    match codec {
         Codec::Pcmu | Codec::Pcma => frames
             .map(|frame| frame.iter().map(|s| crate::rtp::codecs::to_pcmu(*s)).collect())
             .collect(),
@@ -305,13 +305,7 @@ fn tuned(codec: Codec) -> (Vec<Vec<u8>>, u32, (u8, &'static str, u32, u8)) {
             encoded.chunks(160).map(<[u8]>::to_vec).collect()
         }
         Codec::Opus => opus_packets(packets, 1),
-    };
-    let channels = if codec == Codec::Opus { 2 } else { 1 };
-    (
-        payloads,
-        codec.clock_rate() / 50,
-        (96, codec.name(), codec.clock_rate(), channels),
-    )
+    }
 }
 
 #[test]
@@ -329,7 +323,9 @@ fn lost_and_shuffled_calls_keep_their_length_and_their_time_in_every_codec() {
         Codec::Opus,
     ];
     for codec in codecs {
-        let (payloads, units, format) = tuned(codec);
+        let (payloads, units) = (tuned(codec), codec.clock_rate() / 50);
+        let channels = if codec == Codec::Opus { 2 } else { 1 };
+        let format = (96, codec.name(), codec.clock_rate(), channels);
         let mut dice = Dice(51);
         let mut frames = vec![media(&[format], 0)];
         let mut lost = Vec::new();
