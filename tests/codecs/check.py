@@ -3,10 +3,10 @@
 
     tests/codecs/check.py BINARY SPEECH.wav
 
-A call of the speech is written as a capture, replayed and exported; G.722 by libspandsp, Opus by libopus, both called
-as the shared libraries that Debian's baresip brings. The same packets, with the same of them lost, go through the
-reference decoder, by the same rule: the next packet's copy where it has one, else the decoder's guess. PESQ of both
-against the speech; the export must not be more than 0.05 below. Needs numpy, scipy and pesq.
+A call of the speech is written as a capture, replayed and exported; G.722 by libspandsp, Opus by libopus, called as the
+shared libraries that Debian's baresip brings; libsndfile reads the FLAC. The same packets, with the same of them lost,
+go through the reference decoder, by the same rule: the next packet's copy where it has one, else the decoder's guess.
+PESQ of both against the speech; the export must not be more than 0.05 below. Needs numpy, scipy and pesq.
 """
 
 import ctypes
@@ -151,12 +151,27 @@ def exported(binary, pcap, folder):
     calls = json.loads(rows.stdout)
     call = (calls["calls"] if isinstance(calls, dict) else calls)[0]["id"]
     target = folder / "out.wav"
-    run = [binary, "export", call, "--wav", target, "--json", "--data", folder / "out"]
+    flac = folder / "out.flac"
+    run = [binary, "export", call, "--wav", target, "--flac", flac, "--json", "--data", folder / "out"]
     report = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)["wav"]
     assert not report["undecoded"], report["undecoded"]
     with wave.open(str(target)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, 2)
+        assert np.array_equal(flac_samples(flac, len(samples)), samples), "another reader finds other samples in the FLAC"
         return samples[:, 0], file.getframerate(), report
+
+
+def flac_samples(path, count):
+    """As libsndfile reads them."""
+    library = ctypes.CDLL("libsndfile.so.1")
+    library.sf_open.restype = ctypes.c_void_p
+    library.sf_readf_short.restype = ctypes.c_int64
+    library.sf_readf_short.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    info = ctypes.create_string_buffer(64)
+    file = library.sf_open(str(path).encode(), 0x10, info)
+    assert file, "no FLAC"
+    samples = np.zeros((count + 1, 2), np.int16)
+    return samples[: library.sf_readf_short(file, samples.ctypes.data, count + 1)]
 
 
 def quality(speech, decoded, rate):
