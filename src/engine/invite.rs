@@ -193,6 +193,7 @@ impl Signaling {
         self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.preparing += usize::from(call.is_preparing());
+        self.sealing += usize::from(call.awaits_seal());
         self.calls.insert(call.id(), Box::new(call));
     }
 
@@ -204,7 +205,7 @@ impl Signaling {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        if self.calls.len() >= self.calls_max {
+        if self.has_all_calls() {
             return Err(Refusal::TooManyCalls);
         }
         Ok(())

@@ -66,6 +66,8 @@ pub struct Signaling {
     pub(super) calls: BTreeMap<SessionId, Box<Call>>,
     /// Of them those that are being prepared.
     pub(super) preparing: usize,
+    /// Of them those of which at most the recording is left.
+    pub(super) sealing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: Index<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs, and of which call: an INVITE that bears one has been here before.
@@ -127,6 +129,7 @@ impl Signaling {
             policies,
             calls: BTreeMap::new(),
             preparing: 0,
+            sealing: 0,
             tags: Index::default(),
             minted: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -327,6 +330,7 @@ impl Signaling {
         };
         let before = call.deadline();
         self.preparing -= usize::from(call.is_preparing());
+        self.sealing -= usize::from(call.awaits_seal());
         let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,
@@ -350,13 +354,16 @@ impl Signaling {
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
         self.preparing += usize::from(call.is_preparing());
+        self.sealing += usize::from(call.awaits_seal());
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
         }
-        if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
+        if call.is_left() {
+            self.loads.end(session);
+        } else if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
             self.loads.follow(session, call.trunks());
         }
         let after = call.deadline().filter(|_| !over);
@@ -379,6 +386,7 @@ impl Signaling {
             return;
         };
         self.preparing -= usize::from(call.is_preparing());
+        self.sealing -= usize::from(call.awaits_seal());
         for (invite, aftermath) in call.aftermaths() {
             self.aftermaths.insert(invite, aftermath);
             self.aftermaths_end.push_back((now + TIMEOUT, invite));
