@@ -49,6 +49,8 @@ pub struct SignalingConfig {
     pub reject_code: RejectCode,
     /// How long a session may go unrefreshed (RFC 4028); None: no session timers are asked for.
     pub session_interval: Option<Duration>,
+    /// How long a callee may ring without a word before the call is given up.
+    pub ring_max: Duration,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -122,6 +124,7 @@ impl Signaling {
                 peer_node: config.peer_node,
                 reject_code: config.reject_code,
                 session_interval: config.session_interval,
+                ring_max: config.ring_max,
                 steps: config.steps,
             },
             wire,
