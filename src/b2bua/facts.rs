@@ -119,6 +119,8 @@ pub struct Kin {
     pub emergency: bool,
     /// The call that rings where this one shall ring, in its place.
     pub takes_over: Option<SessionId>,
+    /// A call that is up has led to it: it replaces or joins that one, or a REFER of it asked for it.
+    pub continues: bool,
 }
 
 impl Kin {

@@ -314,7 +314,7 @@ impl Signaling {
         old: [Option<SessionId>; 2],
         trunks: [(&Trunk, bool); 2],
     ) -> Result<(), Refusal> {
-        self.may_begin(decision)?;
+        self.may_begin(decision, true)?;
         if decision.emergency {
             return Ok(());
         }

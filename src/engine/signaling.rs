@@ -87,6 +87,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// No call goes on any more.
+    pub(super) closed: bool,
     /// The next process answers.
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
@@ -145,6 +147,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            closed: false,
             handed_over: false,
             emergencies: Emergencies::default(),
             loads: Loads::default(),
@@ -206,7 +209,7 @@ impl Signaling {
             Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
-                self.draining = true;
+                (self.draining, self.closed) = (true, true);
                 self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
