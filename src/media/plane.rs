@@ -9,8 +9,8 @@ use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, SessionId, 
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
-use super::relay::{Bench, Relay, Wanted};
-use super::secrecy::SCRATCH_BYTES;
+use super::relay::{Relay, Wanted};
+use super::secrecy::{Bench, SCRATCH_BYTES};
 
 /// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
 const OUTPUTS_MAX: usize = 1_024;

@@ -12,7 +12,7 @@ use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
-use super::secrecy::{self, Secrecy};
+use super::secrecy::{Bench, Secrecy};
 
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -101,7 +101,7 @@ impl Relay {
         port: Port,
         from: SocketAddr,
         (at, bytes): (Timestamp, &[u8]),
-        bench: Bench<'_>,
+        mut bench: Bench<'_>,
         sink: &mut impl FrameSink,
     ) -> (Verdict, Option<Fault>) {
         let Some(line) = self.lines.get_mut(port.line()) else {
@@ -112,7 +112,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let (leg, channel) = (port.leg(), port.channel());
-        let mut kind = kind_of(channel, bytes);
+        let kind = kind_of(channel, bytes);
         let socket = &line.sides[leg.index()].sockets[channel.index()];
         let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
         // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
@@ -137,13 +137,7 @@ impl Relay {
             self.tally.early += 1;
             return (Verdict::Drop(Dropped::Early), None);
         };
-        let clear = match opened {
-            Some(length) => bench.scratch.get(..length).unwrap_or_default(),
-            None => bytes,
-        };
-        if opened.is_some() {
-            kind = kind_of(channel, clear);
-        }
+        let clear = bench.clear(bytes, opened);
         let packet = Packet {
             at,
             leg,
@@ -152,41 +146,27 @@ impl Relay {
             bytes: clear,
         };
         let missed = match self.fork.offer(now, self.session, packet, sink) {
-            Forked::Accepted => {
-                self.tally.accepted += 1;
-                None
-            }
-            Forked::Unwanted => None,
-            Forked::Missed(fault) => {
-                self.tally.unrecorded += 1;
-                Some(fault)
-            }
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
+            forked => note(&mut self.tally, forked),
         };
         if kind == PacketKind::Rtp {
             self.meter.count(port.line(), leg, clear);
         }
-        let via = port.far();
-        let changed = match (&mut far.secrecy, opened) {
-            (None, None) => None,
-            (None, Some(length)) => Some(length),
-            (Some(secrecy), opened) => match seal(secrecy, kind, bytes, opened, bench.scratch) {
-                Some(length) => Some(length),
-                None => {
-                    self.tally.unsent += 1;
-                    return (Verdict::Drop(Dropped::Unsealable), missed);
-                }
-            },
+        let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
+            self.tally.unsent += 1;
+            return (Verdict::Drop(Dropped::Unsealable), missed);
         };
         self.tally.forwarded += 1;
-        let Some(length) = changed else {
-            return (Verdict::Forward { via, to }, missed);
+        let via = port.far();
+        let verdict = if is_changed {
+            Verdict::Change { via, to }
+        } else {
+            Verdict::Forward { via, to }
         };
-        *bench.changed = length;
-        (Verdict::Change { via, to }, missed)
+        (verdict, missed)
     }
 
     /// A packet that nobody would record: the gate shuts.
@@ -384,26 +364,19 @@ impl Relay {
     }
 }
 
-/// Where packets are opened and sealed.
-pub(super) struct Bench<'a> {
-    pub(super) scratch: &'a mut [u8],
-    /// The length of what is sent in a packet's place.
-    pub(super) changed: &'a mut usize,
-}
-
-/// The clear packet lies in `scratch` already, so long, or is still where it arrived.
-fn seal(
-    secrecy: &mut Secrecy,
-    kind: PacketKind,
-    bytes: &[u8],
-    opened: Option<usize>,
-    scratch: &mut [u8],
-) -> Option<usize> {
-    let length = match opened {
-        Some(length) => length,
-        None => secrecy::copy(bytes, scratch)?.len(),
-    };
-    secrecy.seal(kind, scratch, length).ok()
+/// The fault, if the recorder did not take a packet that goes on all the same.
+const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
+    match forked {
+        Forked::Accepted => {
+            tally.accepted += 1;
+            None
+        }
+        Forked::Unwanted => None,
+        Forked::Missed(fault) | Forked::Refused(fault) => {
+            tally.unrecorded += 1;
+            Some(fault)
+        }
+    }
 }
 
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

@@ -68,7 +68,7 @@ impl Secrecy {
     }
 
     /// Encrypts the first `length` bytes of `scratch`, and gives the length that they have then.
-    pub(super) fn seal(&mut self, kind: PacketKind, scratch: &mut [u8], length: usize) -> Result<usize, SrtpError> {
+    fn seal(&mut self, kind: PacketKind, scratch: &mut [u8], length: usize) -> Result<usize, SrtpError> {
         let sealer = self.sealer.as_mut().ok_or(SrtpError::Exhausted)?;
         match kind {
             PacketKind::Rtp => sealer.seal_rtp(scratch, length),
@@ -87,9 +87,45 @@ fn open(opener: &mut Opener, kind: PacketKind, bytes: &[u8], scratch: &mut [u8])
     }
 }
 
-/// The bytes at the beginning of `scratch`, if they have room there.
-pub(super) fn copy<'a>(bytes: &[u8], scratch: &'a mut [u8]) -> Option<&'a mut [u8]> {
+fn copy<'a>(bytes: &[u8], scratch: &'a mut [u8]) -> Option<&'a mut [u8]> {
     let packet = scratch.get_mut(..bytes.len())?;
     packet.copy_from_slice(bytes);
     Some(packet)
+}
+
+/// Where packets are opened and sealed.
+pub(super) struct Bench<'a> {
+    pub(super) scratch: &'a mut [u8],
+    /// The length of what is sent in a packet's place.
+    pub(super) changed: &'a mut usize,
+}
+
+impl Bench<'_> {
+    /// The clear packet: so many bytes of `scratch`, or what arrived.
+    pub(super) fn clear<'b>(&'b self, bytes: &'b [u8], opened: Option<usize>) -> &'b [u8] {
+        match opened {
+            Some(length) => self.scratch.get(..length).unwrap_or_default(),
+            None => bytes,
+        }
+    }
+
+    /// As the far side gets it. Whether that is something else than what arrived.
+    pub(super) fn finish(
+        &mut self,
+        far: Option<&mut Secrecy>,
+        kind: PacketKind,
+        bytes: &[u8],
+        opened: Option<usize>,
+    ) -> Result<bool, SrtpError> {
+        *self.changed = match (far, opened) {
+            (None, None) => return Ok(false),
+            (None, Some(length)) => length,
+            (Some(far), Some(length)) => far.seal(kind, self.scratch, length)?,
+            (Some(far), None) => {
+                copy(bytes, self.scratch).ok_or(SrtpError::Malformed)?;
+                far.seal(kind, self.scratch, bytes.len())?
+            }
+        };
+        Ok(true)
+    }
 }
