@@ -243,11 +243,11 @@ def transfer(transport):
             raise Failed("the two recordings are not one conversation")
 
 
-def transfer_executed(transport):
+def transfer_executed(transport, encrypts=None):
     """Alice transfers Bob to Carol and we execute it: Bob stays in his dialog and hears Carol, Alice is let go."""
     with Home(transport, parts={"trunk.pbx": ['refer = "execute"']}) as bench:
         bench.start()
-        bob, carol, alice = (Phone(bench, who, transport, hertz)
+        bob, carol, alice = (Phone(bench, who, transport, hertz, encrypts)
                              for who, hertz in (("callee", 523), ("carol", 659), ("caller", 440)))
         alice.dial("bob")
         alice.hears("CALL_ESTABLISHED")
@@ -294,4 +294,6 @@ def cases():
         found[f"baresip/srtp-{name}"] = (f"{about} {srtp.__doc__}", lambda ends=ends: srtp(*ends))
     found["baresip/transfer"] = (transfer.__doc__, lambda: transfer("udp"))
     found["baresip/transfer-executed"] = (transfer_executed.__doc__, lambda: transfer_executed("udp"))
+    found["baresip/srtp-transfer-executed"] = (f"{transfer_executed.__doc__} SRTP on all legs.",
+                                               lambda: transfer_executed("tls", "srtp-mand"))
     return found
