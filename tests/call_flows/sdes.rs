@@ -5,7 +5,7 @@ use onrecord::model::{Encryption, Leg, LegKeys, MediaCommand, MediaPlan, Outcome
 use onrecord::sdp::{Crypto, SessionDescription};
 use onrecord::trunk::{SdesOver, Secrecy, Srtp, Trunk};
 
-use super::bench::{A, B, Bench, SDP, invite};
+use super::bench::{A, B, Bench, C, SDP, invite};
 use super::routed::{configure, trunk};
 
 const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
@@ -279,6 +279,39 @@ fn an_offer_in_the_answer_is_keyed_the_other_way_round() {
     let (_, to_b) = line(&bench.request_to_b("ACK").body);
     assert_keys(&bench, Leg::A, KEY, &to_a[0]);
     assert_keys(&bench, Leg::B, OTHER, &to_b[0]);
+}
+
+#[test]
+fn of_phones_that_ring_side_by_side_each_has_its_own_key_and_the_caller_keeps_one() {
+    let mut bench = bench_of(Srtp::Allow, Srtp::Allow);
+    bench.invite(&keyed("RTP/SAVP", 1, KEY), "");
+    let (_, to_b) = line(&bench.request_to_b("INVITE").body);
+    bench.fork_answers("one", 183, "", &keyed("RTP/SAVP", 1, OTHER));
+    let (_, early) = line(&bench.response_to_a().body);
+    assert_keys(&bench, Leg::A, KEY, &early[0]);
+    assert_keys(&bench, Leg::B, OTHER, &to_b[0]);
+    let second = "bmV3IGtleSBuZXcga2V5IG5ldyBrZXkgbmV3IGtl";
+    bench.fork_answers("two", 200, "", &keyed("RTP/SAVP", 1, second));
+    let (_, answered) = line(&bench.response_to_a().body);
+    assert_eq!(answered, early);
+    assert_keys(&bench, Leg::A, KEY, &early[0]);
+    assert_keys(&bench, Leg::B, second, &to_b[0]);
+}
+
+#[test]
+fn who_is_asked_after_another_gets_other_keys() {
+    let mut bench = Bench::strict_with_addresses(&[B, C]);
+    let mut carrier = with("carrier", B, Srtp::Allow, SdesOver::Any);
+    carrier.peers.extend(trunk("carrier", C).peers);
+    configure(&mut bench, with("pbx", A, Srtp::Allow, SdesOver::Any), carrier);
+    bench.invite(&keyed("RTP/SAVP", 1, KEY), "");
+    let (_, first) = line(&bench.request_to_b("INVITE").body);
+    bench.b_answers("INVITE", 503, "");
+    let (protocol, second) = line(&bench.request_to_c("INVITE").body);
+    assert_eq!((protocol.as_str(), second.len()), ("RTP/SAVP", first.len()));
+    assert!(first.iter().zip(&second).all(|(first, second)| first.key != second.key));
+    bench.c_answers("INVITE", 200, &keyed("RTP/SAVP", 1, OTHER));
+    assert_keys(&bench, Leg::B, OTHER, &second[0]);
 }
 
 #[test]
