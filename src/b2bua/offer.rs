@@ -33,6 +33,7 @@ impl Call {
             header: arrival.header,
         };
         let mut call = Self::new(setting, turn.terms.steps);
+        call.negotiation.mint_keys_by(turn.wire.keys_for(call.id));
         call.attempts.kin = arrival.kin;
         let server = match asked {
             Asked::ByInvite(server) => {
@@ -275,7 +276,7 @@ impl From<NegotiationError> for Refusal {
     fn from(error: NegotiationError) -> Self {
         match error {
             NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
-            NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
+            NegotiationError::Lines | NegotiationError::Codecs | NegotiationError::Keys => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
             NegotiationError::Sealed => Self::MediaSealed,
         }

@@ -240,9 +240,18 @@ impl<I: MediaIo> Turner<I> {
                     &mut self.counts.unsent
                 }
             }
+            Verdict::Change { via, to } => {
+                if self.io.send(via, to, self.plane.changed()) {
+                    &mut self.counts.forwarded
+                } else {
+                    self.plane.handle_unsent(via);
+                    &mut self.counts.unsent
+                }
+            }
             Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
-            Verdict::Drop(Dropped::Foreign) => &mut self.counts.foreign,
+            Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable) => &mut self.counts.foreign,
             Verdict::Drop(Dropped::Early) => &mut self.counts.early,
+            Verdict::Drop(Dropped::Unsealable) => &mut self.counts.unsent,
             Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,
         };
         *count += 1;
@@ -393,6 +402,7 @@ mod tests {
             session: SESSION,
             recorded: Recorded::Strict,
             lines: vec![line],
+            keys: Vec::new(),
         })
     }
 
@@ -644,6 +654,7 @@ mod tests {
                 session,
                 recorded: Recorded::Strict,
                 lines: vec![line],
+                keys: Vec::new(),
             };
             commands.push(MediaCommand::Open(Box::new(plan))).unwrap();
             turner.turn().unwrap();

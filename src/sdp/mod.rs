@@ -4,6 +4,7 @@
 
 mod anchor;
 mod codec;
+mod crypto;
 mod description;
 mod direction;
 mod filter;
@@ -13,8 +14,9 @@ mod reader;
 mod retell;
 mod scan;
 
-pub use anchor::anchor;
+pub use anchor::{Secured, anchor, anchor_secured};
 pub use codec::Format;
+pub use crypto::{CRYPTO_LINES_MAX, Crypto};
 pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError, SessionDescription};
 pub use direction::Direction;
 pub use filter::{NothingLeft, filter};

@@ -46,6 +46,7 @@ mod replaced;
 mod restarted;
 mod retold;
 mod routed;
+mod sdes;
 mod sealed_media;
 mod secured;
 mod semi_attended;

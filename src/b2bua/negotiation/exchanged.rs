@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{LINES_MAX, Negotiation, lease};
 use crate::media::PortPool;
 use crate::model::{Leg, Timestamp};
-use crate::sdp::{MediaLine, SessionDescription, Thread, anchor, decline, reoffer, with_lines, without_lines};
+use crate::sdp::{MediaLine, SessionDescription, Thread, anchor_secured, decline, reoffer, with_lines, without_lines};
 
 /// A leg that goes on with another far end.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Negotiation {
         if self.passes_by {
             return sdp.text().clone();
         }
-        let anchored = anchor(sdp, &self.locals(to));
+        let anchored = anchor_secured(sdp, &self.locals(to), self.said_to(to));
         match self.thread(to) {
             Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
             None => anchored,
