@@ -127,6 +127,7 @@ fn facts(args: &Args, at: Timestamp, way: Option<&Way>) -> CallFacts {
         to_trunk: to_trunk.map(Into::into),
         from,
         request_uri,
+        dialled: way.map(|way| way.dialled.clone()),
         to,
         rerouted_by: args.rerouted_by.clone(),
         media,
