@@ -14,7 +14,7 @@ const URIS_MAX: usize = 16;
 const REROUTERS_MAX: usize = 64;
 
 impl Ask<'_> {
-    /// P-Asserted-Identity of a trusted peer, else From (RFC 3325 §5).
+    /// P-Asserted-Identity of a trusted peer, else From (RFC 3325 §5). Where that names nobody, From can add.
     pub(super) fn callers(&self) -> Vec<Identity> {
         if self.facts.asserted.is_empty() {
             self.identities(std::iter::once(&self.facts.from))
@@ -127,9 +127,14 @@ impl Ask<'_> {
     /// Their policy may look at the far end, which is also whom the call is sent on to.
     pub(super) fn caller(&mut self, identities: &[Identity], far: &Identity, onward: &[Identity]) {
         let facts = self.facts;
-        let from = facts.asserted.is_empty().then_some(&facts.from);
+        let is_hidden = !facts.asserted.is_empty() && !identities.iter().any(Identity::names_somebody);
+        let from = (facts.asserted.is_empty() || is_hidden).then_some(&facts.from);
         let claims = self.readings(facts.asserted.iter().chain(from));
         self.claim(Role::Caller, identities, claims, far);
+        if is_hidden {
+            let claims = self.identities(std::iter::once(&facts.from));
+            self.claim(Role::Caller, &[], claims, far);
+        }
         let Some((caller, found)) = self.party(Role::Caller, identities, far) else {
             return;
         };
