@@ -38,6 +38,7 @@ fn of_arrived(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> Cal
     let (called_party_id, called_party_claimed) = vouched(from, uris(invite, &["P-Called-Party-ID"]).pop());
     CallFacts {
         trunk: Some(from.name.clone()),
+        writes_e164: from.e164,
         to_trunk: Some(to.name.clone()),
         from: headers.from().uri().to_string(),
         asserted: if from.trusted {
@@ -231,6 +232,7 @@ impl TransferFacts<'_> {
         let (callee, to_trunk) = self.brought_in;
         CallFacts {
             trunk: Some(self.stays.1.name.clone()),
+            writes_e164: self.stays.1.e164,
             to_trunk,
             from: self.stays.0,
             request_uri: callee.clone(),
@@ -262,9 +264,12 @@ impl ChangeFacts<'_> {
     pub fn facts(self, now: Timestamp) -> CallFacts {
         let mut told = self.told.into_iter();
         let first = told.next().unwrap_or_default();
+        let [from, _] = self.trunks;
+        let writes_e164 = from.e164;
         let [trunk, to_trunk] = self.trunks.map(|trunk| Some(trunk.name.clone()));
         let facts = CallFacts {
             trunk,
+            writes_e164,
             to_trunk,
             rerouted_by: vec![self.before],
             media: self.media,

@@ -17,6 +17,8 @@ pub(super) struct Way {
     pub seen: Request,
     /// The Request-URI before the rules of what comes in.
     pub dialled: String,
+    /// What the config says of the trunk that it comes from.
+    pub writes_e164: bool,
     arrived: Vec<Applied>,
     onward: Option<Onward>,
     topology: Topology,
@@ -62,6 +64,7 @@ pub(super) fn way(config: &Config, policies: &PolicySet, trunk: &str, from: &str
     Some(Way {
         seen,
         dialled,
+        writes_e164: trunk.e164,
         arrived,
         onward,
         targets,

@@ -10,6 +10,8 @@ pub struct CallFacts {
     pub trunk: Option<TrunkName>,
     /// The trunk that it will be sent to, if a route was found.
     pub to_trunk: Option<TrunkName>,
+    /// That trunk writes numbers in E.164 (`e164 = true`): those without any prefix may only lack their plus.
+    pub writes_e164: bool,
     /// URI of From.
     pub from: String,
     /// URIs of P-Asserted-Identity (RFC 3325 §9.1: at most one sip and one tel), *only* if the peer is trusted.

@@ -160,7 +160,7 @@ impl Ask<'_> {
 
     fn readings<'u>(&self, uris: impl Iterator<Item = &'u String>) -> Vec<Identity> {
         let uris = uris.take(URIS_MAX);
-        uris.filter_map(|uri| Identity::read_otherwise(uri, self.plan))
+        uris.filter_map(|uri| Identity::read_otherwise(uri, self.plan, self.facts.writes_e164))
             .collect()
     }
 
