@@ -3,7 +3,8 @@
 //!
 //!     cargo bench --bench call_setup [-- CALLS]
 //!
-//! Prints microseconds and allocations a call, and microseconds a call that is refused for want of room; ratios of two builds in one run are what counts.
+//! Prints microseconds and allocations a call, the bytes of a call that is held, and microseconds a call that is refused for want of room; ratios of two
+//! builds in one run are what counts.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -25,6 +26,10 @@ use onrecord::trunk::{Peer, Route, Topology, Trunk};
 const PROXY: &str = "127.0.0.1:5070";
 const CALLER: &str = "127.0.0.1:5080";
 const CALLEE: &str = "127.0.0.1:5090";
+/// Calls at once, to see what one holds.
+const HELD: u32 = 2_000;
+/// Until no transaction of a held call is left (RFC 3261 §17, Timer D and its kin).
+const SETTLING: Duration = Duration::from_secs(40);
 const SDP: &str = "v=0\r\no=caller 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n";
 const POLICY: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n";
 
@@ -45,6 +50,7 @@ fn main() {
         (counting::allocations() - allocations) as f64 / f64::from(calls),
         bench.messages / u64::from(calls + 1_000),
     );
+    println!("{HELD} held calls: {:.0} bytes each", bench.held_bytes());
     let begun = Instant::now();
     for _ in 0..calls {
         bench.refusal();
@@ -133,8 +139,40 @@ impl Bench {
         }
     }
 
-    /// One call from INVITE to the 200 of its BYE, a millisecond a step, then rest until the rate is 200 a second.
+    /// What signalling holds of a call that talks.
+    fn held_bytes(&mut self) -> f64 {
+        self.settle();
+        let before = counting::held();
+        let talks: Vec<_> = (0..HELD).map(|_| self.begin()).collect();
+        self.settle();
+        let ours: usize = talks.iter().map(Talk::bytes).sum();
+        let held = counting::held() - before - ours as i64;
+        for talk in talks {
+            self.end(&talk);
+        }
+        held as f64 / f64::from(HELD)
+    }
+
+    /// Waits until what has ended is forgotten, beside a recorder that lives.
+    fn settle(&mut self) {
+        for _ in 0..SETTLING.as_secs() {
+            self.now = self.now + Duration::from_secs(1);
+            let durable_until = self.now;
+            self.answer(Input::Recording(RecordingEvent::Heartbeat { durable_until }));
+        }
+        while self.signaling.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.signaling.handle_timeout(self.now);
+            self.drain();
+        }
+    }
+
+    /// One call from INVITE to the 200 of its BYE, a millisecond a step.
     fn call(&mut self) {
+        let talk = self.begin();
+        self.end(&talk);
+    }
+
+    fn begin(&mut self) -> Talk {
         self.begun += 1;
         let (n, caller) = (self.begun, format!("<sip:caller@{CALLER}>;tag=c1x{}", self.begun));
         let to = format!("<sip:service@{PROXY}>");
@@ -148,13 +186,16 @@ impl Bench {
         self.hear(CALLEE, answer(&invited, "200 OK", SDP));
         let answered = self.to_caller.pop().unwrap();
         let (to, target) = (line(&answered, "To: "), line(&answered, "Contact: "));
-        let target = target.trim_start_matches('<').split('>').next().unwrap();
-        for (cseq, method) in [(1, "ACK"), (2, "BYE")] {
-            let request = format!(
-                "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-1-{n}-{method}\r\nFrom: {caller}\r\nTo: {to}\r\nCall-ID: {n}-1@127.0.0.1\r\nCSeq: {cseq} {method}\r\nContact: <sip:caller@{CALLER}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-            );
-            self.hear(CALLER, request.into());
-        }
+        let target = target.trim_start_matches('<').split('>').next().unwrap().to_owned();
+        let talk = Talk { n, caller, to, target };
+        self.hear(CALLER, talk.request(1, "ACK"));
+        self.to_caller.clear();
+        self.to_callee.clear();
+        talk
+    }
+
+    fn end(&mut self, talk: &Talk) {
+        self.hear(CALLER, talk.request(2, "BYE"));
         let bye = self.to_callee.pop().unwrap();
         assert!(bye.starts_with(b"BYE "), "the call ends in order");
         self.hear(CALLEE, answer(&bye, "200 OK", ""));
@@ -211,6 +252,28 @@ impl Bench {
 
     fn answer(&mut self, input: Input) {
         self.signaling.handle_input(self.now, input);
+    }
+}
+
+/// What the caller knows of a call that talks.
+struct Talk {
+    n: u32,
+    caller: String,
+    to: String,
+    target: String,
+}
+
+impl Talk {
+    fn request(&self, cseq: u32, method: &str) -> Bytes {
+        let Self { n, caller, to, target } = self;
+        format!(
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-1-{n}-{method}\r\nFrom: {caller}\r\nTo: {to}\r\nCall-ID: {n}-1@127.0.0.1\r\nCSeq: {cseq} {method}\r\nContact: <sip:caller@{CALLER}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        )
+        .into()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.caller.capacity() + self.to.capacity() + self.target.capacity()
     }
 }
 

@@ -77,3 +77,35 @@ def strict_transfer_refused(capture):
     call.answer(1.82, 202, to="REFER")
     call.both_talk(2.0, 2.6)
     hang_up(call, 2.65)
+
+
+def with_picture(phone, sdp):
+    return sdp + f"m=video {phone.rtp[1] + 10} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+
+
+@scenario
+def strict_medium_refused(capture):
+    """Alice shows a picture, which Bob takes (RFC 3264 §8.1)."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.6)
+    call.invite(1.6, with_picture(call.a, call.a.sdp()), by=call.a)
+    call.answer(1.61, 100)
+    call.answer(1.63, 200, with_picture(call.b, call.b.sdp()))
+    call.ack(1.64)
+    call.both_talk(1.66, 2.4)
+    hang_up(call, 2.45)
+
+
+@scenario
+def strict_medium_taken_back(capture):
+    """Alice asks for an offer, and Bob's has a picture (RFC 3261 §14.1); then he says once more what they had before."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 1.6)
+    call.invite(1.6, None, by=call.a)
+    call.answer(1.61, 100)
+    call.answer(1.63, 200, with_picture(call.b, call.b.sdp()))
+    call.ack(1.64, sdp=call.a.sdp() + "m=video 0 RTP/AVP 96\r\n")
+    call.both_talk(1.9, 2.4)
+    hang_up(call, 2.45)

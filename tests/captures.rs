@@ -20,6 +20,9 @@ use onrecord::recorder::{SealedCall, survey};
 use onrecord::replay::{FaultSpec, ReplayOptions, Report, Shown, replay, replay_to};
 use onrecord::sip::Method;
 
+#[path = "captures/sound.rs"]
+mod sound;
+
 const ACCEPT: &str = "ONRECORD_ACCEPT";
 const FILES: [&str; 3] = ["README.md", "call.pcap", "policy.toml"];
 const EXPECTED: &str = "expect.ladder";
@@ -290,6 +293,7 @@ impl Scenario {
             }
         }
         verify(&layout)?;
+        sounds(&layout)?;
         self.keeps_chat(&layout)
     }
 
@@ -316,6 +320,15 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+/// Every call is as long as it was, and what was said is heard when it was said.
+fn sounds(layout: &Layout) -> Result<(), String> {
+    for path in layout.sealed().unwrap().calls.into_values() {
+        let mut call = SealedCall::open(StoredFile::open(&path).unwrap()).map_err(|why| why.to_string())?;
+        sound::listen(&mut call)?;
+    }
+    Ok(())
 }
 
 /// As `onrecord verify` does it.

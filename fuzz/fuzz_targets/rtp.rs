@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         header.extensions().for_each(drop);
         let _ = TelephoneEvent::parse(header.payload);
         let mut samples = Vec::new();
-        for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722] {
+        for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus] {
             codec.decoder().decode(header.payload, &mut samples);
         }
     }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use onrecord::sdp::{Format, SessionDescription, anchor, check_reoffer, filter, negotiate};
+use onrecord::sdp::{Format, SessionDescription, anchor, check_reoffer, decline, filter, negotiate, without_lines};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(sdp) = SessionDescription::parse(bytes) else {
@@ -31,6 +31,13 @@ fuzz_target!(|bytes: &[u8]| {
         for line in left.lines().iter().filter(|line| line.is_live()) {
             assert!(line.formats.iter().all(allowed));
         }
+    }
+    let off = SessionDescription::parse(&without_lines(&sdp, |line| line % 2 == 0)).expect("what was written is read");
+    assert!(off.lines().iter().step_by(2).all(|line| !line.is_live()));
+    let declined = SessionDescription::parse(&decline(&off, &sdp)).expect("what was written is read");
+    assert_eq!(sdp.lines().len(), declined.lines().len());
+    for (line, held) in declined.lines().iter().zip(off.lines()) {
+        assert!(!line.is_live() || line == held);
     }
     let _ = (negotiate(&sdp, &again), check_reoffer(&sdp, &again));
 });

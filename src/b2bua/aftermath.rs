@@ -73,7 +73,7 @@ impl Call {
             leg: Leg::B,
             trunk,
             flow,
-            invite: Some(invite),
+            invite: Some(*invite),
             early,
             ended,
             acknowledged,

@@ -7,11 +7,11 @@ use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
-use super::newcomer::Withheld;
 use super::reject::Refusal;
 use super::reliable::Standing;
 use super::state::Phase;
 use super::turn::Turn;
+use super::withheld::Withheld;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
@@ -125,7 +125,7 @@ impl Call {
                 && ack.headers.to().tag() == response.headers.to().tag()
         });
         if let Some(ack) = acknowledged.cloned() {
-            turn.resend(leg.line(&self.chronicle), ack);
+            turn.resend(leg.line(&self.chronicle), *ack);
         } else if self.last_exchange[side.index()] == Some(client) {
             // It crossed the end of the call.
             let (chronicle, cseq) = (self.chronicle, response.headers.cseq().number);
@@ -185,9 +185,9 @@ impl Call {
         let number = invite.headers.cseq().number.saturating_add(1);
         invite.headers.set("CSeq", format!("{number} INVITE"));
         self.ask_upkeep(Leg::B, &mut invite);
-        let client = turn.request(self.id, self.line(Leg::B), invite.clone());
+        let client = turn.request(self.id, self.line(Leg::B), (*invite).clone());
         self.invited = Some(client);
-        self.on_invite_renewed(turn, client, invite);
+        self.on_invite_renewed(turn, client, *invite);
         true
     }
 

@@ -14,9 +14,9 @@ use super::event::ReferNumber;
 use super::exchange::Exchange;
 use super::farewell::Farewell;
 use super::fork::Forks;
+use super::former::Former;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
-use super::newcomer::Withheld;
 use super::output::{Output, StepKind};
 use super::parting::Partings;
 use super::pass::Passing;
@@ -27,6 +27,7 @@ use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
+use super::withheld::Withheld;
 use crate::model::{Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -77,6 +78,8 @@ pub struct Call {
     pub(super) armed: bool,
     /// Until the recording is open that who answered asks for.
     pub(super) withheld: Option<Withheld>,
+    /// Until the recording is open that who, or what, came asks for.
+    pub(super) former: Option<Former>,
     /// Of each leg: A, B.
     pub(super) upkeep: [Upkeep; 2],
     /// Which peers know `from-change`: A, B.
@@ -132,6 +135,7 @@ impl Call {
             outgrown: false,
             armed: false,
             withheld: None,
+            former: None,
             upkeep: Default::default(),
             from_change: [false; 2],
             claims: Default::default(),

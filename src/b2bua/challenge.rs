@@ -285,7 +285,7 @@ impl Call {
         self.close_exchange(turn);
         self.start_over(turn);
         self.b.dialog = None;
-        self.b.invite = Some(invite);
+        self.b.invite = Some(Box::new(invite));
         self.invited_by = self.b.flow;
         self.b.state = LegState::Inviting {
             client,

@@ -9,7 +9,7 @@ use super::deadlines::Wait;
 use super::exchange::Stage;
 use super::reliable::names;
 use super::turn::Turn;
-use crate::model::{Fault, Gate, Leg, Mark, MediaCommand};
+use crate::model::{Fault, Leg, Mark};
 use crate::sip::{Headers, Method, NameAddr, Request};
 
 const OPTION: &str = "from-change";
@@ -37,45 +37,35 @@ impl Call {
             .exchange
             .as_ref()
             .is_some_and(|exchange| exchange.is_news && matches!(exchange.stage, Stage::Preparing(_)));
-        is_changing && self.awaits_recording()
+        is_changing && (self.awaits_recording() || self.awaits_change())
     }
 
     /// The recording that a change was held for is open.
     pub(super) fn release_identity(&mut self, turn: &mut Turn<'_>) {
         self.deadlines.clear(Wait::SetUp);
-        self.open_gate(turn);
+        self.former = None;
+        self.reopen(turn);
         if !self.negotiation.has_media() {
             // Else the relay says when its new plan holds.
             self.ask_far_end(turn);
         }
+        self.release_change(turn);
         self.release_answer(turn);
     }
 
     /// The recording that a change is held for does not come, and the call lives on without: as it was.
     pub(super) fn refuse_identity(&mut self, turn: &mut Turn<'_>, fault: Fault) {
-        if self.refuse_answerer(turn, fault) {
+        if self.is_barred() {
+            self.end_without_recorder(turn, fault);
             return;
         }
-        self.open_gate(turn);
+        self.reopen(turn);
         if !self.decision.is_strict_before(self.meeting) {
             self.release_answer(turn);
             return;
         }
-        let changing = |exchange: &mut super::exchange::Exchange| {
-            exchange.is_news && matches!(exchange.stage, Stage::Preparing(_))
-        };
-        if let Some(exchange) = self.exchange.take_if(changing) {
-            self.withdraw(&exchange);
-            let refusal = self.recorder_down(turn, fault);
-            self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
-        }
-    }
-
-    fn open_gate(&mut self, turn: &mut Turn<'_>) {
-        if std::mem::take(&mut self.gated) {
-            let (session, gate) = (self.id, Gate::Open);
-            turn.media(MediaCommand::Gate { session, gate });
-        }
+        let refusal = self.unrecordable();
+        self.refuse_prepared(turn, &refusal);
     }
 
     /// The far end accepted it: both dialogs bear the new URI (RFC 4916 §4.4).

@@ -255,6 +255,7 @@ impl Call {
             header,
         };
         let mut call = Self::new(setting, turn.terms.steps);
+        call.negotiation.mint_keys_by(turn.wire.keys_for(session));
         call.story.answered = kept.answered;
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
@@ -277,7 +278,7 @@ impl Call {
         } else if !media_is_back {
             call.finish(
                 turn,
-                "media ports are taken",
+                "media ports are taken, or keys gone",
                 &Farewell::of_reasons(reject::shutting_down()),
             );
         } else if call.ends_without_recorder() && !call.is_being_opened() {

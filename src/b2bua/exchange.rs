@@ -8,9 +8,10 @@ use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::negotiation::NegotiationError;
 use super::reject::Refusal;
-use super::reliable::Reliable;
+use super::reliable::{Reliable, Standing};
 use super::state::Phase;
 use super::turn::Turn;
+use super::withheld::Barred;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Message, Method, NameAddr, Request, Response};
@@ -42,6 +43,8 @@ pub struct Exchange {
     pub(super) rerouted: bool,
     /// What a provisional response brings may not be: it is cancelled, and who asked hears why.
     pub(super) refused: Option<Refusal>,
+    /// A reliable provisional response that waits for the recording of what it brings.
+    pub(super) progress: Option<(Standing, Box<Response>)>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,6 +56,8 @@ pub enum Stage {
         provisional: bool,
         cancel: Option<Vec<String>>,
     },
+    /// The far end's 2xx waits for the recording of what it brings.
+    Accepted(Box<Response>),
     /// The far end's 2xx (its CSeq) was passed on; the ACK will be too.
     AckAwaited { cseq: u32 },
 }
@@ -119,7 +124,10 @@ impl Call {
         self.withdraw(exchange);
         turn.wire.disown_client(client);
         match &exchange.refused {
-            Some(refusal) => self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal),
+            Some(refusal) => {
+                self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
+                self.reopen(turn);
+            }
             None => {
                 self.answer_exchange(turn, exchange, response, response.body.clone());
                 turn.wire.disown_server(exchange.server);
@@ -144,12 +152,30 @@ impl Call {
             }
         }
         let cseq = response.headers.cseq().number;
-        let admitted = self.admit_answerer(turn, side, &response.headers, &response.body);
-        if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
-            self.break_off(turn, &exchange, cseq, &refusal);
-            self.part_with_answerer(turn, side, &refusal);
-            return;
+        match self.admit_accepting(turn, side, &exchange, response) {
+            Ok(()) if self.awaits_change() && self.phase != Phase::Inviting => {
+                exchange.stage = Stage::Accepted(Box::new(response.clone()));
+                self.exchange = Some(exchange);
+            }
+            Ok(()) => self.accept_exchange(turn, side, exchange, response),
+            Err(Barred::Session(refusal)) => self.put_back(turn, side, &exchange, response, &refusal),
+            Err(Barred::Party(refusal)) => {
+                self.break_off(turn, &exchange, cseq, &refusal);
+                self.part_with_answerer(turn, side, &refusal);
+            }
         }
+    }
+
+    /// The asker hears of the far end's 2xx.
+    pub(super) fn accept_exchange(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        mut exchange: Exchange,
+        response: &Response,
+    ) {
+        let is_invite = exchange.request.method == Method::Invite;
+        let cseq = response.headers.cseq().number;
         let body = match self.carry_exchange_answer(turn, side, &mut exchange, response) {
             Ok(body) => body,
             Err(error) => {
@@ -188,7 +214,7 @@ impl Call {
     }
 
     /// The far end has accepted what its asker is refused: the call ends next.
-    fn break_off(&mut self, turn: &mut Turn<'_>, exchange: &Exchange, cseq: u32, refusal: &Refusal) {
+    pub(super) fn break_off(&mut self, turn: &mut Turn<'_>, exchange: &Exchange, cseq: u32, refusal: &Refusal) {
         self.withdraw(exchange);
         self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
         if exchange.request.method == Method::Invite {
@@ -220,9 +246,6 @@ impl Call {
         // Only an INVITE's 2xx may offer (RFC 3261 §14.1); what an UPDATE's brings without being asked is left out.
         if exchange.request.method != Method::Invite || self.negotiation.is_pending() {
             return Ok(Bytes::new());
-        }
-        if self.lacks_recording() && self.negotiation.adds_media(sdp) {
-            return Err(NegotiationError::Lines);
         }
         let anchored = self
             .negotiation

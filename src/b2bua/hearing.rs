@@ -30,7 +30,11 @@ impl Call {
         if encryption > self.story.encryption {
             self.story.encryption = encryption;
             let told = encryption.map_or("", Encryption::as_str);
-            let note = Mark::Note(format!("media is {told}"));
+            let by = match self.negotiation.suites() {
+                suites if encryption == Some(Encryption::Decrypted) => suites,
+                _ => String::new(),
+            };
+            let note = Mark::Note(format!("media is {told}{by}"));
             self.chronicle.mark(turn.now, note, turn.out);
         }
     }

@@ -66,9 +66,9 @@ pub struct CallLeg {
     pub dialog: Option<Dialog>,
     pub state: LegState,
     /// A: the INVITE as it came; B: as it was sent. Kept until its dialog stands and its final answer is through.
-    pub invite: Option<Request>,
+    pub invite: Option<Box<Request>>,
     /// The ACK that we sent last, for 2xx that come again.
-    pub ack: Option<Request>,
+    pub ack: Option<Box<Request>>,
     /// Whom its peer talks to through us is a conference focus.
     pub fronts_focus: bool,
 }
@@ -127,7 +127,7 @@ impl CallLeg {
         }
         self.follow_target();
         let sent = turn.send(self.line(chronicle), ack);
-        self.ack = Some(sent);
+        self.ack = Some(Box::new(sent));
         if matches!(self.state, LegState::AckOwed { .. }) {
             self.state = LegState::Up;
         }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::continuation::Kept;
-use super::newcomer::Withheld;
 use super::reject::Refusal;
-use super::state::{Phase, Recording};
+use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::{Headers, NameAddr};
@@ -28,6 +27,7 @@ impl Call {
     pub(super) fn admit_focus(&mut self, turn: &mut Turn<'_>, side: Leg, headers: &Headers) -> Result<(), Refusal> {
         let joins = !self.meeting && is_focus(headers);
         if joins {
+            let former = self.as_it_is();
             let (before, decision) = (self.strictness(), Arc::clone(&self.decision));
             self.meeting = true;
             if self.phase == Phase::Confirmed {
@@ -45,6 +45,7 @@ impl Call {
             self.demand_hearing();
             if is_stricter {
                 self.bind_meeting(turn);
+                self.keep_former(former);
             }
         }
         self.note_focus(side, headers);
@@ -71,9 +72,6 @@ impl Call {
         let decided = self.decided();
         self.chronicle.decided(turn.now, decided, turn.out);
         self.record_newcomer(turn);
-        if self.recording == Recording::Opening && self.header.strict_before && self.phase != Phase::Inviting {
-            self.withheld = Some(Withheld::Media);
-        }
     }
 }
 

@@ -28,6 +28,7 @@ mod exchange;
 mod facts;
 mod farewell;
 mod fork;
+mod former;
 mod hearing;
 mod leaving;
 mod leg;
@@ -62,6 +63,7 @@ mod urgent;
 mod view;
 mod widened;
 mod wire;
+mod withheld;
 
 pub use aftermath::Aftermath;
 pub use arrival::{Arrival, Asked};

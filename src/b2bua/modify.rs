@@ -40,10 +40,10 @@ impl Call {
             Vec::new()
         };
         let admitted = self.admit_change(turn, side, newcomer.as_ref(), &described);
-        let fronted = self.leg(side.other()).fronts_focus;
+        let (fronted, met) = (self.leg(side.other()).fronts_focus, self.meeting);
         let admitted = admitted.and_then(|is_news| self.admit_focus(turn, side, &request.headers).map(|()| is_news));
         let is_news = match admitted {
-            Ok(is_news) => is_news,
+            Ok(is_news) => is_news || self.meeting != met,
             Err(refusal) => {
                 if offered {
                     self.negotiation.withdraw();
@@ -78,6 +78,7 @@ impl Call {
             lengthened: false,
             rerouted: false,
             refused: None,
+            progress: None,
         });
         if self.negotiation.lines() > lines {
             self.renew_media(turn);
@@ -205,7 +206,7 @@ impl Call {
         if is_here {
             self.withdraw(&exchange);
         }
-        match exchange.stage {
+        match &exchange.stage {
             Stage::Preparing(_) | Stage::Waiting { .. } => {
                 if let Some(client) = exchange.client {
                     // Who answers the BYE may still owe the INVITE its answer.
@@ -215,12 +216,16 @@ impl Call {
                 let refusal = Refusal::Cancelled;
                 self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
             }
+            Stage::Accepted(response) => {
+                let cseq = response.headers.cseq().number;
+                self.break_off(turn, &exchange, cseq, &Refusal::Cancelled);
+            }
             Stage::AckAwaited { cseq } => {
                 turn.wire.disown_server(exchange.server);
                 let chronicle = self.chronicle;
                 let other = self.leg_mut(exchange.from.other());
                 if !matches!(other.state, LegState::Gone | LegState::Leaving { .. }) {
-                    other.acknowledge(turn, &chronicle, cseq, None);
+                    other.acknowledge(turn, &chronicle, *cseq, None);
                 }
             }
         }

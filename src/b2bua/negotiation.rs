@@ -4,6 +4,7 @@ mod error;
 mod exchanged;
 mod face;
 mod growth;
+mod keying;
 mod null_hold;
 mod origin;
 mod planned;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 pub use error::NegotiationError;
 use exchanged::Exchanged;
 use face::Face;
+use keying::Keying;
 use serde::{Deserialize, Serialize};
 
 use super::leg::CallLeg;
@@ -52,6 +54,9 @@ pub struct KeptMedia {
     passes_by: bool,
     #[serde(default)]
     is_opaque: bool,
+    /// A leg was encrypted by keys that are written nowhere.
+    #[serde(default)]
+    keyed: bool,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -75,6 +80,8 @@ pub struct Negotiation {
     faces: [Option<Face>; 2],
     /// Of legs whose far end was exchanged: A, B.
     exchanged: [Option<Box<Exchanged>>; 2],
+    /// What is encrypted between a party and us.
+    keying: Keying,
     /// The parties hear each other without us: descriptions cross as they are.
     passes_by: bool,
     /// Nor are they read.
@@ -102,6 +109,7 @@ impl Negotiation {
         let before = self.arrivals_from_b();
         self.faces[Leg::B.index()] = Some(Face::of(b));
         self.agreement = Agreement::default();
+        self.forget_keys(Leg::B);
         self.arrivals_from_b() != before
     }
 
@@ -144,6 +152,7 @@ impl Negotiation {
         if lines > LINES_MAX {
             return Err(NegotiationError::Lines);
         }
+        self.key_offer(by, &sdp)?;
         let is_first = self.ports.is_empty();
         while self.ports.len() < lines && !self.passes_by {
             match lease(now, pool, emergency) {
@@ -193,6 +202,7 @@ impl Negotiation {
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
+        self.key_answer(by, &sdp)?;
         let mut anchored = self.tell_first(by.other(), &sdp);
         if let (Some(offer), Some(_)) = (&self.agreement.offer, self.thread(by)) {
             // It may have been told more lines than were offered.
@@ -216,7 +226,9 @@ impl Negotiation {
     /// The offer in flight was refused: what was agreed before stays (RFC 3264 §8). Ports of lines that it would have
     /// added stay ours, for the next that adds one.
     pub fn withdraw(&mut self) {
-        self.agreement.offer = None;
+        if let Some(offer) = self.agreement.offer.take() {
+            self.forget_keys_offered(offer.by.other());
+        }
     }
 
     /// Whether an offer crossed that has no answer yet.
@@ -289,25 +301,30 @@ impl Negotiation {
             .is_some_and(SessionDescription::is_hold)
     }
 
-    /// None for a description that is no text.
+    /// None for a description that is no text. Keys are not kept: who reads them later can hear what was sent before.
     pub fn keep(&self) -> Option<KeptMedia> {
         let text = |sdp: &Option<SessionDescription>| match sdp {
             Some(sdp) => String::from_utf8(sdp.text().to_vec()).ok().map(Some),
             None => Some(None),
         };
-        let [a, b] = &self.agreement.agreed;
+        let keyed = self.has_keys();
+        let [a, b] = if keyed { &[None, None] } else { &self.agreement.agreed };
         let port = |ports: &Ports| [ports.a.rtp().port(), ports.b.rtp().port()];
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
             agreed: [text(a)?, text(b)?],
-            threads: Leg::BOTH.map(|leg| self.thread(leg).cloned()),
+            threads: Leg::BOTH.map(|leg| self.thread(leg).filter(|_| !keyed).cloned()),
             passes_by: self.passes_by,
             is_opaque: self.is_opaque,
+            keyed,
         })
     }
 
-    /// Takes up what was agreed before a restart. False when a port is not to be had: then there is no media.
+    /// Takes up what was agreed before a restart. False when a port is not to be had, or a key: then there is no media.
     pub fn revive(&mut self, kept: &KeptMedia, pool: &mut PortPool) -> bool {
+        if kept.keyed {
+            return false;
+        }
         for [a, b] in kept.ports.iter().take(LINES_MAX) {
             let Some(a) = pool.lease_again(*a) else { return false };
             let Some(b) = pool.lease_again(*b) else {

@@ -22,7 +22,7 @@ use super::turn::Turn;
 use super::widened::widened;
 use crate::model::{Fault, Leg, Mark, MediaKind};
 use crate::policy::{Decision, RecorderState};
-use crate::sip::{Headers, NameAddr, Response};
+use crate::sip::{Headers, NameAddr};
 
 /// A party that nobody has decided for yet.
 #[derive(Debug)]
@@ -43,17 +43,6 @@ pub(super) struct Judgement {
     pub(super) decision: Decision,
     pub(super) refusal: Option<Refusal>,
     pub(super) is_stricter: bool,
-}
-
-/// What waits for a recording that is being opened.
-#[derive(Debug)]
-pub(super) enum Withheld {
-    /// B's 2xx.
-    Answer(Box<Response>),
-    /// The answer of a callee who comes over from another call.
-    Callee(Option<Bytes>),
-    /// The media of a call that talks.
-    Media,
 }
 
 impl Call {
@@ -103,6 +92,12 @@ impl Call {
             told: told.collect(),
             is_namesake,
         })
+    }
+
+    /// Whether the policies want more because of it, whatever media it comes with.
+    pub(super) fn is_stricter_for(&self, turn: &Turn<'_>, side: Leg, newcomer: &Newcomer) -> bool {
+        let judgement = self.judge(turn, side, newcomer, self.negotiation.kinds());
+        !judgement.decision.emergency && judgement.is_stricter
     }
 
     /// By the `media` that it has come to have.
@@ -198,7 +193,7 @@ impl Call {
         if admitted.is_err() {
             self.name_barred(turn, side, newcomer, described);
         }
-        self.withhold_media(admitted == Ok(true));
+        self.insist(admitted == Ok(true));
         admitted
     }
 
@@ -213,13 +208,6 @@ impl Call {
             let kinds = widened(self.negotiation.kinds(), described);
             let decision = self.judge(turn, side, newcomer, kinds).decision;
             self.write_down(turn, side, decision, newcomer);
-        }
-    }
-
-    /// Media that has `come` to a call that is set up may need a recording that is not open yet.
-    pub(super) fn withhold_media(&mut self, come: bool) {
-        if come && self.awaits_recording() && self.phase != Phase::Inviting {
-            self.withheld = Some(Withheld::Media);
         }
     }
 
@@ -282,38 +270,6 @@ impl Call {
         } else {
             self.renew_media(turn);
         }
-    }
-
-    /// The callee's answer waits for a recording that is being opened, if the call may not be connected without. False: it
-    /// may go on.
-    pub(super) fn withhold(&mut self, turn: &Turn<'_>, answer: impl FnOnce() -> Withheld) -> bool {
-        let waits = self.recording == Recording::Opening && self.unarmed(turn).is_some();
-        if waits {
-            self.withheld = Some(answer());
-            self.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX);
-        }
-        waits
-    }
-
-    /// What waited for the recording goes on.
-    pub(super) fn release_answer(&mut self, turn: &mut Turn<'_>) {
-        match self.withheld.take() {
-            Some(Withheld::Answer(response)) => self.pass_accepted(turn, &response),
-            Some(Withheld::Callee(answer)) => self.take_callee(turn, answer.as_ref()),
-            Some(Withheld::Media) | None => {}
-        }
-    }
-
-    /// The recording of somebody who is there already does not come, and the call cannot be what it was before.
-    pub(super) fn refuse_answerer(&mut self, turn: &mut Turn<'_>, fault: Fault) -> bool {
-        let media = self.withheld.take_if(|withheld| matches!(withheld, Withheld::Media));
-        let is_there = media.is_some() && self.phase != Phase::Ending;
-        if is_there {
-            self.gate(turn);
-            let by = format!("recorder: {fault}");
-            self.finish(turn, &by, &Farewell::of_reasons(reject::recording_lost()));
-        }
-        is_there
     }
 
     /// Who has accepted something inside the call may not be in it.

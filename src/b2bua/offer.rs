@@ -33,6 +33,7 @@ impl Call {
             header: arrival.header,
         };
         let mut call = Self::new(setting, turn.terms.steps);
+        call.negotiation.mint_keys_by(turn.wire.keys_for(call.id));
         call.attempts.kin = arrival.kin;
         let server = match asked {
             Asked::ByInvite(server) => {
@@ -55,7 +56,7 @@ impl Call {
         }
         call.chronicle.step(turn.now, StepKind::Decided(decided), turn.out);
         call.note_proof(Leg::A, &invite.headers);
-        call.a.invite = Some(invite);
+        call.a.invite = Some(Box::new(invite));
         if let Err(refusal) = admitted {
             call.refuse(turn, &refusal);
             return call;
@@ -217,7 +218,7 @@ impl Call {
                 .mark(turn.now, crate::model::Mark::Media(lines), turn.out);
         }
         self.ask_upkeep(Leg::B, &mut invite);
-        self.b.invite = Some(invite.clone());
+        self.b.invite = Some(Box::new(invite.clone()));
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);
         self.invited_by = self.b.flow;
@@ -275,7 +276,7 @@ impl From<NegotiationError> for Refusal {
     fn from(error: NegotiationError) -> Self {
         match error {
             NegotiationError::Malformed { offset } => Self::MalformedSdp { offset },
-            NegotiationError::Lines | NegotiationError::Codecs => Self::MediaNotAcceptable,
+            NegotiationError::Lines | NegotiationError::Codecs | NegotiationError::Keys => Self::MediaNotAcceptable,
             NegotiationError::NoPorts => Self::NoPorts,
             NegotiationError::Sealed => Self::MediaSealed,
         }

@@ -73,6 +73,8 @@ pub enum StepKind {
     RecordingReady,
     RecordingFaulted(Fault),
     MediaGated,
+    /// It crosses again.
+    MediaReopened,
     Ended {
         outcome: Outcome,
         by: String,

@@ -27,7 +27,7 @@ pub(super) struct Partings {
     /// A, B: its requests brought credentials.
     proves: [bool; 2],
     challenges: u8,
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
     /// Who was asked for proof, and has not said its BYE again.
     challenged: Option<Leg>,
     /// Whose BYE was on its way when the call ended.
@@ -68,12 +68,12 @@ impl Call {
         let client = turn.request(self.id, self.line(other), bye);
         self.deadlines.clear(Wait::ByeAgain);
         self.partings.challenged = None;
-        self.partings.asked = Some(Asked {
+        self.partings.asked = Some(Box::new(Asked {
             from: side,
             server,
             client,
             request: request.clone(),
-        });
+        }));
         true
     }
 

@@ -4,10 +4,13 @@
 //! Early media is media: who rings is decided for as soon as it may be heard, and so is what it offers. Who may not be heard
 //! only rings, and keeps nobody else from answering.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::body::Content;
 use super::call::Call;
+use super::deadlines::Wait;
 use super::exchange::{Exchange, Stage};
 use super::facts;
 use super::farewell::Farewell;
@@ -18,6 +21,9 @@ use super::state::Phase;
 use super::turn::Turn;
 use crate::model::Leg;
 use crate::sip::{Method, Response};
+
+/// How long the final answer after a CANCEL may take (RFC 3261 §9.1).
+const STOP_MAX: Duration = Duration::from_secs(32);
 
 impl Call {
     /// 1xx from B: 100 stays on its hop, the rest goes to A.
@@ -74,8 +80,9 @@ impl Call {
         let headers = self.rings.complete(&response.headers);
         let newcomer = self.newcomer(turn, Leg::B, &headers, None);
         let described = facts::media(&response.headers, &response.body);
-        self.admit_change(turn, Leg::B, newcomer.as_ref(), &described)
-            .map(|_| ())
+        let came = self.admit_change(turn, Leg::B, newcomer.as_ref(), &described)?;
+        self.insist(came);
+        Ok(())
     }
 
     /// Whether the SDP of a provisional response is an offer or an answer: without reliability it is no offer (RFC 3262 §5).
@@ -138,6 +145,9 @@ impl Call {
             self.refuse_progress(turn, refusal);
             return;
         }
+        if self.withhold_progress(standing, response) {
+            return;
+        }
         if let Some(exchange) = self.exchange.take() {
             self.exchange = Some(self.pass_progress(turn, side, exchange, (standing, response)));
         }
@@ -157,12 +167,27 @@ impl Call {
         }
         let newcomer = self.newcomer(turn, side, &response.headers, None);
         let described = facts::media(&response.headers, &response.body);
-        let admitted = self.admit_change(turn, side, newcomer.as_ref(), &described)?;
-        self.withhold_media(admitted);
-        Ok(())
+        self.admit_change(turn, side, newcomer.as_ref(), &described).map(|_| ())
     }
 
-    fn pass_progress(
+    /// What it brings waits for its recording, and what comes again of it is the same.
+    fn withhold_progress(&mut self, standing: Standing, response: &Response) -> bool {
+        let content = self.content_of(&response.headers, &response.body);
+        let waits = self.awaits_change() && content.sdp(&response.body).is_some();
+        let Some(exchange) = &mut self.exchange else {
+            return false;
+        };
+        match standing {
+            Standing::Next(_) if waits => {
+                exchange.progress = Some((standing, Box::new(response.clone())));
+                true
+            }
+            Standing::Copy(_) => exchange.progress.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn pass_progress(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -195,18 +220,22 @@ impl Call {
     }
 
     /// The far end has accepted nothing yet: the session stays as it was.
-    fn refuse_progress(&mut self, turn: &mut Turn<'_>, refusal: Refusal) {
+    pub(super) fn refuse_progress(&mut self, turn: &mut Turn<'_>, refusal: Refusal) {
         let reasons = reasons_of(&refusal);
         if let Some(exchange) = &mut self.exchange {
             exchange.refused = Some(refusal);
+            exchange.progress = None;
         }
+        self.gate(turn);
+        // Nothing is heard meanwhile: who does not even say that it stopped is not waited for as long as a phone may ring.
+        self.deadlines.set(Wait::Exchange, turn.now + STOP_MAX);
         self.on_exchange_cancelled(turn, &reasons);
     }
 }
 
 fn reasons_of(refusal: &Refusal) -> Vec<String> {
     match refusal {
-        Refusal::RecorderDown { .. } => recording_lost(),
+        Refusal::RecorderDown { .. } | Refusal::Unrecordable { .. } => recording_lost(),
         _ => Vec::new(),
     }
 }

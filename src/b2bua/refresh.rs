@@ -19,6 +19,7 @@ use crate::sip::dialog::SessionTimer;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Headers, Message, Method, Request, Response};
 
+mod accepted;
 mod refused;
 
 use refused::Refused;
@@ -71,6 +72,10 @@ impl Upkeep {
             Method::Update if is_up(phase) => self.timer.ask(&mut request.headers),
             _ => {}
         }
+    }
+
+    pub(super) fn is_astray(&self) -> bool {
+        self.untold.is_some_and(|untold| untold.is_astray)
     }
 
     pub(super) fn is_reinviting(&self) -> bool {
@@ -305,12 +310,11 @@ impl Call {
                 if let Some(dialog) = &mut self.leg_mut(side).dialog {
                     dialog.target_refresh(&Message::Response(response.clone()));
                 }
-                let admitted = self.admit_answerer(turn, side, &response.headers, &response.body);
-                if let Err(refusal) = admitted.and_then(|_| self.admit_focus(turn, side, &response.headers)) {
+                if let Err(refusal) = self.take_refreshed(turn, side, response) {
                     self.part_with_answerer(turn, side, &refusal);
                     return;
                 }
-                self.take_refreshed_sdp(turn, side, response);
+                self.reopen(turn);
             }
             408 | 481 => {
                 self.expire(turn, &format!("{} from {side} to a session refresh", response.status));
@@ -337,17 +341,6 @@ impl Call {
             }
         }
         self.watch_session(side, None);
-    }
-
-    /// The answer to the description that the peer knew: it may have moved.
-    fn take_refreshed_sdp(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
-        let content = self.content_of(&response.headers, &response.body);
-        let Some(sdp) = content.sdp(&response.body) else {
-            return;
-        };
-        if response.headers.cseq().method == Method::Invite && self.negotiation.moves(side, sdp) {
-            self.renew_media(turn);
-        }
     }
 
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>, by: &str) {

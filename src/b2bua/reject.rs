@@ -49,6 +49,8 @@ pub enum Refusal {
         fault: Fault,
         status: u16,
     },
+    /// A session would come to have somebody, or media, that a strict policy wants recorded, and the recorder is down.
+    Unrecordable { policy: PolicyId },
     /// What is offered cannot be recorded or relayed.
     MediaNotAcceptable,
     /// The media is encrypted with keys that only its ends know, and a strict policy wants it recorded.
@@ -114,6 +116,17 @@ impl Refusal {
         }
     }
 
+    /// As who asks to change a session hears it: that stays as it was, so no status that would speak of the call (RFC 3261
+    /// §14.2).
+    pub(super) fn of_change(&self) -> Self {
+        match self {
+            Self::RecorderDown { policy, .. } | Self::DiskReserve { policy } => {
+                Self::Unrecordable { policy: policy.clone() }
+            }
+            other => other.clone(),
+        }
+    }
+
     pub(super) const fn status(&self) -> u16 {
         match self {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference | Self::UnreadableParty => 400,
@@ -131,7 +144,7 @@ impl Refusal {
             Self::Loop => 482,
             Self::TooManyHops => 483,
             Self::Cancelled => 487,
-            Self::MediaNotAcceptable | Self::MediaSealed => 488,
+            Self::MediaNotAcceptable | Self::MediaSealed | Self::Unrecordable { .. } => 488,
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown { .. } => 501,
@@ -183,6 +196,7 @@ impl Refusal {
                     recorder_warning(host, policy),
                 ]
             }
+            Self::Unrecordable { policy } => vec![recorder_warning(host, policy)],
             Self::MediaNotAcceptable => vec![warning(host, 304, "Media type not available")],
             Self::MediaSealed => vec![warning(
                 host,

@@ -55,7 +55,7 @@ impl Call {
             MediaState::Unopened => {
                 self.media = MediaState::Opening;
                 turn.media(MediaCommand::Open(plan));
-                if self.phase != Phase::Preparing && self.awaits_recording() {
+                if self.phase != Phase::Preparing && (self.awaits_recording() || self.is_astray()) {
                     self.gate(turn);
                 }
             }

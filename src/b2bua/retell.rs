@@ -34,12 +34,25 @@ pub struct Untold {
     refusals: u8,
     #[serde(skip)]
     cancelled: bool,
+    /// It has accepted what may not be: nothing is heard until it is back.
+    #[serde(default)]
+    pub(super) is_astray: bool,
 }
 
 impl Call {
     /// The peer is told what holds now, by re-INVITE: a refresh, too.
     pub(super) fn retell(&mut self, turn: &mut Turn<'_>, side: Leg) {
         self.upkeep[side.index()].untold = Some(Untold::default());
+        self.tell_anew(turn, side);
+    }
+
+    /// The same to who has accepted what was not to be.
+    pub(super) fn lead_back(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        let is_astray = true;
+        self.upkeep[side.index()].untold = Some(Untold {
+            is_astray,
+            ..Untold::default()
+        });
         self.tell_anew(turn, side);
     }
 

@@ -345,13 +345,7 @@ impl Call {
         self.deadlines.clear(Wait::Seat);
         if let Seat::New(told) = &referring.seat {
             // It knows the lines of whom it did not get, too.
-            let lines = SessionDescription::parse(told).map_or(0, |told| told.lines().len());
-            let is_more = lines > self.negotiation.lines();
-            self.negotiation.welcome(turn.now, side, lines, turn.ports);
-            self.negotiation.stay(side, told);
-            if is_more {
-                self.renew_media(turn);
-            }
+            self.go_on_with(turn, side, told);
             if self.phase == Phase::Confirmed && self.leg(side).state == LegState::Up {
                 self.retell(turn, side);
             }

@@ -73,7 +73,7 @@ impl Subscriptions {
         self.may_begin()?;
         let promised = Response::to(subscribe, 200, None, Some(&a.local_tag));
         a.dialog = Some(Dialog::uas(subscribe, &promised).map_err(|_| Refusal::NoContact)?);
-        b.invite = Some(sent.clone());
+        b.invite = Some(Box::new(sent.clone()));
         self.last += 1;
         let id = SubscriptionId(self.last);
         self.tags.insert(a.local_tag.clone(), (id, Leg::A));
@@ -95,7 +95,7 @@ impl Subscriptions {
     pub fn turn_to(&mut self, now: Timestamp, id: SubscriptionId, flow: Flow, sent: &Request) {
         if let Some(subscription) = self.table.get_mut(&id) {
             subscription.b.flow = flow;
-            subscription.b.invite = Some(sent.clone());
+            subscription.b.invite = Some(Box::new(sent.clone()));
         }
         self.last_until(id, now + GRACE);
     }
@@ -157,7 +157,7 @@ impl Subscriptions {
         };
         set_number(request, number)?;
         if request.headers.to().tag().is_none() {
-            leg.invite = Some(request.clone());
+            leg.invite = Some(Box::new(request.clone()));
         }
         Some(())
     }

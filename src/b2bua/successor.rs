@@ -11,12 +11,13 @@ use bytes::Bytes;
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
-use super::newcomer::{Newcomer, Withheld};
+use super::newcomer::Newcomer;
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
 use super::wire::Owner;
+use super::withheld::Withheld;
 use crate::model::{Leg, Mark};
 use crate::sip::Response;
 

@@ -13,7 +13,7 @@ use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, R
 use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
 use crate::sip::transaction::ServerId;
-use crate::sip::{Flow, Request, Response};
+use crate::sip::{Flow, Method, Request, Response};
 
 /// Seconds until a request that came too early may come again: drawn anew each time (RFC 3261 §14.2, RFC 3311 §5.2).
 const RETRY_AFTER_MAX: u128 = 10;
@@ -132,6 +132,7 @@ impl Call {
         self.story.fault.get_or_insert(fault);
         self.chronicle
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
+        self.fall_back(turn);
         if self.ends_without_recorder() {
             self.end_without_recorder(turn, fault);
             return;
@@ -198,9 +199,10 @@ impl Call {
         self.story.fault.get_or_insert(fault);
         self.chronicle
             .step(turn.now, StepKind::RecordingFaulted(fault), turn.out);
+        let is_as_before = !gated && self.fall_back(turn);
         if !gated && !self.ends_without_recorder() {
             tracing::error!(session = %self.id, %fault, "call goes on with a gap in its recording");
-            if self.media == MediaState::Unopened {
+            if self.media == MediaState::Unopened || is_as_before {
                 // It waited for its recording, as calls of before a restart do.
                 self.renew_media(turn);
             }
@@ -211,12 +213,13 @@ impl Call {
         self.end_without_recorder(turn, fault);
     }
 
-    fn end_without_recorder(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    pub(super) fn end_without_recorder(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         self.gate(turn);
         if matches!(self.phase, Phase::Preparing | Phase::Inviting) {
             let refusal = self.recorder_down(turn, fault);
             self.refuse(turn, &refusal);
         } else {
+            self.refuse_accepted(turn);
             self.finish(
                 turn,
                 &format!("recorder: {fault}"),
@@ -415,7 +418,10 @@ impl Call {
         request: &Request,
         refusal: &Refusal,
     ) {
-        let rejection = refusal.rejection(&turn.terms.node);
+        let rejection = match request.method {
+            Method::Invite | Method::Update | Method::Prack => refusal.of_change().rejection(&turn.terms.node),
+            _ => refusal.rejection(&turn.terms.node),
+        };
         let mut response = Response::to(request, rejection.status, None, None);
         for (name, value) in &rejection.headers {
             response.headers.push(name, value);

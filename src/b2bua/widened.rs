@@ -33,11 +33,16 @@ impl Call {
         newcomer: Option<&Newcomer>,
         described: &[MediaKind],
     ) -> Result<bool, Refusal> {
+        let former = self.as_it_is();
         let is_news = match newcomer {
             Some(newcomer) => self.admit_newcomer(turn, side, newcomer, described)?,
             None => false,
         };
-        Ok(is_news || self.admit_media(turn, described)?)
+        let is_news = is_news || self.admit_media(turn, described)?;
+        if is_news {
+            self.keep_former(former);
+        }
+        Ok(is_news)
     }
 
     /// Whether the answer to an offer that was let in may say what it says: it should bring no other kinds.
@@ -47,8 +52,8 @@ impl Call {
         headers: &Headers,
         body: &Bytes,
     ) -> Result<(), Refusal> {
-        let admitted = self.admit_media(turn, &facts::media(headers, body))?;
-        self.withhold_media(admitted);
+        let came = self.admit_change(turn, Leg::A, None, &facts::media(headers, body))?;
+        self.insist(came);
         Ok(())
     }
 

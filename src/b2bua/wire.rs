@@ -35,6 +35,8 @@ pub struct Departure {
 pub struct Wire {
     transactions: Transactions,
     mint: Mint,
+    /// Of media keys.
+    vault: Mint,
     paths: Paths,
     clients: BTreeMap<ClientId, (Owner, Flow)>,
     servers: BTreeMap<ServerId, Owner>,
@@ -52,6 +54,7 @@ impl Wire {
         Self {
             transactions: Transactions::new(limits),
             mint: Mint::new(seed),
+            vault: Mint::new(seed),
             paths: Paths::default(),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
@@ -67,6 +70,16 @@ impl Wire {
     pub fn with_paths(mut self, paths: Paths) -> Self {
         self.paths = paths;
         self
+    }
+
+    /// Media keys come from this secret, not from the seed.
+    pub fn keep_secret(&mut self, secret: [u8; 32]) {
+        self.vault = Mint::of_secret(secret);
+    }
+
+    /// What makes the media keys of a call.
+    pub fn keys_for(&self, session: SessionId) -> Mint {
+        self.vault.offspring(session.as_u128())
     }
 
     /// Long requests to these peers alone are datagrams, from now on.

@@ -11,7 +11,10 @@ use serde::Serialize;
 
 use crate::disk::{StoredFile, Unreadable};
 use crate::model::{Leg, SessionId};
-use crate::playback::{ExportError, GapCause, Heard, Survey, SurveyError, WavError, export_pcapng, write_wav};
+use crate::playback::{
+    Digit, ExportError, FlacError, GapCause, Heard, SAMPLE_RATES, Survey, SurveyError, WavError, export_pcapng,
+    write_flac, write_wav,
+};
 use crate::recorder::{SealError, SealedCall};
 
 use super::archive::{self, CallError, NoArchive};
@@ -23,7 +26,7 @@ const FILE_MODE: u32 = 0o600;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("form").required(true).multiple(true).args(["wav", "pcapng", "chat"]))]
+#[command(group = clap::ArgGroup::new("form").required(true).multiple(true).args(["wav", "flac", "pcapng", "chat"]))]
 pub(crate) struct Args {
     /// The call's id, as `calls list` prints it.
     #[arg(value_name = "ID")]
@@ -31,12 +34,18 @@ pub(crate) struct Args {
     /// Two channels, caller left, callee right, as long as the call; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     wav: Option<PathBuf>,
+    /// The same sound, without loss in about half of the bytes; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    flac: Option<PathBuf>,
     /// Every packet and SIP message, with comments on gaps and decisions; opens in Wireshark; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     pcapng: Option<PathBuf>,
     /// What the parties wrote: a line of JSON for each MESSAGE and INFO with a body; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     chat: Option<PathBuf>,
+    /// Of the sound: 8000, 16000, 24000, 32000, 44100 or 48000 [default: the lowest that holds what sounded]
+    #[arg(long, value_name = "HZ", value_parser = sample_rate)]
+    rate: Option<u32>,
     /// The data directory.
     #[arg(long, value_name = "DIR", default_value = super::DATA_DEFAULT)]
     data: PathBuf,
@@ -65,6 +74,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Wav(#[from] WavError<SealError>),
     #[error(transparent)]
+    Flac(#[from] FlacError<SealError>),
+    #[error(transparent)]
     Pcapng(#[from] ExportError<SealError>),
     /// Verified, and then no longer readable.
     #[error("{0}")]
@@ -77,7 +88,9 @@ pub(super) enum Failure {
 #[derive(Debug, Default, Serialize)]
 struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
-    wav: Option<Wav>,
+    wav: Option<Sound>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flac: Option<Sound>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pcapng: Option<Pcapng>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +104,7 @@ struct Chat {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Wav {
+pub(super) struct Sound {
     file: PathBuf,
     pub duration_ms: u64,
     sample_rate: u32,
@@ -100,6 +113,10 @@ pub(super) struct Wav {
     /// More of them.
     gaps_untold: u64,
     pub packets_lost: u64,
+    /// Holes that are heard, at least their ends, from the copies that Opus sends along.
+    holes_recovered: u64,
+    /// Keys that were pressed (RFC 4733); in the sound they are silence. The first 4096.
+    digits: Vec<DigitReport>,
     /// Streams that are silence only because they are not decoded here.
     undecoded: Vec<String>,
 }
@@ -110,6 +127,16 @@ struct GapReport {
     at_ms: u64,
     length_ms: u64,
     cause: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct DigitReport {
+    leg: Leg,
+    at_ms: u64,
+    duration_ms: u64,
+    event: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<char>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +178,10 @@ fn export(args: &Args) -> Result<Report, Failure> {
     call.verify()?;
     let mut report = Report::default();
     if let Some(file) = &args.wav {
-        report.wav = Some(wav(&mut call, file)?);
+        report.wav = Some(sound(&mut call, file, args.rate, Form::Wav)?);
+    }
+    if let Some(file) = &args.flac {
+        report.flac = Some(sound(&mut call, file, args.rate, Form::Flac)?);
     }
     if let Some(file) = &args.pcapng {
         report.pcapng = Some(pcapng(&mut call, file)?);
@@ -164,13 +194,30 @@ fn export(args: &Args) -> Result<Report, Failure> {
     Ok(report)
 }
 
+/// How sound is written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form {
+    Wav,
+    Flac,
+}
+
 /// The call as sound, in a file that is there only when it is whole.
-pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav, Failure> {
+pub(super) fn sound(
+    call: &mut SealedCall<StoredFile>,
+    file: &Path,
+    rate: Option<u32>,
+    form: Form,
+) -> Result<Sound, Failure> {
     let closing = call.manifest().closing.clone();
     let started = call.header().started;
     let survey = Survey::of(started, Some(&closing), call.frames())?;
-    let sounding = write(file, |mut out| {
-        write_wav(&mut out, &survey, call.frames()).map_err(Failure::from)
+    let survey = match rate {
+        Some(rate) => survey.at_rate(rate),
+        None => survey,
+    };
+    let sounding = write(file, |mut out| match form {
+        Form::Wav => write_wav(&mut out, &survey, call.frames()).map_err(Failure::from),
+        Form::Flac => write_flac(&mut out, &survey, call.frames()).map_err(Failure::from),
     })?;
     let gaps = sounding.gaps.iter().map(|gap| GapReport {
         leg: gap.leg,
@@ -178,13 +225,15 @@ pub(super) fn wav(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Wav,
         length_ms: millis(gap.length),
         cause: cause(gap.cause),
     });
-    Ok(Wav {
+    Ok(Sound {
         file: file.to_owned(),
         duration_ms: millis(survey.length()),
         sample_rate: survey.sample_rate,
         gaps: gaps.collect(),
         gaps_untold: sounding.gaps_untold,
         packets_lost: sounding.lost,
+        holes_recovered: sounding.recovered,
+        digits: sounding.digits.iter().map(digit).collect(),
         undecoded: survey.undecoded().map(undecoded).collect(),
     })
 }
@@ -229,6 +278,21 @@ fn write<T>(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T, Failure>
     filled
 }
 
+fn digit(digit: &Digit) -> DigitReport {
+    DigitReport {
+        leg: digit.leg,
+        at_ms: millis(digit.at),
+        duration_ms: millis(digit.duration),
+        event: digit.event,
+        key: digit.key,
+    }
+}
+
+fn sample_rate(text: &str) -> Result<u32, &'static str> {
+    let rate = text.parse().ok().filter(|rate| SAMPLE_RATES.contains(rate));
+    rate.ok_or("one of 8000, 16000, 24000, 32000, 44100, 48000")
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -236,6 +300,8 @@ fn millis(time: Duration) -> u64 {
 const fn cause(cause: GapCause) -> &'static str {
     match cause {
         GapCause::Lost => "lost",
+        GapCause::Guessed => "guessed",
+        GapCause::ComfortNoise => "comfort noise",
         GapCause::Silent => "silent",
         GapCause::Unrecorded => "unrecorded",
     }
@@ -252,23 +318,28 @@ fn undecoded(heard: &Heard) -> String {
 
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    if let Some(wav) = &report.wav {
-        let (seconds, rate) = (wav.duration_ms as f64 / 1000.0, wav.sample_rate);
-        let file = wav.file.display();
+    for sound in report.wav.iter().chain(&report.flac) {
+        let (seconds, rate) = (sound.duration_ms as f64 / 1000.0, sound.sample_rate);
+        let file = sound.file.display();
         text += &format!("{file}: {seconds:.3} s at {rate} Hz, caller left, callee right\n");
-        let lost: u64 = wav
+        let lost: u64 = sound
             .gaps
             .iter()
-            .filter(|gap| gap.cause != "silent")
+            .filter(|gap| matches!(gap.cause, "lost" | "unrecorded"))
             .map(|gap| gap.length_ms)
             .sum();
-        if wav.packets_lost > 0 || lost > 0 {
+        if sound.packets_lost > 0 || lost > 0 {
             text += &format!(
                 "  {} packets lost, {lost} ms of silence for them and for gaps\n",
-                wav.packets_lost
+                sound.packets_lost
             );
         }
-        for stream in &wav.undecoded {
+        let guessed = sound.gaps.iter().filter(|gap| gap.cause == "guessed").count();
+        if sound.holes_recovered > 0 || guessed > 0 {
+            let recovered = sound.holes_recovered;
+            text += &format!("  of what was lost, {recovered} holes are heard from copies, {guessed} from guesses\n");
+        }
+        for stream in &sound.undecoded {
             text += &format!("  not decoded, so silent: {stream}; its packets are kept, see --pcapng\n");
         }
     }
@@ -287,7 +358,7 @@ const fn hint(failure: &Failure) -> &'static str {
         Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_) => "see `onrecord verify --data DIR`",
         Failure::NoArchive(_) => archive::NO_ARCHIVE_HINT,
         Failure::Unreadable(_) | Failure::Unread(_) => "is this user the one that runs `serve`?",
-        Failure::Wav(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
+        Failure::Wav(_) | Failure::Flac(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
             "is there room, and may this user write there?"
         }
     }

@@ -16,7 +16,9 @@ use crate::policy::Code;
 use crate::policy::reader::{Table, Words, shown};
 use crate::sip::{MAX_FORWARDS, Method, Transport};
 use crate::trunk::rewrite::RULES_MAX;
-use crate::trunk::{Caps, Field, Host, Network, Passage, Probe, Rank, Rewrite, RuleError, Site, Source};
+use crate::trunk::{
+    Caps, Field, Host, Network, Passage, Probe, Rank, Rewrite, RuleError, SdesOver, Secrecy, Site, Source, Srtp,
+};
 
 /// Destinations of one trunk.
 const SITES_MAX: usize = 64;
@@ -27,6 +29,12 @@ const PROBE_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 const CALLS_MAX: i64 = 1_000_000;
 /// How requests that are too long for a datagram reach a trunk of UDP (RFC 3261 §18.1.1): as datagrams all the same?
 const LARGE_REQUESTS: &Words<bool> = &[("tcp", false), ("udp", true)];
+const SRTP: &Words<Srtp> = &[
+    ("refuse", Srtp::Refuse),
+    ("allow", Srtp::Allow),
+    ("require", Srtp::Require),
+];
+const SDES_OVER: &Words<SdesOver> = &[("tls", SdesOver::Tls), ("any", SdesOver::Any)];
 const PASSAGES: &Words<Passage> = &[("in", Passage::In), ("out", Passage::Out)];
 
 /// Trunks and where their names are written.
@@ -97,6 +105,10 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
         transport: by,
         trusted: table.boolean("trusted").unwrap_or(false),
         nat: table.boolean("nat").unwrap_or(false),
+        secrecy: Secrecy {
+            srtp: chosen(table, "srtp", SRTP),
+            sdes_over: chosen(table, "sdes_over", SDES_OVER),
+        },
         conduct: super::credentials::conduct(table),
         probe: probe(table),
         datagrams_only: table
@@ -249,6 +261,11 @@ fn site_text(site: &Site) -> String {
     site.place(Transport::Udp)
         .map(|(_, address)| address.to_string())
         .unwrap_or_default()
+}
+
+/// The default where nothing is written.
+fn chosen<T: Copy + Default>(table: &Table<'_>, key: &'static str, words: &Words<T>) -> T {
+    table.choice(key, words).map_or_else(T::default, Spanned::into_inner)
 }
 
 fn small(table: &Table<'_>, key: &'static str) -> Option<u16> {

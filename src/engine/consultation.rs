@@ -124,7 +124,7 @@ impl Signaling {
     pub(super) fn call_in_place(&self, kin: &mut Kin, invite: &mut Request, rings: SessionId) {
         let call = self.calls.get(&rings);
         kin.callee = call.map(|call| call.party(Leg::B));
-        kin.takes_over = call.filter(|call| !call.is_abandoned()).map(Call::id);
+        kin.takes_over = call.filter(|call| !call.is_abandoned()).map(|call| call.id());
         b2bua::replace_nothing(&mut invite.headers);
     }
 

@@ -156,6 +156,13 @@ impl Signaling {
         self
     }
 
+    /// Media keys come from this, and not from the seed of tags and Call-IDs, which peers see the sequence of.
+    #[must_use]
+    pub fn with_secret(mut self, secret: [u8; 32]) -> Self {
+        self.wire.keep_secret(secret);
+        self
+    }
+
     /// Where a request comes from. The connection of a phone that registers is told from others that may come to be between the
     /// same addresses; nothing is noted of it before the registrar agrees.
     pub(super) fn origin(&mut self, request: &Request, flow: Flow) -> Origin {

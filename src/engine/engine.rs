@@ -144,8 +144,12 @@ impl Engine {
             recorded: false,
         };
         let relayed = match self.plane.handle_packet(now, port, from, now, bytes, &mut fork) {
-            Verdict::Forward { via, to } => {
+            verdict @ (Verdict::Forward { via, to } | Verdict::Change { via, to }) => {
                 let recorded = fork.recorded;
+                let bytes = match verdict {
+                    Verdict::Change { .. } => &Bytes::copy_from_slice(self.plane.changed()),
+                    _ => bytes,
+                };
                 if let Some(from) = self.locals.get(&via) {
                     self.outputs.push_back(EngineOutput::Media {
                         from: *from,

@@ -192,7 +192,7 @@ impl Signaling {
         self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.preparing += usize::from(call.is_preparing());
-        self.calls.insert(call.id(), call);
+        self.calls.insert(call.id(), Box::new(call));
     }
 
     /// An emergency is refused neither by a full house nor by one that is closing.

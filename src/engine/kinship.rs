@@ -61,7 +61,7 @@ impl Signaling {
     fn passages_before(&self, invite: &Request) -> impl Iterator<Item = (SessionId, &Call)> {
         let before = |call_id: &str| {
             let session = *self.minted.get(call_id)?;
-            Some((session, self.calls.get(&session)?))
+            Some((session, self.calls.get(&session)?.as_ref()))
         };
         let newest = before(invite.headers.call_id());
         std::iter::successors(newest, move |(_, call)| before(call.call_id(Leg::A))).take(PASSAGES_MAX)
@@ -145,7 +145,7 @@ impl Signaling {
         let spiral = self.passages_before(invite).next();
         conversations.extend(spiral.and_then(|(session, _)| self.conversations.of(session)));
         if conversations.is_empty() {
-            let rings = |session| self.calls.get(&session).is_some_and(Call::is_ringing);
+            let rings = |session| self.calls.get(&session).is_some_and(|call| call.is_ringing());
             let found = self.conversations.kin(invite, &b2bua::rerouters(invite), rings);
             conversations.extend(found.and_then(|session| self.conversations.of(session)));
         }

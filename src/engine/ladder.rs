@@ -76,6 +76,7 @@ fn rung(what: &StepKind) -> String {
         StepKind::RecordingReady => recorder(&arrow_left("ready")),
         StepKind::RecordingFaulted(fault) => recorder(&arrow_left(&format!("fault: {fault}"))),
         StepKind::MediaGated => format!("{}✕{}│  media gated", blank(), blank()),
+        StepKind::MediaReopened => format!("{}│{}│  media goes on", blank(), blank()),
         StepKind::Ended { outcome, by } => {
             format!("{}│{}│  {}: {}", blank(), blank(), outcome.as_str(), printable(by))
         }

@@ -56,7 +56,7 @@ impl Signaling {
         (flow, bytes): (Flow, &Bytes),
     ) {
         let to = SessionId::mint(now, self.wire.mint().entropy());
-        let is_emergency = self.calls.get(&session).is_some_and(Call::is_emergency);
+        let is_emergency = self.calls.get(&session).is_some_and(|call| call.is_emergency());
         let source = flow.remote.ip();
         let course = if is_emergency || self.admission.has_room_for(source) {
             self.course(now, (session, side), (request, source), to)
@@ -376,7 +376,7 @@ impl Signaling {
             return;
         }
         let is_seated = |call: SessionId| self.calls.get(&call).is_some_and(|call| call.is_seated(to));
-        if !transfer.old_calls().all(is_seated) || !self.calls.get(&to).is_some_and(Call::awaits_caller) {
+        if !transfer.old_calls().all(is_seated) || !self.calls.get(&to).is_some_and(|call| call.awaits_caller()) {
             self.with_call(now, to, |call, turn| call.abandon(turn, 487));
             return;
         }

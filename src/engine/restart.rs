@@ -17,7 +17,7 @@ impl Signaling {
 
     /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one.
     pub(super) fn is_left_to_next(&self, request: &Request, flow: Flow) -> bool {
-        let ends_here = |session| self.calls.get(&session).is_some_and(Call::is_leaving);
+        let ends_here = |session| self.calls.get(&session).is_some_and(|call| call.is_leaving());
         self.handed_over
             && !self
                 .leg_of(request, flow)

@@ -2,7 +2,7 @@
 //! emergency is connected however it can be.
 
 use super::signaling::Signaling;
-use crate::b2bua::{self, Call, Refusal};
+use crate::b2bua::{self, Refusal};
 use crate::model::Timestamp;
 use crate::sip::{Flow, Method, Request, Scheme, Uri};
 use crate::trunk::{Destination, Trunk};
@@ -42,7 +42,7 @@ impl Signaling {
             let call = self
                 .leg_of(request, flow)
                 .and_then(|(session, _)| self.calls.get(&session));
-            return call.is_some_and(Call::is_emergency);
+            return call.is_some_and(|call| call.is_emergency());
         }
         let from = self.topology.trunk_of(flow.remote, flow.transport);
         request.method == Method::Invite && from.is_some_and(|from| self.is_emergency(now, request, from))

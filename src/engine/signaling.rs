@@ -63,7 +63,7 @@ pub struct Signaling {
     pub(super) wire: Wire,
     pub(super) ports: PortPool,
     pub(super) policies: Arc<PolicySet>,
-    pub(super) calls: BTreeMap<SessionId, Call>,
+    pub(super) calls: BTreeMap<SessionId, Box<Call>>,
     /// Of them those that are being prepared.
     pub(super) preparing: usize,
     /// Which leg a tag of ours belongs to.

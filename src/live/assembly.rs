@@ -329,6 +329,7 @@ impl Parts<'_> {
         let news = Arc::clone(&sip.news);
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let token_key = token_key::keep(&config.data)?;
+        let secret = token_key::fresh()?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -349,7 +350,9 @@ impl Parts<'_> {
                 let signaling_config = topology::signaling(&config, listeners, calls_max);
                 let task = SignalingTask {
                     clock,
-                    signaling: Signaling::new(signaling_config, policies, seed()).with_token_key(token_key),
+                    signaling: Signaling::new(signaling_config, policies, seed())
+                        .with_token_key(token_key)
+                        .with_secret(secret),
                     sockets,
                     arrivals,
                     events: sip.events,

@@ -45,8 +45,17 @@ impl Epoll {
 
     /// Reports `token` whenever `fd` can be read. Closing `fd` ends that.
     pub(super) fn add(&self, fd: &impl AsFd, token: u64) -> io::Result<()> {
+        self.watch(fd, libc::EPOLLIN, token)
+    }
+
+    /// Reports `token` once each time that `fd` was written to: it need not be read.
+    pub(super) fn add_edges(&self, fd: &impl AsFd, token: u64) -> io::Result<()> {
+        self.watch(fd, libc::EPOLLIN | libc::EPOLLET, token)
+    }
+
+    fn watch(&self, fd: &impl AsFd, events: libc::c_int, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
+            events: events as u32,
             u64: token,
         };
         let (epoll, fd) = (self.epoll.as_raw_fd(), fd.as_fd().as_raw_fd());

@@ -33,7 +33,7 @@ pub(super) struct Waker(Arc<OwnedFd>);
 impl Waker {
     /// Cheap when the thread was woken and has not looked yet.
     pub(super) fn wake(&self) {
-        // A full counter means that the thread is going to wake.
+        // A full counter: nobody wakes a thread so often.
         let _woken_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -42,7 +42,6 @@ type Line = [Option<(Port, UdpSocket)>; SOCKETS_OF_A_LINE];
 
 pub(super) struct MediaSockets {
     epoll: Epoll,
-    woken: Arc<OwnedFd>,
     clock: Clock,
     /// By session and line: what a port's token names is found by two indices.
     sessions: Vec<Vec<Line>>,
@@ -58,11 +57,9 @@ impl MediaSockets {
     pub(super) fn new(clock: Clock) -> io::Result<(Self, Waker)> {
         let woken = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let epoll = Epoll::new()?;
-        epoll.add(&*woken, WAKE)?;
-        let waker = Waker(Arc::clone(&woken));
+        epoll.add_edges(&*woken, WAKE)?;
         let sockets = Self {
             epoll,
-            woken,
             clock,
             sessions: Vec::new(),
             ready: 0,
@@ -70,7 +67,7 @@ impl MediaSockets {
             now: clock.now(),
             wall: clock.wall(),
         };
-        Ok((sockets, waker))
+        Ok((sockets, Waker(woken)))
     }
 
     fn socket(&self, port: Port) -> Option<&UdpSocket> {
@@ -86,12 +83,6 @@ impl MediaSockets {
             age if age <= AGE_MAX => self.now - age,
             _ => self.now,
         }
-    }
-
-    fn drain_wakes(&mut self) {
-        let mut wakes = [0; 8];
-        // Nothing to read: somebody was woken by what is read already.
-        let _awake = rustix::io::read(&*self.woken, &mut wakes);
     }
 }
 
@@ -119,7 +110,9 @@ impl MediaIo for MediaSockets {
         let sessions = self.sessions.len().max(port.session() + 1);
         self.sessions.resize_with(sessions, Vec::new);
         let lines = &mut self.sessions[port.session()];
-        lines.resize_with(lines.len().max(port.line() + 1), Line::default);
+        let wanted = lines.len().max(port.line() + 1);
+        lines.reserve_exact(wanted - lines.len());
+        lines.resize_with(wanted, Line::default);
         lines[port.line()][place(port)] = Some((port, socket));
         Ok(())
     }
@@ -147,7 +140,6 @@ impl MediaIo for MediaSockets {
             let token = self.epoll.token(self.next)?;
             self.next += 1;
             if token == WAKE {
-                self.drain_wakes();
                 continue;
             }
             let port = Port::from_token(token);

@@ -123,6 +123,7 @@ impl MediaThread {
             full: full_in,
             durable: durable_out,
             closed: VecDeque::new(),
+            told: false,
             wakes,
             counts: PacketCounts::default(),
             pulse: Arc::clone(&pulse),
@@ -160,6 +161,8 @@ struct Turner<I> {
     durable: Consumer<Box<Extent>>,
     /// `Closed` events, and until when they wait for their sessions' last extents to be handed on. One a session.
     closed: VecDeque<(Timestamp, MediaEvent)>,
+    /// There are events that signalling was not woken for.
+    told: bool,
     wakes: Wakes,
     counts: PacketCounts,
     pulse: Arc<Pulse>,
@@ -190,9 +193,11 @@ impl<I: MediaIo> Turner<I> {
             self.plane.handle_command(now, command, &mut self.intake);
             self.drain_plane(now);
         }
+        self.wake_signalling();
         while self.relay_one(now) {}
         self.intake.flush(now);
         self.drain_plane(now);
+        self.wake_signalling();
         self.hand_on_extents(now);
         self.pulse.beat(now, &self.counts, self.plane.len());
         Ok(())
@@ -235,9 +240,18 @@ impl<I: MediaIo> Turner<I> {
                     &mut self.counts.unsent
                 }
             }
+            Verdict::Change { via, to } => {
+                if self.io.send(via, to, self.plane.changed()) {
+                    &mut self.counts.forwarded
+                } else {
+                    self.plane.handle_unsent(via);
+                    &mut self.counts.unsent
+                }
+            }
             Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
-            Verdict::Drop(Dropped::Foreign) => &mut self.counts.foreign,
+            Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable) => &mut self.counts.foreign,
             Verdict::Drop(Dropped::Early) => &mut self.counts.early,
+            Verdict::Drop(Dropped::Unsealable) => &mut self.counts.unsent,
             Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,
         };
         *count += 1;
@@ -246,7 +260,6 @@ impl<I: MediaIo> Turner<I> {
 
     /// Binds, lets go, and tells, as far as the events' queue has room.
     fn drain_plane(&mut self, now: Timestamp) {
-        let mut told = false;
         while !self.events.is_full() {
             match self.plane.poll_output() {
                 None => break,
@@ -259,15 +272,20 @@ impl<I: MediaIo> Turner<I> {
                 Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => {
                     self.closed.push_back((now + CLOSED_PATIENCE, event));
                 }
-                Some(PlaneOutput::Event(event)) => told |= self.events.push(event).is_ok(),
+                Some(PlaneOutput::Event(event)) => self.told |= self.events.push(event).is_ok(),
             }
         }
-        if told {
+    }
+
+    /// Once for all that was told, if it is not read already.
+    fn wake_signalling(&mut self) {
+        if std::mem::take(&mut self.told) && self.events.slots() < self.events.buffer().capacity() {
             (self.wakes.signalling)();
         }
     }
 
-    /// Full extents to the recorder, and once the intake has none left, the sessions that waited for it are closed.
+    /// Full extents to the recorder, and once the intake has none left, the sessions that waited for it are closed. Nobody
+    /// waits for those: signalling is woken for them in the next turn, if it has not looked by then.
     fn hand_on_extents(&mut self, now: Timestamp) {
         let mut handed_on = false;
         let mut all = false;
@@ -280,14 +298,10 @@ impl<I: MediaIo> Turner<I> {
         if handed_on {
             (self.wakes.recorder)();
         }
-        let mut told = false;
         while !self.events.is_full()
             && let Some((_, event)) = self.closed.pop_front_if(|(until, _)| all || *until <= now)
         {
-            told |= self.events.push(event).is_ok();
-        }
-        if told {
-            (self.wakes.signalling)();
+            self.told |= self.events.push(event).is_ok();
         }
     }
 }
@@ -388,6 +402,7 @@ mod tests {
             session: SESSION,
             recorded: Recorded::Strict,
             lines: vec![line],
+            keys: Vec::new(),
         })
     }
 
@@ -605,6 +620,7 @@ mod tests {
             full,
             durable,
             closed: VecDeque::new(),
+            told: false,
             wakes: Wakes {
                 signalling: Box::new(|| ()),
                 recorder: Box::new(|| ()),
@@ -638,6 +654,7 @@ mod tests {
                 session,
                 recorded: Recorded::Strict,
                 lines: vec![line],
+                keys: Vec::new(),
             };
             commands.push(MediaCommand::Open(Box::new(plan))).unwrap();
             turner.turn().unwrap();

@@ -19,8 +19,7 @@ pub(super) fn keep(data: &Path) -> io::Result<TokenKey> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut key = [0; KEY_BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let key = fresh()?;
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
@@ -30,6 +29,13 @@ pub(super) fn keep(data: &Path) -> io::Result<TokenKey> {
         .open(&path)?;
     file.write_all(&key)?;
     Ok(TokenKey::new(key))
+}
+
+/// A secret of this process alone.
+pub(super) fn fresh() -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut key)?;
+    Ok(key)
 }
 
 #[cfg(test)]

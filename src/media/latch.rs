@@ -124,6 +124,11 @@ impl Latch {
         self.locked == Some(from)
     }
 
+    /// Whether packets from there may ever be taken: what others send is not worth a look.
+    pub(super) fn may_admit(&self, from: SocketAddr, ours: bool) -> bool {
+        self.rank(from, ours).is_some()
+    }
+
     /// `ours`: it is an address of our own, which is not learned.
     pub(super) fn admits(&mut self, from: SocketAddr, ours: bool) -> Admission {
         let Some(rank) = self.rank(from, ours) else {

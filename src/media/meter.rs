@@ -9,8 +9,8 @@ use super::port::LINES_MAX;
 /// side always has a place, however many the others have.
 const STREAMS_MAX: usize = 64;
 
-/// Places made when the session is opened. Only the 9th, 17th and 33rd stream make more.
-const STREAMS_AT_OPEN: usize = 8;
+/// Places made when the session is opened. Only the 5th, 9th, 17th and 33rd stream make more.
+const STREAMS_AT_OPEN: usize = 4;
 
 /// Two for each m-line.
 const SIDES_MAX: usize = 2 * LINES_MAX;

@@ -12,10 +12,13 @@ mod plane;
 mod port;
 mod ports;
 mod relay;
+mod secrecy;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
 
+#[cfg(test)]
+mod keyed_stories;
 #[cfg(test)]
 mod stories;

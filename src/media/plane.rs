@@ -10,6 +10,7 @@ use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
 use super::relay::{Relay, Wanted};
+use super::secrecy::{Bench, SCRATCH_BYTES};
 
 /// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
 const OUTPUTS_MAX: usize = 1_024;
@@ -20,6 +21,11 @@ const OUTPUTS_MAX: usize = 1_024;
 pub enum Verdict {
     /// Send the same bytes from our socket `via`. If the network does not take them: [`Plane::handle_unsent`].
     Forward {
+        via: Port,
+        to: SocketAddr,
+    },
+    /// The same, but what is sent is [`Plane::changed`]: one of the legs is encrypted between its peer and us.
+    Change {
         via: Port,
         to: SocketAddr,
     },
@@ -35,6 +41,10 @@ pub enum Dropped {
     Gated,
     /// Not from the signalled source.
     Foreign,
+    /// From the signalled source, but not by the key that was agreed.
+    Undecryptable,
+    /// It cannot be encrypted for the far leg: no RTP or RTCP, or one that was there before.
+    Unsealable,
     /// The far leg has not said where it receives, or holds.
     Early,
     /// The recorder did not take a strict session's packet; the gate is shut now.
@@ -62,6 +72,10 @@ pub struct Plane {
     outputs: VecDeque<PlaneOutput>,
     /// Why the recorder takes nothing.
     halted: Option<Fault>,
+    /// Where packets are opened and sealed. Empty until the first session with keys.
+    scratch: Vec<u8>,
+    /// Bytes of it that the last [`Verdict::Change`] is about.
+    changed: usize,
 }
 
 impl Plane {
@@ -91,7 +105,13 @@ impl Plane {
         };
         let (verdict, missed) = match self.halted {
             Some(fault) if relay.fork.is_strict() => relay.refuse(fault),
-            _ => relay.pass(now, port, from, at, bytes, sink),
+            _ => {
+                let bench = Bench {
+                    scratch: &mut self.scratch,
+                    changed: &mut self.changed,
+                };
+                relay.pass(now, port, from, (at, bytes), bench, sink)
+            }
         };
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
@@ -106,6 +126,11 @@ impl Plane {
             });
         }
         verdict
+    }
+
+    /// What is sent for the packet that was handed in last, and is to be changed.
+    pub fn changed(&self) -> &[u8] {
+        self.scratch.get(..self.changed).unwrap_or_default()
     }
 
     /// While there is a fault no packet of a strict session passes, as if the recorder had refused it. For the driver whose
@@ -201,6 +226,9 @@ impl Plane {
         let Some(relay) = self.relays.get_mut(place) else {
             return;
         };
+        if !plan.keys.is_empty() {
+            self.scratch.resize(SCRATCH_BYTES, 0);
+        }
         let (session, outputs) = (plan.session, &mut self.outputs);
         let staged = relay.stage(place, plan, |wanted| {
             outputs.push_back(match wanted {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Fault, Leg, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
-use crate::rtp::{self, WireKind};
+use crate::rtp::{self, SrtpError, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
@@ -12,6 +12,7 @@ use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
+use super::secrecy::{Bench, Secrecy};
 
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -42,6 +43,8 @@ struct Side {
     /// Our RTP address towards this leg; port 0 until the line has one.
     local: SocketAddr,
     sockets: [Socket; 2],
+    /// None: what its peer sends and gets is in clear, or sealed beyond us.
+    secrecy: Option<Box<Secrecy>>,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +91,7 @@ impl Relay {
         self.learned.take()
     }
 
-    /// One packet, from a socket of this session. Gate, latch, fork, and only then the way out.
+    /// One packet, from a socket of this session. Gate, keys, latch, fork, and only then the way out.
     ///
     /// The fault, too, when the recorder did not take the packet.
     #[inline]
@@ -97,8 +100,8 @@ impl Relay {
         now: Timestamp,
         port: Port,
         from: SocketAddr,
-        at: Timestamp,
-        bytes: &[u8],
+        (at, bytes): (Timestamp, &[u8]),
+        mut bench: Bench<'_>,
         sink: &mut impl FrameSink,
     ) -> (Verdict, Option<Fault>) {
         let Some(line) = self.lines.get_mut(port.line()) else {
@@ -109,8 +112,14 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let (leg, channel) = (port.leg(), port.channel());
+        let kind = kind_of(channel, bytes);
         let socket = &line.sides[leg.index()].sockets[channel.index()];
         let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
+        // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
+        let Ok(opened) = line.sides[leg.index()].open(channel, (from, ours), (kind, bytes), bench.scratch) else {
+            self.tally.undecryptable += 1;
+            return (Verdict::Drop(Dropped::Undecryptable), None);
+        };
         match line.sides[leg.index()].sockets[channel.index()]
             .latch
             .admits(from, ours)
@@ -123,39 +132,41 @@ impl Relay {
                 return (Verdict::Drop(Dropped::Foreign), None);
             }
         }
-        let far = &line.sides[leg.other().index()].sockets[channel.index()];
-        let Some(to) = far.latch.destination() else {
+        let far = &mut line.sides[leg.other().index()];
+        let Some(to) = far.sockets[channel.index()].latch.destination() else {
             self.tally.early += 1;
             return (Verdict::Drop(Dropped::Early), None);
         };
-        let kind = kind_of(channel, bytes);
+        let clear = bench.clear(bytes, opened);
         let packet = Packet {
             at,
             leg,
             line: line.index,
             kind,
-            bytes,
+            bytes: clear,
         };
         let missed = match self.fork.offer(now, self.session, packet, sink) {
-            Forked::Accepted => {
-                self.tally.accepted += 1;
-                None
-            }
-            Forked::Unwanted => None,
-            Forked::Missed(fault) => {
-                self.tally.unrecorded += 1;
-                Some(fault)
-            }
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
+            forked => note(&mut self.tally, forked),
         };
         if kind == PacketKind::Rtp {
-            self.meter.count(port.line(), leg, bytes);
+            self.meter.count(port.line(), leg, clear);
         }
+        let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
+            self.tally.unsent += 1;
+            return (Verdict::Drop(Dropped::Unsealable), missed);
+        };
         self.tally.forwarded += 1;
-        (Verdict::Forward { via: port.far(), to }, missed)
+        let via = port.far();
+        let verdict = if is_changed {
+            Verdict::Change { via, to }
+        } else {
+            Verdict::Forward { via, to }
+        };
+        (verdict, missed)
     }
 
     /// A packet that nobody would record: the gate shuts.
@@ -243,6 +254,7 @@ impl Relay {
         if let Some(place) = self.lines.iter().position(|line| line.index == index) {
             return place;
         }
+        self.lines.reserve_exact(1); // most calls have one, of 600 bytes
         self.lines.push(Line {
             index,
             sides: [Side::new(), Side::new()],
@@ -277,7 +289,9 @@ impl Relay {
                 let remote = wanted.and_then(|leg| leg.remote);
                 let (origin, deaf) = wanted.map_or_else(Default::default, |leg| (leg.origin, leg.deaf));
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
-                self.lines[place].sides[leg.index()].settle(remotes, origin, deaf);
+                let side = &mut self.lines[place].sides[leg.index()];
+                side.settle(remotes, origin, deaf);
+                side.secrecy = Secrecy::renew(side.secrecy.take(), plan.keys_of(index, leg));
             }
         }
         if plan.recorded != Recorded::Strict {
@@ -351,6 +365,21 @@ impl Relay {
     }
 }
 
+/// The fault, if the recorder did not take a packet that goes on all the same.
+const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
+    match forked {
+        Forked::Accepted => {
+            tally.accepted += 1;
+            None
+        }
+        Forked::Unwanted => None,
+        Forked::Missed(fault) | Forked::Refused(fault) => {
+            tally.unrecorded += 1;
+            Some(fault)
+        }
+    }
+}
+
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 impl Line {
@@ -365,6 +394,23 @@ impl Side {
         Self {
             local: NOWHERE,
             sockets: [Socket::default(), Socket::default()],
+            secrecy: None,
+        }
+    }
+
+    /// The length of the clear packet in `scratch`; None for a side that is in clear, and for who is not heard anyway.
+    fn open(
+        &mut self,
+        channel: Channel,
+        (from, ours): (SocketAddr, bool),
+        (kind, bytes): (PacketKind, &[u8]),
+        scratch: &mut [u8],
+    ) -> Result<Option<usize>, SrtpError> {
+        match &mut self.secrecy {
+            Some(secrecy) if self.sockets[channel.index()].latch.may_admit(from, ours) => {
+                secrecy.open(kind, bytes, scratch).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

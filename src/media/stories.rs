@@ -16,8 +16,8 @@ use super::{Channel, Dropped, LINES_MAX, Plane, PlaneOutput, Port, Verdict};
 
 /// A recorder that keeps what it takes.
 #[derive(Default)]
-struct Shelf {
-    kept: Vec<(Leg, u16, PacketKind, Vec<u8>)>,
+pub(super) struct Shelf {
+    pub(super) kept: Vec<(Leg, u16, PacketKind, Vec<u8>)>,
     refuses: Option<Fault>,
     no_room: bool,
     slots: Vec<Slot>,
@@ -57,25 +57,25 @@ impl FrameSink for Shelf {
 }
 
 /// A plane whose driver binds everything at once, unless told not to.
-struct World {
-    plane: Plane,
-    shelf: Shelf,
-    now: Timestamp,
+pub(super) struct World {
+    pub(super) plane: Plane,
+    pub(super) shelf: Shelf,
+    pub(super) now: Timestamp,
     bound: Vec<(Port, SocketAddr)>,
     taken: Vec<SocketAddr>,
     events: Vec<MediaEvent>,
 }
 
-const SESSION: SessionId = SessionId::from_u128(7);
-const A: &str = "192.0.2.1:4000";
-const B: &str = "198.51.100.1:6000";
+pub(super) const SESSION: SessionId = SessionId::from_u128(7);
+pub(super) const A: &str = "192.0.2.1:4000";
+pub(super) const B: &str = "198.51.100.1:6000";
 const INJECTOR: &str = "203.0.113.66:4000";
 
-fn address(text: &str) -> SocketAddr {
+pub(super) fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn remote(text: &str) -> Option<Remote> {
+pub(super) fn remote(text: &str) -> Option<Remote> {
     let rtp = address(text);
     Some(Remote {
         rtp,
@@ -83,7 +83,7 @@ fn remote(text: &str) -> Option<Remote> {
     })
 }
 
-fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
+pub(super) fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
     let leg = |port: u16, remote| LegPlan {
         local: SocketAddr::new([10, 0, 0, 1].into(), 40_000 + 4 * index + port),
         remote,
@@ -99,15 +99,16 @@ fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
     }
 }
 
-fn plan(recorded: Recorded, lines: Vec<LinePlan>) -> Box<MediaPlan> {
+pub(super) fn plan(recorded: Recorded, lines: Vec<LinePlan>) -> Box<MediaPlan> {
     Box::new(MediaPlan {
         session: SESSION,
         recorded,
         lines,
+        keys: Vec::new(),
     })
 }
 
-fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
+pub(super) fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
     let mut packet = vec![0x80, 0];
     packet.extend(sequence.to_be_bytes());
     packet.extend((u32::from(sequence) * 160).to_be_bytes());
@@ -116,10 +117,10 @@ fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
     packet
 }
 
-const RTCP: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
+pub(super) const RTCP: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             plane: Plane::new(),
             shelf: Shelf::default(),
@@ -138,7 +139,7 @@ impl World {
         world
     }
 
-    fn command(&mut self, command: MediaCommand) {
+    pub(super) fn command(&mut self, command: MediaCommand) {
         self.plane.handle_command(self.now, command, &mut self.shelf);
         self.drain();
     }
@@ -171,7 +172,7 @@ impl World {
         std::mem::take(&mut self.events)
     }
 
-    fn port(&self, line: usize, leg: Leg, channel: Channel) -> Port {
+    pub(super) fn port(&self, line: usize, leg: Leg, channel: Channel) -> Port {
         let found = self.bound.iter().map(|(port, _)| *port);
         found
             .into_iter()
@@ -179,7 +180,7 @@ impl World {
             .unwrap()
     }
 
-    fn send(&mut self, port: Port, from: &str, bytes: &[u8]) -> Verdict {
+    pub(super) fn send(&mut self, port: Port, from: &str, bytes: &[u8]) -> Verdict {
         let verdict = self
             .plane
             .handle_packet(self.now, port, address(from), self.now, bytes, &mut self.shelf);
@@ -196,7 +197,7 @@ impl World {
         )
     }
 
-    fn close(&mut self) -> Tally {
+    pub(super) fn close(&mut self) -> Tally {
         self.events.clear();
         self.command(MediaCommand::Close { session: SESSION });
         assert!(
@@ -210,9 +211,9 @@ impl World {
     }
 }
 
-fn goes_to(verdict: Verdict) -> String {
+pub(super) fn goes_to(verdict: Verdict) -> String {
     match verdict {
-        Verdict::Forward { to, .. } => to.to_string(),
+        Verdict::Forward { to, .. } | Verdict::Change { to, .. } => to.to_string(),
         Verdict::Drop(why) => format!("{why:?}"),
     }
 }

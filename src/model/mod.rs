@@ -6,6 +6,7 @@ mod ids;
 mod index;
 mod plan;
 mod recording;
+mod srtp;
 mod time;
 
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
@@ -18,4 +19,5 @@ pub use recording::{
     Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand,
     RecordingEvent, SignalPath,
 };
+pub use srtp::{LegKeys, LineKeys, Mki, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
 pub use time::{Timestamp, earliest};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Leg, SessionId, Ssrc};
+use super::{Fault, Leg, LegKeys, LineKeys, SessionId, Ssrc};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,6 +64,16 @@ pub struct MediaPlan {
     pub session: SessionId,
     pub recorded: Recorded,
     pub lines: Vec<LinePlan>,
+    /// Of lines that are encrypted between a peer and us. Not part of a [`LinePlan`], which recordings keep.
+    pub keys: Vec<LineKeys>,
+}
+
+impl MediaPlan {
+    /// How a leg's side of the m-line with this index is encrypted.
+    pub fn keys_of(&self, index: u16, leg: Leg) -> Option<&LegKeys> {
+        let line = self.keys.iter().find(|line| line.index == index)?;
+        line.legs[leg.index()].as_ref()
+    }
 }
 
 /// Whether packets are copied to the recorder, and what a refusal means.
@@ -169,6 +179,9 @@ pub struct Tally {
     pub foreign: u64,
     /// From the right source while the far leg's address was not known yet, or was the null address.
     pub early: u64,
+    /// From the right source, but not encrypted with the key that was agreed, or there before: not relayed, not recorded.
+    #[serde(default)]
+    pub undecryptable: u64,
     pub streams: Vec<StreamTally>,
 }
 

@@ -143,6 +143,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encryption {
+    /// Between a party and us, or both and us (RFC 4568): what is recorded is clear.
+    Decrypted,
     /// The keys are in the signalling that is kept beside it (RFC 4568).
     Keyed,
     /// The keys are the ends' own (RFC 5763, RFC 3830): nobody else can ever hear it.
@@ -152,6 +154,7 @@ pub enum Encryption {
 impl Encryption {
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Decrypted => "encrypted on the way, recorded in clear",
             Self::Keyed => "encrypted, keys in the signalling",
             Self::Sealed => "encrypted, keys unknown",
         }

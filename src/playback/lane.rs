@@ -1,16 +1,18 @@
 //! One leg's sound: all its streams summed into one channel, seconds of it at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::formats::Payload;
-use super::resample::resample;
+use super::resample::Resampler;
+use super::run::{LATE_MAX, Place};
 use super::sounding::{Digit, GapCause, Sounding};
-use super::stream::{Axis, HOLD, Held, LATE_MAX, Released, Stream};
+use super::stream::{Axis, HOLD, Held, Released, Stream};
 
 use crate::model::{Leg, Ssrc, Timestamp};
 use crate::rtp::TelephoneEvent;
-use crate::rtp::codecs::Codec;
+use crate::rtp::codecs::{Codec, Filled};
 
 /// Sources of one leg that are kept apart; the longest silent one makes room for a new one.
 const STREAMS_MAX: usize = 8;
@@ -32,6 +34,11 @@ pub(super) struct Lane {
     /// Where the last packet's sound ended.
     covered: i64,
     decoded: Vec<i16>,
+    resampled: Vec<i32>,
+    /// By the codec's rate, of which there are only some.
+    resamplers: BTreeMap<u32, Arc<Resampler>>,
+    /// The sender said that what follows is no speech.
+    is_comfort: bool,
     /// Timestamp and SSRC of the event that goes on.
     event: Option<(u32, Ssrc)>,
 }
@@ -47,6 +54,9 @@ impl Lane {
             streams: Vec::new(),
             covered: 0,
             decoded: Vec::new(),
+            resampled: Vec::new(),
+            resamplers: BTreeMap::new(),
+            is_comfort: false,
             event: None,
         }
     }
@@ -89,7 +99,8 @@ impl Lane {
         match released.packet.payload {
             Payload::Sound(codec) => self.on_sound(stream, released, codec, facts),
             Payload::TelephoneEvent { clock_rate } => self.on_event(stream.ssrc, &released.packet, clock_rate, facts),
-            Payload::ComfortNoise | Payload::Undecoded(_) => {}
+            Payload::ComfortNoise => self.is_comfort = true,
+            Payload::Undecoded(_) => {}
         }
     }
 
@@ -97,19 +108,52 @@ impl Lane {
         let run = stream.run_for(self.axis, &released.packet, codec);
         let mut samples = std::mem::take(&mut self.decoded);
         samples.clear();
-        run.decode(&released.packet, &mut samples);
-        resample(&mut samples, codec.sample_rate(), self.axis.sample_rate);
-        let position = run.place(self.axis, &released.packet, &samples);
-        self.note_gap(position, released.lost, facts);
-        self.write(position, &samples);
-        let end = position.saturating_add(i64::try_from(samples.len()).unwrap_or(i64::MAX));
-        self.covered = self.covered.max(end);
+        let filled = run.decode(&released.packet, released.lost, &mut samples);
+        let place = run.place(self.axis, &released.packet, filled, &samples);
+        self.note_gaps(&place, filled, codec, released.lost, facts);
+        self.render(&place, codec, &samples);
+        self.covered = self.covered.max(place.ends);
         self.decoded = samples;
     }
 
-    fn note_gap(&self, position: i64, lost: u64, facts: &mut Sounding) {
+    fn render(&mut self, place: &Place, codec: Codec, samples: &[i16]) {
+        let samples = samples.get(place.overlap..).unwrap_or_default();
+        let first = place.first.saturating_add(i64::try_from(place.overlap).unwrap_or(0));
+        let (from, to) = (codec.sample_rate(), self.axis.sample_rate);
+        if from == to {
+            self.write(
+                place.anchor.saturating_add(first),
+                samples.iter().copied().map(i32::from),
+            );
+            return;
+        }
+        let known = self.resamplers.entry(from);
+        let resampler = Arc::clone(known.or_insert_with(|| Arc::new(Resampler::new(from, to))));
+        let mut resampled = std::mem::take(&mut self.resampled);
+        let begin = resampler.resample(samples, first, &mut resampled);
+        self.write(place.anchor.saturating_add(begin), resampled.iter().copied());
+        self.resampled = resampled;
+    }
+
+    /// Of what lies before a packet's own samples.
+    fn note_gaps(&mut self, place: &Place, filled: Filled, codec: Codec, lost: u64, facts: &mut Sounding) {
+        facts.recovered += u64::from(filled.recovered > 0);
+        let is_comfort = std::mem::take(&mut self.is_comfort);
+        let cause = match lost {
+            0 if is_comfort => GapCause::ComfortNoise,
+            0 => GapCause::Silent,
+            _ => GapCause::Lost,
+        };
+        self.note_gap(place.begins, cause, facts);
+        if filled.guessed > 0 {
+            let length =
+                Duration::from_secs(1) * u32::try_from(filled.guessed).unwrap_or(0) / codec.sample_rate().max(1);
+            facts.note_gap(self.leg, self.axis.time(place.begins), length, GapCause::Guessed);
+        }
+    }
+
+    fn note_gap(&self, position: i64, cause: GapCause, facts: &mut Sounding) {
         if position > self.covered {
-            let cause = if lost > 0 { GapCause::Lost } else { GapCause::Silent };
             facts.note_gap(
                 self.leg,
                 self.axis.time(self.covered),
@@ -139,13 +183,13 @@ impl Lane {
     }
 
     /// What lies outside of the window is cut off.
-    fn write(&mut self, position: i64, samples: &[i16]) {
+    fn write(&mut self, position: i64, samples: impl Iterator<Item = i32>) {
         let offset = position.saturating_sub(self.origin);
         let skipped = usize::try_from(-offset.min(0)).unwrap_or(usize::MAX);
         let first = usize::try_from(offset.max(0)).unwrap_or(usize::MAX);
         let places = self.samples.iter_mut().skip(first);
-        for (place, sample) in places.zip(samples.iter().skip(skipped)) {
-            *place = place.saturating_add(i32::from(*sample));
+        for (place, sample) in places.zip(samples.skip(skipped)) {
+            *place = place.saturating_add(sample);
         }
     }
 
@@ -167,6 +211,6 @@ impl Lane {
             .max()
             .unwrap_or(Timestamp::ZERO);
         self.advance(last + HOLD, facts);
-        self.note_gap(end, 0, facts);
+        self.note_gap(end, GapCause::Silent, facts);
     }
 }

@@ -1,4 +1,4 @@
-//! Frames back into sound and packets: the derived, reproducible views of a recording (WAV, peaks, pcapng).
+//! Frames back into sound and packets: the derived, reproducible views of a recording (WAV, FLAC, peaks, pcapng).
 //!
 //! The raw frames are the master. A view reads them in order, twice ([`Survey`] first), and holds only a few seconds of
 //! them: a call of a day needs no more memory than one of a minute.
@@ -7,7 +7,9 @@
 //! end of the call. A sample's place is its RTP timestamp, tied to the arrival clock; see `timeline`.
 
 mod address;
+mod bits;
 mod export;
+mod flac;
 mod formats;
 mod lane;
 mod mix;
@@ -16,6 +18,7 @@ mod peaks;
 mod resample;
 #[cfg(test)]
 mod rig;
+mod run;
 mod sounding;
 mod stream;
 mod survey;
@@ -23,8 +26,9 @@ mod timeline;
 mod wav;
 
 pub use export::{ExportError, export_pcapng};
+pub use flac::{FlacError, write_flac};
 pub use mix::{Block, Rendering};
 pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
 pub use sounding::{Digit, Gap, GapCause, Sounding};
-pub use survey::{Heard, LENGTH_MAX, Survey, SurveyError};
+pub use survey::{Heard, LENGTH_MAX, SAMPLE_RATES, Survey, SurveyError};
 pub use wav::{WavError, wav_bytes, write_wav};

@@ -12,6 +12,10 @@ const FACTS_MAX: usize = 4_096;
 pub enum GapCause {
     /// Sequence numbers are missing.
     Lost,
+    /// The same, and what is heard is not silence but the decoder's guess (Opus, 120 ms at most).
+    Guessed,
+    /// The sender said that it was silent, and what its silence sounds like (RFC 3389); it is silence here.
+    ComfortNoise,
     /// Nothing was sent: discontinuous transmission, hold, before the first and after the last packet; or nothing that is
     /// decoded here.
     Silent,
@@ -19,7 +23,7 @@ pub enum GapCause {
     Unrecorded,
 }
 
-/// Silence that nobody sent.
+/// What nobody sent: silence, or a guess.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Gap {
     pub leg: Leg,
@@ -52,6 +56,8 @@ pub struct Sounding {
     pub digits: Vec<Digit>,
     /// Packets that never came, by their sequence numbers.
     pub lost: u64,
+    /// Holes that are heard, or their ends, from the copy in the packet after them (Opus).
+    pub recovered: u64,
     /// Duplicates, and packets that came after their turn.
     pub dropped: u64,
 }

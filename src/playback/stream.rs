@@ -6,26 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::formats::Payload;
+use super::run::Run;
 use crate::model::{Ssrc, Timestamp};
-use crate::rtp::codecs::{Codec, Decoder};
+use crate::rtp::codecs::Codec;
 use crate::rtp::{Arrival, ExtendedSequence};
 
 /// How long a packet waits for those before it.
 pub(super) const HOLD: Duration = Duration::from_millis(300);
 /// Packets that wait at once; the first of more goes on at once.
 const HELD_MAX: usize = 256;
-/// A packet later than this behind its timestamp begins a new run: the timestamps stood still or jumped.
-pub(super) const LATE_MAX: Duration = Duration::from_secs(2);
-/// A packet earlier than this before its timestamp begins a new run: the timestamps jumped ahead.
-const EARLY_MAX: Duration = Duration::from_millis(300);
-/// Clocks may drift apart up to here; then the run is moved at the next pause or quiet packet.
-const DRIFT_MAX: Duration = Duration::from_millis(20);
-/// Beyond this it is moved at once.
-const DRIFT_FORCED: Duration = Duration::from_millis(100);
-/// How long the least lateness is watched before it counts as drift.
-const DRIFT_WINDOW: Duration = Duration::from_secs(1);
-/// Louder than this is not quiet (about -36 dB of full scale).
-const QUIET_PEAK: u16 = 500;
 /// RFC 3550 §A.1: beyond this a source has restarted.
 const DROPOUT_MAX: u64 = 3_000;
 
@@ -157,124 +146,19 @@ impl Stream {
 
     /// The run that a packet belongs to: the one so far, or a new one when the packet does not follow on.
     pub(super) fn run_for(&mut self, axis: Axis, packet: &Held, codec: Codec) -> &mut Run {
-        let (run, decoder) = match self.run.take() {
-            Some(run) if run.codec == codec && run.fits(axis, packet) => (Some(run), None),
-            Some(run) if run.codec == codec => (None, Some(run.decoder)),
-            _ => (None, None),
+        let waiting = self.held.values().filter(|held| held.payload == Payload::Sound(codec));
+        let run = match self.run.take() {
+            Some(run) if run.is_of(codec) && run.fits(axis, packet, waiting.clone()) => run,
+            Some(run) if run.is_of(codec) => Run::begin(axis, packet, waiting, codec, Some(run.into_decoder())),
+            Some(run) if run.continues_with(axis, packet, waiting.clone(), codec) => run.into_codec(codec),
+            _ => Run::begin(axis, packet, waiting, codec, None),
         };
-        let run = run.unwrap_or_else(|| self.begin(axis, packet, codec, decoder));
         self.run.insert(run)
-    }
-
-    /// Ties timestamps to the arrival clock by the least delayed of the packets at hand.
-    fn begin(&self, axis: Axis, first: &Held, codec: Codec, decoder: Option<Decoder>) -> Run {
-        let arrival = axis.position(first.at);
-        let early = axis.samples(EARLY_MAX);
-        let clock_rate = codec.clock_rate();
-        let others = self
-            .held
-            .values()
-            .filter(|packet| packet.payload == Payload::Sound(codec))
-            .map(|packet| {
-                let distance = packet.timestamp.wrapping_sub(first.timestamp).cast_signed();
-                axis.position(packet.at) - scale(i64::from(distance), axis.sample_rate, clock_rate)
-            });
-        let anchor = others
-            .filter(|anchor| (arrival - anchor).abs() <= early)
-            .fold(arrival, i64::min);
-        Run {
-            codec,
-            decoder: decoder.unwrap_or_else(|| codec.decoder()),
-            anchor: if arrival >= 0 { anchor.max(0) } else { anchor },
-            elapsed: 0,
-            timestamp: first.timestamp,
-            ends: i64::MIN,
-            drift: Drift::default(),
-        }
     }
 }
 
 /// Units of one clock in those of another, towards minus infinity.
-fn scale(units: i64, to: u32, from: u32) -> i64 {
+pub(super) fn scale(units: i64, to: u32, from: u32) -> i64 {
     let scaled = (i128::from(units) * i128::from(to)).div_euclid(i128::from(from.max(1)));
     i64::try_from(scaled).unwrap_or(i64::MAX)
-}
-
-/// A stretch of a stream whose timestamps follow on.
-#[derive(Debug)]
-pub(super) struct Run {
-    codec: Codec,
-    decoder: Decoder,
-    /// Position of the run's first sample.
-    anchor: i64,
-    /// Timestamp units from the first sample to `timestamp`.
-    elapsed: i64,
-    /// Of the last packet placed.
-    timestamp: u32,
-    /// Position after the last sample of all.
-    ends: i64,
-    drift: Drift,
-}
-
-impl Run {
-    fn elapsed_at(&self, timestamp: u32) -> i64 {
-        self.elapsed + i64::from(timestamp.wrapping_sub(self.timestamp).cast_signed())
-    }
-
-    fn position(&self, axis: Axis, timestamp: u32) -> i64 {
-        self.anchor + scale(self.elapsed_at(timestamp), axis.sample_rate, self.codec.clock_rate())
-    }
-
-    fn fits(&self, axis: Axis, packet: &Held) -> bool {
-        let late = axis.position(packet.at) - self.position(axis, packet.timestamp);
-        late <= axis.samples(LATE_MAX) && late >= -axis.samples(EARLY_MAX)
-    }
-
-    /// Appends the packet's samples at the codec's own rate.
-    pub(super) fn decode(&mut self, packet: &Held, samples: &mut Vec<i16>) {
-        self.decoder.decode(&packet.bytes, samples);
-    }
-
-    /// Where the packet's first sample belongs. `samples` are its own, at the recording's rate.
-    pub(super) fn place(&mut self, axis: Axis, packet: &Held, samples: &[i16]) -> i64 {
-        self.elapsed = self.elapsed_at(packet.timestamp);
-        self.timestamp = packet.timestamp;
-        let position = self.position(axis, packet.timestamp);
-        let late = axis.position(packet.at) - position;
-        let drift = self.drift.update(packet.at, late).filter(|drift| {
-            let is_pause = position > self.ends && position + drift >= self.ends;
-            let is_due = drift.abs() > axis.samples(DRIFT_MAX) && (is_pause || is_quiet(samples));
-            is_due || drift.abs() > axis.samples(DRIFT_FORCED)
-        });
-        if let Some(drift) = drift {
-            self.anchor += drift;
-            self.drift = Drift::default();
-        }
-        let position = position + drift.unwrap_or(0);
-        self.ends = position.saturating_add(i64::try_from(samples.len()).unwrap_or(i64::MAX));
-        position
-    }
-}
-
-fn is_quiet(samples: &[i16]) -> bool {
-    samples.iter().all(|sample| sample.unsigned_abs() <= QUIET_PEAK)
-}
-
-/// The least lateness of the last one to two windows: what the network adds comes and goes, what the clocks do stays.
-#[derive(Debug, Default)]
-struct Drift {
-    window: Option<(Timestamp, i64)>,
-    before: Option<i64>,
-}
-
-impl Drift {
-    /// In samples, once it has been watched long enough.
-    fn update(&mut self, at: Timestamp, late: i64) -> Option<i64> {
-        match &mut self.window {
-            Some((since, least)) if at.since(*since) < DRIFT_WINDOW => *least = (*least).min(late),
-            window => self.before = window.replace((at, late)).map(|(_, least)| least),
-        }
-        let least = self.window.map(|(_, least)| least)?;
-        self.before.map(|before| before.min(least))
-    }
 }

@@ -12,8 +12,8 @@ use crate::rtp::RtpHeader;
 pub const LENGTH_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Streams told apart, like in a [`crate::model::Tally`].
 const STREAMS_MAX: usize = 64;
-const NARROWBAND_HZ: u32 = 8_000;
-const WIDEBAND_HZ: u32 = 16_000;
+/// Of rendered sound, in Hz, the lowest first: what players know and codecs have.
+pub const SAMPLE_RATES: [u32; 6] = [8_000, 16_000, 24_000, 32_000, 44_100, 48_000];
 
 /// What a recording holds, before it is rendered.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Survey {
     pub start: Timestamp,
     /// The end of the call; of a recording without its closing, the last frame.
     pub end: Timestamp,
-    /// Of the rendered sound in Hz: 8000 when all that is decoded is narrowband, else 16000.
+    /// Of the rendered sound in Hz: the lowest of [`SAMPLE_RATES`] that holds all that is decoded, if nobody asked for another.
     pub sample_rate: u32,
     /// By leg, line, SSRC and payload type; at most 64.
     pub heard: Vec<Heard>,
@@ -77,9 +77,16 @@ impl Survey {
         Ok(Self {
             start,
             end: end.max(start),
-            sample_rate: if survey.is_wideband { WIDEBAND_HZ } else { NARROWBAND_HZ },
+            sample_rate: sufficient_rate(survey.highest_rate),
             heard: survey.heard.into_values().collect(),
         })
+    }
+
+    /// The same, to be rendered at another of [`SAMPLE_RATES`].
+    #[must_use]
+    pub const fn at_rate(mut self, sample_rate: u32) -> Self {
+        self.sample_rate = sample_rate;
+        self
     }
 
     /// Of the time axis.
@@ -105,7 +112,8 @@ struct Surveying {
     answered: Option<Timestamp>,
     first_packet: Option<Timestamp>,
     last_frame: Timestamp,
-    is_wideband: bool,
+    /// Of what is decoded, in Hz.
+    highest_rate: u32,
     heard: BTreeMap<(Leg, u16, u32, u8), Heard>,
 }
 
@@ -136,7 +144,7 @@ impl Surveying {
         let payload_type = header.payload_type;
         let payload = self.formats.payload(leg, line, payload_type);
         if let Payload::Sound(codec) = &payload {
-            self.is_wideband |= codec.sample_rate() > NARROWBAND_HZ;
+            self.highest_rate = self.highest_rate.max(codec.sample_rate());
         }
         let is_full = self.heard.len() >= STREAMS_MAX;
         match self.heard.entry((leg, line, header.ssrc.0, payload_type)) {
@@ -155,6 +163,14 @@ impl Surveying {
             }
         }
     }
+}
+
+fn sufficient_rate(highest: u32) -> u32 {
+    let [.., fullband] = SAMPLE_RATES;
+    SAMPLE_RATES
+        .into_iter()
+        .find(|rate| *rate >= highest)
+        .unwrap_or(fullband)
 }
 
 fn encoding_name(payload: &Payload) -> &str {

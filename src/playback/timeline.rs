@@ -3,10 +3,10 @@
 //! - Within a stream the RTP timestamp decides: without loss the output is the decoder's, sample for sample.
 //! - A stream is tied to the arrival clock by the least delayed of its first packets. It is tied anew when its SSRC or
 //!   codec changes, its sequence restarts, or its timestamps jump or stand still (see `stream`); when the two clocks have
-//!   drifted 20 ms apart it is moved at the next pause or quiet packet, at 100 ms at once.
+//!   drifted 8 ms apart it is moved at the next pause or quiet packet, at 15 ms at once (see `run`).
 //! - Reordering up to 300 ms is repaired, duplicates are dropped.
 //! - Loss, discontinuous transmission, hold, comfort noise, telephone events and codecs that are not decoded are silence
-//!   of the right length.
+//!   of the right length; but of Opus, whose next packet may bring a lost one's sound, and whose decoder guesses.
 
 use super::Survey;
 use super::formats::Formats;
@@ -149,5 +149,9 @@ impl Timeline {
     }
 }
 
+#[cfg(test)]
+mod clocks;
+#[cfg(test)]
+mod codecs;
 #[cfg(test)]
 mod tests;

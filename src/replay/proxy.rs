@@ -10,7 +10,7 @@ use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
 use crate::sip::Transport;
-use crate::trunk::{Conduct, Host, Near, Paths, Peer, Refer, Route, Topology, Trunk};
+use crate::trunk::{Conduct, Host, Near, Paths, Peer, Refer, Route, SdesOver, Secrecy, Srtp, Topology, Trunk};
 
 /// The proxy's addresses in a replay (RFC 5737, RFC 3849).
 const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
@@ -65,6 +65,11 @@ fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&T
     let configured = config.and_then(|config| config.trunks.iter().find(|trunk| trunk.name == *name));
     let trunk = configured.cloned().unwrap_or_else(|| Trunk {
         trusted: true,
+        // Its media can be opened if its signalling was captured in clear.
+        secrecy: Secrecy {
+            srtp: Srtp::Allow,
+            sdes_over: SdesOver::Any,
+        },
         ..Trunk::new(name.clone(), Vec::new())
     });
     Trunk {

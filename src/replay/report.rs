@@ -334,6 +334,7 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::Decided(why) => Some(why.clone()),
         StepKind::RecordingFaulted(fault) => Some(format!("recorder: {fault}")),
         StepKind::MediaGated => Some("media stopped".to_owned()),
+        StepKind::MediaReopened => Some("media goes on".to_owned()),
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }

@@ -9,7 +9,9 @@ use super::forge::{self, ACK, ETHERNET, Order, Pcap, SYN, addr, millis, rtp};
 use super::talk::{A, A_MEDIA, B, B_MEDIA, Said, Talk, flow};
 use super::*;
 use crate::config::embedded_policies;
-use crate::model::{Generation, Leg, Outcome, Timestamp};
+use crate::model::{Generation, Leg, Outcome, SrtpKey, SrtpSuite, Timestamp};
+use crate::rtp::{SRTP_GROWTH_MAX, Sealer};
+use crate::sdp::Crypto;
 
 fn options() -> ReplayOptions {
     let policies = Arc::new(embedded_policies(Generation(1)));
@@ -198,6 +200,57 @@ fn media_through_a_nat_is_bound_by_the_end_that_was_described() {
         streams(&talk.replay().calls[0]),
         [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]
     );
+}
+
+/// A message whose SDP has this key.
+fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
+    let said = Said {
+        start,
+        cseq: "1 INVITE",
+        by_a,
+        b_tag: (!by_a).then_some("from-b"),
+        media: Some(if by_a { A_MEDIA } else { B_MEDIA }),
+    };
+    let text = String::from_utf8(said.bytes(&talk.call_id)).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut secured = body.replace("RTP/AVP", "RTP/SAVP");
+    key.write(&mut secured);
+    secured.push_str("\r\n");
+    let (old, new) = (body.len().to_string(), secured.len().to_string());
+    let head = head.replace(&format!("Content-Length: {old}"), &format!("Content-Length: {new}"));
+    let (src, dst) = if by_a { (A, B) } else { (B, A) };
+    let message = format!("{head}\r\n\r\n{secured}");
+    talk.file.udp(millis(talk.now), src, dst, message.as_bytes());
+    talk.now += 10;
+}
+
+#[test]
+fn encrypted_media_whose_keys_were_captured_is_opened() {
+    let suite = SrtpSuite::AesCm128HmacSha1_32;
+    let key = |fill| SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
+    let mut talk = Talk::new("srtp@test");
+    let crypto = |fill| Crypto { tag: 3, key: key(fill) };
+    keyed(&mut talk, true, "INVITE sip:b@example.net SIP/2.0", &crypto(1));
+    keyed(&mut talk, false, "SIP/2.0 200 OK", &crypto(2));
+    talk.a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None);
+    let mut sealers = [1, 2].map(|fill| Sealer::new(&key(fill)).unwrap());
+    for n in 0..5 {
+        for (sealer, (ssrc, src, dst)) in sealers
+            .iter_mut()
+            .zip([(0xA, A_MEDIA, B_MEDIA), (0xB, B_MEDIA, A_MEDIA)])
+        {
+            let mut packet = rtp(ssrc, 0, n);
+            let length = packet.len();
+            packet.resize(length + SRTP_GROWTH_MAX, 0);
+            let sealed = sealer.seal_rtp(&mut packet, length).unwrap();
+            talk.file.udp(millis(talk.now), src, dst, &packet[..sealed]);
+        }
+        talk.now += 20;
+    }
+    talk.hang_up();
+    let report = talk.replay();
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
+    assert_eq!(report.calls[0].streams[0].codec, "PCMU");
 }
 
 #[test]

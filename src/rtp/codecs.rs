@@ -1,7 +1,16 @@
-//! The codecs of telephony that are decoded here (RFC 3551 §4.5): G.711, linear PCM, G.722.
+//! The codecs of telephony that are decoded here (RFC 3551 §4.5, RFC 7587): G.711, linear PCM, G.722, Opus.
+
+mod g711;
+mod opus;
 
 use audio_codec::Decoder as _;
 use audio_codec::g722::G722Decoder;
+
+pub use g711::{pcma, pcmu, to_pcma, to_pcmu};
+use opus::Opus;
+
+/// RFC 3551 §4.2, in Hz: linear samples at other rates are not decoded.
+const LINEAR_RATES: [u32; 8] = [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// A payload format that can be turned into samples.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,6 +23,8 @@ pub enum Codec {
     L16 { sample_rate: u32, channels: u8 },
     /// 64 kbit/s; its RTP clock runs at 8 kHz, its samples at 16 kHz (RFC 3551 §4.5.2).
     G722,
+    /// Any bandwidth, mono or stereo, at 48 kHz (RFC 7587 §4.1).
+    Opus,
 }
 
 impl Codec {
@@ -24,7 +35,9 @@ impl Codec {
             (8_000, 1) if is("PCMU") => Some(Self::Pcmu),
             (8_000, 1) if is("PCMA") => Some(Self::Pcma),
             (8_000, 1) if is("G722") => Some(Self::G722),
-            (1.., 1 | 2) if is("L16") => Some(Self::L16 {
+            // RFC 7587 §7 wants two channels; who writes one means the same packets.
+            (opus::SAMPLE_RATE, 1 | 2) if is("opus") => Some(Self::Opus),
+            (rate, 1 | 2) if is("L16") && LINEAR_RATES.contains(&rate) => Some(Self::L16 {
                 sample_rate: clock_rate,
                 channels,
             }),
@@ -57,6 +70,7 @@ impl Codec {
             Self::Pcma => "PCMA",
             Self::L16 { .. } => "L16",
             Self::G722 => "G722",
+            Self::Opus => "opus",
         }
     }
 
@@ -65,6 +79,7 @@ impl Codec {
         match self {
             Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
             Self::L16 { sample_rate, .. } => sample_rate,
+            Self::Opus => opus::SAMPLE_RATE,
         }
     }
 
@@ -74,22 +89,40 @@ impl Codec {
             Self::Pcmu | Self::Pcma => 8_000,
             Self::L16 { sample_rate, .. } => sample_rate,
             Self::G722 => 16_000,
+            Self::Opus => opus::SAMPLE_RATE,
         }
     }
 
     /// A decoder at rest.
     pub fn decoder(self) -> Decoder {
-        Decoder {
-            codec: self,
-            g722: (self == Self::G722).then(|| Box::new(G722Decoder::new())),
-        }
+        let memory = match self {
+            Self::Pcmu | Self::Pcma | Self::L16 { .. } => Memory::None,
+            Self::G722 => Memory::G722(Box::new(G722Decoder::new())),
+            Self::Opus => Opus::new().map_or(Memory::None, |opus| Memory::Opus(Box::new(opus))),
+        };
+        Decoder { codec: self, memory }
     }
 }
 
 /// A codec with the memory that it keeps from packet to packet.
 pub struct Decoder {
     codec: Codec,
-    g722: Option<Box<G722Decoder>>,
+    memory: Memory,
+}
+
+enum Memory {
+    None,
+    G722(Box<G722Decoder>),
+    Opus(Box<Opus>),
+}
+
+/// Samples that stand for packets that never came: the guessed ones first, then those that a later packet brought.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Filled {
+    /// Made up by the decoder from what was before.
+    pub guessed: usize,
+    /// Sent, as a copy in the packet after them.
+    pub recovered: usize,
 }
 
 impl std::fmt::Debug for Decoder {
@@ -103,7 +136,7 @@ impl std::fmt::Debug for Decoder {
 impl Decoder {
     /// Appends the payload's samples, mixed down to one channel. Allocates only when `samples` has to grow.
     pub fn decode(&mut self, payload: &[u8], samples: &mut Vec<i16>) {
-        match (self.codec, &mut self.g722) {
+        match (self.codec, &mut self.memory) {
             (Codec::Pcmu, _) => samples.extend(payload.iter().map(|byte| pcmu(*byte))),
             (Codec::Pcma, _) => samples.extend(payload.iter().map(|byte| pcma(*byte))),
             (Codec::L16 { channels: 2, .. }, _) => {
@@ -117,7 +150,7 @@ impl Decoder {
                 let words = payload.chunks_exact(2);
                 samples.extend(words.filter_map(|word| Some(i16::from_be_bytes(word.try_into().ok()?))));
             }
-            (Codec::G722, Some(decoder)) => {
+            (_, Memory::G722(decoder)) => {
                 let start = samples.len();
                 samples.resize(start + decoder.max_decode_samples(payload.len()), 0);
                 let decoded = samples
@@ -125,142 +158,25 @@ impl Decoder {
                     .map_or(Ok(0), |out| decoder.decode_into(payload, out));
                 samples.truncate(start + decoded.unwrap_or(0));
             }
-            (Codec::G722, None) => {}
+            (_, Memory::Opus(decoder)) => decoder.decode(payload, samples),
+            (Codec::G722 | Codec::Opus, Memory::None) => {}
         }
     }
-}
 
-const PCMU: [i16; 256] = {
-    let mut table = [0; 256];
-    let mut code = 0;
-    while code < 256 {
-        table[code] = pcmu_of_code(code as u8);
-        code += 1;
+    /// Appends what can be known or guessed of the end of a hole of `hole` samples, in which `lost` packets are missing and
+    /// which the payload `next` follows; before `next` is decoded. Only Opus has copies, and only Opus guesses: of the
+    /// others a lost packet is silence.
+    pub fn fill(&mut self, next: &[u8], hole: usize, lost: u64, samples: &mut Vec<i16>) -> Filled {
+        match &mut self.memory {
+            Memory::Opus(decoder) => decoder.fill(next, hole, lost, samples),
+            Memory::None | Memory::G722(_) => Filled::default(),
+        }
     }
-    table
-};
-
-const PCMA: [i16; 256] = {
-    let mut table = [0; 256];
-    let mut code = 0;
-    while code < 256 {
-        table[code] = pcma_of_code(code as u8);
-        code += 1;
-    }
-    table
-};
-
-/// One µ-law code as a 16-bit sample (ITU-T G.711 table 2, left-aligned 14 bits).
-pub const fn pcmu(code: u8) -> i16 {
-    PCMU[code as usize]
-}
-
-/// One A-law code as a 16-bit sample (ITU-T G.711 table 1, left-aligned 13 bits).
-pub const fn pcma(code: u8) -> i16 {
-    PCMA[code as usize]
-}
-
-const fn pcmu_of_code(code: u8) -> i16 {
-    const BIAS: i16 = 0x84;
-    let code = !code;
-    let magnitude = ((((code & 0x0f) as i16) << 3) + BIAS) << ((code & 0x70) >> 4);
-    if code & 0x80 != 0 {
-        BIAS - magnitude
-    } else {
-        magnitude - BIAS
-    }
-}
-
-const fn pcma_of_code(code: u8) -> i16 {
-    let code = code ^ 0x55;
-    let segment = (code & 0x70) >> 4;
-    let step = ((code & 0x0f) as i16) << 4;
-    let magnitude = match segment {
-        0 => step + 8,
-        _ => (step + 0x108) << (segment - 1),
-    };
-    if code & 0x80 != 0 { magnitude } else { -magnitude }
-}
-
-/// The µ-law code of a 16-bit sample.
-pub const fn to_pcmu(sample: i16) -> u8 {
-    const BIAS: i32 = 0x84;
-    const CLIP: i32 = 32_635;
-    let sign = if sample < 0 { 0x80 } else { 0 };
-    let magnitude = (sample as i32).abs();
-    let magnitude = if magnitude > CLIP { CLIP } else { magnitude } + BIAS;
-    let segment = magnitude.ilog2() - 7;
-    let step = (magnitude >> (segment + 3)) & 0x0f;
-    !(sign | ((segment as u8) << 4) | step as u8)
-}
-
-/// The A-law code of a 16-bit sample.
-pub const fn to_pcma(sample: i16) -> u8 {
-    let (sign, magnitude) = if sample >= 0 { (0x80, sample) } else { (0, !sample) };
-    let code = if magnitude < 256 {
-        (magnitude >> 4) as u8
-    } else {
-        let segment = magnitude.ilog2() - 7;
-        ((segment as u8) << 4) | ((magnitude >> (segment + 3)) & 0x0f) as u8
-    };
-    (sign | code) ^ 0x55
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mu_law_is_the_table_of_g_711() {
-        for (code, sample) in [
-            (0x00, -32_124),
-            (0x80, 32_124),
-            (0xff, 0),
-            (0x7f, 0),
-            (0xfe, 8),
-            (0x7e, -8),
-            (0xf0, 120),
-        ] {
-            assert_eq!(pcmu(code), sample, "{code:#x}");
-        }
-    }
-
-    #[test]
-    fn a_law_is_the_table_of_g_711() {
-        for (code, sample) in [
-            (0xd5, 8),
-            (0x55, -8),
-            (0xaa, 32_256),
-            (0x2a, -32_256),
-            (0xd4, 24),
-            (0xc5, 264),
-        ] {
-            assert_eq!(pcma(code), sample, "{code:#x}");
-        }
-    }
-
-    #[test]
-    fn every_code_survives_the_way_there_and_back() {
-        for code in 0..=255_u8 {
-            assert_eq!(pcma(to_pcma(pcma(code))), pcma(code));
-            assert_eq!(pcmu(to_pcmu(pcmu(code))), pcmu(code));
-        }
-    }
-
-    #[test]
-    fn every_sample_comes_back_within_its_segment() {
-        for sample in i16::MIN..=i16::MAX {
-            let (wanted, mu, a) = (
-                i32::from(sample),
-                i32::from(pcmu(to_pcmu(sample))),
-                i32::from(pcma(to_pcma(sample))),
-            );
-            let allowed = 16 + wanted.abs() / 32;
-            let clipped = if wanted.abs() > 32_124 { 700 } else { 0 };
-            assert!((wanted - mu).abs() <= allowed + clipped, "µ-law {sample}: {mu}");
-            assert!((wanted - a).abs() <= allowed + clipped, "A-law {sample}: {a}");
-        }
-    }
 
     #[test]
     fn linear_samples_are_read_and_stereo_is_mixed_down() {
@@ -298,9 +214,10 @@ mod tests {
     fn what_is_not_decoded_here_is_said() {
         for (name, clock_rate, channels) in [
             ("G729", 8_000, 1),
-            ("opus", 48_000, 2),
+            ("opus", 16_000, 1),
             ("PCMU", 16_000, 1),
             ("L16", 0, 1),
+            ("L16", 4_000_000_000, 1),
         ] {
             assert_eq!(Codec::of_format(name, clock_rate, channels), None);
         }

@@ -8,9 +8,11 @@ mod jitter;
 pub mod packet;
 pub mod rtcp;
 mod sequence;
+mod srtp;
 pub mod telephone_event;
 
 pub use jitter::Jitter;
 pub use packet::{RtpError, RtpHeader, WireKind, classify};
 pub use sequence::{Arrival, ExtendedSequence};
+pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};
 pub use telephone_event::TelephoneEvent;

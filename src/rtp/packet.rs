@@ -5,8 +5,8 @@ use webrtc_util::marshal::{Marshal, Unmarshal};
 
 use crate::model::Ssrc;
 
-const FIXED_HEADER_BYTES: usize = 12;
-const RTCP_BYTES_MIN: usize = 8;
+pub(super) const FIXED_HEADER_BYTES: usize = 12;
+pub(super) const RTCP_BYTES_MIN: usize = 8;
 const ONE_BYTE_PROFILE: u16 = 0xBEDE;
 const TWO_BYTE_PROFILE: u16 = 0x1000;
 

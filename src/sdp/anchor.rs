@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::SessionDescription;
 use super::patch::Patch;
+use super::{Crypto, SessionDescription};
 
 /// The description with the relay's addresses: `locals` has our RTP address for each m-line, RTCP is on the next port.
 ///
@@ -20,7 +20,28 @@ use super::patch::Patch;
 ///
 /// o= is left alone: it identifies the session, nobody sends media there (RFC 4566 §5.2).
 pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
+    anchor_secured(sdp, locals, &[])
+}
+
+/// What a line says of its encryption to who is told it by us: in place of all that its author said of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Secured {
+    /// The profile: RTP/SAVP(F), else RTP/AVP(F).
+    pub is_secure: bool,
+    /// Keys of ours.
+    pub keys: Vec<Crypto>,
+}
+
+/// [`anchor()`], and for each m-line what it says of its encryption; None, or no entry: what its author said stays.
+pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: &[Option<Secured>]) -> Bytes {
     let anchoring = Anchoring::new(sdp, locals);
+    // What is said of all lines goes if it is said of none that keeps what its author said.
+    let keeps = |(index, line): (usize, &super::MediaLine)| {
+        line.is_live() && line.crypto && secured.get(index).is_none_or(Option::is_none)
+    };
+    let is_terminated = |line: usize| secured.get(line).is_some_and(Option::is_some);
+    let is_any = secured.iter().any(Option::is_some);
+    let clears_session = is_any && !sdp.lines().iter().enumerate().any(keeps);
     let text = sdp.text();
     let mut out = String::with_capacity(64);
     let mut bytes = Vec::with_capacity(text.len() + 64);
@@ -45,6 +66,18 @@ pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
             } => anchoring
                 .write_rtcp(&mut out, *line, *addressed, *muxed)
                 .then(|| span.clone()),
+            Patch::Protocol { span, line } => {
+                let said = secured.get(*line).and_then(Option::as_ref);
+                write_protocol(&mut out, sdp, *line, said).then(|| span.clone())
+            }
+            Patch::Secret { span, line } => line.map_or(clears_session, is_terminated).then(|| span.clone()),
+            Patch::Tail { at, line } => {
+                let said = secured.get(*line).and_then(Option::as_ref);
+                let keys = said.map_or(&[][..], |said| &said.keys).iter();
+                let is_ended = text.get(copied..*at).unwrap_or_default().last().or(bytes.last()) == Some(&b'\n');
+                write_keys(&mut out, keys.filter(|_| sdp.lines()[*line].is_live()), is_ended);
+                (!out.is_empty()).then_some(*at..*at)
+            }
             Patch::Strip { span } => Some(span.clone()),
         };
         if let Some(span) = span {
@@ -55,6 +88,30 @@ pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
     }
     bytes.extend_from_slice(text.get(copied..).unwrap_or_default());
     Bytes::from(bytes)
+}
+
+/// The profile with or without encryption; its feedback part stays.
+fn write_protocol(out: &mut String, sdp: &SessionDescription, line: usize, said: Option<&Secured>) -> bool {
+    let Some(theirs) = sdp.lines().get(line) else {
+        return false;
+    };
+    let (Some(is_secure), Some(said)) = (theirs.is_secure_profile(), said) else {
+        return false;
+    };
+    let feedback = if theirs.protocol.ends_with(['F', 'f']) { "F" } else { "" };
+    out.push_str(if said.is_secure { "RTP/SAVP" } else { "RTP/AVP" });
+    out.push_str(feedback);
+    is_secure != said.is_secure
+}
+
+fn write_keys<'a>(out: &mut String, keys: impl Iterator<Item = &'a Crypto>, is_ended: bool) {
+    for (place, key) in keys.enumerate() {
+        if place == 0 && !is_ended {
+            out.push_str("\r\n");
+        }
+        key.write(out);
+        out.push_str("\r\n");
+    }
 }
 
 struct Anchoring<'a> {
@@ -224,6 +281,53 @@ mod tests {
         let wanted = "v=0\r\nc=IN IP6 2001:db8::7\r\nm=audio 40000 RTP/AVP 0\r\na=rtcp:40001 IN IP6 2001:db8::7\r\n\
                       m=video 40002 RTP/AVP 31\r\nc=IN IP6 2001:db8::7\r\na=rtcp:40002\r\n";
         assert_eq!(anchored(text, &["[2001:db8::7]:40000", "[2001:db8::7]:40002"]), wanted);
+    }
+
+    #[test]
+    fn keys_of_ours_take_the_place_of_theirs_line_by_line() {
+        const THEIRS: &str = "a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+        const OURS: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVw";
+        let key = Crypto::parse(OURS.strip_prefix("a=crypto:").unwrap()).unwrap();
+        let text = format!(
+            "v=0\nc=IN IP4 192.0.2.1\na=fingerprint:sha-256 AB\nm=audio 4000 RTP/SAVPF 0\n{THEIRS}\na=sendrecv\n\
+             m=video 5000 RTP/AVP 31\na=Crypto:1 x y\nm=audio 0 RTP/AVP 8\n"
+        );
+        let sdp = SessionDescription::parse(text.as_bytes()).unwrap();
+        assert_eq!((sdp.lines()[0].cryptos.len(), sdp.lines()[1].cryptos.len()), (1, 0));
+        let locals = locals(&["198.51.100.7:40000", "198.51.100.7:40002", "198.51.100.7:40004"]);
+        let said = |is_secure, keys: &[&Crypto]| {
+            let keys = keys.iter().map(|key| (*key).clone()).collect();
+            Some(Secured { is_secure, keys })
+        };
+        let told =
+            |secured: &[Option<Secured>]| String::from_utf8(anchor_secured(&sdp, &locals, secured).to_vec()).unwrap();
+        let wanted = format!(
+            "v=0\nc=IN IP4 198.51.100.7\nm=audio 40000 RTP/AVPF 0\na=sendrecv\n\
+             m=video 40002 RTP/SAVP 31\n{OURS}\r\nm=audio 0 RTP/SAVP 8\n"
+        );
+        assert_eq!(
+            told(&[said(false, &[]), said(true, &[&key]), said(true, &[&key])]),
+            wanted
+        );
+        assert_eq!(told(&[]), String::from_utf8(anchor(&sdp, &locals).to_vec()).unwrap());
+        let partly = told(&[said(true, &[&key])]);
+        assert!(
+            partly.contains("fingerprint") && partly.contains("a=Crypto:1 x y"),
+            "{partly}"
+        );
+        assert!(
+            partly.contains(&format!("RTP/SAVPF 0\na=sendrecv\n{OURS}\r\nm=video")),
+            "{partly}"
+        );
+        let cut = SessionDescription::parse(
+            text.trim_end()
+                .strip_suffix("m=audio 0 RTP/AVP 8")
+                .unwrap()
+                .trim_end()
+                .as_bytes(),
+        );
+        let out = anchor_secured(&cut.unwrap(), &locals, &[None, said(true, &[&key])]);
+        assert!(out.ends_with(format!("RTP/SAVP 31\n{OURS}\r\n").as_bytes()), "{out:?}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A session description as it is understood. Lenient where real PBXs are sloppy, strict where two readers could differ.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
 use super::patch::Patch;
 use super::reader::{Reader, is_unicast};
-use super::{Direction, Format, scan};
+use super::{Crypto, Direction, Format, scan};
 use crate::model::{ENCRYPTED, MediaKind, Remote};
 
 /// Longest description that is read.
@@ -34,7 +35,7 @@ pub enum SdpError {
 }
 
 /// One peer's description: the text as it came, and what it means.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct SessionDescription {
     text: Bytes,
     lines: Vec<MediaLine>,
@@ -64,6 +65,8 @@ pub struct MediaLine {
     pub crypto: bool,
     /// The keys are told in it: `a=crypto` (RFC 4568).
     pub keyed: bool,
+    /// Those of its keys that can be used, as they are preferred.
+    pub cryptos: Vec<Crypto>,
 }
 
 /// Parts of protocols whose media is encrypted whether the other side wants that or not.
@@ -132,14 +135,30 @@ impl MediaLine {
         !connects && !parts.any(|part| is_one_of(part, &["TCP"]))
     }
 
-    /// In the shape of [`crate::model::LegPlan::formats`].
-    pub fn plan_formats(&self) -> Vec<(u8, String, u32, u8)> {
-        let suffix = if self.crypto { ENCRYPTED } else { "" };
+    /// RTP whose profile asks for encryption, or does not; None for what is no RTP over UDP alone (RFC 3711, RFC 5124).
+    pub fn is_secure_profile(&self) -> Option<bool> {
+        let is = |names: [&str; 2]| names.iter().any(|name| name.eq_ignore_ascii_case(&self.protocol));
+        if is(["RTP/SAVP", "RTP/SAVPF"]) {
+            return Some(true);
+        }
+        is(["RTP/AVP", "RTP/AVPF"]).then_some(false)
+    }
+
+    /// In the shape of [`crate::model::LegPlan::formats`]. `heard`: what is recorded of it is not encrypted.
+    pub fn plan_formats(&self, heard: bool) -> Vec<(u8, String, u32, u8)> {
+        let suffix = if self.crypto && !heard { ENCRYPTED } else { "" };
         let entry = |format: &Format| {
             let name = [&format.name, suffix].concat();
             (format.payload_type, name, format.clock_rate, format.channels)
         };
         self.formats.iter().map(entry).collect()
+    }
+}
+
+/// Without the text: that may have keys.
+impl fmt::Debug for SessionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.lines).finish()
     }
 }
 
@@ -168,7 +187,7 @@ impl SessionDescription {
         if !is_begun {
             return Err(SdpError::Malformed { offset: 0 });
         }
-        let (lines, patches) = reader.finish()?;
+        let (lines, patches) = reader.finish(text.len())?;
         Ok(Self {
             text: Bytes::copy_from_slice(text),
             lines,
@@ -234,7 +253,7 @@ mod tests {
         assert_eq!(remote.rtp, "192.0.2.1:49170".parse().unwrap());
         assert_eq!(remote.rtcp, "192.0.2.1:49171".parse().unwrap());
         assert!(video.crypto && !audio.crypto);
-        assert_eq!(video.plan_formats()[1].1, "h263-1998 (SRTP)");
+        assert_eq!(video.plan_formats(false)[1].1, "h263-1998 (SRTP)");
         assert_eq!(video.remote().unwrap().rtcp, "[2001:db8::1]:53020".parse().unwrap());
         assert!(!sdp.is_hold(), "the video is not held");
     }
@@ -246,7 +265,7 @@ mod tests {
         );
         let line = &sdp.lines()[0];
         assert_eq!(line.remote().unwrap().rtp, "192.0.2.1:4000".parse().unwrap());
-        assert_eq!(line.plan_formats()[1], (96, "opus".to_owned(), 48_000, 2));
+        assert_eq!(line.plan_formats(false)[1], (96, "opus".to_owned(), 48_000, 2));
         let sdp = parse("\r\nv=0\r\nm=audio 0 RTP/AVP 0");
         assert_eq!(sdp.lines()[0].remote(), None, "a refused line needs no address");
     }

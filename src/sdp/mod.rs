@@ -4,6 +4,7 @@
 
 mod anchor;
 mod codec;
+mod crypto;
 mod description;
 mod direction;
 mod filter;
@@ -13,10 +14,11 @@ mod reader;
 mod retell;
 mod scan;
 
-pub use anchor::anchor;
+pub use anchor::{Secured, anchor, anchor_secured};
 pub use codec::Format;
+pub use crypto::{CRYPTO_LINES_MAX, Crypto};
 pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError, SessionDescription};
 pub use direction::Direction;
 pub use filter::{NothingLeft, filter};
 pub use offer_answer::{AnswerError, OfferError, check_reoffer, negotiate};
-pub use retell::{Thread, reoffer, with_lines};
+pub use retell::{Thread, decline, reoffer, with_lines, without_lines};

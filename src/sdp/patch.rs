@@ -25,6 +25,12 @@ pub(super) enum Patch {
         /// It names the RTP port (RFC 5761 §5.1.3).
         muxed: bool,
     },
+    /// The transport of an m-line.
+    Protocol { span: Range<usize>, line: usize },
+    /// A whole line that tells a key, or how one is agreed, of the m-line `line` or of the session.
+    Secret { span: Range<usize>, line: Option<usize> },
+    /// Where the m-line `line` ends: keys of ours may be put in.
+    Tail { at: usize, line: usize },
     /// A whole line that would lead media round the relay.
     Strip { span: Range<usize> },
 }
@@ -42,6 +48,20 @@ const BYPASSES: &[&str] = &[
     "path",              // RFC 4975 §8.1: where MSRP really connects to
     "msrp-cema",         // RFC 6714: MSRP that takes c= for a middlebox, and path for the peer
 ];
+
+/// Attributes that tell a key or how one is agreed. They go where we encrypt with keys of our own.
+const SECRETS: &[&str] = &[
+    "crypto",      // RFC 4568
+    "key-mgmt",    // RFC 4567
+    "fingerprint", // RFC 8122
+    "setup",       // RFC 4145, RFC 5763 §5
+    "tls-id",      // RFC 8842
+    "dtls-id",     // its forerunner
+];
+
+pub(super) fn is_secret(name: &str) -> bool {
+    SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+}
 
 /// Whether an attribute has to go, at any level.
 pub(super) fn is_bypass(name: &str, value: Option<&str>) -> bool {

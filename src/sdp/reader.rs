@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use super::crypto::{CRYPTO_LINES_MAX, Crypto};
 use super::description::{FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError};
-use super::patch::{Patch, is_bypass};
+use super::patch::{Patch, is_bypass, is_secret};
 use super::scan::Line;
 use super::{Direction, Format};
 use crate::model::MediaKind;
@@ -63,7 +64,7 @@ impl Reader {
         };
         let text = std::str::from_utf8(line.value).map_err(|_| malformed)?;
         let mut fields = fields(text);
-        let (Some((media, _)), Some((port, port_span)), Some((protocol, _))) =
+        let (Some((media, _)), Some((port, port_span)), Some((protocol, protocol_span))) =
             (fields.next(), fields.next(), fields.next())
         else {
             return Err(malformed);
@@ -72,8 +73,13 @@ impl Reader {
         let payload_types = fields.filter_map(|(format, _)| format.parse::<u8>().ok().filter(|pt| *pt < 128));
         let formats_max = if has_part(protocol, &["RTP"]) { FORMATS_MAX } else { 0 };
         let index = self.lines.len();
+        self.end_line(line.span.start);
         self.patches.push(Patch::Port {
             span: offset(port_span, line.value_at),
+            line: index,
+        });
+        self.patches.push(Patch::Protocol {
+            span: offset(protocol_span, line.value_at),
             line: index,
         });
         self.patches.push(Patch::Slot {
@@ -93,12 +99,20 @@ impl Reader {
                 formats: payload_types.take(formats_max).map(Format::of_payload_type).collect(),
                 crypto: has_part(protocol, &["SAVP", "SAVPF"]),
                 keyed: false,
+                cryptos: Vec::new(),
             },
             connection: None,
             direction: None,
             rtcp: None,
         });
         Ok(())
+    }
+
+    /// The m-line that was read last ends here.
+    fn end_line(&mut self, at: usize) {
+        if let Some(line) = self.lines.len().checked_sub(1) {
+            self.patches.push(Patch::Tail { at, line });
+        }
     }
 
     /// A c= line comes after i= (RFC 4566 §9).
@@ -148,6 +162,12 @@ impl Reader {
             self.on_rtcp(line, value);
             return;
         }
+        if is_secret(name) {
+            self.patches.push(Patch::Secret {
+                span: line.span.clone(),
+                line: self.lines.len().checked_sub(1),
+            });
+        }
         let keyed = name.eq_ignore_ascii_case("crypto");
         let is_key = keyed || name.eq_ignore_ascii_case("fingerprint");
         let direction = value.is_none().then(|| Direction::from_attribute(name)).flatten();
@@ -159,6 +179,9 @@ impl Reader {
         };
         draft.line.crypto |= is_key;
         draft.line.keyed |= keyed;
+        if keyed && draft.line.cryptos.len() < CRYPTO_LINES_MAX {
+            draft.line.cryptos.extend(value.and_then(Crypto::parse));
+        }
         draft.direction = direction.or(draft.direction);
         if let Some(value) = value.filter(|_| name.eq_ignore_ascii_case("rtpmap")) {
             draft.on_rtpmap(value);
@@ -182,7 +205,9 @@ impl Reader {
         self.patches.push(patch);
     }
 
-    pub(super) fn finish(self) -> Result<(Vec<MediaLine>, Vec<Patch>), SdpError> {
+    /// `end`: the length of the text.
+    pub(super) fn finish(mut self, end: usize) -> Result<(Vec<MediaLine>, Vec<Patch>), SdpError> {
+        self.end_line(end);
         let mut lines = Vec::with_capacity(self.lines.len());
         for (index, draft) in self.lines.into_iter().enumerate() {
             let mut line = draft.line;

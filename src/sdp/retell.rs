@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::direction::Direction;
-use super::{SessionDescription, scan};
+use super::patch::Patch;
+use super::{MediaLine, SessionDescription, scan};
 
 /// How the o= line goes on that a party knows: user name, session and address stay, the version grows (RFC 3264 §8).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -117,6 +118,56 @@ pub fn with_lines(text: &[u8], lines: usize) -> Bytes {
     Bytes::from(out)
 }
 
+/// The description with the m-lines refused that are to be `off`.
+pub fn without_lines(sdp: &SessionDescription, off: impl Fn(usize) -> bool) -> Bytes {
+    let text = sdp.text();
+    let mut out = Vec::with_capacity(text.len());
+    let mut copied = 0;
+    for patch in &sdp.patches {
+        if let Patch::Port { span, line } = patch
+            && off(*line)
+        {
+            out.extend_from_slice(text.get(copied..span.start).unwrap_or_default());
+            out.push(b'0');
+            copied = span.end;
+        }
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    Bytes::from(out)
+}
+
+/// The answer to an offer that may change nothing: `held` as it is known to who offers, and the m-lines that are new in the offer,
+/// or other than those, refused (RFC 3264 §6).
+pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
+    let lines = held.lines().iter().zip(offer.lines());
+    let stays = |held: &MediaLine, offered: &MediaLine| {
+        let is_same = held.media == offered.media && held.protocol == offered.protocol;
+        is_same && (offered.is_live() || !held.is_live())
+    };
+    let kept = lines.take_while(|(held, offered)| stays(held, offered)).count();
+    let mut out = with_lines(held.text(), kept).to_vec();
+    if !out.ends_with(b"\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    let text = offer.text();
+    let media = scan::lines(text).map_while(Result::ok);
+    for line in media.filter(|line| line.kind == Some(b'm')).skip(kept) {
+        let mut words = line
+            .value
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        out.extend_from_slice(b"m=");
+        out.extend_from_slice(words.next().unwrap_or_default());
+        out.extend_from_slice(b" 0");
+        for word in words.skip(1) {
+            out.push(b' ');
+            out.extend_from_slice(word);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    Bytes::from(out)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -175,6 +226,34 @@ mod tests {
         assert_eq!(with_lines(text(3).as_bytes(), 1), TOLD);
     }
 
+    #[test]
+    fn a_line_that_is_to_be_off_has_port_0_and_the_others_stay() {
+        let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\nm=video 4002/2 RTP/AVP 96\r\na=x\r\n";
+        let sdp = SessionDescription::parse(text.as_bytes()).unwrap();
+        assert_eq!(without_lines(&sdp, |_| false), text);
+        assert_eq!(without_lines(&sdp, |line| line == 1), text.replace("4002/2", "0"));
+    }
+
+    #[test]
+    fn an_offer_that_may_change_nothing_is_answered_by_what_holds_and_the_rest_is_refused() {
+        let held = SessionDescription::parse(TOLD).unwrap();
+        let answer = |offer: &str| {
+            let offer = format!("v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\nc=IN IP4 192.0.2.9\r\n{offer}");
+            let offer = SessionDescription::parse(offer.as_bytes()).unwrap();
+            String::from_utf8(decline(&held, &offer).to_vec()).unwrap()
+        };
+        let told = String::from_utf8(TOLD.to_vec()).unwrap();
+        let audio = "m=audio 4000 RTP/AVP 0\r\n";
+        assert_eq!(answer(audio), told);
+        let video = "m=video  6000 RTP/AVP 96  97\r\na=rtpmap:96 VP8/90000\r\n";
+        let refused = "m=video 0 RTP/AVP 96 97\r\n";
+        assert_eq!(answer(&format!("{audio}{video}")), format!("{told}{refused}"));
+        let head = told.replace(audio, "");
+        assert_eq!(answer(video), format!("{head}{refused}"), "no audio in its place");
+        let off = "m=audio 0 RTP/AVP 0\r\n";
+        assert_eq!(answer(off), format!("{head}{off}"));
+    }
+
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text in proptest::collection::vec(proptest::num::u8::ANY, 0..300), begun in proptest::bool::ANY) {
@@ -191,6 +270,11 @@ mod tests {
                 let offer = reoffer(&sdp, 3);
                 let again = SessionDescription::parse(&offer).unwrap();
                 proptest::prop_assert!(again.lines().len() >= 3.max(sdp.lines().len()));
+                let off = SessionDescription::parse(&without_lines(&sdp, |_| true)).unwrap();
+                proptest::prop_assert!(off.lines().iter().all(|line| !line.is_live()));
+                let held = SessionDescription::parse(TOLD).unwrap();
+                let answer = SessionDescription::parse(&decline(&held, &sdp)).unwrap();
+                proptest::prop_assert_eq!(answer.lines().len(), sdp.lines().len());
             }
         }
     }

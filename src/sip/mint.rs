@@ -1,5 +1,7 @@
 //! New tags, branches and Call-IDs from one seed: unguessable to who does not know it, the same for who does.
 
+use std::fmt;
+
 use super::via::MAGIC_COOKIE;
 
 const BLOCK_WORDS: usize = 16;
@@ -7,12 +9,19 @@ const BLOCK_WORDS: usize = 16;
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
 /// A stream of random words (ChaCha20, RFC 8439 §2.3, keyed by the seed) and the identifiers made of them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Mint {
     key: [u32; 8],
     counter: u64,
     block: [u32; BLOCK_WORDS],
     used: usize,
+}
+
+/// Without what makes the stream.
+impl fmt::Debug for Mint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mint(…)")
+    }
 }
 
 impl Mint {
@@ -26,6 +35,27 @@ impl Mint {
             block: [0; BLOCK_WORDS],
             used: BLOCK_WORDS,
         }
+    }
+
+    /// By a whole key.
+    pub fn of_secret(secret: [u8; 32]) -> Self {
+        let mut mint = Self::new(0);
+        for (word, bytes) in mint.key.iter_mut().zip(secret.chunks_exact(4)) {
+            *word = bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        }
+        mint
+    }
+
+    /// Another stream, of this name. Neither tells anything of the other.
+    #[must_use]
+    pub fn offspring(&self, name: u128) -> Self {
+        let mut key = self.key;
+        key[7] ^= u32::from_be_bytes(*b"keys"); // not a block of the stream itself
+        let tail = [96, 64, 32, 0].map(|shift| (name >> shift) as u32);
+        let block = chacha20(&key, tail);
+        let mut offspring = Self::new(0);
+        offspring.key.copy_from_slice(&block[..8]);
+        offspring
     }
 
     /// For From and To: 64 bits (RFC 3261 §19.3 asks for 32).
@@ -133,6 +163,18 @@ mod tests {
         let block = chacha20(&key, [1, 0x0900_0000, 0x4a00_0000, 0]);
         assert_eq!(block[..4], [0xe4e7_f110, 0x1559_3bd1, 0x1fdd_0f50, 0xc471_20a3]);
         assert_eq!(block[15], 0x4e3c_50a2);
+    }
+
+    #[test]
+    fn an_offspring_is_named_by_its_parent_and_its_name_alone() {
+        let mut parent = Mint::of_secret([7; 32]);
+        let draw = |mint: &Mint, name| mint.offspring(name).entropy();
+        let (one, two) = (draw(&parent, 1), draw(&parent, 2));
+        assert_ne!(one, two);
+        let own = parent.entropy();
+        assert_eq!(draw(&parent, 1), one, "what the parent draws changes nothing");
+        assert!(own != one && own != two);
+        assert_ne!(draw(&Mint::of_secret([8; 32]), 1), one);
     }
 
     #[test]

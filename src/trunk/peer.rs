@@ -8,6 +8,7 @@ use super::caps::Caps;
 use super::near::Near;
 use super::network::Network;
 use super::rewrite::Rewrite;
+use super::secrecy::Secrecy;
 use super::site::Site;
 use super::source::Source;
 use crate::model::TrunkName;
@@ -76,6 +77,8 @@ pub struct Trunk {
     pub near: Near,
     /// Its media comes from where it comes, whatever its SDP says (RFC 4961).
     pub nat: bool,
+    /// How its media is encrypted.
+    pub secrecy: Secrecy,
     /// Long requests reach it as datagrams all the same. Default false: by TCP, if we listen there (RFC 3261 §18.1.1).
     pub datagrams_only: bool,
 }
@@ -110,6 +113,7 @@ impl Trunk {
             caps: Caps::default(),
             near: Near::default(),
             nat: false,
+            secrecy: Secrecy::default(),
             datagrams_only: false,
         }
     }

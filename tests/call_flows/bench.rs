@@ -703,6 +703,7 @@ fn tell(what: &StepKind) -> String {
         StepKind::RecordingReady => "ready".to_owned(),
         StepKind::RecordingFaulted(fault) => format!("fault: {fault}"),
         StepKind::MediaGated => "gated".to_owned(),
+        StepKind::MediaReopened => "reopened".to_owned(),
         StepKind::Ended { outcome, by } => format!("{}: {by}", outcome.as_str()),
         StepKind::Sealed { accepted, stored } => format!("sealed {stored}/{accepted}"),
     }

@@ -88,7 +88,7 @@ impl Relay {
         let (now, port) = (Timestamp::ZERO, self.bound[&local]);
         let from = from.parse().unwrap();
         match self.plane.handle_packet(now, port, from, now, &packet, &mut self.tape) {
-            Verdict::Forward { via, to } => {
+            Verdict::Forward { via, to } | Verdict::Change { via, to } => {
                 let (at, _) = self.bound.iter().find(|(_, bound)| **bound == via).unwrap();
                 (*at, to)
             }

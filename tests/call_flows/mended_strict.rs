@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, Gate, MediaCommand, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, Gate, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent, SessionId};
 use onrecord::sip::Response;
 use onrecord::trunk::{Conduct, Redirect};
 
@@ -236,7 +236,7 @@ fn carol_is_connected_once_her_recording_is_open_and_nothing_is_heard_before() {
 fn carol_is_refused_while_the_recorder_is_down_and_the_call_stays() {
     for policy in [STRICT, DURING] {
         let bench = carol_comes(policy, |bench| bench.recorder_fails(Fault::Io));
-        assert_eq!(bench.response_to_b().status, 603);
+        assert_eq!(bench.response_to_b().status, 488);
         assert!(
             !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
             "{:?}",
@@ -248,34 +248,49 @@ fn carol_is_refused_while_the_recorder_is_down_and_the_call_stays() {
 }
 
 #[test]
-fn when_carols_recording_cannot_be_opened_or_stalls_the_call_ends() {
-    for policy in [STRICT, DURING] {
-        let mut bench = carol_comes(policy, |bench| bench.recorder_answers = false);
-        open_fails(&mut bench, Fault::Io);
-        assert!(says(&bench, "BYE → A") && says(&bench, "BYE → B"), "{:?}", bench.story);
-        let mut bench = carol_comes(policy, |bench| bench.recorder_answers = false);
-        bench.wait(Duration::from_millis(2_050));
-        assert!(says(&bench, "BYE → A") && says(&bench, "BYE → B"), "{:?}", bench.story);
-    }
-}
-
-#[test]
-fn where_only_the_beginning_is_strict_carol_is_refused_and_the_call_stays() {
+fn when_carols_recording_cannot_be_opened_or_stalls_she_is_refused_and_the_call_stays() {
     let before = format!("{STRICT}required_during_call = false\n");
-    for stalls in [false, true] {
-        let mut bench = carol_comes(&before, |bench| bench.recorder_answers = false);
-        if stalls {
-            bench.wait(Duration::from_millis(2_050));
-        } else {
-            open_fails(&mut bench, Fault::Io);
+    for (policy, gated) in [(STRICT, true), (DURING, false), (&*before, true)] {
+        for stalls in [false, true] {
+            let mut bench = carol_comes(policy, |bench| bench.recorder_answers = false);
+            if stalls {
+                bench.wait(Duration::from_millis(2_050));
+            } else {
+                open_fails(&mut bench, Fault::Io);
+            }
+            let refused = bench.response_to_b();
+            assert_eq!((refused.status, refused.headers.get("Retry-After")), (488, None));
+            let warning = refused.headers.get("Warning").unwrap();
+            assert!(warning.contains("Recording required by policy desk"), "{warning}");
+            let expected: &[Gate] = if gated { &[Gate::Shut, Gate::Open] } else { &[] };
+            assert_eq!(gates(&bench), expected);
+            assert!(
+                !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
+                "{:?}",
+                bench.story
+            );
+            assert_ne!(recorded(&bench), Some(Recorded::Strict));
+            if stalls {
+                // The recorder has it open at last: it is closed with the call, and nothing is in it.
+                let session = newest(&bench);
+                tell(&mut bench, RecordingEvent::Ready { session });
+            }
+            bench.recorder_fails(Fault::Io);
+            assert!(!says(&bench, "BYE → A"), "nobody has to be recorded: {:?}", bench.story);
+            bench.a_requests(2, "BYE", "bye", "");
+            bench.b_agrees("BYE", 200, "");
+            let closed = bench.recording.iter().rev().find_map(|command| match command {
+                RecordingCommand::Keep { header, closing, .. } => Some((&**header, closing)),
+                RecordingCommand::Close { closing, .. } => Some((closing.became.as_deref().unwrap(), closing)),
+                _ => None,
+            });
+            let (header, closing) = closed.unwrap();
+            assert!(stalls || closing.outcome == Outcome::Exempt, "{:?}", closing.outcome);
+            assert_eq!(header.callee.identity, "sip:bob@127.0.0.1", "carol was not connected");
+            let decided: Vec<_> = closing.decisions.iter().map(|decided| decided.policies.len()).collect();
+            assert_eq!(decided, [0, 1, 0], "and that she was to be recorded is told");
+            bench.assert_nothing_left();
         }
-        assert_eq!(bench.response_to_b().status, 603);
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert!(
-            !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
-            "{:?}",
-            bench.story
-        );
     }
 }
 

@@ -159,7 +159,7 @@ fn audio_does_not_become_video_that_must_be_recorded_and_cannot_be() {
     let mut bench = Bench::with(&files).connected();
     bench.recorder_fails(Fault::DiskFull);
     bench.a_requests(2, "INVITE", "video", &with_video());
-    assert_eq!(bench.response_to_a().status, 603);
+    assert_eq!(bench.response_to_a().status, 488);
     bench.a_requests(2, "ACK", "video", "");
     assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
     bench.a_requests(3, "BYE", "bye", "");

@@ -98,7 +98,7 @@ fn an_answer_waits_for_the_recording_that_an_early_update_asked_for() {
     bench.fork_answers("b-tag", 200, "", SDP);
     assert_eq!(bench.story, ["B → 200"]);
     ready(&mut bench);
-    assert_eq!(bench.story[1..], ["ready", "200 → A", "UPDATE → A"]);
+    assert_eq!(bench.story[1..], ["ready", "reopened", "200 → A", "UPDATE → A"]);
 }
 
 #[test]

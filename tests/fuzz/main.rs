@@ -46,6 +46,8 @@ targets! {
     session_expires: "../../fuzz/fuzz_targets/session_expires.rs", 20_000;
     sdp: "../../fuzz/fuzz_targets/sdp.rs", 5_000;
     rtp: "../../fuzz/fuzz_targets/rtp.rs", 20_000;
+    opus: "../../fuzz/fuzz_targets/opus.rs", 2_000;
+    srtp: "../../fuzz/fuzz_targets/srtp.rs", 3_000;
     rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;
     policy: "../../fuzz/fuzz_targets/policy.rs", 2_000;
     config: "../../fuzz/fuzz_targets/config.rs", 2_000;

@@ -266,6 +266,7 @@ fn a_strict_call_that_is_relayed_unrecorded_breaks_it() {
         session: SessionId::from_u128(1),
         recorded,
         lines: Vec::new(),
+        keys: Vec::new(),
     };
     let mut law = Law::new(Grade::Strict);
     law.on_media(&MediaCommand::Open(Box::new(plan(Recorded::Strict))));

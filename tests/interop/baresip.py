@@ -21,6 +21,7 @@ net_interface {net}
 sip_listen {listen}:{port}
 rtp_ports {media}-{media_end}
 {certificate}
+{srtp}
 call_max_calls 4
 audio_source aufile,{home}/speech.wav
 audio_player aufile,{home}/heard.wav
@@ -63,7 +64,7 @@ def tone(path, hertz):
 class Phone:
     """One baresip with one account; calls that come in are answered at once."""
 
-    def __init__(self, bench, who, transport, hertz=440):
+    def __init__(self, bench, who, transport, hertz=440, encrypts=None):
         self.bench, self.name = bench, NAMES[who]
         self.ip, at = bench.at_home(who)
         home_ip = "[::1]" if bench.six else self.ip
@@ -77,11 +78,11 @@ class Phone:
             certificate = f"sip_certificate {bench.folder}/tls/{who}.pem\nsip_cafile {bench.folder}/tls/ca.pem"
         # For TLS it listens on the port after the one that it is told.
         (home / "config").write_text(CONFIG.format(
-            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, home=home, modules=MODULES, control=control, media=at + 10,
+            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="module srtp.so" if encrypts else "", home=home, modules=MODULES, control=control, media=at + 10,
             media_end=at + 38))
         proxy = f"sip:{bench.at('proxy') if bench.six else bench.ip('proxy')}{'' if bench.six else f':{port}'};transport={transport}"
         (home / "accounts").write_text(f"<sip:{self.name}@{home_ip};transport={transport}>;regint=0;answermode=auto;"
-                                       f"outbound=\"{proxy}\"\n")
+                                       f"outbound=\"{proxy}\"{f';mediaenc={encrypts}' if encrypts else ''}\n")
         (home / "contacts").write_text("")
         (home / "uuid").write_text(f"00000000-0000-4000-8000-{HOSTS[who]:012}")
         self.child = bench.run(["baresip", *(["-6"] if bench.six else []), "-f", str(home)], f"{who}.out")
@@ -194,6 +195,33 @@ def call(transport, six=False):
             raise Failed(f"B saw {len(invites)} INVITEs, not 3: hold or resume did not cross\n{ladder(bench)}")
 
 
+def srtp(caller, callee, parts, encryption="decrypted"):
+    """Over TLS both ways. Both parties are loud in the recording, before a hold and after, and its signalling has no key."""
+    with Home("tls", parts=parts) as bench:
+        if not (MODULES / "srtp.so").is_file():
+            raise Skipped("baresip lacks its module srtp.so")
+        bench.start()
+        bob, alice = Phone(bench, "callee", "tls", 523, callee), Phone(bench, "caller", "tls", 440, caller)
+        alice.dial("bob")
+        alice.hears("CALL_ESTABLISHED")
+        bob.hears("CALL_ESTABLISHED")
+        time.sleep(1)
+        alice.tell("hold")
+        time.sleep(0.5)
+        alice.tell("resume")
+        time.sleep(1)
+        bob.tell("hangup")
+        alice.hears("CALL_CLOSED")
+        row, = finished(bench, 1)
+        if row.get("encryption") != encryption:
+            raise Failed(f"encryption is {row['shown'].get('encryption')!r}, not {encryption!r}")
+        for who in ("caller", "callee"):
+            told = bench.log(f"{who}.out", 1000)
+            # Said behind the decryption, of the first packet that passed it.
+            if "incoming rtp for 'audio' established" not in told or re.search("failed to (decrypt|unprotect)", told):
+                raise Failed(f"{who} could not open what it was sent:\n{told}")
+
+
 def transfer(transport):
     """Alice transfers Bob to Carol: Bob calls Carol, Alice leaves, Bob and Carol are recorded."""
     with Home(transport) as bench:
@@ -215,11 +243,11 @@ def transfer(transport):
             raise Failed("the two recordings are not one conversation")
 
 
-def transfer_executed(transport):
+def transfer_executed(transport, encrypts=None):
     """Alice transfers Bob to Carol and we execute it: Bob stays in his dialog and hears Carol, Alice is let go."""
     with Home(transport, parts={"trunk.pbx": ['refer = "execute"']}) as bench:
         bench.start()
-        bob, carol, alice = (Phone(bench, who, transport, hertz)
+        bob, carol, alice = (Phone(bench, who, transport, hertz, encrypts)
                              for who, hertz in (("callee", 523), ("carol", 659), ("caller", 440)))
         alice.dial("bob")
         alice.hears("CALL_ESTABLISHED")
@@ -256,6 +284,16 @@ def cases():
         found[f"baresip/call-{transport}"] = (call.__doc__, lambda t=transport: call(t))
     for transport in ("udp", "tcp"):
         found[f"baresip/call-{transport}-ipv6"] = (f"{call.__doc__} By IPv6.", lambda t=transport: call(t, six=True))
+    for name, about, ends in (
+            ("both", "SRTP by SDES (RFC 4568) on both legs.", ("srtp-mand", "srtp-mand", {})),
+            ("if-wanted", "RTP/AVP with keys (RFC 8643) on both legs.", ("srtp", "srtp", {})),
+            ("caller", "SRTP on the caller's leg, RTP on the callee's.",
+             ("srtp-mand", None, {"trunk.pbx": ['srtp = "require"'], "trunk.carrier": ['srtp = "refuse"']})),
+            ("callee", "RTP on the caller's leg, SRTP on the callee's.",
+             (None, "srtp-mand", {"trunk.carrier": ['srtp = "require"']}))):
+        found[f"baresip/srtp-{name}"] = (f"{about} {srtp.__doc__}", lambda ends=ends: srtp(*ends))
     found["baresip/transfer"] = (transfer.__doc__, lambda: transfer("udp"))
     found["baresip/transfer-executed"] = (transfer_executed.__doc__, lambda: transfer_executed("udp"))
+    found["baresip/srtp-transfer-executed"] = (f"{transfer_executed.__doc__} SRTP on all legs.",
+                                               lambda: transfer_executed("tls", "srtp-mand"))
     return found

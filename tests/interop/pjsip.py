@@ -297,10 +297,28 @@ def one_conversation(rows):
         raise Failed(f"{len(rows)} recordings are {conversations(rows)} conversations, not one")
 
 
+def srtp():
+    """SRTP by SDES (RFC 4568) over TLS on both legs, through hold, re-INVITE and UPDATE: both parties are loud in the recording."""
+    with Table("tls", srtp="mandatory") as (bench, alice, bob):
+        talk(bench, alice, bob)
+        alice.tell("hold", call=0)
+        bob.hears("MEDIA", status=3)
+        alice.tell("resume", call=0)
+        bob.hears("MEDIA", 2, status=1)
+        bob.tell("reinvite", call=0)
+        alice.hears("MEDIA", 3, status=1)
+        time.sleep(0.8)
+        bob.tell("hangup", call=0)
+        alice.hears("DISCONNECTED")
+        row, = finished(bench, (alice, bob), 1)
+        if row.get("encryption") != "decrypted":
+            raise Failed(f"encryption is {row['shown'].get('encryption')!r}")
+
+
 def cases():
     found = {f"pjsip/call-{transport}": (call.__doc__, lambda t=transport: call(t)) for transport in ("udp", "tcp", "tls")}
     for one in (
-        prack, timer, transfer_blind, transfer_attended, transfer_blind_executed, transfer_attended_executed, registrar,
+        prack, timer, transfer_blind, transfer_attended, transfer_blind_executed, transfer_attended_executed, registrar, srtp,
     ):
         found[f"pjsip/{one.__name__.replace('_', '-')}"] = (one.__doc__, one)
     return found

@@ -119,7 +119,7 @@ def account():
     config.sipConfig.proxies.append(f"<sip:{OPTIONS['proxy']};transport={OPTIONS['transport']};lr>")
     media = config.mediaConfig.transportConfig
     media.boundAddress, media.port, media.portRange = OPTIONS["ip"], 26000, 200
-    config.mediaConfig.srtpUse = pj.PJMEDIA_SRTP_DISABLED
+    config.mediaConfig.srtpUse = getattr(pj, f"PJMEDIA_SRTP_{OPTIONS.get('srtp', 'disabled').upper()}")
     config.callConfig.prackUse = getattr(pj, f"PJSUA_100REL_{OPTIONS.get('prack', 'not_used').upper()}")
     if "timer" in OPTIONS:
         config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_REQUIRED if OPTIONS.get("timer_required") else pj.PJSUA_SIP_TIMER_ALWAYS

@@ -19,6 +19,9 @@ pub enum NegotiationError {
     /// Keys that only the ends know, where the media must be heard.
     #[error("its media is encrypted with keys that only its ends know")]
     Sealed,
+    /// It has no key that we may use, or has to have one, or its answer none that it was offered (RFC 4568 §5.1).
+    #[error("its encryption is not acceptable")]
+    Keys,
 }
 
 impl From<SdpError> for NegotiationError {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{LINES_MAX, Negotiation, lease};
 use crate::media::PortPool;
 use crate::model::{Leg, Timestamp};
-use crate::sdp::{MediaLine, SessionDescription, Thread, anchor, reoffer, with_lines};
+use crate::sdp::{MediaLine, SessionDescription, Thread, anchor_secured, decline, reoffer, with_lines, without_lines};
 
 /// A leg that goes on with another far end.
 #[derive(Debug, Default)]
@@ -60,6 +60,24 @@ impl Negotiation {
         !known.lines().iter().map(says).eq(new.lines().iter().map(says)) || new.lines().iter().any(|line| line.crypto)
     }
 
+    /// The answer to an offer of `leg` that may change nothing. None where it cannot be read, or nothing was agreed before.
+    pub fn decline(&self, leg: Leg, sdp: &[u8]) -> Option<Bytes> {
+        let held = SessionDescription::parse(&self.last_to(leg)?).ok()?;
+        Some(decline(&held, &SessionDescription::parse(sdp).ok()?))
+    }
+
+    /// What `by` answers to what it knows already, without the lines that the other leg does not have: who was told that they
+    /// are off may not turn them on (RFC 3264 §6). None where it cannot be read.
+    pub fn heeded(&self, by: Leg, sdp: &[u8]) -> Option<Bytes> {
+        let answer = SessionDescription::parse(sdp).ok()?;
+        let Some(theirs) = &self.agreement.agreed[by.other().index()] else {
+            return Some(answer.text().clone());
+        };
+        Some(without_lines(&answer, |line| {
+            !theirs.lines().get(line).is_some_and(MediaLine::is_live)
+        }))
+    }
+
     /// `leg` was told this by another call, and stays.
     pub fn stay(&mut self, leg: Leg, told: &[u8]) {
         if let Some(theirs) = &self.agreement.agreed[leg.other().index()] {
@@ -87,7 +105,7 @@ impl Negotiation {
         if self.passes_by {
             return sdp.text().clone();
         }
-        let anchored = anchor(sdp, &self.locals(to));
+        let anchored = anchor_secured(sdp, &self.locals(to), self.said_to(to));
         match self.thread(to) {
             Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
             None => anchored,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::keying::Manner;
 use crate::b2bua::leg::CallLeg;
 use crate::media::PortPair;
 use crate::trunk::NearMedia;
@@ -13,6 +14,7 @@ pub(super) struct Face {
     near: Option<NearMedia>,
     /// Its trunk is behind NAT.
     nat: bool,
+    manner: Manner,
 }
 
 impl Face {
@@ -23,12 +25,18 @@ impl Face {
             peer,
             near: leg.trunk.near.media.filter(is_of_family),
             nat: leg.trunk.nat,
+            manner: Manner::of(&leg.trunk, leg.flow.transport.is_secure()),
         }
     }
 
     /// The host that speaks for it.
     pub(super) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// How its media is encrypted.
+    pub(super) const fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(super) const fn is_behind_nat(&self) -> bool {

@@ -23,6 +23,7 @@ impl Negotiation {
             session,
             recorded,
             lines: lines.collect(),
+            keys: self.line_keys(),
         }
     }
 
@@ -35,7 +36,9 @@ impl Negotiation {
             remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
             deaf: line.is_some_and(MediaLine::has_null_address),
             origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
-            formats: line.map(MediaLine::plan_formats).unwrap_or_default(),
+            formats: line
+                .map(|line| line.plan_formats(self.is_opened(leg, index)))
+                .unwrap_or_default(),
         }
     }
 }

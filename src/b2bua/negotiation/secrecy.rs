@@ -29,9 +29,13 @@ impl Negotiation {
     /// How the media that is agreed on is encrypted: of several lines the most.
     pub fn encryption(&self) -> Option<Encryption> {
         let [a, b] = Leg::BOTH.map(|leg| self.agreement.agreed[leg.index()].as_ref());
-        let lines = a?.lines().iter().zip(b?.lines());
-        let of_line = |(a, b): (&MediaLine, &MediaLine)| match (a, b) {
+        let lines = a?.lines().iter().zip(b?.lines()).enumerate();
+        let is_terminated = |index| Leg::BOTH.iter().any(|leg| self.keys_of(*leg, index).is_some());
+        let is_said = |index| Leg::BOTH.iter().any(|leg| self.is_opened(*leg, index));
+        let of_line = |(index, (a, b)): (usize, (&MediaLine, &MediaLine))| match (a, b) {
             (a, b) if !a.is_live() || !b.is_live() => None,
+            _ if is_terminated(index) => Some(Encryption::Decrypted),
+            _ if is_said(index) => None,
             (a, b) if a.insists_on_seal() || b.insists_on_seal() => Some(Encryption::Sealed),
             (a, b) if a.is_sealed() && b.is_sealed() => Some(Encryption::Sealed),
             (a, b) => (a.crypto && b.crypto).then_some(Encryption::Keyed),

@@ -201,7 +201,8 @@ impl Stage {
             ),
         );
         let file = self.data.join("alice-calls-bob.wav");
-        let wav = export::wav(&mut recording.call, &file).map_err(|error| Broken::new(error.to_string()))?;
+        let wav = export::sound(&mut recording.call, &file, None, export::Form::Wav)
+            .map_err(|error| Broken::new(error.to_string()))?;
         let speech_ms = (PACKET_EVERY * (SPEECH[0].len() / PACKET_BYTES) as u32).as_millis() as u64;
         page.check(
             wav.packets_lost == 0 && wav.duration_ms >= speech_ms,

@@ -71,6 +71,20 @@ replace = "4711"
 }
 
 #[test]
+fn how_media_is_encrypted_is_read() {
+    for (text, srtp, sdes_over) in [
+        ("srtp = \"require\"\n", Srtp::Require, SdesOver::Tls),
+        ("srtp = \"refuse\"\nsdes_over = \"tls\"\n", Srtp::Refuse, SdesOver::Tls),
+        ("srtp = \"allow\"\nsdes_over = \"any\"\n", Srtp::Allow, SdesOver::Any),
+    ] {
+        let config = read(&format!("peers = [\"192.0.2.10\"]\n{text}")).expect("valid");
+        assert_eq!(config.trunks[0].secrecy, Secrecy { srtp, sdes_over });
+    }
+    let told = refused("peers = [\"192.0.2.10\"]\nsrtp = \"always\"\n");
+    assert!(told.contains("`srtp` cannot be `always`"), "{told}");
+}
+
+#[test]
 fn without_them_a_trunk_is_as_it_was() {
     let config = read("peers = [\"192.0.2.10\"]\n").expect("valid");
     let peer = Peer {

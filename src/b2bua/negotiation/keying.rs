@@ -1,0 +1,322 @@
+//! SDES (RFC 4568): each leg that is encrypted by keys in its SDP is so between its peer and us, by keys of ours in place of the other
+//! leg's. So what crosses can be recorded, and one leg may be in clear.
+
+use std::sync::Arc;
+
+use super::{Negotiation, NegotiationError};
+use crate::model::{Leg, LegKeys, LineKeys, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
+use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription};
+use crate::sip::Mint;
+use crate::trunk::{SdesOver, Secrecy, Srtp, Trunk};
+
+/// What we offer, as we prefer it: first what every phone has.
+const SUITES: [SrtpSuite; 3] = [
+    SrtpSuite::AesCm128HmacSha1_80,
+    SrtpSuite::AeadAes256Gcm,
+    SrtpSuite::AeadAes128Gcm,
+];
+/// Keys that one line of ours has.
+const KEYS_MAX: usize = 6;
+
+/// What is told of the lines of a description; None: what its author said stays.
+type Said = Vec<Option<Secured>>;
+
+/// The keys of a call.
+#[derive(Debug, Default)]
+pub(super) struct Keying {
+    /// None: no key can be made, and nothing is encrypted by us.
+    mint: Option<Mint>,
+    /// What each leg was told last.
+    said: [Said; 2],
+    /// What the leg was told before, while it has not answered.
+    before: [Option<Said>; 2],
+}
+
+/// How a leg's trunk has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    srtp: Srtp,
+    tells_keys: bool,
+}
+
+impl Manner {
+    pub(super) fn of(trunk: &Trunk, is_secure: bool) -> Self {
+        let Secrecy { srtp, sdes_over } = trunk.secrecy;
+        Self {
+            srtp,
+            tells_keys: is_secure || sdes_over == SdesOver::Any,
+        }
+    }
+
+    const fn reads_keys(self) -> bool {
+        self.tells_keys && !matches!(self.srtp, Srtp::Refuse)
+    }
+}
+
+/// What a leg's line says of its encryption, as far as it concerns us.
+struct Wish<'a> {
+    /// It has no other way.
+    insists: bool,
+    /// Its keys that can be used; none where its trunk has none.
+    cryptos: &'a [Crypto],
+}
+
+impl<'a> Wish<'a> {
+    /// None: there is nothing to encrypt or to open, or it is sealed by keys of the ends.
+    fn of(line: &'a MediaLine, manner: Manner) -> Option<Self> {
+        let insists = line.is_secure_profile()?;
+        if !line.is_live() || line.insists_on_seal() {
+            return None;
+        }
+        let cryptos = if manner.reads_keys() { &line.cryptos[..] } else { &[] };
+        Some(Self { insists, cryptos })
+    }
+}
+
+impl Keying {
+    /// Keys for one line: of the suites of `theirs` in their order and by their tags, and then of our own.
+    fn keys(&mut self, theirs: &[Crypto]) -> Result<Vec<Crypto>, NegotiationError> {
+        let mut keys: Vec<Crypto> = Vec::new();
+        let own = (1..).zip(SUITES);
+        let mirrored = theirs.iter().map(|crypto| (crypto.tag, crypto.key.suite()));
+        for (tag, suite) in mirrored.chain(own).take(KEYS_MAX) {
+            if keys.iter().any(|key| key.key.suite() == suite) {
+                continue;
+            }
+            let is_taken = |tag| keys.iter().any(|key: &Crypto| key.tag == tag);
+            let free = (1..=u32::try_from(KEYS_MAX).unwrap_or(1) + 1).find(|tag| !is_taken(*tag));
+            let tag = if is_taken(tag) { free.unwrap_or(tag) } else { tag };
+            keys.push(Crypto {
+                tag,
+                key: self.key(suite)?,
+            });
+        }
+        Ok(keys)
+    }
+
+    fn key(&mut self, suite: SrtpSuite) -> Result<SrtpKey, NegotiationError> {
+        let mint = self.mint.as_mut().ok_or(NegotiationError::Keys)?;
+        let mut master = [0; SRTP_MASTER_BYTES_MAX];
+        for chunk in master.chunks_mut(16) {
+            let entropy = mint.entropy().to_be_bytes();
+            chunk.copy_from_slice(entropy.get(..chunk.len()).unwrap_or_default());
+        }
+        let key = SrtpKey::new(suite, &master[..suite.master_bytes()], None);
+        zeroize::Zeroize::zeroize(&mut master);
+        key.ok_or(NegotiationError::Keys)
+    }
+
+    /// Our answer to an offer: of the keys of `theirs` that of the suite which is in use, else the first.
+    fn answered(&mut self, known: Option<&Secured>, theirs: &[Crypto]) -> Result<Option<Crypto>, NegotiationError> {
+        let of_suite = |suite| theirs.iter().find(|crypto| crypto.key.suite() == suite);
+        let in_use = known.and_then(|known| {
+            known
+                .keys
+                .iter()
+                .find_map(|key| Some((of_suite(key.key.suite())?, key)))
+        });
+        if let Some((chosen, key)) = in_use {
+            return Ok(Some(Crypto {
+                tag: chosen.tag,
+                key: key.key.clone(),
+            }));
+        }
+        let Some(chosen) = theirs.first() else { return Ok(None) };
+        Ok(Some(Crypto {
+            tag: chosen.tag,
+            key: self.key(chosen.key.suite())?,
+        }))
+    }
+}
+
+impl Negotiation {
+    /// Where keys of ours come from.
+    pub fn mint_keys_by(&mut self, mint: Mint) {
+        self.keying.mint = Some(mint);
+    }
+
+    fn manner(&self, leg: Leg) -> Manner {
+        self.faces[leg.index()].map_or(
+            Manner {
+                srtp: Srtp::Allow,
+                tells_keys: false,
+            },
+            |face| face.manner(),
+        )
+    }
+
+    /// `by` offers this: what the other leg is told of its encryption.
+    pub(super) fn key_offer(&mut self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
+        if self.passes_by {
+            return Ok(());
+        }
+        let to = by.other().index();
+        let (ours, theirs) = (self.manner(by), self.manner(by.other()));
+        let before = self.keying.before[to]
+            .clone()
+            .unwrap_or_else(|| self.keying.said[to].clone());
+        let mut said = Vec::with_capacity(sdp.lines().len());
+        for (index, line) in sdp.lines().iter().enumerate() {
+            let known = before.get(index).and_then(Option::as_ref);
+            said.push(match Wish::of(line, ours) {
+                None if !line.is_live() => known.map(|known| Secured {
+                    is_secure: known.is_secure,
+                    keys: Vec::new(),
+                }),
+                None => None,
+                Some(wish) => self.said_of(&wish, line, (ours, theirs), known)?,
+            });
+        }
+        self.keying.before[to] = Some(before);
+        self.keying.said[to] = said;
+        Ok(())
+    }
+
+    fn said_of(
+        &mut self,
+        wish: &Wish<'_>,
+        line: &MediaLine,
+        (by, to): (Manner, Manner),
+        known: Option<&Secured>,
+    ) -> Result<Option<Secured>, NegotiationError> {
+        let has_keys = !wish.cryptos.is_empty();
+        if !has_keys && (wish.insists || by.srtp == Srtp::Require) {
+            return Err(NegotiationError::Keys);
+        }
+        if let Some(known) = known.filter(|known| !known.keys.is_empty()) {
+            // What it has does not depend on what the other leg has.
+            return Ok(Some(known.clone()));
+        }
+        let (is_secure, tells) = match to.srtp {
+            Srtp::Require if !to.tells_keys => return Err(NegotiationError::Keys),
+            Srtp::Require => (true, true),
+            Srtp::Refuse => (false, false),
+            // Encrypted on one leg is offered so on the other, with the same insistence (RFC 8643).
+            Srtp::Allow => (has_keys && wish.insists && to.tells_keys, has_keys && to.tells_keys),
+        };
+        if !tells && !line.keyed {
+            return Ok(None);
+        }
+        let keys = if tells {
+            self.keying.keys(wish.cryptos)?
+        } else {
+            Vec::new()
+        };
+        Ok(Some(Secured { is_secure, keys }))
+    }
+
+    /// `by` answers `offer`: what the other leg, whose offer it was, is told of its encryption.
+    pub(super) fn key_answer(&mut self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
+        if self.passes_by {
+            return Ok(());
+        }
+        for (index, line) in sdp.lines().iter().enumerate() {
+            let said = self.keying.said[by.index()].get(index).and_then(Option::as_ref);
+            if said.is_some_and(|said| said.is_secure && line.is_live() && chosen(said, line).is_none()) {
+                return Err(NegotiationError::Keys);
+            }
+        }
+        let to = by.other();
+        let Some(offer) = self.agreement.offer.as_ref().filter(|offer| offer.by == to) else {
+            return Ok(());
+        };
+        let offer = offer.sdp.clone();
+        let manner = self.manner(to);
+        let mut said = Vec::with_capacity(offer.lines().len());
+        for (index, offered) in offer.lines().iter().enumerate() {
+            let is_terminated = self.keying.said[by.index()].get(index).is_some_and(Option::is_some);
+            let known = self.keying.said[to.index()]
+                .get(index)
+                .and_then(Option::as_ref)
+                .cloned();
+            let cryptos = Wish::of(offered, manner).map_or(&[][..], |wish| wish.cryptos);
+            let profile = offered.is_secure_profile().filter(|_| is_terminated);
+            said.push(match profile {
+                None => None,
+                Some(is_secure) => Some(Secured {
+                    is_secure,
+                    keys: self.keying.answered(known.as_ref(), cryptos)?.into_iter().collect(),
+                }),
+            });
+        }
+        self.keying.said[to.index()] = said;
+        self.keying.before[by.index()] = None;
+        Ok(())
+    }
+
+    /// The offer to `leg` was refused: what it was told before holds.
+    pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
+        if let Some(before) = self.keying.before[leg.index()].take() {
+            self.keying.said[leg.index()] = before;
+        }
+    }
+
+    /// Another party is on that leg: it gets keys of its own.
+    pub(super) fn forget_keys(&mut self, leg: Leg) {
+        self.keying.said[leg.index()].clear();
+        self.keying.before[leg.index()] = None;
+    }
+
+    /// What `leg` is told of its lines' encryption.
+    pub(super) fn said_to(&self, leg: Leg) -> &[Option<Secured>] {
+        &self.keying.said[leg.index()]
+    }
+
+    /// Whether what a leg's line carries is clear by the time it is recorded, or was so from the start.
+    pub(super) fn is_opened(&self, leg: Leg, index: usize) -> bool {
+        let is_said = |leg: Leg| self.keying.said[leg.index()].get(index).is_some_and(Option::is_some);
+        let offers = self.agreement.offer.as_ref().is_some_and(|offer| offer.by == leg);
+        is_said(leg) || offers && is_said(leg.other())
+    }
+
+    /// How a leg's line is encrypted between its peer and us; None: it is not.
+    pub(super) fn keys_of(&self, leg: Leg, index: usize) -> Option<LegKeys> {
+        let keying = &self.keying;
+        let said = keying.before[leg.index()].as_ref().unwrap_or(&keying.said[leg.index()]);
+        let said = said.get(index)?.as_ref()?;
+        let line = self.agreement.agreed[leg.index()].as_ref()?.lines().get(index)?;
+        match chosen(said, line) {
+            Some((theirs, ours)) => Some(LegKeys {
+                theirs: Some(Arc::new(theirs.key.clone())),
+                ours: Some(Arc::new(ours.key.clone())),
+            }),
+            // It is not to be in clear: nothing passes.
+            None => (said.is_secure && line.is_live()).then(LegKeys::default),
+        }
+    }
+
+    /// Of all lines that are encrypted on a leg.
+    pub(super) fn line_keys(&self) -> Vec<LineKeys> {
+        let line = |index: usize| LineKeys {
+            index: u16::try_from(index).unwrap_or(u16::MAX),
+            legs: Leg::BOTH.map(|leg| self.keys_of(leg, index)),
+        };
+        let lines = (0..self.lines()).map(line);
+        lines.filter(|line| line.legs.iter().any(Option::is_some)).collect()
+    }
+
+    /// Whether a leg is encrypted between its peer and us.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.line_keys().is_empty()
+    }
+
+    /// By which suites the first line that is encrypted is so on each leg, for a recording to tell.
+    pub fn suites(&self) -> String {
+        let Some(line) = self.line_keys().into_iter().next() else {
+            return String::new();
+        };
+        let suite = |leg: Leg| {
+            let keys = line.legs[leg.index()].as_ref();
+            let theirs = keys.and_then(|keys| keys.theirs.as_ref());
+            theirs.map_or("in clear", |key| key.suite().as_str())
+        };
+        format!(" (A {}, B {})", suite(Leg::A), suite(Leg::B))
+    }
+}
+
+/// The keys that peer and we agreed on: of one tag and suite (RFC 4568 §5.1.3).
+fn chosen<'a>(said: &'a Secured, line: &'a MediaLine) -> Option<(&'a Crypto, &'a Crypto)> {
+    let is_pair = |theirs: &Crypto, ours: &Crypto| theirs.tag == ours.tag && theirs.key.suite() == ours.key.suite();
+    let ours = |theirs: &'a Crypto| Some((theirs, said.keys.iter().find(|ours| is_pair(theirs, ours))?));
+    line.cryptos.iter().filter(|_| line.is_live()).find_map(ours)
+}

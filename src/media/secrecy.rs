@@ -1,0 +1,131 @@
+//! A side that is encrypted between its peer and us: its packets are opened before anything else looks at them, and what goes
+//! there is sealed after everything else has.
+
+use std::sync::Arc;
+
+use crate::model::{LegKeys, SrtpKey};
+use crate::recorder::PacketKind;
+use crate::rtp::{Opener, SRTP_GROWTH_MAX, Sealer, SrtpError};
+
+/// The largest datagram, sealed.
+pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
+
+/// One side's keys, and what they were used for.
+#[derive(Debug)]
+pub(super) struct Secrecy {
+    keys: LegKeys,
+    opener: Option<Opener>,
+    /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4): until the first by the new one.
+    former: Option<(Arc<SrtpKey>, Opener)>,
+    sealer: Option<Sealer>,
+}
+
+impl Secrecy {
+    /// By these keys from here on. A key that stays keeps its rollover counters, one that is new begins anew.
+    pub(super) fn renew(current: Option<Box<Self>>, wanted: Option<&LegKeys>) -> Option<Box<Self>> {
+        let wanted = wanted?;
+        let Some(mut current) = current else {
+            return Some(Box::new(Self {
+                opener: wanted.theirs.as_deref().and_then(Opener::new),
+                sealer: wanted.ours.as_deref().and_then(Sealer::new),
+                keys: wanted.clone(),
+                former: None,
+            }));
+        };
+        if current.keys.theirs != wanted.theirs {
+            current.open_by(wanted.theirs.clone());
+        }
+        if current.keys.ours != wanted.ours {
+            current.sealer = wanted.ours.as_deref().and_then(Sealer::new);
+            current.keys.ours.clone_from(&wanted.ours);
+        }
+        Some(current)
+    }
+
+    fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>) {
+        let before = self.keys.theirs.take().zip(self.opener.take());
+        let back = self.former.take_if(|(key, _)| theirs.as_ref() == Some(key));
+        self.opener = back
+            .map(|(_, opener)| opener)
+            .or_else(|| theirs.as_deref().and_then(Opener::new));
+        self.former = before.or(self.former.take()).filter(|_| theirs.is_some());
+        self.keys.theirs = theirs;
+    }
+
+    /// The clear packet of what the peer sent, in `scratch`: its length. After an error all is as it was.
+    pub(super) fn open(&mut self, kind: PacketKind, bytes: &[u8], scratch: &mut [u8]) -> Result<usize, SrtpError> {
+        let opener = self.opener.as_mut().ok_or(SrtpError::Forged)?;
+        match open(opener, kind, bytes, scratch) {
+            Ok(length) => {
+                self.former = None;
+                Ok(length)
+            }
+            Err(error) => {
+                let (_, former) = self.former.as_mut().ok_or(error)?;
+                open(former, kind, bytes, scratch)
+            }
+        }
+    }
+
+    /// Encrypts the first `length` bytes of `scratch`, and gives the length that they have then.
+    fn seal(&mut self, kind: PacketKind, scratch: &mut [u8], length: usize) -> Result<usize, SrtpError> {
+        let sealer = self.sealer.as_mut().ok_or(SrtpError::Exhausted)?;
+        match kind {
+            PacketKind::Rtp => sealer.seal_rtp(scratch, length),
+            PacketKind::Rtcp => sealer.seal_rtcp(scratch, length),
+            _ => Err(SrtpError::Malformed),
+        }
+    }
+}
+
+fn open(opener: &mut Opener, kind: PacketKind, bytes: &[u8], scratch: &mut [u8]) -> Result<usize, SrtpError> {
+    let packet = copy(bytes, scratch).ok_or(SrtpError::Malformed)?;
+    match kind {
+        PacketKind::Rtp => opener.open_rtp(packet),
+        PacketKind::Rtcp => opener.open_rtcp(packet),
+        _ => Err(SrtpError::Malformed),
+    }
+}
+
+fn copy<'a>(bytes: &[u8], scratch: &'a mut [u8]) -> Option<&'a mut [u8]> {
+    let packet = scratch.get_mut(..bytes.len())?;
+    packet.copy_from_slice(bytes);
+    Some(packet)
+}
+
+/// Where packets are opened and sealed.
+pub(super) struct Bench<'a> {
+    pub(super) scratch: &'a mut [u8],
+    /// The length of what is sent in a packet's place.
+    pub(super) changed: &'a mut usize,
+}
+
+impl Bench<'_> {
+    /// The clear packet: so many bytes of `scratch`, or what arrived.
+    pub(super) fn clear<'b>(&'b self, bytes: &'b [u8], opened: Option<usize>) -> &'b [u8] {
+        match opened {
+            Some(length) => self.scratch.get(..length).unwrap_or_default(),
+            None => bytes,
+        }
+    }
+
+    /// As the far side gets it. Whether that is something else than what arrived.
+    pub(super) fn finish(
+        &mut self,
+        far: Option<&mut Secrecy>,
+        kind: PacketKind,
+        bytes: &[u8],
+        opened: Option<usize>,
+    ) -> Result<bool, SrtpError> {
+        *self.changed = match (far, opened) {
+            (None, None) => return Ok(false),
+            (None, Some(length)) => length,
+            (Some(far), Some(length)) => far.seal(kind, self.scratch, length)?,
+            (Some(far), None) => {
+                copy(bytes, self.scratch).ok_or(SrtpError::Malformed)?;
+                far.seal(kind, self.scratch, bytes.len())?
+            }
+        };
+        Ok(true)
+    }
+}

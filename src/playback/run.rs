@@ -1,0 +1,274 @@
+//! A stretch of a stream whose timestamps follow on, and how they are tied to the arrival clock.
+
+use std::time::Duration;
+
+use super::stream::{Axis, Held, scale};
+use crate::model::Timestamp;
+use crate::rtp::codecs::{Codec, Decoder, Filled};
+
+/// A packet later than this behind its timestamp begins a new run: the timestamps stood still or jumped.
+pub(super) const LATE_MAX: Duration = Duration::from_secs(2);
+/// A packet earlier than this before its timestamp begins a new run: the timestamps jumped ahead.
+const EARLY_MAX: Duration = Duration::from_millis(300);
+/// Earlier than this after a pause, and the run is moved: no network brings a packet before it was sent.
+const EARLY_PAUSE_MAX: Duration = Duration::from_millis(10);
+/// A packet later than this begins a new run if those after it are as late: the sender's clock stood still.
+const STEP_MIN: Duration = Duration::from_millis(20);
+/// As late as each other: what a network delays differs more, and one that catches up gets faster.
+const STEP_SPREAD: Duration = Duration::from_millis(15);
+/// Packets after a late one, at least, and the time in which they came, to tell a clock from a network.
+const STEP_PACKETS_MIN: usize = 3;
+const STEP_TIME_MIN: Duration = Duration::from_millis(100);
+/// A smaller step than this might be chance.
+const STEP_SURE: Duration = Duration::from_millis(110);
+/// Packets that have to agree on a smaller one.
+const STEP_PACKETS_SURE: usize = 12;
+/// A new codec goes on with the old one's timestamps if it is no later or earlier than this.
+const CHANGE_MAX: Duration = Duration::from_millis(100);
+/// Clocks may drift apart up to here; then the run is moved at the next pause or quiet packet.
+const DRIFT_MAX: Duration = Duration::from_millis(8);
+/// Beyond this it is moved at once.
+const DRIFT_FORCED: Duration = Duration::from_millis(15);
+/// Beyond this two windows are enough.
+const JUMP_MIN: Duration = Duration::from_millis(100);
+/// What rounding makes of packets that touch.
+const OVERLAP_MIN: Duration = Duration::from_millis(1);
+/// Louder than this is not quiet (about -36 dB of full scale).
+const QUIET_PEAK: u16 = 500;
+
+/// Packets of one source and codec whose timestamps follow on.
+#[derive(Debug)]
+pub(super) struct Run {
+    codec: Codec,
+    decoder: Decoder,
+    /// Position of the run's first sample.
+    anchor: i64,
+    /// Timestamp units from the first sample to `timestamp`.
+    elapsed: i64,
+    /// Of the last packet placed.
+    timestamp: u32,
+    /// Timestamp units from the first sample to the end of the last packet; before the first packet none.
+    heard: Option<i64>,
+    /// Position after the last sound.
+    ends: i64,
+    drift: Drift,
+}
+
+/// Where a packet's sound belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    /// Of sample 0 of the run.
+    pub(super) anchor: i64,
+    /// The packet's first sample, counted in those of its codec from sample 0 of the run.
+    pub(super) first: i64,
+    /// At the recording's rate: from where on, up to where.
+    pub(super) begins: i64,
+    pub(super) ends: i64,
+    /// Of the packet's samples, those that lie before the end of the packet before it: they are not heard.
+    pub(super) overlap: usize,
+}
+
+impl Run {
+    /// Ties timestamps to the arrival clock by the least delayed of the packets at hand.
+    pub(super) fn begin<'a>(
+        axis: Axis,
+        first: &Held,
+        waiting: impl Iterator<Item = &'a Held>,
+        codec: Codec,
+        decoder: Option<Decoder>,
+    ) -> Self {
+        let arrival = axis.position(first.at);
+        let early = axis.samples(EARLY_MAX);
+        let anchors = waiting.map(|packet| {
+            let distance = packet.timestamp.wrapping_sub(first.timestamp).cast_signed();
+            axis.position(packet.at) - scale(i64::from(distance), axis.sample_rate, codec.clock_rate())
+        });
+        let anchor = anchors
+            .filter(|anchor| (arrival - anchor).abs() <= early)
+            .fold(arrival, i64::min);
+        Self {
+            codec,
+            decoder: decoder.unwrap_or_else(|| codec.decoder()),
+            anchor: if arrival >= 0 { anchor.max(0) } else { anchor },
+            elapsed: 0,
+            timestamp: first.timestamp,
+            heard: None,
+            ends: i64::MIN,
+            drift: Drift::default(),
+        }
+    }
+
+    pub(super) fn is_of(&self, codec: Codec) -> bool {
+        self.codec == codec
+    }
+
+    pub(super) fn into_decoder(self) -> Decoder {
+        self.decoder
+    }
+
+    /// The same timestamps, in another codec of the same clock rate.
+    pub(super) fn into_codec(self, codec: Codec) -> Self {
+        Self {
+            codec,
+            decoder: codec.decoder(),
+            ..self
+        }
+    }
+
+    /// Whether `packet` follows on; `waiting` are those after it.
+    pub(super) fn fits<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) -> bool {
+        let late = self.lateness(axis, packet);
+        let is_near = late <= axis.samples(LATE_MAX) && late >= -axis.samples(EARLY_MAX);
+        is_near && !self.is_step(axis, packet, waiting)
+    }
+
+    /// Whether a packet is late and all that came after it are as late: then it is no network that catches up.
+    fn is_step<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) -> bool {
+        let late = self.lateness(axis, packet);
+        if late <= axis.samples(STEP_MIN) {
+            return false;
+        }
+        let (mut least, mut most, mut count, mut last) = (late, late, 0, packet.at);
+        for held in waiting {
+            let late = self.lateness(axis, held);
+            (least, most) = (least.min(late), most.max(late));
+            (count, last) = (count + 1, last.max(held.at));
+        }
+        let is_sure = least > axis.samples(STEP_SURE);
+        let wanted = if is_sure { STEP_PACKETS_MIN } else { STEP_PACKETS_SURE };
+        let is_seen = count >= wanted && last.since(packet.at) >= STEP_TIME_MIN;
+        is_seen && least > axis.samples(STEP_MIN) && most - least <= axis.samples(STEP_SPREAD)
+    }
+
+    /// Whether a packet of another codec has the same clock and comes when it should; `waiting` are those after it.
+    pub(super) fn continues_with<'a>(
+        &self,
+        axis: Axis,
+        packet: &Held,
+        waiting: impl Iterator<Item = &'a Held>,
+        codec: Codec,
+    ) -> bool {
+        codec.clock_rate() == self.codec.clock_rate()
+            && self.lateness(axis, packet).abs() <= axis.samples(CHANGE_MAX)
+            && !self.is_step(axis, packet, waiting)
+    }
+
+    fn elapsed_at(&self, timestamp: u32) -> i64 {
+        self.elapsed + i64::from(timestamp.wrapping_sub(self.timestamp).cast_signed())
+    }
+
+    fn position(&self, axis: Axis, elapsed: i64) -> i64 {
+        self.anchor + scale(elapsed, axis.sample_rate, self.codec.clock_rate())
+    }
+
+    /// In samples of the axis.
+    fn lateness(&self, axis: Axis, packet: &Held) -> i64 {
+        axis.position(packet.at) - self.position(axis, self.elapsed_at(packet.timestamp))
+    }
+
+    /// Appends what stands for the `lost` packets before this one, then its own samples, at the codec's own rate.
+    pub(super) fn decode(&mut self, packet: &Held, lost: u64, samples: &mut Vec<i16>) -> Filled {
+        let hole = self.heard.map_or(0, |heard| self.elapsed_at(packet.timestamp) - heard);
+        let hole = scale(hole, self.codec.sample_rate(), self.codec.clock_rate());
+        let filled = match usize::try_from(hole) {
+            Ok(hole) if hole > 0 && lost > 0 => self.decoder.fill(&packet.bytes, hole, lost, samples),
+            _ => Filled::default(),
+        };
+        self.decoder.decode(&packet.bytes, samples);
+        filled
+    }
+
+    /// Where the samples of [`Run::decode`] belong.
+    pub(super) fn place(&mut self, axis: Axis, packet: &Held, filled: Filled, samples: &[i16]) -> Place {
+        let (rate, clock) = (self.codec.sample_rate(), self.codec.clock_rate());
+        self.elapsed = self.elapsed_at(packet.timestamp);
+        self.timestamp = packet.timestamp;
+        let late = self.lateness(axis, packet);
+        self.drift.update(packet.at, late);
+        let before = i64::try_from(filled.guessed + filled.recovered).unwrap_or(0);
+        let begins = self.anchor + scale(scale(self.elapsed, rate, clock) - before, axis.sample_rate, rate);
+        let moved = self.correction(axis, late, begins, samples);
+        if moved != 0 {
+            self.anchor += moved;
+            self.drift = Drift::default();
+        }
+        let own = i64::try_from(samples.len()).unwrap_or(0) - before;
+        let first = scale(self.elapsed, rate, clock) - before;
+        let begins = self.anchor + scale(first, axis.sample_rate, rate);
+        let ends = self.position(axis, self.elapsed) + scale(own, axis.sample_rate, rate);
+        let overlap = self.ends.saturating_sub(begins);
+        let overlap = if overlap > axis.samples(OVERLAP_MIN) {
+            usize::try_from(scale(overlap, rate, axis.sample_rate))
+                .unwrap_or(0)
+                .min(samples.len())
+        } else {
+            0
+        };
+        self.heard = Some(self.elapsed + scale(own, clock, rate));
+        self.ends = self.ends.max(ends);
+        Place {
+            anchor: self.anchor,
+            first,
+            begins,
+            ends,
+            overlap,
+        }
+    }
+
+    /// By how much the run is moved, because the clocks have drifted apart, or a jump of the timestamps is seen by now.
+    fn correction(&self, axis: Axis, late: i64, begins: i64, samples: &[i16]) -> i64 {
+        let is_pause = |moved: i64| begins > self.ends && begins + moved >= self.ends;
+        let beyond = |drift: &i64, limit: Duration| drift.abs() > axis.samples(limit);
+        let jumped = self.drift.lately().filter(|drift| beyond(drift, JUMP_MIN));
+        let forced = self.drift.settled().filter(|drift| beyond(drift, DRIFT_FORCED));
+        let wished = self.drift.settled().filter(|drift| beyond(drift, DRIFT_MAX));
+        let wished = wished.filter(|drift| is_pause(*drift) || is_quiet(samples));
+        let early = Some(late).filter(|late| *late < -axis.samples(EARLY_PAUSE_MAX) && is_pause(*late));
+        jumped.or(forced).or(wished).or(early).unwrap_or(0)
+    }
+}
+
+fn is_quiet(samples: &[i16]) -> bool {
+    samples.iter().all(|sample| sample.unsigned_abs() <= QUIET_PEAK)
+}
+
+/// Length of a window in which the least lateness is watched: what the network adds comes and goes, what the clocks do stays.
+const WINDOW: Duration = Duration::from_secs(1);
+/// As many windows must agree on a small drift.
+const WINDOWS: usize = 8;
+
+/// The least lateness of the last windows, in samples.
+#[derive(Debug, Default)]
+struct Drift {
+    since: Option<Timestamp>,
+    now: i64,
+    /// Of the full windows; the newest first.
+    before: [i64; WINDOWS],
+    count: usize,
+}
+
+impl Drift {
+    fn update(&mut self, at: Timestamp, late: i64) {
+        match self.since {
+            Some(since) if at.since(since) < WINDOW => self.now = self.now.min(late),
+            since => {
+                if since.is_some() {
+                    self.before.rotate_right(1);
+                    self.before[0] = self.now;
+                    self.count = (self.count + 1).min(WINDOWS);
+                }
+                (self.since, self.now) = (Some(at), late);
+            }
+        }
+    }
+
+    /// Over the last one to two windows.
+    fn lately(&self) -> Option<i64> {
+        (self.count > 0).then(|| self.now.min(self.before[0]))
+    }
+
+    /// Over all windows, once they are full.
+    fn settled(&self) -> Option<i64> {
+        (self.count == WINDOWS).then(|| self.before.into_iter().fold(self.now, i64::min))
+    }
+}

@@ -1,0 +1,226 @@
+//! What a key has encrypted so far: for each SSRC the rollover counter, and which of the last packets were there (RFC 3711 §3.2.3,
+//! §3.3.1, §3.3.2).
+
+use super::SrtpError;
+use crate::model::Ssrc;
+
+/// Streams of one key. More are refused: the state of one that was forgotten could be used again, by who repeats its packets.
+pub const STREAMS_MAX: usize = 256;
+
+/// Packets before the newest one that are told apart; RFC 3711 §3.3.2 asks for 64.
+const WINDOW: u64 = 128;
+/// 2^48 packets (RFC 3711 §9.2).
+const INDEX_MAX: u64 = (1 << 48) - 1;
+/// 2^31 packets.
+const RTCP_INDEX_MAX: u32 = (1 << 31) - 1;
+/// Half of the sequence numbers.
+const HALF: u16 = 1 << 15;
+
+/// Rollover counter and sequence number.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Index(u64);
+
+impl Index {
+    pub(super) const fn new(rollovers: u32, sequence: u16) -> Self {
+        Self((rollovers as u64) << 16 | sequence as u64)
+    }
+
+    pub(super) const fn rollovers(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    pub(super) const fn sequence(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// 48 bits, in network order.
+    pub(super) fn to_bytes(self) -> [u8; 6] {
+        let [_, _, bytes @ ..] = self.0.to_be_bytes();
+        bytes
+    }
+
+    /// The index nearest to `newest` that has this sequence number (RFC 3711 §3.3.1, appendix A). None before the first.
+    fn near(newest: Self, sequence: u16) -> Option<Self> {
+        let (rollovers, last) = (newest.rollovers(), newest.sequence());
+        let rollovers = if last < HALF && sequence.checked_sub(last).is_some_and(|ahead| ahead > HALF) {
+            rollovers.checked_sub(1)?
+        } else if last >= HALF && last - HALF > sequence {
+            rollovers.checked_add(1)?
+        } else {
+            rollovers
+        };
+        Some(Self::new(rollovers, sequence))
+    }
+}
+
+/// Which of the last packets were there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    newest: Option<u64>,
+    /// Bit n: the one that is n before the newest.
+    seen: u128,
+}
+
+impl Window {
+    fn is_fresh(&self, index: u64) -> bool {
+        let Some(newest) = self.newest else { return true };
+        match newest.checked_sub(index) {
+            None => true,
+            Some(age) => age < WINDOW && self.seen >> age & 1 == 0,
+        }
+    }
+
+    fn settle(&mut self, index: u64) {
+        let newest = self.newest.unwrap_or(index);
+        match index.checked_sub(newest) {
+            Some(ahead) => {
+                let moved = u32::try_from(ahead).ok().and_then(|ahead| self.seen.checked_shl(ahead));
+                self.seen = moved.unwrap_or(0) | 1;
+                self.newest = Some(index);
+            }
+            None => self.seen |= 1_u128.checked_shl((newest - index) as u32).unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    ssrc: Ssrc,
+    rtp: Window,
+    rtcp: Window,
+}
+
+/// The streams of one key, in the order in which they were first heard.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    streams: Vec<Stream>,
+    /// Where the last one stands: nearly always the next one, too.
+    latest: usize,
+}
+
+impl Streams {
+    /// The index that a packet with this sequence number must have, if it is new. Nothing changes before `settle`.
+    pub(super) fn expect_rtp(&mut self, ssrc: Ssrc, sequence: u16) -> Result<Index, SrtpError> {
+        let Some(stream) = self.find(ssrc)? else {
+            return Ok(Index::new(0, sequence));
+        };
+        let Some(newest) = stream.rtp.newest else {
+            return Ok(Index::new(0, sequence));
+        };
+        let index = Index::near(Index(newest), sequence).ok_or(SrtpError::Replayed)?;
+        if !stream.rtp.is_fresh(index.0) {
+            return Err(SrtpError::Replayed);
+        }
+        Ok(index)
+    }
+
+    /// The index by which a packet is encrypted: none is used twice.
+    pub(super) fn next_rtp(&mut self, ssrc: Ssrc, sequence: u16) -> Result<Index, SrtpError> {
+        let index = self.expect_rtp(ssrc, sequence)?;
+        if index.0 >= INDEX_MAX {
+            return Err(SrtpError::Exhausted);
+        }
+        Ok(index)
+    }
+
+    pub(super) fn settle_rtp(&mut self, ssrc: Ssrc, index: Index) {
+        self.at(ssrc).rtp.settle(index.0);
+    }
+
+    pub(super) fn expect_rtcp(&mut self, ssrc: Ssrc, index: u32) -> Result<(), SrtpError> {
+        let is_fresh = self
+            .find(ssrc)?
+            .is_none_or(|stream| stream.rtcp.is_fresh(u64::from(index)));
+        if is_fresh { Ok(()) } else { Err(SrtpError::Replayed) }
+    }
+
+    pub(super) fn settle_rtcp(&mut self, ssrc: Ssrc, index: u32) {
+        self.at(ssrc).rtcp.settle(u64::from(index));
+    }
+
+    /// The next index of SRTCP, which is used from here on.
+    pub(super) fn next_rtcp(&mut self, ssrc: Ssrc) -> Result<u32, SrtpError> {
+        self.find(ssrc)?;
+        let window = &mut self.at(ssrc).rtcp;
+        let next = window.newest.map_or(0, |newest| newest + 1);
+        let index = u32::try_from(next).ok().filter(|index| *index <= RTCP_INDEX_MAX);
+        let index = index.ok_or(SrtpError::Exhausted)?;
+        window.settle(next);
+        Ok(index)
+    }
+
+    /// Err: it would be one too many.
+    fn find(&mut self, ssrc: Ssrc) -> Result<Option<&Stream>, SrtpError> {
+        if self.streams.get(self.latest).is_none_or(|latest| latest.ssrc != ssrc) {
+            match self.streams.iter().position(|stream| stream.ssrc == ssrc) {
+                Some(place) => self.latest = place,
+                None if self.streams.len() >= STREAMS_MAX => return Err(SrtpError::Exhausted),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.streams.get(self.latest))
+    }
+
+    fn at(&mut self, ssrc: Ssrc) -> &mut Stream {
+        let is_it = |stream: &Stream| stream.ssrc == ssrc;
+        if !self.streams.get(self.latest).is_some_and(is_it) {
+            self.latest = self.streams.iter().position(is_it).unwrap_or(self.streams.len());
+        }
+        if self.latest == self.streams.len() {
+            self.streams.push(Stream {
+                ssrc,
+                rtp: Window::default(),
+                rtcp: Window::default(),
+            });
+        }
+        &mut self.streams[self.latest]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_the_nearest_that_has_the_sequence_number() {
+        let near = |rollovers, last, sequence| {
+            Index::near(Index::new(rollovers, last), sequence).map(|index| (index.rollovers(), index.sequence()))
+        };
+        assert_eq!(near(0, 65_535, 0), Some((1, 0)));
+        assert_eq!(near(1, 0, 65_535), Some((0, 65_535)));
+        assert_eq!(near(0, 3, 65_535), None, "before the first packet there was none");
+        assert_eq!(near(5, 1_000, 33_768), Some((5, 33_768)));
+        assert_eq!(near(5, 1_000, 33_769), Some((4, 33_769)));
+        assert_eq!(near(5, 40_000, 7_232), Some((5, 7_232)));
+        assert_eq!(near(5, 40_000, 7_231), Some((6, 7_231)));
+        assert_eq!(near(u32::MAX, 65_535, 0), None);
+    }
+
+    #[test]
+    fn a_window_takes_each_packet_once_in_any_order() {
+        let mut window = Window::default();
+        for index in [200, 190, 201, 400, 274] {
+            assert!(window.is_fresh(index), "{index}");
+            window.settle(index);
+            assert!(!window.is_fresh(index), "{index}");
+        }
+        assert!(window.is_fresh(273));
+        assert!(!window.is_fresh(272), "too old to tell");
+        window.settle(u64::from(u32::MAX) + 500);
+        assert!(!window.is_fresh(400));
+    }
+
+    #[test]
+    fn streams_beyond_the_cap_are_refused_and_those_known_go_on() {
+        let mut streams = Streams::default();
+        for ssrc in 0..STREAMS_MAX as u32 {
+            let index = streams.next_rtp(Ssrc(ssrc), 1).expect("room");
+            streams.settle_rtp(Ssrc(ssrc), index);
+        }
+        assert_eq!(streams.next_rtp(Ssrc(9_999), 1), Err(SrtpError::Exhausted));
+        assert_eq!(streams.next_rtcp(Ssrc(9_999)), Err(SrtpError::Exhausted));
+        assert_eq!(streams.next_rtp(Ssrc(0), 2), Ok(Index::new(0, 2)));
+        assert_eq!(streams.next_rtp(Ssrc(0), 1), Err(SrtpError::Replayed));
+        assert_eq!((streams.next_rtcp(Ssrc(0)), streams.next_rtcp(Ssrc(0))), (Ok(0), Ok(1)));
+    }
+}
