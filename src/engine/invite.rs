@@ -131,9 +131,8 @@ impl Signaling {
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
-        let seen = b2bua::arriving(invite, &from, &self.policies);
-        let facts = kin.complete(b2bua::of_invite(now, &seen, &from, &to));
-        let facts = b2bua::at_our_address(facts, &self.topology, Some(&target));
+        let facts = kin.complete(b2bua::of_invite(now, invite, &from, &to, &self.policies));
+        let facts = b2bua::at_our_address(facts, &self.topology, destinations.iter().map(|d| &d.target));
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_carry(now, &decision, kin.continues, [&from, &to])?;
         let opening = b2bua::Opening {
