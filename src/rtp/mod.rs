@@ -12,7 +12,7 @@ mod srtp;
 pub mod telephone_event;
 
 pub use jitter::Jitter;
-pub use packet::{RtpError, RtpHeader, WireKind, classify};
+pub use packet::{RtpError, RtpHeader, WireKind, classify, is_handshake};
 pub use sequence::{Arrival, ExtendedSequence};
 pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};
 pub use telephone_event::TelephoneEvent;

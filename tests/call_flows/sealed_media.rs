@@ -111,6 +111,14 @@ fn nor_by_keys_that_the_ends_agree_on_in_plain_rtp() {
 }
 
 #[test]
+fn what_the_ends_say_of_keys_behind_their_descriptions_is_told() {
+    let mut bench = Bench::strict().connected();
+    bench.tally.handshakes = 12;
+    assert_eq!(ended(&mut bench), (Outcome::Recorded, None));
+    assert!(format!("{:?}", bench.recording).contains("12 packets of ZRTP or DTLS were not relayed"));
+}
+
+#[test]
 fn nor_does_it_turn_into_one() {
     let mut bench = Bench::strict().connected();
     bench.a_requests(2, "INVITE", "re2", &by("UDP/TLS/RTP/SAVP", DTLS));
