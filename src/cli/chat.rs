@@ -1,4 +1,5 @@
-//! What the parties wrote to each other in a call: MESSAGE (RFC 3428) and INFO (RFC 6086) with a body, a line of JSON each.
+//! What the parties wrote to each other in a call: MESSAGE (RFC 3428) and INFO (RFC 6086) with a body, and text in whatever else,
+//! a line of JSON each.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::export::Failure;
+use crate::b2bua::Writing;
 use crate::model::{Direction, Leg, Timestamp};
 use crate::recorder::{Frame, SealError};
 use crate::sip::{Message, Request};
@@ -55,12 +57,19 @@ pub(super) fn write(
 
 fn line(at: Timestamp, from: Leg, request: &Request) -> Option<Line<'_>> {
     let method = request.method.as_str();
-    let is_chat = matches!(method, "MESSAGE" | "INFO") && !request.body.is_empty();
+    let content_type = request.headers.get("Content-Type").unwrap_or_default();
+    let is_written = match method {
+        "MESSAGE" | "INFO" => true,
+        // How a transfer goes (RFC 3515 §2.4.5).
+        "NOTIFY" if content_type.starts_with("message/sipfrag") => false,
+        _ => Writing::of(request) != Writing::Nothing,
+    };
+    let is_chat = is_written && !request.body.is_empty();
     is_chat.then(|| Line {
         at,
         from,
         method,
-        content_type: request.headers.get("Content-Type").unwrap_or_default(),
+        content_type,
         bytes: request.body.len(),
         text: std::str::from_utf8(&request.body).ok(),
     })
@@ -104,13 +113,14 @@ mod tests {
             signal(Direction::Sent, "MESSAGE", "Grüße".as_bytes()),
             signal(Direction::Received, "INFO", &[0xff]),
             signal(Direction::Received, "INFO", b""),
-            signal(Direction::Received, "BYE", b"no"),
+            signal(Direction::Received, "NOTIFY", b"sell"),
+            signal(Direction::Received, "BYE", b""),
         ];
         let mut out = Vec::new();
         let count = write(&mut out, frames.into_iter(), Path::new("-")).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(count, 2);
+        assert_eq!(count, 3);
         assert_eq!(
             (&lines[0]["text"], &lines[0]["content_type"]),
             (&"Grüße".into(), &"text/plain".into())
