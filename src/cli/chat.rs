@@ -1,5 +1,5 @@
 //! What the parties wrote to each other in a call: MESSAGE (RFC 3428) and INFO (RFC 6086) with a body, and text in whatever else,
-//! a line of JSON each.
+//! a line of JSON each. Text that is typed letter by letter (T.140 in RTP, RFC 4103) is a line for each packet.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::export::Failure;
+use super::typed::Typed;
 use crate::b2bua::Writing;
 use crate::model::{Direction, Leg, Timestamp};
 use crate::recorder::{Frame, SealError};
@@ -31,9 +32,31 @@ pub(super) fn write(
     file: &Path,
 ) -> Result<u64, Failure> {
     let mut messages = 0;
+    let mut typed = Typed::default();
+    let mut tell = |line: &Line<'_>| {
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        messages += 1;
+        out.write_all(&text).map_err(|source| Failure::Unwritable {
+            path: file.to_owned(),
+            source,
+        })
+    };
     for frame in frames {
-        let Frame::Signal { at, path, bytes } = frame.map_err(Failure::Unread)? else {
-            continue;
+        let (at, path, bytes) = match frame.map_err(Failure::Unread)? {
+            Frame::Signal { at, path, bytes } => (at, path, bytes),
+            Frame::Mark { mark, .. } => {
+                typed.note(mark);
+                continue;
+            }
+            Frame::Packet {
+                at, leg, line, bytes, ..
+            } => {
+                if let Some(text) = typed.read(leg, line, &bytes) {
+                    tell(&Line::typed(at, leg, &text))?;
+                }
+                continue;
+            }
         };
         if path.direction != Direction::Received {
             continue;
@@ -44,15 +67,22 @@ pub(super) fn write(
         let Some(line) = line(at, path.leg, &request) else {
             continue;
         };
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        out.write_all(&text).map_err(|source| Failure::Unwritable {
-            path: file.to_owned(),
-            source,
-        })?;
-        messages += 1;
+        tell(&line)?;
     }
     Ok(messages)
+}
+
+impl<'a> Line<'a> {
+    const fn typed(at: Timestamp, from: Leg, text: &'a str) -> Self {
+        Self {
+            at,
+            from,
+            method: "T.140",
+            content_type: "text/t140",
+            bytes: text.len(),
+            text: Some(text),
+        }
+    }
 }
 
 fn line(at: Timestamp, from: Leg, request: &Request) -> Option<Line<'_>> {
