@@ -88,6 +88,7 @@ impl Bench {
             ports: 20_000..=59_999,
             cool_down: Duration::ZERO,
             session_interval: Some(Duration::from_secs(1_800)),
+            ring_max: Duration::from_secs(600),
             calls_max: 5_000,
             lag_max: Duration::from_secs(1),
             peer_node: false,

@@ -328,13 +328,10 @@ impl Call {
             kin.callee = None;
         }
         kin.rerouted_by.extend(self.redirected_by(received));
-        let seen = super::numbering::arriving(&asked, &self.a.trunk, turn.policies);
-        let facts = facts::of_invite(turn.now, &seen, &self.a.trunk, &self.b.trunk);
-        Some(facts::at_our_address(
-            kin.complete(facts),
-            turn.topology,
-            Some(&self.target),
-        ))
+        let facts = facts::of_invite(turn.now, &asked, &self.a.trunk, &self.b.trunk, turn.policies);
+        let others = self.attempts.destinations.iter().map(|other| &other.target);
+        let targets = std::iter::once(&self.target).chain(others);
+        Some(facts::at_our_address(kin.complete(facts), turn.topology, targets))
     }
 
     /// A's INVITE as the policies shall see it: as if A had called the party that is asked now.

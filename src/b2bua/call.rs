@@ -193,11 +193,17 @@ impl Call {
 
     /// Nothing of it is left: both legs are gone, the ports are back, the recorder has all it needs.
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Ending
-            && self.a.is_over()
-            && self.b.is_over()
-            && matches!(self.media, MediaState::Unopened | MediaState::Closed(_))
-            && matches!(self.recording, Recording::NotWanted | Recording::Done)
+        self.awaits_seal() && matches!(self.recording, Recording::NotWanted | Recording::Done)
+    }
+
+    /// Its parties are gone: it takes no place of another call, whatever is still to be stored.
+    pub fn is_left(&self) -> bool {
+        self.phase == Phase::Ending && self.a.is_over() && self.b.is_over()
+    }
+
+    /// The ports are back too: at most its recording is left.
+    pub fn awaits_seal(&self) -> bool {
+        self.is_left() && matches!(self.media, MediaState::Unopened | MediaState::Closed(_))
     }
 
     pub(super) const fn leg(&self, side: Leg) -> &CallLeg {
@@ -396,7 +402,7 @@ impl Call {
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.remember(turn);
         self.rest_on_heard();
-        if self.phase == Phase::Ending && self.a.is_over() && self.b.is_over() {
+        if self.is_left() {
             self.note_over();
             self.close_recording(turn);
         }

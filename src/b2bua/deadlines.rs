@@ -10,9 +10,12 @@ use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Leg, Timestamp};
 
-/// How long the far end of an INVITE may say nothing: Timer C, begun anew by each provisional answer (RFC 3261 §16.6
-/// item 11, §16.7 item 2).
-const RING_MAX: Duration = Duration::from_secs(200);
+/// How long the far end of a re-INVITE or UPDATE may say nothing, begun anew by each provisional answer: meanwhile neither
+/// party can change anything else.
+const EXCHANGE_MAX: Duration = Duration::from_secs(200);
+/// How long the target of a transfer that we execute may ring at most: who waits for it sits in the old call, and the
+/// subscription that tells how it goes must not be over before (`notice`).
+const TRANSFER_RING_MAX: Duration = Duration::from_secs(200);
 /// How long the recording of a call that ended stays open for the last answers to BYE.
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a leg may take to leave before it is forgotten: beyond Timer F and 64·T1 after a CANCEL (RFC 3261 §9.1).
@@ -137,15 +140,21 @@ impl Call {
         self.publish(turn);
     }
 
-    /// B was invited, or rings on: Timer C begins anew.
+    /// B was invited, or rings on.
     pub(super) fn watch_answer(&mut self, turn: &Turn<'_>) {
-        self.deadlines.set(Wait::Answer, turn.now + RING_MAX);
+        let most = if self.transfers.is_successor {
+            TRANSFER_RING_MAX
+        } else {
+            Duration::MAX
+        };
+        self.deadlines
+            .set(Wait::Answer, turn.now + turn.terms.ring_max.min(most));
     }
 
     /// A re-INVITE or UPDATE went out, or is being worked on.
     pub(super) fn watch_exchange(&mut self, turn: &Turn<'_>) {
         if self.phase != Phase::Ending {
-            self.deadlines.set(Wait::Exchange, turn.now + RING_MAX);
+            self.deadlines.set(Wait::Exchange, turn.now + EXCHANGE_MAX);
         }
     }
 

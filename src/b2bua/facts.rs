@@ -1,9 +1,12 @@
 //! From an INVITE to what the policies want to know, and to the recording's header.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
+use super::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
-use crate::policy::{CallFacts, Decision, Identity};
+use crate::policy::{CallFacts, Decision, Identity, PolicySet};
 use crate::sdp::SessionDescription;
 use crate::sip::{Headers, NameAddr, Request, Uri};
 use crate::trunk::{Topology, Trunk};
@@ -13,8 +16,18 @@ const REROUTING: [&str; 3] = ["Referred-By", "Diversion", "History-Info"];
 /// Identities of one header of an INVITE that are looked at; of who sent it on, the latest.
 const IDENTITIES_MAX: usize = 16;
 
-/// The facts of a call that `invite` opens.
-pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> CallFacts {
+/// The facts of a call that `invite` opens, with the numbers that the rules of its trunk make.
+pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk, policies: &PolicySet) -> CallFacts {
+    match numbering::arriving(invite, from, policies) {
+        Cow::Borrowed(invite) => of_arrived(now, invite, from, to),
+        Cow::Owned(seen) => CallFacts {
+            dialled: Some(invite.uri.to_string()),
+            ..of_arrived(now, &seen, from, to)
+        },
+    }
+}
+
+fn of_arrived(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> CallFacts {
     let headers = &invite.headers;
     let joined = |name: &str| {
         let values: Vec<&str> = headers.get_all(name).collect();
@@ -25,6 +38,7 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
     let (called_party_id, called_party_claimed) = vouched(from, uris(invite, &["P-Called-Party-ID"]).pop());
     CallFacts {
         trunk: Some(from.name.clone()),
+        writes_e164: from.e164,
         to_trunk: Some(to.name.clone()),
         from: headers.from().uri().to_string(),
         asserted: if from.trusted {
@@ -35,6 +49,8 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
         request_uri: invite.uri.to_string(),
         to: headers.to().uri().to_string(),
         to_is_vouched: from.trusted,
+        dialled: None,
+        sent_on_as: Vec::new(),
         called_at: None,
         called_party_id,
         called_party_claimed,
@@ -52,9 +68,17 @@ pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> 
     }
 }
 
-/// The same where URIs name us: the callee is known at the host that the call goes to, too. Routes go by the user part.
-pub fn at_our_address(mut facts: CallFacts, topology: &Topology, target: Option<&Uri>) -> CallFacts {
+/// The same where URIs name us: the callee is known at the host that the call goes to, too. Routes go by the user part, and with
+/// their rules they may name another user. `targets`: what is asked, and what may be asked instead.
+pub fn at_our_address<'u>(
+    mut facts: CallFacts,
+    topology: &Topology,
+    targets: impl IntoIterator<Item = &'u Uri>,
+) -> CallFacts {
+    let targets: Vec<&Uri> = targets.into_iter().collect();
+    let target = targets.first();
     let ours = |uri: &String| Uri::parse(uri).ok().filter(|uri| topology.names_us(uri));
+    facts.sent_on_as = sent_on_as(&facts, topology, &targets);
     let called = ours(&facts.request_uri);
     facts.called_at = called.as_ref().and_then(|called| {
         let at = called.with_authority(target?.host()?)?;
@@ -67,6 +91,60 @@ pub fn at_our_address(mut facts: CallFacts, topology: &Topology, target: Option<
     let ours = called.into_iter().chain(others);
     facts.own_hosts = ours.filter_map(|uri| Some(uri.host()?.to_owned())).collect();
     facts
+}
+
+/// The facts of an INVITE before anything is done for it: where it would go is looked up, and no destination chosen.
+pub fn screened(
+    now: Timestamp,
+    invite: &Request,
+    from: &Trunk,
+    topology: &Topology,
+    policies: &PolicySet,
+) -> CallFacts {
+    led_on(of_invite(now, invite, from, from, policies), topology)
+}
+
+/// The trunk that the call would leave by, and as what.
+pub fn led_on(mut facts: CallFacts, topology: &Topology) -> CallFacts {
+    let called = Uri::parse(&facts.request_uri).ok();
+    let onward = called.zip(facts.trunk.as_ref());
+    let onward = onward.and_then(|(called, from)| {
+        let (sent, to) = topology.onward(from, &called)?;
+        let is_renamed = sent.user() != called.user();
+        Some((to.name.clone(), is_renamed.then(|| sent.to_string())))
+    });
+    if let Some((to, sent)) = onward {
+        facts.to_trunk = Some(to);
+        facts.sent_on_as = sent.into_iter().collect();
+    }
+    facts
+}
+
+/// Empty where each destination is asked for the user that was called, and at one host.
+fn sent_on_as(facts: &CallFacts, topology: &Topology, targets: &[&Uri]) -> Vec<String> {
+    let called = Uri::parse(&facts.request_uri).ok();
+    let Some((called, trunk)) = called.zip(facts.trunk.as_ref()) else {
+        return Vec::new();
+    };
+    let Some((sent, _)) = topology.onward(trunk, &called) else {
+        return Vec::new();
+    };
+    let is_renamed = sent.user() != called.user();
+    if !is_renamed && !topology.names_us(&called) {
+        return Vec::new();
+    }
+    let hosts = targets
+        .iter()
+        .skip(usize::from(!is_renamed))
+        .filter_map(|target| target.host());
+    let mut all: Vec<String> = is_renamed.then(|| sent.to_string()).into_iter().collect();
+    for at in hosts.filter_map(|host| sent.with_authority(host)) {
+        let at = at.to_string();
+        if !all.contains(&at) {
+            all.push(at);
+        }
+    }
+    all
 }
 
 /// Who sent the call on, as the INVITE tells, the latest of each header first.
@@ -119,6 +197,8 @@ pub struct Kin {
     pub emergency: bool,
     /// The call that rings where this one shall ring, in its place.
     pub takes_over: Option<SessionId>,
+    /// A call that is up has led to it: it replaces or joins that one, or a REFER of it asked for it.
+    pub continues: bool,
 }
 
 impl Kin {
@@ -154,6 +234,7 @@ impl TransferFacts<'_> {
         let (callee, to_trunk) = self.brought_in;
         CallFacts {
             trunk: Some(self.stays.1.name.clone()),
+            writes_e164: self.stays.1.e164,
             to_trunk,
             from: self.stays.0,
             request_uri: callee.clone(),
@@ -185,9 +266,12 @@ impl ChangeFacts<'_> {
     pub fn facts(self, now: Timestamp) -> CallFacts {
         let mut told = self.told.into_iter();
         let first = told.next().unwrap_or_default();
+        let [from, _] = self.trunks;
+        let writes_e164 = from.e164;
         let [trunk, to_trunk] = self.trunks.map(|trunk| Some(trunk.name.clone()));
         let facts = CallFacts {
             trunk,
+            writes_e164,
             to_trunk,
             rerouted_by: vec![self.before],
             media: self.media,

@@ -77,7 +77,7 @@ pub use continuation::{ResumeError, STATE_BYTES_MAX};
 pub use conversation::{Answered, Conversations, Referred};
 pub use emergencies::Emergencies;
 pub use event::DialogEvent;
-pub use facts::{Kin, Opening, at_our_address, header, of_invite, rerouters};
+pub use facts::{Kin, Opening, at_our_address, header, led_on, of_invite, rerouters, screened};
 pub use leg::{CallLeg, LegState};
 pub use meeting::is_focus;
 pub use numbering::{arrive, arriving, cross, cross_identities};

@@ -20,7 +20,7 @@ pub fn contacts(response: &Response) -> Vec<Uri> {
     let values = response.headers.get_all("Contact").take(CONTACTS_READ_MAX);
     let named = values.filter_map(|value| NameAddr::parse(value).ok());
     let mut contacts: Vec<(u16, Uri)> = named
-        .filter(|contact| matches!(contact.uri().scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel))
+        .filter(|contact| !matches!(contact.uri().scheme(), Scheme::Other))
         .map(|contact| (rank(contact.param("q")), contact.uri))
         .collect();
     // Stable.
@@ -141,7 +141,7 @@ mod tests {
     fn contacts_come_by_q_and_what_no_call_can_go_to_is_left_out() {
         let response = redirect(
             302,
-            "<sip:a@x>;q=0.25, <mailto:b@x>, <sip:c@x?Subject=hi>;q=0.5, <tel:+44>;q=0.3, *, <sip:d@x>, <sip:e@x>;q=1.7, <sip:f@x>;q=x",
+            "<sip:a@x>;q=0.25, <mailto:b@x>, <urn:service:sos>;q=0.2, <sip:c@x?Subject=hi>;q=0.5, <tel:+44>;q=0.3, *, <sip:d@x>, <sip:e@x>;q=1.7, <sip:f@x>;q=x",
         );
         let uris: Vec<String> = contacts(&response).iter().map(Uri::to_string).collect();
         let by_q = [
@@ -151,6 +151,7 @@ mod tests {
             "sip:c@x?Subject=hi",
             "tel:+44",
             "sip:a@x",
+            "urn:service:sos",
         ];
         assert_eq!(uris, by_q);
         assert!(contacts(&redirect(305, "<sip:a@x>")).is_empty());

@@ -59,8 +59,8 @@ pub enum Refusal {
     NoPorts,
     /// Free disk space is below the reserve.
     DiskReserve { policy: PolicyId },
-    /// This node takes no new calls.
-    Draining,
+    /// This node takes no new calls. Seconds until one may come again; None where another node, or nobody, takes it meanwhile.
+    Draining { retry_after: Option<u32> },
     /// As many calls as are allowed are up.
     TooManyCalls,
     /// A trunk has as many calls, or as many a second, as it may.
@@ -150,7 +150,7 @@ impl Refusal {
             Self::MethodUnknown { .. } => 501,
             Self::DiskReserve { .. }
             | Self::NoPorts
-            | Self::Draining
+            | Self::Draining { .. }
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
@@ -213,6 +213,9 @@ impl Refusal {
                 },
             ],
             Self::Overloaded {
+                retry_after: Some(seconds),
+            }
+            | Self::Draining {
                 retry_after: Some(seconds),
             } => vec![("Retry-After", seconds.to_string())],
             Self::NotSecure => vec![warning(host, 380, "SIPS Not Allowed")],
@@ -326,9 +329,10 @@ mod tests {
     }
 
     #[test]
-    fn no_503_of_ours_invites_a_peer_to_stop_all_its_traffic() {
+    fn no_503_for_one_call_invites_a_peer_to_stop_all_its_traffic() {
         let policy = PolicyId::from("desk");
-        for refusal in [Refusal::NoPorts, Refusal::DiskReserve { policy }, Refusal::Draining] {
+        let leaving = Refusal::Draining { retry_after: None };
+        for refusal in [Refusal::NoPorts, Refusal::DiskReserve { policy }, leaving] {
             let rejection = refusal.rejection("lab");
             assert_eq!(rejection.status, 503);
             assert!(rejection.headers.iter().all(|(name, _)| *name != "Retry-After"));

@@ -116,8 +116,8 @@ impl Call {
             self.close_exchange(turn);
             self.close_transfer(turn, 487);
             self.hurry_notice(turn);
-            self.hang_up(turn, Leg::A, &farewell, &Refusal::Draining);
-            self.hang_up(turn, Leg::B, &farewell, &Refusal::Draining);
+            self.hang_up(turn, Leg::A, &farewell, &Refusal::Draining { retry_after: None });
+            self.hang_up(turn, Leg::B, &farewell, &Refusal::Draining { retry_after: None });
             self.end(turn, "shutdown of the proxy".to_owned());
         }
     }

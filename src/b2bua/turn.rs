@@ -27,6 +27,9 @@ pub struct Terms {
     pub reject_code: RejectCode,
     /// How long a session may go unrefreshed on each leg (RFC 4028); None: we ask for no session timers.
     pub session_interval: Option<Duration>,
+    /// How long B may ring on without a word. A UAC has no Timer C (RFC 3261 §16.6 item 11 is for proxies), and a queue may
+    /// say 183 once; but a far end that forgot its call holds none for ever.
+    pub ring_max: Duration,
     /// Write the rungs of the ladder.
     pub steps: bool,
 }

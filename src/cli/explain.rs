@@ -127,6 +127,8 @@ fn facts(args: &Args, at: Timestamp, way: Option<&Way>) -> CallFacts {
         to_trunk: to_trunk.map(Into::into),
         from,
         request_uri,
+        writes_e164: way.is_some_and(|way| way.writes_e164),
+        dialled: way.map(|way| way.dialled.clone()),
         to,
         rerouted_by: args.rerouted_by.clone(),
         media,

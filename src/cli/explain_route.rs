@@ -15,11 +15,15 @@ use crate::trunk::{Applied, Passage, Paths, Route, Site, Topology, Trunk, rewrit
 pub(super) struct Way {
     /// As routes and policies see it.
     pub seen: Request,
+    /// The Request-URI before the rules of what comes in.
+    pub dialled: String,
+    /// What the config says of the trunk that it comes from.
+    pub writes_e164: bool,
     arrived: Vec<Applied>,
     onward: Option<Onward>,
     topology: Topology,
-    /// The Request-URI as it leaves, with the host that it leaves for.
-    target: Option<Uri>,
+    /// The Request-URI as it leaves, with each host that it may leave for.
+    targets: Vec<Uri>,
 }
 
 struct Onward {
@@ -35,6 +39,7 @@ pub(super) fn way(config: &Config, policies: &PolicySet, trunk: &str, from: &str
     let trunk = config.trunks.iter().find(|known| known.name.as_str() == trunk)?;
     let (from, to) = (uri(from)?, uri(to)?);
     let parties = (NameAddr::new(from), NameAddr::new(to.clone()));
+    let dialled = to.to_string();
     let mut seen = Request::new(Method::Invite, to, parties.0, parties.1, "explain", 1);
     let arrived = arrive(&mut seen, trunk, policies);
     let listeners = config.listen.sip.iter();
@@ -47,18 +52,22 @@ pub(super) fn way(config: &Config, policies: &PolicySet, trunk: &str, from: &str
         .route(&trunk.name, user)
         .map(|(route, to)| leave(&seen, route, to));
     let destinations = topology.destinations(Timestamp::ZERO, trunk, &seen.uri, &mut |_| 0);
-    let by_name = || {
-        let (_, to) = topology.route(&trunk.name, user)?;
-        seen.uri.with_authority(&to.sites.iter().find_map(Site::authority)?)
-    };
-    let target = destinations
-        .and_then(|all| Some(all.into_iter().next()?.target))
-        .or_else(by_name);
+    let mut targets: Vec<Uri> = destinations
+        .unwrap_or_default()
+        .into_iter()
+        .map(|to| to.target)
+        .collect();
+    if let Some((sent, to)) = topology.onward(&trunk.name, &seen.uri) {
+        let names = to.sites.iter().filter_map(Site::authority);
+        targets.extend(names.filter_map(|name| sent.with_authority(&name)));
+    }
     Some(Way {
         seen,
+        dialled,
+        writes_e164: trunk.e164,
         arrived,
         onward,
-        target,
+        targets,
         topology,
     })
 }
@@ -122,7 +131,7 @@ impl Way {
 
     /// As a live call's: users at our own addresses are known by other names too.
     pub(super) fn at_our_address(&self, facts: CallFacts) -> CallFacts {
-        b2bua::at_our_address(facts, &self.topology, self.target.as_ref())
+        b2bua::at_our_address(facts, &self.topology, &self.targets)
     }
 
     /// Several lines for a terminal.
@@ -207,6 +216,28 @@ from = "pbx"
 to = "carrier"
 prefix = "+44"
 "#;
+
+    #[test]
+    fn the_user_that_route_and_rules_make_is_told_to_the_policies_as_in_a_call() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("onrecord.toml");
+        let route = "to_user = \"+44112\"\n";
+        std::fs::write(
+            &path,
+            CONFIG.replace("'^\\+'", "'^\\+44'").replace("\"00\"", "\"\"") + route,
+        )
+        .expect("written");
+        let config = crate::config::load(&path).expect("valid");
+        let policies = PolicySet::compile(&[], Generation(1)).expect("valid");
+        let way = way(&config, &policies, "pbx", "1001@x", "+44201234@127.0.0.1").expect("a way");
+        let facts = way.at_our_address(CallFacts {
+            trunk: Some("pbx".into()),
+            request_uri: way.seen.uri.to_string(),
+            ..CallFacts::default()
+        });
+        assert_eq!(facts.sent_on_as, ["sip:112@127.0.0.1", "sip:112@sip.example.com"]);
+        assert!(policies.decide(&facts).emergency);
+    }
 
     #[test]
     fn numbers_route_and_destinations_are_told() {

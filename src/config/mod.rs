@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub use listen::{Certificate, Delivery, Listen, ListenTls, Listener, MediaListen, TrunkTls};
 pub use load::{compile, embedded_policies, load, load_policies, load_with_notes};
+pub use sip::RING_MAX_DEFAULT;
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// How long a session may go unrefreshed on either leg (RFC 4028). Default 30 min; None: no timers of ours.
     pub session_expires: Option<Duration>,
+    /// How long a callee may ring without a word, counted from its INVITE and anew from each 1xx. Default 10 min.
+    pub ring_max: Duration,
     pub recorder: Recorder,
     pub policies: Policies,
 }
@@ -122,6 +125,7 @@ impl Config {
             trunks: vec![trunk("pbx", 5080), trunk("carrier", 5090)],
             routes: vec![route("pbx", "carrier"), route("carrier", "pbx")],
             session_expires: Some(sip::SESSION_EXPIRES_DEFAULT),
+            ring_max: RING_MAX_DEFAULT,
             recorder: Recorder {
                 volumes: vec![Volume {
                     path: data.join("spool"),

@@ -19,11 +19,13 @@ pub(super) fn config(root: &Table<'_>) -> Config {
     let data = path(root, "data").unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
     let listen = super::listen::listen(root);
     let (trunks, deliveries) = super::trunk::trunks(root, &listen);
+    let sip = super::sip::sip(root);
     let config = Config {
         node: node(root),
         listen,
         routes: super::routing::routes(root, &trunks),
-        session_expires: super::sip::session_expires(root),
+        session_expires: sip.session_expires,
+        ring_max: sip.ring_max,
         recorder: recorder(root, &data),
         policies: policies(root),
         deliveries: super::certified::agreed(root, &trunks, deliveries),

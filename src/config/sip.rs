@@ -10,12 +10,34 @@ use crate::sip::dialog::{INTERVAL_MAX, INTERVAL_MIN};
 pub(crate) const SESSION_EXPIRES_DEFAULT: Duration = Duration::from_secs(1_800);
 const SESSION_EXPIRES_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(INTERVAL_MIN as u64)..=Duration::from_secs(INTERVAL_MAX as u64);
+/// Beyond the announcements and queues that say 183 once and answer minutes later.
+pub const RING_MAX_DEFAULT: Duration = Duration::from_secs(600);
+/// A phone rings for half a minute before somebody comes.
+const RING_MAX_RANGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(24 * 3_600);
 
-/// How long a session may go unrefreshed; None: no session timers of ours.
-pub(super) fn session_expires(root: &Table<'_>) -> Option<Duration> {
+pub(super) struct Sip {
+    /// How long a session may go unrefreshed; None: no session timers of ours.
+    pub(super) session_expires: Option<Duration>,
+    /// How long a callee may ring without a word.
+    pub(super) ring_max: Duration,
+}
+
+pub(super) fn sip(root: &Table<'_>) -> Sip {
     let Some(sip) = root.table("sip", "a sip field") else {
-        return Some(SESSION_EXPIRES_DEFAULT);
+        return Sip {
+            session_expires: Some(SESSION_EXPIRES_DEFAULT),
+            ring_max: RING_MAX_DEFAULT,
+        };
     };
+    let found = Sip {
+        session_expires: session_expires(&sip),
+        ring_max: ring_max(&sip),
+    };
+    sip.finish();
+    found
+}
+
+fn session_expires(sip: &Table<'_>) -> Option<Duration> {
     let expires = sip
         .duration("session_expires")
         .map_or(SESSION_EXPIRES_DEFAULT, |expires| {
@@ -25,6 +47,14 @@ pub(super) fn session_expires(root: &Table<'_>) -> Option<Duration> {
             }
             expires.into_inner()
         });
-    sip.finish();
     (!expires.is_zero()).then_some(expires)
+}
+
+fn ring_max(sip: &Table<'_>) -> Duration {
+    sip.duration("ring_max").map_or(RING_MAX_DEFAULT, |ring_max| {
+        if !RING_MAX_RANGE.contains(ring_max.get_ref()) {
+            sip.out_of_range("ring_max", &ring_max.span(), "from 60s to 24h");
+        }
+        ring_max.into_inner()
+    })
 }

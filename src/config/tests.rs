@@ -397,3 +397,18 @@ fn session_timers_are_half_an_hour_unless_the_config_says_otherwise() {
         assert!(found.iter().any(|f| f.message.contains("session_expires")), "{found:?}");
     }
 }
+
+#[test]
+fn a_callee_may_ring_for_ten_minutes_without_a_word_unless_the_config_says_otherwise() {
+    let with = |text: &str| EXAMPLE.replacen("[recorder]", &format!("[sip]\nring_max = \"{text}\"\n[recorder]"), 1);
+    assert_eq!(read(EXAMPLE).unwrap().0.ring_max, Duration::from_secs(600));
+    assert_eq!(read(&with("1h")).unwrap().0.ring_max, Duration::from_secs(3_600));
+    assert_eq!(
+        read(&with("1h")).unwrap().0.session_expires,
+        Some(Duration::from_secs(1_800))
+    );
+    for text in ["0s", "59s", "25h"] {
+        let found = findings("[recorder]", &format!("[sip]\nring_max = \"{text}\"\n[recorder]"));
+        assert!(found.iter().any(|f| f.message.contains("ring_max")), "{found:?}");
+    }
+}

@@ -11,7 +11,13 @@ use crate::model::Timestamp;
 impl Signaling {
     /// Whether a call that is no emergency would be refused for want of something.
     pub fn is_full(&self, now: Timestamp) -> bool {
-        self.calls.len() >= self.calls_max || self.wire.is_full() || self.ports.is_exhausted(now)
+        self.has_all_calls() || self.wire.is_full() || self.ports.is_exhausted(now)
+    }
+
+    /// Whether as many calls are up as may be. One of which at most the recording is left takes nobody's place, until there are
+    /// as many of these again: what a recorder that stands still makes wait is bounded.
+    pub(super) fn has_all_calls(&self) -> bool {
+        self.calls.len() - self.sealing.min(self.calls_max) >= self.calls_max
     }
 
     /// How many calls with one m-line these media ports serve at a time, emergencies apart.
@@ -37,7 +43,7 @@ impl Signaling {
         [
             self.ports.leased(),
             transactions,
-            owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing,
+            owned + self.conversations.leftovers() + self.subscriptions.leftovers() + self.preparing + self.sealing,
             self.tags.len()
                 + self.minted.len()
                 + self.aftermaths.len()

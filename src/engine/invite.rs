@@ -12,6 +12,10 @@ use crate::sip::transaction::ServerId;
 use crate::sip::{Flow, Method, Request, Response, Scheme};
 use crate::trunk::{Destination, Trunk};
 
+/// Retry-After of a node that drains and has no other beside it is 1 to so many seconds, by chance: a restart takes no longer,
+/// and peers that hold back all they have must not do so for long (RFC 3261 §21.5.4).
+const DRAIN_RETRY_MAX: u32 = 10;
+
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, mut request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request, flow) {
@@ -127,11 +131,10 @@ impl Signaling {
         let session = SessionId::mint(now, self.wire.mint().entropy());
         let b_call_id = self.wire.mint().call_id();
         let meeting = b2bua::is_focus(&invite.headers);
-        let seen = b2bua::arriving(invite, &from, &self.policies);
-        let facts = kin.complete(b2bua::of_invite(now, &seen, &from, &to));
-        let facts = b2bua::at_our_address(facts, &self.topology, Some(&target));
+        let facts = kin.complete(b2bua::of_invite(now, invite, &from, &to, &self.policies));
+        let facts = b2bua::at_our_address(facts, &self.topology, destinations.iter().map(|d| &d.target));
         let decision = Arc::new(self.turn(now).decide_by(facts));
-        self.may_carry(now, &decision, [&from, &to])?;
+        self.may_carry(now, &decision, kin.continues, [&from, &to])?;
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,
@@ -193,18 +196,23 @@ impl Signaling {
         self.loads.begin(call.id(), call.trunks());
         self.deadlines.extend(call.deadline().map(|due| (due, call.id())));
         self.preparing += usize::from(call.is_preparing());
+        self.sealing += usize::from(call.awaits_seal());
         self.calls.insert(call.id(), Box::new(call));
     }
 
-    /// An emergency is refused neither by a full house nor by one that is closing.
-    pub(super) fn may_begin(&self, decision: &Decision) -> Result<(), Refusal> {
+    /// An emergency is refused neither by a full house nor by one that is closing; nor by that what a call that is up has led
+    /// to (`continues`): it was to go on to its end.
+    pub(super) fn may_begin(&mut self, decision: &Decision, continues: bool) -> Result<(), Refusal> {
         if decision.emergency {
             return Ok(());
         }
-        if self.draining {
-            return Err(Refusal::Draining);
+        if self.draining && (self.closed || !continues) {
+            // Who is told nothing looks for another node at once.
+            let waits = !self.terms.peer_node && !self.closed;
+            let retry_after = waits.then(|| 1 + self.wire.mint().up_to(DRAIN_RETRY_MAX - 1));
+            return Err(Refusal::Draining { retry_after });
         }
-        if self.calls.len() >= self.calls_max {
+        if self.has_all_calls() {
             return Err(Refusal::TooManyCalls);
         }
         Ok(())

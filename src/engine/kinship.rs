@@ -123,6 +123,7 @@ impl Signaling {
         let mut conversations = Vec::new();
         if let Some((named, call)) = named.and_then(|named| Some((named, self.calls.get(&named.session)?))) {
             conversations.extend(self.conversations.of(named.session));
+            kin.continues = b2bua::option_of(named.header).is_some() && !call.is_left();
             kin.rerouted_by.extend(Leg::BOTH.map(|side| call.party(side)));
             kin.callee = self
                 .far_end_of(&invite.uri, Some(named))
@@ -131,6 +132,7 @@ impl Signaling {
         match self.conversations.take_referral(now, &from.name, invite) {
             Some(Answered::Proven { conversation, referrer }) => {
                 conversations.push(conversation);
+                kin.continues = true;
                 kin.rerouted_by.push(referrer);
             }
             Some(Answered::Alike {
@@ -138,6 +140,7 @@ impl Signaling {
                 referrers,
             }) => {
                 conversations.extend(conversation);
+                kin.continues |= conversation.is_some();
                 kin.may_be_rerouted_by.extend(referrers);
             }
             None => {}

@@ -61,11 +61,10 @@ impl Signaling {
         if writing == Writing::Nothing {
             return Ok(None);
         }
-        let seen = b2bua::arriving(request, from, &self.policies);
         let media = vec![MediaKind::Other];
         let facts = CallFacts {
             media,
-            ..b2bua::of_invite(now, &seen, from, &to.trunk)
+            ..b2bua::of_invite(now, request, from, &to.trunk, &self.policies)
         };
         let facts = b2bua::at_our_address(facts, &self.topology, Some(&to.target));
         let decision = self.turn(now).decide_by(facts);

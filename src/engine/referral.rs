@@ -264,10 +264,10 @@ impl Signaling {
         callee: Callee,
     ) -> Result<(Arrival, Request), Refusal> {
         let (from, to) = (Arc::clone(&staying.leg.trunk), Arc::clone(&callee.trunk));
-        let seen = b2bua::arriving(&staying.invite, &from, &self.policies);
-        let facts = callee.kin.complete(b2bua::of_invite(now, &seen, &from, &to));
+        let facts = b2bua::of_invite(now, &staying.invite, &from, &to, &self.policies);
+        let facts = callee.kin.complete(facts);
         let target = callee.destinations.first().map(|first| first.target.clone());
-        let facts = b2bua::at_our_address(facts, &self.topology, target.as_ref());
+        let facts = b2bua::at_our_address(facts, &self.topology, callee.destinations.iter().map(|d| &d.target));
         let decision = Arc::new(self.turn(now).decide_by(facts));
         self.may_move(
             now,
@@ -314,7 +314,7 @@ impl Signaling {
         old: [Option<SessionId>; 2],
         trunks: [(&Trunk, bool); 2],
     ) -> Result<(), Refusal> {
-        self.may_begin(decision)?;
+        self.may_begin(decision, true)?;
         if decision.emergency {
             return Ok(());
         }

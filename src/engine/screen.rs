@@ -99,6 +99,7 @@ impl Signaling {
             to_is_vouched: trunk.trusted,
             ..CallFacts::default()
         };
+        let facts = b2bua::led_on(facts, &self.topology);
         let (callee, is_emergency) = self.policies.screen(&facts);
         let is_expected = || self.emergencies.expects(now, &callee.to_string(), &trunk.name);
         if is_emergency || !self.emergencies.is_empty() && is_expected() {
@@ -137,8 +138,7 @@ impl Signaling {
             let Some(from) = topology.trunk_of(flow.remote, flow.transport) else {
                 return false;
             };
-            let seen = b2bua::arriving(entrant.request, from, policies);
-            let facts = b2bua::of_invite(now, &seen, from, from);
+            let facts = b2bua::screened(now, entrant.request, from, topology, policies);
             let (callee, is_emergency) = policies.screen(&facts);
             is_emergency || emergencies.expects(now, &callee.to_string(), &from.name)
         };

@@ -49,8 +49,7 @@ impl Signaling {
     }
 
     fn is_emergency(&self, now: Timestamp, request: &Request, from: &Trunk) -> bool {
-        let seen = b2bua::arriving(request, from, &self.policies);
-        let facts = b2bua::of_invite(now, &seen, from, from);
+        let facts = b2bua::screened(now, request, from, &self.topology, &self.policies);
         let (callee, is_emergency) = self.policies.screen(&facts);
         is_emergency || self.emergencies.expects(now, &callee.to_string(), &from.name)
     }

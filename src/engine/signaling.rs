@@ -49,6 +49,8 @@ pub struct SignalingConfig {
     pub reject_code: RejectCode,
     /// How long a session may go unrefreshed (RFC 4028); None: no session timers are asked for.
     pub session_interval: Option<Duration>,
+    /// How long a callee may ring without a word before the call is given up.
+    pub ring_max: Duration,
     /// Write the rungs of the ladder to the outputs.
     pub steps: bool,
 }
@@ -66,6 +68,8 @@ pub struct Signaling {
     pub(super) calls: BTreeMap<SessionId, Box<Call>>,
     /// Of them those that are being prepared.
     pub(super) preparing: usize,
+    /// Of them those of which at most the recording is left.
+    pub(super) sealing: usize,
     /// Which leg a tag of ours belongs to.
     pub(super) tags: Index<String, (SessionId, Leg)>,
     /// Call-IDs that we minted for B legs, and of which call: an INVITE that bears one has been here before.
@@ -83,6 +87,8 @@ pub struct Signaling {
     pub(super) reserve_crossed: bool,
     pub(super) heard: Option<Timestamp>,
     pub(super) draining: bool,
+    /// No call goes on any more.
+    pub(super) closed: bool,
     /// The next process answers.
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
@@ -120,6 +126,7 @@ impl Signaling {
                 peer_node: config.peer_node,
                 reject_code: config.reject_code,
                 session_interval: config.session_interval,
+                ring_max: config.ring_max,
                 steps: config.steps,
             },
             wire,
@@ -127,6 +134,7 @@ impl Signaling {
             policies,
             calls: BTreeMap::new(),
             preparing: 0,
+            sealing: 0,
             tags: Index::default(),
             minted: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -139,6 +147,7 @@ impl Signaling {
             reserve_crossed: false,
             heard: None,
             draining: false,
+            closed: false,
             handed_over: false,
             emergencies: Emergencies::default(),
             loads: Loads::default(),
@@ -200,7 +209,7 @@ impl Signaling {
             Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
-                self.draining = true;
+                (self.draining, self.closed) = (true, true);
                 self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
@@ -327,6 +336,7 @@ impl Signaling {
         };
         let before = call.deadline();
         self.preparing -= usize::from(call.is_preparing());
+        self.sealing -= usize::from(call.awaits_seal());
         let trunk = Arc::clone(call.reach(Leg::B).0);
         let mut turn = Turn {
             now,
@@ -350,13 +360,16 @@ impl Signaling {
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
         self.preparing += usize::from(call.is_preparing());
+        self.sealing += usize::from(call.awaits_seal());
         let over = call.is_over();
         let half_open = call.is_half_open();
         if over {
             call.publish(&mut turn);
             call.release(&mut turn);
         }
-        if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
+        if call.is_left() {
+            self.loads.end(session);
+        } else if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
             self.loads.follow(session, call.trunks());
         }
         let after = call.deadline().filter(|_| !over);
@@ -379,6 +392,7 @@ impl Signaling {
             return;
         };
         self.preparing -= usize::from(call.is_preparing());
+        self.sealing -= usize::from(call.awaits_seal());
         for (invite, aftermath) in call.aftermaths() {
             self.aftermaths.insert(invite, aftermath);
             self.aftermaths_end.push_back((now + TIMEOUT, invite));

@@ -75,9 +75,10 @@ impl Signaling {
         &mut self,
         now: Timestamp,
         decision: &Decision,
+        continues: bool,
         trunks: [&Trunk; 2],
     ) -> Result<(), Refusal> {
-        self.may_begin(decision)?;
+        self.may_begin(decision, continues)?;
         if decision.emergency {
             return Ok(());
         }

@@ -26,6 +26,7 @@ pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>
         cool_down: COOL_DOWN,
         calls_max,
         session_interval: config.session_expires,
+        ring_max: config.ring_max,
         lag_max: config.recorder.lag_max,
         peer_node: false,
         reject_code: config.recorder.reject_code,

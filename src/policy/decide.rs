@@ -30,10 +30,12 @@ impl PolicySet {
         let callees = ask.callees();
         let caller = callers.first().cloned().unwrap_or_default();
         let callee = callees.first().cloned().unwrap_or_default();
-        let emergency = Emergency::detect(facts, &callee, plan);
+        let emergency = Emergency::detect(facts, &callee, plan, self.dial_plan_beyond(facts));
+        let onward = ask.onward(&callees);
 
-        ask.caller(&callers, &callee);
+        ask.caller(&callers, &callee, &onward);
         ask.callee(&callees, &caller);
+        ask.sent_on(&callees, &onward, &caller);
         ask.rerouters(&caller, &callee);
         ask.settle(caller, callee, emergency)
     }
@@ -44,8 +46,13 @@ impl PolicySet {
         let uris = std::iter::once(&facts.request_uri).chain(&facts.called_party_id);
         let mut callees = uris.map(|uri| Identity::parse(uri, plan));
         let callee = callees.find(Identity::is_readable).unwrap_or_default();
-        let emergency = Emergency::detect(facts, &callee, plan).is_some();
+        let emergency = Emergency::detect(facts, &callee, plan, self.dial_plan_beyond(facts)).is_some();
         (callee, emergency)
+    }
+
+    /// How the trunk writes numbers that the call is sent on to.
+    pub(super) fn dial_plan_beyond(&self, facts: &CallFacts) -> &DialPlan {
+        self.dial_plan(facts.to_trunk.as_ref())
     }
 }
 

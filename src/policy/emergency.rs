@@ -29,8 +29,9 @@ const SERVICE_URN: &str = "urn:service:sos";
 impl Emergency {
     /// Numbers and the service URN count in the Request-URI, which is where the call goes; the URN of a trusted peer also in
     /// To, where it stays when the Request-URI has been resolved to an answering point (RFC 6881 §9.2). Any other caller
-    /// could write it there and take every policy away.
-    pub(crate) fn detect(facts: &CallFacts, callee: &Identity, plan: &DialPlan) -> Option<Self> {
+    /// could write it there and take every policy away. What was dialled before the rules of what comes in counts as well, and
+    /// what it is sent on as, by the plan of the trunk `beyond`.
+    pub(crate) fn detect(facts: &CallFacts, callee: &Identity, plan: &DialPlan, beyond: &DialPlan) -> Option<Self> {
         let is_urn = |key: &str| {
             key.strip_prefix(SERVICE_URN)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -46,9 +47,18 @@ impl Emergency {
                 .any(|v| v.trim().get(..6).is_some_and(|v| v.eq_ignore_ascii_case("esnet.")))
         };
         let is_resolved = || facts.to_is_vouched && is_urn(&Identity::parse(&facts.to, plan).key);
+        let is_called = |uri: &String, plan: &DialPlan| {
+            let party = Identity::parse(uri, plan);
+            is_urn(&party.key) || plan.is_emergency(&party.dialled)
+        };
+        let is_number = || {
+            plan.is_emergency(&callee.dialled)
+                || facts.dialled.iter().any(|uri| is_called(uri, plan))
+                || facts.sent_on_as.iter().any(|uri| is_called(uri, beyond))
+        };
         if is_urn(&callee.key) || is_resolved() {
             Some(Self::ServiceUrn)
-        } else if plan.is_emergency(&callee.dialled) {
+        } else if is_number() {
             Some(Self::Number)
         } else if facts.priority.as_ref().is_some_and(is_priority) {
             Some(Self::Callback)

@@ -10,11 +10,18 @@ pub struct CallFacts {
     pub trunk: Option<TrunkName>,
     /// The trunk that it will be sent to, if a route was found.
     pub to_trunk: Option<TrunkName>,
+    /// That trunk writes numbers in E.164 (`e164 = true`): those without any prefix may only lack their plus.
+    pub writes_e164: bool,
     /// URI of From.
     pub from: String,
     /// URIs of P-Asserted-Identity (RFC 3325 §9.1: at most one sip and one tel), *only* if the peer is trusted.
     pub asserted: Vec<String>,
     pub request_uri: String,
+    /// The Request-URI as the peer wrote it, where the trunk's rules have made another of it: what was an emergency stays one.
+    pub dialled: Option<String>,
+    /// Request-URIs that it is sent on with, where the route or the rules of what leaves name another user than the
+    /// Request-URI does, or several hosts: one for each that may be asked.
+    pub sent_on_as: Vec<String>,
     /// URI of To.
     pub to: String,
     /// The peer is trusted: a service URN that stands in To alone makes an emergency call (RFC 6881 §9.2).

@@ -171,6 +171,14 @@ impl Identity {
         !self.key.is_empty()
     }
 
+    /// Not `anonymous@anonymous.invalid` (RFC 3323 §4.1.1.3), nor a host alone.
+    pub(crate) fn names_somebody(&self) -> bool {
+        let is_nowhere = self.domain == "invalid" || self.domain.ends_with(".invalid");
+        let has_user = self.key.contains('@') || self.domain.is_empty();
+        let user = self.key.split('@').next().unwrap_or_default();
+        self.is_readable() && !is_nowhere && has_user && user != "anonymous"
+    }
+
     /// Whether both name one party to every grant: by their number in E.164, else by their address.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self.number, other.number) {

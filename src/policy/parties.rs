@@ -14,7 +14,7 @@ const URIS_MAX: usize = 16;
 const REROUTERS_MAX: usize = 64;
 
 impl Ask<'_> {
-    /// P-Asserted-Identity of a trusted peer, else From (RFC 3325 §5).
+    /// P-Asserted-Identity of a trusted peer, else From (RFC 3325 §5). Where that names nobody, From can add.
     pub(super) fn callers(&self) -> Vec<Identity> {
         if self.facts.asserted.is_empty() {
             self.identities(std::iter::once(&self.facts.from))
@@ -66,7 +66,8 @@ impl Ask<'_> {
     }
 
     /// Asks for the caller, or for the callee by the identities that the network vouches for.
-    pub(super) fn party(&mut self, role: Role, identities: &[Identity], far: &Identity) {
+    /// Gives by which grant.
+    fn party(&mut self, role: Role, identities: &[Identity], far: &Identity) -> Option<(Identity, Found)> {
         let trunk = if role == Role::Caller {
             &self.facts.trunk
         } else {
@@ -77,23 +78,72 @@ impl Ask<'_> {
         let found = identities
             .iter()
             .chain(identities.is_empty().then_some(&nobody))
-            .filter_map(|identity| Some((identity, self.set.grants.find(identity, trunk.as_ref())?)))
+            .filter_map(|identity| Some((identity.clone(), self.set.grants.find(identity, trunk.as_ref())?)))
             .min_by_key(|(_, found)| found.nearest.level);
-        match found {
-            Some((identity, found)) => self.apply(role, identity, far, &found),
+        match &found {
+            Some((identity, found)) => self.apply(role, identity, far, found),
             None => self
                 .trace
                 .push(format!("{} {}  no grant → none", role.as_str(), key(first))),
         }
+        found
+    }
+
+    /// Whom the call is sent on to under another name than it was called by, as either trunk writes numbers.
+    pub(super) fn onward(&self, callees: &[Identity]) -> Vec<Identity> {
+        let beyond = self.set.dial_plan_beyond(self.facts);
+        let uris = || self.facts.sent_on_as.iter().take(URIS_MAX);
+        let mut parties: Vec<Identity> = self.identities(uris());
+        parties.extend(uris().map(|uri| Identity::parse(uri, beyond)));
+        let aliases: Vec<Identity> = parties.iter().flat_map(|party| self.in_domains(party)).collect();
+        parties.extend(aliases);
+        let mut onward: Vec<Identity> = Vec::new();
+        for party in parties {
+            if party.is_readable() && !callees.contains(&party) && !onward.contains(&party) {
+                onward.push(party);
+            }
+        }
+        onward
+    }
+
+    /// Who is called in the end can only add, by a grant that is as near as those of who was called; the same user at
+    /// another host, where who was called has none.
+    pub(super) fn sent_on(&mut self, callees: &[Identity], onward: &[Identity], far: &Identity) {
+        let own = callees.iter().filter_map(|callee| self.set.grants.find_person(callee));
+        let own = own.map(|found| found.nearest.level).min();
+        for party in onward {
+            let Some(found) = self.set.grants.find_person(party) else {
+                continue;
+            };
+            let is_another = !callees.iter().any(|callee| callee.is_namesake(party));
+            let is_near = own.is_none_or(|own| is_another && found.nearest.level <= own);
+            if is_near && self.adds(&found, Role::Callee, far) {
+                self.apply(Role::Callee, party, far, &found);
+            }
+        }
     }
 
     /// What else the caller's number may be read as counts where they have no grant of their own.
-    pub(super) fn caller(&mut self, identities: &[Identity], far: &Identity) {
+    /// Their policy may look at the far end, which is also whom the call is sent on to.
+    pub(super) fn caller(&mut self, identities: &[Identity], far: &Identity, onward: &[Identity]) {
         let facts = self.facts;
-        let from = facts.asserted.is_empty().then_some(&facts.from);
+        let is_hidden = !facts.asserted.is_empty() && !identities.iter().any(Identity::names_somebody);
+        let from = (facts.asserted.is_empty() || is_hidden).then_some(&facts.from);
         let claims = self.readings(facts.asserted.iter().chain(from));
         self.claim(Role::Caller, identities, claims, far);
-        self.party(Role::Caller, identities, far);
+        if is_hidden {
+            let claims = self.identities(std::iter::once(&facts.from));
+            self.claim(Role::Caller, &[], claims, far);
+        }
+        let Some((caller, found)) = self.party(Role::Caller, identities, far) else {
+            return;
+        };
+        let mut ends = onward.iter();
+        if !self.adds(&found, Role::Caller, far)
+            && let Some(end) = ends.find(|end| self.adds(&found, Role::Caller, end))
+        {
+            self.apply(Role::Caller, &caller, end, &found);
+        }
     }
 
     /// To, P-Called-Party-ID of a peer that is not trusted, and the domain of a Request-URI that is not ours are written by
@@ -110,7 +160,7 @@ impl Ask<'_> {
 
     fn readings<'u>(&self, uris: impl Iterator<Item = &'u String>) -> Vec<Identity> {
         let uris = uris.take(URIS_MAX);
-        uris.filter_map(|uri| Identity::read_otherwise(uri, self.plan))
+        uris.filter_map(|uri| Identity::read_otherwise(uri, self.plan, self.facts.writes_e164))
             .collect()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::calls::{CALLEE, CALLER};
 use super::options::ReplayOptions;
-use crate::config::Config;
+use crate::config::{Config, RING_MAX_DEFAULT};
 use crate::engine::SignalingConfig;
 use crate::model::TrunkName;
 use crate::policy::RejectCode;
@@ -49,6 +49,7 @@ pub(super) fn signaling(options: &ReplayOptions, lag_max: Duration) -> Signaling
         ports: 6_000..=65_535,
         cool_down: Duration::from_secs(1),
         session_interval: config.and_then(|config| config.session_expires),
+        ring_max: config.map_or(RING_MAX_DEFAULT, |config| config.ring_max),
         calls_max: LIVE_MAX,
         lag_max,
         peer_node: false,

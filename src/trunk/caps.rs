@@ -123,6 +123,7 @@ impl Loads {
         self.calls.get(&call).is_some_and(|names| names.contains(trunk))
     }
 
+    /// Its parties are gone. Once more changes nothing.
     pub fn end(&mut self, call: SessionId) {
         for name in self.calls.remove(&call).unwrap_or_default() {
             self.leave(&name);

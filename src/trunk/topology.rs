@@ -1,7 +1,7 @@
 //! All trunks and routes of one node: whose message this is, and where its call goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::destination::{Destination, Draw, in_order};
@@ -16,6 +16,9 @@ use super::source::{Source, Sources};
 use super::{Paths, Peer, Route, Trunk};
 use crate::model::{Timestamp, TrunkName};
 use crate::sip::{Flow, Scheme, Transport, Uri, unescaped};
+
+/// The host of a user whose destination is not known yet.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// All trunks and routes of one configuration, and what is known of their destinations.
 #[derive(Clone, Debug, Default)]
@@ -209,6 +212,19 @@ impl Topology {
         };
         let route = self.routes.iter().find(matches)?;
         Some((route, self.trunks.iter().find(|trunk| trunk.name == route.to)?))
+    }
+
+    /// Who a call from `from` to `uri` is sent on to, and to which trunk: the route's user, then the rules of what leaves. At
+    /// which host is the destination's to say. None: no route leads on.
+    pub fn onward(&self, from: &TrunkName, uri: &Uri) -> Option<(Uri, &Arc<Trunk>)> {
+        let user = uri.user().unwrap_or_else(|| uri.opaque());
+        let (route, trunk) = self.route(from, user)?;
+        let mut sent = match &route.to_user {
+            None => uri.clone(),
+            Some(user) => rewrite::with_user(uri, user).unwrap_or_else(|| Uri::sip(Some(user), NOWHERE)),
+        };
+        rewrite::apply_to_uri(&trunk.rewrites, Passage::Out, &mut sent);
+        Some((sent, trunk))
     }
 
     /// Where a call from `from` to `uri` may be sent, best first: our own address in `uri` becomes the destination's, then

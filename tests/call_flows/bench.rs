@@ -280,6 +280,7 @@ impl Bench {
             ports: 40_000..=40_199,
             cool_down: Duration::ZERO,
             session_interval: Some(Duration::from_secs(1_800)),
+            ring_max: Duration::from_secs(600),
             calls_max: 100,
             lag_max: Duration::from_secs(1),
             peer_node: false,

@@ -140,3 +140,81 @@ fn a_call_is_not_sent_on_to_a_trunk_that_is_full_unless_it_is_an_emergency() {
     assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("112"));
     assert_eq!(counted(&bench)[2], 2);
 }
+
+#[test]
+fn a_caller_who_answers_a_challenge_on_the_last_channel_need_not_wait_for_the_recording() {
+    let mut bench = Bench::strict();
+    let caps = Caps {
+        calls_max: Some(1),
+        calls_per_second: None,
+    };
+    let carrier = Trunk {
+        caps,
+        ..trunk("carrier", B)
+    };
+    configure(&mut bench, trunk("pbx", A), carrier);
+    call(&mut bench, 1, "bob", SDP);
+    // What is recorded of this call is stored late.
+    bench.media_answers = false;
+    bench.b_answers("INVITE", 407, "");
+    assert_eq!(bench.response_to_a().status, 407);
+    assert_eq!(counted(&bench), [0, 0]);
+    assert_eq!(
+        bench.signaling.calls(),
+        1,
+        "its media is not closed, its recording not sealed"
+    );
+    bench.media_answers = true;
+    call(&mut bench, 2, "bob", SDP);
+    bench.b_answers("INVITE", 180, "");
+    assert_eq!(bench.response_to_a().headers.call_id(), "call-2");
+    assert_eq!(bench.response_to_a().status, 180);
+    assert_eq!(counted(&bench), [1, 1]);
+}
+
+#[test]
+fn a_call_has_its_place_until_both_parties_are_gone() {
+    let mut bench = Bench::strict();
+    let caps = Caps {
+        calls_max: Some(1),
+        calls_per_second: None,
+    };
+    let carrier = Trunk {
+        caps,
+        ..trunk("carrier", B)
+    };
+    configure(&mut bench, trunk("pbx", A), carrier);
+    let mut bench = bench.connected();
+    bench.a_requests(2, "BYE", "bye", "");
+    assert_eq!(counted(&bench), [1, 1], "B has not answered its BYE");
+    bench.recorder_answers = false;
+    bench.b_agrees("BYE", 200, "");
+    assert_eq!((counted(&bench), bench.signaling.calls()), (vec![0, 0], 1));
+}
+
+#[test]
+fn recordings_that_are_not_sealed_keep_nobody_out_until_there_are_as_many_as_calls_may_be() {
+    let mut bench = Bench::strict();
+    for n in 1..=100 {
+        call(&mut bench, n, "bob", SDP);
+        bench.recorder_answers = false;
+        bench.b_answers("INVITE", 486, "");
+        bench.recorder_answers = true;
+    }
+    assert_eq!(
+        (bench.signaling.calls(), bench.signaling.is_full(bench.now)),
+        (100, false)
+    );
+    for n in 101..=200 {
+        call(&mut bench, n, "bob", SDP);
+        bench.recorder_answers = false;
+        bench.b_answers("INVITE", 486, "");
+        bench.recorder_answers = true;
+    }
+    assert_eq!(
+        (bench.signaling.calls(), bench.signaling.is_full(bench.now)),
+        (200, true)
+    );
+    call(&mut bench, 201, "bob", SDP);
+    assert_eq!(bench.response_to_a().status, 503);
+}

@@ -362,3 +362,22 @@ fn a_reliable_183_to_a_reinvite_crosses_with_its_prack_either_way() {
     assert!(bench.story.contains(&"ACK → A".to_owned()), "{:?}", bench.story);
     assert_eq!(bench.signaling.calls(), 1);
 }
+
+#[test]
+fn a_queue_that_said_183_once_is_waited_for_and_a_callee_that_forgot_is_not_for_ever() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 183, SDP);
+    bench.wait(Duration::from_secs(590));
+    assert_eq!(bench.response_to_a().status, 183);
+    bench.b_answers("INVITE", 180, "");
+    bench.wait(Duration::from_secs(590));
+    assert_eq!(bench.response_to_a().status, 180, "begun anew by each 18x");
+    bench.wait(Duration::from_secs(11));
+    assert_eq!(bench.response_to_a().status, 408);
+    assert_eq!(bench.request_to_b("CANCEL").headers.cseq().number, 1);
+    bench.b_answers("CANCEL", 200, "");
+    bench.b_answers("INVITE", 487, "");
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}

@@ -8,6 +8,7 @@ mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;
+mod called_onward;
 mod capped;
 mod carried;
 mod challenged;

@@ -266,3 +266,26 @@ fn who_sent_the_call_on_is_recorded_by_its_own_policy() {
         connect_and_end(&mut bench);
     }
 }
+
+#[test]
+fn a_302_to_the_emergency_services_is_followed_as_one_to_their_number_is() {
+    for (contact, target) in [("tel:112", "tel:112"), ("urn:service:sos", "urn:service:sos")] {
+        let mut bench = bench();
+        bench.invite(SDP, "");
+        bench.b_redirects(302, &[&format!("<{contact}>")]);
+        let invites = bench.to_b.iter().filter_map(|message| match message {
+            onrecord::sip::Message::Request(request) if request.method.as_str() == "INVITE" => {
+                Some(request.uri.to_string())
+            }
+            _ => None,
+        });
+        let invites: Vec<String> = invites.collect();
+        assert_eq!(invites.len(), 2, "{contact}");
+        assert!(invites[1].starts_with(target), "{invites:?}");
+        bench.b_answers("INVITE", 180, "");
+        bench.recorder_fails(Fault::DiskFull);
+        assert_eq!(bench.response_to_a().status, 180, "it is strict no more");
+        bench.b_answers("INVITE", 200, SDP);
+        assert_eq!(bench.response_to_a().status, 200);
+    }
+}

@@ -1,5 +1,7 @@
 //! INVITEs that name a dialog, and calls that belong together: pickup, join, forward, simultaneous ring.
 
+use onrecord::engine::Input;
+
 use super::bench::{A, B, Bench, LENIENT, PROXY};
 use super::party::{ALICE, BOB, CAROL, DAVE};
 
@@ -205,4 +207,49 @@ fn session_ids_cross_as_they_are_and_an_equal_uuid_is_the_same_conversation() {
     let _ = first;
     let session = bench.headers()[0].session;
     assert_eq!(bench.conversations(), [session; 2]);
+}
+
+#[test]
+fn a_node_that_drains_takes_the_call_that_completes_a_transfer_and_no_other() {
+    let mut bench = Bench::strict();
+    let [alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+    bench.input(Input::Drain);
+    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-2", "");
+    let refused = bench.response_to_a();
+    assert_eq!(refused.status, 503);
+    let wait: u32 = refused.headers.get("Retry-After").unwrap().parse().unwrap();
+    assert!((1..=10).contains(&wait), "there is no other node");
+    let stranger = "Replaces: other@example.com;to-tag=1;from-tag=2\r\n";
+    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-3", stranger);
+    assert_eq!(bench.response_to_a().status, 503);
+    let replaces = format!("Replaces: {}\r\n", bob.for_itself());
+    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-4", &replaces);
+    let [dave, _] = bench.picks_up(DAVE, BOB);
+    bench.hangs_up(alice, BOB);
+    bench.hangs_up(dave, BOB);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_node_that_drains_takes_the_call_that_a_refer_has_asked_for_and_one_that_shuts_down_does_not() {
+    for shuts_down in [false, true] {
+        let mut bench = Bench::strict();
+        let [mut alice, _bob] = bench.talk(ALICE, BOB, "call-1", "");
+        bench.input(if shuts_down { Input::ShutDown } else { Input::Drain });
+        let refer_to = format!("Refer-To: <sip:carol@{PROXY}>\r\n");
+        let refer = alice.request("REFER", &refer_to, "");
+        bench.from(A, refer);
+        if !shuts_down {
+            bench.answers(BOB, "REFER", 202, "");
+        }
+        bench.invites(BOB, &format!("sip:carol@{PROXY}"), "call-2", "");
+        let is_called = bench.to_a.iter().any(|message| {
+            matches!(message, onrecord::sip::Message::Request(request) if request.method.as_str() == "INVITE")
+        });
+        assert_eq!(is_called, !shuts_down);
+        if shuts_down {
+            let refused = bench.newest_response(B);
+            assert_eq!((refused.status, refused.headers.get("Retry-After")), (503, None));
+        }
+    }
 }

@@ -112,6 +112,7 @@ pub fn config(script: &Script) -> SignalingConfig {
         ports: 40_000..=40_127,
         cool_down: Duration::ZERO,
         session_interval: script.session_interval,
+        ring_max: Duration::from_secs(200),
         calls_max: 100,
         lag_max: LAG_MAX,
         peer_node: false,

@@ -155,6 +155,7 @@ fn signaling() -> SignalingConfig {
         ports: PORTS,
         cool_down: Duration::from_secs(5),
         session_interval: None,
+        ring_max: Duration::from_secs(200),
         calls_max: 64,
         lag_max: LAG_MAX,
         peer_node: false,

@@ -158,6 +158,50 @@ fn from_counts_only_where_nobody_trusted_asserts_an_identity() {
 }
 
 #[test]
+fn from_adds_where_what_is_asserted_names_nobody() {
+    let set = set(&[("by-user", "user:alice@example.com"), ("by-number", "number:+4420*")]);
+    for nobody in [
+        "sip:anonymous@anonymous.invalid",
+        "\"Anonymous\" <sip:Anonymous@carrier.example>",
+        "sip:unavailable@unknown.invalid",
+        "sip:192.0.2.1:5060",
+        "tel:anonymous",
+    ] {
+        let told = |from: &str| CallFacts {
+            asserted: vec![nobody.to_owned()],
+            ..call(from, "sip:b@c")
+        };
+        let decision = set.decide(&told("sip:alice@example.com"));
+        assert_eq!(decision.verdict, Verdict::Record, "{nobody}");
+        assert!(
+            !decision.caller.to_string().contains("alice"),
+            "its name is kept as asserted"
+        );
+        assert_eq!(
+            names(&set.decide(&told("sip:+442079460001@x"))),
+            ["by-number"],
+            "{nobody}"
+        );
+        assert_eq!(set.decide(&told("sip:bob@example.com")).verdict, Verdict::None);
+    }
+    let exempt = set_of_all_but_alice();
+    let hidden = CallFacts {
+        asserted: vec!["sip:anonymous@anonymous.invalid".to_owned()],
+        ..call("sip:alice@example.com", "sip:alice@example.com")
+    };
+    assert_eq!(
+        exempt.decide(&hidden).verdict,
+        Verdict::Record,
+        "and takes nothing away"
+    );
+}
+
+/// Everybody is recorded, alice is not.
+fn set_of_all_but_alice() -> PolicySet {
+    set(&[("everybody", "global"), ("$null", "user:alice@example.com")])
+}
+
+#[test]
 fn numbers_are_e164_by_the_dial_plan_of_the_trunk() {
     let text = format!(
         "{}[[dial_plan]]\ntrunk = \"london\"\ncountry_code = \"44\"\n\

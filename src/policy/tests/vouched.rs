@@ -162,6 +162,39 @@ fn a_number_is_found_behind_service_codes_before_pauses_and_in_its_context() {
 }
 
 #[test]
+fn a_number_that_lacks_its_plus_is_found_on_a_trunk_that_writes_e164_and_digits_behind_a_number_are_part_of_it() {
+    let plan = "[[dial_plan]]\ncountry_code = \"44\"\n";
+    let set = desk_and(
+        &[("desk", "number:+44207946XXXX"), ("never", "user:442079460002")],
+        plan,
+    );
+    let told = |from: &str, to: &str, writes_e164| {
+        let facts = CallFacts {
+            writes_e164,
+            ..call(from, to)
+        };
+        set.decide(&facts).policies
+    };
+    for number in ["sip:442079460001@pbx", "tel:442079460001"] {
+        assert_eq!(told("sip:x@y", number, true).len(), 1, "to {number}");
+        assert_eq!(told(number, "sip:x@y", true).len(), 1, "from {number}");
+        assert!(
+            told("sip:x@y", number, false).is_empty(),
+            "{number} of a trunk that does not say so"
+        );
+    }
+    for other in [
+        "sip:442079460002@pbx",
+        "sip:4420794@pbx",
+        "sip:+4420794600010@pbx",
+        "sip:+442079460001*12@pbx",
+        "sip:+442079460001x12@pbx",
+    ] {
+        assert!(told("sip:x@y", other, true).is_empty(), "{other}");
+    }
+}
+
+#[test]
 fn what_a_number_may_be_read_as_takes_no_policy_away() {
     let set = desk_and(
         &[
