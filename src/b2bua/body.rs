@@ -1,11 +1,14 @@
 //! Where the session description is in a body, and the same body with another one.
 
 mod parts;
+mod writing;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memmem;
 
 use crate::sip::Headers;
+
+pub use writing::Writing;
 
 /// What says something of a body, and nothing without one.
 const DESCRIPTIONS: [&str; 5] = [

@@ -67,6 +67,7 @@ mod withheld;
 
 pub use aftermath::Aftermath;
 pub use arrival::{Arrival, Asked};
+pub use body::Writing;
 pub use call::Call;
 pub use carry::{ALLOW, ALLOW_OUTSIDE, Crossing, carry, unsupported};
 pub use challenge::Waiting;

@@ -24,6 +24,10 @@ impl Call {
             }
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
+                if tally.handshakes > 0 {
+                    let told = format!("{} packets of ZRTP or DTLS were not relayed", tally.handshakes);
+                    self.chronicle.mark(turn.now, Mark::Note(told), turn.out);
+                }
                 self.media = MediaState::Closed(Some(tally));
             }
         }

@@ -1,4 +1,5 @@
-//! What the parties wrote to each other in a call: MESSAGE (RFC 3428) and INFO (RFC 6086) with a body, a line of JSON each.
+//! What the parties wrote to each other in a call: MESSAGE (RFC 3428) and INFO (RFC 6086) with a body, and text in whatever else,
+//! a line of JSON each. Text that is typed letter by letter (T.140 in RTP, RFC 4103) is a line for each packet.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,6 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::export::Failure;
+use super::typed::Typed;
+use crate::b2bua::Writing;
 use crate::model::{Direction, Leg, Timestamp};
 use crate::recorder::{Frame, SealError};
 use crate::sip::{Message, Request};
@@ -29,9 +32,31 @@ pub(super) fn write(
     file: &Path,
 ) -> Result<u64, Failure> {
     let mut messages = 0;
+    let mut typed = Typed::default();
+    let mut tell = |line: &Line<'_>| {
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        messages += 1;
+        out.write_all(&text).map_err(|source| Failure::Unwritable {
+            path: file.to_owned(),
+            source,
+        })
+    };
     for frame in frames {
-        let Frame::Signal { at, path, bytes } = frame.map_err(Failure::Unread)? else {
-            continue;
+        let (at, path, bytes) = match frame.map_err(Failure::Unread)? {
+            Frame::Signal { at, path, bytes } => (at, path, bytes),
+            Frame::Mark { mark, .. } => {
+                typed.note(mark);
+                continue;
+            }
+            Frame::Packet {
+                at, leg, line, bytes, ..
+            } => {
+                if let Some(text) = typed.read(leg, line, &bytes) {
+                    tell(&Line::typed(at, leg, &text))?;
+                }
+                continue;
+            }
         };
         if path.direction != Direction::Received {
             continue;
@@ -42,25 +67,39 @@ pub(super) fn write(
         let Some(line) = line(at, path.leg, &request) else {
             continue;
         };
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        out.write_all(&text).map_err(|source| Failure::Unwritable {
-            path: file.to_owned(),
-            source,
-        })?;
-        messages += 1;
+        tell(&line)?;
     }
     Ok(messages)
 }
 
+impl<'a> Line<'a> {
+    const fn typed(at: Timestamp, from: Leg, text: &'a str) -> Self {
+        Self {
+            at,
+            from,
+            method: "T.140",
+            content_type: "text/t140",
+            bytes: text.len(),
+            text: Some(text),
+        }
+    }
+}
+
 fn line(at: Timestamp, from: Leg, request: &Request) -> Option<Line<'_>> {
     let method = request.method.as_str();
-    let is_chat = matches!(method, "MESSAGE" | "INFO") && !request.body.is_empty();
+    let content_type = request.headers.get("Content-Type").unwrap_or_default();
+    let is_written = match method {
+        "MESSAGE" | "INFO" => true,
+        // How a transfer goes (RFC 3515 §2.4.5).
+        "NOTIFY" if content_type.starts_with("message/sipfrag") => false,
+        _ => Writing::of(request) != Writing::Nothing,
+    };
+    let is_chat = is_written && !request.body.is_empty();
     is_chat.then(|| Line {
         at,
         from,
         method,
-        content_type: request.headers.get("Content-Type").unwrap_or_default(),
+        content_type,
         bytes: request.body.len(),
         text: std::str::from_utf8(&request.body).ok(),
     })
@@ -104,13 +143,14 @@ mod tests {
             signal(Direction::Sent, "MESSAGE", "Grüße".as_bytes()),
             signal(Direction::Received, "INFO", &[0xff]),
             signal(Direction::Received, "INFO", b""),
-            signal(Direction::Received, "BYE", b"no"),
+            signal(Direction::Received, "NOTIFY", b"sell"),
+            signal(Direction::Received, "BYE", b""),
         ];
         let mut out = Vec::new();
         let count = write(&mut out, frames.into_iter(), Path::new("-")).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(count, 2);
+        assert_eq!(count, 3);
         assert_eq!(
             (&lines[0]["text"], &lines[0]["content_type"]),
             (&"Grüße".into(), &"text/plain".into())

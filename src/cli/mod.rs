@@ -20,6 +20,7 @@ mod replay;
 mod rows;
 mod serve;
 mod status;
+mod typed;
 mod verify;
 
 use std::io::{self, Write as _};

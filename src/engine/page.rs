@@ -1,5 +1,5 @@
-//! MESSAGE outside calls, the pager model of RFC 3428: decided like a call. Where chat is recorded, it goes on once its opening
-//! record is durable, and is a short session of its own.
+//! MESSAGE outside calls, the pager model of RFC 3428, and whatever else brings what is written: decided like a call. Where chat
+//! is recorded, it goes on once its opening record is durable, and is a short session of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::passage::Passage;
 use super::signaling::Signaling;
-use crate::b2bua::{self, Chronicle, Opening, Output, Refusal};
+use crate::b2bua::{self, Chronicle, Opening, Output, Refusal, Writing};
 use crate::model::{
-    Closing, Direction, Fault, Header, Leg, MediaKind, Outcome, RecordingCommand, RecordingEvent, SessionId, Timestamp,
+    Closing, Direction, Encryption, Fault, Header, Leg, MediaKind, Outcome, RecordingCommand, RecordingEvent,
+    SessionId, Timestamp,
 };
 use crate::policy::{CallFacts, Decision, RecorderState, Verdict};
 use crate::sip::{Flow, Method, Request, Response};
@@ -21,6 +22,9 @@ const OPENING_MAX: Duration = Duration::from_secs(2);
 /// The record of one MESSAGE.
 #[derive(Debug)]
 pub(super) struct Page {
+    method: Method,
+    /// Only its ends can read it.
+    is_sealed: bool,
     header: Arc<Header>,
     decision: Decision,
     /// Why nothing is open.
@@ -53,7 +57,8 @@ impl Signaling {
         (from, to): (&Arc<Trunk>, &Destination),
         b_call_id: &str,
     ) -> Result<Option<Page>, Refusal> {
-        if request.method != Method::Message {
+        let writing = Writing::of(request);
+        if writing == Writing::Nothing {
             return Ok(None);
         }
         let media = vec![MediaKind::Other];
@@ -74,6 +79,8 @@ impl Signaling {
             conversation: None,
         };
         let mut page = Page {
+            method: request.method.clone(),
+            is_sealed: writing == Writing::Sealed,
             header: Arc::new(b2bua::header(&opening, request, &decision)),
             decision,
             fault: None,
@@ -81,6 +88,7 @@ impl Signaling {
         let refusal = match (b2bua::of_verdict(&page.decision), self.openness()) {
             (Err(refusal), _) => refusal,
             (Ok(()), _) if page.decision.verdict != Verdict::Record || !keeps_chat(&page.decision) => return Ok(None),
+            (Ok(()), _) if page.is_sealed && page.decision.is_strict_before(false) => Refusal::MediaSealed,
             (Ok(()), RecorderState::Up) => {
                 self.open_page(now, &page, flow, request);
                 return Ok(Some(page));
@@ -154,6 +162,9 @@ impl Signaling {
             return;
         }
         let refusal = b2bua::of_recorder(&page.decision, &self.terms, fault);
+        if let Some((subscription, _)) = passage.of {
+            self.subscriptions.on_failed(subscription, &passage.request);
+        }
         if let Some(page) = passage.page.take() {
             self.keep_page(now, page, Outcome::Blocked, refusal.rejection("").status);
         }
@@ -204,11 +215,11 @@ impl Page {
             outcome,
             answered: (200..300).contains(&status).then_some(now),
             ended: now,
-            ended_by: format!("MESSAGE outside a call, {status}"),
+            ended_by: format!("{} outside a call, {status}", self.method.as_str()),
             status: Some(status),
             tally: None,
             fault: self.fault,
-            encryption: None,
+            encryption: self.is_sealed.then_some(Encryption::Sealed),
             conversation: None,
             became: None,
             decisions: Vec::new(),

@@ -10,7 +10,7 @@ use super::edge::Origin;
 use super::overload::{fingerprint, tag_of};
 use super::page::Page;
 use super::signaling::Signaling;
-use crate::b2bua::{self, Crossing, LegState, Owner, Refusal, SubscriptionId, Wire};
+use crate::b2bua::{self, Crossing, LegState, Onward, Owner, Refusal, SubscriptionId, Wire};
 use crate::model::{Leg, Timestamp};
 use crate::policy::RecorderState;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -155,6 +155,8 @@ impl Signaling {
         let names = [b.call_id.clone(), b.local_tag.clone()];
         let onward = self.write_onward(&request, (&a.trunk, Origin::of(flow)), &destination, &names);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
+        let page = self.decide_page(now, (&request, flow), (&trunks[0], &destination), &names[0]);
+        let page = page.inspect_err(|_| self.subscriptions.on_failed(subscription, &request))?;
         let passage = Passage {
             server: id,
             request,
@@ -164,9 +166,9 @@ impl Signaling {
             names,
             others,
             of: Some((subscription, Leg::A)),
-            page: None,
+            page,
         };
-        self.pass(now, passage, onward);
+        self.pass_page(now, passage, onward);
         Ok(())
     }
 
@@ -178,13 +180,18 @@ impl Signaling {
         (id, request): (ServerId, Request),
         flow: Flow,
     ) {
-        let onward = if self.passages.len() < self.passages_max() {
+        let onward = if self.passages.len() + self.pages.len() < self.passages_max() {
             self.subscriptions.onward((subscription, side), flow, &request)
         } else {
             Err(Refusal::TooManyCalls)
         };
-        match onward {
-            Ok(onward) => {
+        let decided = onward.and_then(|onward| {
+            let page = self.decide_subscribed(now, (&request, flow), &onward);
+            let page = page.inspect_err(|_| self.subscriptions.on_failed(subscription, &request))?;
+            Ok((onward, page))
+        });
+        match decided {
+            Ok((onward, page)) => {
                 let passage = Passage {
                     server: id,
                     request,
@@ -195,12 +202,27 @@ impl Signaling {
                     names: Default::default(),
                     others: VecDeque::new(),
                     of: Some((subscription, side)),
-                    page: None,
+                    page,
                 };
-                self.pass(now, passage, onward.request);
+                self.pass_page(now, passage, onward.request);
             }
             Err(refusal) => self.refuse(now, id, &request, &refusal),
         }
+    }
+
+    fn decide_subscribed(
+        &mut self,
+        now: Timestamp,
+        of: (&Request, Flow),
+        onward: &Onward,
+    ) -> Result<Option<Page>, Refusal> {
+        let [from, to] = &onward.trunks;
+        let to = Destination {
+            trunk: Arc::clone(to),
+            flow: onward.flow,
+            target: onward.request.uri.clone(),
+        };
+        self.decide_page(now, of, (from, &to), onward.request.headers.call_id())
     }
 
     /// From whom it comes, where it goes on, and where else it could.

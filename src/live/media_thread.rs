@@ -249,7 +249,7 @@ impl<I: MediaIo> Turner<I> {
                 }
             }
             Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
-            Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable) => &mut self.counts.foreign,
+            Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable | Dropped::Handshake) => &mut self.counts.foreign,
             Verdict::Drop(Dropped::Early) => &mut self.counts.early,
             Verdict::Drop(Dropped::Unsealable) => &mut self.counts.unsent,
             Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,

@@ -43,6 +43,8 @@ pub enum Dropped {
     Foreign,
     /// From the signalled source, but not by the key that was agreed.
     Undecryptable,
+    /// ZRTP or DTLS, where what is recorded is in clear.
+    Handshake,
     /// It cannot be encrypted for the far leg: no RTP or RTCP, or one that was there before.
     Unsealable,
     /// The far leg has not said where it receives, or holds.

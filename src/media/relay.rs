@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Fault, Leg, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp::{self, SrtpError, WireKind};
 
@@ -35,6 +35,8 @@ pub(super) struct Relay {
 #[derive(Debug)]
 struct Line {
     index: u16,
+    /// It is recorded in clear: its ends agree on no keys of their own.
+    is_heard: bool,
     sides: [Side; 2],
 }
 
@@ -131,6 +133,10 @@ impl Relay {
                 self.tally.foreign += 1;
                 return (Verdict::Drop(Dropped::Foreign), None);
             }
+        }
+        if line.is_heard && kind == PacketKind::Other && rtp::is_handshake(bytes) {
+            self.tally.handshakes += 1;
+            return (Verdict::Drop(Dropped::Handshake), None);
         }
         let far = &mut line.sides[leg.other().index()];
         let Some(to) = far.sockets[channel.index()].latch.destination() else {
@@ -257,6 +263,7 @@ impl Relay {
         self.lines.reserve_exact(1); // most calls have one, of 600 bytes
         self.lines.push(Line {
             index,
+            is_heard: false,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -283,6 +290,7 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
+            self.lines[place].is_heard = plan.recorded != Recorded::No && wanted.is_some_and(LinePlan::is_heard);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));

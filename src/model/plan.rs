@@ -105,6 +105,13 @@ impl LinePlan {
             Leg::B => &self.b,
         }
     }
+
+    /// RTP on both legs, and of one at least not encrypted beyond us.
+    pub fn is_heard(&self) -> bool {
+        let is_clear = |leg: &LegPlan| leg.formats.iter().any(|(_, name, ..)| !name.ends_with(ENCRYPTED));
+        let has_rtp = !self.a.formats.is_empty() && !self.b.formats.is_empty();
+        has_rtp && (is_clear(&self.a) || is_clear(&self.b))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -182,6 +189,9 @@ pub struct Tally {
     /// From the right source, but not encrypted with the key that was agreed, or there before: not relayed, not recorded.
     #[serde(default)]
     pub undecryptable: u64,
+    /// Of ZRTP or DTLS, on a line that is recorded in clear: not relayed, so that the ends stay with what is heard.
+    #[serde(default)]
+    pub handshakes: u64,
     pub streams: Vec<StreamTally>,
 }
 

@@ -1,5 +1,6 @@
 //! The calls of a capture: who calls whom, what each party described, which datagrams are whose.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::sip::{Headers, Message, Method, ParseError, Transport};
 
 /// Calls that are replayed from one capture; the rest is named.
 const CALLS_MAX: usize = 100_000;
+/// Calls that are counted whose INVITE is not in the capture.
+const BEGUN_BEFORE_MAX: usize = 10_000;
 /// Payload formats that are remembered per call.
 const FORMATS_MAX: usize = 64;
 /// An INVITE is in flight for so long after the last that was heard of it (Timer B).
@@ -100,6 +103,8 @@ pub(crate) struct Calls {
     calls: Vec<Call>,
     pub(super) dialogs: Dialogs,
     bindings: Bindings,
+    /// Call-IDs of calls whose INVITE is not in the capture.
+    begun_before: BTreeSet<String>,
     pub counts: Counts,
     pub(super) referrals: Referrals,
 }
@@ -140,7 +145,10 @@ impl Calls {
             Some(index) => index,
             None if opens => self.begin((now, captured.at), transport, message.headers())?,
             // What begins in the middle of a dialog, or is none, is no call.
-            None => return Ok(None),
+            None => {
+                self.note_begun_before(message.headers());
+                return Ok(None);
+            }
         };
         let Some(call) = self.calls.get_mut(index as usize) else {
             return Ok(None);
@@ -173,6 +181,21 @@ impl Calls {
             lines,
             refused: None,
         }))
+    }
+
+    fn note_begun_before(&mut self, headers: &Headers) {
+        let is_of_call = matches!(
+            headers.cseq().method,
+            Method::Invite | Method::Ack | Method::Bye | Method::Update | Method::Prack | Method::Info
+        );
+        if is_of_call && headers.to().tag().is_some() && self.begun_before.len() < BEGUN_BEFORE_MAX {
+            self.begun_before.insert(headers.call_id().to_owned());
+        }
+    }
+
+    /// Calls whose INVITE is not in the capture.
+    pub(crate) fn begun_before(&self) -> u64 {
+        self.begun_before.len() as u64
     }
 
     /// What the message is of, if that has begun. A Call-ID may be used again: an INVITE with another From tag begins a

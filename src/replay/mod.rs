@@ -46,7 +46,7 @@ pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
 pub use options::{ReplayOptions, Shown};
 pub use passages::PassageReport;
-pub use report::{CallReport, CaptureReport, ErrorReport, Report, StreamReport};
+pub use report::{CallReport, CaptureReport, ErrorReport, PayloadTypeReport, Report, StreamReport};
 pub use sip_report::SipReport;
 
 use std::io::Read;

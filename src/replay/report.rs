@@ -42,6 +42,8 @@ pub struct CaptureReport {
     pub rtcp: u64,
     /// UDP datagrams that are neither SIP nor bound to a call by an SDP before them.
     pub ignored: u64,
+    /// Calls that had begun before the capture did: not replayed. The first 10,000.
+    pub begun_before: u64,
     /// The first 1,000; of packets cut by the snap length, the first 20.
     pub errors: Vec<ErrorReport>,
     /// All of them.
@@ -95,6 +97,8 @@ pub struct StreamReport {
     /// The most frequent one.
     pub payload_type: u8,
     pub codec: String,
+    /// All of them, as they came first; the first 16.
+    pub payload_types: Vec<PayloadTypeReport>,
     /// In the capture, bound to the call by SDP.
     pub packets: u64,
     /// Of `packets`, captured only in part (snap length): counted, not played, not recorded.
@@ -103,6 +107,13 @@ pub struct StreamReport {
     pub lost: u64,
     /// Of `packets`, taken by the recorder.
     pub recorded: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PayloadTypeReport {
+    pub payload_type: u8,
+    pub codec: String,
+    pub packets: u64,
 }
 
 impl Report {
@@ -129,6 +140,7 @@ impl Report {
         let counts = found.calls.counts;
         (capture.sip, capture.rtp, capture.rtcp, capture.ignored) =
             (counts.sip, counts.rtp, counts.rtcp, found.unbound);
+        capture.begun_before = found.calls.begun_before();
         capture.errors.extend(found.flaws.iter().map(ErrorReport::of));
         capture.errors_total += found.flaws_in_all;
         let nothing = Story::default();
@@ -160,7 +172,7 @@ impl Report {
         let c = &self.capture;
         let _infallible = writeln!(
             text,
-            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}",
+            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}{}",
             counted(c.packets, "packet"),
             c.sip,
             c.rtp,
@@ -170,6 +182,10 @@ impl Report {
             match self.passages.len() as u64 {
                 0 => String::new(),
                 passages => format!(", {} outside calls", counted(passages, "dialog")),
+            },
+            match c.begun_before {
+                0 => String::new(),
+                calls => format!("; {} begun before the capture, not replayed", counted(calls, "call")),
             }
         );
         for call in &self.calls {
@@ -240,17 +256,32 @@ impl CallReport {
             };
             let _infallible = writeln!(
                 text,
-                "  {} sends {:#010x} {} ({}): {}{cut}, {} lost, {} recorded",
+                "  {} sends {:#010x} {} ({}): {}{}{cut}, {} lost, {} recorded",
                 stream.leg,
                 stream.ssrc,
                 printable(&stream.codec),
                 stream.payload_type,
                 counted(stream.packets, "packet"),
+                stream.told_apart(),
                 stream.lost,
                 stream.recorded
             );
         }
         SipReport::write_whole(&self.sip, text);
+    }
+}
+
+impl StreamReport {
+    /// ` (50 PCMU, 50 PCMA)`; nothing of a stream with one payload type.
+    fn told_apart(&self) -> String {
+        if self.payload_types.len() < 2 {
+            return String::new();
+        }
+        let each = self.payload_types.iter();
+        let each: Vec<_> = each
+            .map(|of| format!("{} {}", of.packets, printable(&of.codec)))
+            .collect();
+        format!(" ({})", each.join(", "))
     }
 }
 
@@ -315,11 +346,21 @@ fn decision(session: Option<&Session>) -> &'static str {
 fn streams(call: &Call) -> Vec<StreamReport> {
     let report = |(leg, ssrc, stream): (Leg, crate::model::Ssrc, &super::streams::Stream)| {
         let payload_type = stream.payload_type();
+        let name = |payload_type| call.codec(leg, payload_type).unwrap_or("unknown").to_owned();
+        let payload_types = stream
+            .payload_types()
+            .iter()
+            .map(|(number, packets)| PayloadTypeReport {
+                payload_type: *number,
+                codec: name(*number),
+                packets: *packets,
+            });
         StreamReport {
             leg,
             ssrc: ssrc.0,
             payload_type,
-            codec: call.codec(leg, payload_type).unwrap_or("unknown").to_owned(),
+            codec: name(payload_type),
+            payload_types: payload_types.collect(),
             packets: stream.packets,
             cut: stream.cut,
             lost: stream.lost(),

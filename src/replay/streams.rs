@@ -100,6 +100,11 @@ impl Stream {
             .map_or(0, |(pt, _)| *pt)
     }
 
+    /// All of them with their packets, as they came first.
+    pub(crate) fn payload_types(&self) -> &[(u8, u64)] {
+        &self.payload_types
+    }
+
     /// Expected less received (RFC 3550 §A.3).
     pub(crate) const fn lost(&self) -> u64 {
         self.sequence.lost()

@@ -272,6 +272,41 @@ fn a_call_that_outlives_the_capture_is_ended_with_it() {
 }
 
 #[test]
+fn a_call_that_began_before_the_capture_is_told() {
+    let mut talk = Talk::new("begun@test");
+    talk.a("BYE sip:b@192.168.0.2 SIP/2.0", "3 BYE", None)
+        .b("SIP/2.0 200 OK", "3 BYE", None);
+    let report = talk.replay();
+    assert_eq!((report.calls.len(), report.capture.begun_before), (0, 1));
+    assert!(
+        report
+            .to_text()
+            .contains("1 call begun before the capture, not replayed")
+    );
+}
+
+#[test]
+fn each_payload_type_of_a_stream_is_told() {
+    let mut talk = Talk::new("types@test");
+    talk.connected();
+    for (sequence, payload_type) in [0, 0, 0, 8, 8].into_iter().enumerate() {
+        let packet = forge::rtp(0xA, payload_type, sequence as u16);
+        talk.file.udp(millis(talk.now), A_MEDIA, B_MEDIA, &packet);
+        talk.now += 20;
+    }
+    talk.hang_up();
+    let report = talk.replay();
+    let types = &report.calls[0].streams[0].payload_types;
+    let told: Vec<_> = types.iter().map(|of| (of.payload_type, of.packets)).collect();
+    assert_eq!(told, [(0, 3), (8, 2)]);
+    assert!(
+        report.to_text().contains("5 packets (3 PCMU, 2 "),
+        "{}",
+        report.to_text()
+    );
+}
+
+#[test]
 fn a_challenge_and_the_second_try_are_one_call() {
     let mut talk = Talk::new("challenge@test");
     talk.invite()

@@ -10,9 +10,11 @@ pub mod rtcp;
 mod sequence;
 mod srtp;
 pub mod telephone_event;
+mod text;
 
 pub use jitter::Jitter;
-pub use packet::{RtpError, RtpHeader, WireKind, classify};
+pub use packet::{RtpError, RtpHeader, WireKind, classify, is_handshake};
 pub use sequence::{Arrival, ExtendedSequence};
 pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};
 pub use telephone_event::TelephoneEvent;
+pub use text::block_of_red;

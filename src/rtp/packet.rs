@@ -15,7 +15,7 @@ const TWO_BYTE_PROFILE: u16 = 0x1000;
 pub enum WireKind {
     Rtp,
     Rtcp,
-    /// STUN, DTLS, UDPTL, noise.
+    /// STUN, DTLS, ZRTP, UDPTL, noise.
     Other,
 }
 
@@ -26,6 +26,12 @@ pub fn classify(bytes: &[u8]) -> WireKind {
         [128..=191, 0..=191 | 224..=255, ..] if bytes.len() >= FIXED_HEADER_BYTES => WireKind::Rtp,
         _ => WireKind::Other,
     }
+}
+
+/// Whether a datagram is of the ends' own agreement on keys: a DTLS record (RFC 7983 §7), or ZRTP by its magic cookie
+/// (RFC 6189 §5).
+pub fn is_handshake(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=63, ..] | [16..=19, _, _, _, b'Z', b'R', b'T', b'P', ..])
 }
 
 /// Why bytes are no RTP packet: the sender's fault, or it is something else.

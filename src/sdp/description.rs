@@ -61,7 +61,8 @@ pub struct MediaLine {
     pub direction: Direction,
     /// In order of preference. Empty for what is not RTP.
     pub formats: Vec<Format>,
-    /// The media is encrypted: an SRTP profile, `a=crypto` or `a=fingerprint`.
+    /// The media is encrypted: an SRTP profile, `a=crypto`, or keys that the ends agree on by themselves (`a=fingerprint`,
+    /// `a=key-mgmt`, `a=zrtp-hash`).
     pub crypto: bool,
     /// The keys are told in it: `a=crypto` (RFC 4568).
     pub keyed: bool,
@@ -104,7 +105,7 @@ impl MediaLine {
         parts.any(|part| names.iter().any(|name| name.eq_ignore_ascii_case(part)))
     }
 
-    /// Encrypted with keys that no description tells: of a DTLS handshake (RFC 5763), of MIKEY (RFC 3830).
+    /// Encrypted with keys that no description tells: of a DTLS handshake (RFC 5763), of MIKEY (RFC 3830), of ZRTP (RFC 6189).
     pub fn is_sealed(&self) -> bool {
         self.is_live() && (self.is_by(&HANDSHAKES) || self.crypto && !self.keyed)
     }

@@ -54,10 +54,18 @@ const SECRETS: &[&str] = &[
     "crypto",      // RFC 4568
     "key-mgmt",    // RFC 4567
     "fingerprint", // RFC 8122
+    "zrtp-hash",   // RFC 6189 §8
     "setup",       // RFC 4145, RFC 5763 §5
     "tls-id",      // RFC 8842
     "dtls-id",     // its forerunner
 ];
+
+/// Attributes by which the ends agree on keys that no description tells: by MIKEY, a DTLS handshake, ZRTP.
+const AGREEMENTS: &[&str] = &["key-mgmt", "fingerprint", "zrtp-hash"];
+
+pub(super) fn is_agreement(name: &str) -> bool {
+    AGREEMENTS.iter().any(|agreement| name.eq_ignore_ascii_case(agreement))
+}
 
 pub(super) fn is_secret(name: &str) -> bool {
     SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::crypto::{CRYPTO_LINES_MAX, Crypto};
 use super::description::{FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError};
-use super::patch::{Patch, is_bypass, is_secret};
+use super::patch::{Patch, is_agreement, is_bypass, is_secret};
 use super::scan::Line;
 use super::{Direction, Format};
 use crate::model::MediaKind;
@@ -169,7 +169,7 @@ impl Reader {
             });
         }
         let keyed = name.eq_ignore_ascii_case("crypto");
-        let is_key = keyed || name.eq_ignore_ascii_case("fingerprint");
+        let is_key = keyed || is_agreement(name);
         let direction = value.is_none().then(|| Direction::from_attribute(name)).flatten();
         let Some(draft) = self.lines.last_mut() else {
             self.crypto |= is_key;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Direction, Fault, Outcome, RecordingCommand, RecordingEvent};
+use onrecord::model::{Direction, Encryption, Fault, Outcome, RecordingCommand, RecordingEvent};
 
 use super::bench::{Bench, GRANTS, LENIENT, STRICT};
 use super::party::ALICE;
@@ -103,6 +103,67 @@ fn where_chat_is_not_recorded_a_message_goes_on_and_nothing_is_kept() {
         assert!(bench.recording.is_empty());
         bench.assert_nothing_left();
     }
+}
+
+const TYPED: &str = "Event: x\r\nExpires: 60\r\nSubscription-State: terminated\r\nContent-Type: text/plain\r\n";
+
+#[test]
+fn text_that_another_request_brings_is_a_message_too() {
+    for method in ["NOTIFY", "PUBLISH", "SUBSCRIBE"] {
+        let mut bench = with(STRICT);
+        bench.recorder_answers = false;
+        bench.requests(method, ALICE, "sip:bob@carrier.example", "m-1", TYPED, "sell");
+        assert!(bench.to_b.is_empty(), "{method}: its opening record is not durable");
+        let session = bench.session();
+        bench.input(Input::Recording(RecordingEvent::Ready { session }));
+        assert_eq!(bench.request_to_b(method).body, "sell");
+        bench.b_answers(method, 489, "");
+        assert_eq!(bench.response_to_a().status, 489);
+        assert_eq!(kept(&bench), (2, Some((Outcome::Recorded, Some(489)))));
+        bench.assert_nothing_left();
+
+        let mut down = with(STRICT);
+        down.recorder_fails(Fault::Io);
+        down.requests(method, ALICE, "sip:bob@carrier.example", "m-1", TYPED, "sell");
+        assert!(down.to_b.is_empty());
+        assert_eq!(down.response_to_a().status, 603, "{method}");
+        assert_eq!(kept(&down).1, Some((Outcome::Blocked, Some(603))));
+        down.assert_nothing_left();
+
+        let mut failing = with(STRICT);
+        failing.recorder_answers = false;
+        failing.requests(method, ALICE, "sip:bob@carrier.example", "m-1", TYPED, "sell");
+        failing.wait(Duration::from_millis(2_050));
+        assert_eq!(failing.response_to_a().status, 603, "{method}");
+        failing.assert_nothing_left();
+
+        let mut state = with(STRICT);
+        state.recorder_fails(Fault::Io);
+        let pidf = TYPED.replace("text/plain", "application/pidf+xml");
+        state.requests(method, ALICE, "sip:bob@carrier.example", "m-1", &pidf, "<presence/>");
+        assert_eq!(state.request_to_b(method).body, "<presence/>", "nobody wrote that");
+    }
+}
+
+#[test]
+fn what_only_its_ends_can_read_is_refused_where_it_must_be_kept_and_told_where_not() {
+    let sealed = "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n";
+    let mut strict = with(STRICT);
+    strict.requests("MESSAGE", ALICE, "sip:bob@carrier.example", "m-1", sealed, "0");
+    assert!(strict.to_b.is_empty());
+    assert_eq!(strict.response_to_a().status, 488);
+    assert_eq!(kept(&strict).1, Some((Outcome::Blocked, Some(488))));
+    strict.assert_nothing_left();
+
+    let mut lenient = with(LENIENT);
+    lenient.requests("MESSAGE", ALICE, "sip:bob@carrier.example", "m-1", sealed, "0");
+    assert_eq!(lenient.request_to_b("MESSAGE").body, "0");
+    lenient.b_answers("MESSAGE", 202, "");
+    let told = lenient.recording.iter().any(|command| {
+        matches!(command, RecordingCommand::Close { closing, .. } if closing.encryption == Some(Encryption::Sealed))
+    });
+    assert!(told, "{:?}", lenient.recording);
+    lenient.assert_nothing_left();
 }
 
 #[test]

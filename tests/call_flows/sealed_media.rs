@@ -67,6 +67,57 @@ fn nor_by_an_answer_or_by_an_offer_of_the_callee() {
     assert_eq!(late.response_to_a().status, 488);
 }
 
+/// As they stand in plain RTP/AVP: of MIKEY and ZRTP, written in any case, of a line and of the session.
+fn agreements() -> [String; 5] {
+    let of_session = |attribute: &str| SDP.replacen("m=audio", &format!("{attribute}m=audio"), 1);
+    [
+        by("RTP/AVP", "a=key-mgmt:mikey AQAFgM0X\r\n"),
+        by("RTP/AVP", "a=KEY-MGMT:MIKEY AQAFgM0X\r\n"),
+        by("RTP/AVP", "a=zrtp-hash:1.10 fe30efd02423cb05\r\n"),
+        of_session("a=key-mgmt:mikey AQAFgM0X\r\n"),
+        of_session("a=Zrtp-Hash:1.10 fe30efd02423cb05\r\n"),
+    ]
+}
+
+#[test]
+fn nor_by_keys_that_the_ends_agree_on_in_plain_rtp() {
+    for sdp in agreements() {
+        let mut bench = Bench::strict();
+        bench.invite(&sdp, "");
+        bench.b_answers("INVITE", 200, &sdp);
+        assert_eq!(bench.response_to_a().status, 488, "{sdp}");
+        assert!(bench.request_to_b("BYE").headers.get("Reason").is_none());
+
+        let mut lenient = Bench::lenient();
+        lenient.invite(&sdp, "");
+        lenient.b_answers("INVITE", 200, &sdp);
+        assert_eq!(lenient.response_to_a().status, 200);
+        assert_eq!(
+            ended(&mut lenient),
+            (Outcome::Recorded, Some(Encryption::Sealed)),
+            "{sdp}"
+        );
+
+        let mut alone = Bench::strict();
+        alone.invite(&sdp, "");
+        alone.b_answers("INVITE", 200, SDP);
+        assert_eq!(
+            alone.response_to_a().status,
+            200,
+            "who answers without has a call that is heard"
+        );
+        assert_eq!(ended(&mut alone), (Outcome::Recorded, None));
+    }
+}
+
+#[test]
+fn what_the_ends_say_of_keys_behind_their_descriptions_is_told() {
+    let mut bench = Bench::strict().connected();
+    bench.tally.handshakes = 12;
+    assert_eq!(ended(&mut bench), (Outcome::Recorded, None));
+    assert!(format!("{:?}", bench.recording).contains("12 packets of ZRTP or DTLS were not relayed"));
+}
+
 #[test]
 fn nor_does_it_turn_into_one() {
     let mut bench = Bench::strict().connected();

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::Content;
+use super::{Content, Writing};
 
 /// Parts that are looked at, of all levels together.
 const PARTS_MAX: usize = 16;
@@ -24,6 +24,15 @@ struct Walk {
     parts: usize,
     sdp: Option<Range<usize>>,
     is_any_sealed: bool,
+    /// The most of any part.
+    writing: Option<Writing>,
+}
+
+/// What is written in the parts of a multipart body; none: it cannot be taken apart.
+pub(super) fn writing(body: &[u8], parameters: &str) -> Option<Writing> {
+    let mut walk = Walk::default();
+    let walked = walk.enter(body, 0..body.len(), parameters.as_bytes(), 1);
+    walked.ok().and(walk.writing)
 }
 
 /// Finds the one SDP part of a multipart body. `parameters`: of its Content-Type.
@@ -76,6 +85,9 @@ impl Walk {
         let (media_type, parameters) = split_type(content_type);
         let content = at + start..at + part.len();
         self.is_any_sealed |= super::is_sealed(media_type);
+        if !starts_with_ignoring_case(media_type, b"multipart/") || Writing::of_part(media_type) == Writing::Sealed {
+            self.writing = self.writing.max(Some(Writing::of_part(media_type)));
+        }
         if starts_with_ignoring_case(media_type, b"multipart/") {
             is_plain(&fields)?;
             return self.enter(body, content, parameters, depth + 1);
