@@ -22,9 +22,9 @@ use std::time::Duration;
 
 pub use listen::{Certificate, Delivery, Listen, ListenTls, Listener, MediaListen, TrunkTls};
 pub use load::{compile, embedded_policies, load, load_policies, load_with_notes};
-pub use sip::RING_MAX_DEFAULT;
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
+pub use sip::RING_MAX_DEFAULT;
 
 use crate::model::TrunkName;
 use crate::policy::RejectCode;

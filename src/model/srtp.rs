@@ -169,11 +169,17 @@ mod tests {
         for suite in SrtpSuite::ALL {
             let master = vec![0x41; suite.master_bytes()];
             let key = SrtpKey::new(suite, &master, None).expect("a key");
-            assert_eq!((key.key().len(), key.salt().len()), (suite.key_bytes(), suite.salt_bytes()));
+            assert_eq!(
+                (key.key().len(), key.salt().len()),
+                (suite.key_bytes(), suite.salt_bytes())
+            );
             assert_eq!(SrtpKey::new(suite, &master[1..], None), None);
             assert_eq!(SrtpKey::new(suite, &[0; 45], None), None);
             let told = format!("{key:?}");
-            assert!(!told.contains("41, ") && !told.contains("65") && !told.contains("AAAA"), "{told}");
+            assert!(
+                !told.contains("41, ") && !told.contains("65") && !told.contains("AAAA"),
+                "{told}"
+            );
         }
     }
 

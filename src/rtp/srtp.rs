@@ -198,10 +198,7 @@ fn header_bytes(packet: &[u8]) -> Option<usize> {
 fn rtp_names(packet: &[u8]) -> Option<(Ssrc, u16)> {
     let header = packet.first_chunk::<FIXED_HEADER_BYTES>()?;
     let [_, _, s0, s1, _, _, _, _, r0, r1, r2, r3] = *header;
-    Some((
-        Ssrc(u32::from_be_bytes([r0, r1, r2, r3])),
-        u16::from_be_bytes([s0, s1]),
-    ))
+    Some((Ssrc(u32::from_be_bytes([r0, r1, r2, r3])), u16::from_be_bytes([s0, s1])))
 }
 
 fn rtcp_sender(packet: &[u8]) -> Option<Ssrc> {

@@ -43,7 +43,11 @@ pub(super) struct Gcm {
 
 impl Cipher {
     pub(super) fn rtp(key: &SrtpKey) -> Option<Self> {
-        let tag_bytes = if key.suite() == SrtpSuite::AesCm128HmacSha1_32 { 4 } else { 10 };
+        let tag_bytes = if key.suite() == SrtpSuite::AesCm128HmacSha1_32 {
+            4
+        } else {
+            10
+        };
         Self::derive(key, LABELS_RTP, tag_bytes)
     }
 
@@ -248,9 +252,7 @@ impl Gcm {
     }
 
     fn open(&self, nonce: Nonce, aad: &[u8], payload: &mut [u8], tag: &[u8]) -> Result<(), SrtpError> {
-        let opened = self
-            .key
-            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, payload);
+        let opened = self.key.open_in_place_separate_tag(nonce, Aad::from(aad), tag, payload);
         opened.map(|_| ()).map_err(|_| SrtpError::Forged)
     }
 }
@@ -332,7 +334,8 @@ mod tests {
         };
         let mut stream = vec![0; 0xff02 * 16];
         cipher.apply(&mut stream, Ssrc(0), [0; 6]).expect("applied");
-        let first = "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0";
+        let first =
+            "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0";
         assert_eq!(stream[..48], bytes(first));
         let last = "EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE 6A2CC3787889374FBEB4C81B17BA6C44";
         assert_eq!(stream[0xfeff * 16..], bytes(last));
@@ -356,7 +359,10 @@ mod tests {
         cipher.open_rtp(&mut packet, 12, ssrc, index, &tag).expect("opened");
         assert_eq!(packet, clear);
         tag[0] ^= 1;
-        assert_eq!(cipher.open_rtp(&mut packet, 12, ssrc, index, &tag), Err(SrtpError::Forged));
+        assert_eq!(
+            cipher.open_rtp(&mut packet, 12, ssrc, index, &tag),
+            Err(SrtpError::Forged)
+        );
     }
 
     #[test]
@@ -380,10 +386,14 @@ mod tests {
         let mut whole = clear.clone();
         whole.resize(clear.len() + 20, 0);
         let cipher = gcm(GCM_KEY);
-        cipher.seal_rtcp(&mut whole, clear.len(), ssrc, index, word).expect("sealed");
+        cipher
+            .seal_rtcp(&mut whole, clear.len(), ssrc, index, word)
+            .expect("sealed");
         assert_eq!(whole, bytes(SEALED_RTCP));
         let (packet, rest) = whole.split_at_mut(clear.len());
-        cipher.open_rtcp(packet, ssrc, index, word, &rest[..16]).expect("opened");
+        cipher
+            .open_rtcp(packet, ssrc, index, word, &rest[..16])
+            .expect("opened");
         assert_eq!(packet, clear);
     }
 

@@ -11,7 +11,10 @@ fn key_of(suite: SrtpSuite, fill: u8, mki: Option<Mki>) -> SrtpKey {
 
 fn pair(suite: SrtpSuite) -> (Sealer, Opener) {
     let key = key_of(suite, 7, None);
-    (Sealer::new(&key).expect("a sealer"), Opener::new(&key).expect("an opener"))
+    (
+        Sealer::new(&key).expect("a sealer"),
+        Opener::new(&key).expect("an opener"),
+    )
 }
 
 fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
@@ -101,7 +104,10 @@ fn a_forged_packet_changes_nothing() {
         assert!(opened(&mut opener, &first).is_ok());
         let honest = sealed(&mut sealer, &rtp(9, 65_001));
         for sequence in (0..65_536).step_by(1_021) {
-            let mut forged = sealed(&mut Sealer::new(&key_of(suite, 8, None)).expect("a sealer"), &rtp(9, sequence as u16));
+            let mut forged = sealed(
+                &mut Sealer::new(&key_of(suite, 8, None)).expect("a sealer"),
+                &rtp(9, sequence as u16),
+            );
             assert!(opened(&mut opener, &forged).is_err());
             forged[11] ^= 1; // another stream, of which none is kept
             assert_eq!(opened(&mut opener, &forged), Err(SrtpError::Forged));
