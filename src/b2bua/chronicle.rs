@@ -150,18 +150,11 @@ fn without_proof(message: &Bytes) -> Bytes {
     kept.map_or_else(|| message.clone(), Bytes::from)
 }
 
-/// A message as a recording keeps it: the keys of its media are blanked (RFC 4568 §6.1 `inline`, RFC 4566 §5.12 `k=`). What is
-/// recorded is clear, and who may hear one call may not open what somebody else captured of it. The length stays.
+/// A message as a recording keeps it: the keys of its media are blanked (RFC 4568 §6.1 `inline`, RFC 4566 §5.12 `k=`, RFC 4567
+/// §3.1). What is recorded is clear, and who may hear one call may not open what somebody else captured of it. The length stays.
 fn without_keys(message: &Bytes) -> Bytes {
-    const INLINE: &[u8] = b"inline:";
     let mut kept: Option<Vec<u8>> = None;
-    let mut blank = |start: usize, ends: fn(u8) -> bool| {
-        let rest = message.get(start..).unwrap_or_default();
-        let end = start + rest.iter().position(|byte| ends(*byte)).unwrap_or(rest.len());
-        if let Some(key) = kept.get_or_insert_with(|| message.to_vec()).get_mut(start..end) {
-            key.fill(b'x');
-        }
-    };
+    let mut blanked = 0;
     for at in memchr::memchr_iter(b':', message) {
         let begins = |name: &[u8]| {
             let start = (at + 1).checked_sub(name.len());
@@ -169,10 +162,19 @@ fn without_keys(message: &Bytes) -> Bytes {
                 .and_then(|start| message.get(start..=at))
                 .is_some_and(|word| word.eq_ignore_ascii_case(name))
         };
-        if begins(INLINE) {
-            blank(at + 1, |byte| b"|; \t\r\n".contains(&byte));
-        } else if begins(b"\nk=clear:") || begins(b"\nk=base64:") {
-            blank(at + 1, |byte| b"\r\n".contains(&byte));
+        let ends: &[u8] = if at < blanked {
+            continue;
+        } else if begins(b"inline:") {
+            b"|; \t\r\n"
+        } else if begins(b"\nk=clear:") || begins(b"\nk=base64:") || begins(b"\na=key-mgmt:") {
+            b"\r\n"
+        } else {
+            continue;
+        };
+        let rest = message.get(at + 1..).unwrap_or_default();
+        blanked = at + 1 + rest.iter().position(|byte| ends.contains(byte)).unwrap_or(rest.len());
+        if let Some(key) = kept.get_or_insert_with(|| message.to_vec()).get_mut(at + 1..blanked) {
+            key.fill(b'x');
         }
     }
     kept.map_or_else(|| message.clone(), Bytes::from)
@@ -222,11 +224,12 @@ mod tests {
     fn a_recording_keeps_no_key_of_its_media_however_it_is_written() {
         let message = Bytes::from_static(
             b"INVITE sip:b@c SIP/2.0\r\n\r\nv=0\r\nk=base64:c2VjcmV0\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:WVNfX19z|2^20|1:4;Inline:MTIz\
-              \r\na=crypto:2 X INLINE:Zm9v",
+              \r\na=crypto:2 X INLINE:Zm9v\r\na=key-mgmt:mikey AQAF\r\na=x:inline:inline:a",
         );
         let kept = without_keys(&message);
         let text = std::str::from_utf8(&kept).expect("text");
-        let wanted = "k=base64:xxxxxxxx\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:xxxxxxxx|2^20|1:4;Inline:xxxx\r\na=crypto:2 X INLINE:xxxx";
+        let wanted = "k=base64:xxxxxxxx\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:xxxxxxxx|2^20|1:4;Inline:xxxx\r\na=crypto:2 X INLINE:xxxx\r\n\
+                      a=key-mgmt:xxxxxxxxxx\r\na=x:inline:xxxxxxxx";
         assert!(text.ends_with(wanted), "{text}");
         assert_eq!(kept.len(), message.len());
     }

@@ -253,6 +253,28 @@ fn a_hold_keeps_the_keys_and_a_new_key_is_taken_over() {
 }
 
 #[test]
+fn a_line_that_was_refused_and_comes_back_has_another_key() {
+    let mut bench = bench_of(Srtp::Allow, Srtp::Allow);
+    let second = |port: u16, key: &str| {
+        let audio = keyed("RTP/SAVP", 1, key);
+        format!("{audio}m=audio {port} RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n")
+    };
+    let of_second = |body: &[u8]| SessionDescription::parse(body).unwrap().lines()[1].cryptos.clone();
+    bench.invite(&second(7_000, KEY), "");
+    let first = of_second(&bench.request_to_b("INVITE").body);
+    bench.b_answers("INVITE", 200, &second(8_000, OTHER));
+    bench.a_requests(1, "ACK", "ack1", "");
+    for (cseq, port, is_told_anew) in [(2, 0, false), (3, 8_000, true)] {
+        bench.a_requests(cseq, "INVITE", &format!("re{cseq}"), &second(7_000, KEY));
+        let told = of_second(&bench.request_to_b("INVITE").body);
+        assert_eq!(told[0].key.master() != first[0].key.master(), is_told_anew, "{cseq}");
+        bench.b_answers("INVITE", 200, &second(port, OTHER));
+        bench.a_requests(cseq, "ACK", &format!("ack{cseq}"), "");
+    }
+    assert_eq!(ended(&mut bench, 4).0, Outcome::Recorded);
+}
+
+#[test]
 fn a_leg_in_clear_that_is_held_does_not_make_the_other_clear() {
     let mut bench = bench_of(Srtp::Allow, Srtp::Refuse);
     bench.invite(&keyed("RTP/SAVP", 1, KEY), "");

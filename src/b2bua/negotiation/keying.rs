@@ -164,12 +164,22 @@ impl Negotiation {
                     keys: Vec::new(),
                 }),
                 None => None,
-                Some(wish) => self.said_of(&wish, line, (ours, theirs), known)?,
+                // A line that was refused begins anew: its key must not seal from the first index again (RFC 3711 §9.1).
+                Some(wish) => {
+                    let known = known.filter(|_| !self.is_refused(by.other(), index));
+                    self.said_of(&wish, line, (ours, theirs), known)?
+                }
             });
         }
         self.keying.before[to] = Some(before);
         self.keying.said[to] = said;
         Ok(())
+    }
+
+    /// Whether a leg answered or offered this line with port 0 last.
+    fn is_refused(&self, leg: Leg, index: usize) -> bool {
+        let line = |agreed: &SessionDescription| agreed.lines().get(index).is_some_and(|line| !line.is_live());
+        self.agreement.agreed[leg.index()].as_ref().is_some_and(line)
     }
 
     fn said_of(
