@@ -50,6 +50,8 @@ pub struct Asked {
     /// By the other side's tag: the ACK that was sent.
     pub acks: Vec<(String, String)>,
     pub cancelled: bool,
+    /// Who it was sent to was killed: a late copy is new to the next process, which may answer otherwise.
+    pub forgotten: bool,
 }
 
 impl Asked {
@@ -95,6 +97,7 @@ impl Phone {
             status: 0,
             acks: Vec::new(),
             cancelled: false,
+            forgotten: false,
         });
         self.asked.len() - 1
     }

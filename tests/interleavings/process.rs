@@ -166,6 +166,8 @@ impl World {
                 } else {
                     "killed in a call"
                 });
+                let asked = self.phones.iter_mut().flat_map(|phone| &mut phone.asked);
+                asked.for_each(|asked| asked.forgotten = true);
                 self.deaf = true;
                 self.next_process();
             }

@@ -166,7 +166,7 @@ impl Phone {
                 if !self.on_refused(now, call, heard) {
                     self.on_placed(now, call, heard.status);
                 }
-            } else if self.asked[at].status != heard.status && self.asked[at].status != 408 {
+            } else if ![heard.status, 408].contains(&self.asked[at].status) && !self.asked[at].forgotten {
                 self.wrong(format!("{} after {}", heard.told(), self.asked[at].status));
             }
             return;
