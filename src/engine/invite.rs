@@ -16,6 +16,16 @@ use crate::trunk::{Destination, Trunk};
 /// and peers that hold back all they have must not do so for long (RFC 3261 §21.5.4).
 const DRAIN_RETRY_MAX: u32 = 10;
 
+/// Whom a node lets in, emergencies apart.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Door {
+    Open,
+    /// Only what calls that are up have led to.
+    Draining,
+    /// Nobody: those end too.
+    Closed,
+}
+
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, mut request: Request, flow: Flow, bytes: Bytes) {
         if self.is_left_to_next(&request, flow) {
@@ -206,9 +216,14 @@ impl Signaling {
         if decision.emergency {
             return Ok(());
         }
-        if self.draining && (self.closed || !continues) {
+        let is_refused = match self.door {
+            Door::Open => false,
+            Door::Draining => !continues,
+            Door::Closed => true,
+        };
+        if is_refused {
             // Who is told nothing looks for another node at once.
-            let waits = !self.terms.peer_node && !self.closed;
+            let waits = !self.terms.peer_node && self.door == Door::Draining;
             let retry_after = waits.then(|| 1 + self.wire.mint().up_to(DRAIN_RETRY_MAX - 1));
             return Err(Refusal::Draining { retry_after });
         }

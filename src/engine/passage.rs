@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::edge::Origin;
+use super::invite::Door;
 use super::overload::{fingerprint, tag_of};
 use super::page::Page;
 use super::signaling::Signaling;
@@ -72,7 +73,7 @@ impl Signaling {
 
     /// 200 only while a strict call could be recorded, so that dispatchers take this node out.
     fn tell_state(&mut self, request: &Request, flow: Flow) {
-        let fit = self.openness() == RecorderState::Up && !self.draining;
+        let fit = self.openness() == RecorderState::Up && self.door == Door::Open;
         let tag = tag_of(fingerprint(request));
         let mut response = Response::to(request, if fit { 200 } else { 503 }, None, Some(&tag));
         response.headers.push("Contact", format!("<{}>", Wire::contact(flow)));

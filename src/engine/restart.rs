@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::invite::Door;
 use super::signaling::Signaling;
 use crate::b2bua::{Call, Output};
 use crate::model::{SessionId, Timestamp};
@@ -10,7 +11,7 @@ use crate::sip::{Flow, Request};
 impl Signaling {
     /// From here on only what ends the other calls is answered.
     pub(super) fn hand_over(&mut self, now: Timestamp) {
-        self.draining = true;
+        self.door = self.door.max(Door::Draining);
         self.handed_over = true;
         self.for_all_calls(now, Call::hand_over);
     }

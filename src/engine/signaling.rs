@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::consultation::Consultation;
 use super::edge::Edge;
 use super::input::Input;
+use super::invite::Door;
 use super::overload::{Admission, AdmissionLimits};
 use super::page::Pages;
 use super::passage::Passage;
@@ -86,9 +87,7 @@ pub struct Signaling {
     /// No volume has its reserve.
     pub(super) reserve_crossed: bool,
     pub(super) heard: Option<Timestamp>,
-    pub(super) draining: bool,
-    /// No call goes on any more.
-    pub(super) closed: bool,
+    pub(super) door: Door,
     /// The next process answers.
     pub(super) handed_over: bool,
     pub(super) emergencies: Emergencies,
@@ -146,8 +145,7 @@ impl Signaling {
             recorder: RecorderState::Up,
             reserve_crossed: false,
             heard: None,
-            draining: false,
-            closed: false,
+            door: Door::Open,
             handed_over: false,
             emergencies: Emergencies::default(),
             loads: Loads::default(),
@@ -198,18 +196,18 @@ impl Signaling {
                 self.follow_topology(now);
             }
             Input::Drain => {
-                self.draining = true;
+                self.door = self.door.max(Door::Draining);
                 self.unregister(now);
             }
             Input::Admit => {
-                self.draining = false;
+                self.door = Door::Open;
                 self.register_again(now);
             }
             Input::HandOver => self.hand_over(now),
             Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
             Input::ShutDown => {
-                (self.draining, self.closed) = (true, true);
+                self.door = Door::Closed;
                 self.unregister(now);
                 self.for_all_calls(now, Call::shut_down);
             }
