@@ -153,9 +153,12 @@ fn without_proof(message: &Bytes) -> Bytes {
 /// A message as a recording keeps it: the keys of its media are blanked (RFC 4568 §6.1 `inline`, RFC 4566 §5.12 `k=`, RFC 4567
 /// §3.1). What is recorded is clear, and who may hear one call may not open what somebody else captured of it. The length stays.
 fn without_keys(message: &Bytes) -> Bytes {
+    let Some(head) = memchr::memmem::find(message, b"\r\n\r\n") else {
+        return message.clone();
+    };
     let mut kept: Option<Vec<u8>> = None;
     let mut blanked = 0;
-    for at in memchr::memchr_iter(b':', message) {
+    for at in memchr::memchr_iter(b':', &message[head..]).map(|at| head + at) {
         let begins = |name: &[u8]| {
             let start = (at + 1).checked_sub(name.len());
             start
