@@ -19,6 +19,4 @@ pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
 
 #[cfg(test)]
-mod keyed_stories;
-#[cfg(test)]
 mod stories;

@@ -217,10 +217,20 @@ impl RtpPacket {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// 20 ms of PCMU.
+    pub(crate) fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
+        let mut packet = vec![0x80, 0];
+        packet.extend(sequence.to_be_bytes());
+        packet.extend((u32::from(sequence) * 160).to_be_bytes());
+        packet.extend(ssrc.to_be_bytes());
+        packet.extend([0xd5; 160]);
+        packet
+    }
 
     /// Marker, one CSRC, a one-byte extension of two elements, three bytes of padding.
     const FULL: &[u8] = &[

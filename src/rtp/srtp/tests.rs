@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::SrtpSuite;
+use crate::rtp::packet::tests::rtp;
 
 fn key_of(suite: SrtpSuite, fill: u8, mki: Option<Mki>) -> SrtpKey {
     SrtpKey::new(suite, &vec![fill; suite.master_bytes()], mki).expect("a key")
@@ -15,15 +16,6 @@ fn pair(suite: SrtpSuite) -> (Sealer, Opener) {
         Sealer::new(&key).expect("a sealer"),
         Opener::new(&key).expect("an opener"),
     )
-}
-
-fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
-    let mut packet = vec![0x80, 0];
-    packet.extend(sequence.to_be_bytes());
-    packet.extend((u32::from(sequence) * 160).to_be_bytes());
-    packet.extend(ssrc.to_be_bytes());
-    packet.extend([0xd5; 160]);
-    packet
 }
 
 const RTCP: [u8; 28] = [

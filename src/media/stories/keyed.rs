@@ -1,13 +1,9 @@
 //! What happens to the media of a call whose legs are encrypted between their peers and us, in virtual time.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 
-use super::stories::{A, B, RTCP, World, goes_to, line, plan, remote, rtp};
-use super::{Channel, Dropped, Verdict};
-use crate::model::{Leg, LegKeys, LineKeys, MediaCommand, Recorded, SrtpKey, SrtpSuite};
-use crate::recorder::PacketKind;
+use super::*;
+use crate::model::{LegKeys, LineKeys, SrtpKey, SrtpSuite};
 use crate::rtp::{Opener, SRTP_GROWTH_MAX, Sealer};
 
 const SUITE: SrtpSuite = SrtpSuite::AesCm128HmacSha1_80;
