@@ -10,7 +10,10 @@ use super::bench::{A, B, Bench, C, SDP};
 use super::routed::{call, configure, trunk};
 
 fn capped(calls_max: Option<u32>, rate: Option<u32>) -> Bench {
-    let mut bench = Bench::unrecorded();
+    capped_in(Bench::unrecorded(), calls_max, rate)
+}
+
+fn capped_in(mut bench: Bench, calls_max: Option<u32>, rate: Option<u32>) -> Bench {
     let carrier = Trunk {
         caps: Caps {
             calls_max,
@@ -143,16 +146,7 @@ fn a_call_is_not_sent_on_to_a_trunk_that_is_full_unless_it_is_an_emergency() {
 
 #[test]
 fn a_caller_who_answers_a_challenge_on_the_last_channel_need_not_wait_for_the_recording() {
-    let mut bench = Bench::strict();
-    let caps = Caps {
-        calls_max: Some(1),
-        calls_per_second: None,
-    };
-    let carrier = Trunk {
-        caps,
-        ..trunk("carrier", B)
-    };
-    configure(&mut bench, trunk("pbx", A), carrier);
+    let mut bench = capped_in(Bench::strict(), Some(1), None);
     call(&mut bench, 1, "bob", SDP);
     // What is recorded of this call is stored late.
     bench.media_answers = false;
@@ -174,16 +168,7 @@ fn a_caller_who_answers_a_challenge_on_the_last_channel_need_not_wait_for_the_re
 
 #[test]
 fn a_call_has_its_place_until_both_parties_are_gone() {
-    let mut bench = Bench::strict();
-    let caps = Caps {
-        calls_max: Some(1),
-        calls_per_second: None,
-    };
-    let carrier = Trunk {
-        caps,
-        ..trunk("carrier", B)
-    };
-    configure(&mut bench, trunk("pbx", A), carrier);
+    let bench = capped_in(Bench::strict(), Some(1), None);
     let mut bench = bench.connected();
     bench.a_requests(2, "BYE", "bye", "");
     assert_eq!(counted(&bench), [1, 1], "B has not answered its BYE");

@@ -7,6 +7,7 @@ use onrecord::trunk::{SdesOver, Secrecy, Srtp, Trunk};
 
 use super::bench::{A, B, Bench, C, SDP, invite};
 use super::routed::{configure, trunk};
+use super::sealed_media::hung_up;
 
 const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 const OTHER: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
@@ -60,18 +61,6 @@ fn assert_keys(bench: &Bench, leg: Leg, theirs: &str, ours: &Crypto) {
     assert_eq!(keys.ours.as_deref(), Some(&ours.key));
 }
 
-fn ended(bench: &mut Bench, cseq: u32) -> (Outcome, Option<Encryption>) {
-    bench.tally.accepted = 100;
-    bench.a_requests(cseq, "BYE", "bye", "");
-    bench.b_answers("BYE", 200, "");
-    let closing = bench.recording.iter().find_map(|command| match command {
-        RecordingCommand::Close { closing, .. } => Some((closing.outcome, closing.encryption)),
-        _ => None,
-    });
-    bench.assert_nothing_left();
-    closing.unwrap()
-}
-
 #[test]
 fn each_party_has_keys_with_us_alone_and_no_recording_has_them() {
     let mut bench = bench_of(Srtp::Allow, Srtp::Allow);
@@ -108,7 +97,7 @@ fn each_party_has_keys_with_us_alone_and_no_recording_has_them() {
         told.contains("(A AES_CM_128_HMAC_SHA1_80, B AES_CM_128_HMAC_SHA1_80)"),
         "{told}"
     );
-    assert_eq!(ended(&mut bench, 2), (Outcome::Recorded, Some(Encryption::Decrypted)));
+    assert_eq!(hung_up(&mut bench, 2), (Outcome::Recorded, Some(Encryption::Decrypted)));
 }
 
 #[test]
@@ -134,7 +123,7 @@ fn one_leg_is_encrypted_where_the_other_trunk_refuses_or_may_not_be_told_keys() 
         assert_keys(&bench, Leg::A, KEY, &to_a[0]);
         assert_eq!(keys(&bench, Leg::B), None);
         bench.a_requests(1, "ACK", "ack1", "");
-        assert_eq!(ended(&mut bench, 2), (Outcome::Recorded, Some(Encryption::Decrypted)));
+        assert_eq!(hung_up(&mut bench, 2), (Outcome::Recorded, Some(Encryption::Decrypted)));
     }
 }
 
@@ -249,7 +238,7 @@ fn a_hold_keeps_the_keys_and_a_new_key_is_taken_over() {
     bench.a_requests(4, "ACK", "ack4", "");
     assert_keys(&bench, Leg::A, new, &to_a[0]);
     assert_keys(&bench, Leg::B, OTHER, &to_b[0]);
-    assert_eq!(ended(&mut bench, 5), (Outcome::Recorded, Some(Encryption::Decrypted)));
+    assert_eq!(hung_up(&mut bench, 5), (Outcome::Recorded, Some(Encryption::Decrypted)));
 }
 
 #[test]
@@ -271,7 +260,7 @@ fn a_line_that_was_refused_and_comes_back_has_another_key() {
         bench.b_answers("INVITE", 200, &second(port, OTHER));
         bench.a_requests(cseq, "ACK", &format!("ack{cseq}"), "");
     }
-    assert_eq!(ended(&mut bench, 4).0, Outcome::Recorded);
+    assert_eq!(hung_up(&mut bench, 4).0, Outcome::Recorded);
 }
 
 #[test]

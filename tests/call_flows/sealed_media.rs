@@ -11,9 +11,14 @@ fn by(protocol: &str, more: &str) -> String {
 }
 
 fn ended(bench: &mut Bench) -> (Outcome, Option<Encryption>) {
-    bench.tally.accepted = 100;
     bench.a_requests(1, "ACK", "ack1", "");
-    bench.a_requests(2, "BYE", "bye2", "");
+    hung_up(bench, 2)
+}
+
+/// A says BYE. What its recording says of the call.
+pub(super) fn hung_up(bench: &mut Bench, cseq: u32) -> (Outcome, Option<Encryption>) {
+    bench.tally.accepted = 100;
+    bench.a_requests(cseq, "BYE", "bye", "");
     bench.b_answers("BYE", 200, "");
     let closing = bench.recording.iter().find_map(|command| match command {
         RecordingCommand::Close { closing, .. } => Some((closing.outcome, closing.encryption)),

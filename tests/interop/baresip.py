@@ -171,6 +171,16 @@ class Home(Bench):
         return f"{ip}:{port + (self.transport == 'tls')}"
 
 
+def hold_and_end(alice, bob):
+    """One holds, talks on, and the other hangs up."""
+    alice.tell("hold")
+    time.sleep(0.5)
+    alice.tell("resume")
+    time.sleep(1)
+    bob.tell("hangup")
+    alice.hears("CALL_CLOSED")
+
+
 def call(transport, six=False):
     """A call with digits, hold and resume; both parties are loud in the recording."""
     with Home(transport, six) as bench:
@@ -182,12 +192,7 @@ def call(transport, six=False):
         time.sleep(1)
         alice.tell("sndcode", "5")
         time.sleep(0.3)
-        alice.tell("hold")
-        time.sleep(0.5)
-        alice.tell("resume")
-        time.sleep(1)
-        bob.tell("hangup")
-        alice.hears("CALL_CLOSED")
+        hold_and_end(alice, bob)
         row, = finished(bench, 1)
         invites = [signal for signal in row["shown"]["signals"]
                    if signal["leg"] == "B" and signal["start_line"].startswith("INVITE")]
@@ -206,12 +211,7 @@ def srtp(caller, callee, parts, encryption="decrypted"):
         alice.hears("CALL_ESTABLISHED")
         bob.hears("CALL_ESTABLISHED")
         time.sleep(1)
-        alice.tell("hold")
-        time.sleep(0.5)
-        alice.tell("resume")
-        time.sleep(1)
-        bob.tell("hangup")
-        alice.hears("CALL_CLOSED")
+        hold_and_end(alice, bob)
         row, = finished(bench, 1)
         if row.get("encryption") != encryption:
             raise Failed(f"encryption is {row['shown'].get('encryption')!r}, not {encryption!r}")
