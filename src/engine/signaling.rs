@@ -27,8 +27,8 @@ use crate::sip::{Flow, TokenKey};
 use crate::trunk::{Loads, Topology};
 
 /// Transactions of a node for few calls. Of a call that is over, three linger for 32 s to absorb copies (RFC 3261 §17.2.2, RFC
-/// 6026 §7.1): 1,700 short calls a second leave so many.
-const TRANSACTIONS_MAX: usize = 200_000;
+/// 6026 §7.1): 3,400 short calls a second, more than two cores serve, leave as many as calls may ([`TransactionLimits`]).
+const TRANSACTIONS_MAX: usize = 400_000;
 /// Port pairs that only emergency calls may take.
 pub(super) const EMERGENCY_PAIRS: usize = 16;
 
