@@ -7,6 +7,7 @@
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
 mod aftermath;
+mod announce;
 mod answer;
 mod arrival;
 mod attempt;

@@ -22,6 +22,7 @@ impl Call {
                 self.chronicle
                     .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
+            MediaEvent::Noticed { notice, .. } => self.on_noticed(turn, *notice),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 if tally.handshakes > 0 {

@@ -176,6 +176,15 @@ impl Engine {
         }
     }
 
+    fn speak(&mut self, now: Timestamp) {
+        while let Some((via, to)) = self.plane.poll_notice(now) {
+            let bytes = Bytes::copy_from_slice(self.plane.changed());
+            if let Some(from) = self.locals.get(&via).copied() {
+                self.outputs.push_back(EngineOutput::Media { from, to, bytes });
+            }
+        }
+    }
+
     pub fn handle_io(&mut self, now: Timestamp, done: IoDone) {
         self.writer.handle_io(now, done);
         self.run(now);
@@ -185,6 +194,7 @@ impl Engine {
         if self.intake.poll_timeout().is_some_and(|due| due <= now) {
             self.intake.flush(now);
         }
+        self.speak(now);
         self.writer.handle_timeout(now);
         // After a leap in time signalling hears the recorder before it judges its silence.
         self.run(now);
@@ -194,7 +204,8 @@ impl Engine {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let recorder = earliest(self.intake.poll_timeout(), self.writer.poll_timeout());
-        earliest(self.signaling.poll_timeout(), recorder)
+        let media = earliest(self.plane.poll_timeout(), recorder);
+        earliest(self.signaling.poll_timeout(), media)
     }
 
     pub fn poll_output(&mut self) -> Option<EngineOutput> {

@@ -43,6 +43,7 @@ impl MediaLinks {
 const fn session(command: &MediaCommand) -> SessionId {
     match command {
         MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.session,
+        MediaCommand::Notice(plan) => plan.session,
         MediaCommand::Gate { session, .. } | MediaCommand::Close { session } => *session,
     }
 }

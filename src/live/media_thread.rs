@@ -16,7 +16,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
-use crate::model::{MediaCommand, MediaEvent, Timestamp};
+use crate::model::{MediaCommand, MediaEvent, Timestamp, earliest};
 use crate::recorder::{Extent, Intake};
 
 use super::alarm::Alarm;
@@ -195,6 +195,7 @@ impl<I: MediaIo> Turner<I> {
         }
         self.wake_signalling();
         while self.relay_one(now) {}
+        self.speak(now);
         self.intake.flush(now);
         self.drain_plane(now);
         self.wake_signalling();
@@ -205,7 +206,8 @@ impl<I: MediaIo> Turner<I> {
 
     /// How long there is nothing to do but packets. A wake-up is only good for commands that are looked for after it.
     fn patience(&self) -> Duration {
-        let flush = self.intake.poll_timeout().map(|at| self.clock.until(at));
+        let due = earliest(self.intake.poll_timeout(), self.plane.poll_timeout());
+        let flush = due.map(|at| self.clock.until(at));
         match flush {
             _ if !self.commands.is_empty() => Duration::ZERO,
             Some(flush) => flush.min(TURN_MAX),
@@ -250,12 +252,25 @@ impl<I: MediaIo> Turner<I> {
             }
             Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
             Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable | Dropped::Handshake) => &mut self.counts.foreign,
+            Verdict::Drop(Dropped::Hushed) => return true,
             Verdict::Drop(Dropped::Early) => &mut self.counts.early,
             Verdict::Drop(Dropped::Unsealable) => &mut self.counts.unsent,
             Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,
         };
         *count += 1;
         true
+    }
+
+    /// What is due of our own: parties are told that they are recorded.
+    fn speak(&mut self, now: Timestamp) {
+        if self.plane.poll_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        self.plane.halt(self.alarm.fault());
+        while let Some((via, to)) = self.plane.poll_notice(now) {
+            // One that is lost is like any packet that is.
+            let _ = self.io.send(via, to, self.plane.changed());
+        }
     }
 
     /// Binds, lets go, and tells, as far as the events' queue has room.

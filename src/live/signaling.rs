@@ -342,6 +342,9 @@ impl SignalingTask {
                 }
             }
             command if self.backlog.media.len() < BACKLOG_MAX => self.backlog.media.push_back(command),
+            MediaCommand::Notice(plan) => {
+                tracing::error!(session = %plan.session, "media queue full: nobody is told of the recording");
+            }
             MediaCommand::Gate { session, .. } | MediaCommand::Close { session } => {
                 tracing::error!(%session, "media queue full: ports are not given back");
             }

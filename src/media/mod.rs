@@ -8,10 +8,12 @@ mod fork;
 mod gate;
 mod latch;
 mod meter;
+mod notice;
 mod plane;
 mod port;
 mod ports;
 mod relay;
+mod rota;
 mod secrecy;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, SessionId, Timestamp};
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, NoticePlan, SessionId, Timestamp};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
 use super::relay::{Relay, Wanted};
+use super::rota::{Place, Rota};
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
 /// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
@@ -45,6 +46,8 @@ pub enum Dropped {
     Undecryptable,
     /// ZRTP or DTLS, where what is recorded is in clear.
     Handshake,
+    /// Recorded, but the far leg is being told that it is recorded.
+    Hushed,
     /// It cannot be encrypted for the far leg: no RTP or RTCP, or one that was there before.
     Unsealable,
     /// The far leg has not said where it receives, or holds.
@@ -78,6 +81,7 @@ pub struct Plane {
     scratch: Vec<u8>,
     /// Bytes of it that the last [`Verdict::Change`] is about.
     changed: usize,
+    rota: Rota,
 }
 
 impl Plane {
@@ -157,6 +161,7 @@ impl Plane {
                 }
             }
             MediaCommand::Gate { session, gate } => self.on_gate(session, gate),
+            MediaCommand::Notice(plan) => self.on_notice(now, plan),
             MediaCommand::Close { session } => self.on_close(now, session, sink),
         }
     }
@@ -187,6 +192,35 @@ impl Plane {
             self.remove(now, session, sink);
         }
         self.say(MediaEvent::OpenFailed { session, local });
+    }
+
+    /// When [`Self::poll_notice`] has something to say.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.rota.next()
+    }
+
+    /// The next packet of our own that is due, to be sent from this port: its bytes are [`Plane::changed`]. It may be lost.
+    pub fn poll_notice(&mut self, now: Timestamp) -> Option<(Port, SocketAddr)> {
+        while let Some(place) = self.rota.due(now) {
+            let Some(relay) = self.relays.get_mut(place.index).filter(|relay| relay.generation == place.generation) else {
+                self.rota.done();
+                continue;
+            };
+            let bench = Bench {
+                scratch: &mut self.scratch,
+                changed: &mut self.changed,
+            };
+            if let Some(sent) = relay.speak(now, (place.index, self.halted.is_some()), bench) {
+                return Some(sent);
+            }
+            let session = relay.session;
+            while let Some(notice) = relay.poll_noticed().map(Box::new) {
+                self.outputs.push_back(PlaneOutput::Event(MediaEvent::Noticed { session, notice }));
+            }
+            self.rota.done();
+            self.rota.put(relay.notice_due(), place);
+        }
+        None
     }
 
     pub fn poll_output(&mut self) -> Option<PlaneOutput> {
@@ -270,8 +304,24 @@ impl Plane {
         }
     }
 
+    fn on_notice(&mut self, now: Timestamp, plan: Box<NoticePlan>) {
+        let Some(index) = self.places.get(&plan.session).copied() else {
+            return;
+        };
+        if let Some(relay) = self.relays.get_mut(index) {
+            self.scratch.resize(SCRATCH_BYTES, 0);
+            relay.notice(now, plan);
+            let generation = relay.generation;
+            self.rota.put(relay.notice_due(), Place { index, generation });
+        }
+    }
+
     fn on_close(&mut self, now: Timestamp, session: SessionId, sink: &mut impl FrameSink) {
-        if let Some(relay) = self.remove(now, session, sink) {
+        if let Some(mut relay) = self.remove(now, session, sink) {
+            relay.cut_notices(now);
+            while let Some(notice) = relay.poll_noticed().map(Box::new) {
+                self.say(MediaEvent::Noticed { session, notice });
+            }
             self.say(MediaEvent::Closed {
                 session,
                 tally: Box::new(relay.tally()),

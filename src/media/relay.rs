@@ -1,5 +1,7 @@
 //! The relay: one session's lines, and a packet's way from one leg to the other.
 
+mod told;
+
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
@@ -10,6 +12,7 @@ use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
+use super::notice::Notices;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
 use super::secrecy::{Bench, Secrecy};
@@ -30,6 +33,7 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
+    notices: Option<Box<Notices>>,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,7 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
+            notices: None,
         }
     }
 
@@ -161,6 +166,11 @@ impl Relay {
         if kind == PacketKind::Rtp {
             self.meter.count(port.line(), leg, clear);
         }
+        let (notices, towards) = (&mut self.notices, (leg.other(), line.index));
+        let Ok(opened) = told::hush(notices, (now, kind), towards, (bytes, opened), &mut bench) else {
+            self.tally.hushed += 1;
+            return (Verdict::Drop(Dropped::Hushed), missed);
+        };
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
@@ -287,6 +297,9 @@ impl Relay {
     pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
+        if let Some(notices) = &mut self.notices {
+            notices.settle(&plan);
+        }
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);

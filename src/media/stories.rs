@@ -8,6 +8,7 @@ mod haphazard;
 mod keyed;
 mod lines;
 mod metered;
+mod told;
 
 use std::net::SocketAddr;
 

@@ -4,6 +4,7 @@
 
 mod ids;
 mod index;
+mod notice;
 mod plan;
 mod recording;
 mod srtp;
@@ -11,6 +12,7 @@ mod time;
 
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
+pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Leg, LegKeys, LineKeys, SessionId, Ssrc};
+use super::{Fault, Leg, LegKeys, LineKeys, Notice, NoticePlan, SessionId, Ssrc};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +17,8 @@ pub enum MediaCommand {
     Modify(Box<MediaPlan>),
     /// Stop or resume forwarding and recording, at once.
     Gate { session: SessionId, gate: Gate },
+    /// Tell the parties that they are recorded. Answered by `Noticed` for each sound that was played.
+    Notice(Box<NoticePlan>),
     /// Stop, flush what the recorder has not yet taken, give the ports back. Answered by `Closed`.
     Close { session: SessionId },
 }
@@ -45,6 +47,11 @@ pub enum MediaEvent {
         leg: Leg,
         line: u16,
         from: SocketAddr,
+    },
+    /// A party was told that it is recorded, or the first part of it, when the call ended meanwhile.
+    Noticed {
+        session: SessionId,
+        notice: Box<Notice>,
     },
     Closed {
         session: SessionId,
@@ -192,6 +199,12 @@ pub struct Tally {
     /// Of ZRTP or DTLS, on a line that is recorded in clear: not relayed, so that the ends stay with what is heard.
     #[serde(default)]
     pub handshakes: u64,
+    /// Accepted, but not heard by the far leg, which was told meanwhile that it is recorded.
+    #[serde(default)]
+    pub hushed: u64,
+    /// Packets of our own, by which a leg was told that it is recorded.
+    #[serde(default)]
+    pub told: u64,
     pub streams: Vec<StreamTally>,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, Leg, LinePlan, PolicyId, SessionId, Tally, Timestamp, TrunkName};
+use super::{Generation, Leg, LinePlan, Notice, PolicyId, SessionId, Tally, Timestamp, TrunkName};
 
 /// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
 #[derive(Clone, Debug, PartialEq)]
@@ -238,6 +238,12 @@ pub enum Mark {
         leg: Leg,
         line: u16,
         from: std::net::SocketAddr,
+    },
+    /// A party was told that it is recorded.
+    Noticed(Notice),
+    /// A party could not be told that it is recorded: the parties agreed on no format that we can speak in.
+    Unnoticed {
+        leg: Leg,
     },
     /// From here nothing was kept.
     GapOpened {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::address::Way;
 use super::formats::Formats;
 use super::pcapng;
-use crate::model::{Closing, Header, Mark, SignalPath, Timestamp};
+use crate::model::{Closing, Header, Mark, Notice, NoticeKind, SignalPath, Timestamp};
 use crate::recorder::Frame;
 
 /// Comments that wait for the packet after them; more become one line that says so.
@@ -200,6 +200,16 @@ fn closing_comment(closing: &Closing) -> String {
     )
 }
 
+fn told(notice: &Notice) -> String {
+    let Notice { leg, name, from, .. } = notice;
+    let kind = match notice.kind {
+        NoticeKind::Prompt => "prompt",
+        NoticeKind::Tone => "tone",
+    };
+    let rest = if notice.whole { "" } else { ", broken off" };
+    format!("{leg} was told that it is recorded, by {kind} {name} from {from}{rest}")
+}
+
 fn mark_comment(at: Timestamp, mark: &Mark) -> String {
     match mark {
         Mark::Media(lines) => format!("{at} media negotiated: {} lines", lines.len()),
@@ -210,6 +220,8 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Learned { leg, line, from } => {
             format!("{at} media of {leg}, line {line}, comes from {from}, which its SDP does not name")
         }
+        Mark::Noticed(notice) => format!("{at} {}", told(notice)),
+        Mark::Unnoticed { leg } => format!("{at} {leg} could not be told that it is recorded"),
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
         Mark::Note(text) => format!("{at} {text}"),

@@ -169,6 +169,8 @@ impl Chain {
             | Mark::Resumed { .. }
             | Mark::Connected { .. }
             | Mark::Learned { .. }
+            | Mark::Noticed(_)
+            | Mark::Unnoticed { .. }
             | Mark::Note(_) => {}
         }
     }

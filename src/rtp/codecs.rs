@@ -1,11 +1,13 @@
 //! The codecs of telephony that are decoded here (RFC 3551 §4.5, RFC 7587): G.711, linear PCM, G.722, Opus.
 
+mod encoder;
 mod g711;
 mod opus;
 
 use audio_codec::Decoder as _;
 use audio_codec::g722::G722Decoder;
 
+pub use encoder::Encoder;
 pub use g711::{pcma, pcmu, to_pcma, to_pcmu};
 use opus::Opus;
 

@@ -1,0 +1,84 @@
+//! What a session's parties are told by us: how it meets the relay.
+
+use std::net::SocketAddr;
+
+use super::super::notice::{Notices, Passage};
+use super::super::port::{Channel, Port};
+use super::super::secrecy::Bench;
+use super::Relay;
+use crate::model::{Leg, Notice, NoticePlan, Timestamp};
+use crate::recorder::PacketKind;
+
+/// What a leg is sent of a recorded packet of the far party: as it arrived or was opened, or so many bytes of the scratch. Err: it is
+/// not sent any.
+#[inline]
+pub(super) fn hush(
+    notices: &mut Option<Box<Notices>>,
+    (now, kind): (Timestamp, PacketKind),
+    (leg, index): (Leg, u16),
+    (bytes, opened): (&[u8], Option<usize>),
+    bench: &mut Bench<'_>,
+) -> Result<Option<usize>, Hushed> {
+    match notices {
+        Some(notices) if kind == PacketKind::Rtp && notices.line() == index => {
+            match notices.pass(now, leg, (bytes, opened), bench.scratch) {
+                Passage::AsIs => Ok(opened),
+                Passage::Changed(length) => Ok(Some(length)),
+                Passage::Hushed => Err(Hushed),
+            }
+        }
+        _ => Ok(opened),
+    }
+}
+
+/// The leg is told something else meanwhile.
+pub(super) struct Hushed;
+
+impl Relay {
+    pub(in super::super) fn notice(&mut self, now: Timestamp, plan: Box<NoticePlan>) {
+        match &mut self.notices {
+            Some(notices) => notices.renew(now, plan),
+            None => self.notices = Some(Box::new(Notices::new(now, plan))),
+        }
+    }
+
+    /// The next packet of a notice, sealed if its leg is: from which port, and to whom.
+    pub(in super::super) fn speak(
+        &mut self,
+        now: Timestamp,
+        (place, halted): (usize, bool),
+        mut bench: Bench<'_>,
+    ) -> Option<(Port, SocketAddr)> {
+        let notices = self.notices.as_mut()?;
+        let at = self.lines.iter().position(|line| line.index == notices.line())?;
+        let is_open = self.gate.is_open() && !(halted && self.fork.is_strict());
+        for leg in Leg::BOTH {
+            let side = &mut self.lines.get_mut(at)?.sides[leg.index()];
+            let to = side.sockets[Channel::Rtp.index()].latch.destination().filter(|_| is_open);
+            let Some(length) = notices.speak(now, leg, to.is_some(), bench.scratch) else {
+                continue;
+            };
+            let sealed = bench.finish(side.secrecy.as_deref_mut(), PacketKind::Rtp, &[], Some(length));
+            if let (Ok(_), Some(to)) = (sealed, to) {
+                self.tally.told += 1;
+                return Some((Port::new(place, self.generation, at, leg, Channel::Rtp), to));
+            }
+        }
+        None
+    }
+
+    pub(in super::super) fn notice_due(&self) -> Option<Timestamp> {
+        self.notices.as_ref()?.due()
+    }
+
+    pub(in super::super) fn poll_noticed(&mut self) -> Option<Notice> {
+        self.notices.as_mut()?.poll_ended()
+    }
+
+    /// The session ends.
+    pub(in super::super) fn cut_notices(&mut self, now: Timestamp) {
+        if let Some(notices) = &mut self.notices {
+            notices.cut(now);
+        }
+    }
+}
