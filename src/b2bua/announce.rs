@@ -1,11 +1,130 @@
-//! The parties hear that they are recorded.
+//! The parties hear that they are recorded: by a prompt, by a tone, as the policies say.
+//!
+//! Once a party, when the call talks: never again on hold or re-INVITE, on a transfer to the newcomer alone. An emergency call is never
+//! announced, for nothing is demanded of it.
+
+use std::sync::Arc;
 
 use super::call::Call;
+use super::farewell::Farewell;
+use super::reject::Refusal;
+use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Mark, Notice};
+use crate::model::{Clip, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticePlan, Recorded};
+use crate::policy::{NotifyWhen, Requirements, Untold, Verdict};
+
+/// Who has been told: A, B.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Announced {
+    told: [bool; 2],
+    /// By a prompt, which is not played twice.
+    pub(super) prompted: [bool; 2],
+}
+
+impl Announced {
+    /// The call has talked before this process: tones go on, prompts were played.
+    pub(super) const RESUMED: Self = Self {
+        told: [false; 2],
+        prompted: [true; 2],
+    };
+
+    /// Somebody else is at this end, and other policies may apply to both.
+    pub(super) const fn forget(&mut self, leg: Leg) {
+        self.told = [false; 2];
+        self.prompted[leg.index()] = false;
+    }
+}
+
+/// What one party is to be told by. None of what is demanded and cannot be had.
+struct Told {
+    notice: LegNotice,
+    /// All that is demanded can be played.
+    is_whole: bool,
+}
 
 impl Call {
+    /// Tells who has not been told, once the call talks and is recorded.
+    pub(super) fn announce(&mut self, turn: &mut Turn<'_>) {
+        let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
+        if self.phase != Phase::Confirmed || !is_open || self.announced.told == [true; 2] {
+            return;
+        }
+        let decision = Arc::clone(&self.decision);
+        let Some(wanted) = decision.requirements.as_ref().filter(|_| self.mode() != Recorded::No) else {
+            return;
+        };
+        let Some(line) = self.spoken_line() else { return };
+        let (tells, mut legs) = (wanted.tells(), [None, None]);
+        for leg in Leg::BOTH {
+            let at = leg.index();
+            if std::mem::replace(&mut self.announced.told[at], true) || !tells[at] {
+                continue;
+            }
+            let mut told = told(turn, wanted, &line, leg);
+            if std::mem::replace(&mut self.announced.prompted[at], true) {
+                told.notice.prompt = None;
+            }
+            if !told.is_whole {
+                self.chronicle.mark(turn.now, Mark::Unnoticed { leg }, turn.out);
+                if wanted.notify.untold == Untold::Refuse {
+                    let by = format!("policy {}: {leg} cannot be told that it is recorded", self.policy());
+                    self.finish(turn, &by, &Farewell::default());
+                    return;
+                }
+            }
+            legs[at] = Some(told.notice).filter(|notice| *notice != LegNotice::default());
+        }
+        if legs != [None, None] {
+            let parted = !wanted.notify.over_talk || wanted.notify.when == NotifyWhen::BeforeConnect;
+            turn.media(MediaCommand::Notice(Box::new(NoticePlan {
+                session: self.id,
+                line,
+                legs,
+                parted,
+            })));
+        }
+    }
+
+    /// Why the call may not be answered as it was agreed: somebody has to be told, and could not be. Where A has still to answer B's
+    /// offer it is not known yet.
+    pub(super) fn untold(&self, turn: &Turn<'_>) -> Option<Refusal> {
+        let decision = &self.decision;
+        let wanted = decision
+            .requirements
+            .as_ref()
+            .filter(|wanted| decision.verdict == Verdict::Record && wanted.notify.untold == Untold::Refuse)?;
+        let line = self.spoken_line()?;
+        let mut legs = Leg::BOTH.into_iter().filter(|leg| wanted.tells()[leg.index()]);
+        legs.any(|leg| !told(turn, wanted, &line, leg).is_whole)
+            .then_some(Refusal::Untold)
+    }
+
+    /// The first line of sound that both legs have agreed on.
+    fn spoken_line(&self) -> Option<LinePlan> {
+        if !self.negotiation.has_media() || self.negotiation.is_pending() {
+            return None;
+        }
+        let lines = self.negotiation.plan(self.id, self.mode()).lines.into_iter();
+        let is_agreed = |line: &LinePlan| !line.a.formats.is_empty() && !line.b.formats.is_empty();
+        lines.filter(|line| line.kind == MediaKind::Audio).find(is_agreed)
+    }
+
     pub(super) fn on_noticed(&mut self, turn: &mut Turn<'_>, notice: Notice) {
         self.chronicle.mark(turn.now, Mark::Noticed(notice), turn.out);
+    }
+}
+
+fn told(turn: &Turn<'_>, wanted: &Requirements, line: &LinePlan, leg: Leg) -> Told {
+    let (clips, mode) = (turn.policies.clips(), wanted.notify.mode);
+    let playable = |clip: Option<&Arc<Clip>>| clip.filter(|clip| clip.voice(line, leg, None).is_some()).cloned();
+    let prompt = wanted.prompt.as_ref().and_then(|package| clips.prompts.get(package));
+    let prompt = playable(prompt).filter(|_| mode.has_prompt());
+    let tone = playable(clips.tone.as_ref()).filter(|_| mode.has_tone());
+    Told {
+        is_whole: prompt.is_some() == mode.has_prompt() && tone.is_some() == mode.has_tone(),
+        notice: LegNotice {
+            prompt,
+            tone: tone.map(|tone| (tone, wanted.notify.every)),
+        },
     }
 }

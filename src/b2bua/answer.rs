@@ -87,7 +87,9 @@ impl Call {
             self.refuse(turn, &refusal);
             return;
         }
-        match self.carry_answer(turn, response) {
+        let carried = self.carry_answer(turn, response).map_err(Refusal::from);
+        let told = carried.and_then(|body| self.untold(turn).map_or(Ok(body), Err));
+        match told {
             Ok(body) => {
                 self.story.answered = Some(turn.now);
                 self.story.status = Some(response.status);
@@ -97,7 +99,7 @@ impl Call {
                 self.a.state = LegState::AckAwaited { server, hang_up: None };
                 self.enter(turn, Phase::Answered);
             }
-            Err(error) => self.refuse(turn, &error.into()),
+            Err(refusal) => self.refuse(turn, &refusal),
         }
     }
 

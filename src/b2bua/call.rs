@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::announce::Announced;
 use super::arrival::Setting;
 use super::attempt::Attempts;
 use super::chronicle::Chronicle;
@@ -70,6 +71,7 @@ pub struct Call {
     /// The path of that INVITE.
     pub(super) invited_by: Flow,
     pub(super) held: [bool; 2],
+    pub(super) announced: Announced,
     pub(super) gated: bool,
     pub(super) kept: Kept,
     /// Its state was too long to be kept.
@@ -130,6 +132,7 @@ impl Call {
             deadlines: Deadlines::default(),
             invited: None,
             held: [false; 2],
+            announced: Announced::default(),
             gated: false,
             kept: Kept::default(),
             outgrown: false,
@@ -400,6 +403,7 @@ impl Call {
 
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.announce(turn);
         self.remember(turn);
         self.rest_on_heard();
         if self.is_left() {

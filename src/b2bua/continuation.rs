@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::announce::Announced;
 use super::arrival::Setting;
 use super::call::Call;
 use super::claims::Claims;
@@ -260,6 +261,7 @@ impl Call {
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
+        call.announced = Announced::RESUMED;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         call.claims = kept.claims;

@@ -245,6 +245,7 @@ impl Call {
 
     fn adopt(&mut self, turn: &mut Turn<'_>, side: Leg, judgement: Judgement, newcomer: &Newcomer) {
         self.write_down(turn, side, judgement.decision, newcomer);
+        self.announced.forget(side);
         if judgement.is_stricter {
             self.record_newcomer(turn);
         }

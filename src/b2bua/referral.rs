@@ -100,6 +100,8 @@ pub struct Mover {
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
     pub(super) exchange: Option<ClientId>,
+    /// It was told by a prompt that it is recorded.
+    pub(super) prompted: bool,
 }
 
 /// What the new call begins with, of the party that stays.
@@ -385,6 +387,7 @@ impl Call {
             from_change: self.from_change[side.index()],
             claims: std::mem::take(&mut self.claims[side.index()]),
             exchange: self.last_exchange[side.index()].take(),
+            prompted: self.announced.prompted[side.index()],
         })
     }
 

@@ -55,6 +55,8 @@ pub enum Refusal {
     MediaNotAcceptable,
     /// The media is encrypted with keys that only its ends know, and a strict policy wants it recorded.
     MediaSealed,
+    /// A party must be told that it is recorded, and there is no codec that we could tell it in, or nothing to tell it by.
+    Untold,
     /// No port pair is free.
     NoPorts,
     /// Free disk space is below the reserve.
@@ -144,7 +146,7 @@ impl Refusal {
             Self::Loop => 482,
             Self::TooManyHops => 483,
             Self::Cancelled => 487,
-            Self::MediaNotAcceptable | Self::MediaSealed | Self::Unrecordable { .. } => 488,
+            Self::MediaNotAcceptable | Self::MediaSealed | Self::Untold | Self::Unrecordable { .. } => 488,
             Self::Glare => 491,
             Self::Busy | Self::OutOfOrder => 500,
             Self::MethodUnknown { .. } => 501,
@@ -202,6 +204,11 @@ impl Refusal {
                 host,
                 399,
                 "Recording required by policy: media is encrypted with keys unknown here",
+            )],
+            Self::Untold => vec![warning(
+                host,
+                399,
+                "Recording required by policy: its announcement cannot be played with this codec",
             )],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed { allow } | Self::MethodUnknown { allow } => vec![("Allow", allow.clone())],

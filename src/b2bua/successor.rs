@@ -134,6 +134,7 @@ impl Call {
         };
         self.tags.push((self.leg(side).local_tag.clone(), side));
         self.from_change[side.index()] = mover.from_change;
+        self.announced.prompted[side.index()] = mover.prompted;
         self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {

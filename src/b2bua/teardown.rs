@@ -442,6 +442,7 @@ fn refused_by(refusal: &Refusal) -> String {
         Refusal::UnreadableParty => "caller or callee cannot be read".to_owned(),
         Refusal::DiskReserve { policy } => format!("policy {policy}: free space below the reserve"),
         Refusal::MediaSealed => "media is encrypted, keys unknown, and must be recorded".to_owned(),
+        Refusal::Untold => "who is recorded cannot be told so".to_owned(),
         Refusal::NoAnswer => "no answer from B".to_owned(),
         Refusal::Unreachable => "B is unreachable".to_owned(),
         other => format!("refused with {}", other.rejection("").status),

@@ -10,18 +10,21 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::disk::{StoredFile, Unreadable};
-use crate::model::{Leg, SessionId};
+use crate::model::{Leg, Mark, Notice, NoticeKind, SessionId};
 use crate::playback::{
     Digit, ExportError, FlacError, GapCause, Heard, SAMPLE_RATES, Survey, SurveyError, WavError, export_pcapng,
     write_flac, write_wav,
 };
-use crate::recorder::{SealError, SealedCall};
+use crate::recorder::{Frame, SealError, SealedCall};
 
 use super::archive::{self, CallError, NoArchive};
 use super::chat;
 
 /// Recordings are nobody else's business, nor is what is made of them.
 const FILE_MODE: u32 = 0o600;
+
+/// A tone every two seconds for an hour, to both.
+const NOTICES_MAX: usize = 4_096;
 
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
@@ -95,6 +98,9 @@ struct Report {
     pcapng: Option<Pcapng>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chat: Option<Chat>,
+    /// By which the parties were told that they are recorded. The first 4096.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<Notice>,
 }
 
 #[derive(Debug, Serialize)]
@@ -176,7 +182,10 @@ fn export(args: &Args) -> Result<Report, Failure> {
         CallError::OtherCall { found, .. } => Failure::OtherCall { found },
     })?;
     call.verify()?;
-    let mut report = Report::default();
+    let mut report = Report {
+        notices: notices(&mut call)?,
+        ..Report::default()
+    };
     if let Some(file) = &args.wav {
         report.wav = Some(sound(&mut call, file, args.rate, Form::Wav)?);
     }
@@ -192,6 +201,21 @@ fn export(args: &Args) -> Result<Report, Failure> {
         report.chat = Some(Chat { file, messages });
     }
     Ok(report)
+}
+
+/// They are no part of any sound that is exported: nobody in the call said them.
+fn notices(call: &mut SealedCall<StoredFile>) -> Result<Vec<Notice>, Failure> {
+    let mut notices = Vec::new();
+    for frame in call.frames() {
+        match frame.map_err(Failure::Unread)? {
+            Frame::Mark {
+                mark: Mark::Noticed(notice),
+                ..
+            } if notices.len() < NOTICES_MAX => notices.push(notice),
+            _ => {}
+        }
+    }
+    Ok(notices)
 }
 
 /// How sound is written down.
@@ -345,6 +369,12 @@ fn text(report: &Report) -> String {
     }
     if let Some(pcapng) = &report.pcapng {
         text += &format!("{}: {} packets\n", pcapng.file.display(), pcapng.packets);
+    }
+    let prompts = report.notices.iter().filter(|notice| notice.kind == NoticeKind::Prompt);
+    for notice in prompts {
+        let Notice { leg, name, from, .. } = notice;
+        let rest = if notice.whole { "" } else { ", broken off" };
+        text += &format!("told: {leg}, by prompt {name} at {from}{rest}\n");
     }
     if let Some(chat) = &report.chat {
         text += &format!("{}: {} messages\n", chat.file.display(), chat.messages);

@@ -90,10 +90,12 @@ fn has_any(path: &Path, tables: &[&str]) -> bool {
     tables.iter().any(|table| document.get_ref().contains_key(*table))
 }
 
-/// Reads and compiles every `*.toml` of a folder; not of its folders, so not its `tests/`.
+/// Reads and compiles every `*.toml` of a folder; not of its folders, so not its `tests/`. With the prompts that they name.
 pub fn load_policies(dir: &Path, generation: Generation) -> Result<PolicySet, Vec<Finding>> {
     let files = policy_files(dir)?;
-    PolicySet::compile(&files, generation)
+    let set = PolicySet::compile(&files, generation)?;
+    let clips = super::prompts::read(dir, &set)?;
+    Ok(set.with_clips(clips))
 }
 
 /// The policies that are built in: everything is recorded, strictly.

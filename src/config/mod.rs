@@ -7,6 +7,7 @@ mod credentials;
 mod listen;
 mod load;
 mod near;
+mod prompts;
 mod read;
 mod routing;
 mod sip;

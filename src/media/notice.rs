@@ -13,7 +13,10 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CLIP_FRAME, Clip, Leg, LegNotice, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition, Timestamp, Voice, earliest};
+use crate::model::{
+    CLIP_FRAME, Clip, Leg, LegNotice, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition, Timestamp, Voice,
+    earliest,
+};
 use crate::rtp::RtpHeader;
 use crate::rtp::codecs::{pcma, pcmu, to_pcma, to_pcmu};
 
@@ -109,7 +112,9 @@ impl Notices {
 
     fn take(&mut self, now: Timestamp) {
         for (speech, wanted) in self.speeches.iter_mut().zip(&mut self.plan.legs) {
-            let LegNotice { prompt, tone } = wanted.take().unwrap_or_default();
+            let Some(LegNotice { prompt, tone }) = wanted.take() else {
+                continue;
+            };
             let is_new = prompt.is_some() || speech.tone.is_none();
             if is_new && speech.playing.is_none() {
                 speech.due = now + LISTEN;
@@ -160,7 +165,10 @@ impl Notices {
             speech.due = now + RETRY;
             return None;
         }
-        let is_over = speech.playing.as_ref().is_some_and(|playing| playing.payload().is_none());
+        let is_over = speech
+            .playing
+            .as_ref()
+            .is_some_and(|playing| playing.payload().is_none());
         if is_over {
             self.ended.extend(speech.end(now, self.plan.line.index, true));
             return None;
@@ -202,7 +210,10 @@ impl Notices {
         if is_voice {
             speech.payload_type = Some(header.payload_type);
         }
-        let tone = speech.playing.as_ref().filter(|playing| !playing.is_prompt() && is_voice);
+        let tone = speech
+            .playing
+            .as_ref()
+            .filter(|playing| !playing.is_prompt() && is_voice);
         let is_padded = packet.first().is_some_and(|first| first & 0x20 != 0);
         let mix = tone.filter(|_| !is_padded).and_then(|tone| tone.mix(&header));
         if is_parted || speech.is_prompting() || tone.is_some_and(|tone| mix.is_none() && tone.payload().is_some()) {

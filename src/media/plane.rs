@@ -202,7 +202,11 @@ impl Plane {
     /// The next packet of our own that is due, to be sent from this port: its bytes are [`Plane::changed`]. It may be lost.
     pub fn poll_notice(&mut self, now: Timestamp) -> Option<(Port, SocketAddr)> {
         while let Some(place) = self.rota.due(now) {
-            let Some(relay) = self.relays.get_mut(place.index).filter(|relay| relay.generation == place.generation) else {
+            let Some(relay) = self
+                .relays
+                .get_mut(place.index)
+                .filter(|relay| relay.generation == place.generation)
+            else {
                 self.rota.done();
                 continue;
             };
@@ -215,7 +219,8 @@ impl Plane {
             }
             let session = relay.session;
             while let Some(notice) = relay.poll_noticed().map(Box::new) {
-                self.outputs.push_back(PlaneOutput::Event(MediaEvent::Noticed { session, notice }));
+                self.outputs
+                    .push_back(PlaneOutput::Event(MediaEvent::Noticed { session, notice }));
             }
             self.rota.done();
             self.rota.put(relay.notice_due(), place);

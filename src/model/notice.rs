@@ -80,7 +80,7 @@ pub struct NoticePlan {
     pub session: SessionId,
     /// The line that is spoken on, as it is agreed now.
     pub line: LinePlan,
-    /// To A, to B.
+    /// To A, to B; none: what was told it is told on.
     pub legs: [Option<LegNotice>; 2],
     /// While a prompt is played to either, neither hears the other.
     pub parted: bool,
@@ -168,10 +168,19 @@ mod tests {
     #[test]
     fn a_leg_is_spoken_to_in_a_format_that_both_legs_have_by_its_own_number_for_it() {
         let line = line(
-            &[(18, "G729", 8_000, 1), (0, "PCMU", 8_000, 1), (96, "opus", 48_000, 2), (8, "pcma", 8_000, 1)],
+            &[
+                (18, "G729", 8_000, 1),
+                (0, "PCMU", 8_000, 1),
+                (96, "opus", 48_000, 2),
+                (8, "pcma", 8_000, 1),
+            ],
             &[(111, "opus", 48_000, 2), (8, "PCMA", 8_000, 1)],
         );
-        let voice = |leg, now| clip().voice(&line, leg, now).map(|voice| (voice.payload_type, voice.rendition));
+        let voice = |leg, now| {
+            clip()
+                .voice(&line, leg, now)
+                .map(|voice| (voice.payload_type, voice.rendition))
+        };
         assert_eq!(voice(Leg::A, None), Some((96, 2)), "not PCMU, which B did not accept");
         assert_eq!(voice(Leg::A, Some(8)), Some((8, 1)), "as the far party speaks");
         assert_eq!(voice(Leg::A, Some(0)), Some((96, 2)));
@@ -180,7 +189,14 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_no_format_fits() {
-        assert_eq!(clip().voice(&line(&[(18, "G729", 8_000, 1)], &[(18, "G729", 8_000, 1)]), Leg::A, None), None);
+        assert_eq!(
+            clip().voice(
+                &line(&[(18, "G729", 8_000, 1)], &[(18, "G729", 8_000, 1)]),
+                Leg::A,
+                None
+            ),
+            None
+        );
         let sealed: Formats = &[(0, "PCMU (SRTP)", 8_000, 1)];
         assert_eq!(clip().voice(&line(sealed, sealed), Leg::A, None), None);
         assert_eq!(clip().voice(&line(&[(0, "PCMU", 8_000, 1)], &[]), Leg::A, None), None);

@@ -29,6 +29,7 @@ pub use export::{ExportError, export_pcapng};
 pub use flac::{FlacError, write_flac};
 pub use mix::{Block, Rendering};
 pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
+pub use resample::resampled;
 pub use sounding::{Digit, Gap, GapCause, Sounding};
 pub use survey::{Heard, LENGTH_MAX, SAMPLE_RATES, Survey, SurveyError};
 pub use wav::{WavError, wav_bytes, write_wav};

@@ -76,6 +76,20 @@ impl Resampler {
     }
 }
 
+/// The whole of a sound at another rate, and as long. Rates in Hz, neither zero.
+pub fn resampled(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
+    if from == to {
+        return samples.to_vec();
+    }
+    let mut all = Vec::new();
+    let begin = Resampler::new(from, to).resample(samples, 0, &mut all);
+    let before = usize::try_from(-begin).unwrap_or(0);
+    let count = samples.len() as u64 * u64::from(to) / u64::from(from);
+    let kept = all.into_iter().skip(before).take(usize::try_from(count).unwrap_or(0));
+    kept.map(|sample| sample.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16)
+        .collect()
+}
+
 /// For a new sample `part` of the way from one old sample to the next; they sum up to exactly one.
 fn weights(part: f64, reach: i64, band: f64) -> Vec<i32> {
     let one = f64::from(1_u32 << WEIGHT_BITS);

@@ -162,7 +162,10 @@ impl<'a> Ask<'a> {
             let is_recorded = self.has(Action::Record) && !self.has(Action::Never);
             verdict = if is_recorded { Verdict::Record } else { Verdict::None };
         }
-        let requirements = (verdict == Verdict::Record).then(|| self.requirements(emergency.is_some()));
+        let requirements = (verdict == Verdict::Record).then(|| {
+            let external = [&caller, &callee].map(|party| !self.plan.is_internal(party));
+            self.requirements(emergency.is_some(), external)
+        });
         self.trace.push(match &requirements {
             Some(r) => {
                 let flag = |on| if on { "yes" } else { "no" };
@@ -263,7 +266,7 @@ impl<'a> Ask<'a> {
     }
 
     /// Flags OR-ed over all recorders, the most demanding of everything else; in an emergency nothing is demanded.
-    fn requirements(&self, is_emergency: bool) -> Requirements {
+    fn requirements(&self, is_emergency: bool, external: [bool; 2]) -> Requirements {
         let any = |flag: fn(&super::document::RecorderRule) -> bool| {
             !is_emergency
                 && self
@@ -279,6 +282,8 @@ impl<'a> Ask<'a> {
             reject_code: RejectCode::Auto,
             media: Default::default(),
             notify: Default::default(),
+            prompt: None,
+            external,
             retention: None,
             pause_allowed: true,
         };
@@ -286,11 +291,11 @@ impl<'a> Ask<'a> {
             all.during_arms = all.during_arms.max(policy.during_arms);
             all.reject_code = all.reject_code.or(policy.reject_code);
             all.media = all.media.union(policy.media);
-            all.notify = if is_emergency {
-                all.notify
-            } else {
-                all.notify.merge(policy.notify)
-            };
+            if !is_emergency && !policy.disable_audio_notification {
+                all.notify = all.notify.merge(policy.notify);
+                let prompt = policy.custom_prompts.as_ref().filter(|_| policy.notify.mode.has_prompt());
+                all.prompt = all.prompt.or_else(|| prompt.cloned());
+            }
             all.retention = all.retention.max(policy.retention);
             all.pause_allowed &= policy.pause.allowed;
         }

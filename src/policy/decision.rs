@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
-use super::terms::{DuringArms, MediaSet, Notify, RejectCode, Retention};
+use super::terms::{DuringArms, MediaSet, Notify, NotifyWhom, RejectCode, Retention};
 use crate::model::{Fault, Generation, PolicyId};
 
 /// What the policies say of one call. Immutable: it is stamped into the dialog and the recording, and a reload does not
@@ -65,6 +65,12 @@ pub struct Requirements {
     pub reject_code: RejectCode,
     pub media: MediaSet,
     pub notify: Notify,
+    /// The package of the prompt that is played.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Whether the caller, whether the callee is none of ours by the dial plan.
+    #[serde(default)]
+    pub external: [bool; 2],
     pub retention: Option<Retention>,
     pub pause_allowed: bool,
 }
@@ -76,6 +82,16 @@ impl Requirements {
 
     pub const fn strict_during(&self, meeting: bool) -> bool {
         if meeting { self.during_meeting } else { self.during }
+    }
+
+    /// Whether the caller, whether the callee is to be told that it is recorded.
+    pub const fn tells(&self) -> [bool; 2] {
+        match self.notify.whom {
+            NotifyWhom::Caller => [true, false],
+            NotifyWhom::Callee => [false, true],
+            NotifyWhom::Both => [true, true],
+            NotifyWhom::External => self.external,
+        }
     }
 
     const fn flags(&self) -> [bool; 4] {

@@ -1,5 +1,6 @@
 //! One policy file as written: `[policy]` and what hangs below it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -8,9 +9,10 @@ use super::finding::Code;
 use super::matcher::{ACTIONS, Filter};
 use super::reader::{Table, Words};
 use super::roster::Spot;
+use super::scalar::duration;
 use super::terms::{
     Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
-    Retention,
+    Retention, Untold,
 };
 use crate::model::PolicyId;
 
@@ -44,6 +46,10 @@ const WHEN: &Words<NotifyWhen> = &[
     ("before_connect", NotifyWhen::BeforeConnect),
     ("after_answer", NotifyWhen::AfterAnswer),
 ];
+const UNTOLD: &Words<Untold> = &[("mark", Untold::Mark), ("refuse", Untold::Refuse)];
+const TALK: &Words<bool> = &[("waits", false), ("goes_on", true)];
+/// From tone to tone.
+const TONE_EVERY: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(600);
 const THEN: &Words<AfterRetention> = &[
     ("keep", AfterRetention::Keep),
     ("review", AfterRetention::Review),
@@ -271,6 +277,16 @@ fn notify(table: &Table<'_>) -> Notify {
             .unwrap_or_default(),
         whom: notify.choice("to", WHOM).map(Spanned::into_inner).unwrap_or_default(),
         when: notify.choice("when", WHEN).map(Spanned::into_inner).unwrap_or_default(),
+        over_talk: notify.choice("talk", TALK).map(Spanned::into_inner).unwrap_or_default(),
+        every: notify
+            .parsed("every", "a duration from \"2s\" to \"10m\"", |text| {
+                duration(text).filter(|every| TONE_EVERY.contains(every))
+            })
+            .map_or_else(|| Notify::default().every, Spanned::into_inner),
+        untold: notify
+            .choice("untold", UNTOLD)
+            .map(Spanned::into_inner)
+            .unwrap_or_default(),
     };
     notify.finish();
     read
@@ -279,9 +295,15 @@ fn notify(table: &Table<'_>) -> Notify {
 fn prompts(table: &Table<'_>) -> Option<String> {
     let prompts = table.table("prompts", "a prompts field")?;
     let enabled = prompts.boolean("enabled").unwrap_or(true);
-    let package = prompts
-        .required_text("package", "the folder of the prompts")
-        .map(|p| (*p.get_ref()).to_owned());
+    let package = prompts.required_text("package", "the folder of the prompts");
+    let package = package.filter(|package| {
+        let fits = is_name(package.get_ref()) && !package.get_ref().starts_with('.');
+        if !fits {
+            prompts.malformed("package", &package.span(), package.get_ref(), NAME_RULE);
+        }
+        fits
+    });
+    let package = package.map(|package| (*package.get_ref()).to_owned());
     prompts.finish();
     package.filter(|_| enabled)
 }

@@ -88,6 +88,10 @@ codes! {
     NoConflictRule = "P030", Error;
     /// Strict before, but the rejected INVITE may be routed around the recorder.
     RetriedReject = "P031", Warning;
+    /// A prompt is demanded, and no package named.
+    NoPrompt = "P032", Warning;
+    /// The sound file of a prompt cannot be played.
+    BadPrompt = "P033", Error;
     /// A grant of a policy that no file defines.
     UnknownPolicy = "P040", Error;
     MalformedTarget = "P041", Error;

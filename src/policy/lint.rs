@@ -6,7 +6,7 @@ use super::document::{EMBEDDED, Policy, RecorderRule};
 use super::finding::Code;
 use super::reader::{Table, shown};
 use super::suggest;
-use super::terms::{Action, NotifyMode, RejectCode};
+use super::terms::{Action, NotifyMode, NotifyWhen, RejectCode};
 
 /// One `[policy]`, with its table for the places.
 pub(crate) fn policy(table: &Table<'_>, policy: &Policy) {
@@ -108,6 +108,17 @@ fn recording(table: &Table<'_>, policy: &Policy) {
             .hint("add `disclaimer = { signed_by = \"…\", date = \"2026-01-31\" }`");
         table.note(finding);
     }
+    if policy.notify.mode.has_prompt() && policy.custom_prompts.is_none() && !policy.disable_audio_notification {
+        let finding = table
+            .at(
+                Code::NoPrompt,
+                &table.key_span("notify"),
+                "a prompt is demanded, and there is none",
+            )
+            .effect("no prompt is played; `untold` says what becomes of the call")
+            .hint("add `prompts = { package = \"…\" }`, with a file `prompts/…/notice.wav` beside the policies");
+        table.note(finding);
+    }
     retried(table, policy);
 }
 
@@ -176,10 +187,16 @@ fn no_effect_yet(table: &Table<'_>, policy: &Policy) {
     no_effect(
         table,
         "notify",
-        policy.notify.mode != NotifyMode::None,
+        policy.notify.mode == NotifyMode::Sdp,
         "nothing is announced",
     );
-    no_effect(table, "prompts", policy.custom_prompts.is_some(), "nothing is played");
+    if policy.notify.when == NotifyWhen::BeforeConnect {
+        let message = "`before_connect` has no effect yet in this version".to_owned();
+        let finding = table.at(Code::NoEffectYet, &table.key_span("notify"), message);
+        table.note(
+            finding.label("the prompt is played right after the answer, before the parties hear each other".to_owned()),
+        );
+    }
     no_effect(table, "banner", policy.banner.is_some(), "nothing is shown");
     no_effect(
         table,

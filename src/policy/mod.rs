@@ -3,6 +3,7 @@
 //! Architecture Invariant: pure. Text and facts come in as values; nothing here reads a file or a clock. The decision of a
 //! live call, of a replayed one and of `explain` is the same function: [`PolicySet::decide`].
 
+mod clips;
 mod decide;
 mod decision;
 mod dial_plan;
@@ -32,6 +33,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub use clips::{Clips, PROMPTS_MAX};
 pub use decision::{Admission, BlockReason, Decision, RecorderState, Requirements, Verdict};
 pub use document::{AfterRetention, EMBEDDED, Pause, Policy, RecorderRule};
 pub(crate) use document::{is_name, reject_code};
@@ -49,5 +51,5 @@ pub(crate) use source::escaped;
 pub(crate) use suggest::nearest;
 pub use terms::{
     Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
-    Retention,
+    Retention, Untold,
 };

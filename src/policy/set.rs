@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::clips::Clips;
 use super::dial_plan::DialPlan;
 use super::document::Policy;
 use super::finding::{Code, Finding, Findings};
@@ -41,6 +42,7 @@ pub struct PolicySet {
     findings: Vec<Finding>,
     /// Trunks that grants and dial plans name, with the finding to show if the config has no such trunk.
     trunks: BTreeMap<TrunkName, Finding>,
+    clips: Clips,
 }
 
 impl PolicySet {
@@ -88,6 +90,7 @@ impl PolicySet {
             hash: hash(files),
             findings: findings.into_sorted(),
             trunks,
+            clips: Clips::default(),
         })
     }
 
@@ -95,9 +98,26 @@ impl PolicySet {
         self.generation
     }
 
-    /// SHA-256 over the sorted file names and texts, in hexadecimal.
+    /// SHA-256 over the sorted file names and texts, and of the prompts if there are any, in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The same policies, with the sounds that they tell people by. The prompts are part of the hash.
+    #[must_use]
+    pub fn with_clips(mut self, clips: Clips) -> Self {
+        if let Some(more) = clips.hash() {
+            let mut sha = Sha256::new();
+            sha.update(self.hash.as_bytes());
+            sha.update(more);
+            self.hash = hexadecimal(&sha.finalize());
+        }
+        self.clips = clips;
+        self
+    }
+
+    pub const fn clips(&self) -> &Clips {
+        &self.clips
     }
 
     /// Warnings and notes, by file and line.
@@ -214,7 +234,11 @@ fn hash(files: &[SourceFile]) -> Arc<str> {
         sha.update((part.len() as u64).to_be_bytes());
         sha.update(part.as_bytes());
     }
-    sha.finalize()
+    hexadecimal(&sha.finalize())
+}
+
+pub(super) fn hexadecimal(digest: &[u8]) -> Arc<str> {
+    digest
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect::<String>()

@@ -160,29 +160,84 @@ pub enum NotifyWhen {
     BeforeConnect,
 }
 
-/// Telling people. Kept in the decision; nothing is played in this version.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+/// What happens when a party cannot be told, for want of a codec or of a prompt. Ordered by force.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Untold {
+    /// The call goes on, and its recording says so.
+    #[default]
+    Mark,
+    /// The call does not come about.
+    Refuse,
+}
+
+/// Telling people.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Notify {
     pub mode: NotifyMode,
     pub whom: NotifyWhom,
     pub when: NotifyWhen,
+    /// The parties hear each other while one of them is told by a prompt.
+    pub over_talk: bool,
+    /// From tone to tone.
+    pub every: Duration,
+    pub untold: Untold,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self {
+            mode: NotifyMode::default(),
+            whom: NotifyWhom::default(),
+            when: NotifyWhen::default(),
+            over_talk: false,
+            every: TONE_EVERY_DEFAULT,
+            untold: Untold::default(),
+        }
+    }
+}
+
+/// As recorders of telephone companies do it.
+const TONE_EVERY_DEFAULT: Duration = Duration::from_secs(15);
+
+impl NotifyMode {
+    pub const fn has_prompt(self) -> bool {
+        matches!(self, Self::Prompt | Self::PromptAndTone)
+    }
+
+    pub const fn has_tone(self) -> bool {
+        matches!(self, Self::Tone | Self::PromptAndTone)
+    }
+
+    /// What meets both.
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Tone, Self::Prompt) | (Self::Prompt, Self::Tone) => Self::PromptAndTone,
+            (one, other) if (one as u8) < other as u8 => other,
+            (one, _) => one,
+        }
+    }
 }
 
 impl Notify {
-    /// The more demanding of two: the stronger mode, the earlier time, and both parties where they differ.
+    /// The more demanding of two: what meets both modes, the earlier time, and both parties where they differ.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         if self.mode == NotifyMode::None || other.mode == NotifyMode::None {
             return if self.mode == NotifyMode::None { other } else { self };
         }
         Self {
-            mode: self.mode.max(other.mode),
+            mode: self.mode.and(other.mode),
             whom: if self.whom == other.whom {
                 self.whom
             } else {
                 NotifyWhom::Both
             },
             when: self.when.max(other.when),
+            over_talk: self.over_talk && other.over_talk,
+            every: self.every.min(other.every),
+            untold: self.untold.max(other.untold),
         }
     }
 }

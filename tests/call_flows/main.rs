@@ -5,6 +5,7 @@
 mod accounts;
 mod advertised;
 mod allowed;
+mod announced;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;

@@ -6,6 +6,7 @@
 mod certificates;
 mod line;
 mod networks;
+mod noticed;
 mod parting;
 mod phone;
 mod registered;

@@ -234,6 +234,13 @@ impl Phone {
         self.media.send_to(&packet, to).expect("sends");
     }
 
+    /// One RTP packet arrives: which, and from where?
+    pub fn packet(&self) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 2048];
+        let (length, from) = self.media.recv_from(&mut buffer).expect("hears");
+        (buffer[..length].to_vec(), from)
+    }
+
     /// One RTP packet arrives: from where?
     pub fn listen(&self) -> SocketAddr {
         let mut buffer = [0; 2048];

@@ -336,7 +336,7 @@ fn two_parties_policies_merge_to_the_more_demanding() {
             chat: false
         }
     );
-    assert_eq!(all.notify.mode, NotifyMode::Prompt);
+    assert_eq!(all.notify.mode, NotifyMode::PromptAndTone);
     assert_eq!(all.notify.whom, NotifyWhom::Both);
     assert_eq!(all.during_arms, DuringArms::Answer);
     assert_eq!(all.retention.unwrap().keep.as_secs(), 7 * 366 * 86_400);

@@ -72,7 +72,14 @@ fn of_policies() -> Vec<(Code, Vec<SourceFile>)> {
         ),
         body(Code::NoConflictRule, "action = \"never\""),
         body(Code::RetriedReject, "reject_code = 503"),
+        body(Code::NoPrompt, "notify = { mode = \"prompt\" }"),
+        body(Code::Malformed, "notify = { mode = \"tone\", every = \"1s\" }"),
+        body(Code::Malformed, "prompts = { package = \"../desk\" }"),
         body(Code::NoEffectYet, "banner = \"This call is recorded\""),
+        body(
+            Code::NoEffectYet,
+            "notify = { mode = \"tone\", when = \"before_connect\" }",
+        ),
     ]
 }
 
@@ -184,7 +191,7 @@ fn every_finding_reads_as_it_was_agreed() {
     let _ = writeln!(shown, "######## P050\n{}", render(&findings, Format::Full));
 
     // The rest has tests of its own: sizes in `hostile`, files and the config's in `config`.
-    let elsewhere = [Code::TooLarge, Code::Unreadable, Code::More];
+    let elsewhere = [Code::TooLarge, Code::Unreadable, Code::More, Code::BadPrompt];
     let missing: Vec<&Code> = Code::ALL
         .iter()
         .filter(|c| c.as_str() < "P100" && !seen.contains(c) && !elsewhere.contains(c))

@@ -97,7 +97,9 @@ mod tests {
         let turn = hertz * std::f64::consts::TAU / f64::from(rate);
         let sum = |wave: fn(f64) -> f64| {
             let products = samples.iter().enumerate();
-            products.map(|(n, sample)| f64::from(*sample) * wave(n as f64 * turn)).sum::<f64>()
+            products
+                .map(|(n, sample)| f64::from(*sample) * wave(n as f64 * turn))
+                .sum::<f64>()
         };
         2.0 * (sum(f64::sin).powi(2) + sum(f64::cos).powi(2)) / (samples.len() as f64).powi(2)
     }

@@ -1,0 +1,47 @@
+//! The sounds by which parties are told that they are recorded, as of one load.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::set::{PolicySet, hexadecimal};
+use crate::model::Clip;
+
+/// Packages that may have a prompt.
+pub const PROMPTS_MAX: usize = 32;
+
+/// What can be played. Without any, whoever is to be told is not, and recordings say so.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Clips {
+    pub tone: Option<Arc<Clip>>,
+    /// By package.
+    pub prompts: BTreeMap<String, Arc<Clip>>,
+}
+
+impl Clips {
+    /// The name of a prompt, as recordings tell it: of its package, and of its file's bytes for certain.
+    pub fn name_of(package: &str, file: &[u8]) -> String {
+        format!("{package} (sha256 {})", hexadecimal(&Sha256::digest(file)))
+    }
+
+    /// None: there are no prompts.
+    pub(super) fn hash(&self) -> Option<Vec<u8>> {
+        let names = self.prompts.values().map(|clip| clip.name.as_str());
+        let names: Vec<&str> = names.collect();
+        (!names.is_empty()).then(|| Sha256::digest(names.join("\n")).to_vec())
+    }
+}
+
+impl PolicySet {
+    /// Packages whose prompts are played.
+    pub fn packages(&self) -> BTreeSet<&str> {
+        let telling = self.policies().iter().filter(|policy| policy.notify.mode.has_prompt());
+        telling.filter_map(|policy| policy.custom_prompts.as_deref()).collect()
+    }
+
+    /// Whether any policy tells by a tone.
+    pub fn has_tone(&self) -> bool {
+        self.policies().iter().any(|policy| policy.notify.mode.has_tone())
+    }
+}

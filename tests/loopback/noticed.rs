@@ -1,0 +1,73 @@
+//! Parties of a real call hear the prompt and the tone of the policy, and the recording says so.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Bench;
+
+/// 16-bit PCM at 8 kHz: half a second of a square wave.
+fn prompt() -> Vec<u8> {
+    let samples = 4_000_u32;
+    let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data".to_vec();
+    file.extend((samples * 2).to_le_bytes());
+    file.extend((0..samples).flat_map(|n| (if n / 20 % 2 == 0 { 6_000_i16 } else { -6_000 }).to_le_bytes()));
+    file
+}
+
+#[test]
+fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_can_prove_it() {
+    let mut bench = Bench::new(161);
+    let policies = bench.folder.path().join("policies");
+    fs::create_dir_all(policies.join("prompts/desk")).unwrap();
+    fs::write(policies.join("prompts/desk/notice.wav"), prompt()).unwrap();
+    bench.write_policy(
+        "told",
+        "notify = { mode = \"prompt+tone\", every = \"2s\" }\nprompts = { package = \"desk\" }",
+    );
+    bench.start();
+    bench.a.invite(bench.proxy, "bob", "one");
+    let invite = bench.b.hear("INVITE");
+    bench.b.accept(&invite);
+    let ok = bench.a.hear("SIP/2.0 200");
+    bench.a.ack(bench.proxy, &ok);
+    bench.b.hear("ACK");
+    for (phone, ours) in [(&bench.a, ok.media()), (&bench.b, invite.media())] {
+        let mut next = None;
+        for frame in 0..50 {
+            let (packet, from) = phone.packet();
+            assert_eq!(from, ours);
+            assert_eq!((packet[1] & 0x7f, packet.len()), (8, 172), "20 ms of PCMA");
+            let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+            assert_eq!(sequence, next.unwrap_or(sequence), "{frame}");
+            next = Some(sequence.wrapping_add(1));
+        }
+    }
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
+    bench.until(|status| status["calls"]["talking"] == 0);
+    let listed = loop {
+        let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        if listed[0]["id"].is_string() {
+            break listed;
+        }
+    };
+    let id = listed[0]["id"].as_str().unwrap();
+    let output = bench.verb(&["export", id, "--data", "data", "--wav", "call.wav", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notices = report["notices"].as_array().unwrap();
+    let of = |leg: &str, kind: &str| {
+        let found = |notice: &&Value| notice["leg"] == leg && notice["kind"] == kind && notice["whole"] == true;
+        notices.iter().find(found).cloned().unwrap()
+    };
+    for leg in ["A", "B"] {
+        let prompt = of(leg, "prompt");
+        assert!(prompt["name"].as_str().unwrap().starts_with("desk (sha256 "));
+        assert_eq!(prompt["packets"], 25);
+        assert_eq!(of(leg, "tone")["packets"], 25);
+    }
+    assert_eq!(report["wav"]["packets_lost"], 0);
+}
