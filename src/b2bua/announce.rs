@@ -61,7 +61,7 @@ impl Call {
                 continue;
             }
             let mut told = told(turn, wanted, &line, leg);
-            if std::mem::replace(&mut self.announced.prompted[at], true) {
+            if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {
                 told.notice.prompt = None;
             }
             if !told.is_whole {
