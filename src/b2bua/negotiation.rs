@@ -1,5 +1,6 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod answered;
 mod error;
 mod exchanged;
 mod face;

@@ -166,7 +166,7 @@ impl Negotiation {
                 None => None,
                 // A line that was refused begins anew: its key must not seal from the first index again (RFC 3711 §9.1).
                 Some(wish) => {
-                    let known = known.filter(|_| !self.is_refused(by.other(), index));
+                    let known = known.filter(|_| !self.is_refused(index));
                     self.said_of(&wish, line, (ours, theirs), known)?
                 }
             });
@@ -177,9 +177,9 @@ impl Negotiation {
     }
 
     /// Whether a leg answered or offered this line with port 0 last.
-    fn is_refused(&self, leg: Leg, index: usize) -> bool {
-        let line = |agreed: &SessionDescription| agreed.lines().get(index).is_some_and(|line| !line.is_live());
-        self.agreement.agreed[leg.index()].as_ref().is_some_and(line)
+    fn is_refused(&self, index: usize) -> bool {
+        let is_off = |agreed: &SessionDescription| agreed.lines().get(index).is_some_and(|line| !line.is_live());
+        self.agreement.agreed.iter().flatten().any(is_off)
     }
 
     fn said_of(
@@ -220,12 +220,7 @@ impl Negotiation {
         if self.passes_by {
             return Ok(());
         }
-        for (index, line) in sdp.lines().iter().enumerate() {
-            let said = self.keying.said[by.index()].get(index).and_then(Option::as_ref);
-            if said.is_some_and(|said| said.is_secure && line.is_live() && chosen(said, line).is_none()) {
-                return Err(NegotiationError::Keys);
-            }
-        }
+        self.is_answer_keyed(by, sdp)?;
         let to = by.other();
         let Some(offer) = self.agreement.offer.as_ref().filter(|offer| offer.by == to) else {
             return Ok(());
@@ -235,10 +230,8 @@ impl Negotiation {
         let mut said = Vec::with_capacity(offer.lines().len());
         for (index, offered) in offer.lines().iter().enumerate() {
             let is_terminated = self.keying.said[by.index()].get(index).is_some_and(Option::is_some);
-            let known = self.keying.said[to.index()]
-                .get(index)
-                .and_then(Option::as_ref)
-                .cloned();
+            let known = self.keying.said[to.index()].get(index).and_then(Option::as_ref);
+            let known = known.filter(|_| !self.is_refused(index)).cloned();
             let cryptos = Wish::of(offered, manner).map_or(&[][..], |wish| wish.cryptos);
             let profile = offered.is_secure_profile().filter(|_| is_terminated);
             said.push(match profile {
@@ -325,7 +318,7 @@ impl Negotiation {
 }
 
 /// The keys that peer and we agreed on: of one tag and suite (RFC 4568 §5.1.3).
-fn chosen<'a>(said: &'a Secured, line: &'a MediaLine) -> Option<(&'a Crypto, &'a Crypto)> {
+pub(super) fn chosen<'a>(said: &'a Secured, line: &'a MediaLine) -> Option<(&'a Crypto, &'a Crypto)> {
     let is_pair = |theirs: &Crypto, ours: &Crypto| theirs.tag == ours.tag && theirs.key.suite() == ours.key.suite();
     let ours = |theirs: &'a Crypto| Some((theirs, said.keys.iter().find(|ours| is_pair(theirs, ours))?));
     line.cryptos.iter().filter(|_| line.is_live()).find_map(ours)
