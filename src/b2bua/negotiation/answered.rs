@@ -17,7 +17,8 @@ impl Negotiation {
         if said.is_some_and(|said| chosen(said, line).is_some()) {
             return Ok(());
         }
-        if said.is_some_and(|said| said.is_secure) {
+        let is_required = line.is_secure_profile().is_some() && self.manner(by).requires();
+        if said.is_some_and(|said| said.is_secure || is_required) {
             return Err(NegotiationError::Keys);
         }
         // By keys that it was not told: it encrypts for somebody else than us.
