@@ -48,6 +48,7 @@ mod restarted;
 mod retold;
 mod routed;
 mod sdes;
+mod sdes_in_call;
 mod sealed_media;
 mod secured;
 mod semi_attended;
