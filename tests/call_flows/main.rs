@@ -47,6 +47,7 @@ mod replaced;
 mod restarted;
 mod retold;
 mod routed;
+mod salvaged;
 mod sdes;
 mod sealed_media;
 mod secured;

@@ -333,6 +333,10 @@ fn no_line_that_nobody_needs_stops_it() {
         assert_eq!(bye.uri.socket_addr(), A.parse().ok(), "{to}");
         bench.a_answers("BYE", 200, "");
         bench.assert_nothing_left();
+        if to.starts_with("Expires") {
+            // That stops no other call either.
+            continue;
+        }
         let mut other = Bench::strict();
         let text = String::from_utf8(odd_call(from, to).to_vec()).unwrap();
         other.from(A, text.replace("sip:112@", "sip:bob@").into());
