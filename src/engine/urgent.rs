@@ -34,7 +34,8 @@ impl Unread {
 
 impl Signaling {
     /// A message that is broken where nobody needs it whole. Who sent a response, an ACK or a CANCEL learns of no refusal, and who
-    /// is refused a BYE is gone all the same; what begins a call is refused, if that is no emergency.
+    /// is refused a BYE is gone all the same; what begins a call is refused, if that is no emergency, and so is what asks for
+    /// something that a second line could contradict (REFER).
     pub(super) fn salvage(&self, now: Timestamp, flow: Flow, bytes: &[u8]) -> Option<Message> {
         let salvaged = Message::salvage(bytes).ok()?;
         let is_needed = match &salvaged {
@@ -46,9 +47,13 @@ impl Signaling {
 
     /// Whether it belongs to something that has begun.
     fn is_under_way(&self, flow: Flow, request: &Request) -> bool {
-        matches!(request.method, Method::Ack | Method::Cancel)
-            || self.leg_of(request, flow).is_some()
-            || self.subscribed_side(request, flow).is_some()
+        match request.method {
+            Method::Ack | Method::Cancel => true,
+            Method::Bye | Method::Info | Method::Invite | Method::Prack | Method::Update => {
+                self.leg_of(request, flow).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Nobody can be told of a response that cannot be read: its sender repeats it, and the call waits.
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_once_an_interval_and_none_is_left_out() {
         let mut unread = Unread::default();
-        let at = |seconds| Timestamp::from_millis(seconds * 1_000);
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1_000);
         assert_eq!(unread.note(at(0)), Some(1));
         assert_eq!(unread.note(at(1)), None);
         assert_eq!(unread.note(at(4)), None);

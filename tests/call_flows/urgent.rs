@@ -343,3 +343,23 @@ fn no_line_that_nobody_needs_stops_it() {
         assert!(other.to_b.is_empty(), "any other call is refused: {to}");
     }
 }
+
+#[test]
+fn a_name_that_cannot_be_read_stops_it_neither() {
+    let from = "\"Alice\" <sip:alice@example.com>";
+    for (odd, uri) in [
+        ("Smith, John <sip:alice@example.com>", "sip:alice@example.com"),
+        ("\"unbal <sip:alice@example.com>", "sip:alice@example.com"),
+        ("<sip:Anonymous@>", "sip:anonymous@anonymous.invalid"),
+    ] {
+        let mut bench = Bench::strict();
+        bench.from(A, odd_call(from, odd));
+        assert_eq!(bench.request_to_b("INVITE").headers.from().uri().to_string(), uri);
+        bench.b_answers("INVITE", 200, SDP);
+        assert_eq!(bench.response_to_a().headers.from().tag(), Some("a-tag"));
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench.a_requests(2, "BYE", "bye2", "");
+        bench.b_answers("BYE", 200, "");
+        bench.assert_nothing_left();
+    }
+}

@@ -38,7 +38,7 @@ impl Message {
 
     /// The same of what must not be refused for a line that nobody needs: lines that are broken, too long or a second of their
     /// name are left out, and a body that is shorter than said is what there is. What a message cannot be answered without
-    /// (Via, From, To, Call-ID, CSeq) has to be right all the same; a second line of these must say what the first does.
+    /// (Via, From, To, Call-ID, CSeq) has to be right all the same, but for the name of who calls or is called; a second line of these must say what the first does.
     pub fn salvage(bytes: &[u8]) -> Result<Self, ParseError> {
         let draft = Draft {
             is_salvage: true,
@@ -195,6 +195,9 @@ impl Draft {
         match &field {
             Field::Via(_) => return self.read_vias(field),
             Field::ContentLength(_) => return self.read_content_length(value),
+            Field::From(_) | Field::To(_) if self.is_salvage && NameAddr::parse(value).is_err() => {
+                return self.read_mended(&field);
+            }
             Field::From(_) => once("From", &mut self.from, NameAddr::parse(value).ok())?,
             Field::To(_) => once("To", &mut self.to, NameAddr::parse(value).ok())?,
             Field::CSeq(_) => once("CSeq", &mut self.cseq, headers::parse_cseq(value))?,
@@ -222,6 +225,24 @@ impl Draft {
             field => self.singles.note(field::parts(field).0)?,
         }
         self.fields.push(field);
+        Ok(())
+    }
+
+    /// A name before the URI that cannot be read is left out. Who calls is only copied: where nothing else can be read of that
+    /// either, nobody does.
+    fn read_mended(&mut self, field: &Field) -> Result<(), Wrong> {
+        let value = field::parts(field).1;
+        let nameless = NameAddr::parse_nameless(value);
+        let (name, slot, mended) = match field {
+            Field::From(_) => {
+                let caller = nameless.or_else(|_| NameAddr::parse_anonymous(value));
+                ("From", &mut self.from, caller)
+            }
+            _ => ("To", &mut self.to, nameless),
+        };
+        once(name, slot, mended.ok())?;
+        let written = slot.as_ref().map(NameAddr::written).unwrap_or_default();
+        self.fields.push(field::field(name, written));
         Ok(())
     }
 
