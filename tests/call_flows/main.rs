@@ -47,6 +47,7 @@ mod replaced;
 mod restarted;
 mod retold;
 mod routed;
+mod salvaged;
 mod sdes;
 mod sdes_in_call;
 mod sealed_media;
