@@ -25,10 +25,7 @@ const ROUNDS: u32 = 500;
 const FRAME: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
-    let calls = std::env::args()
-        .skip(1)
-        .find_map(|arg| arg.parse().ok())
-        .unwrap_or(500);
+    let calls = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(500);
     let mut bench = Bench::new(calls);
     bench.run(WARM_ROUNDS);
     let allocations = counting::allocations();
@@ -41,7 +38,11 @@ fn main() -> ExitCode {
         took.as_secs_f64() * 1e9 / f64::from(packets),
         allocations as f64 / f64::from(packets),
     );
-    if allocations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if allocations == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 struct Bench {

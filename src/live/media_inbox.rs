@@ -77,7 +77,11 @@ impl Inbox {
             )
         };
         let slots = self.slots.chunks_exact_mut(SLOT_BYTES);
-        let places = parts.iter_mut().zip(&mut names).zip(slots).zip(self.controls.iter_mut());
+        let places = parts
+            .iter_mut()
+            .zip(&mut names)
+            .zip(slots)
+            .zip(self.controls.iter_mut());
         for (message, (((part, name), slot), control)) in messages.iter_mut().zip(places) {
             (part.iov_base, part.iov_len) = (slot.as_mut_ptr().cast(), slot.len());
             let header = &mut message.msg_hdr;
@@ -103,7 +107,9 @@ impl Inbox {
         };
         for (slot, (message, name)) in messages.iter().zip(&names).take(read).enumerate() {
             let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
-            let Some(port) = sent_to(&message.msg_hdr) else { continue };
+            let Some(port) = sent_to(&message.msg_hdr) else {
+                continue;
+            };
             self.letters.push(Letter {
                 from: SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into(),
                 port,

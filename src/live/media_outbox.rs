@@ -69,7 +69,11 @@ impl Outbox {
             self.flush();
         }
         let bytes = HEADERS_BYTES + payload.len();
-        let Some(packet) = self.slots.get_mut(self.queued.len()).and_then(|slot| slot.get_mut(..bytes)) else {
+        let Some(packet) = self
+            .slots
+            .get_mut(self.queued.len())
+            .and_then(|slot| slot.get_mut(..bytes))
+        else {
             return self.unsent.push(via);
         };
         write(packet, from, to, payload);
@@ -166,9 +170,11 @@ fn checksum(from: SocketAddrV4, to: SocketAddrV4, length: u16, payload: &[u8]) -
     let (words, rest) = payload.as_chunks::<4>();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
-    let sum = words.iter().fold(pseudo + u64::from(u32::from_be_bytes(last)), |sum, word| {
-        sum + u64::from(u32::from_be_bytes(*word))
-    });
+    let sum = words
+        .iter()
+        .fold(pseudo + u64::from(u32::from_be_bytes(last)), |sum, word| {
+            sum + u64::from(u32::from_be_bytes(*word))
+        });
     let folded = (0..4).fold(sum, |sum, _| (sum >> 16) + (sum & 0xffff));
     match !(folded as u16) {
         0 => 0xffff,
@@ -182,7 +188,10 @@ mod tests {
 
     #[test]
     fn a_datagram_is_written_as_rfc_791_and_768_say() {
-        let (from, to) = (SocketAddrV4::new([127, 0, 0, 1].into(), 40_000), SocketAddrV4::new([127, 0, 0, 2].into(), 9));
+        let (from, to) = (
+            SocketAddrV4::new([127, 0, 0, 1].into(), 40_000),
+            SocketAddrV4::new([127, 0, 0, 2].into(), 9),
+        );
         let payload = b"hello";
         let mut packet = [0; HEADERS_BYTES + 5];
         write(&mut packet, from, to, payload);
@@ -195,7 +204,9 @@ mod tests {
         whole.extend([0, 17, 0, 13]);
         whole.extend(&packet[20..]);
         whole.push(0);
-        let words = whole.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+        let words = whole
+            .chunks_exact(2)
+            .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
         let sum: u32 = words.sum();
         assert_eq!((sum >> 16) + (sum & 0xffff), 0xffff);
     }

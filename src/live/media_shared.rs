@@ -85,7 +85,11 @@ impl SharedPorts {
         let Some(address) = self.addresses.iter_mut().find(|address| address.ip == *at.ip()) else {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };
-        let Some(token) = address.tokens.get_mut(usize::from(at.port())).filter(|token| **token == 0) else {
+        let Some(token) = address
+            .tokens
+            .get_mut(usize::from(at.port()))
+            .filter(|token| **token == 0)
+        else {
             return Err(io::ErrorKind::AddrInUse.into());
         };
         // Who has bound it would hear nothing any more.
@@ -106,7 +110,10 @@ impl SharedPorts {
 
     /// False if this is no token of ours. Else what has arrived there is the next to be read.
     pub(super) fn is_ready(&mut self, token: u64) -> bool {
-        let Some(place) = token.checked_sub(FIRST_TOKEN).and_then(|place| usize::try_from(place).ok()) else {
+        let Some(place) = token
+            .checked_sub(FIRST_TOKEN)
+            .and_then(|place| usize::try_from(place).ok())
+        else {
             return false;
         };
         let is_ours = place < self.addresses.len();

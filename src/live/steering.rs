@@ -148,7 +148,16 @@ fn new_map(kind: u32, value_bytes: u32, flags: u32) -> io::Result<OwnedFd> {
 fn map(ports: &OwnedFd) -> io::Result<NonNull<AtomicU8>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping, at an address that the kernel chooses, of the map's whole value.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), PORTS, access, libc::MAP_SHARED, ports.as_raw_fd(), 0) };
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            PORTS,
+            access,
+            libc::MAP_SHARED,
+            ports.as_raw_fd(),
+            0,
+        )
+    };
     if at == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

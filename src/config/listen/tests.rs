@@ -116,11 +116,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "address6 = \"10.0.0.5\"",
         "`address6` cannot be `10.0.0.5`",
     ),
-    (
-        "sockets = \"shared\"",
-        "sockets = \"one\"",
-        "`sockets` cannot be `one`",
-    ),
+    ("sockets = \"shared\"", "sockets = \"one\"", "`sockets` cannot be `one`"),
     (
         "https://phone.example.com",
         "phone",
