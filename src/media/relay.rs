@@ -163,9 +163,7 @@ impl Relay {
             }
             forked => note(&mut self.tally, forked),
         };
-        if kind == PacketKind::Rtp {
-            self.meter.count(port.line(), leg, clear);
-        }
+        self.meter.take(port.line(), &packet);
         let (notices, towards) = (&mut self.notices, (leg.other(), line.index));
         let Ok(opened) = told::hush(notices, (now, kind), towards, (bytes, opened), &mut bench) else {
             self.tally.hushed += 1;
@@ -315,6 +313,8 @@ impl Relay {
                 side.secrecy = Secrecy::renew(side.secrecy.take(), plan.keys_of(index, leg));
             }
         }
+        let places = self.lines.iter().map(|line| line.index);
+        self.meter.settle(&plan.lines, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }
