@@ -161,7 +161,7 @@ impl Relay {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => note(&mut self.tally, forked),
+            forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
         let (notices, towards) = (&mut self.notices, (leg.other(), line.index));
@@ -383,21 +383,6 @@ impl Relay {
     fn socket(&mut self, port: Port) -> Option<&mut Socket> {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
-    }
-}
-
-/// The fault, if the recorder did not take a packet that goes on all the same.
-const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
-    match forked {
-        Forked::Accepted => {
-            tally.accepted += 1;
-            None
-        }
-        Forked::Unwanted => None,
-        Forked::Missed(fault) | Forked::Refused(fault) => {
-            tally.unrecorded += 1;
-            Some(fault)
-        }
     }
 }
 
