@@ -48,6 +48,14 @@ fn bench(notify: &str) -> Bench {
     bench
 }
 
+fn talking(notify: &str) -> Bench {
+    let mut bench = bench(notify);
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench
+}
+
 fn notices(bench: &Bench) -> Vec<&NoticePlan> {
     let plans = bench.media.iter().filter_map(|command| match command {
         MediaCommand::Notice(plan) => Some(&**plan),
@@ -143,17 +151,15 @@ fn the_policy_says_whom_and_whether_they_hear_each_other_meanwhile() {
             true,
         ),
     ] {
-        let mut bench = bench(notify);
-        bench.invite(SDP, "");
-        bench.b_answers("INVITE", 200, SDP);
-        bench.a_requests(1, "ACK", "ack1", "");
+        let bench = talking(notify);
         let [plan] = notices(&bench)[..] else {
             panic!("{notify}")
         };
         assert_eq!((told(plan), plan.parted), (expected, parted), "{notify}");
     }
     for notify in ["mode = \"none\"", "mode = \"sdp\""] {
-        assert!(notices(&bench(notify).connected()).is_empty());
+        let bench = talking(notify);
+        assert!(notices(&bench).is_empty() && marks(&bench).is_empty());
     }
 }
 
