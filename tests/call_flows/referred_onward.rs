@@ -5,7 +5,7 @@ use onrecord::sip::{Message, Method};
 
 use super::bench::{A, Bench, PROXY, SDP, STRICT, answer};
 use super::executed::{assert_old_call_stays, assert_told_last, refers, strict};
-use super::party::{ALICE, BOB, DAVE, Party};
+use super::party::{ALICE, BOB, CAROL, DAVE, Party};
 
 const ERIN: Party = Party { user: "erin", at: A };
 const DATA: &str = "56a390f3d2b7310023a2;encoding=hex;purpose=foo;content=bar";
