@@ -127,6 +127,10 @@ impl Plane {
                 from,
             });
         }
+        if let Some(line) = relay.take_sealed() {
+            let session = relay.session;
+            self.say(MediaEvent::Sealed { session, line });
+        }
         verdict
     }
 
