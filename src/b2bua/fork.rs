@@ -331,7 +331,7 @@ impl Call {
             local_tag,
             a: None,
             b: None,
-            agreement: self.forks.begun.clone(),
+            agreement: self.negotiation.branched(&self.forks.begun),
             reliable: Reliable::default(),
             rings: Claims::default(),
         });

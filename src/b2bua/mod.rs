@@ -12,6 +12,7 @@ mod arrival;
 mod attempt;
 mod body;
 mod call;
+mod caller;
 mod carry;
 mod challenge;
 mod chronicle;

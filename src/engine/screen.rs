@@ -69,7 +69,7 @@ impl Signaling {
                 self.on_events(now, Some((flow, bytes)));
             }
             Err(error) => {
-                tracing::debug!(peer = %flow.remote, %error, "message not understood");
+                self.note_unread(now, flow, &error, bytes);
                 if let Some(reply) = error.reply.filter(|_| self.answers_whatever(flow)) {
                     self.wire.refuse(flow, *reply);
                     self.depart();

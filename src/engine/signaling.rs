@@ -18,6 +18,7 @@ use super::passage::Passage;
 use super::probe::Probes;
 use super::referral::Transfer;
 use super::registration::Registration;
+use super::urgent::Unread;
 use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
@@ -102,6 +103,7 @@ pub struct Signaling {
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) edge: Edge,
+    pub(super) unread: Unread,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -156,6 +158,7 @@ impl Signaling {
             consultations: BTreeMap::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             edge: Edge::new(TokenKey::of_seed(seed)),
+            unread: Unread::default(),
             out: VecDeque::new(),
         }
     }
