@@ -22,6 +22,7 @@ impl Call {
                 self.chronicle
                     .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
+            MediaEvent::Sealed { line, .. } => self.on_sealed_by_ends(turn, line),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 if tally.handshakes > 0 {

@@ -118,14 +118,17 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
-        if let Some((leg, line, from)) = relay.take_learned() {
-            let session = relay.session;
+        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
                 session,
                 leg,
                 line,
                 from,
             });
+        }
+        if let Some(line) = sealed {
+            self.say(MediaEvent::Sealed { session, line });
         }
         verdict
     }

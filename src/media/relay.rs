@@ -30,6 +30,8 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
+    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
+    sealed: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct Line {
     index: u16,
     /// It is recorded in clear: its ends agree on no keys of their own.
     is_heard: bool,
+    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
+    is_clear: bool,
     sides: [Side; 2],
 }
 
@@ -86,7 +90,12 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
+            sealed: None,
         }
+    }
+
+    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
+        self.sealed.take()
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -163,6 +172,10 @@ impl Relay {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
+        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
+            line.is_clear = false;
+            self.sealed = Some(line.index);
+        }
         self.tally.forwarded += 1;
         let via = port.far();
         let verdict = if is_changed {
@@ -262,6 +275,7 @@ impl Relay {
         self.lines.push(Line {
             index,
             is_heard: false,
+            is_clear: false,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -288,7 +302,8 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].is_heard = plan.recorded != Recorded::No && wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_clear = wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_heard = plan.recorded != Recorded::No && self.lines[place].is_clear;
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
