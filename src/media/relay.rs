@@ -158,9 +158,7 @@ impl Relay {
             }
             forked => note(&mut self.tally, forked),
         };
-        if kind == PacketKind::Rtp {
-            self.meter.count(port.line(), leg, clear);
-        }
+        self.meter.take(port.line(), &packet);
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
@@ -302,6 +300,8 @@ impl Relay {
                 side.secrecy = Secrecy::renew(side.secrecy.take(), plan.keys_of(index, leg));
             }
         }
+        let places = self.lines.iter().map(|line| line.index);
+        self.meter.settle(&plan.lines, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }

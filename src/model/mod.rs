@@ -5,6 +5,7 @@
 mod ids;
 mod index;
 mod plan;
+mod quality;
 mod recording;
 mod srtp;
 mod time;
@@ -15,6 +16,7 @@ pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,
 };
+pub use quality::{Mos, Quality, Reported};
 pub use recording::{
     Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand,
     RecordingEvent, SignalPath,
