@@ -28,6 +28,7 @@ mod event;
 mod exchange;
 mod facts;
 mod farewell;
+mod followed;
 mod fork;
 mod former;
 mod hearing;

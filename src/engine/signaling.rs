@@ -358,6 +358,10 @@ impl Signaling {
         }
         self.minted
             .extend(std::iter::from_fn(|| call.poll_call_id()).map(|call_id| (call_id, session)));
+        for (invite, aftermath) in std::iter::from_fn(|| call.poll_left_behind()) {
+            self.aftermaths.insert(invite, aftermath);
+            self.aftermaths_end.push_back((now + TIMEOUT, invite));
+        }
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
         self.preparing += usize::from(call.is_preparing());
@@ -369,6 +373,9 @@ impl Signaling {
             call.release(&mut turn);
         }
         if call.is_left() {
+            if let Some(trunk) = call.unasked_trunk() {
+                self.loads.give_back(session, trunk);
+            }
             self.loads.end(session);
         } else if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
             self.loads.follow(session, call.trunks());

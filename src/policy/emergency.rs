@@ -31,7 +31,7 @@ impl Emergency {
     /// the caller's number and before a pause; the URN of a trusted peer also in
     /// To, where it stays when the Request-URI has been resolved to an answering point (RFC 6881 §9.2). Any other caller
     /// could write it there and take every policy away. What was dialled before the rules of what comes in counts as well, and
-    /// what it is sent on as, by the plan of the trunk `beyond`.
+    /// what it is sent on as, by the plan of the trunk `beyond`, where that is another user.
     pub(crate) fn detect(facts: &CallFacts, callee: &Identity, plan: &DialPlan, beyond: &DialPlan) -> Option<Self> {
         let is_urn = |key: &str| {
             key.strip_prefix(SERVICE_URN)
@@ -52,11 +52,17 @@ impl Emergency {
             let party = Identity::parse(uri, plan);
             is_urn(&party.key) || plan.is_emergency(&party.dialled) || Identity::is_call_for_help(uri, plan)
         };
+        // At how many hosts it may be asked for tells nothing: what is dialled there is.
+        let is_renamed = |uri: &&String| Identity::parse(uri, plan).dialled != callee.dialled;
         let is_number = || {
             plan.is_emergency(&callee.dialled)
                 || Identity::is_call_for_help(&facts.request_uri, plan)
                 || facts.dialled.iter().any(|uri| is_called(uri, plan))
-                || facts.sent_on_as.iter().any(|uri| is_called(uri, beyond))
+                || facts
+                    .sent_on_as
+                    .iter()
+                    .filter(is_renamed)
+                    .any(|uri| is_called(uri, beyond))
         };
         if is_urn(&callee.key) || is_resolved() {
             Some(Self::ServiceUrn)

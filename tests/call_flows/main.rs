@@ -49,6 +49,7 @@ mod retold;
 mod routed;
 mod salvaged;
 mod sdes;
+mod sdes_in_call;
 mod sealed_media;
 mod secured;
 mod semi_attended;
