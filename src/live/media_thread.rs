@@ -195,6 +195,7 @@ impl<I: MediaIo> Turner<I> {
         }
         self.wake_signalling();
         while self.relay_one(now) {}
+        self.plane.handle_timeout(now);
         self.intake.flush(now);
         self.drain_plane(now);
         self.wake_signalling();
@@ -388,6 +389,7 @@ mod tests {
                 local,
                 remote: Some(Remote { rtp, rtcp: rtp }),
                 deaf: false,
+                mute: false,
                 origin: crate::model::Origin::Signalled,
                 formats: Vec::new(),
             }
@@ -401,6 +403,7 @@ mod tests {
         Box::new(MediaPlan {
             session: SESSION,
             recorded: Recorded::Strict,
+            answered: false,
             lines: vec![line],
             keys: Vec::new(),
         })
@@ -640,6 +643,7 @@ mod tests {
                         rtcp,
                     }),
                     deaf: false,
+                    mute: false,
                     origin: crate::model::Origin::Signalled,
                     formats: Vec::new(),
                 }
@@ -653,6 +657,7 @@ mod tests {
             let plan = MediaPlan {
                 session,
                 recorded: Recorded::Strict,
+                answered: false,
                 lines: vec![line],
                 keys: Vec::new(),
             };
