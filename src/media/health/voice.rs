@@ -143,11 +143,10 @@ impl Voice {
     fn count_pairs(&mut self, payload: &[u8]) {
         let mut counts = [0_u16; 256];
         payload.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
-        let pairs = counts
-            .iter()
-            .map(|count| u64::from(*count) * u64::from(count.saturating_sub(1)));
-        self.pairs += pairs.sum::<u64>() * 100;
-        self.pairs_if_even += payload.len() as u64 * (payload.len() as u64 - 1) / 256;
+        let squares: u32 = counts.iter().map(|count| u32::from(*count) * u32::from(*count)).sum();
+        let bytes = payload.len() as u64;
+        self.pairs += (u64::from(squares) - bytes) * 100;
+        self.pairs_if_even += bytes * (bytes - 1) / 256;
         self.even_payloads += 1;
         if self.even_payloads < NOISE_PAYLOADS {
             return;
