@@ -189,6 +189,7 @@ impl Signaling {
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
                     | MediaEvent::Sealed { session, .. }
+                    | MediaEvent::Health { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

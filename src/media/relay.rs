@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Ailing, Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp::{self, SrtpError, WireKind};
 
@@ -165,7 +165,7 @@ impl Relay {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => note(&mut self.tally, forked),
+            forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
@@ -203,12 +203,21 @@ impl Relay {
         self.tally.unsent += 1;
     }
 
+    /// Once a second: hands on what ails the sound from now on, and what does no more.
+    pub(super) fn judge(&mut self, now: Timestamp, tell: impl FnMut(Ailing)) {
+        if !self.gate.is_open() {
+            self.meter.health.pause(now);
+        }
+        self.meter.health.judge(now, tell);
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let streams = self
             .meter
             .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
         Tally {
             streams,
+            ailments: self.meter.health.told(),
             ..self.tally.clone()
         }
     }
@@ -316,7 +325,7 @@ impl Relay {
             }
         }
         let places = self.lines.iter().map(|line| line.index);
-        self.meter.settle(&plan.lines, places);
+        self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }
@@ -385,21 +394,6 @@ impl Relay {
     fn socket(&mut self, port: Port) -> Option<&mut Socket> {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
-    }
-}
-
-/// The fault, if the recorder did not take a packet that goes on all the same.
-const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
-    match forked {
-        Forked::Accepted => {
-            tally.accepted += 1;
-            None
-        }
-        Forked::Unwanted => None,
-        Forked::Missed(fault) | Forked::Refused(fault) => {
-            tally.unrecorded += 1;
-            Some(fault)
-        }
     }
 }
 
