@@ -189,6 +189,8 @@ impl Signaling {
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
                     | MediaEvent::Noticed { session, .. }
+                    | MediaEvent::Sealed { session, .. }
+                    | MediaEvent::Health { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

@@ -204,6 +204,7 @@ impl<I: MediaIo> Turner<I> {
         while self.relay_one(now) {}
         self.speak(now);
         self.flush();
+        self.plane.handle_timeout(now);
         self.intake.flush(now);
         self.drain_plane(now);
         self.wake_signalling();
@@ -269,9 +270,6 @@ impl<I: MediaIo> Turner<I> {
 
     /// What is due of our own: parties are told that they are recorded.
     fn speak(&mut self, now: Timestamp) {
-        if self.plane.poll_timeout().is_none_or(|due| due > now) {
-            return;
-        }
         self.plane.halt(self.alarm.fault());
         while let Some((via, to)) = self.plane.poll_notice(now) {
             // One that is lost is like any packet that is.
@@ -422,6 +420,7 @@ mod tests {
                 local,
                 remote: Some(Remote { rtp, rtcp: rtp }),
                 deaf: false,
+                mute: false,
                 origin: crate::model::Origin::Signalled,
                 formats: Vec::new(),
             }
@@ -435,6 +434,7 @@ mod tests {
         Box::new(MediaPlan {
             session: SESSION,
             recorded: Recorded::Strict,
+            answered: false,
             lines: vec![line],
             keys: Vec::new(),
         })
@@ -693,6 +693,7 @@ mod tests {
                         rtcp,
                     }),
                     deaf: false,
+                    mute: false,
                     origin: crate::model::Origin::Signalled,
                     formats: Vec::new(),
                 }
@@ -706,6 +707,7 @@ mod tests {
             let plan = MediaPlan {
                 session,
                 recorded: Recorded::Strict,
+                answered: false,
                 lines: vec![line],
                 keys: Vec::new(),
             };

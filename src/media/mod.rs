@@ -6,6 +6,7 @@
 
 mod fork;
 mod gate;
+mod health;
 mod latch;
 mod meter;
 mod notice;
@@ -14,6 +15,7 @@ mod port;
 mod ports;
 mod relay;
 mod rota;
+mod rounds;
 mod secrecy;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, NoticePlan, SessionId, Timestamp};
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, NoticePlan, SessionId, Timestamp, earliest};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
 use super::relay::{Relay, Wanted};
 use super::rota::{Place, Rota};
+use super::rounds::Rounds;
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
 /// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
@@ -82,6 +83,7 @@ pub struct Plane {
     /// Bytes of it that the last [`Verdict::Change`] is about.
     changed: usize,
     rota: Rota,
+    rounds: Rounds,
 }
 
 impl Plane {
@@ -122,14 +124,17 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
-        if let Some((leg, line, from)) = relay.take_learned() {
-            let session = relay.session;
+        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
                 session,
                 leg,
                 line,
                 from,
             });
+        }
+        if let Some(line) = sealed {
+            self.say(MediaEvent::Sealed { session, line });
         }
         verdict
     }
@@ -194,11 +199,6 @@ impl Plane {
         self.say(MediaEvent::OpenFailed { session, local });
     }
 
-    /// When [`Self::poll_notice`] has something to say.
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.rota.next()
-    }
-
     /// The next packet of our own that is due, to be sent from this port: its bytes are [`Plane::changed`]. It may be lost.
     pub fn poll_notice(&mut self, now: Timestamp) -> Option<(Port, SocketAddr)> {
         while let Some(place) = self.rota.due(now) {
@@ -226,6 +226,27 @@ impl Plane {
             self.rota.put(relay.notice_due(), place);
         }
         None
+    }
+
+    /// When the sound of sessions is to be judged next, or [`Self::poll_notice`] has something to say; none while there are no sessions.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let judged = (!self.relays.is_empty()).then(|| self.rounds.due());
+        earliest(judged, self.rota.next())
+    }
+
+    /// Judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.relays.is_empty() || self.outputs.len() >= OUTPUTS_MAX {
+            return;
+        }
+        for place in self.rounds.take(now, self.relays.capacity()) {
+            if let Some(relay) = self.relays.get_mut(place) {
+                let (session, outputs) = (relay.session, &mut self.outputs);
+                relay.judge(now, |ailing| {
+                    outputs.push_back(PlaneOutput::Event(MediaEvent::Health { session, ailing }));
+                });
+            }
+        }
     }
 
     pub fn poll_output(&mut self) -> Option<PlaneOutput> {

@@ -1,5 +1,6 @@
 //! The relay: one session's lines, and a packet's way from one leg to the other.
 
+mod figures;
 mod told;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +35,8 @@ pub(super) struct Relay {
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
     notices: Option<Box<Notices>>,
+    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
+    sealed: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ struct Line {
     index: u16,
     /// It is recorded in clear: its ends agree on no keys of their own.
     is_heard: bool,
+    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
+    is_clear: bool,
     sides: [Side; 2],
 }
 
@@ -91,7 +96,12 @@ impl Relay {
             opened: false,
             learned: None,
             notices: None,
+            sealed: None,
         }
+    }
+
+    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
+        self.sealed.take()
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -164,15 +174,17 @@ impl Relay {
             forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
-        let (notices, towards) = (&mut self.notices, (leg.other(), line.index));
-        let Ok(opened) = told::hush(notices, (now, kind), towards, (bytes, opened), &mut bench) else {
-            self.tally.hushed += 1;
-            return (Verdict::Drop(Dropped::Hushed), missed);
+        let Ok(opened) = told::hush(&mut self.notices, (now, kind, line.index), leg, (bytes, opened), &mut bench) else {
+            return (told::hushed(&mut self.tally), missed);
         };
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
+        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
+            line.is_clear = false;
+            self.sealed = Some(line.index);
+        }
         self.tally.forwarded += 1;
         let via = port.far();
         let verdict = if is_changed {
@@ -192,22 +204,6 @@ impl Relay {
         }
         self.gate.refuse();
         (Verdict::Drop(Dropped::Refused(fault)), Some(fault))
-    }
-
-    /// The network did not take the packet that was last forwarded.
-    pub(super) const fn on_unsent(&mut self) {
-        self.tally.forwarded = self.tally.forwarded.saturating_sub(1);
-        self.tally.unsent += 1;
-    }
-
-    pub(super) fn tally(&self) -> Tally {
-        let streams = self
-            .meter
-            .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
-        Tally {
-            streams,
-            ..self.tally.clone()
-        }
     }
 
     /// Stages `plan`; `tell` is told of each port that it needs and that is not bound, and before that of each whose
@@ -272,6 +268,7 @@ impl Relay {
         self.lines.push(Line {
             index,
             is_heard: false,
+            is_clear: false,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -301,7 +298,8 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].is_heard = plan.recorded != Recorded::No && wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_clear = wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_heard = plan.recorded != Recorded::No && self.lines[place].is_clear;
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
@@ -314,7 +312,7 @@ impl Relay {
             }
         }
         let places = self.lines.iter().map(|line| line.index);
-        self.meter.settle(&plan.lines, places);
+        self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }

@@ -134,6 +134,7 @@ mod tests {
             local: ([10, 0, 0, 1], 40_000).into(),
             remote: None,
             deaf: false,
+            mute: false,
             origin: Origin::Signalled,
             formats: formats
                 .iter()

@@ -171,6 +171,7 @@ impl Chain {
             | Mark::Learned { .. }
             | Mark::Noticed(_)
             | Mark::Unnoticed { .. }
+            | Mark::Health(_)
             | Mark::Note(_) => {}
         }
     }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod advertised;
+mod ailing;
 mod allowed;
 mod announced;
 #[allow(dead_code, reason = "other tests use the same bench")]

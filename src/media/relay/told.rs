@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use super::super::notice::{Notices, Passage};
+use super::super::plane::{Dropped, Verdict};
 use super::super::port::{Channel, Port};
 use super::super::secrecy::Bench;
 use super::Relay;
-use crate::model::{Leg, Notice, NoticePlan, Timestamp};
+use crate::model::{Leg, Notice, NoticePlan, Tally, Timestamp};
 use crate::recorder::PacketKind;
 
 /// What a leg is sent of a recorded packet of the far party: as it arrived or was opened, or so many bytes of the scratch. Err: it is
@@ -14,14 +15,14 @@ use crate::recorder::PacketKind;
 #[inline]
 pub(super) fn hush(
     notices: &mut Option<Box<Notices>>,
-    (now, kind): (Timestamp, PacketKind),
-    (leg, index): (Leg, u16),
+    (now, kind, index): (Timestamp, PacketKind, u16),
+    from: Leg,
     (bytes, opened): (&[u8], Option<usize>),
     bench: &mut Bench<'_>,
 ) -> Result<Option<usize>, Hushed> {
     match notices {
         Some(notices) if kind == PacketKind::Rtp && notices.line() == index => {
-            match notices.pass(now, leg, (bytes, opened), bench.scratch) {
+            match notices.pass(now, from.other(), (bytes, opened), bench.scratch) {
                 Passage::AsIs => Ok(opened),
                 Passage::Changed(length) => Ok(Some(length)),
                 Passage::Hushed => Err(Hushed),
@@ -33,6 +34,11 @@ pub(super) fn hush(
 
 /// The leg is told something else meanwhile.
 pub(super) struct Hushed;
+
+pub(super) const fn hushed(tally: &mut Tally) -> Verdict {
+    tally.hushed += 1;
+    Verdict::Drop(Dropped::Hushed)
+}
 
 impl Relay {
     pub(in super::super) fn notice(&mut self, now: Timestamp, plan: Box<NoticePlan>) {

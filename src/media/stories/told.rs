@@ -107,6 +107,7 @@ fn talk(world: &mut World, sequences: std::ops::Range<u16>, talkers: [bool; 2]) 
         let end = world.now + Duration::from_millis(20);
         while let Some(due) = world.plane.poll_timeout().filter(|due| *due < end) {
             world.now = world.now.max(due);
+            world.plane.handle_timeout(world.now);
             while let Some((via, to)) = world.plane.poll_notice(world.now) {
                 assert_eq!(to, address([A, B][via.leg().index()]));
                 let bytes = world.plane.changed().to_vec();
