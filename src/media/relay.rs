@@ -174,7 +174,7 @@ impl Relay {
             forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
-        let Ok(opened) = told::hush(&mut self.notices, (now, kind, line.index), leg, (bytes, opened), &mut bench) else {
+        let Ok(opened) = bench.hush(&mut self.notices, (now, kind, line.index), leg, (bytes, opened)) else {
             return (told::hushed(&mut self.tally), missed);
         };
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {

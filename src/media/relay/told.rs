@@ -10,25 +10,27 @@ use super::Relay;
 use crate::model::{Leg, Notice, NoticePlan, Tally, Timestamp};
 use crate::recorder::PacketKind;
 
-/// What a leg is sent of a recorded packet of the far party: as it arrived or was opened, or so many bytes of the scratch. Err: it is
-/// not sent any.
-#[inline]
-pub(super) fn hush(
-    notices: &mut Option<Box<Notices>>,
-    (now, kind, index): (Timestamp, PacketKind, u16),
-    from: Leg,
-    (bytes, opened): (&[u8], Option<usize>),
-    bench: &mut Bench<'_>,
-) -> Result<Option<usize>, Hushed> {
-    match notices {
-        Some(notices) if kind == PacketKind::Rtp && notices.line() == index => {
-            match notices.pass(now, from.other(), (bytes, opened), bench.scratch) {
-                Passage::AsIs => Ok(opened),
-                Passage::Changed(length) => Ok(Some(length)),
-                Passage::Hushed => Err(Hushed),
+impl Bench<'_> {
+    /// What the far leg is sent of a recorded packet: as it arrived or was opened, or so many bytes of the scratch. Err: it is not
+    /// sent any.
+    #[inline]
+    pub(super) fn hush(
+        &mut self,
+        notices: &mut Option<Box<Notices>>,
+        (now, kind, index): (Timestamp, PacketKind, u16),
+        from: Leg,
+        (bytes, opened): (&[u8], Option<usize>),
+    ) -> Result<Option<usize>, Hushed> {
+        match notices {
+            Some(notices) if kind == PacketKind::Rtp && notices.line() == index => {
+                match notices.pass(now, from.other(), (bytes, opened), self.scratch) {
+                    Passage::AsIs => Ok(opened),
+                    Passage::Changed(length) => Ok(Some(length)),
+                    Passage::Hushed => Err(Hushed),
+                }
             }
+            _ => Ok(opened),
         }
-        _ => Ok(opened),
     }
 }
 
