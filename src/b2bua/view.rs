@@ -56,6 +56,12 @@ pub struct CallView {
     /// It is written down, and goes on after a restart.
     #[serde(default)]
     pub survives: bool,
+    /// Since when its recording is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Timestamp>,
+    /// Its policies let the operator pause it.
+    #[serde(default)]
+    pub pausable: bool,
 }
 
 impl Call {
@@ -93,6 +99,8 @@ impl Call {
             answered: self.story.answered,
             outcome: self.story.outcome,
             survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
+            paused: self.paused().map(|(since, _)| since),
+            pausable: self.may_be_paused_by_api(),
         }
     }
 

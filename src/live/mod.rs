@@ -29,6 +29,7 @@ pub mod media_pulse;
 mod media_sockets;
 pub mod media_thread;
 mod neighbours;
+mod pause;
 mod peers;
 mod policies;
 mod policy_watch;

@@ -6,8 +6,10 @@
 
 mod fork;
 mod gate;
+mod keys;
 mod latch;
 mod meter;
+mod pause;
 mod plane;
 mod port;
 mod ports;

@@ -8,6 +8,7 @@ use crate::rtp::{self, SrtpError, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
+use super::keys::Keys;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
@@ -20,6 +21,7 @@ pub(super) struct Relay {
     pub(super) generation: u32,
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
+    pub(super) keys: Keys,
     meter: Meter,
     /// `streams` stays empty until the end.
     tally: Tally,
@@ -80,6 +82,7 @@ impl Relay {
             generation,
             gate: Gatekeeper::new(),
             fork: Fork::new(),
+            keys: Keys::default(),
             meter: Meter::new(),
             tally: Tally::default(),
             lines: Vec::new(),
@@ -151,14 +154,16 @@ impl Relay {
             kind,
             bytes: clear,
         };
-        let missed = match self.fork.offer(now, self.session, packet, sink) {
+        let repeats = || self.keys.repeats(leg, line.index, clear);
+        let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => note(&mut self.tally, forked),
+            forked => forked.note(&mut self.tally),
         };
         if kind == PacketKind::Rtp {
+            self.keys.hear(at, leg, line.index, clear);
             self.meter.count(port.line(), leg, clear);
         }
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
@@ -287,6 +292,7 @@ impl Relay {
     pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
+        self.keys.follow(&plan.lines);
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
@@ -370,21 +376,6 @@ impl Relay {
     fn socket(&mut self, port: Port) -> Option<&mut Socket> {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
-    }
-}
-
-/// The fault, if the recorder did not take a packet that goes on all the same.
-const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
-    match forked {
-        Forked::Accepted => {
-            tally.accepted += 1;
-            None
-        }
-        Forked::Unwanted => None,
-        Forked::Missed(fault) | Forked::Refused(fault) => {
-            tally.unrecorded += 1;
-            Some(fault)
-        }
     }
 }
 

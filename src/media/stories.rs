@@ -8,6 +8,7 @@ mod haphazard;
 mod keyed;
 mod lines;
 mod metered;
+mod paused;
 
 use std::net::SocketAddr;
 

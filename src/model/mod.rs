@@ -4,6 +4,7 @@
 
 mod ids;
 mod index;
+mod pause;
 mod plan;
 mod recording;
 mod srtp;
@@ -11,6 +12,7 @@ mod time;
 
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
+pub use pause::{PausedBy, PausedSpan, Pausing};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,

@@ -36,6 +36,7 @@ mod outside;
 mod paged;
 mod parted;
 mod party;
+mod paused;
 mod reattached;
 mod redirected;
 mod referred_capped;
