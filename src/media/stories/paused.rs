@@ -156,6 +156,7 @@ fn keys_are_heard_in_a_pause_and_none_is_kept() {
     let mut world = with_keys([true, false]);
     world.command(pausing(true, [true, false]));
     key(&mut world, Leg::A, (1, 800), 4);
+    world.now = world.now + Duration::from_millis(40);
     key(&mut world, Leg::A, (2, 1_600), 2);
     assert_eq!(pressed(&mut world), "42");
     world.command(pausing(false, [true, false]));
