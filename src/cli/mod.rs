@@ -17,6 +17,7 @@ mod logging;
 mod pause;
 mod recorded_decision;
 mod reload;
+mod quality;
 mod replay;
 mod rows;
 mod serve;

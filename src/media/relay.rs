@@ -162,9 +162,9 @@ impl Relay {
             }
             forked => forked.note(&mut self.tally),
         };
+        self.meter.take(port.line(), &packet);
         if kind == PacketKind::Rtp {
             self.keys.hear(at, leg, line.index, clear);
-            self.meter.count(port.line(), leg, clear);
         }
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
@@ -308,6 +308,8 @@ impl Relay {
                 side.secrecy = Secrecy::renew(side.secrecy.take(), plan.keys_of(index, leg));
             }
         }
+        let places = self.lines.iter().map(|line| line.index);
+        self.meter.settle(&plan.lines, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }

@@ -6,6 +6,7 @@ mod ids;
 mod index;
 mod pause;
 mod plan;
+mod quality;
 mod recording;
 mod srtp;
 mod time;
@@ -17,6 +18,7 @@ pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,
 };
+pub use quality::{Mos, Quality, Reported};
 pub use recording::{
     Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand,
     RecordingEvent, SignalPath,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Leg, LegKeys, LineKeys, Pausing, SessionId, Ssrc, Timestamp};
+use super::{Fault, Leg, LegKeys, LineKeys, Pausing, Quality, SessionId, Ssrc, Timestamp};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -233,4 +233,7 @@ pub struct StreamTally {
     pub packets: u64,
     /// Expected less received by extended sequence numbers (RFC 3550 §A.3), never below zero.
     pub lost: u64,
+    /// None where nobody measured it: a recording that broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Box<Quality>>,
 }
