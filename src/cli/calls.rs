@@ -174,7 +174,8 @@ fn row_text(row: &Row) -> String {
         .map(|media| format!("  (media {})", media.as_str()));
     let paused = Some(row.entry.paused_ms).filter(|paused| *paused > 0);
     let paused = paused.map(|paused| format!("  (paused {:.1} s)", paused as f64 / 1000.0));
-    let goes_on = paused.unwrap_or_default() + &media.unwrap_or_default() + &quality::poor(&row.entry.streams) + &goes_on;
+    let goes_on =
+        paused.unwrap_or_default() + &media.unwrap_or_default() + &quality::poor(&row.entry.streams) + &goes_on;
     format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }
 

@@ -44,9 +44,8 @@ fn marks(bench: &Bench) -> Vec<(Timestamp, Mark)> {
         RecordingCommand::Mark { at, mark, .. } => Some((*at, mark.clone())),
         _ => None,
     };
-    let of_pauses = |mark: &(Timestamp, Mark)| {
-        matches!(mark.1, Mark::RecordingPaused { .. } | Mark::RecordingResumed { .. })
-    };
+    let of_pauses =
+        |mark: &(Timestamp, Mark)| matches!(mark.1, Mark::RecordingPaused { .. } | Mark::RecordingResumed { .. });
     bench.recording.iter().filter_map(mark).filter(of_pauses).collect()
 }
 
@@ -60,7 +59,7 @@ fn pause(session: SessionId, why: &str) -> Input {
 fn press(bench: &mut Bench, leg: Leg, keys: &str) {
     let session = bench.session();
     for key in keys.chars() {
-        bench.wait(Duration::from_millis(150));
+        bench.wait(Duration::from_millis(300)); // a heartbeat of the recorder
         bench.input(Input::Media(MediaEvent::Key { session, leg, key }));
     }
     bench.wait(Duration::from_millis(600));
@@ -100,7 +99,10 @@ fn the_operator_pauses_and_the_timer_lets_it_go_on() {
 
 #[test]
 fn nobody_pauses_what_its_policy_does_not_let_be_paused() {
-    for policy in [STRICT.to_owned(), format!("{STRICT}[policy.pause]\nallowed = true\nby = [\"dtmf\"]\n")] {
+    for policy in [
+        STRICT.to_owned(),
+        format!("{STRICT}[policy.pause]\nallowed = true\nby = [\"dtmf\"]\n"),
+    ] {
         let mut bench = Bench::with(&[("desk.toml", &policy), ("grants.toml", GRANTS)]).connected();
         let session = bench.session();
         bench.input(pause(session, ""));
@@ -125,12 +127,26 @@ fn of_what_is_typed_in_a_pause_nothing_is_kept_and_of_the_rest_all() {
     let session = bench.session();
     bench.input(pause(session, ""));
     obeyed(&mut bench);
-    bench.recording.retain(|command| matches!(command, RecordingCommand::Open(_)));
-    info(&mut bench, 2, "", ("application/dtmf-relay", "Signal=4\r\nDuration=160\r\n"));
-    assert_eq!(bench.request_to_b("INFO").body, "Signal=4\r\nDuration=160\r\n", "it crosses");
+    bench
+        .recording
+        .retain(|command| matches!(command, RecordingCommand::Open(_)));
+    info(
+        &mut bench,
+        2,
+        "",
+        ("application/dtmf-relay", "Signal=4\r\nDuration=160\r\n"),
+    );
+    assert_eq!(
+        bench.request_to_b("INFO").body,
+        "Signal=4\r\nDuration=160\r\n",
+        "it crosses"
+    );
     bench.b_answers("INFO", 200, "");
     let kept = |bench: &Bench| {
-        let signals = bench.recording.iter().filter(|c| matches!(c, RecordingCommand::Signal { .. }));
+        let signals = bench
+            .recording
+            .iter()
+            .filter(|c| matches!(c, RecordingCommand::Signal { .. }));
         format!("{:?}", signals.collect::<Vec<_>>())
     };
     assert_eq!(kept(&bench), "[]");
@@ -141,7 +157,12 @@ fn of_what_is_typed_in_a_pause_nothing_is_kept_and_of_the_rest_all() {
     assert_eq!(is_paused(&mut bench), Some(false));
     bench.b_answers("INVITE", 200, &SDP.replace("sendrecv", "recvonly"));
     bench.a_requests(3, "ACK", "ack-hold", "");
-    info(&mut bench, 4, "", ("application/dtmf-relay", "Signal=7\r\nDuration=160\r\n"));
+    info(
+        &mut bench,
+        4,
+        "",
+        ("application/dtmf-relay", "Signal=7\r\nDuration=160\r\n"),
+    );
     assert!(kept(&bench).contains("Signal=7"));
 }
 
@@ -153,10 +174,14 @@ fn the_code_of_the_policy_pauses_and_goes_on_from_the_party_that_has_the_policy(
     bench.invite(SDP, "");
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
-    let listened: Vec<Pausing> = bench.media.iter().filter_map(|c| match c {
-        MediaCommand::Pausing { pausing, .. } => Some(*pausing),
-        _ => None,
-    }).collect();
+    let listened: Vec<Pausing> = bench
+        .media
+        .iter()
+        .filter_map(|c| match c {
+            MediaCommand::Pausing { pausing, .. } => Some(*pausing),
+            _ => None,
+        })
+        .collect();
     let keys = [true, false];
     assert_eq!(listened, [Pausing { is_paused: false, keys }]);
     bench.media.clear();
@@ -182,7 +207,11 @@ fn a_phone_that_sends_keys_both_ways_presses_them_once() {
     let mut bench = bench("dtmf = \"*9\"\nfrom = \"both\"");
     let session = bench.session();
     for (cseq, key) in [(2, '*'), (3, '9')] {
-        bench.input(Input::Media(MediaEvent::Key { session, leg: Leg::A, key }));
+        bench.input(Input::Media(MediaEvent::Key {
+            session,
+            leg: Leg::A,
+            key,
+        }));
         info(&mut bench, cseq, "", ("application/dtmf", &key.to_string()));
         bench.b_answers("INFO", 200, "");
     }
@@ -195,7 +224,13 @@ fn a_phone_says_record_off_and_record_on_and_we_answer_it() {
     info(&mut bench, 2, "Record: off\r\n", ("", ""));
     assert_eq!(is_paused(&mut bench), Some(true));
     assert_eq!(bench.response_to_a().status, 200);
-    assert!(bench.to_b.iter().all(|message| !format!("{message:?}").contains("INFO")), "it was for us");
+    assert!(
+        bench
+            .to_b
+            .iter()
+            .all(|message| !format!("{message:?}").contains("INFO")),
+        "it was for us"
+    );
     info(&mut bench, 3, "Record: ON\r\n", ("", ""));
     assert_eq!(is_paused(&mut bench), Some(false));
 
@@ -238,7 +273,7 @@ fn a_call_is_not_paused_without_end() {
 
 #[test]
 fn a_pause_outlives_the_process() {
-    let mut before = bench("");
+    let mut before = bench("resume_after = \"20s\"");
     let session = before.session();
     before.input(pause(session, ""));
     obeyed(&mut before);
@@ -247,7 +282,11 @@ fn a_pause_outlives_the_process() {
     after.now = before.now + Duration::from_secs(2);
     let (session, state) = before.remembered.pop_first().unwrap();
     after.input(Input::Resume { session, state });
-    let opened = after.media.iter().position(|c| matches!(c, MediaCommand::Open(_))).unwrap();
+    let opened = after
+        .media
+        .iter()
+        .position(|c| matches!(c, MediaCommand::Open(_)))
+        .unwrap();
     assert!(
         matches!(after.media[opened + 1], MediaCommand::Pausing { pausing, .. } if pausing.is_paused),
         "nothing is kept in between: {:?}",
@@ -256,7 +295,7 @@ fn a_pause_outlives_the_process() {
     obeyed(&mut after);
     let by = PausedBy::Restart;
     assert_eq!(marks(&after)[0].1, Mark::RecordingPaused { by, why: None });
-    after.wait(Duration::from_secs(119));
+    after.wait(Duration::from_secs(19));
     assert_eq!(is_paused(&mut after), Some(false), "the time runs on");
 }
 
