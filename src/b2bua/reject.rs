@@ -125,6 +125,7 @@ impl Refusal {
             Self::RecorderDown { policy, .. } | Self::DiskReserve { policy } => {
                 Self::Unrecordable { policy: policy.clone() }
             }
+            Self::NoPorts => Self::MediaNotAcceptable,
             other => other.clone(),
         }
     }

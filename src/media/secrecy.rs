@@ -15,9 +15,14 @@ pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
 pub(super) struct Secrecy {
     keys: LegKeys,
     opener: Option<Opener>,
-    /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4): until the first by the new one.
+    /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4) until the first by the new one. It may come back,
+    /// with its rollover counters.
     former: Option<(Arc<SrtpKey>, Opener)>,
+    /// The first by the new one has come.
+    is_over: bool,
     sealer: Option<Sealer>,
+    /// By the key of ours before: if that comes back, so do its rollover counters, and no index is used twice (RFC 3711 §9.1).
+    rested: Option<(Arc<SrtpKey>, Sealer)>,
 }
 
 impl Secrecy {
@@ -30,16 +35,26 @@ impl Secrecy {
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
                 former: None,
+                is_over: false,
+                rested: None,
             }));
         };
         if current.keys.theirs != wanted.theirs {
             current.open_by(wanted.theirs.clone());
         }
         if current.keys.ours != wanted.ours {
-            current.sealer = wanted.ours.as_deref().and_then(Sealer::new);
-            current.keys.ours.clone_from(&wanted.ours);
+            current.seal_by(wanted.ours.clone());
         }
         Some(current)
+    }
+
+    fn seal_by(&mut self, ours: Option<Arc<SrtpKey>>) {
+        let before = self.keys.ours.take().zip(self.sealer.take());
+        let back = self.rested.take_if(|(key, _)| ours.as_ref() == Some(key));
+        let new = || ours.as_deref().and_then(Sealer::new);
+        self.sealer = back.map(|(_, sealer)| sealer).or_else(new);
+        self.rested = before.or(self.rested.take());
+        self.keys.ours = ours;
     }
 
     fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>) {
@@ -49,6 +64,7 @@ impl Secrecy {
             .map(|(_, opener)| opener)
             .or_else(|| theirs.as_deref().and_then(Opener::new));
         self.former = before.or(self.former.take()).filter(|_| theirs.is_some());
+        self.is_over = false;
         self.keys.theirs = theirs;
     }
 
@@ -57,11 +73,12 @@ impl Secrecy {
         let opener = self.opener.as_mut().ok_or(SrtpError::Forged)?;
         match open(opener, kind, bytes, scratch) {
             Ok(length) => {
-                self.former = None;
+                self.is_over = true;
                 Ok(length)
             }
             Err(error) => {
-                let (_, former) = self.former.as_mut().ok_or(error)?;
+                let former = self.former.as_mut().filter(|_| !self.is_over);
+                let (_, former) = former.ok_or(error)?;
                 open(former, kind, bytes, scratch)
             }
         }
