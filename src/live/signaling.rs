@@ -345,7 +345,9 @@ impl SignalingTask {
             MediaCommand::Notice(plan) => {
                 tracing::error!(session = %plan.session, "media queue full: nobody is told of the recording");
             }
-            MediaCommand::Gate { session, .. } | MediaCommand::Close { session } => {
+            MediaCommand::Gate { session, .. }
+            | MediaCommand::Pausing { session, .. }
+            | MediaCommand::Close { session } => {
                 tracing::error!(%session, "media queue full: ports are not given back");
             }
         }

@@ -7,9 +7,11 @@
 mod fork;
 mod gate;
 mod health;
+mod keys;
 mod latch;
 mod meter;
 mod notice;
+mod pause;
 mod plane;
 mod port;
 mod ports;

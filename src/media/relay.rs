@@ -11,6 +11,7 @@ use crate::rtp::{self, SrtpError, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
+use super::keys::Keys;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::notice::Notices;
@@ -24,6 +25,7 @@ pub(super) struct Relay {
     pub(super) generation: u32,
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
+    pub(super) keys: Keys,
     meter: Meter,
     /// `streams` stays empty until the end.
     tally: Tally,
@@ -89,6 +91,7 @@ impl Relay {
             generation,
             gate: Gatekeeper::new(),
             fork: Fork::new(),
+            keys: Keys::default(),
             meter: Meter::new(),
             tally: Tally::default(),
             lines: Vec::new(),
@@ -128,8 +131,7 @@ impl Relay {
             self.tally.gated += 1;
             return (Verdict::Drop(Dropped::Gated), None);
         }
-        let (leg, channel) = (port.leg(), port.channel());
-        let kind = kind_of(channel, bytes);
+        let (leg, channel, kind) = (port.leg(), port.channel(), kind_of(port.channel(), bytes));
         let socket = &line.sides[leg.index()].sockets[channel.index()];
         let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
         // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
@@ -166,7 +168,8 @@ impl Relay {
             kind,
             bytes: clear,
         };
-        let missed = match self.fork.offer(now, self.session, packet, sink) {
+        let repeats = || self.keys.repeats(leg, line.index, clear);
+        let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
@@ -174,6 +177,7 @@ impl Relay {
             forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
+        self.keys.take(&packet);
         let Ok(opened) = bench.hush(&mut self.notices, (now, kind, line.index), leg, (bytes, opened)) else {
             return (told::hushed(&mut self.tally), missed);
         };
@@ -295,6 +299,7 @@ impl Relay {
         if let Some(notices) = &mut self.notices {
             notices.settle(&plan);
         }
+        self.keys.follow(&plan.lines);
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);

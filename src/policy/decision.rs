@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
+use super::pausing::PauseTerms;
 use super::terms::{DuringArms, MediaSet, Notify, NotifyWhom, RejectCode, Retention};
 use crate::model::{Fault, Generation, PolicyId};
 
@@ -72,7 +73,9 @@ pub struct Requirements {
     #[serde(default)]
     pub external: [bool; 2],
     pub retention: Option<Retention>,
-    pub pause_allowed: bool,
+    /// None: it may not be paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseTerms>,
 }
 
 impl Requirements {
@@ -163,6 +166,8 @@ impl Decision {
                 own.before_meeting |= before.before_meeting;
                 own.during_meeting |= before.during_meeting;
                 own.during_arms = own.during_arms.max(before.during_arms);
+                let both = own.pause.take().zip(before.pause.as_ref());
+                own.pause = both.map(|(own, before)| own.and(before));
             }
             None => {
                 self.requirements = Some(before.clone());

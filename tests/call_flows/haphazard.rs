@@ -225,7 +225,7 @@ fn leaks(bench: &Bench) -> bool {
                 is_bare = carries_video(plan) && plan.recorded != Recorded::Strict;
             }
             MediaCommand::Gate { gate, .. } => is_shut = *gate == Gate::Shut,
-            MediaCommand::Notice(_) => {}
+            MediaCommand::Notice(_) | MediaCommand::Pausing { .. } => {}
             MediaCommand::Close { .. } => is_bare = false,
         }
         leaked |= is_bare && !is_shut;

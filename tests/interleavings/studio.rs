@@ -197,7 +197,7 @@ impl Studio {
                     );
                 }
             }
-            MediaCommand::Gate { .. } | MediaCommand::Notice(_) => {}
+            MediaCommand::Gate { .. } | MediaCommand::Notice(_) | MediaCommand::Pausing { .. } => {}
         }
     }
 

@@ -344,6 +344,7 @@ fn told(command: &MediaCommand) -> String {
         MediaCommand::Modify(plan) => format!("modify: {}", lines(plan)),
         MediaCommand::Gate { gate, .. } => format!("gate: {gate:?}"),
         MediaCommand::Notice(_) => "notice".to_owned(),
+        MediaCommand::Pausing { pausing, .. } => format!("pausing: {pausing:?}"),
         MediaCommand::Close { .. } => "close".to_owned(),
     }
 }

@@ -106,7 +106,7 @@ impl Law {
                     tape.shut = *gate == Gate::Shut;
                 }
             }
-            MediaCommand::Notice(_) => {}
+            MediaCommand::Notice(_) | MediaCommand::Pausing { .. } => {}
             MediaCommand::Close { session } => {
                 self.judge_media(*session);
                 if let Some(tape) = self.tapes.iter_mut().find(|tape| tape.session == *session) {
