@@ -4,9 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Ailing, Fault, Leg, LegKeys, LineKeys, Notice, NoticePlan, Pausing, Quality, SessionId, Ssrc, Timestamp,
-};
+use super::{Ailing, Fault, Leg, LegKeys, LineKeys, Notice, NoticePlan, Pausing, Quality, SessionId, Ssrc, Timestamp};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
