@@ -43,7 +43,7 @@ use super::topology;
 use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
 use crate::board::Board;
-use crate::config::{Config, Peer};
+use crate::config::{Config, MediaSockets, Peer};
 use crate::disk::{Disk, Layout};
 use crate::engine::{CallView, Input, Line, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
