@@ -188,6 +188,8 @@ impl Signaling {
                     | MediaEvent::OpenFailed { session, .. }
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
+                    | MediaEvent::Sealed { session, .. }
+                    | MediaEvent::Health { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

@@ -6,12 +6,14 @@
 
 mod fork;
 mod gate;
+mod health;
 mod latch;
 mod meter;
 mod plane;
 mod port;
 mod ports;
 mod relay;
+mod rounds;
 mod secrecy;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Ailing, Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp::{self, SrtpError, WireKind};
 
@@ -30,6 +30,8 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
+    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
+    sealed: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct Line {
     index: u16,
     /// It is recorded in clear: its ends agree on no keys of their own.
     is_heard: bool,
+    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
+    is_clear: bool,
     sides: [Side; 2],
 }
 
@@ -86,7 +90,12 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
+            sealed: None,
         }
+    }
+
+    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
+        self.sealed.take()
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -156,13 +165,17 @@ impl Relay {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => note(&mut self.tally, forked),
+            forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
+        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
+            line.is_clear = false;
+            self.sealed = Some(line.index);
+        }
         self.tally.forwarded += 1;
         let via = port.far();
         let verdict = if is_changed {
@@ -190,12 +203,21 @@ impl Relay {
         self.tally.unsent += 1;
     }
 
+    /// Once a second: hands on what ails the sound from now on, and what does no more.
+    pub(super) fn judge(&mut self, now: Timestamp, tell: impl FnMut(Ailing)) {
+        if !self.gate.is_open() {
+            self.meter.health.pause(now);
+        }
+        self.meter.health.judge(now, tell);
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let streams = self
             .meter
             .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
         Tally {
             streams,
+            ailments: self.meter.health.told(),
             ..self.tally.clone()
         }
     }
@@ -262,6 +284,7 @@ impl Relay {
         self.lines.push(Line {
             index,
             is_heard: false,
+            is_clear: false,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -288,7 +311,8 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].is_heard = plan.recorded != Recorded::No && wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_clear = wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_heard = plan.recorded != Recorded::No && self.lines[place].is_clear;
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
@@ -301,7 +325,7 @@ impl Relay {
             }
         }
         let places = self.lines.iter().map(|line| line.index);
-        self.meter.settle(&plan.lines, places);
+        self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }
@@ -370,21 +394,6 @@ impl Relay {
     fn socket(&mut self, port: Port) -> Option<&mut Socket> {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
-    }
-}
-
-/// The fault, if the recorder did not take a packet that goes on all the same.
-const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
-    match forked {
-        Forked::Accepted => {
-            tally.accepted += 1;
-            None
-        }
-        Forked::Unwanted => None,
-        Forked::Missed(fault) | Forked::Refused(fault) => {
-            tally.unrecorded += 1;
-            Some(fault)
-        }
     }
 }
 
