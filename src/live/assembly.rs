@@ -293,12 +293,7 @@ impl Parts<'_> {
         }
     }
 
-    fn start_media(
-        &self,
-        waker: &Waker,
-        alarm: &Alarm,
-        news: &Arc<Notify>,
-    ) -> Result<MediaThreads, StartError> {
+    fn start_media(&self, waker: &Waker, alarm: &Alarm, news: &Arc<Notify>) -> Result<MediaThreads, StartError> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         let clock = self.clock;
         let sharing = topology::sharing(&self.config.listen.media);
