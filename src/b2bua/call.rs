@@ -20,6 +20,7 @@ use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::parting::Partings;
 use super::pass::Passing;
+use super::pause::Pauses;
 use super::referral::Transfers;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
@@ -57,6 +58,7 @@ pub struct Call {
     pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
     pub(super) partings: Partings,
+    pub(super) pauses: Pauses,
     pub(super) refers: Vec<ReferNumber>,
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
@@ -123,6 +125,7 @@ impl Call {
             last_exchange: [None; 2],
             passings: Vec::new(),
             partings: Partings::default(),
+            pauses: Pauses::default(),
             refers: Vec::new(),
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
@@ -252,6 +255,7 @@ impl Call {
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
             Method::Prack => self.on_prack(turn, side, server, request),
             Method::Subscribe if self.on_refer_subscribe(turn, side, server, &request) => {}
+            Method::Info if self.on_record_info(turn, side, server, &request) => {}
             Method::Info | Method::Message | Method::Subscribe | Method::Notify | Method::Publish => {
                 self.on_passing(turn, side, server, &request);
             }
@@ -409,6 +413,7 @@ impl Call {
 
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.review_pause(turn);
         self.remember(turn);
         self.rest_on_heard();
         if self.is_left() {

@@ -24,6 +24,9 @@ impl Call {
             }
             MediaEvent::Sealed { line, .. } => self.on_sealed_by_ends(turn, line),
             MediaEvent::Health { ailing, .. } => self.on_health(turn, ailing),
+            MediaEvent::Paused { at, .. } => self.on_relay_paused(turn, at),
+            MediaEvent::Unpaused { at, .. } => self.on_relay_unpaused(turn, at),
+            MediaEvent::Key { leg, key, .. } => self.on_key(turn, leg, key),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 if tally.handshakes > 0 {
@@ -82,6 +85,7 @@ impl Call {
             MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}
         }
+        self.renew_pausing(turn);
         for side in Leg::BOTH {
             let holds = self.negotiation.holds(side);
             if holds != self.held[side.index()] {

@@ -59,6 +59,12 @@ pub struct CallView {
     /// It is written down, and goes on after a restart.
     #[serde(default)]
     pub survives: bool,
+    /// Since when its recording is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Timestamp>,
+    /// Its policies let the operator pause it.
+    #[serde(default)]
+    pub pausable: bool,
 }
 
 impl Call {
@@ -97,6 +103,8 @@ impl Call {
             outcome: self.story.outcome,
             ailments: self.ailments.clone(),
             survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
+            paused: self.paused().map(|(since, _)| since),
+            pausable: self.may_be_paused_by_api(),
         }
     }
 

@@ -86,7 +86,7 @@ impl Meter {
                 }
             }
             PacketKind::Rtcp => self.read(line, packet.leg, packet.at, packet.bytes),
-            PacketKind::Other => {}
+            PacketKind::Other | PacketKind::Withheld => {}
         }
     }
 

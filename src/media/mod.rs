@@ -7,8 +7,10 @@
 mod fork;
 mod gate;
 mod health;
+mod keys;
 mod latch;
 mod meter;
+mod pause;
 mod plane;
 mod port;
 mod ports;

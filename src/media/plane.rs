@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, SessionId, Timestamp};
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
@@ -121,6 +121,7 @@ impl Plane {
             on_missed(relay, fault, &mut self.outputs);
         }
         let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        let pressed = relay.keys.take_pressed();
         if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
                 session,
@@ -131,6 +132,11 @@ impl Plane {
         }
         if let Some(line) = sealed {
             self.say(MediaEvent::Sealed { session, line });
+        }
+        if let Some((leg, key)) = pressed
+            && self.outputs.len() < OUTPUTS_MAX
+        {
+            self.say(MediaEvent::Key { session, leg, key });
         }
         verdict
     }
@@ -162,6 +168,7 @@ impl Plane {
                 }
             }
             MediaCommand::Gate { session, gate } => self.on_gate(session, gate),
+            MediaCommand::Pausing { session, pausing } => self.on_pausing(now, session, pausing),
             MediaCommand::Close { session } => self.on_close(now, session, sink),
         }
     }
@@ -292,6 +299,20 @@ impl Plane {
         let place = self.places.get(&session);
         if let Some(relay) = place.and_then(|place| self.relays.get_mut(*place)) {
             relay.gate.set(gate);
+        }
+    }
+
+    fn on_pausing(&mut self, now: Timestamp, session: SessionId, pausing: Pausing) {
+        let place = self.places.get(&session);
+        let Some(relay) = place.and_then(|place| self.relays.get_mut(*place)) else {
+            return;
+        };
+        relay.keys.want(pausing.keys);
+        let is_news = relay.fork.pause.set(now, pausing.is_paused);
+        match (is_news, pausing.is_paused) {
+            (true, true) => self.say(MediaEvent::Paused { session, at: now }),
+            (true, false) => self.say(MediaEvent::Unpaused { session, at: now }),
+            (false, _) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use crate::rtp::{self, SrtpError, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
+use super::keys::Keys;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
@@ -20,6 +21,7 @@ pub(super) struct Relay {
     pub(super) generation: u32,
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
+    pub(super) keys: Keys,
     meter: Meter,
     /// `streams` stays empty until the end.
     tally: Tally,
@@ -84,6 +86,7 @@ impl Relay {
             generation,
             gate: Gatekeeper::new(),
             fork: Fork::new(),
+            keys: Keys::default(),
             meter: Meter::new(),
             tally: Tally::default(),
             lines: Vec::new(),
@@ -160,7 +163,8 @@ impl Relay {
             kind,
             bytes: clear,
         };
-        let missed = match self.fork.offer(now, self.session, packet, sink) {
+        let repeats = || self.keys.repeats(leg, line.index, clear);
+        let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
@@ -168,6 +172,9 @@ impl Relay {
             forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
+        if kind == PacketKind::Rtp {
+            self.keys.hear(at, leg, line.index, clear);
+        }
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
@@ -308,6 +315,7 @@ impl Relay {
     pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
+        self.keys.follow(&plan.lines);
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);

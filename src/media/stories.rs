@@ -11,6 +11,7 @@ mod keyed;
 mod lines;
 mod measured;
 mod metered;
+mod paused;
 mod phone;
 mod reported;
 

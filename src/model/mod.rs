@@ -5,6 +5,7 @@
 mod health;
 mod ids;
 mod index;
+mod pause;
 mod plan;
 mod quality;
 mod recording;
@@ -14,6 +15,7 @@ mod time;
 pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
+pub use pause::{PausedBy, PausedSpan, Pausing};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,

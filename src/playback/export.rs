@@ -9,7 +9,7 @@ use super::address::Way;
 use super::formats::Formats;
 use super::pcapng;
 use crate::model::{Ailing, Closing, Header, Mark, SignalPath, Timestamp};
-use crate::recorder::Frame;
+use crate::recorder::{Frame, PacketKind};
 
 /// Comments that wait for the packet after them; more become one line that says so.
 const COMMENTS_MAX: usize = 64;
@@ -88,6 +88,10 @@ impl Export {
                 self.on_mark(at, &mark);
                 Vec::new()
             }
+            Frame::Packet {
+                kind: PacketKind::Withheld,
+                ..
+            } => Vec::new(),
             Frame::Packet {
                 at,
                 leg,
@@ -216,6 +220,8 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         },
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
+        Mark::RecordingPaused { by, .. } => format!("{at} PAUSED by {by}: nothing is kept from here on"),
+        Mark::RecordingResumed { by } => format!("{at} RESUMED by {by}: it is kept again"),
         Mark::Note(text) => format!("{at} {text}"),
     }
 }
@@ -225,7 +231,6 @@ mod tests {
     use super::super::rig::*;
     use super::*;
     use crate::model::{Direction, Fault, Generation, Leg, Party, SessionId};
-    use crate::recorder::PacketKind;
 
     fn header() -> Header {
         Header {

@@ -397,6 +397,8 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::RecordingFaulted(fault) => Some(format!("recorder: {fault}")),
         StepKind::MediaGated => Some("media stopped".to_owned()),
         StepKind::MediaReopened => Some("media goes on".to_owned()),
+        StepKind::RecordingPaused(by) => Some(format!("recording paused by {by}")),
+        StepKind::RecordingResumed(by) => Some(format!("recording goes on, by {by}")),
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }

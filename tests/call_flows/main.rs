@@ -37,6 +37,7 @@ mod outside;
 mod paged;
 mod parted;
 mod party;
+mod paused;
 mod reattached;
 mod redirected;
 mod referred_capped;
