@@ -194,6 +194,9 @@ fn peer_text(peer: &Peer) -> String {
     }
 }
 
+/// With the links to each, and from each to the recorder.
+type MediaThreads = (Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>);
+
 /// What the threads are made from.
 struct Parts<'a> {
     clock: Clock,
@@ -295,12 +298,7 @@ impl Parts<'_> {
         }
     }
 
-    fn start_media(
-        &self,
-        waker: &Waker,
-        alarm: &Alarm,
-        news: &Arc<Notify>,
-    ) -> io::Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>)> {
+    fn start_media(&self, waker: &Waker, alarm: &Alarm, news: &Arc<Notify>) -> io::Result<MediaThreads> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         let clock = self.clock;
         let sharing = topology::sharing(&self.config.listen.media);
