@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Fault, Recorded, SessionId, Timestamp};
+use crate::model::{Fault, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Offer, Packet, Slot};
 
 /// How often a session that may go on unrecorded asks for a place in the recorder.
@@ -19,6 +19,23 @@ pub(super) enum Forked {
     Missed(Fault),
     /// Refused, and the session must not go on.
     Refused(Fault),
+}
+
+impl Forked {
+    /// The fault, if the recorder did not take a packet that goes on all the same.
+    pub(super) const fn count(self, tally: &mut Tally) -> Option<Fault> {
+        match self {
+            Self::Accepted => {
+                tally.accepted += 1;
+                None
+            }
+            Self::Unwanted => None,
+            Self::Missed(fault) | Self::Refused(fault) => {
+                tally.unrecorded += 1;
+                Some(fault)
+            }
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 mod fork;
 mod gate;
+mod hearing;
 mod latch;
 mod meter;
 mod plane;

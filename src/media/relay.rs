@@ -8,6 +8,7 @@ use crate::rtp::{self, SrtpError, WireKind};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
+use super::hearing::Hearing;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
@@ -30,17 +31,12 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
-    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
-    sealed: Option<u16>,
 }
 
 #[derive(Debug)]
 struct Line {
     index: u16,
-    /// It is recorded in clear: its ends agree on no keys of their own.
-    is_heard: bool,
-    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
-    is_clear: bool,
+    hearing: Hearing,
     sides: [Side; 2],
 }
 
@@ -90,12 +86,13 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
-            sealed: None,
         }
     }
 
-    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
-        self.sealed.take()
+    /// The index of the line at this place, if its ends have agreed on keys since this was asked last.
+    pub(super) fn take_sealed(&mut self, place: usize) -> Option<u16> {
+        let line = self.lines.get_mut(place)?;
+        line.hearing.take_news().then_some(line.index)
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -143,7 +140,7 @@ impl Relay {
                 return (Verdict::Drop(Dropped::Foreign), None);
             }
         }
-        if line.is_heard && kind == PacketKind::Other && rtp::is_handshake(bytes) {
+        if line.hearing.bars(kind, bytes) {
             self.tally.handshakes += 1;
             return (Verdict::Drop(Dropped::Handshake), None);
         }
@@ -165,17 +162,14 @@ impl Relay {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => note(&mut self.tally, forked),
+            forked => forked.count(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
-        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
-            line.is_clear = false;
-            self.sealed = Some(line.index);
-        }
+        line.hearing.note(kind, bytes);
         self.tally.forwarded += 1;
         let via = port.far();
         let verdict = if is_changed {
@@ -274,8 +268,7 @@ impl Relay {
         self.lines.reserve_exact(1); // most calls have one, of 600 bytes
         self.lines.push(Line {
             index,
-            is_heard: false,
-            is_clear: false,
+            hearing: Hearing::default(),
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -302,8 +295,7 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].is_clear = wanted.is_some_and(LinePlan::is_heard);
-            self.lines[place].is_heard = plan.recorded != Recorded::No && self.lines[place].is_clear;
+            self.lines[place].hearing = Hearing::of(plan.recorded, wanted);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
@@ -385,21 +377,6 @@ impl Relay {
     fn socket(&mut self, port: Port) -> Option<&mut Socket> {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
-    }
-}
-
-/// The fault, if the recorder did not take a packet that goes on all the same.
-const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
-    match forked {
-        Forked::Accepted => {
-            tally.accepted += 1;
-            None
-        }
-        Forked::Unwanted => None,
-        Forked::Missed(fault) | Forked::Refused(fault) => {
-            tally.unrecorded += 1;
-            Some(fault)
-        }
     }
 }
 
