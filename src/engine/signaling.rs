@@ -189,6 +189,10 @@ impl Signaling {
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
                     | MediaEvent::Sealed { session, .. }
+                    | MediaEvent::Health { session, .. }
+                    | MediaEvent::Paused { session, .. }
+                    | MediaEvent::Unpaused { session, .. }
+                    | MediaEvent::Key { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
@@ -210,6 +214,10 @@ impl Signaling {
             Input::HandOver => self.hand_over(now),
             Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
+            Input::PauseRecording { session, why } => {
+                self.with_call(now, session, |call, turn| call.pause_by_operator(turn, why));
+            }
+            Input::ResumeRecording { session } => self.with_call(now, session, Call::resume_by_operator),
             Input::ShutDown => {
                 self.door = Door::Closed;
                 self.unregister(now);

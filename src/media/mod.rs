@@ -7,12 +7,16 @@
 mod fork;
 mod gate;
 mod hearing;
+mod health;
+mod keys;
 mod latch;
 mod meter;
+mod pause;
 mod plane;
 mod port;
 mod ports;
 mod relay;
+mod rounds;
 mod secrecy;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};

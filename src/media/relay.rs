@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Ailing, Fault, Leg, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
-use crate::rtp::{self, SrtpError, WireKind};
+use crate::rtp::SrtpError;
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
 use super::hearing::Hearing;
+use super::keys::Keys;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
@@ -21,6 +22,7 @@ pub(super) struct Relay {
     pub(super) generation: u32,
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
+    pub(super) keys: Keys,
     meter: Meter,
     /// `streams` stays empty until the end.
     tally: Tally,
@@ -80,6 +82,7 @@ impl Relay {
             generation,
             gate: Gatekeeper::new(),
             fork: Fork::new(),
+            keys: Keys::default(),
             meter: Meter::new(),
             tally: Tally::default(),
             lines: Vec::new(),
@@ -120,7 +123,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let (leg, channel) = (port.leg(), port.channel());
-        let kind = kind_of(channel, bytes);
+        let kind = channel.kind_of(bytes);
         let socket = &line.sides[leg.index()].sockets[channel.index()];
         let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
         // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
@@ -157,14 +160,18 @@ impl Relay {
             kind,
             bytes: clear,
         };
-        let missed = match self.fork.offer(now, self.session, packet, sink) {
+        let repeats = || self.keys.repeats(leg, line.index, clear);
+        let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => forked.count(&mut self.tally),
+            forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
+        if kind == PacketKind::Rtp {
+            self.keys.hear(at, leg, line.index, clear);
+        }
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
@@ -197,12 +204,21 @@ impl Relay {
         self.tally.unsent += 1;
     }
 
+    /// Once a second: hands on what ails the sound from now on, and what does no more.
+    pub(super) fn judge(&mut self, now: Timestamp, tell: impl FnMut(Ailing)) {
+        if !self.gate.is_open() {
+            self.meter.health.pause(now);
+        }
+        self.meter.health.judge(now, tell);
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let streams = self
             .meter
             .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
         Tally {
             streams,
+            ailments: self.meter.health.told(),
             ..self.tally.clone()
         }
     }
@@ -292,6 +308,7 @@ impl Relay {
     pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
+        self.keys.follow(&plan.lines);
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
@@ -308,7 +325,7 @@ impl Relay {
             }
         }
         let places = self.lines.iter().map(|line| line.index);
-        self.meter.settle(&plan.lines, places);
+        self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }
@@ -427,13 +444,4 @@ impl Side {
 /// RTCP's port is the one after RTP's (RFC 3550 §11).
 fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
     SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
-}
-
-/// By its first bytes; RTP on the port that was signalled for RTCP is none.
-fn kind_of(channel: Channel, bytes: &[u8]) -> PacketKind {
-    match (rtp::classify(bytes), channel) {
-        (WireKind::Rtcp, _) => PacketKind::Rtcp,
-        (WireKind::Rtp, Channel::Rtp) => PacketKind::Rtp,
-        _ => PacketKind::Other,
-    }
 }

@@ -2,16 +2,20 @@
 //!
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
+mod health;
 mod ids;
 mod index;
+mod pause;
 mod plan;
 mod quality;
 mod recording;
 mod srtp;
 mod time;
 
+pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
+pub use pause::{PausedBy, PausedSpan, Pausing};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,
