@@ -6,6 +6,7 @@
 
 mod fork;
 mod gate;
+mod hearing;
 mod health;
 mod keys;
 mod latch;

@@ -120,7 +120,7 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
-        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed(port.line()));
         let pressed = relay.keys.take_pressed();
         if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::model::Leg;
+use crate::recorder::PacketKind;
+use crate::rtp::{self, WireKind};
 
 /// m-lines of one session that are relayed. RFC 4566 sets no limit; phones offer up to five, WebRTC gateways a dozen.
 pub const LINES_MAX: usize = 16;
@@ -28,6 +30,15 @@ impl Channel {
 
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// By its first bytes; RTP on the port that was signalled for RTCP is none.
+    pub(super) fn kind_of(self, bytes: &[u8]) -> PacketKind {
+        match (rtp::classify(bytes), self) {
+            (WireKind::Rtcp, _) => PacketKind::Rtcp,
+            (WireKind::Rtp, Self::Rtp) => PacketKind::Rtp,
+            _ => PacketKind::Other,
+        }
     }
 }
 

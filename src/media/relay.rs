@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Ailing, Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Ailing, Fault, Leg, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
-use crate::rtp::{self, SrtpError, WireKind};
+use crate::rtp::SrtpError;
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
+use super::hearing::Hearing;
 use super::keys::Keys;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
@@ -32,17 +33,12 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
-    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
-    sealed: Option<u16>,
 }
 
 #[derive(Debug)]
 struct Line {
     index: u16,
-    /// It is recorded in clear: its ends agree on no keys of their own.
-    is_heard: bool,
-    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
-    is_clear: bool,
+    hearing: Hearing,
     sides: [Side; 2],
 }
 
@@ -93,12 +89,13 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
-            sealed: None,
         }
     }
 
-    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
-        self.sealed.take()
+    /// The index of the line at this place, if its ends have agreed on keys since this was asked last.
+    pub(super) fn take_sealed(&mut self, place: usize) -> Option<u16> {
+        let line = self.lines.get_mut(place)?;
+        line.hearing.take_news().then_some(line.index)
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -126,7 +123,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let (leg, channel) = (port.leg(), port.channel());
-        let kind = kind_of(channel, bytes);
+        let kind = channel.kind_of(bytes);
         let socket = &line.sides[leg.index()].sockets[channel.index()];
         let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
         // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
@@ -146,7 +143,7 @@ impl Relay {
                 return (Verdict::Drop(Dropped::Foreign), None);
             }
         }
-        if line.is_heard && kind == PacketKind::Other && rtp::is_handshake(bytes) {
+        if line.hearing.bars(kind, bytes) {
             self.tally.handshakes += 1;
             return (Verdict::Drop(Dropped::Handshake), None);
         }
@@ -179,10 +176,7 @@ impl Relay {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
-        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
-            line.is_clear = false;
-            self.sealed = Some(line.index);
-        }
+        line.hearing.note(kind, bytes);
         self.tally.forwarded += 1;
         let via = port.far();
         let verdict = if is_changed {
@@ -290,8 +284,7 @@ impl Relay {
         self.lines.reserve_exact(1); // most calls have one, of 600 bytes
         self.lines.push(Line {
             index,
-            is_heard: false,
-            is_clear: false,
+            hearing: Hearing::default(),
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -319,8 +312,7 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].is_clear = wanted.is_some_and(LinePlan::is_heard);
-            self.lines[place].is_heard = plan.recorded != Recorded::No && self.lines[place].is_clear;
+            self.lines[place].hearing = Hearing::of(plan.recorded, wanted);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
@@ -452,13 +444,4 @@ impl Side {
 /// RTCP's port is the one after RTP's (RFC 3550 §11).
 fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
     SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
-}
-
-/// By its first bytes; RTP on the port that was signalled for RTCP is none.
-fn kind_of(channel: Channel, bytes: &[u8]) -> PacketKind {
-    match (rtp::classify(bytes), channel) {
-        (WireKind::Rtcp, _) => PacketKind::Rtcp,
-        (WireKind::Rtp, Channel::Rtp) => PacketKind::Rtp,
-        _ => PacketKind::Other,
-    }
 }
