@@ -29,7 +29,7 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
 use super::withheld::Withheld;
-use crate::model::{Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
+use crate::model::{Ailment, Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Uri};
@@ -72,6 +72,8 @@ pub struct Call {
     /// The path of that INVITE.
     pub(super) invited_by: Flow,
     pub(super) held: [bool; 2],
+    /// What ails its sound now: each ailment once, so a few a line.
+    pub(super) ailments: Vec<Ailment>,
     pub(super) gated: bool,
     pub(super) kept: Kept,
     /// Its state was too long to be kept.
@@ -133,6 +135,7 @@ impl Call {
             deadlines: Deadlines::default(),
             invited: None,
             held: [false; 2],
+            ailments: Vec::new(),
             gated: false,
             kept: Kept::default(),
             outgrown: false,

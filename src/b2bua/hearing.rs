@@ -2,9 +2,11 @@
 //! the recording tells.
 
 use super::call::Call;
+use super::continuation::Kept;
 use super::reject::Refusal;
+use super::state::Phase;
 use super::turn::Turn;
-use crate::model::{Encryption, Mark};
+use crate::model::{Encryption, Mark, Recorded};
 use crate::policy::Decision;
 
 impl Call {
@@ -22,6 +24,18 @@ impl Call {
     pub(super) fn unheard_for(&self, decision: &Decision) -> Option<Refusal> {
         let is_sealed = self.negotiation.encryption() == Some(Encryption::Sealed);
         (is_sealed && self.wants_hearing(decision)).then_some(Refusal::MediaSealed)
+    }
+
+    /// The ends have agreed on keys that no description tells of, before anybody recorded them.
+    pub(super) fn on_sealed_by_ends(&mut self, turn: &mut Turn<'_>, line: u16) {
+        self.negotiation.note_sealed(usize::from(line));
+        if self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
+        if self.mode() != Recorded::No {
+            // It crossed the beginning of the recording.
+            self.note_encryption(turn);
+        }
     }
 
     /// What was agreed holds: a recording tells from where on its media is encrypted.

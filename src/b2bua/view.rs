@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::continuation::Kept;
 use super::state::{Phase, Recording};
-use crate::model::{Outcome, PolicyId, SessionId, Timestamp, TrunkName};
+use crate::model::{Ailment, Outcome, PolicyId, SessionId, Timestamp, TrunkName};
 use crate::policy::Verdict;
 
 /// Where a call is in its life.
@@ -53,6 +53,9 @@ pub struct CallView {
     pub started: Timestamp,
     pub answered: Option<Timestamp>,
     pub outcome: Option<Outcome>,
+    /// What ails its sound now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ailments: Vec<Ailment>,
     /// It is written down, and goes on after a restart.
     #[serde(default)]
     pub survives: bool,
@@ -98,6 +101,7 @@ impl Call {
             started: self.header.started,
             answered: self.story.answered,
             outcome: self.story.outcome,
+            ailments: self.ailments.clone(),
             survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
             paused: self.paused(),
             pausable: self.may_be_paused_by_api(),

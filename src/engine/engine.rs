@@ -185,6 +185,7 @@ impl Engine {
         if self.intake.poll_timeout().is_some_and(|due| due <= now) {
             self.intake.flush(now);
         }
+        self.plane.handle_timeout(now);
         self.writer.handle_timeout(now);
         // After a leap in time signalling hears the recorder before it judges its silence.
         self.run(now);
@@ -194,7 +195,7 @@ impl Engine {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let recorder = earliest(self.intake.poll_timeout(), self.writer.poll_timeout());
-        earliest(self.signaling.poll_timeout(), recorder)
+        earliest(self.signaling.poll_timeout(), earliest(recorder, self.plane.poll_timeout()))
     }
 
     pub fn poll_output(&mut self) -> Option<EngineOutput> {

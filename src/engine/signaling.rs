@@ -188,6 +188,8 @@ impl Signaling {
                     | MediaEvent::OpenFailed { session, .. }
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
+                    | MediaEvent::Sealed { session, .. }
+                    | MediaEvent::Health { session, .. }
                     | MediaEvent::Paused { session, .. }
                     | MediaEvent::Unpaused { session, .. }
                     | MediaEvent::Key { session, .. }

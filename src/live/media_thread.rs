@@ -203,6 +203,7 @@ impl<I: MediaIo> Turner<I> {
         self.wake_signalling();
         while self.relay_one(now) {}
         self.flush();
+        self.plane.handle_timeout(now);
         self.intake.flush(now);
         self.drain_plane(now);
         self.wake_signalling();
@@ -407,6 +408,7 @@ mod tests {
                 local,
                 remote: Some(Remote { rtp, rtcp: rtp }),
                 deaf: false,
+                mute: false,
                 origin: crate::model::Origin::Signalled,
                 formats: Vec::new(),
             }
@@ -420,6 +422,7 @@ mod tests {
         Box::new(MediaPlan {
             session: SESSION,
             recorded: Recorded::Strict,
+            answered: false,
             lines: vec![line],
             keys: Vec::new(),
         })
@@ -678,6 +681,7 @@ mod tests {
                         rtcp,
                     }),
                     deaf: false,
+                    mute: false,
                     origin: crate::model::Origin::Signalled,
                     formats: Vec::new(),
                 }
@@ -691,6 +695,7 @@ mod tests {
             let plan = MediaPlan {
                 session,
                 recorded: Recorded::Strict,
+                answered: false,
                 lines: vec![line],
                 keys: Vec::new(),
             };

@@ -343,6 +343,7 @@ impl Supervisor {
         Status {
             now: self.clock.now(),
             calls: self.threads.calls(),
+            ailing: self.threads.ailing(),
             recorder: self.recorder.status(),
             policies: self.policies.status().clone(),
             sip: self.threads.counters.read(),

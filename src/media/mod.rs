@@ -6,6 +6,7 @@
 
 mod fork;
 mod gate;
+mod health;
 mod keys;
 mod latch;
 mod meter;
@@ -14,6 +15,7 @@ mod plane;
 mod port;
 mod ports;
 mod relay;
+mod rounds;
 mod secrecy;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};

@@ -10,6 +10,7 @@ use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
 use super::relay::{Relay, Wanted};
+use super::rounds::Rounds;
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
 /// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
@@ -78,6 +79,7 @@ pub struct Plane {
     scratch: Vec<u8>,
     /// Bytes of it that the last [`Verdict::Change`] is about.
     changed: usize,
+    rounds: Rounds,
 }
 
 impl Plane {
@@ -118,7 +120,8 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
-        let (session, learned, pressed) = (relay.session, relay.take_learned(), relay.keys.take_pressed());
+        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        let pressed = relay.keys.take_pressed();
         if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
                 session,
@@ -126,6 +129,9 @@ impl Plane {
                 line,
                 from,
             });
+        }
+        if let Some(line) = sealed {
+            self.say(MediaEvent::Sealed { session, line });
         }
         if let Some((leg, key)) = pressed
             && self.outputs.len() < OUTPUTS_MAX
@@ -193,6 +199,26 @@ impl Plane {
             self.remove(now, session, sink);
         }
         self.say(MediaEvent::OpenFailed { session, local });
+    }
+
+    /// When the sound of sessions is to be judged next; none while there are none.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        (!self.relays.is_empty()).then(|| self.rounds.due())
+    }
+
+    /// Judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.relays.is_empty() || self.outputs.len() >= OUTPUTS_MAX {
+            return;
+        }
+        for place in self.rounds.take(now, self.relays.capacity()) {
+            if let Some(relay) = self.relays.get_mut(place) {
+                let (session, outputs) = (relay.session, &mut self.outputs);
+                relay.judge(now, |ailing| {
+                    outputs.push_back(PlaneOutput::Event(MediaEvent::Health { session, ailing }));
+                });
+            }
+        }
     }
 
     pub fn poll_output(&mut self) -> Option<PlaneOutput> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Ailing, Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp::{self, SrtpError, WireKind};
 
@@ -32,6 +32,8 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
+    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
+    sealed: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,8 @@ struct Line {
     index: u16,
     /// It is recorded in clear: its ends agree on no keys of their own.
     is_heard: bool,
+    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
+    is_clear: bool,
     sides: [Side; 2],
 }
 
@@ -89,7 +93,12 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
+            sealed: None,
         }
+    }
+
+    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
+        self.sealed.take()
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -170,6 +179,10 @@ impl Relay {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
+        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
+            line.is_clear = false;
+            self.sealed = Some(line.index);
+        }
         self.tally.forwarded += 1;
         let via = port.far();
         let verdict = if is_changed {
@@ -197,12 +210,21 @@ impl Relay {
         self.tally.unsent += 1;
     }
 
+    /// Once a second: hands on what ails the sound from now on, and what does no more.
+    pub(super) fn judge(&mut self, now: Timestamp, tell: impl FnMut(Ailing)) {
+        if !self.gate.is_open() {
+            self.meter.health.pause(now);
+        }
+        self.meter.health.judge(now, tell);
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let streams = self
             .meter
             .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
         Tally {
             streams,
+            ailments: self.meter.health.told(),
             ..self.tally.clone()
         }
     }
@@ -269,6 +291,7 @@ impl Relay {
         self.lines.push(Line {
             index,
             is_heard: false,
+            is_clear: false,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -296,7 +319,8 @@ impl Relay {
         for place in 0..self.lines.len() {
             let index = self.lines[place].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].is_heard = plan.recorded != Recorded::No && wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_clear = wanted.is_some_and(LinePlan::is_heard);
+            self.lines[place].is_heard = plan.recorded != Recorded::No && self.lines[place].is_clear;
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
@@ -309,7 +333,7 @@ impl Relay {
             }
         }
         let places = self.lines.iter().map(|line| line.index);
-        self.meter.settle(&plan.lines, places);
+        self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }

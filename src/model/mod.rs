@@ -2,6 +2,7 @@
 //!
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
+mod health;
 mod ids;
 mod index;
 mod pause;
@@ -11,6 +12,7 @@ mod recording;
 mod srtp;
 mod time;
 
+pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
 pub use pause::{PausedBy, PausedSpan, Pausing};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Leg, LegKeys, LineKeys, Pausing, Quality, SessionId, Ssrc, Timestamp};
+use super::{Ailing, Fault, Leg, LegKeys, LineKeys, Pausing, Quality, SessionId, Ssrc, Timestamp};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +49,18 @@ pub enum MediaEvent {
         line: u16,
         from: SocketAddr,
     },
+    /// The ends of this line have agreed on keys of their own where their descriptions call it clear: it was not recorded, and
+    /// what they said crossed. Once for each plan.
+    Sealed {
+        session: SessionId,
+        line: u16,
+    },
+    /// Something ails the sound of this session, or does no more: `until` says so. Each time it begins and ends, and at most 32
+    /// beginnings a session.
+    Health {
+        session: SessionId,
+        ailing: Ailing,
+    },
     /// Nothing that arrives from `at` on is kept.
     Paused {
         session: SessionId,
@@ -82,6 +94,8 @@ pub enum Gate {
 pub struct MediaPlan {
     pub session: SessionId,
     pub recorded: Recorded,
+    /// The call is answered: from here on its sound is watched.
+    pub answered: bool,
     pub lines: Vec<LinePlan>,
     /// Of lines that are encrypted between a peer and us. Not part of a [`LinePlan`], which recordings keep.
     pub keys: Vec<LineKeys>,
@@ -152,6 +166,9 @@ pub struct LegPlan {
     /// Nothing is sent to `remote`: the leg holds by the null address, and `remote` is where it was before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deaf: bool,
+    /// Nothing is awaited from it: it says that it does not send, or the far leg asks it not to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mute: bool,
     #[serde(default, skip_serializing_if = "Origin::is_signalled")]
     pub origin: Origin,
     /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).
@@ -215,6 +232,9 @@ pub struct Tally {
     #[serde(default)]
     pub handshakes: u64,
     pub streams: Vec<StreamTally>,
+    /// What ailed its sound, in the order of beginning: the first 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ailments: Vec<Ailing>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

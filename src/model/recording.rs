@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, Leg, LinePlan, PausedBy, PausedSpan, PolicyId, SessionId, Tally, Timestamp, TrunkName};
+use super::{
+    Ailing, Generation, Leg, LinePlan, PausedBy, PausedSpan, PolicyId, SessionId, Tally, Timestamp, TrunkName,
+};
 
 /// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,6 +241,8 @@ pub enum Mark {
         line: u16,
         from: std::net::SocketAddr,
     },
+    /// Something ails the sound from here on, or has until here.
+    Health(Ailing),
     /// From here nothing was kept.
     GapOpened {
         fault: Fault,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::address::Way;
 use super::formats::Formats;
 use super::pcapng;
-use crate::model::{Closing, Header, Mark, SignalPath, Timestamp};
+use crate::model::{Ailing, Closing, Header, Mark, SignalPath, Timestamp};
 use crate::recorder::{Frame, PacketKind};
 
 /// Comments that wait for the packet after them; more become one line that says so.
@@ -214,6 +214,10 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Learned { leg, line, from } => {
             format!("{at} media of {leg}, line {line}, comes from {from}, which its SDP does not name")
         }
+        Mark::Health(Ailing { ailment, until, .. }) => match until {
+            None => format!("{at} the sound ails: {ailment}"),
+            Some(_) => format!("{at} the sound ails no more: {ailment}"),
+        },
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
         Mark::RecordingPaused { by, .. } => format!("{at} PAUSED by {by}: nothing is kept from here on"),

@@ -176,6 +176,7 @@ impl Chain {
             | Mark::Resumed { .. }
             | Mark::Connected { .. }
             | Mark::Learned { .. }
+            | Mark::Health(_)
             | Mark::Note(_) => {}
         }
     }

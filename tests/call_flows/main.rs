@@ -4,6 +4,7 @@
 
 mod accounts;
 mod advertised;
+mod ailing;
 mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
