@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Ailing, Fault, Leg, LinePlan, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
-use crate::rtp::{self, SrtpError, WireKind};
+use crate::rtp::{self, SrtpError};
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
@@ -126,7 +126,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let (leg, channel) = (port.leg(), port.channel());
-        let kind = kind_of(channel, bytes);
+        let kind = channel.kind_of(bytes);
         let socket = &line.sides[leg.index()].sockets[channel.index()];
         let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
         // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
@@ -258,7 +258,7 @@ impl Relay {
                         binding: Binding::Asked,
                         latch: Latch::default(),
                     };
-                    tell(Wanted::Bound(port, local(wanted, channel)));
+                    tell(Wanted::Bound(port, channel.beside(wanted)));
                 }
             }
         }
@@ -347,7 +347,7 @@ impl Relay {
     /// An SDP that names our own sockets of the same call would make its packets go round for ever.
     fn not_ours(&self, remote: Option<SocketAddr>) -> Option<SocketAddr> {
         let mut sides = self.lines.iter().flat_map(|line| &line.sides);
-        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| local(side.local, *channel) == *to)))
+        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| channel.beside(side.local) == *to)))
     }
 
     /// A port of the staged plan could not be bound: its others are let go, and all is as it was, but for a side that moved:
@@ -374,7 +374,7 @@ impl Relay {
                 }
             }
         }
-        Some(local(failed, port.channel()))
+        Some(port.channel().beside(failed))
     }
 
     /// Whether a plan took effect at least once.
@@ -446,19 +446,5 @@ impl Side {
             }
             socket.latch.signal(remote, origin, deaf);
         }
-    }
-}
-
-/// RTCP's port is the one after RTP's (RFC 3550 §11).
-fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
-    SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
-}
-
-/// By its first bytes; RTP on the port that was signalled for RTCP is none.
-fn kind_of(channel: Channel, bytes: &[u8]) -> PacketKind {
-    match (rtp::classify(bytes), channel) {
-        (WireKind::Rtcp, _) => PacketKind::Rtcp,
-        (WireKind::Rtp, Channel::Rtp) => PacketKind::Rtp,
-        _ => PacketKind::Other,
     }
 }
