@@ -43,7 +43,7 @@ use super::topology;
 use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
 use crate::board::Board;
-use crate::config::{Config, Peer};
+use crate::config::{Config, MediaSockets, Peer};
 use crate::disk::{Disk, Layout};
 use crate::engine::{CallView, Input, Line, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
@@ -229,7 +229,12 @@ impl Parts<'_> {
         let (events, events_inbox) = mpsc::channel(EVENTS_MAX);
         let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());
         let alarm = Alarm::default();
-        let (media_links, extent_links, media) = self.start_media(&waker, &alarm, &news)?;
+        let (media_links, extent_links, media) =
+            self.start_media(&waker, &alarm, &news)
+                .map_err(|error| match config.listen.media.sockets {
+                    MediaSockets::Own => StartError::System(error),
+                    MediaSockets::Shared => StartError::Sharing(error),
+                })?;
         let volumes = u16::try_from(config.recorder.volumes.len()).unwrap_or(u16::MAX);
         let failures = Failures {
             clock,
@@ -295,7 +300,7 @@ impl Parts<'_> {
         waker: &Waker,
         alarm: &Alarm,
         news: &Arc<Notify>,
-    ) -> Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>), StartError> {
+    ) -> io::Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>)> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         let clock = self.clock;
         let sharing = topology::sharing(&self.config.listen.media);
@@ -312,13 +317,7 @@ impl Parts<'_> {
                 recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
             };
             let name = format!("media-{number}");
-            let media =
-                MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes).map_err(
-                    |error| match sharing {
-                        Some(_) => StartError::Sharing(error),
-                        None => StartError::System(error),
-                    },
-                )?;
+            let media = MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes)?;
             links.push(media.link);
             extents.push(media.extents);
             threads.push(Media {
