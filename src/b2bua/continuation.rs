@@ -147,7 +147,7 @@ impl Call {
             parted: self.parted(),
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
-            paused_until: self.paused().map(|(_, latest)| latest),
+            paused_until: self.paused_until(),
         })
     }
 
@@ -269,7 +269,7 @@ impl Call {
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         if let Some(latest) = kept.paused_until {
-            call.go_on_paused(turn, latest);
+            call.go_on_paused(latest);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {

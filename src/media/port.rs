@@ -1,6 +1,7 @@
 //! The name of one of a session's sockets, in 64 bits: an epoll token that needs no map.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::model::Leg;
 use crate::recorder::PacketKind;
@@ -32,7 +33,12 @@ impl Channel {
         self as usize
     }
 
-    /// By its first bytes; RTP on the port that was signalled for RTCP is none.
+    /// Its address, by that of RTP: RTCP's port is the one after (RFC 3550 §11).
+    pub(super) fn beside(self, rtp: SocketAddr) -> SocketAddr {
+        SocketAddr::new(rtp.ip(), rtp.port().saturating_add(self.index() as u16))
+    }
+
+    /// What a packet is by its first bytes; RTP on the port that was signalled for RTCP is none.
     pub(super) fn kind_of(self, bytes: &[u8]) -> PacketKind {
         match (rtp::classify(bytes), self) {
             (WireKind::Rtcp, _) => PacketKind::Rtcp,

@@ -252,7 +252,7 @@ impl Relay {
                         binding: Binding::Asked,
                         latch: Latch::default(),
                     };
-                    tell(Wanted::Bound(port, local(wanted, channel)));
+                    tell(Wanted::Bound(port, channel.beside(wanted)));
                 }
             }
         }
@@ -339,7 +339,7 @@ impl Relay {
     /// An SDP that names our own sockets of the same call would make its packets go round for ever.
     fn not_ours(&self, remote: Option<SocketAddr>) -> Option<SocketAddr> {
         let mut sides = self.lines.iter().flat_map(|line| &line.sides);
-        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| local(side.local, *channel) == *to)))
+        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| channel.beside(side.local) == *to)))
     }
 
     /// A port of the staged plan could not be bound: its others are let go, and all is as it was, but for a side that moved:
@@ -366,7 +366,7 @@ impl Relay {
                 }
             }
         }
-        Some(local(failed, port.channel()))
+        Some(port.channel().beside(failed))
     }
 
     /// Whether a plan took effect at least once.
@@ -439,9 +439,4 @@ impl Side {
             socket.latch.signal(remote, origin, deaf);
         }
     }
-}
-
-/// RTCP's port is the one after RTP's (RFC 3550 §11).
-fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
-    SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
 }

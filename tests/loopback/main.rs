@@ -7,6 +7,7 @@ mod certificates;
 mod line;
 mod networks;
 mod parting;
+mod paused;
 mod phone;
 mod registered;
 mod reloaded;
