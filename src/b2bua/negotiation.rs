@@ -9,6 +9,7 @@ mod null_hold;
 mod origin;
 mod planned;
 mod secrecy;
+mod shaking;
 
 use std::net::SocketAddr;
 
@@ -144,7 +145,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
-        self.is_offer_heard(&sdp)?;
+        self.is_offer_heard(by, &sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -198,7 +199,7 @@ impl Negotiation {
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
-        self.is_answer_heard(&sdp)?;
+        self.is_answer_heard(by, &sdp)?;
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }

@@ -22,6 +22,7 @@ impl Call {
                 self.chronicle
                     .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
+            MediaEvent::Unkeyed { leg, line, fault, .. } => self.on_media_unkeyed(turn, (leg, line), fault),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 if tally.handshakes > 0 {

@@ -185,6 +185,7 @@ impl Signaling {
                     | MediaEvent::OpenFailed { session, .. }
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
+                    | MediaEvent::Unkeyed { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

@@ -13,6 +13,8 @@ mod port;
 mod ports;
 mod relay;
 mod secrecy;
+mod shaking;
+mod ways;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{LegKeys, SrtpKey};
+use crate::model::{LegKeys, SrtpKey, Timestamp};
 use crate::recorder::PacketKind;
 use crate::rtp::{Opener, SRTP_GROWTH_MAX, Sealer, SrtpError};
+
+use super::shaking::Shaking;
 
 /// The largest datagram, sealed.
 pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
@@ -18,20 +20,40 @@ pub(super) struct Secrecy {
     /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4): until the first by the new one.
     former: Option<(Arc<SrtpKey>, Opener)>,
     sealer: Option<Sealer>,
+    /// Where its keys come from, if they are not told.
+    pub(super) shaking: Option<Box<Shaking>>,
 }
 
 impl Secrecy {
     /// By these keys from here on. A key that stays keeps its rollover counters, one that is new begins anew.
-    pub(super) fn renew(current: Option<Box<Self>>, wanted: Option<&LegKeys>) -> Option<Box<Self>> {
+    pub(super) fn renew(now: Timestamp, current: Option<Box<Self>>, wanted: Option<&LegKeys>) -> Option<Box<Self>> {
         let wanted = wanted?;
+        if let Some(handshake) = &wanted.handshake {
+            let mut current = current.unwrap_or_else(|| {
+                Box::new(Self {
+                    keys: LegKeys::default(),
+                    opener: None,
+                    former: None,
+                    sealer: None,
+                    shaking: None,
+                })
+            });
+            // Until it is done those of before hold: packets by them are under way (RFC 8842 §7).
+            if current.shaking.as_ref().is_none_or(|known| known.handshake != *handshake) {
+                current.shaking = Some(Box::new(Shaking::new(now, Arc::clone(handshake))));
+            }
+            return Some(current);
+        }
         let Some(mut current) = current else {
             return Some(Box::new(Self {
                 opener: wanted.theirs.as_deref().and_then(Opener::new),
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
                 former: None,
+                shaking: None,
             }));
         };
+        current.shaking = None;
         if current.keys.theirs != wanted.theirs {
             current.open_by(wanted.theirs.clone());
         }
@@ -40,6 +62,13 @@ impl Secrecy {
             current.keys.ours.clone_from(&wanted.ours);
         }
         Some(current)
+    }
+
+    /// A handshake is done.
+    pub(super) fn key_by(&mut self, theirs: SrtpKey, ours: SrtpKey) {
+        self.sealer = Sealer::new(&ours);
+        self.keys.ours = Some(Arc::new(ours));
+        self.open_by(Some(Arc::new(theirs)));
     }
 
     fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>) {

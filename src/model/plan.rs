@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Leg, LegKeys, LineKeys, SessionId, Ssrc};
+use super::{Fault, KeyingFault, Leg, LegKeys, LineKeys, SessionId, Ssrc};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +46,13 @@ pub enum MediaEvent {
         line: u16,
         from: SocketAddr,
     },
+    /// The handshake of this leg's line gave no keys: nothing of it can be heard.
+    Unkeyed {
+        session: SessionId,
+        leg: Leg,
+        line: u16,
+        fault: KeyingFault,
+    },
     Closed {
         session: SessionId,
         tally: Box<Tally>,
@@ -71,8 +78,12 @@ pub struct MediaPlan {
 impl MediaPlan {
     /// How a leg's side of the m-line with this index is encrypted.
     pub fn keys_of(&self, index: u16, leg: Leg) -> Option<&LegKeys> {
-        let line = self.keys.iter().find(|line| line.index == index)?;
-        line.legs[leg.index()].as_ref()
+        self.secured(index)?.legs[leg.index()].as_ref()
+    }
+
+    /// What of the m-line with this index is between its peers and us.
+    pub fn secured(&self, index: u16) -> Option<&LineKeys> {
+        self.keys.iter().find(|line| line.index == index)
     }
 }
 

@@ -1,20 +1,31 @@
-//! RTP and RTCP as bytes: headers, sequence numbers, jitter, telephone events, the codecs of telephony.
+//! RTP and RTCP as bytes: headers, sequence numbers, jitter, telephone events, the codecs of telephony; and what shares their
+//! ports: SRTP, the handshake of its keys (DTLS), the checks of ways (STUN).
 //!
 //! Architecture Invariant: nothing on the way of a packet (`packet`, `rtcp`, `sequence`, `jitter`) allocates or panics,
 //! whatever the bytes.
 
 pub mod codecs;
+mod dtls;
 mod jitter;
 pub mod packet;
 pub mod rtcp;
 mod sequence;
 mod srtp;
+mod stun;
 pub mod telephone_event;
 mod text;
 
+pub use dtls::{
+    Association, DATAGRAM_BYTES_MAX, DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Shaken, fingerprint_of, identity_of,
+};
+#[cfg(test)]
+pub use dtls::tests as dtls_tests;
 pub use jitter::Jitter;
 pub use packet::{RtpError, RtpHeader, WireKind, classify, is_handshake};
 pub use sequence::{Arrival, ExtendedSequence};
 pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};
+#[cfg(test)]
+pub use stun::tests as stun_tests;
+pub use stun::{BindingRequest, is_stun};
 pub use telephone_event::TelephoneEvent;
 pub use text::block_of_red;
