@@ -41,11 +41,7 @@ fn of_arrived(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> Cal
         writes_e164: from.e164,
         to_trunk: Some(to.name.clone()),
         from: headers.from().uri().to_string(),
-        asserted: if from.trusted {
-            uris(invite, &["P-Asserted-Identity"])
-        } else {
-            Vec::new()
-        },
+        asserted: asserted(invite, from),
         request_uri: invite.uri.to_string(),
         to: headers.to().uri().to_string(),
         to_is_vouched: from.trusted,
@@ -358,6 +354,24 @@ pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> H
     }
 }
 
+/// Who calls, as a trusted trunk vouches for it: by P-Asserted-Identity, else by a Remote-Party-ID that is not of the callee.
+fn asserted(invite: &Request, from: &Trunk) -> Vec<String> {
+    if !from.trusted {
+        return Vec::new();
+    }
+    if invite.headers.contains("P-Asserted-Identity") {
+        return uris(invite, &["P-Asserted-Identity"]);
+    }
+    let is_called = |party: &NameAddr| {
+        party
+            .param("party")
+            .is_some_and(|party| party.eq_ignore_ascii_case("called"))
+    };
+    let parties = invite.headers.addresses("Remote-Party-ID").into_iter();
+    let callers = parties.filter(|party| !is_called(party)).take(IDENTITIES_MAX);
+    callers.map(|party| party.uri().to_string()).collect()
+}
+
 fn party(identity: &Identity, invite: &Request, name: &str) -> Party {
     let named = if name == "From" {
         invite.headers.from()
@@ -373,8 +387,10 @@ fn party(identity: &Identity, invite: &Request, name: &str) -> Party {
     if name == "To" {
         raw.push(("Request-URI".to_owned(), invite.uri.to_string()));
     } else {
-        let asserted = invite.headers.get_all("P-Asserted-Identity").take(IDENTITIES_MAX);
-        raw.extend(asserted.map(|value| ("P-Asserted-Identity".to_owned(), value.to_owned())));
+        for name in ["P-Asserted-Identity", "Remote-Party-ID"] {
+            let asserted = invite.headers.get_all(name).take(IDENTITIES_MAX);
+            raw.extend(asserted.map(|value| (name.to_owned(), value.to_owned())));
+        }
     }
     Party {
         identity: identity.to_string(),

@@ -9,7 +9,7 @@ use crate::trunk::rewrite::{apply, apply_to_headers, with_user};
 use crate::trunk::{Applied, Field, Passage, Rewrite, Trunk};
 
 /// Who asserts or prefers an identity; E.164 is written there too (RFC 3325 §9).
-const IDENTITIES: [&str; 2] = ["P-Asserted-Identity", "P-Preferred-Identity"];
+const IDENTITIES: [&str; 3] = ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
 /// Who answers, or speaks now, as responses and requests inside a dialog tell it too (RFC 3325 §9.1).
 const CONNECTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
 /// Lines of one of these that are looked at; with more the header is left as it is.

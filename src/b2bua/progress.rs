@@ -178,12 +178,13 @@ impl Call {
             return false;
         };
         match standing {
-            Standing::Next(_) if waits => {
+            Standing::Next(_) if waits && exchange.progress.is_none() => {
                 exchange.progress = Some((standing, Box::new(response.clone())));
                 true
             }
-            Standing::Copy(_) => exchange.progress.is_some(),
-            _ => false,
+            // What comes behind it waits for its copy, so that they arrive in their order (RFC 3262 §3).
+            Standing::Next(_) | Standing::Copy(_) => exchange.progress.is_some(),
+            Standing::OutOfTurn | Standing::Unreliable => false,
         }
     }
 

@@ -14,7 +14,8 @@ pub struct CallFacts {
     pub writes_e164: bool,
     /// URI of From.
     pub from: String,
-    /// URIs of P-Asserted-Identity (RFC 3325 §9.1: at most one sip and one tel), *only* if the peer is trusted.
+    /// URIs of P-Asserted-Identity (RFC 3325 §9.1: at most one sip and one tel), else of Remote-Party-ID, *only* if the peer
+    /// is trusted.
     pub asserted: Vec<String>,
     pub request_uri: String,
     /// The Request-URI as the peer wrote it, where the trunk's rules have made another of it: what was an emergency stays one.

@@ -18,6 +18,8 @@ pub const SRTP_GROWTH_MAX: usize = cipher::TAG_BYTES_MAX + INDEX_BYTES;
 
 /// E flag and SRTCP index (RFC 3711 §3.4).
 const INDEX_BYTES: usize = 4;
+/// Where an RTP packet's sequence number stands (RFC 3550 §5.1).
+const SEQUENCE_BYTES: std::ops::Range<usize> = 2..4;
 /// Of RTCP that is never encrypted: the first packet's header and its sender.
 const RTCP_CLEAR_BYTES: usize = 8;
 /// The E flag: the packet is encrypted.
@@ -78,6 +80,7 @@ impl Sealer {
         let (packet, room) = buffer.split_at_mut_checked(length).ok_or(SrtpError::Malformed)?;
         let room = room.get_mut(..tag).filter(|room| room.len() == self.rtp.tag_bytes());
         let room = room.ok_or(SrtpError::Malformed)?;
+        packet[SEQUENCE_BYTES].copy_from_slice(&index.sequence().to_be_bytes());
         self.rtp.seal_rtp(packet, header, ssrc, index, room)?;
         self.streams.settle_rtp(ssrc, index);
         Ok(length + tag)

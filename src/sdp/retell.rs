@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::direction::Direction;
 use super::patch::Patch;
-use super::{MediaLine, SessionDescription, scan};
+use super::{Crypto, MediaLine, SessionDescription, scan};
 
 /// How the o= line goes on that a party knows: user name, session and address stay, the version grows (RFC 3264 §8).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -142,10 +142,11 @@ pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
     let lines = held.lines().iter().zip(offer.lines());
     let stays = |held: &MediaLine, offered: &MediaLine| {
         let is_same = held.media == offered.media && held.protocol == offered.protocol;
-        is_same && (offered.is_live() || !held.is_live())
+        let has_key = held.cryptos.is_empty() || held.cryptos.iter().any(|key| answering(key, offered).is_some());
+        is_same && has_key && (offered.is_live() || !held.is_live())
     };
     let kept = lines.take_while(|(held, offered)| stays(held, offered)).count();
-    let mut out = with_lines(held.text(), kept).to_vec();
+    let mut out = with_answering_keys(&with_lines(held.text(), kept), offer);
     if !out.ends_with(b"\n") {
         out.extend_from_slice(b"\r\n");
     }
@@ -166,6 +167,40 @@ pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
         out.extend_from_slice(b"\r\n");
     }
     Bytes::from(out)
+}
+
+/// Of each m-line's keys the first that answers one of the offer's, by the offer's tag (RFC 4568 §5.1.2).
+fn with_answering_keys(text: &[u8], offer: &SessionDescription) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    let mut lines = offer.lines().iter();
+    let mut offered = None;
+    for line in scan::lines(text).map_while(Result::ok) {
+        if line.kind == Some(b'm') {
+            offered = lines.next();
+        }
+        match line.attribute() {
+            (name, Some(value)) if line.kind == Some(b'a') && name.eq_ignore_ascii_case("crypto") => {
+                let key = Crypto::parse(&value).and_then(|key| answering(&key, offered?));
+                let Some(key) = key else { continue };
+                offered = None;
+                let mut written = String::new();
+                key.write(&mut written);
+                written.push_str("\r\n");
+                out.extend_from_slice(written.as_bytes());
+            }
+            _ => out.extend_from_slice(text.get(line.span.clone()).unwrap_or_default()),
+        }
+    }
+    out
+}
+
+fn answering(key: &Crypto, offered: &MediaLine) -> Option<Crypto> {
+    let mut theirs = offered.cryptos.iter();
+    let tag = theirs.find(|theirs| theirs.key.suite() == key.key.suite())?.tag;
+    Some(Crypto {
+        tag,
+        key: key.key.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -252,6 +287,26 @@ mod tests {
         assert_eq!(answer(video), format!("{head}{refused}"), "no audio in its place");
         let off = "m=audio 0 RTP/AVP 0\r\n";
         assert_eq!(answer(off), format!("{head}{off}"));
+    }
+
+    #[test]
+    fn of_several_keys_that_answers_whose_suite_is_offered_by_the_tag_of_the_offer() {
+        let line = |tag: u32, suite: &str, key: char| {
+            let key: String = std::iter::repeat_n(key, 40).collect();
+            format!("a=crypto:{tag} {suite} inline:{key}\r\n")
+        };
+        let text = |lines: &str| {
+            let text = String::from_utf8(TOLD.to_vec()).unwrap().replace("RTP/AVP", "RTP/SAVP");
+            SessionDescription::parse(format!("{text}{lines}").as_bytes()).unwrap()
+        };
+        let (long, short) = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32");
+        let held = text(&[line(1, short, 'A'), line(2, long, 'B')].concat());
+        let answer = decline(&held, &text(&line(7, long, 'C')));
+        assert!(answer.ends_with(format!("RTP/SAVP 0\r\n{}", line(7, long, 'B')).as_bytes()));
+        let both = decline(&held, &text(&[line(3, long, 'C'), line(4, short, 'D')].concat()));
+        assert!(both.ends_with(format!("RTP/SAVP 0\r\n{}", line(4, short, 'A')).as_bytes()));
+        let none = decline(&text(&line(1, short, 'A')), &text(&line(1, long, 'C')));
+        assert!(none.ends_with(b"m=audio 0 RTP/SAVP 0\r\n"), "no suite in common");
     }
 
     proptest::proptest! {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::bench::{A, Bench, SDP, invite};
+use onrecord::model::Fault;
+
+use super::bench::{A, Bench, SDP, STRICT, invite};
 
 #[test]
 fn a_plain_call_is_decided_recorded_joined_and_sealed() {
@@ -382,4 +384,24 @@ fn a_2xx_is_not_sent_again_to_who_hangs_up_before_its_ack_arrives() {
     bench.wait(Duration::from_secs(40));
     assert!(bench.to_a.is_empty(), "{:?}", bench.to_a);
     bench.assert_nothing_left();
+}
+
+#[test]
+fn a_trusted_pbx_of_before_rfc_3325_says_by_remote_party_id_who_calls() {
+    const TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
+    let rings = |trusted: bool, lines: &str| {
+        let mut bench = Bench::between([trusted; 2], &[("desk.toml", STRICT), ("grants.toml", TRADER)]);
+        bench.recorder_fails(Fault::DiskFull);
+        bench.invite(SDP, lines);
+        !bench.to_b.is_empty()
+    };
+    let named = |party: &str| format!("Remote-Party-ID: <sip:trader@example.com>{party};screen=yes\r\n");
+    assert!(!rings(true, &named(";party=calling")) && !rings(true, &named("")));
+    assert!(rings(true, &named(";party=called")), "of somebody else");
+    assert!(rings(false, &named("")), "anybody may write it");
+    let asserted = "P-Asserted-Identity: <sip:alice@example.com>\r\n";
+    assert!(
+        rings(true, &[asserted, &named("")].concat()),
+        "what has taken its place counts"
+    );
 }

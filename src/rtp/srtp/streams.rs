@@ -54,7 +54,7 @@ impl Index {
 }
 
 /// Which of the last packets were there.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Window {
     newest: Option<u64>,
     /// Bit n: the one that is n before the newest.
@@ -62,6 +62,8 @@ struct Window {
 }
 
 impl Window {
+    const EMPTY: Self = Self { newest: None, seen: 0 };
+
     fn is_fresh(&self, index: u64) -> bool {
         let Some(newest) = self.newest else { return true };
         match newest.checked_sub(index) {
@@ -88,6 +90,50 @@ struct Stream {
     ssrc: Ssrc,
     rtp: Window,
     rtcp: Window,
+    /// What is added to the sequence numbers of packets that are encrypted, since their source began anew.
+    shift: u16,
+    /// After one that is too old to be encrypted: the number that would follow it.
+    follows_stray: Option<u16>,
+}
+
+impl Stream {
+    const fn new(ssrc: Ssrc) -> Self {
+        Self {
+            ssrc,
+            rtp: Window::EMPTY,
+            rtcp: Window::EMPTY,
+            shift: 0,
+            follows_stray: None,
+        }
+    }
+
+    fn expect(&self, sequence: u16) -> Result<Index, SrtpError> {
+        let Some(newest) = self.rtp.newest else {
+            return Ok(Index::new(0, sequence));
+        };
+        let index = Index::near(Index(newest), sequence).filter(|index| self.rtp.is_fresh(index.0));
+        index.ok_or(SrtpError::Replayed)
+    }
+
+    /// Two in a row that are too old are a source that began anew (RFC 3550 appendix A.1): it goes on after the newest.
+    fn number(&mut self, sequence: u16) -> Result<Index, SrtpError> {
+        let shifted = sequence.wrapping_add(self.shift);
+        if let Ok(index) = self.expect(shifted) {
+            self.follows_stray = None;
+            return Ok(index);
+        }
+        let newest = self.rtp.newest.ok_or(SrtpError::Replayed)?;
+        if (Index(newest).sequence().wrapping_sub(shifted) as u64) < WINDOW {
+            return Err(SrtpError::Replayed);
+        }
+        if self.follows_stray.replace(sequence.wrapping_add(1)) != Some(sequence) {
+            return Err(SrtpError::Replayed);
+        }
+        let next = Index(newest + 1);
+        self.shift = next.sequence().wrapping_sub(sequence);
+        self.follows_stray = None;
+        Ok(next)
+    }
 }
 
 /// The streams of one key, in the order in which they were first heard.
@@ -101,22 +147,15 @@ pub(super) struct Streams {
 impl Streams {
     /// The index that a packet with this sequence number must have, if it is new. Nothing changes before `settle`.
     pub(super) fn expect_rtp(&mut self, ssrc: Ssrc, sequence: u16) -> Result<Index, SrtpError> {
-        let Some(stream) = self.find(ssrc)? else {
-            return Ok(Index::new(0, sequence));
-        };
-        let Some(newest) = stream.rtp.newest else {
-            return Ok(Index::new(0, sequence));
-        };
-        let index = Index::near(Index(newest), sequence).ok_or(SrtpError::Replayed)?;
-        if !stream.rtp.is_fresh(index.0) {
-            return Err(SrtpError::Replayed);
-        }
-        Ok(index)
+        let first = Index::new(0, sequence);
+        self.find(ssrc)?.map_or(Ok(first), |stream| stream.expect(sequence))
     }
 
-    /// The index by which a packet is encrypted: none is used twice.
+    /// The index by which a packet is encrypted: none is used twice. Its sequence number is another one than the packet's
+    /// after a source began anew under its SSRC: the receiver could not tell the rollover counter otherwise.
     pub(super) fn next_rtp(&mut self, ssrc: Ssrc, sequence: u16) -> Result<Index, SrtpError> {
-        let index = self.expect_rtp(ssrc, sequence)?;
+        let first = Index::new(0, sequence);
+        let index = self.find(ssrc)?.map_or(Ok(first), |stream| stream.number(sequence))?;
         if index.0 >= INDEX_MAX {
             return Err(SrtpError::Exhausted);
         }
@@ -150,7 +189,7 @@ impl Streams {
     }
 
     /// Err: it would be one too many.
-    fn find(&mut self, ssrc: Ssrc) -> Result<Option<&Stream>, SrtpError> {
+    fn find(&mut self, ssrc: Ssrc) -> Result<Option<&mut Stream>, SrtpError> {
         if self.streams.get(self.latest).is_none_or(|latest| latest.ssrc != ssrc) {
             match self.streams.iter().position(|stream| stream.ssrc == ssrc) {
                 Some(place) => self.latest = place,
@@ -158,7 +197,7 @@ impl Streams {
                 None => return Ok(None),
             }
         }
-        Ok(self.streams.get(self.latest))
+        Ok(self.streams.get_mut(self.latest))
     }
 
     fn at(&mut self, ssrc: Ssrc) -> &mut Stream {
@@ -167,11 +206,7 @@ impl Streams {
             self.latest = self.streams.iter().position(is_it).unwrap_or(self.streams.len());
         }
         if self.latest == self.streams.len() {
-            self.streams.push(Stream {
-                ssrc,
-                rtp: Window::default(),
-                rtcp: Window::default(),
-            });
+            self.streams.push(Stream::new(ssrc));
         }
         &mut self.streams[self.latest]
     }
@@ -198,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_window_takes_each_packet_once_in_any_order() {
-        let mut window = Window::default();
+        let mut window = Window::EMPTY;
         for index in [200, 190, 201, 400, 274] {
             assert!(window.is_fresh(index), "{index}");
             window.settle(index);
@@ -208,6 +243,45 @@ mod tests {
         assert!(!window.is_fresh(272), "too old to tell");
         window.settle(u64::from(u32::MAX) + 500);
         assert!(!window.is_fresh(400));
+    }
+
+    /// What becomes of packets with these sequence numbers, one after the other.
+    fn numbered(streams: &mut Streams, sequences: impl IntoIterator<Item = u16>) -> Vec<Option<(u32, u16)>> {
+        let seal = |sequence| {
+            let index = streams.next_rtp(Ssrc(7), sequence).ok()?;
+            streams.settle_rtp(Ssrc(7), index);
+            Some((index.rollovers(), index.sequence()))
+        };
+        sequences.into_iter().map(seal).collect()
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_costs_one_packet_and_no_index_is_used_twice() {
+        let mut streams = Streams::default();
+        numbered(&mut streams, [40_000, 40_001]);
+        let anew = numbered(&mut streams, [20_000, 20_001, 20_002, 20_001, 20_003]);
+        let expected = [None, Some((0, 40_002)), Some((0, 40_003)), None, Some((0, 40_004))];
+        assert_eq!(anew, expected);
+        let rolled_over = numbered(&mut streams, (20_004..=u16::MAX).chain(0..3));
+        assert_eq!(rolled_over.last(), Some(&Some((1, 20_003))));
+        assert!(rolled_over.iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn a_packet_from_far_ahead_silences_its_stream_for_one_packet() {
+        let mut streams = Streams::default();
+        numbered(&mut streams, [1_000, 1_001, 31_000]);
+        let after = numbered(&mut streams, [1_002, 1_003, 1_004]);
+        assert_eq!(after, [None, Some((0, 31_001)), Some((0, 31_002))]);
+    }
+
+    #[test]
+    fn late_copies_are_no_new_source() {
+        let mut streams = Streams::default();
+        numbered(&mut streams, 0..=300);
+        assert_eq!(numbered(&mut streams, [299, 300, 250, 251]), [None; 4], "there before");
+        assert_eq!(numbered(&mut streams, [50, 60]), [None; 2], "too old, and not in a row");
+        assert_eq!(numbered(&mut streams, [301]), [Some((0, 301))]);
     }
 
     #[test]

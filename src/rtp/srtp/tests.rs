@@ -89,6 +89,26 @@ fn the_counter_rolls_over_through_loss_and_reordering() {
 }
 
 #[test]
+fn whoever_receives_follows_a_source_that_begins_anew() {
+    for suite in SrtpSuite::ALL {
+        let (mut sealer, mut opener) = pair(suite);
+        for (from, strays) in [(60_000, 0), (20_000, 0), (9, 1), (50_000, 1)] {
+            let mut heard = 0;
+            for sequence in from..from + 9_000 {
+                let (mut buffer, length) = (rtp(5, sequence as u16), rtp(5, 0).len());
+                buffer.resize(length + SRTP_GROWTH_MAX, 0);
+                let Ok(length) = sealer.seal_rtp(&mut buffer, length) else {
+                    continue;
+                };
+                assert!(opener.open_rtp(&mut buffer[..length]).is_ok(), "{sequence}");
+                heard += 1;
+            }
+            assert_eq!(heard, 9_000 - strays, "from {from}");
+        }
+    }
+}
+
+#[test]
 fn a_forged_packet_changes_nothing() {
     for suite in SrtpSuite::ALL {
         let (mut sealer, mut opener) = pair(suite);
