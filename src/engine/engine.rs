@@ -11,7 +11,7 @@ use super::input::Input;
 use super::signaling::{Signaling, SignalingConfig};
 use crate::b2bua::{CallView, Output, Step};
 use crate::media::{Dropped, Plane, PlaneOutput, Port, Verdict};
-use crate::model::{MediaEvent, RecordingEvent, SessionId, Tally, Timestamp, earliest};
+use crate::model::{Identity, MediaEvent, RecordingEvent, SessionId, Tally, Timestamp, earliest};
 use crate::policy::PolicySet;
 use crate::recorder::{
     self, FrameSink, Intake, IntakeConfig, IoDone, IoRequest, Offer, Packet, Slot, Writer, WriterConfig,
@@ -125,6 +125,11 @@ impl Engine {
         Self::new(signaling, intake, Writer::new(writer, 1, now), policies, seed)
     }
 
+    /// See [`Signaling::shake_hands_as`].
+    pub fn shake_hands_as(&mut self, identity: Arc<Identity>) {
+        self.signaling.shake_hands_as(identity);
+    }
+
     pub fn handle_sip(&mut self, now: Timestamp, flow: Flow, bytes: Bytes) {
         self.handle_input(now, Input::Sip { flow, bytes });
     }
@@ -185,6 +190,7 @@ impl Engine {
         if self.intake.poll_timeout().is_some_and(|due| due <= now) {
             self.intake.flush(now);
         }
+        self.plane.handle_timeout(now);
         self.writer.handle_timeout(now);
         // After a leap in time signalling hears the recorder before it judges its silence.
         self.run(now);
@@ -194,7 +200,8 @@ impl Engine {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let recorder = earliest(self.intake.poll_timeout(), self.writer.poll_timeout());
-        earliest(self.signaling.poll_timeout(), recorder)
+        let media = self.plane.poll_timeout();
+        earliest(self.signaling.poll_timeout(), earliest(media, recorder))
     }
 
     pub fn poll_output(&mut self) -> Option<EngineOutput> {
@@ -279,6 +286,12 @@ impl Engine {
             PlaneOutput::Unbind(port) => {
                 if let Some(local) = self.locals.remove(&port) {
                     self.bound.remove(&local);
+                }
+            }
+            PlaneOutput::Send { via, to, bytes } => {
+                if let Some(from) = self.locals.get(&via).copied() {
+                    let bytes = Bytes::from(bytes);
+                    self.outputs.push_back(EngineOutput::Media { from, to, bytes });
                 }
             }
             PlaneOutput::Event(event) => {

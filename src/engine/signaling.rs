@@ -20,7 +20,7 @@ use super::referral::Transfer;
 use super::registration::Registration;
 use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
-use crate::model::{Fault, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
+use crate::model::{Fault, Identity, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::sip::{Flow, TokenKey};
@@ -127,6 +127,7 @@ impl Signaling {
                 session_interval: config.session_interval,
                 ring_max: config.ring_max,
                 steps: config.steps,
+                identity: None,
             },
             wire,
             ports,
@@ -158,6 +159,11 @@ impl Signaling {
             edge: Edge::new(TokenKey::of_seed(seed)),
             out: VecDeque::new(),
         }
+    }
+
+    /// Our certificate in handshakes with the parties of calls from here on. Without one DTLS is between them.
+    pub fn shake_hands_as(&mut self, identity: Arc<Identity>) {
+        self.terms.identity = Some(identity);
     }
 
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {

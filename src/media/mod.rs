@@ -14,6 +14,7 @@ mod ports;
 mod relay;
 mod secrecy;
 mod shaking;
+mod side;
 mod ways;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};

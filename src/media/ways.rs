@@ -36,15 +36,11 @@ impl Ways {
     }
 
     /// By the credentials of now. New ones begin anew; what was proved is heard until then (RFC 8445 §9).
-    pub(super) fn renew(current: Option<Self>, wanted: Option<&Arc<IceLite>>) -> Option<Self> {
+    pub(super) fn renew(current: Option<Box<Self>>, wanted: Option<&Arc<IceLite>>) -> Option<Box<Self>> {
         let wanted = wanted?;
-        Some(match current {
-            Some(current) => Self {
-                lite: Arc::clone(wanted),
-                ..current
-            },
-            None => Self::new(Arc::clone(wanted)),
-        })
+        let mut ways = current.unwrap_or_else(|| Box::new(Self::new(Arc::clone(wanted))));
+        ways.lite = Arc::clone(wanted);
+        Some(ways)
     }
 
     pub(super) fn check(&mut self, from: SocketAddr, bytes: &[u8]) -> Checked {

@@ -3,15 +3,17 @@
 //! Architecture Invariant: no key leaves before the handshake is done and the peer has proved to own the certificate that its
 //! signalling named. What forged datagrams can cost is bounded by [`DATAGRAMS_A_SECOND_MAX`], and they end nothing.
 
+mod attempt;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use attempt::{Attempt, CLIENT_HELLO_RANDOM_BYTES, Reached, client_random, key_provider};
 use aws_lc_rs::digest;
-use dimpl::{Config, Dtls, DtlsCertificate, Error, Output, SrtpProfile};
 
-use crate::model::{Fingerprint, FingerprintHash, Handshake, Identity, KeyingFault, SrtpKey, SrtpSuite, Timestamp};
+use crate::model::{Fingerprint, FingerprintHash, Handshake, Identity, KeyingFault, SrtpKey, Timestamp, earliest};
 
 /// Handshake datagrams that are looked at in one second; a whole handshake takes a dozen.
 pub const DATAGRAMS_A_SECOND_MAX: u32 = 64;
@@ -20,29 +22,9 @@ pub const DATAGRAM_BYTES_MAX: usize = 2_048;
 /// A peer that has not shaken hands by then never will.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 
-/// Datagrams that wait for those before them.
-const QUEUE_MAX: usize = 30;
-/// The DTLS crate panics on a certificate that is longer than the buffer; one can be as long as all that waits.
-const BUFFER_BYTES: usize = 1 << 16;
-const _: () = assert!(QUEUE_MAX * DATAGRAM_BYTES_MAX <= BUFFER_BYTES);
-
-/// The DTLS crate counts time from an `Instant`, which only a clock can make. This one is a zero and is never read as time:
-/// deadlines are `Timestamp`s that are handed in.
-static ZERO: LazyLock<Instant> = LazyLock::new(zero);
-static CONFIG: LazyLock<Option<Arc<Config>>> = LazyLock::new(config);
-
-#[allow(clippy::disallowed_methods)]
-fn zero() -> Instant {
-    Instant::now()
-}
-
-fn config() -> Option<Arc<Config>> {
-    let config = Config::builder()
-        .max_queue_rx(QUEUE_MAX)
-        .handshake_timeout(HANDSHAKE_MAX)
-        .build();
-    config.ok().map(Arc::new)
-}
+/// Clients whose hellos are being answered: who forges one takes no place of the true one's, unless so many come between its two. The
+/// oldest makes room.
+const ATTEMPTS_MAX: usize = 8;
 
 /// What an association has to say, in this order.
 #[derive(Debug, Eq, PartialEq)]
@@ -59,22 +41,19 @@ pub enum Shaken {
 
 /// One handshake, and who answers what of it is repeated.
 pub struct Association {
-    dtls: Dtls,
     handshake: Arc<Handshake>,
+    /// As a client one; as a server one for each that said hello, until one of them is done.
+    attempts: Vec<Attempt>,
     began: Timestamp,
     stage: Stage,
     /// The second that is counted, and its datagrams.
     second: (u64, u32),
-    due: Option<Timestamp>,
     said: VecDeque<Shaken>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
-    /// `is_known`: the certificate is the one that was signalled. That its owner sent it is not known yet.
-    Shaking {
-        is_known: bool,
-    },
+    Shaking,
     Done,
     Over,
 }
@@ -82,27 +61,18 @@ enum Stage {
 impl Association {
     /// As a client it begins at once. None if the certificate of ours is none.
     pub fn new(now: Timestamp, handshake: Arc<Handshake>) -> Option<Self> {
-        let config = CONFIG.clone()?;
-        let identity = &handshake.ours;
-        let certificate = DtlsCertificate {
-            certificate: identity.certificate().to_vec(),
-            private_key: identity.key().to_vec(),
-        };
-        // The crate panics on a key that it cannot read.
-        let provider = config.crypto_provider().key_provider;
-        provider.load_private_key(&certificate.private_key).ok()?;
-        let mut dtls = Dtls::new_12(config, certificate, *ZERO);
-        dtls.set_active(handshake.is_client);
         let mut association = Self {
-            dtls,
             handshake,
+            attempts: Vec::new(),
             began: now,
-            stage: Stage::Shaking { is_known: false },
+            stage: Stage::Shaking,
             second: (0, 0),
-            due: None,
             said: VecDeque::new(),
         };
-        association.handle_timeout(now);
+        if association.handshake.is_client {
+            association.attempts.push(Attempt::new(now, &association.handshake, None)?);
+            association.handle_timeout(now);
+        }
         Some(association)
     }
 
@@ -111,14 +81,31 @@ impl Association {
         if self.stage == Stage::Over || datagram.len() > DATAGRAM_BYTES_MAX || !self.has_time(now) {
             return false;
         }
-        if self.dtls.handle_timeout(self.instant(now)).is_err() {
-            self.fail(KeyingFault::Timeout);
-            return true;
+        match client_random(datagram) {
+            Some(random) => {
+                let Some(attempt) = self.attempt_of(now, random) else {
+                    return false;
+                };
+                self.attempts[attempt].handle_packet(now, datagram);
+            }
+            None => self.attempts.iter_mut().for_each(|attempt| attempt.handle_packet(now, datagram)),
         }
-        // A datagram that breaks the rules ends nothing: who sent it is not known.
-        let _ = self.dtls.handle_packet(datagram);
         self.drain(now);
         true
+    }
+
+    /// Whose hello it is. Once a handshake is done there is nobody else.
+    fn attempt_of(&mut self, now: Timestamp, random: [u8; CLIENT_HELLO_RANDOM_BYTES]) -> Option<usize> {
+        let known = self.attempts.iter().position(|attempt| attempt.random == Some(random));
+        if known.is_some() || self.stage != Stage::Shaking || self.handshake.is_client {
+            return known;
+        }
+        let attempt = Attempt::new(now, &self.handshake, Some(random))?;
+        if self.attempts.len() == ATTEMPTS_MAX {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(attempt);
+        Some(self.attempts.len() - 1)
     }
 
     fn has_time(&mut self, now: Timestamp) -> bool {
@@ -131,15 +118,14 @@ impl Association {
     }
 
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if self.stage == Stage::Over {
+        if self.stage != Stage::Shaking {
             return;
         }
-        let is_late = self.stage != Stage::Done && now.since(self.began) >= HANDSHAKE_MAX;
-        match self.dtls.handle_timeout(self.instant(now)) {
-            Ok(()) if !is_late => self.drain(now),
-            Ok(()) | Err(Error::Timeout(_)) => self.fail(KeyingFault::Timeout),
-            Err(_) => self.fail(KeyingFault::Ours),
+        if now.since(self.began) >= HANDSHAKE_MAX {
+            return self.fail(KeyingFault::Timeout);
         }
+        self.attempts.retain_mut(|attempt| attempt.handle_timeout(now));
+        self.drain(now);
     }
 
     pub fn poll_output(&mut self) -> Option<Shaken> {
@@ -147,69 +133,33 @@ impl Association {
     }
 
     /// None once it is done: what the peer repeats is answered when it comes.
-    pub const fn poll_timeout(&self) -> Option<Timestamp> {
-        self.due
-    }
-
-    fn instant(&self, now: Timestamp) -> Instant {
-        *ZERO + now.since(self.began)
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let end = Some(self.began + HANDSHAKE_MAX);
+        let dues = self.attempts.iter().map(|attempt| attempt.due);
+        (self.stage == Stage::Shaking).then(|| dues.fold(end, earliest)).flatten()
     }
 
     fn fail(&mut self, fault: KeyingFault) {
-        self.due = None;
-        if self.stage != Stage::Done {
-            self.said.push_back(Shaken::Failed(fault));
-        }
+        self.said.push_back(Shaken::Failed(fault));
         self.stage = Stage::Over;
+        self.attempts.clear();
     }
 
     fn drain(&mut self, now: Timestamp) {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut has_ended = false;
-        loop {
-            match self.dtls.poll_output(&mut buffer) {
-                Output::Packet(bytes) => self.said.push_back(Shaken::Send(bytes.to_vec())),
-                Output::PeerCert(certificate) => {
-                    let is_known = is_one_of(&self.handshake.theirs, certificate);
-                    self.stage = Stage::Shaking { is_known };
+        for place in 0..self.attempts.len() {
+            let reached = self.attempts[place].drain(now, &self.handshake, &mut self.said);
+            match reached {
+                Reached::Nothing => {}
+                _ if self.stage != Stage::Shaking => {}
+                Reached::Keys(theirs, ours) => {
+                    self.said.push_back(Shaken::Keys { theirs, ours });
+                    self.stage = Stage::Done;
+                    self.attempts = vec![self.attempts.swap_remove(place)];
+                    return;
                 }
-                Output::Connected => has_ended = true,
-                Output::KeyingMaterial(material, profile) => self.on_keys(&material, profile),
-                Output::Timeout(at) => {
-                    let at = self.began + at.saturating_duration_since(*ZERO);
-                    self.due = Some(at.min(self.began + HANDSHAKE_MAX).max(now));
-                    break;
-                }
-                Output::BufferTooSmall { .. } => break,
-                _ => {}
+                Reached::Failed(fault) => return self.fail(fault),
             }
         }
-        if has_ended && self.stage != Stage::Done && self.stage != Stage::Over {
-            self.fail(KeyingFault::Profile);
-        }
-        if self.stage == Stage::Done || self.stage == Stage::Over {
-            self.due = None;
-        }
-    }
-
-    /// The handshake is done (RFC 5764 §4.2).
-    fn on_keys(&mut self, material: &[u8], profile: SrtpProfile) {
-        match self.stage {
-            Stage::Shaking { is_known: true } => {}
-            Stage::Shaking { is_known: false } => return self.fail(KeyingFault::Certificate),
-            Stage::Done | Stage::Over => return,
-        }
-        let keys = suite_of(profile).and_then(|suite| keys_of(suite, material));
-        let Some([client, server]) = keys else {
-            return self.fail(KeyingFault::Profile);
-        };
-        let (theirs, ours) = if self.handshake.is_client {
-            (server, client)
-        } else {
-            (client, server)
-        };
-        self.said.push_back(Shaken::Keys { theirs, ours });
-        self.stage = Stage::Done;
     }
 }
 
@@ -217,29 +167,6 @@ impl fmt::Debug for Association {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Association({:?})", self.stage)
     }
-}
-
-const fn suite_of(profile: SrtpProfile) -> Option<SrtpSuite> {
-    match profile {
-        SrtpProfile::AES128_CM_SHA1_80 => Some(SrtpSuite::AesCm128HmacSha1_80),
-        SrtpProfile::AEAD_AES_128_GCM => Some(SrtpSuite::AeadAes128Gcm),
-        SrtpProfile::AEAD_AES_256_GCM => Some(SrtpSuite::AeadAes256Gcm),
-        _ => None,
-    }
-}
-
-/// The client's and the server's: both keys, then both salts (RFC 5764 §4.2).
-fn keys_of(suite: SrtpSuite, material: &[u8]) -> Option<[SrtpKey; 2]> {
-    let (keys, salts) = material.split_at_checked(2 * suite.key_bytes())?;
-    let (client_key, server_key) = keys.split_at(suite.key_bytes());
-    let (client_salt, server_salt) = salts.split_at_checked(suite.salt_bytes())?;
-    let key = |key: &[u8], salt: &[u8]| {
-        let mut master = [key, salt].concat();
-        let key = SrtpKey::new(suite, &master, None);
-        zeroize::Zeroize::zeroize(&mut master);
-        key
-    };
-    Some([key(client_key, client_salt)?, key(server_key, server_salt)?])
 }
 
 /// What a certificate (X.509, DER) is known by (RFC 8122 §5).
@@ -255,8 +182,7 @@ pub fn fingerprint_of(hash: FingerprintHash, certificate: &[u8]) -> Option<Finge
 /// An identity of this certificate and key (PKCS #8, DER). None if no handshake can be made with it: the key is not on P-256 or
 /// P-384.
 pub fn identity_of(certificate: Vec<u8>, key: Vec<u8>) -> Option<Identity> {
-    let provider = CONFIG.clone()?.crypto_provider().key_provider;
-    provider.load_private_key(&key).ok()?;
+    key_provider()?.load_private_key(&key).ok()?;
     let fingerprint = fingerprint_of(FingerprintHash::Sha256, &certificate)?;
     (!certificate.is_empty()).then(|| Identity::new(certificate, key, fingerprint))
 }

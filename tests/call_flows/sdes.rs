@@ -19,7 +19,11 @@ fn keyed(protocol: &str, tag: u32, key: &str) -> String {
 
 fn with(name: &str, address: &str, srtp: Srtp, sdes_over: SdesOver) -> Trunk {
     Trunk {
-        secrecy: Secrecy { srtp, sdes_over },
+        secrecy: Secrecy {
+            srtp,
+            sdes_over,
+            ..Secrecy::default()
+        },
         ..trunk(name, address)
     }
 }
