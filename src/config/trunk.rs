@@ -17,7 +17,8 @@ use crate::policy::reader::{Table, Words, shown};
 use crate::sip::{MAX_FORWARDS, Method, Transport};
 use crate::trunk::rewrite::RULES_MAX;
 use crate::trunk::{
-    Caps, Dtls, Field, Host, Ice, Network, Passage, Probe, Rank, Rewrite, RuleError, SdesOver, Secrecy, Site, Source, Srtp,
+    Caps, Dtls, Field, Host, Ice, Network, Passage, Probe, Rank, Rewrite, RuleError, SdesOver, Secrecy, Site, Source,
+    Srtp,
 };
 
 /// Destinations of one trunk.

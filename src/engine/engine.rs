@@ -11,7 +11,7 @@ use super::input::Input;
 use super::signaling::{Signaling, SignalingConfig};
 use crate::b2bua::{CallView, Output, Step};
 use crate::media::{Dropped, Plane, PlaneOutput, Port, Verdict};
-use crate::model::{Identity, MediaEvent, RecordingEvent, SessionId, Tally, Timestamp, earliest};
+use crate::model::{MediaEvent, RecordingEvent, SessionId, Tally, Timestamp, earliest};
 use crate::policy::PolicySet;
 use crate::recorder::{
     self, FrameSink, Intake, IntakeConfig, IoDone, IoRequest, Offer, Packet, Slot, Writer, WriterConfig,
@@ -123,11 +123,6 @@ impl Engine {
             ..IntakeConfig::default()
         };
         Self::new(signaling, intake, Writer::new(writer, 1, now), policies, seed)
-    }
-
-    /// See [`Signaling::shake_hands_as`].
-    pub fn shake_hands_as(&mut self, identity: Arc<Identity>) {
-        self.signaling.shake_hands_as(identity);
     }
 
     pub fn handle_sip(&mut self, now: Timestamp, flow: Flow, bytes: Bytes) {

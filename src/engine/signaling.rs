@@ -161,9 +161,11 @@ impl Signaling {
         }
     }
 
-    /// Our certificate in handshakes with the parties of calls from here on. Without one DTLS is between them.
-    pub fn shake_hands_as(&mut self, identity: Arc<Identity>) {
-        self.terms.identity = Some(identity);
+    /// Our certificate in handshakes with parties. Without one DTLS is between them.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.terms.identity = Some(Arc::new(identity));
+        self
     }
 
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {

@@ -63,11 +63,7 @@ pub enum PlaneOutput {
     /// Nothing to do if it never was bound.
     Unbind(Port),
     /// A packet of our own, from this port. It may be lost.
-    Send {
-        via: Port,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
+    Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
     /// For signalling. Before `Closed` is handed on, what the recorder's intake still holds has to be on its way.
     Event(MediaEvent),
 }
@@ -161,7 +157,9 @@ impl Plane {
 
     /// Tells what a session's handshakes have come to, and notes when they are due.
     fn attend(&mut self, place: usize) {
-        let Some(relay) = self.relays.get_mut(place) else { return };
+        let Some(relay) = self.relays.get_mut(place) else {
+            return;
+        };
         let Some(news) = relay.take_news() else { return };
         let session = relay.session;
         let due = relay.poll_timeout();

@@ -39,7 +39,11 @@ impl Secrecy {
                 })
             });
             // Until it is done those of before hold: packets by them are under way (RFC 8842 §7).
-            if current.shaking.as_ref().is_none_or(|known| known.handshake != *handshake) {
+            if current
+                .shaking
+                .as_ref()
+                .is_none_or(|known| known.handshake != *handshake)
+            {
                 current.shaking = Some(Box::new(Shaking::new(now, Arc::clone(handshake))));
             }
             return Some(current);

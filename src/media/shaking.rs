@@ -87,7 +87,9 @@ impl Shaking {
     }
 
     fn drain(&mut self, said: &mut Vec<Step>) {
-        let Some(association) = &mut self.association else { return };
+        let Some(association) = &mut self.association else {
+            return;
+        };
         while let Some(shaken) = association.poll_output() {
             match (shaken, self.to) {
                 (Shaken::Send(bytes), Some(to)) => said.push(Step::Send(to, bytes)),

@@ -70,7 +70,9 @@ impl Association {
             said: VecDeque::new(),
         };
         if association.handshake.is_client {
-            association.attempts.push(Attempt::new(now, &association.handshake, None)?);
+            association
+                .attempts
+                .push(Attempt::new(now, &association.handshake, None)?);
             association.handle_timeout(now);
         }
         Some(association)
@@ -88,7 +90,10 @@ impl Association {
                 };
                 self.attempts[attempt].handle_packet(now, datagram);
             }
-            None => self.attempts.iter_mut().for_each(|attempt| attempt.handle_packet(now, datagram)),
+            None => self
+                .attempts
+                .iter_mut()
+                .for_each(|attempt| attempt.handle_packet(now, datagram)),
         }
         self.drain(now);
         true
@@ -136,7 +141,9 @@ impl Association {
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let end = Some(self.began + HANDSHAKE_MAX);
         let dues = self.attempts.iter().map(|attempt| attempt.due);
-        (self.stage == Stage::Shaking).then(|| dues.fold(end, earliest)).flatten()
+        (self.stage == Stage::Shaking)
+            .then(|| dues.fold(end, earliest))
+            .flatten()
     }
 
     fn fail(&mut self, fault: KeyingFault) {

@@ -239,10 +239,16 @@ pub mod tests {
         let answer = request.answer("192.0.2.1:32853".parse().expect("an address"), "password of ours, long");
         assert_eq!(answer[..2], BINDING_SUCCESS.to_be_bytes());
         assert_eq!(answer[4..20], check[4..20], "the same transaction");
-        assert_eq!(answer[20..32], [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]); // RFC 5769 §2.2
+        assert_eq!(
+            answer[20..32],
+            [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]
+        ); // RFC 5769 §2.2
         let signed = &answer[..32];
         assert_eq!(answer[36..56], *signature(signed, "password of ours, long").as_ref());
-        assert_eq!(usize::from(word(&answer, 2).expect("a length")) + HEADER_BYTES, answer.len());
+        assert_eq!(
+            usize::from(word(&answer, 2).expect("a length")) + HEADER_BYTES,
+            answer.len()
+        );
         let wide = request.answer("[2001:db8::1]:9".parse().expect("an address"), "p");
         assert_eq!(word(&wide, 22), Some(20));
     }

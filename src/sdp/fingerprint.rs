@@ -103,7 +103,8 @@ mod tests {
     use super::*;
 
     /// RFC 8122 §5.
-    const EXAMPLE: &str = "SHA-256 12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD";
+    const EXAMPLE: &str =
+        "SHA-256 12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD";
 
     #[test]
     fn the_example_of_the_rfc_is_read_and_written_as_it_was() {

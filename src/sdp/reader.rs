@@ -258,7 +258,10 @@ impl Reader {
         }
         for patch in &mut self.patches {
             if let Patch::Connection { line, unspecified, .. } = patch {
-                let mut theirs = lines.iter().enumerate().filter(|(index, _)| line.is_none_or(|own| own == *index));
+                let mut theirs = lines
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| line.is_none_or(|own| own == *index));
                 *unspecified &= !theirs.any(|(_, line)| line.ice.is_some());
             }
         }

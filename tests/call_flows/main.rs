@@ -51,6 +51,7 @@ mod sdes;
 mod sealed_media;
 mod secured;
 mod semi_attended;
+mod shaken;
 mod spirals;
 mod strangers;
 mod strict;

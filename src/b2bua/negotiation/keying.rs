@@ -396,7 +396,9 @@ impl Negotiation {
             let keys = line.legs[leg.index()].as_ref();
             let theirs = keys.and_then(|keys| keys.theirs.as_ref());
             let is_shaken = keys.is_some_and(|keys| keys.handshake.is_some());
-            theirs.map_or(if is_shaken { "DTLS-SRTP" } else { "in clear" }, |key| key.suite().as_str())
+            theirs.map_or(if is_shaken { "DTLS-SRTP" } else { "in clear" }, |key| {
+                key.suite().as_str()
+            })
         };
         format!(" (A {}, B {})", suite(Leg::A), suite(Leg::B))
     }

@@ -168,9 +168,9 @@ impl Negotiation {
     pub(super) fn muxed(&self, index: usize) -> Option<[bool; 2]> {
         let said = Leg::BOTH.map(|leg| self.secured(leg, index).and_then(|(said, _)| said.muxed));
         let lines = Leg::BOTH.map(|leg| self.agreed_line(leg, index).is_some_and(|line| line.muxed));
-        said.iter().any(Option::is_some).then(|| {
-            Leg::BOTH.map(|leg| lines[leg.index()] && said[leg.index()].unwrap_or(lines[leg.other().index()]))
-        })
+        said.iter()
+            .any(Option::is_some)
+            .then(|| Leg::BOTH.map(|leg| lines[leg.index()] && said[leg.index()].unwrap_or(lines[leg.other().index()])))
     }
 }
 

@@ -11,16 +11,8 @@ use crate::model::{KeyingFault, Leg, Timestamp, earliest};
 /// What a handshake or a check has come to.
 #[derive(Debug)]
 pub(in crate::media) enum News {
-    Send {
-        via: Port,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Unkeyed {
-        leg: Leg,
-        line: u16,
-        fault: KeyingFault,
-    },
+    Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
+    Unkeyed { leg: Leg, line: u16, fault: KeyingFault },
 }
 
 impl Relay {

@@ -91,10 +91,7 @@ impl Shaken {
 
     /// Something that is for us.
     fn own(&mut self, from: &str, bytes: &[u8]) {
-        assert_eq!(
-            self.world.send(self.port(), from, bytes),
-            Verdict::Drop(Dropped::Ours)
-        );
+        assert_eq!(self.world.send(self.port(), from, bytes), Verdict::Drop(Dropped::Ours));
     }
 
     /// What A says, encrypted.
@@ -139,7 +136,13 @@ fn nothing_passes_before_the_handshake_and_all_is_recorded_in_clear_after_it() {
         call.talk(A);
         call.assert_talks(A);
         call.tick(HANDSHAKE_MAX * 2);
-        assert!(!call.world.events().iter().any(|event| matches!(event, MediaEvent::Unkeyed { .. })));
+        assert!(
+            !call
+                .world
+                .events()
+                .iter()
+                .any(|event| matches!(event, MediaEvent::Unkeyed { .. }))
+        );
         let tally = call.world.close();
         assert_eq!((tally.undecryptable, tally.forwarded), (1, 2));
         assert_eq!(call.world.plane.poll_timeout(), None);
@@ -175,7 +178,10 @@ fn a_certificate_that_was_not_signalled_gives_no_keys_and_is_told() {
             fault: KeyingFault::Certificate,
         };
         assert_eq!(call.world.events().last(), Some(&told));
-        assert_eq!(call.world.send(call.port(), A, &rtp(7, 1)), Verdict::Drop(Dropped::Undecryptable));
+        assert_eq!(
+            call.world.send(call.port(), A, &rtp(7, 1)),
+            Verdict::Drop(Dropped::Undecryptable)
+        );
     }
 }
 
@@ -203,7 +209,9 @@ fn who_never_shakes_hands_is_told_once() {
 fn hellos_of_strangers_are_not_looked_at_and_a_flood_from_the_right_place_ends_nothing() {
     let mut call = Shaken::new(false, false);
     let attacker = identity();
-    let hello = End::new(call.world.now, handshake(&attacker, &attacker, true)).sends().remove(0);
+    let hello = End::new(call.world.now, handshake(&attacker, &attacker, true))
+        .sends()
+        .remove(0);
     let port = call.port();
     for _ in 0..1_000 {
         assert_eq!(call.world.send(port, INJECTOR, &hello), Verdict::Drop(Dropped::Ours));
@@ -221,7 +229,10 @@ fn hellos_of_strangers_are_not_looked_at_and_a_flood_from_the_right_place_ends_n
         assert_eq!(verdict, Verdict::Drop(Dropped::Ours));
     }
     call.world.drain();
-    assert!(call.world.sent.len() <= DATAGRAMS_A_SECOND_MAX as usize, "no more than are looked at");
+    assert!(
+        call.world.sent.len() <= DATAGRAMS_A_SECOND_MAX as usize,
+        "no more than are looked at"
+    );
     call.world.sent.clear();
     call.tick(Duration::from_secs(1));
     call.world.sent.clear();

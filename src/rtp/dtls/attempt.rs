@@ -101,7 +101,10 @@ impl Attempt {
     pub(super) fn handle_packet(&mut self, now: Timestamp, datagram: &[u8]) {
         let at = self.instant(now);
         // A datagram that breaks the rules ends nothing: who sent it is not known.
-        let _ = self.dtls.handle_timeout(at).and_then(|()| self.dtls.handle_packet(datagram));
+        let _ = self
+            .dtls
+            .handle_timeout(at)
+            .and_then(|()| self.dtls.handle_packet(datagram));
     }
 
     /// False once it has failed.

@@ -94,7 +94,9 @@ fn lost_datagrams_are_sent_again_when_their_time_has_come() {
             count % 3 == 0
         });
         let due = [&client, &server].map(|end| end.association.poll_timeout());
-        let Some(next) = due.into_iter().flatten().min() else { break };
+        let Some(next) = due.into_iter().flatten().min() else {
+            break;
+        };
         assert!(next > now || client.keys.is_some());
         now = next;
         client.association.handle_timeout(now);
@@ -164,7 +166,10 @@ fn a_flood_of_hellos_costs_its_share_and_ends_nothing() {
     assert!(client.keys.is_some() && server.keys.is_some());
     let later = START + Duration::from_secs(2);
     for _ in 0..10_000 {
-        assert!(!server.association.handle_packet(later, &forged), "there is nobody else now");
+        assert!(
+            !server.association.handle_packet(later, &forged),
+            "there is nobody else now"
+        );
     }
     assert!(server.sends().is_empty());
     assert_eq!((server.failed, server.association.poll_timeout()), (None, None));
