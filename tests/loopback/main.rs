@@ -10,6 +10,7 @@ mod parting;
 mod phone;
 mod registered;
 mod reloaded;
+mod shaken;
 mod transports;
 
 use std::fs;
