@@ -8,5 +8,7 @@ fuzz_target!(|bytes: &[u8]| {
     for packet in walk(bytes).flatten() {
         let _ = packet.report();
         let _ = packet.for_each_reception(|_| ());
+        packet.source_names().for_each(drop);
+        packet.voip_metrics().for_each(drop);
     }
 });

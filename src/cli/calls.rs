@@ -14,6 +14,7 @@ use crate::recorder::{Entry, File, Frame, Joins, Manifest, Query};
 use super::FINDINGS;
 use super::archive::{self, CallError};
 use super::logging::visible;
+use super::quality;
 use super::rows::{OUTCOMES, Row, Rows, open_calls, rows};
 
 /// List recorded calls, or show one.
@@ -171,7 +172,7 @@ fn row_text(row: &Row) -> String {
         .entry
         .encryption
         .map(|media| format!("  (media {})", media.as_str()));
-    let goes_on = media.unwrap_or_default() + &goes_on;
+    let goes_on = media.unwrap_or_default() + &quality::poor(&row.entry.streams) + &goes_on;
     format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }
 
@@ -345,6 +346,9 @@ fn timeline_text(out: &mut String, full: &Full<'_>) -> std::fmt::Result {
             out,
             "stream    {leg} line {line} ssrc {ssrc} payload type {payload_type}: {packets} packets"
         )?;
+    }
+    for told in quality::lines(&manifest.closing) {
+        writeln!(out, "{told}")?;
     }
     for (since, length) in &manifest.reconciliation.gaps {
         writeln!(out, "gap       {since}  {:.3} s", length.as_secs_f64())?;

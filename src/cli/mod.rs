@@ -16,6 +16,7 @@ mod log_queue;
 mod logging;
 mod recorded_decision;
 mod reload;
+mod quality;
 mod replay;
 mod rows;
 mod serve;

@@ -1,7 +1,18 @@
-//! The meter: which RTP streams crossed a session, and how much of each was lost on the way to us.
+//! The meter: which RTP streams crossed a session, how each came to us, and what its ends say of it by RTCP.
 
-use crate::model::{Leg, Ssrc, StreamTally};
-use crate::rtp::{ExtendedSequence, RtpHeader};
+mod formats;
+mod reports;
+mod stream;
+
+use std::time::Duration;
+
+use crate::model::{Leg, LinePlan, Quality, Ssrc, StreamTally, Timestamp};
+use crate::recorder::{Packet, PacketKind};
+use crate::rtp::RtpHeader;
+use crate::rtp::rtcp::{Report, walk};
+
+use formats::{Format, Formats};
+use stream::Stream;
 
 use super::port::LINES_MAX;
 
@@ -12,14 +23,21 @@ const STREAMS_MAX: usize = 64;
 /// Places made when the session is opened. Only the 5th, 9th, 17th and 33rd stream make more.
 const STREAMS_AT_OPEN: usize = 4;
 
+/// Packets of a compound, and reception reports of one of them, that are read: the rest is relayed all the same.
+const REPORTS_MAX: usize = 8;
+
 /// Two for each m-line.
-const SIDES_MAX: usize = 2 * LINES_MAX;
+pub(super) const SIDES_MAX: usize = 2 * LINES_MAX;
 
 const NONE: u8 = u8::MAX;
 
 /// A side of an m-line, as a small number.
-const fn side(line: usize, leg: Leg) -> usize {
+pub(super) const fn side(line: usize, leg: Leg) -> usize {
     2 * line + leg.index()
+}
+
+const fn far_side(side: u8) -> u8 {
+    side ^ 1
 }
 
 #[derive(Debug)]
@@ -29,6 +47,7 @@ pub(super) struct Meter {
     latest: [u8; SIDES_MAX],
     /// Sides that have no stream yet.
     silent: usize,
+    formats: Formats,
 }
 
 impl Meter {
@@ -37,6 +56,7 @@ impl Meter {
             streams: Vec::with_capacity(STREAMS_AT_OPEN),
             latest: [NONE; SIDES_MAX],
             silent: 0,
+            formats: Formats::default(),
         }
     }
 
@@ -45,10 +65,35 @@ impl Meter {
         self.silent += 2;
     }
 
-    pub(super) fn count(&mut self, line: usize, leg: Leg, bytes: &[u8]) {
+    /// What the payload types of each line's sides mean from here on; `indices` are those of the lines' places.
+    pub(super) fn settle(&mut self, lines: &[LinePlan], indices: impl Iterator<Item = u16>) {
+        self.formats.settle(lines, indices);
+        self.streams.iter_mut().for_each(Stream::forget_format);
+    }
+
+    /// A packet in clear, of the line at this place, as it was recorded.
+    #[inline]
+    pub(super) fn take(&mut self, line: usize, packet: &Packet<'_>) {
+        match packet.kind {
+            PacketKind::Rtp => {
+                let _ = self.count(line, packet.leg, packet.at, packet.bytes);
+            }
+            PacketKind::Rtcp => self.read(line, packet.leg, packet.at, packet.bytes),
+            PacketKind::Other => {}
+        }
+    }
+
+    /// What the packet carries, as far as its payload type tells; None: it is no RTP.
+    fn count<'a>(
+        &mut self,
+        line: usize,
+        leg: Leg,
+        at: Timestamp,
+        bytes: &'a [u8],
+    ) -> Option<(RtpHeader<'a>, Format)> {
         let side = side(line, leg);
         let (Ok(rtp), Some(&latest)) = (RtpHeader::parse(bytes), self.latest.get(side)) else {
-            return;
+            return None;
         };
         let side = side as u8;
         let is_it = |stream: &Stream| stream.side == side && stream.ssrc == rtp.ssrc;
@@ -56,23 +101,70 @@ impl Meter {
             Some(stream) if is_it(stream) => Some(usize::from(latest)),
             _ => self.streams.iter().position(is_it),
         };
-        let index = match known {
-            Some(index) => index,
+        let (index, is_new) = match known {
+            Some(index) => (index, false),
             None if latest == NONE || self.streams.len() + self.silent < STREAMS_MAX => {
                 self.silent = self.silent.saturating_sub(usize::from(latest == NONE));
-                self.latest[usize::from(side)] = self.streams.len() as u8;
                 self.streams.push(Stream::new(side, &rtp));
-                return;
+                (self.streams.len() - 1, true)
             }
             None => {
-                if let Some(stream) = self.streams.get_mut(usize::from(latest)) {
-                    stream.packets += 1;
-                }
-                return;
+                let stream = self.streams.get_mut(usize::from(latest))?;
+                stream.packets += 1;
+                return Some((rtp, self.formats.of(side, rtp.payload_type)));
             }
         };
         self.latest[usize::from(side)] = index as u8;
-        self.streams[index].count(&rtp);
+        let stream = &mut self.streams[index];
+        let format = stream.format(&rtp, &self.formats);
+        if is_new {
+            stream.begin(at, &rtp, format);
+        } else {
+            stream.count(at, &rtp, format);
+        }
+        Some((rtp, format))
+    }
+
+    /// Reads what an end says by RTCP (RFC 3550 §6.4, RFC 3611), in whatever order and company (RFC 5506).
+    fn read(&mut self, line: usize, leg: Leg, at: Timestamp, bytes: &[u8]) {
+        let side = side(line, leg) as u8;
+        if self.formats.is_sealed(side) {
+            return;
+        }
+        for packet in walk(bytes).map_while(Result::ok).take(REPORTS_MAX) {
+            match packet.report() {
+                Ok(Report::Sender { ssrc, ntp, packets, .. }) => {
+                    self.with(side, ssrc, |stream| stream.reports().on_sender(at, ntp, packets));
+                }
+                Ok(Report::Bye { ssrc: Some(ssrc) }) => self.with(side, ssrc, |stream| stream.reports().on_bye()),
+                _ => {}
+            }
+            let mut room = REPORTS_MAX;
+            let _ = packet.for_each_reception(|reception| {
+                if let Some(left) = room.checked_sub(1) {
+                    room = left;
+                    self.with(far_side(side), reception.ssrc, |stream| {
+                        let clock_rate = stream.clock_rate();
+                        stream.reports().on_reception(at, &reception, clock_rate);
+                    });
+                }
+            });
+            for named in packet.source_names().take(REPORTS_MAX) {
+                self.with(side, named.ssrc, |stream| stream.reports().on_name(named.name));
+            }
+            for metrics in packet.voip_metrics().take(REPORTS_MAX) {
+                self.with(far_side(side), metrics.ssrc, |stream| {
+                    stream.reports().on_metrics(&metrics)
+                });
+            }
+        }
+    }
+
+    fn with(&mut self, side: u8, ssrc: Ssrc, then: impl FnOnce(&mut Stream)) {
+        let mut streams = self.streams.iter_mut();
+        if let Some(stream) = streams.find(|stream| stream.side == side && stream.ssrc == ssrc) {
+            then(stream);
+        }
     }
 
     /// In the order in which the streams were first heard. `index_of` gives the m-line's index of a line's place.
@@ -85,51 +177,20 @@ impl Meter {
                 ssrc: stream.ssrc,
                 payload_type: stream.payload_type(),
                 packets: stream.packets,
-                lost: stream.sequence.lost(),
+                lost: stream.lost(),
+                quality: Some(Box::new(self.quality(stream))),
             })
             .collect()
     }
-}
 
-#[derive(Debug)]
-struct Stream {
-    ssrc: Ssrc,
-    side: u8,
-    /// The most frequent payload types and how often each was seen: the least frequent gives way to a new one.
-    payload_types: [(u8, u32); 4],
-    sequence: ExtendedSequence,
-    packets: u64,
-}
-
-impl Stream {
-    fn new(side: u8, rtp: &RtpHeader<'_>) -> Self {
-        Self {
-            ssrc: rtp.ssrc,
-            side,
-            payload_types: [(rtp.payload_type, 1), (0, 0), (0, 0), (0, 0)],
-            sequence: ExtendedSequence::new(rtp.sequence),
-            packets: 1,
-        }
-    }
-
-    fn count(&mut self, rtp: &RtpHeader<'_>) {
-        self.packets += 1;
-        self.sequence.update(rtp.sequence);
-        let types = &mut self.payload_types;
-        if types[0].0 == rtp.payload_type {
-            types[0].1 = types[0].1.saturating_add(1);
-            return;
-        }
-        let known = types.iter().position(|(known, _)| *known == rtp.payload_type);
-        let mut slot = known.unwrap_or(types.len() - 1);
-        types[slot] = (rtp.payload_type, types[slot].1.saturating_add(1));
-        while slot > 0 && types[slot].1 > types[slot - 1].1 {
-            types.swap(slot, slot - 1);
-            slot -= 1;
-        }
-    }
-
-    const fn payload_type(&self) -> u8 {
-        self.payload_types[0].0
+    fn quality(&self, stream: &Stream) -> Quality {
+        // Half of both ways from us and back: that of the stream itself, and that of what its sender hears.
+        let mut back = self.streams.iter().filter(|other| other.side == far_side(stream.side));
+        let half = |stream: &Stream| stream.round_trip().map_or(Duration::ZERO, |whole| whole / 2);
+        let near = back
+            .find(|other| other.round_trip().is_some())
+            .map_or(Duration::ZERO, half);
+        let coding = self.formats.of(stream.side, stream.payload_type()).coding;
+        stream.quality(coding, near + half(stream))
     }
 }

@@ -129,9 +129,7 @@ impl Relay {
             }
             forked => note(&mut self.tally, forked),
         };
-        if kind == PacketKind::Rtp {
-            self.meter.count(port.line(), leg, clear);
-        }
+        self.meter.take(port.line(), &packet);
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
@@ -315,6 +313,8 @@ impl Relay {
             self.lines[at].muxed = plan.secured(index).and_then(|line| line.muxed);
         }
         self.begin(now, place);
+        let places = self.lines.iter().map(|line| line.index);
+        self.meter.settle(&plan.lines, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }

@@ -7,7 +7,10 @@ mod handshakes;
 mod haphazard;
 mod keyed;
 mod lines;
+mod measured;
 mod metered;
+mod phone;
+mod reported;
 mod shaken;
 
 use std::net::SocketAddr;
@@ -18,6 +21,8 @@ use crate::model::{
 };
 use crate::recorder::{FrameSink, Offer, Packet, PacketKind, Slot};
 use crate::rtp::packet::tests::rtp;
+
+use phone::Phone;
 
 use super::{Channel, Dropped, LINES_MAX, Plane, PlaneOutput, Port, Verdict};
 

@@ -6,6 +6,7 @@ mod dtls;
 mod ids;
 mod index;
 mod plan;
+mod quality;
 mod recording;
 mod srtp;
 mod time;
@@ -19,6 +20,7 @@ pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,
 };
+pub use quality::{Mos, Quality, Reported};
 pub use recording::{
     Closing, Decided, Direction, Encryption, Fault, Header, Mark, Outcome, Party, Reconciliation, RecordingCommand,
     RecordingEvent, SignalPath,

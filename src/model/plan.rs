@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, KeyingFault, Leg, LegKeys, LineKeys, SessionId, Ssrc};
+use super::{Fault, KeyingFault, Leg, LegKeys, LineKeys, Quality, SessionId, Ssrc};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -217,4 +217,7 @@ pub struct StreamTally {
     pub packets: u64,
     /// Expected less received by extended sequence numbers (RFC 3550 §A.3), never below zero.
     pub lost: u64,
+    /// None where nobody measured it: a recording that broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Box<Quality>>,
 }

@@ -98,6 +98,7 @@ fn streams(manifest: &Manifest) -> Vec<StreamTally> {
         payload_type: stream.payload_type,
         packets: stream.packets,
         lost: 0,
+        quality: None,
     });
     stored.collect()
 }

@@ -2,6 +2,9 @@
 
 use crate::model::Timestamp;
 
+/// In ns.
+const SECOND: u64 = 1_000_000_000;
+
 /// One source's jitter, in integers as RFC 3550 §A.8 has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Jitter {
@@ -12,6 +15,10 @@ pub struct Jitter {
 }
 
 impl Jitter {
+    pub const fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
     /// `clock_rate` in Hz.
     pub const fn new(clock_rate: u32) -> Self {
         Self {
@@ -23,12 +30,20 @@ impl Jitter {
 
     /// Takes a packet's arrival time and its RTP timestamp.
     pub fn update(&mut self, at: Timestamp, rtp_timestamp: u32) {
-        let arrival = u128::from(at.as_nanos()) * u128::from(self.clock_rate) / 1_000_000_000;
+        let (nanos, rate) = (at.as_nanos(), u64::from(self.clock_rate));
+        let arrival = (nanos / SECOND)
+            .wrapping_mul(rate)
+            .wrapping_add(nanos % SECOND * rate / SECOND);
         let transit = (arrival as u32).wrapping_sub(rtp_timestamp); // modulo 2^32, as the clock itself
         if let Some(before) = self.transit.replace(transit) {
             let distance = transit.wrapping_sub(before).cast_signed().unsigned_abs();
             self.scaled = self.scaled + u64::from(distance) - ((self.scaled + 8) >> 4);
         }
+    }
+
+    /// The next packet is compared with none: its source's clock was set anew.
+    pub const fn forget(&mut self) {
+        self.transit = None;
     }
 
     /// In timestamp units, as a receiver report has it.

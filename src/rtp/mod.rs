@@ -1,13 +1,16 @@
 //! RTP and RTCP as bytes: headers, sequence numbers, jitter, telephone events, the codecs of telephony; and what shares their
 //! ports: SRTP, the handshake of its keys (DTLS), the checks of ways (STUN).
 //!
-//! Architecture Invariant: nothing on the way of a packet (`packet`, `rtcp`, `sequence`, `jitter`) allocates or panics,
+//! Architecture Invariant: nothing on the way of a packet (`packet`, `rtcp`, `sequence`, `recent`, `jitter`, `cadence`) allocates or panics,
 //! whatever the bytes.
 
+mod cadence;
 pub mod codecs;
 mod dtls;
+pub mod e_model;
 mod jitter;
 pub mod packet;
+mod recent;
 pub mod rtcp;
 mod sequence;
 mod srtp;
@@ -15,6 +18,7 @@ mod stun;
 pub mod telephone_event;
 mod text;
 
+pub use cadence::Cadence;
 pub use dtls::{
     Association, DATAGRAM_BYTES_MAX, DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Shaken, fingerprint_of, identity_of,
 };
@@ -22,6 +26,7 @@ pub use dtls::{
 pub use dtls::tests as dtls_tests;
 pub use jitter::Jitter;
 pub use packet::{RtpError, RtpHeader, WireKind, classify, is_handshake};
+pub use recent::Recent;
 pub use sequence::{Arrival, ExtendedSequence};
 pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};
 #[cfg(test)]

@@ -1,8 +1,14 @@
 //! RTCP compound packets (RFC 3550 §6), walked in place.
 
+mod description;
+mod extended;
+
 use rtcp_types::{Bye, ReceiverReport, ReportBlock, RtcpPacketParser, SenderReport};
 
 use crate::model::Ssrc;
+
+pub use description::SourceName;
+pub use extended::VoipMetrics;
 
 /// Why bytes are no RTCP packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -45,6 +51,10 @@ pub struct Reception {
     pub highest_sequence: u32,
     /// In timestamp units.
     pub jitter: u32,
+    /// LSR: the middle 32 bits of the NTP time in the last sender report that it had; zero if it had none.
+    pub last_sender_report: u32,
+    /// DLSR: how long ago, in 65,536ths of a second.
+    pub since_sender_report: u32,
 }
 
 /// A packet of a compound, in place.
@@ -97,6 +107,25 @@ impl RtcpPacket<'_> {
     }
 }
 
+impl<'a> RtcpPacket<'a> {
+    /// Of a source description (RFC 3550 §6.5): whose sources bear which CNAMEs. Stops at the first that does not fit.
+    pub fn source_names(&self) -> impl Iterator<Item = SourceName<'a>> + use<'a> {
+        let body = self.body_of(SOURCE_DESCRIPTION);
+        description::names(body)
+    }
+
+    /// Of an extended report (RFC 3611 §4.7): what the far end's jitter buffer made of a stream.
+    pub fn voip_metrics(&self) -> impl Iterator<Item = VoipMetrics> + use<'a> {
+        let blocks = self.body_of(EXTENDED_REPORT).get(4..).unwrap_or_default(); // behind who says so
+        extended::voip_metrics(blocks)
+    }
+
+    fn body_of(&self, packet_type: u8) -> &'a [u8] {
+        let body = self.bytes.get(4..).filter(|_| self.packet_type == packet_type);
+        body.unwrap_or_default()
+    }
+}
+
 fn reception(block: &ReportBlock<'_>) -> Reception {
     Reception {
         ssrc: Ssrc(block.ssrc()),
@@ -104,12 +133,16 @@ fn reception(block: &ReportBlock<'_>) -> Reception {
         lost: (block.cumulative_lost() << 8).cast_signed() >> 8, // 24 bits with a sign
         highest_sequence: block.extended_sequence_number(),
         jitter: block.interarrival_jitter(),
+        last_sender_report: block.last_sender_report_timestamp(),
+        since_sender_report: block.delay_since_last_sender_report_timestamp(),
     }
 }
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
+const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
+const EXTENDED_REPORT: u8 = 207;
 
 /// The packets of a compound, in order; ends at the first that does not fit, with its error.
 pub fn walk(compound: &[u8]) -> impl Iterator<Item = Result<RtcpPacket<'_>, RtcpError>> {
@@ -182,6 +215,8 @@ mod tests {
             lost: -2,
             highest_sequence: 0x0001_0007,
             jitter: 8,
+            last_sender_report: 0,
+            since_sender_report: 0,
         };
         assert_eq!(receptions, [wanted]);
     }
@@ -210,6 +245,8 @@ mod tests {
             for packet in walk(&bytes).flatten() {
                 let _ = packet.report();
                 let _ = packet.for_each_reception(|_| ());
+                packet.source_names().for_each(drop);
+                packet.voip_metrics().for_each(drop);
             }
         }
     }
