@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, Remote, Timestamp};
-use crate::sdp::{Format, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
+use crate::sdp::{AnswerError, Format, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
@@ -214,7 +214,11 @@ impl Negotiation {
                 self.agreement.offer = Some(offer);
                 return Err(NegotiationError::Lines);
             }
-            if let Err(error) = negotiate(&offer.sdp, &sdp) {
+            // How a line is encrypted is between each party and us.
+            let is_known = |error| matches!(error, AnswerError::Transport { line } if self.is_opened(by, line));
+            if let Err(error) = negotiate(&offer.sdp, &sdp)
+                && !is_known(error)
+            {
                 // The peers may live with it, as they would without us.
                 tracing::warn!(%error, "answer does not fit its offer; carried all the same");
             }

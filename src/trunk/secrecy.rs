@@ -33,7 +33,7 @@ pub enum Dtls {
     Require,
 }
 
-/// Whether the trunk's peers try ways to us (RFC 8445), on lines with a handshake.
+/// Whether the trunk's peers try ways to us (RFC 8445), on lines that are encrypted between them and us.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Ice {
     /// Media goes where the descriptions say.

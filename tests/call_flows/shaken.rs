@@ -258,6 +258,29 @@ fn ways_are_offered_where_the_trunk_says_so_and_refused_where_it_says_so() {
 }
 
 #[test]
+fn ways_are_tried_with_keys_in_the_sdp_as_well() {
+    const KEY: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    let ways = format!("a=rtcp-mux\r\na=ice-ufrag:8hhY\r\na=ice-pwd:{PASSWORD}\r\n");
+    let told = format!("{}{KEY}{ways}", SDP.replace("RTP/AVP", "RTP/SAVP"));
+    let mut bench = bench_of(
+        with("pbx", A, Dtls::Allow, Ice::Allow),
+        with("carrier", B, Dtls::Allow, Ice::Offer),
+    );
+    bench.invite(&told, "");
+    let to_b = line(&bench.request_to_b("INVITE").body);
+    assert!(to_b.ice.is_some() && to_b.is_ice_lite && to_b.muxed);
+    bench.b_answers("INVITE", 200, &told);
+    let to_a = line(&bench.response_to_a().body);
+    let agreed = keys(&bench);
+    assert_eq!(
+        agreed.ice.clone().map(|ice| ice.map(|ice| ice.ours.clone())),
+        [to_a.ice, to_b.ice]
+    );
+    assert_eq!(agreed.muxed, Some([true, true]));
+    assert!(agreed.legs.iter().flatten().all(|keys| keys.theirs.is_some()));
+}
+
+#[test]
 fn a_handshake_that_fails_ends_a_call_that_must_be_heard() {
     let mut bench = bench_of(
         with("pbx", A, Dtls::Allow, Ice::Allow),

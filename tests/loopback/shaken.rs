@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use onrecord::model::{FingerprintHash, SrtpKey, SrtpSuite};
 use onrecord::rtp::{SRTP_GROWTH_MAX, Sealer, fingerprint_of};
 
+use rustix::process::Signal;
+
 use super::Bench;
 use super::phone::Heard;
 
@@ -117,7 +119,8 @@ fn closing(bench: &mut Bench, ok: &Heard) -> String {
     let bye = bench.b.hear("BYE");
     bench.b.accept(&bye);
     bench.a.hear("SIP/2.0 200");
-    bench.until(|status| status["calls"]["recording"] == 0);
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0));
     let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
     String::from_utf8(listed.stdout).unwrap()
 }

@@ -257,10 +257,13 @@ impl Negotiation {
         };
         // Few phones take the feedback profile, of which who shakes hands seldom goes without.
         let profile = wish.shakes.then_some(if is_secure { "RTP/SAVP" } else { "RTP/AVP" });
+        let ice = if tells { self.keying.offered_ice(to)? } else { None };
         Ok(Some(Secured {
             is_secure,
             profile: profile.map(str::to_owned),
             keys,
+            muxed: ice.is_some().then_some(true),
+            ice,
             ..Secured::default()
         }))
     }
@@ -301,16 +304,24 @@ impl Negotiation {
                 .cloned();
             let cryptos = Wish::of(offered, manner, can_shake).map_or(&[][..], |wish| wish.cryptos);
             let profile = offered.is_secure_profile().filter(|_| is_terminated);
-            said.push(match profile {
-                None => None,
-                Some(is_secure) => Some(Secured {
-                    is_secure,
-                    profile: is_shaken.then(|| offered.protocol.clone()),
-                    keys: self.keying.answered(known.as_ref(), cryptos)?.into_iter().collect(),
-                    muxed: is_shaken.then_some(offered.muxed),
-                    ..Secured::default()
-                }),
-            });
+            let Some(is_secure) = profile else {
+                said.push(None);
+                continue;
+            };
+            let keys: Vec<_> = self.keying.answered(known.as_ref(), cryptos)?.into_iter().collect();
+            let ice = if keys.is_empty() {
+                None
+            } else {
+                self.answered_ice(to, index, offered)?
+            };
+            said.push(Some(Secured {
+                is_secure,
+                profile: is_shaken.then(|| offered.protocol.clone()),
+                keys,
+                muxed: (is_shaken || ice.is_some()).then_some(offered.muxed),
+                ice,
+                ..Secured::default()
+            }));
         }
         self.keying.said[to.index()] = said;
         self.keying.before[by.index()] = None;

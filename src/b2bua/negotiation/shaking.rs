@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::keying::{Keying, Manner};
 use super::{Negotiation, NegotiationError};
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, Leg, LegKeys};
-use crate::sdp::{MediaLine, Secured, SessionDescription, Setup};
+use crate::sdp::{MediaLine, Secured, Setup};
 use crate::trunk::{Dtls, Ice};
 
 /// Characters of ours (RFC 8445 §5.3 asks for 24 bits and 128).
@@ -37,32 +37,21 @@ impl Keying {
             is_secure: true,
             profile: Some(format!("UDP/TLS/RTP/SAVP{feedback}")),
             shake: Some((ours, Setup::ActPass)),
-            ice: if to.ice == Ice::Offer {
-                Some(self.credentials()?)
-            } else {
-                None
-            },
+            ice: self.offered_ice(to)?,
             muxed: Some(true),
             ..Secured::default()
         })
     }
 
     /// Our answer to an offer of a handshake. `was_client`: our part in the association that there is.
-    pub(super) fn shaken_answer(
-        &mut self,
+    fn shaken_answer(
+        &self,
         offered: &MediaLine,
-        manner: Manner,
         was_client: Option<bool>,
-        ice: Option<IceCredentials>,
+        (nat, ice): (bool, Option<IceCredentials>),
     ) -> Result<Secured, NegotiationError> {
-        let asks = manner.ice != Ice::Refuse && offered.ice.is_some() && offered.muxed;
-        let ice = match ice {
-            _ if !asks => None,
-            Some(known) => Some(known),
-            None => Some(self.credentials()?),
-        };
         // Who is behind NAT cannot be reached before it has spoken; else RFC 5763 §5 would have us begin.
-        let begins = was_client.unwrap_or(!manner.nat || ice.is_some());
+        let begins = was_client.unwrap_or(!nat || ice.is_some());
         let setup = match offered.shake.setup {
             Some(Setup::Passive) => Setup::Active,
             Some(Setup::ActPass) if begins => Setup::Active,
@@ -77,6 +66,11 @@ impl Keying {
             muxed: Some(offered.muxed),
             ..Secured::default()
         })
+    }
+
+    /// For a line of ours whose peer is to try the ways, if its trunk says so.
+    pub(super) fn offered_ice(&mut self, to: Manner) -> Result<Option<IceCredentials>, NegotiationError> {
+        (to.ice == Ice::Offer).then(|| self.credentials()).transpose()
     }
 
     fn credentials(&mut self) -> Result<IceCredentials, NegotiationError> {
@@ -120,17 +114,29 @@ impl Negotiation {
         offered: &MediaLine,
     ) -> Result<Secured, NegotiationError> {
         let handshake = self.keys_of(to, index).and_then(|keys| keys.handshake);
-        let is_as_before = |agreed: &SessionDescription| {
-            let line = agreed.lines().get(index);
-            line.is_some_and(|line| line.ice == offered.ice)
-        };
-        // A peer with other credentials asks for the ways anew, and so do we then (RFC 8445 §9).
-        let is_same = self.agreement.agreed[to.index()].as_ref().is_some_and(is_as_before);
-        let known = self.said_to(to).get(index).and_then(Option::as_ref);
-        let ice = known.and_then(|known| known.ice.clone()).filter(|_| is_same);
-        let manner = self.manner(to);
         let was_client = handshake.map(|handshake| handshake.is_client);
-        self.keying.shaken_answer(offered, manner, was_client, ice)
+        let ice = self.answered_ice(to, index, offered)?;
+        self.keying
+            .shaken_answer(offered, was_client, (self.manner(to).nat, ice))
+    }
+
+    /// What we answer to who asks for ways in an encrypted line; by rtcp-mux alone, for we have one port then.
+    pub(super) fn answered_ice(
+        &mut self,
+        to: Leg,
+        index: usize,
+        offered: &MediaLine,
+    ) -> Result<Option<IceCredentials>, NegotiationError> {
+        if self.manner(to).ice == Ice::Refuse || offered.ice.is_none() || !offered.muxed {
+            return Ok(None);
+        }
+        // A peer with other credentials asks for the ways anew, and so do we then (RFC 8445 §9).
+        let is_same = self.agreed_line(to, index).is_some_and(|line| line.ice == offered.ice);
+        let known = self.said_to(to).get(index).and_then(Option::as_ref);
+        match known.and_then(|known| known.ice.clone()).filter(|_| is_same) {
+            Some(known) => Ok(Some(known)),
+            None => self.keying.credentials().map(Some),
+        }
     }
 
     /// The handshake that was agreed on; no keys before it is done.
