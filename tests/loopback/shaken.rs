@@ -156,7 +156,7 @@ fn a_caller_of_openssl_is_heard_in_clear_by_callee_and_recorder() {
     speak("127.87.0.2", ok.media(), &server);
     bench.b.listen();
     let listed = closing(&mut bench, &ok);
-    assert!(listed.contains("\"encryption\":\"decrypted\""), "{listed}");
+    assert!(listed.contains("\"encryption\": \"decrypted\""), "{listed}");
     assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
 }
 
@@ -190,5 +190,5 @@ fn a_callee_of_openssl_that_begins_the_handshake_is_heard_by_the_caller() {
     speak("127.88.0.3", offered.media(), &client);
     bench.a.listen();
     let listed = closing(&mut bench, &ok);
-    assert!(listed.contains("\"encryption\":\"decrypted\""), "{listed}");
+    assert!(listed.contains("\"encryption\": \"decrypted\""), "{listed}");
 }
