@@ -55,6 +55,15 @@ impl Call {
             .chain(exchanges.into_iter().flatten())
     }
 
+    /// B's INVITE is given up while the call goes on: a 2xx may cross its CANCEL.
+    pub(super) fn leave_behind(&mut self, turn: &mut Turn<'_>) -> Option<(ClientId, Aftermath)> {
+        let client = self.invited.take()?;
+        self.invited = Some(turn.wire.abandon_client(turn.now, client));
+        let left_behind = self.aftermath_of_invite();
+        self.invited = None;
+        left_behind
+    }
+
     fn aftermath_of_invite(&mut self) -> Option<(ClientId, Aftermath)> {
         let invite = self.b.invite.take()?;
         let (mut early, parted, acknowledged) = self.part_with_forks();

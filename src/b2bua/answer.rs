@@ -151,6 +151,12 @@ impl Call {
         }
         if let LegState::Invited { server } = self.a.state {
             self.story.status = Some(response.status);
+            if matches!(response.status, 300..=399 | 401 | 407) {
+                // The caller shall come again, with credentials or for another: that is one call.
+                for trunk in self.trunks() {
+                    turn.loads.give_back(self.id, trunk);
+                }
+            }
             if let Some(invite) = self.a.invite.take() {
                 let mut answer = Response::to(
                     &invite,

@@ -7,9 +7,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::aftermath::Aftermath;
 use super::call::Call;
 use super::deadlines::Wait;
 use super::facts::{self, Kin, Opening};
+use super::farewell::Farewell;
+use super::followed::Followed;
 use super::leg::{CallLeg, LegState};
 use super::output::StepKind;
 use super::redirect::{self, Rerouted};
@@ -17,9 +20,10 @@ use super::reject::Refusal;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use super::wire::Owner;
-use crate::model::{Direction, Leg, Mark};
-use crate::policy::{Admission, CallFacts, RecorderState, Verdict};
-use crate::sip::{Flow, NameAddr, Request, Response, Scheme, Uri};
+use crate::model::{Direction, Leg, Mark, Timestamp};
+use crate::policy::{Admission, RecorderState, Verdict};
+use crate::sip::transaction::ClientId;
+use crate::sip::{Flow, Response, Uri};
 use crate::trunk::{Destination, Place, Redirect};
 
 /// Contacts of 3xx that one call follows, all together.
@@ -27,22 +31,31 @@ const REDIRECTS_MAX: usize = 5;
 /// Addresses that one call asks, all together; it is refused with the last answer then.
 const DESTINATIONS_MAX: usize = 16;
 
+/// Why who is let go is not waited for (RFC 3326).
+const NO_ANSWER: &str = "SIP;cause=408;text=\"No answer\"";
+
 /// What was tried and what is left to try.
 #[derive(Debug, Default)]
 pub struct Attempts {
     /// Other addresses of the party that is asked now, best first.
-    destinations: VecDeque<Destination>,
+    pub(super) destinations: VecDeque<Destination>,
     /// Other parties, best first.
-    contacts: VecDeque<Uri>,
+    contacts: VecDeque<Followed>,
     followed: usize,
     /// Whom was asked, and where.
     asked: Vec<(Uri, Place)>,
     /// The party of the newest Contact that is followed.
-    party: Option<Uri>,
+    pub(super) party: Option<Followed>,
     /// Header lines that the Contact brings.
-    brought: Vec<(&'static str, String)>,
+    pub(super) brought: Vec<(&'static str, String)>,
     /// Who has sent the call on or declined it.
-    rerouting: Vec<Rerouted>,
+    pub(super) rerouting: Vec<Rerouted>,
+    /// When who is asked now was heard last, or else asked.
+    pub(super) heard: Option<Timestamp>,
+    /// Until when anybody is waited for at all.
+    pub(super) until: Option<Timestamp>,
+    /// INVITEs that were given up for others: each may still be answered.
+    left_behind: Vec<(ClientId, Aftermath)>,
     /// The 422 of the destination that is asked now was answered.
     pub(super) lengthened: bool,
     /// What others know of the call, for the policies.
@@ -98,25 +111,54 @@ impl Call {
 
     /// B's INVITE was declined, or came to nothing (None): asks elsewhere, if that may help. False: it is over.
     pub(super) fn ask_elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> bool {
+        let LegState::Inviting { client, .. } = self.b.state else {
+            return false;
+        };
+        let Some(elsewhere) = self.elsewhere(turn, response) else {
+            return false;
+        };
+        turn.wire.disown_client(client);
+        self.ask(turn, elsewhere);
+        true
+    }
+
+    /// B has neither answered nor declined: it is let go, and another is asked. False: nobody is left to ask, or B may not be
+    /// let go before it has said anything (RFC 3261 §9.1).
+    pub(super) fn ask_another(&mut self, turn: &mut Turn<'_>) -> bool {
+        if !matches!(self.b.state, LegState::Inviting { provisional: true, .. }) {
+            return false;
+        }
+        let Some(elsewhere) = self.elsewhere(turn, None) else {
+            return false;
+        };
+        let farewell = Farewell::of_reasons(vec![NO_ANSWER.to_owned()]);
+        self.hang_up(turn, Leg::B, &farewell, &Refusal::NoAnswer);
+        let left_behind = self.leave_behind(turn);
+        self.attempts.left_behind.extend(left_behind);
+        self.ask(turn, elsewhere);
+        true
+    }
+
+    /// An INVITE of before that may still be answered.
+    pub fn poll_left_behind(&mut self) -> Option<(ClientId, Aftermath)> {
+        self.attempts.left_behind.pop()
+    }
+
+    /// Where else to ask, if that may help, and whether a 3xx has led there.
+    fn elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> Option<(Destination, bool)> {
         let rings =
             self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected);
-        let LegState::Inviting {
-            client, cancel: None, ..
-        } = self.b.state
-        else {
-            return false;
-        };
+        let is_awaited = matches!(self.b.state, LegState::Inviting { cancel: None, .. });
         // 6xx: nobody else will take it either (RFC 3261 §21.6).
-        if !rings || response.is_some_and(|response| response.status >= 600) {
-            return false;
+        if !rings || !is_awaited || response.is_some_and(|response| response.status >= 600) {
+            return None;
         }
         if let Some(response) = response {
-            self.take_answer(response);
+            self.take_answer(turn, response);
         }
-        let (party, followed) = (self.attempts.party.clone(), self.attempts.followed);
-        let Some(destination) = self.next_destination(turn) else {
-            return false;
-        };
+        let party = self.attempts.party.as_ref().map(|party| party.contact.clone());
+        let followed = self.attempts.followed;
+        let destination = self.next_destination(turn)?;
         let is_redirected = self.attempts.followed > followed;
         if is_redirected {
             let status = response.map_or(408, |response| response.status);
@@ -125,13 +167,11 @@ impl Call {
             let target = self.target.clone();
             self.attempts.rerouting.push(Rerouted { party, target, status });
         }
-        turn.wire.disown_client(client);
-        self.ask(turn, destination, is_redirected);
-        true
+        Some((destination, is_redirected))
     }
 
     /// What an answer leaves to try.
-    fn take_answer(&mut self, response: &Response) {
+    fn take_answer(&mut self, turn: &Turn<'_>, response: &Response) {
         let conduct = &self.b.trunk.conduct;
         if !conduct.failover.is_after(response.status) {
             // The party has spoken: its other addresses would say the same.
@@ -139,20 +179,20 @@ impl Call {
         }
         // Whose REFER we execute would have followed it: it got none of this INVITE's answers.
         if conduct.redirect == Redirect::Follow || self.transfers.is_successor {
-            // Who was called securely is not called otherwise (RFC 3261 §8.1.3.4).
-            let demands_tls = self.target.scheme() == Scheme::Sips;
             let contacts = redirect::contacts(response).into_iter();
-            let contacts = contacts.filter(|contact| !demands_tls || contact.scheme() == Scheme::Sips);
+            let contacts: Vec<Followed> = contacts.filter_map(|contact| self.follows(turn, contact)).collect();
             self.attempts.contacts.extend(contacts);
             self.attempts.contacts.truncate(REDIRECTS_MAX);
         }
     }
 
-    /// Where nobody was asked yet: the party's next address, else the next party's.
+    /// Where nobody was asked yet: the party's next address, else the next party's. An emergency needs no room.
     fn next_destination(&mut self, turn: &mut Turn<'_>) -> Option<Destination> {
         while self.attempts.asked.len() < DESTINATIONS_MAX {
+            let is_urgent =
+                self.decision.emergency || self.attempts.party.as_ref().is_some_and(|party| party.is_urgent);
             while let Some(destination) = self.attempts.destinations.pop_front() {
-                let may_go = self.decision.emergency || turn.has_room(self.id, &destination.trunk);
+                let may_go = is_urgent || turn.has_room(self.id, &destination.trunk);
                 if may_go && !self.attempts.is_asked(&destination) {
                     let asked = (destination.target.clone(), place(destination.flow));
                     self.attempts.asked.push(asked);
@@ -162,44 +202,18 @@ impl Call {
             if self.attempts.followed >= REDIRECTS_MAX {
                 return None;
             }
-            let contact = self.attempts.contacts.pop_front()?;
+            let mut party = self.attempts.contacts.pop_front()?;
             self.attempts.followed += 1;
-            self.attempts.brought = redirect::brought(&contact);
-            let contact = contact.without_headers();
-            self.attempts.destinations = self.destinations_of(turn, &contact);
-            self.attempts.party = Some(contact);
+            self.attempts.brought = redirect::brought(&party.contact);
+            party.contact = party.contact.without_headers();
+            self.attempts.destinations = self.destinations_of(turn, &mut party);
+            self.attempts.party = Some(party);
         }
         None
     }
 
-    /// A peer of a trunk that A may call is asked itself, where we know that it listens; for everybody else the routes say
-    /// where, as if A had called them.
-    fn destinations_of(&self, turn: &mut Turn<'_>, contact: &Uri) -> VecDeque<Destination> {
-        let topology = turn.topology;
-        let peer = contact.socket_addr().and_then(|address| {
-            let trunks = topology.trunks_to(&self.a.trunk.name);
-            let (trunk, peer) = trunks
-                .flat_map(|trunk| trunk.peers.iter().map(move |peer| (trunk, peer)))
-                .filter(|(trunk, peer)| peer.is_source(address, trunk.transport))
-                .min_by_key(|(_, peer)| peer.port != Some(address.port()))?;
-            Some(Destination {
-                trunk: Arc::clone(trunk),
-                flow: topology.flow(trunk, trunk.transport, peer.address_by(trunk.transport))?,
-                target: contact.clone(),
-            })
-        });
-        let is_secure = |to: &Destination| contact.scheme() != Scheme::Sips || to.flow.transport.is_secure();
-        let peer = peer.filter(is_secure);
-        if let Some(peer) = peer {
-            return VecDeque::from([peer]);
-        }
-        let mint = turn.wire.mint();
-        let routed = topology.destinations(turn.now, &self.a.trunk, contact, &mut |max| mint.up_to(max));
-        routed.unwrap_or_default().into()
-    }
-
     /// Leg B begins anew.
-    fn ask(&mut self, turn: &mut Turn<'_>, destination: Destination, is_redirected: bool) {
+    fn ask(&mut self, turn: &mut Turn<'_>, (destination, is_redirected): (Destination, bool)) {
         self.close_exchange(turn);
         self.start_over(turn);
         turn.wire.forget_proofs(Owner::Call(self.id, Leg::B));
@@ -317,49 +331,5 @@ impl Call {
                 .signal(turn.now, Leg::A, Direction::Received, self.a.flow, &invite, turn.out);
         }
         self.chronicle.step(turn.now, StepKind::RecordingAsked, turn.out);
-    }
-
-    /// What A's INVITE tells of the call, with who is asked now.
-    pub(super) fn facts_of_invite(&self, turn: &Turn<'_>) -> Option<CallFacts> {
-        let received = self.a.invite.as_ref()?;
-        let asked = self.as_rerouted(received);
-        let mut kin = self.attempts.kin.clone();
-        if self.attempts.party.is_some() {
-            kin.callee = None;
-        }
-        kin.rerouted_by.extend(self.redirected_by(received));
-        let facts = facts::of_invite(turn.now, &asked, &self.a.trunk, &self.b.trunk, turn.policies);
-        let others = self.attempts.destinations.iter().map(|other| &other.target);
-        let targets = std::iter::once(&self.target).chain(others);
-        Some(facts::at_our_address(kin.complete(facts), turn.topology, targets))
-    }
-
-    /// A's INVITE as the policies shall see it: as if A had called the party that is asked now.
-    fn as_rerouted(&self, received: &Request) -> Request {
-        let mut asked = received.clone();
-        let Some(party) = &self.attempts.party else {
-            return asked;
-        };
-        asked.uri = party.clone();
-        asked.headers.set_to(NameAddr::new(party.clone()));
-        asked.headers.remove("P-Called-Party-ID");
-        asked
-    }
-
-    /// Who sent the call on with a 3xx (URIs).
-    fn redirected_by(&self, received: &Request) -> Vec<String> {
-        let redirects = self.attempts.rerouting.iter().filter(|rerouted| rerouted.is_redirect());
-        let parties = redirects.map(|rerouted| rerouted.party.as_ref().unwrap_or(&received.uri));
-        parties.map(|party| party.without_headers().to_string()).collect()
-    }
-
-    /// The history of a call that was sent on, for B, and what the Contact that is followed brings.
-    pub(super) fn write_history(&self, invite: &mut Request) {
-        for (name, value) in &self.attempts.brought {
-            invite.headers.set(name, value.as_str());
-        }
-        if let Some(received) = &self.a.invite {
-            redirect::write_history(received, &self.attempts.rerouting, invite);
-        }
     }
 }

@@ -159,6 +159,12 @@ impl Call {
         [&self.a.trunk.name, &self.b.trunk.name]
     }
 
+    /// That of B, if it has heard nothing of the call.
+    pub fn unasked_trunk(&self) -> Option<&TrunkName> {
+        let [from, to] = self.trunks();
+        (self.invited.is_none() && from != to).then_some(to)
+    }
+
     /// The local tags of the legs, one for each dialog: what an in-dialog request names.
     pub fn local_tags(&self) -> impl Iterator<Item = &str> {
         self.tags.iter().map(|(tag, _)| tag.as_str())

@@ -292,7 +292,7 @@ impl Call {
             provisional: false,
             cancel: None,
         };
-        self.watch_answer(turn);
+        self.watch_answer(turn, false);
     }
 
     /// A re-INVITE went out again: nothing to cancel until the far end has heard of it, and its provisional answers are

@@ -13,8 +13,15 @@ use crate::model::{Leg, Timestamp};
 /// How long the far end of a re-INVITE or UPDATE may say nothing, begun anew by each provisional answer: meanwhile neither
 /// party can change anything else.
 const EXCHANGE_MAX: Duration = Duration::from_secs(200);
-/// How long the target of a transfer that we execute may ring at most: who waits for it sits in the old call, and the
-/// subscription that tells how it goes must not be over before (`notice`).
+/// How long B may leave it at a 100 while somebody else can be asked. A 100 ends Timer B (RFC 3261 §17.1.1.2), and it is only
+/// what rings that begins Timer C anew (§16.7 item 2): a far end that took the INVITE and died would hold the call as long as
+/// one that rings. The telephone network gives up on a far end that says nothing after 20 to 30 s (ITU-T Q.764, T7).
+const TRYING_MAX: Duration = Duration::from_secs(60);
+/// How long an emergency call rings on where nobody else can be asked: a queue of help may say 183 once and be long, and the
+/// caller can hang up. But what both ends forgot is not held for ever.
+const HELP_RING_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the target of a transfer that we execute may ring at most, whatever it says and whoever is asked: who waits for it
+/// sits in the old call, and the subscription that tells how it goes must not be over before (`notice`).
 const TRANSFER_RING_MAX: Duration = Duration::from_secs(200);
 /// How long the recording of a call that ended stays open for the last answers to BYE.
 const LINGER: Duration = Duration::from_millis(500);
@@ -105,7 +112,7 @@ impl Call {
         while let Some(wait) = self.deadlines.take_due(turn.now) {
             match wait {
                 Wait::SetUp => self.on_set_up_stalled(turn),
-                Wait::Answer => self.refuse(turn, &Refusal::NoAnswer),
+                Wait::Answer => self.on_unanswered(turn),
                 Wait::Exchange => self.on_exchange_failed(turn, None),
                 Wait::Seat => self.on_seat_due(turn),
                 Wait::SessionA => self.on_session_due(turn, Leg::A),
@@ -127,7 +134,7 @@ impl Call {
             Phase::Preparing => self.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX),
             Phase::Inviting => {
                 self.deadlines.clear(Wait::SetUp);
-                self.watch_answer(turn);
+                self.watch_answer(turn, false);
             }
             Phase::Answered => self.deadlines.clear(Wait::Answer),
             Phase::Confirmed => self.kept = Kept::Stale,
@@ -141,14 +148,38 @@ impl Call {
     }
 
     /// B was invited, or rings on.
-    pub(super) fn watch_answer(&mut self, turn: &Turn<'_>) {
-        let most = if self.transfers.is_successor {
-            TRANSFER_RING_MAX
+    pub(super) fn watch_answer(&mut self, turn: &Turn<'_>, rings: bool) {
+        self.attempts.heard = Some(turn.now);
+        if self.transfers.is_successor {
+            let until = turn.now + TRANSFER_RING_MAX;
+            self.attempts.until.get_or_insert(until);
+        }
+        let most = if rings { Duration::MAX } else { TRYING_MAX };
+        let due = turn.now + turn.terms.ring_max.min(most);
+        self.deadlines.set(Wait::Answer, self.before_last(due));
+    }
+
+    fn before_last(&self, due: Timestamp) -> Timestamp {
+        self.attempts.until.map_or(due, |until| until.min(due))
+    }
+
+    /// B has said nothing for long: somebody else is asked, or it is waited on, or the call is given up.
+    fn on_unanswered(&mut self, turn: &mut Turn<'_>) {
+        let is_last = self.attempts.until.is_some_and(|until| until <= turn.now);
+        if !is_last && self.ask_another(turn) {
+            return;
+        }
+        let patience = if self.is_emergency() {
+            HELP_RING_MAX.max(turn.terms.ring_max)
         } else {
-            Duration::MAX
+            turn.terms.ring_max
         };
-        self.deadlines
-            .set(Wait::Answer, turn.now + turn.terms.ring_max.min(most));
+        let until = self.before_last(self.attempts.heard.unwrap_or(turn.now) + patience);
+        if until > turn.now {
+            self.deadlines.set(Wait::Answer, until);
+        } else {
+            self.refuse(turn, &Refusal::NoAnswer);
+        }
     }
 
     /// A re-INVITE or UPDATE went out, or is being worked on.

@@ -1,67 +1,99 @@
 //! Who called for help: for a day, calls back to them are emergency calls too (RFC 7090 §1).
+//!
+//! Who is called back is who the far end was told of, by whatever name: the caller as the policies know it, as it wrote itself,
+//! and as From and who is asserted have left. Hosts do not count: routes go by the user part, and the call back names us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::leg::CallLeg;
 use super::output::{Memory, Output};
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp, TrunkName};
+use crate::policy::{CallFacts, Identity, PolicySet};
+use crate::sip::Uri;
 
 /// How long a call back is expected.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// Callers that are remembered; beyond, the one who called first is forgotten.
 const CALLERS_MAX: usize = 4_096;
+/// Names of one caller that are remembered, and their longest in bytes; others are left out.
+const NAMES_MAX: usize = 8;
+const NAME_BYTES_MAX: usize = 256;
+/// Header lines of one INVITE that tell who is asserted and are looked at.
+const ASSERTED_MAX: usize = 4;
 
 /// Callers of emergency numbers, and the trunk that their call left by.
 #[derive(Debug, Default)]
 pub struct Emergencies {
-    callers: BTreeMap<(String, TrunkName), Called>,
+    callers: BTreeMap<SessionId, Called>,
+    names: BTreeSet<(TrunkName, String, SessionId)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// By where it is written down.
+#[derive(Clone, Debug)]
 struct Called {
+    names: Vec<String>,
+    by: TrunkName,
     at: Timestamp,
-    /// Where it is written down.
-    slot: SessionId,
 }
 
 /// One of them, written down for the next process.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HelpCall {
-    called_for_help: String,
+    called_for_help: Vec<String>,
     by: TrunkName,
     at: Timestamp,
 }
 
 impl Emergencies {
     /// `slot`: where it may be written down, unless it is already. Gives where it is, and what of others is over.
-    fn note(&mut self, called: Called, caller: String, by: TrunkName) -> (SessionId, Vec<SessionId>) {
+    fn note(&mut self, called: Called, slot: SessionId) -> (SessionId, Vec<SessionId>) {
         let now = called.at;
-        let mut over = Vec::new();
-        self.callers.retain(|_, called| {
-            let lasts = now.since(called.at) < WINDOW;
-            if !lasts {
-                over.push(called.slot);
+        let lasts = |called: &Called| now.since(called.at) < WINDOW;
+        let over = self.callers.iter().filter(|(_, called)| !lasts(called));
+        let mut over: Vec<SessionId> = over.map(|(slot, _)| *slot).collect();
+        over.iter().for_each(|slot| self.forget(*slot));
+        if let Some(known) = self.slot_of(&called) {
+            if let Some(before) = self.callers.get_mut(&known) {
+                before.at = now.max(before.at);
             }
-            lasts
-        });
-        let key = (caller, by);
-        if let Some(known) = self.callers.get_mut(&key) {
-            known.at = now.max(known.at);
-            return (known.slot, over);
+            return (known, over);
         }
         if self.callers.len() >= CALLERS_MAX {
             let first = self.callers.iter().min_by_key(|(_, called)| called.at);
-            if let Some((key, slot)) = first.map(|(key, called)| (key.clone(), called.slot)) {
-                self.callers.remove(&key);
-                over.push(slot);
+            if let Some(first) = first.map(|(slot, _)| *slot) {
+                self.forget(first);
+                over.push(first);
             }
         }
-        self.callers.insert(key, called);
-        (called.slot, over)
+        let names = called.names.iter().map(|name| (called.by.clone(), name.clone(), slot));
+        self.names.extend(names);
+        self.callers.insert(slot, called);
+        (slot, over)
+    }
+
+    fn slot_of(&self, called: &Called) -> Option<SessionId> {
+        let mut slots = self.slots(&called.by, called.names.first()?);
+        slots.find(|slot| self.callers.get(slot).is_some_and(|known| known.names == called.names))
+    }
+
+    fn slots(&self, by: &TrunkName, name: &str) -> impl Iterator<Item = SessionId> {
+        let at = |slot| (by.clone(), name.to_owned(), SessionId::from_u128(slot));
+        let slots = self.names.range(at(0)..=at(u128::MAX));
+        slots.map(|(_, _, slot)| *slot)
+    }
+
+    fn forget(&mut self, slot: SessionId) {
+        let Some(called) = self.callers.remove(&slot) else {
+            return;
+        };
+        for name in called.names {
+            self.names.remove(&(called.by.clone(), name, slot));
+        }
     }
 
     /// What the process before wrote down as `slot`, if it is of a caller: whether that is still to be kept.
@@ -70,20 +102,29 @@ impl Emergencies {
         if now.since(kept.at) >= WINDOW || self.callers.len() >= CALLERS_MAX {
             return Some(false);
         }
-        let called = Called { at: kept.at, slot };
-        let (place, _) = self.note(called, kept.called_for_help, kept.by);
+        let mut names = kept.called_for_help;
+        names.truncate(NAMES_MAX);
+        let (by, at) = (kept.by, kept.at);
+        let (place, _) = self.note(Called { names, by, at }, slot);
         Some(place == slot)
     }
 
-    /// Nobody has called for help lately.
-    pub fn is_empty(&self) -> bool {
-        self.callers.is_empty()
+    /// Whether a call with these facts, to `callee`, may be the call back: by who is called, and by what it is sent on as.
+    pub fn expects(&self, now: Timestamp, policies: &PolicySet, facts: &CallFacts, callee: &Identity) -> bool {
+        let Some(from) = facts.trunk.as_ref().filter(|_| !self.callers.is_empty()) else {
+            return false;
+        };
+        let sent_on = facts.sent_on_as.iter().flat_map(|uri| {
+            let trunks = [Some(from), facts.to_trunk.as_ref()].into_iter().flatten();
+            trunks.flat_map(|trunk| policies.identify(trunk, uri).names())
+        });
+        let mut called = callee.names().chain(sent_on);
+        called.any(|name| self.expects_name(now, &name, from))
     }
 
-    /// Whether a call to `callee` that comes in by `from` may be the call back.
-    pub fn expects(&self, now: Timestamp, callee: &str, from: &TrunkName) -> bool {
-        let called = self.callers.get(&(callee.to_owned(), from.clone()));
-        called.is_some_and(|called| now.since(called.at) < WINDOW)
+    fn expects_name(&self, now: Timestamp, name: &str, from: &TrunkName) -> bool {
+        let mut callers = self.slots(from, name).filter_map(|slot| self.callers.get(&slot));
+        callers.any(|called| now.since(called.at) < WINDOW)
     }
 }
 
@@ -92,24 +133,58 @@ impl Call {
     /// hung up before somebody took it (RFC 7090); one that was refused, or only asked for by a REFER, opens no window, and
     /// neither does the call back itself, nor the call of a transfer.
     pub(super) fn note_emergency(&self, turn: &mut Turn<'_>) {
-        let decision = &self.decision;
-        let is_call_back = |callee: &str| turn.emergencies.expects(turn.now, callee, &self.a.trunk.name);
-        let is_told = decision.emergency && !self.attempts.kin.emergency;
-        if is_told && !is_call_back(&decision.callee.to_string()) {
-            let by = self.b.trunk.name.clone();
-            let kept = HelpCall {
-                called_for_help: decision.caller.to_string(),
-                by: by.clone(),
-                at: turn.now,
-            };
-            let slot = SessionId::mint(turn.now, turn.wire.mint().entropy());
-            let called = Called { at: turn.now, slot };
-            let (session, over) = turn.emergencies.note(called, decision.caller.to_string(), by);
-            let over = over.into_iter().map(|session| Output::Forget { session });
-            turn.out.extend(over);
-            let state = Memory::CalledForHelp(kept);
-            turn.out.push_back(Output::Remember { session, state });
+        if !self.decision.emergency || self.attempts.kin.emergency {
+            return;
         }
+        let target = turn.policies.identify(&self.b.trunk.name, &self.target.to_string());
+        let called = self.decision.callee.names().chain(target.names());
+        let mut called = called.collect::<Vec<String>>().into_iter();
+        if called.any(|name| turn.emergencies.expects_name(turn.now, &name, &self.a.trunk.name)) {
+            return;
+        }
+        let (names, by, at) = (self.names_of_caller(turn), self.b.trunk.name.clone(), turn.now);
+        if names.is_empty() {
+            return;
+        }
+        let kept = HelpCall {
+            called_for_help: names.clone(),
+            by: by.clone(),
+            at,
+        };
+        let slot = SessionId::mint(turn.now, turn.wire.mint().entropy());
+        let (session, over) = turn.emergencies.note(Called { names, by, at }, slot);
+        let over = over.into_iter().map(|session| Output::Forget { session });
+        turn.out.extend(over);
+        let state = Memory::CalledForHelp(kept);
+        turn.out.push_back(Output::Remember { session, state });
+    }
+
+    /// What the caller may be called back as, each once: as it is known here, as its INVITE left, as From came.
+    fn names_of_caller(&self, turn: &Turn<'_>) -> Vec<String> {
+        let identify = |leg: &CallLeg, uri: &Uri| turn.policies.identify(&leg.trunk.name, &uri.to_string());
+        let left = self.b.invite.as_deref().map(|invite| &invite.headers);
+        let asserted = left.into_iter().flat_map(|headers| {
+            let named = ["P-Asserted-Identity", "Remote-Party-ID"].map(|name| headers.addresses(name));
+            named.into_iter().flat_map(|named| named.into_iter().take(ASSERTED_MAX))
+        });
+        let sent = left.map(|headers| identify(&self.b, headers.from().uri()));
+        let sent = sent
+            .into_iter()
+            .chain(asserted.map(|named| identify(&self.b, named.uri())));
+        let came = self
+            .a
+            .invite
+            .as_deref()
+            .map(|invite| identify(&self.a, invite.headers.from().uri()));
+        let mut names: Vec<String> = Vec::new();
+        for party in std::iter::once(self.decision.caller.clone()).chain(sent).chain(came) {
+            for name in party.names().filter(|name| name.len() <= NAME_BYTES_MAX) {
+                if names.len() < NAMES_MAX && !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
     }
 }
 
@@ -119,28 +194,31 @@ mod tests {
 
     fn note(emergencies: &mut Emergencies, at: Timestamp, caller: &str) -> (SessionId, Vec<SessionId>) {
         let slot = SessionId::from_u128(u128::from(at.as_millis()));
-        emergencies.note(Called { at, slot }, caller.to_owned(), "carrier".into())
+        let names = vec![caller.to_owned(), format!("{caller}-as-sent")];
+        let by = "carrier".into();
+        emergencies.note(Called { names, by, at }, slot)
     }
 
     #[test]
     fn a_call_back_is_expected_for_a_day_and_from_where_help_was_called() {
         let mut emergencies = Emergencies::default();
         let start = Timestamp::from_millis(1_000);
-        note(&mut emergencies, start, "sip:alice@example.com");
+        note(&mut emergencies, start, "alice");
         let expects = |after: u64, callee: &str, from: &str| {
-            emergencies.expects(start + Duration::from_secs(after), callee, &from.into())
+            emergencies.expects_name(start + Duration::from_secs(after), callee, &from.into())
         };
-        assert!(expects(86_399, "sip:alice@example.com", "carrier"));
-        assert!(!expects(86_400, "sip:alice@example.com", "carrier"));
-        assert!(!expects(1, "sip:alice@example.com", "pbx"));
-        assert!(!expects(1, "sip:bob@example.com", "carrier"));
+        assert!(expects(86_399, "alice", "carrier"));
+        assert!(expects(86_399, "alice-as-sent", "carrier"));
+        assert!(!expects(86_400, "alice", "carrier"));
+        assert!(!expects(1, "alice", "pbx"));
+        assert!(!expects(1, "bob", "carrier"));
     }
 
     #[test]
     fn a_flood_of_emergencies_forgets_the_oldest_and_grows_no_further() {
         let mut emergencies = Emergencies::default();
         for n in 0..5_000_u64 {
-            let (_, over) = note(&mut emergencies, Timestamp::from_millis(n), &format!("sip:{n}@x"));
+            let (_, over) = note(&mut emergencies, Timestamp::from_millis(n), &format!("{n}"));
             assert_eq!(
                 over.len(),
                 usize::from(n >= CALLERS_MAX as u64),
@@ -148,7 +226,8 @@ mod tests {
             );
         }
         assert_eq!(emergencies.callers.len(), CALLERS_MAX);
-        assert!(!emergencies.expects(Timestamp::from_millis(5_000), "sip:0@x", &"carrier".into()));
-        assert!(emergencies.expects(Timestamp::from_millis(5_000), "sip:4999@x", &"carrier".into()));
+        assert_eq!(emergencies.names.len(), 2 * CALLERS_MAX);
+        assert!(!emergencies.expects_name(Timestamp::from_millis(5_000), "0", &"carrier".into()));
+        assert!(emergencies.expects_name(Timestamp::from_millis(5_000), "4999", &"carrier".into()));
     }
 }

@@ -6,7 +6,7 @@ use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::continuation::Kept;
 use super::farewell::Farewell;
-use super::negotiation::NegotiationError;
+use super::negotiation::{Agreement, NegotiationError};
 use super::reject::Refusal;
 use super::reliable::{Reliable, Standing};
 use super::state::Phase;
@@ -28,6 +28,8 @@ pub struct Exchange {
     pub(super) request: Request,
     /// The offer that is pending is this exchange's: of the request, or of the 2xx to a request without one.
     pub(super) offered: bool,
+    /// What was agreed when it came.
+    pub(super) before: Agreement,
     /// As it goes on.
     pub(super) body: Bytes,
     /// Who its sender has become (RFC 4916).
@@ -121,7 +123,7 @@ impl Call {
         exchange: &Exchange,
         response: &Response,
     ) {
-        self.withdraw(exchange);
+        self.take_back(turn, exchange);
         turn.wire.disown_client(client);
         match &exchange.refused {
             Some(refusal) => {
@@ -178,6 +180,10 @@ impl Call {
         let cseq = response.headers.cseq().number;
         let body = match self.carry_exchange_answer(turn, side, &mut exchange, response) {
             Ok(body) => body,
+            Err(NegotiationError::Sealed | NegotiationError::Keys) if self.phase == Phase::Confirmed => {
+                self.put_back(turn, side, &exchange, response, &Refusal::MediaSealed);
+                return;
+            }
             Err(error) => {
                 // The far end has switched and the near end cannot follow: nothing is left to talk about.
                 tracing::warn!(session = %self.id, %error, "answer to a re-INVITE or UPDATE cannot be carried");
@@ -247,6 +253,8 @@ impl Call {
         if exchange.request.method != Method::Invite || self.negotiation.is_pending() {
             return Ok(Bytes::new());
         }
+        // Who asks for an offer may hand the call over to another phone.
+        self.negotiation.renew_keys(side.other());
         let anchored = self
             .negotiation
             .offer(turn.now, side, sdp, turn.ports, self.decision.emergency)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::caller::{IDENTITIES_MAX, Named};
 use super::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity, PolicySet};
@@ -13,8 +14,6 @@ use crate::trunk::{Topology, Trunk};
 
 /// Headers that name a party who sent the call on (RFC 3892, RFC 5806, RFC 7044).
 const REROUTING: [&str; 3] = ["Referred-By", "Diversion", "History-Info"];
-/// Identities of one header of an INVITE that are looked at; of who sent it on, the latest.
-const IDENTITIES_MAX: usize = 16;
 
 /// The facts of a call that `invite` opens, with the numbers that the rules of its trunk make.
 pub fn of_invite(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk, policies: &PolicySet) -> CallFacts {
@@ -36,12 +35,15 @@ fn of_arrived(now: Timestamp, invite: &Request, from: &Trunk, to: &Trunk) -> Cal
     let (rerouters, rerouters_left_out) = rerouting(invite);
     let (rerouted_by, rerouting_claimed) = vouched(from, rerouters);
     let (called_party_id, called_party_claimed) = vouched(from, uris(invite, &["P-Called-Party-ID"]).pop());
+    let named = Named::of(invite, from);
     CallFacts {
         trunk: Some(from.name.clone()),
         writes_e164: from.e164,
         to_trunk: Some(to.name.clone()),
         from: headers.from().uri().to_string(),
-        asserted: asserted(invite, from),
+        asserted: named.asserted,
+        caller_claimed: named.claimed,
+        caller_hosts: named.at_trunk,
         request_uri: invite.uri.to_string(),
         to: headers.to().uri().to_string(),
         to_is_vouched: from.trusted,
@@ -83,6 +85,7 @@ pub fn at_our_address<'u>(
     let others = [&facts.from, &facts.to]
         .into_iter()
         .chain(&facts.asserted)
+        .chain(&facts.caller_claimed)
         .filter_map(ours);
     let ours = called.into_iter().chain(others);
     facts.own_hosts = ours.filter_map(|uri| Some(uri.host()?.to_owned())).collect();
@@ -354,24 +357,6 @@ pub fn header(opening: &Opening<'_>, invite: &Request, decision: &Decision) -> H
     }
 }
 
-/// Who calls, as a trusted trunk vouches for it: by P-Asserted-Identity, else by a Remote-Party-ID that is not of the callee.
-fn asserted(invite: &Request, from: &Trunk) -> Vec<String> {
-    if !from.trusted {
-        return Vec::new();
-    }
-    if invite.headers.contains("P-Asserted-Identity") {
-        return uris(invite, &["P-Asserted-Identity"]);
-    }
-    let is_called = |party: &NameAddr| {
-        party
-            .param("party")
-            .is_some_and(|party| party.eq_ignore_ascii_case("called"))
-    };
-    let parties = invite.headers.addresses("Remote-Party-ID").into_iter();
-    let callers = parties.filter(|party| !is_called(party)).take(IDENTITIES_MAX);
-    callers.map(|party| party.uri().to_string()).collect()
-}
-
 fn party(identity: &Identity, invite: &Request, name: &str) -> Party {
     let named = if name == "From" {
         invite.headers.from()
@@ -387,7 +372,7 @@ fn party(identity: &Identity, invite: &Request, name: &str) -> Party {
     if name == "To" {
         raw.push(("Request-URI".to_owned(), invite.uri.to_string()));
     } else {
-        for name in ["P-Asserted-Identity", "Remote-Party-ID"] {
+        for name in ["P-Asserted-Identity", "Remote-Party-ID", "P-Preferred-Identity"] {
             let asserted = invite.headers.get_all(name).take(IDENTITIES_MAX);
             raw.extend(asserted.map(|value| (name.to_owned(), value.to_owned())));
         }

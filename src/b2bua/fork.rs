@@ -250,13 +250,17 @@ impl Call {
         true
     }
 
-    /// For what comes after the call: the early dialogs that never were answered, those that had a BYE, and the second 2xx
+    /// For what comes after an INVITE: the early dialogs that never were answered, those that had a BYE, and the second 2xx
     /// that were ended.
     pub(super) fn part_with_forks(&mut self) -> (Vec<Dialog>, Vec<Dialog>, Vec<Ended>) {
-        let forks = std::mem::take(&mut self.forks);
-        let mut early = forks.silenced;
-        early.extend(forks.others.into_iter().filter_map(|fork| fork.b));
-        (early, forks.parted, forks.ended)
+        let forks = &mut self.forks;
+        let mut early = std::mem::take(&mut forks.silenced);
+        early.extend(forks.others.iter_mut().filter_map(|fork| fork.b.take()));
+        (
+            early,
+            std::mem::take(&mut forks.parted),
+            std::mem::take(&mut forks.ended),
+        )
     }
 
     /// A BYE for the early dialog in focus, while others are left: it alone is over (RFC 3261 §15). False when it is the
@@ -327,7 +331,7 @@ impl Call {
             local_tag,
             a: None,
             b: None,
-            agreement: self.forks.begun.clone(),
+            agreement: self.negotiation.branched(&self.forks.begun),
             reliable: Reliable::default(),
             rings: Claims::default(),
         });

@@ -25,6 +25,7 @@ impl Call {
     pub(super) fn on_offer_again(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: Request) {
         self.note_from_change(side, &request.headers);
         let lines = self.negotiation.lines();
+        let before = self.negotiation.agreement().clone();
         let (body, offered) = match self.take_offer(turn, side, &request) {
             Ok(taken) => taken,
             Err(refusal) => {
@@ -70,6 +71,7 @@ impl Call {
             client,
             request,
             offered,
+            before,
             body,
             identity,
             is_news,
@@ -261,6 +263,17 @@ impl Call {
                 self.finish(turn, "media port not to be had", &Farewell::default())
             }
             Phase::Ending => {}
+        }
+    }
+
+    /// What it has changed is undone: a reliable provisional response may have answered its offer already, and no final answer but a 2xx
+    /// leaves that (RFC 3261 §14.1, RFC 6141 §3.4).
+    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, exchange: &Exchange) {
+        if exchange.offered && !self.negotiation.is_pending() {
+            self.negotiation.return_to(&exchange.before);
+            self.renew_media(turn);
+        } else {
+            self.withdraw(exchange);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the two legs have agreed to send each other, and through which of our ports (RFC 3264).
 
+mod answered;
 mod error;
 mod exchanged;
 mod face;
@@ -8,6 +9,7 @@ mod keying;
 mod null_hold;
 mod origin;
 mod planned;
+mod renewed;
 mod secrecy;
 mod shaking;
 
@@ -17,13 +19,15 @@ use bytes::Bytes;
 pub use error::NegotiationError;
 use exchanged::Exchanged;
 use face::Face;
-use keying::Keying;
+use keying::{Keying, Said};
 use serde::{Deserialize, Serialize};
 
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, Remote, Timestamp};
-use crate::sdp::{AnswerError, Format, SessionDescription, Thread, check_reoffer, filter, negotiate, with_lines};
+use crate::sdp::{
+    AnswerError, Format, SessionDescription, Thread, check_reoffer, filter, keyless, negotiate, with_lines,
+};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
@@ -68,6 +72,10 @@ pub struct Agreement {
     agreed: [Option<SessionDescription>; 2],
     /// Where each line of it receives, or received before it was held by the null address: A, B.
     places: [Vec<Option<Remote>>; 2],
+    /// What each leg was told last of the encryption of its lines.
+    said: [Said; 2],
+    /// What the leg was told before, while it has not answered.
+    before: [Option<Said>; 2],
 }
 
 /// The media of one call: its ports, and the agreement of the fork in focus.
@@ -110,7 +118,6 @@ impl Negotiation {
         let before = self.arrivals_from_b();
         self.faces[Leg::B.index()] = Some(Face::of(b));
         self.agreement = Agreement::default();
-        self.forget_keys(Leg::B);
         self.arrivals_from_b() != before
     }
 
@@ -153,7 +160,7 @@ impl Negotiation {
         if lines > LINES_MAX {
             return Err(NegotiationError::Lines);
         }
-        self.key_offer(by, &sdp)?;
+        let keyed = (!self.passes_by).then(|| self.key_offer(by, &sdp)).transpose()?;
         let is_first = self.ports.is_empty();
         while self.ports.len() < lines && !self.passes_by {
             match lease(now, pool, emergency) {
@@ -165,6 +172,10 @@ impl Negotiation {
                 None => return Err(NegotiationError::NoPorts),
             }
         }
+        let sdp = match keyed.filter(|_| !self.passes_by) {
+            Some(keyed) => self.tell_keys(by.other(), keyed),
+            None => sdp,
+        };
         let anchored = self.tell_first(by.other(), &sdp);
         self.agreement.offer = Some(Offer { by, sdp });
         Ok(anchored)
@@ -236,6 +247,11 @@ impl Negotiation {
         }
     }
 
+    /// What was agreed on meanwhile is undone: `before` holds, with its keys.
+    pub fn return_to(&mut self, before: &Agreement) {
+        self.agreement = before.clone();
+    }
+
     /// Whether an offer crossed that has no answer yet.
     pub const fn is_pending(&self) -> bool {
         self.agreement.offer.is_some()
@@ -266,22 +282,33 @@ impl Negotiation {
         Some(self.tell(leg, theirs))
     }
 
-    /// `by` answered anew what it knew already. Whether that moved anything.
-    pub fn moves(&mut self, by: Leg, sdp: &[u8]) -> bool {
+    /// `by` answered anew what it knew already. Whether that moved anything; an error: it is not encrypted as it was told.
+    pub fn moves(&mut self, by: Leg, sdp: &[u8]) -> Result<bool, NegotiationError> {
         let Ok(new) = self.permitted(sdp) else {
-            return false;
+            return Ok(false);
         };
         let is_carried = !self.exceeds(&new);
         let agreed = &self.agreement.agreed[by.index()];
         let moved = is_carried && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
         if moved {
+            self.is_answer_keyed(by, &new)?;
             self.agreement.bind(by, new);
         }
-        moved
+        Ok(moved)
     }
 
     pub const fn agreement(&self) -> &Agreement {
         &self.agreement
+    }
+
+    /// What a new fork starts from: `begun`, with the keys by which who offered is sealed to already, for it cannot tell forks apart
+    /// by their packets (RFC 4568 §7.3).
+    pub fn branched(&self, begun: &Agreement) -> Agreement {
+        let mut agreement = begun.clone();
+        if let Some(offer) = &begun.offer {
+            agreement.said[offer.by.index()].clone_from(&self.agreement.said[offer.by.index()]);
+        }
+        agreement
     }
 
     /// Another fork comes into focus. The ports are shared.
@@ -306,18 +333,28 @@ impl Negotiation {
             .is_some_and(SessionDescription::is_hold)
     }
 
-    /// None for a description that is no text. Keys are not kept: who reads them later can hear what was sent before.
+    /// None for a description that is no text. Keys are not kept: who reads them later can hear what was sent before. So a call that is
+    /// encrypted by them is kept without its media, and what an emergency's parties agreed on beside us is not kept.
     pub fn keep(&self) -> Option<KeptMedia> {
-        let text = |sdp: &Option<SessionDescription>| match sdp {
-            Some(sdp) => String::from_utf8(sdp.text().to_vec()).ok().map(Some),
-            None => Some(None),
-        };
-        let keyed = self.has_keys();
-        let [a, b] = if keyed { &[None, None] } else { &self.agreement.agreed };
+        let texts = self
+            .agreement
+            .agreed
+            .each_ref()
+            .map(|sdp| Some(sdp.as_ref()?.text().clone()));
+        let bare = self.agreement.agreed.each_ref().map(|sdp| keyless(sdp.as_ref()?));
+        let is_told = bare.iter().any(Option::is_some) && (self.passes_by || self.encryption().is_some());
+        let keyed = self.has_keys() || is_told && !self.passes_by;
+        let is_kept = !keyed && !is_told;
+        let mut agreed = [None, None];
+        for ((agreed, text), bare) in agreed.iter_mut().zip(texts).zip(bare) {
+            if let Some(text) = bare.or(text).filter(|_| is_kept) {
+                *agreed = Some(String::from_utf8(text.to_vec()).ok()?);
+            }
+        }
         let port = |ports: &Ports| [ports.a.rtp().port(), ports.b.rtp().port()];
         Some(KeptMedia {
             ports: self.ports.iter().map(port).collect(),
-            agreed: [text(a)?, text(b)?],
+            agreed,
             threads: Leg::BOTH.map(|leg| self.thread(leg).filter(|_| !keyed).cloned()),
             passes_by: self.passes_by,
             is_opaque: self.is_opaque,

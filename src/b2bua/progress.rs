@@ -32,9 +32,12 @@ impl Call {
         if self.phase != Phase::Inviting {
             return;
         }
-        self.watch_answer(turn);
         self.note_from_change(Leg::B, &response.headers);
-        if response.status == 100 || !self.focus_on_progress(turn, response) {
+        if response.status == 100 {
+            return;
+        }
+        self.watch_answer(turn, true);
+        if !self.focus_on_progress(turn, response) {
             return;
         }
         self.note_focus(Leg::B, &response.headers);

@@ -123,6 +123,7 @@ impl Refusal {
             Self::RecorderDown { policy, .. } | Self::DiskReserve { policy } => {
                 Self::Unrecordable { policy: policy.clone() }
             }
+            Self::NoPorts => Self::MediaNotAcceptable,
             other => other.clone(),
         }
     }

@@ -346,6 +346,10 @@ impl Call {
         if let Seat::New(told) = &referring.seat {
             // It knows the lines of whom it did not get, too.
             self.go_on_with(turn, side, told);
+            // With those it has begun anew, and knows no rollover counter of the old ones (RFC 4568 §7.1.4).
+            if self.negotiation.replace_keys(side) {
+                self.renew_media(turn);
+            }
             if self.phase == Phase::Confirmed && self.leg(side).state == LegState::Up {
                 self.retell(turn, side);
             }

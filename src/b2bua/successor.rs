@@ -108,7 +108,7 @@ impl Call {
             }
         }
         let differs = self.negotiation.changes(Leg::A, answer);
-        self.negotiation.moves(Leg::A, answer);
+        let moved = self.negotiation.moves(Leg::A, answer);
         self.story.answered = Some(turn.now);
         self.story.status = Some(200);
         self.renew_media(turn);
@@ -116,7 +116,10 @@ impl Call {
         self.enter(turn, Phase::Confirmed);
         // A refresh that was due before waited for the caller.
         self.watch_sessions();
-        if differs {
+        if let Err(error) = moved {
+            tracing::warn!(session = %self.id, %error, "answer of a party that came over cannot be carried");
+            self.finish(turn, "answer of A that cannot be carried", &Farewell::default());
+        } else if differs {
             // It was told what that party described in the call before.
             self.retell(turn, Leg::B);
         }

@@ -57,9 +57,8 @@ impl Turn<'_> {
     /// What the policies say of a call that these facts are known of. To ask changes nothing.
     pub fn decide_by(&self, mut facts: CallFacts) -> Decision {
         let decision = self.policies.decide(&facts);
-        let from = facts.trunk.as_ref();
-        let is_expected = |from| self.emergencies.expects(self.now, &decision.callee.to_string(), from);
-        if decision.emergency || !from.is_some_and(is_expected) {
+        let is_expected = || self.emergencies.expects(self.now, self.policies, &facts, &decision.callee);
+        if decision.emergency || !is_expected() {
             return decision;
         }
         facts.emergency_callback = true;

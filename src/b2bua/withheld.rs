@@ -189,7 +189,7 @@ impl Call {
         refusal: &Refusal,
     ) {
         let told = self.told_by(side, exchange, response);
-        self.withdraw(exchange);
+        self.take_back(turn, exchange);
         self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
         if exchange.request.method == Method::Invite {
             let (chronicle, cseq) = (self.chronicle, response.headers.cseq().number);

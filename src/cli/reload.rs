@@ -24,9 +24,16 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         super::print_json(&reply);
     }
     match reply {
-        Reply::Reloaded { generation, restart } => {
+        Reply::Reloaded {
+            generation,
+            restart,
+            warnings,
+        } => {
             if !args.json {
                 super::print(&format!("policies: generation {generation}\n"));
+            }
+            for warning in warnings {
+                eprintln!("{}", super::logging::visible(&warning));
             }
             if !restart.is_empty() {
                 eprintln!(

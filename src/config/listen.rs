@@ -51,6 +51,17 @@ pub struct MediaListen {
     pub address6: Option<Ipv6Addr>,
     /// RTP takes the even ports of it and RTCP the odd ones.
     pub ports: RangeInclusive<u16>,
+    pub sockets: MediaSockets,
+}
+
+/// How the kernel hands us media.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MediaSockets {
+    /// Each port of a call has a socket of its own.
+    #[default]
+    Own,
+    /// All ports of an IPv4 address have one, which costs less CPU and wants privileges: docs/OPERATING.md.
+    Shared,
 }
 
 /// PEM files of one identity.
@@ -262,12 +273,18 @@ fn media(listen: &Table<'_>, sip: &[Listener]) -> Option<MediaListen> {
         }
     });
     let ports = media_ports(&media, sip);
+    let sockets = media.parsed("sockets", "`own` or `shared`", |text| match text {
+        "own" => Some(MediaSockets::Own),
+        "shared" => Some(MediaSockets::Shared),
+        _ => None,
+    });
     media.finish();
     Some(MediaListen {
         address: address?,
         advertised,
         address6,
         ports,
+        sockets: sockets.map_or_else(Default::default, Spanned::into_inner),
     })
 }
 

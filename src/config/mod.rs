@@ -20,7 +20,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use listen::{Certificate, Delivery, Listen, ListenTls, Listener, MediaListen, TrunkTls};
+pub use listen::{Certificate, Delivery, Listen, ListenTls, Listener, MediaListen, MediaSockets, TrunkTls};
 pub use load::{compile, embedded_policies, load, load_policies, load_with_notes};
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
@@ -117,6 +117,7 @@ impl Config {
                     advertised: None,
                     address6: None,
                     ports: PORTS_DEFAULT,
+                    sockets: MediaSockets::Own,
                 },
                 tls: None,
                 origins: Vec::new(),

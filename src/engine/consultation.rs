@@ -10,7 +10,7 @@ use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::{NameAddr, Request, Uri};
 use crate::trunk::{Destination, Trunk};
 
-const REPLACES: &str = "Replaces";
+pub(super) const REPLACES: &str = "Replaces";
 
 /// A transfer that waits for whom its REFER names. One call is awaited by one transfer, and each transfer is of one call:
 /// there are no more of these than calls.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::consultation::REPLACES;
 use super::signaling::Signaling;
 use crate::b2bua::{self, Arrival, Asked, Call, CallLeg, LegState, Refusal, SubscriptionId, of_method};
 use crate::model::{Leg, SessionId, Timestamp};
@@ -144,7 +145,9 @@ impl Signaling {
         let facts = kin.complete(b2bua::of_invite(now, invite, &from, &to, &self.policies));
         let facts = b2bua::at_our_address(facts, &self.topology, destinations.iter().map(|d| &d.target));
         let decision = Arc::new(self.turn(now).decide_by(facts));
-        self.may_carry(now, &decision, kin.continues, [&from, &to])?;
+        let replaced = named.filter(|named| kin.continues && named.header == REPLACES);
+        let replaced = replaced.map(|named| named.session);
+        self.may_carry(now, &decision, (kin.continues, replaced), [&from, &to])?;
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,

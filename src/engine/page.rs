@@ -49,12 +49,13 @@ impl Pages {
 }
 
 impl Signaling {
-    /// What the policies say of a request outside calls; none: nothing has to be kept of it.
+    /// What the policies say of a request outside calls; none: nothing has to be kept of it. `others`: where it goes if not
+    /// `to`, which is decided for by the same.
     pub(super) fn decide_page(
         &mut self,
         now: Timestamp,
         (request, flow): (&Request, Flow),
-        (from, to): (&Arc<Trunk>, &Destination),
+        (from, to, others): (&Arc<Trunk>, &Destination, &VecDeque<Destination>),
         b_call_id: &str,
     ) -> Result<Option<Page>, Refusal> {
         let writing = Writing::of(request);
@@ -66,7 +67,8 @@ impl Signaling {
             media,
             ..b2bua::of_invite(now, request, from, &to.trunk, &self.policies)
         };
-        let facts = b2bua::at_our_address(facts, &self.topology, Some(&to.target));
+        let targets = std::iter::once(to).chain(others).map(|destination| &destination.target);
+        let facts = b2bua::at_our_address(facts, &self.topology, targets);
         let decision = self.turn(now).decide_by(facts);
         let opening = Opening {
             session: SessionId::mint(now, self.wire.mint().entropy()),

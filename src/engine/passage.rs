@@ -96,7 +96,7 @@ impl Signaling {
         let (from, destination, others) = self.passage(now, request, flow)?;
         let origin = self.origin(request, flow);
         let names = [self.wire.mint().call_id(), self.wire.mint().tag()];
-        let page = self.decide_page(now, (request, flow), (&from, &destination), &names[0])?;
+        let page = self.decide_page(now, (request, flow), (&from, &destination, &others), &names[0])?;
         let onward = self.write_onward(request, (&from, origin), &destination, &names);
         let Destination { trunk: to, flow, .. } = destination;
         let passage = Passage {
@@ -156,7 +156,7 @@ impl Signaling {
         let names = [b.call_id.clone(), b.local_tag.clone()];
         let onward = self.write_onward(&request, (&a.trunk, Origin::of(flow)), &destination, &names);
         let subscription = self.subscriptions.begin(now, &request, a, b, &onward)?;
-        let page = self.decide_page(now, (&request, flow), (&trunks[0], &destination), &names[0]);
+        let page = self.decide_page(now, (&request, flow), (&trunks[0], &destination, &others), &names[0]);
         let page = page.inspect_err(|_| self.subscriptions.on_failed(subscription, &request))?;
         let passage = Passage {
             server: id,
@@ -223,7 +223,7 @@ impl Signaling {
             flow: onward.flow,
             target: onward.request.uri.clone(),
         };
-        self.decide_page(now, of, (from, &to), onward.request.headers.call_id())
+        self.decide_page(now, of, (from, &to, &VecDeque::new()), onward.request.headers.call_id())
     }
 
     /// From whom it comes, where it goes on, and where else it could.

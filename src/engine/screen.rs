@@ -69,7 +69,7 @@ impl Signaling {
                 self.on_events(now, Some((flow, bytes)));
             }
             Err(error) => {
-                tracing::debug!(peer = %flow.remote, %error, "message not understood");
+                self.note_unread(now, flow, &error, bytes);
                 if let Some(reply) = error.reply.filter(|_| self.answers_whatever(flow)) {
                     self.wire.refuse(flow, *reply);
                     self.depart();
@@ -101,8 +101,7 @@ impl Signaling {
         };
         let facts = b2bua::led_on(facts, &self.topology);
         let (callee, is_emergency) = self.policies.screen(&facts);
-        let is_expected = || self.emergencies.expects(now, &callee.to_string(), &trunk.name);
-        if is_emergency || !self.emergencies.is_empty() && is_expected() {
+        if is_emergency || self.emergencies.expects(now, &self.policies, &facts, &callee) {
             return false;
         }
         let print = glanced_print(&glance);
@@ -140,7 +139,7 @@ impl Signaling {
             };
             let facts = b2bua::screened(now, entrant.request, from, topology, policies);
             let (callee, is_emergency) = policies.screen(&facts);
-            is_emergency || emergencies.expects(now, &callee.to_string(), &from.name)
+            is_emergency || emergencies.expects(now, policies, &facts, &callee)
         };
         let mint = self.wire.mint();
         let mut draw = || mint.entropy() as u32;

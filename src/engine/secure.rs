@@ -51,6 +51,6 @@ impl Signaling {
     fn is_emergency(&self, now: Timestamp, request: &Request, from: &Trunk) -> bool {
         let facts = b2bua::screened(now, request, from, &self.topology, &self.policies);
         let (callee, is_emergency) = self.policies.screen(&facts);
-        is_emergency || self.emergencies.expects(now, &callee.to_string(), &from.name)
+        is_emergency || self.emergencies.expects(now, &self.policies, &facts, &callee)
     }
 }

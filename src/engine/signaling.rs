@@ -18,6 +18,7 @@ use super::passage::Passage;
 use super::probe::Probes;
 use super::referral::Transfer;
 use super::registration::Registration;
+use super::urgent::Unread;
 use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
 use crate::model::{Fault, Identity, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
@@ -102,6 +103,7 @@ pub struct Signaling {
     pub(super) admission: Admission,
     pub(super) registrations: Vec<Registration>,
     pub(super) edge: Edge,
+    pub(super) unread: Unread,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -157,6 +159,7 @@ impl Signaling {
             consultations: BTreeMap::new(),
             admission: Admission::new(AdmissionLimits::of(config.calls_max)),
             edge: Edge::new(TokenKey::of_seed(seed)),
+            unread: Unread::default(),
             out: VecDeque::new(),
         }
     }
@@ -364,6 +367,10 @@ impl Signaling {
         }
         self.minted
             .extend(std::iter::from_fn(|| call.poll_call_id()).map(|call_id| (call_id, session)));
+        for (invite, aftermath) in std::iter::from_fn(|| call.poll_left_behind()) {
+            self.aftermaths.insert(invite, aftermath);
+            self.aftermaths_end.push_back((now + TIMEOUT, invite));
+        }
         let errands = call.take_errands().into_iter();
         self.errands.extend(errands.map(|errand| (session, errand)));
         self.preparing += usize::from(call.is_preparing());
@@ -375,6 +382,9 @@ impl Signaling {
             call.release(&mut turn);
         }
         if call.is_left() {
+            if let Some(trunk) = call.unasked_trunk() {
+                self.loads.give_back(session, trunk);
+            }
             self.loads.end(session);
         } else if !Arc::ptr_eq(&trunk, call.reach(Leg::B).0) {
             self.loads.follow(session, call.trunks());

@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::probe::{Due, Pulse, Verdict};
 use super::signaling::Signaling;
 use crate::b2bua::{ALLOW, ALLOW_OUTSIDE, Owner, Refusal, of_method};
-use crate::model::{Leg, Timestamp, TrunkName};
+use crate::model::{Leg, SessionId, Timestamp, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Request, Response, Scheme, Transport, Uri};
-use crate::trunk::{Destination, Route, Source, Trunk};
+use crate::trunk::{Caps, Destination, Route, Source, Trunk};
 
 /// How one trunk stands, for `status`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,21 +70,32 @@ impl Signaling {
         trunk.map_or_else(|| carried.to_owned(), |trunk| trunk.allow(carried))
     }
 
-    /// Whether the node and both trunks have room for the call. An emergency call exceeds the caps of its trunks.
+    /// Whether the node and both trunks have room for the call. An emergency call exceeds the caps of its trunks; one that
+    /// takes the place of another needs no other place where that one is.
     pub(super) fn may_carry(
         &mut self,
         now: Timestamp,
         decision: &Decision,
-        continues: bool,
+        (continues, replaced): (bool, Option<SessionId>),
         trunks: [&Trunk; 2],
     ) -> Result<(), Refusal> {
         self.may_begin(decision, continues)?;
         if decision.emergency {
             return Ok(());
         }
-        self.loads
-            .check(now, trunks.map(|trunk| (&trunk.name, trunk.caps)))
-            .map_err(|reached| Refusal::TrunkFull { reached })
+        let caps = trunks.map(|trunk| {
+            let has_place = replaced.is_some_and(|call| self.loads.is_on(call, &trunk.name));
+            let calls_max = trunk.caps.calls_max.filter(|_| !has_place);
+            (
+                &trunk.name,
+                Caps {
+                    calls_max,
+                    ..trunk.caps
+                },
+            )
+        });
+        let room = self.loads.check(now, caps);
+        room.map_err(|reached| Refusal::TrunkFull { reached })
     }
 
     /// Another configuration of trunks and routes: for calls from now on.

@@ -104,7 +104,7 @@ pub fn serve(config: &Config, options: ServeOptions) -> Result<ExitCode, StartEr
     runtime.block_on(async {
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
         let switches = FaultSwitches::new(config.recorder.volumes.len());
-        let calls_max = process::calls_for(process::raise_file_limit());
+        let calls_max = process::calls_for(process::raise_file_limit(), &config.listen.media);
         let peers = neighbours::peers(config);
         let homes = Homes::of(&config.trunks);
         let (views, views_seen) = watch::channel(Vec::new());
@@ -297,6 +297,7 @@ impl Parts<'_> {
     ) -> io::Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>)> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         let clock = self.clock;
+        let sharing = topology::sharing(&self.config.listen.media);
         for number in 0..media_threads() {
             let lag_max = self.config.recorder.lag_max;
             let intake = Intake::new(IntakeConfig {
@@ -309,7 +310,8 @@ impl Parts<'_> {
                 signalling: Box::new(move || news.notify_one()),
                 recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
             };
-            let media = MediaThread::spawn(&format!("media-{number}"), clock, intake, alarm.clone(), wakes)?;
+            let name = format!("media-{number}");
+            let media = MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes)?;
             links.push(media.link);
             extents.push(media.extents);
             threads.push(Media {

@@ -60,6 +60,9 @@ pub enum Reply {
         /// Tables of the config that changed and need a restart.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         restart: Vec<String>,
+        /// What `check` warns of in the config that is in force now, a line each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// How many calls run.
     Draining {
@@ -244,6 +247,7 @@ mod tests {
                     .send(Reply::Reloaded {
                         generation: Generation(7),
                         restart: Vec::new(),
+                        warnings: Vec::new(),
                     })
                     .expect("waits for it");
             };

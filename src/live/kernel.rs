@@ -1,7 +1,7 @@
 //! The few calls to the kernel that no safe crate of the tree offers: epoll, datagrams with their arrival time, and datagrams
 //! that came back.
 
-#![allow(unsafe_code)] // each block says why it is sound; nothing else in the house is unsafe
+#![allow(unsafe_code)] // each block says why it is sound; beside this file only `steering`, `media_inbox` and `media_outbox` are unsafe
 
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -120,15 +120,29 @@ pub(super) fn keep_errors(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
     }
 }
 
+/// Has the kernel tell which port a datagram was sent to (ip(7), IP_RECVORIGDSTADDR).
+pub(super) fn tell_ports(socket: &impl AsFd) -> io::Result<()> {
+    turn_on(socket, libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR)
+}
+
+/// Beyond what net.core.rmem_max allows (socket(7), SO_RCVBUFFORCE). Needs CAP_NET_ADMIN.
+pub(super) fn force_receive_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
 fn turn_on(socket: &impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set(socket, level, option, 1)
+}
+
+fn set(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the option takes an int, and is given the address and size of one.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             level,
             option,
-            (&raw const on).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
@@ -338,7 +352,8 @@ fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-fn arrival(message: &libc::msghdr) -> Option<u64> {
+/// When a datagram arrived, if the kernel stamped it. `message` has to be one that it filled.
+pub(super) fn arrival(message: &libc::msghdr) -> Option<u64> {
     // SAFETY: `message` was filled by recvmsg, so its control buffer holds whole headers as far as msg_controllen; the
     // macros stay inside. A timespec may lie unaligned.
     unsafe {

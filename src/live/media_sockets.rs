@@ -1,9 +1,9 @@
-//! A UDP socket for each port of a call, and one epoll for all of them.
+//! A UDP socket for each port of a call, or one for all ports of an address, and one epoll for all of them.
 //!
-//! Per packet: one recvmsg, one sendto, and a share of one epoll_wait.
+//! Per packet of a port with its own socket: one recvmsg, one sendto, and a share of one epoll_wait.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,11 @@ use crate::media::{LINES_MAX, Port, SESSIONS_MAX};
 use crate::model::Timestamp;
 
 use super::clock::Clock;
-use super::kernel::{self, Datagram, Epoll};
+use super::kernel::{self, Epoll};
+use super::media_inbox::Letter;
 use super::media_io::{MediaIo, Received};
+use super::media_outbox::Outbox;
+use super::media_shared::{self, SharedPorts};
 
 /// No [`Port`]'s token.
 const WAKE: u64 = u64::MAX;
@@ -25,6 +28,9 @@ const WAKE: u64 = u64::MAX;
 const AGE_MAX: Duration = Duration::from_secs(5);
 
 const SOCKETS_OF_A_LINE: usize = 4;
+
+/// The largest UDP payload, and more.
+const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 
 /// Wakes a media thread that waits.
 #[derive(Clone, Debug)]
@@ -38,13 +44,46 @@ impl Waker {
     }
 }
 
-type Line = [Option<(Port, UdpSocket)>; SOCKETS_OF_A_LINE];
+/// What a port has.
+enum Bound {
+    Own(UdpSocket),
+    Shared(SocketAddrV4),
+}
+
+type Line = [Option<(Port, Bound)>; SOCKETS_OF_A_LINE];
+
+/// Where the datagram lies that was received last.
+enum Latest {
+    Own { bytes: usize },
+    Shared(Letter),
+}
+
+/// What was received.
+struct Arrived {
+    /// None: each port has a socket of its own.
+    ports: Option<SharedPorts>,
+    buffer: Box<[u8]>,
+    latest: Latest,
+}
+
+impl Arrived {
+    fn bytes(&self) -> &[u8] {
+        match (&self.latest, &self.ports) {
+            (Latest::Shared(letter), Some(ports)) => ports.bytes(letter),
+            (Latest::Own { bytes }, _) => self.buffer.get(..*bytes).unwrap_or_default(),
+            (Latest::Shared(_), None) => &[],
+        }
+    }
+}
 
 pub(super) struct MediaSockets {
     epoll: Epoll,
     clock: Clock,
     /// By session and line: what a port's token names is found by two indices.
     sessions: Vec<Vec<Line>>,
+    arrived: Arrived,
+    /// For ports that share.
+    outbox: Option<Outbox>,
     /// Of the last wait.
     ready: usize,
     next: usize,
@@ -62,6 +101,12 @@ impl MediaSockets {
             epoll,
             clock,
             sessions: Vec::new(),
+            arrived: Arrived {
+                ports: None,
+                buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+                latest: Latest::Own { bytes: 0 },
+            },
+            outbox: None,
             ready: 0,
             next: 0,
             now: clock.now(),
@@ -70,15 +115,34 @@ impl MediaSockets {
         Ok((sockets, Waker(woken)))
     }
 
-    fn socket(&self, port: Port) -> Option<&UdpSocket> {
-        let line = self.sessions.get(port.session())?.get(port.line())?;
-        let (bound, socket) = line[place(port)].as_ref()?;
-        (*bound == port).then_some(socket)
+    /// Ports of IPv4 share a socket for each of our addresses. Err: the kernel does not allow it at this one.
+    pub(super) fn sharing(mut self, at: Option<Ipv4Addr>) -> io::Result<Self> {
+        let mut ports = SharedPorts::new();
+        if let Some(ip) = at {
+            ports.open(ip, |socket, token| self.epoll.add(socket, token))?;
+        }
+        (self.arrived.ports, self.outbox) = (Some(ports), Some(Outbox::new()?));
+        Ok(self)
+    }
+
+    /// At an address that cannot be shared, each port has a socket of its own.
+    fn open(&mut self, port: Port, at: SocketAddr) -> io::Result<Bound> {
+        if let (SocketAddr::V4(at), Some(ports)) = (at, &mut self.arrived.ports)
+            && ports
+                .open(*at.ip(), |socket, token| self.epoll.add(socket, token))
+                .is_ok()
+        {
+            ports.take(port, at)?;
+            return Ok(Bound::Shared(at));
+        }
+        let socket = open(at)?;
+        self.epoll.add(&socket, port.token())?;
+        Ok(Bound::Own(socket))
     }
 
     /// Kernel stamps are of the wall clock, which may be set; what is taken from them is how old the datagram is.
-    fn arrival(&self, datagram: &Datagram) -> Timestamp {
-        let stamp = datagram.arrived.map_or(self.wall, Timestamp::from_nanos);
+    fn arrival(&self, arrived: Option<u64>) -> Timestamp {
+        let stamp = arrived.map_or(self.wall, Timestamp::from_nanos);
         match self.wall.since(stamp) {
             age if age <= AGE_MAX => self.now - age,
             _ => self.now,
@@ -88,6 +152,27 @@ impl MediaSockets {
 
 fn place(port: Port) -> usize {
     2 * port.leg().index() + port.channel().index()
+}
+
+fn bound(sessions: &[Vec<Line>], port: Port) -> Option<&Bound> {
+    let line = sessions.get(port.session())?.get(port.line())?;
+    let (known, bound) = line[place(port)].as_ref()?;
+    (*known == port).then_some(bound)
+}
+
+fn send(sessions: &[Vec<Line>], outbox: &mut Option<Outbox>, (via, to): (Port, SocketAddr), bytes: &[u8]) -> bool {
+    match (bound(sessions, via), to, outbox) {
+        (Some(Bound::Own(socket)), _, _) => kernel::send(socket, to, bytes).is_ok(),
+        (Some(Bound::Shared(from)), SocketAddr::V4(to), Some(outbox)) => {
+            if Outbox::fits(bytes) {
+                outbox.push(via, *from, to, bytes);
+                return true;
+            }
+            outbox.flush();
+            media_shared::send_alone(*from, to, bytes).is_ok()
+        }
+        _ => false,
+    }
 }
 
 fn open(at: SocketAddr) -> io::Result<UdpSocket> {
@@ -105,21 +190,22 @@ impl MediaIo for MediaSockets {
         if port.session() >= SESSIONS_MAX || port.line() >= LINES_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let socket = open(at)?;
-        self.epoll.add(&socket, port.token())?;
+        let bound = self.open(port, at)?;
         let sessions = self.sessions.len().max(port.session() + 1);
         self.sessions.resize_with(sessions, Vec::new);
         let lines = &mut self.sessions[port.session()];
         let wanted = lines.len().max(port.line() + 1);
         lines.reserve_exact(wanted - lines.len());
         lines.resize_with(wanted, Line::default);
-        lines[port.line()][place(port)] = Some((port, socket));
+        lines[port.line()][place(port)] = Some((port, bound));
         Ok(())
     }
 
     fn unbind(&mut self, port: Port) {
-        if self.socket(port).is_none() {
-            return;
+        match (bound(&self.sessions, port), &mut self.arrived.ports) {
+            (None, _) => return,
+            (Some(Bound::Shared(at)), Some(ports)) => ports.let_go(*at),
+            _ => {}
         }
         let lines = &mut self.sessions[port.session()];
         lines[port.line()][place(port)] = None;
@@ -135,33 +221,237 @@ impl MediaIo for MediaSockets {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
-        while self.next < self.ready {
-            let token = self.epoll.token(self.next)?;
+    fn receive(&mut self) -> Option<Received> {
+        loop {
+            if let Some(ports) = &mut self.arrived.ports
+                && let Some((port, letter)) = ports.receive()
+            {
+                self.arrived.latest = Latest::Shared(letter);
+                return Some(Received {
+                    port,
+                    from: letter.from,
+                    at: self.arrival(letter.arrived),
+                });
+            }
+            let token = (self.next < self.ready).then(|| self.epoll.token(self.next))??;
             self.next += 1;
-            if token == WAKE {
+            let is_shared = self.arrived.ports.as_mut().is_some_and(|ports| ports.is_ready(token));
+            if token == WAKE || is_shared {
                 continue;
             }
             let port = Port::from_token(token);
             // Gone since the wait, or an error that a UDP socket reports and forgets: then there is no datagram.
-            let datagram = self
-                .socket(port)
-                .and_then(|socket| kernel::receive(socket, buffer).ok());
-            if let Some(datagram) = datagram {
-                let at = self.arrival(&datagram);
+            let Some(Bound::Own(socket)) = bound(&self.sessions, port) else {
+                continue;
+            };
+            if let Ok(datagram) = kernel::receive(socket, &mut self.arrived.buffer) {
+                self.arrived.latest = Latest::Own { bytes: datagram.bytes };
                 return Some(Received {
                     port,
                     from: datagram.from,
-                    at,
-                    bytes: datagram.bytes,
+                    at: self.arrival(datagram.arrived),
                 });
             }
         }
-        None
+    }
+
+    fn datagram(&self) -> &[u8] {
+        self.arrived.bytes()
+    }
+
+    fn forward(&mut self, via: Port, to: SocketAddr) -> bool {
+        send(&self.sessions, &mut self.outbox, (via, to), self.arrived.bytes())
     }
 
     fn send(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool {
-        self.socket(via)
-            .is_some_and(|socket| kernel::send(socket, to, bytes).is_ok())
+        send(&self.sessions, &mut self.outbox, (via, to), bytes)
+    }
+
+    fn flush(&mut self) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.flush();
+        }
+    }
+
+    fn poll_unsent(&mut self) -> Option<Port> {
+        self.outbox.as_mut()?.poll_unsent()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// None where this process has not the privileges that sharing wants.
+    pub(in super::super) fn sharing(at: Ipv4Addr) -> Option<MediaSockets> {
+        let (sockets, _) = MediaSockets::new(Clock::start()).unwrap();
+        match sockets.sharing(Some(at)) {
+            Ok(sockets) => Some(sockets),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(error) => unreachable!("{error}"),
+        }
+    }
+
+    /// Of a session of its own.
+    fn port(number: u64) -> Port {
+        Port::from_token(number << 10)
+    }
+
+    fn phone() -> UdpSocket {
+        let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        phone.set_read_timeout(Some(PATIENCE)).unwrap();
+        phone
+    }
+
+    fn heard(phone: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = vec![0; 1 << 16];
+        let (bytes, from) = phone.recv_from(&mut buffer).unwrap();
+        (buffer[..bytes].to_vec(), from)
+    }
+
+    /// Everything that has arrived: on loopback, all that was sent.
+    fn received(sockets: &mut MediaSockets, count: usize) -> Vec<(Port, SocketAddr, Vec<u8>)> {
+        let mut all = Vec::new();
+        for _ in 0..=count {
+            sockets
+                .wait(if all.len() < count { PATIENCE } else { Duration::ZERO })
+                .unwrap();
+            while let Some(Received { port, from, .. }) = sockets.receive() {
+                all.push((port, from, sockets.datagram().to_vec()));
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn ports_that_share_a_socket_hear_each_their_own_whoever_speaks_in_whatever_order(
+            turns in proptest::collection::vec((0_usize..6, 0_usize..9), 1..200)
+        ) {
+            let ip = Ipv4Addr::new(127, 45, 0, 21);
+            let Some(mut sockets) = sharing(ip) else { return Ok(()) };
+            let phones: Vec<UdpSocket> = (0..6).map(|_| phone()).collect();
+            let at = |number: u16| SocketAddr::from((ip, 21_000 + number));
+            for number in 0..8 {
+                sockets.bind(port(u64::from(number)), at(number)).unwrap();
+                prop_assert!(matches!(bound(&sockets.sessions, port(u64::from(number))), Some(Bound::Shared(_))));
+            }
+            // The ninth port was bound before, and is nobody's now.
+            sockets.bind(port(8), at(8)).unwrap();
+            sockets.unbind(port(8));
+            let mut sent = Vec::new();
+            for (turn, (speaker, number)) in turns.iter().enumerate() {
+                let bytes = [turn as u8, *speaker as u8, *number as u8];
+                let phone = &phones[*speaker];
+                phone.send_to(&bytes, at(*number as u16)).unwrap();
+                if *number < 8 {
+                    sent.push((port(*number as u64), phone.local_addr().unwrap(), bytes.to_vec()));
+                }
+            }
+            let mut heard = received(&mut sockets, sent.len());
+            let order = |datagram: &(Port, SocketAddr, Vec<u8>)| (datagram.2.clone(), datagram.0);
+            heard.sort_by_key(order);
+            sent.sort_by_key(order);
+            prop_assert_eq!(heard, sent);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_leaves_by_its_port_in_order_whatever_its_length() {
+        let ip = Ipv4Addr::new(127, 45, 0, 22);
+        let Some(mut sockets) = sharing(ip) else { return };
+        let phone = phone();
+        let to = phone.local_addr().unwrap();
+        for number in 0..2 {
+            sockets
+                .bind(port(number), SocketAddr::from((ip, 21_000 + number as u16)))
+                .unwrap();
+        }
+        let lengths = (0..150).chain([1_252, 1_253, 1_500, 65_507, 3, 0]);
+        let datagrams: Vec<Vec<u8>> = lengths.map(|length| (0..length).map(|n| n as u8).collect()).collect();
+        let numbered: Vec<_> = datagrams.iter().enumerate().collect();
+        for group in numbered.chunks(150) {
+            for (number, datagram) in group {
+                assert!(sockets.send(port(*number as u64 % 2), to, datagram));
+            }
+            sockets.flush();
+            for (number, datagram) in group {
+                let (bytes, from) = heard(&phone);
+                assert_eq!(
+                    (bytes.len(), from.port()),
+                    (datagram.len(), 21_000 + *number as u16 % 2)
+                );
+                assert_eq!(bytes, **datagram);
+            }
+        }
+        assert_eq!(sockets.poll_unsent(), None);
+        assert!(!sockets.send(port(0), "[::1]:9".parse().unwrap(), b"the wrong family"));
+        assert!(!sockets.send(port(7), to, b"by nobody's port"));
+    }
+
+    #[test]
+    fn what_the_network_does_not_take_is_told_by_its_port() {
+        let ip = Ipv4Addr::new(127, 45, 0, 23);
+        let Some(mut sockets) = sharing(ip) else { return };
+        let phone = phone();
+        let to = phone.local_addr().unwrap();
+        sockets.bind(port(1), SocketAddr::from((ip, 21_000))).unwrap();
+        sockets.bind(port(2), SocketAddr::from((ip, 21_002))).unwrap();
+        assert!(sockets.send(port(1), to, b"one"));
+        assert!(sockets.send(port(2), "255.255.255.255:9".parse().unwrap(), b"to everybody"));
+        assert!(sockets.send(port(1), to, b"two"));
+        sockets.flush();
+        assert_eq!((sockets.poll_unsent(), sockets.poll_unsent()), (Some(port(2)), None));
+        assert_eq!((heard(&phone).0, heard(&phone).0), (b"one".to_vec(), b"two".to_vec()));
+    }
+
+    #[test]
+    fn a_port_is_one_calls_and_no_other_programs() {
+        let ip = Ipv4Addr::new(127, 45, 0, 24);
+        let Some(mut sockets) = sharing(ip) else { return };
+        let at = |number| SocketAddr::from((ip, number));
+        let squatter = UdpSocket::bind(at(21_000)).unwrap();
+        let in_use = io::ErrorKind::AddrInUse;
+        assert_eq!(sockets.bind(port(1), at(21_000)).unwrap_err().kind(), in_use);
+        drop(squatter);
+        sockets.bind(port(1), at(21_000)).unwrap();
+        assert_eq!(sockets.bind(port(2), at(21_000)).unwrap_err().kind(), in_use);
+        sockets.unbind(port(2)); // has none
+        phone().send_to(b"still there", at(21_000)).unwrap();
+        assert_eq!(received(&mut sockets, 1)[0].0, port(1));
+        sockets.unbind(port(1));
+        sockets.bind(port(2), at(21_000)).unwrap();
+        phone().send_to(b"another's", at(21_000)).unwrap();
+        assert_eq!(received(&mut sockets, 1)[0].0, port(2));
+        drop(sockets);
+        let next = UdpSocket::bind(at(21_000)).unwrap();
+        next.set_read_timeout(Some(PATIENCE)).unwrap();
+        phone().send_to(b"nobody steers", at(21_000)).unwrap();
+        assert_eq!(heard(&next).0, b"nobody steers");
+    }
+
+    #[test]
+    fn beside_ports_that_share_those_of_ipv6_have_their_own_and_both_are_heard() {
+        let ip = Ipv4Addr::new(127, 45, 0, 25);
+        let Some(mut sockets) = sharing(ip) else { return };
+        let six: SocketAddr = "[::1]:21045".parse().unwrap();
+        sockets.bind(port(1), SocketAddr::from((ip, 21_000))).unwrap();
+        sockets.bind(port(2), six).unwrap();
+        let speaker = UdpSocket::bind("[::1]:0").unwrap();
+        speaker.send_to(b"six", six).unwrap();
+        phone().send_to(b"four", SocketAddr::from((ip, 21_000))).unwrap();
+        let mut words: Vec<_> = received(&mut sockets, 2)
+            .into_iter()
+            .map(|(port, _, bytes)| (port, bytes))
+            .collect();
+        words.sort();
+        assert_eq!(words, [(port(1), b"four".to_vec()), (port(2), b"six".to_vec())]);
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::recorder::{Extent, Intake};
 
 use super::alarm::Alarm;
 use super::clock::Clock;
-use super::media_io::MediaIo;
+use super::media_io::{MediaIo, Received};
 use super::media_pulse::{PacketCounts, Pulse};
 use super::media_sockets::{MediaSockets, Waker};
 
@@ -43,9 +44,6 @@ const COMMANDS_A_TURN: usize = 64;
 
 /// A sign of life is given at least this often.
 pub const TURN_MAX: Duration = Duration::from_millis(50);
-
-/// The largest UDP payload, and more.
-const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 
 /// Called by the thread when it has put something into a queue. Must not block.
 pub type Wake = Box<dyn Fn() + Send>;
@@ -103,8 +101,19 @@ pub struct MediaThread {
 
 impl MediaThread {
     /// Starts a thread of this name. `intake` is filled by it alone; while `alarm` is raised, strict sessions are silent.
-    pub fn spawn(name: &str, clock: Clock, intake: Intake, alarm: Alarm, wakes: Wakes) -> io::Result<Self> {
-        let (sockets, waker) = MediaSockets::new(clock)?;
+    /// `sharing`: calls share sockets, at this address to begin with; an error if the kernel does not allow that.
+    pub fn spawn(
+        name: &str,
+        clock: Clock,
+        sharing: Option<Option<Ipv4Addr>>,
+        intake: Intake,
+        alarm: Alarm,
+        wakes: Wakes,
+    ) -> io::Result<Self> {
+        let (mut sockets, waker) = MediaSockets::new(clock)?;
+        if let Some(at) = sharing {
+            sockets = sockets.sharing(at)?;
+        }
         let (commands, to_do) = RingBuffer::new(COMMANDS_MAX);
         let (events_in, events) = RingBuffer::new(EVENTS_MAX);
         let (full_in, full) = RingBuffer::new(EXTENTS_MAX);
@@ -127,7 +136,6 @@ impl MediaThread {
             wakes,
             counts: PacketCounts::default(),
             pulse: Arc::clone(&pulse),
-            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
         };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -166,7 +174,6 @@ struct Turner<I> {
     wakes: Wakes,
     counts: PacketCounts,
     pulse: Arc<Pulse>,
-    buffer: Box<[u8]>,
 }
 
 impl<I: MediaIo> Turner<I> {
@@ -196,8 +203,9 @@ impl<I: MediaIo> Turner<I> {
         self.wake_signalling();
         while self.relay_one(now) {}
         self.plane.handle_timeout(now);
-        self.intake.flush(now);
         self.drain_plane(now);
+        self.flush();
+        self.intake.flush(now);
         self.wake_signalling();
         self.hand_on_extents(now);
         self.pulse.beat(now, &self.counts, self.plane.len());
@@ -217,11 +225,8 @@ impl<I: MediaIo> Turner<I> {
 
     /// False when the last wait's datagrams are all relayed.
     fn relay_one(&mut self, now: Timestamp) -> bool {
-        let Some(received) = self.io.receive(&mut self.buffer) else {
+        let Some(received) = self.io.receive() else {
             return false;
-        };
-        let Some(bytes) = self.buffer.get(..received.bytes) else {
-            return true;
         };
         // Before each packet, not each turn: this thread may have been kept waiting since the last.
         self.plane.halt(self.alarm.fault());
@@ -230,12 +235,13 @@ impl<I: MediaIo> Turner<I> {
             self.outages = ended;
             self.intake.forgive();
         }
+        let Received { port, from, at } = received;
         let verdict = self
             .plane
-            .handle_packet(now, received.port, received.from, received.at, bytes, &mut self.intake);
+            .handle_packet(now, port, from, at, self.io.datagram(), &mut self.intake);
         let count = match verdict {
             Verdict::Forward { via, to } => {
-                if self.io.send(via, to, bytes) {
+                if self.io.forward(via, to) {
                     &mut self.counts.forwarded
                 } else {
                     self.plane.handle_unsent(via);
@@ -259,6 +265,16 @@ impl<I: MediaIo> Turner<I> {
         };
         *count += 1;
         true
+    }
+
+    /// What was forwarded leaves, or did not.
+    fn flush(&mut self) {
+        self.io.flush();
+        while let Some(via) = self.io.poll_unsent() {
+            self.plane.handle_unsent(via);
+            self.counts.forwarded = self.counts.forwarded.saturating_sub(1);
+            self.counts.unsent += 1;
+        }
     }
 
     /// Binds, lets go, and tells, as far as the events' queue has room.
@@ -320,8 +336,7 @@ mod tests {
     use crate::model::{Fault, Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
     use crate::recorder::IntakeConfig;
 
-    use super::super::media_io::Received;
-
+    use super::super::media_sockets;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -336,6 +351,10 @@ mod tests {
 
     impl Rig {
         fn new(intake: IntakeConfig) -> Self {
+            Self::with(None, intake)
+        }
+
+        fn with(sharing: Option<Option<Ipv4Addr>>, intake: IntakeConfig) -> Self {
             let (to_signalling, signalling) = sync_channel(1);
             let (to_recorder, recorder) = sync_channel(1);
             let wakes = Wakes {
@@ -343,8 +362,8 @@ mod tests {
                 recorder: Box::new(move || _ = to_recorder.try_send(())),
             };
             let alarm = Alarm::default();
-            let media =
-                MediaThread::spawn("media-0", Clock::start(), Intake::new(intake), alarm.clone(), wakes).unwrap();
+            let (clock, intake) = (Clock::start(), Intake::new(intake));
+            let media = MediaThread::spawn("media-0", clock, sharing, intake, alarm.clone(), wakes).unwrap();
             Self {
                 media,
                 alarm,
@@ -414,8 +433,16 @@ mod tests {
 
     #[test]
     fn two_phones_hear_each_other_and_the_recorder_hears_both() {
-        for (host, phone_host) in [("127.45.0.1", "127.0.0.1:0"), ("::1", "[::1]:0")] {
-            let mut rig = Rig::new(IntakeConfig::default());
+        let ways = [
+            ("127.45.0.1", "127.0.0.1:0", None),
+            ("::1", "[::1]:0", None),
+            ("127.45.0.9", "127.0.0.1:0", Some(Ipv4Addr::new(127, 45, 0, 9))),
+        ];
+        for (host, phone_host, sharing) in ways {
+            if sharing.is_some_and(|at| media_sockets::tests::sharing(at).is_none()) {
+                continue;
+            }
+            let mut rig = Rig::with(sharing.map(Some), IntakeConfig::default());
             let mut pool = PortPool::new(host.parse().unwrap(), 21_000..=21_007, COOL_DOWN);
             let (a, b) = (phone(phone_host), phone(phone_host));
             let plan = plan(&mut pool, &a, &b);
@@ -585,20 +612,32 @@ mod tests {
             Ok(())
         }
 
-        fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
+        fn receive(&mut self) -> Option<Received> {
             let (port, at) = *self.bound.get(self.said)?;
             self.said += 1;
-            buffer[..PACKET.len()].copy_from_slice(PACKET);
             Some(Received {
                 port,
                 from: phone_of(at),
                 at: Timestamp::ZERO,
-                bytes: PACKET.len(),
             })
+        }
+
+        fn datagram(&self) -> &[u8] {
+            PACKET
+        }
+
+        fn forward(&mut self, via: Port, to: SocketAddr) -> bool {
+            self.send(via, to, PACKET)
         }
 
         fn send(&mut self, via: Port, _: SocketAddr, _: &[u8]) -> bool {
             self.bound.iter().any(|(bound, _)| *bound == via)
+        }
+
+        fn flush(&mut self) {}
+
+        fn poll_unsent(&mut self) -> Option<Port> {
+            None
         }
     }
 
@@ -631,7 +670,6 @@ mod tests {
             },
             counts: PacketCounts::default(),
             pulse: Arc::default(),
-            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
         };
         for session in [1, 2].map(SessionId::from_u128) {
             let leg = |port| {

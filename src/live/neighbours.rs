@@ -6,11 +6,12 @@ use tokio::sync::watch;
 
 use super::homes::Homes;
 use super::peers::Peers;
+use super::policies::concise;
 use super::resolver::ResolverLink;
 use super::status::{DestinationStatus, TrunkStatus, listener};
 use crate::config::{self, Config};
 use crate::engine::{DestinationView, Input, Pulse, TrunkView};
-use crate::policy::Finding;
+use crate::policy::{Finding, Severity};
 use crate::trunk::{Register, Trunk};
 
 /// What a node knows of its neighbours.
@@ -23,11 +24,22 @@ pub(super) struct Neighbours {
     views: watch::Receiver<Vec<TrunkView>>,
 }
 
+/// A configuration with what is to be said of it, or why there is none.
+type Read = Result<(Config, Vec<Finding>), Vec<Finding>>;
+
 /// A configuration that was read and is not in force yet.
 pub(super) struct Proposal {
     config: Config,
     /// The tables that changed and need a restart.
     restart: Vec<String>,
+    /// What is wrong with it all the same, a line each.
+    warnings: Vec<String>,
+}
+
+impl Proposal {
+    pub(super) const fn warnings(&self) -> &Vec<String> {
+        &self.warnings
+    }
 }
 
 impl Neighbours {
@@ -48,13 +60,13 @@ impl Neighbours {
     }
 
     /// What reads the file again, for [`Self::propose`]. None: there is no file.
-    pub(super) fn look(&self) -> Option<impl FnOnce() -> Result<Config, Vec<Finding>> + Send + 'static> {
+    pub(super) fn look(&self) -> Option<impl FnOnce() -> Read + Send + 'static> {
         let file = self.file.clone()?;
-        Some(move || config::load(&file))
+        Some(move || config::load_with_notes(&file))
     }
 
     /// What would change with this; nothing is changed.
-    pub(super) fn propose(&self, config: Config) -> Proposal {
+    pub(super) fn propose(&self, config: Config, findings: &[Finding]) -> Proposal {
         let (old, new) = (&self.config, &config);
         let tables = [
             ("node", old.node != new.node),
@@ -66,7 +78,12 @@ impl Neighbours {
         ];
         let changed = tables.into_iter().filter(|(_, changed)| *changed);
         let restart = changed.map(|(name, _)| name.to_owned()).collect();
-        Proposal { config, restart }
+        let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning);
+        Proposal {
+            config,
+            restart,
+            warnings: warnings.map(concise).collect(),
+        }
     }
 
     /// The configuration as it would be with the proposal: tables that need a restart as they are.
@@ -82,7 +99,14 @@ impl Neighbours {
     /// Puts trunks and routes in force: for signalling, what is new; for the sockets; and every name is asked for anew. Gives
     /// the tables that changed and need a restart.
     pub(super) async fn adopt(&mut self, proposal: Proposal) -> (Vec<Input>, Vec<String>) {
-        let Proposal { config, restart } = proposal;
+        let Proposal {
+            config,
+            restart,
+            warnings,
+        } = proposal;
+        for warning in warnings {
+            tracing::warn!("config: {warning}");
+        }
         if !restart.is_empty() {
             tracing::warn!(tables = restart.join(" "), "changed in the config, and need a restart");
         }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+
+use crate::config::{MediaListen, MediaSockets};
 
 const LOCK_NAME: &str = "lock";
 
@@ -40,9 +43,12 @@ pub(super) fn raise_file_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many calls with one audio line a limit of open files allows.
-pub(super) const fn calls_for(file_limit: u64) -> u64 {
-    file_limit.saturating_sub(HANDLES_RESERVED) / HANDLES_PER_CALL
+/// How many calls with one audio line a limit of open files allows: any number, where they share sockets.
+pub(super) const fn calls_for(file_limit: u64, media: &MediaListen) -> u64 {
+    match (media.sockets, media.address, media.address6) {
+        (MediaSockets::Shared, IpAddr::V4(_), None) => u64::MAX,
+        _ => file_limit.saturating_sub(HANDLES_RESERVED) / HANDLES_PER_CALL,
+    }
 }
 
 /// The data directory and the volumes are this process's, until it is dropped or the process ends in any way.
@@ -170,8 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn a_call_needs_four_handles() {
-        assert_eq!(calls_for(20_000), 4_936);
-        assert_eq!(calls_for(64), 0);
+    fn a_call_needs_four_handles_or_none() {
+        let mut media = MediaListen {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            advertised: None,
+            address6: None,
+            ports: 40_000..=40_001,
+            sockets: MediaSockets::Own,
+        };
+        assert_eq!(calls_for(20_000, &media), 4_936);
+        assert_eq!(calls_for(64, &media), 0);
+        media.sockets = MediaSockets::Shared;
+        assert_eq!(calls_for(64, &media), u64::MAX);
+        media.address6 = Some(std::net::Ipv6Addr::LOCALHOST);
+        assert_eq!(calls_for(20_000, &media), 4_936, "those of IPv6 do not share");
     }
 }

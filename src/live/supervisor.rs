@@ -221,7 +221,7 @@ impl Supervisor {
         let proposal = match read {
             None => return refused(&[NOT_READ]),
             Some(None) => None,
-            Some(Some(Ok(config))) => Some(self.neighbours.propose(config)),
+            Some(Some(Ok((config, findings)))) => Some(self.neighbours.propose(config, &findings)),
             Some(Some(Err(findings))) => {
                 for finding in &findings {
                     tracing::error!("config refused: {}", concise(finding));
@@ -251,9 +251,10 @@ impl Supervisor {
                 return refused(&refusals);
             }
         };
-        let mut restart = Vec::new();
+        let (mut restart, mut warnings) = (Vec::new(), Vec::new());
         if let Some((proposal, config, contexts)) = accepted {
             self.certificates.adopt(config, contexts);
+            warnings.clone_from(proposal.warnings());
             let (inputs, tables) = self.neighbours.adopt(proposal).await;
             restart = tables;
             self.policies.follow(self.neighbours.config());
@@ -262,7 +263,11 @@ impl Supervisor {
             }
         }
         if refusals.is_empty() {
-            return Reply::Reloaded { generation, restart };
+            return Reply::Reloaded {
+                generation,
+                restart,
+                warnings,
+            };
         }
         refusals.push(format!("policies: generation {generation} is in force\n"));
         refused(&refusals)

@@ -1,6 +1,6 @@
 //! The configuration in the words of signalling and of the sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -9,7 +9,7 @@ use super::homes::Homes;
 use super::peers::Peers;
 use super::sip_sockets::SipSetting;
 use super::tls::Contexts;
-use crate::config::Config;
+use crate::config::{Config, MediaListen, MediaSockets};
 use crate::engine::SignalingConfig;
 use crate::media::COOL_DOWN;
 use crate::sip::Transport;
@@ -31,6 +31,15 @@ pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>
         peer_node: false,
         reject_code: config.recorder.reject_code,
         steps: false,
+    }
+}
+
+/// Whether calls share sockets, and the address that has to allow it.
+pub(super) const fn sharing(media: &MediaListen) -> Option<Option<Ipv4Addr>> {
+    match (media.sockets, media.address) {
+        (MediaSockets::Own, _) => None,
+        (MediaSockets::Shared, IpAddr::V4(ip)) => Some(Some(ip)),
+        (MediaSockets::Shared, IpAddr::V6(_)) => Some(None),
     }
 }
 

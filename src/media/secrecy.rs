@@ -17,11 +17,16 @@ pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
 pub(super) struct Secrecy {
     keys: LegKeys,
     opener: Option<Opener>,
-    /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4): until the first by the new one.
+    /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4) until the first by the new one. It may come back,
+    /// with its rollover counters.
     former: Option<(Arc<SrtpKey>, Opener)>,
+    /// The first by the new one has come.
+    is_over: bool,
     sealer: Option<Sealer>,
     /// Where its keys come from, if they are not told.
     pub(super) shaking: Option<Box<Shaking>>,
+    /// By the key of ours before: if that comes back, so do its rollover counters, and no index is used twice (RFC 3711 §9.1).
+    rested: Option<(Arc<SrtpKey>, Sealer)>,
 }
 
 impl Secrecy {
@@ -34,8 +39,10 @@ impl Secrecy {
                     keys: LegKeys::default(),
                     opener: None,
                     former: None,
+                    is_over: false,
                     sealer: None,
                     shaking: None,
+                    rested: None,
                 })
             });
             // Until it is done those of before hold: packets by them are under way (RFC 8842 §7).
@@ -55,6 +62,8 @@ impl Secrecy {
                 keys: wanted.clone(),
                 former: None,
                 shaking: None,
+                is_over: false,
+                rested: None,
             }));
         };
         current.shaking = None;
@@ -62,17 +71,24 @@ impl Secrecy {
             current.open_by(wanted.theirs.clone());
         }
         if current.keys.ours != wanted.ours {
-            current.sealer = wanted.ours.as_deref().and_then(Sealer::new);
-            current.keys.ours.clone_from(&wanted.ours);
+            current.seal_by(wanted.ours.clone());
         }
         Some(current)
     }
 
     /// A handshake is done.
     pub(super) fn key_by(&mut self, theirs: SrtpKey, ours: SrtpKey) {
-        self.sealer = Sealer::new(&ours);
-        self.keys.ours = Some(Arc::new(ours));
+        self.seal_by(Some(Arc::new(ours)));
         self.open_by(Some(Arc::new(theirs)));
+    }
+
+    fn seal_by(&mut self, ours: Option<Arc<SrtpKey>>) {
+        let before = self.keys.ours.take().zip(self.sealer.take());
+        let back = self.rested.take_if(|(key, _)| ours.as_ref() == Some(key));
+        let new = || ours.as_deref().and_then(Sealer::new);
+        self.sealer = back.map(|(_, sealer)| sealer).or_else(new);
+        self.rested = before.or(self.rested.take());
+        self.keys.ours = ours;
     }
 
     fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>) {
@@ -82,6 +98,7 @@ impl Secrecy {
             .map(|(_, opener)| opener)
             .or_else(|| theirs.as_deref().and_then(Opener::new));
         self.former = before.or(self.former.take()).filter(|_| theirs.is_some());
+        self.is_over = false;
         self.keys.theirs = theirs;
     }
 
@@ -90,11 +107,12 @@ impl Secrecy {
         let opener = self.opener.as_mut().ok_or(SrtpError::Forged)?;
         match open(opener, kind, bytes, scratch) {
             Ok(length) => {
-                self.former = None;
+                self.is_over = true;
                 Ok(length)
             }
             Err(error) => {
-                let (_, former) = self.former.as_mut().ok_or(error)?;
+                let former = self.former.as_mut().filter(|_| !self.is_over);
+                let (_, former) = former.ok_or(error)?;
                 open(former, kind, bytes, scratch)
             }
         }

@@ -27,10 +27,11 @@ pub(crate) enum Emergency {
 const SERVICE_URN: &str = "urn:service:sos";
 
 impl Emergency {
-    /// Numbers and the service URN count in the Request-URI, which is where the call goes; the URN of a trusted peer also in
+    /// Numbers and the service URN count in the Request-URI, which is where the call goes, numbers also behind a code that hides
+    /// the caller's number and before a pause; the URN of a trusted peer also in
     /// To, where it stays when the Request-URI has been resolved to an answering point (RFC 6881 §9.2). Any other caller
     /// could write it there and take every policy away. What was dialled before the rules of what comes in counts as well, and
-    /// what it is sent on as, by the plan of the trunk `beyond`.
+    /// what it is sent on as, by the plan of the trunk `beyond`, where that is another user.
     pub(crate) fn detect(facts: &CallFacts, callee: &Identity, plan: &DialPlan, beyond: &DialPlan) -> Option<Self> {
         let is_urn = |key: &str| {
             key.strip_prefix(SERVICE_URN)
@@ -49,12 +50,19 @@ impl Emergency {
         let is_resolved = || facts.to_is_vouched && is_urn(&Identity::parse(&facts.to, plan).key);
         let is_called = |uri: &String, plan: &DialPlan| {
             let party = Identity::parse(uri, plan);
-            is_urn(&party.key) || plan.is_emergency(&party.dialled)
+            is_urn(&party.key) || plan.is_emergency(&party.dialled) || Identity::is_call_for_help(uri, plan)
         };
+        // At how many hosts it may be asked for tells nothing: what is dialled there is.
+        let is_renamed = |uri: &&String| Identity::parse(uri, plan).dialled != callee.dialled;
         let is_number = || {
             plan.is_emergency(&callee.dialled)
+                || Identity::is_call_for_help(&facts.request_uri, plan)
                 || facts.dialled.iter().any(|uri| is_called(uri, plan))
-                || facts.sent_on_as.iter().any(|uri| is_called(uri, beyond))
+                || facts
+                    .sent_on_as
+                    .iter()
+                    .filter(is_renamed)
+                    .any(|uri| is_called(uri, beyond))
         };
         if is_urn(&callee.key) || is_resolved() {
             Some(Self::ServiceUrn)

@@ -17,6 +17,12 @@ pub struct CallFacts {
     /// URIs of P-Asserted-Identity (RFC 3325 §9.1: at most one sip and one tel), else of Remote-Party-ID, *only* if the peer
     /// is trusted.
     pub asserted: Vec<String>,
+    /// What else names the caller and any caller may write (URIs, or text that is none): P-Asserted-Identity and Remote-Party-ID
+    /// of a peer that is not trusted, P-Preferred-Identity of any. It can add a policy and take none away.
+    pub caller_claimed: Vec<String>,
+    /// Hosts of the caller's URIs that are addresses of the trunk: users there may be users of the dial plan's domains, which
+    /// can add a policy and take none away.
+    pub caller_hosts: Vec<String>,
     pub request_uri: String,
     /// The Request-URI as the peer wrote it, where the trunk's rules have made another of it: what was an emergency stays one.
     pub dialled: Option<String>,

@@ -179,6 +179,15 @@ impl Identity {
         self.is_readable() && !is_nowhere && has_user && user != "anonymous"
     }
 
+    /// What the party may be called as at whatever host: its number, what is dialled, its user part. Namesakes have one in
+    /// common ([`Self::is_namesake`]); who is nobody has none.
+    pub fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let user = self.key.split('@').next().filter(|_| self.names_somebody());
+        let number = self.number.map(|number| format!("+{}", number.as_str()));
+        let dialled = Some(&self.dialled).filter(|dialled| !dialled.is_empty()).cloned();
+        [user.map(str::to_owned), number, dialled].into_iter().flatten()
+    }
+
     /// Whether both name one party to every grant: by their number in E.164, else by their address.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self.number, other.number) {

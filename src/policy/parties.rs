@@ -58,11 +58,17 @@ impl Ask<'_> {
     }
 
     fn is_at_our_address(&self, party: &Identity) -> bool {
-        let bare = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
-        self.facts
-            .own_hosts
-            .iter()
-            .any(|host| bare(host) == bare(&party.domain))
+        is_at(&self.facts.own_hosts, party)
+    }
+
+    /// Claims as they are written, as a switch may read them, and with both in the domains of the dial plan.
+    fn claimed<'u>(&self, uris: impl Iterator<Item = &'u String> + Clone) -> Vec<Identity> {
+        let mut claims = self.identities(uris.clone());
+        claims.extend(self.readings(uris));
+        let at_trunk = claims.iter().filter(|claim| is_at(&self.facts.caller_hosts, claim));
+        let aliases: Vec<Identity> = at_trunk.flat_map(|claim| self.in_domains(claim)).collect();
+        claims.extend(aliases);
+        claims
     }
 
     /// Asks for the caller, or for the callee by the identities that the network vouches for.
@@ -123,13 +129,13 @@ impl Ask<'_> {
         }
     }
 
-    /// What else the caller's number may be read as counts where they have no grant of their own.
+    /// What else the caller may be read as, and what is claimed of them, counts where they have no grant of their own.
     /// Their policy may look at the far end, which is also whom the call is sent on to.
     pub(super) fn caller(&mut self, identities: &[Identity], far: &Identity, onward: &[Identity]) {
         let facts = self.facts;
         let is_hidden = !facts.asserted.is_empty() && !identities.iter().any(Identity::names_somebody);
         let from = (facts.asserted.is_empty() || is_hidden).then_some(&facts.from);
-        let claims = self.readings(facts.asserted.iter().chain(from));
+        let claims = self.claimed(facts.asserted.iter().chain(from).chain(&facts.caller_claimed));
         self.claim(Role::Caller, identities, claims, far);
         if is_hidden {
             let claims = self.identities(std::iter::once(&facts.from));
@@ -153,7 +159,9 @@ impl Ask<'_> {
         let facts = self.facts;
         let mut claims = self.identities(std::iter::once(&facts.to).chain(&facts.called_party_claimed));
         claims.extend(identities.iter().flat_map(|party| self.in_domains(party)));
-        claims.extend(self.readings(std::iter::once(&facts.request_uri).chain(&facts.called_party_id)));
+        let readings = self.readings(std::iter::once(&facts.request_uri).chain(&facts.called_party_id));
+        claims.extend(readings.iter().flat_map(|reading| self.in_domains(reading)));
+        claims.extend(readings);
         self.claim(Role::Callee, identities, claims, far);
         self.party(Role::Callee, identities, far);
     }
@@ -217,4 +225,9 @@ impl Ask<'_> {
         let policy = self.set.policy(&found.nearest.grant).filter(|policy| policy.enabled);
         policy.is_some_and(|policy| matches!(self.action(policy, role, far), Action::Record | Action::Block))
     }
+}
+
+fn is_at(hosts: &[String], party: &Identity) -> bool {
+    let bare = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
+    hosts.iter().any(|host| bare(host) == bare(&party.domain))
 }

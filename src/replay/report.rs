@@ -18,6 +18,7 @@ use crate::engine::ladder;
 use crate::engine::{Step, StepKind};
 use crate::model::{Leg, Outcome, Timestamp};
 use crate::recorder::File;
+use crate::sdp::Format;
 use crate::sip::Method;
 
 /// Everything that a replay found. The JSON form is an interface: fields are added, never changed.
@@ -346,7 +347,13 @@ fn decision(session: Option<&Session>) -> &'static str {
 fn streams(call: &Call) -> Vec<StreamReport> {
     let report = |(leg, ssrc, stream): (Leg, crate::model::Ssrc, &super::streams::Stream)| {
         let payload_type = stream.payload_type();
-        let name = |payload_type| call.codec(leg, payload_type).unwrap_or("unknown").to_owned();
+        let name = |payload_type| {
+            // Some send what nobody offered; what its number means is fixed.
+            let name = call
+                .codec(leg, payload_type)
+                .or_else(|| Format::static_name(payload_type));
+            name.unwrap_or("unknown").to_owned()
+        };
         let payload_types = stream
             .payload_types()
             .iter()

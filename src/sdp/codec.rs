@@ -23,6 +23,11 @@ impl Format {
         }
     }
 
+    /// The name of a payload type that needs no `rtpmap`.
+    pub fn static_name(payload_type: u8) -> Option<&'static str> {
+        static_format(payload_type).map(|(name, ..)| name)
+    }
+
     /// The same encoding, under whatever payload type.
     pub fn is_same_encoding(&self, other: &Self) -> bool {
         let named = !self.name.is_empty() && !other.name.is_empty();
@@ -73,6 +78,7 @@ mod tests {
     fn static_payload_types_need_no_rtpmap() {
         let pcma = Format::of_payload_type(8);
         assert_eq!((pcma.name.as_str(), pcma.clock_rate, pcma.channels), ("PCMA", 8_000, 1));
+        assert_eq!([0, 96].map(Format::static_name), [Some("PCMU"), None]);
         assert_eq!(Format::of_payload_type(97).name, "");
     }
 

@@ -192,6 +192,7 @@ impl SessionDescription {
         if text.len() > BYTES_MAX {
             return Err(SdpError::TooLong { bytes: text.len() });
         }
+        let text = scan::without_nul_behind(text);
         let mut reader = Reader::default();
         let mut is_begun = false;
         for line in scan::lines(text) {
@@ -223,7 +224,7 @@ impl SessionDescription {
         &self.lines
     }
 
-    /// As it came.
+    /// As it came, without NULs behind the last line.
     pub const fn text(&self) -> &Bytes {
         &self.text
     }

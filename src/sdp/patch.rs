@@ -47,10 +47,24 @@ const BYPASSES: &[&str] = &[
     "bundle-only",       // RFC 8843 §6
     "altc",              // RFC 6947: alternative connectivity
     "alt",               // its proprietary forerunner
-    "ccap",              // RFC 7195: connection capability
-    "source-filter",     // RFC 4570 §3: whom alone its author sends from; it is we who send
-    "path",              // RFC 4975 §8.1: where MSRP really connects to
-    "msrp-cema",         // RFC 6714: MSRP that takes c= for a middlebox, and path for the peer
+    "csup",              // RFC 5939 §3.3.1: capabilities name other transports, profiles and keys
+    "creq",              // RFC 5939 §3.3.2
+    "acap",              // RFC 5939 §3.4.1: any attribute, keys too
+    "tcap",              // RFC 5939 §3.4.2: the profile
+    "pcfg",              // RFC 5939 §3.5.1
+    "acfg",              // RFC 5939 §3.5.2
+    "rmcap",             // RFC 6871: media formats, latent and session configurations
+    "omcap",
+    "mfcap",
+    "mscap",
+    "lcfg",
+    "sescap",
+    "ccap", // RFC 7195: connections
+    "bcap", // RFC 7006: bandwidth, titles
+    "icap",
+    "source-filter", // RFC 4570 §3: whom alone its author sends from; it is we who send
+    "path",          // RFC 4975 §8.1: where MSRP really connects to
+    "msrp-cema",     // RFC 6714: MSRP that takes c= for a middlebox, and path for the peer
 ];
 
 /// Attributes that tell a key or how one is agreed. They go where we encrypt with keys of our own.
@@ -107,6 +121,10 @@ mod tests {
             ("path", Some("msrp://192.0.2.1:7654/x;tcp")),
             ("msrp-cema", None),
             ("source-filter", Some(" incl IN IP4 * 192.0.2.1")),
+            ("tcap", Some("1 RTP/SAVP")),
+            ("Acap", Some("1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x")),
+            ("pcfg", Some("1 t=1 a=1")),
+            ("acfg", Some("1 t=1 a=1")),
         ] {
             assert!(is_bypass(name, value), "{name}");
         }

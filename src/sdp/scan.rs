@@ -41,6 +41,14 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Result<Line<'_>, SdpErr
     })
 }
 
+/// Without the NUL that ends a string where it was written, and was counted and sent.
+pub(super) fn without_nul_behind(text: &[u8]) -> &[u8] {
+    let is_end = |byte: &&u8| matches!(byte, 0 | b'\r' | b'\n');
+    let tail = text.len() - text.iter().rev().take_while(is_end).count();
+    let nul = text.iter().skip(tail).position(|byte| *byte == 0);
+    nul.and_then(|at| text.get(..tail + at)).unwrap_or(text)
+}
+
 fn line(start: usize, raw: &[u8]) -> Result<Line<'_>, SdpError> {
     let content = raw.strip_suffix(b"\n").unwrap_or(raw);
     let ending = content.iter().rev().take_while(|byte| **byte == b'\r').count();
@@ -78,6 +86,20 @@ mod tests {
         assert_eq!(lines[2].kind, None);
         assert_eq!(lines[3].attribute(), ("one".into(), Some("two".into())));
         assert_eq!(&text[lines[4].value_at..], b"last");
+    }
+
+    #[test]
+    fn nuls_behind_the_last_line_are_no_part_of_it() {
+        for (text, read) in [
+            (&b"v=0\r\n\0"[..], &b"v=0\r\n"[..]),
+            (b"v=0\r\n\0\r\n\0\0", b"v=0\r\n"),
+            (b"v=0\0", b"v=0"),
+            (b"v=0\r\n\r\n", b"v=0\r\n\r\n"),
+            (b"\0", b""),
+            (b"v=0\0s=-\r\n", b"v=0\0s=-\r\n"),
+        ] {
+            assert_eq!(without_nul_behind(text), read);
+        }
     }
 
     #[test]

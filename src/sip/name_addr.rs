@@ -68,6 +68,25 @@ impl NameAddr {
         })
     }
 
+    /// Of a text that [`Self::parse`] refuses for its display name (`Smith, John <sip:a@b>`, a quote that never closes) what is in
+    /// the last angle brackets and behind them.
+    pub(super) fn parse_nameless(text: &str) -> Result<Self, NameAddrError> {
+        let close = text.rfind('>').ok_or(NameAddrError::Unbalanced)?;
+        let open = text.get(..close).and_then(|text| text.rfind('<'));
+        Self::parse(text.get(open.ok_or(NameAddrError::Unbalanced)?..).unwrap_or_default())
+    }
+
+    /// Nobody (RFC 3323 §4.1.1.3), with the parameters of a text whose URI is none.
+    pub(super) fn parse_anonymous(text: &str) -> Result<Self, NameAddrError> {
+        let end = text.rfind('>').map_or_else(|| text.find(';'), |close| Some(close + 1));
+        let params = end.and_then(|end| text.get(end..)).unwrap_or_default();
+        Ok(Self {
+            display: Text::default(),
+            uri: Uri::parse("sip:anonymous@anonymous.invalid")?,
+            params: Params::parse(params.trim_matches(is_space))?,
+        })
+    }
+
     /// As a header has it.
     pub(super) fn written(&self) -> String {
         self.parts().concat()

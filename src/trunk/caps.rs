@@ -56,7 +56,15 @@ struct Load {
 pub struct Loads {
     trunks: BTreeMap<TrunkName, Load>,
     /// Which trunks a call counts on.
-    calls: BTreeMap<SessionId, Vec<TrunkName>>,
+    calls: BTreeMap<SessionId, Vec<Share>>,
+}
+
+/// What one call has of one trunk.
+#[derive(Clone, Debug)]
+struct Share {
+    trunk: TrunkName,
+    /// Of its bucket.
+    taken: u64,
 }
 
 impl Loads {
@@ -86,30 +94,33 @@ impl Loads {
 
     /// A call begins; it may exceed the caps, as emergency calls do.
     pub fn begin<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
-        let names = distinct(trunks);
-        for name in &names {
-            self.enter(name);
-        }
-        self.calls.insert(call, names);
+        let shares = distinct(trunks).into_iter().map(|name| self.enter(name)).collect();
+        self.calls.insert(call, shares);
     }
 
     /// A call that is up was sent on: it is on these trunks now.
     pub fn follow<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
-        let before = self.calls.remove(&call).unwrap_or_default();
-        let names = distinct(trunks);
-        for name in before.iter().filter(|name| !names.contains(name)) {
-            self.leave(name);
+        let mut before = self.calls.remove(&call).unwrap_or_default();
+        let mut shares = Vec::new();
+        for name in distinct(trunks) {
+            let known = before.iter().position(|share| share.trunk == name);
+            shares.push(match known {
+                Some(at) => before.swap_remove(at),
+                None => self.enter(name),
+            });
         }
-        for name in names.iter().filter(|name| !before.contains(name)) {
-            self.enter(name);
+        for share in before {
+            self.leave(&share.trunk);
         }
-        self.calls.insert(call, names);
+        self.calls.insert(call, shares);
     }
 
-    fn enter(&mut self, name: &TrunkName) {
-        let load = self.trunks.entry(name.clone()).or_default();
+    fn enter(&mut self, trunk: TrunkName) -> Share {
+        let load = self.trunks.entry(trunk.clone()).or_default();
         load.calls += 1;
-        load.bucket.level = load.bucket.level.saturating_sub(TOKEN);
+        let taken = load.bucket.level.min(TOKEN);
+        load.bucket.level -= taken;
+        Share { trunk, taken }
     }
 
     fn leave(&mut self, name: &TrunkName) {
@@ -118,15 +129,28 @@ impl Loads {
         }
     }
 
+    /// The call has come to nothing that counts as a new call on this trunk: another may come in its stead. Once more changes
+    /// nothing.
+    pub fn give_back(&mut self, call: SessionId, trunk: &TrunkName) {
+        let shares = self.calls.get_mut(&call).into_iter().flatten();
+        for share in shares.filter(|share| share.trunk == *trunk) {
+            if let Some(load) = self.trunks.get_mut(trunk) {
+                // No more than it may hold: the next call that is asked for sees to that.
+                load.bucket.level = load.bucket.level.saturating_add(std::mem::take(&mut share.taken));
+            }
+        }
+    }
+
     /// Whether a call counts on a trunk.
     pub fn is_on(&self, call: SessionId, trunk: &TrunkName) -> bool {
-        self.calls.get(&call).is_some_and(|names| names.contains(trunk))
+        let shares = self.calls.get(&call);
+        shares.is_some_and(|shares| shares.iter().any(|share| share.trunk == *trunk))
     }
 
     /// Its parties are gone. Once more changes nothing.
     pub fn end(&mut self, call: SessionId) {
-        for name in self.calls.remove(&call).unwrap_or_default() {
-            self.leave(&name);
+        for share in self.calls.remove(&call).unwrap_or_default() {
+            self.leave(&share.trunk);
         }
     }
 
@@ -225,6 +249,23 @@ mod tests {
         assert_eq!(left, [1, 1, 1], "each has had one new call in this second");
         loads.end(call);
         assert_eq!(loads.calls(pbx), 1);
+    }
+
+    #[test]
+    fn what_a_call_gives_back_another_may_take_and_that_is_no_more_than_it_took() {
+        let (mut loads, one) = (Loads::default(), caps(None, Some(1)));
+        let (name, call) = (TrunkName::from("carrier"), SessionId::from_u128);
+        assert_eq!(offer(&mut loads, 0, 1, one), Ok(()));
+        // An emergency, which finds nothing left.
+        loads.begin(call(2), [&name]);
+        loads.give_back(call(2), &name);
+        assert_eq!(offer(&mut loads, 0, 3, one), Err(CapReached::Rate));
+        loads.give_back(call(1), &name);
+        loads.give_back(call(1), &name);
+        loads.give_back(call(1), &"other".into());
+        assert_eq!(offer(&mut loads, 0, 4, one), Ok(()));
+        assert_eq!(offer(&mut loads, 0, 5, one), Err(CapReached::Rate));
+        assert_eq!(loads.calls(&name), 3, "it gives back no place");
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use onrecord::engine::Input;
+use onrecord::model::{Fault, RecordingEvent};
+use onrecord::sip::Message;
 use onrecord::trunk::{Caps, Conduct, Redirect, Route, Trunk};
 
-use super::bench::{A, B, Bench, C, SDP};
+use super::bench::{A, B, Bench, C, PROXY, SDP, STRICT, invite};
+use super::party::{ALICE, BOB, CAROL};
 use super::routed::{call, configure, trunk};
 
 fn capped(calls_max: Option<u32>, rate: Option<u32>) -> Bench {
@@ -142,6 +145,135 @@ fn a_call_is_not_sent_on_to_a_trunk_that_is_full_unless_it_is_an_emergency() {
     bench.b_redirects(302, &[&format!("<sip:112@{C}>")]);
     assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("112"));
     assert_eq!(counted(&bench)[2], 2);
+}
+
+#[test]
+fn a_call_that_is_sent_on_to_help_is_followed_to_a_full_trunk_too() {
+    let mut bench = with_branch();
+    call(&mut bench, 1, "bob", SDP);
+    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+    bench.c_answers("INVITE", 180, "");
+    for (n, contact, asked) in [
+        (2, format!("<sip:112@{C}>"), "sip:112@127.0.0.1:5091"),
+        (3, format!("<sips:112@{C}>"), "sips:112@127.0.0.1:5091"),
+    ] {
+        call(&mut bench, n, "bob", SDP);
+        bench.b_redirects(302, &[&contact]);
+        assert_eq!(bench.request_to_c("INVITE").uri.to_string(), asked);
+    }
+    assert_eq!(counted(&bench)[2], 3);
+}
+
+#[test]
+fn who_was_called_securely_is_sent_on_to_help_all_the_same() {
+    let mut bench = with_branch();
+    let text = String::from_utf8(invite(1, "s1", "", SDP, "").to_vec()).unwrap();
+    bench.from(
+        A,
+        text.replace("sip:bob@127.0.0.1:5070", "sips:112@127.0.0.1:5070").into(),
+    );
+    for contact in ["<tel:112>", "<urn:service:sos>"] {
+        let before = bench.to_b.len();
+        bench.b_redirects(302, &[contact]);
+        assert!(bench.to_b.len() > before, "{contact}");
+    }
+}
+
+#[test]
+fn a_caller_who_answers_a_challenge_is_one_new_call() {
+    for (status, header) in [(407, "Proxy-Authorization"), (401, "Authorization")] {
+        let mut bench = capped(None, Some(1));
+        for n in 0..3_u64 {
+            call(&mut bench, 2 * n as usize, "bob", SDP);
+            bench.b_answers("INVITE", status, "");
+            assert_eq!(bench.response_to_a().status, status);
+            let text = String::from_utf8(invite(2, &format!("again{n}"), "", SDP, "").to_vec()).unwrap();
+            let proven = format!("{header}: Digest username=\"u\"\r\nContact:");
+            let text = text
+                .replace("call-1", &format!("call-{n}"))
+                .replacen("Contact:", &proven, 1);
+            bench.from(A, text.into());
+            assert!(bench.request_to_b("INVITE").headers.contains(header), "{n}");
+            bench.b_answers("INVITE", 486, "");
+            bench.wait(Duration::from_secs(1));
+        }
+        call(&mut bench, 8, "bob", SDP);
+        call(&mut bench, 9, "bob", SDP);
+        assert_eq!(bench.response_to_a().status, 503, "any other in this second");
+    }
+}
+
+#[test]
+fn who_is_sent_on_by_a_302_that_is_passed_may_follow_it() {
+    let mut bench = capped(None, Some(1));
+    call(&mut bench, 1, "bob", SDP);
+    bench.b_redirects(302, &["<sip:carol@192.0.2.9>"]);
+    call(&mut bench, 2, "carol", SDP);
+    assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("carol"));
+}
+
+#[test]
+fn calls_that_a_trunk_never_hears_of_are_none_of_its_new_ones() {
+    let block = "[policy]\nid = \"no\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let forbidden =
+        "[[grant]]\npolicy = \"no\"\nto = [\"user:666\"]\n[[grant]]\npolicy = \"desk\"\nto = [\"user:1000\"]\n";
+    let files = [("no.toml", block), ("desk.toml", STRICT), ("grants.toml", forbidden)];
+    for (way, user, status) in [
+        ("forbidden", "666", 403),
+        ("down", "1000", 603),
+        ("silent", "1000", 603),
+    ] {
+        let mut bench = capped_in(Bench::with(&files), None, Some(2));
+        match way {
+            "down" => bench.recorder_fails(Fault::Io),
+            "silent" => bench.recorder_answers = false,
+            _ => {}
+        }
+        for n in 1..3 {
+            call(&mut bench, n, user, SDP);
+        }
+        if way == "silent" {
+            assert!(bench.to_a.iter().all(|message| !is_final(message)), "both wait");
+            call(&mut bench, 3, "bob", SDP);
+            assert_eq!(
+                bench.response_to_a().status,
+                503,
+                "each has its place while it may go on"
+            );
+            bench.input(Input::Recording(RecordingEvent::Down { fault: Fault::Io }));
+        }
+        assert_eq!(bench.response_to_a().status, status);
+        for n in 4..6 {
+            call(&mut bench, n, "bob", SDP);
+            assert_eq!(bench.response_to_a().headers.call_id(), format!("call-{n}"));
+            assert_eq!(bench.response_to_a().status, 100, "{way}");
+        }
+        call(&mut bench, 6, "bob", SDP);
+        assert_eq!(bench.response_to_a().status, 503, "{way}");
+    }
+}
+
+fn is_final(message: &Message) -> bool {
+    matches!(message, Message::Response(response) if response.is_final())
+}
+
+#[test]
+fn who_takes_the_place_of_a_call_on_a_full_trunk_needs_no_other() {
+    let mut bench = capped_in(Bench::strict(), Some(2), None);
+    let [bobs, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let [carols, carol] = bench.talk(ALICE, CAROL, "call-2", "");
+    bench.invites(BOB, "sip:alice@pbx.example", "call-3", "");
+    assert_eq!(bench.response_to_b().status, 503);
+    // Alice has referred Bob to Carol.
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", carols.for_far_end());
+    bench.invites(BOB, &format!("sip:carol@{PROXY}"), "call-4", &replaces);
+    let invite = bench.newest(B, "INVITE");
+    assert_eq!(invite.headers.get("Replaces"), Some(carol.for_itself().as_str()));
+    let [third, _] = bench.picks_up(BOB, CAROL);
+    bench.hangs_up(third, CAROL);
+    bench.hangs_up(bobs, BOB);
+    bench.hangs_up(carols, CAROL);
+    bench.assert_nothing_left();
 }
 
 #[test]

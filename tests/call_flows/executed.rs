@@ -209,6 +209,22 @@ fn a_target_that_nobody_answers_is_given_up_and_the_old_call_stays() {
 }
 
 #[test]
+fn a_target_that_says_each_minute_that_it_rings_is_given_up_as_soon() {
+    let mut bench = strict();
+    let [alice, _] = rings(&mut bench);
+    for _ in 0..3 {
+        bench.wait(Duration::from_secs(60));
+        bench.answers(DAVE, "INVITE", 180, "");
+    }
+    bench.wait(Duration::from_secs(21));
+    assert_told_last(&bench, "SIP/2.0 408 Request Timeout");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "CANCEL", 200, "");
+    bench.answers(DAVE, "INVITE", 487, "");
+    assert_old_call_stays(&mut bench, alice);
+}
+
+#[test]
 fn a_party_that_stays_and_does_not_take_who_comes_stays_where_it_was() {
     let mut bench = strict();
     let [alice, _] = rings(&mut bench);

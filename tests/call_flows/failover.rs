@@ -233,3 +233,82 @@ fn the_same_server_is_asked_by_another_transport_too() {
     bench.b_answers("INVITE", 486, "");
     assert_eq!(bench.response_to_a().status, 486);
 }
+
+/// B is let go, and what it still says is answered as it has to be.
+fn takes_leave_of_b(bench: &mut Bench, is_answered: bool) {
+    let cancel = bench.request_to_b("CANCEL");
+    assert_eq!(cancel.headers.get("Reason"), Some("SIP;cause=408;text=\"No answer\""));
+    bench.b_answers("CANCEL", 200, "");
+    if is_answered {
+        bench.b_answers("INVITE", 200, SDP);
+        assert_eq!(bench.request_to_b("ACK").headers.cseq().number, 1);
+        bench.b_answers("BYE", 200, "");
+    } else {
+        bench.b_answers("INVITE", 487, "");
+        assert_eq!(bench.request_to_b("ACK").headers.cseq().number, 1);
+    }
+}
+
+#[test]
+fn who_says_100_and_dies_is_not_waited_for_where_another_can_be_asked() {
+    for is_answered in [false, true] {
+        let mut bench = bench();
+        bench.invite(SDP, "");
+        bench.b_agrees("INVITE", 100, "");
+        bench.wait(Duration::from_secs(59));
+        bench.b_agrees("INVITE", 100, "");
+        assert!(bench.to_c.is_empty());
+        bench.wait(Duration::from_secs(2));
+        assert_eq!(bench.request_to_c("INVITE").uri.to_string(), format!("sip:bob@{C}"));
+        takes_leave_of_b(&mut bench, is_answered);
+        connect_and_end(&mut bench);
+    }
+}
+
+#[test]
+fn who_says_100_and_no_more_is_waited_for_as_who_rings_where_nobody_else_can_be_asked() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_agrees("INVITE", 100, "");
+    bench.wait(Duration::from_secs(590));
+    bench.b_agrees("INVITE", 100, "");
+    assert_eq!(bench.response_to_a().status, 100);
+    bench.wait(Duration::from_secs(11));
+    assert_eq!(bench.response_to_a().status, 408, "a 100 is no ringing");
+    bench.b_answers("CANCEL", 200, "");
+    bench.b_answers("INVITE", 487, "");
+    bench.a_requests(1, "ACK", "a1", "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn who_rings_too_long_is_let_go_and_the_next_address_is_asked() {
+    let mut bench = bench();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 183, SDP);
+    let early = bench.response_to_a().headers.to().tag().map(str::to_owned);
+    bench.wait(Duration::from_secs(599));
+    assert!(bench.to_c.is_empty());
+    bench.wait(Duration::from_secs(2));
+    takes_leave_of_b(&mut bench, true);
+    bench.c_answers("INVITE", 180, "");
+    assert_ne!(bench.response_to_a().headers.to().tag(), early.as_deref());
+    connect_and_end(&mut bench);
+}
+
+#[test]
+fn help_is_called_elsewhere_and_where_there_is_no_other_rings_on() {
+    let text = String::from_utf8(super::bench::invite(1, "e1", "", SDP, "").to_vec()).unwrap();
+    let call = || bytes::Bytes::from(text.replace("sip:bob@", "sip:112@"));
+    let mut bench = bench();
+    bench.from(A, call());
+    bench.b_agrees("INVITE", 100, "");
+    bench.wait(Duration::from_secs(61));
+    assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("112"));
+    takes_leave_of_b(&mut bench, false);
+    bench.c_answers("INVITE", 183, SDP);
+    bench.wait(Duration::from_secs(23 * 3_600));
+    assert_eq!(bench.response_to_a().status, 183, "the queue for help is long");
+    bench.c_answers("INVITE", 200, SDP);
+    assert_eq!(bench.response_to_a().status, 200);
+}

@@ -398,7 +398,10 @@ fn a_trusted_pbx_of_before_rfc_3325_says_by_remote_party_id_who_calls() {
     let named = |party: &str| format!("Remote-Party-ID: <sip:trader@example.com>{party};screen=yes\r\n");
     assert!(!rings(true, &named(";party=calling")) && !rings(true, &named("")));
     assert!(rings(true, &named(";party=called")), "of somebody else");
-    assert!(rings(false, &named("")), "anybody may write it");
+    assert!(
+        !rings(false, &named("")),
+        "anybody may write it, and it can add a policy"
+    );
     let asserted = "P-Asserted-Identity: <sip:alice@example.com>\r\n";
     assert!(
         rings(true, &[asserted, &named("")].concat()),

@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::{Direction, Encryption, Fault, Outcome, RecordingCommand, RecordingEvent};
+use onrecord::trunk::{Rank, Site};
 
-use super::bench::{Bench, GRANTS, LENIENT, STRICT};
+use super::bench::{A, B, Bench, GRANTS, LENIENT, PROXY, STRICT};
 use super::party::ALICE;
+use super::routed::{configure, trunk};
+
+/// Of the carrier's second address.
+const SPARE_HOST: &str = "127.0.0.9";
 
 fn writes(bench: &mut Bench) {
     let typed = "Content-Type: text/plain\r\n";
@@ -193,4 +198,28 @@ fn a_message_to_whom_nobody_can_read_is_no_policys_to_forbid() {
     let to = format!("sip:{}@carrier.example", "x".repeat(600));
     bench.requests("MESSAGE", ALICE, &to, "m-1", typed, "sell");
     assert_eq!(bench.response_to_a().status, 400);
+}
+
+#[test]
+fn who_may_not_be_called_at_one_address_of_the_next_hop_may_not_be_written_to_there() {
+    let block = "[policy]\nid = \"no\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let grants = format!("[[grant]]\npolicy = \"no\"\nto = [\"user:bob@{SPARE_HOST}\"]\n");
+    for (user, asked) in [("bob", false), ("carol", true)] {
+        let mut bench = Bench::with(&[("no.toml", block), ("grants.toml", &grants)]);
+        let mut carrier = trunk("carrier", B);
+        let spare = format!("{SPARE_HOST}:5060");
+        carrier.peers.extend(trunk("x", &spare).peers);
+        let site = |text: &str, priority| Site::parse(text, Rank { priority, weight: 0 }).unwrap();
+        carrier.sites = vec![site(B, 1), site(&spare, 2)];
+        configure(&mut bench, trunk("pbx", A), carrier);
+        let uri = format!("sip:{user}@{PROXY}");
+        bench.requests("MESSAGE", ALICE, &uri, "m-1", "Content-Type: text/plain\r\n", "sell");
+        if !asked {
+            assert!(bench.to_b.is_empty(), "no address of it");
+            assert_eq!(bench.response_to_a().status, 403);
+            continue;
+        }
+        bench.b_answers("MESSAGE", 503, "");
+        assert_eq!(bench.request_to_b("MESSAGE").uri.host(), Some(SPARE_HOST));
+    }
 }

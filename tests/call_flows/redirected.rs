@@ -1,9 +1,11 @@
 //! 3xx: passed to the caller, or followed by us where the trunk says so. Another party is decided anew.
 
+use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingCommand};
-use onrecord::trunk::{Conduct, Redirect};
+use onrecord::trunk::{Conduct, Field, Passage, Redirect, Rewrite, Route, Trunk};
 
 use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT};
+use super::routed::trunk;
 
 fn follows() -> Conduct {
     Conduct {
@@ -287,5 +289,92 @@ fn a_302_to_the_emergency_services_is_followed_as_one_to_their_number_is() {
         assert_eq!(bench.response_to_a().status, 180, "it is strict no more");
         bench.b_answers("INVITE", 200, SDP);
         assert_eq!(bench.response_to_a().status, 200);
+    }
+}
+
+/// Calls of the pbx lose a leading 9 before three or four digits, and its numbers are E.164.
+fn with_rules(files: &[(&str, &str)], routes: Vec<Route>) -> Bench {
+    let mut bench = Bench::with(files);
+    let rule = Rewrite::new(Passage::In, Field::parse("request_uri").unwrap(), r"^9(\d{3,4})$", "$1");
+    let pbx = Trunk {
+        e164: true,
+        rewrites: vec![rule.unwrap()],
+        ..trunk("pbx", A)
+    };
+    let carrier = Trunk {
+        conduct: follows(),
+        ..trunk("carrier", B)
+    };
+    bench.input(Input::Trunks {
+        trunks: vec![pbx, carrier, trunk("branch", C)],
+        routes,
+    });
+    bench
+}
+
+fn route(to: &str, prefix: &str) -> Route {
+    Route {
+        from: "pbx".into(),
+        to: to.into(),
+        prefix: Some(prefix.to_owned()),
+        to_user: None,
+        priority: 0,
+    }
+}
+
+#[test]
+fn a_peer_that_a_contact_names_is_decided_for_as_it_is_asked() {
+    let block = "[policy]\nid = \"no\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let grants = "[[grant]]\npolicy = \"no\"\nto = [\"user:95551\", \"user:9112\"]\n";
+    let files = [("no.toml", block), ("grants.toml", grants)];
+    for (user, status) in [
+        ("95551", Some(403)),
+        ("9112", Some(403)),
+        ("5551", None),
+        ("95552", None),
+    ] {
+        let mut bench = with_rules(&files, vec![route("carrier", ""), route("branch", "x")]);
+        bench.invite(SDP, "");
+        bench.b_redirects(302, &[&format!("<sip:{user}@{C}>")]);
+        match status {
+            Some(status) => {
+                assert!(bench.to_c.is_empty(), "{user}");
+                assert_eq!(bench.response_to_a().status, status);
+            }
+            None => assert_eq!(bench.request_to_c("INVITE").uri.user(), Some(user), "as it is"),
+        }
+    }
+}
+
+#[test]
+fn a_contact_that_goes_by_the_routes_is_called_as_if_the_caller_had_dialled_it() {
+    let block = "[policy]\nid = \"no\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let grants = "[[grant]]\npolicy = \"no\"\nto = [\"number:+442079460009\"]\n";
+    let plan = "[[dial_plan]]\ncountry_code = \"44\"\n";
+    let files = [("no.toml", block), ("grants.toml", grants), ("plan.toml", plan)];
+    let routes = || {
+        vec![
+            route("branch", "+44"),
+            route("branch", "5"),
+            route("branch", "112"),
+            route("carrier", "bob"),
+        ]
+    };
+    for (user, called) in [
+        ("02079460001", Some("+442079460001")),
+        ("95551", Some("5551")),
+        ("9112", Some("112")),
+        ("02079460009", None),
+    ] {
+        let mut bench = with_rules(&files, routes());
+        bench.invite(SDP, "");
+        bench.b_redirects(302, &[&format!("<sip:{user}@{PROXY}>")]);
+        match called {
+            Some(called) => assert_eq!(bench.request_to_c("INVITE").uri.user(), Some(called)),
+            None => {
+                assert!(bench.to_c.is_empty());
+                assert_eq!(bench.response_to_a().status, 403);
+            }
+        }
     }
 }

@@ -9,15 +9,15 @@ use super::bench::{A, B, Bench, C, SDP, invite};
 use super::routed::{configure, trunk};
 use super::sealed_media::hung_up;
 
-const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
-const OTHER: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
+pub(super) const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+pub(super) const OTHER: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
 
-fn keyed(protocol: &str, tag: u32, key: &str) -> String {
+pub(super) fn keyed(protocol: &str, tag: u32, key: &str) -> String {
     let line = format!("a=crypto:{tag} AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n");
     format!("{}{line}", SDP.replace("RTP/AVP", protocol))
 }
 
-fn with(name: &str, address: &str, srtp: Srtp, sdes_over: SdesOver) -> Trunk {
+pub(super) fn with(name: &str, address: &str, srtp: Srtp, sdes_over: SdesOver) -> Trunk {
     Trunk {
         secrecy: Secrecy {
             srtp,
@@ -29,7 +29,7 @@ fn with(name: &str, address: &str, srtp: Srtp, sdes_over: SdesOver) -> Trunk {
 }
 
 /// Everything is recorded strictly; keys may be told by UDP.
-fn bench_of(a: Srtp, b: Srtp) -> Bench {
+pub(super) fn bench_of(a: Srtp, b: Srtp) -> Bench {
     let mut bench = Bench::strict();
     configure(
         &mut bench,
@@ -39,13 +39,13 @@ fn bench_of(a: Srtp, b: Srtp) -> Bench {
     bench
 }
 
-fn line(body: &[u8]) -> (String, Vec<Crypto>) {
+pub(super) fn line(body: &[u8]) -> (String, Vec<Crypto>) {
     let sdp = SessionDescription::parse(body).unwrap();
     let line = sdp.lines()[0].clone();
     (line.protocol, line.cryptos)
 }
 
-fn plan(bench: &Bench) -> MediaPlan {
+pub(super) fn plan(bench: &Bench) -> MediaPlan {
     let plans = bench.media.iter().rev().find_map(|command| match command {
         MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some((**plan).clone()),
         _ => None,
@@ -53,7 +53,7 @@ fn plan(bench: &Bench) -> MediaPlan {
     plans.unwrap()
 }
 
-fn keys(bench: &Bench, leg: Leg) -> Option<LegKeys> {
+pub(super) fn keys(bench: &Bench, leg: Leg) -> Option<LegKeys> {
     plan(bench).keys_of(0, leg).cloned()
 }
 

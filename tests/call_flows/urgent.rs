@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use onrecord::engine::Input;
 use onrecord::model::{Fault, MediaCommand, MediaEvent, Outcome, RecordingCommand, Tally};
-use onrecord::sip::Method;
-use onrecord::trunk::{Conduct, Peer, Route, Trunk};
+use onrecord::sip::{Message, Method};
+use onrecord::trunk::{Conduct, Field, Passage, Peer, Rewrite, Route, Trunk};
 
 use super::bench::{A, B, Bench, GRANTS, SDP, STRICT, invite};
 
@@ -333,9 +333,115 @@ fn no_line_that_nobody_needs_stops_it() {
         assert_eq!(bye.uri.socket_addr(), A.parse().ok(), "{to}");
         bench.a_answers("BYE", 200, "");
         bench.assert_nothing_left();
+        if to.starts_with("Expires") {
+            // That stops no other call either.
+            continue;
+        }
         let mut other = Bench::strict();
         let text = String::from_utf8(odd_call(from, to).to_vec()).unwrap();
         other.from(A, text.replace("sip:112@", "sip:bob@").into());
         assert!(other.to_b.is_empty(), "any other call is refused: {to}");
+    }
+}
+
+/// A call of the carrier to this user at our address; where a phone of A's rings for it.
+fn calls_back(bench: &mut Bench, n: usize, user: &str) -> Option<String> {
+    let text = String::from_utf8(invite(1, &format!("back{n}"), "", SDP, "").to_vec()).unwrap();
+    let back = text
+        .replace("sip:bob@", &format!("sip:{user}@"))
+        .replace("\"Alice\" <sip:alice@example.com>", "<sip:psap@example.com>")
+        .replace("call-1", &format!("back-{n}"));
+    bench.to_a.clear();
+    bench.from(B, back.replace(A, B).into());
+    let rung = bench.to_a.iter().find_map(|message| match message {
+        Message::Request(request) if request.method == Method::Invite => request.uri.user(),
+        _ => None,
+    });
+    rung.map(str::to_owned)
+}
+
+#[test]
+fn who_called_for_help_is_called_back_by_the_name_that_left_whatever_numbers_it_is_written_in() {
+    let block = "[policy]\nid = \"desk\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let files = [("desk.toml", block), ("grants.toml", GRANTS)];
+    let rule = |field: &str, pattern: &str, with: &str| {
+        Rewrite::new(Passage::Out, Field::parse(field).unwrap(), pattern, with).unwrap()
+    };
+    let carrier = || Trunk {
+        rewrites: vec![rule("from", r"^1(\d{3})$", "+442079461$1")],
+        ..super::routed::trunk("carrier", B)
+    };
+    let route = |from: &str, to: &str, prefix: Option<&str>, to_user: Option<&str>| Route {
+        from: from.into(),
+        to: to.into(),
+        prefix: prefix.map(str::to_owned),
+        to_user: to_user.map(str::to_owned),
+        priority: i64::from(prefix.is_none()),
+    };
+    for (caller, called_back, rings) in [
+        ("alice", "alice", "alice"),
+        ("02079463333", "02079463333", "02079463333"),
+        ("+442079462222", "+442079462222", "+442079462222"),
+        ("1000", "+442079461000", "1000"),
+        ("1000", "555", "1000"),
+    ] {
+        let mut bench = Bench::with(&files);
+        bench.input(Input::Trunks {
+            trunks: vec![super::routed::trunk("pbx", A), carrier()],
+            routes: vec![
+                route("pbx", "carrier", None, None),
+                route("carrier", "pbx", None, None),
+                route("carrier", "pbx", Some("+442079461000"), Some("1000")),
+                route("carrier", "pbx", Some("555"), Some("1000")),
+            ],
+        });
+        assert_eq!(calls_back(&mut bench, 1, called_back), None, "before {caller} called");
+        let text = String::from_utf8(call(1, "e1", SDP).to_vec()).unwrap();
+        bench.from(A, text.replace("<sip:alice@", &format!("<sip:{caller}@")).into());
+        bench.b_answers("INVITE", 180, "");
+        assert_eq!(
+            calls_back(&mut bench, 2, called_back).as_deref(),
+            Some(rings),
+            "{caller}"
+        );
+        assert_eq!(calls_back(&mut bench, 3, "bob"), None, "any other call");
+    }
+}
+
+#[test]
+fn how_many_addresses_the_next_hop_has_does_not_decide_whether_a_call_is_an_emergency() {
+    let block = "[policy]\nid = \"desk\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let plan = "[[dial_plan]]\ntrunk = \"pbx\"\nemergency = [\"112\"]\n";
+    let files = [("desk.toml", block), ("grants.toml", GRANTS), ("plan.toml", plan)];
+    for addresses in [1, 2] {
+        let mut bench = match addresses {
+            1 => Bench::with(&files),
+            _ => Bench::with_spare(&files, Conduct::default()),
+        };
+        super::routed::call(&mut bench, 1, "110", SDP);
+        assert_eq!(bench.response_to_a().status, 403, "an extension, with {addresses}");
+        assert!(bench.to_b.is_empty());
+        super::routed::call(&mut bench, 2, "112", SDP);
+        assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("112"));
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_read_stops_it_neither() {
+    let from = "\"Alice\" <sip:alice@example.com>";
+    for (odd, uri) in [
+        ("Smith, John <sip:alice@example.com>", "sip:alice@example.com"),
+        ("\"unbal <sip:alice@example.com>", "sip:alice@example.com"),
+        ("<sip:Anonymous@>", "sip:anonymous@anonymous.invalid"),
+    ] {
+        let mut bench = Bench::strict();
+        bench.from(A, odd_call(from, odd));
+        assert_eq!(bench.request_to_b("INVITE").headers.from().uri().to_string(), uri);
+        bench.b_answers("INVITE", 200, SDP);
+        assert_eq!(bench.response_to_a().headers.from().tag(), Some("a-tag"));
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench.a_requests(2, "BYE", "bye2", "");
+        bench.b_answers("BYE", 200, "");
+        bench.assert_nothing_left();
     }
 }

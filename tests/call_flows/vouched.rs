@@ -2,7 +2,7 @@
 
 use onrecord::model::{Fault, RecordingCommand};
 
-use super::bench::{A, Bench, GRANTS, PROXY, SDP, STRICT};
+use super::bench::{A, Bench, GRANTS, PROXY, SDP, STRICT, invite};
 use super::party::ALICE;
 
 const BOB_ALONE: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:bob@example.com\"]\n";
@@ -187,4 +187,48 @@ fn what_is_sealed_for_the_far_end_is_refused_where_the_call_is_recorded() {
     let mut exempt = Bench::unrecorded();
     invite(&mut exempt);
     assert_eq!(&exempt.request_to_b("INVITE").body[..], b"0~sealed");
+}
+
+/// A's call to Bob from that URI.
+fn calls_as(bench: &mut Bench, uri: &str, more: &str) {
+    let text = String::from_utf8(invite(1, "a1", "", SDP, more).to_vec()).unwrap();
+    bench.from(A, text.replace("sip:alice@example.com", uri).into());
+}
+
+#[test]
+fn who_hides_the_number_and_is_named_beside_from_has_the_policy_of_that_name() {
+    let desk = "[[grant]]\npolicy = \"desk\"\nto = [\"user:2000\"]\n";
+    let status = |trusted: bool, more: &str| {
+        let mut bench = Bench::between([trusted; 2], &[("desk.toml", STRICT), ("grants.toml", desk)]);
+        bench.recorder_fails(Fault::DiskFull);
+        calls_as(&mut bench, "sip:anonymous@anonymous.invalid", more);
+        if bench.to_b.is_empty() {
+            bench.response_to_a().status
+        } else {
+            100
+        }
+    };
+    let said = ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
+    for name in said {
+        let more = format!("{name}: \"Desk\" <sip:2000@192.0.2.7>\r\nPrivacy: id\r\n");
+        assert_eq!([status(false, &more), status(true, &more)], [603, 603], "{more}");
+    }
+    for unreadable in ["2000", "<sip:2000@192.0.2.7", "\"Desk <sip:2000@192.0.2.7>"] {
+        let more = format!("P-Asserted-Identity: {unreadable}\r\n");
+        assert_eq!([status(false, &more), status(true, &more)], [603, 603], "{more}");
+    }
+    let called = "Remote-Party-ID: <sip:2000@192.0.2.7>;party=called\r\n";
+    assert_eq!([status(false, called), status(true, called)], [100, 100]);
+}
+
+#[test]
+fn a_caller_at_the_address_of_their_pbx_has_the_policy_of_that_user_in_our_domain() {
+    let grants =
+        "[[grant]]\npolicy = \"desk\"\nto = [\"user:alice@example.com\"]\n[[dial_plan]]\ndomains = [\"example.com\"]\n";
+    for (host, expected) in [("127.0.0.1", true), ("192.0.2.7", false)] {
+        let mut bench = between_strangers(grants);
+        bench.recorder_fails(Fault::DiskFull);
+        calls_as(&mut bench, &format!("sip:alice@{host}"), "");
+        assert_eq!(bench.to_b.is_empty(), expected, "{host}");
+    }
 }

@@ -101,3 +101,17 @@ fn a_hand_over_says_what_the_dialog_store_has_not_kept_and_ends_it() {
     }
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
 }
+
+#[test]
+fn a_reload_that_loses_every_route_says_so() {
+    let mut bench = Bench::new(161);
+    bench.start();
+    let path = bench.folder.path().join("onrecord.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let routes = text.find("[[route]]").unwrap();
+    let recorder = text.find("[recorder]").unwrap();
+    fs::write(&path, [&text[..routes], &text[recorder..]].concat()).unwrap();
+    let told = bench.verb(&["reload", "--data", "data"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("P103"), "{told:?}");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Negotiation, NegotiationError};
 use crate::model::{Identity, Leg, LegKeys, LineKeys, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
-use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription, Setup};
+use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
 use crate::sip::Mint;
 use crate::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
 
@@ -19,19 +19,24 @@ const SUITES: [SrtpSuite; 3] = [
 const KEYS_MAX: usize = 6;
 
 /// What is told of the lines of a description; None: what its author said stays.
-type Said = Vec<Option<Secured>>;
+pub(super) type Said = Vec<Option<Secured>>;
 
-/// The keys of a call.
+/// Where the keys of a call come from.
 #[derive(Debug, Default)]
 pub(super) struct Keying {
     /// None: no key can be made, and nothing is encrypted by us.
     pub(super) mint: Option<Mint>,
     /// None: no handshake is with us.
     pub(super) identity: Option<Arc<Identity>>,
-    /// What each leg was told last.
-    said: [Said; 2],
-    /// What the leg was told before, while it has not answered.
-    before: [Option<Said>; 2],
+    /// Who may be another phone by now: what it is offered next has new keys.
+    pub(super) renews: [bool; 2],
+}
+
+/// An offer as it is carried, and what is told of its encryption.
+pub(super) struct Keyed {
+    sdp: SessionDescription,
+    said: Said,
+    before: Said,
 }
 
 /// How a leg's trunk has it.
@@ -60,6 +65,10 @@ impl Manner {
             ice,
             nat: trunk.nat,
         }
+    }
+
+    pub(super) const fn requires(self) -> bool {
+        matches!(self.srtp, Srtp::Require)
     }
 
     const fn reads_keys(self) -> bool {
@@ -121,7 +130,7 @@ impl Keying {
         Ok(keys)
     }
 
-    fn key(&mut self, suite: SrtpSuite) -> Result<SrtpKey, NegotiationError> {
+    pub(super) fn key(&mut self, suite: SrtpSuite) -> Result<SrtpKey, NegotiationError> {
         let mint = self.mint.as_mut().ok_or(NegotiationError::Keys)?;
         let mut master = [0; SRTP_MASTER_BYTES_MAX];
         for chunk in master.chunks_mut(16) {
@@ -133,16 +142,11 @@ impl Keying {
         key.ok_or(NegotiationError::Keys)
     }
 
-    /// Our answer to an offer: of the keys of `theirs` that of the suite which is in use, else the first.
-    fn answered(&mut self, known: Option<&Secured>, theirs: &[Crypto]) -> Result<Option<Crypto>, NegotiationError> {
+    /// Our answer to an offer: of the keys of `theirs` that of the first suite that we have a key of already, else the first.
+    fn answered(&mut self, ours: &[Crypto], theirs: &[Crypto]) -> Result<Option<Crypto>, NegotiationError> {
         let of_suite = |suite| theirs.iter().find(|crypto| crypto.key.suite() == suite);
-        let in_use = known.and_then(|known| {
-            known
-                .keys
-                .iter()
-                .find_map(|key| Some((of_suite(key.key.suite())?, key)))
-        });
-        if let Some((chosen, key)) = in_use {
+        let known = ours.iter().find_map(|key| Some((of_suite(key.key.suite())?, key)));
+        if let Some((chosen, key)) = known {
             return Ok(Some(Crypto {
                 tag: chosen.tag,
                 key: key.key.clone(),
@@ -175,46 +179,78 @@ impl Negotiation {
         )
     }
 
-    /// `by` offers this: what the other leg is told of its encryption.
-    pub(super) fn key_offer(&mut self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
-        if self.passes_by {
-            return Ok(());
-        }
+    /// `by` offers this: what the other leg is to be told of its encryption. A line that could only be encrypted otherwise than may be is
+    /// refused (RFC 3264 §6), if another is left.
+    pub(super) fn key_offer(&mut self, by: Leg, sdp: &SessionDescription) -> Result<Keyed, NegotiationError> {
         let to = by.other().index();
-        let (ours, theirs) = (self.manner(by), self.manner(by.other()));
-        let before = self.keying.before[to]
-            .clone()
-            .unwrap_or_else(|| self.keying.said[to].clone());
+        let before = self.agreement.before[to].clone();
+        let before = before.unwrap_or_else(|| self.agreement.said[to].clone());
+        let is_renewed = std::mem::take(&mut self.keying.renews[to]);
         let mut said = Vec::with_capacity(sdp.lines().len());
+        let mut unusable = Vec::new();
         for (index, line) in sdp.lines().iter().enumerate() {
             let known = before.get(index).and_then(Option::as_ref);
-            let can_shake = self.keying.can_shake();
-            if can_shake && line.is_live() && line.is_shaken() && ours.dtls == Dtls::Refuse {
-                return Err(NegotiationError::Keys);
-            }
-            said.push(match Wish::of(line, ours, can_shake) {
-                None if !line.is_live() => known.map(|known| Secured {
-                    is_secure: known.is_secure,
-                    profile: known.profile.clone(),
-                    ..Secured::default()
-                }),
-                None => None,
-                // A line that was refused begins anew: its key must not seal from the first index again (RFC 3711 §9.1).
-                Some(wish) => {
-                    let known = known.filter(|_| !self.is_refused(by.other(), index));
-                    self.said_of(&wish, line, (ours, theirs), known)?
+            said.push(match self.offered_line(by, (index, line), known, is_renewed) {
+                Ok(said) => said,
+                Err(NegotiationError::Keys) => {
+                    unusable.push(index);
+                    Some(Secured {
+                        is_secure: line.is_secure_profile() == Some(true),
+                        ..Secured::default()
+                    })
                 }
+                Err(error) => return Err(error),
             });
         }
-        self.keying.before[to] = Some(before);
-        self.keying.said[to] = said;
-        Ok(())
+        let mut lines = sdp.lines().iter().enumerate();
+        if unusable.is_empty() {
+            let sdp = sdp.clone();
+            return Ok(Keyed { sdp, said, before });
+        }
+        if !lines.any(|(index, line)| line.is_live() && !unusable.contains(&index)) {
+            return Err(NegotiationError::Keys);
+        }
+        let sdp = SessionDescription::parse(&without_lines(sdp, |index| unusable.contains(&index)))?;
+        Ok(Keyed { sdp, said, before })
     }
 
-    /// Whether a leg answered or offered this line with port 0 last.
-    fn is_refused(&self, leg: Leg, index: usize) -> bool {
-        let line = |agreed: &SessionDescription| agreed.lines().get(index).is_some_and(|line| !line.is_live());
-        self.agreement.agreed[leg.index()].as_ref().is_some_and(line)
+    /// The offer crosses.
+    pub(super) fn tell_keys(&mut self, to: Leg, keyed: Keyed) -> SessionDescription {
+        self.agreement.before[to.index()] = Some(keyed.before);
+        self.agreement.said[to.index()] = keyed.said;
+        keyed.sdp
+    }
+
+    /// What the other leg is told of a line that `by` offers.
+    fn offered_line(
+        &mut self,
+        by: Leg,
+        (index, line): (usize, &MediaLine),
+        known: Option<&Secured>,
+        is_renewed: bool,
+    ) -> Result<Option<Secured>, NegotiationError> {
+        let (ours, theirs) = (self.manner(by), self.manner(by.other()));
+        let can_shake = self.keying.can_shake();
+        if can_shake && line.is_live() && line.is_shaken() && ours.dtls == Dtls::Refuse {
+            return Err(NegotiationError::Keys);
+        }
+        let Some(wish) = Wish::of(line, ours, can_shake) else {
+            return Ok(known.filter(|_| !line.is_live()).map(|known| Secured {
+                is_secure: known.is_secure,
+                profile: known.profile.clone(),
+                ..Secured::default()
+            }));
+        };
+        // A line that was refused begins anew: its key must not seal from the first index again (RFC 3711 §9.1).
+        let known = known.filter(|_| !self.is_refused(index));
+        match known.filter(|known| is_renewed && !known.keys.is_empty()) {
+            Some(known) => {
+                let keys = self.keying.keys(&known.keys)?;
+                let renewed = Secured { keys, ..known.clone() };
+                self.said_of(&wish, line, (ours, theirs), Some(&renewed))
+            }
+            None => self.said_of(&wish, line, (ours, theirs), known),
+        }
     }
 
     fn said_of(
@@ -273,16 +309,7 @@ impl Negotiation {
         if self.passes_by {
             return Ok(());
         }
-        for (index, line) in sdp.lines().iter().enumerate() {
-            let said = self.keying.said[by.index()].get(index).and_then(Option::as_ref);
-            let is_keyed = |said: &Secured| match said.shake {
-                Some(_) => self.shake_of(said, line).is_some_and(|keys| keys.handshake.is_some()),
-                None => !said.is_secure || chosen(said, line).is_some(),
-            };
-            if line.is_live() && !said.is_none_or(is_keyed) {
-                return Err(NegotiationError::Keys);
-            }
-        }
+        self.is_answer_keyed(by, sdp)?;
         let to = by.other();
         let Some(offer) = self.agreement.offer.as_ref().filter(|offer| offer.by == to) else {
             return Ok(());
@@ -292,23 +319,20 @@ impl Negotiation {
         let mut said = Vec::with_capacity(offer.lines().len());
         for (index, offered) in offer.lines().iter().enumerate() {
             let can_shake = self.keying.can_shake();
-            let is_terminated = self.keying.said[by.index()].get(index).is_some_and(Option::is_some);
+            let is_terminated = self.agreement.said[by.index()].get(index).is_some_and(Option::is_some);
             if is_terminated && can_shake && manner.shakes(offered) {
                 said.push(Some(self.answered_shake(to, index, offered)?));
                 continue;
             }
             let is_shaken = self.is_offered_shake(by, index);
-            let known = self.keying.said[to.index()]
-                .get(index)
-                .and_then(Option::as_ref)
-                .cloned();
+            let ours = self.known_keys(to, index, offered);
             let cryptos = Wish::of(offered, manner, can_shake).map_or(&[][..], |wish| wish.cryptos);
             let profile = offered.is_secure_profile().filter(|_| is_terminated);
             let Some(is_secure) = profile else {
                 said.push(None);
                 continue;
             };
-            let keys: Vec<_> = self.keying.answered(known.as_ref(), cryptos)?.into_iter().collect();
+            let keys: Vec<_> = self.keying.answered(&ours, cryptos)?.into_iter().collect();
             let ice = if keys.is_empty() {
                 None
             } else {
@@ -323,32 +347,26 @@ impl Negotiation {
                 ..Secured::default()
             }));
         }
-        self.keying.said[to.index()] = said;
-        self.keying.before[by.index()] = None;
+        self.agreement.said[to.index()] = said;
+        self.agreement.before[by.index()] = None;
         Ok(())
     }
 
     /// The offer to `leg` was refused: what it was told before holds.
     pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
-        if let Some(before) = self.keying.before[leg.index()].take() {
-            self.keying.said[leg.index()] = before;
+        if let Some(before) = self.agreement.before[leg.index()].take() {
+            self.agreement.said[leg.index()] = before;
         }
-    }
-
-    /// Another party is on that leg: it gets keys of its own.
-    pub(super) fn forget_keys(&mut self, leg: Leg) {
-        self.keying.said[leg.index()].clear();
-        self.keying.before[leg.index()] = None;
     }
 
     /// What `leg` is told of its lines' encryption.
     pub(super) fn said_to(&self, leg: Leg) -> &[Option<Secured>] {
-        &self.keying.said[leg.index()]
+        &self.agreement.said[leg.index()]
     }
 
     /// Whether what a leg's line carries is clear by the time it is recorded, or was so from the start.
     pub(super) fn is_opened(&self, leg: Leg, index: usize) -> bool {
-        let is_said = |leg: Leg| self.keying.said[leg.index()].get(index).is_some_and(Option::is_some);
+        let is_said = |leg: Leg| self.agreement.said[leg.index()].get(index).is_some_and(Option::is_some);
         let offers = self.agreement.offer.as_ref().is_some_and(|offer| offer.by == leg);
         is_said(leg) || offers && is_said(leg.other())
     }
@@ -372,8 +390,9 @@ impl Negotiation {
 
     /// What a leg was told of its line that holds, and what it said itself.
     pub(super) fn secured(&self, leg: Leg, index: usize) -> Option<(&Secured, &MediaLine)> {
-        let keying = &self.keying;
-        let said = keying.before[leg.index()].as_ref().unwrap_or(&keying.said[leg.index()]);
+        let agreement = &self.agreement;
+        let said = agreement.before[leg.index()].as_ref();
+        let said = said.unwrap_or(&agreement.said[leg.index()]);
         Some((said.get(index)?.as_ref()?, self.agreed_line(leg, index)?))
     }
 
@@ -416,7 +435,7 @@ impl Negotiation {
 }
 
 /// The keys that peer and we agreed on: of one tag and suite (RFC 4568 §5.1.3).
-fn chosen<'a>(said: &'a Secured, line: &'a MediaLine) -> Option<(&'a Crypto, &'a Crypto)> {
+pub(super) fn chosen<'a>(said: &'a Secured, line: &'a MediaLine) -> Option<(&'a Crypto, &'a Crypto)> {
     let is_pair = |theirs: &Crypto, ours: &Crypto| theirs.tag == ours.tag && theirs.key.suite() == ours.key.suite();
     let ours = |theirs: &'a Crypto| Some((theirs, said.keys.iter().find(|ours| is_pair(theirs, ours))?));
     line.cryptos.iter().filter(|_| line.is_live()).find_map(ours)

@@ -28,7 +28,9 @@ impl Call {
         self.admit_who_is_there(turn, side, newcomer.as_ref(), &kinds)?;
         self.admit_focus(turn, side, &response.headers)?;
         self.insist(self.meeting != met);
-        if answer.is_some_and(|answer| self.negotiation.moves(side, &answer)) {
+        if let Some(answer) = answer
+            && self.negotiation.moves(side, &answer)?
+        {
             self.renew_media(turn);
         }
         Ok(())

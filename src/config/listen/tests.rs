@@ -12,7 +12,7 @@ sip = [
     { listen = "tls:10.0.0.4:5061", advertised = "sbc.example.com:5061" },
     "wss:[2001:db8::1]:443",
 ]
-media = { address = "10.0.0.4", advertised = "203.0.113.7", address6 = "2001:db8::1", ports = "40000-59999" }
+media = { address = "10.0.0.4", advertised = "203.0.113.7", address6 = "2001:db8::1", ports = "40000-59999", sockets = "shared" }
 websocket_origins = ["https://phone.example.com"]
 [listen.tls]
 certificate = "chain.pem"
@@ -61,6 +61,7 @@ fn the_example_is_read_and_its_paths_lie_beside_it() {
         .map(|(at, told)| format!("{at} {told}"))
         .collect();
     assert_eq!(places, ["10.0.0.4 203.0.113.7", "2001:db8::1 2001:db8::1"]);
+    assert_eq!(listen.media.sockets, MediaSockets::Shared);
     let tls = listen.tls.as_ref().unwrap();
     assert_eq!(tls.certificate.chain, Path::new("/conf/chain.pem"));
     assert_eq!(tls.certificate.key, Path::new("/etc/key.pem"));
@@ -115,6 +116,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "address6 = \"10.0.0.5\"",
         "`address6` cannot be `10.0.0.5`",
     ),
+    ("sockets = \"shared\"", "sockets = \"one\"", "`sockets` cannot be `one`"),
     (
         "https://phone.example.com",
         "phone",

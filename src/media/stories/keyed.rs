@@ -228,3 +228,34 @@ fn the_same_key_in_a_new_description_keeps_its_rollover_counter() {
     agree(&mut world, [None, None]);
     assert!(matches!(from(&mut world, Leg::A, &rtp(7, 3)), Verdict::Forward { .. }));
 }
+
+#[test]
+fn keys_that_come_back_go_on_where_they_were() {
+    let mut world = call([keys(1, 2), None]);
+    let (mut a, mut other) = (Phone::new(1, 2), Phone::new(5, 6));
+    for sequence in [40_000, 65_535, 0] {
+        let sent = a.says(&rtp(7, sequence));
+        assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
+        assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, sequence))), A);
+        a.hears(world.plane.changed());
+    }
+    agree(&mut world, [keys(5, 6), None]);
+    let sent = other.says(&rtp(7, 1));
+    assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
+    assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 1))), A);
+    other.hears(world.plane.changed());
+    agree(&mut world, [keys(1, 2), None]);
+    let sent = a.says(&rtp(7, 2));
+    assert_eq!(
+        goes_to(from(&mut world, Leg::A, &sent)),
+        B,
+        "at the same rollover counter"
+    );
+    assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 2))), A);
+    assert_eq!(a.hears(world.plane.changed()), rtp(8, 2));
+    assert_eq!(
+        from(&mut world, Leg::B, &rtp(8, 0)),
+        Verdict::Drop(Dropped::Unsealable),
+        "no keystream twice"
+    );
+}

@@ -137,3 +137,41 @@ fn a_dial_plan_names_its_own_numbers() {
     assert!(set.decide(&call("sip:a@x", "sip:1414@x")).emergency);
     assert!(!set.decide(&call("sip:a@x", "sip:911@x")).emergency);
 }
+
+#[test]
+fn an_emergency_number_behind_a_caller_id_code_or_before_a_pause_is_one() {
+    let set = strict();
+    for uri in [
+        "sip:*31#112@x",
+        "sip:#31#112@x",
+        "sip:*31%23112@x",
+        "tel:*31#+112",
+        "sip:*30#112@x",
+        "sip:*67911@x",
+        "sip:*82911@x;user=phone",
+        "sip:*67%23112@x",
+        "sip:112,@x",
+        "sip:112,,1@x",
+        "sip:112p1@x",
+        "sip:112w@x",
+        "sip:*31#1-1-2p1@x",
+        "sip:*31#112%23@x",
+    ] {
+        assert!(set.decide(&call("sip:a@x", uri)).emergency, "{uri}");
+        assert!(set.screen(&call("sip:a@x", uri)).1, "{uri}");
+    }
+    for uri in [
+        "sip:*21*112#@x",
+        "sip:*21#112@x",
+        "sip:*70911@x",
+        "sip:#112@x",
+        "sip:*31#1120@x",
+        "sip:*31#@x",
+        "sip:*31#2,112@x",
+        "sip:p112@x",
+        "sip:*31#*31#112@x",
+        "sip:911x@x",
+    ] {
+        assert!(!set.decide(&call("sip:a@x", uri)).emergency, "{uri}");
+    }
+}

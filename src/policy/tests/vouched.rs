@@ -208,3 +208,60 @@ fn what_a_number_may_be_read_as_takes_no_policy_away() {
         assert_eq!(names(&set.decide(&call("sip:x@y", uri))), ["desk"], "{uri}");
     }
 }
+
+#[test]
+fn an_extension_is_found_behind_service_codes_and_before_pauses() {
+    let plan = "[[dial_plan]]\ndomains = [\"example.com\"]\n";
+    for target in ["user:2000", "number:20XX", "user:2000@example.com"] {
+        let set = desk_and(&[("desk", target)], plan);
+        for user in [
+            "*31#2000",
+            "#31#2000",
+            "*31%232000",
+            "*672000",
+            "2000,1",
+            "2000p1",
+            "2000w1",
+            "2000*",
+        ] {
+            let uri = format!("sip:{user}@pbx");
+            assert_eq!(names(&set.decide(&call("sip:x@y", &uri))), ["desk"], "{target} {uri}");
+        }
+        for user in ["*21*2000#", "2000x", "p2000", "alice"] {
+            let uri = format!("sip:{user}@pbx");
+            assert_eq!(names(&set.decide(&call("sip:x@y", &uri))), [""; 0], "{target} {uri}");
+        }
+    }
+}
+
+#[test]
+fn what_any_caller_may_write_of_themselves_adds_a_policy_and_takes_none_away() {
+    let claimed = |from: &str, claimed: &str| CallFacts {
+        caller_claimed: vec![claimed.to_owned()],
+        ..call(from, "sip:x@y")
+    };
+    let set = desk_and(&[("desk", "user:2000"), ("$null", "user:free@example.com")], "");
+    for said in ["sip:2000@pbx", "sip:*31#2000@pbx", "<sip:2000@pbx", "2000"] {
+        let facts = claimed("sip:anonymous@anonymous.invalid", said);
+        assert_eq!(names(&set.decide(&facts)), ["desk"], "{said}");
+    }
+    let known = claimed("sip:free@example.com", "sip:2000@pbx");
+    assert_eq!(names(&set.decide(&known)), [""; 0], "a grant of their own counts");
+    let set = desk_and(&[("desk", "global"), ("$null", "user:free@example.com")], "");
+    let exempt = claimed("sip:anonymous@anonymous.invalid", "sip:free@example.com");
+    assert_eq!(names(&set.decide(&exempt)), ["desk"]);
+}
+
+#[test]
+fn a_caller_at_their_trunks_own_address_is_a_user_of_our_domains_if_that_adds_a_policy() {
+    let plan = "[[dial_plan]]\ndomains = [\"example.com\"]\n";
+    let from_pbx = |from: &str| CallFacts {
+        caller_hosts: vec!["192.0.2.11".to_owned()],
+        ..call(from, "sip:x@y")
+    };
+    let set = desk_and(&[("desk", "user:alice@example.com")], plan);
+    assert_eq!(names(&set.decide(&from_pbx("sip:alice@192.0.2.11:5070"))), ["desk"]);
+    assert_eq!(names(&set.decide(&from_pbx("sip:alice@192.0.2.99"))), [""; 0]);
+    let set = desk_and(&[("desk", "global"), ("$null", "user:alice@example.com")], plan);
+    assert_eq!(names(&set.decide(&from_pbx("sip:alice@192.0.2.11"))), ["desk"]);
+}

@@ -38,7 +38,7 @@ impl Message {
 
     /// The same of what must not be refused for a line that nobody needs: lines that are broken, too long or a second of their
     /// name are left out, and a body that is shorter than said is what there is. What a message cannot be answered without
-    /// (Via, From, To, Call-ID, CSeq) has to be right all the same.
+    /// (Via, From, To, Call-ID, CSeq) has to be right all the same, but for the name of who calls or is called; a second line of these must say what the first does.
     pub fn salvage(bytes: &[u8]) -> Result<Self, ParseError> {
         let draft = Draft {
             is_salvage: true,
@@ -164,6 +164,7 @@ impl Draft {
                 Ok(Some(line)) => self.read_header(&line).map_err(|what| (what, line.offset)),
                 Ok(None) => return,
                 Err(fault @ (Wrong::HeaderTooLong, _)) if self.is_salvage => Err(fault),
+                Err(fault @ (Wrong::BareLineEnd, _)) if self.is_salvage && lines.leave_out() => Err(fault),
                 Err(fault) => {
                     self.note(Some(fault));
                     return;
@@ -194,10 +195,20 @@ impl Draft {
         match &field {
             Field::Via(_) => return self.read_vias(field),
             Field::ContentLength(_) => return self.read_content_length(value),
+            Field::From(_) | Field::To(_) if self.is_salvage && NameAddr::parse(value).is_err() => {
+                return self.read_mended(&field);
+            }
             Field::From(_) => once("From", &mut self.from, NameAddr::parse(value).ok())?,
             Field::To(_) => once("To", &mut self.to, NameAddr::parse(value).ok())?,
             Field::CSeq(_) => once("CSeq", &mut self.cseq, headers::parse_cseq(value))?,
-            Field::CallId(_) if self.call_id => return Err(Wrong::Repeated("Call-ID")),
+            Field::CallId(_) if self.call_id => {
+                let is_same = self.fields.contains(&field);
+                return Err(if is_same {
+                    Wrong::Doubled("Call-ID")
+                } else {
+                    Wrong::Repeated("Call-ID")
+                });
+            }
             Field::CallId(_) if value.is_empty() || value.contains(grammar::is_space) => {
                 return Err(Wrong::Malformed("Call-ID"));
             }
@@ -209,13 +220,29 @@ impl Draft {
                     .filter(|hops| *hops <= 255)
                     .ok_or(Wrong::Malformed("Max-Forwards"))?;
             }
-            Field::Expires(_) => {
-                let seconds = headers::parse_digits(value).filter(|seconds| *seconds <= u64::from(u32::MAX));
-                seconds.ok_or(Wrong::Malformed("Expires"))?;
-            }
+            // As if it were not there (RFC 3261 §10.2.1.1): in an INVITE it is optional, in a response it means little.
+            Field::Expires(_) if !is_seconds(value) => return Ok(()),
             field => self.singles.note(field::parts(field).0)?,
         }
         self.fields.push(field);
+        Ok(())
+    }
+
+    /// A name before the URI that cannot be read is left out. Who calls is only copied: where nothing else can be read of that
+    /// either, nobody does.
+    fn read_mended(&mut self, field: &Field) -> Result<(), Wrong> {
+        let value = field::parts(field).1;
+        let nameless = NameAddr::parse_nameless(value);
+        let (name, slot, mended) = match field {
+            Field::From(_) => {
+                let caller = nameless.or_else(|_| NameAddr::parse_anonymous(value));
+                ("From", &mut self.from, caller)
+            }
+            _ => ("To", &mut self.to, nameless),
+        };
+        once(name, slot, mended.ok())?;
+        let written = slot.as_ref().map(NameAddr::written).unwrap_or_default();
+        self.fields.push(field::field(name, written));
         Ok(())
     }
 
@@ -338,12 +365,21 @@ impl Draft {
     }
 }
 
-fn once<T>(name: &'static str, slot: &mut Option<T>, value: Option<T>) -> Result<(), Wrong> {
+fn once<T: PartialEq>(name: &'static str, slot: &mut Option<T>, value: Option<T>) -> Result<(), Wrong> {
     if slot.is_some() {
-        return Err(Wrong::Repeated(name));
+        return Err(if *slot == value {
+            Wrong::Doubled(name)
+        } else {
+            Wrong::Repeated(name)
+        });
     }
     *slot = Some(value.ok_or(Wrong::Malformed(name))?);
     Ok(())
+}
+
+/// RFC 3261 §20.19.
+fn is_seconds(value: &str) -> bool {
+    headers::parse_digits(value).is_some_and(|seconds| seconds <= u64::from(u32::MAX))
 }
 
 /// The refusal of a request that is broken: what it said of itself, as it said it (RFC 3261 §8.2.6.2). Nothing if it

@@ -52,6 +52,9 @@ pub enum Wrong {
     Missing(&'static str),
     #[error("more than one {0} header field")]
     Repeated(&'static str),
+    /// And each says the same.
+    #[error("more than one {0} header field")]
+    Doubled(&'static str),
     #[error("malformed {0} header field")]
     Malformed(&'static str),
     #[error("CSeq method does not match the request")]
@@ -70,7 +73,7 @@ impl Wrong {
     /// Whether a message can be understood and answered without the line that is wrong.
     pub(super) fn is_dispensable(self) -> bool {
         match self {
-            Self::HeaderLine | Self::HeaderTooLong => true,
+            Self::HeaderLine | Self::HeaderTooLong | Self::BareLineEnd | Self::Doubled(_) => true,
             Self::Repeated(name) | Self::Malformed(name) => !NEEDED.contains(&name),
             _ => false,
         }

@@ -68,6 +68,14 @@ impl<'a> Lines<'a> {
         Ok(Some(Line { offset, text }))
     }
 
+    /// Goes past a line with a CR or LF in it, up to its CRLF; false if it has none.
+    pub(crate) fn leave_out(&mut self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let end = memchr::memmem::find(rest, b"\r\n");
+        self.at += end.map_or(0, |end| end + 2);
+        end.is_some()
+    }
+
     /// The CR of the CRLF that ends the line at `from`. A CR or LF by itself is refused: two readers who take it
     /// differently see different messages.
     fn line_end(&self, from: usize) -> Result<usize, (Wrong, usize)> {

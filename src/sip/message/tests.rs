@@ -396,6 +396,29 @@ fn of_what_must_not_be_refused_the_lines_that_nobody_needs_are_left_out() {
     }
 }
 
+#[test]
+fn of_what_must_not_be_refused_who_calls_need_not_be_read() {
+    let of_from = |from: &str| {
+        let broken = INVITE.replace("\"Alice\" <sip:alice@192.0.2.1>;tag=1928301774", from);
+        assert!(Message::parse(broken.as_bytes()).is_err(), "{from}");
+        let salvaged = Message::salvage(broken.as_bytes()).ok();
+        salvaged.map(|message| match message {
+            Message::Request(invite) => invite.headers.get("From").unwrap().to_owned(),
+            Message::Response(_) => unreachable!(),
+        })
+    };
+    for (from, read) in [
+        ("Smith, John <sip:a@b>;tag=1", "<sip:a@b>;tag=1"),
+        ("\"unbal <sip:a@b>;tag=1", "<sip:a@b>;tag=1"),
+        ("<sip:Anonymous@>;tag=1", "<sip:anonymous@anonymous.invalid>;tag=1"),
+        ("<sip:@x>;tag=1", "<sip:anonymous@anonymous.invalid>;tag=1"),
+        ("sip:a b@c;tag=1", "<sip:anonymous@anonymous.invalid>;tag=1"),
+    ] {
+        assert_eq!(of_from(from).as_deref(), Some(read), "{from}");
+    }
+    assert_eq!(of_from("<sip:a@b;tag=1>;=;;="), None);
+}
+
 proptest! {
     #[test]
     fn reading_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
