@@ -3,7 +3,6 @@
 //!     cargo bench --bench relayed_packet [-- CALLS]
 //!
 //! Prints nanoseconds and allocations a packet; ratios of two builds in one run are what counts. Ends with 1 if a packet allocates.
-#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod counting;
@@ -28,15 +27,17 @@ fn main() -> ExitCode {
     let calls = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(500);
     let mut bench = Bench::new(calls);
     bench.run(WARM_ROUNDS);
+    let held = counting::held();
     let allocations = counting::allocations();
     let begun = Instant::now();
     let packets = bench.run(ROUNDS);
     let took = begun.elapsed();
     let allocations = counting::allocations() - allocations;
     println!(
-        "{calls} calls, {packets} packets: {:.0} ns and {:.3} allocations a packet",
+        "{calls} calls, {packets} packets: {:.0} ns and {:.3} allocations a packet, {} bytes a call",
         took.as_secs_f64() * 1e9 / f64::from(packets),
         allocations as f64 / f64::from(packets),
+        held / i64::from(calls.max(1)),
     );
     if allocations == 0 {
         ExitCode::SUCCESS

@@ -2,7 +2,9 @@
 //! the recording tells.
 
 use super::call::Call;
+use super::continuation::Kept;
 use super::reject::Refusal;
+use super::state::Phase;
 use super::turn::Turn;
 use crate::model::{Encryption, Fault, KeyingFault, Leg, Mark, Recorded};
 use crate::policy::Decision;
@@ -31,6 +33,18 @@ impl Call {
         self.chronicle.mark(turn.now, note, turn.out);
         if self.mode() == Recorded::Strict {
             self.on_media_refused(turn, Fault::Unkeyed);
+        }
+    }
+
+    /// The ends have agreed on keys that no description tells of, before anybody recorded them.
+    pub(super) fn on_sealed_by_ends(&mut self, turn: &mut Turn<'_>, line: u16) {
+        self.negotiation.note_sealed(usize::from(line));
+        if self.phase == Phase::Confirmed {
+            self.kept = Kept::Stale;
+        }
+        if self.mode() != Recorded::No {
+            // It crossed the beginning of the recording.
+            self.note_encryption(turn);
         }
     }
 

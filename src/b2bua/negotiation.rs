@@ -62,6 +62,9 @@ pub struct KeptMedia {
     /// A leg was encrypted by keys that are written nowhere.
     #[serde(default)]
     keyed: bool,
+    /// Lines whose ends have agreed on keys of their own.
+    #[serde(default)]
+    sealed: Vec<usize>,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -97,6 +100,8 @@ pub struct Negotiation {
     is_opaque: bool,
     /// No media crosses whose keys only its ends know.
     must_be_heard: bool,
+    /// One for each line at most.
+    sealed: Vec<secrecy::Sealed>,
 }
 
 impl Negotiation {
@@ -359,6 +364,7 @@ impl Negotiation {
             passes_by: self.passes_by,
             is_opaque: self.is_opaque,
             keyed,
+            sealed: self.sealed_by_ends().collect(),
         })
     }
 
@@ -385,6 +391,7 @@ impl Negotiation {
                 self.agreement.bind(leg, sdp);
             }
         }
+        kept.sealed.iter().for_each(|index| self.note_sealed(*index));
         self.exchanged = kept.threads.clone().map(|thread| {
             let thread = Some(thread?);
             Some(Box::new(Exchanged {

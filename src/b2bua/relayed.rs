@@ -23,6 +23,7 @@ impl Call {
                     .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
             MediaEvent::Unkeyed { leg, line, fault, .. } => self.on_media_unkeyed(turn, (leg, line), fault),
+            MediaEvent::Sealed { line, .. } => self.on_sealed_by_ends(turn, line),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 if tally.handshakes > 0 {

@@ -181,6 +181,13 @@ impl Call {
         })
     }
 
+    /// The party that began it, by a name of its own telling.
+    pub fn begun_as(&self, name: DialogName) -> Option<Meant> {
+        let target = self.leg(Leg::A).dialog.as_ref()?.remote_target().clone();
+        let leg = Leg::A;
+        Some(Meant { leg, name, target })
+    }
+
     /// The same with where that party is.
     pub fn meant_beyond(&self, side: Leg, name: &DialogName) -> Option<Meant> {
         let leg = side.other();

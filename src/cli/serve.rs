@@ -70,6 +70,7 @@ const fn hint(error: &StartError) -> &'static str {
         StartError::Volumes(_) => "see `data` and `[recorder] volumes`",
         StartError::Bind(_) => "see who listens there with `ss -lunp` or `ss -ltnp`, or change `[listen] sip`",
         StartError::Tls(_) => "see `[listen.tls]` and the `[trunk.tls]` tables",
+        StartError::Sharing(_) => "see docs/OPERATING.md, Sockets of media, or leave `sockets` out",
         StartError::System(_) | StartError::Policies(_) => "see the log above",
     }
 }

@@ -3,6 +3,7 @@
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
 pub(crate) mod certified;
+mod codecs;
 mod credentials;
 mod listen;
 mod load;

@@ -1,6 +1,6 @@
 //! `[[trunk]]`: a neighbour, who may send as it, where it is reached, and the rules of what crosses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::codecs::codecs;
 use super::listen::{Delivery, Listen, TRANSPORTS, delivery};
 use super::read::LIST_MAX;
 use super::{Peer, Trunk};
@@ -24,7 +25,7 @@ use crate::trunk::{
 /// Destinations of one trunk.
 const SITES_MAX: usize = 64;
 /// Codecs, methods or codes that one list names.
-const WORDS_MAX: usize = 64;
+pub(super) const WORDS_MAX: usize = 64;
 const PROBE_DEFAULT: Duration = Duration::from_secs(30);
 const PROBE_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 const CALLS_MAX: i64 = 1_000_000;
@@ -378,29 +379,7 @@ fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
     Some(methods)
 }
 
-fn codecs(table: &Table<'_>) -> Option<Vec<String>> {
-    let texts = table.texts("codecs")?;
-    too_many(table, "codecs", texts.len(), WORDS_MAX);
-    if texts.is_empty() {
-        let wanted = "at least one; without the field all may cross";
-        table.malformed("codecs", &table.key_span("codecs"), "[]", wanted);
-    }
-    let mut names = BTreeSet::new();
-    for text in texts.iter().take(WORDS_MAX) {
-        let is_name = |name: &str| {
-            (1..=64).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._+".contains(&c))
-        };
-        if is_name(text.get_ref()) {
-            names.insert(text.get_ref().to_ascii_lowercase());
-        } else {
-            let wanted = "the encoding name of a payload format, like \"PCMA\" or \"telephone-event\"";
-            table.malformed("codecs", &text.span(), text.get_ref(), wanted);
-        }
-    }
-    Some(names.into_iter().collect())
-}
-
-fn too_many(table: &Table<'_>, key: &str, count: usize, max: usize) {
+pub(super) fn too_many(table: &Table<'_>, key: &str, count: usize, max: usize) {
     if count > max {
         let message = format!("more than {max} entries in `{key}`");
         table.note(table.at(Code::TooLarge, &table.key_span(key), message));

@@ -127,6 +127,7 @@ impl Signaling {
         }
         self.smooth_way(now, flow, invite);
         let named = self.dialog_named(invite)?;
+        let named = named.map(|named| self.picked_up(now, invite, &from, named));
         let (rings, destinations) = self.called_by(now, invite, &from, named.as_ref())?;
         self.is_no_loop(invite, &destinations)?;
         let Destination {

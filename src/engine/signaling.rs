@@ -197,6 +197,7 @@ impl Signaling {
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
                     | MediaEvent::Unkeyed { session, .. }
+                    | MediaEvent::Sealed { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));

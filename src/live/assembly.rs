@@ -85,6 +85,8 @@ pub enum StartError {
     Volumes(io::Error),
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    #[error("`sockets = \"shared\"` wants CAP_NET_ADMIN, CAP_BPF, CAP_NET_RAW and Linux 5.9: {0}")]
+    Sharing(io::Error),
     /// The kernel gave no thread, socket or timer.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -167,7 +169,7 @@ fn announce(config: &Config, about: &Status, policies: &Policies, options: &Serv
         tracing::info!(%listener, "listens");
     }
     let media = &config.listen.media;
-    tracing::info!(address = %media.address, ports = ?media.ports, calls_max = about.calls_max, "media");
+    tracing::info!(address = %media.address, ports = ?media.ports, sockets = ?media.sockets, calls_max = about.calls_max, "media");
     for trunk in &config.trunks {
         let networks = trunk.networks.iter().map(ToString::to_string);
         let peers: Vec<String> = trunk.peers.iter().map(peer_text).chain(networks).collect();
@@ -294,7 +296,7 @@ impl Parts<'_> {
         waker: &Waker,
         alarm: &Alarm,
         news: &Arc<Notify>,
-    ) -> io::Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>)> {
+    ) -> Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>), StartError> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         let clock = self.clock;
         let sharing = topology::sharing(&self.config.listen.media);
@@ -311,7 +313,13 @@ impl Parts<'_> {
                 recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
             };
             let name = format!("media-{number}");
-            let media = MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes)?;
+            let media =
+                MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes).map_err(
+                    |error| match sharing {
+                        Some(_) => StartError::Sharing(error),
+                        None => StartError::System(error),
+                    },
+                )?;
             links.push(media.link);
             extents.push(media.extents);
             threads.push(Media {

@@ -124,8 +124,8 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
-        if let Some((leg, line, from)) = relay.take_learned() {
-            let session = relay.session;
+        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
                 session,
                 leg,
@@ -135,6 +135,9 @@ impl Plane {
         }
         if verdict == Verdict::Drop(Dropped::Ours) {
             self.attend(port.session());
+        }
+        if let Some(line) = sealed {
+            self.say(MediaEvent::Sealed { session, line });
         }
         verdict
     }

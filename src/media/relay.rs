@@ -41,6 +41,8 @@ pub(super) struct Relay {
     stirred: bool,
     /// When its handshakes are looked at, as its plane knows.
     pub(super) timer: Option<Timestamp>,
+    /// The m-line's index whose ends have agreed on keys: news that were not told yet.
+    sealed: Option<u16>,
 }
 
 /// What becomes of a port for a staged plan.
@@ -65,7 +67,12 @@ impl Relay {
             news: Vec::new(),
             stirred: false,
             timer: None,
+            sealed: None,
         }
+    }
+
+    pub(super) const fn take_sealed(&mut self) -> Option<u16> {
+        self.sealed.take()
     }
 
     pub(super) const fn take_learned(&mut self) -> Option<(Leg, u16, SocketAddr)> {
@@ -134,6 +141,10 @@ impl Relay {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
         };
+        if kind == PacketKind::Other && line.is_clear && rtp::agrees_on_keys(bytes) {
+            line.is_clear = false;
+            self.sealed = Some(line.index);
+        }
         self.tally.forwarded += 1;
         let via = port.far_by(exit);
         let verdict = if is_changed {
@@ -271,6 +282,7 @@ impl Relay {
             index,
             is_heard: false,
             muxed: None,
+            is_clear: false,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -297,7 +309,8 @@ impl Relay {
         for at in 0..self.lines.len() {
             let index = self.lines[at].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[at].is_heard = plan.recorded != Recorded::No && wanted.is_some_and(LinePlan::is_heard);
+            self.lines[at].is_clear = wanted.is_some_and(LinePlan::is_heard);
+            self.lines[at].is_heard = plan.recorded != Recorded::No && self.lines[at].is_clear;
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));

@@ -18,6 +18,8 @@ pub(super) struct Line {
     pub(super) index: u16,
     /// It is recorded in clear: its ends agree on no keys of their own.
     pub(super) is_heard: bool,
+    /// It is clear by its descriptions, and nothing was told of its ends' own keys.
+    pub(super) is_clear: bool,
     /// Whose RTCP goes by its RTP port; None: RTCP crosses from port to port.
     pub(super) muxed: Option<[bool; 2]>,
     pub(super) sides: [Side; 2],

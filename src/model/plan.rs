@@ -53,6 +53,12 @@ pub enum MediaEvent {
         line: u16,
         fault: KeyingFault,
     },
+    /// The ends of this line have agreed on keys of their own where their descriptions call it clear: it was not recorded, and
+    /// what they said crossed. Once for each plan.
+    Sealed {
+        session: SessionId,
+        line: u16,
+    },
     Closed {
         session: SessionId,
         tally: Box<Tally>,

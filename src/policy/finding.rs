@@ -128,6 +128,8 @@ codes! {
     UnusableAddress = "P106", Error;
     /// One directory for two volumes.
     DuplicateVolume = "P107", Error;
+    /// A codec by a name that SDP does not have for it.
+    UnknownCodec = "P108", Warning;
 }
 
 impl Serialize for Code {

@@ -207,7 +207,14 @@ impl Writer {
 
     fn open(&mut self, now: Timestamp, header: &Header) {
         let session = header.session;
-        if self.calls.contains_key(&session) {
+        if let Some(known) = self.calls.get(&session) {
+            // Who asks again gave it up meanwhile, and never heard that it is open.
+            if matches!(known.phase, Phase::Open) {
+                self.outbox.event(match self.journal.fault() {
+                    Some(fault) => RecordingEvent::OpenFailed { session, fault },
+                    None => RecordingEvent::Ready { session },
+                });
+            }
             return;
         }
         let record = json(header);

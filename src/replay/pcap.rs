@@ -468,7 +468,8 @@ mod tests {
             let at = at % file.len();
             file[at] ^= flip;
             let (kept, flaws) = forge::read(&file).unwrap_or_default();
-            prop_assert!(kept.len() <= 4 && flaws.len() <= 4);
+            // The interface and its packets: one flaw for each at most.
+            prop_assert!(kept.len() <= 4 && flaws.len() <= 5);
         }
     }
 }

@@ -25,7 +25,7 @@ pub use dtls::{
 #[cfg(test)]
 pub use dtls::tests as dtls_tests;
 pub use jitter::Jitter;
-pub use packet::{RtpError, RtpHeader, WireKind, classify, is_handshake};
+pub use packet::{RtpError, RtpHeader, WireKind, agrees_on_keys, classify, is_handshake};
 pub use recent::Recent;
 pub use sequence::{Arrival, ExtendedSequence};
 pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};

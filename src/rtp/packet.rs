@@ -34,6 +34,35 @@ pub fn is_handshake(bytes: &[u8]) -> bool {
     matches!(bytes, [20..=63, ..] | [16..=19, _, _, _, b'Z', b'R', b'T', b'P', ..])
 }
 
+/// ZRTP messages that agree on no keys (RFC 6189 §5.2 to §5.17): greetings, and what ends an agreement.
+const GREETINGS: [&[u8]; 8] = [
+    b"Hello   ",
+    b"HelloACK",
+    b"Error   ",
+    b"ErrorACK",
+    b"GoClear ",
+    b"ClearACK",
+    b"Ping    ",
+    b"PingACK ",
+];
+/// DTLS handshake messages before the server has answered (RFC 6347 §4.3.2): HelloRequest, ClientHello, HelloVerifyRequest.
+const UNANSWERED: [u8; 3] = [0, 1, 3];
+
+/// Whether such a datagram is of an agreement that both ends take part in: phones greet with ZRTP whoever is there, and most
+/// greetings get no answer.
+pub fn agrees_on_keys(bytes: &[u8]) -> bool {
+    let is_handshake_record = bytes.first() == Some(&22);
+    let is_greeting = match bytes {
+        [16..=19, ..] => bytes.get(16..24).is_none_or(|kind| GREETINGS.contains(&kind)),
+        // The first message of a record of epoch 0.
+        [_, _, _, 0, 0, ..] if is_handshake_record => bytes.get(13).is_none_or(|kind| UNANSWERED.contains(kind)),
+        // Alerts.
+        [21, ..] => true,
+        _ => false,
+    };
+    is_handshake(bytes) && !is_greeting
+}
+
 /// Why bytes are no RTP packet: the sender's fault, or it is something else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RtpError {
@@ -237,6 +266,36 @@ pub(crate) mod tests {
         0xb1, 0x80, 0x12, 0x34, 0, 0, 0, 160, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 7, 0xbe, 0xde, 0, 2, 0x10, 0xaa, 0x00,
         0x21, 0xbb, 0xcc, 0, 0, 1, 2, 3, 4, 5, 0, 0, 3,
     ];
+
+    #[test]
+    fn keys_are_agreed_on_once_a_greeting_is_answered() {
+        let zrtp = |kind: &[u8]| [b"\x10\x00\x00\x01ZRTP\x00\x00\x00\x09\x50\x5a\x00\x1d", kind].concat();
+        let dtls =
+            |record: u8, epoch: u8, kind: u8| vec![record, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 0, 0, 4, kind, 0];
+        for kind in ["Hello   ", "HelloACK", "Ping    ", "GoClear ", ""] {
+            assert!(!agrees_on_keys(&zrtp(kind.as_bytes())), "{kind}");
+        }
+        for kind in ["Commit  ", "DHPart1 ", "DHPart2 ", "Confirm1", "Confirm2", "Conf2ACK"] {
+            assert!(agrees_on_keys(&zrtp(kind.as_bytes())), "{kind}");
+        }
+        for (record, epoch, kind, agrees) in [
+            (22, 0, 1, false),
+            (22, 0, 3, false),
+            (21, 0, 2, false),
+            (22, 0, 2, true),
+            (22, 0, 16, true),
+            (20, 0, 1, true),
+            (22, 1, 1, true),
+            (23, 1, 0, true),
+        ] {
+            assert_eq!(
+                agrees_on_keys(&dtls(record, epoch, kind)),
+                agrees,
+                "{record} {epoch} {kind}"
+            );
+        }
+        assert!(!agrees_on_keys(&rtp(1, 1)) && !agrees_on_keys(&[]) && !agrees_on_keys(&[22]));
+    }
 
     #[test]
     fn a_packet_with_everything_is_read_in_place() {

@@ -5,7 +5,7 @@ use onrecord::sip::{Message, Method};
 
 use super::bench::{A, Bench, PROXY, SDP, STRICT, answer};
 use super::executed::{assert_old_call_stays, assert_told_last, refers, strict};
-use super::party::{ALICE, BOB, DAVE, Party};
+use super::party::{ALICE, BOB, CAROL, DAVE, Party};
 
 const ERIN: Party = Party { user: "erin", at: A };
 const DATA: &str = "56a390f3d2b7310023a2;encoding=hex;purpose=foo;content=bar";
@@ -166,9 +166,14 @@ fn the_transfer_of_an_emergency_call_is_one_too_and_nothing_refuses_it() {
     assert_told_last(&bench, "SIP/2.0 200 OK");
     bench.answers(DAVE, "NOTIFY", 200, "");
     bench.answers(DAVE, "BYE", 200, "");
-    // Who was only brought in by a REFER may not be called back past the policies.
-    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-2", "");
+    // Who was only brought in by a REFER may not be called back past the policies; who called for help may.
+    bench.invites(CAROL, &format!("sip:erin@{PROXY}"), "call-2", "");
+    assert_eq!(bench.response_to_b().status, 603);
+    bench.invites(DAVE, &format!("sip:carol@{PROXY}"), "call-3", "");
     assert_eq!(bench.response_to_a().status, 603);
+    bench.invites(DAVE, &format!("sip:bob@{PROXY}"), "call-4", "");
+    bench.answers(BOB, "INVITE", 486, "");
+    assert_eq!(bench.response_to_a().status, 486);
     bench.hangs_up(bob, ERIN);
     let headers = bench.headers();
     let decided: Vec<&String> = headers.iter().flat_map(|header| &header.trace).collect();

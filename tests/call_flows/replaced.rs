@@ -30,6 +30,28 @@ fn a_ringing_call_is_picked_up_by_our_own_address() {
 }
 
 #[test]
+fn a_call_that_a_pbx_began_is_picked_up_there_by_the_name_that_the_pbx_told() {
+    let mut bench = Bench::strict();
+    let [pbx, _] = bench.rings(ALICE, BOB, "call-1", "");
+    // Carol's phone watches Bob at the PBX, which tells of its own dialog with us.
+    let named = pbx.for_far_end();
+    let replaces = format!("Replaces: {named}\r\nRequire: replaces\r\n");
+    bench.invites(CAROL, &format!("sip:bob@{PROXY}"), "call-2", &replaces);
+    let invite = bench.newest(A, "INVITE");
+    assert_eq!(invite.uri.to_string(), format!("sip:alice@{A}"));
+    assert_eq!(invite.headers.get("Replaces"), Some(named.as_str()), "as it was told");
+    let [carol, _] = bench.picks_up(CAROL, ALICE);
+    let cancel = pbx.cancel();
+    bench.from(A, cancel);
+    bench.answers(BOB, "CANCEL", 200, "");
+    bench.answers(BOB, "INVITE", 487, "");
+    bench.hangs_up(carol, ALICE);
+    let session = bench.headers()[0].session;
+    assert_eq!(bench.conversations(), [session; 2]);
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_dialog_that_the_target_itself_knows_crosses_as_it_was_named() {
     let mut bench = Bench::strict();
     let [alice, bob] = bench.talk(ALICE, BOB, "call-1", "");

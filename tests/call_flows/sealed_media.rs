@@ -1,8 +1,9 @@
 //! Media that nobody but its ends can hear: refused where it must be heard, told where it crosses.
 
-use onrecord::model::{Encryption, Outcome, RecordingCommand};
+use onrecord::engine::Input;
+use onrecord::model::{Encryption, MediaCommand, MediaEvent, Outcome, RecordingCommand};
 
-use super::bench::{A, Bench, SDP, invite};
+use super::bench::{A, Bench, LENIENT, SDP, STRICT, invite};
 
 const DTLS: &str = "a=setup:actpass\r\na=fingerprint:sha-256 AB:CD\r\n";
 
@@ -158,4 +159,69 @@ fn an_emergency_call_is_connected_all_the_same() {
     let text = String::from_utf8(invite(1, "a1", "", &by("UDP/TLS/RTP/SAVP", DTLS), "").to_vec()).unwrap();
     bench.from(A, text.replace("sip:bob@", "sip:112@").into());
     assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("112"));
+}
+
+/// Alice and Bob talk, unrecorded, and agree on keys by ZRTP. Nobody but the trader is recorded, by this policy.
+fn whispering(policy: &str) -> Bench {
+    let grant = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
+    let mut bench = Bench::with(&[("desk.toml", policy), ("grants.toml", grant)]);
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    let session = bench.media.iter().find_map(|command| match command {
+        MediaCommand::Open(plan) => Some(plan.session),
+        _ => None,
+    });
+    let session = session.unwrap();
+    bench.input(Input::Media(MediaEvent::Sealed { session, line: 0 }));
+    bench
+}
+
+const TRADER: &str = "P-Asserted-Identity: <sip:trader@example.com>\r\n";
+
+#[test]
+fn who_must_be_heard_does_not_come_to_ends_that_have_keys_of_their_own() {
+    let mut bench = whispering(STRICT);
+    bench.fork_requests("b-tag", 9, "INVITE", TRADER, SDP);
+    assert_eq!(bench.response_to_b().status, 488);
+    assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
+    // Over a restart it is known too.
+    let mut after = Bench::with(&[
+        ("desk.toml", STRICT),
+        (
+            "grants.toml",
+            "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n",
+        ),
+    ]);
+    after.now = bench.now;
+    after.to_b.clone_from(&bench.to_b);
+    for (session, state) in bench.remembered.clone() {
+        after.input(Input::Resume { session, state });
+    }
+    after.fork_requests("b-tag", 10, "INVITE", TRADER, SDP);
+    assert_eq!(after.response_to_b().status, 488);
+}
+
+#[test]
+fn an_end_that_has_moved_has_none_of_those_keys() {
+    let mut bench = whispering(STRICT);
+    let elsewhere = SDP.replace("4000", "4800");
+    for (cseq, more) in [(9, ""), (10, TRADER)] {
+        bench.fork_requests("b-tag", cseq, "INVITE", more, &elsewhere);
+        bench.a_answers("INVITE", 200, SDP);
+        assert_eq!(bench.response_to_b().status, 200);
+        bench.fork_requests("b-tag", cseq, "ACK", "", "");
+    }
+    assert!(!is_noted(&bench));
+}
+
+#[test]
+fn where_it_is_not_strict_their_recording_tells() {
+    let mut bench = whispering(LENIENT);
+    bench.fork_requests("b-tag", 9, "INVITE", TRADER, SDP);
+    bench.a_answers("INVITE", 200, SDP);
+    bench.fork_requests("b-tag", 9, "ACK", "", "");
+    assert!(is_noted(&bench));
+    let (outcome, encryption) = hung_up(&mut bench, 2);
+    assert_eq!((outcome, encryption), (Outcome::Recorded, Some(Encryption::Sealed)));
 }

@@ -443,14 +443,12 @@ fn assert_crosses(bench: &Bench, carol: &PhoneDialog) {
 
 #[test]
 fn who_knows_a_ringing_call_and_was_not_referred_to_it_does_not_end_it() {
-    for by in [ALICE, BOB] {
-        let mut bench = Bench::strict();
-        let [second, carol] = bench.rings(ALICE, CAROL, "call-2", "");
-        bench.story.clear();
-        let replaces = format!("Replaces: {}\r\n", second.for_far_end());
-        bench.invites(by, &format!("sip:{PROXY}"), "call-3", &replaces);
-        assert_crosses(&bench, &carol);
-    }
+    let mut bench = Bench::strict();
+    let [second, carol] = bench.rings(ALICE, CAROL, "call-2", "");
+    bench.story.clear();
+    let replaces = format!("Replaces: {}\r\n", second.for_far_end());
+    bench.invites(ALICE, &format!("sip:{PROXY}"), "call-3", &replaces);
+    assert_crosses(&bench, &carol);
 }
 
 #[test]

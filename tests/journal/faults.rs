@@ -248,6 +248,26 @@ fn a_hung_flush_is_a_fault_at_the_lag_limit_and_its_late_answer_mends_it() {
 }
 
 #[test]
+fn who_asks_for_a_recording_that_is_open_hears_that_it_is() {
+    let mut node = Node::new(SimDisk::new(6), config());
+    let is_ready = |event: &&RecordingEvent| matches!(event, RecordingEvent::Ready { .. });
+    for asked in 1..=3 {
+        node.open(0);
+        assert_eq!(node.heard().into_iter().filter(is_ready).count(), asked);
+    }
+    node.talk(&[0], ms(300));
+    let fault = Fault::DiskFull;
+    node.break_disk(Injected::Fail(IoError::NoSpace));
+    node.talk(&[0], ms(300));
+    node.open(0);
+    let session = session(0);
+    assert_eq!(
+        node.heard().last(),
+        Some(&&RecordingEvent::OpenFailed { session, fault })
+    );
+}
+
+#[test]
 fn the_gap_counts_what_was_refused() {
     let mut node = Node::new(SimDisk::new(6), config());
     node.open(0);

@@ -1,8 +1,16 @@
 //! Whether what is agreed can be heard by who records it.
 
 use super::{Negotiation, NegotiationError};
-use crate::model::{Encryption, Leg};
+use crate::model::{Encryption, Leg, Remote};
 use crate::sdp::{MediaLine, SessionDescription};
+
+/// A line whose ends have agreed on keys that no description tells of, and where they were then: whoever comes elsewhere has
+/// none of them.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    index: usize,
+    places: [Option<Remote>; 2],
+}
 
 impl Negotiation {
     /// From here on nothing crosses whose keys only its ends know; or all does.
@@ -28,6 +36,30 @@ impl Negotiation {
         Ok(())
     }
 
+    /// The ends of this line have agreed on keys of their own, though their descriptions say nothing of it.
+    pub fn note_sealed(&mut self, index: usize) {
+        if index < self.ports.len() && !self.is_sealed_by_ends(index) {
+            let places = self.places_of(index);
+            self.sealed.retain(|sealed| sealed.index != index);
+            self.sealed.push(Sealed { index, places });
+        }
+    }
+
+    /// The lines that are so still.
+    pub(super) fn sealed_by_ends(&self) -> impl Iterator<Item = usize> {
+        (0..self.ports.len()).filter(|index| self.is_sealed_by_ends(*index))
+    }
+
+    fn is_sealed_by_ends(&self, index: usize) -> bool {
+        let mut sealed = self.sealed.iter().filter(|sealed| sealed.index == index);
+        sealed.any(|sealed| sealed.places == self.places_of(index))
+    }
+
+    fn places_of(&self, index: usize) -> [Option<Remote>; 2] {
+        let places = &self.agreement.places;
+        Leg::BOTH.map(|leg| places[leg.index()].get(index).copied().flatten())
+    }
+
     /// How the media that is agreed on is encrypted: of several lines the most.
     pub fn encryption(&self) -> Option<Encryption> {
         let [a, b] = Leg::BOTH.map(|leg| self.agreement.agreed[leg.index()].as_ref());
@@ -38,6 +70,7 @@ impl Negotiation {
             (a, b) if !a.is_live() || !b.is_live() => None,
             _ if is_terminated(index) => Some(Encryption::Decrypted),
             _ if is_said(index) => None,
+            _ if self.is_sealed_by_ends(index) => Some(Encryption::Sealed),
             (a, b) if a.insists_on_seal() || b.insists_on_seal() => Some(Encryption::Sealed),
             (a, b) if a.is_sealed() && b.is_sealed() => Some(Encryption::Sealed),
             (a, b) => (a.crypto && b.crypto).then_some(Encryption::Keyed),

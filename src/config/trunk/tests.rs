@@ -315,3 +315,32 @@ fn our_end_towards_a_trunk_is_a_listener_and_media_addresses_of_the_node() {
         assert!(findings.contains(said), "{trunk}: {findings}");
     }
 }
+
+#[test]
+fn a_codec_by_a_name_that_sdp_does_not_have_is_doubted_and_taken() {
+    let warned = |names: &str| {
+        let (path, text) = (
+            "onrecord.toml".to_owned(),
+            format!("{BEFORE}peers = [\"192.0.2.1\"]\ncodecs = [{names}]\n"),
+        );
+        let (config, findings) = compile(&SourceFile { path, text }).expect("valid");
+        (
+            config.trunks[0].codecs.clone().unwrap_or_default().len(),
+            render(&findings, Format::Full),
+        )
+    };
+    for (name, meant) in [
+        ("G.711", "did you mean `PCMA` and `PCMU`?"),
+        ("alaw", "did you mean `PCMA`?"),
+        ("telephone-events", "did you mean `telephone-event`?"),
+        ("x-private", "no codec is known as `x-private` in SDP"),
+    ] {
+        let (taken, findings) = warned(&format!("\"{name}\", \"pcmu\""));
+        assert!(
+            taken == 2 && findings.contains("P108") && findings.contains(meant),
+            "{findings}"
+        );
+    }
+    let (_, findings) = warned("\"pcma\", \"Opus\", \"G722\", \"telephone-event\", \"H264\", \"CN\"");
+    assert!(!findings.contains("P108"), "{findings}");
+}

@@ -55,3 +55,34 @@ fn they_do_where_nothing_is_recorded_or_their_descriptions_said_so() {
         assert_eq!(world.close().handshakes, 0);
     }
 }
+
+/// ZRTP's Commit (RFC 6189 §5.4).
+const COMMIT: &[u8] = b"\x10\x00\x00\x02ZRTP\x00\x00\x00\x09\x50\x5a\x00\x1dCommit  ";
+
+#[test]
+fn keys_that_they_agree_on_before_anything_is_recorded_are_told_of_and_a_greeting_is_not() {
+    let mut world = World::call(Recorded::No);
+    let plan = || vec![named("PCMA", "PCMA")];
+    world.modify(Recorded::No, plan());
+    let port = world.port(0, Leg::A, Channel::Rtp);
+    let news = |world: &mut World| {
+        let mut events = world.events();
+        events.retain(|event| matches!(event, MediaEvent::Sealed { .. }));
+        events
+    };
+    for bytes in [ZRTP, DTLS] {
+        assert_eq!(goes_to(world.send(port, A, bytes)), B);
+    }
+    assert_eq!(news(&mut world), [], "nobody has answered");
+    let sealed = MediaEvent::Sealed {
+        session: SESSION,
+        line: 0,
+    };
+    for told in [vec![sealed], vec![]] {
+        assert_eq!(goes_to(world.send(port, A, COMMIT)), B);
+        assert_eq!(news(&mut world), told, "once");
+    }
+    world.modify(Recorded::Lenient, plan());
+    assert_eq!(world.send(port, A, COMMIT), Verdict::Drop(Dropped::Handshake));
+    assert_eq!(news(&mut world), []);
+}
