@@ -78,6 +78,7 @@ impl Bench {
                 rtcp: SocketAddr::from(([10, 0, 1, far], 10_001 + 2 * call)),
             }),
             deaf: false,
+            mute: false,
             origin: Origin::Signalled,
             formats: Vec::new(),
         };
@@ -90,6 +91,7 @@ impl Bench {
         let plan = MediaPlan {
             session: SessionId::from_u128(u128::from(call)),
             recorded: Recorded::Strict,
+            answered: true,
             lines: vec![line],
             keys: Vec::new(),
         };

@@ -344,6 +344,16 @@ def one_way_audio(capture):
 
 
 @scenario
+def one_way_audio_that_ends(capture):
+    """B's packets come only after eight seconds, as behind a firewall that opens late."""
+    call = call_of(capture)
+    set_up(call)
+    call.talk(call.a, 1.05, 9.05)
+    call.both_talk(9.05, 11.05)
+    hang_up(call, 11.1)
+
+
+@scenario
 def no_media(capture):
     call = call_of(capture)
     set_up(call)

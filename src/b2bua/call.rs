@@ -20,6 +20,7 @@ use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
 use super::parting::Partings;
 use super::pass::Passing;
+use super::pause::Pauses;
 use super::referral::Transfers;
 use super::refresh::Upkeep;
 use super::reject::Refusal;
@@ -28,7 +29,7 @@ use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
 use super::wire::Owner;
 use super::withheld::Withheld;
-use crate::model::{Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
+use crate::model::{Ailment, Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Method, Request, Response, Uri};
@@ -57,6 +58,7 @@ pub struct Call {
     pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,
     pub(super) partings: Partings,
+    pub(super) pauses: Pauses,
     pub(super) refers: Vec<ReferNumber>,
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
@@ -70,6 +72,8 @@ pub struct Call {
     /// The path of that INVITE.
     pub(super) invited_by: Flow,
     pub(super) held: [bool; 2],
+    /// What ails its sound now: each ailment once, so a few a line.
+    pub(super) ailments: Vec<Ailment>,
     pub(super) gated: bool,
     pub(super) kept: Kept,
     /// Its state was too long to be kept.
@@ -121,6 +125,7 @@ impl Call {
             last_exchange: [None; 2],
             passings: Vec::new(),
             partings: Partings::default(),
+            pauses: Pauses::default(),
             refers: Vec::new(),
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
@@ -130,6 +135,7 @@ impl Call {
             deadlines: Deadlines::default(),
             invited: None,
             held: [false; 2],
+            ailments: Vec::new(),
             gated: false,
             kept: Kept::default(),
             outgrown: false,
@@ -249,6 +255,7 @@ impl Call {
             Method::Invite | Method::Update => self.on_offer_again(turn, side, server, request),
             Method::Prack => self.on_prack(turn, side, server, request),
             Method::Subscribe if self.on_refer_subscribe(turn, side, server, &request) => {}
+            Method::Info if self.on_record_info(turn, side, server, &request) => {}
             Method::Info | Method::Message | Method::Subscribe | Method::Notify | Method::Publish => {
                 self.on_passing(turn, side, server, &request);
             }
@@ -406,6 +413,7 @@ impl Call {
 
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.review_pause(turn);
         self.remember(turn);
         self.rest_on_heard();
         if self.is_left() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::discretion::without_words;
 use super::output::{Output, Step, StepKind};
 use crate::model::{Direction, Leg, Mark, RecordingCommand, SessionId, SignalPath, Timestamp};
 use crate::sip::Flow;
@@ -17,6 +18,8 @@ pub struct Chronicle {
     session: SessionId,
     /// A recording of this call is open.
     kept: bool,
+    /// It is paused: nothing that somebody says is kept.
+    withheld: bool,
     /// Somebody reads the ladder.
     steps: bool,
 }
@@ -26,6 +29,7 @@ impl Chronicle {
         Self {
             session,
             kept: false,
+            withheld: false,
             steps,
         }
     }
@@ -37,6 +41,10 @@ impl Chronicle {
     /// From here on the recorder keeps what is written down, or no longer.
     pub const fn keep(&mut self, kept: bool) {
         self.kept = kept;
+    }
+
+    pub const fn withhold(&mut self, withheld: bool) {
+        self.withheld = withheld;
     }
 
     /// For the recording alone.
@@ -59,6 +67,12 @@ impl Chronicle {
                 tcp,
             };
             let bytes = without_keys(&without_proof(bytes));
+            let bytes = if self.withheld {
+                without_words(&bytes)
+            } else {
+                Some(bytes)
+            };
+            let Some(bytes) = bytes else { return };
             out.push_back(Output::Recording(RecordingCommand::Signal {
                 session: self.session,
                 at,

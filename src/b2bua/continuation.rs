@@ -51,6 +51,9 @@ pub struct Continuation {
     /// Whether the party beyond leg A, beyond leg B is a conference focus.
     #[serde(default)]
     focus: [bool; 2],
+    /// Its recording is paused until then at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -144,6 +147,7 @@ impl Call {
             parted: self.parted(),
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
+            paused_until: self.paused().map(|(_, latest)| latest),
         })
     }
 
@@ -265,6 +269,9 @@ impl Call {
         call.from_change = kept.from_change;
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
+        if let Some(latest) = kept.paused_until {
+            call.go_on_paused(turn, latest);
+        }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.

@@ -49,6 +49,8 @@ pub enum Wait {
     Reattach,
     /// The BYE of who was asked to prove it, once more.
     ByeAgain,
+    /// Until a paused recording goes on.
+    Resume,
     /// The last answers, before the recording is closed.
     Linger,
     /// The legs' leaving.
@@ -56,7 +58,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
@@ -67,6 +69,7 @@ impl Wait {
         Self::RetellB,
         Self::Reattach,
         Self::ByeAgain,
+        Self::Resume,
         Self::Linger,
         Self::Leave,
     ];
@@ -121,6 +124,7 @@ impl Call {
                 Wait::RetellB => self.on_retell_due(turn, Leg::B),
                 Wait::Reattach => self.on_reattach_due(turn),
                 Wait::ByeAgain => self.on_bye_not_said_again(turn),
+                Wait::Resume => self.on_pause_over(turn),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),
             }

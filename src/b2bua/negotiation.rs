@@ -25,9 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, Remote, Timestamp};
-use crate::sdp::{
-    AnswerError, Format, SessionDescription, Thread, check_reoffer, filter, keyless, negotiate, with_lines,
-};
+use crate::sdp::{Format, SessionDescription, Thread, check_reoffer, filter, keyless, with_lines};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
@@ -230,14 +228,7 @@ impl Negotiation {
                 self.agreement.offer = Some(offer);
                 return Err(NegotiationError::Lines);
             }
-            // How a line is encrypted is between each party and us.
-            let is_known = |error| matches!(error, AnswerError::Transport { line } if self.is_opened(by, line));
-            if let Err(error) = negotiate(&offer.sdp, &sdp)
-                && !is_known(error)
-            {
-                // The peers may live with it, as they would without us.
-                tracing::warn!(%error, "answer does not fit its offer; carried all the same");
-            }
+            self.note_misfit(by, &offer.sdp, &sdp);
             self.agreement.bind(offer.by, offer.sdp);
         }
         self.agreement.bind(by, sdp);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::continuation::Continuation;
 use super::emergencies::HelpCall;
 use super::view::CallView;
-use crate::model::{Direction, Fault, Leg, MediaCommand, Outcome, RecordingCommand, SessionId, Timestamp};
+use crate::model::{Direction, Fault, Leg, MediaCommand, Outcome, PausedBy, RecordingCommand, SessionId, Timestamp};
 use crate::sip::Flow;
 
 /// From signalling to its driver, carried out in this order.
@@ -75,6 +75,10 @@ pub enum StepKind {
     MediaGated,
     /// It crosses again.
     MediaReopened,
+    /// Nothing is kept from here on.
+    RecordingPaused(PausedBy),
+    /// It is kept again.
+    RecordingResumed(PausedBy),
     Ended {
         outcome: Outcome,
         by: String,

@@ -95,6 +95,8 @@ pub enum Refusal {
     Unreplaceable,
     /// The caller gave up.
     Cancelled,
+    /// The recording cannot be paused, or not by this party.
+    NotPausable,
     /// A session interval below `min` seconds is asked for (RFC 4028 §9).
     IntervalTooSmall { min: u32 },
 }
@@ -131,7 +133,7 @@ impl Refusal {
     pub(super) const fn status(&self) -> u16 {
         match self {
             Self::MalformedSdp { .. } | Self::NoContact | Self::BadReference | Self::UnreadableParty => 400,
-            Self::PolicyForbids { .. } | Self::ReferOutside => 403,
+            Self::PolicyForbids { .. } | Self::ReferOutside | Self::NotPausable => 403,
             Self::NoRoute => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::NoAnswer => 408,

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Leg, Mark, MediaCommand, MediaEvent, Recorded};
+use crate::model::{Ailing, Leg, Mark, MediaCommand, MediaEvent, Recorded};
 use crate::policy::Verdict;
 
 impl Call {
@@ -24,6 +24,10 @@ impl Call {
             }
             MediaEvent::Unkeyed { leg, line, fault, .. } => self.on_media_unkeyed(turn, (leg, line), fault),
             MediaEvent::Sealed { line, .. } => self.on_sealed_by_ends(turn, line),
+            MediaEvent::Health { ailing, .. } => self.on_health(turn, ailing),
+            MediaEvent::Paused { at, .. } => self.on_relay_paused(turn, at),
+            MediaEvent::Unpaused { at, .. } => self.on_relay_unpaused(turn, at),
+            MediaEvent::Key { leg, key, .. } => self.on_key(turn, leg, key),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
                 if tally.handshakes > 0 {
@@ -34,6 +38,19 @@ impl Call {
             }
         }
         self.settle(turn);
+    }
+
+    /// What ails the sound is told, and ends no call.
+    fn on_health(&mut self, turn: &mut Turn<'_>, ailing: Ailing) {
+        let (session, ailment) = (self.id, ailing.ailment);
+        self.ailments.retain(|known| *known != ailment);
+        if ailing.until.is_none() {
+            self.ailments.push(ailment);
+            tracing::warn!(%session, %ailment, "the sound of a call ails");
+        } else {
+            tracing::info!(%session, %ailment, "the sound of a call ails no more");
+        }
+        self.chronicle.mark(turn.now, Mark::Health(ailing), turn.out);
     }
 
     /// Where recording stands decides how strictly the relay minds it.
@@ -54,7 +71,8 @@ impl Call {
             return;
         }
         self.hear_focus();
-        let plan = Box::new(self.negotiation.plan(self.id, self.mode()));
+        let mut plan = Box::new(self.negotiation.plan(self.id, self.mode()));
+        plan.answered = self.story.answered.is_some();
         self.chronicle.mark(turn.now, Mark::Media(plan.lines.clone()), turn.out);
         self.note_encryption(turn);
         match self.media {
@@ -68,6 +86,7 @@ impl Call {
             MediaState::Opening | MediaState::Open | MediaState::Moving => turn.media(MediaCommand::Modify(plan)),
             MediaState::Closing | MediaState::Closed(_) => {}
         }
+        self.renew_pausing(turn);
         for side in Leg::BOTH {
             let holds = self.negotiation.holds(side);
             if holds != self.held[side.index()] {

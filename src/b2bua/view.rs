@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::continuation::Kept;
 use super::state::{Phase, Recording};
-use crate::model::{Outcome, PolicyId, SessionId, Timestamp, TrunkName};
+use crate::model::{Ailment, Outcome, PolicyId, SessionId, Timestamp, TrunkName};
 use crate::policy::Verdict;
 
 /// Where a call is in its life.
@@ -53,9 +53,18 @@ pub struct CallView {
     pub started: Timestamp,
     pub answered: Option<Timestamp>,
     pub outcome: Option<Outcome>,
+    /// What ails its sound now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ailments: Vec<Ailment>,
     /// It is written down, and goes on after a restart.
     #[serde(default)]
     pub survives: bool,
+    /// Since when its recording is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Timestamp>,
+    /// Its policies let the operator pause it.
+    #[serde(default)]
+    pub pausable: bool,
 }
 
 impl Call {
@@ -92,7 +101,10 @@ impl Call {
             started: self.header.started,
             answered: self.story.answered,
             outcome: self.story.outcome,
+            ailments: self.ailments.clone(),
             survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
+            paused: self.paused().map(|(since, _)| since),
+            pausable: self.may_be_paused_by_api(),
         }
     }
 

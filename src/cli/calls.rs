@@ -172,7 +172,10 @@ fn row_text(row: &Row) -> String {
         .entry
         .encryption
         .map(|media| format!("  (media {})", media.as_str()));
-    let goes_on = media.unwrap_or_default() + &quality::poor(&row.entry.streams) + &goes_on;
+    let paused = Some(row.entry.paused_ms).filter(|paused| *paused > 0);
+    let paused = paused.map(|paused| format!("  (paused {:.1} s)", paused as f64 / 1000.0));
+    let goes_on =
+        paused.unwrap_or_default() + &media.unwrap_or_default() + &quality::poor(&row.entry.streams) + &goes_on;
     format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }
 
@@ -352,6 +355,9 @@ fn timeline_text(out: &mut String, full: &Full<'_>) -> std::fmt::Result {
     }
     for (since, length) in &manifest.reconciliation.gaps {
         writeln!(out, "gap       {since}  {:.3} s", length.as_secs_f64())?;
+    }
+    for (since, length) in &manifest.reconciliation.pauses {
+        writeln!(out, "paused    {since}  {:.3} s", length.as_secs_f64())?;
     }
     for broken in &manifest.breaks {
         writeln!(out, "lost      extents before {}", broken.next)?;

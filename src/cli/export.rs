@@ -304,6 +304,7 @@ const fn cause(cause: GapCause) -> &'static str {
         GapCause::ComfortNoise => "comfort noise",
         GapCause::Silent => "silent",
         GapCause::Unrecorded => "unrecorded",
+        GapCause::Paused => "paused",
     }
 }
 
@@ -333,6 +334,11 @@ fn text(report: &Report) -> String {
                 "  {} packets lost, {lost} ms of silence for them and for gaps\n",
                 sound.packets_lost
             );
+        }
+        let is_paused = |gap: &&GapReport| gap.cause == "paused" && gap.leg == Leg::A;
+        let paused: u64 = sound.gaps.iter().filter(is_paused).map(|gap| gap.length_ms).sum();
+        if paused > 0 {
+            text += &format!("  {paused} ms of silence where the recording was paused\n");
         }
         let guessed = sound.gaps.iter().filter(|gap| gap.cause == "guessed").count();
         if sound.holes_recovered > 0 || guessed > 0 {

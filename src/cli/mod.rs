@@ -14,6 +14,7 @@ mod export;
 mod init;
 mod log_queue;
 mod logging;
+mod pause;
 mod recorded_decision;
 mod reload;
 mod quality;
@@ -61,6 +62,10 @@ enum Verb {
     Status(status::Args),
     /// Make a running `serve` load its policy files again
     Reload(reload::Args),
+    /// Keep nothing of a running call for a while, as its policies allow
+    Pause(pause::PauseArgs),
+    /// Keep it again
+    Resume(pause::ResumeArgs),
     /// Let a running `serve` end without ending calls, or hand them over to the next
     Drain(drain::Args),
 }
@@ -94,6 +99,8 @@ pub fn run() -> ExitCode {
         Verb::Replay(args) => replay::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Reload(args) => reload::run(args),
+        Verb::Pause(args) => pause::pause(args),
+        Verb::Resume(args) => pause::resume(args),
         Verb::Drain(args) => drain::run(args),
     }
 }

@@ -196,6 +196,7 @@ fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
         accepted: 0,
         stored: 0,
         recovered: false,
+        paused_ms: 0,
     }
 }
 

@@ -84,6 +84,11 @@ fn table(status: &Status) -> String {
         ("sip", sip_line(status)),
         ("media", media_line(status)),
     ];
+    if !status.ailing.is_empty() {
+        let ailing = status.ailing.iter();
+        let ailing: Vec<String> = ailing.map(|(what, calls)| format!("{calls} {what}")).collect();
+        lines.push(("ailing", ailing.join(", ")));
+    }
     for view in &status.registrations {
         lines.push(("registers", registration_line(status, view)));
     }

@@ -104,6 +104,7 @@ mod tests {
             local: ([198, 51, 100, 7], 40_000).into(),
             remote: None,
             deaf: false,
+            mute: false,
             origin: Origin::Signalled,
             formats: formats.collect(),
         };

@@ -195,8 +195,7 @@ impl Engine {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let recorder = earliest(self.intake.poll_timeout(), self.writer.poll_timeout());
-        let media = self.plane.poll_timeout();
-        earliest(self.signaling.poll_timeout(), earliest(media, recorder))
+        earliest(self.signaling.poll_timeout(), earliest(recorder, self.plane.poll_timeout()))
     }
 
     pub fn poll_output(&mut self) -> Option<EngineOutput> {

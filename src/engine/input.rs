@@ -72,6 +72,15 @@ pub enum Input {
         session: SessionId,
         state: Bytes,
     },
+    /// Keep nothing of this call for a while, if its policies let the operator say so. `why`: for its recording.
+    PauseRecording {
+        session: SessionId,
+        why: Option<String>,
+    },
+    /// Keep it again.
+    ResumeRecording {
+        session: SessionId,
+    },
     /// End the calls that are up.
     ShutDown,
 }

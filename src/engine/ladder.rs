@@ -77,6 +77,8 @@ fn rung(what: &StepKind) -> String {
         StepKind::RecordingFaulted(fault) => recorder(&arrow_left(&format!("fault: {fault}"))),
         StepKind::MediaGated => format!("{}✕{}│  media gated", blank(), blank()),
         StepKind::MediaReopened => format!("{}│{}│  media goes on", blank(), blank()),
+        StepKind::RecordingPaused(by) => format!("{}│{}│  recording paused by {by}", blank(), blank()),
+        StepKind::RecordingResumed(by) => format!("{}│{}│  recording goes on, by {by}", blank(), blank()),
         StepKind::Ended { outcome, by } => {
             format!("{}│{}│  {}: {}", blank(), blank(), outcome.as_str(), printable(by))
         }

@@ -21,7 +21,7 @@ use super::registration::Registration;
 use super::urgent::Unread;
 use crate::b2bua::{Aftermath, Call, Conversations, Emergencies, Errand, Output, Subscriptions, Terms, Turn, Wire};
 use crate::media::PortPool;
-use crate::model::{Fault, Identity, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
+use crate::model::{Fault, Index, Leg, MediaEvent, RecordingEvent, SessionId, Timestamp, earliest};
 use crate::policy::{PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, Event, TIMEOUT, TransactionLimits};
 use crate::sip::{Flow, TokenKey};
@@ -164,13 +164,6 @@ impl Signaling {
         }
     }
 
-    /// Our certificate in handshakes with parties. Without one DTLS is between them.
-    #[must_use]
-    pub fn with_identity(mut self, identity: Identity) -> Self {
-        self.terms.identity = Some(Arc::new(identity));
-        self
-    }
-
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         if self.heard.is_none() {
             self.heard = Some(now);
@@ -198,6 +191,10 @@ impl Signaling {
                     | MediaEvent::Learned { session, .. }
                     | MediaEvent::Unkeyed { session, .. }
                     | MediaEvent::Sealed { session, .. }
+                    | MediaEvent::Health { session, .. }
+                    | MediaEvent::Paused { session, .. }
+                    | MediaEvent::Unpaused { session, .. }
+                    | MediaEvent::Key { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };
                 self.with_call(now, session, |call, turn| call.on_media(turn, event));
@@ -219,6 +216,10 @@ impl Signaling {
             Input::HandOver => self.hand_over(now),
             Input::NotKept { session } => self.with_call(now, session, Call::note_not_kept),
             Input::Resume { session, state } => self.resume(now, session, &state),
+            Input::PauseRecording { session, why } => {
+                self.with_call(now, session, |call, turn| call.pause_by_operator(turn, why));
+            }
+            Input::ResumeRecording { session } => self.with_call(now, session, Call::resume_by_operator),
             Input::ShutDown => {
                 self.door = Door::Closed;
                 self.unregister(now);

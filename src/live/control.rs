@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::drain::DrainOrder;
 use super::fault_switch::InjectedFault;
 use super::status::Status;
-use crate::model::Generation;
+use crate::model::{Generation, SessionId};
 
 const SOCKET_NAME: &str = "control.sock";
 
@@ -42,6 +42,16 @@ pub enum Request {
     /// Take no new calls, and end.
     Drain {
         order: DrainOrder,
+    },
+    /// Keep nothing of this call until `Resume`, or its policies' time is over. `why`: for its recording.
+    Pause {
+        session: SessionId,
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// Keep it again.
+    Resume {
+        session: SessionId,
     },
     /// Break a volume on purpose, or mend it; refused unless `serve` was started with `--allow-faults`.
     Fault {

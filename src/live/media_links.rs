@@ -43,6 +43,8 @@ impl MediaLinks {
 const fn session(command: &MediaCommand) -> SessionId {
     match command {
         MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.session,
-        MediaCommand::Gate { session, .. } | MediaCommand::Close { session } => *session,
+        MediaCommand::Gate { session, .. }
+        | MediaCommand::Pausing { session, .. }
+        | MediaCommand::Close { session } => *session,
     }
 }

@@ -411,6 +411,7 @@ mod tests {
                 local,
                 remote: Some(Remote { rtp, rtcp: rtp }),
                 deaf: false,
+                mute: false,
                 origin: crate::model::Origin::Signalled,
                 formats: Vec::new(),
             }
@@ -424,6 +425,7 @@ mod tests {
         Box::new(MediaPlan {
             session: SESSION,
             recorded: Recorded::Strict,
+            answered: false,
             lines: vec![line],
             keys: Vec::new(),
         })
@@ -682,6 +684,7 @@ mod tests {
                         rtcp,
                     }),
                     deaf: false,
+                    mute: false,
                     origin: crate::model::Origin::Signalled,
                     formats: Vec::new(),
                 }
@@ -695,6 +698,7 @@ mod tests {
             let plan = MediaPlan {
                 session,
                 recorded: Recorded::Strict,
+                answered: false,
                 lines: vec![line],
                 keys: Vec::new(),
             };

@@ -33,6 +33,7 @@ mod media_shared;
 mod media_sockets;
 pub mod media_thread;
 mod neighbours;
+mod pause;
 mod peers;
 mod policies;
 mod policy_watch;

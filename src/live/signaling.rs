@@ -342,7 +342,9 @@ impl SignalingTask {
                 }
             }
             command if self.backlog.media.len() < BACKLOG_MAX => self.backlog.media.push_back(command),
-            MediaCommand::Gate { session, .. } | MediaCommand::Close { session } => {
+            MediaCommand::Gate { session, .. }
+            | MediaCommand::Pausing { session, .. }
+            | MediaCommand::Close { session } => {
                 tracing::error!(%session, "media queue full: ports are not given back");
             }
         }

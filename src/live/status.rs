@@ -23,6 +23,9 @@ pub struct Status {
     pub listeners: Vec<String>,
     /// Live calls by the name of their state.
     pub calls: BTreeMap<String, u64>,
+    /// Live calls whose sound ails, by the name of the impairment.
+    #[serde(default)]
+    pub ailing: BTreeMap<String, u64>,
     pub recorder: RecorderStatus,
     pub policies: PoliciesStatus,
     pub sip: SipCounts,

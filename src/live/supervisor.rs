@@ -15,6 +15,7 @@ use super::drain::{Drain, DrainOrder};
 use super::fault_switch::FaultSwitches;
 use super::file_reader::FileReader;
 use super::neighbours::Neighbours;
+use super::pause;
 use super::policies::{Policies, Reload, concise};
 use super::policy_watch::PolicyWatch;
 use super::status::Status;
@@ -292,6 +293,8 @@ impl Supervisor {
             Request::Status => Reply::Status(Box::new(self.status())),
             Request::Reload => self.reload_all().await,
             Request::Drain { order } => self.drain(order).await,
+            Request::Pause { session, why } => pause::pause(&self.threads, &self.clock, session, why).await,
+            Request::Resume { session } => pause::resume(&self.threads, &self.clock, session).await,
             Request::Fault { volume, fault } => match &self.switches {
                 None => Reply::Refused {
                     why: "serve was started without --allow-faults".to_owned(),
@@ -340,6 +343,7 @@ impl Supervisor {
         Status {
             now: self.clock.now(),
             calls: self.threads.calls(),
+            ailing: self.threads.ailing(),
             recorder: self.recorder.status(),
             policies: self.policies.status().clone(),
             sip: self.threads.counters.read(),

@@ -12,6 +12,7 @@ use super::sip_sockets::SipCounters;
 use super::status::MediaCounts;
 use crate::board::Board;
 use crate::engine::{CallState, CallView, Input};
+use crate::model::Impairment;
 
 pub(super) struct Threads {
     pub events: mpsc::Sender<Input>,
@@ -55,6 +56,19 @@ impl Threads {
             *calls.entry(name(view.state).to_owned()).or_default() += 1;
         }
         calls
+    }
+
+    /// Live calls whose sound ails, by the name of the impairment: each call once for each.
+    pub(super) fn ailing(&self) -> BTreeMap<String, u64> {
+        let mut ailing = BTreeMap::new();
+        for view in self.board.calls() {
+            for impairment in Impairment::ALL {
+                if view.ailments.iter().any(|ailment| ailment.impairment == impairment) {
+                    *ailing.entry(impairment.as_str().to_owned()).or_default() += 1;
+                }
+            }
+        }
+        ailing
     }
 
     pub(super) fn packets(&self) -> MediaCounts {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Fault, Recorded, SessionId, Timestamp};
-use crate::recorder::{FrameSink, Offer, Packet, Slot};
+use super::pause::Pause;
+use crate::model::{Fault, Recorded, SessionId, Tally, Timestamp};
+use crate::recorder::{FrameSink, Offer, Packet, PacketKind, Slot};
 
 /// How often a session that may go on unrecorded asks for a place in the recorder.
 pub(super) const REATTACH_EVERY: Duration = Duration::from_secs(1);
@@ -15,14 +16,33 @@ pub(super) enum Forked {
     /// Nobody asked for a recording.
     Unwanted,
     Accepted,
+    /// The recording is paused: nothing of it is kept.
+    Withheld,
     /// Refused, and the session goes on without.
     Missed(Fault),
     /// Refused, and the session must not go on.
     Refused(Fault),
 }
 
+impl Forked {
+    /// Counts it. The fault, if the recorder did not take a packet that goes on all the same.
+    pub(super) const fn note(self, tally: &mut Tally) -> Option<Fault> {
+        match self {
+            Self::Accepted => tally.accepted += 1,
+            Self::Withheld => tally.withheld += 1,
+            Self::Unwanted => {}
+            Self::Missed(fault) | Self::Refused(fault) => {
+                tally.unrecorded += 1;
+                return Some(fault);
+            }
+        }
+        None
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Fork {
+    pub(super) pause: Pause,
     recorded: Recorded,
     slot: Option<Slot>,
     reattach_at: Timestamp,
@@ -31,8 +51,9 @@ pub(super) struct Fork {
 }
 
 impl Fork {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
+            pause: Pause::default(),
             recorded: Recorded::No,
             slot: None,
             reattach_at: Timestamp::ZERO,
@@ -73,11 +94,19 @@ impl Fork {
         &mut self,
         now: Timestamp,
         session: SessionId,
-        packet: Packet<'_>,
+        mut packet: Packet<'_>,
+        repeats: impl FnOnce() -> bool,
         sink: &mut impl FrameSink,
     ) -> Forked {
         if self.recorded == Recorded::No {
             return Forked::Unwanted;
+        }
+        let is_withheld = self.pause.withholds(packet.at, repeats);
+        if is_withheld {
+            if !self.pause.take_pulse(now) {
+                return Forked::Withheld;
+            }
+            (packet.kind, packet.bytes) = (PacketKind::Withheld, &[]);
         }
         if self.slot.is_none() && self.reattach_at <= now {
             self.attach(now, session, sink);
@@ -88,7 +117,11 @@ impl Fork {
         match (offer, self.recorded) {
             (Offer::Accepted, _) => {
                 self.told = false;
-                Forked::Accepted
+                if is_withheld {
+                    Forked::Withheld
+                } else {
+                    Forked::Accepted
+                }
             }
             (Offer::Refused(fault), Recorded::Strict) => Forked::Refused(fault),
             (Offer::Refused(fault), _) => Forked::Missed(fault),

@@ -6,14 +6,16 @@ mod stream;
 
 use std::time::Duration;
 
-use crate::model::{Leg, LinePlan, Quality, Ssrc, StreamTally, Timestamp};
+use crate::model::{Leg, MediaPlan, Quality, Ssrc, StreamTally, Timestamp};
 use crate::recorder::{Packet, PacketKind};
 use crate::rtp::RtpHeader;
 use crate::rtp::rtcp::{Report, walk};
 
-use formats::{Format, Formats};
+use formats::Formats;
+pub(super) use formats::{Content, Format};
 use stream::Stream;
 
+use super::health::Health;
 use super::port::LINES_MAX;
 
 /// Streams of one session that are told apart; what one side sends beyond counts as its last. The first stream of a
@@ -48,6 +50,7 @@ pub(super) struct Meter {
     /// Sides that have no stream yet.
     silent: usize,
     formats: Formats,
+    pub(super) health: Health,
 }
 
 impl Meter {
@@ -57,6 +60,7 @@ impl Meter {
             latest: [NONE; SIDES_MAX],
             silent: 0,
             formats: Formats::default(),
+            health: Health::default(),
         }
     }
 
@@ -66,8 +70,9 @@ impl Meter {
     }
 
     /// What the payload types of each line's sides mean from here on; `indices` are those of the lines' places.
-    pub(super) fn settle(&mut self, lines: &[LinePlan], indices: impl Iterator<Item = u16>) {
-        self.formats.settle(lines, indices);
+    pub(super) fn settle(&mut self, now: Timestamp, plan: &MediaPlan, indices: impl Iterator<Item = u16> + Clone) {
+        self.formats.settle(&plan.lines, indices.clone());
+        self.health.settle(now, plan, indices);
         self.streams.iter_mut().for_each(Stream::forget_format);
     }
 
@@ -76,21 +81,17 @@ impl Meter {
     pub(super) fn take(&mut self, line: usize, packet: &Packet<'_>) {
         match packet.kind {
             PacketKind::Rtp => {
-                let _ = self.count(line, packet.leg, packet.at, packet.bytes);
+                if let Some((rtp, format)) = self.count(line, packet.leg, packet.at, packet.bytes) {
+                    self.health.hear(line, packet.leg, packet.at, rtp.payload, format);
+                }
             }
             PacketKind::Rtcp => self.read(line, packet.leg, packet.at, packet.bytes),
-            PacketKind::Other => {}
+            PacketKind::Other | PacketKind::Withheld => {}
         }
     }
 
     /// What the packet carries, as far as its payload type tells; None: it is no RTP.
-    fn count<'a>(
-        &mut self,
-        line: usize,
-        leg: Leg,
-        at: Timestamp,
-        bytes: &'a [u8],
-    ) -> Option<(RtpHeader<'a>, Format)> {
+    fn count<'a>(&mut self, line: usize, leg: Leg, at: Timestamp, bytes: &'a [u8]) -> Option<(RtpHeader<'a>, Format)> {
         let side = side(line, leg);
         let (Ok(rtp), Some(&latest)) = (RtpHeader::parse(bytes), self.latest.get(side)) else {
             return None;

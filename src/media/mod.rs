@@ -6,12 +6,16 @@
 
 mod fork;
 mod gate;
+mod health;
+mod keys;
 mod latch;
 mod meter;
+mod pause;
 mod plane;
 mod port;
 mod ports;
 mod relay;
+mod rounds;
 mod secrecy;
 mod shaking;
 mod side;

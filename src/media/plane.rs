@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, SessionId, Timestamp};
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp, earliest};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
 use super::relay::{News, Relay, Wanted};
+use super::rounds::Rounds;
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
 /// Outputs that may wait while news of lenient sessions' gaps, and packets of our own, are still added; the others are few per session.
@@ -84,6 +85,7 @@ pub struct Plane {
     scratch: Vec<u8>,
     /// Bytes of it that the last [`Verdict::Change`] is about.
     changed: usize,
+    rounds: Rounds,
 }
 
 impl Plane {
@@ -125,6 +127,7 @@ impl Plane {
             on_missed(relay, fault, &mut self.outputs);
         }
         let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        let pressed = relay.keys.take_pressed();
         if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
                 session,
@@ -139,11 +142,16 @@ impl Plane {
         if let Some(line) = sealed {
             self.say(MediaEvent::Sealed { session, line });
         }
+        if let Some((leg, key)) = pressed
+            && self.outputs.len() < OUTPUTS_MAX
+        {
+            self.say(MediaEvent::Key { session, leg, key });
+        }
         verdict
     }
 
     /// What of handshakes is due by now.
-    pub fn handle_timeout(&mut self, now: Timestamp) {
+    fn shake(&mut self, now: Timestamp) {
         while let Some((due, place)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
             self.timers.remove(&(due, place));
             if let Some(relay) = self.relays.get_mut(place) {
@@ -152,10 +160,6 @@ impl Plane {
             }
             self.attend(place);
         }
-    }
-
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
     }
 
     /// Tells what a session's handshakes have come to, and notes when they are due.
@@ -216,6 +220,7 @@ impl Plane {
                 }
             }
             MediaCommand::Gate { session, gate } => self.on_gate(session, gate),
+            MediaCommand::Pausing { session, pausing } => self.on_pausing(now, session, pausing),
             MediaCommand::Close { session } => self.on_close(now, session, sink),
         }
     }
@@ -246,6 +251,28 @@ impl Plane {
             self.remove(now, session, sink);
         }
         self.say(MediaEvent::OpenFailed { session, local });
+    }
+
+    /// When a handshake is due, or the sound of sessions is to be judged; none while there are none.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let handshake = self.timers.first().map(|(due, _)| *due);
+        earliest(handshake, (!self.relays.is_empty()).then(|| self.rounds.due()))
+    }
+
+    /// What of handshakes is due; and judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.shake(now);
+        if self.relays.is_empty() || self.outputs.len() >= OUTPUTS_MAX {
+            return;
+        }
+        for place in self.rounds.take(now, self.relays.capacity()) {
+            if let Some(relay) = self.relays.get_mut(place) {
+                let (session, outputs) = (relay.session, &mut self.outputs);
+                relay.judge(now, |ailing| {
+                    outputs.push_back(PlaneOutput::Event(MediaEvent::Health { session, ailing }));
+                });
+            }
+        }
     }
 
     pub fn poll_output(&mut self) -> Option<PlaneOutput> {
@@ -327,6 +354,20 @@ impl Plane {
         let place = self.places.get(&session);
         if let Some(relay) = place.and_then(|place| self.relays.get_mut(*place)) {
             relay.gate.set(gate);
+        }
+    }
+
+    fn on_pausing(&mut self, now: Timestamp, session: SessionId, pausing: Pausing) {
+        let place = self.places.get(&session);
+        let Some(relay) = place.and_then(|place| self.relays.get_mut(*place)) else {
+            return;
+        };
+        relay.keys.want(pausing.keys);
+        let is_news = relay.fork.pause.set(now, pausing.is_paused);
+        match (is_news, pausing.is_paused) {
+            (true, true) => self.say(MediaEvent::Paused { session, at: now }),
+            (true, false) => self.say(MediaEvent::Unpaused { session, at: now }),
+            (false, _) => {}
         }
     }
 

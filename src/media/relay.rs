@@ -4,12 +4,13 @@ mod own;
 
 use std::net::SocketAddr;
 
-use crate::model::{Fault, Leg, LinePlan, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Ailing, Fault, Leg, LinePlan, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 use crate::rtp;
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
+use super::keys::Keys;
 use super::latch::{Admission, Latch};
 use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
@@ -25,6 +26,7 @@ pub(super) struct Relay {
     pub(super) generation: u32,
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
+    pub(super) keys: Keys,
     meter: Meter,
     /// `streams` stays empty until the end.
     tally: Tally,
@@ -58,6 +60,7 @@ impl Relay {
             generation,
             gate: Gatekeeper::new(),
             fork: Fork::new(),
+            keys: Keys::default(),
             meter: Meter::new(),
             tally: Tally::default(),
             lines: Vec::new(),
@@ -129,14 +132,18 @@ impl Relay {
             kind,
             bytes: clear,
         };
-        let missed = match self.fork.offer(now, self.session, packet, sink) {
+        let repeats = || self.keys.repeats(leg, line.index, clear);
+        let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
             }
-            forked => note(&mut self.tally, forked),
+            forked => forked.note(&mut self.tally),
         };
         self.meter.take(port.line(), &packet);
+        if kind == PacketKind::Rtp {
+            self.keys.hear(at, leg, line.index, clear);
+        }
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
             self.tally.unsent += 1;
             return (Verdict::Drop(Dropped::Unsealable), missed);
@@ -209,12 +216,21 @@ impl Relay {
         self.tally.unsent += 1;
     }
 
+    /// Once a second: hands on what ails the sound from now on, and what does no more.
+    pub(super) fn judge(&mut self, now: Timestamp, tell: impl FnMut(Ailing)) {
+        if !self.gate.is_open() {
+            self.meter.health.pause(now);
+        }
+        self.meter.health.judge(now, tell);
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let streams = self
             .meter
             .tally(|place| self.lines.get(place).map_or(0, |line| line.index));
         Tally {
             streams,
+            ailments: self.meter.health.told(),
             ..self.tally.clone()
         }
     }
@@ -306,6 +322,7 @@ impl Relay {
     pub(super) fn settle(&mut self, now: Timestamp, place: usize, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
+        self.keys.follow(&plan.lines);
         for at in 0..self.lines.len() {
             let index = self.lines[at].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
@@ -327,7 +344,7 @@ impl Relay {
         }
         self.begin(now, place);
         let places = self.lines.iter().map(|line| line.index);
-        self.meter.settle(&plan.lines, places);
+        self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
             self.gate.forgive();
         }
@@ -396,20 +413,5 @@ impl Relay {
     fn socket(&mut self, port: Port) -> Option<&mut Socket> {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
-    }
-}
-
-/// The fault, if the recorder did not take a packet that goes on all the same.
-const fn note(tally: &mut Tally, forked: Forked) -> Option<Fault> {
-    match forked {
-        Forked::Accepted => {
-            tally.accepted += 1;
-            None
-        }
-        Forked::Unwanted => None,
-        Forked::Missed(fault) | Forked::Refused(fault) => {
-            tally.unrecorded += 1;
-            Some(fault)
-        }
     }
 }

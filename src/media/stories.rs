@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod ailing;
+mod as_it_is;
 mod gated;
 mod handshakes;
 mod haphazard;
@@ -9,6 +11,7 @@ mod keyed;
 mod lines;
 mod measured;
 mod metered;
+mod paused;
 mod phone;
 mod reported;
 mod shaken;
@@ -102,6 +105,7 @@ fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
         local: SocketAddr::new([10, 0, 0, 1].into(), 40_000 + 4 * index + port),
         remote,
         deaf: false,
+        mute: false,
         origin: Origin::Signalled,
         formats: Vec::new(),
     };
@@ -117,6 +121,7 @@ fn plan(recorded: Recorded, lines: Vec<LinePlan>) -> Box<MediaPlan> {
     Box::new(MediaPlan {
         session: SESSION,
         recorded,
+        answered: false,
         lines,
         keys: Vec::new(),
     })

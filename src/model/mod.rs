@@ -3,8 +3,10 @@
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
 mod dtls;
+mod health;
 mod ids;
 mod index;
+mod pause;
 mod plan;
 mod quality;
 mod recording;
@@ -14,8 +16,10 @@ mod time;
 pub use dtls::{
     DIGEST_BYTES_MAX, Fingerprint, FingerprintHash, Handshake, IceCredentials, IceLite, Identity, KeyingFault,
 };
+pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
+pub use pause::{PausedBy, PausedSpan, Pausing};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, KeyingFault, Leg, LegKeys, LineKeys, Quality, SessionId, Ssrc};
+use super::{Ailing, Fault, KeyingFault, Leg, LegKeys, LineKeys, Pausing, Quality, SessionId, Ssrc, Timestamp};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +17,9 @@ pub enum MediaCommand {
     Modify(Box<MediaPlan>),
     /// Stop or resume forwarding and recording, at once.
     Gate { session: SessionId, gate: Gate },
+    /// What passes is kept no longer, or again; and whose keys are told. Answered by `Paused` or `Unpaused` where that
+    /// changes what is kept.
+    Pausing { session: SessionId, pausing: Pausing },
     /// Stop, flush what the recorder has not yet taken, give the ports back. Answered by `Closed`.
     Close { session: SessionId },
 }
@@ -59,6 +62,28 @@ pub enum MediaEvent {
         session: SessionId,
         line: u16,
     },
+    /// Something ails the sound of this session, or does no more: `until` says so. Each time it begins and ends, and at most 32
+    /// beginnings a session.
+    Health {
+        session: SessionId,
+        ailing: Ailing,
+    },
+    /// Nothing that arrives from `at` on is kept.
+    Paused {
+        session: SessionId,
+        at: Timestamp,
+    },
+    /// What arrives from `at` on is kept again.
+    Unpaused {
+        session: SessionId,
+        at: Timestamp,
+    },
+    /// A key that was pressed on this leg (RFC 4733), where [`Pausing::keys`] asked for it.
+    Key {
+        session: SessionId,
+        leg: Leg,
+        key: char,
+    },
     Closed {
         session: SessionId,
         tally: Box<Tally>,
@@ -76,6 +101,8 @@ pub enum Gate {
 pub struct MediaPlan {
     pub session: SessionId,
     pub recorded: Recorded,
+    /// The call is answered: from here on its sound is watched.
+    pub answered: bool,
     pub lines: Vec<LinePlan>,
     /// Of lines that are encrypted between a peer and us. Not part of a [`LinePlan`], which recordings keep.
     pub keys: Vec<LineKeys>,
@@ -150,6 +177,9 @@ pub struct LegPlan {
     /// Nothing is sent to `remote`: the leg holds by the null address, and `remote` is where it was before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deaf: bool,
+    /// Nothing is awaited from it: it says that it does not send, or the far leg asks it not to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mute: bool,
     #[serde(default, skip_serializing_if = "Origin::is_signalled")]
     pub origin: Origin,
     /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).
@@ -197,6 +227,9 @@ pub struct Tally {
     pub unsent: u64,
     /// Forwarded without the recorder (lenient sessions only).
     pub unrecorded: u64,
+    /// Forwarded while the recording was paused: nothing of them is kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub withheld: u64,
     /// Arrived while the gate was shut.
     pub gated: u64,
     /// Rejected: not from the signalled source.
@@ -210,6 +243,14 @@ pub struct Tally {
     #[serde(default)]
     pub handshakes: u64,
     pub streams: Vec<StreamTally>,
+    /// What ailed its sound, in the order of beginning: the first 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ailments: Vec<Ailing>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One RTP stream as one leg sent it. At most 64 per session are told apart; the rest counts as its line's last.

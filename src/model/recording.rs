@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, Leg, LinePlan, PolicyId, SessionId, Tally, Timestamp, TrunkName};
+use super::{
+    Ailing, Generation, Leg, LinePlan, PausedBy, PausedSpan, PolicyId, SessionId, Tally, Timestamp, TrunkName,
+};
 
 /// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,6 +243,8 @@ pub enum Mark {
         line: u16,
         from: std::net::SocketAddr,
     },
+    /// Something ails the sound from here on, or has until here.
+    Health(Ailing),
     /// From here nothing was kept.
     GapOpened {
         fault: Fault,
@@ -248,6 +252,16 @@ pub enum Mark {
     /// From here it is kept again; `packets` passed unrecorded.
     GapClosed {
         packets: u64,
+    },
+    /// From here nothing is kept, on purpose: the policies allow it. `why`: as who asked for it said.
+    RecordingPaused {
+        by: PausedBy,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// From here it is kept again.
+    RecordingResumed {
+        by: PausedBy,
     },
     Note(String),
 }
@@ -321,6 +335,9 @@ pub struct Reconciliation {
     /// What is in the sealed recording.
     pub stored: u64,
     pub gaps: Vec<(Timestamp, Duration)>,
+    /// Where nothing was kept because the recording was paused: no fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PausedSpan>,
 }
 
 impl Reconciliation {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::address::Way;
 use super::formats::Formats;
 use super::pcapng;
-use crate::model::{Closing, Header, Mark, SignalPath, Timestamp};
-use crate::recorder::Frame;
+use crate::model::{Ailing, Closing, Header, Mark, SignalPath, Timestamp};
+use crate::recorder::{Frame, PacketKind};
 
 /// Comments that wait for the packet after them; more become one line that says so.
 const COMMENTS_MAX: usize = 64;
@@ -88,6 +88,10 @@ impl Export {
                 self.on_mark(at, &mark);
                 Vec::new()
             }
+            Frame::Packet {
+                kind: PacketKind::Withheld,
+                ..
+            } => Vec::new(),
             Frame::Packet {
                 at,
                 leg,
@@ -210,8 +214,14 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Learned { leg, line, from } => {
             format!("{at} media of {leg}, line {line}, comes from {from}, which its SDP does not name")
         }
+        Mark::Health(Ailing { ailment, until, .. }) => match until {
+            None => format!("{at} the sound ails: {ailment}"),
+            Some(_) => format!("{at} the sound ails no more: {ailment}"),
+        },
         Mark::GapOpened { fault } => format!("{at} GAP opens: {fault}"),
         Mark::GapClosed { packets } => format!("{at} GAP closes: {packets} packets passed unrecorded"),
+        Mark::RecordingPaused { by, .. } => format!("{at} PAUSED by {by}: nothing is kept from here on"),
+        Mark::RecordingResumed { by } => format!("{at} RESUMED by {by}: it is kept again"),
         Mark::Note(text) => format!("{at} {text}"),
     }
 }
@@ -221,7 +231,6 @@ mod tests {
     use super::super::rig::*;
     use super::*;
     use crate::model::{Direction, Fault, Generation, Leg, Party, SessionId};
-    use crate::recorder::PacketKind;
 
     fn header() -> Header {
         Header {

@@ -152,6 +152,25 @@ impl Lane {
         }
     }
 
+    /// Nothing of that span was kept: what waits is written, and what comes begins anew.
+    pub(super) fn pass_pause(&mut self, since: Timestamp, until: Timestamp, facts: &mut Sounding) {
+        self.advance(until + HOLD, facts);
+        self.streams.clear();
+        self.event = None;
+        let [since, until] = [since, until].map(|at| self.axis.position(at).max(0));
+        self.note_gap(since, GapCause::Silent, facts);
+        let from = since.max(self.covered);
+        if until > from {
+            facts.note_gap(
+                self.leg,
+                self.axis.time(from),
+                self.axis.time(until - from),
+                GapCause::Paused,
+            );
+            self.covered = until;
+        }
+    }
+
     fn note_gap(&self, position: i64, cause: GapCause, facts: &mut Sounding) {
         if position > self.covered {
             facts.note_gap(

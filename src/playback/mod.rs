@@ -13,6 +13,7 @@ mod flac;
 mod formats;
 mod lane;
 mod mix;
+mod pauses;
 mod pcapng;
 mod peaks;
 mod resample;

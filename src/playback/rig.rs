@@ -122,6 +122,7 @@ pub(super) fn line_plan(formats: &[(u8, &str, u32, u8)]) -> LinePlan {
             rtcp: ([192, 0, 2, host], 4_001).into(),
         }),
         deaf: false,
+        mute: false,
         origin: crate::model::Origin::Signalled,
         formats: formats
             .iter()

@@ -21,6 +21,8 @@ pub enum GapCause {
     Silent,
     /// The recorder was down (lenient calls only).
     Unrecorded,
+    /// The recording was paused: nothing was to be kept.
+    Paused,
 }
 
 /// What nobody sent: silence, or a guess.

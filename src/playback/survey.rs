@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::formats::{Formats, Payload};
+use super::pauses::Pauses;
 use crate::model::{Closing, Leg, Mark, Ssrc, Timestamp};
 use crate::recorder::{Frame, PacketKind};
 use crate::rtp::RtpHeader;
@@ -26,6 +27,8 @@ pub struct Survey {
     pub sample_rate: u32,
     /// By leg, line, SSRC and payload type; at most 64.
     pub heard: Vec<Heard>,
+    /// Where nothing was kept because the recording was paused: from, to; in order.
+    pub pauses: Vec<(Timestamp, Timestamp)>,
 }
 
 /// One stream of one payload type.
@@ -79,6 +82,7 @@ impl Survey {
             end: end.max(start),
             sample_rate: sufficient_rate(survey.highest_rate),
             heard: survey.heard.into_values().collect(),
+            pauses: survey.pauses.ended(end),
         })
     }
 
@@ -115,6 +119,7 @@ struct Surveying {
     /// Of what is decoded, in Hz.
     highest_rate: u32,
     heard: BTreeMap<(Leg, u16, u32, u8), Heard>,
+    pauses: Pauses,
 }
 
 impl Surveying {
@@ -126,6 +131,7 @@ impl Surveying {
                     self.answered.get_or_insert(*at);
                 }
                 self.formats.on_mark(mark);
+                self.pauses.on_mark(*at, mark);
             }
             Frame::Packet {
                 at,

@@ -8,6 +8,9 @@
 //! - Loss, discontinuous transmission, hold, comfort noise, telephone events and codecs that are not decoded are silence
 //!   of the right length; but of Opus, whose next packet may bring a lost one's sound, and whose decoder guesses.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::Survey;
 use super::formats::Formats;
 use super::lane::{Lane, SETTLE};
@@ -32,6 +35,8 @@ pub(super) struct Timeline {
     is_finished: bool,
     /// Since when the recorder is down.
     unrecorded: Option<Timestamp>,
+    /// Those that were not reached yet.
+    pauses: VecDeque<(Timestamp, Timestamp)>,
     sounding: Sounding,
 }
 
@@ -51,6 +56,7 @@ impl Timeline {
             length: survey.samples(),
             is_finished: false,
             unrecorded: None,
+            pauses: survey.pauses.iter().copied().collect(),
             sounding: Sounding::default(),
         }
     }
@@ -58,6 +64,9 @@ impl Timeline {
     /// Takes the next frame. Before it, all samples that are ready must have been taken, but for a block.
     pub(super) fn handle_frame(&mut self, frame: &Frame) {
         self.now = self.now.max(frame.at());
+        if matches!(frame, Frame::Packet { .. }) {
+            self.pass_pauses(frame.at());
+        }
         match frame {
             Frame::Mark { at, mark } => self.on_mark(*at, mark),
             Frame::Packet {
@@ -98,6 +107,14 @@ impl Timeline {
         }
     }
 
+    /// What comes behind a pause follows from nothing before it.
+    fn pass_pauses(&mut self, at: Timestamp) {
+        while let Some((since, until)) = self.pauses.pop_front_if(|(_, until)| *until <= at) {
+            self.a.pass_pause(since, until, &mut self.sounding);
+            self.b.pass_pause(since, until, &mut self.sounding);
+        }
+    }
+
     fn note_unrecorded(&mut self, until: Timestamp) {
         let Some(since) = self.unrecorded.take() else { return };
         let (at, length) = (since.since(self.axis.start), until.since(since.max(self.axis.start)));
@@ -110,6 +127,7 @@ impl Timeline {
     pub(super) fn finish(&mut self) {
         if !std::mem::replace(&mut self.is_finished, true) {
             let end = i64::try_from(self.length).unwrap_or(i64::MAX);
+            self.pass_pauses(Timestamp::ZERO + Duration::MAX);
             self.note_unrecorded(self.axis.start + self.axis.time(end));
             self.a.finish(end, &mut self.sounding);
             self.b.finish(end, &mut self.sounding);

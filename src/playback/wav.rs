@@ -108,6 +108,7 @@ mod tests {
             end: ANSWERED + length,
             sample_rate: 8_000,
             heard: Vec::new(),
+            pauses: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::facts::CallFacts;
 use super::grants::{Found, Hit, Level};
 use super::identity::{Identity, Number};
 use super::matcher::{Direction, FarEnd, Viewpoint};
+use super::pausing::PauseTerms;
 use super::set::PolicySet;
 use super::source::escaped;
 use super::terms::{Action, OnConflict, RejectCode};
@@ -25,6 +26,7 @@ impl PolicySet {
             plan,
             trace: Vec::with_capacity(6),
             policies: Vec::new(),
+            roles: Vec::new(),
         };
         let callers = ask.callers();
         let callees = ask.callees();
@@ -81,6 +83,8 @@ pub(super) struct Ask<'a> {
     pub(super) trace: Vec<String>,
     /// Which policies apply, what they say, in the order in which they were found; each pair once.
     policies: Vec<(&'a Policy, Action)>,
+    /// Whose each policy is that asks for a recording.
+    roles: Vec<(&'a PolicyId, Role)>,
 }
 
 impl<'a> Ask<'a> {
@@ -101,6 +105,9 @@ impl<'a> Ask<'a> {
             (Some(policy), Some(action)) => {
                 if action != Action::Record {
                     let _ = write!(line, ": {}", word(action));
+                }
+                if action == Action::Record && !self.roles.contains(&(&policy.id, role)) {
+                    self.roles.push((&policy.id, role));
                 }
                 if !self.policies.iter().any(|(p, a)| p.id == policy.id && *a == action) {
                     self.policies.push((policy, action));
@@ -280,7 +287,7 @@ impl<'a> Ask<'a> {
             media: Default::default(),
             notify: Default::default(),
             retention: None,
-            pause_allowed: true,
+            pause: self.pause(),
         };
         for policy in self.with(Action::Record) {
             all.during_arms = all.during_arms.max(policy.during_arms);
@@ -292,7 +299,22 @@ impl<'a> Ask<'a> {
                 all.notify.merge(policy.notify)
             };
             all.retention = all.retention.max(policy.retention);
-            all.pause_allowed &= policy.pause.allowed;
+        }
+        all
+    }
+}
+
+impl Ask<'_> {
+    /// What all of the policies allow that ask for the recording.
+    fn pause(&self) -> Option<PauseTerms> {
+        let mut all: Option<PauseTerms> = None;
+        for policy in self.with(Action::Record) {
+            let roles = self.roles.iter().filter(|(id, _)| **id == policy.id);
+            let terms = policy.pause.terms(roles.map(|(_, role)| *role))?;
+            all = Some(match all {
+                Some(all) => all.and(&terms),
+                None => terms,
+            });
         }
         all
     }

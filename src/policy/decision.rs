@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
+use super::pausing::PauseTerms;
 use super::terms::{DuringArms, MediaSet, Notify, RejectCode, Retention};
 use crate::model::{Fault, Generation, PolicyId};
 
@@ -66,7 +67,9 @@ pub struct Requirements {
     pub media: MediaSet,
     pub notify: Notify,
     pub retention: Option<Retention>,
-    pub pause_allowed: bool,
+    /// None: it may not be paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseTerms>,
 }
 
 impl Requirements {
@@ -147,6 +150,8 @@ impl Decision {
                 own.before_meeting |= before.before_meeting;
                 own.during_meeting |= before.during_meeting;
                 own.during_arms = own.during_arms.max(before.during_arms);
+                let both = own.pause.take().zip(before.pause.as_ref());
+                own.pause = both.map(|(own, before)| own.and(before));
             }
             None => {
                 self.requirements = Some(before.clone());

@@ -1,11 +1,10 @@
 //! One policy file as written: `[policy]` and what hangs below it.
 
-use std::time::Duration;
-
 use toml::Spanned;
 
 use super::finding::Code;
 use super::matcher::{ACTIONS, Filter};
+use super::pausing::Pause;
 use super::reader::{Table, Words};
 use super::roster::Spot;
 use super::terms::{
@@ -106,14 +105,6 @@ pub enum AfterRetention {
     Erase,
 }
 
-/// Pausing for card data.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Pause {
-    pub allowed: bool,
-    pub dtmf: Option<String>,
-    pub resume_after: Option<Duration>,
-}
-
 impl Policy {
     /// Reads a `[policy]` table; none if it has no usable id. Everything that is wrong is noted.
     pub(crate) fn read(table: &Table<'_>, file: usize) -> Option<Self> {
@@ -150,7 +141,7 @@ impl Policy {
             retention,
             after_retention,
             storage: text(table, "storage"),
-            pause: pause(table),
+            pause: Pause::read(table),
             listen,
             export,
             spot: (file, table.span().clone()),
@@ -315,25 +306,6 @@ fn retention(table: &Table<'_>) -> (Option<Retention>, AfterRetention) {
         .unwrap_or_default();
     retention.finish();
     (keep, then)
-}
-
-fn pause(table: &Table<'_>) -> Pause {
-    let Some(pause) = table.table("pause", "a pause field") else {
-        return Pause::default();
-    };
-    let read = Pause {
-        allowed: pause.boolean("allowed").unwrap_or(false),
-        dtmf: pause
-            .parsed("dtmf", "keys of a telephone, like \"*9\"", |keys| {
-                let fits =
-                    (1..=8).contains(&keys.len()) && keys.bytes().all(|c| matches!(c, b'0'..=b'9' | b'*' | b'#'));
-                fits.then(|| keys.to_owned())
-            })
-            .map(Spanned::into_inner),
-        resume_after: pause.duration("resume_after").map(Spanned::into_inner),
-    };
-    pause.finish();
-    read
 }
 
 fn access(table: &Table<'_>) -> (Vec<String>, Vec<String>) {

@@ -199,7 +199,6 @@ fn no_effect_yet(table: &Table<'_>, policy: &Policy) {
         policy.storage.is_some(),
         "recordings stay on the node's volumes",
     );
-    no_effect(table, "pause", policy.pause.allowed, "recordings cannot be paused");
     no_effect(
         table,
         "access",

@@ -2,6 +2,7 @@
 //! sealed calls, which alone are believed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,14 @@ pub struct Entry {
     pub stored: u64,
     #[serde(default)]
     pub recovered: bool,
+    /// How long its recording was paused, in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub paused_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(millis: &u64) -> bool {
+    *millis == 0
 }
 
 impl From<&Manifest> for Entry {
@@ -62,8 +71,15 @@ impl From<&Manifest> for Entry {
             accepted: manifest.reconciliation.accepted,
             stored: manifest.reconciliation.stored,
             recovered: manifest.recovered.is_some(),
+            paused_ms: paused_ms(manifest),
         }
     }
+}
+
+fn paused_ms(manifest: &Manifest) -> u64 {
+    let pauses = manifest.reconciliation.pauses.iter();
+    let length = pauses.fold(Duration::ZERO, |all, (_, length)| all.saturating_add(*length));
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Parties that the last decision does not name.
@@ -208,6 +224,7 @@ mod tests {
             accepted: 2,
             stored: 2,
             recovered: false,
+            paused_ms: 0,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Closing, Header, Leg, Mark, Ssrc, Timestamp};
+use crate::model::{Closing, Header, Leg, Mark, PausedSpan, Ssrc, Timestamp};
 
 use super::extent::{CHAIN_START, ExtentError, ExtentView, Link, RawFrame, Tag, sha256};
 use super::frame::PacketKind;
@@ -36,6 +36,8 @@ pub(super) struct Chain {
     pub(super) breaks: Vec<ChainBreak>,
     pub(super) gaps: Vec<(Timestamp, Duration)>,
     gap_since: Option<Timestamp>,
+    pub(super) pauses: Vec<PausedSpan>,
+    paused_since: Option<Timestamp>,
     pub(super) opening: Option<Box<Header>>,
     pub(super) closing: Option<Box<Closing>>,
     pub(super) answered: Option<Timestamp>,
@@ -52,6 +54,8 @@ impl Chain {
             breaks: Vec::new(),
             gaps: Vec::new(),
             gap_since: None,
+            pauses: Vec::new(),
+            paused_since: None,
             opening: None,
             closing: None,
             answered: None,
@@ -123,12 +127,13 @@ impl Chain {
     }
 
     fn count_packet(&mut self, frame: &RawFrame<'_>, kind: PacketKind) {
-        self.counts.packets += 1;
         match kind {
             PacketKind::Rtp => self.counts.rtp += 1,
             PacketKind::Rtcp => self.counts.rtcp += 1,
             PacketKind::Other => self.counts.other += 1,
+            PacketKind::Withheld => return,
         }
+        self.counts.packets += 1;
         if kind == PacketKind::Rtp
             && let Some(head) = frame.payload.first_chunk::<RTP_HEADER_BYTES>()
         {
@@ -164,12 +169,24 @@ impl Chain {
             Mark::Answered => self.answered = self.answered.or(Some(at)),
             Mark::GapOpened { .. } => self.gap_since = self.gap_since.or(Some(at)),
             Mark::GapClosed { .. } => self.end_gap(at),
+            Mark::RecordingPaused { .. } => self.paused_since = self.paused_since.or(Some(at)),
+            Mark::RecordingResumed { .. } => self.end_pause(at),
             Mark::Media(_)
             | Mark::Held { .. }
             | Mark::Resumed { .. }
             | Mark::Connected { .. }
             | Mark::Learned { .. }
+            | Mark::Health(_)
             | Mark::Note(_) => {}
+        }
+    }
+
+    /// A pause that is still on ends here.
+    pub(super) fn end_pause(&mut self, at: Timestamp) {
+        if let Some(since) = self.paused_since.take()
+            && self.pauses.len() < GAPS_MAX
+        {
+            self.pauses.push((since, at.since(since)));
         }
     }
 

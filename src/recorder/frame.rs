@@ -11,6 +11,8 @@ pub enum PacketKind {
     Rtcp,
     /// Neither: DTLS, STUN, T.38 UDPTL, noise. Kept raw all the same.
     Other,
+    /// No packet: media passes while the recording is paused, and this, without a payload, is all that is kept of it.
+    Withheld,
 }
 
 /// A packet on its way through the relay, borrowed from the receive buffer.

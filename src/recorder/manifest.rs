@@ -136,12 +136,14 @@ pub(super) fn conclude(
     });
     let closing = closed.unwrap_or_else(|| Box::new(unclosed(chain.answered, kept_until)));
     chain.end_gap(closing.ended);
+    chain.end_pause(closing.ended);
     let stored = chain.counts.packets;
     let reconciliation = Reconciliation {
         accepted: closing.tally.as_ref().map_or(stored, |tally| tally.accepted),
         forwarded: closing.tally.as_ref().map_or(stored, |tally| tally.forwarded),
         stored,
         gaps: chain.gaps.clone(),
+        pauses: chain.pauses.clone(),
     };
     let whole = reconciliation.is_exact() && chain.breaks.is_empty();
     let outcome = match closing.outcome {

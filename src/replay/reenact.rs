@@ -323,7 +323,10 @@ impl<D: Disk> Reenactment<D> {
             EngineOutput::Send { flow, bytes } => self.on_sent(flow, &bytes),
             EngineOutput::Media { .. } => {}
             EngineOutput::Relayed { session, tally } => {
-                self.with_session(session, |session| session.relayed += tally.accepted);
+                self.with_session(session, |session| {
+                    session.relayed += tally.accepted;
+                    session.ailments.extend(tally.ailments);
+                });
             }
             EngineOutput::Io(request) => {
                 self.spool.handle_request(self.clock.now(), &request);

@@ -16,7 +16,7 @@ use super::story::{Session, Story};
 use crate::disk::Layout;
 use crate::engine::ladder;
 use crate::engine::{Step, StepKind};
-use crate::model::{Leg, Outcome, Timestamp};
+use crate::model::{Ailing, Leg, Outcome, Timestamp};
 use crate::recorder::File;
 use crate::sdp::Format;
 use crate::sip::Method;
@@ -77,6 +77,8 @@ pub struct CallReport {
     /// The file of the sealed call, when recordings are kept.
     pub recording: Option<String>,
     pub streams: Vec<StreamReport>,
+    /// What ailed its sound.
+    pub ailments: Vec<Ailing>,
     pub sip: Vec<SipReport>,
     /// Why it was decided so, and what followed: a line each.
     pub trail: Vec<String>,
@@ -268,6 +270,11 @@ impl CallReport {
                 stream.recorded
             );
         }
+        for Ailing { ailment, since, until } in &self.ailments {
+            let ms = |at: Timestamp| format!("{} ms", at.since(self.started).as_millis());
+            let until = until.map_or_else(|| "the end".to_owned(), ms);
+            let _infallible = writeln!(text, "  ailed: {ailment}, from {} to {until}", ms(*since));
+        }
         SipReport::write_whole(&self.sip, text);
     }
 }
@@ -308,6 +315,12 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
             ..step
         })
         .collect();
+    let ailments = story.sessions().flat_map(|(_, session)| &session.ailments);
+    let ailments = ailments.map(|ailing| Ailing {
+        since: ailing.since - call.shift,
+        until: ailing.until.map(|until| until - call.shift),
+        ..*ailing
+    });
     CallReport {
         call_id: call.call_id.clone(),
         from: call.from.clone(),
@@ -324,6 +337,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
         recording,
         streams: streams(call),
+        ailments: ailments.collect(),
         sip: SipReport::all(call, story),
         trail: steps.iter().filter_map(trail).collect(),
         accepted: sum(|session| session.reconciliation.as_ref().map_or(session.relayed, |r| r.accepted)),
@@ -383,6 +397,8 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::RecordingFaulted(fault) => Some(format!("recorder: {fault}")),
         StepKind::MediaGated => Some("media stopped".to_owned()),
         StepKind::MediaReopened => Some("media goes on".to_owned()),
+        StepKind::RecordingPaused(by) => Some(format!("recording paused by {by}")),
+        StepKind::RecordingResumed(by) => Some(format!("recording goes on, by {by}")),
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }

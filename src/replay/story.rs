@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::options::Shown;
 use crate::engine::{CallState, CallView, RecordingState, Step, StepKind};
-use crate::model::{Direction, Leg, Outcome, Reconciliation, SessionId, Timestamp};
+use crate::model::{Ailing, Direction, Leg, Outcome, Reconciliation, SessionId, Timestamp};
 
 /// Rungs of one session's ladder that are kept.
 const STEPS_MAX: usize = 1_000;
@@ -95,6 +95,7 @@ pub(crate) struct Session {
     pub ended: Option<Timestamp>,
     /// Packets that the recorder took from the relay.
     pub relayed: u64,
+    pub ailments: Vec<Ailing>,
     pub reconciliation: Option<Reconciliation>,
     /// Its sealed file has its name.
     pub is_published: bool,

@@ -2,6 +2,7 @@
 
 mod g711;
 mod opus;
+mod sound;
 
 use audio_codec::Decoder as _;
 use audio_codec::g722::G722Decoder;

@@ -705,6 +705,8 @@ fn tell(what: &StepKind) -> String {
         StepKind::RecordingFaulted(fault) => format!("fault: {fault}"),
         StepKind::MediaGated => "gated".to_owned(),
         StepKind::MediaReopened => "reopened".to_owned(),
+        StepKind::RecordingPaused(by) => format!("paused by {by}"),
+        StepKind::RecordingResumed(by) => format!("goes on by {by}"),
         StepKind::Ended { outcome, by } => format!("{}: {by}", outcome.as_str()),
         StepKind::Sealed { accepted, stored } => format!("sealed {stored}/{accepted}"),
     }

@@ -225,6 +225,7 @@ fn leaks(bench: &Bench) -> bool {
                 is_bare = carries_video(plan) && plan.recorded != Recorded::Strict;
             }
             MediaCommand::Gate { gate, .. } => is_shut = *gate == Gate::Shut,
+            MediaCommand::Pausing { .. } => {}
             MediaCommand::Close { .. } => is_bare = false,
         }
         leaked |= is_bare && !is_shut;

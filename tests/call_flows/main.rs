@@ -4,6 +4,7 @@
 
 mod accounts;
 mod advertised;
+mod ailing;
 mod allowed;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
@@ -36,6 +37,7 @@ mod outside;
 mod paged;
 mod parted;
 mod party;
+mod paused;
 mod reattached;
 mod redirected;
 mod referred_capped;

@@ -75,7 +75,7 @@ fn gates(bench: &Bench) -> Vec<Gate> {
 fn recorded(bench: &Bench) -> Option<Recorded> {
     bench.media.iter().rev().find_map(|command| match command {
         MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        MediaCommand::Gate { .. } | MediaCommand::Close { .. } => None,
+        MediaCommand::Gate { .. } | MediaCommand::Pausing { .. } | MediaCommand::Close { .. } => None,
     })
 }
 
@@ -90,7 +90,7 @@ fn hears_video(bench: &Bench) -> bool {
             let mut video = plan.lines.iter().filter(|line| line.kind == MediaKind::Video);
             video.any(|line| line.a.remote.is_some() || line.b.remote.is_some())
         }
-        MediaCommand::Gate { .. } | MediaCommand::Close { .. } => false,
+        MediaCommand::Gate { .. } | MediaCommand::Pausing { .. } | MediaCommand::Close { .. } => false,
     })
 }
 
@@ -178,7 +178,7 @@ fn a_phone_that_turns_the_refused_line_on_again_when_it_is_told_the_old_session_
     bench.b_answers("INVITE", 200, &with_video().replace("audio 4000", "audio 4100"));
     let moved = bench.media.iter().rev().find_map(|command| match command {
         MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.lines[0].b.remote,
-        MediaCommand::Gate { .. } | MediaCommand::Close { .. } => None,
+        MediaCommand::Gate { .. } | MediaCommand::Pausing { .. } | MediaCommand::Close { .. } => None,
     });
     assert_eq!(
         moved.map(|remote| remote.rtp.port()),

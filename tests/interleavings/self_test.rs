@@ -265,6 +265,7 @@ fn a_strict_call_that_is_relayed_unrecorded_breaks_it() {
     let plan = |recorded| MediaPlan {
         session: SessionId::from_u128(1),
         recorded,
+        answered: false,
         lines: Vec::new(),
         keys: Vec::new(),
     };

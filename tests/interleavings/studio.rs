@@ -197,7 +197,7 @@ impl Studio {
                     );
                 }
             }
-            MediaCommand::Gate { .. } => {}
+            MediaCommand::Gate { .. } | MediaCommand::Pausing { .. } => {}
         }
     }
 

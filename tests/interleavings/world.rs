@@ -343,6 +343,7 @@ fn told(command: &MediaCommand) -> String {
         MediaCommand::Open(plan) => format!("open: {}", lines(plan)),
         MediaCommand::Modify(plan) => format!("modify: {}", lines(plan)),
         MediaCommand::Gate { gate, .. } => format!("gate: {gate:?}"),
+        MediaCommand::Pausing { pausing, .. } => format!("pausing: {pausing:?}"),
         MediaCommand::Close { .. } => "close".to_owned(),
     }
 }

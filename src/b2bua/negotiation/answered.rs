@@ -3,9 +3,19 @@
 use super::keying::chosen;
 use super::{Negotiation, NegotiationError};
 use crate::model::Leg;
-use crate::sdp::{MediaLine, SessionDescription};
+use crate::sdp::{AnswerError, MediaLine, SessionDescription, negotiate};
 
 impl Negotiation {
+    /// The peers may live with it, as they would without us.
+    pub(super) fn note_misfit(&self, by: Leg, offer: &SessionDescription, answer: &SessionDescription) {
+        match negotiate(offer, answer) {
+            // How a line is encrypted is between each party and us.
+            Ok(()) => {}
+            Err(AnswerError::Transport { line }) if self.is_opened(by, line) => {}
+            Err(error) => tracing::warn!(%error, "answer does not fit its offer; carried all the same"),
+        }
+    }
+
     /// `by` answers this to what it was told last.
     pub(super) fn is_answer_keyed(&self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
         let mut lines = sdp.lines().iter().enumerate().filter(|(_, line)| line.is_live());

@@ -15,19 +15,26 @@ impl Negotiation {
             LinePlan {
                 index: u16::try_from(index).expect("invariant: LINES_MAX fits u16"),
                 kind,
-                a: self.leg_plan(Leg::A, &ports.a, (index, a)),
-                b: self.leg_plan(Leg::B, &ports.b, (index, b)),
+                a: self.leg_plan(Leg::A, &ports.a, (index, a, b)),
+                b: self.leg_plan(Leg::B, &ports.b, (index, b, a)),
             }
         });
         MediaPlan {
             session,
             recorded,
+            answered: false,
             lines: lines.collect(),
             keys: self.line_keys(),
         }
     }
 
-    fn leg_plan(&self, leg: Leg, pair: &PortPair, (index, line): (usize, Option<&MediaLine>)) -> LegPlan {
+    /// `line` and `far`: the m-line with this index, as this leg and as the other has it.
+    fn leg_plan(
+        &self,
+        leg: Leg,
+        pair: &PortPair,
+        (index, line, far): (usize, Option<&MediaLine>, Option<&MediaLine>),
+    ) -> LegPlan {
         let is_here = !self.exchanged[leg.index()]
             .as_ref()
             .is_some_and(|exchanged| exchanged.absent);
@@ -35,6 +42,7 @@ impl Negotiation {
             local: self.facing(leg, pair),
             remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
             deaf: line.is_some_and(MediaLine::has_null_address),
+            mute: line.is_some_and(|line| !line.direction.sends()) || far.is_some_and(MediaLine::is_hold),
             origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
             formats: line
                 .map(|line| line.plan_formats(self.is_opened(leg, index)))

@@ -8,7 +8,7 @@ use super::super::Survey;
 use super::super::rig::*;
 use super::super::sounding::{Digit, Gap, GapCause};
 use crate::model::{Fault, Leg, Mark, Ssrc};
-use crate::recorder::Frame;
+use crate::recorder::{Frame, PacketKind};
 use crate::rtp::TelephoneEvent;
 
 const SAMPLES_PER_MS: usize = 8;
@@ -331,6 +331,34 @@ fn a_gap_of_the_recorder_is_told_for_both_legs() {
         (Leg::B, ms(3_000), ms(1_000)),
     ];
     assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_pause_is_silence_of_its_length_and_nothing_is_counted_as_lost() {
+    let mark = |at, mark| Frame::Mark { at: at_ms(at), mark };
+    let by = crate::model::PausedBy::Operator;
+    let (before, after) = (speech(1, 50), speech(2, 50));
+    let mut phone = Phone::new(Leg::A);
+    let mut frames = phone.speak(0, &before);
+    let unkept = phone.speak(1_000, &speech(3, 150));
+    frames.push(mark(1_000, Mark::RecordingPaused { by, why: None }));
+    frames.extend(unkept.iter().step_by(5).map(|frame| Frame::Packet {
+        at: frame.at(),
+        leg: Leg::A,
+        line: 0,
+        kind: PacketKind::Withheld,
+        bytes: bytes::Bytes::new(),
+    }));
+    frames.push(mark(4_000, Mark::RecordingResumed { by }));
+    frames.extend(phone.speak(4_000, &after));
+    let (left, _, sounding) = render(&call(frames), 6_000);
+    assert_eq!(left[..8_000], decoded(&before));
+    assert_eq!(left[8_000..32_000], [0; 24_000]);
+    assert_eq!(left[32_000..40_000], decoded(&after));
+    assert_eq!((sounding.lost, sounding.dropped), (0, 0));
+    let paused = sounding.gaps.iter().filter(|gap| gap.cause == GapCause::Paused);
+    let told: Vec<_> = paused.map(|gap| (gap.leg, gap.at, gap.length)).collect();
+    assert_eq!(told, [(Leg::A, ms(1_000), ms(3_000)), (Leg::B, ms(1_000), ms(3_000))]);
 }
 
 fn any_packet() -> impl Strategy<Value = Frame> {

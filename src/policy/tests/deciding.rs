@@ -341,7 +341,7 @@ fn two_parties_policies_merge_to_the_more_demanding() {
     assert_eq!(all.during_arms, DuringArms::Answer);
     assert_eq!(all.retention.unwrap().keep.as_secs(), 7 * 366 * 86_400);
     assert_eq!(all.reject_code.status(false), 480);
-    assert!(!all.pause_allowed);
+    assert_eq!(all.pause, None, "one of them does not allow it");
     assert_eq!(both.admission(RecorderState::Down(Fault::Io), false), Admission::Refuse);
     assert_eq!(both.admission(RecorderState::Up, false), Admission::Proceed);
 }

@@ -106,6 +106,7 @@ impl Law {
                     tape.shut = *gate == Gate::Shut;
                 }
             }
+            MediaCommand::Pausing { .. } => {}
             MediaCommand::Close { session } => {
                 self.judge_media(*session);
                 if let Some(tape) = self.tapes.iter_mut().find(|tape| tape.session == *session) {

@@ -1,0 +1,312 @@
+//! The recording is paused and goes on again: by the operator, by keys, by a phone's `Record` header, by the timer.
+//!
+//! A pause takes effect at once, and its marks are durable with the next commit: who is about to read out a card number does
+//! not wait for a disk. What explains the hole until then are the pulses that the relay has the recorder keep in it. A recorder
+//! that fails ends a strict call in a pause as at any other time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::call::Call;
+use super::continuation::Kept;
+use super::deadlines::Wait;
+use super::output::StepKind;
+use super::reject::Refusal;
+use super::state::{MediaState, Phase, Recording};
+use super::turn::Turn;
+use crate::model::{Leg, Mark, MediaCommand, PausedBy, Pausing, Timestamp};
+use crate::policy::{PauseTerms, Verdict};
+use crate::sip::transaction::ServerId;
+use crate::sip::{Request, Response};
+
+/// Pauses of one call; more are refused.
+const PAUSES_MAX: u32 = 100;
+/// Changes that the relay has not confirmed; more are refused.
+const ASKED_MAX: usize = 8;
+/// Characters that are kept of why somebody paused.
+const WHY_CHARS_MAX: usize = 200;
+/// Keys of a code follow each other within this time.
+const KEYS_APART_MAX: Duration = Duration::from_secs(4);
+/// After a code was pressed keys count again only then: phones that send a key both as RFC 4733 and as INFO press it twice.
+const CODE_REST: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    /// Since when it is paused, as was asked for, and until when at the latest.
+    on: Option<(Timestamp, Timestamp)>,
+    /// Who asked for each change that the relay has not confirmed, and why.
+    asked: VecDeque<(PausedBy, Option<String>)>,
+    /// What the relay does.
+    told: Pausing,
+    count: u32,
+    keypads: [Keypad; 2],
+}
+
+/// The newest keys of a leg.
+#[derive(Debug, Default)]
+struct Keypad {
+    keys: String,
+    last: Timestamp,
+    rests_until: Timestamp,
+}
+
+impl Keypad {
+    /// Whether that completes a code.
+    fn press(&mut self, now: Timestamp, key: char, terms: &PauseTerms) -> bool {
+        if now < self.rests_until {
+            return false;
+        }
+        if now > self.last + KEYS_APART_MAX {
+            self.keys.clear();
+        }
+        self.last = now;
+        if self.keys.len() >= PauseTerms::CODE_KEYS_MAX {
+            self.keys.remove(0);
+        }
+        self.keys.push(key);
+        let is_code = terms.is_pressed(&self.keys);
+        if is_code {
+            self.keys.clear();
+            self.rests_until = now + CODE_REST;
+        }
+        is_code
+    }
+}
+
+/// Why a recording is not paused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PauseError {
+    /// Its policies do not allow it, or not in this way.
+    #[error("its policies do not allow that")]
+    Forbidden,
+    /// The call does not talk, or is not recorded at present.
+    #[error("nothing is recorded of it now")]
+    NotRecorded,
+    /// It was paused so often, or was told otherwise so often at once, that no more is done.
+    #[error("too often")]
+    TooOften,
+}
+
+impl Call {
+    /// Nothing is kept from here on, until somebody or the timer lets it go on.
+    pub(super) fn pause(&mut self, turn: &mut Turn<'_>, by: PausedBy, why: Option<String>) -> Result<(), PauseError> {
+        let terms = self.pause_terms().ok_or(PauseError::Forbidden)?;
+        let latest = turn.now + terms.resume_after;
+        if self.is_paused() {
+            return Ok(());
+        }
+        let talks = matches!(self.phase, Phase::Answered | Phase::Confirmed);
+        let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
+        if !talks || !is_open || !matches!(self.recording, Recording::Ready | Recording::Broken(_)) {
+            return Err(PauseError::NotRecorded);
+        }
+        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() >= ASKED_MAX {
+            return Err(PauseError::TooOften);
+        }
+        let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
+        self.begin_pause(turn, latest, by, why);
+        self.renew_pausing(turn);
+        self.tell_paused(turn);
+        Ok(())
+    }
+
+    fn begin_pause(&mut self, turn: &Turn<'_>, latest: Timestamp, by: PausedBy, why: Option<String>) {
+        self.pauses.on = Some((turn.now, latest));
+        self.pauses.count += 1;
+        self.pauses.asked.push_back((by, why));
+        self.chronicle.withhold(true);
+        self.deadlines.set(Wait::Resume, latest);
+    }
+
+    /// It is kept again. False: it was not paused.
+    pub(super) fn resume_recording(&mut self, turn: &mut Turn<'_>, by: PausedBy) -> bool {
+        if self.pauses.on.take().is_none() {
+            return false;
+        }
+        self.deadlines.clear(Wait::Resume);
+        if self.pauses.told.is_paused {
+            self.pauses.asked.push_back((by, None));
+            self.renew_pausing(turn);
+        } else {
+            // After a restart: no media was opened again yet.
+            self.pauses.asked.clear();
+            self.chronicle.withhold(false);
+        }
+        self.tell_paused(turn);
+        true
+    }
+
+    /// The next process has to know, and who reads.
+    fn tell_paused(&mut self, turn: &mut Turn<'_>) {
+        if self.kept == Kept::Written {
+            self.kept = Kept::Stale;
+        }
+        self.publish(turn);
+    }
+
+    /// Whoever may use the control socket wants it paused.
+    pub fn pause_by_operator(&mut self, turn: &mut Turn<'_>, why: Option<String>) {
+        let done = match self.pause_terms() {
+            Some(terms) if terms.by_api() => self.pause(turn, PausedBy::Operator, why),
+            _ => Err(PauseError::Forbidden),
+        };
+        if let Err(error) = done {
+            tracing::warn!(session = %self.id, %error, "not paused");
+        }
+        self.settle(turn);
+    }
+
+    pub fn resume_by_operator(&mut self, turn: &mut Turn<'_>) {
+        self.resume_recording(turn, PausedBy::Operator);
+        self.settle(turn);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pauses.on.is_some()
+    }
+
+    /// Since when, and until when at the latest.
+    pub(super) const fn paused(&self) -> Option<(Timestamp, Timestamp)> {
+        self.pauses.on
+    }
+
+    pub(super) fn may_be_paused_by_api(&self) -> bool {
+        self.pause_terms().is_some_and(PauseTerms::by_api)
+    }
+
+    /// None: nobody may.
+    fn pause_terms(&self) -> Option<&PauseTerms> {
+        if self.decision.verdict != Verdict::Record {
+            return None;
+        }
+        self.decision.requirements.as_ref()?.pause.as_ref()
+    }
+
+    /// A key that a party pressed, as RFC 4733 or in an INFO. It crosses to the other party all the same.
+    pub(super) fn on_key(&mut self, turn: &mut Turn<'_>, leg: Leg, key: char) {
+        let Some(requirements) = self.decision.requirements.as_ref() else {
+            return;
+        };
+        let Some(terms) = requirements.pause.as_ref().filter(|terms| terms.heard()[leg.index()]) else {
+            return;
+        };
+        if !self.pauses.keypads[leg.index()].press(turn.now, key, terms) {
+            return;
+        }
+        let by = PausedBy::Keys { leg };
+        if !self.resume_recording(turn, by)
+            && let Err(error) = self.pause(turn, by, None)
+        {
+            tracing::warn!(session = %self.id, %error, "not paused");
+        }
+    }
+
+    /// An INFO that is about the recording (`Record: off`, `Record: on`) is ours, where the policies let phones pause by it.
+    /// Another may tell a key.
+    pub(super) fn on_record_info(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        server: ServerId,
+        request: &Request,
+    ) -> bool {
+        if let Some(key) = key_in(request) {
+            self.on_key(turn, side, key);
+        }
+        let Some(terms) = self.pause_terms().filter(|terms| terms.by_info()) else {
+            return false;
+        };
+        let is_party = terms.is_party(side);
+        let Some(word) = request.headers.get("Record").map(str::trim) else {
+            return false;
+        };
+        let by = PausedBy::Info { leg: side };
+        let done = match word {
+            _ if !is_party => Err(PauseError::Forbidden),
+            word if word.eq_ignore_ascii_case("off") => self.pause(turn, by, None),
+            word if word.eq_ignore_ascii_case("on") => {
+                self.resume_recording(turn, by);
+                Ok(())
+            }
+            _ => return false,
+        };
+        match done {
+            Ok(()) => turn.respond(self.line(side), server, Response::to(request, 200, None, None)),
+            Err(_) => self.refuse_request(turn, side, server, request, &Refusal::NotPausable),
+        }
+        true
+    }
+
+    pub(super) fn on_pause_over(&mut self, turn: &mut Turn<'_>) {
+        self.resume_recording(turn, PausedBy::Timer);
+    }
+
+    /// The relay keeps nothing from `at` on.
+    pub(super) fn on_relay_paused(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
+        let (by, why) = self.pauses.asked.pop_front().unwrap_or((PausedBy::Operator, None));
+        tracing::info!(session = %self.id, %by, "recording paused");
+        self.chronicle.step(turn.now, StepKind::RecordingPaused(by), turn.out);
+        self.chronicle.mark(at, Mark::RecordingPaused { by, why }, turn.out);
+    }
+
+    /// The relay keeps what arrives from `at` on.
+    pub(super) fn on_relay_unpaused(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
+        let (by, _) = self.pauses.asked.pop_front().unwrap_or((PausedBy::Operator, None));
+        tracing::info!(session = %self.id, %by, "recording goes on");
+        self.chronicle.withhold(self.is_paused());
+        self.chronicle.step(turn.now, StepKind::RecordingResumed(by), turn.out);
+        self.chronicle.mark(at, Mark::RecordingResumed { by }, turn.out);
+    }
+
+    /// Tells the relay what holds now, if that is news to it.
+    pub(super) fn renew_pausing(&mut self, turn: &mut Turn<'_>) {
+        if !matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
+            return;
+        }
+        let pausing = Pausing {
+            is_paused: self.is_paused(),
+            keys: self.pause_terms().map(PauseTerms::heard).unwrap_or_default(),
+        };
+        if pausing != self.pauses.told {
+            self.pauses.told = pausing;
+            turn.media(MediaCommand::Pausing {
+                session: self.id,
+                pausing,
+            });
+        }
+    }
+
+    /// After every event: a call that may not be paused any more is not.
+    pub(super) fn review_pause(&mut self, turn: &mut Turn<'_>) {
+        if self.is_paused() && self.phase != Phase::Ending && self.pause_terms().is_none() {
+            self.resume_recording(turn, PausedBy::Policy);
+        }
+    }
+
+    /// It was paused when the process before ended: so it stays, for as long as was left.
+    pub(super) fn go_on_paused(&mut self, turn: &Turn<'_>, latest: Timestamp) {
+        self.begin_pause(turn, latest, PausedBy::Restart, None);
+    }
+}
+
+/// The key that an INFO tells: `application/dtmf-relay` (`Signal=5`), `application/dtmf` (`5`).
+fn key_in(request: &Request) -> Option<char> {
+    let media_type = request.headers.get("Content-Type")?;
+    let media_type = media_type.split(';').next()?.trim();
+    let body = std::str::from_utf8(request.body.get(..request.body.len().min(256))?).ok()?;
+    let key = if media_type.eq_ignore_ascii_case("application/dtmf-relay") {
+        let signal = body.lines().find_map(|line| line.trim().strip_prefix("Signal"))?;
+        signal.trim_start().strip_prefix('=')?.trim()
+    } else if media_type.eq_ignore_ascii_case("application/dtmf") {
+        body.trim()
+    } else {
+        return None;
+    };
+    let mut chars = key.chars();
+    match (key, chars.next(), chars.next()) {
+        ("10", ..) => Some('*'),
+        ("11", ..) => Some('#'),
+        (_, Some(key @ ('0'..='9' | '*' | '#' | 'A'..='D')), None) => Some(key),
+        _ => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! A recording that is paused: the parties hear each other, and nobody else ever will.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::{Pausing, Ssrc};
+use crate::rtp::TelephoneEvent;
+use crate::rtp::packet::RtpPacket;
+
+fn pausing(is_paused: bool, keys: [bool; 2]) -> MediaCommand {
+    MediaCommand::Pausing {
+        session: SESSION,
+        pausing: Pausing { is_paused, keys },
+    }
+}
+
+fn kinds(world: &World) -> Vec<PacketKind> {
+    world.shelf.kept.iter().map(|(_, _, kind, _)| *kind).collect()
+}
+
+#[test]
+fn in_a_pause_everything_crosses_and_a_pulse_is_all_that_is_kept() {
+    let mut world = World::call(Recorded::Strict);
+    let _ = world.talk(Leg::A, A, 0);
+    world.command(pausing(true, [false; 2]));
+    let at = world.now;
+    assert_eq!(world.events(), [MediaEvent::Paused { session: SESSION, at }]);
+    for n in 1..=10 {
+        assert_eq!(goes_to(world.talk(Leg::A, A, n)), B);
+        assert_eq!(goes_to(world.talk(Leg::B, B, n)), A);
+        let rtcp = world.port(0, Leg::A, Channel::Rtcp);
+        let _ = world.send(rtcp, "192.0.2.1:4001", &RTCP);
+        world.now = world.now + Duration::from_millis(20);
+    }
+    world.command(pausing(false, [false; 2]));
+    let at = world.now;
+    assert_eq!(world.events(), [MediaEvent::Unpaused { session: SESSION, at }]);
+    let _ = world.talk(Leg::B, B, 11);
+    let pulse = PacketKind::Withheld;
+    assert_eq!(kinds(&world), [PacketKind::Rtp, pulse, pulse, PacketKind::Rtp]);
+    assert!(
+        world
+            .shelf
+            .kept
+            .iter()
+            .all(|(.., kind, bytes)| *kind != pulse || bytes.is_empty())
+    );
+    let tally = world.close();
+    assert_eq!((tally.accepted, tally.withheld, tally.forwarded), (2, 30, 32));
+}
+
+#[test]
+fn what_arrived_in_the_pause_and_is_read_after_it_is_not_kept() {
+    let mut world = World::call(Recorded::Strict);
+    world.command(pausing(true, [false; 2]));
+    let in_the_pause = world.now + Duration::from_millis(30);
+    world.now = world.now + Duration::from_millis(40);
+    world.command(pausing(false, [false; 2]));
+    let port = world.port(0, Leg::A, Channel::Rtp);
+    let packet = rtp(1, 1);
+    let now = world.now;
+    let verdict = world
+        .plane
+        .handle_packet(now, port, address(A), in_the_pause, &packet, &mut world.shelf);
+    assert_eq!(goes_to(verdict), B);
+    assert!(!kinds(&world).contains(&PacketKind::Rtp));
+}
+
+#[test]
+fn a_recorder_that_takes_nothing_shuts_the_gate_of_a_strict_call_in_a_pause_too() {
+    let mut world = World::call(Recorded::Strict);
+    world.command(pausing(true, [false; 2]));
+    let _ = world.talk(Leg::A, A, 0);
+    world.events();
+    world.shelf.refuses = Some(Fault::Stalled);
+    world.now = world.now + Duration::from_millis(100);
+    assert_eq!(
+        world.talk(Leg::A, A, 1),
+        Verdict::Drop(Dropped::Refused(Fault::Stalled))
+    );
+    assert_eq!(world.talk(Leg::B, B, 1), Verdict::Drop(Dropped::Gated));
+}
+
+#[test]
+fn a_call_that_nobody_records_has_no_pulse() {
+    let mut world = World::call(Recorded::No);
+    world.command(pausing(true, [false; 2]));
+    assert_eq!(goes_to(world.talk(Leg::A, A, 0)), B);
+    let tally = world.close();
+    assert_eq!((tally.withheld, tally.forwarded), (0, 1));
+    assert!(world.shelf.kept.is_empty());
+}
+
+/// A call whose parties agreed on telephone events.
+fn with_keys(keys: [bool; 2]) -> World {
+    let mut world = World::new();
+    let mut line = line(0, remote(A), remote(B));
+    for leg in [&mut line.a, &mut line.b] {
+        leg.formats = vec![
+            (0, "PCMU".to_owned(), 8_000, 1),
+            (101, "telephone-event".to_owned(), 8_000, 1),
+        ];
+    }
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![line])));
+    world.command(pausing(false, keys));
+    world.events();
+    world
+}
+
+/// One packet of a key.
+fn key(world: &mut World, leg: Leg, (sequence, timestamp): (u16, u32), event: u8) {
+    let payload = TelephoneEvent {
+        event,
+        end: false,
+        volume: 10,
+        duration: 160,
+    };
+    let payload = bytes::Bytes::copy_from_slice(&payload.encode());
+    let packet = RtpPacket::new(Ssrc(9), 101, sequence, timestamp, false, payload)
+        .encode()
+        .unwrap();
+    let from = if leg == Leg::A { A } else { B };
+    let _ = world.send(world.port(0, leg, Channel::Rtp), from, &packet);
+    world.now = world.now + Duration::from_millis(20);
+}
+
+fn pressed(world: &mut World) -> String {
+    let events = world.events().into_iter();
+    events
+        .filter_map(|event| match event {
+            MediaEvent::Key { key, .. } => Some(key),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_key_is_told_once_however_many_packets_it_has_and_in_whatever_order_they_come() {
+    let mut world = with_keys([true, false]);
+    for (sequence, timestamp, event) in [
+        (1, 800, 10),
+        (2, 800, 10),
+        (5, 1_600, 9),
+        (3, 800, 10),
+        (6, 1_600, 9),
+        (7, 2_400, 9),
+    ] {
+        key(&mut world, Leg::A, (sequence, timestamp), event);
+        key(&mut world, Leg::B, (sequence, timestamp), event);
+    }
+    assert_eq!(pressed(&mut world), "*99", "of leg A alone");
+}
+
+#[test]
+fn keys_are_heard_in_a_pause_and_none_is_kept() {
+    let mut world = with_keys([true, false]);
+    world.command(pausing(true, [true, false]));
+    key(&mut world, Leg::A, (1, 800), 4);
+    world.now = world.now + Duration::from_millis(40);
+    key(&mut world, Leg::A, (2, 1_600), 2);
+    assert_eq!(pressed(&mut world), "42");
+    world.command(pausing(false, [true, false]));
+    key(&mut world, Leg::A, (3, 1_600), 2);
+    assert!(
+        !kinds(&world).contains(&PacketKind::Rtp),
+        "the end of a key of the pause"
+    );
+    let _ = world.talk(Leg::A, A, 1);
+    assert!(kinds(&world).contains(&PacketKind::Rtp));
+}
+
+#[test]
+fn a_flood_of_keys_is_no_flood_of_news() {
+    let mut world = with_keys([true, true]);
+    for n in 0..5_000_u32 {
+        key(&mut world, Leg::A, (n as u16, n * 160), 1);
+        world.now = world.now + Duration::from_millis(u64::from(n % 50 == 0));
+        world.now = Timestamp::from_nanos(world.now.as_nanos() - 19_900_000);
+    }
+    let told = pressed(&mut world).len();
+    assert!(told < 30, "{told} in half a second");
+}
