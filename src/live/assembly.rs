@@ -20,6 +20,7 @@ use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::file_reader::FileReader;
 use super::homes::Homes;
+use super::identity;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::neighbours::{self, Neighbours};
@@ -337,6 +338,7 @@ impl Parts<'_> {
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let token_key = token_key::keep(&config.data)?;
         let secret = token_key::fresh()?;
+        let identity = identity::mint()?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -359,7 +361,8 @@ impl Parts<'_> {
                     clock,
                     signaling: Signaling::new(signaling_config, policies, seed())
                         .with_token_key(token_key)
-                        .with_secret(secret),
+                        .with_secret(secret)
+                        .with_identity(identity),
                     sockets,
                     arrivals,
                     events: sip.events,

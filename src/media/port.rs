@@ -105,9 +105,10 @@ impl Port {
         (self.0 >> GENERATION_SHIFT) as u32
     }
 
-    /// The same line and channel, towards the other party.
-    pub(super) const fn far(self) -> Self {
-        Self(self.0 ^ (1 << LEG_SHIFT))
+    /// The same line, towards the other party, by this channel.
+    pub(super) const fn far_by(self, channel: Channel) -> Self {
+        let line = (self.0 ^ (1 << LEG_SHIFT)) & !(1 << CHANNEL_SHIFT);
+        Self(line | (channel.index() as u64) << CHANNEL_SHIFT)
     }
 }
 
@@ -136,7 +137,9 @@ mod tests {
                         (session, generation, line)
                     );
                     assert_eq!((port.leg(), port.channel()), (leg, channel));
-                    assert_eq!((port.far().leg(), port.far().far()), (leg.other(), port));
+                    let far = port.far_by(channel);
+                    assert_eq!((far.leg(), far.far_by(channel)), (leg.other(), port));
+                    assert_eq!(port.far_by(Channel::Rtp).channel(), Channel::Rtp);
                     assert_ne!(port.token(), u64::MAX);
                 }
             }

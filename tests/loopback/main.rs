@@ -11,6 +11,7 @@ mod paused;
 mod phone;
 mod registered;
 mod reloaded;
+mod shaken;
 mod transports;
 
 use std::fs;
