@@ -129,6 +129,7 @@ impl Signaling {
                 session_interval: config.session_interval,
                 ring_max: config.ring_max,
                 steps: config.steps,
+                identity: None,
             },
             wire,
             ports,
@@ -189,6 +190,7 @@ impl Signaling {
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
                     | MediaEvent::Noticed { session, .. }
+                    | MediaEvent::Unkeyed { session, .. }
                     | MediaEvent::Sealed { session, .. }
                     | MediaEvent::Health { session, .. }
                     | MediaEvent::Paused { session, .. }

@@ -203,10 +203,10 @@ impl<I: MediaIo> Turner<I> {
         self.wake_signalling();
         while self.relay_one(now) {}
         self.speak(now);
-        self.flush();
         self.plane.handle_timeout(now);
-        self.intake.flush(now);
         self.drain_plane(now);
+        self.flush();
+        self.intake.flush(now);
         self.wake_signalling();
         self.hand_on_extents(now);
         self.pulse.beat(now, &self.counts, self.plane.len());
@@ -259,7 +259,7 @@ impl<I: MediaIo> Turner<I> {
             }
             Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
             Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable | Dropped::Handshake) => &mut self.counts.foreign,
-            Verdict::Drop(Dropped::Hushed) => return true,
+            Verdict::Drop(Dropped::Ours | Dropped::Hushed) => return true,
             Verdict::Drop(Dropped::Early) => &mut self.counts.early,
             Verdict::Drop(Dropped::Unsealable) => &mut self.counts.unsent,
             Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,
@@ -298,6 +298,7 @@ impl<I: MediaIo> Turner<I> {
                     Err(_) => self.plane.handle_bind_failed(now, port, &mut self.intake),
                 },
                 Some(PlaneOutput::Unbind(port)) => self.io.unbind(port),
+                Some(PlaneOutput::Send { via, to, bytes }) => _ = self.io.send(via, to, &bytes), // or the peer asks again
                 Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => {
                     self.closed.push_back((now + CLOSED_PATIENCE, event));
                 }

@@ -6,6 +6,7 @@
 
 mod fork;
 mod gate;
+mod hearing;
 mod health;
 mod keys;
 mod latch;
@@ -19,6 +20,9 @@ mod relay;
 mod rota;
 mod rounds;
 mod secrecy;
+mod shaking;
+mod side;
+mod ways;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};

@@ -1,6 +1,6 @@
 //! The plane: every session's relay on this thread, by the port that a packet came in on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use slab::Slab;
@@ -11,12 +11,12 @@ use crate::model::{
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
-use super::relay::{Relay, Wanted};
+use super::relay::{News, Relay, Wanted};
 use super::rota::{Place, Rota};
 use super::rounds::Rounds;
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
-/// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
+/// Outputs that may wait while news of lenient sessions' gaps, and packets of our own, are still added; the others are few per session.
 const OUTPUTS_MAX: usize = 1_024;
 
 /// What to do with a packet, now.
@@ -51,6 +51,8 @@ pub enum Dropped {
     Handshake,
     /// Recorded, but the far leg is being told that it is recorded.
     Hushed,
+    /// It was for us: a check of a way (STUN), or a part of a handshake (DTLS). What is answered comes as [`PlaneOutput::Send`].
+    Ours,
     /// It cannot be encrypted for the far leg: no RTP or RTCP, or one that was there before.
     Unsealable,
     /// The far leg has not said where it receives, or holds.
@@ -66,6 +68,8 @@ pub enum PlaneOutput {
     Bind(Port, SocketAddr),
     /// Nothing to do if it never was bound.
     Unbind(Port),
+    /// A packet of our own, from this port. It may be lost.
+    Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
     /// For signalling. Before `Closed` is handed on, what the recorder's intake still holds has to be on its way.
     Event(MediaEvent),
 }
@@ -78,6 +82,8 @@ pub struct Plane {
     /// Of the next session.
     generation: u32,
     outputs: VecDeque<PlaneOutput>,
+    /// When handshakes are looked at, by their sessions' places.
+    timers: BTreeSet<(Timestamp, usize)>,
     /// Why the recorder takes nothing.
     halted: Option<Fault>,
     /// Where packets are opened and sealed. Empty until the first session with keys.
@@ -126,7 +132,7 @@ impl Plane {
         if let Some(fault) = missed {
             on_missed(relay, fault, &mut self.outputs);
         }
-        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed());
+        let (session, learned, sealed) = (relay.session, relay.take_learned(), relay.take_sealed(port.line()));
         let pressed = relay.keys.take_pressed();
         if let Some((leg, line, from)) = learned {
             self.say(MediaEvent::Learned {
@@ -135,6 +141,9 @@ impl Plane {
                 line,
                 from,
             });
+        }
+        if verdict == Verdict::Drop(Dropped::Ours) {
+            self.attend(port.session());
         }
         if let Some(line) = sealed {
             self.say(MediaEvent::Sealed { session, line });
@@ -145,6 +154,49 @@ impl Plane {
             self.say(MediaEvent::Key { session, leg, key });
         }
         verdict
+    }
+
+    /// What of handshakes is due by now.
+    fn shake(&mut self, now: Timestamp) {
+        while let Some((due, place)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, place));
+            if let Some(relay) = self.relays.get_mut(place) {
+                relay.timer = None;
+                relay.handle_timeout(now, place);
+            }
+            self.attend(place);
+        }
+    }
+
+    /// Tells what a session's handshakes have come to, and notes when they are due.
+    fn attend(&mut self, place: usize) {
+        let Some(relay) = self.relays.get_mut(place) else {
+            return;
+        };
+        let Some(news) = relay.take_news() else { return };
+        let session = relay.session;
+        let due = relay.poll_timeout();
+        if relay.timer != due {
+            if let Some(known) = std::mem::replace(&mut relay.timer, due) {
+                self.timers.remove(&(known, place));
+            }
+            self.timers.extend(due.map(|due| (due, place)));
+        }
+        for news in news {
+            match news {
+                News::Send { via, to, bytes } if self.outputs.len() < OUTPUTS_MAX => {
+                    self.outputs.push_back(PlaneOutput::Send { via, to, bytes });
+                }
+                // It is sent again, by us or on the peer's next try.
+                News::Send { .. } => {}
+                News::Unkeyed { leg, line, fault } => self.say(MediaEvent::Unkeyed {
+                    session,
+                    leg,
+                    line,
+                    fault,
+                }),
+            }
+        }
     }
 
     /// What is sent for the packet that was handed in last, and is to be changed.
@@ -237,14 +289,16 @@ impl Plane {
         None
     }
 
-    /// When the sound of sessions is to be judged next, or [`Self::poll_notice`] has something to say; none while there are no sessions.
+    /// When a handshake is due, the sound of sessions is to be judged, or [`Self::poll_notice`] has something to say; none while there are none.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let handshake = self.timers.first().map(|(due, _)| *due);
         let judged = (!self.relays.is_empty()).then(|| self.rounds.due());
-        earliest(judged, self.rota.next())
+        earliest(handshake, earliest(judged, self.rota.next()))
     }
 
-    /// Judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
+    /// What of handshakes is due; and judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.shake(now);
         if self.relays.is_empty() || self.outputs.len() >= OUTPUTS_MAX {
             return;
         }
@@ -276,7 +330,7 @@ impl Plane {
         let place = match self.places.get(&plan.session) {
             Some(place) => *place,
             None if self.relays.len() >= SESSIONS_MAX => {
-                let local = plan.lines.first().map_or(super::relay::NOWHERE, |line| line.a.local);
+                let local = plan.lines.first().map_or(super::side::NOWHERE, |line| line.a.local);
                 return self.say(MediaEvent::OpenFailed {
                     session: plan.session,
                     local,
@@ -324,12 +378,13 @@ impl Plane {
             return;
         };
         let session = relay.session;
-        let settled = relay.settle(now, sink);
+        let settled = relay.settle(now, place, sink);
         self.outputs
             .push_back(PlaneOutput::Event(MediaEvent::Opened { session }));
         if let (Err(fault), Some(relay)) = (settled, self.relays.get_mut(place)) {
             on_missed(relay, fault, &mut self.outputs);
         }
+        self.attend(place);
     }
 
     fn on_gate(&mut self, session: SessionId, gate: Gate) {
@@ -382,6 +437,9 @@ impl Plane {
     fn remove(&mut self, now: Timestamp, session: SessionId, sink: &mut impl FrameSink) -> Option<Relay> {
         let place = self.places.remove(&session)?;
         let mut relay = self.relays.try_remove(place)?;
+        if let Some(due) = relay.timer {
+            self.timers.remove(&(due, place));
+        }
         self.outputs.extend(relay.ports(place).map(PlaneOutput::Unbind));
         relay.fork.close(now, sink);
         Some(relay)

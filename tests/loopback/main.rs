@@ -8,9 +8,11 @@ mod line;
 mod networks;
 mod noticed;
 mod parting;
+mod paused;
 mod phone;
 mod registered;
 mod reloaded;
+mod shaken;
 mod transports;
 
 use std::fs;
