@@ -147,7 +147,7 @@ impl Call {
             parted: self.parted(),
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
-            paused_until: self.paused().map(|(_, latest)| latest),
+            paused_until: self.paused_until(),
         })
     }
 
@@ -260,6 +260,7 @@ impl Call {
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.negotiation.mint_keys_by(turn.wire.keys_for(session));
+        call.negotiation.shake_hands_as(turn.terms.identity.clone());
         call.story.answered = kept.answered;
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
@@ -269,7 +270,7 @@ impl Call {
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         if let Some(latest) = kept.paused_until {
-            call.go_on_paused(turn, latest);
+            call.go_on_paused(latest);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         if call.decision.verdict == Verdict::Record {

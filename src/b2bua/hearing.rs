@@ -6,7 +6,7 @@ use super::continuation::Kept;
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
-use crate::model::{Encryption, Mark, Recorded};
+use crate::model::{Encryption, Fault, KeyingFault, Leg, Mark, Recorded};
 use crate::policy::Decision;
 
 impl Call {
@@ -24,6 +24,16 @@ impl Call {
     pub(super) fn unheard_for(&self, decision: &Decision) -> Option<Refusal> {
         let is_sealed = self.negotiation.encryption() == Some(Encryption::Sealed);
         (is_sealed && self.wants_hearing(decision)).then_some(Refusal::MediaSealed)
+    }
+
+    /// A handshake gave no keys: of this line nothing is heard, by the other party or by a recording.
+    pub(super) fn on_media_unkeyed(&mut self, turn: &mut Turn<'_>, (leg, line): (Leg, u16), fault: KeyingFault) {
+        tracing::warn!(session = %self.id, %leg, line, %fault, "no keys for this leg's media");
+        let note = Mark::Note(format!("no keys for the media of {leg}, line {line}: {fault}"));
+        self.chronicle.mark(turn.now, note, turn.out);
+        if self.mode() == Recorded::Strict {
+            self.on_media_refused(turn, Fault::Unkeyed);
+        }
     }
 
     /// The ends have agreed on keys that no description tells of, before anybody recorded them.

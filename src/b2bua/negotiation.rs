@@ -11,6 +11,7 @@ mod origin;
 mod planned;
 mod renewed;
 mod secrecy;
+mod shaking;
 
 use std::net::SocketAddr;
 
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, Remote, Timestamp};
-use crate::sdp::{Format, SessionDescription, Thread, check_reoffer, filter, keyless, negotiate, with_lines};
+use crate::sdp::{Format, SessionDescription, Thread, check_reoffer, filter, keyless, with_lines};
 use crate::trunk::Trunk;
 
 /// m-lines of one session that are relayed; more are refused.
@@ -154,7 +155,7 @@ impl Negotiation {
         emergency: bool,
     ) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
-        self.is_offer_heard(&sdp)?;
+        self.is_offer_heard(by, &sdp)?;
         if let Some(agreed) = &self.agreement.agreed[by.index()] {
             check_reoffer(agreed, &sdp)?;
         }
@@ -212,7 +213,7 @@ impl Negotiation {
     /// see it. Without an offer in flight (an early answer that comes again) only the answerer's side is renewed.
     pub fn answer(&mut self, by: Leg, sdp: &[u8]) -> Result<Bytes, NegotiationError> {
         let sdp = self.permitted(sdp)?;
-        self.is_answer_heard(&sdp)?;
+        self.is_answer_heard(by, &sdp)?;
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
@@ -227,10 +228,7 @@ impl Negotiation {
                 self.agreement.offer = Some(offer);
                 return Err(NegotiationError::Lines);
             }
-            if let Err(error) = negotiate(&offer.sdp, &sdp) {
-                // The peers may live with it, as they would without us.
-                tracing::warn!(%error, "answer does not fit its offer; carried all the same");
-            }
+            self.note_misfit(by, &offer.sdp, &sdp);
             self.agreement.bind(offer.by, offer.sdp);
         }
         self.agreement.bind(by, sdp);

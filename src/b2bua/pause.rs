@@ -32,12 +32,14 @@ const CODE_REST: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
-    /// Since when it is paused, as was asked for, and until when at the latest.
-    on: Option<(Timestamp, Timestamp)>,
+    /// Until when it is paused at the latest.
+    on: Option<Timestamp>,
     /// Who asked for each change that the relay has not confirmed, and why.
     asked: VecDeque<(PausedBy, Option<String>)>,
-    /// What the relay does.
+    /// What the relay was told.
     told: Pausing,
+    /// Since when it keeps nothing.
+    confirmed: Option<Timestamp>,
     count: u32,
     keypads: [Keypad; 2],
 }
@@ -104,14 +106,14 @@ impl Call {
             return Err(PauseError::TooOften);
         }
         let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
-        self.begin_pause(turn, latest, by, why);
+        self.begin_pause(latest, by, why);
         self.renew_pausing(turn);
-        self.tell_paused(turn);
+        self.note_pausing();
         Ok(())
     }
 
-    fn begin_pause(&mut self, turn: &Turn<'_>, latest: Timestamp, by: PausedBy, why: Option<String>) {
-        self.pauses.on = Some((turn.now, latest));
+    fn begin_pause(&mut self, latest: Timestamp, by: PausedBy, why: Option<String>) {
+        self.pauses.on = Some(latest);
         self.pauses.count += 1;
         self.pauses.asked.push_back((by, why));
         self.chronicle.withhold(true);
@@ -132,16 +134,15 @@ impl Call {
             self.pauses.asked.clear();
             self.chronicle.withhold(false);
         }
-        self.tell_paused(turn);
+        self.note_pausing();
         true
     }
 
-    /// The next process has to know, and who reads.
-    fn tell_paused(&mut self, turn: &mut Turn<'_>) {
+    /// The next process has to know.
+    fn note_pausing(&mut self) {
         if self.kept == Kept::Written {
             self.kept = Kept::Stale;
         }
-        self.publish(turn);
     }
 
     /// Whoever may use the control socket wants it paused.
@@ -165,8 +166,13 @@ impl Call {
         self.pauses.on.is_some()
     }
 
-    /// Since when, and until when at the latest.
-    pub(super) const fn paused(&self) -> Option<(Timestamp, Timestamp)> {
+    /// Since when nothing is kept, as the relay says.
+    pub(super) const fn paused(&self) -> Option<Timestamp> {
+        self.pauses.confirmed
+    }
+
+    /// Until when it is paused at the latest.
+    pub(super) const fn paused_until(&self) -> Option<Timestamp> {
         self.pauses.on
     }
 
@@ -247,6 +253,8 @@ impl Call {
         tracing::info!(session = %self.id, %by, "recording paused");
         self.chronicle.step(turn.now, StepKind::RecordingPaused(by), turn.out);
         self.chronicle.mark(at, Mark::RecordingPaused { by, why }, turn.out);
+        self.pauses.confirmed = Some(at);
+        self.publish(turn);
     }
 
     /// The relay keeps what arrives from `at` on.
@@ -256,6 +264,8 @@ impl Call {
         self.chronicle.withhold(self.is_paused());
         self.chronicle.step(turn.now, StepKind::RecordingResumed(by), turn.out);
         self.chronicle.mark(at, Mark::RecordingResumed { by }, turn.out);
+        self.pauses.confirmed = None;
+        self.publish(turn);
     }
 
     /// Tells the relay what holds now, if that is news to it.
@@ -284,8 +294,8 @@ impl Call {
     }
 
     /// It was paused when the process before ended: so it stays, for as long as was left.
-    pub(super) fn go_on_paused(&mut self, turn: &Turn<'_>, latest: Timestamp) {
-        self.begin_pause(turn, latest, PausedBy::Restart, None);
+    pub(super) fn go_on_paused(&mut self, latest: Timestamp) {
+        self.begin_pause(latest, PausedBy::Restart, None);
     }
 }
 

@@ -22,6 +22,7 @@ impl Call {
                 self.chronicle
                     .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
+            MediaEvent::Unkeyed { leg, line, fault, .. } => self.on_media_unkeyed(turn, (leg, line), fault),
             MediaEvent::Sealed { line, .. } => self.on_sealed_by_ends(turn, line),
             MediaEvent::Health { ailing, .. } => self.on_health(turn, ailing),
             MediaEvent::Paused { at, .. } => self.on_relay_paused(turn, at),

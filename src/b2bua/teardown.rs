@@ -394,7 +394,7 @@ impl Call {
             _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,
-            _ if accepted == 0 => Outcome::NoMedia,
+            _ if accepted == 0 && tally.is_none_or(|tally| tally.withheld == 0) => Outcome::NoMedia,
             _ => Outcome::Recorded,
         }
     }

@@ -1,6 +1,7 @@
 //! One turn of the engine: the time, and what a call may touch besides itself.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::challenge::Waiting;
@@ -10,7 +11,7 @@ use super::emergencies::Emergencies;
 use super::output::Output;
 use super::wire::{Owner, Wire};
 use crate::media::PortPool;
-use crate::model::{Direction, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
+use crate::model::{Direction, Identity, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
 use crate::policy::{CallFacts, Decision, PolicySet, RecorderState, RejectCode};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Request, Response};
@@ -32,6 +33,8 @@ pub struct Terms {
     pub ring_max: Duration,
     /// Write the rungs of the ladder.
     pub steps: bool,
+    /// Our certificate in handshakes with parties; None: DTLS is between the ends.
+    pub identity: Option<Arc<Identity>>,
 }
 
 pub struct Turn<'a> {

@@ -59,7 +59,7 @@ pub struct CallView {
     /// It is written down, and goes on after a restart.
     #[serde(default)]
     pub survives: bool,
-    /// Since when its recording is paused.
+    /// Since when its recording is paused: what arrives from then on is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Timestamp>,
     /// Its policies let the operator pause it.
@@ -103,7 +103,7 @@ impl Call {
             outcome: self.story.outcome,
             ailments: self.ailments.clone(),
             survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
-            paused: self.paused().map(|(since, _)| since),
+            paused: self.paused(),
             pausable: self.may_be_paused_by_api(),
         }
     }

@@ -18,7 +18,8 @@ use crate::policy::reader::{Table, Words, shown};
 use crate::sip::{MAX_FORWARDS, Method, Transport};
 use crate::trunk::rewrite::RULES_MAX;
 use crate::trunk::{
-    Caps, Field, Host, Network, Passage, Probe, Rank, Rewrite, RuleError, SdesOver, Secrecy, Site, Source, Srtp,
+    Caps, Dtls, Field, Host, Ice, Network, Passage, Probe, Rank, Rewrite, RuleError, SdesOver, Secrecy, Site, Source,
+    Srtp,
 };
 
 /// Destinations of one trunk.
@@ -35,6 +36,12 @@ const SRTP: &Words<Srtp> = &[
     ("allow", Srtp::Allow),
     ("require", Srtp::Require),
 ];
+const DTLS: &Words<Dtls> = &[
+    ("refuse", Dtls::Refuse),
+    ("allow", Dtls::Allow),
+    ("require", Dtls::Require),
+];
+const ICE: &Words<Ice> = &[("refuse", Ice::Refuse), ("allow", Ice::Allow), ("offer", Ice::Offer)];
 const SDES_OVER: &Words<SdesOver> = &[("tls", SdesOver::Tls), ("any", SdesOver::Any)];
 const PASSAGES: &Words<Passage> = &[("in", Passage::In), ("out", Passage::Out)];
 
@@ -109,6 +116,8 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
         secrecy: Secrecy {
             srtp: chosen(table, "srtp", SRTP),
             sdes_over: chosen(table, "sdes_over", SDES_OVER),
+            dtls: chosen(table, "dtls", DTLS),
+            ice: chosen(table, "ice", ICE),
         },
         conduct: super::credentials::conduct(table),
         probe: probe(table),

@@ -117,18 +117,20 @@ impl Signaling {
     /// A dialog that rings, named by who would pick it up there: of the trunk that is rung. Who rings did not begin it and could
     /// only say 481 (RFC 3891 §3); the name was told by who did, and means them, as it was told. But for what a REFER asked for.
     pub(super) fn picked_up(&self, now: Timestamp, invite: &Request, from: &Trunk, named: Named) -> Named {
-        let is_rung = |call: &&Box<Call>| {
+        let is_rung = |call: &&Call| {
             let [begun_by, rung] = Leg::BOTH.map(|side| &call.reach(side).0.name);
             call.is_ringing() && *rung == from.name && *begun_by != from.name
         };
         let is_callee = named.header == REPLACES && named.meant.leg == Leg::B;
-        let call = self.calls.get(&named.session).filter(|_| is_callee).filter(is_rung);
+        let call = self.calls.get(&named.session).filter(|_| is_callee);
+        let call = call.map(Box::as_ref).filter(is_rung);
         let name = b2bua::dialog_named(invite).ok().flatten().map(|(_, name)| name);
         let meant = call.zip(name).and_then(|(call, name)| {
             let is_asked = self
                 .conversations
                 .may_take_over(now, Some(&from.name), named.session, &name);
-            (!is_asked).then(|| call.begun_as(name)).flatten()
+            let is_told = name.call_id() == call.call_id(Leg::A) && !is_asked;
+            is_told.then(|| call.begun_as(name)).flatten()
         });
         match meant {
             Some(meant) => Named { meant, ..named },

@@ -282,6 +282,12 @@ impl Engine {
                     self.bound.remove(&local);
                 }
             }
+            PlaneOutput::Send { via, to, bytes } => {
+                if let Some(from) = self.locals.get(&via).copied() {
+                    let bytes = Bytes::from(bytes);
+                    self.outputs.push_back(EngineOutput::Media { from, to, bytes });
+                }
+            }
             PlaneOutput::Event(event) => {
                 if let MediaEvent::Closed { session, tally } = &event {
                     self.hand_over(now);

@@ -1,13 +1,22 @@
 //! `sips:` (RFC 3261 §26.2.2): whoever is called by such a URI is reached by TLS on every hop, or not at all. Only an
-//! emergency is connected however it can be.
+//! emergency is connected however it can be. And our certificate for media.
+
+use std::sync::Arc;
 
 use super::signaling::Signaling;
 use crate::b2bua::{self, Refusal};
-use crate::model::Timestamp;
+use crate::model::{Identity, Timestamp};
 use crate::sip::{Flow, Method, Request, Scheme, Uri};
 use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
+    /// Our certificate in handshakes with parties. Without one DTLS is between them.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.terms.identity = Some(Arc::new(identity));
+        self
+    }
+
     /// Whether a request that opens something came as securely as its URI demands.
     pub(super) fn came_securely(&self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
         if request.uri.scheme() != Scheme::Sips || flow.transport.is_secure() || request.headers.to().tag().is_some() {

@@ -129,6 +129,7 @@ impl Signaling {
                 session_interval: config.session_interval,
                 ring_max: config.ring_max,
                 steps: config.steps,
+                identity: None,
             },
             wire,
             ports,
@@ -188,6 +189,7 @@ impl Signaling {
                     | MediaEvent::OpenFailed { session, .. }
                     | MediaEvent::Refused { session, .. }
                     | MediaEvent::Learned { session, .. }
+                    | MediaEvent::Unkeyed { session, .. }
                     | MediaEvent::Sealed { session, .. }
                     | MediaEvent::Health { session, .. }
                     | MediaEvent::Paused { session, .. }

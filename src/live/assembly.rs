@@ -20,6 +20,7 @@ use super::disk_threads::{DiskThreads, Failures};
 use super::fault_switch::FaultSwitches;
 use super::file_reader::FileReader;
 use super::homes::Homes;
+use super::identity;
 use super::media_links::MediaLinks;
 use super::media_thread::{ExtentLink, MediaLink, MediaThread, Wakes};
 use super::neighbours::{self, Neighbours};
@@ -43,7 +44,7 @@ use super::topology;
 use super::vitals::{Vitals, Watch};
 use super::waker::Waker;
 use crate::board::Board;
-use crate::config::{Config, Peer};
+use crate::config::{Config, MediaSockets, Peer};
 use crate::disk::{Disk, Layout};
 use crate::engine::{CallView, Input, Line, Signaling, TrunkView};
 use crate::policy::{Finding, PolicySet};
@@ -194,6 +195,9 @@ fn peer_text(peer: &Peer) -> String {
     }
 }
 
+/// With the links to each, and from each to the recorder.
+type MediaThreads = (Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>);
+
 /// What the threads are made from.
 struct Parts<'a> {
     clock: Clock,
@@ -229,7 +233,12 @@ impl Parts<'_> {
         let (events, events_inbox) = mpsc::channel(EVENTS_MAX);
         let (waker, news, vitals) = (Waker::new(), Arc::new(Notify::new()), Vitals::default());
         let alarm = Alarm::default();
-        let (media_links, extent_links, media) = self.start_media(&waker, &alarm, &news)?;
+        let (media_links, extent_links, media) =
+            self.start_media(&waker, &alarm, &news)
+                .map_err(|error| match config.listen.media.sockets {
+                    MediaSockets::Own => StartError::System(error),
+                    MediaSockets::Shared => StartError::Sharing(error),
+                })?;
         let volumes = u16::try_from(config.recorder.volumes.len()).unwrap_or(u16::MAX);
         let failures = Failures {
             clock,
@@ -290,12 +299,7 @@ impl Parts<'_> {
         }
     }
 
-    fn start_media(
-        &self,
-        waker: &Waker,
-        alarm: &Alarm,
-        news: &Arc<Notify>,
-    ) -> Result<(Vec<MediaLink>, Vec<ExtentLink>, Vec<Media>), StartError> {
+    fn start_media(&self, waker: &Waker, alarm: &Alarm, news: &Arc<Notify>) -> io::Result<MediaThreads> {
         let (mut links, mut extents, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         let clock = self.clock;
         let sharing = topology::sharing(&self.config.listen.media);
@@ -312,13 +316,7 @@ impl Parts<'_> {
                 recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
             };
             let name = format!("media-{number}");
-            let media =
-                MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes).map_err(
-                    |error| match sharing {
-                        Some(_) => StartError::Sharing(error),
-                        None => StartError::System(error),
-                    },
-                )?;
+            let media = MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes)?;
             links.push(media.link);
             extents.push(media.extents);
             threads.push(Media {
@@ -340,6 +338,7 @@ impl Parts<'_> {
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let token_key = token_key::keep(&config.data)?;
         let secret = token_key::fresh()?;
+        let identity = identity::mint()?;
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -362,7 +361,8 @@ impl Parts<'_> {
                     clock,
                     signaling: Signaling::new(signaling_config, policies, seed())
                         .with_token_key(token_key)
-                        .with_secret(secret),
+                        .with_secret(secret)
+                        .with_identity(identity),
                     sockets,
                     arrivals,
                     events: sip.events,

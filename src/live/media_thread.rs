@@ -17,7 +17,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::media::{Dropped, Plane, PlaneOutput, Verdict};
-use crate::model::{MediaCommand, MediaEvent, Timestamp};
+use crate::model::{MediaCommand, MediaEvent, Timestamp, earliest};
 use crate::recorder::{Extent, Intake};
 
 use super::alarm::Alarm;
@@ -202,10 +202,10 @@ impl<I: MediaIo> Turner<I> {
         }
         self.wake_signalling();
         while self.relay_one(now) {}
-        self.flush();
         self.plane.handle_timeout(now);
-        self.intake.flush(now);
         self.drain_plane(now);
+        self.flush();
+        self.intake.flush(now);
         self.wake_signalling();
         self.hand_on_extents(now);
         self.pulse.beat(now, &self.counts, self.plane.len());
@@ -214,7 +214,8 @@ impl<I: MediaIo> Turner<I> {
 
     /// How long there is nothing to do but packets. A wake-up is only good for commands that are looked for after it.
     fn patience(&self) -> Duration {
-        let flush = self.intake.poll_timeout().map(|at| self.clock.until(at));
+        let due = earliest(self.intake.poll_timeout(), self.plane.poll_timeout());
+        let flush = due.map(|at| self.clock.until(at));
         match flush {
             _ if !self.commands.is_empty() => Duration::ZERO,
             Some(flush) => flush.min(TURN_MAX),
@@ -257,6 +258,7 @@ impl<I: MediaIo> Turner<I> {
             }
             Verdict::Drop(Dropped::UnknownPort | Dropped::Gated) => &mut self.counts.gated,
             Verdict::Drop(Dropped::Foreign | Dropped::Undecryptable | Dropped::Handshake) => &mut self.counts.foreign,
+            Verdict::Drop(Dropped::Ours) => return true,
             Verdict::Drop(Dropped::Early) => &mut self.counts.early,
             Verdict::Drop(Dropped::Unsealable) => &mut self.counts.unsent,
             Verdict::Drop(Dropped::Refused(_)) => &mut self.counts.refused,
@@ -286,6 +288,7 @@ impl<I: MediaIo> Turner<I> {
                     Err(_) => self.plane.handle_bind_failed(now, port, &mut self.intake),
                 },
                 Some(PlaneOutput::Unbind(port)) => self.io.unbind(port),
+                Some(PlaneOutput::Send { via, to, bytes }) => _ = self.io.send(via, to, &bytes), // or the peer asks again
                 Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => {
                     self.closed.push_back((now + CLOSED_PATIENCE, event));
                 }

@@ -22,6 +22,7 @@ pub mod drain;
 mod fault_switch;
 mod file_reader;
 mod homes;
+mod identity;
 mod kernel;
 mod media_inbox;
 mod media_io;

@@ -124,6 +124,11 @@ impl Latch {
         self.locked == Some(from)
     }
 
+    /// Whether nothing is to be sent there.
+    pub(super) const fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
     /// Whether packets from there may ever be taken: what others send is not worth a look.
     pub(super) fn may_admit(&self, from: SocketAddr, ours: bool) -> bool {
         self.rank(from, ours).is_some()

@@ -18,6 +18,9 @@ mod ports;
 mod relay;
 mod rounds;
 mod secrecy;
+mod shaking;
+mod side;
+mod ways;
 
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};

@@ -1,19 +1,19 @@
 //! The plane: every session's relay on this thread, by the port that a packet came in on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp};
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp, earliest};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
-use super::relay::{Relay, Wanted};
+use super::relay::{News, Relay, Wanted};
 use super::rounds::Rounds;
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
-/// Outputs that may wait while news of lenient sessions' gaps is still added; the others are few per session.
+/// Outputs that may wait while news of lenient sessions' gaps, and packets of our own, are still added; the others are few per session.
 const OUTPUTS_MAX: usize = 1_024;
 
 /// What to do with a packet, now.
@@ -46,6 +46,8 @@ pub enum Dropped {
     Undecryptable,
     /// ZRTP or DTLS, where what is recorded is in clear.
     Handshake,
+    /// It was for us: a check of a way (STUN), or a part of a handshake (DTLS). What is answered comes as [`PlaneOutput::Send`].
+    Ours,
     /// It cannot be encrypted for the far leg: no RTP or RTCP, or one that was there before.
     Unsealable,
     /// The far leg has not said where it receives, or holds.
@@ -61,6 +63,8 @@ pub enum PlaneOutput {
     Bind(Port, SocketAddr),
     /// Nothing to do if it never was bound.
     Unbind(Port),
+    /// A packet of our own, from this port. It may be lost.
+    Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
     /// For signalling. Before `Closed` is handed on, what the recorder's intake still holds has to be on its way.
     Event(MediaEvent),
 }
@@ -73,6 +77,8 @@ pub struct Plane {
     /// Of the next session.
     generation: u32,
     outputs: VecDeque<PlaneOutput>,
+    /// When handshakes are looked at, by their sessions' places.
+    timers: BTreeSet<(Timestamp, usize)>,
     /// Why the recorder takes nothing.
     halted: Option<Fault>,
     /// Where packets are opened and sealed. Empty until the first session with keys.
@@ -130,6 +136,9 @@ impl Plane {
                 from,
             });
         }
+        if verdict == Verdict::Drop(Dropped::Ours) {
+            self.attend(port.session());
+        }
         if let Some(line) = sealed {
             self.say(MediaEvent::Sealed { session, line });
         }
@@ -139,6 +148,49 @@ impl Plane {
             self.say(MediaEvent::Key { session, leg, key });
         }
         verdict
+    }
+
+    /// What of handshakes is due by now.
+    fn shake(&mut self, now: Timestamp) {
+        while let Some((due, place)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, place));
+            if let Some(relay) = self.relays.get_mut(place) {
+                relay.timer = None;
+                relay.handle_timeout(now, place);
+            }
+            self.attend(place);
+        }
+    }
+
+    /// Tells what a session's handshakes have come to, and notes when they are due.
+    fn attend(&mut self, place: usize) {
+        let Some(relay) = self.relays.get_mut(place) else {
+            return;
+        };
+        let Some(news) = relay.take_news() else { return };
+        let session = relay.session;
+        let due = relay.poll_timeout();
+        if relay.timer != due {
+            if let Some(known) = std::mem::replace(&mut relay.timer, due) {
+                self.timers.remove(&(known, place));
+            }
+            self.timers.extend(due.map(|due| (due, place)));
+        }
+        for news in news {
+            match news {
+                News::Send { via, to, bytes } if self.outputs.len() < OUTPUTS_MAX => {
+                    self.outputs.push_back(PlaneOutput::Send { via, to, bytes });
+                }
+                // It is sent again, by us or on the peer's next try.
+                News::Send { .. } => {}
+                News::Unkeyed { leg, line, fault } => self.say(MediaEvent::Unkeyed {
+                    session,
+                    leg,
+                    line,
+                    fault,
+                }),
+            }
+        }
     }
 
     /// What is sent for the packet that was handed in last, and is to be changed.
@@ -201,13 +253,15 @@ impl Plane {
         self.say(MediaEvent::OpenFailed { session, local });
     }
 
-    /// When the sound of sessions is to be judged next; none while there are none.
+    /// When a handshake is due, or the sound of sessions is to be judged; none while there are none.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        (!self.relays.is_empty()).then(|| self.rounds.due())
+        let handshake = self.timers.first().map(|(due, _)| *due);
+        earliest(handshake, (!self.relays.is_empty()).then(|| self.rounds.due()))
     }
 
-    /// Judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
+    /// What of handshakes is due; and judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.shake(now);
         if self.relays.is_empty() || self.outputs.len() >= OUTPUTS_MAX {
             return;
         }
@@ -239,7 +293,7 @@ impl Plane {
         let place = match self.places.get(&plan.session) {
             Some(place) => *place,
             None if self.relays.len() >= SESSIONS_MAX => {
-                let local = plan.lines.first().map_or(super::relay::NOWHERE, |line| line.a.local);
+                let local = plan.lines.first().map_or(super::side::NOWHERE, |line| line.a.local);
                 return self.say(MediaEvent::OpenFailed {
                     session: plan.session,
                     local,
@@ -287,12 +341,13 @@ impl Plane {
             return;
         };
         let session = relay.session;
-        let settled = relay.settle(now, sink);
+        let settled = relay.settle(now, place, sink);
         self.outputs
             .push_back(PlaneOutput::Event(MediaEvent::Opened { session }));
         if let (Err(fault), Some(relay)) = (settled, self.relays.get_mut(place)) {
             on_missed(relay, fault, &mut self.outputs);
         }
+        self.attend(place);
     }
 
     fn on_gate(&mut self, session: SessionId, gate: Gate) {
@@ -329,6 +384,9 @@ impl Plane {
     fn remove(&mut self, now: Timestamp, session: SessionId, sink: &mut impl FrameSink) -> Option<Relay> {
         let place = self.places.remove(&session)?;
         let mut relay = self.relays.try_remove(place)?;
+        if let Some(due) = relay.timer {
+            self.timers.remove(&(due, place));
+        }
         self.outputs.extend(relay.ports(place).map(PlaneOutput::Unbind));
         relay.fork.close(now, sink);
         Some(relay)

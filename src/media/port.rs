@@ -1,6 +1,7 @@
 //! The name of one of a session's sockets, in 64 bits: an epoll token that needs no map.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::model::Leg;
 use crate::recorder::PacketKind;
@@ -32,7 +33,12 @@ impl Channel {
         self as usize
     }
 
-    /// By its first bytes; RTP on the port that was signalled for RTCP is none.
+    /// Its address, by that of RTP: RTCP's port is the one after (RFC 3550 §11).
+    pub(super) fn beside(self, rtp: SocketAddr) -> SocketAddr {
+        SocketAddr::new(rtp.ip(), rtp.port().saturating_add(self.index() as u16))
+    }
+
+    /// What a packet is by its first bytes; RTP on the port that was signalled for RTCP is none.
     pub(super) fn kind_of(self, bytes: &[u8]) -> PacketKind {
         match (rtp::classify(bytes), self) {
             (WireKind::Rtcp, _) => PacketKind::Rtcp,
@@ -99,9 +105,10 @@ impl Port {
         (self.0 >> GENERATION_SHIFT) as u32
     }
 
-    /// The same line and channel, towards the other party.
-    pub(super) const fn far(self) -> Self {
-        Self(self.0 ^ (1 << LEG_SHIFT))
+    /// The same line, towards the other party, by this channel.
+    pub(super) const fn far_by(self, channel: Channel) -> Self {
+        let line = (self.0 ^ (1 << LEG_SHIFT)) & !(1 << CHANNEL_SHIFT);
+        Self(line | (channel.index() as u64) << CHANNEL_SHIFT)
     }
 }
 
@@ -130,7 +137,9 @@ mod tests {
                         (session, generation, line)
                     );
                     assert_eq!((port.leg(), port.channel()), (leg, channel));
-                    assert_eq!((port.far().leg(), port.far().far()), (leg.other(), port));
+                    let far = port.far_by(channel);
+                    assert_eq!((far.leg(), far.far_by(channel)), (leg.other(), port));
+                    assert_eq!(port.far_by(Channel::Rtp).channel(), Channel::Rtp);
                     assert_ne!(port.token(), u64::MAX);
                 }
             }

@@ -1,10 +1,11 @@
 //! The relay: one session's lines, and a packet's way from one leg to the other.
 
-use std::net::{IpAddr, SocketAddr};
+mod own;
 
-use crate::model::{Ailing, Fault, Leg, MediaPlan, Origin, Recorded, SessionId, Tally, Timestamp};
+use std::net::SocketAddr;
+
+use crate::model::{Ailing, Fault, Leg, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
-use crate::rtp::SrtpError;
 
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
@@ -15,6 +16,9 @@ use super::meter::Meter;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
 use super::secrecy::{Bench, Secrecy};
+use super::side::{Binding, Line, NOWHERE, Side, Socket};
+use super::ways::Ways;
+pub(super) use own::News;
 
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -33,40 +37,12 @@ pub(super) struct Relay {
     opened: bool,
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
-}
-
-#[derive(Debug)]
-struct Line {
-    index: u16,
-    hearing: Hearing,
-    sides: [Side; 2],
-}
-
-#[derive(Debug)]
-struct Side {
-    /// Our RTP address towards this leg; port 0 until the line has one.
-    local: SocketAddr,
-    sockets: [Socket; 2],
-    /// None: what its peer sends and gets is in clear, or sealed beyond us.
-    secrecy: Option<Box<Secrecy>>,
-}
-
-#[derive(Debug, Default)]
-struct Socket {
-    binding: Binding,
-    latch: Latch,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Binding {
-    #[default]
-    Absent,
-    /// Asked for, by the staged plan.
-    Asked,
-    /// Bound for the staged plan.
-    Fresh,
-    /// Bound for a plan that took effect.
-    Kept,
+    /// Of handshakes and checks, not told yet.
+    news: Vec<News>,
+    /// Something of a handshake happened since `attend`.
+    stirred: bool,
+    /// When its handshakes are looked at, as its plane knows.
+    pub(super) timer: Option<Timestamp>,
 }
 
 /// What becomes of a port for a staged plan.
@@ -89,6 +65,9 @@ impl Relay {
             staged: None,
             opened: false,
             learned: None,
+            news: Vec::new(),
+            stirred: false,
+            timer: None,
         }
     }
 
@@ -115,40 +94,32 @@ impl Relay {
         mut bench: Bench<'_>,
         sink: &mut impl FrameSink,
     ) -> (Verdict, Option<Fault>) {
-        let Some(line) = self.lines.get_mut(port.line()) else {
+        let Some(line) = self.lines.get(port.line()) else {
             return (Verdict::Drop(Dropped::UnknownPort), None);
         };
+        let (leg, channel) = (port.leg(), port.channel());
+        // Whatever the gate: nothing of it is media.
+        if line.sides[leg.index()].is_own(channel, bytes) {
+            self.on_own(now, port, from, bytes);
+            return (Verdict::Drop(Dropped::Ours), None);
+        }
         if !self.gate.is_open() {
             self.tally.gated += 1;
             return (Verdict::Drop(Dropped::Gated), None);
         }
-        let (leg, channel) = (port.leg(), port.channel());
         let kind = channel.kind_of(bytes);
-        let socket = &line.sides[leg.index()].sockets[channel.index()];
-        let ours = !socket.latch.is_on(from) && line.is_ours(from.ip());
-        // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
-        let Ok(opened) = line.sides[leg.index()].open(channel, (from, ours), (kind, bytes), bench.scratch) else {
-            self.tally.undecryptable += 1;
-            return (Verdict::Drop(Dropped::Undecryptable), None);
+        let opened = match self.take(port, from, (kind, bytes), bench.scratch) {
+            Ok(opened) => opened,
+            Err(dropped) => return (Verdict::Drop(dropped), None),
         };
-        match line.sides[leg.index()].sockets[channel.index()]
-            .latch
-            .admits(from, ours)
-        {
-            Admission::Taken => {}
-            Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
-            Admission::Learned => {}
-            Admission::Foreign => {
-                self.tally.foreign += 1;
-                return (Verdict::Drop(Dropped::Foreign), None);
-            }
-        }
+        let line = &mut self.lines[port.line()];
         if line.hearing.bars(kind, bytes) {
             self.tally.handshakes += 1;
             return (Verdict::Drop(Dropped::Handshake), None);
         }
+        let exit = line.exit(leg, channel, kind);
         let far = &mut line.sides[leg.other().index()];
-        let Some(to) = far.sockets[channel.index()].latch.destination() else {
+        let Some(to) = far.destination(exit) else {
             self.tally.early += 1;
             return (Verdict::Drop(Dropped::Early), None);
         };
@@ -178,13 +149,50 @@ impl Relay {
         };
         line.hearing.note(kind, bytes);
         self.tally.forwarded += 1;
-        let via = port.far();
+        let via = port.far_by(exit);
         let verdict = if is_changed {
             Verdict::Change { via, to }
         } else {
             Verdict::Forward { via, to }
         };
         (verdict, missed)
+    }
+
+    /// Whether a packet comes from its leg: the length of the clear packet in `scratch`, where it was encrypted for us.
+    #[inline]
+    fn take(
+        &mut self,
+        port: Port,
+        from: SocketAddr,
+        (kind, bytes): (PacketKind, &[u8]),
+        scratch: &mut [u8],
+    ) -> Result<Option<usize>, Dropped> {
+        let (leg, channel) = (port.leg(), port.channel());
+        let line = &mut self.lines[port.line()];
+        let ours = !line.sides[leg.index()].sockets[channel.index()].latch.is_on(from) && line.is_ours(from.ip());
+        let side = &mut line.sides[leg.index()];
+        if side.ways.as_ref().is_some_and(|ways| !ways.is_proved(from)) {
+            self.tally.foreign += 1;
+            return Err(Dropped::Foreign);
+        }
+        // Before the latch: what is forged changes nothing, not even where the leg is thought to be.
+        let Ok(opened) = side.open(channel, (from, ours), (kind, bytes), scratch) else {
+            self.tally.undecryptable += 1;
+            return Err(Dropped::Undecryptable);
+        };
+        if side.ways.is_some() {
+            return Ok(opened);
+        }
+        match side.sockets[channel.index()].latch.admits(from, ours) {
+            Admission::Taken => {}
+            Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
+            Admission::Learned => {}
+            Admission::Foreign => {
+                self.tally.foreign += 1;
+                return Err(Dropped::Foreign);
+            }
+        }
+        Ok(opened)
     }
 
     /// A packet that nobody would record: the gate shuts.
@@ -252,7 +260,7 @@ impl Relay {
                         binding: Binding::Asked,
                         latch: Latch::default(),
                     };
-                    tell(Wanted::Bound(port, local(wanted, channel)));
+                    tell(Wanted::Bound(port, channel.beside(wanted)));
                 }
             }
         }
@@ -285,6 +293,7 @@ impl Relay {
         self.lines.push(Line {
             index,
             hearing: Hearing::default(),
+            muxed: None,
             sides: [Side::new(), Side::new()],
         });
         self.meter.add_line();
@@ -305,25 +314,29 @@ impl Relay {
     }
 
     /// The staged plan takes effect. The fault if it wants a recording and the recorder has no place.
-    pub(super) fn settle(&mut self, now: Timestamp, sink: &mut impl FrameSink) -> Result<(), Fault> {
+    pub(super) fn settle(&mut self, now: Timestamp, place: usize, sink: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(plan) = self.staged.take() else { return Ok(()) };
         self.opened = true;
         self.keys.follow(&plan.lines);
-        for place in 0..self.lines.len() {
-            let index = self.lines[place].index;
+        for at in 0..self.lines.len() {
+            let index = self.lines[at].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
-            self.lines[place].hearing = Hearing::of(plan.recorded, wanted);
+            self.lines[at].hearing = Hearing::of(plan.recorded, wanted);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
                 let remote = wanted.and_then(|leg| leg.remote);
                 let (origin, deaf) = wanted.map_or_else(Default::default, |leg| (leg.origin, leg.deaf));
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
-                let side = &mut self.lines[place].sides[leg.index()];
+                let side = &mut self.lines[at].sides[leg.index()];
                 side.settle(remotes, origin, deaf);
-                side.secrecy = Secrecy::renew(side.secrecy.take(), plan.keys_of(index, leg));
+                side.secrecy = Secrecy::renew(now, side.secrecy.take(), plan.keys_of(index, leg));
+                let lite = plan.secured(index).and_then(|line| line.ice[leg.index()].as_ref());
+                side.ways = Ways::renew(side.ways.take(), lite);
             }
+            self.lines[at].muxed = plan.secured(index).and_then(|line| line.muxed);
         }
+        self.begin(now, place);
         let places = self.lines.iter().map(|line| line.index);
         self.meter.settle(now, &plan, places);
         if plan.recorded != Recorded::Strict {
@@ -339,7 +352,7 @@ impl Relay {
     /// An SDP that names our own sockets of the same call would make its packets go round for ever.
     fn not_ours(&self, remote: Option<SocketAddr>) -> Option<SocketAddr> {
         let mut sides = self.lines.iter().flat_map(|line| &line.sides);
-        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| local(side.local, *channel) == *to)))
+        remote.filter(|to| !sides.any(|side| Channel::BOTH.iter().any(|channel| channel.beside(side.local) == *to)))
     }
 
     /// A port of the staged plan could not be bound: its others are let go, and all is as it was, but for a side that moved:
@@ -366,7 +379,7 @@ impl Relay {
                 }
             }
         }
-        Some(local(failed, port.channel()))
+        Some(port.channel().beside(failed))
     }
 
     /// Whether a plan took effect at least once.
@@ -395,53 +408,4 @@ impl Relay {
         let line = self.lines.get_mut(port.line())?;
         Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
     }
-}
-
-pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
-impl Line {
-    /// Whether packets of this line may arrive at this address of ours.
-    fn is_ours(&self, host: IpAddr) -> bool {
-        self.sides.iter().any(|side| side.local.ip() == host)
-    }
-}
-
-impl Side {
-    fn new() -> Self {
-        Self {
-            local: NOWHERE,
-            sockets: [Socket::default(), Socket::default()],
-            secrecy: None,
-        }
-    }
-
-    /// The length of the clear packet in `scratch`; None for a side that is in clear, and for who is not heard anyway.
-    fn open(
-        &mut self,
-        channel: Channel,
-        (from, ours): (SocketAddr, bool),
-        (kind, bytes): (PacketKind, &[u8]),
-        scratch: &mut [u8],
-    ) -> Result<Option<usize>, SrtpError> {
-        match &mut self.secrecy {
-            Some(secrecy) if self.sockets[channel.index()].latch.may_admit(from, ours) => {
-                secrecy.open(kind, bytes, scratch).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn settle(&mut self, remotes: [Option<SocketAddr>; 2], origin: Origin, deaf: bool) {
-        for (socket, remote) in self.sockets.iter_mut().zip(remotes) {
-            if socket.binding == Binding::Fresh {
-                socket.binding = Binding::Kept;
-            }
-            socket.latch.signal(remote, origin, deaf);
-        }
-    }
-}
-
-/// RTCP's port is the one after RTP's (RFC 3550 §11).
-fn local(rtp: SocketAddr, channel: Channel) -> SocketAddr {
-    SocketAddr::new(rtp.ip(), rtp.port().saturating_add(channel.index() as u16))
 }

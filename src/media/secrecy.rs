@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{LegKeys, SrtpKey};
+use crate::model::{LegKeys, SrtpKey, Timestamp};
 use crate::recorder::PacketKind;
 use crate::rtp::{Opener, SRTP_GROWTH_MAX, Sealer, SrtpError};
+
+use super::shaking::Shaking;
 
 /// The largest datagram, sealed.
 pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
@@ -21,24 +23,50 @@ pub(super) struct Secrecy {
     /// The first by the new one has come.
     is_over: bool,
     sealer: Option<Sealer>,
+    /// Where its keys come from, if they are not told.
+    pub(super) shaking: Option<Box<Shaking>>,
     /// By the key of ours before: if that comes back, so do its rollover counters, and no index is used twice (RFC 3711 §9.1).
     rested: Option<(Arc<SrtpKey>, Sealer)>,
 }
 
 impl Secrecy {
     /// By these keys from here on. A key that stays keeps its rollover counters, one that is new begins anew.
-    pub(super) fn renew(current: Option<Box<Self>>, wanted: Option<&LegKeys>) -> Option<Box<Self>> {
+    pub(super) fn renew(now: Timestamp, current: Option<Box<Self>>, wanted: Option<&LegKeys>) -> Option<Box<Self>> {
         let wanted = wanted?;
+        if let Some(handshake) = &wanted.handshake {
+            let mut current = current.unwrap_or_else(|| {
+                Box::new(Self {
+                    keys: LegKeys::default(),
+                    opener: None,
+                    former: None,
+                    is_over: false,
+                    sealer: None,
+                    shaking: None,
+                    rested: None,
+                })
+            });
+            // Until it is done those of before hold: packets by them are under way (RFC 8842 §7).
+            if current
+                .shaking
+                .as_ref()
+                .is_none_or(|known| known.handshake != *handshake)
+            {
+                current.shaking = Some(Box::new(Shaking::new(now, Arc::clone(handshake))));
+            }
+            return Some(current);
+        }
         let Some(mut current) = current else {
             return Some(Box::new(Self {
                 opener: wanted.theirs.as_deref().and_then(Opener::new),
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
                 former: None,
+                shaking: None,
                 is_over: false,
                 rested: None,
             }));
         };
+        current.shaking = None;
         if current.keys.theirs != wanted.theirs {
             current.open_by(wanted.theirs.clone());
         }
@@ -46,6 +74,12 @@ impl Secrecy {
             current.seal_by(wanted.ours.clone());
         }
         Some(current)
+    }
+
+    /// A handshake is done.
+    pub(super) fn key_by(&mut self, theirs: SrtpKey, ours: SrtpKey) {
+        self.seal_by(Some(Arc::new(ours)));
+        self.open_by(Some(Arc::new(theirs)));
     }
 
     fn seal_by(&mut self, ours: Option<Arc<SrtpKey>>) {

@@ -14,6 +14,7 @@ mod metered;
 mod paused;
 mod phone;
 mod reported;
+mod shaken;
 
 use std::net::SocketAddr;
 
@@ -78,6 +79,8 @@ struct World {
     bound: Vec<(Port, SocketAddr)>,
     taken: Vec<SocketAddr>,
     events: Vec<MediaEvent>,
+    /// Packets of our own: from, to, what.
+    sent: Vec<(Port, SocketAddr, Vec<u8>)>,
 }
 
 const SESSION: SessionId = SessionId::from_u128(7);
@@ -135,6 +138,7 @@ impl World {
             bound: Vec::new(),
             taken: Vec::new(),
             events: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -170,6 +174,7 @@ impl World {
                     self.plane.handle_bound(self.now, port, &mut self.shelf);
                 }
                 PlaneOutput::Unbind(port) => self.bound.retain(|(bound, _)| *bound != port),
+                PlaneOutput::Send { via, to, bytes } => self.sent.push((via, to, bytes)),
                 PlaneOutput::Event(event) => self.events.push(event),
             }
         }

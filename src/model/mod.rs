@@ -2,6 +2,7 @@
 //!
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
+mod dtls;
 mod health;
 mod ids;
 mod index;
@@ -12,6 +13,9 @@ mod recording;
 mod srtp;
 mod time;
 
+pub use dtls::{
+    DIGEST_BYTES_MAX, Fingerprint, FingerprintHash, Handshake, IceCredentials, IceLite, Identity, KeyingFault,
+};
 pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ailing, Fault, Leg, LegKeys, LineKeys, Pausing, Quality, SessionId, Ssrc, Timestamp};
+use super::{Ailing, Fault, KeyingFault, Leg, LegKeys, LineKeys, Pausing, Quality, SessionId, Ssrc, Timestamp};
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +48,13 @@ pub enum MediaEvent {
         leg: Leg,
         line: u16,
         from: SocketAddr,
+    },
+    /// The handshake of this leg's line gave no keys: nothing of it can be heard.
+    Unkeyed {
+        session: SessionId,
+        leg: Leg,
+        line: u16,
+        fault: KeyingFault,
     },
     /// The ends of this line have agreed on keys of their own where their descriptions call it clear: it was not recorded, and
     /// what they said crossed. Once for each plan.
@@ -104,8 +111,12 @@ pub struct MediaPlan {
 impl MediaPlan {
     /// How a leg's side of the m-line with this index is encrypted.
     pub fn keys_of(&self, index: u16, leg: Leg) -> Option<&LegKeys> {
-        let line = self.keys.iter().find(|line| line.index == index)?;
-        line.legs[leg.index()].as_ref()
+        self.secured(index)?.legs[leg.index()].as_ref()
+    }
+
+    /// What of the m-line with this index is between its peers and us.
+    pub fn secured(&self, index: u16) -> Option<&LineKeys> {
+        self.keys.iter().find(|line| line.index == index)
     }
 }
 

@@ -107,6 +107,8 @@ pub enum Fault {
     Reserve,
     #[error("media relayed but not counted by the recorder")]
     Miscounted,
+    #[error("media whose keys were not agreed on")]
+    Unkeyed,
 }
 
 /// How a call ended, for the law. Exactly one per call.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroize;
 
+use super::{Handshake, IceLite};
+
 /// Master key and salt of the longest suite.
 pub const SRTP_MASTER_BYTES_MAX: usize = 44;
 /// The longest Master Key Identifier that is read; the RFC allows 128 bytes, peers use one to four.
@@ -149,15 +151,21 @@ pub struct LegKeys {
     pub theirs: Option<Arc<SrtpKey>>,
     /// What we encrypt with. None: nothing is sent.
     pub ours: Option<Arc<SrtpKey>>,
+    /// Both come from this handshake, and are none before it is done.
+    pub handshake: Option<Arc<Handshake>>,
 }
 
-/// How the two legs of an m-line are encrypted; None: in clear, or beyond us.
+/// What of an m-line is between a leg's peer and us.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LineKeys {
     /// The m-line's.
     pub index: u16,
-    /// A's, B's.
+    /// How A's leg is encrypted, and B's; None: in clear, or beyond us.
     pub legs: [Option<LegKeys>; 2],
+    /// How A and B are reached; None: where their descriptions say.
+    pub ice: [Option<Arc<IceLite>>; 2],
+    /// Whose RTCP goes by its RTP port (RFC 5761). None: their own affair, RTCP crosses from port to port.
+    pub muxed: Option<[bool; 2]>,
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ fn stand_in(config: Option<&Config>, name: &TrunkName, addresses: impl FnOnce(&T
         secrecy: Secrecy {
             srtp: Srtp::Allow,
             sdes_over: SdesOver::Any,
+            ..Secrecy::default()
         },
         ..Trunk::new(name.clone(), Vec::new())
     });

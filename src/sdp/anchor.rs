@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 
 use super::patch::Patch;
-use super::{Crypto, SessionDescription};
+use super::{Secured, SessionDescription};
 
 /// The description with the relay's addresses: `locals` has our RTP address for each m-line, RTCP is on the next port.
 ///
@@ -23,15 +23,6 @@ pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
     anchor_secured(sdp, locals, &[])
 }
 
-/// What a line says of its encryption to who is told it by us: in place of all that its author said of it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Secured {
-    /// The profile: RTP/SAVP(F), else RTP/AVP(F).
-    pub is_secure: bool,
-    /// Keys of ours.
-    pub keys: Vec<Crypto>,
-}
-
 /// [`anchor()`], and for each m-line what it says of its encryption; None, or no entry: what its author said stays.
 pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: &[Option<Secured>]) -> Bytes {
     let anchoring = Anchoring::new(sdp, locals);
@@ -39,7 +30,8 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
     let keeps = |(index, line): (usize, &super::MediaLine)| {
         line.is_live() && line.crypto && secured.get(index).is_none_or(Option::is_none)
     };
-    let is_terminated = |line: usize| secured.get(line).is_some_and(Option::is_some);
+    let said = |line: usize| secured.get(line).and_then(Option::as_ref);
+    let is_terminated = |line: usize| said(line).is_some();
     let is_any = secured.iter().any(Option::is_some);
     let clears_session = is_any && !sdp.lines().iter().enumerate().any(keeps);
     let text = sdp.text();
@@ -67,15 +59,24 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
                 .write_rtcp(&mut out, *line, *addressed, *muxed)
                 .then(|| span.clone()),
             Patch::Protocol { span, line } => {
-                let said = secured.get(*line).and_then(Option::as_ref);
-                write_protocol(&mut out, sdp, *line, said).then(|| span.clone())
+                let is_other = said(*line).is_some_and(|said| said.write_protocol(&mut out, &sdp.lines()[*line]));
+                is_other.then(|| span.clone())
             }
             Patch::Secret { span, line } => line.map_or(clears_session, is_terminated).then(|| span.clone()),
+            Patch::Mux { span, line } => said(*line).and_then(|said| said.muxed).map(|_| span.clone()),
+            Patch::Head { at } => {
+                let is_lite = secured.iter().flatten().any(|said| said.ice.is_some());
+                out.push_str(if is_lite { "a=ice-lite\r\n" } else { "" });
+                is_lite.then_some(*at..*at)
+            }
             Patch::Tail { at, line } => {
-                let said = secured.get(*line).and_then(Option::as_ref);
-                let keys = said.map_or(&[][..], |said| &said.keys).iter();
+                if let Some(said) = said(*line).filter(|_| sdp.lines()[*line].is_live()) {
+                    said.write_tail(&mut out, anchoring.local(*line));
+                }
                 let is_ended = text.get(copied..*at).unwrap_or_default().last().or(bytes.last()) == Some(&b'\n');
-                write_keys(&mut out, keys.filter(|_| sdp.lines()[*line].is_live()), is_ended);
+                if !is_ended && !out.is_empty() {
+                    out.insert_str(0, "\r\n");
+                }
                 (!out.is_empty()).then_some(*at..*at)
             }
             Patch::Strip { span } => Some(span.clone()),
@@ -88,30 +89,6 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
     }
     bytes.extend_from_slice(text.get(copied..).unwrap_or_default());
     Bytes::from(bytes)
-}
-
-/// The profile with or without encryption; its feedback part stays.
-fn write_protocol(out: &mut String, sdp: &SessionDescription, line: usize, said: Option<&Secured>) -> bool {
-    let Some(theirs) = sdp.lines().get(line) else {
-        return false;
-    };
-    let (Some(is_secure), Some(said)) = (theirs.is_secure_profile(), said) else {
-        return false;
-    };
-    let feedback = if theirs.protocol.ends_with(['F', 'f']) { "F" } else { "" };
-    out.push_str(if said.is_secure { "RTP/SAVP" } else { "RTP/AVP" });
-    out.push_str(feedback);
-    is_secure != said.is_secure
-}
-
-fn write_keys<'a>(out: &mut String, keys: impl Iterator<Item = &'a Crypto>, is_ended: bool) {
-    for (place, key) in keys.enumerate() {
-        if place == 0 && !is_ended {
-            out.push_str("\r\n");
-        }
-        key.write(out);
-        out.push_str("\r\n");
-    }
 }
 
 struct Anchoring<'a> {
@@ -240,6 +217,7 @@ const fn unspecified_like(address: IpAddr) -> IpAddr {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Crypto;
     use super::*;
 
     fn locals(text: &[&str]) -> Vec<SocketAddr> {
@@ -297,7 +275,11 @@ mod tests {
         let locals = locals(&["198.51.100.7:40000", "198.51.100.7:40002", "198.51.100.7:40004"]);
         let said = |is_secure, keys: &[&Crypto]| {
             let keys = keys.iter().map(|key| (*key).clone()).collect();
-            Some(Secured { is_secure, keys })
+            Some(Secured {
+                is_secure,
+                keys,
+                ..Secured::default()
+            })
         };
         let told =
             |secured: &[Option<Secured>]| String::from_utf8(anchor_secured(&sdp, &locals, secured).to_vec()).unwrap();

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::patch::Patch;
 use super::reader::{Reader, is_unicast};
-use super::{Crypto, Direction, Format, scan};
-use crate::model::{ENCRYPTED, MediaKind, Remote};
+use super::{Crypto, Direction, Format, Shake, scan};
+use crate::model::{ENCRYPTED, IceCredentials, MediaKind, Remote};
 
 /// Longest description that is read.
 pub const BYTES_MAX: usize = 64 * 1024;
@@ -68,7 +68,18 @@ pub struct MediaLine {
     pub keyed: bool,
     /// Those of its keys that can be used, as they are preferred.
     pub cryptos: Vec<Crypto>,
+    /// How its keys are agreed beside it (RFC 5763).
+    pub shake: Shake,
+    /// Its author asks for ways to it (RFC 8839).
+    pub ice: Option<IceCredentials>,
+    /// Its author tries none itself (RFC 8445 §2.5).
+    pub is_ice_lite: bool,
+    /// RTCP goes by its RTP port (RFC 5761 §5.1.1).
+    pub muxed: bool,
 }
+
+/// Profiles of DTLS-SRTP (RFC 5764 §8).
+const SHAKEN: [&str; 2] = ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"];
 
 /// Parts of protocols whose media is encrypted whether the other side wants that or not.
 const SECURE: [&str; 4] = ["SAVP", "SAVPF", "TLS", "DTLS"];
@@ -115,16 +126,27 @@ impl MediaLine {
         self.is_sealed() && self.is_by(&SECURE)
     }
 
+    /// RTP that is encrypted by the keys of a handshake, and not only if the other side wants that too: of a profile that says so, or
+    /// of RTP/SAVP(F) without `a=crypto` (RFC 5763 §5).
+    pub fn is_shaken(&self) -> bool {
+        let is = |names: [&str; 2]| names.iter().any(|name| name.eq_ignore_ascii_case(&self.protocol));
+        let is_silent = !self.keyed && self.is_secure_profile() == Some(true);
+        !self.shake.fingerprints.is_empty() && (is(SHAKEN) || is_silent)
+    }
+
     /// Asks the other side to be silent: `sendonly`, `inactive`, or c= 0.0.0.0 (RFC 3264 §8.4, RFC 2543).
     pub fn is_hold(&self) -> bool {
-        let is_null = self.connection.is_some_and(|address| address.is_unspecified());
-        self.is_live() && (!self.direction.receives() || is_null)
+        self.is_live() && (!self.direction.receives() || self.is_null())
+    }
+
+    /// c= is the null address, and that means a hold: who asks for ways may know none yet (RFC 8840 §4.1.1).
+    pub(super) fn is_null(&self) -> bool {
+        self.ice.is_none() && self.connection.is_some_and(|address| address.is_unspecified())
     }
 
     /// Held by the null address, and carried in datagrams: nothing is to be sent there, and music may come.
     pub fn has_null_address(&self) -> bool {
-        let is_null = self.connection.is_some_and(|address| address.is_unspecified());
-        self.is_live() && is_null && self.is_datagram()
+        self.is_live() && self.is_null() && self.is_datagram()
     }
 
     /// Carried over UDP, so the relay can carry it: `RTP/AVP`, `udptl`, `UDP/DTLS/SCTP`. Not so what connects:

@@ -29,6 +29,10 @@ pub(super) enum Patch {
     Protocol { span: Range<usize>, line: usize },
     /// A whole line that tells a key, or how one is agreed, of the m-line `line` or of the session.
     Secret { span: Range<usize>, line: Option<usize> },
+    /// A whole line that says whether RTCP goes by the RTP port of the m-line `line`.
+    Mux { span: Range<usize>, line: usize },
+    /// Where the session's own lines end.
+    Head { at: usize },
     /// Where the m-line `line` ends: keys of ours may be put in.
     Tail { at: usize, line: usize },
     /// A whole line that would lead media round the relay.
@@ -83,6 +87,11 @@ pub(super) fn is_agreement(name: &str) -> bool {
 
 pub(super) fn is_secret(name: &str) -> bool {
     SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+}
+
+/// RFC 5761 §5.1.1, RFC 8858.
+pub(super) fn is_mux(name: &str) -> bool {
+    name.eq_ignore_ascii_case("rtcp-mux") || name.eq_ignore_ascii_case("rtcp-mux-only")
 }
 
 /// Whether an attribute has to go, at any level.

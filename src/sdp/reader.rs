@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use super::crypto::{CRYPTO_LINES_MAX, Crypto};
 use super::description::{FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError};
-use super::patch::{Patch, is_agreement, is_bypass, is_secret};
+use super::ice::IceDraft;
+use super::patch::{Patch, is_agreement, is_bypass, is_mux, is_secret};
 use super::scan::Line;
-use super::{Direction, Format};
+use super::{Direction, Format, Shake};
 use crate::model::MediaKind;
 
 /// A c= line, as far as it is understood.
@@ -25,6 +26,8 @@ pub(super) struct Reader {
     direction: Direction,
     crypto: bool,
     keyed: bool,
+    shake: Shake,
+    ice: IceDraft,
     lines: Vec<Draft>,
     patches: Vec<Patch>,
 }
@@ -35,6 +38,7 @@ struct Draft {
     connection: Option<Connection>,
     direction: Option<Direction>,
     rtcp: Option<(u16, Option<IpAddr>)>,
+    ice: IceDraft,
 }
 
 impl Reader {
@@ -100,19 +104,25 @@ impl Reader {
                 crypto: has_part(protocol, &["SAVP", "SAVPF"]),
                 keyed: false,
                 cryptos: Vec::new(),
+                shake: Shake::default(),
+                ice: None,
+                is_ice_lite: false,
+                muxed: false,
             },
             connection: None,
             direction: None,
             rtcp: None,
+            ice: IceDraft::default(),
         });
         Ok(())
     }
 
-    /// The m-line that was read last ends here.
+    /// The m-line that was read last ends here, or the session's own lines.
     fn end_line(&mut self, at: usize) {
-        if let Some(line) = self.lines.len().checked_sub(1) {
-            self.patches.push(Patch::Tail { at, line });
-        }
+        self.patches.push(match self.lines.len().checked_sub(1) {
+            Some(line) => Patch::Tail { at, line },
+            None => Patch::Head { at },
+        });
     }
 
     /// A c= line comes after i= (RFC 4566 §9).
@@ -152,6 +162,8 @@ impl Reader {
     fn on_attribute(&mut self, line: &Line<'_>) {
         let (name, value) = line.attribute();
         let (name, value) = (name.as_ref(), value.as_deref());
+        let ice = self.lines.last_mut().map_or(&mut self.ice, |draft| &mut draft.ice);
+        ice.on_attribute(name, value);
         if is_bypass(name, value) {
             self.patches.push(Patch::Strip {
                 span: line.span.clone(),
@@ -166,6 +178,21 @@ impl Reader {
             self.patches.push(Patch::Secret {
                 span: line.span.clone(),
                 line: self.lines.len().checked_sub(1),
+            });
+        }
+        if let Some(value) = value {
+            let shake = self
+                .lines
+                .last_mut()
+                .map_or(&mut self.shake, |draft| &mut draft.line.shake);
+            shake.on_attribute(name, value);
+        }
+        let index = self.lines.len().wrapping_sub(1);
+        if let Some(draft) = self.lines.last_mut().filter(|_| is_mux(name)) {
+            draft.line.muxed = true;
+            self.patches.push(Patch::Mux {
+                span: line.span.clone(),
+                line: index,
             });
         }
         let keyed = name.eq_ignore_ascii_case("crypto");
@@ -220,11 +247,23 @@ impl Reader {
             line.direction = draft.direction.unwrap_or(self.direction);
             line.crypto |= self.crypto;
             line.keyed |= self.keyed;
+            line.shake.inherit(&self.shake);
+            line.ice = draft.ice.credentials(&self.ice);
+            line.is_ice_lite = self.ice.is_lite;
             line.rtcp = draft.rtcp.and_then(|(port, address)| {
                 let address = address.or(line.connection)?;
                 Some(SocketAddr::new(address, port))
             });
             lines.push(line);
+        }
+        for patch in &mut self.patches {
+            if let Patch::Connection { line, unspecified, .. } = patch {
+                let mut theirs = lines
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| line.is_none_or(|own| own == *index));
+                *unspecified &= !theirs.any(|(_, line)| line.ice.is_some());
+            }
         }
         Ok((lines, self.patches))
     }

@@ -35,7 +35,7 @@ pub use paths::{DATAGRAM_REQUEST_BYTES_MAX, Paths};
 pub use peer::{Peer, Probe, SIP_PORT, Trunk};
 pub use rewrite::{Applied, Field, Passage, Rewrite, RuleError};
 pub use route::Route;
-pub use secrecy::{SdesOver, Secrecy, Srtp};
+pub use secrecy::{Dtls, Ice, SdesOver, Secrecy, Srtp};
 pub use site::{Aim, DomainName, Host, Site};
 pub use source::{Source, Sources};
 pub use topology::{Hearing, Topology};

@@ -1,6 +1,6 @@
 //! What is encrypted between a trunk's peers and us.
 
-/// SRTP with keys told in the SDP (RFC 4568). What is agreed beside it (DTLS) crosses between the parties.
+/// SRTP with keys told in the SDP (RFC 4568).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Srtp {
     /// Never: what it offers encrypted is refused, what it is offered is in clear.
@@ -21,9 +21,35 @@ pub enum SdesOver {
     Any,
 }
 
+/// SRTP with keys of a DTLS handshake (RFC 5763).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Dtls {
+    /// Never: what it offers so is refused.
+    Refuse,
+    /// If it offers it; it is not offered it.
+    #[default]
+    Allow,
+    /// Always: it is offered it, and what it offers otherwise is refused.
+    Require,
+}
+
+/// Whether the trunk's peers try ways to us (RFC 8445), on lines that are encrypted between them and us.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Ice {
+    /// Media goes where the descriptions say.
+    Refuse,
+    /// If it offers that.
+    #[default]
+    Allow,
+    /// It is offered, too.
+    Offer,
+}
+
 /// A trunk's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Secrecy {
     pub srtp: Srtp,
     pub sdes_over: SdesOver,
+    pub dtls: Dtls,
+    pub ice: Ice,
 }

@@ -75,6 +75,7 @@ impl Relay {
                         relay.plane.handle_bound(bench.now, port, &mut relay.tape);
                     }
                     PlaneOutput::Unbind(port) => relay.bound.retain(|_, bound| *bound != port),
+                    PlaneOutput::Send { .. } => panic!("nobody shakes hands"),
                     PlaneOutput::Event(event) => assert!(matches!(event, MediaEvent::Opened { .. }), "{event:?}"),
                 }
             }

@@ -55,6 +55,7 @@ mod sdes_in_call;
 mod sealed_media;
 mod secured;
 mod semi_attended;
+mod shaken;
 mod spirals;
 mod strangers;
 mod strict;

@@ -19,7 +19,11 @@ pub(super) fn keyed(protocol: &str, tag: u32, key: &str) -> String {
 
 pub(super) fn with(name: &str, address: &str, srtp: Srtp, sdes_over: SdesOver) -> Trunk {
     Trunk {
-        secrecy: Secrecy { srtp, sdes_over },
+        secrecy: Secrecy {
+            srtp,
+            sdes_over,
+            ..Secrecy::default()
+        },
         ..trunk(name, address)
     }
 }

@@ -48,6 +48,7 @@ targets! {
     rtp: "../../fuzz/fuzz_targets/rtp.rs", 20_000;
     opus: "../../fuzz/fuzz_targets/opus.rs", 2_000;
     srtp: "../../fuzz/fuzz_targets/srtp.rs", 3_000;
+    handshake: "../../fuzz/fuzz_targets/handshake.rs", 1_000;
     rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;
     policy: "../../fuzz/fuzz_targets/policy.rs", 2_000;
     config: "../../fuzz/fuzz_targets/config.rs", 2_000;

@@ -7,9 +7,11 @@ mod certificates;
 mod line;
 mod networks;
 mod parting;
+mod paused;
 mod phone;
 mod registered;
 mod reloaded;
+mod shaken;
 mod transports;
 
 use std::fs;

@@ -3,9 +3,19 @@
 use super::keying::chosen;
 use super::{Negotiation, NegotiationError};
 use crate::model::Leg;
-use crate::sdp::{MediaLine, SessionDescription};
+use crate::sdp::{AnswerError, MediaLine, SessionDescription, negotiate};
 
 impl Negotiation {
+    /// The peers may live with it, as they would without us.
+    pub(super) fn note_misfit(&self, by: Leg, offer: &SessionDescription, answer: &SessionDescription) {
+        match negotiate(offer, answer) {
+            // How a line is encrypted is between each party and us.
+            Ok(()) => {}
+            Err(AnswerError::Transport { line }) if self.is_opened(by, line) => {}
+            Err(error) => tracing::warn!(%error, "answer does not fit its offer; carried all the same"),
+        }
+    }
+
     /// `by` answers this to what it was told last.
     pub(super) fn is_answer_keyed(&self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
         let mut lines = sdp.lines().iter().enumerate().filter(|(_, line)| line.is_live());
@@ -16,6 +26,10 @@ impl Negotiation {
         let said = self.said_to(by).get(index).and_then(Option::as_ref);
         if said.is_some_and(|said| chosen(said, line).is_some()) {
             return Ok(());
+        }
+        if let Some(said) = said.filter(|said| said.shake.is_some()) {
+            let is_agreed = self.shake_of(said, line).is_some_and(|keys| keys.handshake.is_some());
+            return if is_agreed { Ok(()) } else { Err(NegotiationError::Keys) };
         }
         let is_required = line.is_secure_profile().is_some() && self.manner(by).requires();
         if said.is_some_and(|said| said.is_secure || is_required) {

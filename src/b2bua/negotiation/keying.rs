@@ -1,13 +1,13 @@
-//! SDES (RFC 4568): each leg that is encrypted by keys in its SDP is so between its peer and us, by keys of ours in place of the other
-//! leg's. So what crosses can be recorded, and one leg may be in clear.
+//! What of a leg is encrypted between its peer and us: by keys in its SDP (SDES, RFC 4568), with keys of ours in place of the other
+//! leg's, or by those of a handshake (`shaking`). So what crosses can be recorded, and one leg may be in clear.
 
 use std::sync::Arc;
 
 use super::{Negotiation, NegotiationError};
-use crate::model::{Leg, LegKeys, LineKeys, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
-use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription, without_lines};
+use crate::model::{Identity, Leg, LegKeys, LineKeys, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
+use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
 use crate::sip::Mint;
-use crate::trunk::{SdesOver, Secrecy, Srtp, Trunk};
+use crate::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
 
 /// What we offer, as we prefer it: first what every phone has.
 const SUITES: [SrtpSuite; 3] = [
@@ -25,7 +25,9 @@ pub(super) type Said = Vec<Option<Secured>>;
 #[derive(Debug, Default)]
 pub(super) struct Keying {
     /// None: no key can be made, and nothing is encrypted by us.
-    mint: Option<Mint>,
+    pub(super) mint: Option<Mint>,
+    /// None: no handshake is with us.
+    pub(super) identity: Option<Arc<Identity>>,
     /// Who may be another phone by now: what it is offered next has new keys.
     pub(super) renews: [bool; 2],
 }
@@ -42,14 +44,26 @@ pub(super) struct Keyed {
 pub(super) struct Manner {
     srtp: Srtp,
     tells_keys: bool,
+    pub(super) dtls: Dtls,
+    pub(super) ice: Ice,
+    /// Its peers cannot be reached before they have spoken.
+    pub(super) nat: bool,
 }
 
 impl Manner {
     pub(super) fn of(trunk: &Trunk, is_secure: bool) -> Self {
-        let Secrecy { srtp, sdes_over } = trunk.secrecy;
+        let Secrecy {
+            srtp,
+            sdes_over,
+            dtls,
+            ice,
+        } = trunk.secrecy;
         Self {
             srtp,
             tells_keys: is_secure || sdes_over == SdesOver::Any,
+            dtls,
+            ice,
+            nat: trunk.nat,
         }
     }
 
@@ -68,17 +82,30 @@ struct Wish<'a> {
     insists: bool,
     /// Its keys that can be used; none where its trunk has none.
     cryptos: &'a [Crypto],
+    /// Its keys come from a handshake with us.
+    shakes: bool,
 }
 
 impl<'a> Wish<'a> {
     /// None: there is nothing to encrypt or to open, or it is sealed by keys of the ends.
-    fn of(line: &'a MediaLine, manner: Manner) -> Option<Self> {
+    fn of(line: &'a MediaLine, manner: Manner, can_shake: bool) -> Option<Self> {
+        if can_shake && manner.shakes(line) {
+            return Some(Self {
+                insists: true,
+                cryptos: &[],
+                shakes: true,
+            });
+        }
         let insists = line.is_secure_profile()?;
         if !line.is_live() || line.insists_on_seal() {
             return None;
         }
         let cryptos = if manner.reads_keys() { &line.cryptos[..] } else { &[] };
-        Some(Self { insists, cryptos })
+        Some(Self {
+            insists,
+            cryptos,
+            shakes: false,
+        })
     }
 }
 
@@ -144,6 +171,9 @@ impl Negotiation {
             Manner {
                 srtp: Srtp::Allow,
                 tells_keys: false,
+                dtls: Dtls::default(),
+                ice: Ice::default(),
+                nat: false,
             },
             |face| face.manner(),
         )
@@ -166,7 +196,7 @@ impl Negotiation {
                     unusable.push(index);
                     Some(Secured {
                         is_secure: line.is_secure_profile() == Some(true),
-                        keys: Vec::new(),
+                        ..Secured::default()
                     })
                 }
                 Err(error) => return Err(error),
@@ -200,10 +230,15 @@ impl Negotiation {
         is_renewed: bool,
     ) -> Result<Option<Secured>, NegotiationError> {
         let (ours, theirs) = (self.manner(by), self.manner(by.other()));
-        let Some(wish) = Wish::of(line, ours) else {
+        let can_shake = self.keying.can_shake();
+        if can_shake && line.is_live() && line.is_shaken() && ours.dtls == Dtls::Refuse {
+            return Err(NegotiationError::Keys);
+        }
+        let Some(wish) = Wish::of(line, ours, can_shake) else {
             return Ok(known.filter(|_| !line.is_live()).map(|known| Secured {
                 is_secure: known.is_secure,
-                keys: Vec::new(),
+                profile: known.profile.clone(),
+                ..Secured::default()
             }));
         };
         // A line that was refused begins anew: its key must not seal from the first index again (RFC 3711 §9.1).
@@ -225,13 +260,21 @@ impl Negotiation {
         (by, to): (Manner, Manner),
         known: Option<&Secured>,
     ) -> Result<Option<Secured>, NegotiationError> {
-        let has_keys = !wish.cryptos.is_empty();
-        if !has_keys && (wish.insists || by.srtp == Srtp::Require) {
+        let has_keys = wish.shakes || !wish.cryptos.is_empty();
+        if !has_keys && (wish.insists || by.srtp == Srtp::Require) || by.dtls == Dtls::Require && !wish.shakes {
             return Err(NegotiationError::Keys);
+        }
+        if let Some(known) = known.filter(|known| known.shake.is_some()) {
+            // Which part each has in the handshake is the other side's to say anew (RFC 8842 §5.2).
+            let shake = known.shake.map(|(ours, _)| (ours, Setup::ActPass));
+            return Ok(Some(Secured { shake, ..known.clone() }));
         }
         if let Some(known) = known.filter(|known| !known.keys.is_empty()) {
             // What it has does not depend on what the other leg has.
             return Ok(Some(known.clone()));
+        }
+        if to.dtls == Dtls::Require {
+            return self.keying.shaken_offer(line, to).map(Some);
         }
         let (is_secure, tells) = match to.srtp {
             Srtp::Require if !to.tells_keys => return Err(NegotiationError::Keys),
@@ -240,7 +283,7 @@ impl Negotiation {
             // Encrypted on one leg is offered so on the other, with the same insistence (RFC 8643).
             Srtp::Allow => (has_keys && wish.insists && to.tells_keys, has_keys && to.tells_keys),
         };
-        if !tells && !line.keyed {
+        if !tells && !line.keyed && !wish.shakes {
             return Ok(None);
         }
         let keys = if tells {
@@ -248,7 +291,17 @@ impl Negotiation {
         } else {
             Vec::new()
         };
-        Ok(Some(Secured { is_secure, keys }))
+        // Few phones take the feedback profile, of which who shakes hands seldom goes without.
+        let profile = wish.shakes.then_some(if is_secure { "RTP/SAVP" } else { "RTP/AVP" });
+        let ice = if tells { self.keying.offered_ice(to)? } else { None };
+        Ok(Some(Secured {
+            is_secure,
+            profile: profile.map(str::to_owned),
+            keys,
+            muxed: ice.is_some().then_some(true),
+            ice,
+            ..Secured::default()
+        }))
     }
 
     /// `by` answers `offer`: what the other leg, whose offer it was, is told of its encryption.
@@ -265,17 +318,34 @@ impl Negotiation {
         let manner = self.manner(to);
         let mut said = Vec::with_capacity(offer.lines().len());
         for (index, offered) in offer.lines().iter().enumerate() {
+            let can_shake = self.keying.can_shake();
             let is_terminated = self.agreement.said[by.index()].get(index).is_some_and(Option::is_some);
+            if is_terminated && can_shake && manner.shakes(offered) {
+                said.push(Some(self.answered_shake(to, index, offered)?));
+                continue;
+            }
+            let is_shaken = self.is_offered_shake(by, index);
             let ours = self.known_keys(to, index, offered);
-            let cryptos = Wish::of(offered, manner).map_or(&[][..], |wish| wish.cryptos);
+            let cryptos = Wish::of(offered, manner, can_shake).map_or(&[][..], |wish| wish.cryptos);
             let profile = offered.is_secure_profile().filter(|_| is_terminated);
-            said.push(match profile {
-                None => None,
-                Some(is_secure) => Some(Secured {
-                    is_secure,
-                    keys: self.keying.answered(&ours, cryptos)?.into_iter().collect(),
-                }),
-            });
+            let Some(is_secure) = profile else {
+                said.push(None);
+                continue;
+            };
+            let keys: Vec<_> = self.keying.answered(&ours, cryptos)?.into_iter().collect();
+            let ice = if keys.is_empty() {
+                None
+            } else {
+                self.answered_ice(to, index, offered)?
+            };
+            said.push(Some(Secured {
+                is_secure,
+                profile: is_shaken.then(|| offered.protocol.clone()),
+                keys,
+                muxed: (is_shaken || ice.is_some()).then_some(offered.muxed),
+                ice,
+                ..Secured::default()
+            }));
         }
         self.agreement.said[to.index()] = said;
         self.agreement.before[by.index()] = None;
@@ -303,19 +373,31 @@ impl Negotiation {
 
     /// How a leg's line is encrypted between its peer and us; None: it is not.
     pub(super) fn keys_of(&self, leg: Leg, index: usize) -> Option<LegKeys> {
-        let agreement = &self.agreement;
-        let said = agreement.before[leg.index()].as_ref();
-        let said = said.unwrap_or(&agreement.said[leg.index()]);
-        let said = said.get(index)?.as_ref()?;
-        let line = self.agreement.agreed[leg.index()].as_ref()?.lines().get(index)?;
+        let (said, line) = self.secured(leg, index)?;
+        if said.shake.is_some() {
+            return self.shake_of(said, line);
+        }
         match chosen(said, line) {
             Some((theirs, ours)) => Some(LegKeys {
                 theirs: Some(Arc::new(theirs.key.clone())),
                 ours: Some(Arc::new(ours.key.clone())),
+                handshake: None,
             }),
             // It is not to be in clear: nothing passes.
             None => (said.is_secure && line.is_live()).then(LegKeys::default),
         }
+    }
+
+    /// What a leg was told of its line that holds, and what it said itself.
+    pub(super) fn secured(&self, leg: Leg, index: usize) -> Option<(&Secured, &MediaLine)> {
+        let agreement = &self.agreement;
+        let said = agreement.before[leg.index()].as_ref();
+        let said = said.unwrap_or(&agreement.said[leg.index()]);
+        Some((said.get(index)?.as_ref()?, self.agreed_line(leg, index)?))
+    }
+
+    pub(super) fn agreed_line(&self, leg: Leg, index: usize) -> Option<&MediaLine> {
+        self.agreement.agreed[leg.index()].as_ref()?.lines().get(index)
     }
 
     /// Of all lines that are encrypted on a leg.
@@ -323,6 +405,8 @@ impl Negotiation {
         let line = |index: usize| LineKeys {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             legs: Leg::BOTH.map(|leg| self.keys_of(leg, index)),
+            ice: Leg::BOTH.map(|leg| self.ice_of(leg, index)),
+            muxed: self.muxed(index),
         };
         let lines = (0..self.lines()).map(line);
         lines.filter(|line| line.legs.iter().any(Option::is_some)).collect()
@@ -341,7 +425,10 @@ impl Negotiation {
         let suite = |leg: Leg| {
             let keys = line.legs[leg.index()].as_ref();
             let theirs = keys.and_then(|keys| keys.theirs.as_ref());
-            theirs.map_or("in clear", |key| key.suite().as_str())
+            let is_shaken = keys.is_some_and(|keys| keys.handshake.is_some());
+            theirs.map_or(if is_shaken { "DTLS-SRTP" } else { "in clear" }, |key| {
+                key.suite().as_str()
+            })
         };
         format!(" (A {}, B {})", suite(Leg::A), suite(Leg::B))
     }

@@ -19,16 +19,18 @@ impl Negotiation {
     }
 
     /// What is encrypted only if the other side wants that too (RFC 8643) is asked about once that has answered.
-    pub(super) fn is_offer_heard(&self, sdp: &SessionDescription) -> Result<(), NegotiationError> {
-        self.is_heard(sdp, MediaLine::insists_on_seal)
+    pub(super) fn is_offer_heard(&self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
+        let hides = |line: &MediaLine| line.insists_on_seal() && !self.is_shaken_with_us(by, line);
+        self.is_heard(!sdp.lines().iter().any(hides))
     }
 
-    pub(super) fn is_answer_heard(&self, sdp: &SessionDescription) -> Result<(), NegotiationError> {
-        self.is_heard(sdp, MediaLine::is_sealed)
+    pub(super) fn is_answer_heard(&self, by: Leg, sdp: &SessionDescription) -> Result<(), NegotiationError> {
+        let hides = |(index, line): (usize, &MediaLine)| line.is_sealed() && !self.is_offered_shake(by, index);
+        self.is_heard(!sdp.lines().iter().enumerate().any(hides))
     }
 
-    fn is_heard(&self, sdp: &SessionDescription, hides: fn(&MediaLine) -> bool) -> Result<(), NegotiationError> {
-        if self.must_be_heard && sdp.lines().iter().any(hides) {
+    const fn is_heard(&self, is_clear: bool) -> Result<(), NegotiationError> {
+        if self.must_be_heard && !is_clear {
             return Err(NegotiationError::Sealed);
         }
         Ok(())

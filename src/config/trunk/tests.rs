@@ -78,10 +78,22 @@ fn how_media_is_encrypted_is_read() {
         ("srtp = \"allow\"\nsdes_over = \"any\"\n", Srtp::Allow, SdesOver::Any),
     ] {
         let config = read(&format!("peers = [\"192.0.2.10\"]\n{text}")).expect("valid");
-        assert_eq!(config.trunks[0].secrecy, Secrecy { srtp, sdes_over });
+        let told = config.trunks[0].secrecy;
+        assert_eq!((told.srtp, told.sdes_over), (srtp, sdes_over));
     }
-    let told = refused("peers = [\"192.0.2.10\"]\nsrtp = \"always\"\n");
-    assert!(told.contains("`srtp` cannot be `always`"), "{told}");
+    for (text, dtls, ice) in [
+        ("", Dtls::Allow, Ice::Allow),
+        ("dtls = \"require\"\nice = \"offer\"\n", Dtls::Require, Ice::Offer),
+        ("dtls = \"refuse\"\nice = \"refuse\"\n", Dtls::Refuse, Ice::Refuse),
+    ] {
+        let config = read(&format!("peers = [\"192.0.2.10\"]\n{text}")).expect("valid");
+        let told = config.trunks[0].secrecy;
+        assert_eq!((told.dtls, told.ice), (dtls, ice));
+    }
+    for (key, word) in [("srtp", "always"), ("dtls", "prefer"), ("ice", "full")] {
+        let told = refused(&format!("peers = [\"192.0.2.10\"]\n{key} = \"{word}\"\n"));
+        assert!(told.contains(&format!("`{key}` cannot be `{word}`")), "{told}");
+    }
 }
 
 #[test]

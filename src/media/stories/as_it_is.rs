@@ -42,7 +42,7 @@ fn every_kind_of_packet_goes_on_and_is_kept_as_it_came() {
         assert_eq!(
             world.send(port, A, packet),
             Verdict::Forward {
-                via: port.far(),
+                via: port.far_by(port.channel()),
                 to: address(B)
             }
         );

@@ -16,12 +16,16 @@ fn keys(theirs: u8, ours: u8) -> Option<LegKeys> {
     Some(LegKeys {
         theirs: Some(key(theirs)),
         ours: Some(key(ours)),
+        handshake: None,
     })
 }
 
 fn agree(world: &mut World, legs: [Option<LegKeys>; 2]) {
     let mut plan = plan(Recorded::Strict, vec![line(0, remote(A), remote(B))]);
-    plan.keys = vec![LineKeys { index: 0, legs }];
+    plan.keys = vec![LineKeys {
+        legs,
+        ..LineKeys::default()
+    }];
     world.command(MediaCommand::Open(plan));
 }
 

@@ -1,0 +1,97 @@
+//! Any bytes as checks of ways (STUN), as fingerprints, and as handshake datagrams, each behind its length in two bytes: nothing panics, nobody
+//! gets a key. Then two ends shake hands while one datagram is bent: the first byte says which, the next ones where.
+#![no_main]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use onrecord::model::{Handshake, Identity, SrtpKey, Timestamp};
+use onrecord::rtp::{Association, BindingRequest, Shaken, identity_of, is_stun};
+use onrecord::sdp::{Setup, read_fingerprint};
+
+/// Of both ends.
+static OURS: LazyLock<Arc<Identity>> = LazyLock::new(|| {
+    let certificate = include_bytes!("p256.cert.der").to_vec();
+    let key = include_bytes!("p256.key.der").to_vec();
+    Arc::new(identity_of(certificate, key).expect("an identity"))
+});
+const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+const DATAGRAMS_MAX: usize = 32;
+
+fn association(is_client: bool) -> Association {
+    let handshake = Handshake {
+        ours: Arc::clone(&OURS),
+        theirs: vec![*OURS.fingerprint()],
+        tls_id: None,
+        is_client,
+    };
+    Association::new(NOW, Arc::new(handshake)).expect("an association")
+}
+
+/// What it sends now, and the keys that it came to.
+fn drain(end: &mut Association, keys: &mut Option<(SrtpKey, SrtpKey)>) -> VecDeque<Vec<u8>> {
+    let mut sent = VecDeque::new();
+    while let Some(said) = end.poll_output() {
+        match said {
+            Shaken::Send(bytes) => sent.push_back(bytes),
+            Shaken::Keys { theirs, ours } => *keys = Some((theirs, ours)),
+            Shaken::Failed(_) => {}
+        }
+    }
+    sent
+}
+
+fn strange(is_client: bool, bytes: &[u8]) {
+    let (mut end, mut keys, mut rest) = (association(is_client), None, bytes);
+    for _ in 0..DATAGRAMS_MAX {
+        let Some((length, more)) = rest.split_first_chunk() else {
+            break;
+        };
+        let (datagram, left) = more.split_at(usize::from(u16::from_be_bytes(*length)).min(more.len()));
+        end.handle_packet(NOW, datagram);
+        drain(&mut end, &mut keys);
+        rest = left;
+    }
+    end.handle_timeout(NOW + Duration::from_secs(3));
+    drain(&mut end, &mut keys);
+    assert!(keys.is_none(), "of a stranger");
+}
+
+fn bent(bytes: &[u8]) {
+    let [which, high, low, flip, ..] = *bytes else { return };
+    let mut ends = [association(true), association(false)];
+    let mut keys = [None, None];
+    let mut count = 0;
+    for _ in 0..8 {
+        for from in 0..2 {
+            for mut datagram in drain(&mut ends[from], &mut keys[from]) {
+                if count == which % 16 && !datagram.is_empty() {
+                    let at = usize::from(u16::from_be_bytes([high, low])) % datagram.len();
+                    datagram[at] ^= flip;
+                }
+                count = count.saturating_add(1);
+                ends[1 - from].handle_packet(NOW, &datagram);
+            }
+        }
+    }
+    if let [Some((theirs, ours)), Some((other_theirs, other_ours))] = keys {
+        assert!(theirs == other_ours && ours == other_theirs, "one handshake");
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    if is_stun(bytes)
+        && let Some(request) = BindingRequest::parse(bytes)
+    {
+        assert!(!request.is_signed_by("a password that nobody was told"));
+        let _ = request.answer(([192, 0, 2, 1], 4_000).into(), "a password that nobody was told");
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = (read_fingerprint(text), Setup::parse(text));
+    }
+    strange(true, bytes);
+    strange(false, bytes);
+    bent(bytes);
+});

@@ -1,0 +1,190 @@
+//! DTLS-SRTP (RFC 5763) and ICE-lite (RFC 8445 §2.5) of a leg: what its party is told, and what was agreed. As with keys in the SDP,
+//! each leg is encrypted between its peer and us alone.
+
+use std::sync::Arc;
+
+use super::keying::{Keying, Manner};
+use super::{Negotiation, NegotiationError};
+use crate::model::{Handshake, IceCredentials, IceLite, Identity, Leg, LegKeys};
+use crate::sdp::{MediaLine, Secured, Setup};
+use crate::trunk::{Dtls, Ice};
+
+/// Characters of ours (RFC 8445 §5.3 asks for 24 bits and 128).
+const UFRAG_CHARS: usize = 8;
+const PASSWORD_CHARS: usize = 32;
+
+impl Manner {
+    /// Whether a line is encrypted by a handshake with us.
+    pub(super) fn shakes(self, line: &MediaLine) -> bool {
+        self.dtls != Dtls::Refuse && line.is_live() && line.is_shaken()
+    }
+}
+
+impl Keying {
+    pub(super) const fn can_shake(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    fn identity(&self) -> Result<&Arc<Identity>, NegotiationError> {
+        self.identity.as_ref().ok_or(NegotiationError::Keys)
+    }
+
+    /// What a party is offered whose trunk wants it so. `line`: what the other party offers.
+    pub(super) fn shaken_offer(&mut self, line: &MediaLine, to: Manner) -> Result<Secured, NegotiationError> {
+        let feedback = if line.protocol.ends_with(['F', 'f']) { "F" } else { "" };
+        let ours = *self.identity()?.fingerprint();
+        Ok(Secured {
+            is_secure: true,
+            profile: Some(format!("UDP/TLS/RTP/SAVP{feedback}")),
+            shake: Some((ours, Setup::ActPass)),
+            ice: self.offered_ice(to)?,
+            muxed: Some(true),
+            ..Secured::default()
+        })
+    }
+
+    /// Our answer to an offer of a handshake. `was_client`: our part in the association that there is.
+    fn shaken_answer(
+        &self,
+        offered: &MediaLine,
+        was_client: Option<bool>,
+        (nat, ice): (bool, Option<IceCredentials>),
+    ) -> Result<Secured, NegotiationError> {
+        // Who is behind NAT cannot be reached before it has spoken; else RFC 5763 §5 would have us begin.
+        let begins = was_client.unwrap_or(!nat || ice.is_some());
+        let setup = match offered.shake.setup {
+            Some(Setup::Passive) => Setup::Active,
+            Some(Setup::ActPass) if begins => Setup::Active,
+            // Without a word it is active (RFC 4145 §4).
+            Some(Setup::Active | Setup::ActPass) | None => Setup::Passive,
+        };
+        Ok(Secured {
+            is_secure: true,
+            profile: Some(offered.protocol.clone()),
+            shake: Some((*self.identity()?.fingerprint(), setup)),
+            ice,
+            muxed: Some(offered.muxed),
+            ..Secured::default()
+        })
+    }
+
+    /// For a line of ours whose peer is to try the ways, if its trunk says so.
+    pub(super) fn offered_ice(&mut self, to: Manner) -> Result<Option<IceCredentials>, NegotiationError> {
+        (to.ice == Ice::Offer).then(|| self.credentials()).transpose()
+    }
+
+    fn credentials(&mut self) -> Result<IceCredentials, NegotiationError> {
+        Ok(IceCredentials {
+            ufrag: self.word(UFRAG_CHARS)?,
+            password: self.word(PASSWORD_CHARS)?,
+        })
+    }
+
+    /// In hexadecimal: at most 32 characters.
+    fn word(&mut self, chars: usize) -> Result<String, NegotiationError> {
+        let entropy = self.mint.as_mut().ok_or(NegotiationError::Keys)?.entropy();
+        let mut word = format!("{entropy:032x}");
+        word.truncate(chars);
+        Ok(word)
+    }
+}
+
+impl Negotiation {
+    /// Our certificate in handshakes. None: there are none with us, and DTLS is between the ends.
+    pub fn shake_hands_as(&mut self, identity: Option<Arc<Identity>>) {
+        self.keying.identity = identity;
+    }
+
+    /// Whether a line that `by` offers is encrypted by a handshake with us.
+    pub(super) fn is_shaken_with_us(&self, by: Leg, line: &MediaLine) -> bool {
+        !self.passes_by && self.keying.can_shake() && self.manner(by).shakes(line)
+    }
+
+    /// Whether `leg` was offered a handshake with us in this line.
+    pub(super) fn is_offered_shake(&self, leg: Leg, index: usize) -> bool {
+        let said = self.said_to(leg).get(index).and_then(Option::as_ref);
+        said.is_some_and(|said| said.shake.is_some())
+    }
+
+    /// Our answer to the offer of `to` in this line.
+    pub(super) fn answered_shake(
+        &mut self,
+        to: Leg,
+        index: usize,
+        offered: &MediaLine,
+    ) -> Result<Secured, NegotiationError> {
+        let handshake = self.keys_of(to, index).and_then(|keys| keys.handshake);
+        let was_client = handshake.map(|handshake| handshake.is_client);
+        let ice = self.answered_ice(to, index, offered)?;
+        self.keying
+            .shaken_answer(offered, was_client, (self.manner(to).nat, ice))
+    }
+
+    /// What we answer to who asks for ways in an encrypted line; by rtcp-mux alone, for we have one port then.
+    pub(super) fn answered_ice(
+        &mut self,
+        to: Leg,
+        index: usize,
+        offered: &MediaLine,
+    ) -> Result<Option<IceCredentials>, NegotiationError> {
+        if self.manner(to).ice == Ice::Refuse || offered.ice.is_none() || !offered.muxed {
+            return Ok(None);
+        }
+        // A peer with other credentials asks for the ways anew, and so do we then (RFC 8445 §9).
+        let is_same = self.agreed_line(to, index).is_some_and(|line| line.ice == offered.ice);
+        let known = self.said_to(to).get(index).and_then(Option::as_ref);
+        match known.and_then(|known| known.ice.clone()).filter(|_| is_same) {
+            Some(known) => Ok(Some(known)),
+            None => self.keying.credentials().map(Some),
+        }
+    }
+
+    /// The handshake that was agreed on; no keys before it is done.
+    pub(super) fn shake_of(&self, said: &Secured, line: &MediaLine) -> Option<LegKeys> {
+        let (_, setup) = said.shake?;
+        if !line.is_live() {
+            return None;
+        }
+        let is_client = begins(setup, line.shake.setup).filter(|_| line.is_shaken());
+        let handshake = is_client.zip(self.keying.identity.clone()).map(|(is_client, ours)| {
+            Arc::new(Handshake {
+                ours,
+                theirs: line.shake.fingerprints.clone(),
+                tls_id: line.shake.tls_id.clone(),
+                is_client,
+            })
+        });
+        Some(LegKeys {
+            handshake,
+            ..LegKeys::default()
+        })
+    }
+
+    /// How a leg's line is reached, if its peer tries the ways to us.
+    pub(super) fn ice_of(&self, leg: Leg, index: usize) -> Option<Arc<IceLite>> {
+        let (said, line) = self.secured(leg, index)?;
+        let theirs = line.ice.as_ref().filter(|_| line.is_live() && !line.is_ice_lite)?;
+        Some(Arc::new(IceLite {
+            ours: said.ice.clone()?,
+            theirs: theirs.ufrag.clone(),
+        }))
+    }
+
+    /// Whose RTCP goes by its RTP port; None: where no handshake is with us that is settled between the ends.
+    pub(super) fn muxed(&self, index: usize) -> Option<[bool; 2]> {
+        let said = Leg::BOTH.map(|leg| self.secured(leg, index).and_then(|(said, _)| said.muxed));
+        let lines = Leg::BOTH.map(|leg| self.agreed_line(leg, index).is_some_and(|line| line.muxed));
+        said.iter()
+            .any(Option::is_some)
+            .then(|| Leg::BOTH.map(|leg| lines[leg.index()] && said[leg.index()].unwrap_or(lines[leg.other().index()])))
+    }
+}
+
+/// Whether it is we who begin, by what we said and what the answer or offer said; None: nobody would.
+const fn begins(ours: Setup, theirs: Option<Setup>) -> Option<bool> {
+    match (ours, theirs) {
+        (Setup::Active, _) | (Setup::ActPass, Some(Setup::Passive)) => Some(true),
+        (Setup::Passive, _) | (Setup::ActPass, Some(Setup::Active) | None) => Some(false),
+        (Setup::ActPass, Some(Setup::ActPass)) => None,
+    }
+}

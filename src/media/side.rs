@@ -1,0 +1,169 @@
+//! A line's two sides: where each is bound, from where it is heard, how it is encrypted.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::hearing::Hearing;
+use super::latch::Latch;
+use super::port::Channel;
+use super::secrecy::Secrecy;
+use super::shaking::{Shaking, Step};
+use super::ways::{Checked, Ways};
+use crate::model::{Leg, Origin, SrtpKey, Timestamp};
+use crate::recorder::PacketKind;
+use crate::rtp::{self, SrtpError};
+
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) index: u16,
+    pub(super) hearing: Hearing,
+    /// Whose RTCP goes by its RTP port; None: RTCP crosses from port to port.
+    pub(super) muxed: Option<[bool; 2]>,
+    pub(super) sides: [Side; 2],
+}
+
+#[derive(Debug)]
+pub(super) struct Side {
+    /// Our RTP address towards this leg; port 0 until the line has one.
+    pub(super) local: SocketAddr,
+    pub(super) sockets: [Socket; 2],
+    /// None: what its peer sends and gets is in clear, or sealed beyond us.
+    pub(super) secrecy: Option<Box<Secrecy>>,
+    /// Its peer tries the ways to us; the latches do not count then.
+    pub(super) ways: Option<Box<Ways>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Socket {
+    pub(super) binding: Binding,
+    pub(super) latch: Latch,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Binding {
+    #[default]
+    Absent,
+    /// Asked for, by the staged plan.
+    Asked,
+    /// Bound for the staged plan.
+    Fresh,
+    /// Bound for a plan that took effect.
+    Kept,
+}
+
+impl Line {
+    /// Whether packets of this line may arrive at this address of ours.
+    pub(super) fn is_ours(&self, host: IpAddr) -> bool {
+        self.sides.iter().any(|side| side.local.ip() == host)
+    }
+
+    /// By which socket what came from `leg` by `channel` leaves.
+    pub(super) fn exit(&self, leg: Leg, channel: Channel, kind: PacketKind) -> Channel {
+        match self.muxed {
+            None => channel,
+            Some(muxed) if muxed[leg.other().index()] => Channel::Rtp,
+            Some(_) if kind == PacketKind::Rtcp => Channel::Rtcp,
+            Some(_) => channel,
+        }
+    }
+}
+
+impl Side {
+    pub(super) fn new() -> Self {
+        Self {
+            local: NOWHERE,
+            sockets: [Socket::default(), Socket::default()],
+            secrecy: None,
+            ways: None,
+        }
+    }
+
+    /// The length of the clear packet in `scratch`; None for a side that is in clear, and for who is not heard anyway.
+    pub(super) fn open(
+        &mut self,
+        channel: Channel,
+        (from, ours): (SocketAddr, bool),
+        (kind, bytes): (PacketKind, &[u8]),
+        scratch: &mut [u8],
+    ) -> Result<Option<usize>, SrtpError> {
+        let is_admitted = self.ways.is_some() || self.sockets[channel.index()].latch.may_admit(from, ours);
+        match &mut self.secrecy {
+            Some(secrecy) if is_admitted => secrecy.open(kind, bytes, scratch).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Where what is for this leg is sent to.
+    pub(super) fn destination(&self, channel: Channel) -> Option<SocketAddr> {
+        let latch = &self.sockets[channel.index()].latch;
+        match &self.ways {
+            Some(ways) => ways.destination().filter(|_| !latch.is_deaf()),
+            None => latch.destination(),
+        }
+    }
+
+    /// Whether a packet is for ourselves: a check of a way, or a part of a handshake (RFC 7983 §7).
+    pub(super) fn is_own(&self, channel: Channel, bytes: &[u8]) -> bool {
+        let is_shaken = || self.secrecy.as_ref().is_some_and(|secrecy| secrecy.shaking.is_some());
+        match bytes {
+            _ if channel != Channel::Rtp => false,
+            [0..=3, ..] => self.ways.is_some() && rtp::is_stun(bytes),
+            [20..=63, ..] => is_shaken(),
+            _ => false,
+        }
+    }
+
+    /// False if it comes from where its peer has not been proved, or signalled, to be.
+    pub(super) fn handle_own(
+        &mut self,
+        now: Timestamp,
+        (from, ours): (SocketAddr, bool),
+        bytes: &[u8],
+        said: &mut Vec<Step>,
+    ) -> bool {
+        if let (Some(ways), [0..=3, ..]) = (&mut self.ways, bytes) {
+            let Checked::Answer(answer) = ways.check(from, bytes) else {
+                return false;
+            };
+            said.push(Step::Send(from, answer));
+            self.begin(now, said);
+            return true;
+        }
+        let is_there = match &self.ways {
+            Some(ways) => ways.is_proved(from),
+            None => self.sockets[Channel::Rtp.index()].latch.may_admit(from, ours),
+        };
+        if let Some(shaking) = self.shaking().filter(|_| is_there) {
+            shaking.handle_packet(now, from, bytes, said);
+        }
+        is_there
+    }
+
+    /// Shakes hands, if it is we who begin and the peer can be reached.
+    pub(super) fn begin(&mut self, now: Timestamp, said: &mut Vec<Step>) {
+        let to = self.destination(Channel::Rtp);
+        if let (Some(shaking), Some(to)) = (self.shaking(), to) {
+            shaking.begin(now, to, said);
+        }
+    }
+
+    pub(super) fn shaking(&mut self) -> Option<&mut Shaking> {
+        self.secrecy.as_mut()?.shaking.as_deref_mut()
+    }
+
+    pub(super) fn key_by(&mut self, [theirs, ours]: [SrtpKey; 2]) {
+        if let Some(secrecy) = &mut self.secrecy {
+            secrecy.key_by(theirs, ours);
+        }
+    }
+
+    pub(super) fn settle(&mut self, remotes: [Option<SocketAddr>; 2], origin: Origin, deaf: bool) {
+        for (socket, remote) in self.sockets.iter_mut().zip(remotes) {
+            if socket.binding == Binding::Fresh {
+                socket.binding = Binding::Kept;
+            }
+            socket.latch.signal(remote, origin, deaf);
+        }
+    }
+}

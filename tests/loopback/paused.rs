@@ -1,0 +1,93 @@
+//! A running call is paused by hand.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::Bench;
+
+/// Both say something, and hear it.
+fn talk(bench: &mut Bench, towards: [std::net::SocketAddr; 2], packets: usize) {
+    for _ in 0..packets {
+        bench.a.speak(towards[0]);
+        bench.b.listen();
+        bench.b.speak(towards[1]);
+        bench.a.listen();
+    }
+}
+
+#[test]
+fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
+    let mut bench = Bench::new(163);
+    bench.write_policy("", "pause = { allowed = true, resume_after = \"1m\" }");
+    bench.start();
+    bench.a.invite(bench.proxy, "bob", "one");
+    let invite = bench.b.hear("INVITE");
+    bench.b.accept(&invite);
+    let ok = bench.a.hear("SIP/2.0 200");
+    bench.a.ack(bench.proxy, &ok);
+    bench.b.hear("ACK");
+    let towards = [ok.media(), invite.media()];
+    talk(&mut bench, towards, 5);
+    let listed = || {
+        let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
+        let calls: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        calls[0]["id"].as_str().map(str::to_owned)
+    };
+    let id = (0..super::LOOKS_MAX).find_map(|_| listed()).unwrap();
+
+    let paused = bench.verb(&["pause", &id, "--why", "card number", "--data", "data"]);
+    assert_eq!(
+        paused.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&paused.stderr)
+    );
+    let again = bench.verb(&["pause", &id, "--data", "data"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("paused already"));
+    talk(&mut bench, towards, 20);
+    let resumed = bench.verb(&["resume", &id, "--data", "data"]);
+    assert_eq!(
+        resumed.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&resumed.stderr)
+    );
+    talk(&mut bench, towards, 5);
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+
+    let shown = bench.verb(&["calls", "show", &id, "--data", "data", "--json"]);
+    let facts: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(
+        (&facts["outcome"], &facts["counts"]["rtp"]),
+        (&"recorded".into(), &20.into()),
+        "{facts}"
+    );
+    let tally = &facts["closing"]["tally"];
+    assert_eq!(
+        (&tally["accepted"], &tally["withheld"]),
+        (&20.into(), &40.into()),
+        "{tally}"
+    );
+    let marks = facts["marks"].as_array().unwrap().iter();
+    let told: Vec<&Value> = marks
+        .map(|noted| &noted["mark"])
+        .filter(|mark| mark.is_object())
+        .collect();
+    assert!(
+        told.contains(&&serde_json::json!({"recording_paused": {"by": "operator", "why": "card number"}})),
+        "{facts}"
+    );
+    assert_eq!(facts["reconciliation"]["pauses"].as_array().map(Vec::len), Some(1));
+    let pcapng = bench.verb(&["export", &id, "--pcapng", "call.pcapng", "--data", "data"]);
+    assert_eq!(pcapng.status.code(), Some(0));
+    let capture = fs::read(bench.folder.path().join("call.pcapng")).unwrap();
+    assert!(String::from_utf8_lossy(&capture).contains("PAUSED by the operator"));
+    assert_eq!(bench.verb(&["verify", "--data", "data"]).status.code(), Some(0));
+}
