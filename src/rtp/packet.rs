@@ -53,6 +53,8 @@ const UNANSWERED: [u8; 3] = [0, 1, 3];
 pub fn agrees_on_keys(bytes: &[u8]) -> bool {
     let is_handshake_record = bytes.first() == Some(&22);
     let is_greeting = match bytes {
+        // Cut short.
+        [22, ..] if bytes.len() < 14 => true,
         [16..=19, ..] => bytes.get(16..24).is_none_or(|kind| GREETINGS.contains(&kind)),
         // The first message of a record of epoch 0.
         [_, _, _, 0, 0, ..] if is_handshake_record => bytes.get(13).is_none_or(|kind| UNANSWERED.contains(kind)),
