@@ -293,10 +293,11 @@ fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
     let keys = LegKeys {
         theirs: Some(key(1)),
         ours: Some(key(2)),
+        handshake: None,
     };
     plan.keys = vec![LineKeys {
-        index: 0,
         legs: [Some(keys), None],
+        ..LineKeys::default()
     }];
     world.command(MediaCommand::Open(plan));
     world.events();
