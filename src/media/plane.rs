@@ -1,18 +1,18 @@
 //! The plane: every session's relay on this thread, by the port that a packet came in on.
 
+mod notices;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{
-    Fault, Gate, MediaCommand, MediaEvent, MediaPlan, NoticePlan, Pausing, SessionId, Timestamp, earliest,
-};
+use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp, earliest};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
 use super::relay::{News, Relay, Wanted};
-use super::rota::{Place, Rota};
+use super::rota::Rota;
 use super::rounds::Rounds;
 use super::secrecy::{Bench, SCRATCH_BYTES};
 
@@ -260,35 +260,6 @@ impl Plane {
         self.say(MediaEvent::OpenFailed { session, local });
     }
 
-    /// The next packet of our own that is due, to be sent from this port: its bytes are [`Plane::changed`]. It may be lost.
-    pub fn poll_notice(&mut self, now: Timestamp) -> Option<(Port, SocketAddr)> {
-        while let Some(place) = self.rota.due(now) {
-            let Some(relay) = self
-                .relays
-                .get_mut(place.index)
-                .filter(|relay| relay.generation == place.generation)
-            else {
-                self.rota.done();
-                continue;
-            };
-            let bench = Bench {
-                scratch: &mut self.scratch,
-                changed: &mut self.changed,
-            };
-            if let Some(sent) = relay.speak(now, (place.index, self.halted.is_some()), bench) {
-                return Some(sent);
-            }
-            let session = relay.session;
-            while let Some(notice) = relay.poll_noticed().map(Box::new) {
-                self.outputs
-                    .push_back(PlaneOutput::Event(MediaEvent::Noticed { session, notice }));
-            }
-            self.rota.done();
-            self.rota.put(relay.notice_due(), place);
-        }
-        None
-    }
-
     /// When a handshake is due, the sound of sessions is to be judged, or [`Self::poll_notice`] has something to say; none while there are none.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let handshake = self.timers.first().map(|(due, _)| *due);
@@ -391,18 +362,6 @@ impl Plane {
         let place = self.places.get(&session);
         if let Some(relay) = place.and_then(|place| self.relays.get_mut(*place)) {
             relay.gate.set(gate);
-        }
-    }
-
-    fn on_notice(&mut self, now: Timestamp, plan: Box<NoticePlan>) {
-        let Some(index) = self.places.get(&plan.session).copied() else {
-            return;
-        };
-        if let Some(relay) = self.relays.get_mut(index) {
-            self.scratch.resize(SCRATCH_BYTES, 0);
-            relay.notice(now, plan);
-            let generation = relay.generation;
-            self.rota.put(relay.notice_due(), Place { index, generation });
         }
     }
 
