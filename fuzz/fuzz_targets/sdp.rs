@@ -37,7 +37,10 @@ fuzz_target!(|bytes: &[u8]| {
     let declined = SessionDescription::parse(&decline(&off, &sdp)).expect("what was written is read");
     assert_eq!(sdp.lines().len(), declined.lines().len());
     for (line, held) in declined.lines().iter().zip(off.lines()) {
-        assert!(!line.is_live() || line == held);
+        assert!(
+            !line.is_live() || (line.port, line.remote(), &line.formats) == (held.port, held.remote(), &held.formats)
+        );
+        assert!(line.cryptos.len() <= 1 || !line.is_live(), "one key answers");
     }
     let _ = (negotiate(&sdp, &again), check_reoffer(&sdp, &again));
 });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::direction::Direction;
 use super::patch::Patch;
-use super::{Crypto, MediaLine, SessionDescription, scan};
+use super::{Crypto, MediaLine, SessionDescription, Setup, scan};
 
 /// How the o= line goes on that a party knows: user name, session and address stay, the version grows (RFC 3264 §8).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -142,7 +142,8 @@ pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
     let lines = held.lines().iter().zip(offer.lines());
     let stays = |held: &MediaLine, offered: &MediaLine| {
         let is_same = held.media == offered.media && held.protocol == offered.protocol;
-        let has_key = held.cryptos.is_empty() || held.cryptos.iter().any(|key| answering(key, offered).is_some());
+        let has_key =
+            held.is_secure_profile() != Some(true) || held.cryptos.iter().any(|key| answering(key, offered).is_some());
         is_same && has_key && (offered.is_live() || !held.is_live())
     };
     let kept = lines.take_while(|(held, offered)| stays(held, offered)).count();
@@ -169,16 +170,23 @@ pub fn decline(held: &SessionDescription, offer: &SessionDescription) -> Bytes {
     Bytes::from(out)
 }
 
-/// Of each m-line's keys the first that answers one of the offer's, by the offer's tag (RFC 4568 §5.1.2).
+/// Of each m-line's keys the first that answers one of the offer's, by the offer's tag (RFC 4568 §5.1.2), and who begins the
+/// handshake, if there is one.
 fn with_answering_keys(text: &[u8], offer: &SessionDescription) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 64);
     let mut lines = offer.lines().iter();
-    let mut offered = None;
+    let (mut offered, mut setup) = (None, Setup::Passive);
     for line in scan::lines(text).map_while(Result::ok) {
         if line.kind == Some(b'm') {
             offered = lines.next();
+            let is_passive = offered.is_some_and(|line| line.shake.setup == Some(Setup::Passive));
+            setup = if is_passive { Setup::Active } else { Setup::Passive };
         }
         match line.attribute() {
+            // It was an offer once; an answer has to choose (RFC 5763 §5).
+            (name, Some(value)) if is_setup(&line, &name) && Setup::parse(&value) == Some(Setup::ActPass) => {
+                out.extend_from_slice(format!("a=setup:{}\r\n", setup.as_str()).as_bytes());
+            }
             (name, Some(value)) if line.kind == Some(b'a') && name.eq_ignore_ascii_case("crypto") => {
                 let key = Crypto::parse(&value).and_then(|key| answering(&key, offered?));
                 let Some(key) = key else { continue };
@@ -192,6 +200,10 @@ fn with_answering_keys(text: &[u8], offer: &SessionDescription) -> Vec<u8> {
         }
     }
     out
+}
+
+fn is_setup(line: &scan::Line<'_>, name: &str) -> bool {
+    line.kind == Some(b'a') && name.eq_ignore_ascii_case("setup")
 }
 
 fn answering(key: &Crypto, offered: &MediaLine) -> Option<Crypto> {
@@ -307,6 +319,20 @@ mod tests {
         assert!(both.ends_with(format!("RTP/SAVP 0\r\n{}", line(4, short, 'A')).as_bytes()));
         let none = decline(&text(&line(1, short, 'A')), &text(&line(1, long, 'C')));
         assert!(none.ends_with(b"m=audio 0 RTP/SAVP 0\r\n"), "no suite in common");
+        let held = text("a=setup:actpass\r\n").text().clone();
+        for (offered, chosen) in [("actpass", "passive"), ("active", "passive"), ("passive", "active")] {
+            let clear = |setup: &str| {
+                let text = String::from_utf8(held.to_vec())
+                    .unwrap()
+                    .replace("RTP/SAVP", "UDP/TLS/RTP/SAVP");
+                SessionDescription::parse(text.replace("actpass", setup).as_bytes()).unwrap()
+            };
+            let answer = decline(&clear("actpass"), &clear(offered));
+            assert!(
+                answer.ends_with(format!("a=setup:{chosen}\r\n").as_bytes()),
+                "{offered}"
+            );
+        }
     }
 
     proptest::proptest! {
