@@ -17,7 +17,7 @@ fn prompt() -> Vec<u8> {
 
 #[test]
 fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_can_prove_it() {
-    let mut bench = Bench::new(161);
+    let mut bench = Bench::new(165);
     let policies = bench.folder.path().join("policies");
     fs::create_dir_all(policies.join("prompts/desk")).unwrap();
     fs::write(policies.join("prompts/desk/notice.wav"), prompt()).unwrap();
@@ -47,7 +47,7 @@ fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_ca
     let bye = bench.b.hear("BYE");
     bench.b.accept(&bye);
     bench.a.hear("SIP/2.0 200");
-    bench.until(|status| status["calls"]["talking"] == 0);
+    bench.until(|status| status["calls"]["talking"].as_u64().unwrap_or(0) == 0);
     let listed = loop {
         let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
         let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();

@@ -104,7 +104,7 @@ fn a_hand_over_says_what_the_dialog_store_has_not_kept_and_ends_it() {
 
 #[test]
 fn a_reload_that_loses_every_route_says_so() {
-    let mut bench = Bench::new(161);
+    let mut bench = Bench::new(164);
     bench.start();
     let path = bench.folder.path().join("onrecord.toml");
     let text = fs::read_to_string(&path).unwrap();
