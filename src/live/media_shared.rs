@@ -1,7 +1,7 @@
 //! Ports of many calls on one socket: the kernel steers their datagrams to it, and tells the port of each.
 //!
 //! Per packet: a share of one recvmmsg, one sendmmsg and one epoll_wait. A port is still one call's alone: see
-//! docs/decisions/0009.
+//! docs/decisions/0010.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
