@@ -150,7 +150,7 @@ impl Notices {
     pub(super) fn cut(&mut self, now: Timestamp) {
         let line = self.line();
         for speech in &mut self.speeches {
-            self.ended.extend(speech.end(now, line, false));
+            self.ended.extend(speech.end(now, line));
         }
     }
 
@@ -165,12 +165,8 @@ impl Notices {
             speech.due = now + RETRY;
             return None;
         }
-        let is_over = speech
-            .playing
-            .as_ref()
-            .is_some_and(|playing| playing.payload().is_none());
-        if is_over {
-            self.ended.extend(speech.end(now, self.plan.line.index, true));
+        if speech.playing.as_ref().is_some_and(Playing::is_over) {
+            self.ended.extend(speech.end(now, self.plan.line.index));
             return None;
         }
         if speech.playing.is_none() {
@@ -310,7 +306,7 @@ impl Speech {
     }
 
     /// What plays is over: what there is to tell of it.
-    fn end(&mut self, now: Timestamp, line: u16, whole: bool) -> Option<Notice> {
+    fn end(&mut self, now: Timestamp, line: u16) -> Option<Notice> {
         let playing = self.playing.take()?;
         self.due = now + self.tone.as_ref().map_or(RETRY, |(_, every)| *every);
         Some(Notice {
@@ -321,7 +317,7 @@ impl Speech {
             from: playing.from?,
             until: playing.until,
             packets: u32::try_from(playing.next).unwrap_or(u32::MAX),
-            whole,
+            whole: playing.is_over(),
         })
     }
 }
@@ -338,6 +334,10 @@ impl Playing {
     /// Of the next frame; None: it was the last.
     fn payload(&self) -> Option<&[u8]> {
         self.rendition()?.payloads.get(self.next).map(AsRef::as_ref)
+    }
+
+    fn is_over(&self) -> bool {
+        self.payload().is_none()
     }
 
     fn advance(&mut self, now: Timestamp) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Bench;
@@ -47,17 +48,12 @@ fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_ca
     let bye = bench.b.hear("BYE");
     bench.b.accept(&bye);
     bench.a.hear("SIP/2.0 200");
-    bench.until(|status| status["calls"]["talking"].as_u64().unwrap_or(0) == 0);
-    let listed = loop {
-        let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
-        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-        if listed[0]["id"].is_string() {
-            break listed;
-        }
-    };
-    let id = listed[0]["id"].as_str().unwrap();
+    bench.signal(Signal::TERM);
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    let sealed = bench.sealed();
+    let id = sealed[0].file_name().unwrap().to_str().unwrap();
     let output = bench.verb(&["export", id, "--data", "data", "--wav", "call.wav", "--json"]);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     let notices = report["notices"].as_array().unwrap();
     let of = |leg: &str, kind: &str| {
         let found = |notice: &&Value| notice["leg"] == leg && notice["kind"] == kind && notice["whole"] == true;
