@@ -57,7 +57,10 @@ impl Turn<'_> {
     /// What the policies say of a call that these facts are known of. To ask changes nothing.
     pub fn decide_by(&self, mut facts: CallFacts) -> Decision {
         let decision = self.policies.decide(&facts);
-        let is_expected = || self.emergencies.expects(self.now, self.policies, &facts, &decision.callee);
+        let is_expected = || {
+            self.emergencies
+                .expects(self.now, self.policies, &facts, &decision.callee)
+        };
         if decision.emergency || !is_expected() {
             return decision;
         }

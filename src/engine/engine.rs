@@ -205,7 +205,10 @@ impl Engine {
 
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let recorder = earliest(self.intake.poll_timeout(), self.writer.poll_timeout());
-        earliest(self.signaling.poll_timeout(), earliest(recorder, self.plane.poll_timeout()))
+        earliest(
+            self.signaling.poll_timeout(),
+            earliest(recorder, self.plane.poll_timeout()),
+        )
     }
 
     pub fn poll_output(&mut self) -> Option<EngineOutput> {

@@ -6,8 +6,8 @@
 
 mod fork;
 mod gate;
-mod hearing;
 mod health;
+mod hearing;
 mod keys;
 mod latch;
 mod meter;

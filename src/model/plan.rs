@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ailing, Fault, KeyingFault, Leg, LegKeys, LineKeys, Notice, NoticePlan, Pausing, Quality, SessionId, Ssrc, Timestamp,
+    Ailing, Fault, KeyingFault, Leg, LegKeys, LineKeys, Notice, NoticePlan, Pausing, Quality, SessionId, Ssrc,
+    Timestamp,
 };
 
 /// From signalling to the media plane. Carried by a bounded queue; signalling refuses calls when it is full.

@@ -300,7 +300,10 @@ impl<'a> Ask<'a> {
             all.media = all.media.union(policy.media);
             if !is_emergency && !policy.disable_audio_notification {
                 all.notify = all.notify.merge(policy.notify);
-                let prompt = policy.custom_prompts.as_ref().filter(|_| policy.notify.mode.has_prompt());
+                let prompt = policy
+                    .custom_prompts
+                    .as_ref()
+                    .filter(|_| policy.notify.mode.has_prompt());
                 all.prompt = all.prompt.or_else(|| prompt.cloned());
             }
             all.retention = all.retention.max(policy.retention);

@@ -19,11 +19,11 @@ pub mod telephone_event;
 mod text;
 
 pub use cadence::Cadence;
+#[cfg(test)]
+pub use dtls::tests as dtls_tests;
 pub use dtls::{
     Association, DATAGRAM_BYTES_MAX, DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Shaken, fingerprint_of, identity_of,
 };
-#[cfg(test)]
-pub use dtls::tests as dtls_tests;
 pub use jitter::Jitter;
 pub use packet::{RtpError, RtpHeader, WireKind, agrees_on_keys, classify, is_handshake};
 pub use recent::Recent;

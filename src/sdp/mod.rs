@@ -27,5 +27,5 @@ pub use filter::{NothingLeft, filter};
 pub use fingerprint::{FINGERPRINTS_MAX, Setup, Shake, read_fingerprint};
 pub use keyless::keyless;
 pub use offer_answer::{AnswerError, OfferError, check_reoffer, negotiate};
-pub use secured::Secured;
 pub use retell::{Thread, decline, reoffer, with_lines, without_lines};
+pub use secured::Secured;

@@ -62,8 +62,7 @@ impl Relay {
         let is_open = self.gate.is_open() && !(halted && self.fork.is_strict());
         for leg in Leg::BOTH {
             let side = &mut self.lines.get_mut(at)?.sides[leg.index()];
-            let to = side.destination(Channel::Rtp)
-                .filter(|_| is_open);
+            let to = side.destination(Channel::Rtp).filter(|_| is_open);
             let Some(length) = notices.speak(now, leg, to.is_some(), bench.scratch) else {
                 continue;
             };

@@ -104,7 +104,10 @@ fn lost_datagrams_are_sent_again_when_their_time_has_come() {
         server.association.handle_timeout(now);
         assert!(now.since(START) < HANDSHAKE_MAX);
     }
-    assert!(client.keys.is_some() && server.keys.is_some() && count >= 6, "two are lost at least");
+    assert!(
+        client.keys.is_some() && server.keys.is_some() && count >= 6,
+        "two are lost at least"
+    );
 }
 
 #[test]
