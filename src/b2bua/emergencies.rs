@@ -1,7 +1,8 @@
 //! Who called for help: for a day, calls back to them are emergency calls too (RFC 7090 §1).
 //!
 //! Who is called back is who the far end was told of, by whatever name: the caller as the policies know it, as it wrote itself,
-//! and as From and who is asserted have left. Hosts do not count: routes go by the user part, and the call back names us.
+//! and as From and who is asserted have left. Hosts do not count: routes go by the user part, and the call back names us; but what is no
+//! number of the world is one PBX's alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::output::{Memory, Output};
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Identity, PolicySet};
-use crate::sip::Uri;
+use crate::sip::{Headers, Uri};
 
 /// How long a call back is expected.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,6 +24,8 @@ const CALLERS_MAX: usize = 4_096;
 /// Names of one caller that are remembered, and their longest in bytes; others are left out.
 const NAMES_MAX: usize = 8;
 const NAME_BYTES_MAX: usize = 256;
+/// Who a trusted trunk vouches for.
+const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
 /// Header lines of one INVITE that tell who is asserted and are looked at.
 const ASSERTED_MAX: usize = 4;
 
@@ -37,6 +40,9 @@ pub struct Emergencies {
 #[derive(Clone, Debug)]
 struct Called {
     names: Vec<String>,
+    /// The caller's trunk.
+    of: TrunkName,
+    /// The trunk that the call left by.
     by: TrunkName,
     at: Timestamp,
 }
@@ -45,6 +51,7 @@ struct Called {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HelpCall {
     called_for_help: Vec<String>,
+    of: TrunkName,
     by: TrunkName,
     at: Timestamp,
 }
@@ -104,8 +111,8 @@ impl Emergencies {
         }
         let mut names = kept.called_for_help;
         names.truncate(NAMES_MAX);
-        let (by, at) = (kept.by, kept.at);
-        let (place, _) = self.note(Called { names, by, at }, slot);
+        let (of, by, at) = (kept.of, kept.by, kept.at);
+        let (place, _) = self.note(Called { names, of, by, at }, slot);
         Some(place == slot)
     }
 
@@ -119,12 +126,14 @@ impl Emergencies {
             trunks.flat_map(|trunk| policies.identify(trunk, uri).names())
         });
         let mut called = callee.names().chain(sent_on);
-        called.any(|name| self.expects_name(now, &name, from))
+        called.any(|name| self.expects_name(now, &name, from, facts.to_trunk.as_ref()))
     }
 
-    fn expects_name(&self, now: Timestamp, name: &str, from: &TrunkName) -> bool {
+    /// A number is one party's anywhere, an extension at its own PBX alone.
+    fn expects_name(&self, now: Timestamp, name: &str, from: &TrunkName, to: Option<&TrunkName>) -> bool {
+        let is_meant = |called: &Called| name.starts_with('+') || to == Some(&called.of);
         let mut callers = self.slots(from, name).filter_map(|slot| self.callers.get(&slot));
-        callers.any(|called| now.since(called.at) < WINDOW)
+        callers.any(|called| now.since(called.at) < WINDOW && is_meant(called))
     }
 }
 
@@ -139,43 +148,51 @@ impl Call {
         let target = turn.policies.identify(&self.b.trunk.name, &self.target.to_string());
         let called = self.decision.callee.names().chain(target.names());
         let mut called = called.collect::<Vec<String>>().into_iter();
-        if called.any(|name| turn.emergencies.expects_name(turn.now, &name, &self.a.trunk.name)) {
+        if called.any(|name| {
+            turn.emergencies
+                .expects_name(turn.now, &name, &self.a.trunk.name, Some(&self.b.trunk.name))
+        }) {
             return;
         }
-        let (names, by, at) = (self.names_of_caller(turn), self.b.trunk.name.clone(), turn.now);
+        let (names, at) = (self.names_of_caller(turn), turn.now);
+        let (of, by) = (self.a.trunk.name.clone(), self.b.trunk.name.clone());
         if names.is_empty() {
             return;
         }
         let kept = HelpCall {
             called_for_help: names.clone(),
+            of: of.clone(),
             by: by.clone(),
             at,
         };
         let slot = SessionId::mint(turn.now, turn.wire.mint().entropy());
-        let (session, over) = turn.emergencies.note(Called { names, by, at }, slot);
+        let (session, over) = turn.emergencies.note(Called { names, of, by, at }, slot);
         let over = over.into_iter().map(|session| Output::Forget { session });
         turn.out.extend(over);
         let state = Memory::CalledForHelp(kept);
         turn.out.push_back(Output::Remember { session, state });
     }
 
-    /// What the caller may be called back as, each once: as it is known here, as its INVITE left, as From came.
+    /// What the caller may be called back as, each once: as it is known here and as its INVITE left. From counts where nobody is
+    /// asserted: who is vouched for could write another there.
     fn names_of_caller(&self, turn: &Turn<'_>) -> Vec<String> {
         let identify = |leg: &CallLeg, uri: &Uri| turn.policies.identify(&leg.trunk.name, &uri.to_string());
         let left = self.b.invite.as_deref().map(|invite| &invite.headers);
         let asserted = left.into_iter().flat_map(|headers| {
-            let named = ["P-Asserted-Identity", "Remote-Party-ID"].map(|name| headers.addresses(name));
+            let named = ASSERTED.map(|name| headers.addresses(name));
             named.into_iter().flat_map(|named| named.into_iter().take(ASSERTED_MAX))
         });
-        let sent = left.map(|headers| identify(&self.b, headers.from().uri()));
-        let sent = sent
-            .into_iter()
-            .chain(asserted.map(|named| identify(&self.b, named.uri())));
-        let came = self
-            .a
-            .invite
-            .as_deref()
-            .map(|invite| identify(&self.a, invite.headers.from().uri()));
+        let asserted: Vec<Identity> = asserted.map(|named| identify(&self.b, named.uri())).collect();
+        let is_vouched =
+            |leg: &CallLeg, headers: &Headers| leg.trunk.trusted && ASSERTED.iter().any(|name| headers.contains(name));
+        let sent = left
+            .filter(|_| asserted.is_empty())
+            .map(|headers| identify(&self.b, headers.from().uri()));
+        let came = self.a.invite.as_deref().map(|invite| &invite.headers);
+        let is_claimed = came.is_some_and(|headers| is_vouched(&self.a, headers));
+        let sent = sent.filter(|_| !is_claimed).into_iter().chain(asserted);
+        let came = came.filter(|_| !is_claimed);
+        let came = came.map(|headers| identify(&self.a, headers.from().uri()));
         let mut names: Vec<String> = Vec::new();
         for party in std::iter::once(self.decision.caller.clone()).chain(sent).chain(came) {
             for name in party.names().filter(|name| name.len() <= NAME_BYTES_MAX) {
@@ -195,8 +212,8 @@ mod tests {
     fn note(emergencies: &mut Emergencies, at: Timestamp, caller: &str) -> (SessionId, Vec<SessionId>) {
         let slot = SessionId::from_u128(u128::from(at.as_millis()));
         let names = vec![caller.to_owned(), format!("{caller}-as-sent")];
-        let by = "carrier".into();
-        emergencies.note(Called { names, by, at }, slot)
+        let (of, by) = ("pbx".into(), "carrier".into());
+        emergencies.note(Called { names, of, by, at }, slot)
     }
 
     #[test]
@@ -205,13 +222,32 @@ mod tests {
         let start = Timestamp::from_millis(1_000);
         note(&mut emergencies, start, "alice");
         let expects = |after: u64, callee: &str, from: &str| {
-            emergencies.expects_name(start + Duration::from_secs(after), callee, &from.into())
+            emergencies.expects_name(
+                start + Duration::from_secs(after),
+                callee,
+                &from.into(),
+                Some(&"pbx".into()),
+            )
         };
         assert!(expects(86_399, "alice", "carrier"));
         assert!(expects(86_399, "alice-as-sent", "carrier"));
         assert!(!expects(86_400, "alice", "carrier"));
         assert!(!expects(1, "alice", "pbx"));
         assert!(!expects(1, "bob", "carrier"));
+    }
+
+    #[test]
+    fn an_extension_is_called_back_at_its_own_pbx_and_a_number_anywhere() {
+        let mut emergencies = Emergencies::default();
+        let start = Timestamp::from_millis(1_000);
+        for caller in ["1000", "+442079460000"] {
+            note(&mut emergencies, start, caller);
+        }
+        let expects =
+            |callee: &str, to: &str| emergencies.expects_name(start, callee, &"carrier".into(), Some(&to.into()));
+        assert!(expects("1000", "pbx") && !expects("1000", "branch"));
+        assert!(expects("+442079460000", "pbx") && expects("+442079460000", "branch"));
+        assert!(!emergencies.expects_name(start, "1000", &"carrier".into(), None));
     }
 
     #[test]
@@ -227,7 +263,17 @@ mod tests {
         }
         assert_eq!(emergencies.callers.len(), CALLERS_MAX);
         assert_eq!(emergencies.names.len(), 2 * CALLERS_MAX);
-        assert!(!emergencies.expects_name(Timestamp::from_millis(5_000), "0", &"carrier".into()));
-        assert!(emergencies.expects_name(Timestamp::from_millis(5_000), "4999", &"carrier".into()));
+        assert!(!emergencies.expects_name(
+            Timestamp::from_millis(5_000),
+            "0",
+            &"carrier".into(),
+            Some(&"pbx".into())
+        ));
+        assert!(emergencies.expects_name(
+            Timestamp::from_millis(5_000),
+            "4999",
+            &"carrier".into(),
+            Some(&"pbx".into())
+        ));
     }
 }

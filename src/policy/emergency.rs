@@ -48,22 +48,29 @@ impl Emergency {
                 .any(|v| v.trim().get(..6).is_some_and(|v| v.eq_ignore_ascii_case("esnet.")))
         };
         let is_resolved = || facts.to_is_vouched && is_urn(&Identity::parse(&facts.to, plan).key);
-        let is_called = |uri: &String, plan: &DialPlan| {
+        let is_plain = |uri: &String, plan: &DialPlan| {
             let party = Identity::parse(uri, plan);
-            is_urn(&party.key) || plan.is_emergency(&party.dialled) || Identity::is_call_for_help(uri, plan)
+            is_urn(&party.key) || plan.is_emergency(&party.dialled)
         };
+        let is_called = |uri: &String, plan: &DialPlan| is_plain(uri, plan) || Identity::is_call_for_help(uri, plan);
         // At how many hosts it may be asked for tells nothing: what is dialled there is.
         let is_renamed = |uri: &&String| Identity::parse(uri, plan).dialled != callee.dialled;
-        let is_number = || {
+        let is_plainly = || {
+            let mut sent_on_as = facts.sent_on_as.iter().filter(is_renamed);
             plan.is_emergency(&callee.dialled)
-                || Identity::is_call_for_help(&facts.request_uri, plan)
-                || facts.dialled.iter().any(|uri| is_called(uri, plan))
-                || facts
-                    .sent_on_as
-                    .iter()
-                    .filter(is_renamed)
-                    .any(|uri| is_called(uri, beyond))
+                || facts.dialled.iter().any(|uri| is_plain(uri, plan))
+                || sent_on_as.any(|uri| is_called(uri, beyond))
         };
+        // Rules may make another number of code and pause: then it is for that.
+        let leaves_so = || match facts.sent_on_as.as_slice() {
+            [] => is_called(&facts.request_uri, plan),
+            sent => sent.iter().any(|uri| is_called(uri, beyond)),
+        };
+        let is_behind_code = || {
+            let mut written = std::iter::once(&facts.request_uri).chain(&facts.dialled);
+            written.any(|uri| Identity::is_call_for_help(uri, plan)) && leaves_so()
+        };
+        let is_number = || is_plainly() || is_behind_code();
         if is_urn(&callee.key) || is_resolved() {
             Some(Self::ServiceUrn)
         } else if is_number() {

@@ -55,8 +55,11 @@ impl Identity {
     pub(crate) fn is_call_for_help(text: &str, plan: &DialPlan) -> bool {
         user_part(text).is_some_and(|(written, _)| {
             let number = CALLER_ID_CODES.iter().find_map(|code| written.strip_prefix(code));
-            let number = before_pause(number.unwrap_or(&written)).trim_end_matches('#');
-            plan.is_emergency(&dialled(number))
+            let written = number.unwrap_or(&written);
+            let number = before_pause(written);
+            let is_keys = |key: char| key.is_ascii_digit() || "*#,pw".contains(key);
+            let behind = written.get(number.len()..).unwrap_or_default();
+            behind.chars().all(is_keys) && plan.is_emergency(&dialled(number.trim_end_matches('#')))
         })
     }
 }

@@ -171,6 +171,9 @@ fn an_emergency_number_behind_a_caller_id_code_or_before_a_pause_is_one() {
         "sip:p112@x",
         "sip:*31#*31#112@x",
         "sip:911x@x",
+        "sip:911pbx@x",
+        "sip:112pete@x",
+        "sip:*31#112w.smith@x",
     ] {
         assert!(!set.decide(&call("sip:a@x", uri)).emergency, "{uri}");
     }
