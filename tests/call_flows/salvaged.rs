@@ -38,6 +38,17 @@ fn a_requests_with(bench: &mut Bench, cseq: u32, method: &str, odd: &str) {
 }
 
 #[test]
+fn a_response_that_is_cut_is_discarded_and_its_copy_counts() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    let whole = answer(&bench.request_to_b("INVITE"), 200, "b-tag", "127.0.0.1:5090", SDP);
+    bench.from(B, whole.slice(..whole.len() - 40));
+    assert_ne!(bench.response_to_a().status, 200);
+    bench.from(B, whole);
+    assert_eq!(bench.response_to_a().status, 200);
+}
+
+#[test]
 fn a_response_with_a_broken_line_that_nobody_needs_counts_without_it() {
     for odd in odd_lines() {
         let mut bench = Bench::strict();

@@ -71,7 +71,7 @@ impl Message {
         let (start_line, start_fault) = StartLine::parse(line).ok_or_else(|| silent((Wrong::NotSip, start)))?;
         draft.note(start_fault.map(|what| (what, start)));
         draft.read_headers(&mut lines);
-        draft.read_body(bytes, lines.offset());
+        draft.read_body(&start_line, bytes, lines.offset());
         draft.finish(start_line)
     }
 }
@@ -279,7 +279,7 @@ impl Draft {
         once("Content-Length", &mut self.content_length, headers::parse_digits(value))
     }
 
-    fn read_body(&mut self, bytes: &[u8], at: usize) {
+    fn read_body(&mut self, start: &StartLine, bytes: &[u8], at: usize) {
         if self.fault.is_some() {
             return;
         }
@@ -289,9 +289,17 @@ impl Draft {
             .map_or(Ok(rest.len()), usize::try_from)
             .unwrap_or(usize::MAX);
         match rest.get(..length).or_else(|| self.is_salvage.then_some(rest)) {
+            Some(body) if body.len() < length && !self.may_be_cut(start) => self.note(Some((Wrong::BodyTooShort, at))),
             Some(body) => self.body = Bytes::copy_from_slice(body),
             None => self.note(Some((Wrong::BodyTooShort, at))),
         }
+    }
+
+    /// A request that begins something, and comes no better if it comes again. A response that is cut is discarded (RFC 3261
+    /// §18.3): its copy may be whole.
+    fn may_be_cut(&self, start: &StartLine) -> bool {
+        let begins = self.to.as_ref().is_some_and(|to| to.tag().is_none());
+        begins && matches!(start, StartLine::Request { .. })
     }
 
     fn finish(mut self, start: StartLine) -> Result<Message, ParseError> {
