@@ -8,7 +8,7 @@ use crate::model::{Clip, LegKeys, LegNotice, LineKeys, Notice, NoticeKind, Notic
 use crate::rtp::codecs::{pcmu, to_pcmu};
 use crate::rtp::{Opener, RtpHeader};
 
-const PROMPT_FRAMES: usize = 10;
+pub(super) const PROMPT_FRAMES: usize = 10;
 const TONE_FRAMES: usize = 5;
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -25,7 +25,7 @@ fn clip(name: &str, encoding: &'static str, frames: usize, byte: u8) -> Arc<Clip
     })
 }
 
-fn prompt() -> LegNotice {
+pub(super) fn prompt() -> LegNotice {
     LegNotice {
         prompt: Some(clip("prompt", "PCMU", PROMPT_FRAMES, 0x11)),
         tone: None,
@@ -50,7 +50,7 @@ fn spoken_line(encoding: &str) -> LinePlan {
     line
 }
 
-fn notice(world: &mut World, encoding: &str, legs: [Option<LegNotice>; 2], parted: bool) {
+pub(super) fn notice(world: &mut World, encoding: &str, legs: [Option<LegNotice>; 2], parted: bool) {
     world.command(MediaCommand::Notice(Box::new(NoticePlan {
         session: SESSION,
         line: spoken_line(encoding),
