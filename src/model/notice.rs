@@ -135,6 +135,7 @@ mod tests {
             remote: None,
             deaf: false,
             mute: false,
+            holds: false,
             origin: Origin::Signalled,
             formats: formats
                 .iter()

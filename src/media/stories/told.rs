@@ -197,6 +197,51 @@ fn parted_parties_hear_each_other_only_when_both_have_been_told() {
 }
 
 #[test]
+fn a_prompt_waits_while_its_leg_holds_and_the_other_hears_the_music() {
+    let by_address: fn(&mut LegPlan) = |leg| leg.deaf = true;
+    let by_direction: fn(&mut LegPlan) = |leg| leg.holds = true;
+    for hold in [by_address, by_direction] {
+        let mut world = World::call(Recorded::Strict);
+        notice(&mut world, "PCMU", [Some(prompt()), None], true);
+        let [before, _] = talk(&mut world, 0..10, [true, true]);
+        let told = before.iter().filter(|heard| heard.is_prompt()).count();
+        assert!((1..PROMPT_FRAMES).contains(&told), "{told} of its packets");
+        let mut held = spoken_line("PCMU");
+        hold(&mut held.a);
+        world.modify(Recorded::Strict, vec![held]);
+        let [none, music] = talk(&mut world, 10..60, [true, false]);
+        assert_eq!((none.len(), music.len() >= 48), (0, true), "{} of 50", music.len());
+        world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
+        world.events();
+        let [after, _] = talk(&mut world, 60..100, [true, true]);
+        assert_eq!(
+            after.iter().filter(|heard| heard.is_prompt()).count(),
+            PROMPT_FRAMES - told
+        );
+        let ended = noticed(&mut world);
+        assert!(ended.len() == 1 && ended[0].whole, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_tone_is_not_added_to_what_a_leg_that_holds_does_not_hear() {
+    let mut world = World::call(Recorded::Strict);
+    notice(&mut world, "PCMU", [Some(tone("PCMU")), None], false);
+    let [before, _] = talk(&mut world, 0..9, [true, true]);
+    let toned = |heard: &[Heard]| heard.iter().filter(|heard| heard.payload != [0xd5; 160]).count();
+    let told = toned(&before);
+    assert!((1..TONE_FRAMES).contains(&told), "{told} of its packets");
+    let mut held = spoken_line("PCMU");
+    held.a.holds = true;
+    world.modify(Recorded::Strict, vec![held]);
+    let [during, _] = talk(&mut world, 9..60, [true, true]);
+    assert_eq!((during.len(), toned(&during)), (51, 0));
+    world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
+    let [after, _] = talk(&mut world, 60..100, [true, true]);
+    assert_eq!(toned(&after), TONE_FRAMES - told);
+}
+
+#[test]
 fn a_prompt_reaches_who_hears_nobody_yet() {
     let mut world = World::call(Recorded::Strict);
     notice(&mut world, "PCMU", [Some(prompt()), Some(prompt())], true);
