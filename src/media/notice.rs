@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    CLIP_FRAME, Clip, Leg, LegNotice, LegPlan, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition, Timestamp, Voice,
-    earliest,
+    CLIP_FRAME, Clip, Leg, LegNotice, LegPlan, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition,
+    Timestamp, Voice, earliest,
 };
 use crate::rtp::RtpHeader;
 use crate::rtp::codecs::{pcma, pcmu, to_pcma, to_pcmu};
@@ -151,6 +151,14 @@ impl Notices {
         let line = self.line();
         for speech in &mut self.speeches {
             self.ended.extend(speech.end(now, line));
+        }
+    }
+
+    /// There is no such line, or not yet.
+    pub(super) fn wait(&mut self, now: Timestamp) {
+        for speech in &mut self.speeches {
+            speech.stalled = true;
+            speech.due = speech.due.max(now + RETRY);
         }
     }
 

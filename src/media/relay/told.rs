@@ -58,7 +58,10 @@ impl Relay {
         mut bench: Bench<'_>,
     ) -> Option<(Port, SocketAddr)> {
         let notices = self.notices.as_mut()?;
-        let at = self.lines.iter().position(|line| line.index == notices.line())?;
+        let Some(at) = self.lines.iter().position(|line| line.index == notices.line()) else {
+            notices.wait(now);
+            return None;
+        };
         let is_open = self.gate.is_open() && !(halted && self.fork.is_strict());
         for leg in Leg::BOTH {
             let side = &mut self.lines.get_mut(at)?.sides[leg.index()];

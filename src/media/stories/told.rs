@@ -383,6 +383,29 @@ fn a_call_that_ends_during_a_prompt_tells_that_it_was_cut() {
 }
 
 #[test]
+fn a_notice_waits_for_a_line_that_is_not_there_yet() {
+    let mut world = World::call(Recorded::Strict);
+    let later = LinePlan {
+        index: 1,
+        ..spoken_line("PCMU")
+    };
+    world.command(MediaCommand::Notice(Box::new(NoticePlan {
+        session: SESSION,
+        line: later,
+        legs: [Some(prompt()), None],
+        parted: true,
+    })));
+    let [a, b] = talk(&mut world, 0..50, [true, true]);
+    assert_eq!((a.len(), b.len()), (50, 50), "nobody waits for it");
+    let mut later = line(1, remote(A), remote(B));
+    later.a.formats = spoken_line("PCMU").a.formats;
+    later.b.formats = spoken_line("PCMU").b.formats;
+    world.modify(Recorded::Strict, vec![line(0, remote(A), remote(B)), later]);
+    let [a, _] = talk(&mut world, 50..100, [false, false]);
+    assert_eq!(a.len(), PROMPT_FRAMES);
+}
+
+#[test]
 fn nothing_is_said_while_the_gate_is_shut_or_the_recorder_down() {
     let mut world = World::call(Recorded::Strict);
     notice(&mut world, "PCMU", [Some(prompt()), Some(tone("PCMU"))], false);
