@@ -79,6 +79,7 @@ impl Bench {
             }),
             deaf: false,
             mute: false,
+            holds: false,
             origin: Origin::Signalled,
             formats: Vec::new(),
         };

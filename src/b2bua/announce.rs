@@ -19,6 +19,8 @@ pub(super) struct Announced {
     told: [bool; 2],
     /// By a prompt, which is not played twice.
     pub(super) prompted: [bool; 2],
+    /// The relay plays a tone, until it is told otherwise.
+    toned: [bool; 2],
 }
 
 impl Announced {
@@ -26,6 +28,7 @@ impl Announced {
     pub(super) const RESUMED: Self = Self {
         told: [false; 2],
         prompted: [true; 2],
+        toned: [false; 2],
     };
 
     /// Somebody else is at this end, and other policies may apply to both.
@@ -57,7 +60,12 @@ impl Call {
         let (tells, mut legs) = (wanted.tells(), [None, None]);
         for leg in Leg::BOTH {
             let at = leg.index();
-            if std::mem::replace(&mut self.announced.told[at], true) || !tells[at] {
+            if std::mem::replace(&mut self.announced.told[at], true) {
+                continue;
+            }
+            let was_toned = std::mem::take(&mut self.announced.toned[at]);
+            if !tells[at] {
+                legs[at] = was_toned.then(LegNotice::default);
                 continue;
             }
             let mut told = told(turn, wanted, &line, leg);
@@ -72,7 +80,8 @@ impl Call {
                     return;
                 }
             }
-            legs[at] = Some(told.notice).filter(|notice| *notice != LegNotice::default());
+            self.announced.toned[at] = told.notice.tone.is_some();
+            legs[at] = Some(told.notice).filter(|notice| was_toned || *notice != LegNotice::default());
         }
         if legs != [None, None] {
             let parted = !wanted.notify.over_talk || wanted.notify.when == NotifyWhen::BeforeConnect;

@@ -105,6 +105,7 @@ mod tests {
             remote: None,
             deaf: false,
             mute: false,
+            holds: false,
             origin: Origin::Signalled,
             formats: formats.collect(),
         };

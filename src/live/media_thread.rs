@@ -422,6 +422,7 @@ mod tests {
                 remote: Some(Remote { rtp, rtcp: rtp }),
                 deaf: false,
                 mute: false,
+                holds: false,
                 origin: crate::model::Origin::Signalled,
                 formats: Vec::new(),
             }
@@ -695,6 +696,7 @@ mod tests {
                     }),
                     deaf: false,
                     mute: false,
+                    holds: false,
                     origin: crate::model::Origin::Signalled,
                     formats: Vec::new(),
                 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    CLIP_FRAME, Clip, Leg, LegNotice, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition, Timestamp, Voice,
-    earliest,
+    CLIP_FRAME, Clip, Leg, LegNotice, LegPlan, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition,
+    Timestamp, Voice, earliest,
 };
 use crate::rtp::RtpHeader;
 use crate::rtp::codecs::{pcma, pcmu, to_pcma, to_pcmu};
@@ -154,14 +154,22 @@ impl Notices {
         }
     }
 
+    /// There is no such line, or not yet.
+    pub(super) fn wait(&mut self, now: Timestamp) {
+        for speech in &mut self.speeches {
+            speech.stalled = true;
+            speech.due = speech.due.max(now + RETRY);
+        }
+    }
+
     /// The next packet for a leg, in `packet`: its length. None: nothing is to be said to it now. `open`: it can be sent.
     pub(super) fn speak(&mut self, now: Timestamp, leg: Leg, open: bool, packet: &mut [u8]) -> Option<usize> {
         let speech = &mut self.speeches[leg.index()];
         if speech.due().is_none_or(|due| due > now) {
             return None;
         }
-        speech.stalled = !open;
-        if !open {
+        speech.stalled = !open || self.plan.line.leg(leg).holds;
+        if speech.stalled {
             speech.due = now + RETRY;
             return None;
         }
@@ -199,7 +207,7 @@ impl Notices {
             return Passage::AsIs;
         };
         let is_parted = self.plan.parted && self.speeches.iter().any(Speech::is_prompting);
-        let formats = &self.plan.line.leg(leg).formats;
+        let LegPlan { formats, holds, .. } = self.plan.line.leg(leg);
         let format = formats.iter().find(|format| format.0 == header.payload_type);
         let is_voice = format.is_none_or(|format| !format.1.eq_ignore_ascii_case(EVENTS));
         let speech = &mut self.speeches[leg.index()];
@@ -209,7 +217,7 @@ impl Notices {
         let tone = speech
             .playing
             .as_ref()
-            .filter(|playing| !playing.is_prompt() && is_voice);
+            .filter(|playing| !playing.is_prompt() && is_voice && !holds);
         let is_padded = packet.first().is_some_and(|first| first & 0x20 != 0);
         let mix = tone.filter(|_| !is_padded).and_then(|tone| tone.mix(&header));
         if is_parted || speech.is_prompting() || tone.is_some_and(|tone| mix.is_none() && tone.payload().is_some()) {
@@ -249,10 +257,10 @@ impl Speech {
         }
     }
 
-    /// A prompt plays, or is about to.
+    /// A prompt plays, or is about to. One that cannot go on keeps nobody waiting.
     fn is_prompting(&self) -> bool {
-        let is_next = self.playing.is_none() && self.prompt.is_some() && !self.stalled;
-        is_next || self.playing.as_ref().is_some_and(Playing::is_prompt)
+        let is_next = self.playing.is_none() && self.prompt.is_some();
+        !self.stalled && (is_next || self.playing.as_ref().is_some_and(Playing::is_prompt))
     }
 
     /// What is played next. A prompt that the leg has no format for is played never, a tone perhaps next time.

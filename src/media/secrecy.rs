@@ -118,6 +118,11 @@ impl Secrecy {
         }
     }
 
+    /// Ours are known: by a handshake, once it is done.
+    pub(super) const fn can_seal(&self) -> bool {
+        self.sealer.is_some()
+    }
+
     /// Encrypts the first `length` bytes of `scratch`, and gives the length that they have then.
     fn seal(&mut self, kind: PacketKind, scratch: &mut [u8], length: usize) -> Result<usize, SrtpError> {
         let sealer = self.sealer.as_mut().ok_or(SrtpError::Exhausted)?;

@@ -107,6 +107,7 @@ fn line(index: u16, a: Option<Remote>, b: Option<Remote>) -> LinePlan {
         remote,
         deaf: false,
         mute: false,
+        holds: false,
         origin: Origin::Signalled,
         formats: Vec::new(),
     };

@@ -80,7 +80,7 @@ pub struct NoticePlan {
     pub session: SessionId,
     /// The line that is spoken on, as it is agreed now.
     pub line: LinePlan,
-    /// To A, to B; none: what was told it is told on.
+    /// To A, to B; none: what was told it is told on. An empty one takes a tone back.
     pub legs: [Option<LegNotice>; 2],
     /// While a prompt is played to either, neither hears the other.
     pub parted: bool,
@@ -135,6 +135,7 @@ mod tests {
             remote: None,
             deaf: false,
             mute: false,
+            holds: false,
             origin: Origin::Signalled,
             formats: formats
                 .iter()

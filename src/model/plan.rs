@@ -190,6 +190,9 @@ pub struct LegPlan {
     /// Nothing is awaited from it: it says that it does not send, or the far leg asks it not to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mute: bool,
+    /// It does not listen: it holds, so nothing that it is told would be heard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds: bool,
     #[serde(default, skip_serializing_if = "Origin::is_signalled")]
     pub origin: Origin,
     /// Dynamic and static payload types of this leg's newest SDP: (payload type, encoding name, clock rate in Hz, channels).

@@ -123,6 +123,7 @@ pub(super) fn line_plan(formats: &[(u8, &str, u32, u8)]) -> LinePlan {
         }),
         deaf: false,
         mute: false,
+        holds: false,
         origin: crate::model::Origin::Signalled,
         formats: formats
             .iter()

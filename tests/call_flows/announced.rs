@@ -30,11 +30,17 @@ fn clip(name: &str) -> Arc<Clip> {
 
 /// A strict policy that says this of telling people.
 fn bench(notify: &str) -> Bench {
+    bench_of(notify, "")
+}
+
+/// By this dial plan.
+fn bench_of(notify: &str, plan: &str) -> Bench {
+    let grants = format!("{GRANTS}{plan}");
     let policy = format!(
         "[policy]\nid = \"desk\"\nenabled = true\nrecord_rerouted_calls = true\nnotify = {{ {notify} }}\n\
          prompts = {{ package = \"desk\" }}\n[[policy.recorder]]\nid = \"embedded\"\n"
     );
-    let files = [("desk.toml", policy.as_str()), ("grants.toml", GRANTS)];
+    let files = [("desk.toml", policy.as_str()), ("grants.toml", grants.as_str())];
     let mut bench = Bench::with(&files);
     let files = files.map(|(path, text)| SourceFile {
         path: path.into(),
@@ -203,15 +209,14 @@ fn a_late_offer_that_nobody_can_be_told_in_ends_the_call_where_the_policy_wants_
     bench.assert_nothing_left();
 }
 
-#[test]
-fn after_a_transfer_the_newcomer_is_told_and_nobody_else_again() {
+/// A call with B, in whose place Carol of example.com is from then on.
+fn transferred(bench: &mut Bench) {
     const KNOWS: &str = "Supported: from-change\r\n";
-    let mut bench = bench("mode = \"prompt+tone\"");
     bench.invite(SDP, KNOWS);
     let ok = answer(&bench.request_to_b("INVITE"), 200, "b-tag", "127.0.0.1:5090", SDP);
     bench.from(B, with_lines(&ok, KNOWS));
     bench.a_requests(1, "ACK", "ack1", "");
-    assert_eq!(notices(&bench).len(), 1);
+    assert_eq!(notices(bench).len(), 1);
     let invite = bench.request_to_b("INVITE");
     let update = format!(
         "UPDATE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKcarol\r\nMax-Forwards: 70\r\nFrom: \"Carol\" <sip:carol@example.com>;tag=b-tag\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 9 UPDATE\r\nContact: <sip:carol@{B}>\r\nContent-Length: 0\r\n\r\n",
@@ -220,10 +225,28 @@ fn after_a_transfer_the_newcomer_is_told_and_nobody_else_again() {
     );
     bench.from(B, update.into());
     bench.a_answers("UPDATE", 200, "");
+}
+
+#[test]
+fn after_a_transfer_the_newcomer_is_told_and_nobody_else_again() {
+    let mut bench = bench("mode = \"prompt+tone\"");
+    transferred(&mut bench);
     let [_, plan] = notices(&bench)[..] else {
         panic!("{:?}", bench.media)
     };
     assert_eq!(told(plan), [by("", "tone 15"), by("prompt", "tone 15")]);
+}
+
+#[test]
+fn after_a_transfer_to_who_is_not_to_be_told_the_tone_ends() {
+    let plan = "[[dial_plan]]\ninternal_domains = [\"example.com\"]\n";
+    let mut bench = bench_of("mode = \"tone\", to = \"external\"", plan);
+    transferred(&mut bench);
+    let [before, after] = notices(&bench)[..] else {
+        panic!("{:?}", bench.media)
+    };
+    assert_eq!(told(before), [None, by("", "tone 15")]);
+    assert_eq!(told(after), [None, by("", "")]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Negotiation {
             remote: line.and_then(|line| self.source(leg, index, line)).filter(|_| is_here),
             deaf: line.is_some_and(MediaLine::has_null_address),
             mute: line.is_some_and(|line| !line.direction.sends()) || far.is_some_and(MediaLine::is_hold),
+            holds: line.is_some_and(MediaLine::is_hold),
             origin: line.map(|line| self.origin(leg, line)).unwrap_or_default(),
             formats: line
                 .map(|line| line.plan_formats(self.is_opened(leg, index)))

@@ -90,10 +90,14 @@ impl Stream {
             self.floor = None;
         }
         if let Some((first, left)) = self.floor {
-            if (theirs.sequence.wrapping_sub(first)).cast_signed() < 0 {
+            let behind = first.wrapping_sub(theirs.sequence).cast_signed();
+            let is_late = (1..=i16::from(LATE_MAX)).contains(&behind);
+            // Farther behind, its source has begun anew.
+            let left = left.checked_sub(1).filter(|_| behind <= 0 || is_late);
+            self.floor = left.map(|left| (first, left));
+            if is_late {
                 return None;
             }
-            self.floor = left.checked_sub(1).map(|left| (first, left));
         }
         if let (Some(ticks), Some((last, _))) = (self.spoken, self.last)
             && last.ssrc == theirs.ssrc
@@ -242,6 +246,26 @@ mod tests {
             149,
             "as late as any"
         );
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_after_a_notice_is_heard() {
+        let mut stream = Stream::new(SessionId::from_u128(1), 0);
+        follow(&mut stream, 1_000, 7, 999);
+        stream.speak(Timestamp::from_millis(1_020), 160, true);
+        assert!(follow(&mut stream, 1_040, 7, 1_000).is_some());
+        let heard = |stream: &mut Stream, from: u16| {
+            let sequences = from..from + 200;
+            sequences
+                .filter_map(|sequence| follow(stream, 2_000, 7, sequence))
+                .count()
+        };
+        assert_eq!(heard(&mut stream, 5), 200, "from the first on");
+
+        stream.speak(Timestamp::from_millis(6_000), 160, true);
+        assert!(follow(&mut stream, 6_020, 7, 300).is_some());
+        assert_eq!(heard(&mut stream, 250), 150, "the first may be late");
+        assert_eq!(heard(&mut stream, 250), 200, "these cannot");
     }
 
     #[test]

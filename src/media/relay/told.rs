@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::super::notice::{Notices, Passage};
 use super::super::plane::{Dropped, Verdict};
 use super::super::port::{Channel, Port};
-use super::super::secrecy::Bench;
+use super::super::secrecy::{Bench, Secrecy};
 use super::Relay;
 use crate::model::{Leg, Notice, NoticePlan, Tally, Timestamp};
 use crate::recorder::PacketKind;
@@ -58,11 +58,15 @@ impl Relay {
         mut bench: Bench<'_>,
     ) -> Option<(Port, SocketAddr)> {
         let notices = self.notices.as_mut()?;
-        let at = self.lines.iter().position(|line| line.index == notices.line())?;
+        let Some(at) = self.lines.iter().position(|line| line.index == notices.line()) else {
+            notices.wait(now);
+            return None;
+        };
         let is_open = self.gate.is_open() && !(halted && self.fork.is_strict());
         for leg in Leg::BOTH {
             let side = &mut self.lines.get_mut(at)?.sides[leg.index()];
-            let to = side.destination(Channel::Rtp).filter(|_| is_open);
+            let has_keys = side.secrecy.as_deref().is_none_or(Secrecy::can_seal);
+            let to = side.destination(Channel::Rtp).filter(|_| is_open && has_keys);
             let Some(length) = notices.speak(now, leg, to.is_some(), bench.scratch) else {
                 continue;
             };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::told::{PROMPT_FRAMES, notice, prompt};
 use super::*;
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, KeyingFault, LegKeys, LineKeys};
 use crate::rtp::dtls_tests::{End, handshake, identity};
@@ -87,6 +88,22 @@ impl Shaken {
             self.world.drain();
         }
         self.world.now = until;
+    }
+
+    /// What A is told meanwhile.
+    fn listen(&mut self, for_: Duration) -> Vec<Vec<u8>> {
+        let (until, mut heard) = (self.world.now + for_, Vec::new());
+        while let Some(due) = self.world.plane.poll_timeout().filter(|due| *due <= until) {
+            self.world.now = self.world.now.max(due);
+            self.world.plane.handle_timeout(self.world.now);
+            while let Some((_, to)) = self.world.plane.poll_notice(self.world.now) {
+                assert_eq!(to, address(A));
+                heard.push(self.world.plane.changed().to_vec());
+            }
+            self.world.drain();
+        }
+        self.world.now = until;
+        heard
     }
 
     /// Something that is for us.
@@ -307,4 +324,25 @@ fn checks_and_handshakes_go_on_while_the_gate_is_shut() {
     assert_eq!(call.world.send(call.port(), A, &sent), Verdict::Drop(Dropped::Gated));
     call.world.command(shut(Gate::Open));
     call.assert_talks(A);
+}
+
+#[test]
+fn a_prompt_waits_for_the_keys_of_its_leg_and_is_heard_whole() {
+    let mut call = Shaken::new(true, false);
+    notice(&mut call.world, "PCMU", [Some(prompt()), None], false);
+    assert!(call.listen(Duration::from_secs(2)).is_empty(), "nobody could open it");
+    call.talk(A);
+    let heard = call.listen(Duration::from_secs(1));
+    assert_eq!(heard.len(), PROMPT_FRAMES);
+    let mut opener = Opener::new(&call.phone.keys.as_ref().unwrap().0).unwrap();
+    for mut packet in heard {
+        let length = opener.open_rtp(&mut packet).unwrap();
+        assert_eq!(packet[12..length], [0x11; 160]);
+    }
+    let events = call.world.events();
+    let told = events.iter().find_map(|event| match event {
+        MediaEvent::Noticed { notice, .. } => Some((notice.packets, notice.whole)),
+        _ => None,
+    });
+    assert_eq!(told, Some((PROMPT_FRAMES as u32, true)));
 }

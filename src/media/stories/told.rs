@@ -8,7 +8,7 @@ use crate::model::{Clip, LegKeys, LegNotice, LineKeys, Notice, NoticeKind, Notic
 use crate::rtp::codecs::{pcmu, to_pcmu};
 use crate::rtp::{Opener, RtpHeader};
 
-const PROMPT_FRAMES: usize = 10;
+pub(super) const PROMPT_FRAMES: usize = 10;
 const TONE_FRAMES: usize = 5;
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -25,7 +25,7 @@ fn clip(name: &str, encoding: &'static str, frames: usize, byte: u8) -> Arc<Clip
     })
 }
 
-fn prompt() -> LegNotice {
+pub(super) fn prompt() -> LegNotice {
     LegNotice {
         prompt: Some(clip("prompt", "PCMU", PROMPT_FRAMES, 0x11)),
         tone: None,
@@ -50,7 +50,7 @@ fn spoken_line(encoding: &str) -> LinePlan {
     line
 }
 
-fn notice(world: &mut World, encoding: &str, legs: [Option<LegNotice>; 2], parted: bool) {
+pub(super) fn notice(world: &mut World, encoding: &str, legs: [Option<LegNotice>; 2], parted: bool) {
     world.command(MediaCommand::Notice(Box::new(NoticePlan {
         session: SESSION,
         line: spoken_line(encoding),
@@ -197,6 +197,51 @@ fn parted_parties_hear_each_other_only_when_both_have_been_told() {
 }
 
 #[test]
+fn a_prompt_waits_while_its_leg_holds_and_the_other_hears_the_music() {
+    let by_address: fn(&mut LegPlan) = |leg| leg.deaf = true;
+    let by_direction: fn(&mut LegPlan) = |leg| leg.holds = true;
+    for hold in [by_address, by_direction] {
+        let mut world = World::call(Recorded::Strict);
+        notice(&mut world, "PCMU", [Some(prompt()), None], true);
+        let [before, _] = talk(&mut world, 0..10, [true, true]);
+        let told = before.iter().filter(|heard| heard.is_prompt()).count();
+        assert!((1..PROMPT_FRAMES).contains(&told), "{told} of its packets");
+        let mut held = spoken_line("PCMU");
+        hold(&mut held.a);
+        world.modify(Recorded::Strict, vec![held]);
+        let [none, music] = talk(&mut world, 10..60, [true, false]);
+        assert_eq!((none.len(), music.len() >= 48), (0, true), "{} of 50", music.len());
+        world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
+        world.events();
+        let [after, _] = talk(&mut world, 60..100, [true, true]);
+        assert_eq!(
+            after.iter().filter(|heard| heard.is_prompt()).count(),
+            PROMPT_FRAMES - told
+        );
+        let ended = noticed(&mut world);
+        assert!(ended.len() == 1 && ended[0].whole, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_tone_is_not_added_to_what_a_leg_that_holds_does_not_hear() {
+    let mut world = World::call(Recorded::Strict);
+    notice(&mut world, "PCMU", [Some(tone("PCMU")), None], false);
+    let [before, _] = talk(&mut world, 0..9, [true, true]);
+    let toned = |heard: &[Heard]| heard.iter().filter(|heard| heard.payload != [0xd5; 160]).count();
+    let told = toned(&before);
+    assert!((1..TONE_FRAMES).contains(&told), "{told} of its packets");
+    let mut held = spoken_line("PCMU");
+    held.a.holds = true;
+    world.modify(Recorded::Strict, vec![held]);
+    let [during, _] = talk(&mut world, 9..60, [true, true]);
+    assert_eq!((during.len(), toned(&during)), (51, 0));
+    world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
+    let [after, _] = talk(&mut world, 60..100, [true, true]);
+    assert_eq!(toned(&after), TONE_FRAMES - told);
+}
+
+#[test]
 fn a_prompt_reaches_who_hears_nobody_yet() {
     let mut world = World::call(Recorded::Strict);
     notice(&mut world, "PCMU", [Some(prompt()), Some(prompt())], true);
@@ -335,6 +380,29 @@ fn a_call_that_ends_during_a_prompt_tells_that_it_was_cut() {
     };
     assert!(!notice.whole && notice.packets < PROMPT_FRAMES as u32 && notice.packets > 0);
     assert_eq!(world.plane.poll_notice(world.now + EVERY), None);
+}
+
+#[test]
+fn a_notice_waits_for_a_line_that_is_not_there_yet() {
+    let mut world = World::call(Recorded::Strict);
+    let later = LinePlan {
+        index: 1,
+        ..spoken_line("PCMU")
+    };
+    world.command(MediaCommand::Notice(Box::new(NoticePlan {
+        session: SESSION,
+        line: later,
+        legs: [Some(prompt()), None],
+        parted: true,
+    })));
+    let [a, b] = talk(&mut world, 0..50, [true, true]);
+    assert_eq!((a.len(), b.len()), (50, 50), "nobody waits for it");
+    let mut later = line(1, remote(A), remote(B));
+    later.a.formats = spoken_line("PCMU").a.formats;
+    later.b.formats = spoken_line("PCMU").b.formats;
+    world.modify(Recorded::Strict, vec![line(0, remote(A), remote(B)), later]);
+    let [a, _] = talk(&mut world, 50..100, [false, false]);
+    assert_eq!(a.len(), PROMPT_FRAMES);
 }
 
 #[test]
