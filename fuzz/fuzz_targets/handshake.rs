@@ -50,7 +50,7 @@ fn strange(is_client: bool, bytes: &[u8]) {
             break;
         };
         let (datagram, left) = more.split_at(usize::from(u16::from_be_bytes(*length)).min(more.len()));
-        end.handle_packet(NOW, datagram);
+        end.handle_packet(NOW, ([192, 0, 2, 1], 4_000).into(), datagram);
         drain(&mut end, &mut keys);
         rest = left;
     }
@@ -72,7 +72,7 @@ fn bent(bytes: &[u8]) {
                     datagram[at] ^= flip;
                 }
                 count = count.saturating_add(1);
-                ends[1 - from].handle_packet(NOW, &datagram);
+                ends[1 - from].handle_packet(NOW, ([192, 0, 2, 1], 4_000).into(), &datagram);
             }
         }
     }

@@ -316,7 +316,7 @@ impl Parts<'_> {
                 recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
             };
             let name = format!("media-{number}");
-            let media = MediaThread::spawn(&name, clock, sharing, intake, alarm.clone(), wakes)?;
+            let media = MediaThread::spawn(&name, clock, sharing.clone(), intake, alarm.clone(), wakes)?;
             links.push(media.link);
             extents.push(media.extents);
             threads.push(Media {

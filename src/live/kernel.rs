@@ -131,6 +131,12 @@ pub(super) fn force_receive_buffer(socket: &impl AsFd, bytes: usize) -> io::Resu
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
+/// Beyond what net.core.wmem_max allows (socket(7), SO_SNDBUFFORCE). Needs CAP_NET_ADMIN.
+pub(super) fn force_send_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
+}
+
 fn turn_on(socket: &impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     set(socket, level, option, 1)
 }

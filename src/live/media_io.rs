@@ -39,6 +39,9 @@ pub(super) trait MediaIo {
     /// False if the network did not take it. True, too, if it waits for others to leave with.
     fn send(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool;
 
+    /// The same for a packet of our own: [`Self::poll_unsent`] does not tell of it.
+    fn say(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool;
+
     /// What waits leaves. Call it before the next `wait`.
     fn flush(&mut self);
 

@@ -1,4 +1,4 @@
-//! Datagrams of IPv4 from many local ports, sent by the batch through one raw socket (raw(7)). Needs CAP_NET_RAW.
+//! Datagrams of IPv4 from many local ports, sent by the batch through one raw socket (raw(7)). Needs CAP_NET_RAW and CAP_NET_ADMIN.
 
 #![allow(unsafe_code)] // each block says why it is sound
 
@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::kernel;
 use crate::media::Port;
 
 /// Datagrams that wait at most.
@@ -29,7 +30,8 @@ const SEND_BYTES: usize = 4 << 20;
 /// A datagram that waits.
 #[derive(Clone, Copy, Debug)]
 struct Queued {
-    via: Port,
+    /// None: nobody is told if it is lost.
+    relayed: Option<Port>,
     to: SocketAddrV4,
     bytes: usize,
 }
@@ -38,7 +40,7 @@ pub(super) struct Outbox {
     socket: Socket,
     slots: Box<[[u8; PACKET_BYTES_MAX]; BATCH]>,
     queued: Vec<Queued>,
-    /// Whose datagrams the network did not take.
+    /// Whose datagrams, of those that were relayed, the network did not take.
     unsent: Vec<Port>,
 }
 
@@ -49,7 +51,7 @@ impl Outbox {
             Type::RAW.nonblocking(),
             Some(Protocol::from(libc::IPPROTO_RAW)),
         )?;
-        socket.set_send_buffer_size(SEND_BYTES)?;
+        kernel::force_send_buffer(&socket, SEND_BYTES)?;
         Ok(Self {
             socket,
             slots: Box::new([[0; PACKET_BYTES_MAX]; BATCH]),
@@ -64,7 +66,7 @@ impl Outbox {
     }
 
     /// One that [fits](Self::fits) leaves with the next [`Self::flush`], at the latest when [`BATCH`] wait.
-    pub(super) fn push(&mut self, via: Port, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
+    pub(super) fn push(&mut self, relayed: Option<Port>, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
         if self.queued.len() == BATCH {
             self.flush();
         }
@@ -74,10 +76,10 @@ impl Outbox {
             .get_mut(self.queued.len())
             .and_then(|slot| slot.get_mut(..bytes))
         else {
-            return self.unsent.push(via);
+            return self.unsent.extend(relayed);
         };
         write(packet, from, to, payload);
-        self.queued.push(Queued { via, to, bytes });
+        self.queued.push(Queued { relayed, to, bytes });
     }
 
     /// Sends what waits, in order.
@@ -88,7 +90,7 @@ impl Outbox {
                 Ok(more) => sent += more.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
-                    self.unsent.push(self.queued[sent].via);
+                    self.unsent.extend(self.queued[sent].relayed);
                     sent += 1;
                 }
             }
@@ -96,7 +98,7 @@ impl Outbox {
         self.queued.clear();
     }
 
-    /// One datagram each that a flush could not send.
+    /// One relayed datagram each that a flush could not send.
     pub(super) fn poll_unsent(&mut self) -> Option<Port> {
         self.unsent.pop()
     }

@@ -4,7 +4,9 @@
 //! docs/decisions/0010.
 
 use std::io;
+use std::iter::repeat_n;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::ops::RangeInclusive;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -25,6 +27,18 @@ const BATCHES_A_TURN: usize = 4;
 /// None of a [`Port`]'s tokens: its line would be 240 or higher.
 const FIRST_TOKEN: u64 = u64::MAX - ADDRESSES_MAX as u64;
 
+/// Ports that the kernel may choose for a socket before one is chosen for it.
+const CHOICES_MAX: usize = 16;
+
+/// Calls share sockets.
+#[derive(Clone, Debug)]
+pub struct Sharing {
+    /// The address that has to allow it.
+    pub at: Option<Ipv4Addr>,
+    /// Of calls: the sockets themselves have none of them.
+    pub ports: RangeInclusive<u16>,
+}
+
 /// One of our addresses.
 struct Address {
     ip: Ipv4Addr,
@@ -35,6 +49,8 @@ struct Address {
 }
 
 pub(super) struct SharedPorts {
+    /// Of calls.
+    ports: RangeInclusive<u16>,
     addresses: Vec<Address>,
     inbox: Inbox,
     /// Whom the inbox was filled from, and how often it may be filled again in this turn.
@@ -42,8 +58,9 @@ pub(super) struct SharedPorts {
 }
 
 impl SharedPorts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(ports: RangeInclusive<u16>) -> Self {
         Self {
+            ports,
             addresses: Vec::new(),
             inbox: Inbox::new(),
             read: None,
@@ -63,11 +80,10 @@ impl SharedPorts {
         if self.addresses.len() >= ADDRESSES_MAX || ip.is_unspecified() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        let socket = beside(ip, &self.ports)?;
         kernel::stamp_arrivals(&socket)?;
         kernel::tell_ports(&socket)?;
         kernel::force_receive_buffer(&socket, RECEIVE_BYTES)?;
-        socket.bind(&SocketAddrV4::new(ip, 0).into())?;
         let socket = UdpSocket::from(socket);
         let steering = Steering::new(&socket, ip)?;
         watch(&socket, FIRST_TOKEN + self.addresses.len() as u64)?;
@@ -151,9 +167,48 @@ impl SharedPorts {
     }
 }
 
+/// A socket on no port of calls: the kernel chooses one (its own range may be around theirs), or else the nearest outside is.
+fn beside(ip: Ipv4Addr, calls: &RangeInclusive<u16>) -> io::Result<Socket> {
+    let below = (1..*calls.start()).rev();
+    let above = calls.end().saturating_add(1)..=u16::MAX;
+    let chosen = below.chain(above).filter(|port| !calls.contains(port));
+    let mut refused = io::ErrorKind::AddrInUse.into();
+    for port in repeat_n(0, CHOICES_MAX).chain(chosen) {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        if let Err(error) = socket.bind(&SocketAddrV4::new(ip, port).into()) {
+            refused = error;
+            continue;
+        }
+        let at = socket.local_addr()?.as_socket();
+        if at.is_some_and(|at| !calls.contains(&at.port())) {
+            return Ok(socket);
+        }
+    }
+    Err(refused)
+}
+
 /// By a socket that is made for it: for the few that no batch takes.
 pub(super) fn send_alone(from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> io::Result<()> {
     let socket = UdpSocket::bind(from)?;
     socket.set_nonblocking(true)?;
     kernel::send(&socket, to.into(), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_socket_of_all_calls_takes_the_port_of_none() {
+        let ip = Ipv4Addr::new(127, 45, 0, 26);
+        for calls in [32_768..=60_999, 20_000..=65_535, 40_000..=50_000, 1_024..=60_999] {
+            let _squatter = UdpSocket::bind((ip, calls.start() - 1));
+            for _ in 0..20 {
+                let socket = beside(ip, &calls).unwrap();
+                let at = socket.local_addr().unwrap().as_socket().unwrap();
+                assert!(!calls.contains(&at.port()), "{at} {calls:?}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Per packet of a port with its own socket: one recvmsg, one sendto, and a share of one epoll_wait.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::kernel::{self, Epoll};
 use super::media_inbox::Letter;
 use super::media_io::{MediaIo, Received};
 use super::media_outbox::Outbox;
-use super::media_shared::{self, SharedPorts};
+use super::media_shared::{self, SharedPorts, Sharing};
 
 /// No [`Port`]'s token.
 const WAKE: u64 = u64::MAX;
@@ -116,9 +116,9 @@ impl MediaSockets {
     }
 
     /// Ports of IPv4 share a socket for each of our addresses. Err: the kernel does not allow it at this one.
-    pub(super) fn sharing(mut self, at: Option<Ipv4Addr>) -> io::Result<Self> {
-        let mut ports = SharedPorts::new();
-        if let Some(ip) = at {
+    pub(super) fn sharing(mut self, sharing: Sharing) -> io::Result<Self> {
+        let mut ports = SharedPorts::new(sharing.ports);
+        if let Some(ip) = sharing.at {
             ports.open(ip, |socket, token| self.epoll.add(socket, token))?;
         }
         (self.arrived.ports, self.outbox) = (Some(ports), Some(Outbox::new()?));
@@ -160,12 +160,19 @@ fn bound(sessions: &[Vec<Line>], port: Port) -> Option<&Bound> {
     (*known == port).then_some(bound)
 }
 
-fn send(sessions: &[Vec<Line>], outbox: &mut Option<Outbox>, (via, to): (Port, SocketAddr), bytes: &[u8]) -> bool {
+/// `relayed`: whose it is, if that is to be known when it is lost.
+fn send(
+    sessions: &[Vec<Line>],
+    outbox: &mut Option<Outbox>,
+    relayed: Option<Port>,
+    (via, to): (Port, SocketAddr),
+    bytes: &[u8],
+) -> bool {
     match (bound(sessions, via), to, outbox) {
         (Some(Bound::Own(socket)), _, _) => kernel::send(socket, to, bytes).is_ok(),
         (Some(Bound::Shared(from)), SocketAddr::V4(to), Some(outbox)) => {
             if Outbox::fits(bytes) {
-                outbox.push(via, *from, to, bytes);
+                outbox.push(relayed, *from, to, bytes);
                 return true;
             }
             outbox.flush();
@@ -260,11 +267,21 @@ impl MediaIo for MediaSockets {
     }
 
     fn forward(&mut self, via: Port, to: SocketAddr) -> bool {
-        send(&self.sessions, &mut self.outbox, (via, to), self.arrived.bytes())
+        send(
+            &self.sessions,
+            &mut self.outbox,
+            Some(via),
+            (via, to),
+            self.arrived.bytes(),
+        )
     }
 
     fn send(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool {
-        send(&self.sessions, &mut self.outbox, (via, to), bytes)
+        send(&self.sessions, &mut self.outbox, Some(via), (via, to), bytes)
+    }
+
+    fn say(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool {
+        send(&self.sessions, &mut self.outbox, None, (via, to), bytes)
     }
 
     fn flush(&mut self) {
@@ -281,16 +298,25 @@ impl MediaIo for MediaSockets {
 #[cfg(test)]
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
+    pub(in super::super) fn at(ip: Ipv4Addr) -> Sharing {
+        Sharing {
+            at: Some(ip),
+            ports: 21_000..=21_099,
+        }
+    }
+
     /// None where this process has not the privileges that sharing wants.
-    pub(in super::super) fn sharing(at: Ipv4Addr) -> Option<MediaSockets> {
+    pub(in super::super) fn sharing(ip: Ipv4Addr) -> Option<MediaSockets> {
         let (sockets, _) = MediaSockets::new(Clock::start()).unwrap();
-        match sockets.sharing(Some(at)) {
+        match sockets.sharing(at(ip)) {
             Ok(sockets) => Some(sockets),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
             Err(error) => unreachable!("{error}"),
@@ -397,7 +423,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_the_network_does_not_take_is_told_by_its_port() {
+    fn what_the_network_does_not_take_is_told_by_its_port_unless_it_is_our_own() {
         let ip = Ipv4Addr::new(127, 45, 0, 23);
         let Some(mut sockets) = sharing(ip) else { return };
         let phone = phone();
@@ -406,6 +432,7 @@ pub(super) mod tests {
         sockets.bind(port(2), SocketAddr::from((ip, 21_002))).unwrap();
         assert!(sockets.send(port(1), to, b"one"));
         assert!(sockets.send(port(2), "255.255.255.255:9".parse().unwrap(), b"to everybody"));
+        assert!(sockets.say(port(1), "255.255.255.255:9".parse().unwrap(), b"of our own"));
         assert!(sockets.send(port(1), to, b"two"));
         sockets.flush();
         assert_eq!((sockets.poll_unsent(), sockets.poll_unsent()), (Some(port(2)), None));

@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +23,7 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::media_io::{MediaIo, Received};
 use super::media_pulse::{PacketCounts, Pulse};
+use super::media_shared::Sharing;
 use super::media_sockets::{MediaSockets, Waker};
 
 /// Commands that wait for one media thread.
@@ -101,18 +101,18 @@ pub struct MediaThread {
 
 impl MediaThread {
     /// Starts a thread of this name. `intake` is filled by it alone; while `alarm` is raised, strict sessions are silent.
-    /// `sharing`: calls share sockets, at this address to begin with; an error if the kernel does not allow that.
+    /// `sharing`: calls share sockets; an error if the kernel does not allow that.
     pub fn spawn(
         name: &str,
         clock: Clock,
-        sharing: Option<Option<Ipv4Addr>>,
+        sharing: Option<Sharing>,
         intake: Intake,
         alarm: Alarm,
         wakes: Wakes,
     ) -> io::Result<Self> {
         let (mut sockets, waker) = MediaSockets::new(clock)?;
-        if let Some(at) = sharing {
-            sockets = sockets.sharing(at)?;
+        if let Some(sharing) = sharing {
+            sockets = sockets.sharing(sharing)?;
         }
         let (commands, to_do) = RingBuffer::new(COMMANDS_MAX);
         let (events_in, events) = RingBuffer::new(EVENTS_MAX);
@@ -273,7 +273,7 @@ impl<I: MediaIo> Turner<I> {
         self.plane.halt(self.alarm.fault());
         while let Some((via, to)) = self.plane.poll_notice(now) {
             // One that is lost is like any packet that is.
-            self.counts.forwarded += u64::from(self.io.send(via, to, self.plane.changed()));
+            self.counts.forwarded += u64::from(self.io.say(via, to, self.plane.changed()));
         }
     }
 
@@ -298,7 +298,7 @@ impl<I: MediaIo> Turner<I> {
                     Err(_) => self.plane.handle_bind_failed(now, port, &mut self.intake),
                 },
                 Some(PlaneOutput::Unbind(port)) => self.io.unbind(port),
-                Some(PlaneOutput::Send { via, to, bytes }) => _ = self.io.send(via, to, &bytes), // or the peer asks again
+                Some(PlaneOutput::Send { via, to, bytes }) => _ = self.io.say(via, to, &bytes), // or the peer asks again
                 Some(PlaneOutput::Event(event @ MediaEvent::Closed { .. })) => {
                     self.closed.push_back((now + CLOSED_PATIENCE, event));
                 }
@@ -339,7 +339,7 @@ impl<I: MediaIo> Turner<I> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
     use std::sync::mpsc::{Receiver, sync_channel};
 
     use crate::media::{COOL_DOWN, Port, PortPool};
@@ -364,7 +364,7 @@ mod tests {
             Self::with(None, intake)
         }
 
-        fn with(sharing: Option<Option<Ipv4Addr>>, intake: IntakeConfig) -> Self {
+        fn with(sharing: Option<Sharing>, intake: IntakeConfig) -> Self {
             let (to_signalling, signalling) = sync_channel(1);
             let (to_recorder, recorder) = sync_channel(1);
             let wakes = Wakes {
@@ -455,7 +455,7 @@ mod tests {
             if sharing.is_some_and(|at| media_sockets::tests::sharing(at).is_none()) {
                 continue;
             }
-            let mut rig = Rig::with(sharing.map(Some), IntakeConfig::default());
+            let mut rig = Rig::with(sharing.map(media_sockets::tests::at), IntakeConfig::default());
             let mut pool = PortPool::new(host.parse().unwrap(), 21_000..=21_007, COOL_DOWN);
             let (a, b) = (phone(phone_host), phone(phone_host));
             let plan = plan(&mut pool, &a, &b);
@@ -645,6 +645,10 @@ mod tests {
 
         fn send(&mut self, via: Port, _: SocketAddr, _: &[u8]) -> bool {
             self.bound.iter().any(|(bound, _)| *bound == via)
+        }
+
+        fn say(&mut self, via: Port, to: SocketAddr, bytes: &[u8]) -> bool {
+            self.send(via, to, bytes)
         }
 
         fn flush(&mut self) {}

@@ -1,11 +1,12 @@
 //! The configuration in the words of signalling and of the sockets.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::homes::Homes;
+use super::media_shared::Sharing;
 use super::peers::Peers;
 use super::sip_sockets::SipSetting;
 use super::tls::Contexts;
@@ -35,12 +36,16 @@ pub(super) fn signaling(config: &Config, listeners: Vec<(Transport, SocketAddr)>
 }
 
 /// Whether calls share sockets, and the address that has to allow it.
-pub(super) const fn sharing(media: &MediaListen) -> Option<Option<Ipv4Addr>> {
-    match (media.sockets, media.address) {
-        (MediaSockets::Own, _) => None,
-        (MediaSockets::Shared, IpAddr::V4(ip)) => Some(Some(ip)),
-        (MediaSockets::Shared, IpAddr::V6(_)) => Some(None),
-    }
+pub(super) fn sharing(media: &MediaListen) -> Option<Sharing> {
+    let at = match (media.sockets, media.address) {
+        (MediaSockets::Own, _) => return None,
+        (MediaSockets::Shared, IpAddr::V4(ip)) => Some(ip),
+        (MediaSockets::Shared, IpAddr::V6(_)) => None,
+    };
+    Some(Sharing {
+        at,
+        ports: media.ports.clone(),
+    })
 }
 
 /// How peers reach the listeners, which are bound in the order of the config.

@@ -263,14 +263,14 @@ impl Plane {
     /// When a handshake is due, the sound of sessions is to be judged, or [`Self::poll_notice`] has something to say; none while there are none.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let handshake = self.timers.first().map(|(due, _)| *due);
-        let judged = (!self.relays.is_empty()).then(|| self.rounds.due());
+        let judged = self.may_judge().then(|| self.rounds.due());
         earliest(handshake, earliest(judged, self.rota.next()))
     }
 
     /// What of handshakes is due; and judges the sound of some sessions, if it is time. While much waits to be told, they wait too.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.shake(now);
-        if self.relays.is_empty() || self.outputs.len() >= OUTPUTS_MAX {
+        if !self.may_judge() {
             return;
         }
         for place in self.rounds.take(now, self.relays.capacity()) {
@@ -281,6 +281,11 @@ impl Plane {
                 });
             }
         }
+    }
+
+    /// There is whom to judge, and room to tell.
+    fn may_judge(&self) -> bool {
+        !self.relays.is_empty() && self.outputs.len() < OUTPUTS_MAX
     }
 
     pub fn poll_output(&mut self) -> Option<PlaneOutput> {

@@ -54,7 +54,11 @@ impl Shaking {
         if self.association.is_none() {
             self.associate(now);
         }
-        if self.association.as_mut().is_some_and(|it| it.handle_packet(now, bytes)) {
+        if self
+            .association
+            .as_mut()
+            .is_some_and(|it| it.handle_packet(now, from, bytes))
+        {
             self.to = Some(from);
         }
         self.drain(said);

@@ -7,6 +7,7 @@ mod attempt;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Association {
     attempts: Vec<Attempt>,
     began: Timestamp,
     stage: Stage,
+    /// Why the last attempt of a client came to nothing. It may have been a stranger's: told only when the time is over.
+    fault: Option<KeyingFault>,
     /// The second that is counted, and its datagrams.
     second: (u64, u32),
     said: VecDeque<Shaken>,
@@ -66,6 +69,7 @@ impl Association {
             attempts: Vec::new(),
             began: now,
             stage: Stage::Shaking,
+            fault: None,
             second: (0, 0),
             said: VecDeque::new(),
         };
@@ -79,7 +83,7 @@ impl Association {
     }
 
     /// A datagram from where the peer is thought to be. False if it was not looked at.
-    pub fn handle_packet(&mut self, now: Timestamp, datagram: &[u8]) -> bool {
+    pub fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, datagram: &[u8]) -> bool {
         if self.stage == Stage::Over || datagram.len() > DATAGRAM_BYTES_MAX || !self.has_time(now) {
             return false;
         }
@@ -88,12 +92,17 @@ impl Association {
                 let Some(attempt) = self.attempt_of(now, random) else {
                     return false;
                 };
+                self.attempts[attempt].from = Some(from);
                 self.attempts[attempt].handle_packet(now, datagram);
             }
-            None => self
-                .attempts
-                .iter_mut()
-                .for_each(|attempt| attempt.handle_packet(now, datagram)),
+            None => {
+                // What another client says does no good to this one's.
+                let is_known = self.attempts.iter().any(|attempt| attempt.from == Some(from));
+                let theirs = |attempt: &&mut Attempt| !is_known || attempt.from == Some(from);
+                for attempt in self.attempts.iter_mut().filter(theirs) {
+                    attempt.handle_packet(now, datagram);
+                }
+            }
         }
         self.drain(now);
         true
@@ -127,7 +136,7 @@ impl Association {
             return;
         }
         if now.since(self.began) >= HANDSHAKE_MAX {
-            return self.fail(KeyingFault::Timeout);
+            return self.fail(self.fault.unwrap_or(KeyingFault::Timeout));
         }
         self.attempts.retain_mut(|attempt| attempt.handle_timeout(now));
         self.drain(now);
@@ -152,8 +161,10 @@ impl Association {
         self.attempts.clear();
     }
 
+    /// Who comes to a server with another certificate, or without a profile, takes nothing from who comes after.
     fn drain(&mut self, now: Timestamp) {
-        for place in 0..self.attempts.len() {
+        let mut place = 0;
+        while place < self.attempts.len() {
             let reached = self.attempts[place].drain(now, &self.handshake, &mut self.said);
             match reached {
                 Reached::Nothing => {}
@@ -164,8 +175,14 @@ impl Association {
                     self.attempts = vec![self.attempts.swap_remove(place)];
                     return;
                 }
-                Reached::Failed(fault) => return self.fail(fault),
+                Reached::Failed(fault) if self.handshake.is_client => return self.fail(fault),
+                Reached::Failed(fault) => {
+                    self.fault = Some(fault);
+                    self.attempts.remove(place);
+                    continue;
+                }
             }
+            place += 1;
         }
     }
 }

@@ -300,3 +300,24 @@ fn white_noise_is_sound() {
         }
     }
 }
+
+#[test]
+fn while_much_waits_to_be_told_nobody_is_woken_to_judge_and_then_they_are() {
+    let mut plane = Plane::new();
+    for number in 0..300 {
+        let plan = Box::new(MediaPlan {
+            session: SessionId::from_u128(number),
+            ..*plan(Recorded::Strict, vec![line(0, remote(A), remote(B))])
+        });
+        plane.handle_command(Timestamp::ZERO, MediaCommand::Open(plan), &mut Shelf::default());
+    }
+    let now = Timestamp::from_millis(5_000);
+    plane.handle_timeout(now);
+    assert_eq!(plane.poll_timeout(), None, "signalling stalls");
+    while plane.poll_output().is_some() {}
+    assert!(plane.poll_timeout().is_some_and(|due| due <= now));
+    for _ in 0..2 {
+        plane.handle_timeout(now);
+    }
+    assert!(plane.poll_timeout().is_some_and(|due| due > now), "once a second");
+}

@@ -18,6 +18,7 @@ struct Shaken {
     world: World,
     phone: End,
     ours: Arc<Identity>,
+    theirs: Arc<Identity>,
 }
 
 fn lite() -> Arc<IceLite> {
@@ -38,12 +39,18 @@ impl Shaken {
             world: World::new(),
             phone: End::new(Timestamp::from_millis(1_000), handshake(&theirs, &ours, !begins)),
             ours,
+            theirs,
         };
-        shaken.agree(handshake(&shaken.ours, &theirs, begins), is_tried);
+        shaken.agree(handshake(&shaken.ours, &shaken.theirs, begins), is_tried);
         shaken
     }
 
     fn agree(&mut self, handshake: Arc<Handshake>, is_tried: bool) {
+        let plan = Self::plan(handshake, is_tried);
+        self.world.command(MediaCommand::Open(plan));
+    }
+
+    fn plan(handshake: Arc<Handshake>, is_tried: bool) -> Box<MediaPlan> {
         let mut plan = plan(Recorded::Strict, vec![line(0, remote(A), remote(B))]);
         let keys = LegKeys {
             handshake: Some(handshake),
@@ -55,7 +62,7 @@ impl Shaken {
             ice: [is_tried.then(lite), None],
             muxed: Some([true, false]),
         }];
-        self.world.command(MediaCommand::Open(plan));
+        plan
     }
 
     fn port(&self) -> Port {
@@ -75,7 +82,7 @@ impl Shaken {
             }
             for (via, to, bytes) in down {
                 assert_eq!((via, to), (self.port(), address(from)));
-                self.phone.association.handle_packet(self.world.now, &bytes);
+                self.phone.association.handle_packet(self.world.now, address(A), &bytes);
             }
         }
     }
@@ -188,6 +195,11 @@ fn a_certificate_that_was_not_signalled_gives_no_keys_and_is_told() {
         let ours = Arc::clone(&call.ours);
         call.phone = End::new(call.world.now, handshake(&stranger, &ours, !begins));
         call.talk(A);
+        if !begins {
+            // Who came may have been a stranger: the party has until the end.
+            assert_eq!(call.world.events(), [MediaEvent::Opened { session: SESSION }]);
+            call.tick(HANDSHAKE_MAX);
+        }
         let told = MediaEvent::Unkeyed {
             session: SESSION,
             leg: Leg::A,
@@ -200,6 +212,28 @@ fn a_certificate_that_was_not_signalled_gives_no_keys_and_is_told() {
             Verdict::Drop(Dropped::Undecryptable)
         );
     }
+}
+
+#[test]
+fn a_strangers_handshake_with_who_may_be_anywhere_ends_nothing_and_the_partys_own_gives_its_keys() {
+    let mut call = Shaken::new(false, false);
+    let mut behind_nat = Shaken::plan(handshake(&call.ours, &call.theirs, false), false);
+    behind_nat.lines[0].a.origin = Origin::First {
+        speaker: address(A).ip(),
+    };
+    call.world.command(MediaCommand::Modify(behind_nat));
+    call.world.events();
+    let stranger = End::new(call.world.now, handshake(&identity(), &call.ours, true));
+    let party = std::mem::replace(&mut call.phone, stranger);
+    call.talk(INJECTOR);
+    assert!(call.phone.keys.is_some(), "it has shaken hands");
+    let sent = call.says(&rtp(9, 1));
+    let verdict = call.world.send(call.port(), INJECTOR, &sent);
+    assert_eq!(verdict, Verdict::Drop(Dropped::Undecryptable));
+    assert_eq!(call.world.events(), []);
+    call.phone = party;
+    call.talk(A);
+    call.assert_talks(A);
 }
 
 #[test]

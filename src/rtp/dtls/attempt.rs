@@ -1,6 +1,7 @@
 //! One handshake with one that claims to be the peer.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -68,6 +69,8 @@ pub(super) struct Attempt {
     began: Timestamp,
     /// Of its client, unless that is us.
     pub(super) random: Option<[u8; CLIENT_HELLO_RANDOM_BYTES]>,
+    /// Where that client said hello from, the last time.
+    pub(super) from: Option<SocketAddr>,
     /// The certificate is the one that was signalled. That its owner sent it is not known before the handshake is done.
     is_known: bool,
     pub(super) due: Option<Timestamp>,
@@ -93,6 +96,7 @@ impl Attempt {
             dtls,
             began: now,
             random,
+            from: None,
             is_known: false,
             due: None,
         })

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
 use crate::model::SrtpSuite;
 
@@ -51,6 +53,8 @@ impl End {
     }
 }
 
+const SOMEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10);
 const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 fn pair() -> (End, End) {
@@ -67,10 +71,10 @@ fn talk(now: Timestamp, client: &mut End, server: &mut End, mut lose: impl FnMut
             return;
         }
         for bytes in up.iter().filter(|_| !lose()) {
-            server.association.handle_packet(now, bytes);
+            server.association.handle_packet(now, SOMEWHERE, bytes);
         }
         for bytes in down.iter().filter(|_| !lose()) {
-            client.association.handle_packet(now, bytes);
+            client.association.handle_packet(now, SOMEWHERE, bytes);
         }
     }
 }
@@ -122,8 +126,46 @@ fn who_has_another_certificate_than_was_signalled_gets_no_keys() {
             (&mut theirs, &mut ours)
         };
         talk(START, client, server, || false);
+        // To a server anybody may come: the peer has until the end.
+        assert_eq!(ours.failed.is_some(), is_client);
+        ours.association.handle_timeout(START + HANDSHAKE_MAX);
+        ours.sends();
         assert_eq!((ours.keys, ours.failed), (None, Some(KeyingFault::Certificate)));
-        assert!(!ours.association.handle_packet(START, b"\x16"), "it is over");
+        assert!(!ours.association.handle_packet(START, SOMEWHERE, b"\x16"), "it is over");
+    }
+}
+
+#[test]
+fn a_strangers_whole_handshake_takes_nothing_from_the_peers_before_or_after_it_began() {
+    for is_peer_first in [true, false] {
+        let (mut client, mut server) = pair();
+        let ours = Arc::clone(&server.association.handshake.ours);
+        let mut stranger = End::new(START, handshake(&identity(), &ours, true));
+        let hellos = if is_peer_first { client.sends() } else { Vec::new() };
+        for hello in hellos {
+            server.association.handle_packet(START, ELSEWHERE, &hello);
+        }
+        let verifies = server.sends();
+        talk(START, &mut stranger, &mut server, || false);
+        assert!(stranger.keys.is_some(), "it has shaken hands");
+        for verify in verifies {
+            client.association.handle_packet(START, SOMEWHERE, &verify);
+        }
+        let later = START + Duration::from_secs(1);
+        loop {
+            let (up, down) = (client.sends(), server.sends());
+            if up.is_empty() && down.is_empty() {
+                break;
+            }
+            for bytes in up {
+                server.association.handle_packet(later, ELSEWHERE, &bytes);
+            }
+            for bytes in down {
+                client.association.handle_packet(later, SOMEWHERE, &bytes);
+            }
+        }
+        assert!(client.keys.is_some() && server.keys.is_some());
+        assert_eq!((server.failed, server.association.poll_timeout()), (None, None));
     }
 }
 
@@ -154,16 +196,16 @@ fn a_flood_of_hellos_costs_its_share_and_ends_nothing() {
     let forged = forge();
     let mut looked_at = 0;
     for _ in 0..10_000 {
-        looked_at += u32::from(server.association.handle_packet(START, &forged));
+        looked_at += u32::from(server.association.handle_packet(START, SOMEWHERE, &forged));
     }
     assert_eq!(looked_at, DATAGRAMS_A_SECOND_MAX);
     server.sends();
     // The true client's two hellos, with some of strangers between them.
     let now = START + Duration::from_secs(1);
     for hello in client.sends() {
-        server.association.handle_packet(now, &hello);
+        server.association.handle_packet(now, SOMEWHERE, &hello);
         for _ in 0..ATTEMPTS_MAX - 1 {
-            server.association.handle_packet(now, &forge());
+            server.association.handle_packet(now, SOMEWHERE, &forge());
         }
     }
     talk(now, &mut client, &mut server, || false);
@@ -171,7 +213,7 @@ fn a_flood_of_hellos_costs_its_share_and_ends_nothing() {
     let later = START + Duration::from_secs(2);
     for _ in 0..10_000 {
         assert!(
-            !server.association.handle_packet(later, &forged),
+            !server.association.handle_packet(later, SOMEWHERE, &forged),
             "there is nobody else now"
         );
     }
