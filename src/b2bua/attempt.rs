@@ -34,6 +34,15 @@ const DESTINATIONS_MAX: usize = 16;
 /// Why who is let go is not waited for (RFC 3326).
 const NO_ANSWER: &str = "SIP;cause=408;text=\"No answer\"";
 
+/// What a search for somebody else to ask uses up.
+struct Untried {
+    destinations: VecDeque<Destination>,
+    contacts: VecDeque<Followed>,
+    followed: usize,
+    party: Option<Followed>,
+    brought: Vec<(&'static str, String)>,
+}
+
 /// What was tried and what is left to try.
 #[derive(Debug, Default)]
 pub struct Attempts {
@@ -74,6 +83,25 @@ impl Attempts {
             call_ids: vec![first.call_id.clone()],
             ..Self::default()
         }
+    }
+
+    fn untried(&self) -> Untried {
+        Untried {
+            destinations: self.destinations.clone(),
+            contacts: self.contacts.clone(),
+            followed: self.followed,
+            party: self.party.clone(),
+            brought: self.brought.clone(),
+        }
+    }
+
+    /// The search has found nobody.
+    fn restore(&mut self, untried: Untried) {
+        self.destinations = untried.destinations;
+        self.contacts = untried.contacts;
+        self.followed = untried.followed;
+        self.party = untried.party;
+        self.brought = untried.brought;
     }
 
     fn is_asked(&self, destination: &Destination) -> bool {
@@ -128,7 +156,10 @@ impl Call {
         if !matches!(self.b.state, LegState::Inviting { provisional: true, .. }) {
             return false;
         }
+        let untried = self.attempts.untried();
         let Some(elsewhere) = self.elsewhere(turn, None) else {
+            // Who is asked now is waited for, and what was left to try may have room by then.
+            self.attempts.restore(untried);
             return false;
         };
         let farewell = Farewell::of_reasons(vec![NO_ANSWER.to_owned()]);

@@ -164,6 +164,49 @@ fn a_call_that_is_sent_on_to_help_is_followed_to_a_full_trunk_too() {
     assert_eq!(counted(&bench)[2], 3);
 }
 
+/// The branch is full, and a call asks carol at B, who says 100 and no more; dave of the branch is next. Nobody is asked.
+fn carol_is_waited_for() -> Bench {
+    let mut bench = with_branch();
+    call(&mut bench, 1, "bob", SDP);
+    bench.b_redirects(302, &[&format!("<sip:erin@{C}>")]);
+    bench.c_answers("INVITE", 180, "");
+    let wanted = invite(1, "i2", "", SDP, "").to_vec();
+    let wanted = String::from_utf8(wanted).unwrap().replace("call-1", "call-2");
+    let wanted = wanted.replacen("Contact:", "Supported: histinfo\r\nContact:", 1);
+    bench.from(A, wanted.into());
+    bench.b_redirects(
+        302,
+        &[&format!("<sip:carol@{B}>;q=0.9"), &format!("<sip:dave@{C}>;q=0.5")],
+    );
+    assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("carol"));
+    bench.b_agrees("INVITE", 100, "");
+    bench.wait(Duration::from_secs(61));
+    assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("erin"));
+    bench
+}
+
+#[test]
+fn who_could_not_be_asked_for_want_of_room_is_asked_once_there_is_some() {
+    let mut bench = carol_is_waited_for();
+    bench.c_answers("INVITE", 486, "");
+    assert_eq!(bench.response_to_a().status, 486);
+    bench.b_answers("INVITE", 486, "");
+    assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("dave"));
+    bench.c_answers("INVITE", 180, "");
+    assert_eq!(counted(&bench), [1, 0, 1]);
+}
+
+#[test]
+fn who_could_not_be_asked_for_want_of_room_sends_nobody_on() {
+    let mut bench = carol_is_waited_for();
+    bench.b_redirects(302, &[&format!("<sip:frank@{B}>")]);
+    let invite = bench.request_to_b("INVITE");
+    assert_eq!(invite.uri.user(), Some("frank"));
+    let history: Vec<&str> = invite.headers.get_all("History-Info").collect();
+    assert!(history.iter().any(|entry| entry.contains("carol@")), "{history:?}");
+    assert!(history.iter().all(|entry| !entry.contains("dave@")), "{history:?}");
+}
+
 #[test]
 fn who_was_called_securely_is_sent_on_to_help_all_the_same() {
     let mut bench = with_branch();
