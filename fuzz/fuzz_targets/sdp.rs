@@ -4,7 +4,10 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use onrecord::sdp::{Format, SessionDescription, anchor, check_reoffer, decline, filter, negotiate, without_lines};
+use onrecord::model::Indication;
+use onrecord::sdp::{
+    Format, SessionDescription, anchor, check_reoffer, decline, filter, indicate, negotiate, without_lines,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(sdp) = SessionDescription::parse(bytes) else {
@@ -24,6 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     let _ = anchor(&sdp, &[]);
+    let told = indicate(&anchored, Indication::On);
+    let told = SessionDescription::parse(&told).expect("what was written is read");
+    assert_eq!(told.lines(), again.lines(), "nothing else is told");
     let allowed = |format: &Format| format.payload_type.is_multiple_of(2);
     if let Ok(Some(left)) = filter(&sdp, allowed) {
         let left = SessionDescription::parse(&left).expect("what was written is read");

@@ -11,7 +11,7 @@ use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::{Clip, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticePlan, Recorded};
-use crate::policy::{NotifyWhen, Requirements, Untold, Verdict};
+use crate::policy::{NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
 
 /// Who has been told: A, B.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +68,7 @@ impl Call {
                 legs[at] = was_toned.then(LegNotice::default);
                 continue;
             }
-            let mut told = told(turn, wanted, &line, leg);
+            let mut told = told(turn, wanted, &line, (leg, self.is_aware(leg)));
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {
                 told.notice.prompt = None;
             }
@@ -104,7 +104,7 @@ impl Call {
             .filter(|wanted| decision.verdict == Verdict::Record && wanted.notify.untold == Untold::Refuse)?;
         let line = self.spoken_line()?;
         let mut legs = Leg::BOTH.into_iter().filter(|leg| wanted.tells()[leg.index()]);
-        legs.any(|leg| !told(turn, wanted, &line, leg).is_whole)
+        legs.any(|leg| !told(turn, wanted, &line, (leg, self.is_aware(leg))).is_whole)
             .then_some(Refusal::Untold)
     }
 
@@ -123,14 +123,18 @@ impl Call {
     }
 }
 
-fn told(turn: &Turn<'_>, wanted: &Requirements, line: &LinePlan, leg: Leg) -> Told {
+/// `reads`: the leg reads what descriptions say of the recording.
+fn told(turn: &Turn<'_>, wanted: &Requirements, line: &LinePlan, (leg, reads): (Leg, bool)) -> Told {
     let (clips, mode) = (turn.policies.clips(), wanted.notify.mode);
     let playable = |clip: Option<&Arc<Clip>>| clip.filter(|clip| clip.voice(line, leg, None).is_some()).cloned();
     let prompt = wanted.prompt.as_ref().and_then(|package| clips.prompts.get(package));
     let prompt = playable(prompt).filter(|_| mode.has_prompt());
     let tone = playable(clips.tone.as_ref()).filter(|_| mode.has_tone());
     Told {
-        is_whole: prompt.is_some() == mode.has_prompt() && tone.is_some() == mode.has_tone(),
+        is_whole: match mode {
+            NotifyMode::Sdp => reads,
+            _ => prompt.is_some() == mode.has_prompt() && tone.is_some() == mode.has_tone(),
+        },
         notice: LegNotice {
             prompt,
             tone: tone.map(|tone| (tone, wanted.notify.every)),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::announce::Announced;
 use super::arrival::Setting;
 use super::attempt::Attempts;
+use super::aware::Telling;
 use super::chronicle::Chronicle;
 use super::claims::Claims;
 use super::continuation::Kept;
@@ -74,6 +75,8 @@ pub struct Call {
     pub(super) invited_by: Flow,
     pub(super) held: [bool; 2],
     pub(super) announced: Announced,
+    /// Of A, of B.
+    pub(super) telling: [Telling; 2],
     /// What ails its sound now: each ailment once, so a few a line.
     pub(super) ailments: Vec<Ailment>,
     pub(super) gated: bool,
@@ -138,6 +141,7 @@ impl Call {
             invited: None,
             held: [false; 2],
             announced: Announced::default(),
+            telling: Default::default(),
             ailments: Vec::new(),
             gated: false,
             kept: Kept::default(),
@@ -418,6 +422,7 @@ impl Call {
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.announce(turn);
         self.review_pause(turn);
+        self.indicate(turn);
         self.remember(turn);
         self.rest_on_heard();
         if self.is_left() {

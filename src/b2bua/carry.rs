@@ -190,6 +190,7 @@ const OPTIONS_CARRIED: &[&str] = &[
     "norefersub",
     "precondition",
     PRIVACY,
+    "record-aware",
     "replaces",
     "resource-priority",
     "tdialog",

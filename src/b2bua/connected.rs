@@ -15,9 +15,10 @@ use crate::sip::{Headers, Method, NameAddr, Request};
 const OPTION: &str = "from-change";
 
 impl Call {
-    /// Whether a peer knows `from-change`, and what it says of itself: what any of its messages says, stands.
+    /// Whether a peer knows `from-change`, and `record-aware`, and what it says of itself: what any of its messages says, stands.
     pub(super) fn note_from_change(&mut self, side: Leg, headers: &Headers) {
         self.claims[side.index()].note(headers);
+        self.note_aware(side, headers);
         if names(headers, "Supported", OPTION) {
             self.from_change[side.index()] = true;
         }

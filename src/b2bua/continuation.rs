@@ -15,7 +15,7 @@ use super::claims::Claims;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
-use super::negotiation::KeptMedia;
+use super::negotiation::{Aware, KeptMedia};
 use super::output::{Memory, Output};
 use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
@@ -42,6 +42,8 @@ pub struct Continuation {
     upkeep: [Upkeep; 2],
     #[serde(default)]
     from_change: [bool; 2],
+    #[serde(default)]
+    aware: [Aware; 2],
     #[serde(default)]
     claims: [Claims; 2],
     /// Who had hung up while the other was on its way to another call.
@@ -144,6 +146,7 @@ impl Call {
             media: self.negotiation.keep()?,
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
+            aware: Leg::BOTH.map(|leg| self.negotiation.aware(leg)),
             claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
@@ -269,6 +272,9 @@ impl Call {
         call.announced = Announced::RESUMED;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
+        for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {
+            call.negotiation.set_aware(leg, aware);
+        }
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         if let Some(latest) = kept.paused_until {

@@ -49,6 +49,8 @@ pub enum Wait {
     Reattach,
     /// The BYE of who was asked to prove it, once more.
     ByeAgain,
+    /// Until who refused to hear how the recording stands is told again.
+    Indicate,
     /// Until a paused recording goes on.
     Resume,
     /// The last answers, before the recording is closed.
@@ -58,7 +60,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::SetUp,
         Self::Answer,
         Self::Exchange,
@@ -69,6 +71,7 @@ impl Wait {
         Self::RetellB,
         Self::Reattach,
         Self::ByeAgain,
+        Self::Indicate,
         Self::Resume,
         Self::Linger,
         Self::Leave,
@@ -124,6 +127,7 @@ impl Call {
                 Wait::RetellB => self.on_retell_due(turn, Leg::B),
                 Wait::Reattach => self.on_reattach_due(turn),
                 Wait::ByeAgain => self.on_bye_not_said_again(turn),
+                Wait::Indicate => self.on_indication_due(),
                 Wait::Resume => self.on_pause_over(turn),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),

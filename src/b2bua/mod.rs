@@ -11,6 +11,7 @@ mod announce;
 mod answer;
 mod arrival;
 mod attempt;
+mod aware;
 mod body;
 mod call;
 mod caller;

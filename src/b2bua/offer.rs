@@ -46,6 +46,7 @@ impl Call {
                 None
             }
         };
+        call.expect_recording(turn);
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
             call.open_recording(turn);

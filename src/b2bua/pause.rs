@@ -181,7 +181,7 @@ impl Call {
     }
 
     /// None: nobody may.
-    fn pause_terms(&self) -> Option<&PauseTerms> {
+    pub(super) fn pause_terms(&self) -> Option<&PauseTerms> {
         if self.decision.verdict != Verdict::Record {
             return None;
         }

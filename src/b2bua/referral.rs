@@ -17,6 +17,7 @@ use super::consultation::{Awaited, Consulted};
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
+use super::negotiation::Aware;
 use super::newcomer::Newcomer;
 use super::notice::Notices;
 use super::redirect;
@@ -95,6 +96,7 @@ pub struct Mover {
     pub(super) leg: CallLeg,
     pub(super) upkeep: Upkeep,
     pub(super) from_change: bool,
+    pub(super) aware: Aware,
     pub(super) claims: Claims,
     /// m-lines that its dialog has seen.
     pub(super) lines: usize,
@@ -385,6 +387,7 @@ impl Call {
             lines,
             upkeep: self.drop_upkeep(side),
             from_change: self.from_change[side.index()],
+            aware: self.negotiation.aware(side),
             claims: std::mem::take(&mut self.claims[side.index()]),
             exchange: self.last_exchange[side.index()].take(),
             prompted: self.announced.prompted[side.index()],

@@ -254,12 +254,16 @@ impl Call {
         method: Method,
         [lengthened, rerouted]: [bool; 2],
     ) {
-        let sdp = self.negotiation.last_to(side);
+        let sdp = if method == Method::Invite {
+            self.negotiation.anew_to(side)
+        } else {
+            None
+        };
         let Some(mut request) = self.leg_mut(side).dialog_request(method.clone()) else {
             return;
         };
         self.ask_upkeep(side, &mut request);
-        if let Some(sdp) = sdp.filter(|_| method == Method::Invite) {
+        if let Some(sdp) = sdp {
             request.set_body("application/sdp", sdp);
             self.on_telling(turn, side);
         }
@@ -296,6 +300,12 @@ impl Call {
     }
 
     fn on_refreshed(&mut self, turn: &mut Turn<'_>, side: Leg, refreshing: &Refreshing, response: &Response) {
+        let by_invite = refreshing.method == Method::Invite;
+        match response.status {
+            200..300 if by_invite => self.on_indicated(side),
+            300.. if by_invite => self.on_not_indicated(turn, side),
+            _ => {}
+        }
         let retells = refreshing.method == Method::Invite && self.upkeep[side.index()].untold.is_some();
         let upkeep = &mut self.upkeep[side.index()];
         match response.status {

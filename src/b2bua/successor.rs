@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 
+use super::aware::Telling;
 use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
@@ -137,6 +138,8 @@ impl Call {
         };
         self.tags.push((self.leg(side).local_tag.clone(), side));
         self.from_change[side.index()] = mover.from_change;
+        self.negotiation.set_aware(side, mover.aware);
+        self.telling[side.index()] = Telling::default();
         self.announced.prompted[side.index()] = mover.prompted;
         self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;

@@ -2,6 +2,7 @@
 //!
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
+mod awareness;
 mod dtls;
 mod health;
 mod ids;
@@ -14,6 +15,7 @@ mod recording;
 mod srtp;
 mod time;
 
+pub use awareness::{Indication, Preference};
 pub use dtls::{
     DIGEST_BYTES_MAX, Fingerprint, FingerprintHash, Handshake, IceCredentials, IceLite, Identity, KeyingFault,
 };

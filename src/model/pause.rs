@@ -16,6 +16,8 @@ pub enum PausedBy {
     Keys { leg: Leg },
     /// A `Record` header in an INFO of this leg.
     Info { leg: Leg },
+    /// `a=recordpref` in a description of this leg (RFC 7866 §7.3.2).
+    Preference { leg: Leg },
     /// The longest time that the policies allow is over.
     Timer,
     /// The call was decided anew, and may not be paused any more.
@@ -30,6 +32,7 @@ impl std::fmt::Display for PausedBy {
             Self::Operator => f.write_str("the operator"),
             Self::Keys { leg } => write!(f, "keys of {leg}"),
             Self::Info { leg } => write!(f, "INFO of {leg}"),
+            Self::Preference { leg } => write!(f, "the wish of {leg}"),
             Self::Timer => f.write_str("the timer"),
             Self::Policy => f.write_str("another decision"),
             Self::Restart => f.write_str("a restart"),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ailing, Generation, Leg, LinePlan, Notice, PausedBy, PausedSpan, PolicyId, SessionId, Tally, Timestamp, TrunkName,
+    Ailing, Generation, Indication, Leg, LinePlan, Notice, PausedBy, PausedSpan, PolicyId, Preference, SessionId,
+    Tally, Timestamp, TrunkName,
 };
 
 /// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
@@ -248,6 +249,16 @@ pub enum Mark {
     /// A party could not be told that it is recorded: the parties agreed on no format that we can speak in.
     Unnoticed {
         leg: Leg,
+    },
+    /// A description told a party how its recording stands, and the party reads that (RFC 7866).
+    Indicated {
+        leg: Leg,
+        recording: Indication,
+    },
+    /// What a party would like of the recording, from here on.
+    Preferred {
+        leg: Leg,
+        preference: Preference,
     },
     /// Something ails the sound from here on, or has until here.
     Health(Ailing),

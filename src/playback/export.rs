@@ -226,6 +226,8 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         }
         Mark::Noticed(notice) => format!("{at} {}", told(notice)),
         Mark::Unnoticed { leg } => format!("{at} {leg} could not be told that it is recorded"),
+        Mark::Indicated { leg, recording } => format!("{at} {leg} was told by SDP: recording {recording}"),
+        Mark::Preferred { leg, preference } => format!("{at} {leg} would like of the recording: {preference}"),
         Mark::Health(Ailing { ailment, until, .. }) => match until {
             None => format!("{at} the sound ails: {ailment}"),
             Some(_) => format!("{at} the sound ails no more: {ailment}"),

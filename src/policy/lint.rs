@@ -6,7 +6,7 @@ use super::document::{EMBEDDED, Policy, RecorderRule};
 use super::finding::Code;
 use super::reader::{Table, shown};
 use super::suggest;
-use super::terms::{Action, NotifyMode, NotifyWhen, RejectCode};
+use super::terms::{Action, NotifyWhen, RejectCode};
 
 /// One `[policy]`, with its table for the places.
 pub(crate) fn policy(table: &Table<'_>, policy: &Policy) {
@@ -184,12 +184,6 @@ fn no_effect_yet(table: &Table<'_>, policy: &Policy) {
     let kept = policy.media;
     let is_part = !(kept.audio && kept.video && kept.screen && kept.chat);
     no_effect(table, "record", is_part, "every medium of a recorded call is kept");
-    no_effect(
-        table,
-        "notify",
-        policy.notify.mode == NotifyMode::Sdp,
-        "nothing is announced",
-    );
     if policy.notify.when == NotifyWhen::BeforeConnect {
         let message = "`before_connect` has no effect yet in this version".to_owned();
         let finding = table.at(Code::NoEffectYet, &table.key_span("notify"), message);

@@ -12,7 +12,12 @@ use crate::model::Leg;
 /// A pause ends by itself after this time where no policy says another.
 const RESUME_AFTER: Duration = Duration::from_secs(120);
 
-const WAYS: &Words<Way> = &[("api", Way::Api), ("dtmf", Way::Dtmf), ("info", Way::Info)];
+const WAYS: &Words<Way> = &[
+    ("api", Way::Api),
+    ("dtmf", Way::Dtmf),
+    ("info", Way::Info),
+    ("sdp", Way::Sdp),
+];
 const PARTIES: &Words<PauseParty> = &[
     ("own", PauseParty::Own),
     ("caller", PauseParty::Caller),
@@ -25,9 +30,10 @@ enum Way {
     Api,
     Dtmf,
     Info,
+    Sdp,
 }
 
-/// Whose keys and INFO count.
+/// Whose keys, INFO and wishes count.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum PauseParty {
     /// Of the party that the policy is granted to.
@@ -56,6 +62,8 @@ pub struct Pause {
     pub api: bool,
     pub keys: bool,
     pub info: bool,
+    /// By `a=recordpref` (RFC 7866 §7.3.2).
+    pub preference: bool,
     pub from: PauseParty,
     /// What is pressed to pause, and again to go on.
     pub dtmf: Option<String>,
@@ -74,6 +82,7 @@ impl Pause {
             api: has(Way::Api),
             keys: has(Way::Dtmf),
             info: has(Way::Info),
+            preference: has(Way::Sdp),
             from: pause
                 .choice("from", PARTIES)
                 .map(Spanned::into_inner)
@@ -101,6 +110,7 @@ impl Pause {
             api: self.api,
             keys: self.keys,
             info: self.info,
+            preference: self.preference,
             legs,
             codes: self.dtmf.iter().cloned().collect(),
             resume_after: self.resume_after.unwrap_or(RESUME_AFTER),
@@ -114,7 +124,9 @@ pub struct PauseTerms {
     api: bool,
     keys: bool,
     info: bool,
-    /// Whose keys and INFO count: of leg A, of leg B.
+    #[serde(default)]
+    preference: bool,
+    /// Whose keys, INFO and wishes count: of leg A, of leg B.
     legs: [bool; 2],
     codes: Vec<String>,
     pub resume_after: Duration,
@@ -129,6 +141,7 @@ impl PauseTerms {
         self.api &= other.api;
         self.keys &= other.keys;
         self.info &= other.info;
+        self.preference &= other.preference;
         for (own, other) in self.legs.iter_mut().zip(other.legs) {
             *own |= other;
         }
@@ -149,7 +162,11 @@ impl PauseTerms {
         self.info
     }
 
-    /// Whether this leg's INFO counts, where INFO does.
+    pub const fn by_preference(&self) -> bool {
+        self.preference
+    }
+
+    /// Whether this leg's INFO counts, where INFO does; and its wishes.
     pub const fn is_party(&self, leg: Leg) -> bool {
         self.legs[leg.index()]
     }

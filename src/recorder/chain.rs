@@ -178,6 +178,8 @@ impl Chain {
             | Mark::Learned { .. }
             | Mark::Noticed(_)
             | Mark::Unnoticed { .. }
+            | Mark::Indicated { .. }
+            | Mark::Preferred { .. }
             | Mark::Health(_)
             | Mark::Note(_) => {}
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::patch::Patch;
 use super::reader::{Reader, is_unicast};
 use super::{Crypto, Direction, Format, Shake, scan};
-use crate::model::{ENCRYPTED, IceCredentials, MediaKind, Remote};
+use crate::model::{ENCRYPTED, IceCredentials, MediaKind, Preference, Remote};
 
 /// Longest description that is read.
 pub const BYTES_MAX: usize = 64 * 1024;
@@ -74,6 +74,8 @@ pub struct MediaLine {
     pub ice: Option<IceCredentials>,
     /// Its author tries none itself (RFC 8445 §2.5).
     pub is_ice_lite: bool,
+    /// What its author would like of its recording (RFC 7866 §7.3.2).
+    pub preference: Preference,
     /// RTCP goes by its RTP port (RFC 5761 §5.1.1).
     pub muxed: bool,
 }

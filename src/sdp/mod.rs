@@ -10,6 +10,7 @@ mod direction;
 mod filter;
 mod fingerprint;
 mod ice;
+mod indicate;
 mod keyless;
 mod offer_answer;
 mod patch;
@@ -25,6 +26,7 @@ pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpErr
 pub use direction::Direction;
 pub use filter::{NothingLeft, filter};
 pub use fingerprint::{FINGERPRINTS_MAX, Setup, Shake, read_fingerprint};
+pub use indicate::indicate;
 pub use keyless::keyless;
 pub use offer_answer::{AnswerError, OfferError, check_reoffer, negotiate};
 pub use retell::{Thread, decline, reoffer, with_lines, without_lines};

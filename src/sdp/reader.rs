@@ -9,7 +9,7 @@ use super::ice::IceDraft;
 use super::patch::{Patch, is_agreement, is_bypass, is_mux, is_secret};
 use super::scan::Line;
 use super::{Direction, Format, Shake};
-use crate::model::MediaKind;
+use crate::model::{MediaKind, Preference};
 
 /// A c= line, as far as it is understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +28,7 @@ pub(super) struct Reader {
     keyed: bool,
     shake: Shake,
     ice: IceDraft,
+    preference: Option<Preference>,
     lines: Vec<Draft>,
     patches: Vec<Patch>,
 }
@@ -39,6 +40,7 @@ struct Draft {
     direction: Option<Direction>,
     rtcp: Option<(u16, Option<IpAddr>)>,
     ice: IceDraft,
+    preference: Option<Preference>,
 }
 
 impl Reader {
@@ -107,12 +109,14 @@ impl Reader {
                 shake: Shake::default(),
                 ice: None,
                 is_ice_lite: false,
+                preference: Preference::default(),
                 muxed: false,
             },
             connection: None,
             direction: None,
             rtcp: None,
             ice: IceDraft::default(),
+            preference: None,
         });
         Ok(())
     }
@@ -172,6 +176,14 @@ impl Reader {
         }
         if name.eq_ignore_ascii_case("rtcp") {
             self.on_rtcp(line, value);
+            return;
+        }
+        if name.eq_ignore_ascii_case("recordpref") {
+            let place = self
+                .lines
+                .last_mut()
+                .map_or(&mut self.preference, |draft| &mut draft.preference);
+            *place = value.and_then(Preference::parse).or(*place);
             return;
         }
         if is_secret(name) {
@@ -250,6 +262,7 @@ impl Reader {
             line.shake.inherit(&self.shake);
             line.ice = draft.ice.credentials(&self.ice);
             line.is_ice_lite = self.ice.is_lite;
+            line.preference = draft.preference.or(self.preference).unwrap_or_default();
             line.rtcp = draft.rtcp.and_then(|(port, address)| {
                 let address = address.or(line.connection)?;
                 Some(SocketAddr::new(address, port))

@@ -163,10 +163,8 @@ fn the_policy_says_whom_and_whether_they_hear_each_other_meanwhile() {
         };
         assert_eq!((told(plan), plan.parted), (expected, parted), "{notify}");
     }
-    for notify in ["mode = \"none\"", "mode = \"sdp\""] {
-        let bench = talking(notify);
-        assert!(notices(&bench).is_empty() && marks(&bench).is_empty());
-    }
+    let bench = talking("mode = \"none\"");
+    assert!(notices(&bench).is_empty() && marks(&bench).is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod advertised;
 mod ailing;
 mod allowed;
 mod announced;
+mod aware;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;

@@ -97,11 +97,12 @@ impl Negotiation {
         {
             exchanged.thread = Thread::continuing(&told, sdp.text());
         }
+        self.tell_recording(to);
         self.tell(to, sdp)
     }
 
-    /// A description of the other leg as `to` gets it.
-    pub(super) fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
+    /// A description of the other leg with our addresses, in the session that `to` knows.
+    pub(super) fn anchored(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
         if self.passes_by {
             return sdp.text().clone();
         }

@@ -1,0 +1,161 @@
+//! Recording awareness (RFC 7866 §6.1.2, §7.1): parties that read it are told by their descriptions how the recording stands, and once
+//! more when that changes; what they would like of it is noted, and done where the policies let them pause.
+//!
+//! `record-aware` crosses, and is never claimed by us: only a party can tell its user.
+
+use super::call::Call;
+use super::deadlines::Wait;
+use super::leg::LegState;
+use super::negotiation::Aware;
+use super::refresh::glare_wait;
+use super::reliable::names;
+use super::state::{Phase, Recording};
+use super::turn::Turn;
+use crate::model::{Indication, Leg, Mark, PausedBy, Preference};
+use crate::policy::{NotifyMode, PauseTerms, RecorderState, Verdict};
+use crate::sip::{Headers, Method};
+
+const OPTION: &str = "record-aware";
+/// Refusals after which a party is not asked to hear of this change any more: what crosses next tells it.
+const REFUSALS_MAX: u8 = 4;
+
+/// One leg.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Telling {
+    refusals: u8,
+    /// It has refused a moment ago.
+    rests: bool,
+    /// As the recording has it.
+    marked: Option<Indication>,
+    preference: Preference,
+}
+
+impl Call {
+    /// Whether a peer reads what it is told of the recording.
+    pub(super) fn note_aware(&mut self, side: Leg, headers: &Headers) {
+        if names(headers, "Supported", OPTION) || names(headers, "Require", OPTION) {
+            let aware = self.negotiation.aware(side);
+            self.negotiation.set_aware(side, Aware { knows: true, ..aware });
+        }
+    }
+
+    pub(super) fn is_aware(&self, side: Leg) -> bool {
+        self.negotiation.aware(side).knows
+    }
+
+    /// Before its recording is asked for: what B's INVITE says is what is expected.
+    pub(super) fn expect_recording(&mut self, turn: &Turn<'_>) {
+        let is_up = turn.recorder == RecorderState::Up && self.decision.verdict == Verdict::Record;
+        let expected = if is_up { Indication::On } else { Indication::Off };
+        self.negotiation.note_recording(expected, self.insists(), false);
+    }
+
+    /// Who is told by SDP whether it reads that or not: a policy says so, and B has had no chance to say that it does.
+    fn insists(&self) -> [bool; 2] {
+        let wanted = self.decision.requirements.as_ref();
+        let wanted = wanted.filter(|wanted| wanted.notify.mode == NotifyMode::Sdp);
+        wanted.map(|wanted| wanted.tells()).unwrap_or_default()
+    }
+
+    fn indication(&self) -> Indication {
+        match self.recording {
+            _ if self.decision.verdict != Verdict::Record => Indication::Off,
+            Recording::NotWanted | Recording::Unavailable(_) | Recording::Broken(_) | Recording::Done => {
+                Indication::Off
+            }
+            // Until the relay has said that nothing is kept, something may be.
+            _ if self.is_paused() && self.paused().is_some() => Indication::Paused,
+            Recording::Opening | Recording::Ready | Recording::Closing => Indication::On,
+        }
+    }
+
+    /// After every event: who does not know how the recording stands is told, once nothing else is in flight.
+    pub(super) fn indicate(&mut self, turn: &mut Turn<'_>) {
+        let is_settled = self.phase == Phase::Confirmed;
+        if matches!(self.phase, Phase::Preparing | Phase::Ending) {
+            return;
+        }
+        self.negotiation
+            .note_recording(self.indication(), self.insists(), is_settled);
+        if !is_settled {
+            return;
+        }
+        for side in Leg::BOTH {
+            self.heed_preference(turn, side);
+            self.mark_told(turn, side);
+            let rests = self.telling[side.index()].rests;
+            if self.negotiation.is_behind(side) && !rests && !self.is_emergency() && self.is_free_to_tell(side) {
+                self.refresh_by(turn, side, Method::Invite, [false; 2]);
+            }
+        }
+    }
+
+    fn is_free_to_tell(&self, side: Leg) -> bool {
+        let is_refreshing = self.upkeep.iter().any(|upkeep| upkeep.refreshing.is_some());
+        let is_retelling = self.upkeep.iter().any(|upkeep| upkeep.untold.is_some());
+        let is_busy = is_refreshing || is_retelling || self.exchange.is_some() || self.is_reinviting();
+        self.leg(side).state == LegState::Up && !is_busy && !self.is_parting() && !self.negotiation.is_pending()
+    }
+
+    /// What a party has heard is in the recording, as what was played to it is.
+    fn mark_told(&mut self, turn: &mut Turn<'_>, leg: Leg) {
+        let told = self.negotiation.aware(leg).told.filter(|_| self.is_aware(leg));
+        let is_known = !self.upkeep[leg.index()].is_reinviting();
+        if let Some(recording) = told.filter(|told| is_known && self.telling[leg.index()].marked != Some(*told)) {
+            self.telling[leg.index()].marked = Some(recording);
+            self.chronicle
+                .mark(turn.now, Mark::Indicated { leg, recording }, turn.out);
+        }
+    }
+
+    /// A re-INVITE that told it was accepted.
+    pub(super) const fn on_indicated(&mut self, side: Leg) {
+        self.telling[side.index()].refusals = 0;
+    }
+
+    /// A re-INVITE was refused by who may have been told something new by it.
+    pub(super) fn on_not_indicated(&mut self, turn: &mut Turn<'_>, side: Leg) {
+        let telling = &mut self.telling[side.index()];
+        if !self.negotiation.aware(side).knows || telling.refusals >= REFUSALS_MAX {
+            return;
+        }
+        (telling.refusals, telling.rests) = (telling.refusals + 1, true);
+        let told = telling.marked;
+        let aware = self.negotiation.aware(side);
+        self.negotiation.set_aware(side, Aware { told, ..aware });
+        let due = turn.now + glare_wait(turn, side);
+        self.deadlines.set(Wait::Indicate, due);
+    }
+
+    /// Who refused to hear may be told again: by the end of this event.
+    pub(super) fn on_indication_due(&mut self) {
+        self.telling.iter_mut().for_each(|telling| telling.rests = false);
+    }
+
+    /// What a party would like is noted. It is done where the policies let that party pause in this way, and never more than a pause: what
+    /// must be recorded is.
+    fn heed_preference(&mut self, turn: &mut Turn<'_>, leg: Leg) {
+        let preference = self.negotiation.preference(leg);
+        if std::mem::replace(&mut self.telling[leg.index()].preference, preference) == preference {
+            return;
+        }
+        self.chronicle
+            .mark(turn.now, Mark::Preferred { leg, preference }, turn.out);
+        let may_pause = |terms: &PauseTerms| terms.by_preference() && terms.is_party(leg);
+        if !self.pause_terms().is_some_and(may_pause) {
+            return;
+        }
+        let by = PausedBy::Preference { leg };
+        match preference {
+            Preference::Pause => {
+                if let Err(error) = self.pause(turn, by, None) {
+                    tracing::warn!(session = %self.id, %error, "not paused");
+                }
+            }
+            Preference::On => {
+                self.resume_recording(turn, by);
+            }
+            Preference::Off | Preference::None => {}
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What legs are told of the recording in the descriptions that they get (RFC 7866 §7.1.2).
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Negotiation;
+use crate::model::{Indication, Leg, Preference};
+use crate::sdp::{MediaLine, SessionDescription, Thread, indicate};
+
+/// One leg, as far as recordings are told to it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Aware {
+    /// Its peer says that it reads them: `record-aware`.
+    pub knows: bool,
+    /// What the newest description said that it got.
+    pub told: Option<Indication>,
+}
+
+/// Both legs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Awareness {
+    /// How the recording stands.
+    now: Indication,
+    /// Told whether it reads that or not: A, B.
+    insists: [bool; 2],
+    /// The parties talk: what is told otherwise from here on is another version of the session that they know.
+    is_settled: bool,
+    legs: [Aware; 2],
+}
+
+impl Awareness {
+    fn is_told(&self, leg: Leg) -> bool {
+        self.legs[leg.index()].knows || self.insists[leg.index()]
+    }
+}
+
+impl Negotiation {
+    /// How the recording stands, and whose descriptions say so in any case.
+    pub const fn note_recording(&mut self, now: Indication, insists: [bool; 2], is_settled: bool) {
+        let awareness = &mut self.awareness;
+        (awareness.now, awareness.insists, awareness.is_settled) = (now, insists, is_settled);
+    }
+
+    pub const fn aware(&self, leg: Leg) -> Aware {
+        self.awareness.legs[leg.index()]
+    }
+
+    pub const fn set_aware(&mut self, leg: Leg, aware: Aware) {
+        self.awareness.legs[leg.index()] = aware;
+    }
+
+    /// Whether a leg reads what it is told, and knows otherwise. Who was told nothing knows of no recording.
+    pub fn is_behind(&self, leg: Leg) -> bool {
+        let Aware { knows, told } = self.aware(leg);
+        knows && !self.passes_by && told.unwrap_or_default() != self.awareness.now
+    }
+
+    /// `leg` is about to get the other leg's description: where it says another thing of the recording than before, it is another version
+    /// (RFC 3264 §8).
+    pub(super) fn tell_recording(&mut self, leg: Leg) {
+        let (now, told) = (self.awareness.now, self.aware(leg).told);
+        if !self.awareness.is_told(leg) || told == Some(now) {
+            return;
+        }
+        if let Some(theirs) = self.agreement.agreed[leg.other().index()].clone()
+            && self.awareness.is_settled
+        {
+            let known = self.tell_as(leg, &theirs, told);
+            if let Some(thread) = Thread::continuing(&known, theirs.text()) {
+                self.exchanged[leg.index()].get_or_insert_default().thread = Some(thread);
+            }
+        }
+        self.awareness.legs[leg.index()].told = Some(now);
+    }
+
+    /// What `leg` is to be told anew, as [`Self::last_to`].
+    pub fn anew_to(&mut self, leg: Leg) -> Option<Bytes> {
+        self.tell_recording(leg);
+        self.last_to(leg)
+    }
+
+    /// A description of the other leg as `to` gets it.
+    pub(super) fn tell(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
+        let says = self.awareness.is_told(to).then_some(self.awareness.now);
+        self.tell_as(to, sdp, says)
+    }
+
+    fn tell_as(&self, to: Leg, sdp: &SessionDescription, says: Option<Indication>) -> Bytes {
+        let anchored = self.anchored(to, sdp);
+        match says.filter(|_| !self.passes_by) {
+            Some(recording) => indicate(&anchored, recording),
+            None => anchored,
+        }
+    }
+
+    /// What a leg would like of the recording: of its live lines' wishes the one that leaves least recorded.
+    pub fn preference(&self, leg: Leg) -> Preference {
+        let agreed = self.agreement.agreed[leg.index()].as_ref();
+        let lines = agreed.map(SessionDescription::lines).unwrap_or_default();
+        let live = lines.iter().filter(|line| MediaLine::is_live(line));
+        live.map(|line| line.preference).max().unwrap_or_default()
+    }
+}
