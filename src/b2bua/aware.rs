@@ -22,6 +22,8 @@ const REFUSALS_MAX: u8 = 4;
 /// One leg.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Telling {
+    /// What it refused to hear last, and how often.
+    refused: Option<Indication>,
     refusals: u8,
     /// It has refused a moment ago.
     rests: bool,
@@ -83,8 +85,14 @@ impl Call {
         for side in Leg::BOTH {
             self.heed_preference(turn, side);
             self.mark_told(turn, side);
-            let rests = self.telling[side.index()].rests;
-            if self.negotiation.is_behind(side) && !rests && !self.is_emergency() && self.is_free_to_tell(side) {
+            let Telling {
+                rests,
+                refused,
+                refusals,
+                ..
+            } = self.telling[side.index()];
+            let may_ask = !rests && (refusals <= REFUSALS_MAX || refused != Some(self.indication()));
+            if self.negotiation.is_behind(side) && may_ask && !self.is_emergency() && self.is_free_to_tell(side) {
                 self.refresh_by(turn, side, Method::Invite, [false; 2]);
             }
         }
@@ -110,18 +118,22 @@ impl Call {
 
     /// A re-INVITE that told it was accepted.
     pub(super) const fn on_indicated(&mut self, side: Leg) {
-        self.telling[side.index()].refusals = 0;
+        self.telling[side.index()].refused = None;
     }
 
-    /// A re-INVITE was refused by who may have been told something new by it.
+    /// A re-INVITE was refused by who was told by it how the recording stands: it does not know.
     pub(super) fn on_not_indicated(&mut self, turn: &mut Turn<'_>, side: Leg) {
-        let telling = &mut self.telling[side.index()];
-        if !self.negotiation.aware(side).knows || telling.refusals >= REFUSALS_MAX {
+        let aware = self.negotiation.aware(side);
+        if !aware.knows {
             return;
         }
-        (telling.refusals, telling.rests) = (telling.refusals + 1, true);
+        let telling = &mut self.telling[side.index()];
+        if telling.refused != aware.told {
+            (telling.refused, telling.refusals) = (aware.told, 0);
+        }
+        telling.refusals = telling.refusals.saturating_add(1);
+        telling.rests = true;
         let told = telling.marked;
-        let aware = self.negotiation.aware(side);
         self.negotiation.set_aware(side, Aware { told, ..aware });
         let due = turn.now + glare_wait(turn, side);
         self.deadlines.set(Wait::Indicate, due);

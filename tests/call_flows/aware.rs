@@ -191,7 +191,7 @@ fn who_refuses_to_hear_is_told_again_a_few_times_and_keeps_its_call() {
     let mut bench = call(&pausable(), [true, false]);
     pause(&mut bench);
     let mut refused = 0;
-    for _ in 0..40 {
+    for _ in 0..20 {
         let asked = invites(&bench.to_a).len();
         if asked > refused {
             assert_eq!(asked, refused + 1, "one at a time");
@@ -202,6 +202,16 @@ fn who_refuses_to_hear_is_told_again_a_few_times_and_keeps_its_call() {
     }
     // Five of them, and those by which the session that they did not refresh is saved.
     assert!((5..=13).contains(&refused), "{refused}");
+    assert_eq!(marks(&bench), [told(Leg::A, Indication::On)], "it never accepted");
+    assert_eq!(bench.signaling.calls(), 1);
+}
+
+#[test]
+fn a_policy_of_telling_by_sdp_says_it_in_the_first_invite_and_marks_who_does_not_read_it() {
+    let policy = "[policy]\nid = \"desk\"\nenabled = true\nnotify = { mode = \"sdp\" }\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let bench = call(policy, [true, false]);
+    assert_eq!(said(&invites(&bench.to_b)[0].body), (Some("on"), "1"));
+    assert_eq!(invites(&bench.to_b).len(), 1);
     assert_eq!(
         marks(&bench),
         [Mark::Unnoticed { leg: Leg::B }, told(Leg::A, Indication::On)]
