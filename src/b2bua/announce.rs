@@ -7,20 +7,26 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::farewell::Farewell;
+use super::foreword::Foreword;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Clip, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticePlan, Recorded};
+use crate::model::{
+    Clip, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan, Recorded,
+};
 use crate::policy::{NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
 
 /// Who has been told: A, B.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Announced {
     told: [bool; 2],
     /// By a prompt, which is not played twice.
     pub(super) prompted: [bool; 2],
     /// The relay plays a tone, until it is told otherwise.
     toned: [bool; 2],
+    /// A is told before B is asked: now, or was meant to be.
+    pub(super) foreword: Option<Foreword>,
+    pub(super) is_forewarned: bool,
 }
 
 impl Announced {
@@ -29,6 +35,8 @@ impl Announced {
         told: [false; 2],
         prompted: [true; 2],
         toned: [false; 2],
+        foreword: None,
+        is_forewarned: true,
     };
 
     /// Somebody else is at this end, and other policies may apply to both.
@@ -109,7 +117,7 @@ impl Call {
     }
 
     /// The first line of sound that both legs have agreed on.
-    fn spoken_line(&self) -> Option<LinePlan> {
+    pub(super) fn spoken_line(&self) -> Option<LinePlan> {
         if !self.negotiation.has_media() || self.negotiation.is_pending() {
             return None;
         }
@@ -119,7 +127,12 @@ impl Call {
     }
 
     pub(super) fn on_noticed(&mut self, turn: &mut Turn<'_>, notice: Notice) {
+        let is_prompt = notice.kind == NoticeKind::Prompt && notice.whole;
+        let leg = notice.leg;
         self.chronicle.mark(turn.now, Mark::Noticed(notice), turn.out);
+        if is_prompt {
+            self.on_prompted(turn, leg);
+        }
     }
 }
 

@@ -33,6 +33,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(40);
 pub enum Wait {
     /// The recorder and the ports.
     SetUp,
+    /// The end of what A is told before B is asked.
+    Foreword,
     /// B's answer to its INVITE.
     Answer,
     /// The far end's answer to a re-INVITE or UPDATE.
@@ -60,8 +62,9 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::SetUp,
+        Self::Foreword,
         Self::Answer,
         Self::Exchange,
         Self::Seat,
@@ -118,6 +121,7 @@ impl Call {
         while let Some(wait) = self.deadlines.take_due(turn.now) {
             match wait {
                 Wait::SetUp => self.on_set_up_stalled(turn),
+                Wait::Foreword => self.end_foreword(turn),
                 Wait::Answer => self.on_unanswered(turn),
                 Wait::Exchange => self.on_exchange_failed(turn, None),
                 Wait::Seat => self.on_seat_due(turn),

@@ -32,6 +32,7 @@ mod exchange;
 mod facts;
 mod farewell;
 mod followed;
+mod foreword;
 mod fork;
 mod former;
 mod hearing;

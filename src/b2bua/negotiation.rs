@@ -5,6 +5,7 @@ mod awareness;
 mod error;
 mod exchanged;
 mod face;
+mod foreword;
 mod growth;
 mod kept;
 mod keying;

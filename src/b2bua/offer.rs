@@ -195,7 +195,7 @@ impl Call {
                 self.ask_for_way(rings);
             } else if self.b.state == LegState::Expected {
                 self.offer_callee(turn);
-            } else {
+            } else if !self.says_foreword(turn) {
                 self.invite_b(turn);
             }
         }

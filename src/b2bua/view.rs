@@ -73,9 +73,9 @@ impl Call {
         !matches!(self.phase, Phase::Confirmed | Phase::Ending)
     }
 
-    /// Nobody was called for it yet: the recorder, or media, is not ready.
+    /// Nobody was called for it yet: the recorder, or media, is not ready. Who is told something meanwhile keeps nobody waiting.
     pub fn is_preparing(&self) -> bool {
-        self.phase == Phase::Preparing
+        self.phase == Phase::Preparing && self.announced.foreword.is_none()
     }
 
     pub(super) fn view(&self, conversation: SessionId) -> CallView {

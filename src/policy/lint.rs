@@ -184,12 +184,10 @@ fn no_effect_yet(table: &Table<'_>, policy: &Policy) {
     let kept = policy.media;
     let is_part = !(kept.audio && kept.video && kept.screen && kept.chat);
     no_effect(table, "record", is_part, "every medium of a recorded call is kept");
-    if policy.notify.when == NotifyWhen::BeforeConnect {
-        let message = "`before_connect` has no effect yet in this version".to_owned();
+    if policy.notify.when == NotifyWhen::BeforeConnect && !policy.notify.mode.has_prompt() {
+        let message = "`before_connect` has no effect without a prompt".to_owned();
         let finding = table.at(Code::NoEffectYet, &table.key_span("notify"), message);
-        table.note(
-            finding.label("the prompt is played right after the answer, before the parties hear each other".to_owned()),
-        );
+        table.note(finding.label("a tone is heard while the call talks".to_owned()));
     }
     no_effect(table, "banner", policy.banner.is_some(), "nothing is shown");
     no_effect(

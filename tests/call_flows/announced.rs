@@ -15,7 +15,7 @@ use super::bench::{A, B, Bench, GRANTS, SDP, answer, with_lines};
 /// What a prompt and a tone are rendered in here.
 const ENCODINGS: [&str; 2] = ["PCMA", "PCMU"];
 
-fn clip(name: &str) -> Arc<Clip> {
+pub fn clip(name: &str) -> Arc<Clip> {
     let rendition = |encoding| Rendition {
         encoding,
         clock_rate: 8_000,
@@ -29,7 +29,7 @@ fn clip(name: &str) -> Arc<Clip> {
 }
 
 /// A strict policy that says this of telling people.
-fn bench(notify: &str) -> Bench {
+pub fn bench(notify: &str) -> Bench {
     bench_of(notify, "")
 }
 
@@ -62,7 +62,7 @@ fn talking(notify: &str) -> Bench {
     bench
 }
 
-fn notices(bench: &Bench) -> Vec<&NoticePlan> {
+pub fn notices(bench: &Bench) -> Vec<&NoticePlan> {
     let plans = bench.media.iter().filter_map(|command| match command {
         MediaCommand::Notice(plan) => Some(&**plan),
         _ => None,
@@ -71,7 +71,7 @@ fn notices(bench: &Bench) -> Vec<&NoticePlan> {
 }
 
 /// For each leg: the name of the prompt, and of the tone with its seconds.
-fn told(plan: &NoticePlan) -> [Option<(String, String)>; 2] {
+pub fn told(plan: &NoticePlan) -> [Option<(String, String)>; 2] {
     plan.legs.clone().map(|leg| {
         let leg = leg?;
         let tone = leg
@@ -84,11 +84,11 @@ fn told(plan: &NoticePlan) -> [Option<(String, String)>; 2] {
     })
 }
 
-fn by(prompt: &str, tone: &str) -> Option<(String, String)> {
+pub fn by(prompt: &str, tone: &str) -> Option<(String, String)> {
     Some((prompt.to_owned(), tone.to_owned()))
 }
 
-fn marks(bench: &Bench) -> Vec<&Mark> {
+pub fn marks(bench: &Bench) -> Vec<&Mark> {
     let marks = bench.recording.iter().filter_map(|command| match command {
         RecordingCommand::Mark { mark, .. } => Some(mark),
         _ => None,
@@ -152,8 +152,8 @@ fn the_policy_says_whom_and_whether_they_hear_each_other_meanwhile() {
             true,
         ),
         (
-            "mode = \"prompt\", talk = \"goes_on\", when = \"before_connect\"",
-            [by("prompt", ""), by("prompt", "")],
+            "mode = \"prompt\", to = \"callee\", talk = \"goes_on\", when = \"before_connect\"",
+            [None, by("prompt", "")],
             true,
         ),
     ] {

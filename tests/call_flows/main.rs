@@ -25,6 +25,7 @@ mod executed;
 mod failover;
 mod families;
 mod fax;
+mod foreword;
 mod forked;
 mod haphazard;
 mod in_a_gap;

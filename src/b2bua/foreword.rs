@@ -1,0 +1,121 @@
+//! A word before the call: the caller hears by a prompt that it will be recorded before anybody is asked to answer, as early media of ours.
+//!
+//! The 183 makes an early dialog of its own, which ends with the prompt: who answers later does so in another, with another answer
+//! (RFC 3261 §12.1, §13.2.1). What the prompt cannot be told by, or too slowly, is told after the answer; it costs no call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Call;
+use super::deadlines::Wait;
+use super::leg::LegState;
+use super::negotiation::Agreement;
+use super::reliable::names;
+use super::state::{MediaState, Phase};
+use super::turn::Turn;
+use crate::model::{CLIP_FRAME, Clip, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded};
+use crate::policy::NotifyWhen;
+use crate::sip::Response;
+
+/// How much longer than it lasts a prompt may take: a caller may hold, or agree on keys first.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// It is being said.
+#[derive(Debug)]
+pub(super) struct Foreword {
+    /// What was agreed before.
+    begun: Agreement,
+}
+
+impl Call {
+    /// B waits: a word is being said, or begins now.
+    pub(super) fn says_foreword(&mut self, turn: &mut Turn<'_>) -> bool {
+        if self.announced.foreword.is_some() {
+            return true;
+        }
+        let Some(prompt) = self.foreword(turn) else {
+            return false;
+        };
+        let Some((answer, begun)) = self.negotiation.answer_for_us() else {
+            return false;
+        };
+        let line = self.spoken_line();
+        let Some((line, lasts)) = line.and_then(|line| lasting(&prompt, &line).map(|lasts| (line, lasts))) else {
+            self.negotiation.begin_again(&begun);
+            return false;
+        };
+        self.announced.foreword = Some(Foreword { begun });
+        self.announced.is_forewarned = true;
+        self.deadlines.clear(Wait::SetUp);
+        self.deadlines.set(Wait::Foreword, turn.now + lasts + SLACK);
+        self.renew_media(turn);
+        self.say(turn, line, prompt);
+        self.progress_by_us(turn, answer);
+        true
+    }
+
+    /// What A is to be told before B is asked. Not where no answer of ours fits: A offers nothing, or wants it acknowledged (RFC 3262 §3).
+    fn foreword(&self, turn: &Turn<'_>) -> Option<Arc<Clip>> {
+        let wanted = self.decision.requirements.as_ref()?;
+        let is_asked = wanted.notify.when == NotifyWhen::BeforeConnect && wanted.notify.mode.has_prompt();
+        let is_due = is_asked && wanted.tells()[Leg::A.index()] && !self.announced.is_forewarned;
+        let is_open = self.media == MediaState::Open && self.b.state == LegState::Idle;
+        let is_recorded = self.mode() != Recorded::No && !self.decision.emergency;
+        let invite = self.a.invite.as_ref().filter(|_| is_due && is_open && is_recorded)?;
+        let is_silent = self.negotiation.pending_by() == Some(Leg::A) && !names(&invite.headers, "Require", "100rel");
+        let prompts = &turn.policies.clips().prompts;
+        prompts.get(wanted.prompt.as_ref()?).filter(|_| is_silent).cloned()
+    }
+
+    fn say(&self, turn: &mut Turn<'_>, line: LinePlan, prompt: Arc<Clip>) {
+        let told = LegNotice {
+            prompt: Some(prompt),
+            tone: None,
+        };
+        turn.media(MediaCommand::Notice(Box::new(NoticePlan {
+            session: self.id,
+            line,
+            legs: [Some(told), None],
+            parted: true,
+        })));
+    }
+
+    fn progress_by_us(&self, turn: &mut Turn<'_>, answer: bytes::Bytes) {
+        let (LegState::Invited { server }, Some(invite)) = (&self.a.state, &self.a.invite) else {
+            return;
+        };
+        let tag = turn.wire.mint().tag();
+        let mut progress = Response::to(invite, 183, None, Some(&tag));
+        self.a.push_contact(&mut progress.headers);
+        progress.set_body("application/sdp", answer);
+        turn.respond(self.line(Leg::A), *server, progress);
+    }
+
+    /// A leg has heard all of a prompt.
+    pub(super) fn on_prompted(&mut self, turn: &mut Turn<'_>, leg: Leg) {
+        self.announced.prompted[leg.index()] = true;
+        if leg == Leg::A {
+            self.end_foreword(turn);
+        }
+    }
+
+    /// B is asked, as if nothing had been said.
+    pub(super) fn end_foreword(&mut self, turn: &mut Turn<'_>) {
+        let Some(foreword) = self.announced.foreword.take() else {
+            return;
+        };
+        self.deadlines.clear(Wait::Foreword);
+        if self.phase == Phase::Preparing {
+            self.negotiation.begin_again(&foreword.begun);
+            self.renew_media(turn);
+            self.proceed(turn);
+        }
+    }
+}
+
+/// How long a prompt takes that is told to A; None: A has no format for it.
+fn lasting(prompt: &Clip, line: &LinePlan) -> Option<Duration> {
+    let voice = prompt.voice(line, Leg::A, None)?;
+    let frames = prompt.renditions.get(voice.rendition)?.payloads.len();
+    Some(CLIP_FRAME * u32::try_from(frames).ok()?)
+}
