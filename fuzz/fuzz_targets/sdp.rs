@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use libfuzzer_sys::fuzz_target;
 use onrecord::model::Indication;
 use onrecord::sdp::{
-    Format, SessionDescription, anchor, check_reoffer, decline, filter, indicate, negotiate, without_lines,
+    Format, SessionDescription, anchor, check_reoffer, decline, echo, filter, indicate, negotiate, without_lines,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -47,6 +47,11 @@ fuzz_target!(|bytes: &[u8]| {
             !line.is_live() || (line.port, line.remote(), &line.formats) == (held.port, held.remote(), &held.formats)
         );
         assert!(line.cryptos.len() <= 1 || !line.is_live(), "one key answers");
+    }
+    for line in 0..sdp.lines().len() {
+        let echoed = SessionDescription::parse(&echo(&sdp, line, ours[0].ip())).expect("what was written is read");
+        assert_eq!(echoed.lines()[line], sdp.lines()[line]);
+        assert!(negotiate(&sdp, &echoed).is_ok(), "it answers what it is taken from");
     }
     let _ = (negotiate(&sdp, &again), check_reoffer(&sdp, &again));
 });

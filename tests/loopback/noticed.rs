@@ -16,17 +16,21 @@ fn prompt() -> Vec<u8> {
     file
 }
 
-#[test]
-fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_can_prove_it() {
-    let mut bench = Bench::new(165);
+/// Whose policy tells by this.
+fn bench(number: u8, notify: &str) -> Bench {
+    let mut bench = Bench::new(number);
     let policies = bench.folder.path().join("policies");
     fs::create_dir_all(policies.join("prompts/desk")).unwrap();
     fs::write(policies.join("prompts/desk/notice.wav"), prompt()).unwrap();
-    bench.write_policy(
-        "told",
-        "notify = { mode = \"prompt+tone\", every = \"2s\" }\nprompts = { package = \"desk\" }",
-    );
+    let policy = format!("notify = {{ {notify} }}\nprompts = {{ package = \"desk\" }}");
+    bench.write_policy("told", &policy);
     bench.start();
+    bench
+}
+
+#[test]
+fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_can_prove_it() {
+    let mut bench = bench(165, "mode = \"prompt+tone\", every = \"2s\"");
     bench.a.invite(bench.proxy, "bob", "one");
     let invite = bench.b.hear("INVITE");
     bench.b.accept(&invite);
@@ -66,4 +70,25 @@ fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_ca
         assert_eq!(of(leg, "tone")["packets"], 25);
     }
     assert_eq!(report["wav"]["packets_lost"], 0);
+}
+
+#[test]
+fn a_caller_hears_all_of_the_prompt_before_the_callee_s_phone_rings() {
+    let bench = bench(170, "mode = \"prompt\", to = \"caller\", when = \"before_connect\"");
+    bench.a.invite(bench.proxy, "bob", "one");
+    let early = bench.a.hear("SIP/2.0 183");
+    for _ in 0..25 {
+        let (packet, from) = bench.a.packet();
+        assert_eq!((from, packet[1] & 0x7f, packet.len()), (early.media(), 8, 172));
+    }
+    let invite = bench.b.hear("INVITE");
+    bench.b.accept(&invite);
+    let ok = bench.a.hear("SIP/2.0 200");
+    assert_ne!(ok.header("To"), early.header("To"));
+    bench.a.ack(bench.proxy, &ok);
+    bench.b.hear("ACK");
+    bench.a.within(bench.proxy, &ok, "BYE", 2);
+    let bye = bench.b.hear("BYE");
+    bench.b.accept(&bye);
+    bench.a.hear("SIP/2.0 200");
 }
