@@ -50,8 +50,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     for line in 0..sdp.lines().len() {
         let echoed = SessionDescription::parse(&echo(&sdp, line, ours[0].ip())).expect("what was written is read");
-        assert_eq!(echoed.lines()[line], sdp.lines()[line]);
-        assert!(negotiate(&sdp, &echoed).is_ok(), "it answers what it is taken from");
+        assert!(echoed.lines().len() == sdp.lines().len() && negotiate(&sdp, &echoed).is_ok());
+        assert_eq!(echoed.lines()[line].formats, sdp.lines()[line].formats);
+        assert!(echoed.lines().iter().enumerate().all(|(other, echoed)| other == line || !echoed.is_live()));
     }
     let _ = (negotiate(&sdp, &again), check_reoffer(&sdp, &again));
 });

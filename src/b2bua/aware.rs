@@ -3,6 +3,8 @@
 //!
 //! `record-aware` crosses, and is never claimed by us: only a party can tell its user.
 
+use std::time::Duration;
+
 use super::call::Call;
 use super::deadlines::Wait;
 use super::leg::LegState;
@@ -11,13 +13,17 @@ use super::refresh::glare_wait;
 use super::reliable::names;
 use super::state::{Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Indication, Leg, Mark, PausedBy, Preference};
+use crate::model::{Indication, Leg, Mark, PausedBy, Preference, Timestamp, earliest};
 use crate::policy::{NotifyMode, PauseTerms, RecorderState, Verdict};
 use crate::sip::{Headers, Method};
 
 const OPTION: &str = "record-aware";
 /// Refusals after which a party is not asked to hear of this change any more: what crosses next tells it.
 const REFUSALS_MAX: u8 = 4;
+/// A gap that is over sooner is told to nobody: all calls have it at once, and would all ask.
+const GAP_MIN: Duration = Duration::from_secs(1);
+/// How far apart those calls ask.
+const GAP_SPREAD: Duration = Duration::from_secs(2);
 
 /// One leg.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,8 +31,9 @@ pub(super) struct Telling {
     /// What it refused to hear last, and how often.
     refused: Option<Indication>,
     refusals: u8,
-    /// It has refused a moment ago.
-    rests: bool,
+    /// What it is to be told, and not before when.
+    meant: Option<Indication>,
+    rests_until: Timestamp,
     /// As the recording has it.
     marked: Option<Indication>,
     preference: Preference,
@@ -82,20 +89,42 @@ impl Call {
         if !is_settled {
             return;
         }
+        let mut due = None;
         for side in Leg::BOTH {
             self.heed_preference(turn, side);
             self.mark_told(turn, side);
-            let Telling {
-                rests,
-                refused,
-                refusals,
-                ..
-            } = self.telling[side.index()];
-            let may_ask = !rests && (refusals <= REFUSALS_MAX || refused != Some(self.indication()));
-            if self.negotiation.is_behind(side) && may_ask && !self.is_emergency() && self.is_free_to_tell(side) {
+            if !self.is_to_be_told(turn, side) {
+                continue;
+            }
+            let rests_until = self.telling[side.index()].rests_until;
+            if rests_until > turn.now {
+                due = earliest(due, Some(rests_until));
+            } else if self.is_free_to_tell(side) {
                 self.refresh_by(turn, side, Method::Invite, [false; 2]);
             }
         }
+        match due {
+            Some(due) => self.deadlines.set(Wait::Indicate, due),
+            None => self.deadlines.clear(Wait::Indicate),
+        }
+    }
+
+    fn is_to_be_told(&mut self, turn: &mut Turn<'_>, side: Leg) -> bool {
+        let (now, told) = (self.indication(), self.negotiation.aware(side).told);
+        let telling = &mut self.telling[side.index()];
+        if telling.meant != Some(now) {
+            let is_of_gap = self.story.answered.is_some_and(|answered| answered < turn.now)
+                && told.is_some_and(|told| [told, now].contains(&Indication::Off));
+            telling.meant = Some(now);
+            telling.rests_until = turn.now;
+            if is_of_gap {
+                let spread = turn.wire.mint().entropy() % GAP_SPREAD.as_millis();
+                let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
+                telling.rests_until = turn.now + GAP_MIN + spread;
+            }
+        }
+        let is_given_up = telling.refusals > REFUSALS_MAX && telling.refused == Some(now);
+        self.negotiation.is_behind(side) && !is_given_up && !self.is_emergency()
     }
 
     fn is_free_to_tell(&self, side: Leg) -> bool {
@@ -132,16 +161,9 @@ impl Call {
             (telling.refused, telling.refusals) = (aware.told, 0);
         }
         telling.refusals = telling.refusals.saturating_add(1);
-        telling.rests = true;
+        telling.rests_until = turn.now + glare_wait(turn, side);
         let told = telling.marked;
         self.negotiation.set_aware(side, Aware { told, ..aware });
-        let due = turn.now + glare_wait(turn, side);
-        self.deadlines.set(Wait::Indicate, due);
-    }
-
-    /// Who refused to hear may be told again: by the end of this event.
-    pub(super) fn on_indication_due(&mut self) {
-        self.telling.iter_mut().for_each(|telling| telling.rests = false);
     }
 
     /// What a party would like is noted. It is done where the policies let that party pause in this way, and never more than a pause: what

@@ -131,7 +131,7 @@ impl Call {
                 Wait::RetellB => self.on_retell_due(turn, Leg::B),
                 Wait::Reattach => self.on_reattach_due(turn),
                 Wait::ByeAgain => self.on_bye_not_said_again(turn),
-                Wait::Indicate => self.on_indication_due(),
+                Wait::Indicate => {}
                 Wait::Resume => self.on_pause_over(turn),
                 Wait::Linger => self.close_recording(turn),
                 Wait::Leave => self.on_leaving_stalled(turn),

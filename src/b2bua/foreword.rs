@@ -33,7 +33,9 @@ impl Call {
         if self.announced.foreword.is_some() {
             return true;
         }
-        let Some(prompt) = self.foreword(turn) else {
+        let prompt = self.foreword(turn);
+        self.announced.is_forewarned = true;
+        let Some(prompt) = prompt else {
             return false;
         };
         let Some((answer, begun)) = self.negotiation.answer_for_us() else {
@@ -45,7 +47,6 @@ impl Call {
             return false;
         };
         self.announced.foreword = Some(Foreword { begun });
-        self.announced.is_forewarned = true;
         self.deadlines.clear(Wait::SetUp);
         self.deadlines.set(Wait::Foreword, turn.now + lasts + SLACK);
         self.renew_media(turn);

@@ -155,10 +155,15 @@ fn what_crosses_in_between_tells_it_too_and_is_another_version() {
 }
 
 #[test]
-fn a_gap_is_told_as_no_recording() {
+fn a_gap_that_lasts_is_told_as_no_recording_and_a_short_one_to_nobody() {
     let mut bench = call(LENIENT, [true, true]);
     bench.b_agrees("INVITE", 200, SDP);
+    bench.wait(Duration::from_secs(10));
+    bench.recorder_lives = false;
     bench.recorder_fails(Fault::DiskFull);
+    bench.wait(Duration::from_millis(900));
+    assert!(invites(&bench.to_a).is_empty());
+    bench.wait(Duration::from_millis(2_200));
     assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("off"));
     bench.a_answers("INVITE", 200, SDP);
     assert_eq!(
@@ -168,7 +173,17 @@ fn a_gap_is_told_as_no_recording() {
     );
     bench.b_agrees("INVITE", 200, SDP);
     bench.input(Input::Recording(RecordingEvent::Up));
+    bench.wait(Duration::from_millis(3_100));
     assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("on"));
+    bench.a_answers("INVITE", 200, SDP);
+    bench.b_agrees("INVITE", 200, SDP);
+
+    let asked = invites(&bench.to_a).len();
+    bench.recorder_fails(Fault::DiskFull);
+    bench.wait(Duration::from_millis(500));
+    bench.input(Input::Recording(RecordingEvent::Up));
+    bench.wait(Duration::from_secs(10));
+    assert_eq!(invites(&bench.to_a).len(), asked);
 }
 
 #[test]

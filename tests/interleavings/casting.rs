@@ -20,7 +20,14 @@ use super::world::{Happening, World};
 impl World {
     pub fn new(seed: u64, policies: &Policies, tells: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let script = draw::draw(&mut rng);
+        let mut script = draw::draw(&mut rng);
+        // Of their own, so that a seed is as it was.
+        let mut telling = Rng::new(seed ^ 0x7866);
+        for nature in &mut script.natures {
+            nature.aware = telling.one_in(3);
+        }
+        let policies = &policies.forewarning(telling.one_in(4));
+        script.studio.breaks_off_prompts = telling.one_in(4);
         let start = Timestamp::from_millis(1_763_800_000_000);
         let mut phones = Seat::ALL.map(|seat| {
             let forks = if seat == Seat::B {

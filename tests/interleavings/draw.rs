@@ -171,6 +171,7 @@ fn draw_nature(rng: &mut Rng) -> Nature {
         hasty: rng.one_in(10),
         interval_min: None,
         timer: rng.one_in(6).then(|| 60 + rng.below(120)),
+        aware: false,
     }
 }
 
@@ -269,6 +270,7 @@ fn draw_studio(rng: &mut Rng) -> Studio {
         closed_after: if rng.one_in(40) { None } else { Some(quick(rng)) },
         sealed_after: if rng.one_in(24) { None } else { Some(quick(rng)) },
         accepted: if rng.one_in(4) { 0 } else { 10 },
+        breaks_off_prompts: false,
     }
 }
 

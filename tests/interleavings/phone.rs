@@ -317,6 +317,9 @@ impl Phone {
         if self.nature.timer.is_some() {
             supported.push("timer");
         }
+        if self.nature.aware {
+            supported.push("record-aware");
+        }
         if !supported.is_empty() {
             more += &format!("Supported: {}\r\n", supported.join(", "));
         }

@@ -1,11 +1,12 @@
 //! The process under test: its configuration, its policies, and how it ends and starts again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use onrecord::engine::{Input, Signaling, SignalingConfig};
-use onrecord::model::Generation;
-use onrecord::policy::{PolicySet, RejectCode, SourceFile};
+use onrecord::model::{Clip, Generation, Rendition};
+use onrecord::policy::{Clips, PolicySet, RejectCode, SourceFile};
 use onrecord::sip::Transport;
 use onrecord::sip::digest::{Credentials, Password};
 use onrecord::trunk::{Conduct, Peer, Redirect, Refer, Route, Topology, Trunk};
@@ -18,9 +19,32 @@ use super::world::{Happening, World};
 
 pub const LAG_MAX: Duration = Duration::from_secs(1);
 
-/// The policies of each grade, compiled once.
+/// The policies of each grade, compiled once: as they are, and with a word to the caller before the call.
 #[derive(Clone)]
-pub struct Policies([Arc<PolicySet>; 3]);
+pub struct Policies {
+    sets: [[Arc<PolicySet>; 3]; 2],
+    forewarn: bool,
+}
+
+/// How long the word before the call takes.
+pub const FOREWORD: Duration = Duration::from_millis(400);
+
+fn clips() -> Clips {
+    let rendition = Rendition {
+        encoding: "PCMA",
+        clock_rate: 8_000,
+        channels: 1,
+        payloads: vec![vec![0x55; 160].into(); 20],
+    };
+    let prompt = Arc::new(Clip {
+        name: "prompt".to_owned(),
+        renditions: vec![rendition],
+    });
+    Clips {
+        tone: None,
+        prompts: BTreeMap::from([("desk".to_owned(), prompt)]),
+    }
+}
 
 impl Policies {
     pub fn compile() -> Self {
@@ -28,21 +52,38 @@ impl Policies {
             path: path.to_owned(),
             text,
         };
-        let policy = |more: &str| {
-            let desk =
-                format!("[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n{more}");
+        const FOREWARNS: &str =
+            "notify = { mode = \"prompt\", when = \"before_connect\" }\nprompts = { package = \"desk\" }\n";
+        let policy = |notify: &str, more: &str| {
+            let desk = format!(
+                "[policy]\nid = \"desk\"\nenabled = true\n{notify}[[policy.recorder]]\nid = \"embedded\"\n{more}"
+            );
             let grant = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n".to_owned();
             vec![file("desk.toml", desk), file("grants.toml", grant)]
         };
         let lenient = "required_before_call_establishment = false\nrequired_during_call = false\n";
         let compile = |files: Vec<SourceFile>| {
-            Arc::new(PolicySet::compile(&files, Generation(1)).expect("the policies are valid"))
+            let set = PolicySet::compile(&files, Generation(1)).expect("the policies are valid");
+            Arc::new(set.with_clips(clips()))
         };
-        Self([compile(policy("")), compile(policy(lenient)), compile(Vec::new())])
+        let sets = ["", FOREWARNS].map(|notify| {
+            [
+                compile(policy(notify, "")),
+                compile(policy(notify, lenient)),
+                compile(Vec::new()),
+            ]
+        });
+        Self { sets, forewarn: false }
+    }
+
+    #[must_use]
+    pub fn forewarning(&self, forewarn: bool) -> Self {
+        let sets = self.sets.clone();
+        Self { sets, forewarn }
     }
 
     pub fn of(&self, grade: Grade) -> Arc<PolicySet> {
-        Arc::clone(&self.0[grade as usize])
+        Arc::clone(&self.sets[usize::from(self.forewarn)][grade as usize])
     }
 }
 

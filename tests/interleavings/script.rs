@@ -105,6 +105,8 @@ pub struct Nature {
     pub interval_min: Option<u64>,
     /// Seconds of a session interval (RFC 4028).
     pub timer: Option<u64>,
+    /// Reads what descriptions say of the recording (RFC 7866).
+    pub aware: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -158,6 +160,8 @@ pub struct Studio {
     pub closed_after: Option<Duration>,
     pub sealed_after: Option<Duration>,
     pub accepted: u64,
+    /// No prompt comes to its end.
+    pub breaks_off_prompts: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

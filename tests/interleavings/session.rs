@@ -52,6 +52,7 @@ impl Session {
     /// An answer in an unreliable 18x: a promise (RFC 6337 §3.1.1).
     pub fn take_preview(&mut self, sdp: &Sdp, by: &str) -> Result<(), String> {
         match self.offered.as_ref().filter(|_| !self.agreed) {
+            Some(_) if sdp.is_of_proxy() => Ok(()),
             Some(offered) if *offered != sdp.answers => Err(format!(
                 "an early answer to another offer: {by} brings {}, the offer was {offered}",
                 sdp.told()

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use onrecord::model::{
-    Fault, MediaCommand, MediaEvent, Reconciliation, Recorded, RecordingCommand, RecordingEvent, SessionId, Tally,
+    Fault, Leg, MediaCommand, MediaEvent, Notice, NoticeKind, Reconciliation, Recorded, RecordingCommand,
+    RecordingEvent, SessionId, Tally, Timestamp,
 };
 
+use super::process::FOREWORD;
 use super::script::{self, Trouble};
 
 #[derive(Clone, Debug)]
@@ -54,6 +56,20 @@ pub struct Studio {
     /// Asked of a recorder that hangs.
     held: Vec<RecordingCommand>,
     pub promises: Vec<Promise>,
+}
+
+fn prompt_over(session: SessionId, leg: Leg) -> MediaEvent {
+    let notice = Box::new(Notice {
+        leg,
+        line: 0,
+        kind: NoticeKind::Prompt,
+        name: "prompt".to_owned(),
+        from: Timestamp::ZERO,
+        until: Timestamp::ZERO,
+        packets: 20,
+        whole: true,
+    });
+    MediaEvent::Noticed { session, notice }
 }
 
 impl Studio {
@@ -195,6 +211,16 @@ impl Studio {
                             tally,
                         }),
                     );
+                }
+            }
+            MediaCommand::Notice(plan) if !self.script.breaks_off_prompts => {
+                for leg in Leg::BOTH {
+                    let prompted = plan.legs[leg.index()]
+                        .as_ref()
+                        .is_some_and(|told| told.prompt.is_some());
+                    if prompted {
+                        self.promise(FOREWORD, Said::Media(prompt_over(plan.session, leg)));
+                    }
                 }
             }
             MediaCommand::Gate { .. } | MediaCommand::Notice(_) | MediaCommand::Pausing { .. } => {}

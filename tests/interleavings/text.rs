@@ -209,6 +209,11 @@ impl Sdp {
         text
     }
 
+    /// The proxy says something itself, before it asks anybody.
+    pub fn is_of_proxy(&self) -> bool {
+        self.serial == "-"
+    }
+
     pub fn told(&self) -> String {
         let Self {
             serial,
