@@ -30,6 +30,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a call placed for a REFER",
     "a call placed with Replaces",
     "a challenge answered",
+    "a change of the recording told",
     "a challenge for the proxy",
     "a connection broke",
     "a datagram came back",
@@ -53,6 +54,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a stale nonce",
     "a subscription refreshed",
     "a transfer done",
+    "a word before the call",
     "an ACK without an answer",
     "an INFO crossed",
     "an INVITE forked",
@@ -82,6 +84,7 @@ pub const MUST_HAVES: &[&str] = &[
     "the caller died",
     "the third died",
     "trunks reloaded",
+    "told of the recording",
     "unrecorded",
     "the media of a transfer",
 ];

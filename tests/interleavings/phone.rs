@@ -164,6 +164,16 @@ impl Phone {
 
     pub fn handle_sip(&mut self, now: Timestamp, heard: &Rc<Heard>) {
         if !self.dead {
+            if heard.tells_of_recording() {
+                self.seen.insert(if heard.method == "INVITE" {
+                    "a change of the recording told"
+                } else {
+                    "told of the recording"
+                });
+                if !self.nature.aware {
+                    self.wrong(format!("tells of a recording who does not read that: {}", heard.told()));
+                }
+            }
             if heard.is_request() {
                 self.on_request(now, heard);
             } else {

@@ -88,7 +88,11 @@ impl Phone {
         self.learn_allow(dialog, heard);
         let reliable = heard.lists("Require", "100rel");
         if let Some(sdp) = heard.sdp().filter(|_| !reliable) {
-            self.seen.insert("early media");
+            self.seen.insert(if sdp.is_of_proxy() {
+                "a word before the call"
+            } else {
+                "early media"
+            });
             let verdict = self.dialogs[dialog].session.take_preview(&sdp, &heard.told());
             self.judge(verdict);
         }

@@ -25,6 +25,11 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Whether its description says how a recording stands (RFC 7866).
+    pub fn tells_of_recording(&self) -> bool {
+        self.text[self.body_at..].contains("\r\na=record:")
+    }
+
     /// None when it is no SIP message.
     pub fn read(text: &str) -> Option<Self> {
         let head = text.find("\r\n\r\n")?;
