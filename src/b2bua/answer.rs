@@ -45,7 +45,7 @@ impl Call {
         let cseq = response.headers.cseq().number;
         self.focus_on_winner(turn, response);
         self.note_focus(Leg::B, &response.headers);
-        self.note_aware(Leg::B, &response.headers);
+        self.note_answerer_aware(&response.headers);
         self.meeting |= self.a.fronts_focus;
         let before = std::mem::replace(&mut self.b.state, LegState::AckOwed { client, cseq });
         if !matches!(self.a.state, LegState::Invited { .. } | LegState::Expected) {

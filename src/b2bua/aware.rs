@@ -48,6 +48,13 @@ impl Call {
         }
     }
 
+    /// Of several phones that rang under B's INVITE, who answers says it for itself.
+    pub(super) fn note_answerer_aware(&mut self, headers: &Headers) {
+        let aware = self.negotiation.aware(Leg::B);
+        self.negotiation.set_aware(Leg::B, Aware { knows: false, ..aware });
+        self.note_aware(Leg::B, headers);
+    }
+
     pub(super) fn is_aware(&self, side: Leg) -> bool {
         self.negotiation.aware(side).knows
     }

@@ -109,6 +109,7 @@ impl Negotiation {
         let before = self.arrivals_from_b();
         self.faces[Leg::B.index()] = Some(Face::of(b));
         self.agreement = Agreement::default();
+        self.set_aware(Leg::B, Aware::default());
         self.arrivals_from_b() != before
     }
 

@@ -7,6 +7,7 @@ use onrecord::model::{
     Fault, Indication, Leg, Mark, MediaCommand, MediaEvent, PausedBy, Preference, RecordingCommand, RecordingEvent,
 };
 use onrecord::sip::{Message, Request};
+use onrecord::trunk::{Conduct, Failover};
 
 use super::bench::{A, B, Bench, GRANTS, LENIENT, SDP, STRICT, answer, invite, with_lines};
 
@@ -156,8 +157,7 @@ fn what_crosses_in_between_tells_it_too_and_is_another_version() {
 
 #[test]
 fn a_gap_that_lasts_is_told_as_no_recording_and_a_short_one_to_nobody() {
-    let mut bench = call(LENIENT, [true, true]);
-    bench.b_agrees("INVITE", 200, SDP);
+    let mut bench = call(LENIENT, [true, false]);
     bench.wait(Duration::from_secs(10));
     bench.recorder_lives = false;
     bench.recorder_fails(Fault::DiskFull);
@@ -166,17 +166,11 @@ fn a_gap_that_lasts_is_told_as_no_recording_and_a_short_one_to_nobody() {
     bench.wait(Duration::from_millis(2_200));
     assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("off"));
     bench.a_answers("INVITE", 200, SDP);
-    assert_eq!(
-        said(&bench.request_to_b("INVITE").body).0,
-        Some("off"),
-        "one after the other"
-    );
-    bench.b_agrees("INVITE", 200, SDP);
+    bench.recorder_lives = true;
     bench.input(Input::Recording(RecordingEvent::Up));
     bench.wait(Duration::from_millis(3_100));
     assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("on"));
     bench.a_answers("INVITE", 200, SDP);
-    bench.b_agrees("INVITE", 200, SDP);
 
     let asked = invites(&bench.to_a).len();
     bench.recorder_fails(Fault::DiskFull);
@@ -184,6 +178,16 @@ fn a_gap_that_lasts_is_told_as_no_recording_and_a_short_one_to_nobody() {
     bench.input(Input::Recording(RecordingEvent::Up));
     bench.wait(Duration::from_secs(10));
     assert_eq!(invites(&bench.to_a).len(), asked);
+}
+
+#[test]
+fn both_are_told_one_after_the_other() {
+    let mut bench = call(&pausable(), [true, true]);
+    bench.b_agrees("INVITE", 200, SDP);
+    pause(&mut bench);
+    assert_eq!((invites(&bench.to_a).len(), invites(&bench.to_b).len()), (1, 2));
+    bench.a_answers("INVITE", 200, SDP);
+    assert_eq!(said(&bench.request_to_b("INVITE").body).0, Some("paused"));
 }
 
 #[test]
@@ -231,6 +235,9 @@ fn a_policy_of_telling_by_sdp_says_it_in_the_first_invite_and_marks_who_does_not
         marks(&bench),
         [Mark::Unnoticed { leg: Leg::B }, told(Leg::A, Indication::On)]
     );
+
+    let bench = call(policy, [true, true]);
+    assert_eq!(invites(&bench.to_b).len(), 1, "it knows from the first");
 
     let refuses = policy.replace("\"sdp\"", "\"sdp\", untold = \"refuse\"");
     let mut bench = call(&refuses, [true, false]);
@@ -348,4 +355,30 @@ fn after_a_restart_they_are_told_on_and_nobody_is_told_twice() {
     assert!(invites(&bench.to_a).is_empty());
     pause(&mut bench);
     assert_eq!(said(&bench.request_to_a("INVITE").body), (Some("paused"), "2"));
+}
+
+#[test]
+fn who_is_called_next_is_not_taken_for_who_was_called_before() {
+    let conduct = Conduct {
+        failover: Failover::after([503]),
+        ..Conduct::default()
+    };
+    let mut bench = Bench::with_spare(&[("desk.toml", &pausable()), ("grants.toml", GRANTS)], conduct);
+    bench.invite(SDP, "");
+    bench.fork_answers("b-tag", 180, AWARE, "");
+    bench.fork_answers("b-tag", 503, "", "");
+    assert_eq!(said(&bench.request_to_c("INVITE").body).0, None);
+    bench.c_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(invites(&bench.to_c).len(), 1);
+}
+
+#[test]
+fn of_several_phones_that_ring_the_one_that_answers_says_whether_it_reads_that() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.fork_answers("b1", 180, AWARE, "");
+    bench.fork_answers("b2", 200, "", SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(invites(&bench.to_b).len(), 1);
 }
