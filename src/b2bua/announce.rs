@@ -4,6 +4,7 @@
 //! announced, for nothing is demanded of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::call::Call;
 use super::farewell::Farewell;
@@ -12,7 +13,8 @@ use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::{
-    Clip, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan, Recorded,
+    CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
+    Recorded, Timestamp,
 };
 use crate::policy::{NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
 
@@ -27,6 +29,12 @@ pub(super) struct Announced {
     /// A is told before B is asked: now, or was meant to be.
     pub(super) foreword: Option<Foreword>,
     pub(super) is_forewarned: bool,
+    /// Of A, of B.
+    pub(super) consents: [Option<Consent>; 2],
+    /// Until when who is asked may answer.
+    pub(super) consent_due: Option<Timestamp>,
+    /// The relay lets neither hear the other until it is told otherwise.
+    pub(super) holds_apart: bool,
 }
 
 impl Announced {
@@ -37,12 +45,16 @@ impl Announced {
         toned: [false; 2],
         foreword: None,
         is_forewarned: true,
+        consents: [None; 2],
+        consent_due: None,
+        holds_apart: false,
     };
 
     /// Somebody else is at this end, and other policies may apply to both.
     pub(super) const fn forget(&mut self, leg: Leg) {
         self.told = [false; 2];
         self.prompted[leg.index()] = false;
+        self.consents[leg.index()] = None;
     }
 }
 
@@ -77,6 +89,16 @@ impl Call {
                 continue;
             }
             let mut told = told(turn, wanted, &line, (leg, self.is_aware(leg)));
+            if let Some(terms) = wanted.notify.consent {
+                let lasts = told
+                    .notice
+                    .prompt
+                    .as_deref()
+                    .and_then(|prompt| lasting(prompt, &line, leg));
+                let was_asked = self.announced.prompted[at] || self.is_asked(leg);
+                let due = lasts.or_else(|| was_asked.then_some(Duration::ZERO));
+                self.ask_consent(turn, leg, due.map(|lasts| turn.now + lasts + terms.within));
+            }
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {
                 told.notice.prompt = None;
             }
@@ -92,12 +114,15 @@ impl Call {
             legs[at] = Some(told.notice).filter(|notice| was_toned || *notice != LegNotice::default());
         }
         if legs != [None, None] {
+            let asks = Leg::BOTH.into_iter().any(|leg| self.is_asked(leg));
+            self.announced.holds_apart = asks;
             let parted = !wanted.notify.over_talk || wanted.notify.when == NotifyWhen::BeforeConnect;
             turn.media(MediaCommand::Notice(Box::new(NoticePlan {
                 session: self.id,
                 line,
                 legs,
                 parted,
+                asks,
             })));
         }
     }
@@ -134,6 +159,13 @@ impl Call {
             self.on_prompted(turn, leg);
         }
     }
+}
+
+/// How long a prompt takes that is told to a leg; None: it has no format for it.
+pub(super) fn lasting(prompt: &Clip, line: &LinePlan, leg: Leg) -> Option<Duration> {
+    let voice = prompt.voice(line, leg, None)?;
+    let frames = prompt.renditions.get(voice.rendition)?.payloads.len();
+    Some(CLIP_FRAME * u32::try_from(frames).ok()?)
 }
 
 /// `reads`: the leg reads what descriptions say of the recording.

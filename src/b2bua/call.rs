@@ -421,6 +421,7 @@ impl Call {
     /// After every event: a call that is ending closes its recording once nothing more can come.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.announce(turn);
+        self.review_consent(turn);
         self.review_pause(turn);
         self.indicate(turn);
         self.remember(turn);

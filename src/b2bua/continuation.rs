@@ -21,7 +21,7 @@ use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Header, Leg, SessionId, Timestamp, TrunkName};
+use crate::model::{Consent, Header, Leg, SessionId, Timestamp, TrunkName};
 use crate::policy::{Decision, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::Dialog;
@@ -44,6 +44,8 @@ pub struct Continuation {
     from_change: [bool; 2],
     #[serde(default)]
     aware: [Aware; 2],
+    #[serde(default)]
+    consents: [Option<Consent>; 2],
     #[serde(default)]
     claims: [Claims; 2],
     /// Who had hung up while the other was on its way to another call.
@@ -146,6 +148,7 @@ impl Call {
             media: self.negotiation.keep()?,
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
+            consents: self.announced.consents,
             aware: Leg::BOTH.map(|leg| self.negotiation.aware(leg)),
             claims: self.claims.clone(),
             parted: self.parted(),
@@ -270,6 +273,7 @@ impl Call {
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
         call.announced = Announced::RESUMED;
+        call.announced.consents = kept.consents;
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {

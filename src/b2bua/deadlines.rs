@@ -35,6 +35,8 @@ pub enum Wait {
     SetUp,
     /// The end of what A is told before B is asked.
     Foreword,
+    /// Whether who was asked agrees to be recorded.
+    Consent,
     /// B's answer to its INVITE.
     Answer,
     /// The far end's answer to a re-INVITE or UPDATE.
@@ -62,9 +64,10 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::SetUp,
         Self::Foreword,
+        Self::Consent,
         Self::Answer,
         Self::Exchange,
         Self::Seat,
@@ -121,7 +124,8 @@ impl Call {
         while let Some(wait) = self.deadlines.take_due(turn.now) {
             match wait {
                 Wait::SetUp => self.on_set_up_stalled(turn),
-                Wait::Foreword => self.end_foreword(turn),
+                Wait::Foreword => self.on_foreword_due(turn),
+                Wait::Consent => self.on_consent_due(turn),
                 Wait::Answer => self.on_unanswered(turn),
                 Wait::Exchange => self.on_exchange_failed(turn, None),
                 Wait::Seat => self.on_seat_due(turn),

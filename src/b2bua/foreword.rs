@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::announce::lasting;
 use super::call::Call;
 use super::deadlines::Wait;
 use super::leg::LegState;
@@ -13,8 +14,8 @@ use super::negotiation::Agreement;
 use super::reliable::names;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{CLIP_FRAME, Clip, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded};
-use crate::policy::NotifyWhen;
+use crate::model::{Clip, Consent, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded};
+use crate::policy::{ConsentTerms, NotifyWhen, Silence};
 use crate::sip::Response;
 
 /// How much longer than it lasts a prompt may take: a caller may hold, or agree on keys first.
@@ -25,6 +26,8 @@ const SLACK: Duration = Duration::from_secs(2);
 pub(super) struct Foreword {
     /// What was agreed before.
     begun: Agreement,
+    /// All of it was heard, and whether A agrees is waited for.
+    is_heard: bool,
 }
 
 impl Call {
@@ -42,11 +45,15 @@ impl Call {
             return false;
         };
         let line = self.spoken_line();
-        let Some((line, lasts)) = line.and_then(|line| lasting(&prompt, &line).map(|lasts| (line, lasts))) else {
+        let Some((line, lasts)) = line.and_then(|line| lasting(&prompt, &line, Leg::A).map(|lasts| (line, lasts)))
+        else {
             self.negotiation.begin_again(&begun);
             return false;
         };
-        self.announced.foreword = Some(Foreword { begun });
+        self.announced.foreword = Some(Foreword { begun, is_heard: false });
+        if self.consent_terms().is_some() {
+            self.note_consent(turn, Leg::A, Consent::Asked);
+        }
         self.deadlines.clear(Wait::SetUp);
         self.deadlines.set(Wait::Foreword, turn.now + lasts + SLACK);
         self.renew_media(turn);
@@ -78,6 +85,7 @@ impl Call {
             line,
             legs: [Some(told), None],
             parted: true,
+            asks: false,
         })));
     }
 
@@ -95,8 +103,37 @@ impl Call {
     /// A leg has heard all of a prompt.
     pub(super) fn on_prompted(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         self.announced.prompted[leg.index()] = true;
-        if leg == Leg::A {
+        let asks = self.consent_terms().filter(|_| self.is_asked(leg));
+        match (leg, &mut self.announced.foreword, asks) {
+            (Leg::A, Some(foreword), Some(terms)) => {
+                foreword.is_heard = true;
+                self.deadlines.set(Wait::Foreword, turn.now + terms.within);
+            }
+            (Leg::A, ..) => self.end_foreword(turn),
+            (Leg::B, ..) => {}
+        }
+    }
+
+    /// It was not heard to its end, or was not answered.
+    pub(super) fn on_foreword_due(&mut self, turn: &mut Turn<'_>) {
+        let is_heard = self
+            .announced
+            .foreword
+            .as_ref()
+            .is_some_and(|foreword| foreword.is_heard);
+        if !self.is_asked(Leg::A) {
             self.end_foreword(turn);
+        } else if !is_heard {
+            self.announced.consents[Leg::A.index()] = None;
+            self.end_foreword(turn);
+        } else {
+            self.note_consent(turn, Leg::A, Consent::Unanswered);
+            let refuses = |terms: ConsentTerms| terms.silence == Silence::Refuses;
+            if self.consent_terms().is_some_and(refuses) {
+                self.decline_recording(turn, Leg::A);
+            } else {
+                self.end_foreword(turn);
+            }
         }
     }
 
@@ -112,11 +149,4 @@ impl Call {
             self.proceed(turn);
         }
     }
-}
-
-/// How long a prompt takes that is told to A; None: A has no format for it.
-fn lasting(prompt: &Clip, line: &LinePlan) -> Option<Duration> {
-    let voice = prompt.voice(line, Leg::A, None)?;
-    let frames = prompt.renditions.get(voice.rendition)?.payloads.len();
-    Some(CLIP_FRAME * u32::try_from(frames).ok()?)
 }

@@ -20,6 +20,7 @@ mod challenge;
 mod chronicle;
 mod claims;
 mod connected;
+mod consent;
 mod consultation;
 mod continuation;
 mod conversation;

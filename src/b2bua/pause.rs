@@ -190,6 +190,9 @@ impl Call {
 
     /// A key that a party pressed, as RFC 4733 or in an INFO. It crosses to the other party all the same.
     pub(super) fn on_key(&mut self, turn: &mut Turn<'_>, leg: Leg, key: char) {
+        if self.take_consent(turn, leg, key) {
+            return;
+        }
         let Some(requirements) = self.decision.requirements.as_ref() else {
             return;
         };
@@ -273,9 +276,10 @@ impl Call {
         if !matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             return;
         }
+        let pauses = self.pause_terms().map(PauseTerms::heard).unwrap_or_default();
         let pausing = Pausing {
             is_paused: self.is_paused(),
-            keys: self.pause_terms().map(PauseTerms::heard).unwrap_or_default(),
+            keys: Leg::BOTH.map(|leg| pauses[leg.index()] || self.is_asked(leg)),
         };
         if pausing != self.pauses.told {
             self.pauses.told = pausing;

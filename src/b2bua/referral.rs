@@ -27,7 +27,7 @@ use super::seat::Seat;
 use super::state::Phase;
 use super::transfer::Referral;
 use super::turn::Turn;
-use crate::model::{Leg, Mark, SessionId};
+use crate::model::{Consent, Leg, Mark, SessionId};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Message, Method, NameAddr, Request, Uri};
 use crate::trunk::Refer;
@@ -104,6 +104,7 @@ pub struct Mover {
     pub(super) exchange: Option<ClientId>,
     /// It was told by a prompt that it is recorded.
     pub(super) prompted: bool,
+    pub(super) consent: Option<Consent>,
 }
 
 /// What the new call begins with, of the party that stays.
@@ -391,6 +392,7 @@ impl Call {
             claims: std::mem::take(&mut self.claims[side.index()]),
             exchange: self.last_exchange[side.index()].take(),
             prompted: self.announced.prompted[side.index()],
+            consent: self.announced.consents[side.index()],
         })
     }
 

@@ -57,6 +57,8 @@ pub enum Refusal {
     MediaSealed,
     /// A party must be told that it is recorded, and there is no codec that we could tell it in, or nothing to tell it by.
     Untold,
+    /// A party was asked whether it agrees to be recorded, and does not.
+    Unconsented,
     /// No port pair is free.
     NoPorts,
     /// Free disk space is below the reserve.
@@ -159,7 +161,7 @@ impl Refusal {
             | Self::TooManyCalls
             | Self::TrunkFull { .. }
             | Self::Overloaded { .. } => 503,
-            Self::TooManyTransfers | Self::Unreplaceable => 603,
+            Self::TooManyTransfers | Self::Unreplaceable | Self::Unconsented => 603,
             Self::RecorderDown { status, .. } => *status,
         }
     }
@@ -213,6 +215,10 @@ impl Refusal {
                 399,
                 "Recording required by policy: its announcement cannot be played with this codec",
             )],
+            Self::Unconsented => vec![
+                q850(CAUSE_CALL_REJECTED, "Recording not agreed to"),
+                warning(host, 399, "Recording required by policy, and not agreed to"),
+            ],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed { allow } | Self::MethodUnknown { allow } => vec![("Allow", allow.clone())],
             Self::TrunkFull { reached } => vec![

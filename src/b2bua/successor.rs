@@ -141,6 +141,7 @@ impl Call {
         self.negotiation.set_aware(side, mover.aware);
         self.telling[side.index()] = Telling::default();
         self.announced.prompted[side.index()] = mover.prompted;
+        self.announced.consents[side.index()] = mover.consent;
         self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {

@@ -206,7 +206,7 @@ impl Notices {
         let Ok(header) = RtpHeader::parse(packet) else {
             return Passage::AsIs;
         };
-        let is_parted = self.plan.parted && self.speeches.iter().any(Speech::is_prompting);
+        let is_parted = self.plan.asks || self.plan.parted && self.speeches.iter().any(Speech::is_prompting);
         let LegPlan { formats, holds, .. } = self.plan.line.leg(leg);
         let format = formats.iter().find(|format| format.0 == header.payload_type);
         let is_voice = format.is_none_or(|format| !format.1.eq_ignore_ascii_case(EVENTS));

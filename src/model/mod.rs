@@ -22,7 +22,7 @@ pub use dtls::{
 pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
-pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
+pub use notice::{CLIP_FRAME, Clip, Consent, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
 pub use pause::{PausedBy, PausedSpan, Pausing};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,

@@ -84,6 +84,8 @@ pub struct NoticePlan {
     pub legs: [Option<LegNotice>; 2],
     /// While a prompt is played to either, neither hears the other.
     pub parted: bool,
+    /// Nor until the next plan: somebody is asked whether it agrees.
+    pub asks: bool,
 }
 
 /// What is played to one leg.
@@ -101,6 +103,29 @@ pub struct LegNotice {
 pub enum NoticeKind {
     Prompt,
     Tone,
+}
+
+/// Whether a party agrees to be recorded.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// By a prompt; it is waited for.
+    Asked,
+    Given,
+    Refused,
+    /// It said nothing in time, or could not be asked.
+    Unanswered,
+}
+
+impl Consent {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked for",
+            Self::Given => "given",
+            Self::Refused => "refused",
+            Self::Unanswered => "not answered",
+        }
+    }
 }
 
 /// A notice that a party was sent.

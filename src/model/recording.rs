@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ailing, Generation, Indication, Leg, LinePlan, Notice, PausedBy, PausedSpan, PolicyId, Preference, SessionId,
-    Tally, Timestamp, TrunkName,
+    Ailing, Consent, Generation, Indication, Leg, LinePlan, Notice, PausedBy, PausedSpan, PolicyId, Preference,
+    SessionId, Tally, Timestamp, TrunkName,
 };
 
 /// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
@@ -254,6 +254,11 @@ pub enum Mark {
     Indicated {
         leg: Leg,
         recording: Indication,
+    },
+    /// How a party's consent to the recording stands from here on.
+    Consent {
+        leg: Leg,
+        consent: Consent,
     },
     /// What a party would like of the recording, from here on.
     Preferred {

@@ -227,6 +227,7 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         Mark::Noticed(notice) => format!("{at} {}", told(notice)),
         Mark::Unnoticed { leg } => format!("{at} {leg} could not be told that it is recorded"),
         Mark::Indicated { leg, recording } => format!("{at} {leg} was told by SDP: recording {recording}"),
+        Mark::Consent { leg, consent } => format!("{at} consent of {leg}: {}", consent.as_str()),
         Mark::Preferred { leg, preference } => format!("{at} {leg} would like of the recording: {preference}"),
         Mark::Health(Ailing { ailment, until, .. }) => match until {
             None => format!("{at} the sound ails: {ailment}"),

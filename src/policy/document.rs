@@ -12,8 +12,8 @@ use super::reader::{Table, Words};
 use super::roster::Spot;
 use super::scalar::duration;
 use super::terms::{
-    Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
-    Retention, Untold,
+    Action, ConsentTerms, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, OnRefusal,
+    RejectCode, RejectStatus, Retention, Silence, Untold,
 };
 use crate::model::PolicyId;
 
@@ -48,6 +48,10 @@ const WHEN: &Words<NotifyWhen> = &[
     ("after_answer", NotifyWhen::AfterAnswer),
 ];
 const UNTOLD: &Words<Untold> = &[("mark", Untold::Mark), ("refuse", Untold::Refuse)];
+const SILENCE: &Words<Silence> = &[("refuses", Silence::Refuses), ("agrees", Silence::Agrees)];
+const REFUSED: &Words<OnRefusal> = &[("hang_up", OnRefusal::HangUp), ("mark", OnRefusal::Mark)];
+/// How long a party may think it over.
+const CONSENT_WITHIN: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 const TALK: &Words<bool> = &[("waits", false), ("goes_on", true)];
 /// From tone to tone.
 const TONE_EVERY: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(600);
@@ -280,9 +284,31 @@ fn notify(table: &Table<'_>) -> Notify {
             .choice("untold", UNTOLD)
             .map(Spanned::into_inner)
             .unwrap_or_default(),
+        consent: consent(&notify),
     };
     notify.finish();
     read
+}
+
+fn consent(notify: &Table<'_>) -> Option<ConsentTerms> {
+    let consent = notify.table("consent", "a consent field")?;
+    let terms = ConsentTerms {
+        within: consent
+            .parsed("within", "a duration from \"2s\" to \"1m\"", |text| {
+                duration(text).filter(|within| CONSENT_WITHIN.contains(within))
+            })
+            .map_or_else(|| ConsentTerms::default().within, Spanned::into_inner),
+        silence: consent
+            .choice("silence", SILENCE)
+            .map(Spanned::into_inner)
+            .unwrap_or_default(),
+        refused: consent
+            .choice("refused", REFUSED)
+            .map(Spanned::into_inner)
+            .unwrap_or_default(),
+    };
+    consent.finish();
+    Some(terms)
 }
 
 fn prompts(table: &Table<'_>) -> Option<String> {

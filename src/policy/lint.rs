@@ -119,6 +119,17 @@ fn recording(table: &Table<'_>, policy: &Policy) {
             .hint("add `prompts = { package = \"…\" }`, with a file `prompts/…/notice.wav` beside the policies");
         table.note(finding);
     }
+    if policy.notify.consent.is_some() && !policy.notify.mode.has_prompt() {
+        let finding = table
+            .at(
+                Code::NoPrompt,
+                &table.key_span("notify"),
+                "consent is asked for by a prompt, and none is demanded",
+            )
+            .effect("nobody is asked: `silence` says what that means")
+            .hint("set `mode` to \"prompt\" or \"prompt+tone\"");
+        table.note(finding);
+    }
     retried(table, policy);
 }
 

@@ -52,6 +52,6 @@ pub use source::SourceFile;
 pub(crate) use source::escaped;
 pub(crate) use suggest::nearest;
 pub use terms::{
-    Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
-    Retention, Untold,
+    Action, ConsentTerms, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, OnRefusal,
+    RejectCode, RejectStatus, Retention, Silence, Untold,
 };

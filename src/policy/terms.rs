@@ -171,6 +171,58 @@ pub enum Untold {
     Refuse,
 }
 
+/// Asking who is told by a prompt whether it agrees: key 1, or 2.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ConsentTerms {
+    /// How long it is waited for, once the prompt is over.
+    pub within: Duration,
+    /// Who says nothing has refused, or has agreed.
+    pub silence: Silence,
+    pub refused: OnRefusal,
+}
+
+/// What it means to say nothing. Ordered by force.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    Agrees,
+    #[default]
+    Refuses,
+}
+
+/// What becomes of the call of who does not agree. Ordered by force.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRefusal {
+    /// It goes on, recorded, and the recording says so.
+    Mark,
+    #[default]
+    HangUp,
+}
+
+impl Default for ConsentTerms {
+    fn default() -> Self {
+        Self {
+            within: CONSENT_WITHIN_DEFAULT,
+            silence: Silence::default(),
+            refused: OnRefusal::default(),
+        }
+    }
+}
+
+impl ConsentTerms {
+    /// The more demanding of both, and the longer time.
+    fn and(self, other: Self) -> Self {
+        Self {
+            within: self.within.max(other.within),
+            silence: self.silence.max(other.silence),
+            refused: self.refused.max(other.refused),
+        }
+    }
+}
+
+const CONSENT_WITHIN_DEFAULT: Duration = Duration::from_secs(10);
+
 /// Telling people.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -183,6 +235,8 @@ pub struct Notify {
     /// From tone to tone.
     pub every: Duration,
     pub untold: Untold,
+    /// None: who is told need not agree.
+    pub consent: Option<ConsentTerms>,
 }
 
 impl Default for Notify {
@@ -194,6 +248,7 @@ impl Default for Notify {
             over_talk: false,
             every: TONE_EVERY_DEFAULT,
             untold: Untold::default(),
+            consent: None,
         }
     }
 }
@@ -238,6 +293,10 @@ impl Notify {
             over_talk: self.over_talk && other.over_talk,
             every: self.every.min(other.every),
             untold: self.untold.max(other.untold),
+            consent: match (self.consent, other.consent) {
+                (Some(own), Some(other)) => Some(own.and(other)),
+                (own, other) => own.or(other),
+            },
         }
     }
 }

@@ -180,6 +180,7 @@ impl Chain {
             | Mark::Unnoticed { .. }
             | Mark::Indicated { .. }
             | Mark::Preferred { .. }
+            | Mark::Consent { .. }
             | Mark::Health(_)
             | Mark::Note(_) => {}
         }

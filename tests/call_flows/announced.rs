@@ -54,7 +54,7 @@ fn bench_of(notify: &str, plan: &str) -> Bench {
     bench
 }
 
-fn talking(notify: &str) -> Bench {
+pub fn talking(notify: &str) -> Bench {
     let mut bench = bench(notify);
     bench.invite(SDP, "");
     bench.b_answers("INVITE", 200, SDP);

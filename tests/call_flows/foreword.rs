@@ -15,7 +15,7 @@ use super::sdes::{KEY, keyed, line, with};
 const BEFORE: &str = "mode = \"prompt\", when = \"before_connect\"";
 
 /// The relay has played the prompt to the end.
-fn played(bench: &mut Bench, leg: Leg) {
+pub fn played(bench: &mut Bench, leg: Leg) {
     let session = bench.session();
     let notice = Notice {
         leg,
@@ -31,7 +31,7 @@ fn played(bench: &mut Bench, leg: Leg) {
     bench.input(Input::Media(MediaEvent::Noticed { session, notice }));
 }
 
-fn is_b_asked(bench: &Bench) -> bool {
+pub fn is_b_asked(bench: &Bench) -> bool {
     !bench.to_b.is_empty()
 }
 

@@ -17,6 +17,7 @@ mod carried;
 mod challenged;
 mod claimed;
 mod connected;
+mod consenting;
 mod consulted;
 mod crossed;
 mod early;

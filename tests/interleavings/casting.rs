@@ -26,7 +26,7 @@ impl World {
         for nature in &mut script.natures {
             nature.aware = telling.one_in(3);
         }
-        let policies = &policies.forewarning(telling.one_in(4));
+        let policies = &policies.telling(*telling.pick(&[0, 0, 0, 0, 0, 0, 1, 2]));
         script.studio.breaks_off_prompts = telling.one_in(4);
         let start = Timestamp::from_millis(1_763_800_000_000);
         let mut phones = Seat::ALL.map(|seat| {

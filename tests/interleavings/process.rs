@@ -19,11 +19,11 @@ use super::world::{Happening, World};
 
 pub const LAG_MAX: Duration = Duration::from_secs(1);
 
-/// The policies of each grade, compiled once: as they are, and with a word to the caller before the call.
+/// The policies of each grade, compiled once: as they are, with a word to the caller before the call, and with a question.
 #[derive(Clone)]
 pub struct Policies {
-    sets: [[Arc<PolicySet>; 3]; 2],
-    forewarn: bool,
+    sets: [[Arc<PolicySet>; 3]; 3],
+    set: usize,
 }
 
 /// How long the word before the call takes.
@@ -54,6 +54,7 @@ impl Policies {
         };
         const FOREWARNS: &str =
             "notify = { mode = \"prompt\", when = \"before_connect\" }\nprompts = { package = \"desk\" }\n";
+        let asks = FOREWARNS.replace(" }", ", consent = { within = \"2s\", silence = \"agrees\" } }");
         let policy = |notify: &str, more: &str| {
             let desk = format!(
                 "[policy]\nid = \"desk\"\nenabled = true\n{notify}[[policy.recorder]]\nid = \"embedded\"\n{more}"
@@ -66,24 +67,24 @@ impl Policies {
             let set = PolicySet::compile(&files, Generation(1)).expect("the policies are valid");
             Arc::new(set.with_clips(clips()))
         };
-        let sets = ["", FOREWARNS].map(|notify| {
+        let sets = ["", FOREWARNS, &asks].map(|notify| {
             [
                 compile(policy(notify, "")),
                 compile(policy(notify, lenient)),
                 compile(Vec::new()),
             ]
         });
-        Self { sets, forewarn: false }
+        Self { sets, set: 0 }
     }
 
     #[must_use]
-    pub fn forewarning(&self, forewarn: bool) -> Self {
+    pub fn telling(&self, set: usize) -> Self {
         let sets = self.sets.clone();
-        Self { sets, forewarn }
+        Self { sets, set }
     }
 
     pub fn of(&self, grade: Grade) -> Arc<PolicySet> {
-        Arc::clone(&self.sets[usize::from(self.forewarn)][grade as usize])
+        Arc::clone(&self.sets[self.set][grade as usize])
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn notice(world: &mut World, encoding: &str, legs: [Option<LegNotice>
         line: spoken_line(encoding),
         legs,
         parted,
+        asks: false,
     })));
 }
 
@@ -394,6 +395,7 @@ fn a_notice_waits_for_a_line_that_is_not_there_yet() {
         line: later,
         legs: [Some(prompt()), None],
         parted: true,
+        asks: false,
     })));
     let [a, b] = talk(&mut world, 0..50, [true, true]);
     assert_eq!((a.len(), b.len()), (50, 50), "nobody waits for it");
@@ -433,4 +435,26 @@ fn where_no_format_fits_the_parties_hear_each_other_all_the_same() {
     assert!(a.len() >= 94 && b.len() >= 94, "{} {}", a.len(), b.len());
     assert!(a.iter().all(|heard| heard.payload == [0xd5; 160]));
     assert_eq!(world.close().told, 0);
+}
+
+#[test]
+fn who_is_asked_and_the_other_do_not_hear_each_other_until_the_next_plan() {
+    let mut world = World::call(Recorded::Strict);
+    let plan = |legs, asks| {
+        MediaCommand::Notice(Box::new(NoticePlan {
+            session: SESSION,
+            line: spoken_line("PCMU"),
+            legs,
+            parted: true,
+            asks,
+        }))
+    };
+    world.command(plan([Some(prompt()), None], true));
+    let [a, b] = talk(&mut world, 0..100, [true, true]);
+    assert!(a.iter().all(Heard::is_prompt) && b.is_empty());
+    assert_eq!(a.len(), PROMPT_FRAMES);
+    world.command(plan([None, None], false));
+    let [a, b] = talk(&mut world, 100..150, [true, true]);
+    assert_eq!((a.len(), b.len()), (50, 50));
+    assert!(world.close().hushed > 0);
 }

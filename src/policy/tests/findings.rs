@@ -73,6 +73,11 @@ fn of_policies() -> Vec<(Code, Vec<SourceFile>)> {
         body(Code::NoConflictRule, "action = \"never\""),
         body(Code::RetriedReject, "reject_code = 503"),
         body(Code::NoPrompt, "notify = { mode = \"prompt\" }"),
+        body(Code::NoPrompt, "notify = { mode = \"tone\", consent = {} }"),
+        body(
+            Code::Malformed,
+            "notify = { mode = \"prompt\", consent = { within = \"5m\" } }\nprompts = { package = \"desk\" }",
+        ),
         body(Code::Malformed, "notify = { mode = \"tone\", every = \"1s\" }"),
         body(Code::Malformed, "prompts = { package = \"../desk\" }"),
         body(Code::NoEffectYet, "banner = \"This call is recorded\""),

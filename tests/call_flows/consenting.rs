@@ -1,0 +1,212 @@
+//! Parties are asked whether they agree to be recorded, and answer by a key or not at all.
+
+use std::time::Duration;
+
+use onrecord::engine::Input;
+use onrecord::model::{Consent, Leg, Mark, MediaCommand, MediaEvent, RecordingCommand};
+
+use super::announced::{bench, notices, talking};
+use super::bench::{Bench, SDP};
+use super::foreword::{is_b_asked, played};
+
+const ASKS_A: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\" }";
+
+fn asking(more: &str) -> String {
+    ASKS_A.replace("\"5s\"", &format!("\"5s\"{more}"))
+}
+
+fn press(bench: &mut Bench, leg: Leg, key: char) {
+    let session = bench.session();
+    bench.input(Input::Media(MediaEvent::Key { session, leg, key }));
+}
+
+fn consents(bench: &Bench) -> Vec<(Leg, Consent)> {
+    let consent = |command: &RecordingCommand| match command {
+        RecordingCommand::Mark {
+            mark: Mark::Consent { leg, consent },
+            ..
+        } => Some((*leg, *consent)),
+        _ => None,
+    };
+    bench.recording.iter().filter_map(consent).collect()
+}
+
+/// Whether the parties do not hear each other, and whose keys are told.
+fn held(bench: &Bench) -> (bool, [bool; 2]) {
+    let keys = bench.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Pausing { pausing, .. } => Some(pausing.keys),
+        _ => None,
+    });
+    (
+        notices(bench).last().is_some_and(|plan| plan.asks),
+        keys.unwrap_or_default(),
+    )
+}
+
+#[test]
+fn who_agrees_talks_and_nobody_hears_anybody_before() {
+    let mut bench = talking(ASKS_A);
+    assert_eq!(held(&bench), (true, [true, false]));
+    played(&mut bench, Leg::A);
+    for (leg, key) in [(Leg::A, '5'), (Leg::B, '1')] {
+        press(&mut bench, leg, key);
+        assert_eq!(held(&bench), (true, [true, false]), "that is no answer of A's");
+    }
+    press(&mut bench, Leg::A, '1');
+    assert_eq!(held(&bench), (false, [false, false]));
+    assert_eq!(consents(&bench), [(Leg::A, Consent::Asked), (Leg::A, Consent::Given)]);
+    press(&mut bench, Leg::A, '2');
+    bench.wait(Duration::from_secs(60));
+    assert_eq!((bench.signaling.calls(), consents(&bench).len()), (1, 2), "it was said");
+}
+
+#[test]
+fn who_does_not_agree_is_let_go_or_recorded_all_the_same_as_the_policy_says() {
+    let mut ended = talking(ASKS_A);
+    press(&mut ended, Leg::A, '2');
+    assert_eq!(consents(&ended), [(Leg::A, Consent::Asked), (Leg::A, Consent::Refused)]);
+    let bye = ended.request_to_b("BYE");
+    assert_eq!(
+        bye.headers.get("Reason"),
+        Some("Q.850;cause=21;text=\"Recording not agreed to\"")
+    );
+    ended.a_answers("BYE", 200, "");
+    ended.b_answers("BYE", 200, "");
+    assert!(
+        ended
+            .story
+            .iter()
+            .any(|rung| rung.contains("A does not agree to be recorded"))
+    );
+    ended.assert_nothing_left();
+
+    let mut marked = talking(&asking(", refused = \"mark\""));
+    press(&mut marked, Leg::A, '2');
+    assert_eq!((held(&marked).0, marked.signaling.calls()), (false, 1));
+    assert_eq!(consents(&marked).last(), Some(&(Leg::A, Consent::Refused)));
+}
+
+#[test]
+fn silence_is_what_the_policy_says_it_is() {
+    for (more, goes_on) in [
+        ("", false),
+        (", silence = \"agrees\"", true),
+        (", refused = \"mark\"", true),
+    ] {
+        let mut bench = talking(&asking(more));
+        bench.wait(Duration::from_millis(4_900));
+        assert_eq!(consents(&bench), [(Leg::A, Consent::Asked)], "{more}");
+        bench.wait(Duration::from_millis(200));
+        assert_eq!(consents(&bench)[1..], [(Leg::A, Consent::Unanswered)], "{more}");
+        let is_ended = bench.story.iter().any(|rung| rung == "BYE → A");
+        assert_eq!((is_ended, held(&bench).0), (!goes_on, !goes_on), "{more}");
+    }
+}
+
+#[test]
+fn both_have_to_agree_where_both_are_asked() {
+    let mut bench = talking("mode = \"prompt\", consent = {}");
+    press(&mut bench, Leg::B, '1');
+    assert_eq!(held(&bench), (true, [true, false]));
+    press(&mut bench, Leg::A, '1');
+    assert_eq!(held(&bench), (false, [false, false]));
+    let given = |leg| (leg, Consent::Given);
+    assert_eq!(consents(&bench)[2..], [given(Leg::B), given(Leg::A)]);
+}
+
+#[test]
+fn who_cannot_be_asked_has_not_agreed() {
+    let g729 = SDP.replace("AVP 8", "AVP 18");
+    let mut bench = bench(ASKS_A);
+    bench.invite(&g729, "");
+    bench.b_answers("INVITE", 200, &g729);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(consents(&bench), [(Leg::A, Consent::Unanswered)]);
+    assert!(bench.story.iter().any(|rung| rung == "BYE → A"));
+}
+
+#[test]
+fn a_key_in_an_info_counts_too() {
+    let mut bench = talking(ASKS_A);
+    bench.a_requests_typed(
+        2,
+        "INFO",
+        "info",
+        "application/dtmf-relay",
+        "Signal=1\r\nDuration=160\r\n",
+    );
+    assert_eq!(consents(&bench).last(), Some(&(Leg::A, Consent::Given)));
+}
+
+#[test]
+fn what_is_asked_before_the_call_is_answered_before_the_call() {
+    let before = format!("{ASKS_A}, when = \"before_connect\"");
+    let mut given = bench(&before);
+    given.invite(SDP, "");
+    played(&mut given, Leg::A);
+    assert!(!is_b_asked(&given));
+    press(&mut given, Leg::A, '1');
+    assert!(is_b_asked(&given));
+    given.b_answers("INVITE", 200, SDP);
+    given.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(consents(&given), [(Leg::A, Consent::Asked), (Leg::A, Consent::Given)]);
+    assert!(!held(&given).0);
+
+    let mut refused = bench(&before);
+    refused.invite(SDP, "");
+    press(&mut refused, Leg::A, '2');
+    assert_eq!((refused.response_to_a().status, is_b_asked(&refused)), (603, false));
+    refused.a_requests(1, "ACK", "a1", "");
+    refused.assert_nothing_left();
+
+    let mut silent = bench(&before);
+    silent.invite(SDP, "");
+    played(&mut silent, Leg::A);
+    silent.wait(Duration::from_millis(5_100));
+    assert_eq!((silent.response_to_a().status, is_b_asked(&silent)), (603, false));
+    assert_eq!(consents(&silent)[1..], [(Leg::A, Consent::Unanswered)]);
+}
+
+#[test]
+fn a_word_before_the_call_that_is_not_heard_is_asked_after_the_answer() {
+    let mut bench = bench(&format!("{ASKS_A}, when = \"before_connect\""));
+    bench.invite(SDP, "");
+    bench.wait(Duration::from_millis(2_100));
+    assert!(is_b_asked(&bench));
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert_eq!(consents(&bench), [(Leg::A, Consent::Asked); 2]);
+    assert_eq!(held(&bench), (true, [true, false]));
+    press(&mut bench, Leg::A, '1');
+    assert!(!held(&bench).0);
+}
+
+#[test]
+fn who_is_asked_during_a_change_of_media_is_let_talk_once_that_is_over() {
+    let mut bench = talking(ASKS_A);
+    bench.a_requests(2, "INVITE", "again", SDP);
+    press(&mut bench, Leg::A, '1');
+    assert!(held(&bench).0, "no line is agreed on now");
+    bench.b_agrees("INVITE", 200, SDP);
+    assert!(!held(&bench).0);
+}
+
+#[test]
+fn a_restart_asks_on_and_forgets_no_answer() {
+    for (key, wanted) in [(None, true), (Some('1'), false)] {
+        let mut before = talking(ASKS_A);
+        if let Some(key) = key {
+            press(&mut before, Leg::A, key);
+        }
+        let mut after = bench(ASKS_A);
+        after.now = before.now + Duration::from_secs(2);
+        after.to_a.clone_from(&before.to_a);
+        after.to_b.clone_from(&before.to_b);
+        for (session, state) in before.remembered.clone() {
+            after.input(Input::Resume { session, state });
+        }
+        assert_eq!(held(&after), (wanted, [wanted, false]));
+        after.wait(Duration::from_secs(6));
+        assert_eq!(after.story.iter().any(|rung| rung == "BYE → A"), wanted);
+    }
+}
