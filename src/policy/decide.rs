@@ -13,7 +13,7 @@ use super::matcher::{Direction, FarEnd, Viewpoint};
 use super::pausing::PauseTerms;
 use super::set::PolicySet;
 use super::source::escaped;
-use super::terms::{Action, OnConflict, RejectCode};
+use super::terms::{Action, ConsentTerms, OnConflict, RejectCode};
 use crate::model::PolicyId;
 
 impl PolicySet {
@@ -191,6 +191,9 @@ impl<'a> Ask<'a> {
                 }
             ),
         });
+        let notify = requirements.as_ref().map(|requirements| requirements.notify);
+        self.trace
+            .extend(notify.and_then(|notify| notify.consent).map(ConsentTerms::told));
         self.trace.push(match emergency {
             Some(why) => format!("emergency  {why}: connected in every case, nothing is strict"),
             None => "emergency  no match".to_owned(),

@@ -211,6 +211,20 @@ impl Default for ConsentTerms {
 }
 
 impl ConsentTerms {
+    /// As the trail of a decision tells it.
+    pub(super) fn told(self) -> String {
+        let silence = match self.silence {
+            Silence::Agrees => "agrees",
+            Silence::Refuses => "refuses",
+        };
+        let refused = match self.refused {
+            OnRefusal::Mark => "is marked",
+            OnRefusal::HangUp => "ends the call",
+        };
+        let within = self.within.as_secs();
+        format!("consent  asked by the prompt: silence for {within} s {silence}, a refusal {refused}")
+    }
+
     /// The more demanding of both, and the longer time.
     fn and(self, other: Self) -> Self {
         Self {
@@ -306,4 +320,39 @@ impl Notify {
 pub struct Retention {
     /// Years are 366 days, months 31: never shorter than meant.
     pub keep: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(consent: Option<ConsentTerms>) -> Notify {
+        Notify {
+            mode: NotifyMode::Prompt,
+            consent,
+            ..Notify::default()
+        }
+    }
+
+    #[test]
+    fn of_two_policies_that_ask_the_more_demanding_terms_count_and_of_one_its_own() {
+        let mild = ConsentTerms {
+            within: Duration::from_secs(20),
+            silence: Silence::Agrees,
+            refused: OnRefusal::Mark,
+        };
+        let merged = |one, other| asking(one).merge(asking(other)).consent;
+        assert_eq!(merged(Some(mild), None), Some(mild));
+        assert_eq!(merged(None, Some(mild)), Some(mild));
+        assert_eq!(merged(None, None), None);
+        let both = ConsentTerms {
+            within: Duration::from_secs(20),
+            ..ConsentTerms::default()
+        };
+        assert_eq!(merged(Some(mild), Some(ConsentTerms::default())), Some(both));
+        assert_eq!(
+            both.told(),
+            "consent  asked by the prompt: silence for 20 s refuses, a refusal ends the call"
+        );
+    }
 }
