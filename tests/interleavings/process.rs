@@ -54,7 +54,7 @@ impl Policies {
         };
         const FOREWARNS: &str =
             "notify = { mode = \"prompt\", when = \"before_connect\" }\nprompts = { package = \"desk\" }\n";
-        let asks = FOREWARNS.replace(" }", ", consent = { within = \"2s\", silence = \"agrees\" } }");
+        let asks = FOREWARNS.replacen(" }", ", consent = { within = \"2s\", silence = \"agrees\" } }", 1);
         let policy = |notify: &str, more: &str| {
             let desk = format!(
                 "[policy]\nid = \"desk\"\nenabled = true\n{notify}[[policy.recorder]]\nid = \"embedded\"\n{more}"
