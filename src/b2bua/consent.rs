@@ -109,6 +109,16 @@ impl Call {
         true
     }
 
+    /// After a restart: who had not answered has as long again.
+    pub(super) fn resume_consents(&mut self, turn: &Turn<'_>, consents: [Option<Consent>; 2]) {
+        self.announced.consents = consents;
+        let within = self.consent_terms().unwrap_or_default().within;
+        if self.asks() {
+            self.announced.consent_due = Some(turn.now + within);
+            self.deadlines.set(Wait::Consent, turn.now + within);
+        }
+    }
+
     pub(super) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {
         self.announced.consent_due = None;
         for leg in Leg::BOTH {
@@ -122,7 +132,7 @@ impl Call {
     pub(super) fn decline_recording(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         let hangs_up = self
             .consent_terms()
-            .is_none_or(|terms| terms.refused == OnRefusal::HangUp);
+            .is_some_and(|terms| terms.refused == OnRefusal::HangUp);
         match self.phase {
             Phase::Ending => {}
             Phase::Preparing if hangs_up => self.refuse(turn, &Refusal::Unconsented),

@@ -19,7 +19,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use super::wire::Owner;
 use super::withheld::Withheld;
-use crate::model::{Leg, Mark};
+use crate::model::{Consent, Leg, Mark};
 use crate::sip::Response;
 
 impl Call {
@@ -141,7 +141,7 @@ impl Call {
         self.negotiation.set_aware(side, mover.aware);
         self.telling[side.index()] = Telling::default();
         self.announced.prompted[side.index()] = mover.prompted;
-        self.announced.consents[side.index()] = mover.consent;
+        self.announced.consents[side.index()] = mover.consent.filter(|consent| *consent != Consent::Asked);
         self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {

@@ -180,3 +180,29 @@ fn a_flood_of_keys_is_no_flood_of_news() {
     let told = pressed(&mut world).len();
     assert!(told < 30, "{told} in half a second");
 }
+
+#[test]
+fn who_is_asked_is_heard_to_press_a_key_that_the_other_does_not_hear() {
+    let mut world = with_keys([true, false]);
+    let mut held = line(0, remote(A), None);
+    for leg in [&mut held.a, &mut held.b] {
+        leg.formats = vec![
+            (0, "PCMU".to_owned(), 8_000, 1),
+            (101, "telephone-event".to_owned(), 8_000, 1),
+        ];
+    }
+    world.command(MediaCommand::Notice(Box::new(crate::model::NoticePlan {
+        session: SESSION,
+        line: held.clone(),
+        legs: [None, None],
+        parted: true,
+        asks: true,
+    })));
+    key(&mut world, Leg::A, (1, 800), 1);
+    assert_eq!(pressed(&mut world), "1");
+    world.modify(Recorded::Strict, vec![held]);
+    key(&mut world, Leg::A, (2, 1_600), 2);
+    assert_eq!(pressed(&mut world), "2", "nor has anybody to be there");
+    let tally = world.close();
+    assert_eq!((tally.forwarded, tally.hushed), (0, 1));
+}
