@@ -215,10 +215,7 @@ impl Refusal {
                 399,
                 "Recording required by policy: its announcement cannot be played with this codec",
             )],
-            Self::Unconsented => vec![
-                q850(CAUSE_CALL_REJECTED, "Recording not agreed to"),
-                warning(host, 399, "Recording required by policy, and not agreed to"),
-            ],
+            Self::Unconsented => vec![q850(CAUSE_CALL_REJECTED, "Recording not agreed to")],
             Self::NoPorts => vec![q850(CAUSE_NO_RESOURCE, "No media port free")],
             Self::MethodNotAllowed { allow } | Self::MethodUnknown { allow } => vec![("Allow", allow.clone())],
             Self::TrunkFull { reached } => vec![
