@@ -511,12 +511,13 @@ mod tests {
     fn segments_before_the_syn_are_used_in_whatever_order_they_come() {
         let all = messages();
         let stream = all.concat();
+        // Not within the second one, whose body has a start line.
         for cut in [
             8,
             20,
             all[0].len() - 1,
             all[0].len(),
-            all[0].len() + 30,
+            all[0].len() + all[1].len() + 30,
             stream.len() - 1,
         ] {
             let (left, right) = ((101, 0, &stream[..cut]), (101 + cut as u32, 0, &stream[cut..]));
@@ -553,7 +554,8 @@ mod tests {
         }
         let cut = all[0].len() - 3;
         let (kept, flaws) = read(&[(101 + cut as u32, 0, &stream[cut..]), (101, 0, &stream[..cut])]);
-        assert_eq!((texts(&kept), flaws), (all, vec![]));
+        let late_first = [all[1].clone(), all[2].clone(), all[0].clone()];
+        assert_eq!((texts(&kept), flaws), (late_first.to_vec(), vec![]));
     }
 
     #[test]
