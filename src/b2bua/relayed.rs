@@ -57,6 +57,7 @@ impl Call {
             tracing::info!(%session, %ailment, "the sound of a call ails no more");
         }
         self.chronicle.mark(turn.now, Mark::Health(ailing), turn.out);
+        self.publish(turn);
     }
 
     /// Where recording stands decides how strictly the relay minds it.
