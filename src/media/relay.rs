@@ -125,10 +125,6 @@ impl Relay {
         }
         let exit = line.exit(leg, channel, kind);
         let far = &mut line.sides[leg.other().index()];
-        let Some(to) = far.destination(exit) else {
-            self.tally.early += 1;
-            return (Verdict::Drop(Dropped::Early), None);
-        };
         let clear = bench.clear(bytes, opened);
         let packet = Packet {
             at,
@@ -136,6 +132,12 @@ impl Relay {
             line: line.index,
             kind,
             bytes: clear,
+        };
+        let Some(to) = far.destination(exit) else {
+            self.tally.early += 1;
+            // Who is asked before anybody is called answers nobody but us.
+            self.keys.take(&packet);
+            return (Verdict::Drop(Dropped::Early), None);
         };
         let repeats = || self.keys.repeats(leg, line.index, clear);
         let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {

@@ -201,6 +201,7 @@ fn who_is_asked_is_heard_to_press_a_key_that_the_other_does_not_hear() {
     key(&mut world, Leg::A, (1, 800), 1);
     assert_eq!(pressed(&mut world), "1");
     world.modify(Recorded::Strict, vec![held]);
+    world.now = world.now + Duration::from_millis(100);
     key(&mut world, Leg::A, (2, 1_600), 2);
     assert_eq!(pressed(&mut world), "2", "nor has anybody to be there");
     let tally = world.close();
