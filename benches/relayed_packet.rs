@@ -34,6 +34,9 @@ struct Figures {
 
 fn main() -> ExitCode {
     let calls = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(500);
+    let before = counting::allocations();
+    drop(std::hint::black_box(Box::new(calls)));
+    assert!(counting::allocations() > before, "what is allocated is counted");
     let mut has_allocated = false;
     for kind in [Kind::Clear, Kind::Sealed] {
         let (figures, bytes) = in_the_plane(calls, kind);
