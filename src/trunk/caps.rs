@@ -83,6 +83,10 @@ impl Standing {
     fn is_on(&self, trunk: &TrunkName) -> bool {
         self.shares.iter().any(|share| share.trunk == *trunk)
     }
+
+    fn has_taken_of(&self, trunk: &TrunkName) -> bool {
+        self.shares.iter().any(|share| share.trunk == *trunk && share.taken > 0)
+    }
 }
 
 impl Loads {
@@ -117,7 +121,7 @@ impl Loads {
     }
 
     /// Whether the place of a call on a trunk is free for one that is to replace it. Nobody takes the place of who has not
-    /// got his own yet: a trunk has at most twice its calls for the time of a transfer.
+    /// got his own yet: a trunk has at most twice its calls, until those that were replaced end.
     pub fn has_place_of(&self, replaced: SessionId, trunk: &TrunkName) -> bool {
         let standing = self.calls.get(&replaced);
         standing.is_some_and(|standing| standing.heir.is_none() && standing.replaces.is_none() && standing.is_on(trunk))
@@ -178,7 +182,9 @@ impl Loads {
     /// The caller is to come again, with credentials or for another: both are one new call. So many a second as the trunk may
     /// have new ones: who never comes again would else ask it without end.
     pub fn expect_return(&mut self, now: Timestamp, call: SessionId, trunk: &TrunkName, caps: Caps) {
-        let (Some(load), Some(rate)) = (self.trunks.get_mut(trunk), caps.calls_per_second) else {
+        let standing = self.calls.get(&call);
+        let is_new = standing.is_some_and(|standing| standing.has_taken_of(trunk));
+        let (Some(load), Some(rate), true) = (self.trunks.get_mut(trunk), caps.calls_per_second, is_new) else {
             return;
         };
         load.returns.fill(now, rate);
@@ -331,7 +337,9 @@ mod tests {
             let admitted = (0..20).filter(|call| {
                 let is_in = offer(loads, now, *call, two).is_ok();
                 if is_in {
-                    loads.expect_return(Timestamp::from_millis(now), SessionId::from_u128(*call), &name, two);
+                    for _ in ["its caller's", "its callee's"] {
+                        loads.expect_return(Timestamp::from_millis(now), SessionId::from_u128(*call), &name, two);
+                    }
                     loads.end(SessionId::from_u128(*call));
                 }
                 is_in
