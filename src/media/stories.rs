@@ -333,7 +333,11 @@ fn behind_nat_an_injector_that_was_first_is_heard_until_the_leg_speaks_and_not_b
     world.command(MediaCommand::Open(plan(Recorded::Strict, vec![behind])));
     let rtcp = world.port(0, Leg::A, Channel::Rtcp);
     for sequence in 0..100 {
-        assert_eq!(goes_to(world.talk(Leg::A, INJECTOR, sequence)), B, "who else might it be?");
+        assert_eq!(
+            goes_to(world.talk(Leg::A, INJECTOR, sequence)),
+            B,
+            "who else might it be?"
+        );
     }
     assert_eq!(goes_to(world.send(rtcp, INJECTOR, &RTCP)), "198.51.100.1:6001");
     assert_eq!(goes_to(world.talk(Leg::A, PUBLIC, 0)), B);
