@@ -154,9 +154,8 @@ impl Call {
         if let LegState::Invited { server } = self.a.state {
             self.story.status = Some(response.status);
             if matches!(response.status, 300..=399 | 401 | 407) {
-                // The caller shall come again, with credentials or for another: that is one call.
-                for trunk in self.trunks() {
-                    turn.loads.give_back(self.id, trunk);
+                for trunk in [&self.a.trunk, &self.b.trunk] {
+                    turn.loads.expect_return(turn.now, self.id, &trunk.name, trunk.caps);
                 }
             }
             if let Some(invite) = self.a.invite.take() {

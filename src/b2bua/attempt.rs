@@ -65,6 +65,8 @@ pub struct Attempts {
     pub(super) until: Option<Timestamp>,
     /// INVITEs that were given up for others: each may still be answered.
     left_behind: Vec<(ClientId, Aftermath)>,
+    /// The trunk that is asked now has had an INVITE.
+    pub(super) is_heard: bool,
     /// The 422 of the destination that is asked now was answered.
     pub(super) lengthened: bool,
     /// What others know of the call, for the policies.
@@ -249,6 +251,7 @@ impl Call {
         self.start_over(turn);
         turn.wire.forget_proofs(Owner::Call(self.id, Leg::B));
         let is_other_trunk = destination.trunk.name != self.b.trunk.name;
+        self.attempts.is_heard &= !is_other_trunk;
         self.target = destination.target;
         self.attempts.lengthened = false;
         self.b = CallLeg {

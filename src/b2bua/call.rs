@@ -171,7 +171,7 @@ impl Call {
     /// That of B, if it has heard nothing of the call.
     pub fn unasked_trunk(&self) -> Option<&TrunkName> {
         let [from, to] = self.trunks();
-        (self.invited.is_none() && from != to).then_some(to)
+        (!self.attempts.is_heard && from != to).then_some(to)
     }
 
     /// The local tags of the legs, one for each dialog: what an in-dialog request names.

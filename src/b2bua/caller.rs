@@ -59,7 +59,8 @@ fn values<'a>(invite: &'a Request, name: &'static str) -> impl Iterator<Item = (
     values.map(move |value| (name, value))
 }
 
-fn is_called(party: &NameAddr) -> bool {
+/// A Remote-Party-ID that names whom it is for.
+pub(super) fn is_called(party: &NameAddr) -> bool {
     party
         .param("party")
         .is_some_and(|party| party.eq_ignore_ascii_case("called"))

@@ -1,8 +1,9 @@
 //! Who called for help: for a day, calls back to them are emergency calls too (RFC 7090 §1).
 //!
 //! Who is called back is who the far end was told of, by whatever name: the caller as the policies know it, as it wrote itself,
-//! and as From and who is asserted have left. Hosts do not count: routes go by the user part, and the call back names us; but what is no
-//! number of the world is one PBX's alone.
+//! and as From and who is asserted have left. Hosts do not count: routes go by the user part, and the call back names us. What a
+//! trusted trunk vouches for and is a number of the world counts anywhere, all else at the caller's own trunk alone: it may be an
+//! extension there, or somebody else's number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,12 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::caller;
 use super::leg::CallLeg;
 use super::output::{Memory, Output};
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Identity, PolicySet};
-use crate::sip::{Headers, Uri};
+use crate::sip::Uri;
 
 /// How long a call back is expected.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -24,7 +26,7 @@ const CALLERS_MAX: usize = 4_096;
 /// Names of one caller that are remembered, and their longest in bytes; others are left out.
 const NAMES_MAX: usize = 8;
 const NAME_BYTES_MAX: usize = 256;
-/// Who a trusted trunk vouches for.
+/// What tells the far end who calls, beside From.
 const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
 /// Header lines of one INVITE that tell who is asserted and are looked at.
 const ASSERTED_MAX: usize = 4;
@@ -40,6 +42,8 @@ pub struct Emergencies {
 #[derive(Clone, Debug)]
 struct Called {
     names: Vec<String>,
+    /// Numbers among them that a trusted trunk vouches for.
+    vouched: Vec<String>,
     /// The caller's trunk.
     of: TrunkName,
     /// The trunk that the call left by.
@@ -51,6 +55,7 @@ struct Called {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HelpCall {
     called_for_help: Vec<String>,
+    vouched: Vec<String>,
     of: TrunkName,
     by: TrunkName,
     at: Timestamp,
@@ -85,7 +90,13 @@ impl Emergencies {
 
     fn slot_of(&self, called: &Called) -> Option<SessionId> {
         let mut slots = self.slots(&called.by, called.names.first()?);
-        slots.find(|slot| self.callers.get(slot).is_some_and(|known| known.names == called.names))
+        slots.find(|slot| {
+            let known = self
+                .callers
+                .get(slot)
+                .map(|known| (&known.of, &known.names, &known.vouched));
+            known == Some((&called.of, &called.names, &called.vouched))
+        })
     }
 
     fn slots(&self, by: &TrunkName, name: &str) -> impl Iterator<Item = SessionId> {
@@ -111,8 +122,14 @@ impl Emergencies {
         }
         let mut names = kept.called_for_help;
         names.truncate(NAMES_MAX);
-        let (of, by, at) = (kept.of, kept.by, kept.at);
-        let (place, _) = self.note(Called { names, of, by, at }, slot);
+        let called = Called {
+            vouched: kept.vouched.into_iter().filter(|name| names.contains(name)).collect(),
+            names,
+            of: kept.of,
+            by: kept.by,
+            at: kept.at,
+        };
+        let (place, _) = self.note(called, slot);
         Some(place == slot)
     }
 
@@ -129,9 +146,8 @@ impl Emergencies {
         called.any(|name| self.expects_name(now, &name, from, facts.to_trunk.as_ref()))
     }
 
-    /// A number is one party's anywhere, an extension at its own PBX alone.
     fn expects_name(&self, now: Timestamp, name: &str, from: &TrunkName, to: Option<&TrunkName>) -> bool {
-        let is_meant = |called: &Called| name.starts_with('+') || to == Some(&called.of);
+        let is_meant = |called: &Called| to == Some(&called.of) || called.vouched.iter().any(|vouched| vouched == name);
         let mut callers = self.slots(from, name).filter_map(|slot| self.callers.get(&slot));
         callers.any(|called| now.since(called.at) < WINDOW && is_meant(called))
     }
@@ -154,54 +170,59 @@ impl Call {
         }) {
             return;
         }
-        let (names, at) = (self.names_of_caller(turn), turn.now);
-        let (of, by) = (self.a.trunk.name.clone(), self.b.trunk.name.clone());
-        if names.is_empty() {
+        let called = self.called_for_help(turn);
+        if called.names.is_empty() {
             return;
         }
         let kept = HelpCall {
-            called_for_help: names.clone(),
-            of: of.clone(),
-            by: by.clone(),
-            at,
+            called_for_help: called.names.clone(),
+            vouched: called.vouched.clone(),
+            of: called.of.clone(),
+            by: called.by.clone(),
+            at: called.at,
         };
         let slot = SessionId::mint(turn.now, turn.wire.mint().entropy());
-        let (session, over) = turn.emergencies.note(Called { names, of, by, at }, slot);
+        let (session, over) = turn.emergencies.note(called, slot);
         let over = over.into_iter().map(|session| Output::Forget { session });
         turn.out.extend(over);
         let state = Memory::CalledForHelp(kept);
         turn.out.push_back(Output::Remember { session, state });
     }
 
-    /// What the caller may be called back as, each once: as it is known here and as its INVITE left. From counts where nobody is
-    /// asserted: who is vouched for could write another there.
-    fn names_of_caller(&self, turn: &Turn<'_>) -> Vec<String> {
+    /// The caller, by all that it may be called back as, each once: as it is known here and as its INVITE left.
+    fn called_for_help(&self, turn: &Turn<'_>) -> Called {
         let identify = |leg: &CallLeg, uri: &Uri| turn.policies.identify(&leg.trunk.name, &uri.to_string());
         let left = self.b.invite.as_deref().map(|invite| &invite.headers);
         let asserted = left.into_iter().flat_map(|headers| {
             let named = ASSERTED.map(|name| headers.addresses(name));
-            named.into_iter().flat_map(|named| named.into_iter().take(ASSERTED_MAX))
+            let named = named.into_iter().flat_map(|named| named.into_iter().take(ASSERTED_MAX));
+            named.filter(|named| !caller::is_called(named))
         });
-        let asserted: Vec<Identity> = asserted.map(|named| identify(&self.b, named.uri())).collect();
-        let is_vouched =
-            |leg: &CallLeg, headers: &Headers| leg.trunk.trusted && ASSERTED.iter().any(|name| headers.contains(name));
-        let sent = left
-            .filter(|_| asserted.is_empty())
-            .map(|headers| identify(&self.b, headers.from().uri()));
+        let asserted = asserted.map(|named| identify(&self.b, named.uri()));
+        let known = std::iter::once(self.decision.caller.clone()).chain(asserted);
         let came = self.a.invite.as_deref().map(|invite| &invite.headers);
-        let is_claimed = came.is_some_and(|headers| is_vouched(&self.a, headers));
-        let sent = sent.filter(|_| !is_claimed).into_iter().chain(asserted);
-        let came = came.filter(|_| !is_claimed);
-        let came = came.map(|headers| identify(&self.a, headers.from().uri()));
-        let mut names: Vec<String> = Vec::new();
-        for party in std::iter::once(self.decision.caller.clone()).chain(sent).chain(came) {
+        let from = left.map(|headers| identify(&self.b, headers.from().uri())).into_iter();
+        let from = from.chain(came.map(|headers| identify(&self.a, headers.from().uri())));
+        let mut called = Called {
+            names: Vec::new(),
+            vouched: Vec::new(),
+            of: self.a.trunk.name.clone(),
+            by: self.b.trunk.name.clone(),
+            at: turn.now,
+        };
+        let parties = known.map(|party| (party, self.a.trunk.trusted));
+        for (party, is_vouched) in parties.chain(from.map(|party| (party, false))) {
             for name in party.names().filter(|name| name.len() <= NAME_BYTES_MAX) {
-                if names.len() < NAMES_MAX && !names.contains(&name) {
-                    names.push(name);
+                if called.names.len() >= NAMES_MAX || called.names.contains(&name) {
+                    continue;
                 }
+                if is_vouched && name.starts_with('+') {
+                    called.vouched.push(name.clone());
+                }
+                called.names.push(name);
             }
         }
-        names
+        called
     }
 }
 
@@ -212,8 +233,14 @@ mod tests {
     fn note(emergencies: &mut Emergencies, at: Timestamp, caller: &str) -> (SessionId, Vec<SessionId>) {
         let slot = SessionId::from_u128(u128::from(at.as_millis()));
         let names = vec![caller.to_owned(), format!("{caller}-as-sent")];
-        let (of, by) = ("pbx".into(), "carrier".into());
-        emergencies.note(Called { names, of, by, at }, slot)
+        let called = Called {
+            vouched: names.iter().filter(|name| name.starts_with("+44")).cloned().collect(),
+            names,
+            of: "pbx".into(),
+            by: "carrier".into(),
+            at,
+        };
+        emergencies.note(called, slot)
     }
 
     #[test]
@@ -237,17 +264,40 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_is_called_back_at_its_own_pbx_and_a_number_anywhere() {
+    fn who_is_vouched_for_is_called_back_at_a_number_anywhere_and_else_at_its_own_pbx() {
         let mut emergencies = Emergencies::default();
         let start = Timestamp::from_millis(1_000);
-        for caller in ["1000", "+442079460000"] {
-            note(&mut emergencies, start, caller);
+        for (after, caller) in (1..).zip(["1000", "+442079460000", "+12025550100"]) {
+            note(&mut emergencies, start + Duration::from_millis(after), caller);
         }
         let expects =
             |callee: &str, to: &str| emergencies.expects_name(start, callee, &"carrier".into(), Some(&to.into()));
         assert!(expects("1000", "pbx") && !expects("1000", "branch"));
         assert!(expects("+442079460000", "pbx") && expects("+442079460000", "branch"));
+        assert!(expects("+12025550100", "pbx") && !expects("+12025550100", "branch"));
         assert!(!emergencies.expects_name(start, "1000", &"carrier".into(), None));
+    }
+
+    #[test]
+    fn one_extension_of_two_pbxs_is_called_back_at_both() {
+        let mut emergencies = Emergencies::default();
+        let start = Timestamp::from_millis(1_000);
+        for (slot, pbx) in [(1, "pbx"), (2, "branch")] {
+            let called = Called {
+                names: vec!["1000".to_owned()],
+                vouched: Vec::new(),
+                of: pbx.into(),
+                by: "carrier".into(),
+                at: start,
+            };
+            emergencies.note(called, SessionId::from_u128(slot));
+        }
+        for pbx in ["pbx", "branch"] {
+            assert!(
+                emergencies.expects_name(start, "1000", &"carrier".into(), Some(&pbx.into())),
+                "{pbx}"
+            );
+        }
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl Call {
         let client = turn.request(self.id, self.line(Leg::B), invite);
         self.invited = Some(client);
         self.invited_by = self.b.flow;
+        self.attempts.is_heard = true;
         self.b.state = LegState::Inviting {
             client,
             provisional: false,

@@ -149,6 +149,9 @@ impl Signaling {
         let replaced = named.filter(|named| kin.continues && named.header == REPLACES);
         let replaced = replaced.map(|named| named.session);
         self.may_carry(now, &decision, (kin.continues, replaced), [&from, &to])?;
+        if let Some(replaced) = replaced {
+            self.loads.succeed(session, replaced);
+        }
         let opening = b2bua::Opening {
             session,
             node: &self.terms.node,

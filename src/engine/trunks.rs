@@ -71,7 +71,7 @@ impl Signaling {
     }
 
     /// Whether the node and both trunks have room for the call. An emergency call exceeds the caps of its trunks; one that
-    /// takes the place of another needs no other place where that one is.
+    /// takes the place of another needs no other place where that one is, unless somebody else has been promised it.
     pub(super) fn may_carry(
         &mut self,
         now: Timestamp,
@@ -84,7 +84,7 @@ impl Signaling {
             return Ok(());
         }
         let caps = trunks.map(|trunk| {
-            let has_place = replaced.is_some_and(|call| self.loads.is_on(call, &trunk.name));
+            let has_place = replaced.is_some_and(|call| self.loads.has_place_of(call, &trunk.name));
             let calls_max = trunk.caps.calls_max.filter(|_| !has_place);
             (
                 &trunk.name,

@@ -18,7 +18,7 @@ use super::meter::Meter;
 use super::notice::Notices;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
-use super::secrecy::{Bench, Secrecy};
+use super::secrecy::Bench;
 use super::side::{Binding, Line, NOWHERE, Side, Socket};
 use super::ways::Ways;
 pub(super) use own::News;
@@ -314,7 +314,7 @@ impl Relay {
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
                 let side = &mut self.lines[at].sides[leg.index()];
                 side.settle(remotes, origin, deaf);
-                side.secrecy = Secrecy::renew(now, side.secrecy.take(), plan.keys_of(index, leg));
+                side.secure(now, plan.keys_of(index, leg));
                 let lite = plan.secured(index).and_then(|line| line.ice[leg.index()].as_ref());
                 side.ways = Ways::renew(side.ways.take(), lite);
             }

@@ -31,8 +31,7 @@ pub(super) struct Secrecy {
 
 impl Secrecy {
     /// By these keys from here on. A key that stays keeps its rollover counters, one that is new begins anew.
-    pub(super) fn renew(now: Timestamp, current: Option<Box<Self>>, wanted: Option<&LegKeys>) -> Option<Box<Self>> {
-        let wanted = wanted?;
+    pub(super) fn renew(now: Timestamp, current: Option<Box<Self>>, wanted: &LegKeys) -> Box<Self> {
         if let Some(handshake) = &wanted.handshake {
             let mut current = current.unwrap_or_else(|| {
                 Box::new(Self {
@@ -53,10 +52,10 @@ impl Secrecy {
             {
                 current.shaking = Some(Box::new(Shaking::new(now, Arc::clone(handshake))));
             }
-            return Some(current);
+            return current;
         }
         let Some(mut current) = current else {
-            return Some(Box::new(Self {
+            return Box::new(Self {
                 opener: wanted.theirs.as_deref().and_then(Opener::new),
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
@@ -64,7 +63,7 @@ impl Secrecy {
                 shaking: None,
                 is_over: false,
                 rested: None,
-            }));
+            });
         };
         current.shaking = None;
         if current.keys.theirs != wanted.theirs {
@@ -73,7 +72,7 @@ impl Secrecy {
         if current.keys.ours != wanted.ours {
             current.seal_by(wanted.ours.clone());
         }
-        Some(current)
+        current
     }
 
     /// A handshake is done.

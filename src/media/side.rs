@@ -8,7 +8,7 @@ use super::port::Channel;
 use super::secrecy::Secrecy;
 use super::shaking::{Shaking, Step};
 use super::ways::{Checked, Ways};
-use crate::model::{Leg, Origin, SrtpKey, Timestamp};
+use crate::model::{Leg, LegKeys, Origin, SrtpKey, Timestamp};
 use crate::recorder::PacketKind;
 use crate::rtp::{self, Sender, SrtpError};
 
@@ -30,6 +30,8 @@ pub(super) struct Side {
     pub(super) sockets: [Socket; 2],
     /// None: what its peer sends and gets is in clear, or sealed beyond us.
     pub(super) secrecy: Option<Box<Secrecy>>,
+    /// What its keys were used for while it is in clear: if they come back, no index is used twice (RFC 3711 §9.1).
+    resting: Option<Box<Secrecy>>,
     /// Its peer tries the ways to us; the latches do not count then.
     pub(super) ways: Option<Box<Ways>>,
 }
@@ -75,7 +77,17 @@ impl Side {
             local: NOWHERE,
             sockets: [Socket::default(), Socket::default()],
             secrecy: None,
+            resting: None,
             ways: None,
+        }
+    }
+
+    /// By these keys from here on, or in clear.
+    pub(super) fn secure(&mut self, now: Timestamp, wanted: Option<&LegKeys>) {
+        let known = self.secrecy.take().or_else(|| self.resting.take());
+        match wanted {
+            Some(wanted) => self.secrecy = Some(Secrecy::renew(now, known, wanted)),
+            None => self.resting = known,
         }
     }
 

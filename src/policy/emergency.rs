@@ -50,7 +50,7 @@ impl Emergency {
         let is_resolved = || facts.to_is_vouched && is_urn(&Identity::parse(&facts.to, plan).key);
         let is_plain = |uri: &String, plan: &DialPlan| {
             let party = Identity::parse(uri, plan);
-            is_urn(&party.key) || plan.is_emergency(&party.dialled)
+            is_urn(&party.key) || plan.is_emergency(&party.dialled) || Identity::is_plain_call_for_help(uri, plan)
         };
         let is_called = |uri: &String, plan: &DialPlan| is_plain(uri, plan) || Identity::is_call_for_help(uri, plan);
         // At how many hosts it may be asked for tells nothing: what is dialled there is.
@@ -58,13 +58,16 @@ impl Emergency {
         let is_plainly = || {
             let mut sent_on_as = facts.sent_on_as.iter().filter(is_renamed);
             plan.is_emergency(&callee.dialled)
+                || Identity::is_plain_call_for_help(&facts.request_uri, plan)
                 || facts.dialled.iter().any(|uri| is_plain(uri, plan))
                 || sent_on_as.any(|uri| is_called(uri, beyond))
         };
-        // Rules may make another number of code and pause: then it is for that.
+        // Rules may make another number of a code without # and of a pause: then it is for that.
         let leaves_so = || match facts.sent_on_as.as_slice() {
             [] => is_called(&facts.request_uri, plan),
-            sent => sent.iter().any(|uri| is_called(uri, beyond)),
+            sent => sent
+                .iter()
+                .any(|uri| is_called(uri, if is_renamed(&uri) { beyond } else { plan })),
         };
         let is_behind_code = || {
             let mut written = std::iter::once(&facts.request_uri).chain(&facts.dialled);

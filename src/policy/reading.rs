@@ -54,14 +54,26 @@ impl Identity {
     /// number, and without what is dialled after the answer. No other code: one that forwards calls to 112 calls nobody.
     pub(crate) fn is_call_for_help(text: &str, plan: &DialPlan) -> bool {
         user_part(text).is_some_and(|(written, _)| {
-            let number = CALLER_ID_CODES.iter().find_map(|code| written.strip_prefix(code));
-            let written = number.unwrap_or(&written);
+            let written = behind_code(&written).unwrap_or(&written);
             let number = before_pause(written);
             let is_keys = |key: char| key.is_ascii_digit() || "*#,pw".contains(key);
             let behind = written.get(number.len()..).unwrap_or_default();
             behind.chars().all(is_keys) && plan.is_emergency(&dialled(number.trim_end_matches('#')))
         })
     }
+
+    /// Whether that is all that it can be read as: a code that ends with # begins no number, and nothing follows.
+    pub(crate) fn is_plain_call_for_help(text: &str, plan: &DialPlan) -> bool {
+        user_part(text).is_some_and(|(written, _)| {
+            let number = behind_code(&written)
+                .filter(|number| written.strip_suffix(number).is_some_and(|code| code.ends_with('#')));
+            number.is_some_and(|number| plan.is_emergency(&dialled(number)))
+        })
+    }
+}
+
+fn behind_code(written: &str) -> Option<&str> {
+    CALLER_ID_CODES.iter().find_map(|code| written.strip_prefix(code))
 }
 
 /// The user part of a SIP or tel URI, without parameters and password, levelled; and all that follows the scheme. None if there

@@ -49,14 +49,26 @@ impl Bucket {
 struct Load {
     calls: u32,
     bucket: Bucket,
+    /// For calls whose callers are to come again: so many of these count as none.
+    returns: Bucket,
 }
 
 /// How much each trunk is used. As many entries as there are trunks with calls or caps.
 #[derive(Clone, Debug, Default)]
 pub struct Loads {
     trunks: BTreeMap<TrunkName, Load>,
-    /// Which trunks a call counts on.
-    calls: BTreeMap<SessionId, Vec<Share>>,
+    calls: BTreeMap<SessionId, Standing>,
+}
+
+/// What one call counts for.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    /// On which trunks.
+    shares: Vec<Share>,
+    /// Who is to have its place (RFC 3891): one at a time.
+    heir: Option<SessionId>,
+    /// Whose place it is to have, while that one is there.
+    replaces: Option<SessionId>,
 }
 
 /// What one call has of one trunk.
@@ -65,6 +77,16 @@ struct Share {
     trunk: TrunkName,
     /// Of its bucket.
     taken: u64,
+}
+
+impl Standing {
+    fn is_on(&self, trunk: &TrunkName) -> bool {
+        self.shares.iter().any(|share| share.trunk == *trunk)
+    }
+
+    fn has_taken_of(&self, trunk: &TrunkName) -> bool {
+        self.shares.iter().any(|share| share.trunk == *trunk && share.taken > 0)
+    }
 }
 
 impl Loads {
@@ -95,12 +117,29 @@ impl Loads {
     /// A call begins; it may exceed the caps, as emergency calls do.
     pub fn begin<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
         let shares = distinct(trunks).into_iter().map(|name| self.enter(name)).collect();
-        self.calls.insert(call, shares);
+        self.calls.entry(call).or_default().shares = shares;
+    }
+
+    /// Whether the place of a call on a trunk is free for one that is to replace it. Nobody takes the place of who has not
+    /// got his own yet: a trunk has at most twice its calls, until those that were replaced end.
+    pub fn has_place_of(&self, replaced: SessionId, trunk: &TrunkName) -> bool {
+        let standing = self.calls.get(&replaced);
+        standing.is_some_and(|standing| standing.heir.is_none() && standing.replaces.is_none() && standing.is_on(trunk))
+    }
+
+    /// A call that begins is to replace another.
+    pub fn succeed(&mut self, call: SessionId, replaced: SessionId) {
+        let Some(standing) = self.calls.get_mut(&replaced).filter(|standing| standing.heir.is_none()) else {
+            return;
+        };
+        standing.heir = Some(call);
+        self.calls.entry(call).or_default().replaces = Some(replaced);
     }
 
     /// A call that is up was sent on: it is on these trunks now.
     pub fn follow<'a>(&mut self, call: SessionId, trunks: impl IntoIterator<Item = &'a TrunkName>) {
-        let mut before = self.calls.remove(&call).unwrap_or_default();
+        let standing = self.calls.entry(call).or_default();
+        let mut before = std::mem::take(&mut standing.shares);
         let mut shares = Vec::new();
         for name in distinct(trunks) {
             let known = before.iter().position(|share| share.trunk == name);
@@ -112,7 +151,7 @@ impl Loads {
         for share in before {
             self.leave(&share.trunk);
         }
-        self.calls.insert(call, shares);
+        self.calls.entry(call).or_default().shares = shares;
     }
 
     fn enter(&mut self, trunk: TrunkName) -> Share {
@@ -129,11 +168,10 @@ impl Loads {
         }
     }
 
-    /// The call has come to nothing that counts as a new call on this trunk: another may come in its stead. Once more changes
-    /// nothing.
+    /// The trunk has not heard of the call, which is none of its new ones then. Once more changes nothing.
     pub fn give_back(&mut self, call: SessionId, trunk: &TrunkName) {
-        let shares = self.calls.get_mut(&call).into_iter().flatten();
-        for share in shares.filter(|share| share.trunk == *trunk) {
+        let shares = self.calls.get_mut(&call).map(|standing| standing.shares.iter_mut());
+        for share in shares.into_iter().flatten().filter(|share| share.trunk == *trunk) {
             if let Some(load) = self.trunks.get_mut(trunk) {
                 // No more than it may hold: the next call that is asked for sees to that.
                 load.bucket.level = load.bucket.level.saturating_add(std::mem::take(&mut share.taken));
@@ -141,16 +179,39 @@ impl Loads {
         }
     }
 
+    /// The caller is to come again, with credentials or for another: both are one new call. So many a second as the trunk may
+    /// have new ones: who never comes again would else ask it without end.
+    pub fn expect_return(&mut self, now: Timestamp, call: SessionId, trunk: &TrunkName, caps: Caps) {
+        let standing = self.calls.get(&call);
+        let is_new = standing.is_some_and(|standing| standing.has_taken_of(trunk));
+        let (Some(load), Some(rate), true) = (self.trunks.get_mut(trunk), caps.calls_per_second, is_new) else {
+            return;
+        };
+        load.returns.fill(now, rate);
+        if load.returns.level >= TOKEN {
+            load.returns.level -= TOKEN;
+            self.give_back(call, trunk);
+        }
+    }
+
     /// Whether a call counts on a trunk.
     pub fn is_on(&self, call: SessionId, trunk: &TrunkName) -> bool {
-        let shares = self.calls.get(&call);
-        shares.is_some_and(|shares| shares.iter().any(|share| share.trunk == *trunk))
+        self.calls.get(&call).is_some_and(|standing| standing.is_on(trunk))
     }
 
     /// Its parties are gone. Once more changes nothing.
     pub fn end(&mut self, call: SessionId) {
-        for share in self.calls.remove(&call).unwrap_or_default() {
+        let Some(standing) = self.calls.remove(&call) else {
+            return;
+        };
+        for share in &standing.shares {
             self.leave(&share.trunk);
+        }
+        if let Some(replaced) = standing.replaces.and_then(|replaced| self.calls.get_mut(&replaced)) {
+            replaced.heir.take_if(|heir| *heir == call);
+        }
+        if let Some(heir) = standing.heir.and_then(|heir| self.calls.get_mut(&heir)) {
+            heir.replaces = None;
         }
     }
 
@@ -266,6 +327,51 @@ mod tests {
         assert_eq!(offer(&mut loads, 0, 4, one), Ok(()));
         assert_eq!(offer(&mut loads, 0, 5, one), Err(CapReached::Rate));
         assert_eq!(loads.calls(&name), 3, "it gives back no place");
+    }
+
+    #[test]
+    fn callers_who_are_to_come_again_are_no_new_calls_but_only_so_many() {
+        let (mut loads, two) = (Loads::default(), caps(None, Some(2)));
+        let name = TrunkName::from("carrier");
+        let asked = |loads: &mut Loads, now| {
+            let admitted = (0..20).filter(|call| {
+                let is_in = offer(loads, now, *call, two).is_ok();
+                if is_in {
+                    for _ in ["its caller's", "its callee's"] {
+                        loads.expect_return(Timestamp::from_millis(now), SessionId::from_u128(*call), &name, two);
+                    }
+                    loads.end(SessionId::from_u128(*call));
+                }
+                is_in
+            });
+            admitted.count()
+        };
+        assert_eq!(asked(&mut loads, 0), 4, "two that come again and two new ones");
+        assert_eq!(asked(&mut loads, 0), 0);
+        assert_eq!(asked(&mut loads, 1000), 4);
+    }
+
+    #[test]
+    fn the_place_of_a_call_is_taken_by_one_at_a_time_who_has_it_when_that_call_ends() {
+        let mut loads = Loads::default();
+        let (name, call) = (TrunkName::from("carrier"), SessionId::from_u128);
+        loads.begin(call(1), [&name]);
+        assert!(loads.has_place_of(call(1), &name) && !loads.has_place_of(call(1), &"other".into()));
+        for (heir, takes) in [(2, true), (3, false)] {
+            assert_eq!(loads.has_place_of(call(1), &name), takes);
+            loads.succeed(call(heir), call(1));
+            loads.begin(call(heir), [&name]);
+        }
+        assert!(!loads.has_place_of(call(2), &name), "it has none to give yet");
+        loads.end(call(3));
+        assert!(!loads.has_place_of(call(1), &name));
+        loads.end(call(2));
+        assert!(loads.has_place_of(call(1), &name), "who was to have it is gone");
+        loads.succeed(call(4), call(1));
+        loads.begin(call(4), [&name]);
+        loads.end(call(1));
+        assert!(loads.has_place_of(call(4), &name));
+        assert_eq!(loads.calls(&name), 1);
     }
 
     #[test]

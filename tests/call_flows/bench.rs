@@ -628,7 +628,7 @@ pub fn invite(cseq: u32, branch: &str, to_tag: &str, sdp: &str, more: &str) -> B
 }
 
 /// A request of a phone inside a dialog; From and To with their tags.
-fn in_dialog(
+pub fn in_dialog(
     phone: &str,
     method: &str,
     branch: &str,

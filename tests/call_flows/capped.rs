@@ -320,6 +320,39 @@ fn who_takes_the_place_of_a_call_on_a_full_trunk_needs_no_other() {
 }
 
 #[test]
+fn the_place_of_a_call_is_promised_to_one_at_a_time() {
+    let mut bench = capped_in(Bench::strict(), Some(2), None);
+    let [bobs, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let [carols, _] = bench.talk(ALICE, CAROL, "call-2", "");
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", carols.for_far_end());
+    let carol = format!("sip:carol@{PROXY}");
+    bench.invites(BOB, &carol, "call-3", &replaces);
+    let asked = bench.newest(B, "INVITE").headers.call_id().to_owned();
+    bench.invites(BOB, &carol, "call-4", &replaces);
+    assert_eq!(bench.response_to_b().status, 503, "bob's first is to have it");
+    bench.b_answers("INVITE", 486, "");
+    bench.invites(BOB, &carol, "call-5", &replaces);
+    assert_ne!(bench.newest(B, "INVITE").headers.call_id(), asked);
+    let [third, _] = bench.picks_up(BOB, CAROL);
+    bench.hangs_up(third, CAROL);
+    bench.hangs_up(bobs, BOB);
+    bench.hangs_up(carols, CAROL);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn callers_who_answer_no_challenge_are_new_calls_soon() {
+    let mut bench = capped(None, Some(1));
+    for (n, status) in [(1, 407), (2, 407), (3, 503)] {
+        call(&mut bench, n, "bob", SDP);
+        if status == 407 {
+            bench.b_answers("INVITE", 407, "");
+        }
+        assert_eq!(bench.response_to_a().status, status, "{n}");
+    }
+}
+
+#[test]
 fn a_caller_who_answers_a_challenge_on_the_last_channel_need_not_wait_for_the_recording() {
     let mut bench = capped_in(Bench::strict(), Some(1), None);
     call(&mut bench, 1, "bob", SDP);

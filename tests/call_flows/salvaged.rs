@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::bench::{A, B, Bench, SDP, answer, invite, with_lines};
+use super::bench::{A, B, Bench, SDP, answer, in_dialog, invite, with_lines};
 
 /// Lines of the field that break a message, and that nothing depends on.
 fn odd_lines() -> Vec<String> {
@@ -35,6 +35,27 @@ fn b_answers_with(bench: &mut Bench, method: &str, status: u16, sdp: &str, odd: 
 fn a_requests_with(bench: &mut Bench, cseq: u32, method: &str, odd: &str) {
     let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
     bench.a_requests_in(&tag, cseq, method, odd, "");
+}
+
+#[test]
+fn a_bye_that_is_cut_ends_the_call() {
+    let mut bench = Bench::strict().connected();
+    let dialog = bench.response_to_a();
+    let to = dialog.headers.get("To").unwrap();
+    let bye = in_dialog(
+        A,
+        "BYE",
+        "bye",
+        ("<sip:alice@example.com>;tag=a-tag", to),
+        "call-1",
+        2,
+        SDP,
+    );
+    bench.from(A, bye.slice(..bye.len() - 40));
+    assert_eq!(bench.request_to_b("BYE").headers.cseq().number, 2);
+    bench.b_answers("BYE", 200, "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.assert_nothing_left();
 }
 
 #[test]

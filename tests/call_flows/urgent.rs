@@ -8,7 +8,7 @@ use onrecord::model::{Fault, MediaCommand, MediaEvent, Outcome, RecordingCommand
 use onrecord::sip::{Message, Method};
 use onrecord::trunk::{Conduct, Field, Passage, Peer, Rewrite, Route, Trunk};
 
-use super::bench::{A, B, Bench, GRANTS, SDP, STRICT, invite};
+use super::bench::{A, B, Bench, C, GRANTS, SDP, STRICT, invite};
 
 const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
 
@@ -405,6 +405,61 @@ fn who_called_for_help_is_called_back_by_the_name_that_left_whatever_numbers_it_
             "{caller}"
         );
         assert_eq!(calls_back(&mut bench, 3, "bob"), None, "any other call");
+    }
+}
+
+#[test]
+fn who_is_vouched_for_is_called_back_by_from_too_at_its_own_pbx_alone() {
+    let block = "[policy]\nid = \"desk\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+    let files = [("desk.toml", block), ("grants.toml", GRANTS)];
+    let route = |from: &str, to: &str, prefix: Option<&str>| Route {
+        from: from.into(),
+        to: to.into(),
+        prefix: prefix.map(str::to_owned),
+        to_user: None,
+        priority: i64::from(prefix.is_none()),
+    };
+    for (trusted, asserted, privacy) in [
+        (true, "<sip:+442079461000@pbx.example>", ""),
+        (true, "<sip:+442079461000@pbx.example>", "Privacy: id\r\n"),
+        (true, "<sip:anonymous@anonymous.invalid>", ""),
+        (false, "<sip:+442079461000@pbx.example>", ""),
+    ] {
+        let mut bench = Bench::with(&files);
+        let pbx = Trunk {
+            trusted,
+            ..super::routed::trunk("pbx", A)
+        };
+        bench.input(Input::Trunks {
+            trunks: vec![
+                pbx,
+                super::routed::trunk("carrier", B),
+                super::routed::trunk("branch", C),
+            ],
+            routes: vec![
+                route("pbx", "carrier", None),
+                route("carrier", "branch", Some("+44207946200")),
+                route("carrier", "pbx", None),
+            ],
+        });
+        let text = String::from_utf8(call(1, "e1", SDP).to_vec()).unwrap();
+        let named = format!("P-Asserted-Identity: {asserted}\r\n{privacy}Contact:");
+        let text = text.replacen("Contact:", &named, 1);
+        bench.from(A, text.replace("<sip:alice@", "<sip:+442079462000@").into());
+        bench.b_answers("INVITE", 180, "");
+        let case = format!("{trusted} {asserted} {privacy}");
+        assert!(
+            calls_back(&mut bench, 1, "+442079462000").is_none(),
+            "that is the branch's: {case}"
+        );
+        bench.input(Input::Trunks {
+            trunks: vec![super::routed::trunk("pbx", A), super::routed::trunk("carrier", B)],
+            routes: vec![route("carrier", "pbx", None)],
+        });
+        assert!(calls_back(&mut bench, 2, "+442079462000").is_some(), "{case}");
+        assert!(calls_back(&mut bench, 3, "bob").is_none(), "{case}");
+        let vouched = trusted && asserted.contains("+44");
+        assert_eq!(calls_back(&mut bench, 4, "+442079461000").is_some(), vouched, "{case}");
     }
 }
 

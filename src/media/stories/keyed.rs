@@ -65,6 +65,10 @@ impl Phone {
         packet
     }
 
+    fn is_told(&mut self, packet: &[u8]) {
+        assert_eq!(self.opener.open_rtcp(&mut packet.to_vec()), Ok(RTCP.len()));
+    }
+
     fn hears(&mut self, packet: &[u8]) -> Vec<u8> {
         let mut packet = packet.to_vec();
         let length = self.opener.open_rtp(&mut packet).unwrap();
@@ -76,6 +80,12 @@ impl Phone {
 fn from(world: &mut World, leg: Leg, packet: &[u8]) -> Verdict {
     let source = [A, B][leg.index()];
     world.send(world.port(0, leg, Channel::Rtp), source, packet)
+}
+
+/// A report of B's, in clear.
+fn b_reports(world: &mut World) -> Verdict {
+    let port = world.port(0, Leg::B, Channel::Rtcp);
+    world.send(port, "198.51.100.1:6001", &RTCP)
 }
 
 #[test]
@@ -227,6 +237,32 @@ fn the_same_key_in_a_new_description_keeps_its_rollover_counter() {
     assert_eq!(from(&mut world, Leg::B, &rtp(8, 2)), Verdict::Drop(Dropped::Unsealable));
     agree(&mut world, [None, None]);
     assert!(matches!(from(&mut world, Leg::A, &rtp(7, 3)), Verdict::Forward { .. }));
+}
+
+#[test]
+fn keys_that_come_back_after_a_time_in_clear_go_on_where_they_were() {
+    let mut world = call([keys(1, 2), None]);
+    let mut a = Phone::new(1, 2);
+    for sequence in [40_000, 65_535, 0] {
+        let sent = a.says(&rtp(7, sequence));
+        assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
+        assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, sequence))), A);
+        a.hears(world.plane.changed());
+    }
+    assert_eq!(goes_to(b_reports(&mut world)), "192.0.2.1:4001");
+    a.is_told(world.plane.changed());
+    agree(&mut world, [None, None]);
+    agree(&mut world, [keys(1, 2), None]);
+    let sent = a.says(&rtp(7, 1));
+    assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
+    assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 1))), A);
+    assert_eq!(
+        a.hears(world.plane.changed()),
+        rtp(8, 1),
+        "at the same rollover counter"
+    );
+    assert_eq!(goes_to(b_reports(&mut world)), "192.0.2.1:4001");
+    a.is_told(world.plane.changed());
 }
 
 #[test]

@@ -128,6 +128,32 @@ fn what_only_looks_like_an_emergency_is_none() {
 }
 
 #[test]
+fn what_is_dialled_behind_a_code_that_ends_with_a_hash_stays_a_call_for_help_whatever_rules_make_of_it() {
+    let text = format!(
+        "{}[[dial_plan]]\ntrunk = \"pbx\"\nemergency = [\"1414\"]\n",
+        grant_lines(&[("strict", "global")])
+    );
+    let set = compile(&[policy("strict", ""), grants(&text)]);
+    for (dialled, sent_on_as, is_emergency) in [
+        ("sip:1414@x", "sip:+442079460000@y", true),
+        ("sip:*31#1414@x", "sip:+442079460000@y", true),
+        ("sip:*31#1414@x", "sip:*31#1414@y", true),
+        ("sip:1414p1@x", "sip:1414p1@y", true),
+        ("sip:1414p1@x", "sip:14141@y", false),
+        ("sip:*671414@x", "sip:+442079460000@y", false),
+        ("sip:*671414@x", "sip:911@y", true),
+    ] {
+        let facts = CallFacts {
+            trunk: Some("pbx".into()),
+            to_trunk: Some("carrier".into()),
+            sent_on_as: vec![sent_on_as.to_owned()],
+            ..call("sip:a@x", dialled)
+        };
+        assert_eq!(set.decide(&facts).emergency, is_emergency, "{dialled} as {sent_on_as}");
+    }
+}
+
+#[test]
 fn a_dial_plan_names_its_own_numbers() {
     let text = format!(
         "{}[[dial_plan]]\nemergency = [\"1414\"]\n",

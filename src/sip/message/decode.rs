@@ -295,11 +295,14 @@ impl Draft {
         }
     }
 
-    /// A request that begins something, and comes no better if it comes again. A response that is cut is discarded (RFC 3261
-    /// §18.3): its copy may be whole.
+    /// A request that begins something, and comes no better if it comes again; and a BYE, whose sender is gone all the same. A
+    /// response that is cut is discarded (RFC 3261 §18.3): its copy may be whole.
     fn may_be_cut(&self, start: &StartLine) -> bool {
-        let begins = self.to.as_ref().is_some_and(|to| to.tag().is_none());
-        begins && matches!(start, StartLine::Request { .. })
+        let begins = || self.to.as_ref().is_some_and(|to| to.tag().is_none());
+        match start {
+            StartLine::Request { method, .. } => *method == Method::Bye || begins(),
+            StartLine::Response { .. } => false,
+        }
     }
 
     fn finish(mut self, start: StartLine) -> Result<Message, ParseError> {
