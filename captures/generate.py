@@ -406,6 +406,50 @@ def dtmf(capture):
 
 
 @scenario
+def pause_by_keys(capture):
+    """Bob presses *9 before Alice reads out her card number, types the last digits, and *9 again behind it."""
+    call = call_of(capture)
+    set_up(call, formats=(PCMU, EVENTS))
+    call.talk(call.a, 1.05, 5.85)
+    call.talk(call.b, 1.05, 1.85)
+
+    def press(at, keys):
+        for number, event in enumerate(keys):
+            call.digit(call.b, at + number * 0.2, event)
+
+    press(1.9, [10, 9])
+    call.talk(call.b, 2.35, 3.15)
+    for number, event in enumerate([4, 2, 4, 2]):
+        call.digit(call.b, 3.2 + number * 0.2, event)
+    press(4.2, [10, 9])
+    call.talk(call.b, 4.65, 5.85)
+    hang_up(call, 5.9)
+
+
+@scenario
+def pause_by_info(capture):
+    """Bob's phone says `Record: off`, keys cross by INFO meanwhile, and the policy's timer lets the recording go on."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 5.05)
+
+    def info(at, phone, headers, body=None):
+        call.request(at, phone, "INFO", body, headers)
+
+    info(1.5, call.b, [("Record", "off")])
+    call.answer(1.52, 200, to="INFO", by=call.a)
+    for number, key in enumerate("4242"):
+        at = 2.0 + number * 0.2
+        info(at, call.a, [("Content-Type", "application/dtmf-relay")], f"Signal={key}\r\nDuration=160\r\n")
+        call.answer(at + 0.02, 200, to="INFO")
+    info(3.0, call.a, [("Record", "on")])
+    call.answer(3.02, 200, to="INFO")
+    info(4.6, call.b, [("Record", "on")])
+    call.answer(4.62, 200, to="INFO", by=call.a)
+    hang_up(call, 5.1)
+
+
+@scenario
 def two_calls(capture):
     """Alice and Bob talk; in the middle Carol and Dave begin and end."""
     first, second = call_of(capture), call_of(capture, 1)

@@ -4,6 +4,7 @@ import ipaddress
 import struct
 
 from stage import call_of, hang_up, scenario, set_up
+from wire import checksum
 
 SIP_PORT = 5060
 COLLECTOR = ("203.0.113.60", 9060)
@@ -27,6 +28,17 @@ def late_packets(capture):
         return at + (400_000 if packet[26:30] == late else 0)
 
     capture.written = written
+
+
+@scenario
+def mirrored(capture):
+    """Both ports of a router are mirrored: every packet is there a second time, routed, and in the VLAN of the other side."""
+    talk(capture)
+    for at, packet in list(capture.packets):
+        header = packet[14:22] + bytes([packet[22] - 1]) + packet[23:24] + b"\0\0" + packet[26:34]
+        header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
+        routed = bytes(12) + b"\x81\x00\x00\x64\x08\x00" + header + packet[34:]
+        capture.packets.append((at + 200, routed))
 
 
 @scenario

@@ -89,6 +89,7 @@ pub use numbering::{arrive, arriving, cross, cross_identities};
 pub use offer::onward;
 pub use output::{Output, Step, StepKind};
 pub use pass::back;
+pub use pause::key_in;
 pub use referral::{Errand, Staying};
 pub use reject::{Refusal, Rejection, of_method, of_recorder, of_verdict};
 pub use replaces::{DialogName, Meant, check_refer_to, dialog_named, dialog_of_refer_to, option_of};

@@ -218,6 +218,7 @@ impl Negotiation {
             return Err(NegotiationError::Lines);
         }
         self.key_answer(by, &sdp)?;
+        self.note_moved(by, &sdp);
         let mut anchored = self.tell_first(by.other(), &sdp);
         if let (Some(offer), Some(_)) = (&self.agreement.offer, self.thread(by)) {
             // It may have been told more lines than were offered.
@@ -288,6 +289,7 @@ impl Negotiation {
         let moved = is_carried && agreed.as_ref().is_none_or(|old| old.lines() != new.lines());
         if moved {
             self.is_answer_keyed(by, &new)?;
+            self.note_moved(by, &new);
             self.agreement.bind(by, new);
         }
         Ok(moved)

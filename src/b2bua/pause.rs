@@ -300,7 +300,7 @@ impl Call {
 }
 
 /// The key that an INFO tells: `application/dtmf-relay` (`Signal=5`), `application/dtmf` (`5`).
-fn key_in(request: &Request) -> Option<char> {
+pub fn key_in(request: &Request) -> Option<char> {
     let media_type = request.headers.get("Content-Type")?;
     let media_type = media_type.split(';').next()?.trim();
     let body = std::str::from_utf8(request.body.get(..request.body.len().min(256))?).ok()?;

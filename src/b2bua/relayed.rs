@@ -35,6 +35,11 @@ impl Call {
                     let told = format!("{} packets of ZRTP or DTLS were not relayed", tally.handshakes);
                     self.chronicle.mark(turn.now, Mark::Note(told), turn.out);
                 }
+                if tally.looped > 0 {
+                    let told = format!("{} packets of our own came back and were not relayed", tally.looped);
+                    tracing::warn!(session = %self.id, packets = tally.looped, "the media of calls named each other's ports");
+                    self.chronicle.mark(turn.now, Mark::Note(told), turn.out);
+                }
                 self.media = MediaState::Closed(Some(tally));
             }
         }
@@ -52,6 +57,7 @@ impl Call {
             tracing::info!(%session, %ailment, "the sound of a call ails no more");
         }
         self.chronicle.mark(turn.now, Mark::Health(ailing), turn.out);
+        self.publish(turn);
     }
 
     /// Where recording stands decides how strictly the relay minds it.

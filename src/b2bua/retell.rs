@@ -53,6 +53,9 @@ impl Call {
             is_astray,
             ..Untold::default()
         });
+        // While it is told, nothing is written down; a process that begins then would hear it at once.
+        self.kept = Kept::Stale;
+        self.remember(turn);
         self.tell_anew(turn, side);
     }
 

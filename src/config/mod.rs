@@ -26,6 +26,7 @@ pub use listen::{Certificate, Delivery, Listen, ListenTls, Listener, MediaListen
 pub use load::{compile, embedded_policies, load, load_policies, load_with_notes};
 #[cfg(feature = "shell")]
 pub(crate) use load::{configs_in, is_policy_file, samples};
+pub use prompts::{WavError, samples_of_wav};
 pub use sip::RING_MAX_DEFAULT;
 
 use crate::model::TrunkName;

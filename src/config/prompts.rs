@@ -40,7 +40,7 @@ const TONE_RISE_SECONDS: f64 = 0.01;
 
 /// Why a sound file is not played: its author's fault.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-enum WavError {
+pub enum WavError {
     #[error("this is no WAV file")]
     NotWav,
     #[error("more than {SECONDS_MAX} seconds")]
@@ -89,7 +89,7 @@ fn prompt(package: &str, path: &Path) -> Result<Clip, String> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(WavError::TooLong.to_string());
     }
-    let (rate, samples) = wav(&bytes).map_err(|error| error.to_string())?;
+    let (rate, samples) = samples_of_wav(&bytes).map_err(|error| error.to_string())?;
     Ok(rendered(Clips::name_of(package, &bytes), |wanted| {
         resampled(&samples, rate, wanted)
     }))
@@ -128,7 +128,7 @@ fn tone(rate: u32) -> Vec<i16> {
 }
 
 /// The rate in Hz and the samples of a RIFF file: the chunks `fmt ` and `data`; others are skipped.
-fn wav(bytes: &[u8]) -> Result<(u32, Vec<i16>), WavError> {
+pub fn samples_of_wav(bytes: &[u8]) -> Result<(u32, Vec<i16>), WavError> {
     let chunks = bytes.strip_prefix(b"RIFF").ok_or(WavError::NotWav)?;
     let mut chunks = chunks
         .get(4..)
@@ -235,23 +235,23 @@ mod tests {
 
     #[test]
     fn what_cannot_be_played_is_said() {
-        assert_eq!(wav(&wav_of(8_000, 2, 100)), Err(WavError::Format));
-        assert_eq!(wav(&wav_of(44_100, 1, 100)), Err(WavError::Format));
-        assert_eq!(wav(&wav_of(8_000, 1, 0)), Err(WavError::Empty));
-        assert_eq!(wav(&wav_of(8_000, 1, 8_000 * 31)), Err(WavError::TooLong));
-        assert_eq!(wav(b"ID3\x04"), Err(WavError::NotWav));
+        assert_eq!(samples_of_wav(&wav_of(8_000, 2, 100)), Err(WavError::Format));
+        assert_eq!(samples_of_wav(&wav_of(44_100, 1, 100)), Err(WavError::Format));
+        assert_eq!(samples_of_wav(&wav_of(8_000, 1, 0)), Err(WavError::Empty));
+        assert_eq!(samples_of_wav(&wav_of(8_000, 1, 8_000 * 31)), Err(WavError::TooLong));
+        assert_eq!(samples_of_wav(b"ID3\x04"), Err(WavError::NotWav));
         let whole = wav_of(8_000, 1, 100);
-        assert_eq!(wav(&whole[..40]), Err(WavError::Empty));
+        assert_eq!(samples_of_wav(&whole[..40]), Err(WavError::Empty));
     }
 
     proptest! {
         #[test]
         fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..128), cut in 0..200_usize) {
-            let _ = wav(&bytes);
+            let _ = samples_of_wav(&bytes);
             let mut whole = wav_of(8_000, 1, 60);
             whole.truncate(cut);
             whole.extend(bytes);
-            let _ = wav(&whole);
+            let _ = samples_of_wav(&whole);
         }
     }
 }

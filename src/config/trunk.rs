@@ -106,19 +106,23 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
     let by = transport.unwrap_or(Transport::Udp);
     let mut transports: Vec<Transport> = sites.iter().map(|(site, _)| site.transport.unwrap_or(by)).collect();
     transports.extend(sites.is_empty().then_some(by));
-    let transports = Some(&transports[..]).filter(|_| !has_names);
+    let secrecy = Secrecy {
+        srtp: chosen(table, "srtp", SRTP),
+        sdes_over: chosen(table, "sdes_over", SDES_OVER),
+        dtls: chosen(table, "dtls", DTLS),
+        ice: chosen(table, "ice", ICE),
+    };
+    let may_be_secure = has_names && transport.is_none() || transports.iter().any(|by| by.is_secure());
+    if !may_be_secure {
+        doubt_keys(table, secrecy);
+    }
     Trunk {
-        near: super::near::near(table, listen, transports),
+        near: super::near::near(table, listen, Some(&transports[..]).filter(|_| !has_names)),
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         transport: by,
         trusted: table.boolean("trusted").unwrap_or(false),
         nat: table.boolean("nat").unwrap_or(false),
-        secrecy: Secrecy {
-            srtp: chosen(table, "srtp", SRTP),
-            sdes_over: chosen(table, "sdes_over", SDES_OVER),
-            dtls: chosen(table, "dtls", DTLS),
-            ice: chosen(table, "ice", ICE),
-        },
+        secrecy,
         conduct: super::credentials::conduct(table),
         probe: probe(table),
         datagrams_only: table
@@ -271,6 +275,20 @@ fn site_text(site: &Site) -> String {
     site.place(Transport::Udp)
         .map(|(_, address)| address.to_string())
         .unwrap_or_default()
+}
+
+/// Of a trunk that is reached without TLS.
+fn doubt_keys(table: &Table<'_>, secrecy: Secrecy) {
+    if secrecy.srtp != Srtp::Require || secrecy.sdes_over == SdesOver::Any || secrecy.dtls == Dtls::Require {
+        return;
+    }
+    let message = "SRTP is required, and this trunk is reached without TLS, over which its keys are not told";
+    let finding = table.at(Code::UntellableKeys, &table.key_span("srtp"), message);
+    let finding =
+        finding.effect("calls to it are refused with 488, and calls from it unless they come by TLS or with DTLS-SRTP");
+    table.note(finding.hint(
+        "reach it by `transport = \"tls\"`; or `dtls = \"require\"`, or `sdes_over = \"any\"` if its network may read the keys",
+    ));
 }
 
 /// The default where nothing is written.

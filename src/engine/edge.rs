@@ -166,7 +166,7 @@ impl Signaling {
     /// Where a request comes from. The connection of a phone that registers is told from others that may come to be between the
     /// same addresses; nothing is noted of it before the registrar agrees.
     pub(super) fn origin(&mut self, request: &Request, flow: Flow) -> Origin {
-        let by_connection = request.method == Method::Register && flow.transport.is_stream() && supports_path(request);
+        let by_connection = request.method == Method::Register && flow.transport.is_stream();
         if !by_connection {
             return Origin::of(flow);
         }
@@ -202,7 +202,9 @@ impl Signaling {
         }
     }
 
-    /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us.
+    /// What a registrar has to know beside what is carried: where the user is, and that the way there leads by us. The support
+    /// for Path is ours, as the user agent that this registrar sees (RFC 3327 §5.1), whatever the phone knows: called past us it
+    /// would go unrecorded.
     pub(super) fn write_registration(
         &self,
         (request, origin): (&Request, Origin),
@@ -211,9 +213,6 @@ impl Signaling {
     ) {
         for contact in request.headers.get_all("Contact") {
             onward.headers.push("Contact", contact);
-        }
-        if !supports_path(request) {
-            return;
         }
         let token = self.edge.token(&self.topology, origin, &to.trunk);
         let us = Wire::contact_of(token.as_deref(), to.flow).with_param("lr", "");
@@ -270,7 +269,7 @@ impl Signaling {
     }
 }
 
-fn supports_path(request: &Request) -> bool {
+pub(super) fn supports_path(request: &Request) -> bool {
     let mut supported = request.headers.get_all("Supported").flat_map(|value| value.split(','));
     supported.any(|option| option.trim().eq_ignore_ascii_case("path"))
 }

@@ -14,7 +14,7 @@ use crate::media::{Dropped, Plane, PlaneOutput, Port, Verdict};
 use crate::model::{MediaEvent, RecordingEvent, SessionId, Tally, Timestamp, earliest};
 use crate::policy::PolicySet;
 use crate::recorder::{
-    self, FrameSink, Intake, IntakeConfig, IoDone, IoRequest, Offer, Packet, Slot, Writer, WriterConfig,
+    self, FrameSink, Intake, IntakeConfig, IoDone, IoRequest, Offer, Packet, PacketKind, Slot, Writer, WriterConfig,
 };
 use crate::sip::Flow;
 
@@ -50,7 +50,7 @@ pub enum Relayed {
     Nowhere,
     Dropped(Dropped),
     Forwarded {
-        /// The recorder took it; false, too, when none was asked to.
+        /// The recorder took it; false, too, when none was asked to, and of the pulses of a pause.
         recorded: bool,
     },
 }
@@ -72,7 +72,7 @@ impl FrameSink for Witness<'_> {
 
     fn offer(&mut self, now: Timestamp, slot: Slot, packet: Packet<'_>) -> Offer {
         let offer = self.intake.offer(now, slot, packet);
-        self.recorded = offer == Offer::Accepted;
+        self.recorded = offer == Offer::Accepted && packet.kind != PacketKind::Withheld;
         offer
     }
 }

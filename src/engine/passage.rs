@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::edge::Origin;
+use super::edge::{Origin, supports_path};
 use super::invite::Door;
 use super::overload::{fingerprint, tag_of};
 use super::page::Page;
@@ -371,7 +371,8 @@ impl Signaling {
             answer.headers.set_to(answer.headers.to().clone().with_tag(&tag));
         }
         let told: &[&str] = match request.method {
-            Method::Register => &["Contact", "Path", "Service-Route"],
+            Method::Register if supports_path(request) => &["Contact", "Path", "Service-Route"],
+            Method::Register => &["Contact", "Service-Route"],
             _ if (300..400).contains(&response.status) => &["Contact"],
             _ => &[],
         };

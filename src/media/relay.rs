@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use crate::model::{Fault, Leg, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 
+use super::circle::Circle;
 use super::fork::{Fork, Forked};
 use super::gate::Gatekeeper;
 use super::hearing::Hearing;
@@ -113,7 +114,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let kind = channel.kind_of(bytes);
-        let opened = match self.take(port, from, (kind, bytes), bench.scratch) {
+        let opened = match self.take(port, (now, from), (kind, bytes), bench.scratch) {
             Ok(opened) => opened,
             Err(dropped) => return (Verdict::Drop(dropped), None),
         };
@@ -169,7 +170,7 @@ impl Relay {
     fn take(
         &mut self,
         port: Port,
-        from: SocketAddr,
+        (now, from): (Timestamp, SocketAddr),
         (kind, bytes): (PacketKind, &[u8]),
         scratch: &mut [u8],
     ) -> Result<Option<usize>, Dropped> {
@@ -186,6 +187,10 @@ impl Relay {
             self.tally.undecryptable += 1;
             return Err(Dropped::Undecryptable);
         };
+        if side.local.ip() == from.ip() && !side.circle.admits(now) {
+            self.tally.looped += 1;
+            return Err(Dropped::Foreign);
+        }
         if side.ways.is_some() {
             return Ok(opened);
         }
@@ -313,6 +318,7 @@ impl Relay {
                 let (origin, deaf) = wanted.map_or_else(Default::default, |leg| (leg.origin, leg.deaf));
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
                 let side = &mut self.lines[at].sides[leg.index()];
+                side.circle = Circle::default();
                 side.settle(remotes, origin, deaf);
                 side.secure(now, plan.keys_of(index, leg));
                 let lite = plan.secured(index).and_then(|line| line.ice[leg.index()].as_ref());

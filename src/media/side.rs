@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::circle::Circle;
 use super::hearing::Hearing;
 use super::latch::Latch;
 use super::port::Channel;
@@ -32,6 +33,8 @@ pub(super) struct Side {
     pub(super) secrecy: Option<Box<Secrecy>>,
     /// What its keys were used for while it is in clear: if they come back, no index is used twice (RFC 3711 §9.1).
     resting: Option<Box<Secrecy>>,
+    /// What comes from ourselves.
+    pub(super) circle: Circle,
     /// Its peer tries the ways to us; the latches do not count then.
     pub(super) ways: Option<Box<Ways>>,
 }
@@ -78,6 +81,7 @@ impl Side {
             sockets: [Socket::default(), Socket::default()],
             secrecy: None,
             resting: None,
+            circle: Circle::default(),
             ways: None,
         }
     }

@@ -18,6 +18,7 @@ mod shaken;
 mod told;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::model::{
     Fault, Gate, Leg, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
@@ -393,6 +394,36 @@ fn an_sdp_that_names_our_own_ports_makes_no_loop() {
     assert_eq!(world.talk(Leg::A, "10.0.0.1:40002", 0), Verdict::Drop(Dropped::Foreign));
     world.modify(Recorded::Strict, vec![line(0, remote(A), remote("10.0.0.1:40001"))]);
     assert_eq!(world.talk(Leg::A, A, 0), Verdict::Drop(Dropped::Early));
+}
+
+#[test]
+fn what_comes_from_ourselves_is_relayed_until_it_goes_round() {
+    let mut world = World::new();
+    let line = || line(0, remote("10.0.0.1:50000"), remote(B));
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![line()])));
+    for sequence in 0..500 {
+        assert_eq!(
+            goes_to(world.talk(Leg::A, "10.0.0.1:50000", sequence)),
+            B,
+            "a call that passes us twice"
+        );
+        world.now = world.now + Duration::from_millis(1);
+    }
+    let round = (0..20_000).map(|sequence| world.talk(Leg::A, "10.0.0.1:50000", sequence));
+    let forwarded = round
+        .filter(|verdict| matches!(verdict, Verdict::Forward { .. }))
+        .count();
+    assert!((1_000..5_000).contains(&forwarded), "{forwarded}");
+    world.now = world.now + Duration::from_secs(5);
+    assert_eq!(
+        world.talk(Leg::A, "10.0.0.1:50000", 0),
+        Verdict::Drop(Dropped::Foreign),
+        "it is seeded no more"
+    );
+    assert_eq!(goes_to(world.talk(Leg::B, B, 0)), "10.0.0.1:50000");
+    world.modify(Recorded::Strict, vec![line()]);
+    assert_eq!(goes_to(world.talk(Leg::A, "10.0.0.1:50000", 0)), B);
+    assert!(world.close().looped > 10_000);
 }
 
 #[test]

@@ -134,6 +134,8 @@ codes! {
     DuplicateVolume = "P107", Error;
     /// A codec by a name that SDP does not have for it.
     UnknownCodec = "P108", Warning;
+    /// Encryption is required where its keys may not be told.
+    UntellableKeys = "P109", Warning;
 }
 
 impl Serialize for Code {

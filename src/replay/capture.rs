@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 
 use super::dissection::Dissection;
+use super::doubles::Doubles;
 use super::encapsulation::Encapsulation;
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use super::fragments::{Fragments, Place};
@@ -95,6 +96,7 @@ impl<R: Read> Capture<R> {
             dissector: Dissector {
                 opening: Some(Opening::default()),
                 unread: BTreeMap::new(),
+                doubles: Doubles::default(),
                 fragments: Fragments::default(),
                 streams: Streams::default(),
                 last: Place {
@@ -111,6 +113,11 @@ impl<R: Read> Capture<R> {
     /// Packets read so far, those with flaws too.
     pub const fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// Of these, captured before: not told of.
+    pub const fn doubles(&self) -> u64 {
+        self.dissector.doubles.count()
     }
 
     /// Reads one record and tells `visit` what it brought: nothing, something, or several messages. False at the end.
@@ -157,6 +164,7 @@ struct Dissector {
     opening: Option<Opening>,
     /// Where the first packet in each encapsulation that is not read was, and how many there were.
     unread: BTreeMap<Encapsulation, (Place, u64)>,
+    doubles: Doubles,
     fragments: Fragments,
     streams: Streams,
     last: Place,
@@ -196,6 +204,7 @@ impl Dissector {
     const fn dissection(&mut self, place: Place) -> Dissection<'_> {
         Dissection {
             place,
+            doubles: &mut self.doubles,
             fragments: &mut self.fragments,
             streams: &mut self.streams,
         }

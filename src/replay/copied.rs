@@ -264,7 +264,7 @@ mod tests {
     fn what_hep_compresses_or_breaks_off_is_named() {
         let mut short = hep3(17, 15, MESSAGE);
         short.truncate(short.len() - 4);
-        let (kept, flaws) = read(&[hep3(17, 16, b"\x1f\x8b"), hep3(17, 16, b"\x1f\x8b"), short]);
+        let (kept, flaws) = read(&[hep3(17, 16, b"\x1f\x8b"), hep3(17, 16, b"\x1f\x8b\x08"), short]);
         assert_eq!(kept, []);
         let expected = [
             "malformed HEP header",

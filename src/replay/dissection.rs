@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::capture::{Captured, Event, Payload};
 use super::copied::{self, Copied};
 use super::demux;
+use super::doubles::Doubles;
 use super::encapsulation;
 use super::flaw::FlawKind;
 use super::fragments::{Fragments, Place};
@@ -19,6 +20,7 @@ const NESTED_MAX: u8 = 4;
 /// See [the module](self).
 pub(super) struct Dissection<'a> {
     pub(super) place: Place,
+    pub(super) doubles: &'a mut Doubles,
     pub(super) fragments: &'a mut Fragments,
     pub(super) streams: &'a mut Streams,
 }
@@ -101,6 +103,9 @@ impl Dissection<'_> {
             return Err(FlawKind::NestedTooDeep { max: NESTED_MAX });
         }
         let ip = link::parse_ip(packet)?;
+        if self.doubles.is_double(self.place.at, &ip) {
+            return Ok(());
+        }
         if ip.is_cut && matches!(ip.protocol, 4 | 6 | 17 | 41 | 47 | 115 | 137) {
             let start = link::start_of_udp(&ip).filter(|(.., start)| !demux::is_sip(start) && !copied::is_hep(start));
             if let Some((src, dst, start)) = start {

@@ -103,7 +103,7 @@ pub(super) fn rest(bytes: &[u8], from: usize) -> Result<&[u8], FlawKind> {
 }
 
 /// An IP packet after its headers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct IpPacket<'a> {
     pub src: IpAddr,
     pub dst: IpAddr,
@@ -111,11 +111,13 @@ pub(crate) struct IpPacket<'a> {
     pub payload: &'a [u8],
     /// The headers announce more bytes than there are.
     pub is_cut: bool,
+    /// None in IPv6.
+    pub identification: Option<u16>,
     pub fragment: Option<Fragment>,
 }
 
 /// Which part of a datagram a packet carries (RFC 791 §3.1, RFC 8200 §4.5).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Fragment {
     pub identification: u32,
     /// In bytes.
@@ -148,12 +150,17 @@ pub(crate) fn parse_ip(packet: &[u8]) -> Result<IpPacket<'_>, FlawKind> {
             }),
         LaxIpSlice::Ipv4(_) => None,
     };
+    let identification = match &ip {
+        LaxIpSlice::Ipv4(ip) => Some(ip.header().identification()),
+        LaxIpSlice::Ipv6(_) => None,
+    };
     Ok(IpPacket {
         src: ip.source_addr(),
         dst: ip.destination_addr(),
         protocol: ip.payload().ip_number.0,
         payload: ip.payload().payload,
         is_cut: ip.payload().incomplete || stopped.is_some(),
+        identification,
         fragment,
     })
 }
@@ -543,12 +550,12 @@ mod tests {
     fn each_encapsulation_that_is_not_read_is_named_once_with_how_much_it_took() {
         let (a, b) = ip_addrs();
         let secret = [&[2_u8; 12][..], &[0x88, 0xE5], &[0; 40]].concat();
-        let sctp = forge::ethernet(&forge::ip4(a, b, 132, 1, 0, &[0; 12]));
+        let sctp = |n: u64| forge::ethernet(&forge::ip4(a, b, 132, n as u16, 0, &[0; 12]));
         let mut file = Pcap::new(ETHERNET);
         for n in 0..5 {
             file.push(millis(n), &secret)
-                .push(millis(n), &sctp)
-                .udp(millis(n), A, B, b"hello");
+                .push(millis(n), &sctp(n))
+                .udp(millis(n), A, B, &[n as u8]);
         }
         let (kept, flaws) = forge::read(&file.bytes).unwrap();
         assert_eq!(kept.len(), 5);

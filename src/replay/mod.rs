@@ -9,6 +9,7 @@ mod copied;
 mod demux;
 mod dialogs;
 mod dissection;
+mod doubles;
 mod encapsulation;
 mod fault;
 mod flaw;
@@ -106,5 +107,10 @@ fn play(
     if let Some(reenactment) = &mut reenactment {
         reenactment.finish();
     }
-    Ok(Report::of(reenactment.as_ref(), &early, capture.packets(), layout))
+    Ok(Report::of(
+        reenactment.as_ref(),
+        &early,
+        (capture.packets(), capture.doubles()),
+        layout,
+    ))
 }

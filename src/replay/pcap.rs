@@ -356,7 +356,7 @@ mod tests {
         for field in [0, 77, frame.len() as u32, frame.len() as u32] {
             obsolete.extend(order.u32(field));
         }
-        obsolete.extend(&frame);
+        obsolete.extend(&forge::ip_udp(A, B, b"y"));
         file.extend(forge::block(order, OBSOLETE_PACKET, &obsolete));
         let (kept, flaws) = forge::read(&file).unwrap();
         assert_eq!((kept.len(), flaws.len()), (2, 0));

@@ -35,6 +35,8 @@ pub struct Report {
 pub struct CaptureReport {
     /// In the file, unreadable ones too.
     pub packets: u64,
+    /// Of these, captured before (mirrored ports): left out.
+    pub doubles: u64,
     /// SIP messages.
     pub sip: u64,
     /// RTP packets that an SDP binds to a call.
@@ -123,12 +125,13 @@ impl Report {
     pub(super) fn of<D: Disk>(
         reenactment: Option<&Reenactment<D>>,
         early: &Early,
-        packets: u64,
+        (packets, doubles): (u64, u64),
         layout: Option<&Layout>,
     ) -> Self {
         let mut report = Self {
             capture: CaptureReport {
                 packets,
+                doubles,
                 ..CaptureReport::default()
             },
             calls: Vec::new(),
@@ -175,8 +178,12 @@ impl Report {
         let c = &self.capture;
         let _infallible = writeln!(
             text,
-            "{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}{}",
+            "{}{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}{}",
             counted(c.packets, "packet"),
+            match c.doubles {
+                0 => String::new(),
+                doubles => format!(" ({doubles} captured more than once, used once)"),
+            },
             c.sip,
             c.rtp,
             c.rtcp,

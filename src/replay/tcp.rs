@@ -1,8 +1,10 @@
 //! SIP and HEP over TCP: segments put in order, then cut into messages by Content-Length (RFC 3261 §18.3).
 //!
-//! Which connections are SIP is seen by their first bytes, whatever the port; the others cost nothing. A hole that the
-//! capture left is stepped over and the next start line is looked for. Every buffer has a cap.
+//! Which connections are SIP is seen by their first bytes, whatever the port; the others cost next to nothing. A hole that
+//! the capture left is stepped over and the next start line is looked for. Every buffer has a cap.
 
+mod beginning;
+mod early;
 mod framing;
 mod websocket;
 
@@ -16,6 +18,7 @@ use super::fragments::Place;
 use super::link::Segment;
 use crate::model::Timestamp;
 use crate::sip::Transport;
+use early::Early;
 use framing::{Frame, copy_length, first_start_line, frame, resync};
 use websocket::Frames;
 
@@ -60,6 +63,7 @@ pub(crate) struct Streams {
     /// Grows with every segment: what was used last has the highest.
     tick: u64,
     bytes: usize,
+    early: Early,
     /// Bounded by one segment's worth of messages: the caller drains it after every segment.
     outputs: VecDeque<Output>,
 }
@@ -81,6 +85,9 @@ struct Stream {
     /// The distance that `next` stands for.
     position: u64,
     used: u64,
+    opened: Timestamp,
+    /// Of moments ago, from before the start line that it was opened by.
+    before: Vec<(u32, Vec<u8>)>,
 }
 
 impl Streams {
@@ -96,15 +103,13 @@ impl Streams {
         let key = (src, dst);
         if segment.rst {
             self.remove(place, key);
+            self.early.take(place.at, key);
             return;
         }
         let mut sequence = segment.sequence;
         if segment.syn {
             sequence = sequence.wrapping_add(1);
-            if self.streams.get(&key).is_none_or(|stream| stream.next != sequence) {
-                self.remove(place, key);
-                self.open(place, key, sequence, false);
-            }
+            self.on_syn(place, key, sequence);
         }
         if !segment.payload.is_empty() {
             self.on_payload(place, key, sequence, segment.payload);
@@ -125,7 +130,7 @@ impl Streams {
         if self.streams.len() >= STREAMS_MAX {
             self.forget_quarter(place);
         }
-        self.streams.insert(key, Stream::new(next, is_sip, self.tick));
+        self.streams.insert(key, Stream::new(next, is_sip, self.tick, place.at));
     }
 
     fn on_payload(&mut self, place: Place, key: Key, sequence: u32, payload: &[u8]) {
@@ -133,22 +138,32 @@ impl Streams {
             // Another connection on the same ports, which begins where a frame or a message does.
             self.remove(place, key);
         }
-        if !self.streams.contains_key(&key) {
+        let is_new = !self.streams.contains_key(&key);
+        if is_new {
             // The connection was there before the capture, or upgraded: SIP from the first start line on.
             let frame = websocket::first_frame(payload);
             let frames = frame.map(|_| Frames::default());
             let Some(start) = frame.or_else(|| first_start_line(payload)) else {
+                self.early.hold(place.at, key, sequence, payload);
                 return;
             };
             self.open(place, key, sequence.wrapping_add(start as u32), true);
-            if let Some(stream) = self.streams.get_mut(&key) {
+            self.with_stream(key, |stream, _| {
                 stream.frames = frames;
-            }
+                if let Some(before @ [_, ..]) = payload.get(..start) {
+                    stream.before.push((sequence, before.to_vec()));
+                }
+            });
+            self.accept_early(place, key);
         }
         let tick = self.tick;
         self.with_stream(key, |stream, outputs| {
             stream.used = tick;
-            stream.accept(place, key, sequence, payload, outputs);
+            if is_new {
+                stream.accept(place, key, sequence, payload, outputs);
+            } else {
+                stream.accept_first(place, key, sequence, payload, outputs);
+            }
         });
         self.remove_hopeless(place, key);
         if self.bytes > BYTES_MAX {
@@ -215,7 +230,7 @@ impl Streams {
 }
 
 impl Stream {
-    fn new(next: u32, is_sip: bool, used: u64) -> Self {
+    fn new(next: u32, is_sip: bool, used: u64, opened: Timestamp) -> Self {
         Self {
             next,
             is_sip,
@@ -228,12 +243,15 @@ impl Stream {
             waiting_since: Timestamp::ZERO,
             position: 0,
             used,
+            opened,
+            before: Vec::new(),
         }
     }
 
     fn bytes(&self) -> usize {
         let frames = self.frames.as_ref().map_or(0, Frames::bytes);
-        self.buffer.len() + self.waiting_bytes + frames
+        let before: usize = self.before.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.buffer.len() + self.waiting_bytes + frames + before
     }
 
     fn is_beyond(&self, sequence: u32) -> bool {
@@ -487,6 +505,74 @@ mod tests {
         ]);
         assert_eq!(texts(&kept), messages());
         assert_eq!(flaws, []);
+    }
+
+    #[test]
+    fn segments_before_the_syn_are_used_in_whatever_order_they_come() {
+        let all = messages();
+        let stream = all.concat();
+        // Not within the second one, whose body has a start line.
+        for cut in [
+            8,
+            20,
+            all[0].len() - 1,
+            all[0].len(),
+            all[0].len() + all[1].len() + 30,
+            stream.len() - 1,
+        ] {
+            let (left, right) = ((101, 0, &stream[..cut]), (101 + cut as u32, 0, &stream[cut..]));
+            let syn = (100, SYN, &[][..]);
+            for segments in [
+                [left, syn, right],
+                [right, syn, left],
+                [left, right, syn],
+                [right, left, syn],
+                [syn, right, left],
+            ] {
+                let (kept, flaws) = read(&segments);
+                let mut found = texts(&kept);
+                found.sort();
+                let mut expected = all.clone();
+                expected.sort();
+                assert_eq!(found, expected, "cut at {cut}: {segments:?}");
+                assert_eq!(flaws, [], "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_syn_a_swapped_first_pair_of_segments_costs_no_message() {
+        let all = messages();
+        let stream = all.concat();
+        // Cut within its method, the rest of a start line is one.
+        let is_capital = |at: usize| stream[at].is_ascii_uppercase();
+        for cut in (1..stream.len()).filter(|cut| !(is_capital(cut - 1) && is_capital(*cut))) {
+            let (left, right) = ((101, 0, &stream[..cut]), (101 + cut as u32, 0, &stream[cut..]));
+            let (kept, _) = read(&[right, left]);
+            assert!(texts(&kept).contains(&all[0]), "cut at {cut}");
+            assert!(texts(&kept).contains(&all[2]), "cut at {cut}");
+        }
+        let cut = all[0].len() - 3;
+        let (kept, flaws) = read(&[(101 + cut as u32, 0, &stream[cut..]), (101, 0, &stream[..cut])]);
+        let late_first = [all[1].clone(), all[2].clone(), all[0].clone()];
+        assert_eq!((texts(&kept), flaws), (late_first.to_vec(), vec![]));
+    }
+
+    #[test]
+    fn the_beginning_is_waited_for_a_bounded_while() {
+        let m = message(2, "x");
+        let (left, right) = m.split_at(40);
+        for (late, messages) in [(400, 1), (600, 0)] {
+            let mut file = Pcap::new(ETHERNET);
+            for (at, sequence, payload) in [(0, 141, right), (late, 101, left)] {
+                let segment = forge::tcp(addr(A), addr(B), sequence, ACK, 1, payload);
+                file.push(
+                    millis(at),
+                    &forge::ethernet(&forge::ip(addr(A).ip(), addr(B).ip(), 6, &segment)),
+                );
+            }
+            assert_eq!(forge::read(&file.bytes).unwrap().0.len(), messages, "{late} ms late");
+        }
     }
 
     #[test]

@@ -490,6 +490,35 @@ fn over_ipv6(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn a_capture_of_two_mirrored_ports_reads_as_one_of_one_port() {
+    for name in ["plain-call", "tcp-split", "fragmented-invite"] {
+        let path = format!("{}/captures/{name}/call.pcap", env!("CARGO_MANIFEST_DIR"));
+        let mut once = Pcap::new(ETHERNET);
+        once.bytes = std::fs::read(path).unwrap();
+        let mut twice = Pcap::new(ETHERNET);
+        let mut frames: Vec<_> = once.records();
+        for (at, frame) in once.records() {
+            let mut tagged = frame[..12].to_vec();
+            tagged.extend([0x81, 0x00, 0, 100]);
+            tagged.extend(&frame[12..]);
+            tagged[26] = 63;
+            frames.push((at + Duration::from_micros(300), tagged));
+        }
+        frames.sort();
+        for (at, frame) in &frames {
+            twice.push(*at, frame);
+        }
+        let [once, twice] = [&once, &twice].map(|file| replay(&*file.bytes, &options()).unwrap());
+        assert_eq!((once.capture.doubles, twice.capture.doubles), (0, once.capture.packets));
+        assert_eq!(twice.capture.rtp, once.capture.rtp, "{name}");
+        assert_eq!(twice.capture.sip, once.capture.sip, "{name}");
+        let calls = [&once, &twice].map(|report| serde_json::to_value(&report.calls).unwrap());
+        assert_eq!(calls[0][0]["streams"], calls[1][0]["streams"], "{name}");
+        assert!(twice.to_text().contains("captured more than once, used once"));
+    }
+}
+
+#[test]
 fn a_call_over_tcp_and_ipv6_is_played() {
     let (a, b) = (addr("[2001:db8::1]:41000"), addr("[2001:db8::2]:5060"));
     let mut file = Pcap::new(ETHERNET);

@@ -19,7 +19,10 @@ use super::{Secured, SessionDescription};
 /// - A session-level c= serves the lines that inherit it; a line whose local differs from it gets a c= of its own.
 /// - ICE, BUNDLE and other attributes that name another way are cut out (see `patch`).
 ///
-/// o= is left alone: it identifies the session, nobody sends media there (RFC 4566 §5.2).
+/// - Lines of types that no RFC defines are left out (RFC 8866 §5).
+///
+/// o= identifies the session, nobody sends media there (RFC 4566 §5.2): it stays, but where its address is of another family than
+/// ours.
 pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
     anchor_secured(sdp, locals, &[])
 }
@@ -50,6 +53,7 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
             } => anchoring
                 .write_connection(&mut out, *line, *unspecified)
                 .then(|| span.clone()),
+            Patch::Origin { span, is_ipv4 } => anchoring.write_origin(&mut out, *is_ipv4).then(|| span.clone()),
             Patch::Port { span, line } => anchoring.write_port(&mut out, *line).then(|| span.clone()),
             Patch::Slot { at, line } => anchoring.write_slot(&mut out, *at, *line).then_some(*at..*at),
             Patch::Rtcp {
@@ -171,6 +175,16 @@ impl<'a> Anchoring<'a> {
         true
     }
 
+    /// In our family: a peer that knows only that may refuse the other's (RFC 6157).
+    fn write_origin(&self, out: &mut String, is_ipv4: bool) -> bool {
+        let told = self.session.or_else(|| self.locals.first().map(SocketAddr::ip));
+        let Some(address) = told.filter(|told| told.is_ipv4() != is_ipv4) else {
+            return false;
+        };
+        write_address(out, address);
+        true
+    }
+
     fn write_port(&self, out: &mut String, line: usize) -> bool {
         if self.sdp.lines().get(line).is_none_or(|line| !line.is_live()) {
             return false;
@@ -242,6 +256,28 @@ mod tests {
     fn anchored(text: &str, ours: &[&str]) -> String {
         let sdp = SessionDescription::parse(text.as_bytes()).unwrap();
         String::from_utf8(anchor(&sdp, &locals(ours)).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_a_type_that_is_none_is_left_out() {
+        let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nC=IN IP4 192.0.2.2\r\nt=0 0\r\nM=audio 9 RTP/AVP 0\r\n\
+                    m=audio 4 RTP/AVP 0\r\nx=192.0.2.1\r\ny=0100000001\r\n";
+        let out = anchored(text, &["198.51.100.7:40000"]);
+        assert!(
+            !out.contains("M=") && !out.contains("C=") && !out.contains("x="),
+            "{out}"
+        );
+        assert!(out.ends_with("m=audio 40000 RTP/AVP 0\r\ny=0100000001\r\n"), "{out}");
+    }
+
+    #[test]
+    fn an_origin_of_the_other_family_becomes_ours_and_any_other_stays() {
+        let text =
+            "v=0\r\no=alice 7 8 IN IP6 2001:db8::9\r\ns=-\r\nc=IN IP6 2001:db8::9\r\nt=0 0\r\nm=audio 4 RTP/AVP 0\r\n";
+        let out = anchored(text, &["198.51.100.7:40000"]);
+        assert!(out.contains("o=alice 7 8 IN IP4 198.51.100.7\r\n"), "{out}");
+        let out = anchored(text, &["[2001:db8::1]:40000"]);
+        assert!(out.contains("o=alice 7 8 IN IP6 2001:db8::9\r\n"), "{out}");
     }
 
     #[test]
@@ -422,8 +458,8 @@ mod tests {
     fn is_owned(line: &str) -> bool {
         let line = line.trim_start().to_ascii_lowercase();
         let attribute = line.strip_prefix("a=").map(str::trim);
-        line.starts_with("c=")
-            || line.starts_with("m=")
+        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayf".contains(kind);
+        line.split_once('=').is_some_and(has_kind)
             || attribute.is_some_and(|name| {
                 [
                     "rtcp",

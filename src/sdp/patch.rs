@@ -12,6 +12,8 @@ pub(super) enum Patch {
         /// 0.0.0.0 or `::`: the old way to hold (RFC 3264 §8.4).
         unspecified: bool,
     },
+    /// `nettype addrtype unicast-address` of the `o=` line.
+    Origin { span: Range<usize>, is_ipv4: bool },
     /// The port of an m-line, with its number of ports.
     Port { span: Range<usize>, line: usize },
     /// Where a `c=` line of the m-line `line` may be put in.
@@ -102,7 +104,12 @@ pub(super) fn is_bypass(name: &str, value: Option<&str>) -> bool {
             let semantics = value.split_ascii_whitespace().next().unwrap_or_default();
             semantics.eq_ignore_ascii_case("BUNDLE")
         });
-    is_ice || is_bundle || BYPASSES.iter().any(|bypass| name.eq_ignore_ascii_case(bypass))
+    // A capability may be a c= line (RFC 3407 §2.1); others tell which fax a gateway speaks.
+    let is_place = ["cpar", "cparmin", "cparmax"]
+        .iter()
+        .any(|cap| name.eq_ignore_ascii_case(cap))
+        && value.is_some_and(|value| matches!(value.trim_ascii_start().as_bytes(), [b'c' | b'C', b'=', ..]));
+    is_ice || is_bundle || is_place || BYPASSES.iter().any(|bypass| name.eq_ignore_ascii_case(bypass))
 }
 
 #[cfg(test)]
@@ -120,6 +127,7 @@ mod tests {
             ("end-of-candidates", None),
             ("path", Some("msrp://192.0.2.1:7654/x;tcp")),
             ("msrp-cema", None),
+            ("cpar", Some(" c=IN IP4 192.0.2.1")),
             ("source-filter", Some(" incl IN IP4 * 192.0.2.1")),
             ("tcap", Some("1 RTP/SAVP")),
             ("Acap", Some("1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x")),
@@ -133,6 +141,7 @@ mod tests {
             ("rtcp", Some("9")),
             ("ice", None),
             ("mid", Some("0")),
+            ("cpar", Some("a=T38FaxVersion:0")),
         ] {
             assert!(!is_bypass(name, value), "{name}");
         }

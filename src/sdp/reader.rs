@@ -20,6 +20,10 @@ struct Connection {
     is_name: bool,
 }
 
+/// The types of RFC 8866 §5 and RFC 4566 §5, and two of GB/T 28181. A line of another is left out: who reads it may take it for one
+/// of these, and would have an address that is not ours.
+const KINDS: &[u8] = b"vosiuepcbtrzkamyf";
+
 /// What has been read so far.
 #[derive(Default)]
 pub(super) struct Reader {
@@ -58,7 +62,32 @@ impl Reader {
                 self.on_attribute(line);
                 Ok(())
             }
+            Some(b'o') => {
+                self.on_origin(line);
+                Ok(())
+            }
+            Some(kind) if !KINDS.contains(&kind) => {
+                self.patches.push(Patch::Strip {
+                    span: line.span.clone(),
+                });
+                Ok(())
+            }
             _ => Ok(()),
+        }
+    }
+
+    fn on_origin(&mut self, line: &Line<'_>) {
+        let Ok(text) = std::str::from_utf8(line.value) else {
+            return;
+        };
+        let mut place = fields(text).skip(3);
+        if let (Some((_, first)), Some((addrtype, _)), Some((_, last))) = (place.next(), place.next(), place.next())
+            && self.lines.is_empty()
+        {
+            self.patches.push(Patch::Origin {
+                span: line.value_at + first.start..line.value_at + last.end,
+                is_ipv4: addrtype.eq_ignore_ascii_case("IP4"),
+            });
         }
     }
 

@@ -3,7 +3,8 @@
 use onrecord::engine::Input;
 use onrecord::model::{Leg, Mark, MediaCommand, MediaEvent, MediaPlan, Origin, RecordingCommand};
 
-use super::bench::{Bench, SDP};
+use super::bench::{B, Bench, SDP, invite};
+use super::routed::{configure, trunk};
 
 fn plan(bench: &Bench) -> &MediaPlan {
     let newest = bench.media.iter().rev().find_map(|command| match command {
@@ -36,6 +37,21 @@ fn who_names_a_private_address_is_heard_from_the_host_that_speaks_for_it_too() {
         ("IN IP4 phone.example.com", "127.0.0.1:4000", Origin::Signalled),
     ] {
         assert_eq!(place_of_a(connection), (place.to_owned(), origin), "{connection}");
+    }
+}
+
+#[test]
+fn who_names_a_host_that_only_itself_reaches_is_where_it_speaks_from_and_never_we_ourselves() {
+    const PHONE: &str = "198.51.100.7:5060";
+    for connection in ["IN IP4 127.0.0.1", "IN IP4 169.254.7.7", "IN IP6 ::1", "IN IP6 fe80::1"] {
+        let mut bench = Bench::strict();
+        configure(&mut bench, trunk("pbx", PHONE), trunk("carrier", B));
+        let offer = SDP.replace("IN IP4 192.0.2.1\r\nt=", &format!("{connection}\r\nt="));
+        bench.from(PHONE, invite(1, "i1", "", &offer, ""));
+        bench.b_answers("INVITE", 200, SDP);
+        let place = plan(&bench).lines[0].a.remote.unwrap();
+        assert_eq!(place.rtp.to_string(), "198.51.100.7:4000", "{connection}");
+        assert_eq!(place.rtcp.to_string(), "198.51.100.7:4001", "{connection}");
     }
 }
 

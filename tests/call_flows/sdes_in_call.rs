@@ -121,6 +121,37 @@ fn a_phone_that_takes_over_at_another_place_gets_a_key_that_nothing_was_sealed_b
 }
 
 #[test]
+fn who_answers_from_another_place_by_another_key_is_offered_new_keys_next() {
+    let answer = |port, key| at(port, &keyed("RTP/SAVP", 1, key));
+    for (moved, is_renewed) in [
+        (answer(4_100, OTHER), false),
+        (answer(4_000, THIRD), false),
+        (answer(4_100, THIRD), true),
+    ] {
+        let mut bench = talking();
+        let before = Leg::BOTH.map(|leg| ours(&bench, leg));
+        bench.a_requests(2, "INVITE", "re2", &keyed("RTP/SAVP", 1, KEY));
+        bench.b_answers("INVITE", 200, &moved);
+        bench.a_requests(2, "ACK", "ack2", "");
+        assert_eq!(
+            Leg::BOTH.map(|leg| ours(&bench, leg)),
+            before,
+            "no answer changes what was offered"
+        );
+        bench.a_requests(3, "INVITE", "re3", &keyed("RTP/SAVP", 1, KEY));
+        let (_, offered) = line(&bench.request_to_b("INVITE").body);
+        assert_eq!(offered.iter().all(|key| key.key != before[1]), is_renewed, "{moved}");
+        bench.b_answers("INVITE", 200, &moved);
+        assert_eq!(ours(&bench, Leg::B) != before[1], is_renewed);
+        assert_eq!(ours(&bench, Leg::A), before[0], "who stays keeps its own");
+        bench.a_requests(3, "ACK", "ack3", "");
+        bench.a_requests(4, "INVITE", "re4", &keyed("RTP/SAVP", 1, KEY));
+        let (_, again) = line(&bench.request_to_b("INVITE").body);
+        assert_eq!(again[0].key, ours(&bench, Leg::B), "and once only");
+    }
+}
+
+#[test]
 fn who_asks_for_an_offer_is_offered_new_keys() {
     let mut bench = talking();
     let before = Leg::BOTH.map(|leg| ours(&bench, leg));

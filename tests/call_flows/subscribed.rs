@@ -181,10 +181,21 @@ fn a_registration_reaches_the_registrar_with_our_path_and_its_answer_comes_back_
 }
 
 #[test]
-fn without_support_for_path_none_is_written() {
+fn a_phone_that_knows_nothing_of_path_is_registered_by_ours_and_is_not_told_of_it() {
     let mut bench = Bench::strict();
     bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "", "");
-    assert!(!bench.newest(B, "REGISTER").headers.contains("Path"));
+    let register = bench.newest(B, "REGISTER");
+    let path = register.headers.get("Path").expect("a way back by us").to_owned();
+    assert_eq!(register.headers.get("Supported"), Some("path"));
+    bench.answers_with(
+        MAIL,
+        "REGISTER",
+        200,
+        &format!("Contact: <sip:alice@{A}>;expires=600\r\nPath: {path}\r\n"),
+    );
+    let answer = bench.response_to_a();
+    assert!(answer.headers.contains("Contact") && !answer.headers.contains("Path"));
+    bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-2", "", "");
     bench.answers_with(MAIL, "REGISTER", 423, "Min-Expires: 600\r\n");
     assert_eq!(bench.response_to_a().headers.get("Min-Expires"), Some("600"));
     bench.assert_nothing_left();

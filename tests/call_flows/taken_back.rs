@@ -352,24 +352,28 @@ fn who_does_not_even_say_that_it_stopped_is_let_go() {
 
 #[test]
 fn a_restart_does_not_let_media_through_before_the_session_is_as_it_was() {
-    let (mut bench, tag) = video_alone();
-    bench.a_requests_in(&tag, 2, "INVITE", "", "");
-    bench.b_answers("INVITE", 200, &with_video());
-    does_not_come(&mut bench, false);
-    bench.b_answers("INVITE", 491, "");
-    let mut after = Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", GRANTS)]);
-    after.now = bench.now + Duration::from_secs(2);
-    after.to_a.clone_from(&bench.to_a);
-    after.to_b.clone_from(&bench.to_b);
-    for (session, state) in bench.remembered.clone() {
-        after.input(Input::Resume { session, state });
+    for is_told in [false, true] {
+        let (mut bench, tag) = video_alone();
+        bench.a_requests_in(&tag, 2, "INVITE", "", "");
+        bench.b_answers("INVITE", 200, &with_video());
+        does_not_come(&mut bench, false);
+        if is_told {
+            bench.b_answers("INVITE", 491, "");
+        }
+        let mut after = Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", GRANTS)]);
+        after.now = bench.now + Duration::from_secs(2);
+        after.to_a.clone_from(&bench.to_a);
+        after.to_b.clone_from(&bench.to_b);
+        for (session, state) in bench.remembered.clone() {
+            after.input(Input::Resume { session, state });
+        }
+        assert_eq!(gates(&after), [Gate::Shut], "before or after its answer");
+        after.wait(Duration::from_secs(20));
+        assert_eq!(body_to_b(&after, "INVITE").matches("\r\nm=").count(), 2);
+        b_says(&mut after, "INVITE", 200, "", SDP);
+        assert_eq!(gates(&after), [Gate::Shut, Gate::Open]);
+        assert!(!hears_video(&after));
     }
-    assert_eq!(gates(&after), [Gate::Shut]);
-    after.wait(Duration::from_secs(20));
-    assert_eq!(body_to_b(&after, "INVITE").matches("\r\nm=").count(), 2);
-    b_says(&mut after, "INVITE", 200, "", SDP);
-    assert_eq!(gates(&after), [Gate::Shut, Gate::Open]);
-    assert!(!hears_video(&after));
 }
 
 #[test]

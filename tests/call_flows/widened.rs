@@ -1,6 +1,8 @@
 //! Media that comes to a call late: what is offered in an 18x, a PRACK, an UPDATE or an ACK is decided for before it is heard,
 //! and so is who is said to ring when early media begins.
 
+use std::time::Duration;
+
 use onrecord::engine::Input;
 use onrecord::model::{
     Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand, RecordingEvent,
@@ -570,6 +572,49 @@ fn media_that_was_refused_does_not_count_when_somebody_else_comes() {
     bench.a_requests(1, "ACK", "ack1", "");
     bench.fork_requests("b-tag", 9, "UPDATE", TRADER, &refuses);
     assert_eq!(times(&bench, "UPDATE → A"), 1, "nobody records the trader's voice");
+}
+
+/// B accepts our refresh before A does, as `who` and with `sdp`.
+fn refreshes(bench: &mut Bench, who: &str, sdp: &str) {
+    bench.wait(Duration::from_secs(912));
+    let refresh = bench.request_to_b("INVITE");
+    assert_eq!(refresh.headers.cseq().number, 2, "the refresh");
+    let acknowledged = times(bench, "ACK → B");
+    bench.media.clear();
+    let bytes = super::bench::answer(&refresh, 200, "b-tag", "127.0.0.1:5090", sdp);
+    bench.from(super::bench::B, super::bench::with_lines(&bytes, who));
+    assert_eq!(times(bench, "ACK → B"), acknowledged + 1);
+}
+
+#[test]
+fn who_accepts_our_refresh_with_the_video_that_it_refused_has_none_and_the_session_stays() {
+    for (who, is_strict) in [(TRADER, false), ("", true)] {
+        let mut bench = if is_strict { video_alone() } else { traders_video() };
+        if !is_strict {
+            bench.recorder_fails(Fault::Io);
+        }
+        bench.invite(&with_video(), "");
+        bench.b_answers("INVITE", 200, &format!("{SDP}m=video 0 RTP/AVP 96\r\n"));
+        bench.a_requests(1, "ACK", "ack1", "");
+        refreshes(&mut bench, who, &with_video());
+        assert_eq!(times(&bench, "BYE → B"), 0, "nobody records the trader's voice");
+        let is_seen = |command: &MediaCommand| match command {
+            MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.lines[1].b.remote.is_some(),
+            _ => false,
+        };
+        assert!(!bench.media.iter().any(is_seen), "B sends no video, and gets none");
+        assert_eq!(gates(&bench), []);
+        assert_eq!(bench.signaling.calls(), 1);
+    }
+}
+
+#[test]
+fn an_answer_to_our_refresh_that_makes_video_of_audio_changes_nothing() {
+    let mut bench = video_alone().connected();
+    bench.recorder_fails(Fault::Io);
+    refreshes(&mut bench, "", &SDP.replace("m=audio", "m=video"));
+    assert_eq!((times(&bench, "BYE → B"), bench.signaling.calls()), (0, 1));
+    assert_eq!(bench.media, [], "nothing moved");
 }
 
 #[test]

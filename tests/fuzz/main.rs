@@ -49,6 +49,9 @@ targets! {
     opus: "../../fuzz/fuzz_targets/opus.rs", 2_000;
     srtp: "../../fuzz/fuzz_targets/srtp.rs", 3_000;
     handshake: "../../fuzz/fuzz_targets/handshake.rs", 1_000;
+    meter: "../../fuzz/fuzz_targets/meter.rs", 2_000;
+    info_key: "../../fuzz/fuzz_targets/info_key.rs", 10_000;
+    prompt: "../../fuzz/fuzz_targets/prompt.rs", 5_000;
     rtcp: "../../fuzz/fuzz_targets/rtcp.rs", 20_000;
     policy: "../../fuzz/fuzz_targets/policy.rs", 2_000;
     config: "../../fuzz/fuzz_targets/config.rs", 2_000;

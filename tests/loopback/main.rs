@@ -3,6 +3,7 @@
 #![cfg(feature = "shell")]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod ailing;
 mod certificates;
 mod line;
 mod networks;

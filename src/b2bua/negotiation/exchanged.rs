@@ -66,15 +66,21 @@ impl Negotiation {
         Some(decline(&held, &SessionDescription::parse(sdp).ok()?))
     }
 
-    /// What `by` answers to what it knows already, without the lines that the other leg does not have: who was told that they
-    /// are off may not turn them on (RFC 3264 §6). None where it cannot be read.
+    /// What `by` answers to what it knows already, without the lines that either leg has turned off: the other one was told so,
+    /// and nobody tells it otherwise (RFC 3264 §6). None where it cannot be read, or makes another medium of a line.
     pub fn heeded(&self, by: Leg, sdp: &[u8]) -> Option<Bytes> {
         let answer = SessionDescription::parse(sdp).ok()?;
-        let Some(theirs) = &self.agreement.agreed[by.other().index()] else {
+        let agreed = [by.other(), by].map(|leg| self.agreement.agreed[leg.index()].as_ref());
+        let Some(theirs) = agreed[0] else {
             return Some(answer.text().clone());
         };
+        let mut both = theirs.lines().iter().zip(answer.lines());
+        if both.any(|(line, answered)| answered.is_live() && answered.kind != line.kind) {
+            return None;
+        }
+        let is_on = |sdp: &SessionDescription, line| sdp.lines().get(line).is_some_and(MediaLine::is_live);
         Some(without_lines(&answer, |line| {
-            !theirs.lines().get(line).is_some_and(MediaLine::is_live)
+            !agreed.iter().flatten().all(|sdp| is_on(sdp, line))
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Legs whose SDP names a host that is out of reach: an address behind NAT, or a name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Negotiation;
 use super::null_hold::at;
@@ -23,11 +23,35 @@ impl Negotiation {
         }
     }
 
+    /// A leg that names a host which nobody but itself reaches (loopback, RFC 1122 §3.2.1.3; link-local, RFC 3927) is at the host
+    /// that speaks for it: here that name would be another's, ourselves among them.
+    pub(super) fn within_reach(&self, leg: Leg, remote: Remote) -> Remote {
+        let Some(face) = self.faces[leg.index()] else {
+            return remote;
+        };
+        let reached = |at: SocketAddr| match is_local(at.ip()) && !is_local(face.peer()) {
+            true => SocketAddr::new(face.peer(), at.port()),
+            false => at,
+        };
+        Remote {
+            rtp: reached(remote.rtp),
+            rtcp: reached(remote.rtcp),
+        }
+    }
+
     /// Where a line is that gives its host a name, which we do not look up: with the host that speaks for the leg.
     pub(super) fn named_host(&self, leg: Leg, line: &MediaLine) -> Option<Remote> {
         let is_carried = line.names_host && line.is_live() && line.is_datagram();
         let face = self.faces[leg.index()].filter(|_| is_carried)?;
         Some(at(face.peer(), line.port))
+    }
+}
+
+/// Not reached beyond its own link.
+fn is_local(host: IpAddr) -> bool {
+    match host.to_canonical() {
+        IpAddr::V4(host) => host.is_loopback() || host.is_link_local(),
+        IpAddr::V6(host) => host.is_loopback() || host.is_unicast_link_local(),
     }
 }
 

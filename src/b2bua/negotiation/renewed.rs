@@ -12,6 +12,17 @@ impl Negotiation {
         self.keying.renews[leg.index()] = true;
     }
 
+    /// `by` answers from another place by another key: another phone may be there. What it was offered stays, for no answer changes
+    /// that; its next offer has new keys.
+    pub(super) fn note_moved(&mut self, by: Leg, answer: &SessionDescription) {
+        let known = self.agreement.agreed[by.index()].iter().flat_map(|known| known.lines());
+        let mut lines = known.zip(answer.lines());
+        let is_moved = |(was, is): (&MediaLine, &MediaLine)| !is.cryptos.is_empty() && has_moved(was, is);
+        if lines.any(is_moved) {
+            self.renew_keys(by);
+        }
+    }
+
     /// `leg` has forgotten the keys that it knew from us: it is told others from here on. Whether there are any.
     pub fn replace_keys(&mut self, leg: Leg) -> bool {
         let mut said = self.agreement.said[leg.index()].clone();

@@ -97,6 +97,38 @@ fn how_media_is_encrypted_is_read() {
 }
 
 #[test]
+fn encryption_that_is_required_where_no_keys_may_be_told_is_doubted() {
+    let peer = "peers = [\"192.0.2.10\"]\nsrtp = \"require\"\n";
+    let told = |text: &str| {
+        let (path, text) = ("onrecord.toml".to_owned(), format!("{BEFORE}{text}"));
+        let (_, findings) = compile(&SourceFile { path, text }).expect("valid");
+        render(&findings, Format::Full)
+    };
+    for text in [
+        peer.to_owned(),
+        format!("{peer}transport = \"tcp\"\n"),
+        format!("{peer}sdes_over = \"tls\"\ndtls = \"refuse\"\n"),
+        "destinations = [{ address = \"sip:a.example;transport=tcp\" }]\ntransport = \"udp\"\nsrtp = \"require\"\n"
+            .to_owned(),
+    ] {
+        let told = told(&text);
+        assert!(
+            told.contains("P109") && told.contains("sdes_over") && told.contains("488"),
+            "{text}: {told}"
+        );
+    }
+    for text in [
+        format!("{peer}sdes_over = \"any\"\n"),
+        format!("{peer}dtls = \"require\"\n"),
+        "destinations = [{ address = \"a.example\" }]\nsrtp = \"require\"\n".to_owned(),
+        "peers = [\"192.0.2.10\"]\nsrtp = \"allow\"\n".to_owned(),
+    ] {
+        let told = told(&text);
+        assert!(!told.contains("P109"), "{text}: {told}");
+    }
+}
+
+#[test]
 fn without_them_a_trunk_is_as_it_was() {
     let config = read("peers = [\"192.0.2.10\"]\n").expect("valid");
     let peer = Peer {
