@@ -456,10 +456,12 @@ mod tests {
     }
 
     fn is_owned(line: &str) -> bool {
-        let line = line.trim_start().to_ascii_lowercase();
+        let line = line.trim_start();
+        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayfA".contains(kind);
+        let is_kept = line.split_once('=').is_none_or(|parts| !has_kind(parts));
+        let line = line.to_ascii_lowercase();
         let attribute = line.strip_prefix("a=").map(str::trim);
-        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayf".contains(kind);
-        line.split_once('=').is_some_and(has_kind)
+        !is_kept
             || attribute.is_some_and(|name| {
                 [
                     "rtcp",
