@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use onrecord::model::{Handshake, Identity, SrtpKey, Timestamp};
-use onrecord::rtp::{Association, BindingRequest, Shaken, identity_of, is_stun};
+use onrecord::rtp::{Association, BindingRequest, Sender, Shaken, identity_of, is_stun};
 use onrecord::sdp::{Setup, read_fingerprint};
 
 /// Of both ends.
@@ -20,6 +20,13 @@ static OURS: LazyLock<Arc<Identity>> = LazyLock::new(|| {
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 const DATAGRAMS_MAX: usize = 32;
 
+fn peer() -> Sender {
+    Sender {
+        at: ([192, 0, 2, 1], 4_000).into(),
+        is_proved: false,
+    }
+}
+
 fn association(is_client: bool) -> Association {
     let handshake = Handshake {
         ours: Arc::clone(&OURS),
@@ -27,7 +34,7 @@ fn association(is_client: bool) -> Association {
         tls_id: None,
         is_client,
     };
-    Association::new(NOW, Arc::new(handshake)).expect("an association")
+    Association::new(NOW, Arc::new(handshake), peer().at).expect("an association")
 }
 
 /// What it sends now, and the keys that it came to.
@@ -35,7 +42,7 @@ fn drain(end: &mut Association, keys: &mut Option<(SrtpKey, SrtpKey)>) -> VecDeq
     let mut sent = VecDeque::new();
     while let Some(said) = end.poll_output() {
         match said {
-            Shaken::Send(bytes) => sent.push_back(bytes),
+            Shaken::Send { bytes, .. } => sent.push_back(bytes),
             Shaken::Keys { theirs, ours } => *keys = Some((theirs, ours)),
             Shaken::Failed(_) => {}
         }
@@ -50,7 +57,7 @@ fn strange(is_client: bool, bytes: &[u8]) {
             break;
         };
         let (datagram, left) = more.split_at(usize::from(u16::from_be_bytes(*length)).min(more.len()));
-        end.handle_packet(NOW, ([192, 0, 2, 1], 4_000).into(), datagram);
+        end.handle_packet(NOW, peer(), datagram);
         drain(&mut end, &mut keys);
         rest = left;
     }
@@ -72,7 +79,7 @@ fn bent(bytes: &[u8]) {
                     datagram[at] ^= flip;
                 }
                 count = count.saturating_add(1);
-                ends[1 - from].handle_packet(NOW, ([192, 0, 2, 1], 4_000).into(), &datagram);
+                ends[1 - from].handle_packet(NOW, peer(), &datagram);
             }
         }
     }

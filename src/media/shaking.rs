@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::{Handshake, KeyingFault, SrtpKey, Timestamp};
-use crate::rtp::{Association, HANDSHAKE_MAX, Shaken};
+use crate::rtp::{Association, HANDSHAKE_MAX, Sender, Shaken};
 
 /// What comes of a datagram or of time.
 #[derive(Debug)]
@@ -23,8 +23,6 @@ pub(super) struct Shaking {
     since: Timestamp,
     /// None before there is somebody to shake hands with: most that is signalled never comes to media.
     association: Option<Association>,
-    /// Where its datagrams go.
-    to: Option<SocketAddr>,
     /// No keys came of it.
     is_over: bool,
 }
@@ -35,7 +33,6 @@ impl Shaking {
             handshake,
             since: now,
             association: None,
-            to: None,
             is_over: false,
         }
     }
@@ -43,30 +40,25 @@ impl Shaking {
     /// The peer can be reached there. If it is we who begin, we do.
     pub(super) fn begin(&mut self, now: Timestamp, to: SocketAddr, said: &mut Vec<Step>) {
         if self.association.is_none() && self.handshake.is_client && !self.is_over {
-            self.to = Some(to);
-            self.associate(now);
+            self.associate(now, to);
             self.drain(said);
         }
     }
 
-    /// From where the peer is. Nothing is kept of one that is not looked at.
-    pub(super) fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, bytes: &[u8], said: &mut Vec<Step>) {
+    /// From where the peer may be. Nothing is kept of one that is not looked at.
+    pub(super) fn handle_packet(&mut self, now: Timestamp, sender: Sender, bytes: &[u8], said: &mut Vec<Step>) {
         if self.association.is_none() {
-            self.associate(now);
+            self.associate(now, sender.at);
         }
-        if self
-            .association
-            .as_mut()
-            .is_some_and(|it| it.handle_packet(now, from, bytes))
-        {
-            self.to = Some(from);
+        if let Some(association) = &mut self.association {
+            association.handle_packet(now, sender, bytes);
         }
         self.drain(said);
     }
 
-    fn associate(&mut self, now: Timestamp) {
+    fn associate(&mut self, now: Timestamp, peer: SocketAddr) {
         if !self.is_over {
-            self.association = Association::new(now, Arc::clone(&self.handshake));
+            self.association = Association::new(now, Arc::clone(&self.handshake), peer);
             self.is_over = self.association.is_none();
         }
     }
@@ -95,12 +87,11 @@ impl Shaking {
             return;
         };
         while let Some(shaken) = association.poll_output() {
-            match (shaken, self.to) {
-                (Shaken::Send(bytes), Some(to)) => said.push(Step::Send(to, bytes)),
-                (Shaken::Send(_), None) => {}
-                (Shaken::Keys { theirs, ours }, _) => said.push(Step::Keys(Box::new([theirs, ours]))),
-                (Shaken::Failed(fault), _) => said.push(Step::Failed(fault)),
-            }
+            said.push(match shaken {
+                Shaken::Send { to, bytes } => Step::Send(to, bytes),
+                Shaken::Keys { theirs, ours } => Step::Keys(Box::new([theirs, ours])),
+                Shaken::Failed(fault) => Step::Failed(fault),
+            });
         }
     }
 }

@@ -11,7 +11,7 @@ use super::shaking::{Shaking, Step};
 use super::ways::{Checked, Ways};
 use crate::model::{Leg, LegKeys, Origin, SrtpKey, Timestamp};
 use crate::recorder::PacketKind;
-use crate::rtp::{self, SrtpError};
+use crate::rtp::{self, Sender, SrtpError};
 
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -150,8 +150,10 @@ impl Side {
             Some(ways) => ways.is_proved(from),
             None => self.sockets[Channel::Rtp.index()].latch.may_admit(from, ours),
         };
+        let is_proved = self.ways.is_some();
         if let Some(shaking) = self.shaking().filter(|_| is_there) {
-            shaking.handle_packet(now, from, bytes, said);
+            let sender = Sender { at: from, is_proved };
+            shaking.handle_packet(now, sender, bytes, said);
         }
         is_there
     }

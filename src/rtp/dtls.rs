@@ -27,10 +27,21 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// oldest makes room.
 const ATTEMPTS_MAX: usize = 8;
 
+/// Where a datagram came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sender {
+    pub at: SocketAddr,
+    /// The peer has proved to be there (ICE), and may be at several places.
+    pub is_proved: bool,
+}
+
 /// What an association has to say, in this order.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Shaken {
-    Send(Vec<u8>),
+    Send {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// What the peer encrypts with, and what we do.
     Keys {
         theirs: SrtpKey,
@@ -62,8 +73,8 @@ enum Stage {
 }
 
 impl Association {
-    /// As a client it begins at once. None if the certificate of ours is none.
-    pub fn new(now: Timestamp, handshake: Arc<Handshake>) -> Option<Self> {
+    /// As a client it begins at once, and its peer is there. None if the certificate of ours is none.
+    pub fn new(now: Timestamp, handshake: Arc<Handshake>, peer: SocketAddr) -> Option<Self> {
         let mut association = Self {
             handshake,
             attempts: Vec::new(),
@@ -76,45 +87,57 @@ impl Association {
         if association.handshake.is_client {
             association
                 .attempts
-                .push(Attempt::new(now, &association.handshake, None)?);
+                .push(Attempt::new(now, &association.handshake, None, peer)?);
             association.handle_timeout(now);
         }
         Some(association)
     }
 
-    /// A datagram from where the peer is thought to be. False if it was not looked at.
-    pub fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, datagram: &[u8]) -> bool {
+    /// A datagram from where the peer may be. False if it was not looked at.
+    pub fn handle_packet(&mut self, now: Timestamp, sender: Sender, datagram: &[u8]) -> bool {
         if self.stage == Stage::Over || datagram.len() > DATAGRAM_BYTES_MAX || !self.has_time(now) {
             return false;
         }
-        match client_random(datagram) {
-            Some(random) => {
-                let Some(attempt) = self.attempt_of(now, random) else {
-                    return false;
-                };
-                self.attempts[attempt].from = Some(from);
-                self.attempts[attempt].handle_packet(now, datagram);
-            }
-            None => {
-                // What another client says does no good to this one's.
-                let is_known = self.attempts.iter().any(|attempt| attempt.from == Some(from));
-                let theirs = |attempt: &&mut Attempt| !is_known || attempt.from == Some(from);
-                for attempt in self.attempts.iter_mut().filter(theirs) {
-                    attempt.handle_packet(now, datagram);
+        let is_looked_at = match client_random(datagram) {
+            Some(random) => match self.attempt_of(now, random, sender.at) {
+                Some(attempt) => {
+                    self.attempts[attempt].handle_packet(now, sender.at, datagram);
+                    true
                 }
+                None => false,
+            },
+            None => self.on_answer(now, sender, datagram),
+        };
+        self.drain(now);
+        is_looked_at
+    }
+
+    /// What is no hello is of an attempt with who is there (RFC 5764 §3): what others say would spoil it.
+    fn on_answer(&mut self, now: Timestamp, sender: Sender, datagram: &[u8]) -> bool {
+        let is_known = self.attempts.iter().any(|attempt| attempt.is_with(sender.at));
+        let moves = sender.is_proved && !is_known;
+        let mut is_looked_at = false;
+        for attempt in &mut self.attempts {
+            if moves || attempt.is_with(sender.at) {
+                attempt.handle_packet(now, sender.at, datagram);
+                is_looked_at = true;
             }
         }
-        self.drain(now);
-        true
+        is_looked_at
     }
 
     /// Whose hello it is. Once a handshake is done there is nobody else.
-    fn attempt_of(&mut self, now: Timestamp, random: [u8; CLIENT_HELLO_RANDOM_BYTES]) -> Option<usize> {
+    fn attempt_of(
+        &mut self,
+        now: Timestamp,
+        random: [u8; CLIENT_HELLO_RANDOM_BYTES],
+        peer: SocketAddr,
+    ) -> Option<usize> {
         let known = self.attempts.iter().position(|attempt| attempt.random == Some(random));
         if known.is_some() || self.stage != Stage::Shaking || self.handshake.is_client {
             return known;
         }
-        let attempt = Attempt::new(now, &self.handshake, Some(random))?;
+        let attempt = Attempt::new(now, &self.handshake, Some(random), peer)?;
         if self.attempts.len() == ATTEMPTS_MAX {
             self.attempts.remove(0);
         }

@@ -22,7 +22,7 @@ pub use cadence::Cadence;
 #[cfg(test)]
 pub use dtls::tests as dtls_tests;
 pub use dtls::{
-    Association, DATAGRAM_BYTES_MAX, DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Shaken, fingerprint_of, identity_of,
+    Association, DATAGRAM_BYTES_MAX, DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Sender, Shaken, fingerprint_of, identity_of,
 };
 pub use jitter::Jitter;
 pub use packet::{RtpError, RtpHeader, WireKind, agrees_on_keys, classify, is_handshake};

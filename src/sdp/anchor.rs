@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 
+use super::bundle::bundled;
 use super::patch::Patch;
 use super::{Secured, SessionDescription};
 
@@ -36,6 +37,7 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
     let said = |line: usize| secured.get(line).and_then(Option::as_ref);
     let is_terminated = |line: usize| said(line).is_some();
     let is_any = secured.iter().any(Option::is_some);
+    let bundled = bundled(sdp.lines(), secured, |line| anchoring.local(line).is_some());
     let clears_session = is_any && !sdp.lines().iter().enumerate().any(keeps);
     let text = sdp.text();
     let mut out = String::with_capacity(64);
@@ -69,12 +71,15 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
             Patch::Secret { span, line } => line.map_or(clears_session, is_terminated).then(|| span.clone()),
             Patch::Mux { span, line } => said(*line).and_then(|said| said.muxed).map(|_| span.clone()),
             Patch::Head { at } => {
-                let is_lite = secured.iter().flatten().any(|said| said.ice.is_some());
-                out.push_str(if is_lite { "a=ice-lite\r\n" } else { "" });
-                is_lite.then_some(*at..*at)
+                write_head(&mut out, secured, bundled.map(|(_, mid)| mid));
+                (!out.is_empty()).then_some(*at..*at)
             }
             Patch::Tail { at, line } => {
-                if let Some(said) = said(*line).filter(|_| sdp.lines()[*line].is_live()) {
+                let theirs = &sdp.lines()[*line];
+                if let Some((_, mid)) = bundled.filter(|(bundled, _)| bundled == line && theirs.mid.is_none()) {
+                    let _ = write!(out, "a=mid:{mid}\r\n"); // a String takes everything
+                }
+                if let Some(said) = said(*line).filter(|_| theirs.is_live()) {
                     said.write_tail(&mut out, anchoring.local(*line));
                 }
                 let is_ended = text.get(copied..*at).unwrap_or_default().last().or(bytes.last()) == Some(&b'\n');
@@ -93,6 +98,16 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
     }
     bytes.extend_from_slice(text.get(copied..).unwrap_or_default());
     Bytes::from(bytes)
+}
+
+/// What is said of the session as a whole. `bundled`: the line that is in a group.
+fn write_head(out: &mut String, secured: &[Option<Secured>], bundled: Option<&str>) {
+    if let Some(mid) = bundled {
+        let _ = write!(out, "a=group:BUNDLE {mid}\r\n"); // a String takes everything
+    }
+    if secured.iter().flatten().any(|said| said.ice.is_some()) {
+        out.push_str("a=ice-lite\r\n");
+    }
 }
 
 struct Anchoring<'a> {
@@ -441,10 +456,12 @@ mod tests {
     }
 
     fn is_owned(line: &str) -> bool {
-        let line = line.trim_start().to_ascii_lowercase();
+        let line = line.trim_start();
+        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayfA".contains(kind);
+        let is_kept = line.split_once('=').is_none_or(|parts| !has_kind(parts));
+        let line = line.to_ascii_lowercase();
         let attribute = line.strip_prefix("a=").map(str::trim);
-        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayf".contains(kind);
-        line.split_once('=').is_some_and(has_kind)
+        !is_kept
             || attribute.is_some_and(|name| {
                 [
                     "rtcp",

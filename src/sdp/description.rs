@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::patch::Patch;
 use super::reader::{Reader, is_unicast};
-use super::{Crypto, Direction, Format, Shake, scan};
+use super::{Bundling, Crypto, Direction, Format, Shake, scan};
 use crate::model::{ENCRYPTED, IceCredentials, MediaKind, Preference, Remote};
 
 /// Longest description that is read.
@@ -78,6 +78,9 @@ pub struct MediaLine {
     pub preference: Preference,
     /// RTCP goes by its RTP port (RFC 5761 §5.1.1).
     pub muxed: bool,
+    /// Its name in groups (RFC 5888 §4).
+    pub mid: Option<String>,
+    pub bundling: Bundling,
 }
 
 /// Profiles of DTLS-SRTP (RFC 5764 §8).

@@ -3,6 +3,7 @@
 //! Architecture Invariant: the text of a peer is never rebuilt from a model. [`anchor()`] patches the few bytes that it owns.
 
 mod anchor;
+mod bundle;
 mod codec;
 mod crypto;
 mod description;
@@ -21,6 +22,7 @@ mod scan;
 mod secured;
 
 pub use anchor::{anchor, anchor_secured};
+pub use bundle::Bundling;
 pub use codec::Format;
 pub use crypto::{CRYPTO_LINES_MAX, Crypto};
 pub use description::{BYTES_MAX, FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError, SessionDescription};

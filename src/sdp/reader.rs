@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use super::bundle::{bundle, read_bundle, read_mid};
 use super::crypto::{CRYPTO_LINES_MAX, Crypto};
 use super::description::{FORMATS_MAX, MEDIA_LINES_MAX, MediaLine, SdpError};
 use super::ice::IceDraft;
 use super::patch::{Patch, is_agreement, is_bypass, is_mux, is_secret};
 use super::scan::Line;
-use super::{Direction, Format, Shake};
+use super::{Bundling, Direction, Format, Shake};
 use crate::model::{MediaKind, Preference};
 
 /// A c= line, as far as it is understood.
@@ -33,6 +34,8 @@ pub(super) struct Reader {
     shake: Shake,
     ice: IceDraft,
     preference: Option<Preference>,
+    /// The lines of its first BUNDLE group.
+    bundle: Option<Vec<String>>,
     lines: Vec<Draft>,
     patches: Vec<Patch>,
 }
@@ -140,6 +143,8 @@ impl Reader {
                 is_ice_lite: false,
                 preference: Preference::default(),
                 muxed: false,
+                mid: None,
+                bundling: Bundling::default(),
             },
             connection: None,
             direction: None,
@@ -197,6 +202,7 @@ impl Reader {
         let (name, value) = (name.as_ref(), value.as_deref());
         let ice = self.lines.last_mut().map_or(&mut self.ice, |draft| &mut draft.ice);
         ice.on_attribute(name, value);
+        self.on_grouping(name, value);
         if is_bypass(name, value) {
             self.patches.push(Patch::Strip {
                 span: line.span.clone(),
@@ -256,6 +262,17 @@ impl Reader {
         }
     }
 
+    fn on_grouping(&mut self, name: &str, value: Option<&str>) {
+        let value = value.unwrap_or_default();
+        match self.lines.last_mut() {
+            Some(draft) if name.eq_ignore_ascii_case("mid") => draft.line.mid = read_mid(value),
+            None if name.eq_ignore_ascii_case("group") => {
+                self.bundle = self.bundle.take().or_else(|| read_bundle(value));
+            }
+            _ => {}
+        }
+    }
+
     /// An `a=rtcp` that cannot be read, or that stands where RFC 3605 §2.1 does not put it, is stripped: left alone it
     /// could still lead a more forgiving reader round the relay.
     fn on_rtcp(&mut self, line: &Line<'_>, value: Option<&str>) {
@@ -298,6 +315,7 @@ impl Reader {
             });
             lines.push(line);
         }
+        bundle(self.bundle.as_deref().unwrap_or_default(), &mut lines);
         for patch in &mut self.patches {
             if let Patch::Connection { line, unspecified, .. } = patch {
                 let mut theirs = lines

@@ -22,6 +22,8 @@ pub struct Secured {
     pub ice: Option<IceCredentials>,
     /// Whether RTCP goes by our RTP port; None: what its author said stays.
     pub muxed: Option<bool>,
+    /// By this name it is in a BUNDLE group of its own (RFC 9143).
+    pub bundled: Option<String>,
 }
 
 impl Secured {

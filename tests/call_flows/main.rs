@@ -11,6 +11,7 @@ mod aware;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;
+mod bundled;
 mod called_onward;
 mod capped;
 mod carried;

@@ -27,7 +27,7 @@ fn shaken(protocol: &str, setup: &str) -> String {
 }
 
 /// As a browser does, that knows no way to itself yet.
-fn browser(setup: &str) -> String {
+pub fn browser(setup: &str) -> String {
     let sdp = shaken("UDP/TLS/RTP/SAVPF", setup);
     let at = sdp.find("m=audio").unwrap();
     let media = sdp[at..].to_owned();
@@ -42,7 +42,7 @@ fn browser(setup: &str) -> String {
     format!("{head}{line}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n{rest}{ways}")
 }
 
-fn with(name: &str, address: &str, dtls: Dtls, ice: Ice) -> Trunk {
+pub fn with(name: &str, address: &str, dtls: Dtls, ice: Ice) -> Trunk {
     Trunk {
         secrecy: Secrecy {
             srtp: Srtp::Allow,
@@ -55,7 +55,7 @@ fn with(name: &str, address: &str, dtls: Dtls, ice: Ice) -> Trunk {
 }
 
 /// Everything is recorded strictly.
-fn bench_of(a: Trunk, b: Trunk) -> Bench {
+pub fn bench_of(a: Trunk, b: Trunk) -> Bench {
     let mut bench = Bench::strict();
     configure(&mut bench, a, b);
     bench.signaling = bench.signaling.with_identity(identity());
@@ -82,7 +82,7 @@ fn keys(bench: &Bench) -> LineKeys {
 }
 
 /// Whether we begin on this leg; None: it shakes no hands.
-fn begins(bench: &Bench, leg: Leg) -> Option<bool> {
+pub fn begins(bench: &Bench, leg: Leg) -> Option<bool> {
     let keys = keys(bench).legs[leg.index()].clone()?;
     Some(keys.handshake?.is_client)
 }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::shaking::bundle_one;
 use super::{Negotiation, NegotiationError};
 use crate::model::{Identity, Leg, LegKeys, LineKeys, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
-use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
+use crate::sdp::{Bundling, Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
 use crate::sip::Mint;
 use crate::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
 
@@ -202,6 +203,7 @@ impl Negotiation {
                 Err(error) => return Err(error),
             });
         }
+        bundle_one(&mut said, sdp.lines());
         let mut lines = sdp.lines().iter().enumerate();
         if unusable.is_empty() {
             let sdp = sdp.clone();
@@ -231,7 +233,9 @@ impl Negotiation {
     ) -> Result<Option<Secured>, NegotiationError> {
         let (ours, theirs) = (self.manner(by), self.manner(by.other()));
         let can_shake = self.keying.can_shake();
-        if can_shake && line.is_live() && line.is_shaken() && ours.dtls == Dtls::Refuse {
+        let is_shaken = can_shake && line.is_live() && line.is_shaken();
+        // In no group of ours is a second line.
+        if is_shaken && (ours.dtls == Dtls::Refuse || line.bundling == Bundling::Shared) {
             return Err(NegotiationError::Keys);
         }
         let Some(wish) = Wish::of(line, ours, can_shake) else {

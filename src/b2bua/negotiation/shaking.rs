@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::keying::{Keying, Manner};
 use super::{Negotiation, NegotiationError};
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, Leg, LegKeys};
-use crate::sdp::{MediaLine, Secured, Setup};
+use crate::sdp::{Bundling, MediaLine, Secured, Setup};
 use crate::trunk::{Dtls, Ice};
 
 /// Characters of ours (RFC 8445 §5.3 asks for 24 bits and 128).
 const UFRAG_CHARS: usize = 8;
 const PASSWORD_CHARS: usize = 32;
+/// How a line is called in a group that its author gave no name.
+const MID: &str = "0";
 
 impl Manner {
     /// Whether a line is encrypted by a handshake with us.
@@ -31,13 +33,18 @@ impl Keying {
 
     /// What a party is offered whose trunk wants it so. `line`: what the other party offers.
     pub(super) fn shaken_offer(&mut self, line: &MediaLine, to: Manner) -> Result<Secured, NegotiationError> {
+        let ice = self.offered_ice(to)?;
         let feedback = if line.protocol.ends_with(['F', 'f']) { "F" } else { "" };
         let ours = *self.identity()?.fingerprint();
         Ok(Secured {
             is_secure: true,
             profile: Some(format!("UDP/TLS/RTP/SAVP{feedback}")),
             shake: Some((ours, Setup::ActPass)),
-            ice: self.offered_ice(to)?,
+            // Who tries ways is a browser, and there are pages that want a group.
+            bundled: ice
+                .is_some()
+                .then(|| line.mid.clone().unwrap_or_else(|| MID.to_owned())),
+            ice,
             muxed: Some(true),
             ..Secured::default()
         })
@@ -64,6 +71,10 @@ impl Keying {
             shake: Some((*self.identity()?.fingerprint(), setup)),
             ice,
             muxed: Some(offered.muxed),
+            bundled: offered
+                .mid
+                .clone()
+                .filter(|_| offered.bundling == Bundling::Tag && offered.muxed),
             ..Secured::default()
         })
     }
@@ -177,6 +188,20 @@ impl Negotiation {
         said.iter()
             .any(Option::is_some)
             .then(|| Leg::BOTH.map(|leg| lines[leg.index()] && said[leg.index()].unwrap_or(lines[leg.other().index()])))
+    }
+}
+
+/// Of the lines of a description that are to be in a group, the first live one is: each has a port of its own.
+pub(super) fn bundle_one(said: &mut [Option<Secured>], lines: &[MediaLine]) {
+    let mut is_taken = false;
+    for (said, line) in said.iter_mut().zip(lines) {
+        let Some(said) = said.as_mut().filter(|said| said.bundled.is_some()) else {
+            continue;
+        };
+        if is_taken {
+            said.bundled = None;
+        }
+        is_taken |= line.is_live();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Legs whose keys come from a handshake (RFC 5764), and whose peers try their ways (RFC 8445): in virtual time, with peers that
 //! are as we are.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,13 @@ use super::*;
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, KeyingFault, LegKeys, LineKeys};
 use crate::rtp::dtls_tests::{End, handshake, identity};
 use crate::rtp::stun_tests::{NOMINATED, check};
-use crate::rtp::{DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Opener, SRTP_GROWTH_MAX, Sealer};
+use crate::rtp::{DATAGRAMS_A_SECOND_MAX, HANDSHAKE_MAX, Opener, SRTP_GROWTH_MAX, Sealer, Sender};
 
+/// Where the phone thinks that we are.
+const US: Sender = Sender {
+    at: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9),
+    is_proved: false,
+};
 const PASSWORD: &str = "a password of ours that is long";
 
 /// A world whose A shakes hands, and A.
@@ -82,7 +88,7 @@ impl Shaken {
             }
             for (via, to, bytes) in down {
                 assert_eq!((via, to), (self.port(), address(from)));
-                self.phone.association.handle_packet(self.world.now, address(A), &bytes);
+                self.phone.association.handle_packet(self.world.now, US, &bytes);
             }
         }
     }

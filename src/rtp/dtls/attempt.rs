@@ -69,8 +69,8 @@ pub(super) struct Attempt {
     began: Timestamp,
     /// Of its client, unless that is us.
     pub(super) random: Option<[u8; CLIENT_HELLO_RANDOM_BYTES]>,
-    /// Where that client said hello from, the last time.
-    pub(super) from: Option<SocketAddr>,
+    /// Where the other end is, by what was heard of it last.
+    peer: SocketAddr,
     /// The certificate is the one that was signalled. That its owner sent it is not known before the handshake is done.
     is_known: bool,
     pub(super) due: Option<Timestamp>,
@@ -82,6 +82,7 @@ impl Attempt {
         now: Timestamp,
         handshake: &Handshake,
         random: Option<[u8; CLIENT_HELLO_RANDOM_BYTES]>,
+        peer: SocketAddr,
     ) -> Option<Self> {
         let config = CONFIG.clone()?;
         let certificate = DtlsCertificate {
@@ -96,13 +97,19 @@ impl Attempt {
             dtls,
             began: now,
             random,
-            from: None,
+            peer,
             is_known: false,
             due: None,
         })
     }
 
-    pub(super) fn handle_packet(&mut self, now: Timestamp, datagram: &[u8]) {
+    /// Whether its other end is there: who said hello to us, or the host that we did to, which may answer by another port.
+    pub(super) fn is_with(&self, at: SocketAddr) -> bool {
+        self.peer == at || self.random.is_none() && self.peer.ip() == at.ip()
+    }
+
+    pub(super) fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, datagram: &[u8]) {
+        self.peer = from;
         let at = self.instant(now);
         // A datagram that breaks the rules ends nothing: who sent it is not known.
         let _ = self
@@ -126,7 +133,10 @@ impl Attempt {
         let mut reached = Reached::Nothing;
         loop {
             match self.dtls.poll_output(&mut buffer) {
-                Output::Packet(bytes) => said.push_back(Shaken::Send(bytes.to_vec())),
+                Output::Packet(bytes) => {
+                    let (to, bytes) = (self.peer, bytes.to_vec());
+                    said.push_back(Shaken::Send { to, bytes });
+                }
                 Output::PeerCert(certificate) => self.is_known = is_one_of(&handshake.theirs, certificate),
                 // The keys come behind it, if a profile was agreed on (RFC 5764 §4.1).
                 Output::Connected => reached = Reached::Failed(KeyingFault::Profile),

@@ -28,14 +28,17 @@ pub struct End {
     pub association: Association,
     pub keys: Option<(SrtpKey, SrtpKey)>,
     pub failed: Option<KeyingFault>,
+    /// Whom it told something last.
+    told: Option<SocketAddr>,
 }
 
 impl End {
     pub fn new(now: Timestamp, handshake: Arc<Handshake>) -> Self {
         Self {
-            association: Association::new(now, handshake).unwrap(),
+            association: Association::new(now, handshake, SOMEWHERE.at).unwrap(),
             keys: None,
             failed: None,
+            told: None,
         }
     }
 
@@ -44,7 +47,10 @@ impl End {
         let mut sent = Vec::new();
         while let Some(said) = self.association.poll_output() {
             match said {
-                Shaken::Send(bytes) => sent.push(bytes),
+                Shaken::Send { to, bytes } => {
+                    self.told = Some(to);
+                    sent.push(bytes);
+                }
                 Shaken::Keys { theirs, ours } => assert!(self.keys.replace((theirs, ours)).is_none(), "once"),
                 Shaken::Failed(fault) => assert!(self.failed.replace(fault).is_none(), "once"),
             }
@@ -53,9 +59,18 @@ impl End {
     }
 }
 
-const SOMEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
-const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10);
+const SOMEWHERE: Sender = sender(Ipv4Addr::LOCALHOST, 9);
+const ELSEWHERE: Sender = sender(Ipv4Addr::LOCALHOST, 10);
+/// Another host.
+const ABROAD: Sender = sender(Ipv4Addr::new(192, 0, 2, 1), 9);
 const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+const fn sender(ip: Ipv4Addr, port: u16) -> Sender {
+    Sender {
+        at: SocketAddr::new(IpAddr::V4(ip), port),
+        is_proved: false,
+    }
+}
 
 fn pair() -> (End, End) {
     let (a, b) = (identity(), identity());
@@ -167,6 +182,81 @@ fn a_strangers_whole_handshake_takes_nothing_from_the_peers_before_or_after_it_b
         assert!(client.keys.is_some() && server.keys.is_some());
         assert_eq!((server.failed, server.association.poll_timeout()), (None, None));
     }
+}
+
+/// What two others say to each other from one end's side, without hellos.
+fn answers_of_strangers(is_client: bool) -> Vec<Vec<u8>> {
+    let (mut client, mut server) = pair();
+    let mut said = Vec::new();
+    loop {
+        let (up, down) = (client.sends(), server.sends());
+        if up.is_empty() && down.is_empty() {
+            return said;
+        }
+        for bytes in up {
+            server.association.handle_packet(START, SOMEWHERE, &bytes);
+            said.extend(Some(bytes).filter(|bytes| is_client && client_random(bytes).is_none()));
+        }
+        for bytes in down {
+            client.association.handle_packet(START, SOMEWHERE, &bytes);
+            said.extend(Some(bytes).filter(|_| !is_client));
+        }
+    }
+}
+
+#[test]
+fn what_others_say_that_is_no_hello_spoils_no_handshake_and_draws_nothing_to_them() {
+    let (of_clients, of_servers) = (answers_of_strangers(true), answers_of_strangers(false));
+    assert!(!of_clients.is_empty() && !of_servers.is_empty());
+    let (mut client, mut server) = pair();
+    loop {
+        let (up, down) = (client.sends(), server.sends());
+        if up.is_empty() && down.is_empty() {
+            break;
+        }
+        for bytes in up {
+            server.association.handle_packet(START, SOMEWHERE, &bytes);
+            for forged in &of_clients {
+                assert!(!server.association.handle_packet(START, ELSEWHERE, forged));
+            }
+        }
+        for forged in &of_servers {
+            assert!(!client.association.handle_packet(START, ABROAD, forged));
+        }
+        for bytes in down {
+            client.association.handle_packet(START, ELSEWHERE, &bytes);
+        }
+    }
+    assert!(client.keys.is_some() && server.keys.is_some());
+    assert_eq!((client.told, server.told), (Some(ELSEWHERE.at), Some(SOMEWHERE.at)));
+}
+
+#[test]
+fn a_peer_that_has_proved_to_be_elsewhere_by_now_is_followed() {
+    let (mut client, mut server) = pair();
+    let moved = Sender {
+        is_proved: true,
+        ..ABROAD
+    };
+    loop {
+        let (up, down) = (client.sends(), server.sends());
+        if up.is_empty() && down.is_empty() {
+            break;
+        }
+        for bytes in up {
+            let from = if client_random(&bytes).is_some() {
+                SOMEWHERE
+            } else {
+                moved
+            };
+            assert!(server.association.handle_packet(START, from, &bytes));
+        }
+        for bytes in down {
+            client.association.handle_packet(START, SOMEWHERE, &bytes);
+        }
+    }
+    assert!(client.keys.is_some() && server.keys.is_some());
+    assert_eq!(server.told, Some(moved.at));
 }
 
 #[test]
