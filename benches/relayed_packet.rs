@@ -1,135 +1,158 @@
-//! What a recorded packet costs the plane: latch, fork (one copy into the call's extent) and meter. No socket, no thread, no disk.
+//! What a recorded packet costs: in the plane alone (latch, keys, fork with its one copy, meter), and through a media thread with
+//! sockets of each port's own or with shared ones. In clear, and as SRTP that is opened and sealed.
 //!
 //!     cargo bench --bench relayed_packet [-- CALLS]
 //!
-//! Prints nanoseconds and allocations a packet; ratios of two builds in one run are what counts. Ends with 1 if a packet allocates.
+//! Prints nanoseconds and allocations a packet; ratios of two builds in one run are what counts, and those of the threads have the
+//! load in them. Ends with 1 if a packet allocates.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
+mod calls;
 mod counting;
+mod thread;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use calls::{Kind, Phone, plan};
 use onrecord::media::{Plane, PlaneOutput, Port, Verdict};
-use onrecord::model::{
-    LegPlan, LinePlan, MediaCommand, MediaKind, MediaPlan, Origin, Recorded, Remote, SessionId, Timestamp,
-};
+use onrecord::model::{MediaCommand, Timestamp};
 use onrecord::recorder::{Intake, IntakeConfig};
 
-/// 20 ms of G.711.
-const PACKET_BYTES: usize = 172;
-const WARM_ROUNDS: u32 = 50;
+/// Two and a half seconds, so that each call's sound was judged.
+const WARM_ROUNDS: u32 = 125;
 const ROUNDS: u32 = 500;
 const FRAME: Duration = Duration::from_millis(20);
 
+/// What was measured, after the warming up.
+struct Figures {
+    packets: u32,
+    took: Duration,
+    allocations: u64,
+}
+
 fn main() -> ExitCode {
     let calls = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(500);
-    let mut bench = Bench::new(calls);
+    let before = counting::allocations();
+    drop(std::hint::black_box(Box::new(calls)));
+    assert!(counting::allocations() > before, "what is allocated is counted");
+    let mut has_allocated = false;
+    for kind in [Kind::Clear, Kind::Sealed] {
+        let (figures, bytes) = in_the_plane(calls, kind);
+        has_allocated |= figures.tell(&format!("plane, {kind:?}, {calls} calls"));
+        println!("        {bytes} bytes a call");
+    }
+    for way in [thread::Way::Own, thread::Way::Shared] {
+        for kind in [Kind::Clear, Kind::Sealed] {
+            let name = format!("{way:?} sockets, {kind:?}, {} calls", thread::CALLS);
+            match thread::measure(way, kind) {
+                Ok(figures) => has_allocated |= figures.tell(&name),
+                Err(why) => println!("SKIPPED {name}: {why}"),
+            }
+        }
+    }
+    if has_allocated {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+impl Figures {
+    /// Whether any of its packets has allocated.
+    fn tell(&self, name: &str) -> bool {
+        println!(
+            "{} {name}: {} packets, {:.0} ns and {:.5} allocations a packet",
+            if self.allocations == 0 { "  ok  " } else { "MISSED" },
+            self.packets,
+            self.took.as_secs_f64() * 1e9 / f64::from(self.packets),
+            self.allocations as f64 / f64::from(self.packets),
+        );
+        self.allocations > 0
+    }
+}
+
+/// The figures, and what a call holds.
+fn in_the_plane(calls: u16, kind: Kind) -> (Figures, i64) {
+    let mut bench = Bench::new(calls, kind);
     bench.run(WARM_ROUNDS);
     let held = counting::held();
     let allocations = counting::allocations();
-    let begun = Instant::now();
-    let packets = bench.run(ROUNDS);
-    let took = begun.elapsed();
+    let (packets, took) = bench.run(ROUNDS);
     let allocations = counting::allocations() - allocations;
-    println!(
-        "{calls} calls, {packets} packets: {:.0} ns and {:.3} allocations a packet, {} bytes a call",
-        took.as_secs_f64() * 1e9 / f64::from(packets),
-        allocations as f64 / f64::from(packets),
-        held / i64::from(calls.max(1)),
-    );
-    if allocations == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let figures = Figures {
+        packets,
+        took,
+        allocations,
+    };
+    (figures, held / i64::from(calls.max(1)))
 }
 
 struct Bench {
     plane: Plane,
     intake: Intake,
     now: Timestamp,
-    /// Our ports, and who speaks there.
-    legs: Vec<(Port, SocketAddr)>,
-    sequence: u16,
+    /// Our ports, who speaks there, and from where.
+    legs: Vec<(Port, SocketAddr, Phone)>,
 }
 
 impl Bench {
-    fn new(calls: u16) -> Self {
+    fn new(calls: u16, kind: Kind) -> Self {
         let mut bench = Self {
             plane: Plane::new(),
             intake: Intake::new(IntakeConfig::default()),
             now: Timestamp::from_millis(1_000_000),
             legs: Vec::new(),
-            sequence: 0,
         };
         for call in 0..calls {
-            bench.open(call);
+            bench.open(call, kind);
         }
         bench
     }
 
-    fn open(&mut self, call: u16) {
-        let leg = |host: u8, far: u8| LegPlan {
-            local: SocketAddr::from(([10, 0, 0, host], 10_000 + 2 * call)),
-            remote: Some(Remote {
-                rtp: SocketAddr::from(([10, 0, 1, far], 10_000 + 2 * call)),
-                rtcp: SocketAddr::from(([10, 0, 1, far], 10_001 + 2 * call)),
-            }),
-            deaf: false,
-            mute: false,
-            holds: false,
-            origin: Origin::Signalled,
-            formats: Vec::new(),
-        };
-        let line = LinePlan {
-            index: 0,
-            kind: MediaKind::Audio,
-            a: leg(1, 1),
-            b: leg(2, 2),
-        };
-        let plan = MediaPlan {
-            session: SessionId::from_u128(u128::from(call)),
-            recorded: Recorded::Strict,
-            answered: true,
-            lines: vec![line],
-            keys: Vec::new(),
-        };
-        self.plane
-            .handle_command(self.now, MediaCommand::Open(Box::new(plan)), &mut self.intake);
+    fn open(&mut self, call: u16, kind: Kind) {
+        let local = [1, 2].map(|host| SocketAddr::from(([10, 0, 0, host], 10_000 + 2 * call)));
+        let remote = [1, 2].map(|host| SocketAddr::from(([10, 0, 1, host], 10_000 + 2 * call)));
+        let command = MediaCommand::Open(plan(call, local, remote, kind));
+        self.plane.handle_command(self.now, command, &mut self.intake);
         while let Some(output) = self.plane.poll_output() {
             if let PlaneOutput::Bind(port, at) = output {
-                let remote = SocketAddr::from(([10, 0, 1, port.leg().index() as u8 + 1], at.port()));
                 if at.port() % 2 == 0 {
-                    self.legs.push((port, remote));
+                    let leg = port.leg().index();
+                    self.legs.push((port, remote[leg], Phone::new(call, leg as u8, kind)));
                 }
                 self.plane.handle_bound(self.now, port, &mut self.intake);
             }
         }
     }
 
-    /// Every leg says a packet in each round; extents are durable at once. Packets that crossed.
-    fn run(&mut self, rounds: u32) -> u32 {
-        let mut packets = 0;
-        let mut bytes = [0xd5_u8; PACKET_BYTES];
-        bytes[..2].copy_from_slice(&[0x80, 0]);
+    /// Every leg says a packet in each round; extents are durable at once. Packets that crossed, and how long they took.
+    fn run(&mut self, rounds: u32) -> (u32, Duration) {
+        let (mut packets, mut took) = (0, Duration::ZERO);
         for _ in 0..rounds {
-            self.sequence = self.sequence.wrapping_add(1);
-            bytes[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-            for (port, from) in &self.legs {
+            self.legs.iter_mut().for_each(|(_, _, phone)| phone.speak());
+            let begun = Instant::now();
+            for (port, from, phone) in &self.legs {
+                let bytes = phone.packet();
                 let verdict = self
                     .plane
-                    .handle_packet(self.now, *port, *from, self.now, &bytes, &mut self.intake);
-                assert!(matches!(verdict, Verdict::Forward { .. }), "{verdict:?}");
+                    .handle_packet(self.now, *port, *from, self.now, bytes, &mut self.intake);
+                let is_relayed = matches!(verdict, Verdict::Forward { .. } | Verdict::Change { .. });
+                assert!(is_relayed, "{verdict:?}");
                 packets += 1;
             }
             self.now = self.now + FRAME;
+            self.plane.handle_timeout(self.now);
             self.intake.flush(self.now);
             while let Some(extent) = self.intake.poll_full() {
                 self.intake.recycle(extent);
             }
+            took += begun.elapsed();
+            while let Some(output) = self.plane.poll_output() {
+                drop(output);
+            }
         }
-        packets
+        (packets, took)
     }
 }

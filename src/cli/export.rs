@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::disk::{StoredFile, Unreadable};
 use crate::model::{Leg, Mark, Notice, NoticeKind, SessionId};
 use crate::playback::{
-    Digit, ExportError, FlacError, GapCause, Heard, SAMPLE_RATES, Survey, SurveyError, WavError, export_pcapng,
+    Behind, Digit, ExportError, FlacError, GapCause, Heard, SAMPLE_RATES, Survey, SurveyError, WavError, export_pcapng,
     write_flac, write_wav,
 };
 use crate::recorder::{Frame, SealError, SealedCall};
@@ -125,6 +125,16 @@ pub(super) struct Sound {
     digits: Vec<DigitReport>,
     /// Streams that are silence only because they are not decoded here.
     undecoded: Vec<String>,
+    /// Lines of video: by how much what was captured at the same time arrived later than this sound (RFC 3550 §6.4.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    video: Vec<VideoReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct VideoReport {
+    leg: Leg,
+    line: u16,
+    behind_ms: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -259,7 +269,16 @@ pub(super) fn sound(
         holes_recovered: sounding.recovered,
         digits: sounding.digits.iter().map(digit).collect(),
         undecoded: survey.undecoded().map(undecoded).collect(),
+        video: survey.behind.iter().map(video).collect(),
     })
+}
+
+const fn video(behind: &Behind) -> VideoReport {
+    VideoReport {
+        leg: behind.leg,
+        line: behind.line,
+        behind_ms: behind.millis,
+    }
 }
 
 fn pcapng(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Pcapng, Failure> {
@@ -371,6 +390,11 @@ fn text(report: &Report) -> String {
         }
         for stream in &sound.undecoded {
             text += &format!("  not decoded, so silent: {stream}; its packets are kept, see --pcapng\n");
+        }
+        for VideoReport { leg, line, behind_ms } in &sound.video {
+            text += &format!(
+                "  video of {leg}, line {line}: {behind_ms} ms behind this sound; its packets are kept, see --pcapng\n"
+            );
         }
     }
     if let Some(pcapng) = &report.pcapng {

@@ -23,7 +23,7 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::media_io::{MediaIo, Received};
 use super::media_pulse::{PacketCounts, Pulse};
-use super::media_shared::Sharing;
+pub use super::media_shared::Sharing;
 use super::media_sockets::{MediaSockets, Waker};
 
 /// Commands that wait for one media thread.

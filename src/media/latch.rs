@@ -4,8 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::Origin;
 
-/// Packets after the first one while a better source still takes over from one that no SDP named.
-const LEARNING_PACKETS: u16 = 5;
 /// Packets of a source from before the newest SDP, after which it has not moved; or of others without one of it between them,
 /// after which it has: some seconds.
 const SETTLING_PACKETS: u16 = 250;
@@ -19,12 +17,12 @@ const SILENT_PACKETS: u16 = 5;
 /// |---|---|---|
 /// | the signalled address | taken, locks | taken, and wins over every other lock |
 /// | the signalled host, another port | taken, locks (phones that send from elsewhere than they listen) | taken if it is the locked one; wins over another host |
-/// | the host of the signalling, if the [`Origin`] allows it | taken, locks | taken if it is the locked one; for five packets it wins over a stranger |
-/// | any other host, if the [`Origin`] allows all | taken, locks | taken if it is the locked one |
+/// | the host of the signalling, if the [`Origin`] allows it | taken, locks | taken if it is the locked one; wins over a stranger |
+/// | any other host, if the [`Origin`] allows all; of RTCP, if RTP is not locked to another | taken, locks | taken if it is the locked one |
 /// | any other host | rejected | rejected |
 ///
 /// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port; where
-/// all are allowed it has to be the first. A new SDP with another address unlocks; what was learned of a leg is heard on
+/// all are allowed it has to be the first, and is heard until who is known better speaks. A new SDP with another address unlocks; what was learned of a leg is heard on
 /// until somebody as well known comes, for its packets may be under way; and if it speaks on it has not moved, and wins back what
 /// came between. An SDP that names no host to send to (port 0, multicast) takes
 /// and sends nothing. A holder that names the null address is sent nothing; what it plays is taken from where it was before.
@@ -38,6 +36,8 @@ pub(super) struct Latch {
     former: Option<Former>,
     /// Packets since the newest SDP.
     taken: u16,
+    /// Of the RTCP of a leg: the host that its RTP comes from. A party that says nothing there would leave it to anybody.
+    beside: Option<IpAddr>,
     /// Nothing is sent there.
     deaf: bool,
 }
@@ -129,6 +129,12 @@ impl Latch {
         self.deaf
     }
 
+    /// The RTP of this leg, whose RTCP this is, comes from that host now.
+    pub(super) fn go_beside(&mut self, host: IpAddr) {
+        self.beside = Some(host);
+        self.locked = self.locked.filter(|locked| self.rank(*locked, false).is_some());
+    }
+
     /// Whether packets from there may ever be taken: what others send is not worth a look.
     pub(super) fn may_admit(&self, from: SocketAddr, ours: bool) -> bool {
         self.rank(from, ours).is_some()
@@ -170,7 +176,7 @@ impl Latch {
                 self.former = self.former.filter(|_| !is_better);
                 is_better
             }
-            None => is_locked || rank > held && (rank >= Rank::Host || self.taken <= LEARNING_PACKETS),
+            None => is_locked || rank > held,
         }
     }
 
@@ -184,8 +190,8 @@ impl Latch {
         }
         let rank = match self.origin {
             Origin::Speaker(speaker) | Origin::First { speaker } if from.ip() == speaker => Rank::Speaker,
-            Origin::First { .. } => Rank::Stranger,
-            Origin::Signalled | Origin::Speaker(_) => return None,
+            Origin::First { .. } if self.beside.is_none_or(|host| host == from.ip()) => Rank::Stranger,
+            Origin::First { .. } | Origin::Signalled | Origin::Speaker(_) => return None,
         };
         Some(rank).filter(|_| !ours && is_sendable(&from))
     }
@@ -329,28 +335,37 @@ mod tests {
     fn behind_nat_the_first_source_is_locked_and_is_sent_to() {
         let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
         assert!(latch.takes("203.0.113.9:7000"));
-        for _ in 0..LEARNING_PACKETS {
-            assert!(latch.takes("203.0.113.9:7000"));
-        }
         assert!(!latch.takes("203.0.113.10:7000"), "a stranger");
         assert!(!latch.takes("203.0.113.9:7002"), "another port");
-        assert!(
-            !latch.takes("198.51.100.1:4000"),
-            "the host of the signalling, too late"
-        );
         assert_eq!(latch.destination(), Some(address("203.0.113.9:7000")));
         assert!(latch.takes("10.0.0.5:4000"), "what was signalled is never too late");
     }
 
     #[test]
-    fn behind_nat_the_host_of_the_signalling_wins_for_five_packets() {
+    fn behind_nat_the_host_of_the_signalling_wins_however_long_an_injector_was_heard_while_it_rang() {
         let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
-        for _ in 0..LEARNING_PACKETS {
+        for _ in 0..1_000 {
             assert!(latch.takes("203.0.113.9:7000"), "an injector that was first");
         }
         assert!(latch.takes("198.51.100.1:61000"));
         assert!(!latch.takes("203.0.113.9:7000"));
         assert_eq!(latch.destination(), Some(address("198.51.100.1:61000")));
+    }
+
+    #[test]
+    fn behind_nat_rtcp_comes_from_the_host_of_rtp_and_who_was_there_before_is_let_go() {
+        let mut latch = latch_of("10.0.0.5:4001", Origin::First { speaker: speaker() });
+        assert!(latch.takes("203.0.113.66:9"), "nobody has spoken yet");
+        latch.go_beside("203.0.113.9".parse().expect("a literal address"));
+        assert_eq!(latch.destination(), Some(address("10.0.0.5:4001")));
+        assert!(!latch.takes("203.0.113.66:9"));
+        assert!(latch.takes("203.0.113.9:7001"));
+        assert_eq!(latch.destination(), Some(address("203.0.113.9:7001")));
+        assert!(
+            latch.takes("198.51.100.1:61001"),
+            "the host of the signalling still wins"
+        );
+        assert!(latch.takes("10.0.0.5:4001"), "and so does what was signalled");
     }
 
     #[test]

@@ -194,7 +194,9 @@ impl Relay {
         if side.ways.is_some() {
             return Ok(opened);
         }
-        match side.sockets[channel.index()].latch.admits(from, ours) {
+        let latch = &mut side.sockets[channel.index()].latch;
+        let was_on = latch.is_on(from);
+        match latch.admits(from, ours) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
             Admission::Learned => {}
@@ -202,6 +204,9 @@ impl Relay {
                 self.tally.foreign += 1;
                 return Err(Dropped::Foreign);
             }
+        }
+        if !was_on && channel == Channel::Rtp {
+            side.sockets[Channel::Rtcp.index()].latch.go_beside(from.ip());
         }
         Ok(opened)
     }

@@ -324,6 +324,36 @@ fn a_leg_behind_nat_is_answered_where_it_is_heard_from_and_that_is_told_once() {
 }
 
 #[test]
+fn behind_nat_an_injector_that_was_first_is_heard_until_the_leg_speaks_and_not_beside_it_by_rtcp() {
+    const PUBLIC: &str = "203.0.113.5:61000";
+    let mut world = World::new();
+    let mut behind = line(0, remote("10.9.9.9:4000"), remote(B));
+    behind.a.origin = Origin::First {
+        speaker: address(PUBLIC).ip(),
+    };
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![behind])));
+    let rtcp = world.port(0, Leg::A, Channel::Rtcp);
+    for sequence in 0..100 {
+        assert_eq!(
+            goes_to(world.talk(Leg::A, INJECTOR, sequence)),
+            B,
+            "who else might it be?"
+        );
+    }
+    assert_eq!(goes_to(world.send(rtcp, INJECTOR, &RTCP)), "198.51.100.1:6001");
+    assert_eq!(goes_to(world.talk(Leg::A, PUBLIC, 0)), B);
+    assert_eq!(goes_to(world.talk(Leg::B, B, 0)), PUBLIC);
+    assert_eq!(world.talk(Leg::A, INJECTOR, 100), Verdict::Drop(Dropped::Foreign));
+    assert_eq!(world.send(rtcp, INJECTOR, &RTCP), Verdict::Drop(Dropped::Foreign));
+    let theirs = world.port(0, Leg::B, Channel::Rtcp);
+    assert_eq!(
+        goes_to(world.send(theirs, "198.51.100.1:6001", &RTCP)),
+        "10.9.9.9:4001",
+        "nor is it told anything"
+    );
+}
+
+#[test]
 fn a_re_invite_moves_the_source_and_the_destination() {
     let mut world = World::call(Recorded::Strict);
     assert_eq!(goes_to(world.talk(Leg::A, A, 0)), B);

@@ -57,6 +57,19 @@ impl Formats {
         self.line(line).is_none_or(|plan| plan.kind == MediaKind::Audio)
     }
 
+    /// Of the RTP timestamps of a payload type, in Hz.
+    pub(super) fn clock_rate(&self, sender: Leg, line: u16, payload_type: u8) -> Option<u32> {
+        let plan = self.line(line)?;
+        let mut formats = [sender.other(), sender]
+            .into_iter()
+            .flat_map(|leg| &plan.leg(leg).formats);
+        let told = formats
+            .find(|(number, ..)| *number == payload_type)
+            .map(|(_, _, rate, _)| *rate);
+        let known = || Codec::of_payload_type(payload_type).map(Codec::clock_rate);
+        told.or_else(known).filter(|rate| *rate > 0)
+    }
+
     /// Who receives chooses the payload types (RFC 3264 §5.1), so the far leg's description is asked first. Encrypted is
     /// only what both legs call so: an offer may leave it open.
     pub(super) fn payload(&self, sender: Leg, line: u16, payload_type: u8) -> Payload {

@@ -12,6 +12,7 @@ mod export;
 mod flac;
 mod formats;
 mod lane;
+mod lip_sync;
 mod mix;
 mod pauses;
 mod pcapng;
@@ -28,6 +29,7 @@ mod wav;
 
 pub use export::{ExportError, export_pcapng};
 pub use flac::{FlacError, write_flac};
+pub use lip_sync::Behind;
 pub use mix::{Block, Rendering};
 pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
 pub use resample::resampled;

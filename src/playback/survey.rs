@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::formats::{Formats, Payload};
+use super::lip_sync::{Behind, LipSync};
 use super::pauses::Pauses;
 use crate::model::{Closing, Leg, Mark, Ssrc, Timestamp};
 use crate::recorder::{Frame, PacketKind};
@@ -29,6 +30,8 @@ pub struct Survey {
     pub heard: Vec<Heard>,
     /// Where nothing was kept because the recording was paused: from, to; in order.
     pub pauses: Vec<(Timestamp, Timestamp)>,
+    /// Lines of video against the sound of their legs, where sender reports tell.
+    pub behind: Vec<Behind>,
 }
 
 /// One stream of one payload type.
@@ -83,6 +86,7 @@ impl Survey {
             sample_rate: sufficient_rate(survey.highest_rate),
             heard: survey.heard.into_values().collect(),
             pauses: survey.pauses.ended(end),
+            behind: survey.lip_sync.finish(),
         })
     }
 
@@ -120,11 +124,13 @@ struct Surveying {
     highest_rate: u32,
     heard: BTreeMap<(Leg, u16, u32, u8), Heard>,
     pauses: Pauses,
+    lip_sync: LipSync,
 }
 
 impl Surveying {
     fn on_frame(&mut self, frame: &Frame) {
         self.last_frame = self.last_frame.max(frame.at());
+        self.lip_sync.on_frame(frame, &self.formats);
         match frame {
             Frame::Mark { at, mark } => {
                 if *mark == Mark::Answered {

@@ -109,6 +109,7 @@ mod tests {
             sample_rate: 8_000,
             heard: Vec::new(),
             pauses: Vec::new(),
+            behind: Vec::new(),
         }
     }
 

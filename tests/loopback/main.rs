@@ -14,6 +14,7 @@ mod phone;
 mod registered;
 mod reloaded;
 mod shaken;
+mod shared;
 mod transports;
 
 use std::fs;
@@ -78,6 +79,13 @@ impl Bench {
     }
 
     fn start_with(&mut self, config: &str, data: &str) {
+        if let Err(log) = self.try_start(config, data) {
+            panic!("serve ended: {log}");
+        }
+    }
+
+    /// What it logged, if it ends instead.
+    fn try_start(&mut self, config: &str, data: &str) -> Result<(), String> {
         let mut serve = Command::new(env!("CARGO_BIN_EXE_onrecord"));
         let log = fs::File::create(self.folder.path().join("serve.log")).unwrap();
         serve.args(["serve", "--config", config, "--allow-faults"]);
@@ -88,9 +96,12 @@ impl Bench {
             .spawn()
             .unwrap();
         while self.verb(&["status", "--data", data]).status.code() == Some(2) {
-            assert!(server.try_wait().unwrap().is_none(), "serve ended: {}", self.log());
+            if server.try_wait().unwrap().is_some() {
+                return Err(self.log());
+            }
         }
         self.server = Some(server);
+        Ok(())
     }
 
     fn log(&self) -> String {

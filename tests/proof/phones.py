@@ -42,6 +42,11 @@ def payload(ssrc, sequence):
     return struct.pack("!II", ssrc, sequence) * (PAYLOAD_BYTES // 8)
 
 
+def said_in(packet):
+    """The payload that the leg whose packet this is said, for the first 65,536 of a call."""
+    return payload(int.from_bytes(packet[8:12], "big"), int.from_bytes(packet[2:4], "big"))
+
+
 class Message:
     """A SIP message, as far as these phones care."""
 
@@ -94,11 +99,14 @@ class Leg:
         return (f"v=0\r\no=phone 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n"
                 f"m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n")
 
-    def speak(self):
+    def packet(self):
         head = struct.pack("!BBHII", 0x80, 0, self.sent & 0xFFFF, self.sent * 160 & 0xFFFFFFFF, self.ssrc)
+        return head + payload(self.ssrc, self.sent)
+
+    def speak(self):
         self.sent_at.append(time.time_ns())
         try:
-            self.socket.sendto(head + payload(self.ssrc, self.sent), self.remote)
+            self.socket.sendto(self.packet(), self.remote)
         except (BlockingIOError, ConnectionRefusedError):
             pass
         self.sent += 1
@@ -106,10 +114,13 @@ class Leg:
     def hear(self):
         while (arrived := receive(self.socket)) is not None:
             data, _, at = arrived
-            self.received += 1
             self.heard_at = at
-            if len(data) != 12 + PAYLOAD_BYTES:
-                self.unlike += 1
+            self.take(data)
+
+    def take(self, data):
+        """Counts as unlike what no phone of these scripts says."""
+        self.received += 1
+        self.unlike += data[12:] != said_in(data)
 
 
 class Call:
@@ -134,9 +145,10 @@ class Phones:
     """Both sides. `run` is the one loop; everything else sets something going and returns."""
 
     def __init__(self, proxy, legs):
+        """`legs`: how many pairs, or the pairs."""
         self.proxy = (proxy.ip, 5060)
         self.sip = {"a": udp(proxy.a_ip, 5060), "b": udp(proxy.b_ip, 5060)}
-        self.idle = [(Leg(proxy.a_ip), Leg(proxy.b_ip)) for _ in range(legs)]
+        self.idle = [(Leg(proxy.a_ip), Leg(proxy.b_ip)) for _ in range(legs)] if isinstance(legs, int) else legs
         self.calls = {}
         self.numbers = 0
         self.branches = 0
@@ -145,6 +157,9 @@ class Phones:
         self.stubborn = False
         self.options_status = None
         self.answers = {}
+        # For so many seconds B rings before it answers; when, and what it answers.
+        self.rings = 0
+        self.answering = []
         self.due = []
         self.poll = select.epoll()
         self.by_fd = {}
@@ -169,6 +184,8 @@ class Phones:
             now = time.monotonic_ns()
             if now >= end:
                 return False
+            while self.answering and self.answering[0][0] <= now:
+                self._reply("b", *self.answering.pop(0)[1])
             while self.due and self.due[0][0] <= now:
                 at, order, leg = heapq.heappop(self.due)
                 if leg.talks:
@@ -219,6 +236,13 @@ class Phones:
         """A's BYE for a call that it does not count as hung up by itself: the proxy was started again meanwhile."""
         self.silence(call)
         self._request("a", call, "BYE", cseq, self._target(call.a_dialog))
+
+    def talk(self, call):
+        now = time.monotonic_ns()
+        for place, leg in enumerate((call.a, call.b)):
+            leg.talks = True
+            order = 2 * call.number + place
+            heapq.heappush(self.due, (now + order * 7_919_000 % TICK_NS, order, leg))
 
     def silence(self, call):
         call.a.talks = call.b.talks = False
@@ -328,14 +352,15 @@ class Phones:
         if message.method == "INVITE":
             call.b.remote = message.media()
             call.b_dialog = message
-            self._reply("b", message, 200, "OK", f"b{number}", call.b.sdp())
+            answer = (message, 200, "OK", f"b{number}", call.b.sdp())
+            if self.rings:
+                self._reply("b", message, 180, "Ringing", f"b{number}")
+                self.answering.append((time.monotonic_ns() + int(self.rings * 1e9), answer))
+            else:
+                self._reply("b", *answer)
         elif message.method == "ACK" and not call.joined:
             call.joined = True
-            now = time.monotonic_ns()
-            for place, leg in enumerate((call.a, call.b)):
-                leg.talks = True
-                order = 2 * call.number + place
-                heapq.heappush(self.due, (now + order * 7_919_000 % TICK_NS, order, leg))
+            self.talk(call)
 
     def _told_bye(self, side, message):
         self._reply(side, message, 200, "OK", "x")

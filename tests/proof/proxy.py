@@ -34,13 +34,15 @@ node = "proof"
 data = "{data}"
 [listen]
 sip = ["udp:{proxy}:5060"]
-media = {{ address = "{proxy}", ports = "20000-39999" }}
+media = {{ address = "{proxy}", ports = "{first_port}-{last_port}", sockets = "{sockets}" }}
 [[trunk]]
 name = "pbx"
 peers = ["{a}:5060"]
+{trunks[0]}
 [[trunk]]
 name = "carrier"
 peers = ["{b}:5060"]
+{trunks[1]}
 [[route]]
 from = "pbx"
 to = "carrier"
@@ -50,6 +52,17 @@ lag_max = "{lag_max}"
 [policies]
 path = "{policies}"
 """
+
+
+MEDIA_PORTS = range(20_000, 40_000)
+SOCKETS = ("own", "shared")
+# How `serve` says that it may not share sockets here.
+NOT_ALLOWED = '`sockets = "shared"` wants'
+
+
+def choose_sockets(parser):
+    """How the node is to have its media's sockets (`media.sockets`)."""
+    parser.add_argument("--sockets", choices=SOCKETS, default="own")
 
 
 def binary():
@@ -68,13 +81,16 @@ def nanos(text):
 
 
 class Proxy:
-    """One data directory and the `serve` that runs on it. `net` gives every script loopback addresses of its own."""
+    """One data directory and the `serve` that runs on it. `net` gives every script loopback addresses of its own.
 
-    def __init__(self, net, lag_max="1s", reserve="1MiB", volume=None):
+    `trunks`: more lines for A's trunk, and for B's. `network`: what the addresses begin with.
+    """
+
+    def __init__(self, net, lag_max="1s", reserve="1MiB", volume=None, sockets="own", trunks=("", ""), network=127):
         self.folder = Path(tempfile.mkdtemp(prefix="onrecord-proof-", dir=os.environ.get("PROOF_DIR")))
         self.data = self.folder / "data"
         self.log = self.folder / "serve.log"
-        self.ip, self.a_ip, self.b_ip = (f"127.{net}.0.{host}" for host in (1, 2, 3))
+        self.ip, self.a_ip, self.b_ip = (f"{network}.{net}.0.{host}" for host in (1, 2, 3))
         self.volume = Path(volume) if volume else self.data / "spool"
         policies = self.folder / "policies"
         policies.mkdir()
@@ -83,7 +99,8 @@ class Proxy:
         self.config = self.folder / "onrecord.toml"
         self.config.write_text(CONFIG.format(
             data=self.data, proxy=self.ip, a=self.a_ip, b=self.b_ip, volume=self.volume, reserve=reserve,
-            lag_max=lag_max, policies=policies))
+            lag_max=lag_max, policies=policies, sockets=sockets, trunks=trunks, first_port=MEDIA_PORTS[0],
+            last_port=MEDIA_PORTS[-1]))
         self.child = None
         self.pid = None
         self.keep = bool(os.environ.get("PROOF_KEEP"))
@@ -100,6 +117,9 @@ class Proxy:
                 status = self.status()
                 break
             except (OSError, ValueError):
+                if self.child.poll() is not None and NOT_ALLOWED in (said := self.log.read_text()):
+                    print(f"SKIPPED: {said[said.index(NOT_ALLOWED):].splitlines()[0]}")
+                    raise SystemExit(0) from None
                 if self.child.poll() is not None or time.monotonic() - begun > 60:
                     raise SystemExit(f"serve did not come up:\n{self.log.read_text()[-4000:]}") from None
                 time.sleep(0.005)
