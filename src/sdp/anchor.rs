@@ -456,10 +456,11 @@ mod tests {
     }
 
     fn is_owned(line: &str) -> bool {
+        let is_of_others =
+            matches!(line.trim_start().as_bytes(), [kind, b'=', ..] if !b"vsiuepbtrzkayfA".contains(kind));
         let line = line.trim_start().to_ascii_lowercase();
         let attribute = line.strip_prefix("a=").map(str::trim);
-        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayf".contains(kind);
-        line.split_once('=').is_some_and(has_kind)
+        is_of_others
             || attribute.is_some_and(|name| {
                 [
                     "rtcp",
