@@ -9,6 +9,8 @@ use super::log_queue::{self, LogThread};
 
 /// The environment variable that filters, in the syntax of `tracing_subscriber::EnvFilter`: `onrecord=debug`.
 pub const FILTER_VARIABLE: &str = "ONRECORD_LOG";
+/// Without it. Of handshakes we tell ourselves what is wrong; rustls warns of each peer that names an address in SNI.
+const FILTER: &str = "info,rustls=error";
 
 /// Sends the logs of a verb to stderr, at once.
 pub fn start() {
@@ -25,7 +27,7 @@ pub fn start_queued() -> io::Result<LogThread> {
 }
 
 fn install(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
-    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(FILTER));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::Origin;
+use crate::model::{Origin, is_local};
 
 /// Packets of a source from before the newest SDP, after which it has not moved; or of others without one of it between them,
 /// after which it has: some seconds.
@@ -207,7 +207,11 @@ impl Latch {
             Origin::Speaker(_) => locked.ip() != signalled.ip(),
             Origin::First { .. } => true,
         };
-        Some(self.locked.filter(follows).unwrap_or(signalled))
+        let to = self.locked.filter(follows).unwrap_or(signalled);
+        let speaker = self.origin.speaker();
+        // For us that name would be somebody else's, or our own.
+        let elsewhere = speaker.filter(|speaker| is_local(to.ip()) && !is_local(*speaker));
+        Some(elsewhere.map_or(to, |speaker| SocketAddr::new(speaker, to.port())))
     }
 }
 
@@ -299,6 +303,27 @@ mod tests {
         assert!(!latch.takes("198.51.100.9:4000"));
         latch.signal(Some(address("192.0.2.1:4000")), Origin::Signalled, false);
         assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
+    }
+
+    #[test]
+    fn to_a_host_that_only_itself_reaches_nothing_is_sent_but_to_who_speaks_for_it() {
+        for origin in [Origin::Speaker(speaker()), Origin::First { speaker: speaker() }] {
+            for local in ["127.0.0.1:4000", "169.254.9.9:4000", "[::1]:4000", "[fe80::9]:4000"] {
+                let mut latch = latch_of(local, origin);
+                assert_eq!(latch.destination(), Some(address("198.51.100.1:4000")), "{local}");
+                assert!(latch.takes(local));
+                assert_eq!(latch.destination(), Some(address("198.51.100.1:4000")), "{local}");
+            }
+            let mut latch = latch_of("127.0.0.1:4000", origin);
+            assert!(latch.takes("198.51.100.1:61000"));
+            assert_eq!(latch.destination(), Some(address("198.51.100.1:61000")));
+        }
+        let latch = latch("127.0.0.1:4000");
+        assert_eq!(
+            latch.destination(),
+            Some(address("127.0.0.1:4000")),
+            "who speaks from there"
+        );
     }
 
     #[test]

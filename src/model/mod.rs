@@ -24,7 +24,7 @@ pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Re
 pub use pause::{PausedBy, PausedSpan, Pausing};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
-    StreamTally, Tally,
+    StreamTally, Tally, is_local,
 };
 pub use quality::{Mos, Quality, Reported};
 pub use recording::{

@@ -213,7 +213,24 @@ pub enum Origin {
     First { speaker: IpAddr },
 }
 
+/// Reached by itself alone, or by who is on its link (RFC 1122 §3.2.1.3, RFC 3927, RFC 4291 §2.5): for anybody else its name is
+/// another's.
+pub fn is_local(host: IpAddr) -> bool {
+    match host.to_canonical() {
+        IpAddr::V4(host) => host.is_loopback() || host.is_link_local(),
+        IpAddr::V6(host) => host.is_loopback() || host.is_unicast_link_local(),
+    }
+}
+
 impl Origin {
+    /// The host that the leg's signalling comes from, where that counts.
+    pub const fn speaker(&self) -> Option<IpAddr> {
+        match self {
+            Self::Signalled => None,
+            Self::Speaker(speaker) | Self::First { speaker } => Some(*speaker),
+        }
+    }
+
     pub const fn is_signalled(&self) -> bool {
         matches!(self, Self::Signalled)
     }

@@ -25,13 +25,12 @@ impl Negotiation {
     /// that never named a place, from the host that speaks for the leg.
     pub(super) fn source(&self, leg: Leg, index: usize, line: &MediaLine) -> Option<Remote> {
         if !line.has_null_address() {
-            let named = line.remote().map(|remote| self.within_reach(leg, remote));
-            return named.or_else(|| self.named_host(leg, line));
+            return line.remote().or_else(|| self.named_host(leg, line));
         }
         let before = self.agreement.places[leg.index()].get(index).copied().flatten();
         match before {
-            Some(place) if place.rtp.port() == line.port => Some(self.within_reach(leg, place)),
-            Some(place) => Some(self.within_reach(leg, at(place.rtp.ip(), line.port))),
+            Some(place) if place.rtp.port() == line.port => Some(place),
+            Some(place) => Some(at(place.rtp.ip(), line.port)),
             None => Some(at(self.faces[leg.index()]?.peer(), line.port)),
         }
     }

@@ -1,10 +1,10 @@
 //! Legs whose SDP names a host that is out of reach: an address behind NAT, or a name.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::Negotiation;
 use super::null_hold::at;
-use crate::model::{Leg, Origin, Remote};
+use crate::model::{Leg, Origin, Remote, is_local};
 use crate::sdp::MediaLine;
 
 impl Negotiation {
@@ -19,23 +19,8 @@ impl Negotiation {
         }
         match line.connection {
             Some(host) if is_private(host) && host != speaker => Origin::Speaker(speaker),
+            Some(host) if is_local(host) && !is_local(speaker) => Origin::Speaker(speaker),
             _ => Origin::Signalled,
-        }
-    }
-
-    /// A leg that names a host which nobody but itself reaches (loopback, RFC 1122 §3.2.1.3; link-local, RFC 3927) is at the host
-    /// that speaks for it: here that name would be another's, ourselves among them.
-    pub(super) fn within_reach(&self, leg: Leg, remote: Remote) -> Remote {
-        let Some(face) = self.faces[leg.index()] else {
-            return remote;
-        };
-        let reached = |at: SocketAddr| match is_local(at.ip()) && !is_local(face.peer()) {
-            true => SocketAddr::new(face.peer(), at.port()),
-            false => at,
-        };
-        Remote {
-            rtp: reached(remote.rtp),
-            rtcp: reached(remote.rtcp),
         }
     }
 
@@ -44,14 +29,6 @@ impl Negotiation {
         let is_carried = line.names_host && line.is_live() && line.is_datagram();
         let face = self.faces[leg.index()].filter(|_| is_carried)?;
         Some(at(face.peer(), line.port))
-    }
-}
-
-/// Not reached beyond its own link.
-fn is_local(host: IpAddr) -> bool {
-    match host.to_canonical() {
-        IpAddr::V4(host) => host.is_loopback() || host.is_link_local(),
-        IpAddr::V6(host) => host.is_loopback() || host.is_unicast_link_local(),
     }
 }
 
