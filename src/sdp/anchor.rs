@@ -456,12 +456,11 @@ mod tests {
     }
 
     fn is_owned(line: &str) -> bool {
-        let line = line.trim_start();
-        let has_kind = |(kind, _): (&str, &str)| kind.len() == 1 && !"vsiuepbtrzkayfA".contains(kind);
-        let is_kept = line.split_once('=').is_none_or(|parts| !has_kind(parts));
-        let line = line.to_ascii_lowercase();
+        let is_of_others =
+            matches!(line.trim_start().as_bytes(), [kind, b'=', ..] if !b"vsiuepbtrzkayfA".contains(kind));
+        let line = line.trim_start().to_ascii_lowercase();
         let attribute = line.strip_prefix("a=").map(str::trim);
-        !is_kept
+        is_of_others
             || attribute.is_some_and(|name| {
                 [
                     "rtcp",
