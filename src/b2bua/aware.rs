@@ -173,6 +173,13 @@ impl Call {
         self.negotiation.set_aware(side, Aware { told, ..aware });
     }
 
+    /// After a restart: what was wished before it is no news.
+    pub(super) fn resume_preferences(&mut self) {
+        for leg in Leg::BOTH {
+            self.telling[leg.index()].preference = self.negotiation.preference(leg);
+        }
+    }
+
     /// What a party would like is noted. It is done where the policies let that party pause in this way, and never more than a pause: what
     /// must be recorded is.
     fn heed_preference(&mut self, turn: &mut Turn<'_>, leg: Leg) {

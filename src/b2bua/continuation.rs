@@ -285,6 +285,7 @@ impl Call {
             call.go_on_paused(latest);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
+        call.resume_preferences();
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.
             call.armed = true;

@@ -342,9 +342,7 @@ fn help_is_never_asked_to_listen_to_what_the_recording_does() {
     assert_eq!((invites(&bench.to_a).len(), invites(&bench.to_b).len()), (0, 1));
 }
 
-#[test]
-fn after_a_restart_they_are_told_on_and_nobody_is_told_twice() {
-    let before = call(&pausable(), [true, false]);
+fn restarted(before: &Bench) -> Bench {
     let mut bench = Bench::with(&[("desk.toml", &pausable()), ("grants.toml", GRANTS)]);
     bench.now = before.now + Duration::from_secs(2);
     bench.to_a.clone_from(&before.to_a);
@@ -352,9 +350,32 @@ fn after_a_restart_they_are_told_on_and_nobody_is_told_twice() {
     for (session, state) in before.remembered.clone() {
         bench.input(Input::Resume { session, state });
     }
+    bench
+}
+
+#[test]
+fn after_a_restart_they_are_told_on_and_nobody_is_told_twice() {
+    let mut bench = restarted(&call(&pausable(), [true, false]));
     assert!(invites(&bench.to_a).is_empty());
     pause(&mut bench);
     assert_eq!(said(&bench.request_to_a("INVITE").body), (Some("paused"), "2"));
+}
+
+#[test]
+fn a_wish_from_before_a_restart_ends_no_pause_after_it() {
+    let mut before = call(&pausable(), [true, false]);
+    before.a_requests(2, "INVITE", "wish", &wish("on"));
+    before.b_agrees("INVITE", 200, SDP);
+    before.a_requests(2, "ACK", "ack2", "");
+    pause(&mut before);
+    before.a_answers("INVITE", 200, &wish("on"));
+    let bench = restarted(&before);
+    let is_paused = |command: &MediaCommand| match command {
+        MediaCommand::Pausing { pausing, .. } => Some(pausing.is_paused),
+        _ => None,
+    };
+    assert_eq!(bench.media.iter().rev().find_map(is_paused), Some(true));
+    assert!(marks(&bench).iter().all(|mark| !matches!(mark, Mark::Preferred { .. })));
 }
 
 #[test]
