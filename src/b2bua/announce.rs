@@ -95,8 +95,9 @@ impl Call {
                     .prompt
                     .as_deref()
                     .and_then(|prompt| lasting(prompt, &line, leg));
-                let was_asked = self.announced.prompted[at] || self.is_asked(leg);
-                let due = lasts.or_else(|| was_asked.then_some(Duration::ZERO));
+                // A prompt of policies that asked nothing was no question.
+                self.announced.prompted[at] &= self.announced.consents[at].is_some();
+                let due = lasts.or_else(|| self.is_asked(leg).then_some(Duration::ZERO));
                 self.ask_consent(turn, leg, due.map(|lasts| turn.now + lasts + terms.within));
             }
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {

@@ -36,16 +36,35 @@ pub fn bench(notify: &str) -> Bench {
 /// By this dial plan.
 fn bench_of(notify: &str, plan: &str) -> Bench {
     let grants = format!("{GRANTS}{plan}");
-    let policy = format!(
-        "[policy]\nid = \"desk\"\nenabled = true\nrecord_rerouted_calls = true\nnotify = {{ {notify} }}\n\
+    bench_by(&[("desk.toml", &policy("desk", notify)), ("grants.toml", &grants)])
+}
+
+fn policy(id: &str, notify: &str) -> String {
+    format!(
+        "[policy]\nid = \"{id}\"\nenabled = true\nrecord_rerouted_calls = true\nnotify = {{ {notify} }}\n\
          prompts = {{ package = \"desk\" }}\n[[policy.recorder]]\nid = \"embedded\"\n"
-    );
-    let files = [("desk.toml", policy.as_str()), ("grants.toml", grants.as_str())];
-    let mut bench = Bench::with(&files);
-    let files = files.map(|(path, text)| SourceFile {
-        path: path.into(),
-        text: text.into(),
-    });
+    )
+}
+
+/// Carol is under another policy besides.
+pub fn bench_with_carol(notify: &str, of_carol: &str) -> Bench {
+    let grants = format!("{GRANTS}[[grant]]\npolicy = \"carol\"\nto = [\"user:carol@example.com\"]\n");
+    bench_by(&[
+        ("carol.toml", &policy("carol", of_carol)),
+        ("desk.toml", &policy("desk", notify)),
+        ("grants.toml", &grants),
+    ])
+}
+
+fn bench_by(files: &[(&str, &str)]) -> Bench {
+    let mut bench = Bench::with(files);
+    let files: Vec<SourceFile> = files
+        .iter()
+        .map(|&(path, text)| SourceFile {
+            path: path.into(),
+            text: text.into(),
+        })
+        .collect();
     let set = PolicySet::compile(&files, Generation(2)).unwrap().with_clips(Clips {
         tone: Some(clip("tone")),
         prompts: BTreeMap::from([("desk".to_owned(), clip("prompt"))]),
@@ -207,14 +226,23 @@ fn a_late_offer_that_nobody_can_be_told_in_ends_the_call_where_the_policy_wants_
     bench.assert_nothing_left();
 }
 
+const KNOWS: &str = "Supported: from-change\r\n";
+
 /// A call with B, in whose place Carol of example.com is from then on.
 fn transferred(bench: &mut Bench) {
-    const KNOWS: &str = "Supported: from-change\r\n";
+    begun(bench);
+    assert_eq!(notices(bench).len(), 1);
+    carol_comes(bench);
+}
+
+pub fn begun(bench: &mut Bench) {
     bench.invite(SDP, KNOWS);
     let ok = answer(&bench.request_to_b("INVITE"), 200, "b-tag", "127.0.0.1:5090", SDP);
     bench.from(B, with_lines(&ok, KNOWS));
     bench.a_requests(1, "ACK", "ack1", "");
-    assert_eq!(notices(bench).len(), 1);
+}
+
+pub fn carol_comes(bench: &mut Bench) {
     let invite = bench.request_to_b("INVITE");
     let update = format!(
         "UPDATE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKcarol\r\nMax-Forwards: 70\r\nFrom: \"Carol\" <sip:carol@example.com>;tag=b-tag\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 9 UPDATE\r\nContact: <sip:carol@{B}>\r\nContent-Length: 0\r\n\r\n",
