@@ -59,12 +59,16 @@ impl Call {
         if self.phase != Phase::Confirmed || !is_open {
             return;
         }
-        let silent = |leg: &Leg| self.announced.consents[leg.index()] == Some(Consent::Unanswered);
-        if let Some(leg) = Leg::BOTH.into_iter().find(silent)
-            && self
-                .consent_terms()
-                .is_some_and(|terms| terms.silence == Silence::Refuses)
-        {
+        // By the terms that hold now: who refused under others may be recorded on under those alone.
+        let is_silence_no = self
+            .consent_terms()
+            .is_some_and(|terms| terms.silence == Silence::Refuses);
+        let declines = |leg: &Leg| match self.announced.consents[leg.index()] {
+            Some(Consent::Refused) => true,
+            Some(Consent::Unanswered) => is_silence_no,
+            _ => false,
+        };
+        if let Some(leg) = Leg::BOTH.into_iter().find(declines) {
             self.decline_recording(turn, leg);
         }
         if self.phase != Phase::Confirmed {

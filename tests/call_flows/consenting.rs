@@ -5,7 +5,7 @@ use std::time::Duration;
 use onrecord::engine::Input;
 use onrecord::model::{Consent, Leg, Mark, MediaCommand, MediaEvent, RecordingCommand};
 
-use super::announced::{bench, notices, talking};
+use super::announced::{begun, bench, bench_with_carol, by, carol_comes, notices, talking, told};
 use super::bench::{Bench, SDP};
 use super::foreword::{is_b_asked, played};
 
@@ -209,4 +209,32 @@ fn a_restart_asks_on_and_forgets_no_answer() {
         after.wait(Duration::from_secs(6));
         assert_eq!(after.story.iter().any(|rung| rung == "BYE → A"), wanted);
     }
+}
+
+#[test]
+fn who_refused_is_not_recorded_on_under_a_policy_that_ends_the_call_for_it() {
+    let mut bench = bench_with_carol(&asking(", refused = \"mark\""), ASKS_A);
+    begun(&mut bench);
+    press(&mut bench, Leg::A, '2');
+    assert_eq!(bench.signaling.calls(), 1);
+    carol_comes(&mut bench);
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    assert!(
+        bench
+            .story
+            .iter()
+            .any(|rung| rung.contains("A does not agree to be recorded"))
+    );
+}
+
+#[test]
+fn who_heard_another_prompt_before_hears_the_question() {
+    let mut bench = bench_with_carol("mode = \"prompt\", to = \"caller\"", ASKS_A);
+    begun(&mut bench);
+    played(&mut bench, Leg::A);
+    carol_comes(&mut bench);
+    let last = notices(&bench).pop().unwrap();
+    assert_eq!(told(last), [by("prompt", ""), None]);
+    assert_eq!(consents(&bench), [(Leg::A, Consent::Asked)]);
 }
