@@ -98,7 +98,7 @@ impl Call {
         match key {
             YES => {
                 self.note_consent(turn, leg, Consent::Given);
-                self.end_foreword(turn);
+                self.end_heard_foreword(turn);
             }
             NO => {
                 self.note_consent(turn, leg, Consent::Refused);
@@ -140,7 +140,7 @@ impl Call {
         match self.phase {
             Phase::Ending => {}
             Phase::Preparing if hangs_up => self.refuse(turn, &Refusal::Unconsented),
-            Phase::Preparing => self.end_foreword(turn),
+            Phase::Preparing => self.end_heard_foreword(turn),
             _ if hangs_up => {
                 let farewell = Farewell::of_reasons(vec![REASON.to_owned()]);
                 self.finish(turn, &format!("{leg} does not agree to be recorded"), &farewell);

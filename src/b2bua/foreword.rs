@@ -80,6 +80,17 @@ impl Call {
             prompt: Some(prompt),
             tone: None,
         };
+        self.tell_caller(turn, line, told);
+    }
+
+    /// What is left of it is not played into the call.
+    fn hush_foreword(&self, turn: &mut Turn<'_>) {
+        if let Some(line) = self.spoken_line() {
+            self.tell_caller(turn, line, LegNotice::default());
+        }
+    }
+
+    fn tell_caller(&self, turn: &mut Turn<'_>, line: LinePlan, told: LegNotice) {
         turn.media(MediaCommand::Notice(Box::new(NoticePlan {
             session: self.id,
             line,
@@ -116,11 +127,11 @@ impl Call {
 
     /// It was not heard to its end, or was not answered.
     pub(super) fn on_foreword_due(&mut self, turn: &mut Turn<'_>) {
-        let is_heard = self
-            .announced
-            .foreword
-            .as_ref()
-            .is_some_and(|foreword| foreword.is_heard);
+        let foreword = self.announced.foreword.as_ref();
+        let is_heard = foreword.is_some_and(|foreword| foreword.is_heard);
+        if !is_heard {
+            self.hush_foreword(turn);
+        }
         if !self.is_asked(Leg::A) {
             self.end_foreword(turn);
         } else if !is_heard {
@@ -134,6 +145,18 @@ impl Call {
             } else {
                 self.end_foreword(turn);
             }
+        }
+    }
+
+    /// Who answers before the end hears the rest: what is played goes by A's agreement with us, which ends with it.
+    pub(super) fn end_heard_foreword(&mut self, turn: &mut Turn<'_>) {
+        if self
+            .announced
+            .foreword
+            .as_ref()
+            .is_some_and(|foreword| foreword.is_heard)
+        {
+            self.end_foreword(turn);
         }
     }
 

@@ -104,7 +104,7 @@ impl Notices {
         notices
     }
 
-    /// Another plan: what plays already plays on.
+    /// Another plan: what plays already plays on. Nothing, for a leg without a tone to end, ends its prompt.
     pub(super) fn renew(&mut self, now: Timestamp, plan: Box<NoticePlan>) {
         self.plan = plan;
         self.take(now);
@@ -115,6 +115,10 @@ impl Notices {
             let Some(LegNotice { prompt, tone }) = wanted.take() else {
                 continue;
             };
+            if prompt.is_none() && tone.is_none() && speech.tone.is_none() {
+                speech.prompt = None;
+                self.ended.extend(speech.end(now, self.plan.line.index));
+            }
             let is_new = prompt.is_some() || speech.tone.is_none();
             if is_new && speech.playing.is_none() {
                 speech.due = now + LISTEN;
@@ -138,6 +142,9 @@ impl Notices {
 
     /// When there is something to say, or to end.
     pub(super) fn due(&self) -> Option<Timestamp> {
+        if !self.ended.is_empty() {
+            return Some(Timestamp::default());
+        }
         let [a, b] = &self.speeches;
         earliest(a.due(), b.due())
     }

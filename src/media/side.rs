@@ -86,6 +86,11 @@ impl Side {
         }
     }
 
+    /// It is in clear, and was not before.
+    pub(super) const fn has_lost_keys(&self) -> bool {
+        self.secrecy.is_none() && self.resting.is_some()
+    }
+
     /// By these keys from here on, or in clear.
     pub(super) fn secure(&mut self, now: Timestamp, wanted: Option<&LegKeys>) {
         let known = self.secrecy.take().or_else(|| self.resting.take());

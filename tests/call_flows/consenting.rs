@@ -152,6 +152,13 @@ fn what_is_asked_before_the_call_is_answered_before_the_call() {
     assert_eq!(consents(&given), [(Leg::A, Consent::Asked), (Leg::A, Consent::Given)]);
     assert!(!held(&given).0);
 
+    let mut early = bench(&before);
+    early.invite(SDP, "");
+    press(&mut early, Leg::A, '1');
+    assert!(!is_b_asked(&early), "it hears the rest");
+    played(&mut early, Leg::A);
+    assert!(is_b_asked(&early));
+
     let mut refused = bench(&before);
     refused.invite(SDP, "");
     press(&mut refused, Leg::A, '2');

@@ -94,6 +94,8 @@ fn a_prompt_that_does_not_end_costs_no_call_and_is_told_after_the_answer() {
     assert!(!is_b_asked(&bench));
     bench.wait(Duration::from_millis(200));
     assert!(is_b_asked(&bench));
+    let cut = notices(&bench).pop().unwrap();
+    assert_eq!(told(cut), [by("", ""), None], "it is not heard into the call");
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
     let last = notices(&bench).pop().unwrap();

@@ -65,7 +65,7 @@ impl Relay {
         let is_open = self.gate.is_open() && !(halted && self.fork.is_strict());
         for leg in Leg::BOTH {
             let side = &mut self.lines.get_mut(at)?.sides[leg.index()];
-            let has_keys = side.secrecy.as_deref().is_none_or(Secrecy::can_seal);
+            let has_keys = side.secrecy.as_deref().is_none_or(Secrecy::can_seal) && !side.has_lost_keys();
             let to = side.destination(Channel::Rtp).filter(|_| is_open && has_keys);
             let Some(length) = notices.speak(now, leg, to.is_some(), bench.scratch) else {
                 continue;

@@ -458,3 +458,52 @@ fn who_is_asked_and_the_other_do_not_hear_each_other_until_the_next_plan() {
     assert_eq!((a.len(), b.len()), (50, 50));
     assert!(world.close().hushed > 0);
 }
+
+#[test]
+fn a_prompt_that_is_not_wanted_any_more_is_cut_and_one_beside_a_tone_goes_on() {
+    let mut world = World::call(Recorded::Strict);
+    notice(&mut world, "PCMU", [Some(prompt()), None], true);
+    talk(&mut world, 0..8, [true, true]);
+    notice(&mut world, "PCMU", [Some(LegNotice::default()), None], true);
+    let [a, b] = talk(&mut world, 8..60, [true, true]);
+    assert!(a.len() >= 51 && b.len() == 52, "{} {}", a.len(), b.len());
+    assert!(!a.iter().any(Heard::is_prompt));
+    let told = noticed(&mut world);
+    assert_eq!(told.iter().map(|notice| notice.whole).collect::<Vec<_>>(), [false]);
+
+    let mut world = World::call(Recorded::Strict);
+    let both = LegNotice {
+        tone: tone("PCMU").tone,
+        ..prompt()
+    };
+    notice(&mut world, "PCMU", [Some(both), None], true);
+    talk(&mut world, 0..8, [true, true]);
+    notice(&mut world, "PCMU", [Some(LegNotice::default()), None], true);
+    talk(&mut world, 8..60, [true, true]);
+    assert!(noticed(&mut world).iter().all(|notice| notice.whole));
+}
+
+#[test]
+fn who_had_keys_is_told_nothing_in_clear() {
+    let mut world = World::new();
+    let mut sealed = plan(Recorded::Strict, vec![spoken_line("PCMU")]);
+    let suite = SrtpSuite::AesCm128HmacSha1_80;
+    let key = |fill: u8| Arc::new(SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap());
+    let keys = LegKeys {
+        theirs: Some(key(1)),
+        ours: Some(key(2)),
+        handshake: None,
+    };
+    sealed.keys = vec![LineKeys {
+        legs: [Some(keys), None],
+        ..LineKeys::default()
+    }];
+    world.command(MediaCommand::Open(sealed));
+    world.events();
+    notice(&mut world, "PCMU", [Some(prompt()), None], true);
+    let [a, _] = talk(&mut world, 0..8, [false, false]);
+    assert!(!a.is_empty());
+    world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
+    let [a, _] = talk(&mut world, 8..60, [false, false]);
+    assert!(a.is_empty());
+}
