@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::farewell::Farewell;
-use super::foreword::Foreword;
+use super::foreword::{Foreword, OwnDialog};
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
@@ -29,6 +29,7 @@ pub(super) struct Announced {
     /// A is told before B is asked: now, or was meant to be.
     pub(super) foreword: Option<Foreword>,
     pub(super) is_forewarned: bool,
+    pub(super) own_dialog: Option<OwnDialog>,
     /// Of A, of B.
     pub(super) consents: [Option<Consent>; 2],
     /// Until when who is asked may answer.
@@ -45,6 +46,7 @@ impl Announced {
         toned: [false; 2],
         foreword: None,
         is_forewarned: true,
+        own_dialog: None,
         consents: [None; 2],
         consent_due: None,
         holds_apart: false,

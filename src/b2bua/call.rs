@@ -251,6 +251,10 @@ impl Call {
     }
 
     pub fn on_request(&mut self, turn: &mut Turn<'_>, side: Leg, flow: Flow, server: ServerId, request: Request) {
+        if side == Leg::A && self.on_foreword_request(turn, server, &request) {
+            self.settle(turn);
+            return;
+        }
         if let Err(refusal) = self.take_request(side, flow, &request) {
             self.forget_fork(turn, &request);
             self.refuse_request(turn, side, server, &request, &refusal);

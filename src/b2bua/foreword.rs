@@ -9,14 +9,18 @@ use std::time::Duration;
 use super::announce::lasting;
 use super::call::Call;
 use super::deadlines::Wait;
+use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::Agreement;
+use super::pause::key_in;
+use super::reject::Refusal;
 use super::reliable::names;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::{Clip, Consent, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded};
 use crate::policy::{ConsentTerms, NotifyWhen, Silence};
-use crate::sip::Response;
+use crate::sip::transaction::ServerId;
+use crate::sip::{Method, Request, Response};
 
 /// How much longer than it lasts a prompt may take: a caller may hold, or agree on keys first.
 const SLACK: Duration = Duration::from_secs(2);
@@ -28,6 +32,14 @@ pub(super) struct Foreword {
     begun: Agreement,
     /// All of it was heard, and whether A agrees is waited for.
     is_heard: bool,
+}
+
+/// The early dialog that our 183 made.
+#[derive(Debug)]
+pub(super) struct OwnDialog {
+    tag: String,
+    /// Of the newest request in it.
+    cseq: u32,
 }
 
 impl Call {
@@ -100,7 +112,7 @@ impl Call {
         })));
     }
 
-    fn progress_by_us(&self, turn: &mut Turn<'_>, answer: bytes::Bytes) {
+    fn progress_by_us(&mut self, turn: &mut Turn<'_>, answer: bytes::Bytes) {
         let (LegState::Invited { server }, Some(invite)) = (&self.a.state, &self.a.invite) else {
             return;
         };
@@ -109,6 +121,49 @@ impl Call {
         self.a.push_contact(&mut progress.headers);
         progress.set_body("application/sdp", answer);
         turn.respond(self.line(Leg::A), *server, progress);
+        let cseq = invite.headers.cseq().number;
+        self.tags.push((tag.clone(), Leg::A));
+        self.announced.own_dialog = Some(OwnDialog { tag, cseq });
+    }
+
+    /// What A asks for in the early dialog of ours: to hang up (RFC 3261 §15), or a key. False: it names another.
+    pub(super) fn on_foreword_request(&mut self, turn: &mut Turn<'_>, server: ServerId, request: &Request) -> bool {
+        let is_named = |own: &&mut OwnDialog| request.headers.to().tag() == Some(own.tag.as_str());
+        let Some(own) = self.announced.own_dialog.as_mut().filter(is_named) else {
+            return false;
+        };
+        let invite = self.a.invite.as_ref();
+        let is_theirs = invite.is_some_and(|invite| invite.headers.from().tag() == request.headers.from().tag());
+        let is_there = is_theirs && matches!(self.a.state, LegState::Invited { .. });
+        let cseq = request.headers.cseq().number;
+        let is_new = cseq > own.cseq;
+        own.cseq = own.cseq.max(if is_there { cseq } else { 0 });
+        let refusal = match (&request.method, key_in(request)) {
+            _ if !is_there => Refusal::NoSuchDialog,
+            _ if !is_new => Refusal::OutOfOrder,
+            (Method::Bye, _) => {
+                turn.respond(self.line(Leg::A), server, Response::to(request, 200, None, None));
+                self.announced.own_dialog = None;
+                // Who has others beside it, of phones that ring, has ended this one alone.
+                if self.a.dialog.is_none() {
+                    self.note_given_up(Leg::A);
+                    self.cancel_by(
+                        turn,
+                        "BYE from A".to_owned(),
+                        &Farewell::of(self.crossing(Leg::A), request),
+                    );
+                }
+                return true;
+            }
+            (Method::Info, Some(key)) if self.announced.foreword.is_some() => {
+                turn.respond(self.line(Leg::A), server, Response::to(request, 200, None, None));
+                self.on_key(turn, Leg::A, key);
+                return true;
+            }
+            _ => Refusal::NoSuchDialog,
+        };
+        self.refuse_request(turn, Leg::A, server, request, &refusal);
+        true
     }
 
     /// A leg has heard all of a prompt.

@@ -70,7 +70,7 @@ impl Call {
         }
     }
 
-    fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, farewell: &Farewell) {
+    pub(super) fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, farewell: &Farewell) {
         self.story.status = Some(487);
         self.hang_up(turn, Leg::A, &Farewell::default(), &Refusal::Cancelled);
         self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);

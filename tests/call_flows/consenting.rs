@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::{Consent, Leg, Mark, MediaCommand, MediaEvent, RecordingCommand};
+use onrecord::sip::Message;
 
 use super::announced::{begun, bench, bench_with_carol, by, carol_comes, notices, talking, told};
-use super::bench::{Bench, SDP};
+use super::bench::{A, Bench, SDP, in_dialog};
 use super::foreword::{is_b_asked, played};
 
 const ASKS_A: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\" }";
@@ -172,6 +173,28 @@ fn what_is_asked_before_the_call_is_answered_before_the_call() {
     silent.wait(Duration::from_millis(5_100));
     assert_eq!((silent.response_to_a().status, is_b_asked(&silent)), (603, false));
     assert_eq!(consents(&silent)[1..], [(Leg::A, Consent::Unanswered)]);
+}
+
+#[test]
+fn a_key_in_an_info_counts_before_the_call_too() {
+    let mut bench = bench(&format!("{ASKS_A}, when = \"before_connect\""));
+    bench.invite(SDP, "");
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    played(&mut bench, Leg::A);
+    let parties = (
+        "<sip:alice@example.com>;tag=a-tag",
+        format!("<sip:bob@example.com>;tag={tag}"),
+    );
+    let info = in_dialog(A, "INFO", "info", (parties.0, &parties.1), "call-1", 2, "1");
+    let info = String::from_utf8(info.to_vec()).unwrap();
+    bench.from(A, info.replace("application/sdp", "application/dtmf").into());
+    assert!(
+        bench
+            .to_a
+            .iter()
+            .any(|message| matches!(message, Message::Response(response) if response.status == 200))
+    );
+    assert!(is_b_asked(&bench));
 }
 
 #[test]

@@ -116,6 +116,39 @@ fn who_gives_up_while_it_is_told_has_called_nobody() {
     bench.assert_nothing_left();
 }
 
+#[test]
+fn who_hangs_up_by_bye_while_it_is_told_has_called_nobody() {
+    let mut bench = bench(BEFORE);
+    bench.invite(SDP, "");
+    let early = tag(&bench.response_to_a());
+    bench.a_requests_in(&early, 1, "INFO", "", "");
+    bench.a_requests_in(&early, 2, "OPTIONS", "", "");
+    bench.a_requests_in(&early, 3, "BYE", "", "");
+    let statuses: Vec<u16> = bench.to_a.iter().filter_map(status).collect();
+    assert_eq!(statuses, [100, 183, 500, 481, 200, 487]);
+    bench.a_requests(1, "ACK", "a1", "");
+    assert!(!is_b_asked(&bench));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_bye_in_the_dialog_of_the_prompt_ends_a_call_that_rings_only_while_it_is_the_only_one() {
+    for (rings, is_over) in [(false, true), (true, false)] {
+        let mut bench = bench(BEFORE);
+        bench.invite(SDP, "");
+        let early = tag(&bench.response_to_a());
+        played(&mut bench, Leg::A);
+        if rings {
+            bench.b_answers("INVITE", 180, "");
+        }
+        bench.a_requests_in(&early, 2, "BYE", "", "");
+        let statuses: Vec<u16> = bench.to_a.iter().filter_map(status).collect();
+        assert_eq!((statuses.contains(&487), statuses.contains(&200)), (is_over, true));
+        bench.a_requests_in(&early, 3, "BYE", "", "");
+        assert_eq!(bench.response_to_a().status, 481);
+    }
+}
+
 fn status(message: &Message) -> Option<u16> {
     match message {
         Message::Response(response) => Some(response.status),
