@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::Call;
+use super::consent::Question;
 use super::farewell::Farewell;
 use super::foreword::{Foreword, OwnDialog};
 use super::reject::Refusal;
@@ -14,7 +15,7 @@ use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::{
     CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
-    Recorded, Timestamp,
+    Recorded,
 };
 use crate::policy::{NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
 
@@ -32,8 +33,8 @@ pub(super) struct Announced {
     pub(super) own_dialog: Option<OwnDialog>,
     /// Of A, of B.
     pub(super) consents: [Option<Consent>; 2],
-    /// Until when who is asked may answer.
-    pub(super) consent_due: Option<Timestamp>,
+    /// Those that A, that B has not answered.
+    pub(super) questions: [Option<Question>; 2],
     /// The relay lets neither hear the other until it is told otherwise.
     pub(super) holds_apart: bool,
 }
@@ -48,7 +49,7 @@ impl Announced {
         is_forewarned: true,
         own_dialog: None,
         consents: [None; 2],
-        consent_due: None,
+        questions: [None; 2],
         holds_apart: false,
     };
 
@@ -57,6 +58,7 @@ impl Announced {
         self.told = [false; 2];
         self.prompted[leg.index()] = false;
         self.consents[leg.index()] = None;
+        self.questions[leg.index()] = None;
     }
 }
 
@@ -99,8 +101,7 @@ impl Call {
                     .and_then(|prompt| lasting(prompt, &line, leg));
                 // A prompt of policies that asked nothing was no question.
                 self.announced.prompted[at] &= self.announced.consents[at].is_some();
-                let due = lasts.or_else(|| self.is_asked(leg).then_some(Duration::ZERO));
-                self.ask_consent(turn, leg, due.map(|lasts| turn.now + lasts + terms.within));
+                self.ask_consent(turn, leg, lasts, terms);
             }
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {
                 told.notice.prompt = None;

@@ -2,20 +2,36 @@
 //!
 //! Until who is asked has answered, the parties do not hear each other; before the call, nobody is called.
 
+use std::time::Duration;
+
 use super::call::Call;
 use super::continuation::Kept;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
+use super::foreword::SLACK;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Consent, Leg, Mark, MediaCommand, NoticePlan, Timestamp};
+use crate::model::{Consent, Leg, Mark, MediaCommand, NoticePlan, Timestamp, earliest};
 use crate::policy::{ConsentTerms, OnRefusal, Silence};
 
 const YES: char = '1';
 const NO: char = '2';
 /// Why a call ended that a party did not agree to (RFC 3326).
 const REASON: &str = "Q.850;cause=21;text=\"Recording not agreed to\"";
+
+/// A prompt waits while who is asked holds: its answer is waited for no longer than that after it was asked.
+const HELD_MAX: Duration = Duration::from_mins(3);
+
+/// It was put to a leg, and not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    due: Timestamp,
+    /// It cannot have been heard sooner than this tells: another prompt may have ended.
+    soonest: Timestamp,
+    latest: Timestamp,
+    is_heard: bool,
+}
 
 impl Call {
     pub(super) fn consent_terms(&self) -> Option<ConsentTerms> {
@@ -38,18 +54,45 @@ impl Call {
         }
     }
 
-    /// Who is told now is asked by that, until `due`; who cannot be told has not answered.
-    pub(super) fn ask_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, due: Option<Timestamp>) {
-        match (self.announced.consents[leg.index()], due) {
-            (None, Some(_)) => self.note_consent(turn, leg, Consent::Asked),
+    /// Who is told now is asked by that, by a prompt that lasts so long; who cannot be told has not answered.
+    pub(super) fn ask_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, lasts: Option<Duration>, terms: ConsentTerms) {
+        match (self.announced.consents[leg.index()], lasts) {
+            (None, Some(lasts)) => {
+                let soonest = turn.now + lasts + terms.within;
+                self.announced.questions[leg.index()] = Some(Question {
+                    due: soonest + SLACK,
+                    soonest,
+                    latest: turn.now + HELD_MAX,
+                    is_heard: false,
+                });
+                self.note_consent(turn, leg, Consent::Asked);
+            }
             (None, None) => self.note_consent(turn, leg, Consent::Unanswered),
             (Some(_), _) => {}
         }
-        if self.is_asked(leg) {
-            let due = due.unwrap_or(turn.now);
-            let latest = self.announced.consent_due.map_or(due, |before| before.max(due));
-            self.announced.consent_due = Some(latest);
-            self.deadlines.set(Wait::Consent, latest);
+        self.await_answers();
+    }
+
+    fn await_answers(&mut self) {
+        let mut due = None;
+        for leg in Leg::BOTH {
+            let asked = self.announced.questions[leg.index()].filter(|_| self.is_asked(leg));
+            self.announced.questions[leg.index()] = asked;
+            due = earliest(due, asked.map(|question| question.due));
+        }
+        match due {
+            Some(due) => self.deadlines.set(Wait::Consent, due),
+            None => self.deadlines.clear(Wait::Consent),
+        }
+    }
+
+    /// From the end of the prompt on a party has as long as its policies say.
+    pub(super) fn on_question_heard(&mut self, turn: &Turn<'_>, leg: Leg) {
+        let within = self.consent_terms().unwrap_or_default().within;
+        if let Some(question) = &mut self.announced.questions[leg.index()] {
+            question.is_heard = true;
+            question.due = question.soonest.max(turn.now + within);
+            self.await_answers();
         }
     }
 
@@ -106,10 +149,7 @@ impl Call {
             }
             _ => {}
         }
-        if !self.asks() {
-            self.announced.consent_due = None;
-            self.deadlines.clear(Wait::Consent);
-        }
+        self.await_answers();
         true
     }
 
@@ -117,19 +157,30 @@ impl Call {
     pub(super) fn resume_consents(&mut self, turn: &Turn<'_>, consents: [Option<Consent>; 2]) {
         self.announced.consents = consents;
         let within = self.consent_terms().unwrap_or_default().within;
-        if self.asks() {
-            self.announced.consent_due = Some(turn.now + within);
-            self.deadlines.set(Wait::Consent, turn.now + within);
-        }
+        let question = Question {
+            due: turn.now + within,
+            soonest: turn.now,
+            latest: turn.now + HELD_MAX,
+            is_heard: true,
+        };
+        self.announced.questions = [Some(question); 2];
+        self.await_answers();
     }
 
     pub(super) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {
-        self.announced.consent_due = None;
+        let within = self.consent_terms().unwrap_or_default().within;
         for leg in Leg::BOTH {
-            if self.is_asked(leg) {
-                self.note_consent(turn, leg, Consent::Unanswered);
+            let is_held = self.held[leg.index()];
+            match &mut self.announced.questions[leg.index()] {
+                Some(question) if question.due > turn.now => {}
+                Some(question) if !question.is_heard && is_held && question.latest > turn.now => {
+                    question.due = question.latest.min(turn.now + within);
+                }
+                Some(_) => self.note_consent(turn, leg, Consent::Unanswered),
+                None => {}
             }
         }
+        self.await_answers();
     }
 
     /// A party does not agree, by word or by silence.

@@ -23,7 +23,7 @@ use crate::sip::transaction::ServerId;
 use crate::sip::{Method, Request, Response};
 
 /// How much longer than it lasts a prompt may take: a caller may hold, or agree on keys first.
-const SLACK: Duration = Duration::from_secs(2);
+pub(super) const SLACK: Duration = Duration::from_secs(2);
 
 /// It is being said.
 #[derive(Debug)]
@@ -175,6 +175,7 @@ impl Call {
                 foreword.is_heard = true;
                 self.deadlines.set(Wait::Foreword, turn.now + terms.within);
             }
+            (_, None, Some(_)) => self.on_question_heard(turn, leg),
             (Leg::A, ..) => self.end_foreword(turn),
             (Leg::B, ..) => {}
         }

@@ -95,6 +95,8 @@ fn silence_is_what_the_policy_says_it_is() {
         (", refused = \"mark\"", true),
     ] {
         let mut bench = talking(&asking(more));
+        bench.wait(Duration::from_millis(1_500));
+        played(&mut bench, Leg::A);
         bench.wait(Duration::from_millis(4_900));
         assert_eq!(consents(&bench), [(Leg::A, Consent::Asked)], "{more}");
         bench.wait(Duration::from_millis(200));
@@ -267,4 +269,36 @@ fn who_heard_another_prompt_before_hears_the_question() {
     let last = notices(&bench).pop().unwrap();
     assert_eq!(told(last), [by("prompt", ""), None]);
     assert_eq!(consents(&bench), [(Leg::A, Consent::Asked)]);
+}
+
+#[test]
+fn who_holds_is_waited_for_until_it_has_heard_the_question_and_not_for_ever() {
+    let hold = |mut bench: Bench| {
+        bench.a_requests(2, "INVITE", "hold", &SDP.replace("sendrecv", "sendonly"));
+        bench.b_agrees("INVITE", 200, &SDP.replace("sendrecv", "recvonly"));
+        bench.a_requests(2, "ACK", "ack2", "");
+        bench
+    };
+    let mut back = hold(talking(ASKS_A));
+    back.wait(Duration::from_secs(60));
+    assert_eq!(consents(&back), [(Leg::A, Consent::Asked)]);
+    played(&mut back, Leg::A);
+    back.wait(Duration::from_millis(4_900));
+    assert_eq!(consents(&back).len(), 1);
+    back.wait(Duration::from_millis(200));
+    assert_eq!(consents(&back)[1..], [(Leg::A, Consent::Unanswered)]);
+
+    let mut away = hold(talking(ASKS_A));
+    away.wait(Duration::from_secs(179));
+    assert_eq!(consents(&away).len(), 1);
+    away.wait(Duration::from_secs(2));
+    assert_eq!(consents(&away)[1..], [(Leg::A, Consent::Unanswered)]);
+
+    let mut deaf = talking(ASKS_A);
+    deaf.wait(Duration::from_millis(7_100));
+    assert_eq!(
+        consents(&deaf)[1..],
+        [(Leg::A, Consent::Unanswered)],
+        "nobody tells that it was played"
+    );
 }
