@@ -11,7 +11,7 @@ use super::leg::LegState;
 use super::negotiation::Aware;
 use super::refresh::glare_wait;
 use super::reliable::names;
-use super::state::{Phase, Recording};
+use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Indication, Leg, Mark, PausedBy, Preference, Timestamp, earliest};
 use crate::policy::{NotifyMode, PauseTerms, RecorderState, Verdict};
@@ -79,6 +79,8 @@ impl Call {
             Recording::NotWanted | Recording::Unavailable(_) | Recording::Broken(_) | Recording::Done => {
                 Indication::Off
             }
+            // Opened again and again it would pass for a recording each time.
+            Recording::Opening if self.story.fault.is_some() => Indication::Off,
             // Until the relay has said that nothing is kept, something may be.
             _ if self.is_paused() && self.paused().is_some() => Indication::Paused,
             Recording::Opening | Recording::Ready | Recording::Closing => Indication::On,
@@ -183,6 +185,10 @@ impl Call {
     /// What a party would like is noted. It is done where the policies let that party pause in this way, and never more than a pause: what
     /// must be recorded is.
     fn heed_preference(&mut self, turn: &mut Turn<'_>, leg: Leg) {
+        let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
+        if self.recording == Recording::Opening || !is_open {
+            return;
+        }
         let preference = self.negotiation.preference(leg);
         if std::mem::replace(&mut self.telling[leg.index()].preference, preference) == preference {
             return;

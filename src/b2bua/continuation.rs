@@ -282,7 +282,7 @@ impl Call {
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         if let Some(latest) = kept.paused_until {
-            call.go_on_paused(latest);
+            call.go_on_paused(turn.now, latest);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         call.resume_preferences();

@@ -132,6 +132,7 @@ impl Call {
         } else {
             // After a restart: no media was opened again yet.
             self.pauses.asked.clear();
+            self.pauses.confirmed = None;
             self.chronicle.withhold(false);
         }
         self.note_pausing();
@@ -298,8 +299,9 @@ impl Call {
     }
 
     /// It was paused when the process before ended: so it stays, for as long as was left.
-    pub(super) fn go_on_paused(&mut self, latest: Timestamp) {
+    pub(super) fn go_on_paused(&mut self, now: Timestamp, latest: Timestamp) {
         self.begin_pause(latest, PausedBy::Restart, None);
+        self.pauses.confirmed = Some(now);
     }
 }
 

@@ -379,6 +379,53 @@ fn a_wish_from_before_a_restart_ends_no_pause_after_it() {
 }
 
 #[test]
+fn who_knows_of_a_pause_is_told_nothing_of_it_after_a_restart() {
+    let mut before = call(&pausable(), [true, false]);
+    pause(&mut before);
+    before.a_answers("INVITE", 200, SDP);
+    let mut bench = restarted(&before);
+    let asked = invites(&before.to_a).len();
+    assert_eq!(invites(&bench.to_a).len(), asked);
+    obey(&mut bench);
+    assert_eq!(invites(&bench.to_a).len(), asked);
+    assert_eq!(marks(&bench), [told(Leg::A, Indication::Paused)]);
+}
+
+#[test]
+fn a_recording_that_is_opened_again_and_again_without_success_is_told_as_none() {
+    let mut bench = Bench::with(&[("desk.toml", LENIENT), ("grants.toml", GRANTS)]);
+    bench.recorder_answers = false;
+    let mut bench = call_of(bench, [true, false]);
+    let session = bench.session();
+    for _ in 0..6 {
+        let fault = Fault::Io;
+        bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
+        bench.wait(Duration::from_millis(300));
+        bench.input(Input::Recording(RecordingEvent::Up));
+        bench.wait(Duration::from_millis(900));
+    }
+    assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("off"));
+}
+
+#[test]
+fn a_wish_that_came_before_the_recording_is_heeded_once_it_is_open() {
+    let policy = format!("{LENIENT}[policy.pause]\nallowed = true\nfrom = \"both\"\n");
+    let mut bench = Bench::with(&[("desk.toml", &policy), ("grants.toml", GRANTS)]);
+    bench.recorder_answers = false;
+    bench.invite(&wish("pause"), "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    let session = bench.session();
+    bench.input(Input::Recording(RecordingEvent::Ready { session }));
+    obey(&mut bench);
+    assert!(
+        bench.story.contains(&"paused by the wish of A".to_owned()),
+        "{:?}",
+        bench.story
+    );
+}
+
+#[test]
 fn who_is_called_next_is_not_taken_for_who_was_called_before() {
     let conduct = Conduct {
         failover: Failover::after([503]),
