@@ -377,7 +377,7 @@ impl Call {
         self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
         self.unwatch_exchange();
-        let broken = broken.filter(|_| !exchange.rerouted);
+        let broken = broken.filter(|_| !exchange.rerouted && !self.is_parting());
         if broken.is_some_and(|broken| self.leg_mut(exchange.from.other()).reroute(broken)) {
             let rerouted = true;
             self.ask_again(turn, Exchange { rerouted, ..exchange });

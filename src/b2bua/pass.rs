@@ -112,7 +112,7 @@ impl Call {
             return;
         };
         let mut passing = self.passings.swap_remove(at);
-        let is_there = !self.leg(passing.from.other()).is_over();
+        let is_there = !self.leg(passing.from.other()).is_over() && !self.is_parting();
         let may_again = is_there && !passing.rerouted && self.focus_on_request(passing.from, &passing.request);
         let broken = broken.filter(|_| may_again);
         if broken.is_some_and(|broken| self.leg_mut(passing.from.other()).reroute(broken))

@@ -22,7 +22,7 @@ use crate::sip::{Headers, Message, Method, Request, Response};
 mod accepted;
 mod refused;
 
-use refused::Refused;
+use refused::{PAUSE, Refused};
 
 /// Why a call ended that nobody refreshed (RFC 3326).
 const EXPIRED: &str = "SIP;cause=408;text=\"Session timer expired\"";
@@ -254,6 +254,11 @@ impl Call {
         method: Method,
         [lengthened, rerouted]: [bool; 2],
     ) {
+        if self.is_parting() {
+            // Nothing follows a BYE (RFC 3261 §15); if that is refused, the session goes on.
+            self.watch_session(side, Some(turn.now + PAUSE));
+            return;
+        }
         let sdp = if method == Method::Invite {
             self.negotiation.anew_to(side)
         } else {

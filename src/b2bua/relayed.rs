@@ -35,9 +35,9 @@ impl Call {
                     let told = format!("{} packets of ZRTP or DTLS were not relayed", tally.handshakes);
                     self.chronicle.mark(turn.now, Mark::Note(told), turn.out);
                 }
-                if tally.looped > 0 {
-                    let told = format!("{} packets of our own came back and were not relayed", tally.looped);
-                    tracing::warn!(session = %self.id, packets = tally.looped, "the media of calls named each other's ports");
+                if tally.excess > 0 {
+                    let told = format!("{} packets were more than a party sends and not relayed", tally.excess);
+                    tracing::warn!(session = %self.id, packets = tally.excess, "more packets than a party sends");
                     self.chronicle.mark(turn.now, Mark::Note(told), turn.out);
                 }
                 self.media = MediaState::Closed(Some(tally));

@@ -114,11 +114,16 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let kind = channel.kind_of(bytes);
-        let opened = match self.take(port, (now, from), (kind, bytes), bench.scratch) {
+        let opened = match self.take(port, from, (kind, bytes), bench.scratch) {
             Ok(opened) => opened,
             Err(dropped) => return (Verdict::Drop(dropped), None),
         };
         let line = &mut self.lines[port.line()];
+        let is_from_us = line.is_ours(from.ip());
+        if !line.sides[leg.index()].circle.admits(now, is_from_us) {
+            self.tally.excess += 1;
+            return (Verdict::Drop(Dropped::Foreign), None);
+        }
         if line.hearing.bars(kind, bytes) {
             self.tally.handshakes += 1;
             return (Verdict::Drop(Dropped::Handshake), None);
@@ -172,7 +177,7 @@ impl Relay {
     fn take(
         &mut self,
         port: Port,
-        (now, from): (Timestamp, SocketAddr),
+        from: SocketAddr,
         (kind, bytes): (PacketKind, &[u8]),
         scratch: &mut [u8],
     ) -> Result<Option<usize>, Dropped> {
@@ -189,10 +194,6 @@ impl Relay {
             self.tally.undecryptable += 1;
             return Err(Dropped::Undecryptable);
         };
-        if side.local.ip() == from.ip() && !side.circle.admits(now) {
-            self.tally.looped += 1;
-            return Err(Dropped::Foreign);
-        }
         if side.ways.is_some() {
             return Ok(opened);
         }

@@ -453,7 +453,20 @@ fn what_comes_from_ourselves_is_relayed_until_it_goes_round() {
     assert_eq!(goes_to(world.talk(Leg::B, B, 0)), "10.0.0.1:50000");
     world.modify(Recorded::Strict, vec![line()]);
     assert_eq!(goes_to(world.talk(Leg::A, "10.0.0.1:50000", 0)), B);
-    assert!(world.close().looped > 10_000);
+    assert!(world.close().excess > 10_000);
+}
+
+#[test]
+fn what_goes_round_by_two_addresses_of_ours_is_cut_too() {
+    let mut world = World::new();
+    let mut between = line(0, remote("203.0.113.1:50002"), remote(B));
+    between.b.local = address("203.0.113.1:40002");
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![between])));
+    let round = (0..20_000).map(|sequence| world.talk(Leg::A, "203.0.113.1:50002", sequence));
+    let forwarded = round
+        .filter(|verdict| matches!(verdict, Verdict::Forward { .. }))
+        .count();
+    assert!((1_000..5_000).contains(&forwarded), "{forwarded}");
 }
 
 #[test]

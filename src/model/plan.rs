@@ -272,9 +272,9 @@ pub struct Tally {
     /// Of ZRTP or DTLS, on a line that is recorded in clear: not relayed, so that the ends stay with what is heard.
     #[serde(default)]
     pub handshakes: u64,
-    /// Of our own, come back: calls whose descriptions name each other's ports.
+    /// More than a party sends, so not relayed: a flood, or our own come back from calls whose descriptions name each other's ports.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub looped: u64,
+    pub excess: u64,
     /// Accepted, but not heard by the far leg, which was told meanwhile that it is recorded.
     #[serde(default)]
     pub hushed: u64,

@@ -134,3 +134,18 @@ fn who_is_to_try_ways_is_offered_a_group_of_the_first_line_and_nobody_else_is() 
         assert_eq!(grouped(&bench.request_to_b("INVITE").body), wanted);
     }
 }
+
+#[test]
+fn sound_that_has_no_address_but_that_of_video_is_no_call_but_one_for_help_crosses() {
+    let offer = with_video(&browser("actpass"), "192.0.2.7")
+        .replace("BUNDLE 0 1", "BUNDLE 1 0")
+        .replace("video 9", "video 50000")
+        .replace("0.0.0.0", "192.0.2.7");
+    let mut bench = page_and_phone();
+    bench.invite(&offer, "");
+    assert!(bench.to_b.is_empty());
+    assert_eq!(bench.response_to_a().status, 488);
+    let mut bench = page_and_phone();
+    super::routed::call(&mut bench, 1, "112", &offer);
+    assert_eq!(ports(&bench.request_to_b("INVITE").body), [true, true]);
+}

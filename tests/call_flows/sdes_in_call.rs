@@ -138,14 +138,20 @@ fn who_answers_from_another_place_by_another_key_is_offered_new_keys_next() {
             before,
             "no answer changes what was offered"
         );
-        bench.a_requests(3, "INVITE", "re3", &keyed("RTP/SAVP", 1, KEY));
-        let (_, offered) = line(&bench.request_to_b("INVITE").body);
-        assert_eq!(offered.iter().all(|key| key.key != before[1]), is_renewed, "{moved}");
-        bench.b_answers("INVITE", 200, &moved);
+        for (cseq, status) in [(3, 491), (4, 200)] {
+            bench.a_requests(cseq, "INVITE", &format!("re{cseq}"), &keyed("RTP/SAVP", 1, KEY));
+            let (_, offered) = line(&bench.request_to_b("INVITE").body);
+            assert_eq!(
+                offered.iter().all(|key| key.key != before[1]),
+                is_renewed,
+                "{moved} {status}"
+            );
+            bench.b_answers("INVITE", status, if status == 200 { &moved } else { "" });
+        }
         assert_eq!(ours(&bench, Leg::B) != before[1], is_renewed);
         assert_eq!(ours(&bench, Leg::A), before[0], "who stays keeps its own");
-        bench.a_requests(3, "ACK", "ack3", "");
-        bench.a_requests(4, "INVITE", "re4", &keyed("RTP/SAVP", 1, KEY));
+        bench.a_requests(4, "ACK", "ack4", "");
+        bench.a_requests(5, "INVITE", "re5", &keyed("RTP/SAVP", 1, KEY));
         let (_, again) = line(&bench.request_to_b("INVITE").body);
         assert_eq!(again[0].key, ours(&bench, Leg::B), "and once only");
     }

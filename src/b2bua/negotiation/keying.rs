@@ -191,9 +191,11 @@ impl Negotiation {
         let mut unusable = Vec::new();
         for (index, line) in sdp.lines().iter().enumerate() {
             let known = before.get(index).and_then(Option::as_ref);
+            // Sound that has no port but that of another line: without it there is no call.
+            let is_voice = line.bundling == Bundling::Shared && line.kind == crate::model::MediaKind::Audio;
             said.push(match self.offered_line(by, (index, line), known, is_renewed) {
                 Ok(said) => said,
-                Err(NegotiationError::Keys) => {
+                Err(NegotiationError::Keys) if !is_voice => {
                     unusable.push(index);
                     Some(Secured {
                         is_secure: line.is_secure_profile() == Some(true),
@@ -359,7 +361,12 @@ impl Negotiation {
     /// The offer to `leg` was refused: what it was told before holds.
     pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
         if let Some(before) = self.agreement.before[leg.index()].take() {
-            self.agreement.said[leg.index()] = before;
+            let said = std::mem::replace(&mut self.agreement.said[leg.index()], before);
+            let keys = |said: Option<&Secured>| said.map(|said| said.keys.clone()).unwrap_or_default();
+            let mut lines = said.iter().zip(&self.agreement.said[leg.index()]);
+            // What was promised is still owed.
+            self.keying.renews[leg.index()] |=
+                lines.any(|(said, before)| before.is_some() && keys(said.as_ref()) != keys(before.as_ref()));
         }
     }
 

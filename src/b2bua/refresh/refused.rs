@@ -14,7 +14,7 @@ use crate::sip::{Flow, Method, Response};
 /// Refusals in one session after which the next refresh is a whole interval later: who answers is there.
 const REFUSALS_MAX: u32 = 8;
 /// The first pause where the peer names none; each is twice as long as the one before.
-const PAUSE: Duration = Duration::from_secs(4);
+pub(super) const PAUSE: Duration = Duration::from_secs(4);
 /// No pause is shorter: a session that ends sooner is not saved.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
