@@ -358,18 +358,6 @@ impl Negotiation {
         Ok(())
     }
 
-    /// The offer to `leg` was refused: what it was told before holds.
-    pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
-        if let Some(before) = self.agreement.before[leg.index()].take() {
-            let said = std::mem::replace(&mut self.agreement.said[leg.index()], before);
-            let keys = |said: Option<&Secured>| said.map(|said| said.keys.clone()).unwrap_or_default();
-            let mut lines = said.iter().zip(&self.agreement.said[leg.index()]);
-            // What was promised is still owed.
-            self.keying.renews[leg.index()] |=
-                lines.any(|(said, before)| before.is_some() && keys(said.as_ref()) != keys(before.as_ref()));
-        }
-    }
-
     /// What `leg` is told of its lines' encryption.
     pub(super) fn said_to(&self, leg: Leg) -> &[Option<Secured>] {
         &self.agreement.said[leg.index()]

@@ -4,7 +4,7 @@
 use super::keying::chosen;
 use super::{Negotiation, NegotiationError};
 use crate::model::Leg;
-use crate::sdp::{Crypto, MediaLine, SessionDescription};
+use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription};
 
 impl Negotiation {
     /// Another phone may be on that leg: the next offer that it gets has new keys of ours (RFC 4568 §7.1.4).
@@ -37,6 +37,18 @@ impl Negotiation {
             self.agreement.said[leg.index()] = said;
         }
         is_replaced
+    }
+
+    /// The offer to `leg` was refused: what it was told before holds.
+    pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
+        if let Some(before) = self.agreement.before[leg.index()].take() {
+            let said = std::mem::replace(&mut self.agreement.said[leg.index()], before);
+            let keys = |said: Option<&Secured>| said.map(|said| said.keys.clone()).unwrap_or_default();
+            let mut lines = said.iter().zip(&self.agreement.said[leg.index()]);
+            // What was promised is still owed.
+            self.keying.renews[leg.index()] |=
+                lines.any(|(said, before)| before.is_some() && keys(said.as_ref()) != keys(before.as_ref()));
+        }
     }
 
     /// Whether a leg answered or offered this line with port 0 last.
