@@ -82,6 +82,16 @@ fn from(world: &mut World, leg: Leg, packet: &[u8]) -> Verdict {
     world.send(world.port(0, leg, Channel::Rtp), source, packet)
 }
 
+/// A and B hear each other until the sequence numbers of both have wrapped once.
+fn talk_past_a_rollover(world: &mut World, a: &mut Phone) {
+    for sequence in [40_000, 65_535, 0] {
+        let sent = a.says(&rtp(7, sequence));
+        assert_eq!(goes_to(from(world, Leg::A, &sent)), B);
+        assert_eq!(goes_to(from(world, Leg::B, &rtp(8, sequence))), A);
+        assert_eq!(a.hears(world.plane.changed()), rtp(8, sequence));
+    }
+}
+
 /// A report of B's, in clear.
 fn b_reports(world: &mut World) -> Verdict {
     let port = world.port(0, Leg::B, Channel::Rtcp);
@@ -217,12 +227,7 @@ fn a_new_key_takes_over_while_packets_by_the_old_one_are_under_way() {
 fn the_same_key_in_a_new_description_keeps_its_rollover_counter() {
     let mut world = call([keys(1, 2), None]);
     let mut a = Phone::new(1, 2);
-    for sequence in [40_000, 65_535, 0] {
-        let sent = a.says(&rtp(7, sequence));
-        assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
-        assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, sequence))), A);
-        assert_eq!(a.hears(world.plane.changed()), rtp(8, sequence));
-    }
+    talk_past_a_rollover(&mut world, &mut a);
     agree(&mut world, [keys(1, 2), None]);
     let sent = a.says(&rtp(7, 1));
     assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
@@ -243,12 +248,7 @@ fn the_same_key_in_a_new_description_keeps_its_rollover_counter() {
 fn keys_that_come_back_after_a_time_in_clear_go_on_where_they_were() {
     let mut world = call([keys(1, 2), None]);
     let mut a = Phone::new(1, 2);
-    for sequence in [40_000, 65_535, 0] {
-        let sent = a.says(&rtp(7, sequence));
-        assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
-        assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, sequence))), A);
-        a.hears(world.plane.changed());
-    }
+    talk_past_a_rollover(&mut world, &mut a);
     assert_eq!(goes_to(b_reports(&mut world)), "192.0.2.1:4001");
     a.is_told(world.plane.changed());
     agree(&mut world, [None, None]);
@@ -269,12 +269,7 @@ fn keys_that_come_back_after_a_time_in_clear_go_on_where_they_were() {
 fn keys_that_come_back_go_on_where_they_were() {
     let mut world = call([keys(1, 2), None]);
     let (mut a, mut other) = (Phone::new(1, 2), Phone::new(5, 6));
-    for sequence in [40_000, 65_535, 0] {
-        let sent = a.says(&rtp(7, sequence));
-        assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
-        assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, sequence))), A);
-        a.hears(world.plane.changed());
-    }
+    talk_past_a_rollover(&mut world, &mut a);
     agree(&mut world, [keys(5, 6), None]);
     let sent = other.says(&rtp(7, 1));
     assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B);
