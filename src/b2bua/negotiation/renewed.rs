@@ -43,11 +43,13 @@ impl Negotiation {
     pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
         if let Some(before) = self.agreement.before[leg.index()].take() {
             let said = std::mem::replace(&mut self.agreement.said[leg.index()], before);
-            let keys = |said: Option<&Secured>| said.map(|said| said.keys.clone()).unwrap_or_default();
             let mut lines = said.iter().zip(&self.agreement.said[leg.index()]);
+            let is_renewed = |(said, before): (&Option<Secured>, &Option<Secured>)| match (said, before) {
+                (Some(said), Some(before)) => said.keys != before.keys,
+                _ => false,
+            };
             // What was promised is still owed.
-            self.keying.renews[leg.index()] |=
-                lines.any(|(said, before)| before.is_some() && keys(said.as_ref()) != keys(before.as_ref()));
+            self.keying.renews[leg.index()] |= lines.any(is_renewed);
         }
     }
 
