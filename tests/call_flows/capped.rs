@@ -9,7 +9,7 @@ use onrecord::sip::Message;
 use onrecord::trunk::{Caps, Conduct, Redirect, Route, Trunk};
 
 use super::bench::{A, B, Bench, C, PROXY, SDP, STRICT, invite};
-use super::party::{ALICE, BOB, CAROL};
+use super::party::{ALICE, BOB, CAROL, PhoneDialog};
 use super::routed::{call, configure, trunk};
 
 fn capped(calls_max: Option<u32>, rate: Option<u32>) -> Bench {
@@ -300,6 +300,15 @@ fn is_final(message: &Message) -> bool {
     matches!(message, Message::Response(response) if response.is_final())
 }
 
+/// Bob's call in the place of Alice's is picked up, and then all three calls end.
+fn carol_takes_bob_and_all_hang_up(mut bench: Bench, bobs: PhoneDialog, carols: PhoneDialog) {
+    let [third, _] = bench.picks_up(BOB, CAROL);
+    bench.hangs_up(third, CAROL);
+    bench.hangs_up(bobs, BOB);
+    bench.hangs_up(carols, CAROL);
+    bench.assert_nothing_left();
+}
+
 #[test]
 fn who_takes_the_place_of_a_call_on_a_full_trunk_needs_no_other() {
     let mut bench = capped_in(Bench::strict(), Some(2), None);
@@ -312,11 +321,7 @@ fn who_takes_the_place_of_a_call_on_a_full_trunk_needs_no_other() {
     bench.invites(BOB, &format!("sip:carol@{PROXY}"), "call-4", &replaces);
     let invite = bench.newest(B, "INVITE");
     assert_eq!(invite.headers.get("Replaces"), Some(carol.for_itself().as_str()));
-    let [third, _] = bench.picks_up(BOB, CAROL);
-    bench.hangs_up(third, CAROL);
-    bench.hangs_up(bobs, BOB);
-    bench.hangs_up(carols, CAROL);
-    bench.assert_nothing_left();
+    carol_takes_bob_and_all_hang_up(bench, bobs, carols);
 }
 
 #[test]
@@ -333,11 +338,7 @@ fn the_place_of_a_call_is_promised_to_one_at_a_time() {
     bench.b_answers("INVITE", 486, "");
     bench.invites(BOB, &carol, "call-5", &replaces);
     assert_ne!(bench.newest(B, "INVITE").headers.call_id(), asked);
-    let [third, _] = bench.picks_up(BOB, CAROL);
-    bench.hangs_up(third, CAROL);
-    bench.hangs_up(bobs, BOB);
-    bench.hangs_up(carols, CAROL);
-    bench.assert_nothing_left();
+    carol_takes_bob_and_all_hang_up(bench, bobs, carols);
 }
 
 #[test]
