@@ -126,7 +126,7 @@ impl Association {
         let mut is_looked_at = false;
         for attempt in &mut self.attempts {
             if moves || attempt.is_with(sender.at) {
-                is_looked_at |= attempt.handle_packet(now, sender.at, datagram);
+                is_looked_at |= attempt.handle_packet(now, sender, datagram);
             }
         }
         is_looked_at
@@ -138,7 +138,7 @@ impl Association {
             attempt.random == Some(hello.random) && (sender.is_proved || attempt.is_with(sender.at))
         };
         if let Some(attempt) = self.attempts.iter_mut().find(is_its) {
-            return attempt.handle_packet(now, sender.at, datagram);
+            return attempt.handle_packet(now, sender, datagram);
         }
         if self.stage != Stage::Shaking || !self.has_time(now, sender) {
             return false;
@@ -152,7 +152,7 @@ impl Association {
         let Some(mut attempt) = Attempt::answering(now, &self.ours, hello, cookie, sender.at) else {
             return false;
         };
-        attempt.handle_packet(now, sender.at, datagram);
+        attempt.handle_packet(now, sender, datagram);
         self.make_room();
         self.attempts.push(attempt);
         true

@@ -19,7 +19,7 @@ use super::budget::Budget;
 use super::crypto::{Provider, signing_key};
 use super::hello::{Cookie, Hello, Random, without_cookie};
 use super::records::{HANDSHAKE, Intake, first_message, renumber, write_record};
-use super::{Shaken, is_one_of};
+use super::{Sender, Shaken, is_one_of};
 use crate::model::{Handshake, Identity, KeyingFault, SrtpKey, SrtpSuite, Timestamp};
 
 /// The label of RFC 5764 §4.2.
@@ -172,15 +172,18 @@ impl Attempt {
     }
 
     /// False if it was not looked at.
-    pub(super) fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, datagram: &[u8]) -> bool {
+    pub(super) fn handle_packet(&mut self, now: Timestamp, sender: Sender, datagram: &[u8]) -> bool {
         if matches!(self.stage, Stage::Broken(_)) || !self.budget.has_time(now) {
             return false;
         }
         let told = self.intake.take(datagram);
+        // Who repeats itself may have moved because it was not answered.
+        if sender.is_proved || !told.is_empty() {
+            self.peer = sender.at;
+        }
         if told.is_empty() {
             return true;
         }
-        self.peer = from;
         if self.stage == Stage::Strange {
             self.greet(now, &told);
         }

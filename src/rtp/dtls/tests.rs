@@ -263,6 +263,31 @@ fn a_peer_that_has_proved_to_be_elsewhere_by_now_is_followed() {
 }
 
 #[test]
+fn a_peer_that_has_proved_to_be_elsewhere_before_it_was_answered_is_answered_there() {
+    let (mut client, mut server) = pair();
+    let [here, there] = [SOMEWHERE, ABROAD].map(|at| Sender { is_proved: true, ..at });
+    for bytes in client.sends() {
+        server.association.handle_packet(START, here, &bytes);
+    }
+    for bytes in server.sends() {
+        client.association.handle_packet(START, SOMEWHERE, &bytes);
+    }
+    let second = client.sends();
+    second
+        .iter()
+        .for_each(|bytes| _ = server.association.handle_packet(START, here, bytes));
+    assert!(!server.sends().is_empty(), "which is lost");
+    let later = START + Duration::from_secs(1);
+    client.association.handle_timeout(later);
+    for bytes in client.sends() {
+        server.association.handle_packet(later, there, &bytes);
+    }
+    server.association.handle_timeout(later);
+    assert!(!server.sends().is_empty());
+    assert_eq!(server.told, Some(there.at));
+}
+
+#[test]
 fn a_peer_that_never_shakes_hands_is_given_up() {
     let (mut client, mut server) = pair();
     for end in [&mut client, &mut server] {
