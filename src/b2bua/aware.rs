@@ -146,7 +146,8 @@ impl Call {
     /// What a party has heard is in the recording, as what was played to it is.
     fn mark_told(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         let told = self.negotiation.aware(leg).told.filter(|_| self.is_aware(leg));
-        let is_known = !self.upkeep[leg.index()].is_reinviting();
+        let is_asked = self.negotiation.pending_by() == Some(leg.other());
+        let is_known = !is_asked && !self.upkeep[leg.index()].is_reinviting();
         if let Some(recording) = told.filter(|told| is_known && self.telling[leg.index()].marked != Some(*told)) {
             self.telling[leg.index()].marked = Some(recording);
             self.chronicle

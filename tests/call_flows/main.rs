@@ -8,6 +8,7 @@ mod ailing;
 mod allowed;
 mod announced;
 mod aware;
+mod aware_again;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;
