@@ -1,12 +1,12 @@
-//! What a party was told of the recording by an offer that came to nothing (RFC 7866).
+//! What a party was told of the recording by an offer that came to nothing, and what it wished while there was no recording (RFC 7866).
 
 use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Indication, Leg, RecordingEvent};
 
-use super::aware::{call, invites, marks, said, told};
-use super::bench::{Bench, LENIENT, SDP};
+use super::aware::{call, invites, marks, obey, said, told, wish};
+use super::bench::{A, Bench, GRANTS, LENIENT, SDP, answer};
 
 /// B, who reads it, was told of a gap that has just closed; it is not told yet that there is a recording again.
 fn behind() -> Bench {
@@ -70,4 +70,59 @@ fn so_is_who_refuses_it_after_a_reliable_183() {
     bench.wait(Duration::from_millis(3_100));
     assert_eq!(invites(&bench.to_b).len(), asked + 1);
     assert_eq!(said(&bench.request_to_b("INVITE").body).0, Some("on"));
+}
+
+/// By this, recordings may be lacking, and both may pause.
+fn lenient() -> String {
+    format!("{LENIENT}[policy.pause]\nallowed = true\nfrom = \"both\"\n")
+}
+
+fn pauses_by_wish(bench: &mut Bench) -> bool {
+    obey(bench);
+    bench.story.contains(&"paused by the wish of A".to_owned())
+}
+
+fn wishes(bench: &mut Bench) {
+    bench.invite(&wish("pause"), "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+}
+
+#[test]
+fn a_wish_that_came_while_the_recorder_was_away_is_heeded_once_it_is_back() {
+    let mut bench = Bench::with(&[("desk.toml", &lenient()), ("grants.toml", GRANTS)]);
+    bench.recorder_fails(Fault::Io);
+    wishes(&mut bench);
+    bench.input(Input::Recording(RecordingEvent::Up));
+    bench.wait(Duration::from_secs(1));
+    assert!(pauses_by_wish(&mut bench), "{:?}", bench.story);
+}
+
+#[test]
+fn a_wish_that_came_before_whose_policy_records_is_heeded_when_they_come() {
+    let grants = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
+    let mut bench = Bench::with(&[("desk.toml", &lenient()), ("grants.toml", grants)]);
+    wishes(&mut bench);
+    let trader = "P-Asserted-Identity: <sip:trader@example.com>\r\n";
+    bench.fork_requests("b-tag", 9, "UPDATE", trader, "");
+    let update = answer(&bench.request_to_a("UPDATE"), 200, "a-tag", A, "");
+    bench.from(A, update);
+    assert!(pauses_by_wish(&mut bench), "{:?}", bench.story);
+}
+
+#[test]
+fn a_wish_that_was_not_heeded_before_a_restart_is_heeded_after_it() {
+    let files = [("desk.toml", lenient()), ("grants.toml", GRANTS.to_owned())];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let mut before = Bench::with(&files);
+    before.recorder_fails(Fault::Io);
+    wishes(&mut before);
+    let mut bench = Bench::with(&files);
+    bench.now = before.now + Duration::from_secs(2);
+    bench.to_a.clone_from(&before.to_a);
+    bench.to_b.clone_from(&before.to_b);
+    for (session, state) in before.remembered.clone() {
+        bench.input(Input::Resume { session, state });
+    }
+    assert!(pauses_by_wish(&mut bench), "{:?}", bench.story);
 }
