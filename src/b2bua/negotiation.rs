@@ -242,6 +242,9 @@ impl Negotiation {
 
     /// What was agreed on meanwhile is undone: `before` holds, with its keys.
     pub fn return_to(&mut self, before: &Agreement) {
+        for leg in Leg::BOTH {
+            self.owe_keys(leg, &before.said[leg.index()]);
+        }
         self.agreement = before.clone();
     }
 

@@ -186,7 +186,7 @@ impl Negotiation {
         let to = by.other().index();
         let before = self.agreement.before[to].clone();
         let before = before.unwrap_or_else(|| self.agreement.said[to].clone());
-        let is_renewed = std::mem::take(&mut self.keying.renews[to]);
+        let is_renewed = self.keying.renews[to];
         let mut said = Vec::with_capacity(sdp.lines().len());
         let (mut unusable, mut wants_voice) = (Vec::new(), false);
         for (index, line) in sdp.lines().iter().enumerate() {
@@ -223,6 +223,7 @@ impl Negotiation {
     pub(super) fn tell_keys(&mut self, to: Leg, keyed: Keyed) -> SessionDescription {
         self.agreement.before[to.index()] = Some(keyed.before);
         self.agreement.said[to.index()] = keyed.said;
+        self.keying.renews[to.index()] = false;
         keyed.sdp
     }
 
