@@ -276,7 +276,7 @@ impl Call {
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
         call.announced = Announced::RESUMED;
-        call.resume_consents(turn, kept.consents);
+        call.resume_consents(kept.consents);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {
