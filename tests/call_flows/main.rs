@@ -32,6 +32,7 @@ mod foreword;
 mod forked;
 mod haphazard;
 mod in_a_gap;
+mod last_words;
 mod meetings;
 mod mended_dialogs;
 mod mended_strict;
