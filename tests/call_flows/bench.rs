@@ -707,6 +707,7 @@ fn tell(what: &StepKind) -> String {
         StepKind::MediaReopened => "reopened".to_owned(),
         StepKind::RecordingPaused(by) => format!("paused by {by}"),
         StepKind::RecordingResumed(by) => format!("goes on by {by}"),
+        StepKind::Consent { leg, consent } => format!("consent of {leg}: {}", consent.as_str()),
         StepKind::Ended { outcome, by } => format!("{}: {by}", outcome.as_str()),
         StepKind::Sealed { accepted, stored } => format!("sealed {stored}/{accepted}"),
     }
