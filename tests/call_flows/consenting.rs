@@ -61,6 +61,13 @@ fn who_agrees_talks_and_nobody_hears_anybody_before() {
     assert_eq!((bench.signaling.calls(), consents(&bench).len()), (1, 2), "it was said");
 }
 
+fn assert_ended_for_refusal(bench: &mut Bench) {
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    let says_why = |rung: &String| rung.contains("A does not agree to be recorded");
+    assert!(bench.story.iter().any(says_why), "{:?}", bench.story);
+}
+
 #[test]
 fn who_does_not_agree_is_let_go_or_recorded_all_the_same_as_the_policy_says() {
     let mut ended = talking(ASKS_A);
@@ -71,14 +78,7 @@ fn who_does_not_agree_is_let_go_or_recorded_all_the_same_as_the_policy_says() {
         bye.headers.get("Reason"),
         Some("Q.850;cause=21;text=\"Recording not agreed to\"")
     );
-    ended.a_answers("BYE", 200, "");
-    ended.b_answers("BYE", 200, "");
-    assert!(
-        ended
-            .story
-            .iter()
-            .any(|rung| rung.contains("A does not agree to be recorded"))
-    );
+    assert_ended_for_refusal(&mut ended);
     ended.assert_nothing_left();
 
     let mut marked = talking(&asking(", refused = \"mark\""));
@@ -230,13 +230,7 @@ fn a_restart_asks_on_and_forgets_no_answer() {
         if let Some(key) = key {
             press(&mut before, Leg::A, key);
         }
-        let mut after = bench(ASKS_A);
-        after.now = before.now + Duration::from_secs(2);
-        after.to_a.clone_from(&before.to_a);
-        after.to_b.clone_from(&before.to_b);
-        for (session, state) in before.remembered.clone() {
-            after.input(Input::Resume { session, state });
-        }
+        let mut after = before.goes_on_as(bench(ASKS_A));
         assert_eq!(held(&after), (wanted, [wanted, false]));
         after.wait(Duration::from_secs(6));
         assert_eq!(after.story.iter().any(|rung| rung == "BYE → A"), wanted);
@@ -250,14 +244,7 @@ fn who_refused_is_not_recorded_on_under_a_policy_that_ends_the_call_for_it() {
     press(&mut bench, Leg::A, '2');
     assert_eq!(bench.signaling.calls(), 1);
     carol_comes(&mut bench);
-    bench.a_answers("BYE", 200, "");
-    bench.b_answers("BYE", 200, "");
-    assert!(
-        bench
-            .story
-            .iter()
-            .any(|rung| rung.contains("A does not agree to be recorded"))
-    );
+    assert_ended_for_refusal(&mut bench);
 }
 
 #[test]
