@@ -6,6 +6,7 @@
 mod ailing;
 mod certificates;
 mod line;
+mod moved;
 mod networks;
 mod noticed;
 mod parting;
