@@ -78,6 +78,7 @@ fn fill_whole<T, E: From<Unwritable>>(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::fs::FileType;
     use std::os::unix::fs::FileTypeExt;
 
@@ -113,13 +114,12 @@ mod tests {
         let pipe = folder.path().join("pipe");
         let made = rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU);
         made.unwrap();
-        let reader = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || fs::read(pipe).unwrap()
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| fs::read(&pipe).unwrap());
+            write(&pipe, call).unwrap();
+            assert_eq!(reader.join().unwrap(), b"a call");
         });
-        write(&pipe, call).unwrap();
         assert!(file_type(&pipe).is_fifo());
-        assert_eq!(reader.join().unwrap(), b"a call");
     }
 
     #[test]
