@@ -62,10 +62,9 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
                 addressed,
                 muxed,
             } => {
-                let parts = said(*line).is_some_and(|said| said.muxed == Some(false));
-                anchoring
-                    .write_rtcp(&mut out, *line, *addressed, *muxed && !parts)
-                    .then(|| span.clone())
+                let muxed = *muxed && said(*line).is_none_or(|said| said.muxed != Some(false));
+                let is_written = anchoring.write_rtcp(&mut out, *line, *addressed, muxed);
+                is_written.then(|| span.clone())
             }
             Patch::Protocol { span, line } => {
                 let is_other = said(*line).is_some_and(|said| said.write_protocol(&mut out, &sdp.lines()[*line]));
