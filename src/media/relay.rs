@@ -19,6 +19,7 @@ use super::meter::Meter;
 use super::notice::Notices;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
+use super::probation::Place;
 use super::secrecy::Bench;
 use super::side::{Binding, Line, NOWHERE, Side, Socket};
 use super::ways::Ways;
@@ -199,7 +200,8 @@ impl Relay {
         }
         let latch = &mut side.sockets[channel.index()].latch;
         let was_on = latch.is_on(from);
-        match latch.admits(from, ours) {
+        let place = (kind == PacketKind::Rtp).then(|| Place::of(bytes)).flatten();
+        match latch.admits(from, ours, place) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
             Admission::Learned => {}
