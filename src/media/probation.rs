@@ -1,44 +1,58 @@
 //! Who of the strangers that are heard behind NAT is the party: who speaks on, packet after packet (the probation of RFC 3550 §A.1).
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::Timestamp;
 
 /// Packets in sequence by which a source proves itself; RFC 3550 has 2, which a sprayer meets sooner.
 const RUN_PACKETS: u8 = 5;
-/// Packets after which who was heard is the party, whoever comes: some seconds.
-const SURE_PACKETS: u16 = 250;
+/// They come as media does, one this long after the other at most: a sweep of all ports takes longer.
+const PACE: Duration = Duration::from_millis(200);
+/// So many are proof at any pace: text (RFC 4103) has one when somebody types.
+const SLOW_PACKETS: u8 = 25;
 /// So many packets may be lost or overtaken in a sequence.
 const REACH: u16 = 5;
 
-/// A packet's place in its stream, as RTP tells it (RFC 3550 §5.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A packet's place in its stream, as RTP tells it (RFC 3550 §5.1), and its arrival.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     ssrc: [u8; 4],
     sequence: u16,
+    at: Timestamp,
 }
 
 impl Place {
     /// None for what is no RTP.
-    pub(super) fn of(packet: &[u8]) -> Option<Self> {
+    pub(super) fn of(at: Timestamp, packet: &[u8]) -> Option<Self> {
         let [0x80..=0xBF, _, high, low, _, _, _, _, ssrc @ ..] = packet.first_chunk::<12>()? else {
             return None;
         };
         Some(Self {
             ssrc: *ssrc,
             sequence: u16::from_be_bytes([*high, *low]),
+            at,
         })
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Run {
-    at: SocketAddr,
+    from: SocketAddr,
     newest: Place,
     length: u8,
+    /// Of these, without a pause.
+    dense: u8,
 }
 
 impl Run {
-    const fn begun(at: SocketAddr, newest: Place) -> Self {
-        Self { at, newest, length: 1 }
+    const fn begun(from: SocketAddr, newest: Place) -> Self {
+        Self {
+            from,
+            newest,
+            length: 1,
+            dense: 1,
+        }
     }
 
     /// Whether a packet goes on with it, or comes late.
@@ -49,14 +63,16 @@ impl Run {
             return false;
         }
         if (1..=REACH).contains(&ahead) {
-            self.newest = place;
+            let is_dense = place.at.since(self.newest.at) <= PACE;
+            self.dense = if is_dense { self.dense.saturating_add(1) } else { 1 };
             self.length = self.length.saturating_add(1);
+            self.newest = place;
         }
         ahead <= REACH || behind <= REACH
     }
 
     const fn is_proof(&self) -> bool {
-        self.length >= RUN_PACKETS
+        self.dense >= RUN_PACKETS || self.length >= SLOW_PACKETS
     }
 }
 
@@ -64,29 +80,27 @@ impl Run {
 ///
 /// | holder | its packet | another stranger's |
 /// |---|---|---|
-/// | has not proved itself | taken if it goes on with its sequence | refused; in its fifth in a row, with none of the holder's sequence between, it takes the lock |
-/// | has, some seconds of it not heard yet | taken | the same |
-/// | is sure | taken | refused |
+/// | has not proved itself | taken if it goes on with its sequence | refused; by its fifth in a row, with none of the holder's sequence between, it takes the lock |
+/// | has proved itself | taken | refused |
 ///
 /// What is no RTP has no place: the holder's is taken, and another's proves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probation {
-    holder: Option<Run>,
     has_proved: bool,
-    heard: u16,
+    holder: Option<Run>,
     other: Option<Run>,
 }
 
 impl Probation {
-    /// `at` has the lock.
-    pub(super) fn begin(at: SocketAddr, place: Option<Place>) -> Self {
+    /// `from` has the lock.
+    pub(super) fn begin(from: SocketAddr, place: Option<Place>) -> Self {
         Self {
-            holder: place.map(|place| Run::begun(at, place)),
+            holder: place.map(|place| Run::begun(from, place)),
             ..Self::default()
         }
     }
 
-    /// `at` has the lock, and is as good as any.
+    /// Who has the lock is as good as any.
     pub(super) fn trusted() -> Self {
         Self {
             has_proved: true,
@@ -95,44 +109,40 @@ impl Probation {
     }
 
     /// Whether a packet of the holder is taken.
-    pub(super) fn admits_holder(&mut self, at: SocketAddr, place: Option<Place>) -> bool {
-        let Some(place) = place else { return true };
-        if !self.has_proved {
-            let run = self.holder.get_or_insert(Run::begun(at, place));
-            if !run.goes_on(place) {
-                self.holder = Some(Run::begun(at, place));
-                return false;
-            }
-            self.has_proved = run.is_proof();
+    pub(super) fn admits_holder(&mut self, from: SocketAddr, place: Option<Place>) -> bool {
+        let Some(place) = place.filter(|_| !self.has_proved) else {
+            return true;
+        };
+        let run = self.holder.get_or_insert(Run::begun(from, place));
+        if !run.goes_on(place) {
+            *run = Run::begun(from, place);
+            return false;
         }
+        self.has_proved = run.is_proof();
         self.other = None;
-        self.heard = self.heard.saturating_add(1);
         true
     }
 
     /// Whether another stranger takes the lock by this packet.
-    pub(super) fn yields_to(&mut self, at: SocketAddr, place: Option<Place>) -> bool {
-        let Some(place) = place.filter(|_| self.heard < SURE_PACKETS) else {
+    pub(super) fn yields_to(&mut self, from: SocketAddr, place: Option<Place>) -> bool {
+        let Some(place) = place.filter(|_| !self.has_proved) else {
             return false;
         };
         match &mut self.other {
-            Some(run) if run.at == at => {
+            Some(run) if run.from == from => {
                 if !run.goes_on(place) {
-                    *run = Run::begun(at, place);
+                    *run = Run::begun(from, place);
                 }
             }
             // Others that come between count against it: who says most is tried.
-            Some(run) if run.length > 1 => run.length -= 1,
-            other => *other = Some(Run::begun(at, place)),
+            Some(run) if run.dense > 1 => run.dense -= 1,
+            other => *other = Some(Run::begun(from, place)),
         }
-        let is_proved = self.other.is_some_and(|run| run.at == at && run.is_proof());
+        let is_proved = self
+            .other
+            .is_some_and(|run| run.from == from && run.dense >= RUN_PACKETS);
         if is_proved {
-            *self = Self {
-                holder: self.other,
-                has_proved: true,
-                heard: u16::from(RUN_PACKETS),
-                other: None,
-            };
+            *self = Self::trusted();
         }
         is_proved
     }
@@ -142,10 +152,16 @@ impl Probation {
 mod tests {
     use super::*;
 
+    /// The `sequence`th packet of 20 ms.
     fn place(ssrc: u8, sequence: u16) -> Option<Place> {
+        paced(ssrc, sequence, 20 * u64::from(sequence))
+    }
+
+    fn paced(ssrc: u8, sequence: u16, millis: u64) -> Option<Place> {
         Some(Place {
             ssrc: [0, 0, 0, ssrc],
             sequence,
+            at: Timestamp::from_millis(millis),
         })
     }
 
@@ -156,13 +172,11 @@ mod tests {
     #[test]
     fn a_place_is_read_from_rtp_alone() {
         let packet = [0x80, 0, 1, 2, 0, 0, 0, 0, 9, 8, 7, 6];
-        let wanted = Place {
-            ssrc: [9, 8, 7, 6],
-            sequence: 0x0102,
-        };
-        assert_eq!(Place::of(&packet), Some(wanted));
-        assert_eq!(Place::of(&packet[..11]), None);
-        assert_eq!(Place::of(&[0; 12]), None, "another version");
+        let now = Timestamp::from_nanos(5);
+        let found = Place::of(now, &packet).map(|place| (place.ssrc, place.sequence, place.at));
+        assert_eq!(found, Some(([9, 8, 7, 6], 0x0102, now)));
+        assert!(Place::of(now, &packet[..11]).is_none());
+        assert!(Place::of(now, &[0; 12]).is_none(), "another version");
     }
 
     #[test]
@@ -184,27 +198,33 @@ mod tests {
     }
 
     #[test]
-    fn who_speaks_in_sequence_keeps_the_lock_while_it_speaks_and_for_good_after_some_seconds() {
-        let mut probation = Probation::begin(at(1), place(1, 0));
-        for sequence in 1..SURE_PACKETS {
-            assert!(probation.admits_holder(at(1), place(1, sequence)));
-            assert!(!probation.yields_to(at(2), place(2, sequence)), "as loud as it is");
+    fn a_sweep_of_all_ports_in_sequence_is_no_proof_and_gives_way_between_two_of_its_packets() {
+        let mut probation = Probation::begin(at(1), paced(1, 0, 0));
+        assert!((1..8).all(|sweep| probation.admits_holder(at(1), paced(1, sweep, 400 * u64::from(sweep)))));
+        let party = |packet: u16| paced(2, packet, 2_810 + 20 * u64::from(packet));
+        assert!((0..4).all(|packet| !probation.yields_to(at(2), party(packet))));
+        assert!(probation.yields_to(at(2), party(4)));
+        assert!(!probation.yields_to(at(1), paced(1, 8, 3_200)));
+    }
+
+    #[test]
+    fn who_spoke_five_packets_keeps_the_lock_though_it_falls_silent_and_who_types_keeps_it_too() {
+        let mut speaks = Probation::begin(at(1), place(1, 0));
+        let mut types = speaks;
+        assert!((1..5).all(|sequence| speaks.admits_holder(at(1), place(1, sequence))));
+        for packet in 1..25 {
+            assert!(types.admits_holder(at(1), paced(1, packet, 900 * u64::from(packet))));
         }
-        let mut silent = probation;
-        assert!((300..304).all(|sequence| !silent.yields_to(at(2), place(2, sequence))));
-        assert!(
-            silent.yields_to(at(2), place(2, 304)),
-            "who fell silent so soon was none"
-        );
-        assert!(probation.admits_holder(at(1), place(1, SURE_PACKETS)));
-        assert!((300..900).all(|sequence| !probation.yields_to(at(2), place(2, sequence))));
+        for mut probation in [speaks, types] {
+            assert!((0..900).all(|sequence| !probation.yields_to(at(2), place(2, sequence))));
+        }
     }
 
     #[test]
     fn losses_late_packets_and_another_stream_after_the_proof_are_the_partys() {
-        let mut probation = Probation::begin(at(1), place(1, 65_534));
+        let mut probation = Probation::begin(at(1), paced(1, 65_534, 0));
         for sequence in [0, 65_535, 2, 2, 1, 5, 6] {
-            assert!(probation.admits_holder(at(1), place(1, sequence)), "{sequence}");
+            assert!(probation.admits_holder(at(1), paced(1, sequence, 100)), "{sequence}");
         }
         assert!(
             probation.admits_holder(at(1), place(7, 40_000)),
@@ -220,7 +240,7 @@ mod tests {
         let took = (0..100).position(|sequence| {
             if sequence % 3 == 0 {
                 sprayer += 1;
-                assert!(!probation.yields_to(at(sprayer), place(9, sprayer * 31)));
+                assert!(!probation.yields_to(at(sprayer), paced(9, sprayer, 20 * u64::from(sequence))));
             }
             probation.yields_to(at(2), place(2, sequence))
         });

@@ -115,7 +115,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let kind = channel.kind_of(bytes);
-        let opened = match self.take(port, from, (kind, bytes), bench.scratch) {
+        let opened = match self.take(port, from, (at, kind, bytes), bench.scratch) {
             Ok(opened) => opened,
             Err(dropped) => return (Verdict::Drop(dropped), None),
         };
@@ -179,7 +179,7 @@ impl Relay {
         &mut self,
         port: Port,
         from: SocketAddr,
-        (kind, bytes): (PacketKind, &[u8]),
+        (at, kind, bytes): (Timestamp, PacketKind, &[u8]),
         scratch: &mut [u8],
     ) -> Result<Option<usize>, Dropped> {
         let (leg, channel) = (port.leg(), port.channel());
@@ -200,7 +200,7 @@ impl Relay {
         }
         let latch = &mut side.sockets[channel.index()].latch;
         let was_on = latch.is_on(from);
-        let place = (kind == PacketKind::Rtp).then(|| Place::of(bytes)).flatten();
+        let place = (kind == PacketKind::Rtp).then(|| Place::of(at, bytes)).flatten();
         match latch.admits(from, ours, place) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
