@@ -292,7 +292,7 @@ impl<'a> Ask<'a> {
             reject_code: RejectCode::Auto,
             media: Default::default(),
             notify: Default::default(),
-            prompt: None,
+            prompt: (!is_emergency).then(|| self.prompt()).flatten(),
             external,
             retention: None,
             pause: self.pause(),
@@ -303,11 +303,6 @@ impl<'a> Ask<'a> {
             all.media = all.media.union(policy.media);
             if !is_emergency && !policy.disable_audio_notification {
                 all.notify = all.notify.merge(policy.notify);
-                let prompt = policy
-                    .custom_prompts
-                    .as_ref()
-                    .filter(|_| policy.notify.mode.has_prompt());
-                all.prompt = all.prompt.or_else(|| prompt.cloned());
             }
             all.retention = all.retention.max(policy.retention);
         }
@@ -316,6 +311,16 @@ impl<'a> Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// The first that is demanded; before it one that asks: who is not asked cannot answer.
+    fn prompt(&self) -> Option<String> {
+        let tells = |policy: &&Policy| policy.notify.mode.has_prompt() && !policy.disable_audio_notification;
+        let telling = self
+            .with(Action::Record)
+            .filter(|policy| tells(policy) && policy.custom_prompts.is_some());
+        let policy = telling.min_by_key(|policy| policy.notify.consent.is_none())?;
+        policy.custom_prompts.clone()
+    }
+
     /// What all of the policies allow that ask for the recording.
     fn pause(&self) -> Option<PauseTerms> {
         let mut all: Option<PauseTerms> = None;

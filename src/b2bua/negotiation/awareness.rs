@@ -25,12 +25,13 @@ pub struct Awareness {
     insists: [bool; 2],
     /// The parties talk: what is told otherwise from here on is another version of the session that they know.
     is_settled: bool,
-    legs: [Aware; 2],
+    /// Who reads it: A, B.
+    knows: [bool; 2],
 }
 
 impl Awareness {
     fn is_told(&self, leg: Leg) -> bool {
-        self.legs[leg.index()].knows || self.insists[leg.index()]
+        self.knows[leg.index()] || self.insists[leg.index()]
     }
 }
 
@@ -42,11 +43,15 @@ impl Negotiation {
     }
 
     pub const fn aware(&self, leg: Leg) -> Aware {
-        self.awareness.legs[leg.index()]
+        Aware {
+            knows: self.awareness.knows[leg.index()],
+            told: self.agreement.told[leg.index()],
+        }
     }
 
     pub const fn set_aware(&mut self, leg: Leg, aware: Aware) {
-        self.awareness.legs[leg.index()] = aware;
+        self.awareness.knows[leg.index()] = aware.knows;
+        self.agreement.told[leg.index()] = aware.told;
     }
 
     /// Whether a leg reads what it is told, and knows otherwise. Who was told nothing knows of no recording.
@@ -70,7 +75,7 @@ impl Negotiation {
                 self.exchanged[leg.index()].get_or_insert_default().thread = Some(thread);
             }
         }
-        self.awareness.legs[leg.index()].told = Some(now);
+        self.agreement.told[leg.index()] = Some(now);
     }
 
     /// What `leg` is to be told anew, as [`Self::last_to`].
