@@ -1,5 +1,6 @@
 //! Any bytes as checks of ways (STUN), as fingerprints, and as handshake datagrams, each behind its length in two bytes: nothing panics, nobody
-//! gets a key. Then two ends shake hands while one datagram is bent: the first byte says which, the next ones where.
+//! gets a key. Then two ends shake hands while some datagrams are bent, four bytes for each: the first says which, and whether the bent
+//! one comes instead of the true one or before it, the next ones where.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ static OURS: LazyLock<Arc<Identity>> = LazyLock::new(|| {
 });
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 const DATAGRAMS_MAX: usize = 32;
+const BENDS_MAX: usize = 8;
 
 fn peer() -> Sender {
     Sender {
@@ -67,19 +69,28 @@ fn strange(is_client: bool, bytes: &[u8]) {
 }
 
 fn bent(bytes: &[u8]) {
-    let [which, high, low, flip, ..] = *bytes else { return };
+    let (bends, _) = bytes.as_chunks::<4>();
     let mut ends = [association(true), association(false)];
     let mut keys = [None, None];
     let mut count = 0;
     for _ in 0..8 {
         for from in 0..2 {
-            for mut datagram in drain(&mut ends[from], &mut keys[from]) {
-                if count == which % 16 && !datagram.is_empty() {
-                    let at = usize::from(u16::from_be_bytes([high, low])) % datagram.len();
-                    datagram[at] ^= flip;
+            for datagram in drain(&mut ends[from], &mut keys[from]) {
+                let mut is_lost = false;
+                for [which, high, low, flip] in bends.iter().take(BENDS_MAX) {
+                    if which % 16 != count || datagram.is_empty() {
+                        continue;
+                    }
+                    let mut forged = datagram.clone();
+                    let at = usize::from(u16::from_be_bytes([*high, *low])) % forged.len();
+                    forged[at] ^= flip;
+                    ends[1 - from].handle_packet(NOW, peer(), &forged);
+                    is_lost |= which & 0x80 == 0;
                 }
-                count = count.saturating_add(1);
-                ends[1 - from].handle_packet(NOW, peer(), &datagram);
+                count = (count + 1).min(0x7f);
+                if !is_lost {
+                    ends[1 - from].handle_packet(NOW, peer(), &datagram);
+                }
             }
         }
     }

@@ -67,7 +67,10 @@ fn the_example_is_read_as_it_is_written() {
             port: None
         }
     );
-    assert_eq!(config.trunks[0].peers[1].address(), "127.0.0.2:5060".parse().unwrap());
+    assert_eq!(
+        config.trunks[0].peers[1].address(),
+        std::net::SocketAddr::from(([127, 0, 0, 2], 5_060))
+    );
     assert_eq!(
         config.recorder.volumes,
         [Volume {

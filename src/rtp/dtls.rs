@@ -4,6 +4,10 @@
 //! signalling named. What forged datagrams can cost is bounded by [`DATAGRAMS_A_SECOND_MAX`], and they end nothing.
 
 mod attempt;
+mod budget;
+mod crypto;
+mod hello;
+mod records;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,20 +15,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{Attempt, CLIENT_HELLO_RANDOM_BYTES, Reached, client_random, key_provider};
+use attempt::{Attempt, PAUSE_MIN, Reached, certificate_of};
 use aws_lc_rs::digest;
+use budget::{Budget, Budgets, SHARES};
+use hello::{Cookies, Hello};
+use rtc_dtls::crypto::Certificate;
 
 use crate::model::{Fingerprint, FingerprintHash, Handshake, Identity, KeyingFault, SrtpKey, Timestamp, earliest};
 
-/// Handshake datagrams that are looked at in one second; a whole handshake takes a dozen.
+/// Handshake datagrams of one peer, or of a share of the hosts that nothing is known of, that are looked at in one second; a whole
+/// handshake takes a dozen.
 pub const DATAGRAMS_A_SECOND_MAX: u32 = 64;
 /// Longer ones are not looked at: handshakes are cut for the MTU (RFC 6347 §4.1.1).
 pub const DATAGRAM_BYTES_MAX: usize = 2_048;
 /// A peer that has not shaken hands by then never will.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 
-/// Clients whose hellos are being answered: who forges one takes no place of the true one's, unless so many come between its two. The
-/// oldest makes room.
+/// Clients whose hellos are being answered, each of which is where it says. The host that has most of them makes room.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Where a datagram came from.
@@ -54,14 +61,17 @@ pub enum Shaken {
 /// One handshake, and who answers what of it is repeated.
 pub struct Association {
     handshake: Arc<Handshake>,
-    /// As a client one; as a server one for each that said hello, until one of them is done.
+    ours: Certificate,
+    cookies: Cookies,
+    /// As a client one; as a server one for each that has brought its cookie, until one of them is done.
     attempts: Vec<Attempt>,
     began: Timestamp,
     stage: Stage,
-    /// Why the last attempt of a client came to nothing. It may have been a stranger's: told only when the time is over.
+    /// Why the last attempt came to nothing. It may have been a stranger's: told only when the time is over.
     fault: Option<KeyingFault>,
-    /// The second that is counted, and its datagrams.
-    second: (u64, u32),
+    strangers: Budgets,
+    /// Of those that have proved to be the peer, and have no attempt.
+    proved: Budget,
     said: VecDeque<Shaken>,
 }
 
@@ -76,39 +86,36 @@ impl Association {
     /// As a client it begins at once, and its peer is there. None if the certificate of ours is none.
     pub fn new(now: Timestamp, handshake: Arc<Handshake>, peer: SocketAddr) -> Option<Self> {
         let mut association = Self {
+            ours: certificate_of(&handshake.ours)?,
             handshake,
+            cookies: Cookies::new()?,
             attempts: Vec::new(),
             began: now,
             stage: Stage::Shaking,
             fault: None,
-            second: (0, 0),
+            strangers: Budgets::new(),
+            proved: Budget::default(),
             said: VecDeque::new(),
         };
         if association.handshake.is_client {
-            association
-                .attempts
-                .push(Attempt::new(now, &association.handshake, None, peer)?);
-            association.handle_timeout(now);
+            let attempt = Attempt::calling(now, &association.ours, peer, PAUSE_MIN)?;
+            association.attempts.push(attempt);
+            association.drain();
         }
         Some(association)
     }
 
     /// A datagram from where the peer may be. False if it was not looked at.
     pub fn handle_packet(&mut self, now: Timestamp, sender: Sender, datagram: &[u8]) -> bool {
-        if self.stage == Stage::Over || datagram.len() > DATAGRAM_BYTES_MAX || !self.has_time(now) {
+        if self.stage == Stage::Over || datagram.len() > DATAGRAM_BYTES_MAX {
             return false;
         }
-        let is_looked_at = match client_random(datagram) {
-            Some(random) => match self.attempt_of(now, random, sender.at) {
-                Some(attempt) => {
-                    self.attempts[attempt].handle_packet(now, sender.at, datagram);
-                    true
-                }
-                None => false,
-            },
+        let is_looked_at = match Hello::parse(datagram) {
+            Some(_) if self.handshake.is_client => false,
+            Some(hello) => self.on_hello(now, sender, &hello, datagram),
             None => self.on_answer(now, sender, datagram),
         };
-        self.drain(now);
+        self.drain();
         is_looked_at
     }
 
@@ -119,39 +126,57 @@ impl Association {
         let mut is_looked_at = false;
         for attempt in &mut self.attempts {
             if moves || attempt.is_with(sender.at) {
-                attempt.handle_packet(now, sender.at, datagram);
-                is_looked_at = true;
+                is_looked_at |= attempt.handle_packet(now, sender, datagram);
             }
         }
         is_looked_at
     }
 
-    /// Whose hello it is. Once a handshake is done there is nobody else.
-    fn attempt_of(
-        &mut self,
-        now: Timestamp,
-        random: [u8; CLIENT_HELLO_RANDOM_BYTES],
-        peer: SocketAddr,
-    ) -> Option<usize> {
-        let known = self.attempts.iter().position(|attempt| attempt.random == Some(random));
-        if known.is_some() || self.stage != Stage::Shaking || self.handshake.is_client {
-            return known;
+    /// Who has not shown to be there is asked to, and nothing is kept of it. Once a handshake is done there is nobody else.
+    fn on_hello(&mut self, now: Timestamp, sender: Sender, hello: &Hello<'_>, datagram: &[u8]) -> bool {
+        let is_its = |attempt: &&mut Attempt| {
+            attempt.random == Some(hello.random) && (sender.is_proved || attempt.is_with(sender.at))
+        };
+        if let Some(attempt) = self.attempts.iter_mut().find(is_its) {
+            return attempt.handle_packet(now, sender, datagram);
         }
-        let attempt = Attempt::new(now, &self.handshake, Some(random), peer)?;
-        if self.attempts.len() == ATTEMPTS_MAX {
-            self.attempts.remove(0);
+        if self.stage != Stage::Shaking || !self.has_time(now, sender) {
+            return false;
         }
+        let place = (!sender.is_proved).then_some(sender.at);
+        let Some(cookie) = self.cookies.of(hello, place) else {
+            let bytes = self.cookies.request(hello, place);
+            self.said.push_back(Shaken::Send { to: sender.at, bytes });
+            return true;
+        };
+        let Some(mut attempt) = Attempt::answering(now, &self.ours, hello, cookie, sender.at) else {
+            return false;
+        };
+        attempt.handle_packet(now, sender, datagram);
+        self.make_room();
         self.attempts.push(attempt);
-        Some(self.attempts.len() - 1)
+        true
     }
 
-    fn has_time(&mut self, now: Timestamp) -> bool {
-        let second = now.as_secs();
-        if self.second.0 != second {
-            self.second = (second, 0);
+    fn has_time(&mut self, now: Timestamp, sender: Sender) -> bool {
+        if sender.is_proved {
+            return self.proved.has_time(now);
         }
-        self.second.1 = self.second.1.saturating_add(1);
-        self.second.1 <= DATAGRAMS_A_SECOND_MAX
+        let share = self.cookies.share_of(sender.at.ip(), SHARES);
+        self.strangers.has_time(now, share)
+    }
+
+    /// At the cost of the host that has most attempts, and there of the oldest.
+    fn make_room(&mut self) {
+        if self.attempts.len() < ATTEMPTS_MAX {
+            return;
+        }
+        let hosts: Vec<_> = self.attempts.iter().map(|attempt| attempt.peer().ip()).collect();
+        let of = |host: &_| hosts.iter().filter(|other| *other == host).count();
+        let most = hosts.iter().map(of).max();
+        if let Some(oldest) = hosts.iter().position(|host| Some(of(host)) == most) {
+            self.attempts.remove(oldest);
+        }
     }
 
     pub fn handle_timeout(&mut self, now: Timestamp) {
@@ -161,8 +186,17 @@ impl Association {
         if now.since(self.began) >= HANDSHAKE_MAX {
             return self.fail(self.fault.unwrap_or(KeyingFault::Timeout));
         }
-        self.attempts.retain_mut(|attempt| attempt.handle_timeout(now));
-        self.drain(now);
+        let (ours, is_client) = (&self.ours, self.handshake.is_client);
+        self.attempts.retain_mut(|attempt| {
+            let is_well = attempt.handle_timeout(now);
+            let again = (!is_well && is_client).then(|| attempt.again(now, ours)).flatten();
+            let is_begun_again = again.is_some();
+            if let Some(again) = again {
+                *attempt = again;
+            }
+            is_well || is_begun_again
+        });
+        self.drain();
     }
 
     pub fn poll_output(&mut self) -> Option<Shaken> {
@@ -185,10 +219,10 @@ impl Association {
     }
 
     /// Who comes to a server with another certificate, or without a profile, takes nothing from who comes after.
-    fn drain(&mut self, now: Timestamp) {
+    fn drain(&mut self) {
         let mut place = 0;
         while place < self.attempts.len() {
-            let reached = self.attempts[place].drain(now, &self.handshake, &mut self.said);
+            let reached = self.attempts[place].drain(&self.handshake, &mut self.said);
             match reached {
                 Reached::Nothing => {}
                 _ if self.stage != Stage::Shaking => {}
@@ -199,8 +233,13 @@ impl Association {
                     return;
                 }
                 Reached::Failed(fault) if self.handshake.is_client => return self.fail(fault),
-                Reached::Failed(fault) => {
+                Reached::Broken(fault) if self.handshake.is_client => self.fault = fault.or(self.fault),
+                Reached::Failed(fault) | Reached::Broken(Some(fault)) => {
                     self.fault = Some(fault);
+                    self.attempts.remove(place);
+                    continue;
+                }
+                Reached::Broken(None) => {
                     self.attempts.remove(place);
                     continue;
                 }
@@ -229,7 +268,7 @@ pub fn fingerprint_of(hash: FingerprintHash, certificate: &[u8]) -> Option<Finge
 /// An identity of this certificate and key (PKCS #8, DER). None if no handshake can be made with it: the key is not on P-256 or
 /// P-384.
 pub fn identity_of(certificate: Vec<u8>, key: Vec<u8>) -> Option<Identity> {
-    key_provider()?.load_private_key(&key).ok()?;
+    crypto::signing_key(&key)?;
     let fingerprint = fingerprint_of(FingerprintHash::Sha256, &certificate)?;
     (!certificate.is_empty()).then(|| Identity::new(certificate, key, fingerprint))
 }

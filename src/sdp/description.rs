@@ -279,11 +279,14 @@ mod tests {
         assert_eq!(read, formats);
         assert_eq!((audio.direction, audio.is_hold()), (Direction::SendOnly, true));
         let remote = audio.remote().unwrap();
-        assert_eq!(remote.rtp, "192.0.2.1:49170".parse().unwrap());
-        assert_eq!(remote.rtcp, "192.0.2.1:49171".parse().unwrap());
+        assert_eq!(remote.rtp, SocketAddr::from(([192, 0, 2, 1], 49_170)));
+        assert_eq!(remote.rtcp, SocketAddr::from(([192, 0, 2, 1], 49_171)));
         assert!(video.crypto && !audio.crypto);
         assert_eq!(video.plan_formats(false)[1].1, "h263-1998 (SRTP)");
-        assert_eq!(video.remote().unwrap().rtcp, "[2001:db8::1]:53020".parse().unwrap());
+        assert_eq!(
+            video.remote().unwrap().rtcp,
+            "[2001:db8::1]:53020".parse::<SocketAddr>().unwrap()
+        );
         assert!(!sdp.is_hold(), "the video is not held");
     }
 
@@ -293,7 +296,7 @@ mod tests {
             "v=0 \nc=IN  ip4 192.0.2.1 \nfoo\nx\nz=\nm=audio  4000/2\tRTP/AVP 0  96 \na=rtpmap:96  opus/48000/2 \na=RTCP-MUX\n",
         );
         let line = &sdp.lines()[0];
-        assert_eq!(line.remote().unwrap().rtp, "192.0.2.1:4000".parse().unwrap());
+        assert_eq!(line.remote().unwrap().rtp, SocketAddr::from(([192, 0, 2, 1], 4_000)));
         assert_eq!(line.plan_formats(false)[1], (96, "opus".to_owned(), 48_000, 2));
         let sdp = parse("\r\nv=0\r\nm=audio 0 RTP/AVP 0");
         assert_eq!(sdp.lines()[0].remote(), None, "a refused line needs no address");

@@ -353,7 +353,7 @@ impl Bench {
             match output {
                 Output::Send { flow, bytes } => {
                     let message = Message::parse(&bytes).unwrap();
-                    if flow.remote == A.parse().unwrap() {
+                    if flow.remote == A.parse::<SocketAddr>().unwrap() {
                         self.to_a.push(message)
                     } else if [C, C6].map(|c| c.parse().unwrap()).contains(&flow.remote) {
                         self.to_c.push(message)

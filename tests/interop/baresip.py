@@ -16,6 +16,7 @@ from bench import HOSTS, NAMES, SIP_PORT, TLS_PORT, Bench, Failed, Skipped, conv
 MODULES = Path("/usr/lib/baresip/modules")
 NEEDED = ("g711.so", "aufile.so", "uuid.so", "account.so", "ctrl_tcp.so", "menu.so")
 LOUD = 3000
+DTLS = "dtls_srtp"
 CONFIG = """poll_method epoll
 net_interface {net}
 sip_listen {listen}:{port}
@@ -52,6 +53,11 @@ def needs():
     return f"baresip lacks its modules {lacking}" if lacking else None
 
 
+def ciphers(encrypts):
+    """The modules of an account's `mediaenc`."""
+    return [*(["srtp.so"] if encrypts else []), *(["dtls_srtp.so"] if encrypts == DTLS else [])]
+
+
 def tone(path, hertz):
     """Ten seconds that are no silence."""
     with wave.open(str(path), "wb") as sound:
@@ -79,7 +85,7 @@ class Phone:
             certificate = f"sip_certificate {bench.folder}/tls/{who}.pem\nsip_cafile {bench.folder}/tls/ca.pem"
         # For TLS it listens on the port after the one that it is told.
         (home / "config").write_text(CONFIG.format(
-            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="module srtp.so" if encrypts else "", mux="yes" if rtcp_mux else "no", home=home, modules=MODULES, control=control, media=at + 10,
+            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="\n".join(f"module {name}" for name in ciphers(encrypts)), mux="yes" if rtcp_mux else "no", home=home, modules=MODULES, control=control, media=at + 10,
             media_end=at + 38))
         proxy = f"sip:{bench.at(behind) if bench.six else bench.ip(behind)}{'' if bench.six else f':{port}'};transport={transport}"
         (home / "accounts").write_text(f"<sip:{self.name}@{home_ip};transport={transport}>;regint=0;answermode=auto;"
@@ -201,13 +207,14 @@ def call(transport, six=False):
             raise Failed(f"B saw {len(invites)} INVITEs, not 3: hold or resume did not cross\n{ladder(bench)}")
 
 
-def srtp(caller, callee, parts, encryption="decrypted"):
-    """Over TLS both ways. Both parties are loud in the recording, before a hold and after, and its signalling has no key."""
-    with Home("tls", parts=parts) as bench:
-        if not (MODULES / "srtp.so").is_file():
-            raise Skipped("baresip lacks its module srtp.so")
+def srtp(caller, callee, parts, transport="tls", encryption="decrypted"):
+    """Both parties are loud in the recording, before a hold and after, and its signalling has no key."""
+    with Home(transport, parts=parts) as bench:
+        lacking = [name for name in ciphers(caller) + ciphers(callee) if not (MODULES / name).is_file()]
+        if lacking:
+            raise Skipped(f"baresip lacks its modules {lacking}")
         bench.start()
-        bob, alice = Phone(bench, "callee", "tls", 523, callee), Phone(bench, "caller", "tls", 440, caller)
+        bob, alice = Phone(bench, "callee", transport, 523, callee), Phone(bench, "caller", transport, 440, caller)
         alice.dial("bob")
         alice.hears("CALL_ESTABLISHED")
         bob.hears("CALL_ESTABLISHED")
@@ -292,7 +299,14 @@ def cases():
              ("srtp-mand", None, {"trunk.pbx": ['srtp = "require"'], "trunk.carrier": ['srtp = "refuse"']})),
             ("callee", "RTP on the caller's leg, SRTP on the callee's.",
              (None, "srtp-mand", {"trunk.carrier": ['srtp = "require"']}))):
-        found[f"baresip/srtp-{name}"] = (f"{about} {srtp.__doc__}", lambda ends=ends: srtp(*ends))
+        found[f"baresip/srtp-{name}"] = (f"{about} Over TLS both ways. {srtp.__doc__}", lambda ends=ends: srtp(*ends))
+    asked = {"trunk.carrier": ['dtls = "require"']}
+    for name, about, ends in (
+            ("both", "DTLS-SRTP on both legs.", (DTLS, DTLS, asked)),
+            ("caller", "DTLS-SRTP on the caller's leg, RTP on the callee's.", (DTLS, None, {})),
+            ("callee", "RTP on the caller's leg, DTLS-SRTP on the callee's, who begins the handshake.", (None, DTLS, asked))):
+        found[f"baresip/dtls-{name}"] = (f"{about} baresip's certificate has an RSA key. {srtp.__doc__}",
+                                         lambda ends=ends: srtp(*ends, transport="udp"))
     found["baresip/transfer"] = (transfer.__doc__, lambda: transfer("udp"))
     found["baresip/transfer-executed"] = (transfer_executed.__doc__, lambda: transfer_executed("udp"))
     found["baresip/srtp-transfer-executed"] = (f"{transfer_executed.__doc__} SRTP on all legs.",

@@ -27,8 +27,8 @@ struct Certificate {
 }
 
 impl Certificate {
-    fn new() -> Self {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    fn new(key: &'static rcgen::SignatureAlgorithm) -> Self {
+        let key = rcgen::KeyPair::generate_for(key).unwrap();
         let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
@@ -127,10 +127,19 @@ fn closing(bench: &mut Bench, ok: &Heard) -> String {
 
 #[test]
 fn a_caller_of_openssl_is_heard_in_clear_by_callee_and_recorder() {
-    let mut bench = Bench::new(87);
+    calls(87, &rcgen::PKCS_ECDSA_P256_SHA256);
+}
+
+#[test]
+fn a_caller_of_openssl_with_an_rsa_certificate_is_heard_in_clear_by_callee_and_recorder() {
+    calls(210, &rcgen::PKCS_RSA_SHA256);
+}
+
+fn calls(net: u8, key: &'static rcgen::SignatureAlgorithm) {
+    let mut bench = Bench::new(net);
     bench.start();
-    let certificate = Certificate::new();
-    let media = free_port("127.87.0.2");
+    let certificate = Certificate::new(key);
+    let media = free_port(&format!("127.{net}.0.2"));
     let mut openssl = OpenSsl::start(
         &certificate,
         &["s_server", "-verify", "1", "-accept", &media.to_string()],
@@ -153,7 +162,7 @@ fn a_caller_of_openssl_is_heard_in_clear_by_callee_and_recorder() {
     bench.a.ack(proxy, &ok);
     bench.b.hear("ACK");
     let [_, server] = openssl.keys();
-    speak("127.87.0.2", ok.media(), &server);
+    speak(&format!("127.{net}.0.2"), ok.media(), &server);
     bench.b.listen();
     let listed = closing(&mut bench, &ok);
     assert!(listed.contains("\"encryption\": \"decrypted\""), "{listed}");
@@ -162,14 +171,23 @@ fn a_caller_of_openssl_is_heard_in_clear_by_callee_and_recorder() {
 
 #[test]
 fn a_callee_of_openssl_that_begins_the_handshake_is_heard_by_the_caller() {
-    let mut bench = Bench::new(88);
+    is_called(88, &rcgen::PKCS_ECDSA_P256_SHA256);
+}
+
+#[test]
+fn a_callee_of_openssl_with_an_rsa_certificate_that_begins_the_handshake_is_heard_by_the_caller() {
+    is_called(211, &rcgen::PKCS_RSA_SHA256);
+}
+
+fn is_called(net: u8, key: &'static rcgen::SignatureAlgorithm) {
+    let mut bench = Bench::new(net);
     let path = bench.folder.path().join("onrecord.toml");
     let config = std::fs::read_to_string(&path).unwrap();
     let config = config.replace("name = \"carrier\"", "name = \"carrier\"\ndtls = \"require\"");
     std::fs::write(&path, config).unwrap();
     bench.start();
-    let certificate = Certificate::new();
-    let media = free_port("127.88.0.3");
+    let certificate = Certificate::new(key);
+    let media = free_port(&format!("127.{net}.0.3"));
     bench.a.invite(bench.proxy, "bob", "shaken");
     let offered = bench.b.hear("INVITE");
     assert!(offered.text.contains(" UDP/TLS/RTP/SAVP 8\r\n"), "{}", offered.text);
@@ -187,7 +205,7 @@ fn a_callee_of_openssl_that_begins_the_handshake_is_heard_by_the_caller() {
         &["s_client", "-bind", &media.to_string(), "-connect", &to],
     );
     let [client, _] = openssl.keys();
-    speak("127.88.0.3", offered.media(), &client);
+    speak(&format!("127.{net}.0.3"), offered.media(), &client);
     bench.a.listen();
     let listed = closing(&mut bench, &ok);
     assert!(listed.contains("\"encryption\": \"decrypted\""), "{listed}");

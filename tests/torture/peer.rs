@@ -72,7 +72,7 @@ pub fn deliver(node: &mut Signaling, now: Timestamp, bytes: &[u8]) -> Reaction {
 /// Empties the node's outputs, with a recorder and a relay that answer at once.
 pub fn drain(node: &mut Signaling, now: Timestamp) -> Reaction {
     let remote: SocketAddr = A.parse().unwrap();
-    let next_hop = B.parse().unwrap();
+    let next_hop: SocketAddr = B.parse().unwrap();
     let mut reaction = Reaction::default();
     while let Some(output) = node.poll_output() {
         match output {

@@ -1,59 +1,57 @@
-//! One handshake with one that claims to be the peer.
+//! One handshake with one that claims to be the peer, by the DTLS crate.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dimpl::crypto::KeyProvider;
-use dimpl::{Config, Dtls, DtlsCertificate, Output, SrtpProfile};
+use bytes::BytesMut;
+use rtc_dtls::cipher_suite::CipherSuiteId;
+use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
+use rtc_dtls::crypto::Certificate;
+use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc_dtls::state::State;
+use rtc_shared::TransportProtocol;
+use rtc_shared::error::Error;
 
-use super::{DATAGRAM_BYTES_MAX, HANDSHAKE_MAX, Shaken, is_one_of};
-use crate::model::{Handshake, KeyingFault, SrtpKey, SrtpSuite, Timestamp};
+use super::budget::Budget;
+use super::crypto::{Provider, signing_key};
+use super::hello::{Cookie, Hello, Random, without_cookie};
+use super::records::{HANDSHAKE, Intake, first_message, renumber, write_record};
+use super::{Sender, Shaken, is_one_of};
+use crate::model::{Handshake, Identity, KeyingFault, SrtpKey, SrtpSuite, Timestamp};
 
-/// Of a ClientHello (RFC 5246 §7.4.1.2).
-pub(super) const CLIENT_HELLO_RANDOM_BYTES: usize = 32;
+/// The label of RFC 5764 §4.2.
+const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
+/// We would take these in this order; a client's own order counts.
+const PROFILES: [SrtpProtectionProfile; 4] = [
+    SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
+    SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+    SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+    SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32,
+];
+/// With certificates on curves and with RSA keys.
+const SUITES: [CipherSuiteId; 2] = [
+    CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
+    CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
+];
+/// The crate sends a name to servers whether one has a name or not (RFC 6066 §3 knows none of addresses); this one is nobody's (RFC 2606).
+const SERVER_NAME: &str = "onrecord.invalid";
+/// Who it is for the crate, which has nobody else.
+const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
-/// Where it stands: after the record's header, the handshake's, and the version (RFC 6347 §4.1, §4.2.2).
-const RANDOM_AT: usize = 13 + 12 + 2;
-const HANDSHAKE_RECORD: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
-
-/// Datagrams that wait for those before them.
-const QUEUE_MAX: usize = 30;
-/// The DTLS crate panics on a certificate that is longer than the buffer; one can be as long as all that waits.
-const BUFFER_BYTES: usize = 1 << 16;
-const _: () = assert!(QUEUE_MAX * DATAGRAM_BYTES_MAX <= BUFFER_BYTES);
+/// How long a flight is waited for that is not answered, and what that grows to (RFC 6347 §4.2.4.1). The crate gives up after seven.
+pub(super) const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(16);
 
 /// The DTLS crate counts time from an `Instant`, which only a clock can make. This one is a zero and is never read as time:
 /// deadlines are `Timestamp`s that are handed in.
 static ZERO: LazyLock<Instant> = LazyLock::new(zero);
-static CONFIG: LazyLock<Option<Arc<Config>>> = LazyLock::new(config);
 
 #[allow(clippy::disallowed_methods)]
 fn zero() -> Instant {
     Instant::now()
-}
-
-fn config() -> Option<Arc<Config>> {
-    let config = Config::builder()
-        .max_queue_rx(QUEUE_MAX)
-        .handshake_timeout(HANDSHAKE_MAX)
-        .build();
-    config.ok().map(Arc::new)
-}
-
-pub(super) fn key_provider() -> Option<&'static dyn KeyProvider> {
-    Some(CONFIG.as_ref()?.crypto_provider().key_provider)
-}
-
-/// Who says hello: what both hellos of one client have in common. None for what is none, or not its beginning.
-pub(super) fn client_random(datagram: &[u8]) -> Option<[u8; CLIENT_HELLO_RANDOM_BYTES]> {
-    let is_hello = datagram.first() == Some(&HANDSHAKE_RECORD) && datagram.get(13) == Some(&CLIENT_HELLO);
-    let is_plain = datagram.get(3..5) == Some(&[0, 0]);
-    let is_first = datagram.get(19..22) == Some(&[0, 0, 0]);
-    let random = datagram.get(RANDOM_AT..)?.first_chunk()?;
-    (is_hello && is_plain && is_first).then_some(*random)
 }
 
 /// What an attempt has come to.
@@ -61,46 +59,107 @@ pub(super) enum Reached {
     Nothing,
     /// What the peer encrypts with, and what we do.
     Keys(SrtpKey, SrtpKey),
+    /// The handshake is done, and it was not the peer's, or not for SRTP.
     Failed(KeyingFault),
+    /// The rules are broken, by whom is not known: it cannot go on.
+    Broken(Option<KeyingFault>),
+}
+
+/// Our certificate, as the crate wants it. None if it cannot sign.
+pub(super) fn certificate_of(ours: &Identity) -> Option<Certificate> {
+    let chain = vec![ours.certificate().to_vec().into()];
+    Some(Certificate::from_signing_key(chain, signing_key(ours.key())?))
+}
+
+fn config(ours: &Certificate, cookie: Option<Cookie>) -> Option<Arc<HandshakeConfig>> {
+    let is_client = cookie.is_none();
+    let config = ConfigBuilder::default()
+        .with_crypto_provider(Arc::new(Provider::new(cookie)))
+        .with_certificates(vec![ours.clone()])
+        .with_cipher_suites(SUITES.to_vec())
+        .with_srtp_protection_profiles(PROFILES.to_vec())
+        .with_client_auth(ClientAuthType::RequireAnyClientCert)
+        .with_extended_master_secret(ExtendedMasterSecretType::Require)
+        .with_flight_interval(PAUSE_MIN)
+        // By its fingerprint we know it, not by who signed it (RFC 5763 §5).
+        .with_insecure_skip_verify(true)
+        .with_server_name(SERVER_NAME.to_owned())
+        .build(is_client, None);
+    config.ok().map(Arc::new)
 }
 
 pub(super) struct Attempt {
-    dtls: Dtls,
+    endpoint: Endpoint,
+    intake: Intake,
     began: Timestamp,
     /// Of its client, unless that is us.
-    pub(super) random: Option<[u8; CLIENT_HELLO_RANDOM_BYTES]>,
+    pub(super) random: Option<Random>,
+    /// By how much our records' numbers are more than the crate's.
+    numbers: u64,
     /// Where the other end is, by what was heard of it last.
     peer: SocketAddr,
-    /// The certificate is the one that was signalled. That its owner sent it is not known before the handshake is done.
-    is_known: bool,
+    /// When the crate would repeat what was not answered, by its own time.
+    armed: Option<Instant>,
+    /// How long we wait with that.
+    pause: Duration,
     pub(super) due: Option<Timestamp>,
+    budget: Budget,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Its client has said hello to us; the crate has not heard it yet.
+    Strange,
+    Shaking,
+    /// The end is not told yet.
+    Ended,
+    Told,
+    Broken(Option<KeyingFault>),
 }
 
 impl Attempt {
-    /// As a client, without a `random`. None if the certificate of ours is none.
-    pub(super) fn new(
+    /// As a client, who waits `pause` for the first answer.
+    pub(super) fn calling(now: Timestamp, ours: &Certificate, peer: SocketAddr, pause: Duration) -> Option<Self> {
+        let config = config(ours, None)?;
+        let mut attempt = Self::new(now, peer, None);
+        attempt.pause = pause;
+        attempt.endpoint.connect(*ZERO, PEER, config, None).ok()?;
+        attempt.arm(now);
+        Some(attempt)
+    }
+
+    /// As the server of a client that is where it says.
+    pub(super) fn answering(
         now: Timestamp,
-        handshake: &Handshake,
-        random: Option<[u8; CLIENT_HELLO_RANDOM_BYTES]>,
+        ours: &Certificate,
+        hello: &Hello<'_>,
+        cookie: Cookie,
         peer: SocketAddr,
     ) -> Option<Self> {
-        let config = CONFIG.clone()?;
-        let certificate = DtlsCertificate {
-            certificate: handshake.ours.certificate().to_vec(),
-            private_key: handshake.ours.key().to_vec(),
-        };
-        // The crate panics on a key that it cannot read.
-        key_provider()?.load_private_key(&certificate.private_key).ok()?;
-        let mut dtls = Dtls::new_12(config, certificate, *ZERO);
-        dtls.set_active(random.is_none());
-        Some(Self {
-            dtls,
+        let mut attempt = Self::new(now, peer, Some(hello.random));
+        attempt.endpoint.set_server_config(Some(config(ours, Some(cookie))?));
+        let [a, b, c, d, e, f] = hello.record;
+        // The crate's first record, its own request for the cookie, is never sent.
+        attempt.numbers = u64::from_be_bytes([0, 0, a, b, c, d, e, f]).saturating_sub(1);
+        Some(attempt)
+    }
+
+    fn new(now: Timestamp, peer: SocketAddr, random: Option<Random>) -> Self {
+        let is_server = random.is_some();
+        Self {
+            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
+            intake: Intake::new(u16::from(is_server)),
             began: now,
             random,
+            numbers: 0,
             peer,
-            is_known: false,
+            armed: None,
+            pause: PAUSE_MIN,
             due: None,
-        })
+            budget: Budget::default(),
+            stage: if is_server { Stage::Strange } else { Stage::Shaking },
+        }
     }
 
     /// Whether its other end is there: who said hello to us, or the host that we did to, which may answer by another port.
@@ -108,69 +167,164 @@ impl Attempt {
         self.peer == at || self.random.is_none() && self.peer.ip() == at.ip()
     }
 
-    pub(super) fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, datagram: &[u8]) {
-        self.peer = from;
+    pub(super) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// False if it was not looked at.
+    pub(super) fn handle_packet(&mut self, now: Timestamp, sender: Sender, datagram: &[u8]) -> bool {
+        if matches!(self.stage, Stage::Broken(_)) || !self.budget.has_time(now) {
+            return false;
+        }
+        let told = self.intake.take(datagram);
+        // Who repeats itself may have moved because it was not answered.
+        if sender.is_proved || !told.is_empty() {
+            self.peer = sender.at;
+        }
+        if told.is_empty() {
+            return true;
+        }
+        if self.stage == Stage::Strange {
+            self.greet(now, &told);
+        }
+        if matches!(self.stage, Stage::Shaking | Stage::Told) {
+            self.read(now, &told);
+        }
+        true
+    }
+
+    /// The crate makes its state of a first hello, and asks for the cookie that this client has brought: it gets both hellos at once.
+    fn greet(&mut self, now: Timestamp, told: &[u8]) {
+        let Some(first) = first_message(told).and_then(without_cookie) else {
+            return;
+        };
+        let mut record = Vec::with_capacity(told.len());
+        write_record(&mut record, 0, HANDSHAKE, &first);
+        self.stage = Stage::Shaking;
+        self.read(now, &record);
+        if self.stage == Stage::Shaking {
+            drop(self.endpoint.poll_transmit());
+        }
+    }
+
+    fn read(&mut self, now: Timestamp, told: &[u8]) {
         let at = self.instant(now);
-        // A datagram that breaks the rules ends nothing: who sent it is not known.
-        let _ = self
-            .dtls
-            .handle_timeout(at)
-            .and_then(|()| self.dtls.handle_packet(datagram));
+        let read = self.endpoint.read(at, PEER, None, BytesMut::from(told));
+        match (read, self.stage) {
+            (Ok(events), Stage::Shaking) => {
+                if events
+                    .iter()
+                    .any(|event| matches!(event, EndpointEvent::HandshakeComplete))
+                {
+                    self.intake.finish();
+                    self.stage = Stage::Ended;
+                }
+                self.pause = PAUSE_MIN;
+                self.arm(now);
+            }
+            (Err(error), Stage::Shaking) => {
+                self.stage = Stage::Broken(fault_of(&error));
+                self.due = Some(now + self.pause);
+            }
+            _ => {}
+        }
+    }
+
+    /// After what may have set the crate's timer.
+    fn arm(&mut self, now: Timestamp) {
+        let armed = self.endpoint.poll_timeout(&PEER);
+        if armed != self.armed {
+            self.armed = armed;
+            self.due = armed.map(|_| now + self.pause);
+        }
     }
 
     /// False once it has failed.
     pub(super) fn handle_timeout(&mut self, now: Timestamp) -> bool {
-        let at = self.instant(now);
-        self.due.is_some_and(|due| due > now) || self.dtls.handle_timeout(at).is_ok()
+        if self.due.is_none_or(|due| due > now) {
+            return true;
+        }
+        self.due = None;
+        if matches!(self.stage, Stage::Broken(_)) {
+            return false;
+        }
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        let at = self.armed.map_or(*ZERO, |armed| armed.max(self.instant(now)));
+        let is_well = self.endpoint.handle_timeout(PEER, at).is_ok();
+        self.arm(now);
+        is_well
+    }
+
+    /// Another one to the same peer, who may have been spoken for by somebody else.
+    pub(super) fn again(&self, now: Timestamp, ours: &Certificate) -> Option<Self> {
+        Self::calling(now, ours, self.peer, (self.pause * 2).min(PAUSE_MAX))
     }
 
     fn instant(&self, now: Timestamp) -> Instant {
         *ZERO + now.since(self.began)
     }
 
-    pub(super) fn drain(&mut self, now: Timestamp, handshake: &Handshake, said: &mut VecDeque<Shaken>) -> Reached {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut reached = Reached::Nothing;
-        loop {
-            match self.dtls.poll_output(&mut buffer) {
-                Output::Packet(bytes) => {
-                    let (to, bytes) = (self.peer, bytes.to_vec());
-                    said.push_back(Shaken::Send { to, bytes });
-                }
-                Output::PeerCert(certificate) => self.is_known = is_one_of(&handshake.theirs, certificate),
-                // The keys come behind it, if a profile was agreed on (RFC 5764 §4.1).
-                Output::Connected => reached = Reached::Failed(KeyingFault::Profile),
-                Output::KeyingMaterial(material, profile) => {
-                    reached = self.keys(&material, profile, handshake.is_client);
-                }
-                Output::Timeout(at) => {
-                    let at = self.began + at.saturating_duration_since(*ZERO);
-                    self.due = Some(at.max(now));
-                    return reached;
-                }
-                Output::BufferTooSmall { .. } => return reached,
-                _ => {}
+    pub(super) fn drain(&mut self, handshake: &Handshake, said: &mut VecDeque<Shaken>) -> Reached {
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            let mut bytes = transmit.message.to_vec();
+            renumber(&mut bytes, self.numbers);
+            said.push_back(Shaken::Send { to: self.peer, bytes });
+        }
+        match self.stage {
+            Stage::Ended => {
+                self.stage = Stage::Told;
+                let state = self.endpoint.get_connection_state(PEER);
+                state.map_or(Reached::Failed(KeyingFault::Ours), |state| keys(state, handshake))
             }
-        }
-    }
-
-    fn keys(&self, material: &[u8], profile: SrtpProfile, is_client: bool) -> Reached {
-        if !self.is_known {
-            return Reached::Failed(KeyingFault::Certificate);
-        }
-        match (suite_of(profile).and_then(|suite| keys_of(suite, material)), is_client) {
-            (Some([client, server]), true) => Reached::Keys(server, client),
-            (Some([client, server]), false) => Reached::Keys(client, server),
-            (None, _) => Reached::Failed(KeyingFault::Profile),
+            Stage::Broken(fault) => Reached::Broken(fault),
+            Stage::Strange | Stage::Shaking | Stage::Told => Reached::Nothing,
         }
     }
 }
 
-const fn suite_of(profile: SrtpProfile) -> Option<SrtpSuite> {
+/// Of a handshake that is done.
+fn keys(state: &State, handshake: &Handshake) -> Reached {
+    let certificate = state.peer_certificates.first();
+    if !certificate.is_some_and(|certificate| is_one_of(&handshake.theirs, certificate)) {
+        return Reached::Failed(KeyingFault::Certificate);
+    }
+    let pair = suite_of(state.srtp_protection_profile()).and_then(|suite| {
+        let length = 2 * suite.master_bytes();
+        let material = state.export_keying_material(EXPORTER, &[], length).ok()?;
+        keys_of(suite, material.as_ref())
+    });
+    match (pair, handshake.is_client) {
+        (Some([client, server]), true) => Reached::Keys(server, client),
+        (Some([client, server]), false) => Reached::Keys(client, server),
+        (None, _) => Reached::Failed(KeyingFault::Profile),
+    }
+}
+
+/// What it says of the peer, if it was the peer.
+const fn fault_of(error: &Error) -> Option<KeyingFault> {
+    match error {
+        Error::ErrCipherSuiteNoIntersection
+        | Error::ErrInvalidCipherSuite
+        | Error::ErrServerNoMatchingSrtpProfile
+        | Error::ErrClientNoMatchingSrtpProfile
+        | Error::ErrRequestedButNoSrtpExtension
+        | Error::ErrServerRequiredButNoClientEms
+        | Error::ErrClientRequiredButNoServerEms
+        | Error::ErrNoSupportedEllipticCurves
+        | Error::ErrNoAvailableSignatureSchemes => Some(KeyingFault::Profile),
+        Error::ErrClientCertificateRequired
+        | Error::ErrKeySignatureMismatch
+        | Error::ErrKeySignatureVerifyUnimplemented => Some(KeyingFault::Certificate),
+        _ => None,
+    }
+}
+
+const fn suite_of(profile: SrtpProtectionProfile) -> Option<SrtpSuite> {
     match profile {
-        SrtpProfile::AES128_CM_SHA1_80 => Some(SrtpSuite::AesCm128HmacSha1_80),
-        SrtpProfile::AEAD_AES_128_GCM => Some(SrtpSuite::AeadAes128Gcm),
-        SrtpProfile::AEAD_AES_256_GCM => Some(SrtpSuite::AeadAes256Gcm),
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Some(SrtpSuite::AesCm128HmacSha1_80),
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32 => Some(SrtpSuite::AesCm128HmacSha1_32),
+        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Some(SrtpSuite::AeadAes128Gcm),
+        SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => Some(SrtpSuite::AeadAes256Gcm),
         _ => None,
     }
 }

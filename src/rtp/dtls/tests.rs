@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::model::SrtpSuite;
 
+mod floods;
+mod rsa;
+
 pub fn identity() -> Arc<Identity> {
     let signer = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let params = rcgen::CertificateParams::new(vec!["onrecord".to_owned()]).unwrap();
@@ -195,7 +198,7 @@ fn answers_of_strangers(is_client: bool) -> Vec<Vec<u8>> {
         }
         for bytes in up {
             server.association.handle_packet(START, SOMEWHERE, &bytes);
-            said.extend(Some(bytes).filter(|bytes| is_client && client_random(bytes).is_none()));
+            said.extend(Some(bytes).filter(|bytes| is_client && Hello::parse(bytes).is_none()));
         }
         for bytes in down {
             client.association.handle_packet(START, SOMEWHERE, &bytes);
@@ -244,7 +247,7 @@ fn a_peer_that_has_proved_to_be_elsewhere_by_now_is_followed() {
             break;
         }
         for bytes in up {
-            let from = if client_random(&bytes).is_some() {
+            let from = if Hello::parse(&bytes).is_some() {
                 SOMEWHERE
             } else {
                 moved
@@ -257,6 +260,31 @@ fn a_peer_that_has_proved_to_be_elsewhere_by_now_is_followed() {
     }
     assert!(client.keys.is_some() && server.keys.is_some());
     assert_eq!(server.told, Some(moved.at));
+}
+
+#[test]
+fn a_peer_that_has_proved_to_be_elsewhere_before_it_was_answered_is_answered_there() {
+    let (mut client, mut server) = pair();
+    let [here, there] = [SOMEWHERE, ABROAD].map(|at| Sender { is_proved: true, ..at });
+    for bytes in client.sends() {
+        server.association.handle_packet(START, here, &bytes);
+    }
+    for bytes in server.sends() {
+        client.association.handle_packet(START, SOMEWHERE, &bytes);
+    }
+    let second = client.sends();
+    second
+        .iter()
+        .for_each(|bytes| _ = server.association.handle_packet(START, here, bytes));
+    assert!(!server.sends().is_empty(), "which is lost");
+    let later = START + Duration::from_secs(1);
+    client.association.handle_timeout(later);
+    for bytes in client.sends() {
+        server.association.handle_packet(later, there, &bytes);
+    }
+    server.association.handle_timeout(later);
+    assert!(!server.sends().is_empty());
+    assert_eq!(server.told, Some(there.at));
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn responses_go_to_the_source_never_to_an_address_that_the_via_names() {
         ("SIP/2.0/UDP 203.0.113.1:7777;rport", "192.0.2.1:9999"),
     ] {
         let back = read(text).response_flow(flow("192.0.2.1:9999"));
-        assert_eq!(back.remote, remote.parse().unwrap(), "{text}");
+        assert_eq!(back.remote, remote.parse::<std::net::SocketAddr>().unwrap(), "{text}");
     }
     let tcp = Flow {
         transport: Transport::Tcp,

@@ -97,7 +97,7 @@ fn a_broken_request_is_refused_to_where_it_came_from_and_leaves_nothing() {
     let Some(Output::Send { flow, bytes }) = story.layer.poll_output() else {
         panic!("nothing sent")
     };
-    assert_eq!(flow.remote, "203.0.113.7:5070".parse().unwrap());
+    assert_eq!(flow.remote, std::net::SocketAddr::from(([203, 0, 113, 7], 5_070)));
     assert!(String::from_utf8_lossy(&bytes).contains(";received=203.0.113.7"));
     assert!(story.layer.is_empty());
 }

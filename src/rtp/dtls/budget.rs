@@ -1,0 +1,54 @@
+//! How many datagrams of whom are looked at in a second: nobody spends what is another's.
+
+use super::DATAGRAMS_A_SECOND_MAX;
+use crate::model::Timestamp;
+
+/// Hosts that have said nothing yet that proves them share these by chance.
+pub(super) const SHARES: usize = 64;
+
+/// Of one peer.
+#[derive(Default)]
+pub(super) struct Budget {
+    second: u64,
+    spent: u32,
+}
+
+impl Budget {
+    pub(super) fn has_time(&mut self, now: Timestamp) -> bool {
+        if self.second != now.as_secs() {
+            *self = Self {
+                second: now.as_secs(),
+                spent: 0,
+            };
+        }
+        self.spent = self.spent.saturating_add(1);
+        self.spent <= DATAGRAMS_A_SECOND_MAX
+    }
+}
+
+/// Of all hosts that nothing is known of.
+pub(super) struct Budgets {
+    second: u64,
+    spent: [u8; SHARES],
+}
+
+impl Budgets {
+    pub(super) const fn new() -> Self {
+        Self {
+            second: 0,
+            spent: [0; SHARES],
+        }
+    }
+
+    pub(super) fn has_time(&mut self, now: Timestamp, share: usize) -> bool {
+        if self.second != now.as_secs() {
+            self.second = now.as_secs();
+            self.spent = [0; SHARES];
+        }
+        let Some(spent) = self.spent.get_mut(share) else {
+            return false;
+        };
+        *spent = spent.saturating_add(1);
+        u32::from(*spent) <= DATAGRAMS_A_SECOND_MAX
+    }
+}
