@@ -53,7 +53,7 @@ def start(bench, to_us):
     child = bench.run(["rtpengine", "--config-file=none", "--table=-1", f"--interface={ip}", f"--listen-ng={ip}:{NG_PORT}",
                        "--foreground", "--log-stderr", "--log-level=6", f"--port-min={MEDIA_FROM}", f"--port-max={MEDIA_TO}",
                        "--num-threads=1", "--delete-delay=0", "--dtls-cert-cipher=prime256v1", f"--pidfile={folder}/pid"],
-                      "rtpengine.out")
+                      "rtpengine.out", cwd=folder)
     until("rtpengine is up", lambda: child.poll() is not None or is_bound(ip, NG_PORT))
     if child.poll() is not None:
         raise Failed(f"rtpengine ended:\n{bench.log('rtpengine.out')}")
