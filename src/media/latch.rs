@@ -28,7 +28,7 @@ const SILENT_PACKETS: u16 = 5;
 /// came between. An SDP that names no host to send to (port 0, multicast) takes
 /// and sends nothing. A holder that names the null address is sent nothing; what it plays is taken from where it was before.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Latch {
+pub(crate) struct Latch {
     signalled: Option<SocketAddr>,
     origin: Origin,
     /// Where packets come from.
@@ -86,7 +86,7 @@ impl Former {
 
 /// What the latch makes of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Admission {
+pub(crate) enum Admission {
     Taken,
     /// Taken, and the first from a host that no SDP named.
     Learned,
@@ -104,7 +104,7 @@ enum Rank {
 
 impl Latch {
     /// The leg's newest SDP. `deaf`: it wants nothing sent.
-    pub(super) fn signal(&mut self, remote: Option<SocketAddr>, origin: Origin, deaf: bool) {
+    pub(crate) fn signal(&mut self, remote: Option<SocketAddr>, origin: Origin, deaf: bool) {
         let remote = remote.filter(is_sendable);
         if (self.signalled, self.origin) != (remote, origin) {
             self.signalled = remote;
@@ -144,7 +144,7 @@ impl Latch {
     }
 
     /// `ours`: it is an address of our own, which is not learned. `place`: where RTP has one.
-    pub(super) fn admits(&mut self, from: SocketAddr, ours: bool, place: Option<Place>) -> Admission {
+    pub(crate) fn admits(&mut self, from: SocketAddr, ours: bool, place: Option<Place>) -> Admission {
         let Some(rank) = self.rank(from, ours) else {
             return Admission::Foreign;
         };

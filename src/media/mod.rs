@@ -26,9 +26,11 @@ mod shaking;
 mod side;
 mod ways;
 
+pub(crate) use latch::{Admission, Latch};
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
+pub(crate) use probation::Place;
 
 #[cfg(test)]
 mod stories;

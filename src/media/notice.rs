@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    CLIP_FRAME, Clip, Leg, LegNotice, LegPlan, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition,
+    CLIP_FRAME, Clip, Leg, LegNotice, LegPlan, LinePlan, MediaPlan, Notice, NoticeKind, NoticePlan, Rendition, Ssrc,
     Timestamp, Voice, earliest,
 };
 use crate::rtp::RtpHeader;
@@ -56,6 +56,8 @@ struct Speech {
     stalled: bool,
     /// What the far party speaks in.
     payload_type: Option<u8>,
+    /// Of the far party: the event that was hushed last while somebody was asked. It may be the answer, and all of it is ours.
+    answer: Option<(Ssrc, u32)>,
     stream: Stream,
 }
 
@@ -64,6 +66,8 @@ struct Playing {
     clip: Arc<Clip>,
     kind: NoticeKind,
     voice: Voice,
+    /// When its turn came.
+    begun: Timestamp,
     /// Of its frames.
     next: usize,
     /// Of the first frame.
@@ -93,6 +97,7 @@ impl Notices {
             due: now + LISTEN,
             stalled: false,
             payload_type: None,
+            answer: None,
             stream: Stream::new(session, leg.index()),
         };
         let mut notices = Self {
@@ -213,21 +218,29 @@ impl Notices {
         let Ok(header) = RtpHeader::parse(packet) else {
             return Passage::AsIs;
         };
-        let is_parted = self.plan.asks || self.plan.parted && self.speeches.iter().any(Speech::is_prompting);
+        let asks = self.plan.asks;
+        let is_parted = asks || self.plan.parted && self.speeches.iter().any(Speech::is_prompting);
         let LegPlan { formats, holds, .. } = self.plan.line.leg(leg);
-        let format = formats.iter().find(|format| format.0 == header.payload_type);
+        // Who receives chooses the numbers; some send by their own all the same.
+        let described = formats.iter().chain(&self.plan.line.leg(leg.other()).formats);
+        let format = described.into_iter().find(|format| format.0 == header.payload_type);
         let is_voice = format.is_none_or(|format| !format.1.eq_ignore_ascii_case(EVENTS));
         let speech = &mut self.speeches[leg.index()];
         if is_voice {
             speech.payload_type = Some(header.payload_type);
         }
+        let is_answer = !is_voice && speech.is_of_answer(&header, asks);
         let tone = speech
             .playing
             .as_ref()
             .filter(|playing| !playing.is_prompt() && is_voice && !holds);
         let is_padded = packet.first().is_some_and(|first| first & 0x20 != 0);
         let mix = tone.filter(|_| !is_padded).and_then(|tone| tone.mix(&header));
-        if is_parted || speech.is_prompting() || tone.is_some_and(|tone| mix.is_none() && tone.payload().is_some()) {
+        if is_parted
+            || is_answer
+            || speech.is_prompting()
+            || tone.is_some_and(|tone| mix.is_none() && tone.payload().is_some())
+        {
             let hertz = format.map_or(8_000, |format| format.2);
             speech.stream.hush(now, &header, hertz / FRAMES_A_SECOND);
             return Passage::Hushed;
@@ -264,6 +277,15 @@ impl Speech {
         }
     }
 
+    /// Whether a packet of an event belongs to one that began while somebody was asked.
+    fn is_of_answer(&mut self, header: &RtpHeader<'_>, asks: bool) -> bool {
+        let event = Some((header.ssrc, header.timestamp));
+        if asks {
+            self.answer = event;
+        }
+        self.answer == event
+    }
+
     /// A prompt plays, or is about to. One that cannot go on keeps nobody waiting.
     fn is_prompting(&self) -> bool {
         let is_next = self.playing.is_none() && self.prompt.is_some();
@@ -279,6 +301,7 @@ impl Speech {
                 clip,
                 kind,
                 voice,
+                begun: now,
                 next: 0,
                 from: None,
                 until: now,
@@ -323,7 +346,11 @@ impl Speech {
     /// What plays is over: what there is to tell of it.
     fn end(&mut self, now: Timestamp, line: u16) -> Option<Notice> {
         let playing = self.playing.take()?;
-        self.due = now + self.tone.as_ref().map_or(RETRY, |(_, every)| *every);
+        let since = if playing.is_prompt() { now } else { playing.begun };
+        self.due = self
+            .tone
+            .as_ref()
+            .map_or(now + RETRY, |(_, every)| now.max(since + *every));
         Some(Notice {
             leg: self.leg,
             line,

@@ -16,7 +16,7 @@ const REACH: u16 = 5;
 
 /// A packet's place in its stream, as RTP tells it (RFC 3550 §5.1), and its arrival.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     ssrc: [u8; 4],
     sequence: u16,
     at: Timestamp,
@@ -24,7 +24,7 @@ pub(super) struct Place {
 
 impl Place {
     /// None for what is no RTP.
-    pub(super) fn of(at: Timestamp, packet: &[u8]) -> Option<Self> {
+    pub(crate) fn of(at: Timestamp, packet: &[u8]) -> Option<Self> {
         let [0x80..=0xBF, _, high, low, _, _, _, _, ssrc @ ..] = packet.first_chunk::<12>()? else {
             return None;
         };

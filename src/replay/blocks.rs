@@ -3,7 +3,20 @@
 
 use std::io::{ErrorKind, Read};
 
+use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
+
+use crate::model::Timestamp;
+
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
+const INTERFACE: u32 = 1;
+/// Options of an interface (§4.2): its ticks, and their zero.
+const IF_TSRESOL: u16 = 9;
+const IF_TSOFFSET: u16 = 14;
+/// In place of `IF_TSRESOL`, which is parsed no finer than to the nanosecond.
+const TICKS: u16 = 0x7009;
+const MICROSECONDS: u8 = 6;
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// Interface description, obsolete, simple and enhanced packets: what is read.
 const READ: [u32; 5] = [SECTION_HEADER, 1, 2, 3, 6];
 /// Longer blocks of other types lose their bodies.
@@ -18,7 +31,10 @@ pub(super) struct Blocks<R> {
     head: [u8; HEAD_BYTES],
     /// What of `head` is still to be given.
     pending: std::ops::Range<usize>,
-    /// What follows `head`, as it is.
+    /// Of an interface, what follows `head`; from where on it is still to be given.
+    body: Vec<u8>,
+    body_at: usize,
+    /// What follows those, as it is.
     left: u64,
     given: u64,
     /// After how many given bytes how many in all were left out; one entry for `BLOCK_BYTES_MAX` of the file or more.
@@ -32,6 +48,8 @@ impl<R: Read> Blocks<R> {
             is_big: false,
             head: [0; HEAD_BYTES],
             pending: 0..0,
+            body: Vec::new(),
+            body_at: 0,
             left: 0,
             given: 0,
             omitted: Vec::new(),
@@ -76,10 +94,26 @@ impl<R: Read> Blocks<R> {
         if length < HEAD_BYTES as u32 || !length.is_multiple_of(4) {
             // Corrupt: whoever parses it will say so.
             self.left = u64::MAX;
+        } else if kind == INTERFACE && length <= BLOCK_BYTES_MAX {
+            self.take_interface(u64::from(length) - HEAD_BYTES as u64)?;
         } else if READ.contains(&kind) || length <= BLOCK_BYTES_MAX {
             self.left = u64::from(length) - HEAD_BYTES as u64;
         } else {
             self.omit(length)?;
+        }
+        Ok(())
+    }
+
+    /// Gives an interface with no options but those that its packets' times depend on: nothing else there costs a packet.
+    fn take_interface(&mut self, length: u64) -> std::io::Result<()> {
+        self.body.clear();
+        self.body_at = 0;
+        self.file.by_ref().take(length).read_to_end(&mut self.body)?;
+        let end = self.body.len().saturating_sub(4);
+        if self.body.len() as u64 == length
+            && let Some(options) = self.body.get_mut(4..end)
+        {
+            keep_times(options, self.is_big);
         }
         Ok(())
     }
@@ -109,22 +143,85 @@ impl<R: Read> Blocks<R> {
 
 impl<R: Read> Read for Blocks<R> {
     fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
-        if self.pending.is_empty() && self.left == 0 {
+        if self.pending.is_empty() && self.body_at == self.body.len() && self.left == 0 {
             self.next_block()?;
         }
-        let read = if self.pending.is_empty() {
+        let read = if !self.pending.is_empty() {
+            let read = self.head.get(self.pending.clone()).unwrap_or_default().read(room)?;
+            self.pending.start += read;
+            read
+        } else if self.body_at < self.body.len() {
+            let read = self.body.get(self.body_at..).unwrap_or_default().read(room)?;
+            self.body_at += read;
+            read
+        } else {
             let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(room.len());
             let read = self.file.read(room.get_mut(..most).unwrap_or_default())?;
             self.left -= read as u64;
-            read
-        } else {
-            let read = self.head.get(self.pending.clone()).unwrap_or_default().read(room)?;
-            self.pending.start += read;
             read
         };
         self.given += read as u64;
         Ok(read)
     }
+}
+
+/// Leaves, of the options of an interface, the first of each of the two that tell time; zeros end them.
+fn keep_times(options: &mut [u8], is_big: bool) {
+    let number = |bytes: [u8; 2]| {
+        if is_big {
+            u16::from_be_bytes(bytes)
+        } else {
+            u16::from_le_bytes(bytes)
+        }
+    };
+    let bytes_of = |code: u16| if is_big { code.to_be_bytes() } else { code.to_le_bytes() };
+    let (mut ticks, mut offset) = (None, None);
+    let mut rest = &*options;
+    while let [c0, c1, l0, l1, after @ ..] = rest {
+        let length = usize::from(number([*l0, *l1]));
+        let Some(value) = after.get(..length) else { break };
+        match (number([*c0, *c1]), value) {
+            (0, _) => break,
+            (IF_TSRESOL, [value]) => ticks = ticks.or(Some(*value)),
+            (IF_TSOFFSET, value) => offset = offset.or(<[u8; 8]>::try_from(value).ok()),
+            _ => {}
+        }
+        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    let ([c0, c1], [l0, l1]) = (bytes_of(TICKS), bytes_of(1));
+    let ticks = ticks.map(|ticks| [c0, c1, l0, l1, ticks, 0, 0, 0]);
+    let ([c0, c1], [l0, l1]) = (bytes_of(IF_TSOFFSET), bytes_of(8));
+    let offset = offset.map(|[a, b, c, d, e, f, g, h]| [c0, c1, l0, l1, a, b, c, d, e, f, g, h]);
+    let kept = ticks.into_iter().flatten().chain(offset.into_iter().flatten());
+    for (to, from) in options.iter_mut().zip(kept.chain(std::iter::repeat(0))) {
+        *to = from;
+    }
+}
+
+/// The time of a packet so many ticks after its interface's zero (§4.2), cut to the nanosecond. None: before 1970.
+pub(super) fn time_of(interface: &InterfaceDescriptionBlock<'_>, ticks: u64) -> Option<Timestamp> {
+    let told = interface.options.iter().find_map(|option| match option {
+        InterfaceDescriptionOption::Common(CommonOption::Unknown(option)) if option.code == TICKS => {
+            option.value.first().copied()
+        }
+        _ => None,
+    });
+    let ticks = u128::from(ticks);
+    let nanos = match told.unwrap_or(MICROSECONDS) {
+        binary @ 0x80.. => (ticks * NANOS_PER_SECOND) >> (binary & 0x7F),
+        decimal => match decimal.checked_sub(9) {
+            // Finer than any number of ticks: the beginning.
+            Some(finer) => 10_u128.checked_pow(u32::from(finer)).map_or(0, |unit| ticks / unit),
+            None => ticks * 10_u128.pow(u32::from(9 - decimal)),
+        },
+    };
+    let offset = u128::from(interface.ts_offset().unsigned_abs()) * NANOS_PER_SECOND;
+    let nanos = if interface.ts_offset() < 0 {
+        nanos.checked_sub(offset)?
+    } else {
+        nanos + offset
+    };
+    Some(Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -185,7 +282,83 @@ mod tests {
         assert!(flaws[0].kind.is_fatal());
     }
 
+    /// An interface with these options.
+    fn interface(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = [order.u16(101), order.u16(0)].concat();
+        body.extend(order.u32(0));
+        for (code, value) in options {
+            body.extend([order.u16(*code), order.u16(value.len() as u16)].concat());
+            body.extend(*value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        forge::block(order, INTERFACE, &body)
+    }
+
+    #[test]
+    fn ticks_of_any_length_are_read_and_no_other_option_costs_a_packet() {
+        let second = 1_000_000_000;
+        for order in [Order::Big, Order::Little] {
+            let minute = if order == Order::Big {
+                60_i64.to_be_bytes()
+            } else {
+                60_i64.to_le_bytes()
+            };
+            let options: [(&[(u16, &[u8])], u64, u64); 10] = [
+                (&[(9, &[12])], 1_500_000_000_000, 3 * second / 2),
+                (&[(9, &[10])], 10_000_000_019, second + 1),
+                (&[(9, &[13])], 10_000_000_000_000, second),
+                (&[(9, &[127])], u64::MAX, 0),
+                (&[(9, &[0x80 | 30])], 3 << 29, 3 * second / 2),
+                (&[(9, &[0x80 | 63])], 1 << 62, second / 2),
+                (&[(9, &[0xFF])], u64::MAX, 0),
+                (
+                    &[(2, b"caf\xE9"), (9, &[12]), (14, &minute), (9, &[3])],
+                    1_000_000_000_000,
+                    61 * second,
+                ),
+                (&[(TICKS, &[0]), (9, &[3, 3]), (14, b"?"), (11, b"")], 1_000_000, second),
+                (&[(9, &[0])], u64::MAX, u64::MAX),
+            ];
+            for (options, ticks, wanted) in options {
+                let mut file = forge::section(order);
+                file.extend(interface(order, options));
+                file.extend(forge::enhanced(order, 0, ticks, &forge::ip_udp(A, B, b"x")));
+                let (kept, flaws) = forge::read(&file).unwrap();
+                assert_eq!((kept.len(), flaws), (1, vec![]), "{options:?}");
+                assert_eq!(kept[0].at, Timestamp::from_nanos(wanted), "{options:?}");
+            }
+            let mut file = forge::section(order);
+            let minutes_ago = if order == Order::Big {
+                (-60_i64).to_be_bytes()
+            } else {
+                (-60_i64).to_le_bytes()
+            };
+            file.extend(interface(order, &[(14, &minutes_ago)]));
+            file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"x")));
+            let (kept, flaws) = forge::read(&file).unwrap();
+            assert_eq!((kept.len(), flaws.len()), (0, 1), "before 1970");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn options_of_any_kind_keep_their_length_and_are_read(
+            options in prop::collection::vec(any::<u8>(), 0..64).prop_map(|mut bytes| {
+                bytes.truncate(bytes.len() / 4 * 4);
+                bytes
+            }),
+            is_big: bool,
+        ) {
+            let order = if is_big { Order::Big } else { Order::Little };
+            let mut file = forge::section(order);
+            let body = [order.u16(101).to_vec(), order.u16(0).to_vec(), order.u32(0).to_vec(), options].concat();
+            file.extend(forge::block(order, INTERFACE, &body));
+            let at = file.len() as u64;
+            file.extend(forge::enhanced(order, 7, 0, &[]));
+            let (_, flaws) = forge::read(&file).unwrap();
+            prop_assert_eq!((flaws.len(), flaws[0].offset), (1, at));
+        }
+
         #[test]
         fn any_bytes_are_given_in_order_and_never_more(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut given = Vec::new();

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::binding::{Bindings, CallIndex, Declared};
+use super::binding::{Bindings, Bound, CallIndex, Declared};
 use super::capture::Captured;
 use super::dialogs::Dialogs;
 use super::flaw::FlawKind;
 use super::naming::Referrals;
 use super::script::{Line, Script, Sighting, opens};
+use super::sources::{Source, Sources};
 use super::streams::Streams;
+use crate::media::Place;
 use crate::model::{Leg, Remote, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
@@ -49,8 +51,10 @@ pub(crate) struct Call {
     pub streams: Streams,
     /// What each party's payload types mean; the newest description counts.
     formats: Vec<(Leg, u8, String)>,
-    /// Where each party said that it receives, m-line by m-line, on the hop that is played.
-    described: [Vec<Option<Remote>>; 2],
+    /// Where the media of each party comes from, on the hop that is played.
+    pub sources: [Sources; 2],
+    /// RTP and RTCP packets to a party's address that the other one did not send: left out.
+    pub foreign: u64,
     /// Where the proxy told each party to send to, m-line by m-line.
     pub relay: [Vec<Option<Remote>>; 2],
 }
@@ -65,6 +69,29 @@ impl Call {
     }
 }
 
+impl Call {
+    /// From where the proxy gets a datagram, as it knows its sender. None: its sender is no party, which is counted.
+    fn source_of(
+        &mut self,
+        bound: &Bound,
+        kind: WireKind,
+        (captured, bytes): (&Captured<'_>, &[u8]),
+    ) -> Option<SocketAddr> {
+        let (to, sources) = ((bound.line, bound.is_rtcp), &mut self.sources[bound.sender.index()]);
+        if !bound.is_played || kind == WireKind::Other {
+            return Some(sources.agreed(to).unwrap_or(captured.src));
+        }
+        let place = (kind == WireKind::Rtp).then(|| Place::of(captured.at, bytes)).flatten();
+        match sources.admit(to, captured.src, place) {
+            Source::Party(known) => Some(known),
+            Source::Foreign => {
+                self.foreign += 1;
+                None
+            }
+        }
+    }
+}
+
 /// How many of what were read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counts {
@@ -74,6 +101,16 @@ pub(crate) struct Counts {
     pub rtp: u64,
     /// RTCP packets that an SDP binds to a call.
     pub rtcp: u64,
+}
+
+impl Counts {
+    const fn count_foreign(&mut self, kind: WireKind) {
+        match kind {
+            WireKind::Rtp => self.rtp += 1,
+            WireKind::Rtcp => self.rtcp += 1,
+            WireKind::Other => {}
+        }
+    }
 }
 
 /// A datagram as the proxy gets it.
@@ -174,7 +211,14 @@ impl Calls {
             if is_played {
                 script.describe(leg, sdp);
             }
-            self.declare(index, leg, &parsed?, sighting);
+            let parsed = parsed?;
+            match sighting {
+                Sighting::New => call.sources[leg.index()].describe(&message, &parsed, captured.src.ip()),
+                // The proxy knows the party by what it was told before; its media may come from here all the same.
+                Sighting::Spared => call.sources[leg.index()].describe_beside(&parsed, captured.src.ip()),
+                Sighting::Repeated | Sighting::OtherHop | Sighting::Stray => {}
+            }
+            self.declare(index, leg, &parsed, is_played || sighting == Sighting::Spared);
         }
         Ok(Some(Heard {
             call: index,
@@ -270,22 +314,17 @@ impl Calls {
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
-            described: [Vec::new(), Vec::new()],
+            sources: Default::default(),
+            foreign: 0,
             relay: [Vec::new(), Vec::new()],
         });
         Ok(index)
     }
 
-    fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, sighting: Sighting) {
+    fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
         let Some(call) = self.calls.get_mut(index as usize) else {
             return;
         };
-        let is_told = matches!(sighting, Sighting::New | Sighting::Repeated);
-        // The proxy knows the party by what it was told before; its media may come from here all the same.
-        let is_played = is_told || sighting == Sighting::Spared;
-        if is_told {
-            call.described[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
-        }
         for (n, line) in sdp.lines().iter().enumerate() {
             for format in &line.formats {
                 call.formats
@@ -314,8 +353,13 @@ impl Calls {
     pub(crate) fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) -> Option<Option<Play>> {
         let bound = self.bindings.find(captured.src, captured.dst)?;
         let call = self.calls.get_mut(bound.call as usize)?;
+        let kind = classify(bytes);
+        let Some(from) = call.source_of(&bound, kind, (captured, bytes)) else {
+            self.counts.count_foreign(kind);
+            return Some(None);
+        };
         let mut ssrc = None;
-        match classify(bytes) {
+        match kind {
             WireKind::Rtp => {
                 if let Ok(header) = RtpHeader::parse(bytes) {
                     self.counts.rtp += 1;
@@ -326,19 +370,14 @@ impl Calls {
             WireKind::Rtcp => self.counts.rtcp += 1,
             WireKind::Other => {}
         }
-        let at = |remotes: &[Option<Remote>]| {
-            let remote = remotes.get(usize::from(bound.line)).copied().flatten()?;
-            Some(if bound.is_rtcp { remote.rtcp } else { remote.rtp })
-        };
-        let play = at(&call.relay[bound.sender.index()])
-            .filter(|_| bound.is_played)
-            .map(|local| Play {
-                call: bound.call,
-                sender: bound.sender,
-                from: at(&call.described[bound.sender.index()]).unwrap_or(captured.src),
-                local,
-                ssrc,
-            });
+        let relay = call.relay[bound.sender.index()].get(usize::from(bound.line));
+        let play = relay.copied().flatten().filter(|_| bound.is_played).map(|relay| Play {
+            call: bound.call,
+            sender: bound.sender,
+            from,
+            local: if bound.is_rtcp { relay.rtcp } else { relay.rtp },
+            ssrc,
+        });
         Some(play)
     }
 
@@ -348,14 +387,21 @@ impl Calls {
         let Some(bound) = self.bindings.find(captured.src, captured.dst) else {
             return false;
         };
-        match classify(start) {
+        let kind = classify(start);
+        let Some(call) = self.calls.get_mut(bound.call as usize) else {
+            return false;
+        };
+        if call.source_of(&bound, kind, (captured, start)).is_none() {
+            self.counts.count_foreign(kind);
+            return true;
+        }
+        match kind {
             WireKind::Rtp => {
                 // What the fixed header announces may be beyond the cut.
                 let mut fixed = [0; 12];
                 fixed.iter_mut().zip(start).for_each(|(to, from)| *to = *from);
                 fixed[0] &= 0b1100_0000;
-                let call = self.calls.get_mut(bound.call as usize);
-                if let (Ok(header), Some(call)) = (RtpHeader::parse(&fixed), call) {
+                if let Ok(header) = RtpHeader::parse(&fixed) {
                     self.counts.rtp += 1;
                     call.streams.count(bound.sender, &header, bound.is_played, true);
                 }

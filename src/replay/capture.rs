@@ -43,6 +43,15 @@ pub enum Payload<'a> {
 }
 
 impl Captured<'_> {
+    pub(crate) const fn flaw(&self, kind: FlawKind) -> Flaw {
+        Flaw {
+            packet: self.packet,
+            offset: self.offset,
+            at: self.at,
+            kind,
+        }
+    }
+
     pub(crate) const fn with_bytes<'a>(&self, bytes: &'a [u8]) -> Captured<'a> {
         let payload = match self.payload {
             Payload::Sip(transport, _) => Payload::Sip(transport, bytes),

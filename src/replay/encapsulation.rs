@@ -19,6 +19,7 @@ pub(super) const IPV6: u16 = 0x86DD;
 const TRANSPARENT_ETHERNET: u16 = 0x6558;
 
 const VXLAN: [u16; 2] = [4_789, 8_472];
+const VXLAN_GPE: u16 = 4_790;
 const GENEVE: u16 = 6_081;
 const GTP_U: u16 = 2_152;
 const TZSP: u16 = 37_008;
@@ -240,6 +241,7 @@ pub(super) fn in_udp(src: u16, dst: u16, payload: &[u8]) -> Option<(Layer, &[u8]
             };
             Some((Layer::Ethernet, inner))
         }
+        VXLAN_GPE => in_vxlan_gpe(payload),
         GENEVE => in_geneve(payload),
         GTP_U => in_gtp(payload),
         TZSP => in_tzsp(payload),
@@ -247,6 +249,19 @@ pub(super) fn in_udp(src: u16, dst: u16, payload: &[u8]) -> Option<(Layer, &[u8]
         _ if [src, dst].contains(&L2TP) => in_l2tp(payload),
         _ => None,
     }
+}
+
+/// draft-ietf-nvo3-vxlan-gpe §3: the I and P flags, and what follows.
+fn in_vxlan_gpe(payload: &[u8]) -> Option<(Layer, &[u8])> {
+    let [first @ 0..=0x3F, 0, 0, next, _, _, _, 0, inner @ ..] = payload else {
+        return None;
+    };
+    let layer = match (first & 0x0C, next) {
+        (0x0C, 1 | 2) => Layer::Ip,
+        (0x0C, 3) | (0x08, 0) => Layer::Ethernet,
+        _ => return None,
+    };
+    Some((layer, inner))
 }
 
 /// RFC 8926 §3.4.

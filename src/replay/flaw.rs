@@ -95,6 +95,9 @@ pub enum FlawKind {
     MalformedSip { what: Wrong, offset: usize },
     #[error("{what}")]
     MalformedSdp { what: SdpError },
+    /// Named once: the identifiers that a replay mints are in it already, so that its calls cannot be told from ours.
+    #[error("recorded by `replay`: exported from there, a call cannot be replayed again; replay the first capture")]
+    Replayed,
     #[error("more than {max} calls: this one is not replayed")]
     TooManyCalls { max: usize },
 }

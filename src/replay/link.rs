@@ -412,6 +412,13 @@ mod tests {
         };
         vec![
             ("VXLAN", 1, over("4789", &[8, 0, 0, 0, 0, 0, 100, 0], &frame)),
+            ("VXLAN-GPE", 1, over("4790", &[0x0C, 0, 0, 1, 0, 0, 100, 0], &v4)),
+            ("VXLAN-GPE, IPv6", 1, over("4790", &[0x0C, 0, 0, 2, 0, 0, 100, 0], &v6)),
+            (
+                "VXLAN-GPE, Ethernet",
+                1,
+                over("4790", &[0x0C, 0, 0, 3, 0, 0, 100, 0], &frame),
+            ),
             ("GENEVE", 1, over("6081", &[0, 0, 0x65, 0x58, 0, 0, 100, 0], &frame)),
             (
                 "GENEVE with an option",

@@ -30,6 +30,7 @@ mod reenact;
 mod report;
 mod script;
 mod sip_report;
+mod sources;
 mod spool;
 mod story;
 mod streams;

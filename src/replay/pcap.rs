@@ -10,7 +10,7 @@ use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
 use pcap_file::pcapng::blocks::block_common::RawBlock;
 use pcap_file::pcapng::{PcapNgReader, PcapNgState};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, time_of};
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use crate::model::Timestamp;
 
@@ -265,10 +265,10 @@ fn packet_block<'a>(block: &RawBlock<'_>, body: &'a [u8], state: &PcapNgState) -
     let time = match block.type_ {
         // It carries none (§4.4).
         SIMPLE_PACKET => None,
-        _ => state
-            .decode_timestamp(interface, word(4)?, word(8)?)
-            .map(|since_1970| Some(Timestamp::ZERO + since_1970))
-            .map_err(|_| FlawKind::MalformedBlock)?,
+        _ => {
+            let ticks = u64::from(word(4)?) << 32 | u64::from(word(8)?);
+            Some(time_of(described, ticks).ok_or(FlawKind::MalformedBlock)?)
+        }
     };
     Ok(Next::Packet {
         at: time,

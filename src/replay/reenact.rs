@@ -63,6 +63,8 @@ pub(crate) struct Reenactment<D> {
     pub flaws_in_all: u64,
     /// Of these, packets cut by the snap length.
     cuts: u64,
+    /// It is known that the capture is of a replay.
+    is_replayed: bool,
     arena: BytesMut,
     shown: Shown,
     /// Datagrams that no SDP binds to a call.
@@ -97,6 +99,7 @@ impl<D: Disk> Reenactment<D> {
             flaws: Vec::new(),
             flaws_in_all: 0,
             cuts: 0,
+            is_replayed: false,
             arena: BytesMut::new(),
             shown: options.shown.clone(),
             unbound: 0,
@@ -180,15 +183,14 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
+        if !self.is_replayed && memchr::memmem::find(bytes, CALL_HEADER.as_bytes()).is_some() {
+            self.is_replayed = true;
+            self.note(captured.flaw(FlawKind::Replayed));
+        }
         match self.calls.on_sip(self.clock.now(), captured, transport, bytes) {
             Ok(Some(heard)) => {
                 if let Some(kind) = heard.refused {
-                    self.note(Flaw {
-                        packet: captured.packet,
-                        offset: captured.offset,
-                        at: captured.at,
-                        kind,
-                    });
+                    self.note(captured.flaw(kind));
                     self.give(heard.call, Leg::A, Bytes::copy_from_slice(bytes));
                 }
                 self.lines
@@ -197,12 +199,7 @@ impl<D: Disk> Reenactment<D> {
             }
             Ok(None) => {}
             Err(kind) => {
-                self.note(Flaw {
-                    packet: captured.packet,
-                    offset: captured.offset,
-                    at: captured.at,
-                    kind,
-                });
+                self.note(captured.flaw(kind));
             }
         }
     }
@@ -249,6 +246,7 @@ impl<D: Disk> Reenactment<D> {
             if let Some(call) = self.calls.call_mut(index).filter(|_| is_over) {
                 call.script = None;
                 call.relay = [Vec::new(), Vec::new()];
+                call.sources = Default::default();
                 self.made_up.remove(&index);
             }
         }
@@ -393,7 +391,9 @@ impl<D: Disk> Reenactment<D> {
         if known.is_none() {
             self.minted.insert(call_id.to_owned(), index);
         }
-        if let Some(sdp) = description_in(&message).and_then(|sdp| SessionDescription::parse(&sdp).ok()) {
+        let description = description_in(&message).and_then(|sdp| SessionDescription::parse(&sdp).ok());
+        call.sources[leg.index()].on_told(&message, description.is_some());
+        if let Some(sdp) = description {
             call.relay[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
         }
         let mut lines = Vec::new();

@@ -79,6 +79,8 @@ pub struct CallReport {
     /// The file of the sealed call, when recordings are kept.
     pub recording: Option<String>,
     pub streams: Vec<StreamReport>,
+    /// RTP and RTCP packets to where a party receives that the other one did not send: neither counted in `streams` nor recorded.
+    pub foreign: u64,
     /// What ailed its sound.
     pub ailments: Vec<Ailing>,
     pub sip: Vec<SipReport>,
@@ -277,6 +279,13 @@ impl CallReport {
                 stream.recorded
             );
         }
+        if self.foreign > 0 {
+            let _infallible = writeln!(
+                text,
+                "  {} from elsewhere than the parties, not recorded",
+                counted(self.foreign, "packet")
+            );
+        }
         for Ailing { ailment, since, until } in &self.ailments {
             let ms = |at: Timestamp| format!("{} ms", at.since(self.started).as_millis());
             let until = until.map_or_else(|| "the end".to_owned(), ms);
@@ -344,6 +353,7 @@ fn of_call(call: &Call, story: &Story, layout: Option<&Layout>) -> CallReport {
         duration_ms: u64::try_from(ended.since(call.started).as_millis()).unwrap_or(u64::MAX),
         recording,
         streams: streams(call),
+        foreign: call.foreign,
         ailments: ailments.collect(),
         sip: SipReport::all(call, story),
         trail: steps.iter().filter_map(trail).collect(),

@@ -59,9 +59,9 @@ impl Cadence {
     /// The next packet in order, `skipped` numbers after the last. True if its clock jumped.
     pub fn update(&mut self, at: Timestamp, timestamp: u32, skipped: u16) -> bool {
         let ticks = timestamp.wrapping_sub(self.timestamp).cast_signed();
-        let elapsed = self.ticks_of(at.since(self.at));
+        let is_in_time = self.is_in_time(at, timestamp);
         (self.at, self.timestamp) = (at, timestamp);
-        if elapsed.abs_diff(i64::from(ticks)) > u64::from(self.clock_rate) {
+        if !is_in_time {
             self.jumps = self.jumps.saturating_add(1);
             (self.candidate, self.is_paused) = (0, false);
             return true;
@@ -71,6 +71,13 @@ impl Cadence {
             self.learn(ticks);
         }
         false
+    }
+
+    /// Whether the timestamp of a packet that comes late is of the clock as it goes now.
+    pub fn is_in_time(&self, at: Timestamp, timestamp: u32) -> bool {
+        let ticks = timestamp.wrapping_sub(self.timestamp).cast_signed();
+        let elapsed = self.ticks_of(at.since(self.at));
+        elapsed.abs_diff(i64::from(ticks)) <= u64::from(self.clock_rate)
     }
 
     const fn learn(&mut self, ticks: u32) {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::bundle::bundled;
+use super::bundle::{bundled, names};
 use super::patch::Patch;
-use super::{Secured, SessionDescription};
+use super::{MediaLine, Secured, SessionDescription};
 
 /// The description with the relay's addresses: `locals` has our RTP address for each m-line, RTCP is on the next port.
 ///
@@ -24,20 +24,27 @@ use super::{Secured, SessionDescription};
 /// o= identifies the session, nobody sends media there (RFC 4566 §5.2): it stays, but where its address is of another family than
 /// ours.
 pub fn anchor(sdp: &SessionDescription, locals: &[SocketAddr]) -> Bytes {
-    anchor_secured(sdp, locals, &[])
+    anchor_secured(sdp, locals, &[], &[])
 }
 
-/// [`anchor()`], and for each m-line what it says of its encryption; None, or no entry: what its author said stays.
-pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: &[Option<Secured>]) -> Bytes {
+/// [`anchor()`], and for each m-line what it says of its encryption; None, or no entry: what its author said stays. `known`: the
+/// lines as who gets it described them itself.
+pub fn anchor_secured(
+    sdp: &SessionDescription,
+    locals: &[SocketAddr],
+    secured: &[Option<Secured>],
+    known: &[MediaLine],
+) -> Bytes {
     let anchoring = Anchoring::new(sdp, locals);
     // What is said of all lines goes if it is said of none that keeps what its author said.
-    let keeps = |(index, line): (usize, &super::MediaLine)| {
+    let keeps = |(index, line): (usize, &MediaLine)| {
         line.is_live() && line.crypto && secured.get(index).is_none_or(Option::is_none)
     };
     let said = |line: usize| secured.get(line).and_then(Option::as_ref);
     let is_terminated = |line: usize| said(line).is_some();
     let is_any = secured.iter().any(Option::is_some);
     let bundled = bundled(sdp.lines(), secured, |line| anchoring.local(line).is_some());
+    let names = names(sdp.lines(), bundled, known);
     let clears_session = is_any && !sdp.lines().iter().enumerate().any(keeps);
     let text = sdp.text();
     let mut out = String::with_capacity(64);
@@ -78,7 +85,7 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
             }
             Patch::Tail { at, line } => {
                 let theirs = &sdp.lines()[*line];
-                if let Some((_, mid)) = bundled.filter(|(bundled, _)| bundled == line && theirs.mid.is_none()) {
+                if let Some(mid) = names.get(*line).and_then(Option::as_ref) {
                     let _ = write!(out, "a=mid:{mid}\r\n"); // a String takes everything
                 }
                 if let Some(said) = said(*line).filter(|_| theirs.is_live()) {
@@ -324,7 +331,7 @@ mod tests {
                 ..Secured::default()
             });
             let sdp = SessionDescription::parse(text.as_bytes()).unwrap();
-            let out = anchor_secured(&sdp, &locals(&["198.51.100.7:40000"]), &[secured]);
+            let out = anchor_secured(&sdp, &locals(&["198.51.100.7:40000"]), &[secured], &[]);
             String::from_utf8(out.to_vec()).unwrap()
         };
         let head = "v=0\r\nc=IN IP4 198.51.100.7\r\nm=audio 40000 RTP/AVP 0\r\n";
@@ -355,8 +362,9 @@ mod tests {
                 ..Secured::default()
             })
         };
-        let told =
-            |secured: &[Option<Secured>]| String::from_utf8(anchor_secured(&sdp, &locals, secured).to_vec()).unwrap();
+        let told = |secured: &[Option<Secured>]| {
+            String::from_utf8(anchor_secured(&sdp, &locals, secured, &[]).to_vec()).unwrap()
+        };
         let wanted = format!(
             "v=0\nc=IN IP4 198.51.100.7\nm=audio 40000 RTP/AVPF 0\na=sendrecv\n\
              m=video 40002 RTP/SAVP 31\n{OURS}\r\nm=audio 0 RTP/SAVP 8\n"
@@ -382,7 +390,7 @@ mod tests {
                 .trim_end()
                 .as_bytes(),
         );
-        let out = anchor_secured(&cut.unwrap(), &locals, &[None, said(true, &[&key])]);
+        let out = anchor_secured(&cut.unwrap(), &locals, &[None, said(true, &[&key])], &[]);
         assert!(out.ends_with(format!("RTP/SAVP 31\n{OURS}\r\n").as_bytes()), "{out:?}");
     }
 

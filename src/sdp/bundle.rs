@@ -82,6 +82,36 @@ pub(super) fn bundled<'a>(
     bundled.next()
 }
 
+/// What each line without a name is called in a description with a group, where every line has one (RFC 5888 §6); None: as it is.
+/// `known`: the lines as their reader has called them.
+pub(super) fn names(lines: &[MediaLine], group: Option<(usize, &str)>, known: &[MediaLine]) -> Vec<Option<String>> {
+    let Some((bundled, mid)) = group else {
+        return Vec::new();
+    };
+    let mut taken: Vec<&str> = lines.iter().filter_map(|line| line.mid.as_deref()).collect();
+    taken.push(mid);
+    let mut names: Vec<Option<&str>> = vec![None; lines.len()];
+    for (index, line) in lines.iter().enumerate() {
+        let theirs = known.get(index).and_then(|line| line.mid.as_deref());
+        let name = if index == bundled { Some(mid) } else { theirs };
+        let is_free = |name: &&str| index == bundled || !taken.contains(name);
+        let name = name.filter(is_free).filter(|_| line.mid.is_none());
+        taken.extend(name);
+        names[index] = name;
+    }
+    let mut given: Vec<Option<String>> = names.iter().map(|name| name.map(str::to_owned)).collect();
+    // One more than there are lines: each finds one that is free.
+    let mut fresh = (0..lines.len() * 2 + 1)
+        .map(|n| n.to_string())
+        .filter(|n| !taken.contains(&n.as_str()));
+    for (line, name) in lines.iter().zip(&mut given) {
+        if line.mid.is_none() && name.is_none() {
+            *name = fresh.next();
+        }
+    }
+    given
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -124,6 +154,38 @@ mod tests {
         assert_eq!(bundling("BUNDLE 0", "4000"), [Bundling::Tag, Bundling::Free]);
         assert_eq!(bundling("BUNDLE 7 0 1", "4000"), [Bundling::Free, Bundling::Free]);
         assert_eq!(bundling("LS 0 1", "4000"), [Bundling::Free, Bundling::Free]);
+    }
+
+    #[test]
+    fn in_a_description_with_a_group_every_line_has_a_name_of_its_own() {
+        let read = |text: &str| SessionDescription::parse(text.as_bytes()).expect("a description");
+        let named = |mids: [&str; 4]| {
+            let line = |mid: &str| match mid {
+                "" => "m=audio 4000 RTP/AVP 0\n".to_owned(),
+                mid => format!("m=audio 4000 RTP/AVP 0\na=mid:{mid}\n"),
+            };
+            read(&format!("v=0\nc=IN IP4 192.0.2.1\n{}", mids.map(line).concat()))
+        };
+        let given = |mids, group, known| {
+            let (sdp, known) = (named(mids), named(known));
+            names(sdp.lines(), group, known.lines())
+                .into_iter()
+                .map(Option::unwrap_or_default)
+                .collect::<Vec<_>>()
+        };
+        let nobody = ["", "", "", ""];
+        assert!(given(nobody, None, ["a", "b", "c", "d"]).is_empty(), "without a group");
+        assert_eq!(given(nobody, Some((0, "0")), nobody), ["0", "1", "2", "3"]);
+        assert_eq!(given(nobody, Some((1, "1")), ["a", "b", "c", ""]), ["a", "1", "c", "0"]);
+        assert_eq!(given(["", "x", "", ""], Some((0, "2")), nobody), ["2", "", "0", "1"]);
+        assert_eq!(
+            given(["", "0", "", "1"], Some((0, "a")), ["a", "", "0", ""]),
+            ["a", "", "2", ""]
+        );
+        assert_eq!(
+            given(nobody, Some((0, "a")), ["a", "b", "b", "a"]),
+            ["a", "b", "0", "1"]
+        );
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn a_line_that_has_no_address_but_its_groups_is_refused_and_the_call_goes_on() {
     bench.b_answers("INVITE", 200, &answer);
     let told = bench.response_to_a();
     assert_eq!((told.status, ports(&told.body)), (200, vec![true, false]));
-    assert_eq!(grouped(&told.body), ["a=group:BUNDLE 0", "a=mid:0"]);
+    assert_eq!(grouped(&told.body), ["a=group:BUNDLE 0", "a=mid:0", "a=mid:1"]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_line_with_an_address_of_its_own_leaves_the_group_and_so_may_one_of_who_has_
         bench.b_answers("INVITE", 200, &format!("{SDP}m=video 4002 RTP/AVP 96\r\n"));
         let told = bench.response_to_a().body;
         assert_eq!(ports(&told), [true, true]);
-        assert_eq!(grouped(&told), ["a=group:BUNDLE 0", "a=mid:0"]);
+        assert_eq!(grouped(&told), ["a=group:BUNDLE 0", "a=mid:0", "a=mid:1"]);
     }
 }
 
@@ -122,8 +122,12 @@ fn a_line_with_an_address_of_its_own_leaves_the_group_and_so_may_one_of_who_has_
 fn who_is_to_try_ways_is_offered_a_group_of_the_first_line_and_nobody_else_is() {
     let two = format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n");
     for (ice, named, wanted) in [
-        (Ice::Offer, "", &["a=group:BUNDLE 0", "a=mid:0"][..]),
-        (Ice::Offer, "a=mid:sound\r\n", &["a=group:BUNDLE sound", "a=mid:sound"]),
+        (Ice::Offer, "", &["a=group:BUNDLE 0", "a=mid:0", "a=mid:1"][..]),
+        (
+            Ice::Offer,
+            "a=mid:sound\r\n",
+            &["a=group:BUNDLE sound", "a=mid:sound", "a=mid:0"],
+        ),
         (Ice::Allow, "", &[]),
     ] {
         let mut bench = bench_of(
@@ -133,6 +137,27 @@ fn who_is_to_try_ways_is_offered_a_group_of_the_first_line_and_nobody_else_is() 
         bench.invite(&two.replacen("m=video", &format!("{named}m=video"), 1), "");
         assert_eq!(grouped(&bench.request_to_b("INVITE").body), wanted);
     }
+}
+
+#[test]
+fn every_line_of_an_answer_with_a_group_has_the_name_that_the_page_gave_it() {
+    let mut bench = page_and_phone();
+    let offer = with_video(&browser("actpass"), "192.0.2.7")
+        .replace("BUNDLE 0 1", "BUNDLE 0 picture")
+        .replace("a=mid:1", "a=mid:picture");
+    bench.invite(&offer, "");
+    bench.b_answers("INVITE", 200, &format!("{SDP}m=video 0 RTP/AVP 96\r\n"));
+    assert_eq!(
+        grouped(&bench.response_to_a().body),
+        ["a=group:BUNDLE 0", "a=mid:0", "a=mid:picture"]
+    );
+    bench.a_requests(1, "ACK", "ack1", "");
+    let two = format!("{SDP}m=video 0 RTP/AVP 96\r\n");
+    bench.b_requests(1, "INVITE", "hold", &two.replace("sendrecv", "sendonly"));
+    assert_eq!(
+        grouped(&bench.request_to_a("INVITE").body),
+        ["a=group:BUNDLE 0", "a=mid:0", "a=mid:picture"]
+    );
 }
 
 #[test]

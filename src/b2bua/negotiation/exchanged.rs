@@ -117,12 +117,19 @@ impl Negotiation {
         self.tell(to, sdp)
     }
 
+    /// The lines as a leg described them last: in an offer that is open, else in what it is bound by.
+    fn described_by(&self, leg: Leg) -> &[MediaLine] {
+        let offer = self.agreement.offer.as_ref().filter(|offer| offer.by == leg);
+        let agreed = self.agreement.agreed[leg.index()].as_ref();
+        offer.map(|offer| &offer.sdp).or(agreed).map_or(&[], |sdp| sdp.lines())
+    }
+
     /// A description of the other leg with our addresses, in the session that `to` knows.
     pub(super) fn anchored(&self, to: Leg, sdp: &SessionDescription) -> Bytes {
         if self.passes_by {
             return sdp.text().clone();
         }
-        let anchored = anchor_secured(sdp, &self.locals(to), self.said_to(to));
+        let anchored = anchor_secured(sdp, &self.locals(to), self.said_to(to), self.described_by(to));
         match self.thread(to) {
             Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),
             None => anchored,

@@ -107,7 +107,10 @@ impl Stream {
                 }
             }
             Arrival::Late { sequence } if self.recent.on_late(highest - sequence) => self.duplicates += 1,
-            Arrival::Late { .. } => self.reordered += 1,
+            Arrival::Late { .. } => {
+                self.reordered += 1;
+                self.time_late(at, rtp);
+            }
             Arrival::Restarted { .. } => {
                 self.restarts += 1;
                 self.recent = Recent::default();
@@ -138,7 +141,20 @@ impl Stream {
             Some(cadence) => cadence.begin_anew(clock_rate, at, rtp.timestamp),
             None => self.cadence = Cadence::new(clock_rate, at, rtp.timestamp),
         }
-        self.jitter.update(at, rtp.timestamp);
+        self.shake(at, rtp.timestamp);
+    }
+
+    /// Jitter is of packets as they arrive, not as they were sent (RFC 3550 §6.4.1).
+    fn time_late(&mut self, at: Timestamp, rtp: &RtpHeader<'_>) {
+        let is_of_clock = runs(self.format()) && self.jitter.clock_rate() == self.format().clock_rate;
+        let cadence = self.cadence.as_ref().filter(|_| is_of_clock);
+        if cadence.is_some_and(|cadence| cadence.is_in_time(at, rtp.timestamp)) {
+            self.shake(at, rtp.timestamp);
+        }
+    }
+
+    fn shake(&mut self, at: Timestamp, timestamp: u32) {
+        self.jitter.update(at, timestamp);
         let units = self.jitter.units();
         self.jitter_sum += u64::from(units);
         self.jitter_packets += 1;

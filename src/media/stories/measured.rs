@@ -68,6 +68,23 @@ fn jitter_is_told_in_time_whatever_the_codecs_clock() {
 }
 
 #[test]
+fn packets_that_are_overtaken_are_jitter_too() {
+    let (mut world, mut phone) = (World::call(Recorded::Strict), Phone::new(Leg::A, 0));
+    world.say(&mut phone, &VOICE);
+    for _ in 0..200 {
+        let [first, second] = [phone.next(&VOICE), phone.next(&VOICE)];
+        world.wait(20);
+        world.deliver(Leg::A, &second);
+        world.wait(20);
+        world.deliver(Leg::A, &first);
+    }
+    let quality = quality_of(&mut world);
+    assert_eq!((quality.reordered, quality.missing), (200, 0));
+    // From packet to packet, as they arrive, the way takes 40 ms more and 40 ms less.
+    assert!((35_000..=40_000).contains(&quality.jitter_us), "{quality:?}");
+}
+
+#[test]
 fn a_new_source_is_a_stream_of_its_own_and_a_restarted_one_is_not() {
     let (mut world, mut phone) = (World::call(Recorded::Strict), Phone::new(Leg::A, 0));
     for _ in 0..50 {

@@ -266,8 +266,10 @@ fn a_tone_is_added_to_what_the_far_party_says_and_comes_again() {
     let toned = a.iter().filter(|heard| heard.payload == [mixed; 160]);
     let at: Vec<u64> = toned.map(|heard| heard.at).collect();
     assert_eq!(at.len(), 3 * TONE_FRAMES, "{at:?}");
-    let gap = at[TONE_FRAMES] - at[TONE_FRAMES - 1];
-    assert!((2_000..2_200).contains(&gap), "{gap} ms from tone to tone");
+    for tones in at.chunks(TONE_FRAMES).collect::<Vec<_>>().windows(2) {
+        let apart = tones[1][0] - tones[0][0];
+        assert!((1_980..=2_020).contains(&apart), "{apart} ms from tone to tone");
+    }
     let told = noticed(&mut world);
     assert_eq!(told.len(), 6);
     assert!(told.iter().all(|told| told.kind == NoticeKind::Tone && told.whole));
@@ -457,6 +459,48 @@ fn who_is_asked_and_the_other_do_not_hear_each_other_until_the_next_plan() {
     let [a, b] = talk(&mut world, 100..150, [true, true]);
     assert_eq!((a.len(), b.len()), (50, 50));
     assert!(world.close().hushed > 0);
+}
+
+#[test]
+fn the_key_that_answers_is_hushed_to_its_last_packet_and_the_next_one_crosses() {
+    let mut world = World::call(Recorded::Strict);
+    let plan = |asks| {
+        MediaCommand::Notice(Box::new(NoticePlan {
+            session: SESSION,
+            line: spoken_line("PCMU"),
+            legs: [None, None],
+            parted: true,
+            asks,
+        }))
+    };
+    let event = |sequence: u16, timestamp: u32| {
+        let mut packet = rtp(1, sequence);
+        packet[1] = 101;
+        packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        packet
+    };
+    let is_hushed = |verdict| match verdict {
+        Verdict::Drop(why) => why == Dropped::Hushed,
+        _ => false,
+    };
+    world.command(plan(true));
+    let press = |world: &mut World, sequence, timestamp| {
+        let port = world.port(0, Leg::B, Channel::Rtp);
+        is_hushed(world.send(port, B, &event(sequence, timestamp)))
+    };
+    assert!(press(&mut world, 10, 1_600));
+    world.command(plan(false));
+    let rest: Vec<bool> = (11..17).map(|sequence| press(&mut world, sequence, 1_600)).collect();
+    assert_eq!(rest, [true; 6], "updates and the end, three times");
+    let voice = world.talk(Leg::B, B, 17);
+    assert!(!is_hushed(voice), "what is said meanwhile crosses");
+    assert!(!press(&mut world, 18, 3_200), "and so does the next key");
+    assert!(press(&mut world, 19, 1_600), "a late end of the first does not");
+    let mut of_a = event(20, 1_600);
+    of_a[8..12].copy_from_slice(&7_u32.to_be_bytes());
+    let port = world.port(0, Leg::A, Channel::Rtp);
+    assert!(!is_hushed(world.send(port, A, &of_a)), "nor is A's key B's");
+    assert_eq!(world.close().accepted, 11, "all of it is recorded");
 }
 
 #[test]
