@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::consenting::ConsentTerms;
 use super::finding::Code;
 use super::matcher::{ACTIONS, Filter};
 use super::pausing::Pause;
@@ -12,10 +13,10 @@ use super::reader::{Table, Words};
 use super::roster::Spot;
 use super::scalar::duration;
 use super::terms::{
-    Action, ConsentTerms, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, OnRefusal,
-    RejectCode, RejectStatus, Retention, Silence, Untold,
+    Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
+    Retention, Untold,
 };
-use crate::model::PolicyId;
+use crate::model::{PolicyId, Waiver};
 
 /// The recorder that is part of this product; the only one that this version drives.
 pub const EMBEDDED: &str = "embedded";
@@ -48,10 +49,6 @@ const WHEN: &Words<NotifyWhen> = &[
     ("after_answer", NotifyWhen::AfterAnswer),
 ];
 const UNTOLD: &Words<Untold> = &[("mark", Untold::Mark), ("refuse", Untold::Refuse)];
-const SILENCE: &Words<Silence> = &[("refuses", Silence::Refuses), ("agrees", Silence::Agrees)];
-const REFUSED: &Words<OnRefusal> = &[("hang_up", OnRefusal::HangUp), ("mark", OnRefusal::Mark)];
-/// How long a party may think it over.
-const CONSENT_WITHIN: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 const TALK: &Words<bool> = &[("waits", false), ("goes_on", true)];
 /// From tone to tone.
 const TONE_EVERY: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(600);
@@ -78,6 +75,8 @@ pub struct Policy {
     pub reject_code: RejectCode,
     pub during_arms: DuringArms,
     pub notify: Notify,
+    /// Who answers for it that consent is waived.
+    pub waiver: Option<Waiver>,
     pub disable_audio_notification: bool,
     /// Who answers for `disable_audio_notification`, and since when (year, month, day).
     pub disclaimer: Option<(String, (i64, u8, u8))>,
@@ -122,7 +121,7 @@ impl Policy {
     pub(crate) fn read(table: &Table<'_>, file: usize) -> Option<Self> {
         let id = table.required_text("id", "the name that grants call it by");
         let id = id.filter(|id| is_id(table, id));
-        let (notify, custom_prompts) = (notify(table), prompts(table));
+        let ((notify, waiver), custom_prompts) = (notify(table), prompts(table));
         let (listen, export) = access(table);
         let (retention, after_retention) = retention(table);
         let filters = filters(table);
@@ -145,6 +144,7 @@ impl Policy {
                 .map(Spanned::into_inner)
                 .unwrap_or_default(),
             notify,
+            waiver,
             disable_audio_notification: table.boolean("disable_audio_notification").unwrap_or(false),
             disclaimer: disclaimer(table),
             custom_prompts,
@@ -161,6 +161,11 @@ impl Policy {
         super::lint::policy(table, &policy);
         table.finish();
         id.map(|_| policy)
+    }
+
+    /// Whether a call of it is refused, or ended, for want of a recording.
+    pub fn is_strict(&self) -> bool {
+        self.recorders.iter().any(RecorderRule::is_strict)
     }
 
     /// Whether any call of it can be kept.
@@ -263,10 +268,11 @@ pub(crate) fn reject_code(table: &Table<'_>) -> RejectCode {
     status.map_or(RejectCode::Auto, RejectCode::Fixed)
 }
 
-fn notify(table: &Table<'_>) -> Notify {
+fn notify(table: &Table<'_>) -> (Notify, Option<Waiver>) {
     let Some(notify) = table.table("notify", "a notify field") else {
-        return Notify::default();
+        return Default::default();
     };
+    let (consent, waiver) = ConsentTerms::read(&notify).unzip();
     let read = Notify {
         mode: notify
             .choice("mode", MODES)
@@ -284,31 +290,10 @@ fn notify(table: &Table<'_>) -> Notify {
             .choice("untold", UNTOLD)
             .map(Spanned::into_inner)
             .unwrap_or_default(),
-        consent: consent(&notify),
+        consent,
     };
     notify.finish();
-    read
-}
-
-fn consent(notify: &Table<'_>) -> Option<ConsentTerms> {
-    let consent = notify.table("consent", "a consent field")?;
-    let terms = ConsentTerms {
-        within: consent
-            .parsed("within", "a duration from \"2s\" to \"1m\"", |text| {
-                duration(text).filter(|within| CONSENT_WITHIN.contains(within))
-            })
-            .map_or_else(|| ConsentTerms::default().within, Spanned::into_inner),
-        silence: consent
-            .choice("silence", SILENCE)
-            .map(Spanned::into_inner)
-            .unwrap_or_default(),
-        refused: consent
-            .choice("refused", REFUSED)
-            .map(Spanned::into_inner)
-            .unwrap_or_default(),
-    };
-    consent.finish();
-    Some(terms)
+    (read, waiver.flatten())
 }
 
 fn prompts(table: &Table<'_>) -> Option<String> {
@@ -402,6 +387,13 @@ fn recorders(table: &Table<'_>) -> Vec<RecorderRule> {
 }
 
 impl RecorderRule {
+    const fn is_strict(&self) -> bool {
+        self.required_before_call_establishment
+            || self.required_during_call
+            || self.required_before_meeting_join
+            || self.required_during_meeting
+    }
+
     fn read(table: &Table<'_>) -> Option<Self> {
         let id = table.required_text("id", "which recorder, like \"embedded\"");
         let flag = |key| table.boolean(key).unwrap_or(true);

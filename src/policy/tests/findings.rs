@@ -74,6 +74,23 @@ fn of_policies() -> Vec<(Code, Vec<SourceFile>)> {
         body(Code::RetriedReject, "reject_code = 503"),
         body(Code::NoPrompt, "notify = { mode = \"prompt\" }"),
         body(Code::NoPrompt, "notify = { mode = \"tone\", consent = {} }"),
+        body(Code::NoPrompt, "notify = { consent = { mode = \"implied\" } }"),
+        body(
+            Code::UnkeptButStrict,
+            "notify = { mode = \"prompt\", consent = { refused = \"unrecorded\" } }\nprompts = { package = \"desk\" }",
+        ),
+        body(
+            Code::ConsentIdle,
+            "notify = { mode = \"tone\", consent = { mode = \"inform\", refused = \"mute\" } }",
+        ),
+        body(
+            Code::Missing,
+            "notify = { consent = { mode = \"waived\", date = \"2026-01-31\" } }",
+        ),
+        body(
+            Code::Malformed,
+            "notify = { consent = { mode = \"waived\", signed_by = \"Legal\", date = \"31.1.2026\" } }",
+        ),
         body(
             Code::Malformed,
             "notify = { mode = \"prompt\", consent = { within = \"5m\" } }\nprompts = { package = \"desk\" }",
