@@ -53,6 +53,12 @@ impl Announced {
         holds_apart: false,
     };
 
+    /// No tone plays any more, and nobody is asked.
+    pub(super) const fn fall_silent(&mut self) {
+        self.toned = [false; 2];
+        self.holds_apart = false;
+    }
+
     /// Somebody else is at this end, and other policies may apply to both.
     pub(super) const fn forget(&mut self, leg: Leg) {
         self.told = [false; 2];
@@ -93,7 +99,7 @@ impl Call {
                 continue;
             }
             let mut told = told(turn, wanted, &line, (leg, self.is_aware(leg)));
-            if let Some(terms) = wanted.notify.consent {
+            if let Some(terms) = self.consent_terms() {
                 let lasts = told
                     .notice
                     .prompt
@@ -156,11 +162,15 @@ impl Call {
     }
 
     pub(super) fn on_noticed(&mut self, turn: &mut Turn<'_>, notice: Notice) {
-        let is_prompt = notice.kind == NoticeKind::Prompt && notice.whole;
-        let leg = notice.leg;
+        let (leg, kind, whole) = (notice.leg, notice.kind, notice.whole);
         self.chronicle.mark(turn.now, Mark::Noticed(notice), turn.out);
-        if is_prompt {
-            self.on_prompted(turn, leg);
+        match kind {
+            _ if !whole => {}
+            NoticeKind::Tone => self.on_told_by(turn, leg, NotifyMode::Tone),
+            NoticeKind::Prompt => {
+                self.on_told_by(turn, leg, NotifyMode::Prompt);
+                self.on_prompted(turn, leg);
+            }
         }
     }
 }

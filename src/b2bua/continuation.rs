@@ -21,7 +21,7 @@ use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Consent, Header, Leg, SessionId, Timestamp, TrunkName};
+use crate::model::{Consent, Consented, Header, Leg, LineSet, SessionId, Timestamp, TrunkName};
 use crate::policy::{Decision, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::Dialog;
@@ -59,6 +59,12 @@ pub struct Continuation {
     /// Its recording is paused until then at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused_until: Option<Timestamp>,
+    /// Not all of it then, but these lines.
+    #[serde(default, skip_serializing_if = "LineSet::is_empty")]
+    paused_lines: LineSet,
+    /// As its facts tell it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    consented: Vec<Consented>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -125,6 +131,7 @@ impl KeptLeg {
             invite: None,
             ack: None,
             fronts_focus: false,
+            tells_src: false,
         })
     }
 }
@@ -155,6 +162,8 @@ impl Call {
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
             paused_until: self.paused_until(),
+            paused_lines: self.paused_lines(),
+            consented: self.story.consents.clone(),
         })
     }
 
@@ -273,6 +282,7 @@ impl Call {
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
         call.announced = Announced::RESUMED;
+        call.story.consents = kept.consented;
         call.resume_consents(turn, kept.consents);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
@@ -282,7 +292,7 @@ impl Call {
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         if let Some(latest) = kept.paused_until {
-            call.go_on_paused(turn.now, latest);
+            call.go_on_paused(turn.now, latest, kept.paused_lines);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         call.resume_preferences();

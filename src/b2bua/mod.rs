@@ -38,6 +38,7 @@ mod fork;
 mod former;
 mod hearing;
 mod leaving;
+mod left_out;
 mod leg;
 mod meeting;
 mod modify;

@@ -196,6 +196,7 @@ impl Signaling {
             invite: None,
             ack: None,
             fronts_focus: false,
+            tells_src: false,
         }
     }
 

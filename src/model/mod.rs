@@ -16,7 +16,7 @@ mod recording;
 mod srtp;
 mod time;
 
-pub use awareness::{Indication, Preference};
+pub use awareness::{Indication, Preference, Told};
 pub use consent::{Consent, Consented, Waiver};
 pub use dtls::{
     DIGEST_BYTES_MAX, Fingerprint, FingerprintHash, Handshake, IceCredentials, IceLite, Identity, KeyingFault,
@@ -25,7 +25,7 @@ pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
 pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
-pub use pause::{PausedBy, PausedSpan, Pausing};
+pub use pause::{LeftOut, LeftOutSpan, LineSet, PausedBy, PausedSpan, Pausing, Withholding};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally, is_local,

@@ -33,6 +33,15 @@ pub fn bench(notify: &str) -> Bench {
     bench_of(notify, "")
 }
 
+/// A policy that lets calls go on unrecorded and says this of telling people.
+pub fn lenient_bench(notify: &str) -> Bench {
+    let policy = policy("desk", notify) + NOT_REQUIRED;
+    bench_by(&[("desk.toml", &policy), ("grants.toml", GRANTS)])
+}
+
+const NOT_REQUIRED: &str = "required_before_call_establishment = false\nrequired_during_call = false\n\
+                            required_before_meeting_join = false\nrequired_during_meeting = false\n";
+
 /// By this dial plan.
 fn bench_of(notify: &str, plan: &str) -> Bench {
     let grants = format!("{GRANTS}{plan}");
@@ -44,6 +53,16 @@ fn policy(id: &str, notify: &str) -> String {
         "[policy]\nid = \"{id}\"\nenabled = true\nrecord_rerouted_calls = true\nnotify = {{ {notify} }}\n\
          prompts = {{ package = \"desk\" }}\n[[policy.recorder]]\nid = \"embedded\"\n"
     )
+}
+
+/// The same, and Carol is under another such policy besides.
+pub fn lenient_bench_with_carol(notify: &str, of_carol: &str) -> Bench {
+    let grants = format!("{GRANTS}[[grant]]\npolicy = \"carol\"\nto = [\"user:carol@example.com\"]\n");
+    bench_by(&[
+        ("carol.toml", &(policy("carol", of_carol) + NOT_REQUIRED)),
+        ("desk.toml", &(policy("desk", notify) + NOT_REQUIRED)),
+        ("grants.toml", &grants),
+    ])
 }
 
 /// Carol is under another policy besides.

@@ -21,6 +21,7 @@ mod connected;
 mod consenting;
 mod consulted;
 mod crossed;
+mod declined;
 mod early;
 mod edge;
 mod executed;
