@@ -81,9 +81,7 @@ impl Call {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
-            let forbidden = [Refusal::UnreadableParty, Refusal::MediaSealed];
-            let is_forbidden = matches!(refusal, Refusal::PolicyForbids { .. }) || forbidden.contains(refusal);
-            self.story.blocked = lost_recorder || is_forbidden;
+            self.story.blocked = lost_recorder || refusal.is_forbidden();
             self.story.status = Some(refusal.rejection("").status);
         }
         if let Refusal::RecorderDown { fault, .. } = refusal {
