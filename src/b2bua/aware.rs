@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::languages::Languages;
 use super::leg::LegState;
 use super::negotiation::Aware;
 use super::refresh::glare_wait;
@@ -41,8 +42,11 @@ pub(super) struct Telling {
 }
 
 impl Call {
-    /// Whether a peer reads what it is told of the recording.
+    /// Whether a peer reads what it is told of the recording, and in which language it would hear it.
     pub(super) fn note_aware(&mut self, side: Leg, headers: &Headers) {
+        if let Some(languages) = Languages::of(headers) {
+            self.announced.languages[side.index()] = languages;
+        }
         if names(headers, "Supported", OPTION) || names(headers, "Require", OPTION) {
             let aware = self.negotiation.aware(side);
             self.negotiation.set_aware(side, Aware { knows: true, ..aware });

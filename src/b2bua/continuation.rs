@@ -281,7 +281,7 @@ impl Call {
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
-        call.announced = Announced::RESUMED;
+        call.announced = Announced::resumed();
         call.story.consents = kept.consented;
         call.resume_consents(turn, kept.consents);
         call.enter(turn, Phase::Confirmed);

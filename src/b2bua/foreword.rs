@@ -98,8 +98,7 @@ impl Call {
         let is_recorded = self.mode() != Recorded::No && !self.decision.emergency;
         self.a.invite.as_ref().filter(|_| is_due && is_open && is_recorded)?;
         let is_offered = self.negotiation.pending_by() == Some(Leg::A);
-        let prompts = &turn.policies.clips().prompts;
-        prompts.get(wanted.prompt.as_ref()?).filter(|_| is_offered).cloned()
+        self.prompt_for(turn, wanted, Leg::A).filter(|_| is_offered)
     }
 
     fn say(&self, turn: &mut Turn<'_>, line: LinePlan, prompt: Arc<Clip>) {
@@ -224,6 +223,11 @@ impl Call {
                     return true;
                 }
                 Refusal::NoSuchDialog
+            }
+            // What was agreed there stays as it is until the prompt is over.
+            (Method::Update, _) => {
+                turn.respond(self.line(Leg::A), server, Response::to(request, 488, None, None));
+                return true;
             }
             (Method::Info, Some(key)) if self.announced.foreword.is_some() => {
                 turn.respond(self.line(Leg::A), server, Response::to(request, 200, None, None));

@@ -37,6 +37,7 @@ mod foreword;
 mod fork;
 mod former;
 mod hearing;
+mod languages;
 mod leaving;
 mod left_out;
 mod leg;

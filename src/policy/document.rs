@@ -81,6 +81,8 @@ pub struct Policy {
     /// Who answers for `disable_audio_notification`, and since when (year, month, day).
     pub disclaimer: Option<(String, (i64, u8, u8))>,
     pub custom_prompts: Option<String>,
+    /// Those that the package has a prompt of its own for, in lower case.
+    pub prompt_languages: Vec<String>,
     pub banner: Option<String>,
     pub warn_user_on_removal: bool,
     pub retention: Option<Retention>,
@@ -121,7 +123,8 @@ impl Policy {
     pub(crate) fn read(table: &Table<'_>, file: usize) -> Option<Self> {
         let id = table.required_text("id", "the name that grants call it by");
         let id = id.filter(|id| is_id(table, id));
-        let ((notify, waiver), custom_prompts) = (notify(table), prompts(table));
+        let (notify, waiver) = notify(table);
+        let (custom_prompts, prompt_languages) = prompts(table).unzip();
         let (listen, export) = access(table);
         let (retention, after_retention) = retention(table);
         let filters = filters(table);
@@ -148,6 +151,7 @@ impl Policy {
             disable_audio_notification: table.boolean("disable_audio_notification").unwrap_or(false),
             disclaimer: disclaimer(table),
             custom_prompts,
+            prompt_languages: prompt_languages.unwrap_or_default(),
             banner: text(table, "banner"),
             warn_user_on_removal: table.boolean("warn_user_on_removal").unwrap_or(false),
             retention,
@@ -296,7 +300,7 @@ fn notify(table: &Table<'_>) -> (Notify, Option<Waiver>) {
     (read, waiver.flatten())
 }
 
-fn prompts(table: &Table<'_>) -> Option<String> {
+fn prompts(table: &Table<'_>) -> Option<(String, Vec<String>)> {
     let prompts = table.table("prompts", "a prompts field")?;
     let enabled = prompts.boolean("enabled").unwrap_or(true);
     let package = prompts.required_text("package", "the folder of the prompts");
@@ -308,8 +312,29 @@ fn prompts(table: &Table<'_>) -> Option<String> {
         fits
     });
     let package = package.map(|package| (*package.get_ref()).to_owned());
+    let mut languages = Vec::new();
+    for language in prompts.texts("languages").unwrap_or_default() {
+        if is_language(language.get_ref()) {
+            languages.push(language.get_ref().to_ascii_lowercase());
+        } else {
+            prompts.malformed(
+                "languages",
+                &language.span(),
+                language.get_ref(),
+                "a language tag, like \"de\" or \"en-GB\"",
+            );
+        }
+    }
     prompts.finish();
-    package.filter(|_| enabled)
+    Some((package.filter(|_| enabled)?, languages))
+}
+
+/// RFC 5646 §2.1: parts of letters and digits, the first of letters.
+fn is_language(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let is_first = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphabetic());
+    let is_next = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphanumeric());
+    text.len() <= 35 && parts.next().is_some_and(is_first) && parts.all(is_next)
 }
 
 fn disclaimer(table: &Table<'_>) -> Option<(String, (i64, u8, u8))> {

@@ -97,6 +97,10 @@ fn of_policies() -> Vec<(Code, Vec<SourceFile>)> {
         ),
         body(Code::Malformed, "notify = { mode = \"tone\", every = \"1s\" }"),
         body(Code::Malformed, "prompts = { package = \"../desk\" }"),
+        body(
+            Code::Malformed,
+            "prompts = { package = \"desk\", languages = [\"de\", \"../en\"] }",
+        ),
         body(Code::NoEffectYet, "banner = \"This call is recorded\""),
         body(
             Code::NoEffectYet,
