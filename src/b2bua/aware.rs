@@ -156,7 +156,8 @@ impl Call {
     /// What a party has heard is in the recording, as what was played to it is.
     fn mark_told(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         let told = self.negotiation.aware(leg).told().filter(|_| self.is_aware(leg));
-        let is_known = !self.upkeep[leg.index()].is_reinviting();
+        let is_asked = self.negotiation.pending_by() == Some(leg.other());
+        let is_known = !is_asked && !self.upkeep[leg.index()].is_reinviting();
         if let Some(told) = told.filter(|told| is_known && self.telling[leg.index()].marked != Some(*told)) {
             self.telling[leg.index()].marked = Some(told);
             let recording = told.recording;
@@ -190,10 +191,16 @@ impl Call {
         self.negotiation.set_aware(side, aware.with(told));
     }
 
-    /// After a restart: what was wished before it is no news.
-    pub(super) fn resume_preferences(&mut self) {
-        for leg in Leg::BOTH {
-            self.telling[leg.index()].wishes = self.wishes(leg);
+    /// The wishes of A, of B that were noted.
+    pub(super) fn noted_wishes(&self) -> [Vec<Option<Preference>>; 2] {
+        Leg::BOTH.map(|leg| self.telling[leg.index()].wishes.clone())
+    }
+
+    /// After a restart: what was noted before it is no news. `None`: written by a version that did not tell.
+    pub(super) fn resume_preferences(&mut self, noted: Option<[Vec<Option<Preference>>; 2]>) {
+        let noted = noted.unwrap_or_else(|| Leg::BOTH.map(|leg| self.wishes(leg)));
+        for (telling, noted) in self.telling.iter_mut().zip(noted) {
+            telling.wishes = noted;
         }
     }
 
@@ -209,7 +216,8 @@ impl Call {
     /// than a pause: what must be recorded is.
     fn heed_preference(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
-        if self.recording == Recording::Opening || !is_open {
+        // A wish that comes before there is a recording stands until there is one.
+        if !matches!(self.recording, Recording::Ready | Recording::Broken(_)) || !is_open {
             return;
         }
         let wishes = self.wishes(leg);

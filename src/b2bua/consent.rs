@@ -214,18 +214,13 @@ impl Call {
         true
     }
 
-    /// After a restart: who had not answered has as long again.
-    pub(super) fn resume_consents(&mut self, turn: &Turn<'_>, consents: [Option<Consent>; 2]) {
-        self.announced.consents = consents;
-        let within = self.consent_terms().unwrap_or_default().within;
-        let question = Question {
-            due: turn.now + within,
-            soonest: turn.now,
-            latest: turn.now + HELD_MAX,
-            is_heard: true,
-        };
-        self.announced.questions = [Some(question); 2];
-        self.await_answers();
+    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question.
+    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2]) {
+        for (leg, consent) in Leg::BOTH.into_iter().zip(consents) {
+            let is_open = consent == Some(Consent::Asked);
+            self.announced.consents[leg.index()] = consent.filter(|_| !is_open);
+            self.announced.prompted[leg.index()] &= !is_open;
+        }
     }
 
     pub(super) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {

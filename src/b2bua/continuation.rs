@@ -21,7 +21,7 @@ use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Consent, Consented, Header, Leg, LineSet, SessionId, Timestamp, TrunkName};
+use crate::model::{Consent, Consented, Header, Leg, LineSet, Preference, SessionId, Timestamp, TrunkName};
 use crate::policy::{Decision, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::Dialog;
@@ -44,6 +44,8 @@ pub struct Continuation {
     from_change: [bool; 2],
     #[serde(default)]
     aware: [Aware; 2],
+    #[serde(default)]
+    wishes: Option<[Vec<Option<Preference>>; 2]>,
     #[serde(default)]
     consents: [Option<Consent>; 2],
     #[serde(default)]
@@ -157,6 +159,7 @@ impl Call {
             from_change: self.from_change,
             consents: self.announced.consents,
             aware: Leg::BOTH.map(|leg| self.negotiation.aware(leg)),
+            wishes: Some(self.noted_wishes()),
             claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
@@ -283,7 +286,7 @@ impl Call {
         call.kept = Kept::Stale;
         call.announced = Announced::resumed();
         call.story.consents = kept.consented;
-        call.resume_consents(turn, kept.consents);
+        call.resume_consents(kept.consents);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {
@@ -295,7 +298,7 @@ impl Call {
             call.go_on_paused(turn.now, latest, kept.paused_lines);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
-        call.resume_preferences();
+        call.resume_preferences(kept.wishes);
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.
             call.armed = true;

@@ -55,6 +55,7 @@ struct Called {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HelpCall {
     called_for_help: Vec<String>,
+    #[serde(default)]
     vouched: Vec<String>,
     of: TrunkName,
     by: TrunkName,
@@ -228,6 +229,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn note(emergencies: &mut Emergencies, at: Timestamp, caller: &str) -> (SessionId, Vec<SessionId>) {
@@ -276,6 +279,25 @@ mod tests {
         assert!(expects("+442079460000", "pbx") && expects("+442079460000", "branch"));
         assert!(expects("+12025550100", "pbx") && !expects("+12025550100", "branch"));
         assert!(!emergencies.expects_name(start, "1000", &"carrier".into(), None));
+    }
+
+    #[test]
+    fn who_was_written_down_by_a_version_that_did_not_tell_who_is_vouched_for_is_called_back_at_its_own_pbx() {
+        let mut emergencies = Emergencies::default();
+        let (start, slot) = (Timestamp::from_millis(1_000), SessionId::from_u128(1));
+        let kept = HelpCall {
+            called_for_help: vec!["+442079460000".to_owned()],
+            vouched: Vec::new(),
+            of: "pbx".into(),
+            by: "carrier".into(),
+            at: start,
+        };
+        let mut state = serde_json::to_value(kept).unwrap();
+        assert!(state.as_object_mut().unwrap().remove("vouched").is_some());
+        let state = state.to_string();
+        assert_eq!(emergencies.resume(start, slot, state.as_bytes()), Some(true));
+        let expects = |to: &str| emergencies.expects_name(start, "+442079460000", &"carrier".into(), Some(&to.into()));
+        assert!(expects("pbx") && !expects("branch"));
     }
 
     #[test]

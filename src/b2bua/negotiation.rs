@@ -30,7 +30,7 @@ use keying::{Keying, Said};
 
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
-use crate::model::{Leg, Remote, Timestamp};
+use crate::model::{Leg, Remote, Timestamp, Told};
 use crate::sdp::{Format, SessionDescription, check_reoffer, filter, with_lines};
 use crate::trunk::Trunk;
 
@@ -49,6 +49,8 @@ struct Ports {
 struct Offer {
     by: Leg,
     sdp: SessionDescription,
+    /// What the other leg had been told of the recording before it.
+    told: Option<Told>,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -63,6 +65,8 @@ pub struct Agreement {
     said: [Said; 2],
     /// What the leg was told before, while it has not answered.
     before: [Option<Said>; 2],
+    /// What the newest description said of the recording that each leg got.
+    told: [Option<Told>; 2],
 }
 
 /// The media of one call: its ports, and the agreement of the fork in focus.
@@ -168,8 +172,9 @@ impl Negotiation {
             Some(keyed) => self.tell_keys(by.other(), keyed),
             None => sdp,
         };
+        let told = self.agreement.told[by.other().index()];
         let anchored = self.tell_first(by.other(), &sdp);
-        self.agreement.offer = Some(Offer { by, sdp });
+        self.agreement.offer = Some(Offer { by, sdp, told });
         Ok(anchored)
     }
 
@@ -229,12 +234,17 @@ impl Negotiation {
     /// added stay ours, for the next that adds one.
     pub fn withdraw(&mut self) {
         if let Some(offer) = self.agreement.offer.take() {
-            self.forget_keys_offered(offer.by.other());
+            let to = offer.by.other();
+            self.forget_keys_offered(to);
+            self.agreement.told[to.index()] = offer.told;
         }
     }
 
     /// What was agreed on meanwhile is undone: `before` holds, with its keys.
     pub fn return_to(&mut self, before: &Agreement) {
+        for leg in Leg::BOTH {
+            self.owe_keys(leg, &before.said[leg.index()]);
+        }
         self.agreement = before.clone();
     }
 

@@ -255,7 +255,7 @@ impl Call {
         [lengthened, rerouted]: [bool; 2],
     ) {
         if self.is_parting() {
-            // Nothing follows a BYE (RFC 3261 §15); if that is refused, the session goes on.
+            // Nothing follows a BYE (RFC 3261 §15); one that is challenged is said again, and the session lasts until then.
             self.watch_session(side, Some(turn.now + PAUSE));
             return;
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::export::Failure;
+use super::output_file::Unwritable;
 use super::typed::Typed;
 use crate::b2bua::Writing;
 use crate::model::{Direction, Leg, Timestamp};
@@ -37,10 +38,7 @@ pub(super) fn write(
         let mut text = serde_json::to_vec(line).unwrap_or_default();
         text.push(b'\n');
         messages += 1;
-        out.write_all(&text).map_err(|source| Failure::Unwritable {
-            path: file.to_owned(),
-            source,
-        })
+        out.write_all(&text).map_err(|source| Unwritable::at(file, source))
     };
     for frame in frames {
         let (at, path, bytes) = match frame.map_err(Failure::Unread)? {

@@ -1,8 +1,5 @@
 //! `onrecord export`: a sealed call as sound or as a capture.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,14 +16,10 @@ use crate::recorder::{Frame, SealError, SealedCall};
 
 use super::archive::{self, CallError, NoArchive};
 use super::chat;
-
-/// Recordings are nobody else's business, nor is what is made of them.
-const FILE_MODE: u32 = 0o600;
+use super::output_file::{self, Unwritable};
 
 /// A tone every two seconds for an hour, to both.
 const NOTICES_MAX: usize = 4_096;
-
-const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("form").required(true).multiple(true).args(["wav", "flac", "pcapng", "chat"]))]
@@ -83,8 +76,8 @@ pub(super) enum Failure {
     /// Verified, and then no longer readable.
     #[error("{0}")]
     Unread(SealError),
-    #[error("{path}: {source}")]
-    Unwritable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
 }
 
 /// What was written.
@@ -214,7 +207,7 @@ fn export(args: &Args) -> Result<Report, Failure> {
         report.pcapng = Some(pcapng(&mut call, file)?);
     }
     if let Some(file) = &args.chat {
-        let messages = write(file, |out| chat::write(out, call.frames(), file))?;
+        let messages = output_file::write(file, |out| chat::write(out, call.frames(), file))?;
         let file = file.clone();
         report.chat = Some(Chat { file, messages });
     }
@@ -257,7 +250,7 @@ pub(super) fn sound(
         Some(rate) => survey.at_rate(rate),
         None => survey,
     };
-    let sounding = write(file, |mut out| match form {
+    let sounding = output_file::write(file, |mut out| match form {
         Form::Wav => write_wav(&mut out, &survey, call.frames()).map_err(Failure::from),
         Form::Flac => write_flac(&mut out, &survey, call.frames()).map_err(Failure::from),
     })?;
@@ -291,42 +284,13 @@ const fn video(behind: &Behind) -> VideoReport {
 
 fn pcapng(call: &mut SealedCall<StoredFile>, file: &Path) -> Result<Pcapng, Failure> {
     let (header, closing) = (call.header().clone(), call.manifest().closing.clone());
-    let packets = write(file, |mut out| {
+    let packets = output_file::write(file, |mut out| {
         export_pcapng(&mut out, &header, Some(&closing), call.frames()).map_err(Failure::from)
     })?;
     Ok(Pcapng {
         file: file.to_owned(),
         packets,
     })
-}
-
-/// Writes under a name that says it is not finished, and gives it its own when it is: half an export never looks whole.
-fn write<T>(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T, Failure>) -> Result<T, Failure> {
-    if file == Path::new("-") {
-        return fill(&mut BufWriter::with_capacity(WRITE_BUFFER_BYTES, io::stdout().lock()));
-    }
-    let unwritable = |source| Failure::Unwritable {
-        path: file.to_owned(),
-        source,
-    };
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
-    let mut options = OpenOptions::new();
-    let options = options.create(true).write(true).truncate(true).mode(FILE_MODE);
-    let opened = options.open(&unfinished).map_err(unwritable)?;
-    let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, opened);
-    let filled = fill(&mut out).and_then(|filled| {
-        out.flush().map_err(unwritable)?;
-        fs::rename(&unfinished, file).map_err(unwritable)?;
-        Ok(filled)
-    });
-    if filled.is_err()
-        && let Err(error) = fs::remove_file(&unfinished)
-    {
-        tracing::debug!(%error, "unfinished export");
-    }
-    filled
 }
 
 fn digit(digit: &Digit) -> DigitReport {
@@ -427,7 +391,7 @@ const fn hint(failure: &Failure) -> &'static str {
         Failure::Damaged(_) | Failure::OtherCall { .. } | Failure::Survey(_) => "see `onrecord verify --data DIR`",
         Failure::NoArchive(_) => archive::NO_ARCHIVE_HINT,
         Failure::Unreadable(_) | Failure::Unread(_) => "is this user the one that runs `serve`?",
-        Failure::Wav(_) | Failure::Flac(_) | Failure::Pcapng(_) | Failure::Unwritable { .. } => {
+        Failure::Wav(_) | Failure::Flac(_) | Failure::Pcapng(_) | Failure::Unwritable(_) => {
             "is there room, and may this user write there?"
         }
     }

@@ -15,6 +15,7 @@ mod export;
 mod init;
 mod log_queue;
 mod logging;
+mod output_file;
 mod pause;
 mod quality;
 mod recorded_decision;

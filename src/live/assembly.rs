@@ -51,9 +51,6 @@ use crate::policy::{Finding, PolicySet};
 use crate::recorder::{Intake, IntakeConfig, VolumeConfig, Writer, WriterConfig};
 use crate::trunk::{Site, Source};
 
-/// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
-const EXTENTS_WAIT: Duration = Duration::from_millis(20);
-
 /// How long calls that have ended are gathered before they are sealed.
 const SEAL_EVERY: Duration = Duration::from_millis(250);
 
@@ -313,7 +310,7 @@ impl Parts<'_> {
             let (news, waker) = (Arc::clone(news), waker.clone());
             let wakes = Wakes {
                 signalling: Box::new(move || news.notify_one()),
-                recorder: Box::new(move || waker.wake_by(clock.now() + EXTENTS_WAIT)),
+                recorder: Box::new(move || waker.wake_by(clock.now() + recorder::EXTENTS_WAIT)),
             };
             let name = format!("media-{number}");
             let media = MediaThread::spawn(&name, clock, sharing.clone(), intake, alarm.clone(), wakes)?;

@@ -31,6 +31,9 @@ const BATCH: usize = 256;
 /// It wakes at least this often, so that the supervisor can tell a thread that sleeps from one that hangs.
 pub(super) const PULSE_EVERY: Duration = Duration::from_millis(250);
 
+/// How late the recorder may look at full extents: a fifth of the time in which a commit gathers.
+pub(super) const EXTENTS_WAIT: Duration = Duration::from_millis(20);
+
 /// One media thread's extents, and those that are durable and wait for room on the way back.
 struct Link {
     extents: ExtentLink,
@@ -75,6 +78,8 @@ pub(super) struct RecorderThread {
     waker: Waker,
     /// Requests that a disk has not answered.
     under_way: usize,
+    /// Extents came since it slept last.
+    is_fed: bool,
     /// Every sender of commands is gone.
     ending: bool,
 }
@@ -124,6 +129,7 @@ pub(super) fn start(parts: RecorderParts) -> io::Result<(RecorderQueue, JoinHand
         alarm,
         waker: waker.clone(),
         under_way: 0,
+        is_fed: false,
         ending: false,
     };
     let joined = Builder::new().name("recorder".to_owned()).spawn(move || {
@@ -155,10 +161,12 @@ impl RecorderThread {
         self.disks.stop();
     }
 
+    /// While extents come it naps, and they need not wake it: each would, of a sleep until the next commit.
     fn sleep(&mut self, now: Timestamp) {
-        let pulse = now + PULSE_EVERY;
+        let is_fed = std::mem::take(&mut self.is_fed);
+        let longest = now + if is_fed { EXTENTS_WAIT } else { PULSE_EVERY };
         self.waker
-            .announce(earliest(self.writer.poll_timeout(), Some(pulse)).unwrap_or(pulse));
+            .announce(earliest(self.writer.poll_timeout(), Some(longest)).unwrap_or(longest));
         // Extents and most commands are announced by `wake_by`; what else arrives wakes for certain.
         if !self.take_extents(now) && self.commands.is_empty() {
             self.waker.sleep(self.clock);
@@ -203,6 +211,7 @@ impl RecorderThread {
                 any = true;
             }
         }
+        self.is_fed |= any;
         any
     }
 

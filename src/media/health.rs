@@ -59,7 +59,7 @@ impl Health {
 
     /// A packet of the line at this place.
     #[inline]
-    pub(super) fn hear(&mut self, place: usize, leg: Leg, at: Timestamp, payload: &[u8], format: Format) {
+    pub(super) fn hear(&mut self, place: usize, leg: Leg, at: Timestamp, payload: &[u8], format: &Format) {
         if let Some(line) = self.lines.get_mut(place)
             && line.is_watched
         {

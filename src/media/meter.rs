@@ -80,21 +80,17 @@ impl Meter {
     #[inline]
     pub(super) fn take(&mut self, line: usize, packet: &Packet<'_>) {
         match packet.kind {
-            PacketKind::Rtp => {
-                if let Some((rtp, format)) = self.count(line, packet.leg, packet.at, packet.bytes) {
-                    self.health.hear(line, packet.leg, packet.at, rtp.payload, format);
-                }
-            }
+            PacketKind::Rtp => self.count(line, packet.leg, packet.at, packet.bytes),
             PacketKind::Rtcp => self.read(line, packet.leg, packet.at, packet.bytes),
             PacketKind::Other | PacketKind::Withheld => {}
         }
     }
 
-    /// What the packet carries, as far as its payload type tells; None: it is no RTP.
-    fn count<'a>(&mut self, line: usize, leg: Leg, at: Timestamp, bytes: &'a [u8]) -> Option<(RtpHeader<'a>, Format)> {
+    /// Nothing if it is no RTP.
+    fn count(&mut self, line: usize, leg: Leg, at: Timestamp, bytes: &[u8]) {
         let side = side(line, leg);
         let (Ok(rtp), Some(&latest)) = (RtpHeader::parse(bytes), self.latest.get(side)) else {
-            return None;
+            return;
         };
         let side = side as u8;
         let is_it = |stream: &Stream| stream.side == side && stream.ssrc == rtp.ssrc;
@@ -110,20 +106,24 @@ impl Meter {
                 (self.streams.len() - 1, true)
             }
             None => {
-                let stream = self.streams.get_mut(usize::from(latest))?;
-                stream.packets += 1;
-                return Some((rtp, self.formats.of(side, rtp.payload_type)));
+                if let Some(stream) = self.streams.get_mut(usize::from(latest)) {
+                    stream.packets += 1;
+                    let format = self.formats.of(side, rtp.payload_type);
+                    self.health.hear(line, leg, at, rtp.payload, &format);
+                }
+                return;
             }
         };
         self.latest[usize::from(side)] = index as u8;
         let stream = &mut self.streams[index];
-        let format = stream.format(&rtp, &self.formats);
+        stream.look_up(&rtp, &self.formats);
         if is_new {
-            stream.begin(at, &rtp, format);
+            stream.begin(at, &rtp);
         } else {
-            stream.count(at, &rtp, format);
+            stream.count(at, &rtp);
         }
-        Some((rtp, format))
+        // By reference: a copy of it would wait until the stream's memory, which is seldom near, has taken all that was counted.
+        self.health.hear(line, leg, at, rtp.payload, stream.format());
     }
 
     /// Reads what an end says by RTCP (RFC 3550 §6.4, RFC 3611), in whatever order and company (RFC 5506).

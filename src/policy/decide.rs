@@ -296,7 +296,7 @@ impl<'a> Ask<'a> {
             media: Default::default(),
             notify: Default::default(),
             waiver: None,
-            prompt: None,
+            prompt: (!is_emergency).then(|| self.prompt()).flatten(),
             external,
             retention: None,
             pause: self.pause(),
@@ -308,11 +308,6 @@ impl<'a> Ask<'a> {
             if !is_emergency && !policy.disable_audio_notification {
                 all.notify = all.notify.merge(policy.notify);
                 all.waiver = all.waiver.or_else(|| policy.waiver.clone());
-                let prompt = policy
-                    .custom_prompts
-                    .as_ref()
-                    .filter(|_| policy.notify.mode.has_prompt());
-                all.prompt = all.prompt.or_else(|| prompt.cloned());
             }
             all.retention = all.retention.max(policy.retention);
         }
@@ -328,6 +323,22 @@ impl<'a> Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// The first that is demanded; before it one that asks: who is not asked cannot answer.
+    fn prompt(&self) -> Option<String> {
+        let tells = |policy: &&Policy| policy.notify.mode.has_prompt() && !policy.disable_audio_notification;
+        let telling = self
+            .with(Action::Record)
+            .filter(|policy| tells(policy) && policy.custom_prompts.is_some());
+        let asks = |policy: &&Policy| {
+            policy
+                .notify
+                .consent
+                .is_some_and(|terms| terms.mode == ConsentMode::Explicit)
+        };
+        let policy = telling.min_by_key(|policy| !asks(policy))?;
+        policy.custom_prompts.clone()
+    }
+
     /// What all of the policies allow that ask for the recording.
     fn pause(&self) -> Option<PauseTerms> {
         let mut all: Option<PauseTerms> = None;

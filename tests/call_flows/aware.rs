@@ -15,7 +15,7 @@ use super::bench::{A, B, Bench, GRANTS, LENIENT, SDP, STRICT, answer, invite, wi
 const AWARE: &str = "Supported: timer, record-aware\r\n";
 
 /// What the only line of a description says of the recording, and the version of its session.
-fn said(body: &[u8]) -> (Option<&str>, &str) {
+pub fn said(body: &[u8]) -> (Option<&str>, &str) {
     let text = std::str::from_utf8(body).unwrap();
     let mut said = text.lines().filter_map(|line| line.strip_prefix("a=record:"));
     let origin = text.lines().find_map(|line| line.strip_prefix("o=")).unwrap();
@@ -25,7 +25,7 @@ fn said(body: &[u8]) -> (Option<&str>, &str) {
 }
 
 /// Each once.
-fn invites(messages: &[Message]) -> Vec<Request> {
+pub fn invites(messages: &[Message]) -> Vec<Request> {
     let invite = |message: &Message| match message {
         Message::Request(request) if request.method.as_str() == "INVITE" => Some(request.clone()),
         _ => None,
@@ -36,7 +36,7 @@ fn invites(messages: &[Message]) -> Vec<Request> {
 }
 
 /// By this policy; which of A, B reads what it is told of the recording. B answered, A has acknowledged.
-fn call(policy: &str, aware: [bool; 2]) -> Bench {
+pub fn call(policy: &str, aware: [bool; 2]) -> Bench {
     call_of(Bench::with(&[("desk.toml", policy), ("grants.toml", GRANTS)]), aware)
 }
 
@@ -54,7 +54,7 @@ fn pausable() -> String {
 }
 
 /// The relay does what it was told of pausing.
-fn obey(bench: &mut Bench) {
+pub fn obey(bench: &mut Bench) {
     let told = bench.media.iter().rev().find_map(|command| match command {
         MediaCommand::Pausing { pausing, .. } => Some(*pausing),
         _ => None,
@@ -74,7 +74,7 @@ fn pause(bench: &mut Bench) {
     obey(bench);
 }
 
-fn marks(bench: &Bench) -> Vec<Mark> {
+pub fn marks(bench: &Bench) -> Vec<Mark> {
     let mark = |command: &RecordingCommand| match command {
         RecordingCommand::Mark { mark, .. } => Some(mark.clone()),
         _ => None,
@@ -88,7 +88,7 @@ fn marks(bench: &Bench) -> Vec<Mark> {
     bench.recording.iter().filter_map(mark).filter(of_this).collect()
 }
 
-const fn told(leg: Leg, recording: Indication) -> Mark {
+pub const fn told(leg: Leg, recording: Indication) -> Mark {
     let paused = Vec::new();
     Mark::Indicated { leg, recording, paused }
 }
@@ -249,7 +249,7 @@ fn a_policy_of_telling_by_sdp_says_it_in_the_first_invite_and_marks_who_does_not
     assert_eq!(call(&refuses, [true, true]).response_to_a().status, 200);
 }
 
-fn wish(preference: &str) -> String {
+pub fn wish(preference: &str) -> String {
     format!("{SDP}a=recordpref:{preference}\r\n")
 }
 

@@ -149,3 +149,39 @@ fn sound_that_has_no_address_but_that_of_video_is_no_call_but_one_for_help_cross
     super::routed::call(&mut bench, 1, "112", &offer);
     assert_eq!(ports(&bench.request_to_b("INVITE").body), [true, true]);
 }
+
+/// A second line of sound in the group, without an address of its own.
+fn with_more_sound() -> String {
+    let sound = VIDEO
+        .replace("video", "audio")
+        .replace("96", "8")
+        .replace("VP8/90000", "PCMA/8000");
+    with_video(&browser("actpass"), "192.0.2.7").replace(VIDEO, &sound)
+}
+
+#[test]
+fn a_second_line_of_sound_that_has_no_address_is_refused_and_the_first_stays_for_help_too() {
+    let answer = format!("{SDP}m=audio 0 RTP/AVP 8\r\n");
+    for called in ["bob", "112"] {
+        let mut bench = page_and_phone();
+        super::routed::call(&mut bench, 1, called, &with_more_sound());
+        let offered = bench.request_to_b("INVITE").body;
+        assert_eq!(ports(&offered), [true, false], "{called}");
+        assert!(
+            text(&offered).contains("c=IN IP4 127.0.0.1"),
+            "it goes by us: {}",
+            text(&offered)
+        );
+        bench.b_answers("INVITE", 200, &answer);
+        let told = bench.response_to_a();
+        assert_eq!((told.status, ports(&told.body)), (200, vec![true, false]), "{called}");
+    }
+    let mut bench = page_and_phone();
+    bench.invite(&browser("actpass"), "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.a_requests(2, "INVITE", "more", &with_more_sound());
+    assert_eq!(ports(&bench.request_to_b("INVITE").body), [true, false]);
+    bench.b_answers("INVITE", 200, &answer);
+    assert_eq!(ports(&bench.response_to_a().body), [true, false]);
+}

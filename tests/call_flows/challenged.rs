@@ -9,7 +9,7 @@ use onrecord::sip::digest::{Credentials, Password, Use, strongest};
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer, invite};
+use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer, invite, with_lines};
 use super::party::{ALICE, BOB, PhoneDialog};
 
 const REALM: &str = "carrier.example";
@@ -524,10 +524,10 @@ fn a_bye_that_is_challenged_and_cannot_be_proved_is_told_of_in_the_recording() {
     bench.assert_nothing_left();
 }
 
-const PROOF: &str = "Proxy-Authorization: Digest username=\"alice\"\r\n";
+pub const PROOF: &str = "Proxy-Authorization: Digest username=\"alice\"\r\n";
 
 /// A call of who has proved itself to the far end. No credentials are ours.
-fn proved() -> Bench {
+pub fn proved() -> Bench {
     let mut bench = Bench::strict();
     bench.invite(SDP, PROOF);
     bench.b_answers("INVITE", 200, SDP);
@@ -613,18 +613,18 @@ fn a_held_bye_waits_for_nobody_when_the_call_ends_otherwise() {
     bench.assert_nothing_left();
 }
 
-/// The same, by a connection that we opened.
-fn proved_by_stream() -> Bench {
+/// The same, by a connection that we opened. `more`: header lines of B's 2xx.
+pub fn proved_by_stream(more: &str) -> Bench {
     let mut bench = Bench::by_stream(&[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
     bench.invite(SDP, PROOF);
     let invite = bench.request_to_b("INVITE");
-    by_stream(&mut bench, answer(&invite, 200, "b-tag", B, SDP));
+    by_stream(&mut bench, with_lines(&answer(&invite, 200, "b-tag", B, SDP), more));
     bench.a_requests(1, "ACK", "ack1", "");
     bench.to_b.clear();
     bench
 }
 
-fn stream() -> Flow {
+pub fn stream() -> Flow {
     Flow {
         transport: Transport::Tcp,
         local: PROXY.parse().unwrap(),
@@ -647,7 +647,7 @@ fn tells_untold(bench: &Bench) -> bool {
 #[test]
 fn a_held_bye_whose_connection_breaks_is_said_once_more_and_who_said_it_is_let_go() {
     for is_ended_otherwise in [false, true] {
-        let mut bench = proved_by_stream();
+        let mut bench = proved_by_stream("");
         bench.a_requests(2, "BYE", "bye2", "");
         let first = bench.request_to_b("BYE");
         if is_ended_otherwise {
@@ -668,7 +668,7 @@ fn a_held_bye_whose_connection_breaks_is_said_once_more_and_who_said_it_is_let_g
 
 #[test]
 fn a_far_end_that_cannot_be_told_of_a_held_bye_is_told_of_in_the_recording() {
-    let mut bench = proved_by_stream();
+    let mut bench = proved_by_stream("");
     bench.a_requests(2, "BYE", "bye2", "");
     for _ in 0..2 {
         assert!(!tells_untold(&bench));

@@ -223,24 +223,52 @@ fn who_is_asked_during_a_change_of_media_is_let_talk_once_that_is_over() {
     assert!(!held(&bench).0);
 }
 
+/// The next process takes the call over, by the same policy.
+fn restarted(before: &Bench, notify: &str) -> Bench {
+    let mut after = bench(notify);
+    after.now = before.now + Duration::from_secs(2);
+    after.to_a.clone_from(&before.to_a);
+    after.to_b.clone_from(&before.to_b);
+    for (session, state) in before.remembered.clone() {
+        after.input(Input::Resume { session, state });
+    }
+    after
+}
+
 #[test]
-fn a_restart_asks_on_and_forgets_no_answer() {
+fn a_restart_asks_anew_and_forgets_no_answer() {
     for (key, wanted) in [(None, true), (Some('1'), false)] {
         let mut before = talking(ASKS_A);
         if let Some(key) = key {
             press(&mut before, Leg::A, key);
         }
-        let mut after = bench(ASKS_A);
-        after.now = before.now + Duration::from_secs(2);
-        after.to_a.clone_from(&before.to_a);
-        after.to_b.clone_from(&before.to_b);
-        for (session, state) in before.remembered.clone() {
-            after.input(Input::Resume { session, state });
-        }
+        let mut after = restarted(&before, ASKS_A);
         assert_eq!(held(&after), (wanted, [wanted, false]));
-        after.wait(Duration::from_secs(6));
+        let is_played = notices(&after)
+            .last()
+            .is_some_and(|plan| told(plan)[0] == by("prompt", ""));
+        assert_eq!(is_played, wanted, "who was asked does not remember the question");
+        after.wait(Duration::from_secs(8));
         assert_eq!(after.story.iter().any(|rung| rung == "BYE → A"), wanted);
     }
+}
+
+#[test]
+fn silence_to_a_question_of_before_a_restart_counts_from_when_it_was_heard_again() {
+    let agrees = asking(", silence = \"agrees\"");
+    let before = talking(&agrees);
+    let mut after = restarted(&before, &agrees);
+    after.wait(Duration::from_millis(1_500));
+    played(&mut after, Leg::A);
+    after.wait(Duration::from_millis(4_900));
+    assert_eq!(
+        (consents(&after), held(&after).0),
+        (vec![(Leg::A, Consent::Asked)], true)
+    );
+    after.wait(Duration::from_millis(200));
+    assert_eq!(consents(&after)[1..], [(Leg::A, Consent::Unanswered)]);
+    let twice = restarted(&restarted(&before, &agrees), &agrees);
+    assert_eq!(held(&twice), (true, [true, false]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod ailing;
 mod allowed;
 mod announced;
 mod aware;
+mod aware_again;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
 mod broken_streams;
@@ -32,6 +33,7 @@ mod foreword;
 mod forked;
 mod haphazard;
 mod in_a_gap;
+mod last_words;
 mod meetings;
 mod mended_dialogs;
 mod mended_strict;

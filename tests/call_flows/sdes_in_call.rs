@@ -138,7 +138,19 @@ fn who_answers_from_another_place_by_another_key_is_offered_new_keys_next() {
             before,
             "no answer changes what was offered"
         );
-        for (cseq, status) in [(3, 491), (4, 200)] {
+        let unheard = keyed("RTP/SAVP", 1, KEY).replace("AES_CM_128_HMAC_SHA1_80", "F8_128_HMAC_SHA1_80");
+        bench.a_requests(3, "INVITE", "re3", &unheard);
+        assert_eq!(bench.response_to_a().status, 488, "it does not reach B");
+        asks_early(&mut bench, 4, &keyed("RTP/SAVP", 1, KEY), &moved);
+        let (_, offered) = line(&bench.request_to_b("INVITE").body);
+        assert_eq!(
+            offered.iter().all(|key| key.key != before[1]),
+            is_renewed,
+            "{moved} 183"
+        );
+        bench.b_agrees("INVITE", 488, "");
+        assert_eq!(Leg::BOTH.map(|leg| ours(&bench, leg)), before, "as it was");
+        for (cseq, status) in [(6, 491), (7, 200)] {
             bench.a_requests(cseq, "INVITE", &format!("re{cseq}"), &keyed("RTP/SAVP", 1, KEY));
             let (_, offered) = line(&bench.request_to_b("INVITE").body);
             assert_eq!(
@@ -150,8 +162,8 @@ fn who_answers_from_another_place_by_another_key_is_offered_new_keys_next() {
         }
         assert_eq!(ours(&bench, Leg::B) != before[1], is_renewed);
         assert_eq!(ours(&bench, Leg::A), before[0], "who stays keeps its own");
-        bench.a_requests(4, "ACK", "ack4", "");
-        bench.a_requests(5, "INVITE", "re5", &keyed("RTP/SAVP", 1, KEY));
+        bench.a_requests(7, "ACK", "ack7", "");
+        bench.a_requests(8, "INVITE", "re8", &keyed("RTP/SAVP", 1, KEY));
         let (_, again) = line(&bench.request_to_b("INVITE").body);
         assert_eq!(again[0].key, ours(&bench, Leg::B), "and once only");
     }
@@ -199,11 +211,11 @@ fn a_hold_keeps_the_suite_that_is_in_use_whatever_comes_first_in_its_offer() {
 }
 
 /// A asks for this by re-INVITE, and B answers it in a reliable 183.
-fn asks_early(bench: &mut Bench, offer: &str, answer: &str) {
+fn asks_early(bench: &mut Bench, cseq: u32, offer: &str, answer: &str) {
     let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
-    bench.a_requests_in(&tag, 2, "INVITE", "Supported: 100rel\r\n", offer);
+    bench.a_requests_in(&tag, cseq, "INVITE", "Supported: 100rel\r\n", offer);
     bench.fork_answers("b-tag", 183, "Require: 100rel\r\nRSeq: 9\r\n", answer);
-    bench.a_requests_in(&tag, 3, "PRACK", "RAck: 9 2 INVITE\r\n", "");
+    bench.a_requests_in(&tag, cseq + 1, "PRACK", &format!("RAck: 9 {cseq} INVITE\r\n"), "");
     bench.b_agrees("PRACK", 200, "");
     assert_eq!(bench.response_to_a().status, 200);
 }
@@ -212,7 +224,7 @@ fn asks_early(bench: &mut Bench, offer: &str, answer: &str) {
 fn a_change_that_was_answered_early_and_then_refused_is_undone() {
     for status in [500, 487] {
         let mut bench = Bench::strict().connected();
-        asks_early(&mut bench, &at(7_100, SDP), SDP);
+        asks_early(&mut bench, 2, &at(7_100, SDP), SDP);
         assert_eq!(plan(&bench).lines[0].a.remote.unwrap().rtp.port(), 7_100);
         bench.b_agrees("INVITE", status, "");
         assert_eq!(bench.response_to_a().status, status);
@@ -227,7 +239,7 @@ fn and_so_are_its_keys() {
     let mut bench = talking();
     let before = plan(&bench).keys;
     let short = keyed("RTP/SAVP", 1, THIRD).replace("SHA1_80", "SHA1_32");
-    asks_early(&mut bench, &short, &keyed("RTP/SAVP", 1, OTHER));
+    asks_early(&mut bench, 2, &short, &keyed("RTP/SAVP", 1, OTHER));
     assert_ne!(plan(&bench).keys, before);
     bench.b_agrees("INVITE", 500, "");
     assert_eq!(plan(&bench).keys, before);

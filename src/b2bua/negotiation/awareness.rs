@@ -51,12 +51,13 @@ pub struct Awareness {
     insists: [bool; 2],
     /// The parties talk: what is told otherwise from here on is another version of the session that they know.
     is_settled: bool,
-    legs: [Aware; 2],
+    /// Who reads it: A, B.
+    knows: [bool; 2],
 }
 
 impl Awareness {
     fn is_told(&self, leg: Leg) -> bool {
-        self.legs[leg.index()].knows || self.insists[leg.index()]
+        self.knows[leg.index()] || self.insists[leg.index()]
     }
 }
 
@@ -67,12 +68,19 @@ impl Negotiation {
         (awareness.now, awareness.insists, awareness.is_settled) = (now, insists, is_settled);
     }
 
-    pub const fn aware(&self, leg: Leg) -> Aware {
-        self.awareness.legs[leg.index()]
+    pub fn aware(&self, leg: Leg) -> Aware {
+        let told = self.agreement.told[leg.index()];
+        let knows = self.awareness.knows[leg.index()];
+        Aware {
+            knows,
+            ..Aware::default()
+        }
+        .with(told)
     }
 
-    pub const fn set_aware(&mut self, leg: Leg, aware: Aware) {
-        self.awareness.legs[leg.index()] = aware;
+    pub fn set_aware(&mut self, leg: Leg, aware: Aware) {
+        self.awareness.knows[leg.index()] = aware.knows;
+        self.agreement.told[leg.index()] = aware.told();
     }
 
     /// Whether a leg reads what it is told, and knows otherwise. Who was told nothing knows of no recording.
@@ -97,8 +105,7 @@ impl Negotiation {
                 self.exchanged[leg.index()].get_or_insert_default().thread = Some(thread);
             }
         }
-        let aware = self.aware(leg).with(Some(now));
-        self.set_aware(leg, aware);
+        self.agreement.told[leg.index()] = Some(now);
     }
 
     /// What `leg` is to be told anew, as [`Self::last_to`].

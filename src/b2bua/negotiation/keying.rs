@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::shaking::bundle_one;
 use super::{Negotiation, NegotiationError};
-use crate::model::{Identity, Leg, LegKeys, LineKeys, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
+use crate::model::{Identity, Leg, LegKeys, LineKeys, MediaKind, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
 use crate::sdp::{Bundling, Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
 use crate::sip::Mint;
 use crate::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
@@ -186,16 +186,16 @@ impl Negotiation {
         let to = by.other().index();
         let before = self.agreement.before[to].clone();
         let before = before.unwrap_or_else(|| self.agreement.said[to].clone());
-        let is_renewed = std::mem::take(&mut self.keying.renews[to]);
+        let is_renewed = self.keying.renews[to];
         let mut said = Vec::with_capacity(sdp.lines().len());
-        let mut unusable = Vec::new();
+        let (mut unusable, mut wants_voice) = (Vec::new(), false);
         for (index, line) in sdp.lines().iter().enumerate() {
             let known = before.get(index).and_then(Option::as_ref);
-            // Sound that has no port but that of another line: without it there is no call.
-            let is_voice = line.bundling == Bundling::Shared && line.kind == crate::model::MediaKind::Audio;
             said.push(match self.offered_line(by, (index, line), known, is_renewed) {
                 Ok(said) => said,
-                Err(NegotiationError::Keys) if !is_voice => {
+                Err(NegotiationError::Keys) => {
+                    // Sound that has no port but that of another line: without any there is no call.
+                    wants_voice |= line.bundling == Bundling::Shared && line.kind == MediaKind::Audio;
                     unusable.push(index);
                     Some(Secured {
                         is_secure: line.is_secure_profile() == Some(true),
@@ -206,12 +206,13 @@ impl Negotiation {
             });
         }
         bundle_one(&mut said, sdp.lines());
-        let mut lines = sdp.lines().iter().enumerate();
         if unusable.is_empty() {
             let sdp = sdp.clone();
             return Ok(Keyed { sdp, said, before });
         }
-        if !lines.any(|(index, line)| line.is_live() && !unusable.contains(&index)) {
+        let is_wanted = |line: &MediaLine| line.is_live() && (!wants_voice || line.kind == MediaKind::Audio);
+        let mut lines = sdp.lines().iter().enumerate();
+        if !lines.any(|(index, line)| is_wanted(line) && !unusable.contains(&index)) {
             return Err(NegotiationError::Keys);
         }
         let sdp = SessionDescription::parse(&without_lines(sdp, |index| unusable.contains(&index)))?;
@@ -222,6 +223,7 @@ impl Negotiation {
     pub(super) fn tell_keys(&mut self, to: Leg, keyed: Keyed) -> SessionDescription {
         self.agreement.before[to.index()] = Some(keyed.before);
         self.agreement.said[to.index()] = keyed.said;
+        self.keying.renews[to.index()] = false;
         keyed.sdp
     }
 

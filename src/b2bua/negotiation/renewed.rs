@@ -1,7 +1,7 @@
 //! Which keys of ours stay, and which begin anew: whoever is told one has to know what was sealed by it before, for the rollover counter is
 //! told nowhere (RFC 4568 §6.4).
 
-use super::keying::chosen;
+use super::keying::{Said, chosen};
 use super::{Negotiation, NegotiationError};
 use crate::model::Leg;
 use crate::sdp::{Crypto, MediaLine, Secured, SessionDescription};
@@ -42,15 +42,19 @@ impl Negotiation {
     /// The offer to `leg` was refused: what it was told before holds.
     pub(super) fn forget_keys_offered(&mut self, leg: Leg) {
         if let Some(before) = self.agreement.before[leg.index()].take() {
-            let said = std::mem::replace(&mut self.agreement.said[leg.index()], before);
-            let mut lines = said.iter().zip(&self.agreement.said[leg.index()]);
-            let is_renewed = |(said, before): (&Option<Secured>, &Option<Secured>)| match (said, before) {
-                (Some(said), Some(before)) => said.keys != before.keys,
-                _ => false,
-            };
-            // What was promised is still owed.
-            self.keying.renews[leg.index()] |= lines.any(is_renewed);
+            self.owe_keys(leg, &before);
+            self.agreement.said[leg.index()] = before;
         }
+    }
+
+    /// `leg` goes back to what it was told `before`: where it was told other keys since, they are still owed.
+    pub(super) fn owe_keys(&mut self, leg: Leg, before: &Said) {
+        let mut lines = self.agreement.said[leg.index()].iter().zip(before);
+        let is_renewed = |(said, before): (&Option<Secured>, &Option<Secured>)| match (said, before) {
+            (Some(said), Some(before)) => said.keys != before.keys,
+            _ => false,
+        };
+        self.keying.renews[leg.index()] |= lines.any(is_renewed);
     }
 
     /// Whether a leg answered or offered this line with port 0 last.

@@ -74,7 +74,7 @@ impl Voice {
     }
 
     #[inline]
-    pub(super) fn hear(&mut self, at: Timestamp, payload: &[u8], format: Format) {
+    pub(super) fn hear(&mut self, at: Timestamp, payload: &[u8], format: &Format) {
         self.heard_at = at;
         self.rests = rests(format.content, payload);
         match self.until_next.checked_sub(1) {

@@ -75,21 +75,26 @@ impl Stream {
         self.current.0 = UNKNOWN;
     }
 
-    pub(super) fn format(&mut self, rtp: &RtpHeader<'_>, formats: &Formats) -> Format {
+    /// What this packet's payload type means, unless it is that of the packet before.
+    pub(super) fn look_up(&mut self, rtp: &RtpHeader<'_>, formats: &Formats) {
         if self.current.0 != rtp.payload_type {
             self.current = (rtp.payload_type, formats.of(self.side, rtp.payload_type));
         }
-        self.current.1
+    }
+
+    /// As it was looked up last.
+    pub(super) const fn format(&self) -> &Format {
+        &self.current.1
     }
 
     /// The first packet, which is counted already.
-    pub(super) fn begin(&mut self, at: Timestamp, rtp: &RtpHeader<'_>, format: Format) {
-        if runs(format) {
-            self.time(at, rtp, 0, format.clock_rate);
+    pub(super) fn begin(&mut self, at: Timestamp, rtp: &RtpHeader<'_>) {
+        if runs(self.format()) {
+            self.time(at, rtp, 0);
         }
     }
 
-    pub(super) fn count(&mut self, at: Timestamp, rtp: &RtpHeader<'_>, format: Format) {
+    pub(super) fn count(&mut self, at: Timestamp, rtp: &RtpHeader<'_>) {
         self.packets += 1;
         self.count_type(rtp.payload_type);
         let highest = self.sequence.highest();
@@ -97,8 +102,8 @@ impl Stream {
             Arrival::Next { skipped, .. } => {
                 self.recent.on_next(u32::from(skipped) + 1);
                 self.holes += u64::from(skipped > 0);
-                if runs(format) {
-                    self.time(at, rtp, skipped, format.clock_rate);
+                if runs(self.format()) {
+                    self.time(at, rtp, skipped);
                 }
             }
             Arrival::Late { sequence } if self.recent.on_late(highest - sequence) => self.duplicates += 1,
@@ -107,6 +112,7 @@ impl Stream {
                 self.restarts += 1;
                 self.recent = Recent::default();
                 self.jitter.forget();
+                let format = &self.current.1;
                 if let Some(cadence) = &mut self.cadence
                     && runs(format)
                 {
@@ -117,7 +123,8 @@ impl Stream {
         }
     }
 
-    fn time(&mut self, at: Timestamp, rtp: &RtpHeader<'_>, skipped: u16, clock_rate: u32) {
+    fn time(&mut self, at: Timestamp, rtp: &RtpHeader<'_>, skipped: u16) {
+        let clock_rate = self.format().clock_rate;
         let is_same_clock = self.jitter.clock_rate() == clock_rate;
         if !is_same_clock {
             self.jitter = Jitter::new(clock_rate);
@@ -217,7 +224,7 @@ impl Stream {
 }
 
 /// Whether its timestamps go with time: those of an event stand still (RFC 4733 §2.2).
-fn runs(format: Format) -> bool {
+fn runs(format: &Format) -> bool {
     format.clock_rate != 0 && format.content != Content::Event
 }
 

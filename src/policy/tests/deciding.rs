@@ -347,6 +347,30 @@ fn two_parties_policies_merge_to_the_more_demanding() {
 }
 
 #[test]
+fn of_several_prompts_the_one_that_asks_is_played() {
+    let telling = |id: &str, consent: &str| {
+        let notify = format!("notify = {{ mode = \"prompt\"{consent} }}\nprompts = {{ package = \"{id}\" }}");
+        policy(id, &notify)
+    };
+    let asks = ", consent = { silence = \"agrees\" }";
+    let policies = [telling("inform", ""), telling("ask", asks), telling("ask-too", asks)];
+    for (caller, callee, wanted) in [
+        ("inform", "ask", "ask"),
+        ("ask", "inform", "ask"),
+        ("ask", "ask-too", "ask"),
+        ("ask-too", "ask", "ask-too"),
+        ("inform", "inform", "inform"),
+    ] {
+        let lines = grant_lines(&[(caller, "user:a@x"), (callee, "user:b@x")]);
+        let set = compile(&[&policies[..], &[grants(&lines)]].concat());
+        let decision = set.decide(&call("sip:a@x", "sip:b@x"));
+        let all = decision.requirements.as_ref().unwrap();
+        assert_eq!(all.prompt.as_deref(), Some(wanted), "{caller} {callee}");
+        assert_eq!(all.notify.consent.is_some(), wanted != "inform");
+    }
+}
+
+#[test]
 fn calls_and_meetings_have_flags_of_their_own() {
     let text = "[policy]\nid = \"p\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_meeting_join = false\nrequired_during_call = false\n";
     let set = compile(&[file("p.toml", text), grants(&grant_lines(&[("p", "global")]))]);
