@@ -285,7 +285,8 @@ impl Call {
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
         call.announced = Announced::resumed();
-        call.story.consents = kept.consented;
+        let is_answered = |known: &Consented| known.consent != Consent::Asked;
+        call.story.consents = kept.consented.into_iter().filter(is_answered).collect();
         call.resume_consents(kept.consents);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
