@@ -64,7 +64,7 @@ fn of_the_manual() -> Vec<SourceFile> {
     let blocks = blocks.filter_map(|block| block.split("```").next());
     let whole = blocks.filter(|block| block.starts_with("[policy]\nid = "));
     let files = whole.enumerate().map(|(at, text)| SourceFile {
-        path: format!("{at}.toml").into(),
+        path: format!("{at}.toml"),
         text: text.into(),
     });
     files.collect()

@@ -1,6 +1,5 @@
 //! Parties are told that they are recorded: whom, when, by what, and what becomes of a call where it cannot be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
