@@ -9,6 +9,7 @@ use super::continuation::Kept;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::foreword::SLACK;
+use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
@@ -50,6 +51,8 @@ impl Call {
 
     pub(super) fn note_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, consent: Consent) {
         self.announced.consents[leg.index()] = Some(consent);
+        self.chronicle
+            .step(turn.now, StepKind::Consent { leg, consent }, turn.out);
         let at = turn.now;
         let known = Consented {
             leg,
