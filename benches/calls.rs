@@ -59,6 +59,7 @@ pub fn plan(number: u16, local: [SocketAddr; 2], remote: [SocketAddr; 2], kind: 
         answered: true,
         lines: vec![line],
         keys: if kind == Kind::Sealed { vec![keys] } else { Vec::new() },
+        pausing: Default::default(),
     })
 }
 

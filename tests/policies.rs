@@ -8,7 +8,10 @@ use std::path::Path;
 
 use onrecord::config;
 use onrecord::model::{Fault, Generation, Timestamp};
-use onrecord::policy::{Admission, CallFacts, Explanation, PolicySet, RecorderState, RejectCode, Severity, Verdict};
+use onrecord::policy::{
+    Admission, CallFacts, Code, Explanation, OnRefusal, PolicySet, RecorderState, RejectCode, Severity, SourceFile,
+    Verdict,
+};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +55,32 @@ struct Expect {
 fn samples() -> PolicySet {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     config::load_policies(&folder, Generation(1)).unwrap_or_else(|findings| panic!("{findings:#?}"))
+}
+
+/// Policies of the manual that are whole: they name themselves.
+fn of_the_manual() -> Vec<SourceFile> {
+    let manual = include_str!("../docs/POLICY.md");
+    let blocks = manual.split("```toml\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("```").next());
+    let whole = blocks.filter(|block| block.starts_with("[policy]\nid = "));
+    let files = whole.enumerate().map(|(at, text)| SourceFile {
+        path: format!("{at}.toml"),
+        text: text.into(),
+    });
+    files.collect()
+}
+
+#[test]
+fn the_policies_that_the_manual_shows_load_and_draw_nothing_but_that_nobody_has_them() {
+    let files = of_the_manual();
+    assert!(files.len() >= 2);
+    let set = PolicySet::compile(&files, Generation(1)).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    let expected = [Code::UngrantedPolicy, Code::NoGrants];
+    let others: Vec<_> = set.findings().iter().filter(|f| !expected.contains(&f.code)).collect();
+    assert!(others.is_empty(), "{others:#?}");
+    let consents = set.policies().iter().filter_map(|policy| policy.notify.consent);
+    let refused: Vec<OnRefusal> = consents.map(|terms| terms.refused).collect();
+    assert!(refused.contains(&OnRefusal::Unrecorded));
 }
 
 #[test]

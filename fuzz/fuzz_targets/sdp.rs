@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use onrecord::model::Indication;
+use onrecord::model::{Indication, LineSet, Told};
 use onrecord::sdp::{
     Format, SessionDescription, anchor, check_reoffer, decline, echo, filter, indicate, negotiate, without_lines,
 };
@@ -27,7 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     let _ = anchor(&sdp, &[]);
-    let told = indicate(&anchored, Indication::On);
+    let paused = LineSet::NONE.with(1);
+    let recording = Indication::On;
+    let told = indicate(&anchored, Told { recording, paused });
     let told = SessionDescription::parse(&told).expect("what was written is read");
     assert_eq!(told.lines(), again.lines(), "nothing else is told");
     let allowed = |format: &Format| format.payload_type.is_multiple_of(2);

@@ -10,6 +10,7 @@ use super::call::Call;
 use super::consent::Question;
 use super::farewell::Farewell;
 use super::foreword::{Foreword, OwnDialog};
+use super::languages::Languages;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
@@ -17,7 +18,7 @@ use crate::model::{
     CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
     Recorded,
 };
-use crate::policy::{NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
+use crate::policy::{Clips, NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
 
 /// Who has been told: A, B.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ pub(super) struct Announced {
     pub(super) foreword: Option<Foreword>,
     pub(super) is_forewarned: bool,
     pub(super) own_dialog: Option<OwnDialog>,
+    /// What A, what B would like to be spoken to in.
+    pub(super) languages: [Languages; 2],
     /// Of A, of B.
     pub(super) consents: [Option<Consent>; 2],
     /// Those that A, that B has not answered.
@@ -41,20 +44,23 @@ pub(super) struct Announced {
 
 impl Announced {
     /// The call has talked before this process: tones go on, prompts were played.
-    pub(super) const RESUMED: Self = Self {
-        told: [false; 2],
-        prompted: [true; 2],
-        toned: [false; 2],
-        foreword: None,
-        is_forewarned: true,
-        own_dialog: None,
-        consents: [None; 2],
-        questions: [None; 2],
-        holds_apart: false,
-    };
+    pub(super) fn resumed() -> Self {
+        Self {
+            prompted: [true; 2],
+            is_forewarned: true,
+            ..Self::default()
+        }
+    }
+
+    /// No tone plays any more, and nobody is asked.
+    pub(super) const fn fall_silent(&mut self) {
+        self.toned = [false; 2];
+        self.holds_apart = false;
+    }
 
     /// Somebody else is at this end, and other policies may apply to both.
-    pub(super) const fn forget(&mut self, leg: Leg) {
+    pub(super) fn forget(&mut self, leg: Leg) {
+        self.languages[leg.index()] = Languages::default();
         self.told = [false; 2];
         self.prompted[leg.index()] = false;
         self.consents[leg.index()] = None;
@@ -92,8 +98,9 @@ impl Call {
                 legs[at] = was_toned.then(LegNotice::default);
                 continue;
             }
-            let mut told = told(turn, wanted, &line, (leg, self.is_aware(leg)));
-            if let Some(terms) = wanted.notify.consent {
+            let prompt = self.prompt_for(turn, wanted, leg);
+            let mut told = told(turn, wanted, &line, (leg, self.is_aware(leg)), prompt);
+            if let Some(terms) = self.consent_terms() {
                 let lasts = told
                     .notice
                     .prompt
@@ -141,8 +148,20 @@ impl Call {
             .filter(|wanted| decision.verdict == Verdict::Record && wanted.notify.untold == Untold::Refuse)?;
         let line = self.spoken_line()?;
         let mut legs = Leg::BOTH.into_iter().filter(|leg| wanted.tells()[leg.index()]);
-        legs.any(|leg| !told(turn, wanted, &line, (leg, self.is_aware(leg))).is_whole)
-            .then_some(Refusal::Untold)
+        let is_whole = |leg| {
+            let prompt = self.prompt_for(turn, wanted, leg);
+            told(turn, wanted, &line, (leg, self.is_aware(leg)), prompt).is_whole
+        };
+        legs.any(|leg| !is_whole(leg)).then_some(Refusal::Untold)
+    }
+
+    /// What a party is told by, in a language that it likes if there is one.
+    pub(super) fn prompt_for(&self, turn: &Turn<'_>, wanted: &Requirements, leg: Leg) -> Option<Arc<Clip>> {
+        let prompts = &turn.policies.clips().prompts;
+        let package = wanted.prompt.as_ref()?;
+        let in_language = |tag: &str| prompts.get(&Clips::key(package, tag));
+        let tag = self.announced.languages[leg.index()].pick(|tag| in_language(tag).is_some());
+        tag.and_then(in_language).or_else(|| prompts.get(package)).cloned()
     }
 
     /// The first line of sound that both legs have agreed on.
@@ -156,11 +175,15 @@ impl Call {
     }
 
     pub(super) fn on_noticed(&mut self, turn: &mut Turn<'_>, notice: Notice) {
-        let is_prompt = notice.kind == NoticeKind::Prompt && notice.whole;
-        let leg = notice.leg;
+        let (leg, kind, whole) = (notice.leg, notice.kind, notice.whole);
         self.chronicle.mark(turn.now, Mark::Noticed(notice), turn.out);
-        if is_prompt {
-            self.on_prompted(turn, leg);
+        match kind {
+            _ if !whole => {}
+            NoticeKind::Tone => self.on_told_by(turn, leg, NotifyMode::Tone),
+            NoticeKind::Prompt => {
+                self.on_told_by(turn, leg, NotifyMode::Prompt);
+                self.on_prompted(turn, leg);
+            }
         }
     }
 }
@@ -173,11 +196,16 @@ pub(super) fn lasting(prompt: &Clip, line: &LinePlan, leg: Leg) -> Option<Durati
 }
 
 /// `reads`: the leg reads what descriptions say of the recording.
-fn told(turn: &Turn<'_>, wanted: &Requirements, line: &LinePlan, (leg, reads): (Leg, bool)) -> Told {
+fn told(
+    turn: &Turn<'_>,
+    wanted: &Requirements,
+    line: &LinePlan,
+    (leg, reads): (Leg, bool),
+    prompt: Option<Arc<Clip>>,
+) -> Told {
     let (clips, mode) = (turn.policies.clips(), wanted.notify.mode);
     let playable = |clip: Option<&Arc<Clip>>| clip.filter(|clip| clip.voice(line, leg, None).is_some()).cloned();
-    let prompt = wanted.prompt.as_ref().and_then(|package| clips.prompts.get(package));
-    let prompt = playable(prompt).filter(|_| mode.has_prompt());
+    let prompt = playable(prompt.as_ref()).filter(|_| mode.has_prompt());
     let tone = playable(clips.tone.as_ref()).filter(|_| mode.has_tone());
     Told {
         is_whole: match mode {

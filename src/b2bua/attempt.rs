@@ -265,6 +265,7 @@ impl Call {
             invite: None,
             ack: None,
             fronts_focus: self.b.fronts_focus,
+            tells_src: false,
         };
         self.tags.push((self.b.local_tag.clone(), Leg::B));
         self.attempts.call_ids.push(self.b.call_id.clone());

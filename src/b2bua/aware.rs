@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::languages::Languages;
 use super::leg::LegState;
 use super::negotiation::Aware;
 use super::refresh::glare_wait;
 use super::reliable::names;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Indication, Leg, Mark, PausedBy, Preference, Timestamp, earliest};
+use crate::model::{Indication, Leg, LineSet, Mark, PausedBy, Preference, Timestamp, Told, earliest};
 use crate::policy::{NotifyMode, PauseTerms, RecorderState, Verdict};
 use crate::sip::{Headers, Method};
 
@@ -26,26 +27,32 @@ const GAP_MIN: Duration = Duration::from_secs(1);
 const GAP_SPREAD: Duration = Duration::from_secs(2);
 
 /// One leg.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Telling {
     /// What it refused to hear last, and how often.
-    refused: Option<Indication>,
+    refused: Option<Told>,
     refusals: u8,
     /// What it is to be told, and not before when.
-    meant: Option<Indication>,
+    meant: Option<Told>,
     rests_until: Timestamp,
     /// As the recording has it.
-    marked: Option<Indication>,
-    preference: Preference,
+    marked: Option<Told>,
+    /// Of each line; none where it would like nothing.
+    wishes: Vec<Option<Preference>>,
 }
 
 impl Call {
-    /// Whether a peer reads what it is told of the recording.
+    /// Whether a peer reads what it is told of the recording, and in which language it would hear it.
     pub(super) fn note_aware(&mut self, side: Leg, headers: &Headers) {
+        if let Some(languages) = Languages::of(headers) {
+            self.announced.languages[side.index()] = languages;
+        }
         if names(headers, "Supported", OPTION) || names(headers, "Require", OPTION) {
             let aware = self.negotiation.aware(side);
             self.negotiation.set_aware(side, Aware { knows: true, ..aware });
         }
+        let is_recorded = self.decision.verdict == Verdict::Record && !self.is_emergency();
+        self.leg_mut(side).tells_src = is_recorded && self.is_aware(side);
     }
 
     /// Of several phones that rang under B's INVITE, who answers says it for itself.
@@ -63,7 +70,8 @@ impl Call {
     pub(super) fn expect_recording(&mut self, turn: &Turn<'_>) {
         let is_up = turn.recorder == RecorderState::Up && self.decision.verdict == Verdict::Record;
         let expected = if is_up { Indication::On } else { Indication::Off };
-        self.negotiation.note_recording(expected, self.insists(), false);
+        self.negotiation
+            .note_recording([Told::whole(expected); 2], self.insists(), false);
     }
 
     /// Who is told by SDP whether it reads that or not: a policy says so, and B has had no chance to say that it does.
@@ -73,9 +81,9 @@ impl Call {
         wanted.map(|wanted| wanted.tells()).unwrap_or_default()
     }
 
-    fn indication(&self) -> Indication {
+    pub(super) fn indication(&self) -> Indication {
         match self.recording {
-            _ if self.decision.verdict != Verdict::Record => Indication::Off,
+            _ if self.decision.verdict != Verdict::Record || self.left_out.is_declined => Indication::Off,
             Recording::NotWanted | Recording::Unavailable(_) | Recording::Broken(_) | Recording::Done => {
                 Indication::Off
             }
@@ -94,7 +102,7 @@ impl Call {
             return;
         }
         self.negotiation
-            .note_recording(self.indication(), self.insists(), is_settled);
+            .note_recording(Leg::BOTH.map(|leg| self.told_of(leg)), self.insists(), is_settled);
         if !is_settled {
             return;
         }
@@ -119,11 +127,13 @@ impl Call {
     }
 
     fn is_to_be_told(&mut self, turn: &mut Turn<'_>, side: Leg) -> bool {
-        let (now, told) = (self.indication(), self.negotiation.aware(side).told);
+        let (now, told) = (self.told_of(side), self.negotiation.aware(side).told());
+        let is_declined = self.left_out.is_declined;
         let telling = &mut self.telling[side.index()];
         if telling.meant != Some(now) {
             let is_of_gap = self.story.answered.is_some_and(|answered| answered < turn.now)
-                && told.is_some_and(|told| [told, now].contains(&Indication::Off));
+                && told.is_some_and(|told| [told, now].iter().any(|told| told.recording == Indication::Off))
+                && !is_declined;
             telling.meant = Some(now);
             telling.rests_until = turn.now;
             if is_of_gap {
@@ -145,13 +155,18 @@ impl Call {
 
     /// What a party has heard is in the recording, as what was played to it is.
     fn mark_told(&mut self, turn: &mut Turn<'_>, leg: Leg) {
-        let told = self.negotiation.aware(leg).told.filter(|_| self.is_aware(leg));
+        let told = self.negotiation.aware(leg).told().filter(|_| self.is_aware(leg));
         let is_asked = self.negotiation.pending_by() == Some(leg.other());
         let is_known = !is_asked && !self.upkeep[leg.index()].is_reinviting();
-        if let Some(recording) = told.filter(|told| is_known && self.telling[leg.index()].marked != Some(*told)) {
-            self.telling[leg.index()].marked = Some(recording);
-            self.chronicle
-                .mark(turn.now, Mark::Indicated { leg, recording }, turn.out);
+        if let Some(told) = told.filter(|told| is_known && self.telling[leg.index()].marked != Some(*told)) {
+            self.telling[leg.index()].marked = Some(told);
+            let recording = told.recording;
+            let paused = told.paused.indexes(self.negotiation.lines()).collect();
+            let mark = Mark::Indicated { leg, recording, paused };
+            self.chronicle.mark(turn.now, mark, turn.out);
+            if recording == Indication::On {
+                self.on_told_by(turn, leg, NotifyMode::Sdp);
+            }
         }
     }
 
@@ -167,57 +182,76 @@ impl Call {
             return;
         }
         let telling = &mut self.telling[side.index()];
-        if telling.refused != aware.told {
-            (telling.refused, telling.refusals) = (aware.told, 0);
+        if telling.refused != aware.told() {
+            (telling.refused, telling.refusals) = (aware.told(), 0);
         }
         telling.refusals = telling.refusals.saturating_add(1);
         telling.rests_until = turn.now + glare_wait(turn, side);
         let told = telling.marked;
-        self.negotiation.set_aware(side, Aware { told, ..aware });
+        self.negotiation.set_aware(side, aware.with(told));
     }
 
     /// The wishes of A, of B that were noted.
-    pub(super) fn preferences(&self) -> [Preference; 2] {
-        self.telling.map(|telling| telling.preference)
+    pub(super) fn noted_wishes(&self) -> [Vec<Option<Preference>>; 2] {
+        Leg::BOTH.map(|leg| self.telling[leg.index()].wishes.clone())
     }
 
     /// After a restart: what was noted before it is no news. `None`: written by a version that did not tell.
-    pub(super) fn resume_preferences(&mut self, noted: Option<[Preference; 2]>) {
-        let noted = noted.unwrap_or_else(|| Leg::BOTH.map(|leg| self.negotiation.preference(leg)));
+    pub(super) fn resume_preferences(&mut self, noted: Option<[Vec<Option<Preference>>; 2]>) {
+        let noted = noted.unwrap_or_else(|| Leg::BOTH.map(|leg| self.wishes(leg)));
         for (telling, noted) in self.telling.iter_mut().zip(noted) {
-            telling.preference = noted;
+            telling.wishes = noted;
         }
     }
 
-    /// What a party would like is noted. It is done where the policies let that party pause in this way, and never more than a pause: what
-    /// must be recorded is.
+    fn wishes(&self, leg: Leg) -> Vec<Option<Preference>> {
+        let mut wishes = self.negotiation.preferences(leg);
+        if wishes.iter().flatten().all(|wish| *wish == Preference::None) {
+            wishes.clear();
+        }
+        wishes
+    }
+
+    /// What a party would like is noted. It is done where the policies let that party pause in this way, line by line, and never more
+    /// than a pause: what must be recorded is.
     fn heed_preference(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
         // A wish that comes before there is a recording stands until there is one.
         if !matches!(self.recording, Recording::Ready | Recording::Broken(_)) || !is_open {
             return;
         }
-        let preference = self.negotiation.preference(leg);
-        if std::mem::replace(&mut self.telling[leg.index()].preference, preference) == preference {
+        let wishes = self.wishes(leg);
+        let known = &mut self.telling[leg.index()].wishes;
+        if *known == wishes {
             return;
         }
-        self.chronicle
-            .mark(turn.now, Mark::Preferred { leg, preference }, turn.out);
+        known.clone_from(&wishes);
+        let live = || wishes.iter().flatten().copied();
+        let preference = live().max().unwrap_or_default();
+        let is_alike = live().all(|wish| wish == preference);
+        let each = wishes.iter().map(|wish| wish.unwrap_or_default());
+        let lines = if is_alike { Vec::new() } else { each.collect() };
+        let mark = Mark::Preferred { leg, preference, lines };
+        self.chronicle.mark(turn.now, mark, turn.out);
         let may_pause = |terms: &PauseTerms| terms.by_preference() && terms.is_party(leg);
         if !self.pause_terms().is_some_and(may_pause) {
             return;
         }
         let by = PausedBy::Preference { leg };
-        match preference {
-            Preference::Pause => {
-                if let Err(error) = self.pause(turn, by, None) {
-                    tracing::warn!(session = %self.id, %error, "not paused");
-                }
-            }
-            Preference::On => {
-                self.resume_recording(turn, by);
-            }
-            Preference::Off | Preference::None => {}
+        let paused = (0..).zip(&wishes).filter(|(_, wish)| **wish == Some(Preference::Pause));
+        let paused = paused.fold(LineSet::NONE, |lines, (line, _)| lines.with(line));
+        let wants_on = live().any(|wish| wish == Preference::On);
+        if wants_on && (paused.is_empty() || self.is_paused()) {
+            self.resume_recording(turn, by);
+        }
+        let done = match () {
+            () if paused.is_empty() => Ok(()),
+            () if is_alike => self.pause(turn, by, None),
+            () if wants_on => self.pause_lines(turn, paused),
+            () => self.pause_lines(turn, paused.and(self.paused_lines())),
+        };
+        if let Err(error) = done {
+            tracing::warn!(session = %self.id, %error, "not paused");
         }
     }
 }

@@ -17,6 +17,7 @@ use super::exchange::Exchange;
 use super::farewell::Farewell;
 use super::fork::Forks;
 use super::former::Former;
+use super::left_out::LeavingOut;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::Negotiation;
 use super::output::{Output, StepKind};
@@ -61,6 +62,7 @@ pub struct Call {
     pub(super) passings: Vec<Passing>,
     pub(super) partings: Partings,
     pub(super) pauses: Pauses,
+    pub(super) left_out: LeavingOut,
     pub(super) refers: Vec<ReferNumber>,
     pub(super) transfers: Transfers,
     pub(super) chronicle: Chronicle,
@@ -131,6 +133,7 @@ impl Call {
             passings: Vec::new(),
             partings: Partings::default(),
             pauses: Pauses::default(),
+            left_out: LeavingOut::default(),
             refers: Vec::new(),
             transfers: Transfers::default(),
             chronicle: Chronicle::new(setting.session, steps),
@@ -426,7 +429,9 @@ impl Call {
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.announce(turn);
         self.review_consent(turn);
+        self.review_declined(turn);
         self.review_pause(turn);
+        self.renew_pausing(turn);
         self.indicate(turn);
         self.remember(turn);
         self.rest_on_heard();

@@ -20,6 +20,8 @@ pub struct Chronicle {
     kept: bool,
     /// It is paused: nothing that somebody says is kept.
     withheld: bool,
+    /// Nothing that who is at leg A, at leg B says is kept.
+    left_out: [bool; 2],
     /// Somebody reads the ladder.
     steps: bool,
 }
@@ -30,8 +32,13 @@ impl Chronicle {
             session,
             kept: false,
             withheld: false,
+            left_out: [false; 2],
             steps,
         }
+    }
+
+    pub const fn leave_out(&mut self, legs: [bool; 2]) {
+        self.left_out = legs;
     }
 
     pub const fn session(&self) -> SessionId {
@@ -67,7 +74,11 @@ impl Chronicle {
                 tcp,
             };
             let bytes = without_keys(&without_proof(bytes));
-            let bytes = if self.withheld {
+            let author = match direction {
+                Direction::Received => leg,
+                Direction::Sent => leg.other(),
+            };
+            let bytes = if self.withheld || self.left_out[author.index()] {
                 without_words(&bytes)
             } else {
                 Some(bytes)

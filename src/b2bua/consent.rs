@@ -13,8 +13,8 @@ use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Consent, Leg, Mark, MediaCommand, NoticePlan, Timestamp, earliest};
-use crate::policy::{ConsentTerms, OnRefusal, Silence};
+use crate::model::{Consent, Consented, Leg, Mark, MediaCommand, NoticePlan, Timestamp, Waiver, earliest};
+use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal};
 
 const YES: char = '1';
 const NO: char = '2';
@@ -35,8 +35,10 @@ pub(super) struct Question {
 }
 
 impl Call {
+    /// Of who is asked; none where nobody is.
     pub(super) fn consent_terms(&self) -> Option<ConsentTerms> {
-        self.decision.requirements.as_ref()?.notify.consent
+        let terms = self.decision.requirements.as_ref()?.notify.consent;
+        terms.filter(|terms| terms.mode == ConsentMode::Explicit)
     }
 
     pub(super) fn is_asked(&self, leg: Leg) -> bool {
@@ -51,9 +53,76 @@ impl Call {
         self.announced.consents[leg.index()] = Some(consent);
         self.chronicle
             .step(turn.now, StepKind::Consent { leg, consent }, turn.out);
-        self.chronicle.mark(turn.now, Mark::Consent { leg, consent }, turn.out);
+        let at = turn.now;
+        let known = Consented {
+            leg,
+            consent,
+            at,
+            waiver: self.waiver(consent),
+        };
+        self.mark_consent(turn, &known);
+        known.note(&mut self.story.consents);
+        self.review_left_out();
+        self.publish(turn);
         if self.kept == Kept::Written {
             self.kept = Kept::Stale;
+        }
+    }
+
+    fn waiver(&self, consent: Consent) -> Option<Waiver> {
+        let waiver = self.decision.requirements.as_ref()?.waiver.as_ref();
+        waiver.filter(|_| consent == Consent::Waived).cloned()
+    }
+
+    fn mark_consent(&self, turn: &mut Turn<'_>, known: &Consented) {
+        let mark = Mark::Consent {
+            leg: known.leg,
+            consent: known.consent,
+            waiver: known.waiver.clone(),
+        };
+        self.chronicle.mark(known.at.max(self.header.started), mark, turn.out);
+    }
+
+    /// Another recording of the call begins.
+    pub(super) fn tell_consents(&self, turn: &mut Turn<'_>) {
+        for known in &self.story.consents {
+            self.mark_consent(turn, known);
+        }
+    }
+
+    /// A party has heard by all of this, or read, that it is recorded: where nobody is asked, that is all there is to its consent.
+    pub(super) fn on_told_by(&mut self, turn: &mut Turn<'_>, leg: Leg, by: NotifyMode) {
+        let Some(wanted) = &self.decision.requirements else {
+            return;
+        };
+        let consent = match wanted.notify.consent.map(|terms| terms.mode) {
+            Some(ConsentMode::Implied) => Consent::Implied,
+            Some(ConsentMode::Inform) => Consent::Informed,
+            Some(ConsentMode::Explicit | ConsentMode::Waived) | None => return,
+        };
+        let is_all = match wanted.notify.mode {
+            NotifyMode::Prompt | NotifyMode::PromptAndTone => by == NotifyMode::Prompt,
+            mode => by == mode,
+        };
+        if is_all && wanted.tells()[leg.index()] && self.announced.consents[leg.index()].is_none() {
+            self.note_consent(turn, leg, consent);
+        }
+    }
+
+    /// Who need not agree.
+    fn note_waived(&mut self, turn: &mut Turn<'_>) {
+        let Some(wanted) = &self.decision.requirements else {
+            return;
+        };
+        let is_waived = wanted
+            .notify
+            .consent
+            .is_some_and(|terms| terms.mode == ConsentMode::Waived);
+        let tells = wanted.tells();
+        for leg in Leg::BOTH {
+            if is_waived && tells[leg.index()] && self.announced.consents[leg.index()].is_none() {
+                self.note_consent(turn, leg, Consent::Waived);
+            }
         }
     }
 
@@ -105,16 +174,9 @@ impl Call {
         if self.phase != Phase::Confirmed || !is_open {
             return;
         }
+        self.note_waived(turn);
         // By the terms that hold now: who refused under others may be recorded on under those alone.
-        let is_silence_no = self
-            .consent_terms()
-            .is_some_and(|terms| terms.silence == Silence::Refuses);
-        let declines = |leg: &Leg| match self.announced.consents[leg.index()] {
-            Some(Consent::Refused) => true,
-            Some(Consent::Unanswered) => is_silence_no,
-            _ => false,
-        };
-        if let Some(leg) = Leg::BOTH.into_iter().find(declines) {
+        if let Some(leg) = Leg::BOTH.into_iter().find(|leg| self.declines(*leg)) {
             self.decline_recording(turn, leg);
         }
         if self.phase != Phase::Confirmed {
@@ -133,7 +195,6 @@ impl Call {
             };
             turn.media(MediaCommand::Notice(Box::new(plan)));
         }
-        self.renew_pausing(turn);
     }
 
     /// A key of who is asked is the answer, or none.

@@ -21,7 +21,7 @@ use super::refresh::Upkeep;
 use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Consent, Header, Leg, Preference, SessionId, Timestamp, TrunkName};
+use crate::model::{Consent, Consented, Header, Leg, LineSet, Preference, SessionId, Timestamp, TrunkName};
 use crate::policy::{Decision, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::Dialog;
@@ -45,7 +45,7 @@ pub struct Continuation {
     #[serde(default)]
     aware: [Aware; 2],
     #[serde(default)]
-    preferences: Option<[Preference; 2]>,
+    wishes: Option<[Vec<Option<Preference>>; 2]>,
     #[serde(default)]
     consents: [Option<Consent>; 2],
     #[serde(default)]
@@ -61,6 +61,12 @@ pub struct Continuation {
     /// Its recording is paused until then at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused_until: Option<Timestamp>,
+    /// Not all of it then, but these lines.
+    #[serde(default, skip_serializing_if = "LineSet::is_empty")]
+    paused_lines: LineSet,
+    /// As its facts tell it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    consented: Vec<Consented>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -127,6 +133,7 @@ impl KeptLeg {
             invite: None,
             ack: None,
             fronts_focus: false,
+            tells_src: false,
         })
     }
 }
@@ -152,12 +159,14 @@ impl Call {
             from_change: self.from_change,
             consents: self.announced.consents,
             aware: Leg::BOTH.map(|leg| self.negotiation.aware(leg)),
-            preferences: Some(self.preferences()),
+            wishes: Some(self.noted_wishes()),
             claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
             paused_until: self.paused_until(),
+            paused_lines: self.paused_lines(),
+            consented: self.story.consents.clone(),
         })
     }
 
@@ -275,7 +284,9 @@ impl Call {
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
         call.kept = Kept::Stale;
-        call.announced = Announced::RESUMED;
+        call.announced = Announced::resumed();
+        let is_answered = |known: &Consented| known.consent != Consent::Asked;
+        call.story.consents = kept.consented.into_iter().filter(is_answered).collect();
         call.resume_consents(kept.consents);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
@@ -285,10 +296,10 @@ impl Call {
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
         if let Some(latest) = kept.paused_until {
-            call.go_on_paused(turn.now, latest);
+            call.go_on_paused(turn.now, latest, kept.paused_lines);
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
-        call.resume_preferences(kept.preferences);
+        call.resume_preferences(kept.wishes);
         if call.decision.verdict == Verdict::Record {
             // It was recorded when it was written down, or meant to be: `during` binds.
             call.armed = true;

@@ -35,6 +35,8 @@ pub enum Wait {
     SetUp,
     /// The end of what A is told before B is asked.
     Foreword,
+    /// The PRACK for what tells A of that.
+    Acknowledged,
     /// Whether who was asked agrees to be recorded.
     Consent,
     /// B's answer to its INVITE.
@@ -64,9 +66,10 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::SetUp,
         Self::Foreword,
+        Self::Acknowledged,
         Self::Consent,
         Self::Answer,
         Self::Exchange,
@@ -125,6 +128,7 @@ impl Call {
             match wait {
                 Wait::SetUp => self.on_set_up_stalled(turn),
                 Wait::Foreword => self.on_foreword_due(turn),
+                Wait::Acknowledged => self.on_unacknowledged(turn),
                 Wait::Consent => self.on_consent_due(turn),
                 Wait::Answer => self.on_unanswered(turn),
                 Wait::Exchange => self.on_exchange_failed(turn, None),

@@ -14,16 +14,20 @@ use super::leg::LegState;
 use super::negotiation::Agreement;
 use super::pause::key_in;
 use super::reject::Refusal;
-use super::reliable::names;
+use super::reliable::{RAck, names};
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Clip, Consent, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded};
+use crate::model::{Clip, Consent, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded, Timestamp};
 use crate::policy::{ConsentTerms, NotifyWhen, Silence};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Method, Request, Response};
 
 /// How much longer than it lasts a prompt may take: a caller may hold, or agree on keys first.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
+
+/// RFC 3261 §17.1.1.1.
+const T1: Duration = Duration::from_millis(500);
+const OPTION: &str = "100rel";
 
 /// It is being said.
 #[derive(Debug)]
@@ -40,6 +44,17 @@ pub(super) struct OwnDialog {
     tag: String,
     /// Of the newest request in it.
     cseq: u32,
+    /// Of the 183, where it is reliable.
+    rseq: Option<u32>,
+    unacknowledged: Option<Box<Unacknowledged>>,
+}
+
+/// The 183 comes again until it is acknowledged (RFC 3262 §3).
+#[derive(Debug)]
+struct Unacknowledged {
+    progress: Response,
+    again_after: Duration,
+    until: Timestamp,
 }
 
 impl Call {
@@ -74,17 +89,16 @@ impl Call {
         true
     }
 
-    /// What A is to be told before B is asked. Not where no answer of ours fits: A offers nothing, or wants it acknowledged (RFC 3262 §3).
+    /// What A is to be told before B is asked. Not where no answer of ours fits: A offers nothing.
     fn foreword(&self, turn: &Turn<'_>) -> Option<Arc<Clip>> {
         let wanted = self.decision.requirements.as_ref()?;
         let is_asked = wanted.notify.when == NotifyWhen::BeforeConnect && wanted.notify.mode.has_prompt();
         let is_due = is_asked && wanted.tells()[Leg::A.index()] && !self.announced.is_forewarned;
         let is_open = self.media == MediaState::Open && self.b.state == LegState::Idle;
         let is_recorded = self.mode() != Recorded::No && !self.decision.emergency;
-        let invite = self.a.invite.as_ref().filter(|_| is_due && is_open && is_recorded)?;
-        let is_silent = self.negotiation.pending_by() == Some(Leg::A) && !names(&invite.headers, "Require", "100rel");
-        let prompts = &turn.policies.clips().prompts;
-        prompts.get(wanted.prompt.as_ref()?).filter(|_| is_silent).cloned()
+        self.a.invite.as_ref().filter(|_| is_due && is_open && is_recorded)?;
+        let is_offered = self.negotiation.pending_by() == Some(Leg::A);
+        self.prompt_for(turn, wanted, Leg::A).filter(|_| is_offered)
     }
 
     fn say(&self, turn: &mut Turn<'_>, line: LinePlan, prompt: Arc<Clip>) {
@@ -120,10 +134,52 @@ impl Call {
         let mut progress = Response::to(invite, 183, None, Some(&tag));
         self.a.push_contact(&mut progress.headers);
         progress.set_body("application/sdp", answer);
-        turn.respond(self.line(Leg::A), *server, progress);
+        let is_asked = ["Supported", "Require"]
+            .iter()
+            .any(|header| names(&invite.headers, header, OPTION));
+        // RFC 3262 §3: from 1 to 2**31 - 1, drawn anew.
+        let rseq = is_asked.then(|| u32::try_from(turn.wire.mint().entropy() % (1 << 30)).unwrap_or_default() + 1);
+        if let Some(rseq) = rseq {
+            progress.headers.push("Require", OPTION);
+            progress.headers.push("RSeq", rseq.to_string());
+            self.deadlines.set(Wait::Acknowledged, turn.now + T1);
+        }
+        turn.respond(self.line(Leg::A), *server, progress.clone());
         let cseq = invite.headers.cseq().number;
         self.tags.push((tag.clone(), Leg::A));
-        self.announced.own_dialog = Some(OwnDialog { tag, cseq });
+        let unacknowledged = rseq.map(|_| {
+            Box::new(Unacknowledged {
+                progress,
+                again_after: T1,
+                until: turn.now + 64 * T1,
+            })
+        });
+        self.announced.own_dialog = Some(OwnDialog {
+            tag,
+            cseq,
+            rseq,
+            unacknowledged,
+        });
+    }
+
+    /// Our 183 was not acknowledged: again, until nobody hears it any more.
+    pub(super) fn on_unacknowledged(&mut self, turn: &mut Turn<'_>) {
+        let is_said = self.announced.foreword.is_some();
+        let (LegState::Invited { server }, Some(own)) = (&self.a.state, &mut self.announced.own_dialog) else {
+            return;
+        };
+        let Some(waiting) = own
+            .unacknowledged
+            .as_mut()
+            .filter(|waiting| is_said && turn.now < waiting.until)
+        else {
+            return;
+        };
+        waiting.again_after *= 2;
+        let (progress, due) = (waiting.progress.clone(), turn.now + waiting.again_after);
+        let server = *server;
+        self.deadlines.set(Wait::Acknowledged, due);
+        turn.respond(self.line(Leg::A), server, progress);
     }
 
     /// What A asks for in the early dialog of ours: to hang up (RFC 3261 §15), or a key. False: it names another.
@@ -153,6 +209,24 @@ impl Call {
                         &Farewell::of(self.crossing(Leg::A), request),
                     );
                 }
+                return true;
+            }
+            (Method::Prack, _) => {
+                let is_ours = own.rseq.zip(RAck::of(&request.headers));
+                let invited = invite.map(|invite| invite.headers.cseq().number);
+                if is_ours.is_some_and(|(rseq, rack)| rack.names(rseq, invited)) {
+                    own.unacknowledged = None;
+                    self.deadlines.clear(Wait::Acknowledged);
+                    // It would be another offer, and this dialog ends with the prompt.
+                    let status = if request.body.is_empty() { 200 } else { 488 };
+                    turn.respond(self.line(Leg::A), server, Response::to(request, status, None, None));
+                    return true;
+                }
+                Refusal::NoSuchDialog
+            }
+            // What was agreed there stays as it is until the prompt is over.
+            (Method::Update, _) => {
+                turn.respond(self.line(Leg::A), server, Response::to(request, 488, None, None));
                 return true;
             }
             (Method::Info, Some(key)) if self.announced.foreword.is_some() => {

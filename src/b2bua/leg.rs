@@ -56,6 +56,9 @@ pub enum LegState {
     Gone,
 }
 
+/// Who is told by it learns that the call is recorded on its way (RFC 7866 §6.1.2).
+const SRC: &str = ";+sip.src";
+
 #[derive(Debug)]
 pub struct CallLeg {
     pub side: Leg,
@@ -71,6 +74,8 @@ pub struct CallLeg {
     pub ack: Option<Box<Request>>,
     /// Whom its peer talks to through us is a conference focus.
     pub fronts_focus: bool,
+    /// Its peer reads what it is told of recordings, and one is made here.
+    pub tells_src: bool,
 }
 
 impl CallLeg {
@@ -288,7 +293,8 @@ impl CallLeg {
             None => Wire::contact(self.flow),
         };
         let focus = if self.fronts_focus { FOCUS } else { "" };
-        headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
+        let src = if self.tells_src { SRC } else { "" };
+        headers.push("Contact", ["<", contact.as_str(), ">", focus, src].concat());
     }
 
     /// In-dialog requests go where the route set or the Contact says (RFC 3261 §12.2.1.1), if that is an address of the

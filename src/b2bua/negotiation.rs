@@ -30,7 +30,7 @@ use keying::{Keying, Said};
 
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
-use crate::model::{Indication, Leg, Remote, Timestamp};
+use crate::model::{Leg, Remote, Timestamp, Told};
 use crate::sdp::{Format, SessionDescription, check_reoffer, filter, with_lines};
 use crate::trunk::Trunk;
 
@@ -50,7 +50,7 @@ struct Offer {
     by: Leg,
     sdp: SessionDescription,
     /// What the other leg had been told of the recording before it.
-    told: Option<Indication>,
+    told: Option<Told>,
 }
 
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
@@ -66,7 +66,7 @@ pub struct Agreement {
     /// What the leg was told before, while it has not answered.
     before: [Option<Said>; 2],
     /// What the newest description said of the recording that each leg got.
-    told: [Option<Indication>; 2],
+    told: [Option<Told>; 2],
 }
 
 /// The media of one call: its ports, and the agreement of the fork in focus.

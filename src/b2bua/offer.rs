@@ -78,7 +78,8 @@ impl Call {
         self.enter(turn, Phase::Preparing);
         if self.negotiation.has_media() {
             self.media = MediaState::Opening;
-            let plan = self.negotiation.plan(self.id, self.mode());
+            let mut plan = self.negotiation.plan(self.id, self.mode());
+            plan.pausing = self.pausing();
             turn.media(MediaCommand::Open(Box::new(plan)));
         }
         self.proceed(turn);
@@ -185,6 +186,8 @@ impl Call {
         self.is_amended = false;
         turn.record(RecordingCommand::Open(Arc::clone(&self.header)));
         self.chronicle.keep(true);
+        self.tell_consents(turn);
+        self.tell_left_out(turn);
     }
 
     /// Goes on to B once nothing more has to be waited for.

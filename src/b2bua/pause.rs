@@ -14,7 +14,7 @@ use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Leg, Mark, MediaCommand, PausedBy, Pausing, Timestamp};
+use crate::model::{Leg, LineSet, Mark, MediaCommand, PausedBy, Pausing, Timestamp};
 use crate::policy::{PauseTerms, Verdict};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Request, Response};
@@ -34,6 +34,8 @@ const CODE_REST: Duration = Duration::from_millis(500);
 pub(super) struct Pauses {
     /// Until when it is paused at the latest.
     on: Option<Timestamp>,
+    /// While it is: not all of it, but these lines.
+    lines: Option<LineSet>,
     /// Who asked for each change that the relay has not confirmed, and why.
     asked: VecDeque<(PausedBy, Option<String>)>,
     /// What the relay was told.
@@ -97,14 +99,7 @@ impl Call {
         if self.is_paused() {
             return Ok(());
         }
-        let talks = matches!(self.phase, Phase::Answered | Phase::Confirmed);
-        let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
-        if !talks || !is_open || !matches!(self.recording, Recording::Ready | Recording::Broken(_)) {
-            return Err(PauseError::NotRecorded);
-        }
-        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() >= ASKED_MAX {
-            return Err(PauseError::TooOften);
-        }
+        self.is_pausable()?;
         let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
         self.begin_pause(latest, by, why);
         self.renew_pausing(turn);
@@ -112,8 +107,43 @@ impl Call {
         Ok(())
     }
 
+    fn is_pausable(&self) -> Result<(), PauseError> {
+        let talks = matches!(self.phase, Phase::Answered | Phase::Confirmed);
+        let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
+        let is_recorded = matches!(self.recording, Recording::Ready | Recording::Broken(_));
+        if !talks || !is_open || !is_recorded || self.left_out.is_declined {
+            return Err(PauseError::NotRecorded);
+        }
+        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() >= ASKED_MAX {
+            return Err(PauseError::TooOften);
+        }
+        Ok(())
+    }
+
+    /// Nothing is kept of these lines alone, both ways, for as long as a pause may last; those of before are kept again.
+    pub(super) fn pause_lines(&mut self, turn: &mut Turn<'_>, lines: LineSet) -> Result<(), PauseError> {
+        let terms = self.pause_terms().ok_or(PauseError::Forbidden)?;
+        let latest = turn.now + terms.resume_after;
+        if self.is_paused() || self.pauses.lines == Some(lines) {
+            return Ok(());
+        }
+        self.is_pausable()?;
+        self.go_on_without(lines, latest);
+        self.renew_pausing(turn);
+        self.note_pausing();
+        Ok(())
+    }
+
+    fn go_on_without(&mut self, lines: LineSet, latest: Timestamp) {
+        let latest = *self.pauses.on.get_or_insert(latest);
+        self.pauses.lines = Some(lines);
+        self.pauses.count += 1;
+        self.deadlines.set(Wait::Resume, latest);
+    }
+
     fn begin_pause(&mut self, latest: Timestamp, by: PausedBy, why: Option<String>) {
         self.pauses.on = Some(latest);
+        self.pauses.lines = None;
         self.pauses.count += 1;
         self.pauses.asked.push_back((by, why));
         self.chronicle.withhold(true);
@@ -126,7 +156,9 @@ impl Call {
             return false;
         }
         self.deadlines.clear(Wait::Resume);
-        if self.pauses.told.is_paused {
+        if self.pauses.lines.take().is_some() {
+            self.renew_pausing(turn);
+        } else if self.pauses.told.is_paused {
             self.pauses.asked.push_back((by, None));
             self.renew_pausing(turn);
         } else {
@@ -163,8 +195,14 @@ impl Call {
         self.settle(turn);
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.pauses.on.is_some()
+    /// All of it.
+    pub(super) const fn is_paused(&self) -> bool {
+        self.pauses.on.is_some() && self.pauses.lines.is_none()
+    }
+
+    /// Where not all of it is paused: the lines that are.
+    pub(super) fn paused_lines(&self) -> LineSet {
+        self.pauses.lines.unwrap_or_default()
     }
 
     /// Since when nothing is kept, as the relay says.
@@ -272,16 +310,22 @@ impl Call {
         self.publish(turn);
     }
 
+    /// What holds now.
+    pub(super) fn pausing(&self) -> Pausing {
+        let pauses = self.pause_terms().map(PauseTerms::heard).unwrap_or_default();
+        Pausing {
+            is_paused: self.is_paused(),
+            withheld: self.withheld_lines(),
+            keys: Leg::BOTH.map(|leg| pauses[leg.index()] || self.is_asked(leg)),
+        }
+    }
+
     /// Tells the relay what holds now, if that is news to it.
     pub(super) fn renew_pausing(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             return;
         }
-        let pauses = self.pause_terms().map(PauseTerms::heard).unwrap_or_default();
-        let pausing = Pausing {
-            is_paused: self.is_paused(),
-            keys: Leg::BOTH.map(|leg| pauses[leg.index()] || self.is_asked(leg)),
-        };
+        let pausing = self.pausing();
         if pausing != self.pauses.told {
             self.pauses.told = pausing;
             turn.media(MediaCommand::Pausing {
@@ -293,13 +337,17 @@ impl Call {
 
     /// After every event: a call that may not be paused any more is not.
     pub(super) fn review_pause(&mut self, turn: &mut Turn<'_>) {
-        if self.is_paused() && self.phase != Phase::Ending && self.pause_terms().is_none() {
+        if self.pauses.on.is_some() && self.phase != Phase::Ending && self.pause_terms().is_none() {
             self.resume_recording(turn, PausedBy::Policy);
         }
     }
 
     /// It was paused when the process before ended: so it stays, for as long as was left.
-    pub(super) fn go_on_paused(&mut self, now: Timestamp, latest: Timestamp) {
+    pub(super) fn go_on_paused(&mut self, now: Timestamp, latest: Timestamp, lines: LineSet) {
+        if !lines.is_empty() {
+            self.go_on_without(lines, latest);
+            return;
+        }
         self.begin_pause(latest, PausedBy::Restart, None);
         self.pauses.confirmed = Some(now);
     }

@@ -194,6 +194,7 @@ impl Call {
             invite: None,
             ack: None,
             fronts_focus: false,
+            tells_src: false,
         }
     }
 
@@ -377,6 +378,7 @@ impl Call {
             invite: leg.invite.take(),
             ack: leg.ack.clone(),
             fronts_focus: false,
+            tells_src: false,
         };
         let leg = std::mem::replace(leg, shell);
         if side == Leg::B {

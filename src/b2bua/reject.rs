@@ -114,6 +114,14 @@ pub struct Rejection {
 }
 
 impl Refusal {
+    /// The policies want it so, whatever the state of the recorder.
+    pub(super) const fn is_forbidden(&self) -> bool {
+        matches!(
+            self,
+            Self::PolicyForbids { .. } | Self::UnreadableParty | Self::MediaSealed
+        )
+    }
+
     /// The status and headers for this refusal; `host` names us in a Warning (RFC 3261 §20.43).
     pub fn rejection(&self, host: &str) -> Rejection {
         Rejection {

@@ -28,6 +28,7 @@ impl Call {
             MediaEvent::Health { ailing, .. } => self.on_health(turn, ailing),
             MediaEvent::Paused { at, .. } => self.on_relay_paused(turn, at),
             MediaEvent::Unpaused { at, .. } => self.on_relay_unpaused(turn, at),
+            MediaEvent::Withheld { leg, lines, at, .. } => self.on_relay_withheld(turn, (leg, lines), at),
             MediaEvent::Key { leg, key, .. } => self.on_key(turn, leg, key),
             MediaEvent::Closed { tally, .. } => {
                 self.negotiation.give_back(turn.now, turn.ports);
@@ -64,7 +65,7 @@ impl Call {
     pub(super) fn mode(&self) -> Recorded {
         let strict_during = self.decision.is_strict_during(self.meeting);
         match self.recording {
-            _ if self.decision.verdict != Verdict::Record => Recorded::No,
+            _ if self.decision.verdict != Verdict::Record || self.left_out.is_declined => Recorded::No,
             Recording::NotWanted | Recording::Unavailable(_) | Recording::Done => Recorded::No,
             Recording::Opening if strict_during && self.decision.is_strict_before(self.meeting) => Recorded::Strict,
             Recording::Ready | Recording::Closing if strict_during => Recorded::Strict,
@@ -80,6 +81,7 @@ impl Call {
         self.hear_focus();
         let mut plan = Box::new(self.negotiation.plan(self.id, self.mode()));
         plan.answered = self.story.answered.is_some();
+        plan.pausing = self.pausing();
         self.chronicle.mark(turn.now, Mark::Media(plan.lines.clone()), turn.out);
         self.note_encryption(turn);
         match self.media {

@@ -109,6 +109,11 @@ pub struct RAck {
 }
 
 impl RAck {
+    /// Whether it is for the response of this number, to the INVITE of that.
+    pub fn names(self, rseq: u32, invite: Option<u32>) -> bool {
+        self.response == rseq && Some(self.cseq) == invite
+    }
+
     /// None when it is absent, or not for an INVITE.
     pub fn of(headers: &Headers) -> Option<Self> {
         let mut words = headers.get("RAck")?.split_ascii_whitespace();

@@ -1,6 +1,6 @@
 //! Where a call's parts are: its phase, its media, its recording, and what the closing record will tell.
 
-use crate::model::{Decided, Encryption, Fault, Outcome, Tally, Timestamp};
+use crate::model::{Consented, Decided, Encryption, Fault, Outcome, Tally, Timestamp};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
@@ -56,4 +56,5 @@ pub(super) struct Story {
     pub superseded: Vec<Decided>,
     pub decided: Option<Timestamp>,
     pub outcome: Option<Outcome>,
+    pub consents: Vec<Consented>,
 }

@@ -141,7 +141,10 @@ impl Call {
         self.negotiation.set_aware(side, mover.aware);
         self.telling[side.index()] = Telling::default();
         self.announced.prompted[side.index()] = mover.prompted;
-        self.announced.consents[side.index()] = mover.consent.filter(|consent| *consent != Consent::Asked);
+        match mover.consent.filter(|consent| *consent != Consent::Asked) {
+            Some(consent) => self.note_consent(turn, side, consent),
+            None => self.announced.consents[side.index()] = None,
+        }
         self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {

@@ -81,9 +81,7 @@ impl Call {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
-            let forbidden = [Refusal::UnreadableParty, Refusal::MediaSealed];
-            self.story.blocked =
-                lost_recorder || matches!(refusal, Refusal::PolicyForbids { .. }) || forbidden.contains(refusal);
+            self.story.blocked = lost_recorder || refusal.is_forbidden();
             self.story.status = Some(refusal.rejection("").status);
         }
         if let Refusal::RecorderDown { fault, .. } = refusal {
@@ -347,12 +345,11 @@ impl Call {
         let outcome = self.outcome(tally.as_ref());
         self.story.outcome = Some(outcome);
         let by = self.story.ended_by.clone();
-        self.chronicle.step(turn.now, StepKind::Ended { outcome, by }, turn.out);
         let closing = Box::new(Closing {
             outcome,
             answered: self.story.answered,
             ended: self.story.ended.unwrap_or(turn.now),
-            ended_by: self.story.ended_by.clone(),
+            ended_by: by.clone(),
             status: self.story.status,
             tally,
             fault: self.story.fault,
@@ -361,8 +358,10 @@ impl Call {
             became: self.is_amended.then(|| Arc::clone(&self.header)),
             decisions: self.all_decisions(),
             formerly: turn.conversations.formerly(self.id).to_vec(),
+            consents: self.story.consents.clone(),
         });
         let (session, at) = (self.id, turn.now);
+        self.chronicle.step(at, StepKind::Ended { outcome, by }, turn.out);
         match self.recording {
             Recording::NotWanted | Recording::Unavailable(_) => {
                 turn.record(RecordingCommand::Keep {
@@ -383,6 +382,7 @@ impl Call {
     fn outcome(&self, tally: Option<&crate::model::Tally>) -> Outcome {
         let accepted = tally.map_or(0, |tally| tally.accepted);
         let missed = tally.map_or(0, |tally| tally.unrecorded);
+        let is_unheard = self.negotiation.passes_by() || self.left_out.is_declined;
         match self.recording {
             _ if self.story.blocked && self.story.answered.is_none() => Outcome::Blocked,
             // Wanted, and refused before it was opened; or wanted of a call that talked, because of who came, and ended by that.
@@ -391,7 +391,7 @@ impl Call {
             Recording::NotWanted => Outcome::Exempt,
             // It was opened for somebody else than who was called at last, whom nobody records.
             _ if accepted == 0 && self.decision.verdict == Verdict::None => Outcome::Exempt,
-            _ if accepted == 0 && (missed > 0 || self.negotiation.passes_by()) => Outcome::Unrecorded,
+            _ if accepted == 0 && (missed > 0 || is_unheard) => Outcome::Unrecorded,
             Recording::Unavailable(_) => Outcome::Unrecorded,
             _ if self.story.fault.is_some() || missed > 0 => Outcome::Faulted,
             _ if accepted == 0 && tally.is_none_or(|tally| tally.withheld == 0) => Outcome::NoMedia,

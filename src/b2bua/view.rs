@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::continuation::Kept;
 use super::state::{Phase, Recording};
-use crate::model::{Ailment, Outcome, PolicyId, SessionId, Timestamp, TrunkName};
+use crate::model::{Ailment, Consented, Outcome, PolicyId, SessionId, Timestamp, TrunkName};
 use crate::policy::Verdict;
 
 /// Where a call is in its life.
@@ -31,6 +31,8 @@ pub enum RecordingState {
     Recording,
     /// Asked for, and not possible at present.
     Broken,
+    /// Asked for, and a party does not agree: nothing of it is kept.
+    Declined,
 }
 
 /// One live call. Published whenever a field changes.
@@ -62,6 +64,9 @@ pub struct CallView {
     /// Since when its recording is paused: what arrives from then on is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Timestamp>,
+    /// How its parties' consent stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<Consented>,
     /// Its policies let the operator pause it.
     #[serde(default)]
     pub pausable: bool,
@@ -104,6 +109,7 @@ impl Call {
             ailments: self.ailments.clone(),
             survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
             paused: self.paused(),
+            consents: self.story.consents.clone(),
             pausable: self.may_be_paused_by_api(),
         }
     }
@@ -117,6 +123,7 @@ impl Call {
             Recording::Ready | Recording::Closing if self.decision.verdict != Verdict::Record => {
                 RecordingState::NotWanted
             }
+            _ if self.left_out.is_declined => RecordingState::Declined,
             Recording::Ready | Recording::Closing => RecordingState::Recording,
             // Only its end was kept of a call that was not recorded.
             Recording::Done if self.decision.verdict != Verdict::Record => RecordingState::NotWanted,

@@ -13,6 +13,7 @@ use crate::recorder::{Entry, File, Frame, Joins, Manifest, Query};
 
 use super::FINDINGS;
 use super::archive::{self, CallError};
+use super::consents;
 use super::logging::visible;
 use super::quality;
 use super::rows::{OUTCOMES, Row, Rows, open_calls, rows};
@@ -174,8 +175,11 @@ fn row_text(row: &Row) -> String {
         .map(|media| format!("  (media {})", media.as_str()));
     let paused = Some(row.entry.paused_ms).filter(|paused| *paused > 0);
     let paused = paused.map(|paused| format!("  (paused {:.1} s)", paused as f64 / 1000.0));
-    let goes_on =
-        paused.unwrap_or_default() + &media.unwrap_or_default() + &quality::poor(&row.entry.streams) + &goes_on;
+    let goes_on = paused.unwrap_or_default()
+        + &consents::beside(&row.entry)
+        + &media.unwrap_or_default()
+        + &quality::poor(&row.entry.streams)
+        + &goes_on;
     format!("{id}  {started:<24}  {seconds:>8.1} s  {outcome:<10}  {stored:>8}  {from} → {to}{goes_on}\n")
 }
 
@@ -327,6 +331,7 @@ fn facts_text(full: &Full<'_>) -> String {
             recovered.at, recovered.kept_until
         ));
     }
+    lines.extend(consents::facts(manifest));
     for decided in manifest.decisions() {
         let Decided { at, caller, callee, .. } = &decided;
         lines.push(format!(
@@ -350,7 +355,8 @@ fn timeline_text(out: &mut String, full: &Full<'_>) -> std::fmt::Result {
             "stream    {leg} line {line} ssrc {ssrc} payload type {payload_type}: {packets} packets"
         )?;
     }
-    for told in quality::lines(&manifest.closing) {
+    let beside = consents::left_out(manifest);
+    for told in quality::lines(&manifest.closing).into_iter().chain(beside) {
         writeln!(out, "{told}")?;
     }
     for (since, length) in &manifest.reconciliation.gaps {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::disk::{StoredFile, Unreadable};
-use crate::model::{Leg, Mark, Notice, NoticeKind, SessionId};
+use crate::model::{Consented, LeftOutSpan, Leg, Mark, Notice, NoticeKind, SessionId};
 use crate::playback::{
     Behind, Digit, ExportError, FlacError, GapCause, Heard, SAMPLE_RATES, Survey, SurveyError, WavError, export_pcapng,
     write_flac, write_wav,
@@ -94,6 +94,12 @@ struct Report {
     /// By which the parties were told that they are recorded. The first 4096.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notices: Vec<Notice>,
+    /// How the parties' consent stood at last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    consents: Vec<Consented>,
+    /// What of them was left out: it is silence in what is exported.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOutSpan>,
 }
 
 #[derive(Debug, Serialize)]
@@ -187,6 +193,8 @@ fn export(args: &Args) -> Result<Report, Failure> {
     call.verify()?;
     let mut report = Report {
         notices: notices(&mut call)?,
+        consents: call.manifest().closing.consents.clone(),
+        left_out: call.manifest().reconciliation.left_out.clone(),
         ..Report::default()
     };
     if let Some(file) = &args.wav {
@@ -370,6 +378,7 @@ fn text(report: &Report) -> String {
         let rest = if notice.whole { "" } else { ", broken off" };
         text += &format!("told: {leg}, by prompt {name} at {from}{rest}\n");
     }
+    text.extend(report.consents.iter().map(|known| format!("{known}, {}\n", known.at)));
     if let Some(chat) = &report.chat {
         text += &format!("{}: {} messages\n", chat.file.display(), chat.messages);
     }

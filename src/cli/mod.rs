@@ -6,6 +6,7 @@ mod archive;
 mod calls;
 mod chat;
 mod check;
+mod consents;
 mod demo;
 mod drain;
 mod explain;

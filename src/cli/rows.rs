@@ -178,7 +178,7 @@ pub(super) fn open_calls(layout: &Layout) -> Result<BTreeMap<SessionId, Option<B
 }
 
 /// Of a call that has no manifest.
-fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
+pub(super) fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
     Entry {
         id,
         conversation: header.and_then(|h| h.conversation),
@@ -197,6 +197,8 @@ fn bare_entry(id: SessionId, header: Option<&Header>) -> Entry {
         stored: 0,
         recovered: false,
         paused_ms: 0,
+        consents: Vec::new(),
+        left_out: false,
     }
 }
 

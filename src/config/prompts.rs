@@ -51,22 +51,23 @@ pub enum WavError {
     Empty,
 }
 
-/// The prompts of a folder's policies, `prompts/PACKAGE/notice.wav`, and the tone if one of them has it.
+/// The prompts of a folder's policies, `prompts/PACKAGE/notice.wav` and `prompts/PACKAGE/LANGUAGE/notice.wav`, and the tone if one
+/// of them has it.
 pub(super) fn read(folder: &Path, policies: &PolicySet) -> Result<Clips, Vec<Finding>> {
     let mut clips = Clips {
         tone: policies.has_tone().then(|| Arc::new(rendered("tone".to_owned(), tone))),
         ..Clips::default()
     };
-    let packages = policies.packages();
-    if packages.len() > PROMPTS_MAX {
-        let message = format!("more than {PROMPTS_MAX} packages of prompts");
+    let prompts = policies.prompt_keys();
+    if prompts.len() > PROMPTS_MAX {
+        let message = format!("more than {PROMPTS_MAX} prompts");
         return Err(vec![Finding::whole(Code::TooLarge, &folder.to_string_lossy(), message)]);
     }
     let mut findings = Vec::new();
-    for package in packages {
-        let path = folder.join("prompts").join(package).join("notice.wav");
-        match prompt(package, &path) {
-            Ok(clip) => _ = clips.prompts.insert(package.to_owned(), Arc::new(clip)),
+    for key in prompts {
+        let path = folder.join("prompts").join(&key).join("notice.wav");
+        match prompt(&key, &path) {
+            Ok(clip) => _ = clips.prompts.insert(key, Arc::new(clip)),
             Err(message) => {
                 let finding = Finding::whole(Code::BadPrompt, &path.to_string_lossy(), message);
                 findings.push(finding.effect("who must be told by this prompt would not be"));
@@ -76,7 +77,7 @@ pub(super) fn read(folder: &Path, policies: &PolicySet) -> Result<Clips, Vec<Fin
     if findings.is_empty() { Ok(clips) } else { Err(findings) }
 }
 
-fn prompt(package: &str, path: &Path) -> Result<Clip, String> {
+fn prompt(key: &str, path: &Path) -> Result<Clip, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("this is not a plain file".to_owned());
@@ -90,7 +91,7 @@ fn prompt(package: &str, path: &Path) -> Result<Clip, String> {
         return Err(WavError::TooLong.to_string());
     }
     let (rate, samples) = samples_of_wav(&bytes).map_err(|error| error.to_string())?;
-    Ok(rendered(Clips::name_of(package, &bytes), |wanted| {
+    Ok(rendered(Clips::name_of(key, &bytes), |wanted| {
         resampled(&samples, rate, wanted)
     }))
 }
@@ -231,6 +232,23 @@ mod tests {
         }
         hashes.dedup();
         assert_eq!(hashes.len(), 3);
+    }
+
+    #[test]
+    fn each_language_of_a_package_has_a_prompt_of_its_own_or_the_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = POLICY.replace("\"desk\" }", "\"desk\", languages = [\"de\", \"en-GB\"] }");
+        fs::write(folder.path().join("p.toml"), policy).unwrap();
+        for (at, key) in ["desk", "desk/de", "desk/en-gb"].into_iter().enumerate() {
+            assert!(load_policies(folder.path(), Generation(1)).is_err(), "without {key}");
+            let package = folder.path().join("prompts").join(key);
+            fs::create_dir_all(&package).unwrap();
+            fs::write(package.join("notice.wav"), wav_of(8_000, 1, 8_000 + at)).unwrap();
+        }
+        let set = load_policies(folder.path(), Generation(1)).unwrap();
+        let keys: Vec<&String> = set.clips().prompts.keys().collect();
+        assert_eq!(keys, ["desk", "desk/de", "desk/en-gb"]);
+        assert!(set.clips().prompts["desk/de"].name.starts_with("desk/de (sha256 "));
     }
 
     #[test]

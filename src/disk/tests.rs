@@ -122,6 +122,7 @@ fn closing(ended: Timestamp) -> Closing {
         became: None,
         decisions: Vec::new(),
         formerly: Vec::new(),
+        consents: Vec::new(),
     }
 }
 

@@ -228,6 +228,7 @@ impl Signaling {
             invite: None,
             ack: None,
             fronts_focus: false,
+            tells_src: false,
         }
     }
 

@@ -226,6 +226,7 @@ impl Page {
             became: None,
             decisions: Vec::new(),
             formerly: Vec::new(),
+            consents: Vec::new(),
         })
     }
 }

@@ -245,6 +245,7 @@ impl Signaling {
             invite: None,
             ack: None,
             fronts_focus: false,
+            tells_src: false,
         };
         Ok(Callee {
             trunk: first.trunk,

@@ -195,6 +195,7 @@ impl Signaling {
                     | MediaEvent::Health { session, .. }
                     | MediaEvent::Paused { session, .. }
                     | MediaEvent::Unpaused { session, .. }
+                    | MediaEvent::Withheld { session, .. }
                     | MediaEvent::Key { session, .. }
                     | MediaEvent::Closed { session, .. } => *session,
                 };

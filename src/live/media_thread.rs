@@ -439,6 +439,7 @@ mod tests {
             answered: false,
             lines: vec![line],
             keys: Vec::new(),
+            pausing: Default::default(),
         })
     }
 
@@ -717,6 +718,7 @@ mod tests {
                 answered: false,
                 lines: vec![line],
                 keys: Vec::new(),
+                pausing: Default::default(),
             };
             commands.push(MediaCommand::Open(Box::new(plan))).unwrap();
             turner.turn().unwrap();

@@ -90,20 +90,26 @@ impl Fork {
         self.recorded == Recorded::Strict
     }
 
+    /// `own`: what is left out of what its leg sends on its line.
     pub(super) fn offer(
         &mut self,
         now: Timestamp,
         session: SessionId,
         mut packet: Packet<'_>,
-        repeats: impl FnOnce() -> bool,
+        (own, repeats): (Option<&mut Pause>, impl Fn() -> bool),
         sink: &mut impl FrameSink,
     ) -> Forked {
         if self.recorded == Recorded::No {
             return Forked::Unwanted;
         }
-        let is_withheld = self.pause.withholds(packet.at, repeats);
-        if is_withheld {
-            if !self.pause.take_pulse(now) {
+        let own = own.filter(|own| own.withholds(packet.at, &repeats));
+        let pause = match self.pause.withholds(packet.at, &repeats) {
+            true => Some(&mut self.pause),
+            false => own,
+        };
+        let is_withheld = pause.is_some();
+        if let Some(pause) = pause {
+            if !pause.take_pulse(now) {
                 return Forked::Withheld;
             }
             (packet.kind, packet.bytes) = (PacketKind::Withheld, &[]);

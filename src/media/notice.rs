@@ -145,6 +145,11 @@ impl Notices {
         self.plan.line.index
     }
 
+    /// Somebody is asked whether it agrees: nothing crosses on any line.
+    pub(super) const fn asks(&self) -> bool {
+        self.plan.asks
+    }
+
     /// When there is something to say, or to end.
     pub(super) fn due(&self) -> Option<Timestamp> {
         if !self.ended.is_empty() {

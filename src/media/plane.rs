@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::model::{Fault, Gate, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp, earliest};
+use crate::model::{Fault, Gate, Leg, MediaCommand, MediaEvent, MediaPlan, Pausing, SessionId, Timestamp, earliest};
 use crate::recorder::FrameSink;
 
 use super::port::{Port, SESSIONS_MAX};
@@ -317,6 +317,7 @@ impl Plane {
                 self.generation = self.generation.wrapping_add(1);
                 let place = self.relays.insert(Relay::new(plan.session, generation));
                 self.places.insert(plan.session, place);
+                self.on_pausing(now, plan.session, plan.pausing);
                 place
             }
         };
@@ -331,7 +332,7 @@ impl Plane {
             self.scratch.resize(SCRATCH_BYTES, 0);
         }
         let (session, outputs) = (plan.session, &mut self.outputs);
-        let staged = relay.stage(place, plan, |wanted| {
+        let staged = relay.stage((now, place), plan, |wanted| {
             outputs.push_back(match wanted {
                 Wanted::Bound(port, at) => PlaneOutput::Bind(port, at),
                 Wanted::Gone(port) => PlaneOutput::Unbind(port),
@@ -376,6 +377,18 @@ impl Plane {
             return;
         };
         relay.keys.want(pausing.keys);
+        for leg in Leg::BOTH {
+            let lines = pausing.withheld[leg.index()];
+            if relay.withhold(now, leg, lines) {
+                let at = now;
+                self.outputs.push_back(PlaneOutput::Event(MediaEvent::Withheld {
+                    session,
+                    leg,
+                    lines,
+                    at,
+                }));
+            }
+        }
         let is_news = relay.fork.pause.set(now, pausing.is_paused);
         match (is_news, pausing.is_paused) {
             (true, true) => self.say(MediaEvent::Paused { session, at: now }),

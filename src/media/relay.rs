@@ -3,10 +3,11 @@
 mod figures;
 mod own;
 mod told;
+mod withheld;
 
 use std::net::SocketAddr;
 
-use crate::model::{Fault, Leg, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, LineSet, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 
 use super::circle::Circle;
@@ -32,6 +33,8 @@ pub(super) struct Relay {
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
     pub(super) keys: Keys,
+    /// Of leg A, of leg B: lines that nothing is kept of which it sends.
+    withheld: [LineSet; 2],
     meter: Meter,
     /// `streams` stays empty until the end.
     tally: Tally,
@@ -65,6 +68,7 @@ impl Relay {
             gate: Gatekeeper::new(),
             fork: Fork::new(),
             keys: Keys::default(),
+            withheld: [LineSet::NONE; 2],
             meter: Meter::new(),
             tally: Tally::default(),
             lines: Vec::new(),
@@ -130,7 +134,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Handshake), None);
         }
         let exit = line.exit(leg, channel, kind);
-        let far = &mut line.sides[leg.other().index()];
+        let (near, far) = Line::pair(&mut line.sides, leg);
         let clear = bench.clear(bytes, opened);
         let packet = Packet {
             at,
@@ -146,7 +150,8 @@ impl Relay {
             return (Verdict::Drop(Dropped::Early), None);
         };
         let repeats = || self.keys.repeats(leg, line.index, clear);
-        let missed = match self.fork.offer(now, self.session, packet, repeats, sink) {
+        let own = near.withheld.as_deref_mut();
+        let missed = match self.fork.offer(now, self.session, packet, (own, repeats), sink) {
             Forked::Refused(fault) => {
                 self.gate.refuse();
                 return (Verdict::Drop(Dropped::Refused(fault)), Some(fault));
@@ -232,13 +237,13 @@ impl Relay {
     /// cannot be.
     pub(super) fn stage(
         &mut self,
-        place: usize,
+        (now, place): (Timestamp, usize),
         plan: Box<MediaPlan>,
         mut tell: impl FnMut(Wanted),
     ) -> Result<(), SocketAddr> {
         self.check(&plan)?;
         for wanted in &plan.lines {
-            let line = self.line_at(wanted.index);
+            let line = self.line_at(now, wanted.index);
             for leg in Leg::BOTH {
                 let side = &mut self.lines[line].sides[leg.index()];
                 let wanted = wanted.leg(leg).local;
@@ -281,16 +286,20 @@ impl Relay {
     }
 
     /// The place of the line with this index, a new one if need be.
-    fn line_at(&mut self, index: u16) -> usize {
+    fn line_at(&mut self, now: Timestamp, index: u16) -> usize {
         if let Some(place) = self.lines.iter().position(|line| line.index == index) {
             return place;
         }
         self.lines.reserve_exact(1); // most calls have one, of 600 bytes
+        let mut sides = [Side::new(), Side::new()];
+        for (side, withheld) in sides.iter_mut().zip(self.withheld) {
+            side.withhold(now, withheld.contains(index));
+        }
         self.lines.push(Line {
             index,
             hearing: Hearing::default(),
             muxed: None,
-            sides: [Side::new(), Side::new()],
+            sides,
         });
         self.meter.add_line();
         self.lines.len() - 1

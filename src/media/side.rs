@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::circle::Circle;
 use super::hearing::Hearing;
 use super::latch::Latch;
+use super::pause::Pause;
 use super::port::Channel;
 use super::secrecy::Secrecy;
 use super::shaking::{Shaking, Step};
@@ -37,6 +38,8 @@ pub(super) struct Side {
     pub(super) circle: Circle,
     /// Its peer tries the ways to us; the latches do not count then.
     pub(super) ways: Option<Box<Ways>>,
+    /// Of what it sends nothing is kept, or was not until a moment ago.
+    pub(super) withheld: Option<Box<Pause>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +61,15 @@ pub(super) enum Binding {
 }
 
 impl Line {
+    /// This leg's side, and the other.
+    pub(super) fn pair(sides: &mut [Side; 2], leg: Leg) -> (&mut Side, &mut Side) {
+        let [a, b] = sides;
+        match leg {
+            Leg::A => (a, b),
+            Leg::B => (b, a),
+        }
+    }
+
     /// Whether packets of this line may arrive at this address of ours.
     pub(super) fn is_ours(&self, host: IpAddr) -> bool {
         self.sides.iter().any(|side| side.local.ip() == host)
@@ -83,6 +95,14 @@ impl Side {
             resting: None,
             circle: Circle::default(),
             ways: None,
+            withheld: None,
+        }
+    }
+
+    /// Nothing of what it sends is kept from here on, or all of it.
+    pub(super) fn withhold(&mut self, now: Timestamp, is_withheld: bool) {
+        if is_withheld || self.withheld.is_some() {
+            self.withheld.get_or_insert_default().set(now, is_withheld);
         }
     }
 

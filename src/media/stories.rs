@@ -127,6 +127,7 @@ fn plan(recorded: Recorded, lines: Vec<LinePlan>) -> Box<MediaPlan> {
         answered: false,
         lines,
         keys: Vec::new(),
+        pausing: Default::default(),
     })
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::LineSet;
+
 /// How the recording stands, as `a=record` says it (RFC 7866 §7.1.2). Ordered: where two record one medium, the greater is so.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +36,28 @@ impl Indication {
 impl fmt::Display for Indication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// What a party is told by a description: how the recording stands, and lines that are paused where others are on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Told {
+    pub recording: Indication,
+    pub paused: LineSet,
+}
+
+impl Told {
+    pub const fn whole(recording: Indication) -> Self {
+        let paused = LineSet::NONE;
+        Self { recording, paused }
+    }
+
+    /// Of the m-line with this index.
+    pub fn of(self, line: u16) -> Indication {
+        match self.recording {
+            Indication::On if self.paused.contains(line) => Indication::Paused,
+            recording => recording,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Architecture Invariant: plain values only. Nothing here decides, waits, or knows a wire format.
 
 mod awareness;
+mod consent;
 mod dtls;
 mod health;
 mod ids;
@@ -15,15 +16,16 @@ mod recording;
 mod srtp;
 mod time;
 
-pub use awareness::{Indication, Preference};
+pub use awareness::{Indication, Preference, Told};
+pub use consent::{Consent, Consented, Waiver};
 pub use dtls::{
     DIGEST_BYTES_MAX, Fingerprint, FingerprintHash, Handshake, IceCredentials, IceLite, Identity, KeyingFault,
 };
 pub use health::{Ailing, Ailment, Impairment};
 pub use ids::{Generation, Leg, PolicyId, SessionId, Ssrc, TrunkName};
 pub use index::Index;
-pub use notice::{CLIP_FRAME, Clip, Consent, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
-pub use pause::{PausedBy, PausedSpan, Pausing};
+pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
+pub use pause::{LeftOut, LeftOutSpan, LineSet, PausedBy, PausedSpan, Pausing, Withholding};
 pub use plan::{
     ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
     StreamTally, Tally, is_local,

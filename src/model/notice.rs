@@ -105,29 +105,6 @@ pub enum NoticeKind {
     Tone,
 }
 
-/// Whether a party agrees to be recorded.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Consent {
-    /// By a prompt; it is waited for.
-    Asked,
-    Given,
-    Refused,
-    /// It said nothing in time, or could not be asked.
-    Unanswered,
-}
-
-impl Consent {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Asked => "asked for",
-            Self::Given => "given",
-            Self::Refused => "refused",
-            Self::Unanswered => "not answered",
-        }
-    }
-}
-
 /// A notice that a party was sent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Notice {

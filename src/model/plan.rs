@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ailing, Fault, KeyingFault, Leg, LegKeys, LineKeys, Notice, NoticePlan, Pausing, Quality, SessionId, Ssrc,
+    Ailing, Fault, KeyingFault, Leg, LegKeys, LineKeys, LineSet, Notice, NoticePlan, Pausing, Quality, SessionId, Ssrc,
     Timestamp,
 };
 
@@ -22,8 +22,8 @@ pub enum MediaCommand {
     Gate { session: SessionId, gate: Gate },
     /// Tell the parties that they are recorded. Answered by `Noticed` for each sound that was played.
     Notice(Box<NoticePlan>),
-    /// What passes is kept no longer, or again; and whose keys are told. Answered by `Paused` or `Unpaused` where that
-    /// changes what is kept.
+    /// What passes is kept no longer, or again; and whose keys are told. Answered by `Paused`, `Unpaused` or `Withheld` where
+    /// that changes what is kept.
     Pausing { session: SessionId, pausing: Pausing },
     /// Stop, flush what the recorder has not yet taken, give the ports back. Answered by `Closed`.
     Close { session: SessionId },
@@ -88,6 +88,13 @@ pub enum MediaEvent {
         session: SessionId,
         at: Timestamp,
     },
+    /// Of what this leg sends nothing is kept that arrives from `at` on, on these lines; of the others all is.
+    Withheld {
+        session: SessionId,
+        leg: Leg,
+        lines: LineSet,
+        at: Timestamp,
+    },
     /// A key that was pressed on this leg (RFC 4733), where [`Pausing::keys`] asked for it.
     Key {
         session: SessionId,
@@ -116,6 +123,8 @@ pub struct MediaPlan {
     pub lines: Vec<LinePlan>,
     /// Of lines that are encrypted between a peer and us. Not part of a [`LinePlan`], which recordings keep.
     pub keys: Vec<LineKeys>,
+    /// From the first packet on; of a session that is open already only the command counts.
+    pub pausing: Pausing,
 }
 
 impl MediaPlan {

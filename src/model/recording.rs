@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ailing, Consent, Generation, Indication, Leg, LinePlan, Notice, PausedBy, PausedSpan, PolicyId, Preference,
-    SessionId, Tally, Timestamp, TrunkName,
+    Ailing, Consent, Consented, Generation, Indication, LeftOut, LeftOutSpan, Leg, LinePlan, Notice, PausedBy,
+    PausedSpan, PolicyId, Preference, SessionId, Tally, Timestamp, TrunkName, Waiver, Withholding,
 };
 
 /// From signalling to the recorder. Carried by a bounded queue; full is a fault of the recorder.
@@ -125,7 +125,8 @@ pub enum Outcome {
     /// No policy asked for it (or an emergency call that none did), or none for whom it was sent on to at last.
     Exempt,
     /// A policy asked for it, without strictness, and the recorder was down from the start to the end; or an emergency call for
-    /// whose media we had no port; or an exempt call that was ended because of who came into it.
+    /// whose media we had no port; or an exempt call that was ended because of who came into it; or a party did not agree, and its
+    /// policy leaves such calls unrecorded.
     Unrecorded,
     /// Opened in order, but no media crossed: busy, cancelled, not answered, or silent.
     NoMedia,
@@ -254,16 +255,30 @@ pub enum Mark {
     Indicated {
         leg: Leg,
         recording: Indication,
+        /// Lines that it was told are paused all the same.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        paused: Vec<u16>,
     },
     /// How a party's consent to the recording stands from here on.
     Consent {
         leg: Leg,
         consent: Consent,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waiver: Option<Waiver>,
+    },
+    /// From here on this of what a leg sends is not kept, and all else is.
+    LeftOut {
+        leg: Leg,
+        what: LeftOut,
+        why: Withholding,
     },
     /// What a party would like of the recording, from here on.
     Preferred {
         leg: Leg,
         preference: Preference,
+        /// Of each line, where they are not alike.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lines: Vec<Preference>,
     },
     /// Something ails the sound from here on, or has until here.
     Health(Ailing),
@@ -317,6 +332,9 @@ pub struct Closing {
     /// Conversations that it belonged to before they were joined to that of its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<SessionId>,
+    /// How the parties' consent stood at last, in order; of each who was in the call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<Consented>,
 }
 
 /// What was decided for a call from a time on.
@@ -360,6 +378,9 @@ pub struct Reconciliation {
     /// Where nothing was kept because the recording was paused: no fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PausedSpan>,
+    /// Where something of a party was left out, because it has not agreed or would not like it: no fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutSpan>,
 }
 
 impl Reconciliation {

@@ -226,9 +226,23 @@ fn mark_comment(at: Timestamp, mark: &Mark) -> String {
         }
         Mark::Noticed(notice) => format!("{at} {}", told(notice)),
         Mark::Unnoticed { leg } => format!("{at} {leg} could not be told that it is recorded"),
-        Mark::Indicated { leg, recording } => format!("{at} {leg} was told by SDP: recording {recording}"),
-        Mark::Consent { leg, consent } => format!("{at} consent of {leg}: {}", consent.as_str()),
-        Mark::Preferred { leg, preference } => format!("{at} {leg} would like of the recording: {preference}"),
+        Mark::Indicated { leg, recording, paused } => {
+            let but: Vec<String> = paused.iter().map(|line| format!(", line {line} paused")).collect();
+            format!("{at} {leg} was told by SDP: recording {recording}{}", but.concat())
+        }
+        Mark::Consent { leg, consent, waiver } => {
+            let signed = waiver.as_ref().map(|waiver| format!(", {waiver}"));
+            let signed = signed.unwrap_or_default();
+            format!("{at} consent of {leg}: {}{signed}", consent.as_str())
+        }
+        Mark::LeftOut { leg, what, why } => {
+            format!("{at} LEFT OUT of what {leg} sends, by {}: {what}", why.as_str())
+        }
+        Mark::Preferred { leg, preference, lines } => {
+            let lines: Vec<String> = lines.iter().map(|preference| format!(" {preference}")).collect();
+            let lines = lines.concat();
+            format!("{at} {leg} would like of the recording: {preference}{lines}")
+        }
         Mark::Health(Ailing { ailment, until, .. }) => match until {
             None => format!("{at} the sound ails: {ailment}"),
             Some(_) => format!("{at} the sound ails no more: {ailment}"),

@@ -31,6 +31,7 @@ pub use export::{ExportError, export_pcapng};
 pub use flac::{FlacError, write_flac};
 pub use lip_sync::Behind;
 pub use mix::{Block, Rendering};
+pub use pauses::Unkept;
 pub use peaks::{PEAKS_PER_SECOND, Peak, Peaks};
 pub use resample::resampled;
 pub use sounding::{Digit, Gap, GapCause, Sounding};

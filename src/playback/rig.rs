@@ -152,6 +152,7 @@ pub(super) fn closing(length_ms: u64) -> Closing {
         became: None,
         decisions: Vec::new(),
         formerly: Vec::new(),
+        consents: Vec::new(),
     }
 }
 

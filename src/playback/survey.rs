@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::formats::{Formats, Payload};
 use super::lip_sync::{Behind, LipSync};
-use super::pauses::Pauses;
+use super::pauses::{Pauses, Unkept};
 use crate::model::{Closing, Leg, Mark, Ssrc, Timestamp};
 use crate::recorder::{Frame, PacketKind};
 use crate::rtp::RtpHeader;
@@ -28,8 +28,8 @@ pub struct Survey {
     pub sample_rate: u32,
     /// By leg, line, SSRC and payload type; at most 64.
     pub heard: Vec<Heard>,
-    /// Where nothing was kept because the recording was paused: from, to; in order.
-    pub pauses: Vec<(Timestamp, Timestamp)>,
+    /// Where nothing was kept because the recording was paused, or a leg left out of it; in the order of their ends.
+    pub pauses: Vec<Unkept>,
     /// Lines of video against the sound of their legs, where sender reports tell.
     pub behind: Vec<Behind>,
 }
@@ -137,7 +137,7 @@ impl Surveying {
                     self.answered.get_or_insert(*at);
                 }
                 self.formats.on_mark(mark);
-                self.pauses.on_mark(*at, mark);
+                self.pauses.on_mark(*at, mark, |line| self.formats.is_audio(line));
             }
             Frame::Packet {
                 at,

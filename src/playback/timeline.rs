@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::Survey;
 use super::formats::Formats;
 use super::lane::{Lane, SETTLE};
+use super::pauses::Unkept;
 use super::sounding::{GapCause, Sounding};
 use super::stream::{Axis, Held};
 use crate::model::{Leg, Mark, Timestamp};
@@ -36,7 +37,7 @@ pub(super) struct Timeline {
     /// Since when the recorder is down.
     unrecorded: Option<Timestamp>,
     /// Those that were not reached yet.
-    pauses: VecDeque<(Timestamp, Timestamp)>,
+    pauses: VecDeque<Unkept>,
     sounding: Sounding,
 }
 
@@ -109,9 +110,12 @@ impl Timeline {
 
     /// What comes behind a pause follows from nothing before it.
     fn pass_pauses(&mut self, at: Timestamp) {
-        while let Some((since, until)) = self.pauses.pop_front_if(|(_, until)| *until <= at) {
-            self.a.pass_pause(since, until, &mut self.sounding);
-            self.b.pass_pause(since, until, &mut self.sounding);
+        while let Some(Unkept { legs, from, until }) = self.pauses.pop_front_if(|unkept| unkept.until <= at) {
+            for (lane, is_unkept) in [&mut self.a, &mut self.b].into_iter().zip(legs) {
+                if is_unkept {
+                    lane.pass_pause(from, until, &mut self.sounding);
+                }
+            }
         }
     }
 

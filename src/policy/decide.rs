@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::consenting::ConsentMode;
 use super::decision::{BlockReason, Decision, Requirements, Verdict};
 use super::dial_plan::DialPlan;
 use super::document::Policy;
@@ -13,7 +14,7 @@ use super::matcher::{Direction, FarEnd, Viewpoint};
 use super::pausing::PauseTerms;
 use super::set::PolicySet;
 use super::source::escaped;
-use super::terms::{Action, ConsentTerms, OnConflict, RejectCode};
+use super::terms::{Action, OnConflict, RejectCode};
 use crate::model::PolicyId;
 
 impl PolicySet {
@@ -191,9 +192,11 @@ impl<'a> Ask<'a> {
                 }
             ),
         });
-        let notify = requirements.as_ref().map(|requirements| requirements.notify);
-        self.trace
-            .extend(notify.and_then(|notify| notify.consent).map(ConsentTerms::told));
+        let consent = requirements.as_ref().and_then(|wanted| {
+            let consent = wanted.notify.consent?;
+            Some(consent.told(wanted.waiver.as_ref()))
+        });
+        self.trace.extend(consent);
         self.trace.push(match emergency {
             Some(why) => format!("emergency  {why}: connected in every case, nothing is strict"),
             None => "emergency  no match".to_owned(),
@@ -292,6 +295,7 @@ impl<'a> Ask<'a> {
             reject_code: RejectCode::Auto,
             media: Default::default(),
             notify: Default::default(),
+            waiver: None,
             prompt: (!is_emergency).then(|| self.prompt()).flatten(),
             external,
             retention: None,
@@ -303,8 +307,16 @@ impl<'a> Ask<'a> {
             all.media = all.media.union(policy.media);
             if !is_emergency && !policy.disable_audio_notification {
                 all.notify = all.notify.merge(policy.notify);
+                all.waiver = all.waiver.or_else(|| policy.waiver.clone());
             }
             all.retention = all.retention.max(policy.retention);
+        }
+        if let Some(consent) = &mut all.notify.consent {
+            all.waiver = all.waiver.filter(|_| consent.mode == ConsentMode::Waived);
+            for policy in self.with(Action::Record).filter(|policy| policy.is_strict()) {
+                let says = policy.notify.consent.filter(|_| !policy.disable_audio_notification);
+                consent.beside_strict(says);
+            }
         }
         all
     }
@@ -317,7 +329,13 @@ impl Ask<'_> {
         let telling = self
             .with(Action::Record)
             .filter(|policy| tells(policy) && policy.custom_prompts.is_some());
-        let policy = telling.min_by_key(|policy| policy.notify.consent.is_none())?;
+        let asks = |policy: &&Policy| {
+            policy
+                .notify
+                .consent
+                .is_some_and(|terms| terms.mode == ConsentMode::Explicit)
+        };
+        let policy = telling.min_by_key(|policy| !asks(policy))?;
         policy.custom_prompts.clone()
     }
 

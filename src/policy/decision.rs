@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use super::pausing::PauseTerms;
 use super::terms::{DuringArms, MediaSet, Notify, NotifyWhom, RejectCode, Retention};
-use crate::model::{Fault, Generation, PolicyId};
+use crate::model::{Fault, Generation, PolicyId, Waiver};
 
 /// What the policies say of one call. Immutable: it is stamped into the dialog and the recording, and a reload does not
 /// change it.
@@ -66,6 +66,9 @@ pub struct Requirements {
     pub reject_code: RejectCode,
     pub media: MediaSet,
     pub notify: Notify,
+    /// Where consent is waived: by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
     /// The package of the prompt that is played.
     #[serde(default)]
     pub prompt: Option<String>,
@@ -168,6 +171,9 @@ impl Decision {
                 own.during_arms = own.during_arms.max(before.during_arms);
                 let both = own.pause.take().zip(before.pause.as_ref());
                 own.pause = both.map(|(own, before)| own.and(before));
+                if let Some(consent) = own.notify.consent.as_mut().filter(|_| before.flags().contains(&true)) {
+                    consent.beside_strict(before.notify.consent);
+                }
             }
             None => {
                 self.requirements = Some(before.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::consenting::ConsentTerms;
 use super::finding::Code;
 use super::matcher::{ACTIONS, Filter};
 use super::pausing::Pause;
@@ -12,10 +13,10 @@ use super::reader::{Table, Words};
 use super::roster::Spot;
 use super::scalar::duration;
 use super::terms::{
-    Action, ConsentTerms, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, OnRefusal,
-    RejectCode, RejectStatus, Retention, Silence, Untold,
+    Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
+    Retention, Untold,
 };
-use crate::model::PolicyId;
+use crate::model::{PolicyId, Waiver};
 
 /// The recorder that is part of this product; the only one that this version drives.
 pub const EMBEDDED: &str = "embedded";
@@ -48,10 +49,6 @@ const WHEN: &Words<NotifyWhen> = &[
     ("after_answer", NotifyWhen::AfterAnswer),
 ];
 const UNTOLD: &Words<Untold> = &[("mark", Untold::Mark), ("refuse", Untold::Refuse)];
-const SILENCE: &Words<Silence> = &[("refuses", Silence::Refuses), ("agrees", Silence::Agrees)];
-const REFUSED: &Words<OnRefusal> = &[("hang_up", OnRefusal::HangUp), ("mark", OnRefusal::Mark)];
-/// How long a party may think it over.
-const CONSENT_WITHIN: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 const TALK: &Words<bool> = &[("waits", false), ("goes_on", true)];
 /// From tone to tone.
 const TONE_EVERY: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(600);
@@ -78,10 +75,14 @@ pub struct Policy {
     pub reject_code: RejectCode,
     pub during_arms: DuringArms,
     pub notify: Notify,
+    /// Who answers for it that consent is waived.
+    pub waiver: Option<Waiver>,
     pub disable_audio_notification: bool,
     /// Who answers for `disable_audio_notification`, and since when (year, month, day).
     pub disclaimer: Option<(String, (i64, u8, u8))>,
     pub custom_prompts: Option<String>,
+    /// Those that the package has a prompt of its own for, in lower case.
+    pub prompt_languages: Vec<String>,
     pub banner: Option<String>,
     pub warn_user_on_removal: bool,
     pub retention: Option<Retention>,
@@ -122,7 +123,8 @@ impl Policy {
     pub(crate) fn read(table: &Table<'_>, file: usize) -> Option<Self> {
         let id = table.required_text("id", "the name that grants call it by");
         let id = id.filter(|id| is_id(table, id));
-        let (notify, custom_prompts) = (notify(table), prompts(table));
+        let (notify, waiver) = notify(table);
+        let (custom_prompts, prompt_languages) = prompts(table).unzip();
         let (listen, export) = access(table);
         let (retention, after_retention) = retention(table);
         let filters = filters(table);
@@ -145,9 +147,11 @@ impl Policy {
                 .map(Spanned::into_inner)
                 .unwrap_or_default(),
             notify,
+            waiver,
             disable_audio_notification: table.boolean("disable_audio_notification").unwrap_or(false),
             disclaimer: disclaimer(table),
             custom_prompts,
+            prompt_languages: prompt_languages.unwrap_or_default(),
             banner: text(table, "banner"),
             warn_user_on_removal: table.boolean("warn_user_on_removal").unwrap_or(false),
             retention,
@@ -161,6 +165,11 @@ impl Policy {
         super::lint::policy(table, &policy);
         table.finish();
         id.map(|_| policy)
+    }
+
+    /// Whether a call of it is refused, or ended, for want of a recording.
+    pub fn is_strict(&self) -> bool {
+        self.recorders.iter().any(RecorderRule::is_strict)
     }
 
     /// Whether any call of it can be kept.
@@ -263,10 +272,11 @@ pub(crate) fn reject_code(table: &Table<'_>) -> RejectCode {
     status.map_or(RejectCode::Auto, RejectCode::Fixed)
 }
 
-fn notify(table: &Table<'_>) -> Notify {
+fn notify(table: &Table<'_>) -> (Notify, Option<Waiver>) {
     let Some(notify) = table.table("notify", "a notify field") else {
-        return Notify::default();
+        return Default::default();
     };
+    let (consent, waiver) = ConsentTerms::read(&notify).unzip();
     let read = Notify {
         mode: notify
             .choice("mode", MODES)
@@ -284,34 +294,13 @@ fn notify(table: &Table<'_>) -> Notify {
             .choice("untold", UNTOLD)
             .map(Spanned::into_inner)
             .unwrap_or_default(),
-        consent: consent(&notify),
+        consent,
     };
     notify.finish();
-    read
+    (read, waiver.flatten())
 }
 
-fn consent(notify: &Table<'_>) -> Option<ConsentTerms> {
-    let consent = notify.table("consent", "a consent field")?;
-    let terms = ConsentTerms {
-        within: consent
-            .parsed("within", "a duration from \"2s\" to \"1m\"", |text| {
-                duration(text).filter(|within| CONSENT_WITHIN.contains(within))
-            })
-            .map_or_else(|| ConsentTerms::default().within, Spanned::into_inner),
-        silence: consent
-            .choice("silence", SILENCE)
-            .map(Spanned::into_inner)
-            .unwrap_or_default(),
-        refused: consent
-            .choice("refused", REFUSED)
-            .map(Spanned::into_inner)
-            .unwrap_or_default(),
-    };
-    consent.finish();
-    Some(terms)
-}
-
-fn prompts(table: &Table<'_>) -> Option<String> {
+fn prompts(table: &Table<'_>) -> Option<(String, Vec<String>)> {
     let prompts = table.table("prompts", "a prompts field")?;
     let enabled = prompts.boolean("enabled").unwrap_or(true);
     let package = prompts.required_text("package", "the folder of the prompts");
@@ -323,8 +312,29 @@ fn prompts(table: &Table<'_>) -> Option<String> {
         fits
     });
     let package = package.map(|package| (*package.get_ref()).to_owned());
+    let mut languages = Vec::new();
+    for language in prompts.texts("languages").unwrap_or_default() {
+        if is_language(language.get_ref()) {
+            languages.push(language.get_ref().to_ascii_lowercase());
+        } else {
+            prompts.malformed(
+                "languages",
+                &language.span(),
+                language.get_ref(),
+                "a language tag, like \"de\" or \"en-GB\"",
+            );
+        }
+    }
     prompts.finish();
-    package.filter(|_| enabled)
+    Some((package.filter(|_| enabled)?, languages))
+}
+
+/// RFC 5646 §2.1: parts of letters and digits, the first of letters.
+fn is_language(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let is_first = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphabetic());
+    let is_next = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphanumeric());
+    text.len() <= 35 && parts.next().is_some_and(is_first) && parts.all(is_next)
 }
 
 fn disclaimer(table: &Table<'_>) -> Option<(String, (i64, u8, u8))> {
@@ -402,6 +412,13 @@ fn recorders(table: &Table<'_>) -> Vec<RecorderRule> {
 }
 
 impl RecorderRule {
+    const fn is_strict(&self) -> bool {
+        self.required_before_call_establishment
+            || self.required_during_call
+            || self.required_before_meeting_join
+            || self.required_during_meeting
+    }
+
     fn read(table: &Table<'_>) -> Option<Self> {
         let id = table.required_text("id", "which recorder, like \"embedded\"");
         let flag = |key| table.boolean(key).unwrap_or(true);

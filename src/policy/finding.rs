@@ -92,6 +92,10 @@ codes! {
     NoPrompt = "P032", Warning;
     /// The sound file of a prompt cannot be played.
     BadPrompt = "P033", Error;
+    /// Who does not agree is to talk unrecorded, in a policy that must record.
+    UnkeptButStrict = "P034", Error;
+    /// A field of `consent` that its mode does not look at.
+    ConsentIdle = "P035", Warning;
     /// A grant of a policy that no file defines.
     UnknownPolicy = "P040", Error;
     MalformedTarget = "P041", Error;

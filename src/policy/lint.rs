@@ -108,24 +108,18 @@ fn recording(table: &Table<'_>, policy: &Policy) {
             .hint("add `disclaimer = { signed_by = \"…\", date = \"2026-01-31\" }`");
         table.note(finding);
     }
-    let no_prompt = |message: &str, effect: &str, hint: &str| {
-        let finding = table.at(Code::NoPrompt, &table.key_span("notify"), message);
-        table.note(finding.effect(effect).hint(hint));
-    };
     if policy.notify.mode.has_prompt() && policy.custom_prompts.is_none() && !policy.disable_audio_notification {
-        no_prompt(
-            "a prompt is demanded, and there is none",
-            "no prompt is played; `untold` says what becomes of the call",
-            "add `prompts = { package = \"…\" }`, with a file `prompts/…/notice.wav` beside the policies",
-        );
+        let finding = table
+            .at(
+                Code::NoPrompt,
+                &table.key_span("notify"),
+                "a prompt is demanded, and there is none",
+            )
+            .effect("no prompt is played; `untold` says what becomes of the call")
+            .hint("add `prompts = { package = \"…\" }`, with a file `prompts/…/notice.wav` beside the policies");
+        table.note(finding);
     }
-    if policy.notify.consent.is_some() && !policy.notify.mode.has_prompt() {
-        no_prompt(
-            "consent is asked for by a prompt, and none is demanded",
-            "nobody is asked: `silence` says what that means",
-            "set `mode` to \"prompt\" or \"prompt+tone\"",
-        );
-    }
+    super::consenting::lint(table, policy);
     retried(table, policy);
 }
 

@@ -4,6 +4,7 @@
 //! live call, of a replayed one and of `explain` is the same function: [`PolicySet::decide`].
 
 mod clips;
+mod consenting;
 mod decide;
 mod decision;
 mod dial_plan;
@@ -35,6 +36,7 @@ mod terms;
 mod tests;
 
 pub use clips::{Clips, PROMPTS_MAX};
+pub use consenting::{ConsentMode, ConsentTerms, OnRefusal, Silence};
 pub use decision::{Admission, BlockReason, Decision, RecorderState, Requirements, Verdict};
 pub use document::{AfterRetention, EMBEDDED, Policy, RecorderRule};
 pub(crate) use document::{is_name, reject_code};
@@ -52,6 +54,6 @@ pub use source::SourceFile;
 pub(crate) use source::escaped;
 pub(crate) use suggest::nearest;
 pub use terms::{
-    Action, ConsentTerms, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, OnRefusal,
-    RejectCode, RejectStatus, Retention, Silence, Untold,
+    Action, DuringArms, MediaSet, Notify, NotifyMode, NotifyWhen, NotifyWhom, OnConflict, RejectCode, RejectStatus,
+    Retention, Untold,
 };

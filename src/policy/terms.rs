@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::consenting::ConsentTerms;
+
 /// The final status that a strict call gets when it cannot be recorded (strict mode, "on the wire").
 ///
 /// In JSON: `"auto"` or the number.
@@ -171,72 +173,6 @@ pub enum Untold {
     Refuse,
 }
 
-/// Asking who is told by a prompt whether it agrees: key 1, or 2.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub struct ConsentTerms {
-    /// How long it is waited for, once the prompt is over.
-    pub within: Duration,
-    /// Who says nothing has refused, or has agreed.
-    pub silence: Silence,
-    pub refused: OnRefusal,
-}
-
-/// What it means to say nothing. Ordered by force.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Silence {
-    Agrees,
-    #[default]
-    Refuses,
-}
-
-/// What becomes of the call of who does not agree. Ordered by force.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnRefusal {
-    /// It goes on, recorded, and the recording says so.
-    Mark,
-    #[default]
-    HangUp,
-}
-
-impl Default for ConsentTerms {
-    fn default() -> Self {
-        Self {
-            within: CONSENT_WITHIN_DEFAULT,
-            silence: Silence::default(),
-            refused: OnRefusal::default(),
-        }
-    }
-}
-
-impl ConsentTerms {
-    /// As the trail of a decision tells it.
-    pub(super) fn told(self) -> String {
-        let silence = match self.silence {
-            Silence::Agrees => "agrees",
-            Silence::Refuses => "refuses",
-        };
-        let refused = match self.refused {
-            OnRefusal::Mark => "is marked",
-            OnRefusal::HangUp => "ends the call",
-        };
-        let within = self.within.as_secs();
-        format!("consent  asked by the prompt: silence for {within} s {silence}, a refusal {refused}")
-    }
-
-    /// The more demanding of both, and the longer time.
-    fn and(self, other: Self) -> Self {
-        Self {
-            within: self.within.max(other.within),
-            silence: self.silence.max(other.silence),
-            refused: self.refused.max(other.refused),
-        }
-    }
-}
-
-const CONSENT_WITHIN_DEFAULT: Duration = Duration::from_secs(10);
-
 /// Telling people.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -293,8 +229,13 @@ impl Notify {
     /// The more demanding of two: what meets both modes, the earlier time, and both parties where they differ.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
+        let consent = match (self.consent, other.consent) {
+            (Some(own), Some(other)) => Some(own.and(other)),
+            (own, other) => own.or(other),
+        };
         if self.mode == NotifyMode::None || other.mode == NotifyMode::None {
-            return if self.mode == NotifyMode::None { other } else { self };
+            let telling = if self.mode == NotifyMode::None { other } else { self };
+            return Self { consent, ..telling };
         }
         Self {
             mode: self.mode.and(other.mode),
@@ -307,10 +248,7 @@ impl Notify {
             over_talk: self.over_talk && other.over_talk,
             every: self.every.min(other.every),
             untold: self.untold.max(other.untold),
-            consent: match (self.consent, other.consent) {
-                (Some(own), Some(other)) => Some(own.and(other)),
-                (own, other) => own.or(other),
-            },
+            consent,
         }
     }
 }
@@ -320,39 +258,4 @@ impl Notify {
 pub struct Retention {
     /// Years are 366 days, months 31: never shorter than meant.
     pub keep: Duration,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asking(consent: Option<ConsentTerms>) -> Notify {
-        Notify {
-            mode: NotifyMode::Prompt,
-            consent,
-            ..Notify::default()
-        }
-    }
-
-    #[test]
-    fn of_two_policies_that_ask_the_more_demanding_terms_count_and_of_one_its_own() {
-        let mild = ConsentTerms {
-            within: Duration::from_secs(20),
-            silence: Silence::Agrees,
-            refused: OnRefusal::Mark,
-        };
-        let merged = |one, other| asking(one).merge(asking(other)).consent;
-        assert_eq!(merged(Some(mild), None), Some(mild));
-        assert_eq!(merged(None, Some(mild)), Some(mild));
-        assert_eq!(merged(None, None), None);
-        let both = ConsentTerms {
-            within: Duration::from_secs(20),
-            ..ConsentTerms::default()
-        };
-        assert_eq!(merged(Some(mild), Some(ConsentTerms::default())), Some(both));
-        assert_eq!(
-            both.told(),
-            "consent  asked by the prompt: silence for 20 s refuses, a refusal ends the call"
-        );
-    }
 }

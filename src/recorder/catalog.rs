@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Encryption, Outcome, PolicyId, SessionId, StreamTally, Timestamp};
+use crate::model::{Consented, Encryption, Outcome, PolicyId, SessionId, StreamTally, Timestamp};
 
 use super::manifest::Manifest;
 use super::stored::json;
@@ -44,6 +44,12 @@ pub struct Entry {
     /// How long its recording was paused, in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub paused_ms: u64,
+    /// How the parties' consent stood at last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<Consented>,
+    /// Something of a party was left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -72,6 +78,8 @@ impl From<&Manifest> for Entry {
             stored: manifest.reconciliation.stored,
             recovered: manifest.recovered.is_some(),
             paused_ms: paused_ms(manifest),
+            consents: manifest.closing.consents.clone(),
+            left_out: !manifest.reconciliation.left_out.is_empty(),
         }
     }
 }
@@ -225,6 +233,8 @@ mod tests {
             stored: 2,
             recovered: false,
             paused_ms: 0,
+            consents: Vec::new(),
+            left_out: false,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Closing, Header, Leg, Mark, PausedSpan, Ssrc, Timestamp};
+use crate::model::{
+    Closing, Consented, Header, LeftOut, LeftOutSpan, Leg, Mark, PausedSpan, Ssrc, Timestamp, Withholding,
+};
 
 use super::extent::{CHAIN_START, ExtentError, ExtentView, Link, RawFrame, Tag, sha256};
 use super::frame::PacketKind;
@@ -38,6 +40,10 @@ pub(super) struct Chain {
     gap_since: Option<Timestamp>,
     pub(super) pauses: Vec<PausedSpan>,
     paused_since: Option<Timestamp>,
+    pub(super) left_out: Vec<LeftOutSpan>,
+    /// Of leg A, of leg B: what is not kept, why, and since when.
+    leaving_out: [Option<(LeftOut, Withholding, Timestamp)>; 2],
+    pub(super) consents: Vec<Consented>,
     pub(super) opening: Option<Box<Header>>,
     pub(super) closing: Option<Box<Closing>>,
     pub(super) answered: Option<Timestamp>,
@@ -56,6 +62,9 @@ impl Chain {
             gap_since: None,
             pauses: Vec::new(),
             paused_since: None,
+            left_out: Vec::new(),
+            leaving_out: [None, None],
+            consents: Vec::new(),
             opening: None,
             closing: None,
             answered: None,
@@ -171,6 +180,18 @@ impl Chain {
             Mark::GapClosed { .. } => self.end_gap(at),
             Mark::RecordingPaused { .. } => self.paused_since = self.paused_since.or(Some(at)),
             Mark::RecordingResumed { .. } => self.end_pause(at),
+            Mark::LeftOut { leg, what, why } => {
+                self.end_left_out(*leg, at);
+                let begins = (*what != LeftOut::Nothing).then(|| (what.clone(), *why, at));
+                self.leaving_out[leg.index()] = begins;
+            }
+            Mark::Consent { leg, consent, waiver } => Consented {
+                leg: *leg,
+                consent: *consent,
+                at,
+                waiver: waiver.clone(),
+            }
+            .note(&mut self.consents),
             Mark::Media(_)
             | Mark::Held { .. }
             | Mark::Resumed { .. }
@@ -180,7 +201,6 @@ impl Chain {
             | Mark::Unnoticed { .. }
             | Mark::Indicated { .. }
             | Mark::Preferred { .. }
-            | Mark::Consent { .. }
             | Mark::Health(_)
             | Mark::Note(_) => {}
         }
@@ -192,6 +212,22 @@ impl Chain {
             && self.pauses.len() < GAPS_MAX
         {
             self.pauses.push((since, at.since(since)));
+        }
+    }
+
+    /// What is left out of this leg is so until here.
+    pub(super) fn end_left_out(&mut self, leg: Leg, at: Timestamp) {
+        if let Some((what, why, from)) = self.leaving_out[leg.index()].take()
+            && self.left_out.len() < GAPS_MAX
+        {
+            let length = at.since(from);
+            self.left_out.push(LeftOutSpan {
+                leg,
+                what,
+                why,
+                from,
+                length,
+            });
         }
     }
 

@@ -134,9 +134,12 @@ pub(super) fn conclude(
         kept_until,
         closed: closed.is_some(),
     });
-    let closing = closed.unwrap_or_else(|| Box::new(unclosed(chain.answered, kept_until)));
+    let closing = closed.unwrap_or_else(|| Box::new(unclosed(chain, kept_until)));
     chain.end_gap(closing.ended);
     chain.end_pause(closing.ended);
+    for leg in Leg::BOTH {
+        chain.end_left_out(leg, closing.ended);
+    }
     let stored = chain.counts.packets;
     let reconciliation = Reconciliation {
         accepted: closing.tally.as_ref().map_or(stored, |tally| tally.accepted),
@@ -144,6 +147,7 @@ pub(super) fn conclude(
         stored,
         gaps: chain.gaps.clone(),
         pauses: chain.pauses.clone(),
+        left_out: chain.left_out.clone(),
     };
     let whole = reconciliation.is_exact() && chain.breaks.is_empty();
     let outcome = match closing.outcome {
@@ -168,10 +172,10 @@ pub(super) fn conclude(
 }
 
 /// The end of a call whose end nobody wrote.
-fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
+fn unclosed(chain: &Chain, ended: Timestamp) -> Closing {
     Closing {
         outcome: Outcome::Faulted,
-        answered,
+        answered: chain.answered,
         ended,
         ended_by: "recorder: the node stopped".to_owned(),
         status: None,
@@ -182,6 +186,7 @@ fn unclosed(answered: Option<Timestamp>, ended: Timestamp) -> Closing {
         became: None,
         decisions: Vec::new(),
         formerly: Vec::new(),
+        consents: chain.consents.clone(),
     }
 }
 

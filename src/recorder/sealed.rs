@@ -451,6 +451,7 @@ mod tests {
                 became: None,
                 decisions: Vec::new(),
                 formerly: Vec::new(),
+                consents: Vec::new(),
             },
             reconciliation: Reconciliation {
                 stored: chain.counts.packets,

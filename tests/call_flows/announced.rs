@@ -1,6 +1,5 @@
 //! Parties are told that they are recorded: whom, when, by what, and what becomes of a call where it cannot be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +27,24 @@ pub fn clip(name: &str) -> Arc<Clip> {
     })
 }
 
+fn in_language(key: &str) -> (String, Arc<Clip>) {
+    let name = key.replacen("desk", "prompt", 1);
+    (key.to_owned(), clip(&name))
+}
+
 /// A strict policy that says this of telling people.
 pub fn bench(notify: &str) -> Bench {
     bench_of(notify, "")
 }
+
+/// A policy that lets calls go on unrecorded and says this of telling people.
+pub fn lenient_bench(notify: &str) -> Bench {
+    let policy = policy("desk", notify) + NOT_REQUIRED;
+    bench_by(&[("desk.toml", &policy), ("grants.toml", GRANTS)])
+}
+
+const NOT_REQUIRED: &str = "required_before_call_establishment = false\nrequired_during_call = false\n\
+                            required_before_meeting_join = false\nrequired_during_meeting = false\n";
 
 /// By this dial plan.
 fn bench_of(notify: &str, plan: &str) -> Bench {
@@ -44,6 +57,16 @@ fn policy(id: &str, notify: &str) -> String {
         "[policy]\nid = \"{id}\"\nenabled = true\nrecord_rerouted_calls = true\nnotify = {{ {notify} }}\n\
          prompts = {{ package = \"desk\" }}\n[[policy.recorder]]\nid = \"embedded\"\n"
     )
+}
+
+/// The same, and Carol is under another such policy besides.
+pub fn lenient_bench_with_carol(notify: &str, of_carol: &str) -> Bench {
+    let grants = format!("{GRANTS}[[grant]]\npolicy = \"carol\"\nto = [\"user:carol@example.com\"]\n");
+    bench_by(&[
+        ("carol.toml", &(policy("carol", of_carol) + NOT_REQUIRED)),
+        ("desk.toml", &(policy("desk", notify) + NOT_REQUIRED)),
+        ("grants.toml", &grants),
+    ])
 }
 
 /// Carol is under another policy besides.
@@ -67,7 +90,7 @@ fn bench_by(files: &[(&str, &str)]) -> Bench {
         .collect();
     let set = PolicySet::compile(&files, Generation(2)).unwrap().with_clips(Clips {
         tone: Some(clip("tone")),
-        prompts: BTreeMap::from([("desk".to_owned(), clip("prompt"))]),
+        prompts: ["desk", "desk/de", "desk/fr"].map(in_language).into(),
     });
     bench.input(Input::Policies(Arc::new(set)));
     bench
@@ -153,6 +176,27 @@ fn both_are_told_once_when_the_call_talks_and_what_was_played_is_in_the_recordin
     bench.b_answers("INVITE", 200, &SDP.replace("sendrecv", "recvonly"));
     bench.a_requests(2, "ACK", "ack2", "");
     assert_eq!(notices(&bench).len(), 1, "not again on hold");
+}
+
+#[test]
+fn each_hears_the_prompt_in_the_language_that_it_likes_best() {
+    let mut bench = bench("mode = \"prompt\"");
+    bench.invite(SDP, "Accept-Language: it, de-AT;q=0.9, fr;q=0.8\r\n");
+    let ok = answer(&bench.request_to_b("INVITE"), 200, "b-tag", B, SDP);
+    bench.from(B, with_lines(&ok, "Accept-Language: es\r\n"));
+    bench.a_requests(1, "ACK", "ack1", "");
+    let [plan] = notices(&bench)[..] else {
+        panic!("one plan")
+    };
+    assert_eq!(
+        told(plan),
+        [by("prompt/de", ""), by("prompt", "")],
+        "there is none in Spanish"
+    );
+
+    let mut before = self::bench("mode = \"prompt\", to = \"caller\", when = \"before_connect\"");
+    before.invite(SDP, "Accept-Language: fr\r\n");
+    assert_eq!(told(notices(&before)[0]), [by("prompt/fr", ""), None]);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::{
-    Fault, Indication, Leg, Mark, MediaCommand, MediaEvent, PausedBy, Preference, RecordingCommand, RecordingEvent,
+    Fault, Indication, LeftOut, Leg, LineSet, Mark, MediaCommand, MediaEvent, PausedBy, Preference, RecordingCommand,
+    RecordingEvent, Withholding,
 };
 use onrecord::sip::{Message, Request};
 use onrecord::trunk::{Conduct, Failover};
@@ -88,7 +89,8 @@ pub fn marks(bench: &Bench) -> Vec<Mark> {
 }
 
 pub const fn told(leg: Leg, recording: Indication) -> Mark {
-    Mark::Indicated { leg, recording }
+    let paused = Vec::new();
+    Mark::Indicated { leg, recording, paused }
 }
 
 #[test]
@@ -276,6 +278,7 @@ fn a_wish_is_noted_and_changes_nothing_where_no_policy_lets_it() {
         let wishes = [Preference::Off, Preference::Pause].map(|preference| Mark::Preferred {
             leg: Leg::A,
             preference,
+            lines: Vec::new(),
         });
         assert_eq!(marks(&bench)[1..], wishes);
     }
@@ -310,6 +313,83 @@ fn who_may_pause_does_so_by_its_wish_and_hears_that_it_is_so() {
         }
     )));
     assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("on"));
+}
+
+/// What the live lines of a description say of the recording.
+fn each(body: &[u8]) -> Vec<&str> {
+    let lines = std::str::from_utf8(body).unwrap().lines();
+    lines.filter_map(|line| line.strip_prefix("a=record:")).collect()
+}
+
+#[test]
+fn a_wish_for_one_line_pauses_that_line_alone_and_for_no_longer_than_any_pause() {
+    let video = "m=video 5004 RTP/AVP 31\r\n";
+    let answered = format!("{SDP}{video}");
+    let begun = |wishes: &str| {
+        let mut bench = Bench::with(&[("desk.toml", &pausable()), ("grants.toml", GRANTS)]);
+        bench.invite(&format!("{SDP}{video}{wishes}"), AWARE);
+        bench.b_answers("INVITE", 200, &answered);
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench
+    };
+    let withheld = |bench: &Bench| {
+        let told = bench.media.iter().rev().find_map(|command| match command {
+            MediaCommand::Pausing { pausing, .. } => Some(*pausing),
+            _ => None,
+        });
+        told.map(|told| (told.is_paused, told.withheld)).unwrap_or_default()
+    };
+    let one = LineSet::NONE.with(1);
+    let mut bench = begun("a=recordpref:pause\r\n");
+    assert_eq!(withheld(&bench), (false, [one, one]), "both ways");
+    let (preference, lines) = (Preference::Pause, vec![Preference::None, Preference::Pause]);
+    let leg = Leg::A;
+    assert!(marks(&bench).contains(&Mark::Preferred { leg, preference, lines }));
+    let (session, at) = (bench.session(), bench.now);
+    for leg in Leg::BOTH {
+        bench.input(Input::Media(MediaEvent::Withheld {
+            session,
+            leg,
+            lines: one,
+            at,
+        }));
+    }
+    assert_eq!(each(&bench.request_to_a("INVITE").body), ["on", "paused"]);
+    bench.a_answers("INVITE", 200, &format!("{SDP}{video}a=recordpref:pause\r\n"));
+    let paused = vec![1];
+    let recording = Indication::On;
+    assert!(marks(&bench).contains(&Mark::Indicated { leg, recording, paused }));
+    let out = Mark::LeftOut {
+        leg,
+        what: LeftOut::Lines(vec![1]),
+        why: Withholding::Preference,
+    };
+    let is_out = |command: &RecordingCommand| matches!(command, RecordingCommand::Mark { mark, .. } if *mark == out);
+    assert!(bench.recording.iter().any(is_out));
+    bench.wait(Duration::from_secs(121));
+    assert_eq!(withheld(&bench), (false, [LineSet::NONE; 2]));
+
+    assert_eq!(withheld(&begun("a=recordpref:off\r\n")), (false, [LineSet::NONE; 2]));
+    let whole = begun("").media.len();
+    assert!(whole > 0, "and nobody who wishes nothing");
+}
+
+#[test]
+fn who_reads_it_sees_in_our_contact_that_a_recorder_is_on_the_way() {
+    let contact = |bench: &Bench| {
+        let [to_a, to_b] = [&bench.to_a, &bench.to_b].map(|sent| {
+            let contacts = sent.iter().filter_map(|message| match message {
+                Message::Request(request) => request.headers.get("Contact"),
+                Message::Response(response) => response.headers.get("Contact"),
+            });
+            contacts.last().is_some_and(|contact| contact.ends_with(">;+sip.src"))
+        });
+        (to_a, to_b)
+    };
+    assert_eq!(contact(&call(STRICT, [true, true])), (true, true));
+    assert_eq!(contact(&call(STRICT, [false, true])), (false, true));
+    let nobody = call_of(Bench::unrecorded(), [true, true]);
+    assert_eq!(contact(&nobody), (false, false));
 }
 
 #[test]

@@ -16,15 +16,15 @@ fn asking(more: &str) -> String {
     ASKS_A.replace("\"5s\"", &format!("\"5s\"{more}"))
 }
 
-fn press(bench: &mut Bench, leg: Leg, key: char) {
+pub fn press(bench: &mut Bench, leg: Leg, key: char) {
     let session = bench.session();
     bench.input(Input::Media(MediaEvent::Key { session, leg, key }));
 }
 
-fn consents(bench: &Bench) -> Vec<(Leg, Consent)> {
+pub fn consents(bench: &Bench) -> Vec<(Leg, Consent)> {
     let consent = |command: &RecordingCommand| match command {
         RecordingCommand::Mark {
-            mark: Mark::Consent { leg, consent },
+            mark: Mark::Consent { leg, consent, .. },
             ..
         } => Some((*leg, *consent)),
         _ => None,
@@ -33,7 +33,7 @@ fn consents(bench: &Bench) -> Vec<(Leg, Consent)> {
 }
 
 /// Whether the parties do not hear each other, and whose keys are told.
-fn held(bench: &Bench) -> (bool, [bool; 2]) {
+pub fn held(bench: &Bench) -> (bool, [bool; 2]) {
     let keys = bench.media.iter().rev().find_map(|command| match command {
         MediaCommand::Pausing { pausing, .. } => Some(pausing.keys),
         _ => None,

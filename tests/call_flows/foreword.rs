@@ -168,13 +168,53 @@ fn a_recorder_that_fails_while_the_caller_is_told_ends_a_strict_call() {
 }
 
 #[test]
+fn a_caller_that_can_is_made_to_acknowledge_the_word_and_hears_it_again_until_it_does() {
+    let progressed = |bench: &Bench| {
+        let is_183 = |message: &&Message| matches!(message, Message::Response(response) if response.status == 183);
+        bench.to_a.iter().filter(is_183).count()
+    };
+    for more in ["Supported: 100rel\r\n", "Require: 100rel\r\n"] {
+        let mut bench = bench(BEFORE);
+        bench.invite(SDP, more);
+        let early = bench.response_to_a();
+        assert_eq!((early.status, early.headers.get("Require")), (183, Some("100rel")));
+        let rseq: u32 = early.headers.get("RSeq").unwrap().parse().unwrap();
+        assert!(rseq > 0 && rseq < 1 << 31);
+        bench.wait(Duration::from_millis(1_600));
+        assert_eq!(progressed(&bench), 3, "after 500 ms, and 1 s later");
+        let prack = |bench: &mut Bench, cseq: u32, rack: String| {
+            bench.a_requests_in(&tag(&early), cseq, "PRACK", &format!("RAck: {rack}\r\n"), "");
+            bench.response_to_a().status
+        };
+        let other = format!("{} 1 INVITE", rseq + 1);
+        assert_eq!(prack(&mut bench, 2, other), 481, "not this one");
+        assert_eq!(prack(&mut bench, 3, format!("{rseq} 1 INVITE")), 200);
+        bench.wait(Duration::from_millis(300));
+        assert_eq!((progressed(&bench), is_b_asked(&bench)), (3, false));
+        played(&mut bench, Leg::A);
+        assert!(is_b_asked(&bench));
+        bench.b_answers("INVITE", 200, SDP);
+        bench.a_requests(1, "ACK", "ack1", "");
+        assert_eq!(bench.signaling.calls(), 1);
+    }
+    let mut silent = bench(BEFORE);
+    silent.invite(SDP, "Supported: 100rel\r\n");
+    played(&mut silent, Leg::A);
+    silent.wait(Duration::from_secs(40));
+    assert_eq!(
+        (progressed(&silent), is_b_asked(&silent)),
+        (1, true),
+        "nobody hears it any more"
+    );
+}
+
+#[test]
 fn where_no_word_fits_the_callee_is_asked_at_once_and_both_are_told_after_the_answer() {
     let g729 = SDP.replace("AVP 8", "AVP 18");
     let held = SDP.replace("sendrecv", "sendonly");
     let shaken = format!("{SDP}a=fingerprint:sha-256 AB:CD\r\na=setup:actpass\r\n");
     for (sdp, more, why) in [
         ("", "", "nothing is offered"),
-        (SDP, "Require: 100rel\r\n", "it would have to be acknowledged"),
         (&g729, "", "no format that we speak"),
         (&held, "", "A does not listen"),
         (&shaken, "", "keys of the ends alone"),

@@ -22,6 +22,7 @@ mod connected;
 mod consenting;
 mod consulted;
 mod crossed;
+mod declined;
 mod early;
 mod edge;
 mod executed;

@@ -183,7 +183,11 @@ fn the_code_of_the_policy_pauses_and_goes_on_from_the_party_that_has_the_policy(
         })
         .collect();
     let keys = [true, false];
-    assert_eq!(listened, [Pausing { is_paused: false, keys }]);
+    let only_keys = Pausing {
+        keys,
+        ..Pausing::default()
+    };
+    assert_eq!(listened, [only_keys]);
     bench.media.clear();
 
     press(&mut bench, Leg::B, "*9");

@@ -268,6 +268,7 @@ fn a_strict_call_that_is_relayed_unrecorded_breaks_it() {
         answered: false,
         lines: Vec::new(),
         keys: Vec::new(),
+        pausing: Default::default(),
     };
     let mut law = Law::new(Grade::Strict);
     law.on_media(&MediaCommand::Open(Box::new(plan(Recorded::Strict))));

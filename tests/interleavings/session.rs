@@ -52,7 +52,7 @@ impl Session {
         let Some(offered) = self.offered.take() else {
             return Err(format!("an answer although nothing was offered: {by} brings {told}"));
         };
-        if sdp.answers != offered && !self.torn {
+        if sdp.answers != offered && !self.torn && !sdp.is_of_proxy() {
             return Err(format!(
                 "an answer to another offer: {by} brings {told}, the offer was {offered}"
             ));

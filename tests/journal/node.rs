@@ -87,6 +87,7 @@ pub fn closing(ended: Timestamp, accepted: u64) -> Box<Closing> {
         became: None,
         decisions: Vec::new(),
         formerly: Vec::new(),
+        consents: Vec::new(),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod ailing;
 mod certificates;
+mod consenting;
 mod line;
 mod moved;
 mod networks;

@@ -173,6 +173,17 @@ impl Phone {
 
     /// A request within the dialog that `ok` made.
     pub fn within(&self, proxy: SocketAddr, ok: &Heard, method: &str, cseq: u32) {
+        self.say_within(proxy, ok, (method, cseq), "Content-Length: 0\r\n\r\n");
+    }
+
+    /// A key, as an INFO tells it.
+    pub fn press(&self, proxy: SocketAddr, ok: &Heard, key: char, cseq: u32) {
+        let end = format!("Content-Type: application/dtmf\r\nContent-Length: 1\r\n\r\n{key}");
+        self.say_within(proxy, ok, ("INFO", cseq), &end);
+    }
+
+    /// `end`: its last header lines, and its body.
+    fn say_within(&self, proxy: SocketAddr, ok: &Heard, (method, cseq): (&str, u32), end: &str) {
         let target = ok.header("Contact").trim_matches(['<', '>']).to_owned();
         let via = self.via();
         let (from, to, call_id) = (ok.header("From"), ok.header("To"), ok.header("Call-ID"));
@@ -181,7 +192,7 @@ impl Phone {
             &format!(
                 "{method} {target} SIP/2.0\r\nVia: {via};branch=z9hG4bK-{method}-{cseq}-{call_id}\r\n\
                  From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
-                 Content-Length: 0\r\n\r\n"
+                 {end}"
             ),
         );
     }

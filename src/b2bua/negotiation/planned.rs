@@ -2,7 +2,7 @@
 
 use super::Negotiation;
 use crate::media::PortPair;
-use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Recorded, SessionId};
+use crate::model::{Leg, LegPlan, LinePlan, MediaPlan, Pausing, Recorded, SessionId};
 use crate::sdp::MediaLine;
 
 impl Negotiation {
@@ -25,6 +25,7 @@ impl Negotiation {
             answered: false,
             lines: lines.collect(),
             keys: self.line_keys(),
+            pausing: Pausing::default(),
         }
     }
 

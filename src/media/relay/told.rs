@@ -22,6 +22,8 @@ impl Bench<'_> {
         (bytes, opened): (&[u8], Option<usize>),
     ) -> Result<Option<usize>, Hushed> {
         match notices {
+            // Reports keep a line alive and say nothing.
+            Some(notices) if notices.asks() && is_talk(kind, notices.line() == index) => Err(Hushed),
             Some(notices) if kind == PacketKind::Rtp && notices.line() == index => {
                 match notices.pass(now, from.other(), (bytes, opened), self.scratch) {
                     Passage::AsIs => Ok(opened),
@@ -31,6 +33,15 @@ impl Bench<'_> {
             }
             _ => Ok(opened),
         }
+    }
+}
+
+/// What does not cross while somebody is asked, beside the sound that the question takes the place of.
+const fn is_talk(kind: PacketKind, is_spoken: bool) -> bool {
+    match kind {
+        PacketKind::Rtp => !is_spoken,
+        PacketKind::Other => true,
+        PacketKind::Rtcp | PacketKind::Withheld => false,
     }
 }
 

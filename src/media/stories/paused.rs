@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Pausing, Ssrc};
+use crate::model::{LineSet, Pausing, Ssrc};
 use crate::rtp::TelephoneEvent;
 use crate::rtp::packet::RtpPacket;
 
 fn pausing(is_paused: bool, keys: [bool; 2]) -> MediaCommand {
     MediaCommand::Pausing {
         session: SESSION,
-        pausing: Pausing { is_paused, keys },
+        pausing: Pausing {
+            is_paused,
+            keys,
+            ..Pausing::default()
+        },
     }
 }
 
@@ -206,4 +210,123 @@ fn who_is_asked_is_heard_to_press_a_key_that_the_other_does_not_hear() {
     assert_eq!(pressed(&mut world), "2", "nor has anybody to be there");
     let tally = world.close();
     assert_eq!((tally.forwarded, tally.hushed), (0, 1));
+}
+
+fn withholding(withheld: [LineSet; 2]) -> MediaCommand {
+    MediaCommand::Pausing {
+        session: SESSION,
+        pausing: Pausing {
+            withheld,
+            ..Pausing::default()
+        },
+    }
+}
+
+fn kept_of(world: &World, leg: Leg) -> Vec<(u16, PacketKind)> {
+    let of_leg = world.shelf.kept.iter().filter(|(from, ..)| *from == leg);
+    of_leg.map(|(_, line, kind, _)| (*line, *kind)).collect()
+}
+
+#[test]
+fn of_who_is_left_out_nothing_is_kept_on_any_line_and_the_other_is_kept_whole() {
+    let mut world = World::new();
+    let lines = vec![line(0, remote(A), remote(B)), line(1, remote(A), remote(B))];
+    let mut open = plan(Recorded::Strict, lines);
+    open.pausing.withheld = [LineSet::ALL, LineSet::NONE];
+    world.command(MediaCommand::Open(open));
+    let at = world.now;
+    let (session, leg, lines) = (SESSION, Leg::A, LineSet::ALL);
+    let told = MediaEvent::Withheld {
+        session,
+        leg,
+        lines,
+        at,
+    };
+    assert_eq!(
+        world.events(),
+        [told, MediaEvent::Opened { session }],
+        "before the first packet"
+    );
+    for n in 0..5 {
+        for line in [0, 1] {
+            for (leg, from) in [(Leg::A, A), (Leg::B, B)] {
+                let port = world.port(line, leg, Channel::Rtp);
+                let verdict = world.send(port, from, &rtp(line as u32 * 2 + leg.index() as u32, n));
+                assert!(matches!(verdict, Verdict::Forward { .. }), "it crosses");
+            }
+        }
+    }
+    let pulses: Vec<_> = kept_of(&world, Leg::A);
+    assert_eq!(pulses, [(0, PacketKind::Withheld), (1, PacketKind::Withheld)]);
+    assert_eq!(kept_of(&world, Leg::B).len(), 10);
+
+    world.modify(
+        Recorded::Strict,
+        (0..3).map(|index| line(index, remote(A), remote(B))).collect(),
+    );
+    let port = world.port(2, Leg::A, Channel::Rtp);
+    let _ = world.send(port, A, &rtp(9, 1));
+    assert_eq!(
+        kept_of(&world, Leg::A)[2..],
+        [(2, PacketKind::Withheld)],
+        "nor on a line that is new"
+    );
+
+    world.command(withholding([LineSet::NONE.with(1), LineSet::NONE]));
+    world.now = world.now + Duration::from_millis(10);
+    for line in [0, 1, 2] {
+        let port = world.port(line, Leg::A, Channel::Rtp);
+        let _ = world.send(port, A, &rtp(line as u32 * 2, 100));
+    }
+    let kept = kept_of(&world, Leg::A);
+    assert_eq!(kept[3..], [(0, PacketKind::Rtp), (2, PacketKind::Rtp)]);
+}
+
+#[test]
+fn a_recorder_that_takes_nothing_is_noticed_by_who_is_left_out() {
+    let mut world = World::call(Recorded::Strict);
+    world.command(withholding([LineSet::ALL, LineSet::NONE]));
+    world.events();
+    world.shelf.refuses = Some(Fault::Stalled);
+    assert_eq!(
+        world.talk(Leg::A, A, 1),
+        Verdict::Drop(Dropped::Refused(Fault::Stalled))
+    );
+}
+
+#[test]
+fn while_somebody_is_asked_nothing_crosses_on_any_line() {
+    let mut world = World::new();
+    let lines = vec![line(0, remote(A), remote(B)), line(1, remote(A), remote(B))];
+    world.command(MediaCommand::Open(plan(Recorded::Strict, lines)));
+    let asking = |asks| {
+        MediaCommand::Notice(Box::new(crate::model::NoticePlan {
+            session: SESSION,
+            line: line(0, remote(A), remote(B)),
+            legs: [None, None],
+            parted: true,
+            asks,
+        }))
+    };
+    world.command(asking(true));
+    for place in [0, 1] {
+        for (leg, from) in [(Leg::A, A), (Leg::B, B)] {
+            let port = world.port(place, leg, Channel::Rtp);
+            assert_eq!(world.send(port, from, &rtp(1, 1)), Verdict::Drop(Dropped::Hushed));
+            assert_eq!(
+                world.send(port, from, b"\x00\x01t38"),
+                Verdict::Drop(Dropped::Hushed),
+                "no RTP"
+            );
+            let port = world.port(place, leg, Channel::Rtcp);
+            let from = from.replace("000", "001");
+            assert!(
+                matches!(world.send(port, &from, &RTCP), Verdict::Forward { .. }),
+                "reports do"
+            );
+        }
+    }
+    world.command(asking(false));
+    let port = world.port(1, Leg::A, Channel::Rtp);
+    assert!(matches!(world.send(port, A, &rtp(1, 2)), Verdict::Forward { .. }));
 }

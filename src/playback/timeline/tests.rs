@@ -361,6 +361,35 @@ fn a_pause_is_silence_of_its_length_and_nothing_is_counted_as_lost() {
     assert_eq!(told, [(Leg::A, ms(1_000), ms(3_000)), (Leg::B, ms(1_000), ms(3_000))]);
 }
 
+#[test]
+fn who_is_left_out_is_silent_for_as_long_and_the_other_is_heard() {
+    use crate::model::{LeftOut, Withholding};
+    let left_out = |at, what| Frame::Mark {
+        at: at_ms(at),
+        mark: Mark::LeftOut {
+            leg: Leg::A,
+            what,
+            why: Withholding::Consent,
+        },
+    };
+    let (other, after) = (speech(1, 200), speech(2, 50));
+    let mut frames = Phone::new(Leg::B).speak(0, &other);
+    let mut phone = Phone::new(Leg::A);
+    let _unkept = phone.speak(0, &speech(3, 150));
+    frames.push(left_out(0, LeftOut::All));
+    frames.push(left_out(3_000, LeftOut::Nothing));
+    frames.extend(phone.speak(3_000, &after));
+    frames.push(left_out(4_500, LeftOut::Lines(vec![0])));
+    let (left, right, sounding) = render(&call(frames), 5_000);
+    assert_eq!(left[..24_000], [0; 24_000]);
+    assert_eq!(left[24_000..32_000], decoded(&after));
+    assert_eq!(right[..32_000], decoded(&other));
+    assert_eq!((sounding.lost, sounding.dropped), (0, 0));
+    let paused = sounding.gaps.iter().filter(|gap| gap.cause == GapCause::Paused);
+    let told: Vec<_> = paused.map(|gap| (gap.leg, gap.at, gap.length)).collect();
+    assert_eq!(told, [(Leg::A, ms(0), ms(3_000)), (Leg::A, ms(4_500), ms(500))]);
+}
+
 fn any_packet() -> impl Strategy<Value = Frame> {
     let payload = proptest::collection::vec(any::<u8>(), 0..40);
     let numbers = (0..4_000_u64, 0..3_u32, any::<u16>(), any::<u32>());

@@ -72,14 +72,40 @@ fn of_policies() -> Vec<(Code, Vec<SourceFile>)> {
         ),
         body(Code::NoConflictRule, "action = \"never\""),
         body(Code::RetriedReject, "reject_code = 503"),
+    ]
+}
+
+fn of_telling() -> Vec<(Code, Vec<SourceFile>)> {
+    vec![
         body(Code::NoPrompt, "notify = { mode = \"prompt\" }"),
         body(Code::NoPrompt, "notify = { mode = \"tone\", consent = {} }"),
+        body(Code::NoPrompt, "notify = { consent = { mode = \"implied\" } }"),
+        body(
+            Code::UnkeptButStrict,
+            "notify = { mode = \"prompt\", consent = { refused = \"unrecorded\" } }\nprompts = { package = \"desk\" }",
+        ),
+        body(
+            Code::ConsentIdle,
+            "notify = { mode = \"tone\", consent = { mode = \"inform\", refused = \"mute\" } }",
+        ),
+        body(
+            Code::Missing,
+            "notify = { consent = { mode = \"waived\", date = \"2026-01-31\" } }",
+        ),
+        body(
+            Code::Malformed,
+            "notify = { consent = { mode = \"waived\", signed_by = \"Legal\", date = \"31.1.2026\" } }",
+        ),
         body(
             Code::Malformed,
             "notify = { mode = \"prompt\", consent = { within = \"5m\" } }\nprompts = { package = \"desk\" }",
         ),
         body(Code::Malformed, "notify = { mode = \"tone\", every = \"1s\" }"),
         body(Code::Malformed, "prompts = { package = \"../desk\" }"),
+        body(
+            Code::Malformed,
+            "prompts = { package = \"desk\", languages = [\"de\", \"../en\"] }",
+        ),
         body(Code::NoEffectYet, "banner = \"This call is recorded\""),
         body(
             Code::NoEffectYet,
@@ -176,7 +202,7 @@ fn extensions_are_no_emergency_numbers_where_a_list_says_so_and_no_finding_where
 fn every_finding_reads_as_it_was_agreed() {
     let mut shown = String::new();
     let mut seen = Vec::new();
-    for (code, files) in of_policies().into_iter().chain(of_grants()) {
+    for (code, files) in of_policies().into_iter().chain(of_telling()).chain(of_grants()) {
         let findings = match PolicySet::compile(&files, Generation(1)) {
             Ok(set) => set.findings().to_vec(),
             Err(findings) => findings,
