@@ -47,7 +47,7 @@ pub fn plan(number: u16, local: [SocketAddr; 2], remote: [SocketAddr; 2], kind: 
             Some(LegKeys {
                 theirs: Some(Arc::new(key(number, leg, 1))),
                 ours: Some(Arc::new(key(number, leg, 2))),
-                handshake: None,
+                ..LegKeys::default()
             })
         }),
         ice: [None, None],

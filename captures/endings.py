@@ -1,6 +1,7 @@
 """Scenarios of how calls end: BYEs that have to be proved or carry something, CANCELs, answers that never come."""
 
-from stage import call_of, hang_up, ring, scenario, set_up
+from phone import Call, Phone
+from stage import SPEECH, call_of, hang_up, ring, scenario, set_up
 
 ASKED = 'Digest realm="example.com", nonce="{}", qop="auth", algorithm=SHA-256'
 PROOF = (
@@ -55,6 +56,26 @@ def cancel_with_reason(capture):
     call.answer(1.22, 200, to="CANCEL")
     call.answer(1.23, 487)
     call.ack(1.25)
+
+
+@scenario
+def ring_all_answered_inside(capture):
+    """Alice's switch rings two numbers outside at once, all legs under one Call-ID with a From tag and a mark for each; then
+    somebody picks up inside, whom the capture does not see (RFC 3326)."""
+    legs = []
+    for number, user in enumerate(("bob", "carol")):
+        alice = Phone("alice", "192.0.2.10", 0x1000_A11C + number, SPEECH["alice"], media_port=20_000 + 10 * number)
+        callee = Phone(user, "198.51.100.20", 0x3000_0B0B + number, SPEECH["bob"], media_port=30_000 + 10 * number)
+        call = Call(capture, alice, callee, f"ring-all@{alice.address}")
+        marks = [("X-PBX-Ring-Group", "600"), ("X-PBX-Leg", str(number + 1))]
+        call.invite(0.02 * number, alice.sdp(), headers=marks)
+        call.answer(0.1 + 0.02 * number, 180)
+        legs.append(call)
+    for call in legs:
+        call.cancel(2.0, headers=[("Reason", 'SIP;cause=200;text="Call completed elsewhere"')])
+        call.answer(2.02, 200, to="CANCEL")
+        call.answer(2.03, 487)
+        call.ack(2.05)
 
 
 @scenario

@@ -15,6 +15,7 @@ import offers  # noqa: F401
 import outside  # noqa: F401
 import replaces  # noqa: F401
 import taps  # noqa: F401
+import told  # noqa: F401
 from phone import EVENTS, PCMA, PCMU, Phone
 from stage import (
     SCENARIOS,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use onrecord::config::{self, Config};
 use onrecord::disk::{Disk, Layout, StoredFile};
 use onrecord::model::{Generation, Outcome};
-use onrecord::policy::{PolicySet, Severity, SourceFile};
+use onrecord::policy::{PolicySet, Severity};
 use onrecord::recorder::{SealedCall, survey};
 use onrecord::replay::{FaultSpec, ReplayOptions, Report, Shown, replay, replay_to};
 use onrecord::sip::Method;
@@ -235,15 +235,8 @@ impl Scenario {
     }
 
     fn policies(&self) -> Result<PolicySet, String> {
-        let files: Vec<SourceFile> = ["policy.toml", "grants.toml"]
-            .iter()
-            .filter_map(|file| {
-                let text = fs::read_to_string(self.folder.join(file)).ok()?;
-                let path = format!("captures/{}/{file}", self.name);
-                Some(SourceFile { path, text })
-            })
-            .collect();
-        let policies = PolicySet::compile(&files, Generation(1)).map_err(|findings| format!("{findings:#?}"))?;
+        let policies =
+            config::load_policies(&self.folder, Generation(1)).map_err(|findings| format!("{findings:#?}"))?;
         let finding = policies.findings().iter().find(|f| f.severity != Severity::Note);
         finding.map_or(Ok(()), |finding| Err(format!("{finding:#?}")))?;
         Ok(policies)

@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::withheld::Withheld;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
-use crate::sip::transaction::ClientId;
+use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Method, Request, Response};
 
 impl Call {
@@ -221,6 +221,17 @@ impl Call {
         matches!(self.a.state, LegState::AckAwaited { .. })
             && number == Some(ack.headers.cseq().number)
             && ack.headers.to().tag() == Some(self.a.local_tag.as_str())
+    }
+
+    /// The INVITE of A with this CSeq number whose 2xx waits for its ACK, and our tag in that.
+    pub fn unacknowledged(&self, number: u32) -> Option<(ServerId, &str)> {
+        let asked = |invite: &Request| invite.headers.cseq().number == number;
+        let server = match (&self.a.state, &self.exchange) {
+            (LegState::AckAwaited { server, .. }, _) if self.a.invite.as_deref().is_some_and(asked) => *server,
+            (_, Some(exchange)) if exchange.is_unacknowledged_by(Leg::A) && asked(&exchange.request) => exchange.server,
+            _ => return None,
+        };
+        Some((server, self.a.local_tag.as_str()))
     }
 
     /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.

@@ -9,6 +9,7 @@ use super::continuation::Kept;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::foreword::SLACK;
+use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
@@ -48,6 +49,8 @@ impl Call {
 
     pub(super) fn note_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, consent: Consent) {
         self.announced.consents[leg.index()] = Some(consent);
+        self.chronicle
+            .step(turn.now, StepKind::Consent { leg, consent }, turn.out);
         self.chronicle.mark(turn.now, Mark::Consent { leg, consent }, turn.out);
         if self.kept == Kept::Written {
             self.kept = Kept::Stale;

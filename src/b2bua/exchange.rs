@@ -64,6 +64,13 @@ pub enum Stage {
     AckAwaited { cseq: u32 },
 }
 
+impl Exchange {
+    /// Its 2xx was passed on to who asked, and has no ACK yet.
+    pub(super) fn is_unacknowledged_by(&self, side: Leg) -> bool {
+        self.from == side && matches!(self.stage, Stage::AckAwaited { .. })
+    }
+}
+
 impl Call {
     pub(super) fn on_exchange_response(
         &mut self,
@@ -314,9 +321,7 @@ impl Call {
     pub(super) fn on_exchange_acknowledged(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
         let number = ack.headers.cseq().number;
         let matches = |exchange: &mut Exchange| {
-            exchange.from == side
-                && exchange.request.headers.cseq().number == number
-                && matches!(exchange.stage, Stage::AckAwaited { .. })
+            exchange.is_unacknowledged_by(side) && exchange.request.headers.cseq().number == number
         };
         let Some(exchange) = self.exchange.take_if(matches) else {
             return;

@@ -213,11 +213,8 @@ impl Negotiation {
         }
         self.key_answer(by, &sdp)?;
         self.note_moved(by, &sdp);
-        let mut anchored = self.tell_first(by.other(), &sdp);
-        if let (Some(offer), Some(_)) = (&self.agreement.offer, self.thread(by)) {
-            // It may have been told more lines than were offered.
-            anchored = with_lines(&anchored, offer.sdp.lines().len());
-        }
+        let anchored = self.tell_first(by.other(), &sdp);
+        let anchored = self.answering(by, anchored, self.agreement.offer.as_ref().map(|offer| &offer.sdp));
         if let Some(offer) = self.agreement.offer.take() {
             if offer.by == by {
                 self.agreement.offer = Some(offer);
@@ -269,7 +266,19 @@ impl Negotiation {
         if self.exceeds(&sdp) {
             return Err(NegotiationError::Lines);
         }
-        Ok(self.tell(by.other(), &sdp))
+        let told = self.tell(by.other(), &sdp);
+        let answered = self.agreement.agreed[by.other().index()].as_ref();
+        Ok(self.answering(by, told, answered.filter(|_| self.pending_by() != Some(by))))
+    }
+
+    /// The answer with a line for each of the offer (RFC 3264 §6): a leg whose session goes on otherwise than it came may have
+    /// been told more.
+    fn answering(&self, by: Leg, anchored: Bytes, offer: Option<&SessionDescription>) -> Bytes {
+        let is_threaded = self.thread(by).is_some() || self.thread(by.other()).is_some();
+        match offer.filter(|_| is_threaded) {
+            Some(offer) => with_lines(&anchored, offer.lines().len()),
+            None => anchored,
+        }
     }
 
     /// What `leg` was told last, as it was told: the other leg's description with our addresses.

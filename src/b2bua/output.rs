@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::continuation::Continuation;
 use super::emergencies::HelpCall;
 use super::view::CallView;
-use crate::model::{Direction, Fault, Leg, MediaCommand, Outcome, PausedBy, RecordingCommand, SessionId, Timestamp};
+use crate::model::{
+    Consent, Direction, Fault, Leg, MediaCommand, Outcome, PausedBy, RecordingCommand, SessionId, Timestamp,
+};
 use crate::sip::Flow;
 
 /// From signalling to its driver, carried out in this order.
@@ -79,6 +81,11 @@ pub enum StepKind {
     RecordingPaused(PausedBy),
     /// It is kept again.
     RecordingResumed(PausedBy),
+    /// Whether a party agrees to be recorded.
+    Consent {
+        leg: Leg,
+        consent: Consent,
+    },
     Ended {
         outcome: Outcome,
         by: String,

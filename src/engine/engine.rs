@@ -48,9 +48,12 @@ pub enum EngineOutput {
 pub enum Relayed {
     /// No such port of ours is bound.
     Nowhere,
-    Dropped(Dropped),
+    /// `recorded`: the recorder took it; false, too, when none was asked to, and of the pulses of a pause.
+    Dropped {
+        why: Dropped,
+        recorded: bool,
+    },
     Forwarded {
-        /// The recorder took it; false, too, when none was asked to, and of the pulses of a pause.
         recorded: bool,
     },
 }
@@ -143,9 +146,10 @@ impl Engine {
             intake: &mut self.intake,
             recorded: false,
         };
-        let relayed = match self.plane.handle_packet(now, port, from, now, bytes, &mut fork) {
+        let verdict = self.plane.handle_packet(now, port, from, now, bytes, &mut fork);
+        let recorded = fork.recorded;
+        let relayed = match verdict {
             verdict @ (Verdict::Forward { via, to } | Verdict::Change { via, to }) => {
-                let recorded = fork.recorded;
                 let bytes = match verdict {
                     Verdict::Change { .. } => &Bytes::copy_from_slice(self.plane.changed()),
                     _ => bytes,
@@ -159,7 +163,7 @@ impl Engine {
                 }
                 Relayed::Forwarded { recorded }
             }
-            Verdict::Drop(why) => Relayed::Dropped(why),
+            Verdict::Drop(why) => Relayed::Dropped { why, recorded },
         };
         self.run(now);
         self.replenish(now);

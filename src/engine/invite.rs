@@ -85,6 +85,38 @@ impl Signaling {
         self.speaks_for(session, side, flow).then_some((session, side))
     }
 
+    /// The leg whose 2xx an ACK is for, and the ACK with our tag. Some phones give their ACK a To tag of their own: a tag that
+    /// nobody has stands for ours where one INVITE alone of that Call-ID, From tag and CSeq number, from the leg's trunk, waits
+    /// for its ACK (RFC 3261 §13.2.2.4).
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Timestamp,
+        mut ack: Request,
+        flow: Flow,
+    ) -> Option<(SessionId, Leg, Request)> {
+        if let Some((session, side)) = self.leg_of(&ack, flow) {
+            return Some((session, side, ack));
+        }
+        let to = ack.headers.to().clone();
+        if to.tag().is_some_and(|tag| self.tags.contains_key(tag)) {
+            return None;
+        }
+        let number = ack.headers.cseq().number;
+        let began = self.conversations.branches(&ack).into_iter();
+        let mut waiting = began.filter_map(|session| {
+            let (server, tag) = self.calls.get(&session)?.unacknowledged(number)?;
+            let speaks = self.speaks_for(session, Leg::A, flow);
+            speaks.then(|| (session, server, tag.to_owned()))
+        });
+        let (session, server, tag) = waiting.next()?;
+        if waiting.next().is_some() {
+            return None;
+        }
+        self.wire.settle_server(now, server);
+        ack.headers.set_to(to.with_tag(&tag));
+        Some((session, Leg::A, ack))
+    }
+
     fn leg_named(&self, request: &Request) -> Option<(SessionId, Leg)> {
         let (session, side) = *self.tags.get(request.headers.to().tag()?)?;
         let call = self.calls.get(&session)?;

@@ -79,6 +79,9 @@ fn rung(what: &StepKind) -> String {
         StepKind::MediaReopened => format!("{}│{}│  media goes on", blank(), blank()),
         StepKind::RecordingPaused(by) => format!("{}│{}│  recording paused by {by}", blank(), blank()),
         StepKind::RecordingResumed(by) => format!("{}│{}│  recording goes on, by {by}", blank(), blank()),
+        StepKind::Consent { leg, consent } => {
+            format!("{}│{}│  consent of {leg}: {}", blank(), blank(), consent.as_str())
+        }
         StepKind::Ended { outcome, by } => {
             format!("{}│{}│  {}: {}", blank(), blank(), outcome.as_str(), printable(by))
         }

@@ -298,7 +298,7 @@ impl Signaling {
                 self.on_request(now, id, request, flow, bytes);
             }
             Event::Ack { request, flow, .. } => {
-                let Some((session, side)) = self.leg_of(&request, flow) else {
+                let Some((session, side, request)) = self.acknowledged(now, request, flow) else {
                     return;
                 };
                 self.with_call(now, session, |call, turn| {

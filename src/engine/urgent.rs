@@ -37,12 +37,26 @@ impl Signaling {
     /// is refused a BYE is gone all the same; what begins a call is refused, if that is no emergency, and so is what asks for
     /// something that a second line could contradict (REFER).
     pub(super) fn salvage(&self, now: Timestamp, flow: Flow, bytes: &[u8]) -> Option<Message> {
-        let salvaged = Message::salvage(bytes).ok()?;
+        let Ok(salvaged) = Message::salvage(bytes) else {
+            return self.salvage_answer(bytes);
+        };
         let is_needed = match &salvaged {
             Message::Response(_) => true,
             Message::Request(request) => self.is_under_way(flow, request) || self.is_urgent(now, flow, request),
         };
         is_needed.then_some(salvaged)
+    }
+
+    /// An answer in an emergency whose Content-Length is too large: no datagram is cut on its way, so its copy would say the same,
+    /// and nobody would be heard.
+    fn salvage_answer(&self, bytes: &[u8]) -> Option<Message> {
+        let Ok(Message::Response(answer)) = Message::salvage_cut(bytes) else {
+            return None;
+        };
+        let (session, side) = *self.tags.get(answer.headers.from().tag()?)?;
+        let call = self.calls.get(&session)?;
+        let is_ours = call.is_emergency() && call.call_id(side) == answer.headers.call_id();
+        is_ours.then(|| answer.into())
     }
 
     /// Whether it belongs to something that has begun.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::probation::{Place, Probation};
 use crate::model::{Origin, is_local};
 
 /// Packets of a source from before the newest SDP, after which it has not moved; or of others without one of it between them,
@@ -18,7 +19,7 @@ const SILENT_PACKETS: u16 = 5;
 /// | the signalled address | taken, locks | taken, and wins over every other lock |
 /// | the signalled host, another port | taken, locks (phones that send from elsewhere than they listen) | taken if it is the locked one; wins over another host |
 /// | the host of the signalling, if the [`Origin`] allows it | taken, locks | taken if it is the locked one; wins over a stranger |
-/// | any other host, if the [`Origin`] allows all; of RTCP, if RTP is not locked to another | taken, locks | taken if it is the locked one |
+/// | any other host, if the [`Origin`] allows all; of RTCP, if RTP is not locked to another | taken, locks | as [`Probation`] has it |
 /// | any other host | rejected | rejected |
 ///
 /// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port; where
@@ -34,6 +35,8 @@ pub(super) struct Latch {
     locked: Option<SocketAddr>,
     /// Who was locked under an earlier SDP, until it is clear whether it has moved.
     former: Option<Former>,
+    /// Of strangers.
+    probation: Probation,
     /// Packets since the newest SDP.
     taken: u16,
     /// Of the RTCP of a leg: the host that its RTP comes from. A party that says nothing there would leave it to anybody.
@@ -140,14 +143,14 @@ impl Latch {
         self.rank(from, ours).is_some()
     }
 
-    /// `ours`: it is an address of our own, which is not learned.
-    pub(super) fn admits(&mut self, from: SocketAddr, ours: bool) -> Admission {
+    /// `ours`: it is an address of our own, which is not learned. `place`: where RTP has one.
+    pub(super) fn admits(&mut self, from: SocketAddr, ours: bool, place: Option<Place>) -> Admission {
         let Some(rank) = self.rank(from, ours) else {
             return Admission::Foreign;
         };
         let is_new = !self.is_on(from);
         let is_first_since = self.former.is_some() && self.taken == 0;
-        if !self.follows(from, rank) {
+        if !self.follows(from, rank, place) {
             return Admission::Foreign;
         }
         self.taken = self.taken.saturating_add(1);
@@ -160,23 +163,29 @@ impl Latch {
     }
 
     /// Whether the lock is with this source, or goes to it.
-    fn follows(&mut self, from: SocketAddr, rank: Rank) -> bool {
+    fn follows(&mut self, from: SocketAddr, rank: Rank, place: Option<Place>) -> bool {
         let is_locked = self.is_on(from);
         let Some(held) = self.locked.and_then(|locked| self.rank(locked, false)) else {
+            self.probation = Probation::begin(from, place);
             return true;
         };
         match &mut self.former {
             Some(former) if rank == held => {
                 let admits = former.admits(from, is_locked);
                 self.former = self.former.filter(|former| !former.is_settled());
-                admits
+                if admits && !is_locked {
+                    self.probation = Probation::trusted();
+                }
+                admits && (!is_locked || rank > Rank::Stranger || self.probation.admits_holder(from, place))
             }
             Some(_) => {
                 let is_better = rank > held;
                 self.former = self.former.filter(|_| !is_better);
                 is_better
             }
-            None => is_locked || rank > held,
+            None if rank > Rank::Stranger || held > Rank::Stranger => is_locked || rank > held,
+            None if is_locked => self.probation.admits_holder(from, place),
+            None => self.probation.yields_to(from, place),
         }
     }
 
@@ -248,7 +257,7 @@ mod tests {
 
     impl Latch {
         fn takes(&mut self, from: &str) -> bool {
-            self.admits(address(from), false) != Admission::Foreign
+            self.admits(address(from), false, None) != Admission::Foreign
         }
     }
 
@@ -347,8 +356,14 @@ mod tests {
         let mut latch = latch_of("10.0.0.5:4000", Origin::Speaker(speaker()));
         assert!(!latch.takes("203.0.113.9:4000"), "a stranger");
         assert_eq!(latch.destination(), Some(address("10.0.0.5:4000")));
-        assert_eq!(latch.admits(address("198.51.100.1:61000"), false), Admission::Learned);
-        assert_eq!(latch.admits(address("198.51.100.1:61000"), false), Admission::Taken);
+        assert_eq!(
+            latch.admits(address("198.51.100.1:61000"), false, None),
+            Admission::Learned
+        );
+        assert_eq!(
+            latch.admits(address("198.51.100.1:61000"), false, None),
+            Admission::Taken
+        );
         assert_eq!(latch.destination(), Some(address("198.51.100.1:61000")));
         assert!(!latch.takes("198.51.100.1:61002"), "another port of it");
         assert!(latch.takes("10.0.0.5:4000"), "who can be reached after all");
@@ -455,9 +470,9 @@ mod tests {
     #[test]
     fn no_address_of_ours_is_learned() {
         let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
-        assert_eq!(latch.admits(address("192.0.2.77:4000"), true), Admission::Foreign);
+        assert_eq!(latch.admits(address("192.0.2.77:4000"), true, None), Admission::Foreign);
         assert_eq!(
-            latch.admits(address("10.0.0.5:4000"), true),
+            latch.admits(address("10.0.0.5:4000"), true, None),
             Admission::Taken,
             "named by the SDP"
         );
@@ -485,7 +500,7 @@ mod tests {
                     latch.signal(signalled, Origin::Signalled, false);
                     continue;
                 }
-                let admitted = latch.admits(address, false) != Admission::Foreign;
+                let admitted = latch.admits(address, false, None) != Admission::Foreign;
                 prop_assert!(!admitted || signalled.is_some_and(|signalled| signalled.ip() == address.ip()));
                 prop_assert!(admitted || signalled != Some(address), "the signalled address is always taken");
                 if admitted {

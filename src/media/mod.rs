@@ -17,6 +17,7 @@ mod pause;
 mod plane;
 mod port;
 mod ports;
+mod probation;
 mod relay;
 mod rota;
 mod rounds;

@@ -19,6 +19,7 @@ use super::meter::Meter;
 use super::notice::Notices;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
+use super::probation::Place;
 use super::secrecy::Bench;
 use super::side::{Binding, Line, NOWHERE, Side, Socket};
 use super::ways::Ways;
@@ -114,7 +115,7 @@ impl Relay {
             return (Verdict::Drop(Dropped::Gated), None);
         }
         let kind = channel.kind_of(bytes);
-        let opened = match self.take(port, from, (kind, bytes), bench.scratch) {
+        let opened = match self.take(port, from, (at, kind, bytes), bench.scratch) {
             Ok(opened) => opened,
             Err(dropped) => return (Verdict::Drop(dropped), None),
         };
@@ -178,7 +179,7 @@ impl Relay {
         &mut self,
         port: Port,
         from: SocketAddr,
-        (kind, bytes): (PacketKind, &[u8]),
+        (at, kind, bytes): (Timestamp, PacketKind, &[u8]),
         scratch: &mut [u8],
     ) -> Result<Option<usize>, Dropped> {
         let (leg, channel) = (port.leg(), port.channel());
@@ -199,7 +200,8 @@ impl Relay {
         }
         let latch = &mut side.sockets[channel.index()].latch;
         let was_on = latch.is_on(from);
-        match latch.admits(from, ours) {
+        let place = (kind == PacketKind::Rtp).then(|| Place::of(at, bytes)).flatten();
+        match latch.admits(from, ours, place) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
             Admission::Learned => {}

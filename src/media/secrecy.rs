@@ -12,6 +12,9 @@ use super::shaking::Shaking;
 /// The largest datagram, sealed.
 pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
 
+/// Rollover counters that one packet is tried by at most, beside the one that it ought to have.
+const GUESSES_MAX: usize = 8;
+
 /// One side's keys, and what they were used for.
 #[derive(Debug)]
 pub(super) struct Secrecy {
@@ -56,7 +59,7 @@ impl Secrecy {
         }
         let Some(mut current) = current else {
             return Box::new(Self {
-                opener: wanted.theirs.as_deref().and_then(Opener::new),
+                opener: opener(wanted.theirs.as_deref(), wanted.is_carried),
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
                 former: None,
@@ -67,7 +70,7 @@ impl Secrecy {
         };
         current.shaking = None;
         if current.keys.theirs != wanted.theirs {
-            current.open_by(wanted.theirs.clone());
+            current.open_by(wanted.theirs.clone(), wanted.is_carried);
         }
         if current.keys.ours != wanted.ours {
             current.seal_by(wanted.ours.clone());
@@ -78,7 +81,7 @@ impl Secrecy {
     /// A handshake is done.
     pub(super) fn key_by(&mut self, theirs: SrtpKey, ours: SrtpKey) {
         self.seal_by(Some(Arc::new(ours)));
-        self.open_by(Some(Arc::new(theirs)));
+        self.open_by(Some(Arc::new(theirs)), false);
     }
 
     fn seal_by(&mut self, ours: Option<Arc<SrtpKey>>) {
@@ -90,12 +93,12 @@ impl Secrecy {
         self.keys.ours = ours;
     }
 
-    fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>) {
+    fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>, is_carried: bool) {
         let before = self.keys.theirs.take().zip(self.opener.take());
         let back = self.former.take_if(|(key, _)| theirs.as_ref() == Some(key));
         self.opener = back
             .map(|(_, opener)| opener)
-            .or_else(|| theirs.as_deref().and_then(Opener::new));
+            .or_else(|| opener(theirs.as_deref(), is_carried));
         self.former = before.or(self.former.take()).filter(|_| theirs.is_some());
         self.is_over = false;
         self.keys.theirs = theirs;
@@ -133,7 +136,28 @@ impl Secrecy {
     }
 }
 
+fn opener(theirs: Option<&SrtpKey>, is_carried: bool) -> Option<Opener> {
+    let mut opener = theirs.and_then(Opener::new)?;
+    if is_carried {
+        opener.seek();
+    }
+    Some(opener)
+}
+
+/// What came before its key was told here may have gone round: a few of the counters that it may have by now are tried with each
+/// packet, so that a flood of forged ones costs little.
 fn open(opener: &mut Opener, kind: PacketKind, bytes: &[u8], scratch: &mut [u8]) -> Result<usize, SrtpError> {
+    let mut opened = open_once(opener, kind, bytes, scratch);
+    for _ in 0..GUESSES_MAX {
+        if opened != Err(SrtpError::Forged) || kind != PacketKind::Rtp || !opener.seek_further() {
+            break;
+        }
+        opened = open_once(opener, kind, bytes, scratch);
+    }
+    opened
+}
+
+fn open_once(opener: &mut Opener, kind: PacketKind, bytes: &[u8], scratch: &mut [u8]) -> Result<usize, SrtpError> {
     let packet = copy(bytes, scratch).ok_or(SrtpError::Malformed)?;
     match kind {
         PacketKind::Rtp => opener.open_rtp(packet),

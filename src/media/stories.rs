@@ -354,6 +354,47 @@ fn behind_nat_an_injector_that_was_first_is_heard_until_the_leg_speaks_and_not_b
 }
 
 #[test]
+fn behind_nat_who_speaks_on_takes_over_from_a_stranger_that_was_first_and_that_is_told() {
+    const PARTY: &str = "203.0.113.77:50000";
+    let mut world = World::new();
+    let mut behind = line(0, remote("10.9.9.9:4000"), remote(B));
+    behind.a.origin = Origin::First {
+        speaker: address("203.0.113.5:5060").ip(),
+    };
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![behind])));
+    world.events();
+    let rtcp = world.port(0, Leg::A, Channel::Rtcp);
+    assert_eq!(goes_to(world.talk(Leg::A, INJECTOR, 0)), B, "who else might it be?");
+    for sweep in 1..50 {
+        let verdict = world.talk(Leg::A, INJECTOR, sweep * 1_000);
+        assert_eq!(
+            verdict,
+            Verdict::Drop(Dropped::Foreign),
+            "one packet in a sweep of all ports"
+        );
+    }
+    for sequence in 0..4 {
+        assert_eq!(world.talk(Leg::A, PARTY, sequence), Verdict::Drop(Dropped::Foreign));
+    }
+    assert_eq!(goes_to(world.talk(Leg::A, PARTY, 4)), B);
+    assert_eq!(goes_to(world.talk(Leg::B, B, 0)), PARTY);
+    assert_eq!(world.talk(Leg::A, INJECTOR, 7), Verdict::Drop(Dropped::Foreign));
+    assert_eq!(world.send(rtcp, INJECTOR, &RTCP), Verdict::Drop(Dropped::Foreign));
+    assert_eq!(
+        goes_to(world.send(rtcp, "203.0.113.77:50001", &RTCP)),
+        "198.51.100.1:6001"
+    );
+    let learned = |from| MediaEvent::Learned {
+        session: SESSION,
+        leg: Leg::A,
+        line: 0,
+        from: address(from),
+    };
+    assert_eq!(world.events(), [learned(INJECTOR), learned(PARTY)]);
+    assert_eq!(world.close().foreign, 55);
+}
+
+#[test]
 fn a_re_invite_moves_the_source_and_the_destination() {
     let mut world = World::call(Recorded::Strict);
     assert_eq!(goes_to(world.talk(Leg::A, A, 0)), B);

@@ -149,6 +149,8 @@ impl fmt::Debug for SrtpKey {
 pub struct LegKeys {
     /// What its peer encrypts with. None: not told yet, and nothing of it is taken.
     pub theirs: Option<Arc<SrtpKey>>,
+    /// It may have done so in another call before: its rollover counters are told nowhere (RFC 4568 §6.4).
+    pub is_carried: bool,
     /// What we encrypt with. None: nothing is sent.
     pub ours: Option<Arc<SrtpKey>>,
     /// Both come from this handshake, and are none before it is done.

@@ -216,7 +216,11 @@ impl<D: Disk> Reenactment<D> {
         let now = self.clock.now();
         let bytes = self.keep(bytes);
         let relayed = self.engine.handle_media(now, play.local, play.from, &bytes);
-        if let (Relayed::Forwarded { recorded: true }, Some(ssrc)) = (relayed, play.ssrc)
+        let recorded = match relayed {
+            Relayed::Forwarded { recorded } | Relayed::Dropped { recorded, .. } => recorded,
+            Relayed::Nowhere => false,
+        };
+        if let Some(ssrc) = play.ssrc.filter(|_| recorded)
             && let Some(call) = self.calls.call_mut(play.call)
         {
             call.streams.count_recorded(play.sender, ssrc);

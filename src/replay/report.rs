@@ -406,6 +406,7 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::MediaReopened => Some("media goes on".to_owned()),
         StepKind::RecordingPaused(by) => Some(format!("recording paused by {by}")),
         StepKind::RecordingResumed(by) => Some(format!("recording goes on, by {by}")),
+        StepKind::Consent { leg, consent } => Some(format!("consent of {leg}: {}", consent.as_str())),
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }

@@ -1,7 +1,8 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714): one direction of one leg. The only user of the cipher crate.
 //!
-//! Architecture Invariant: a packet whose tag does not fit changes nothing, and costs one look at its tag. A stream that a
-//! key has once encrypted is never begun anew under it: the same keystream would be used twice.
+//! Architecture Invariant: a packet whose tag does not fit changes nothing heard, and costs one look at its tag, or a few where
+//! a rollover counter is sought. A stream that a key has once encrypted is never begun anew under it: the same keystream would
+//! be used twice.
 
 mod cipher;
 mod streams;
@@ -16,6 +17,8 @@ use crate::model::{Mki, SrtpKey, Ssrc};
 /// The most by which a packet grows: the tag, and the index of SRTCP.
 pub const SRTP_GROWTH_MAX: usize = cipher::TAG_BYTES_MAX + INDEX_BYTES;
 
+/// Rollover counters that a stream may have when it is first heard: 2^24 packets, four days of speech.
+const ROLLOVERS_SOUGHT: u32 = 256;
 /// E flag and SRTCP index (RFC 3711 §3.4).
 const INDEX_BYTES: usize = 4;
 /// Where an RTP packet's sequence number stands (RFC 3550 §5.1).
@@ -57,6 +60,8 @@ pub struct Opener {
     rtcp: Cipher,
     mki: Option<Mki>,
     streams: Streams,
+    /// The rollover counter that is tried for a stream that was not heard before. None: it has none yet.
+    sought: Option<u32>,
 }
 
 impl Sealer {
@@ -108,7 +113,25 @@ impl Opener {
             rtcp: Cipher::rtcp(key)?,
             mki: key.mki().copied(),
             streams: Streams::default(),
+            sought: None,
         })
+    }
+
+    /// Its key was in use before, and nobody tells the rollover counter (RFC 4568 §6.4): until a packet's tag fits, that is
+    /// sought. What has been heard already stays.
+    pub fn seek(&mut self) {
+        if self.streams.is_empty() {
+            self.sought = Some(0);
+        }
+    }
+
+    /// The next packet is tried by the next rollover counter. False: none is sought.
+    pub fn seek_further(&mut self) -> bool {
+        let Some(sought) = &mut self.sought else {
+            return false;
+        };
+        *sought = (*sought + 1) % ROLLOVERS_SOUGHT;
+        true
     }
 
     /// Verifies an SRTP packet and decrypts it in place: the length of the RTP packet that its first bytes are then. After an
@@ -128,9 +151,11 @@ impl Opener {
         if !self.is_named(named) {
             return Err(SrtpError::Forged);
         }
-        let index = self.streams.expect_rtp(ssrc, sequence)?;
+        let first = Index::new(self.sought.unwrap_or(0), sequence);
+        let index = self.streams.expect_rtp(ssrc, first)?;
         self.rtp.open_rtp(head, header, ssrc, index, tag)?;
         self.streams.settle_rtp(ssrc, index);
+        self.sought = None;
         Ok(payload_end)
     }
 

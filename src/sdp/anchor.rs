@@ -13,7 +13,7 @@ use super::{Secured, SessionDescription};
 ///
 /// - c= and m= ports become ours; a hold by 0.0.0.0 or `::` stays one, in our address family; port 0 stays 0.
 /// - `port/number of ports` becomes one port: the relay has one pair for each m-line.
-/// - `a=rtcp` names our RTCP port, or our RTP port where the peer named its own (RFC 5761 §5.1.3).
+/// - `a=rtcp` names our RTCP port, or our RTP port where the peer named its own (RFC 5761 §5.1.3) and is not parted from it by us.
 /// - An m-line without a local, or whose local has port 0, is refused: its port becomes 0. So is one that is not carried
 ///   in datagrams, like MSRP or BFCP over TCP: the relay could not carry it.
 /// - A session-level c= serves the lines that inherit it; a line whose local differs from it gets a c= of its own.
@@ -61,9 +61,11 @@ pub fn anchor_secured(sdp: &SessionDescription, locals: &[SocketAddr], secured: 
                 line,
                 addressed,
                 muxed,
-            } => anchoring
-                .write_rtcp(&mut out, *line, *addressed, *muxed)
-                .then(|| span.clone()),
+            } => {
+                let muxed = *muxed && said(*line).is_none_or(|said| said.muxed != Some(false));
+                let is_written = anchoring.write_rtcp(&mut out, *line, *addressed, muxed);
+                is_written.then(|| span.clone())
+            }
             Patch::Protocol { span, line } => {
                 let is_other = said(*line).is_some_and(|said| said.write_protocol(&mut out, &sdp.lines()[*line]));
                 is_other.then(|| span.clone())
@@ -310,6 +312,27 @@ mod tests {
         let wanted = "v=0\r\nc=IN IP6 2001:db8::7\r\nm=audio 40000 RTP/AVP 0\r\na=rtcp:40001 IN IP6 2001:db8::7\r\n\
                       m=video 40002 RTP/AVP 31\r\nc=IN IP6 2001:db8::7\r\na=rtcp:40002\r\n";
         assert_eq!(anchored(text, &["[2001:db8::7]:40000", "[2001:db8::7]:40002"]), wanted);
+    }
+
+    #[test]
+    fn who_sends_rtcp_apart_is_told_its_port_though_the_author_has_one_port_for_both() {
+        let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=rtcp:4000 IN IP4 192.0.2.1\r\na=rtcp-mux\r\n";
+        let told = |muxed| {
+            let secured = Some(Secured {
+                profile: Some("RTP/AVP".to_owned()),
+                muxed,
+                ..Secured::default()
+            });
+            let sdp = SessionDescription::parse(text.as_bytes()).unwrap();
+            let out = anchor_secured(&sdp, &locals(&["198.51.100.7:40000"]), &[secured]);
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        let head = "v=0\r\nc=IN IP4 198.51.100.7\r\nm=audio 40000 RTP/AVP 0\r\n";
+        let apart = format!("{head}a=rtcp:40001 IN IP4 198.51.100.7\r\n");
+        let together = format!("{head}a=rtcp:40000 IN IP4 198.51.100.7\r\na=rtcp-mux\r\n");
+        assert_eq!(told(Some(false)), apart);
+        assert_eq!(told(Some(true)), together);
+        assert_eq!(told(None), together);
     }
 
     #[test]

@@ -281,18 +281,19 @@ fn a_wish_is_noted_and_changes_nothing_where_no_policy_lets_it() {
     }
 }
 
+fn assert_paused_by_wish(bench: &mut Bench) {
+    obey(bench);
+    let is_so = bench.story.contains(&"paused by the wish of A".to_owned());
+    assert!(is_so, "{:?}", bench.story);
+}
+
 #[test]
 fn who_may_pause_does_so_by_its_wish_and_hears_that_it_is_so() {
     let mut bench = call(&pausable(), [true, false]);
     bench.a_requests(2, "INVITE", "wish", &wish("pause"));
     bench.b_agrees("INVITE", 200, SDP);
     bench.a_requests(2, "ACK", "ack2", "");
-    obey(&mut bench);
-    assert!(
-        bench.story.contains(&"paused by the wish of A".to_owned()),
-        "{:?}",
-        bench.story
-    );
+    assert_paused_by_wish(&mut bench);
     assert_eq!(said(&bench.request_to_a("INVITE").body).0, Some("paused"));
     bench.a_answers("INVITE", 200, &wish("pause"));
     bench.a_requests(3, "INVITE", "wish2", &wish("on"));
@@ -321,12 +322,7 @@ fn a_wish_said_in_the_first_invite_is_heeded_when_the_call_talks() {
     );
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
-    obey(&mut bench);
-    assert!(
-        bench.story.contains(&"paused by the wish of A".to_owned()),
-        "{:?}",
-        bench.story
-    );
+    assert_paused_by_wish(&mut bench);
 }
 
 #[test]
@@ -343,14 +339,7 @@ fn help_is_never_asked_to_listen_to_what_the_recording_does() {
 }
 
 fn restarted(before: &Bench) -> Bench {
-    let mut bench = Bench::with(&[("desk.toml", &pausable()), ("grants.toml", GRANTS)]);
-    bench.now = before.now + Duration::from_secs(2);
-    bench.to_a.clone_from(&before.to_a);
-    bench.to_b.clone_from(&before.to_b);
-    for (session, state) in before.remembered.clone() {
-        bench.input(Input::Resume { session, state });
-    }
-    bench
+    before.goes_on_as(Bench::with(&[("desk.toml", &pausable()), ("grants.toml", GRANTS)]))
 }
 
 #[test]
@@ -417,12 +406,7 @@ fn a_wish_that_came_before_the_recording_is_heeded_once_it_is_open() {
     bench.a_requests(1, "ACK", "ack1", "");
     let session = bench.session();
     bench.input(Input::Recording(RecordingEvent::Ready { session }));
-    obey(&mut bench);
-    assert!(
-        bench.story.contains(&"paused by the wish of A".to_owned()),
-        "{:?}",
-        bench.story
-    );
+    assert_paused_by_wish(&mut bench);
 }
 
 #[test]

@@ -310,6 +310,18 @@ impl Bench {
         }
     }
 
+    /// The process ends, in whatever way, and `after` is the next one: 2 s later, with what this one has written down.
+    pub fn goes_on_as(&self, mut after: Self) -> Self {
+        after.now = self.now + Duration::from_secs(2);
+        after.to_a.clone_from(&self.to_a);
+        after.to_b.clone_from(&self.to_b);
+        after.remembered.clone_from(&self.remembered);
+        for (session, state) in self.remembered.clone() {
+            after.input(Input::Resume { session, state });
+        }
+        after
+    }
+
     pub fn input(&mut self, input: Input) {
         self.signaling.handle_input(self.now, input);
         self.drain();
@@ -707,6 +719,7 @@ fn tell(what: &StepKind) -> String {
         StepKind::MediaReopened => "reopened".to_owned(),
         StepKind::RecordingPaused(by) => format!("paused by {by}"),
         StepKind::RecordingResumed(by) => format!("goes on by {by}"),
+        StepKind::Consent { leg, consent } => format!("consent of {leg}: {}", consent.as_str()),
         StepKind::Ended { outcome, by } => format!("{}: {by}", outcome.as_str()),
         StepKind::Sealed { accepted, stored } => format!("sealed {stored}/{accepted}"),
     }

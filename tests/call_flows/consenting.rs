@@ -61,6 +61,13 @@ fn who_agrees_talks_and_nobody_hears_anybody_before() {
     assert_eq!((bench.signaling.calls(), consents(&bench).len()), (1, 2), "it was said");
 }
 
+fn assert_ended_for_refusal(bench: &mut Bench) {
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    let says_why = |rung: &String| rung.contains("A does not agree to be recorded");
+    assert!(bench.story.iter().any(says_why), "{:?}", bench.story);
+}
+
 #[test]
 fn who_does_not_agree_is_let_go_or_recorded_all_the_same_as_the_policy_says() {
     let mut ended = talking(ASKS_A);
@@ -71,14 +78,7 @@ fn who_does_not_agree_is_let_go_or_recorded_all_the_same_as_the_policy_says() {
         bye.headers.get("Reason"),
         Some("Q.850;cause=21;text=\"Recording not agreed to\"")
     );
-    ended.a_answers("BYE", 200, "");
-    ended.b_answers("BYE", 200, "");
-    assert!(
-        ended
-            .story
-            .iter()
-            .any(|rung| rung.contains("A does not agree to be recorded"))
-    );
+    assert_ended_for_refusal(&mut ended);
     ended.assert_nothing_left();
 
     let mut marked = talking(&asking(", refused = \"mark\""));
@@ -225,14 +225,7 @@ fn who_is_asked_during_a_change_of_media_is_let_talk_once_that_is_over() {
 
 /// The next process takes the call over, by the same policy.
 fn restarted(before: &Bench, notify: &str) -> Bench {
-    let mut after = bench(notify);
-    after.now = before.now + Duration::from_secs(2);
-    after.to_a.clone_from(&before.to_a);
-    after.to_b.clone_from(&before.to_b);
-    for (session, state) in before.remembered.clone() {
-        after.input(Input::Resume { session, state });
-    }
-    after
+    before.goes_on_as(bench(notify))
 }
 
 #[test]
@@ -278,14 +271,7 @@ fn who_refused_is_not_recorded_on_under_a_policy_that_ends_the_call_for_it() {
     press(&mut bench, Leg::A, '2');
     assert_eq!(bench.signaling.calls(), 1);
     carol_comes(&mut bench);
-    bench.a_answers("BYE", 200, "");
-    bench.b_answers("BYE", 200, "");
-    assert!(
-        bench
-            .story
-            .iter()
-            .any(|rung| rung.contains("A does not agree to be recorded"))
-    );
+    assert_ended_for_refusal(&mut bench);
 }
 
 #[test]

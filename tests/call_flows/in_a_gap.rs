@@ -3,7 +3,7 @@
 use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingEvent};
 
-use super::bench::{A, B, Bench, GRANTS, LENIENT, SDP, STRICT, with_lines};
+use super::bench::{A, B, Bench, GRANTS, LENIENT, SDP, STRICT, answer, with_lines};
 
 const VIDEO: &str = "m=video 4002 RTP/AVP 31\r\na=sendrecv\r\n";
 const CAROL: &str = "P-Asserted-Identity: <sip:carol@example.com>\r\n";
@@ -45,6 +45,28 @@ fn a_medium_that_must_be_recorded_is_refused_in_a_gap_and_the_session_stays_as_i
         bench.b_answers("INVITE", 200, &with_video);
         assert_eq!(bench.response_to_a().status, 200, "it is recorded again");
     }
+}
+
+/// RFC 3264 §6.
+#[test]
+fn an_answer_has_the_lines_of_its_offer_after_a_medium_was_refused_to_the_other_side() {
+    let with_video = format!("{SDP}{VIDEO}");
+    let media = |body: &[u8]| String::from_utf8_lossy(body).matches("m=").count();
+    let mut bench = Bench::with(&[("desk.toml", &before_only()), ("grants.toml", GRANTS)]);
+    bench.invite(SDP, "");
+    let ok = answer(&bench.request_to_b("INVITE"), 200, "b-tag", B, SDP);
+    bench.from(B, with_lines(&ok, "Supported: record-aware\r\n"));
+    bench.a_requests(1, "ACK", "ack1", "");
+    bench.b_agrees("INVITE", 200, SDP);
+    let tag = tag(&bench);
+    bench.a_requests_in(&tag, 2, "INVITE", "", &with_video);
+    bench.b_answers("INVITE", 488, "");
+    bench.a_requests_in(&tag, 2, "ACK", "", "");
+    bench.a_requests_in(&tag, 3, "INVITE", "", "");
+    bench.b_answers("INVITE", 200, SDP);
+    bench.a_requests_in(&tag, 3, "ACK", "", SDP);
+    let answer = bench.request_to_b("ACK").body;
+    assert_eq!(media(&answer), 1, "{}", String::from_utf8_lossy(&answer));
 }
 
 #[test]

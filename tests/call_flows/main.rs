@@ -59,6 +59,7 @@ mod routed;
 mod salvaged;
 mod sdes;
 mod sdes_in_call;
+mod sdes_moved;
 mod sealed_media;
 mod secured;
 mod semi_attended;

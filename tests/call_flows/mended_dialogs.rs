@@ -1,11 +1,12 @@
 //! Dialogs that end while something is open in them, and who is still owed an ACK, a BYE or a CANCEL.
 
+use bytes::Bytes;
 use onrecord::engine::Input;
 use onrecord::sip::digest::{Credentials, Password};
 use onrecord::sip::{Flow, Message, Response, Transport};
 use onrecord::trunk::Conduct;
 
-use super::bench::{B, Bench, C, GRANTS, PROXY, SDP, STRICT, answer};
+use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT, answer, in_dialog, invite};
 
 const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
 
@@ -373,6 +374,54 @@ fn an_ack_of_another_number_or_fork_confirms_nothing() {
     bench.a_requests_in(&tag, 10, "BYE", "", "");
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
+}
+
+/// RFC 3261 §13.2.2.4: the ACK has the To of the 2xx, and some phones make up a tag all the same.
+#[test]
+fn an_ack_whose_to_tag_nobody_has_is_that_of_the_one_2xx_that_waits_for_it() {
+    let mut bench = Bench::strict();
+    bench.invite(SDP, "");
+    bench.b_answers("INVITE", 200, SDP);
+    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+    bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-2"));
+    bench.from(A, of_others("ACK", 1, ("other-tag", "made-up"), "call-1"));
+    bench.from(A, of_others("ACK", 2, ("a-tag", "made-up"), "call-1"));
+    bench.from(B, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
+    assert!(!has(&bench, "ACK → B"), "{:?}", bench.story);
+    bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
+    assert!(has(&bench, "ACK → B"), "{:?}", bench.story);
+    bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
+    assert_eq!(count(&bench, "ACK → B"), 1);
+    let answers = bench.to_a.len();
+
+    bench.wait(seconds(40));
+    assert_eq!(bench.to_a.len(), answers, "the 2xx is not sent again, and no BYE");
+    bench.a_requests_in(&tag, 2, "INVITE", "", SDP);
+    bench.b_agrees("INVITE", 200, SDP);
+    bench.from(A, of_others("ACK", 2, ("a-tag", "made-up"), "call-1"));
+    assert_eq!(count(&bench, "ACK → B"), 2, "{:?}", bench.story);
+    bench.a_requests_in(&tag, 3, "BYE", "", "");
+    bench.b_agrees("BYE", 200, "");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn an_ack_whose_to_tag_nobody_has_is_nobody_s_where_two_branches_of_a_fork_wait_for_theirs() {
+    let mut bench = Bench::strict();
+    for (branch, callee) in [("a1", "bob"), ("a2", "carol")] {
+        let invite = String::from_utf8(invite(1, branch, "", SDP, "").to_vec()).unwrap();
+        bench.from(A, invite.replace("sip:bob@", &format!("sip:{callee}@")).into());
+        bench.b_answers("INVITE", 200, SDP);
+    }
+    assert_eq!(bench.signaling.calls(), 2);
+    bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
+    assert!(!has(&bench, "ACK → B"), "{:?}", bench.story);
+}
+
+fn of_others(method: &str, cseq: u32, (from, to): (&str, &str), call_id: &str) -> Bytes {
+    let from = format!("<sip:alice@example.com>;tag={from}");
+    let to = format!("<sip:bob@{PROXY}>;tag={to}");
+    in_dialog(A, method, "made-up", (&from, &to), call_id, cseq, "")
 }
 
 #[test]

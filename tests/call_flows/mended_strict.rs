@@ -54,17 +54,6 @@ fn recorded(bench: &Bench) -> Option<Recorded> {
     })
 }
 
-fn restart(before: &Bench, mut after: Bench) -> Bench {
-    after.now = before.now + Duration::from_secs(2);
-    after.to_a.clone_from(&before.to_a);
-    after.to_b.clone_from(&before.to_b);
-    after.remembered.clone_from(&before.remembered);
-    for (session, state) in before.remembered.clone() {
-        after.input(Input::Resume { session, state });
-    }
-    after
-}
-
 #[test]
 fn a_recording_that_could_not_be_opened_for_bob_is_asked_for_again_before_carol_is_called() {
     let mut bench = bob_leniently_carol_strictly();
@@ -119,7 +108,7 @@ fn a_call_that_binds_only_while_it_lasts_ends_when_the_restart_cannot_open_its_r
     let before = Bench::with(&files).connected();
     let mut after = Bench::with(&files);
     after.recorder_answers = false;
-    let mut bench = restart(&before, after);
+    let mut bench = before.goes_on_as(after);
     open_fails(&mut bench, Fault::DiskFull);
     for bye in [bench.request_to_a("BYE"), bench.request_to_b("BYE")] {
         assert!(
@@ -139,7 +128,7 @@ fn a_lenient_call_goes_on_when_the_restart_cannot_open_its_recording() {
     let before = Bench::lenient().connected();
     let mut after = Bench::lenient();
     after.recorder_answers = false;
-    let mut bench = restart(&before, after);
+    let mut bench = before.goes_on_as(after);
     open_fails(&mut bench, Fault::DiskFull);
     assert!(!bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
     assert_eq!(recorded(&bench), Some(Recorded::No));

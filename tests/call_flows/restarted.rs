@@ -7,18 +7,6 @@ use onrecord::model::{Fault, MediaCommand, Outcome, Recorded, RecordingCommand};
 
 use super::bench::{Bench, SDP};
 
-/// The process ends while a call talks, in whatever way; the next one takes over what it has written down.
-fn restart(before: &Bench, mut after: Bench) -> Bench {
-    after.now = before.now + Duration::from_secs(2);
-    after.to_a.clone_from(&before.to_a);
-    after.to_b.clone_from(&before.to_b);
-    after.remembered.clone_from(&before.remembered);
-    for (session, state) in before.remembered.clone() {
-        after.input(Input::Resume { session, state });
-    }
-    after
-}
-
 fn opened(bench: &Bench) -> Vec<&MediaCommand> {
     let is_open = |command: &&MediaCommand| matches!(command, MediaCommand::Open(_));
     bench.media.iter().filter(is_open).collect()
@@ -40,7 +28,7 @@ fn a_call_goes_on_after_a_crash_with_a_new_recording_before_its_first_packet() {
 
     let mut bench = Bench::strict();
     bench.recorder_answers = false;
-    let mut bench = restart(&before, bench);
+    let mut bench = before.goes_on_as(bench);
     assert!(bench.media.is_empty(), "media before its recording: {:?}", bench.media);
     let RecordingCommand::Open(header) = &bench.recording[0] else {
         panic!("{:?}", bench.recording)
@@ -81,7 +69,7 @@ fn a_strict_call_that_cannot_be_recorded_after_the_restart_is_ended_on_both_legs
     let before = Bench::strict().connected();
     let mut after = Bench::strict();
     after.recorder_fails(Fault::DiskFull);
-    let mut bench = restart(&before, after);
+    let mut bench = before.goes_on_as(after);
     for bye in [bench.request_to_a("BYE"), bench.request_to_b("BYE")] {
         let reasons: Vec<&str> = bye.headers.get_all("Reason").collect();
         assert!(reasons[0].contains("Recording lost"), "{reasons:?}");
@@ -96,7 +84,7 @@ fn a_strict_call_that_cannot_be_recorded_after_the_restart_is_ended_on_both_legs
 #[test]
 fn a_call_without_a_policy_goes_on_at_once() {
     let before = Bench::unrecorded().connected();
-    let mut bench = restart(&before, Bench::unrecorded());
+    let mut bench = before.goes_on_as(Bench::unrecorded());
     assert_eq!(opened(&bench).len(), 1);
     bench.b_requests(3, "BYE", "bye", "");
     assert_eq!(bench.request_to_a("BYE").headers.to().tag(), Some("a-tag"));
@@ -107,7 +95,7 @@ fn a_call_without_a_policy_goes_on_at_once() {
 #[test]
 fn a_call_that_its_peers_forgot_meanwhile_is_ended_when_they_are_asked() {
     let before = Bench::strict().connected();
-    let mut bench = restart(&before, Bench::strict());
+    let mut bench = before.goes_on_as(Bench::strict());
     bench.wait(Duration::from_secs(8));
     bench.a_answers("INVITE", 481, "");
     assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
@@ -120,7 +108,7 @@ fn a_call_that_its_peers_forgot_meanwhile_is_ended_when_they_are_asked() {
 fn a_call_whose_ports_are_taken_is_ended_on_both_legs() {
     let before = Bench::strict().connected();
     let (session, state) = before.remembered.iter().next().unwrap();
-    let mut bench = restart(&before, Bench::strict());
+    let mut bench = before.goes_on_as(Bench::strict());
     // Another call that had the same ports.
     let mut other: serde_json::Value = serde_json::from_slice(state).unwrap();
     for leg in other["legs"].as_array_mut().unwrap() {
@@ -138,7 +126,7 @@ fn a_call_whose_ports_are_taken_is_ended_on_both_legs() {
 fn a_call_that_was_written_twice_goes_on_once() {
     let before = Bench::strict().connected();
     let (session, state) = before.remembered.iter().next().unwrap();
-    let mut bench = restart(&before, Bench::strict());
+    let mut bench = before.goes_on_as(Bench::strict());
     let calls = bench.signaling.calls();
     bench.input(Input::Resume {
         session: *session,
@@ -181,7 +169,7 @@ fn a_call_that_is_handed_over_hears_nothing_and_its_recording_is_sealed() {
     assert_eq!(bench.remembered.len(), 1, "the next start needs it");
     bench.a_requests(2, "BYE", "bye", "");
     assert_eq!(bench.to_a.len(), to_a, "the next process answers");
-    let mut after = restart(&bench, Bench::strict());
+    let mut after = bench.goes_on_as(Bench::strict());
     after.a_requests(2, "BYE", "bye", "");
     assert_eq!(after.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
 }
@@ -266,7 +254,7 @@ fn a_session_timer_goes_on_and_asks_soon_whether_anybody_is_still_there() {
     before.invite(SDP, "");
     before.b_answers("INVITE", 200, SDP);
     before.a_requests(1, "ACK", "ack1", "");
-    let mut bench = restart(&before, Bench::strict());
+    let mut bench = before.goes_on_as(Bench::strict());
     bench.story.clear();
     bench.wait(Duration::from_secs(30));
     let mut asked = bench.story.clone();

@@ -70,6 +70,31 @@ fn a_response_that_is_cut_is_discarded_and_its_copy_counts() {
 }
 
 #[test]
+fn an_answer_in_an_emergency_counts_however_long_it_says_that_it_is() {
+    let length = format!("Content-Length: {}", SDP.len());
+    for said in ["Content-Length: 2000", "Content-Length: 99999999999"] {
+        let mut bench = Bench::strict();
+        let invite = String::from_utf8(invite(1, "a1", "", SDP, "").to_vec()).unwrap();
+        bench.from(A, invite.replace("sip:bob@", "sip:112@").into());
+        for status in [183, 200] {
+            let whole = answer(&bench.request_to_b("INVITE"), status, "b-tag", B, SDP);
+            let text = String::from_utf8(whole.to_vec()).unwrap();
+            bench.from(B, text.replace(&length, said).into());
+            let heard = bench.response_to_a();
+            assert_eq!(heard.status, status, "{said}");
+            assert!(heard.body.ends_with(b"a=sendrecv\r\n"), "{said}");
+        }
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench.a_requests(2, "BYE", "bye", "");
+        let bye = answer(&bench.request_to_b("BYE"), 200, "b-tag", B, "");
+        let bye = String::from_utf8(bye.to_vec()).unwrap();
+        bench.from(B, bye.replace("Content-Length: 0", said).into());
+        assert_eq!(bench.response_to_a().headers.cseq().number, 2, "{said}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_response_with_a_broken_line_that_nobody_needs_counts_without_it() {
     for odd in odd_lines() {
         let mut bench = Bench::strict();

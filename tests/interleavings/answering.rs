@@ -199,6 +199,10 @@ impl Phone {
             .take_if(|cseq| *cseq == heard.cseq)
             .is_some();
         match (heard.sdp(), asked) {
+            (Some(sdp), true) if self.dialogs[dialog].session.is_declined(&sdp) => {
+                self.dialogs[dialog].session.offered = None;
+                self.seen.insert("an offer in a 2xx declined");
+            }
             (Some(sdp), _) => {
                 let verdict = self.dialogs[dialog].session.take_answer(&sdp, &by);
                 self.judge(verdict);
@@ -336,7 +340,7 @@ impl Phone {
             }
             None => {
                 let offer = self.offer(self.dialogs[dialog].session.lines, "sendrecv");
-                self.dialogs[dialog].session.offered = Some(offer.serial.clone());
+                self.dialogs[dialog].session.offers_by(&offer);
                 self.dialogs[dialog].session.asked_by = Some(heard.cseq);
                 offer
             }

@@ -181,7 +181,7 @@ impl Phone {
             (true, _, true) if !sdp_sent => self.preview(dialog),
             (true, true, false) if !sdp_sent && !self.dialogs[dialog].session.agreed => {
                 let offer = self.offer(1, "sendrecv");
-                self.dialogs[dialog].session.offered = Some(offer.serial.clone());
+                self.dialogs[dialog].session.offers_by(&offer);
                 offer.write()
             }
             _ => String::new(),
@@ -240,7 +240,7 @@ impl Phone {
             String::new()
         } else {
             let offer = self.offer(1, "sendrecv");
-            self.dialogs[dialog].session.offered = Some(offer.serial.clone());
+            self.dialogs[dialog].session.offers_by(&offer);
             self.dialogs[dialog].session.asked_by = Some(heard.cseq);
             offer.write()
         };

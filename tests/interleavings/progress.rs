@@ -22,6 +22,7 @@ impl Phone {
         }
         let mut session = Session {
             offered: self.placings[call].offered.clone(),
+            offered_lines: self.placings[call].lines,
             ..Session::default()
         };
         session.lines = self.placings[call].lines;
@@ -134,7 +135,7 @@ impl Phone {
             self.seen.insert("an offer in a PRACK");
             offers = true;
             let offer = self.offer(self.dialogs[dialog].session.lines, "sendrecv");
-            self.dialogs[dialog].session.offered = Some(offer.serial.clone());
+            self.dialogs[dialog].session.offers_by(&offer);
             body = offer.write();
         }
         let rack = format!("RAck: {rseq} {} INVITE\r\n", self.asked[at].cseq);

@@ -15,7 +15,7 @@ const SLICE: u64 = 3_000;
 /// Seeds that meet what is rare, too.
 const RARE: u64 = 100_000;
 /// Seeds that broke the law once, and by what.
-const BROKEN_ONCE: [(u64, &str); 4] = [
+const BROKEN_ONCE: [(u64, &str); 5] = [
     (
         30_277_275,
         "the 2xx of a re-INVITE to a transferor that hung up was not acknowledged",
@@ -23,6 +23,10 @@ const BROKEN_ONCE: [(u64, &str); 4] = [
     (20_741_909, "a transferor awaited its last NOTIFY without a recorder"),
     (40_603_399, "the same, with that NOTIFY on its way"),
     (40_763_355, "two phones died, and nothing was due"),
+    (
+        300_414_549,
+        "an answer had a line that its offer had not: it was refused to the other side before",
+    ),
 ];
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 64;

@@ -6,6 +6,8 @@ use super::text::Sdp;
 pub struct Session {
     /// The serial of our offer that waits for its answer.
     pub offered: Option<String>,
+    /// Its m-lines.
+    pub offered_lines: usize,
     /// The CSeq of the INVITE whose 2xx carried that offer: its ACK brings the answer.
     pub asked_by: Option<u32>,
     /// Theirs that we have not answered yet.
@@ -31,7 +33,20 @@ impl Session {
         self.offered.is_none() && self.owed.is_none()
     }
 
-    /// An answer arrived: it has to be the one to our offer.
+    /// Our offer goes out.
+    pub fn offers_by(&mut self, offer: &Sdp) {
+        self.offered = Some(offer.serial.clone());
+        self.offered_lines = offer.ports.len();
+    }
+
+    /// Whether an answer leaves the session as it was: the proxy may refuse for the other side what a 2xx of ours offers.
+    pub fn is_declined(&self, sdp: &Sdp) -> bool {
+        let is_known = self.taken.last() == Some(&sdp.serial) && self.offered.as_ref() != Some(&sdp.answers);
+        let adds = sdp.ports.iter().skip(self.lines).any(|port| *port != 0);
+        is_known && !adds && sdp.ports.len() == self.offered_lines
+    }
+
+    /// An answer arrived: it has to be the one to our offer, with its lines (RFC 3264 §6).
     pub fn take_answer(&mut self, sdp: &Sdp, by: &str) -> Result<(), String> {
         let told = sdp.told();
         let Some(offered) = self.offered.take() else {
@@ -40,6 +55,12 @@ impl Session {
         if sdp.answers != offered && !self.torn {
             return Err(format!(
                 "an answer to another offer: {by} brings {told}, the offer was {offered}"
+            ));
+        }
+        if sdp.ports.len() != self.offered_lines && !self.torn {
+            let lines = self.offered_lines;
+            return Err(format!(
+                "an answer of other lines: {by} brings {told}, the offer had {lines}"
             ));
         }
         self.agreed = true;

@@ -112,7 +112,7 @@ impl Phone {
                 "sendrecv"
             };
             let offer = self.offer(self.dialogs[at].session.lines + more, direction);
-            self.dialogs[at].session.offered = Some(offer.serial.clone());
+            self.dialogs[at].session.offers_by(&offer);
             body = offer.write();
         }
         self.seen.insert(match (invite, offers, holds) {

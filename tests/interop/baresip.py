@@ -22,6 +22,7 @@ sip_listen {listen}:{port}
 rtp_ports {media}-{media_end}
 {certificate}
 {srtp}
+rtcp_mux {mux}
 call_max_calls 4
 audio_source aufile,{home}/speech.wav
 audio_player aufile,{home}/heard.wav
@@ -62,9 +63,9 @@ def tone(path, hertz):
 
 
 class Phone:
-    """One baresip with one account; calls that come in are answered at once."""
+    """One baresip with one account; calls that come in are answered at once. `behind`: through whom it calls."""
 
-    def __init__(self, bench, who, transport, hertz=440, encrypts=None):
+    def __init__(self, bench, who, transport, hertz=440, encrypts=None, behind="proxy", rtcp_mux=False):
         self.bench, self.name = bench, NAMES[who]
         self.ip, at = bench.at_home(who)
         home_ip = "[::1]" if bench.six else self.ip
@@ -78,9 +79,9 @@ class Phone:
             certificate = f"sip_certificate {bench.folder}/tls/{who}.pem\nsip_cafile {bench.folder}/tls/ca.pem"
         # For TLS it listens on the port after the one that it is told.
         (home / "config").write_text(CONFIG.format(
-            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="module srtp.so" if encrypts else "", home=home, modules=MODULES, control=control, media=at + 10,
+            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="module srtp.so" if encrypts else "", mux="yes" if rtcp_mux else "no", home=home, modules=MODULES, control=control, media=at + 10,
             media_end=at + 38))
-        proxy = f"sip:{bench.at('proxy') if bench.six else bench.ip('proxy')}{'' if bench.six else f':{port}'};transport={transport}"
+        proxy = f"sip:{bench.at(behind) if bench.six else bench.ip(behind)}{'' if bench.six else f':{port}'};transport={transport}"
         (home / "accounts").write_text(f"<sip:{self.name}@{home_ip};transport={transport}>;regint=0;answermode=auto;"
                                        f"outbound=\"{proxy}\"{f';mediaenc={encrypts}' if encrypts else ''}\n")
         (home / "contacts").write_text("")

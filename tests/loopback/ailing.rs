@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::Bench;
@@ -29,12 +28,7 @@ fn a_call_that_one_does_not_hear_and_then_neither_is_told_while_it_lives_and_goe
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("[recorder]\n", "[recorder]\nlag_max = \"60s\"\n")).unwrap();
     bench.start();
-    bench.a.invite(bench.proxy, "bob", "one");
-    let invite = bench.b.hear("INVITE");
-    bench.b.accept(&invite);
-    let ok = bench.a.hear("SIP/2.0 200");
-    bench.a.ack(bench.proxy, &ok);
-    bench.b.hear("ACK");
+    let [invite, ok] = bench.connect("one");
     let (towards_b, towards_a) = (ok.media(), invite.media());
     until(&mut bench, [1, 0], |bench| {
         bench.a.speak(towards_b);
@@ -48,12 +42,8 @@ fn a_call_that_one_does_not_hear_and_then_neither_is_told_while_it_lives_and_goe
         bench.a.listen();
     });
     assert_eq!(bench.status()["calls"]["talking"], 1, "nothing ended");
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
+    bench.ends_well();
 
     let sealed = bench.sealed();
     let id = sealed[0].file_name().unwrap().to_str().unwrap();

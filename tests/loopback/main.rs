@@ -6,6 +6,7 @@
 mod ailing;
 mod certificates;
 mod line;
+mod moved;
 mod networks;
 mod noticed;
 mod parting;
@@ -146,14 +147,26 @@ impl Bench {
         panic!("never so: {last}\n{}", self.log());
     }
 
-    /// A call with one packet each way. Returns the 200 that A got.
-    fn call(&mut self, call_id: &str) -> Heard {
+    /// It is asked to end, and does so in good order.
+    fn ends_well(&mut self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.ended().code(), Some(0), "{}", self.log());
+    }
+
+    /// A call that nobody has said anything in. Returns the INVITE that B got and the 200 that A got.
+    fn connect(&self, call_id: &str) -> [Heard; 2] {
         self.a.invite(self.proxy, "bob", call_id);
         let invite = self.b.hear("INVITE");
         self.b.accept(&invite);
         let ok = self.a.hear("SIP/2.0 200");
         self.a.ack(self.proxy, &ok);
         self.b.hear("ACK");
+        [invite, ok]
+    }
+
+    /// A call with one packet each way. Returns the 200 that A got.
+    fn call(&mut self, call_id: &str) -> Heard {
+        let [invite, ok] = self.connect(call_id);
         self.a.speak(ok.media());
         self.b.listen();
         self.b.speak(invite.media());
@@ -207,13 +220,9 @@ fn a_call_is_recorded_and_exported_and_the_end_is_in_good_order() {
     bench.start();
     let ok = bench.call("one");
     assert_eq!(bench.status()["calls"]["talking"], 1);
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
 
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
     assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
     let sealed = bench.sealed();
     let id = sealed[0].file_name().unwrap().to_str().unwrap();
@@ -271,8 +280,7 @@ fn told_to_end_it_keeps_the_record_of_every_call_that_it_refused() {
         let refusal = bench.a.hear("SIP/2.0 403");
         bench.a.ack(bench.proxy, &refusal);
     }
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
     assert_eq!(bench.outcomes(), vec![("blocked".to_owned(), true); CALLS]);
 }
 
@@ -304,8 +312,7 @@ fn a_volume_that_fails_ends_a_strict_call_and_the_next_is_refused_until_it_is_me
         "the next BYE is the third call's: the second never reached B"
     );
     bench.b.accept(&bye);
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
     let mut outcomes: Vec<String> = bench.outcomes().into_iter().map(|(outcome, _)| outcome).collect();
     outcomes.sort();
     assert_eq!(outcomes, ["blocked", "faulted", "recorded"]);
@@ -333,8 +340,7 @@ fn what_a_kill_leaves_is_sealed_at_the_next_start_and_its_call_goes_on() {
         2,
         "what was before the kill, and what came after it"
     );
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
 }
 
 #[test]
@@ -352,8 +358,7 @@ fn changed_policies_are_loaded_and_broken_ones_are_not() {
 
     bench.write_policy("mended", "");
     bench.until(|status| status["policies"]["generation"] == 3);
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
 }
 
 /// The config is read anew as a whole: a broken one changes nothing, and a call that is up keeps its trunk.
@@ -386,10 +391,7 @@ fn a_reload_takes_trunks_and_routes_from_the_config_and_running_calls_keep_their
     assert_eq!(reply["restart"], serde_json::json!(["node"]));
     bench.until(|status| names(status) == ["pbx", "provider"]);
 
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
     bench.call("after");
     bench.until(|status| status["trunks"][1]["calls"] == 1);
     bench.signal(Signal::TERM);
@@ -431,8 +433,7 @@ fn the_first_steps_work_as_they_are_hinted() {
     bench.start_with("new/onrecord.toml", "new/onrecord-data");
     fine(bench.verb(&["calls", "list", "--data", "new/onrecord-data"]));
     fine(bench.verb(&["verify", "--data", "new/onrecord-data"]));
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
     assert!(!bench.folder.path().join("onrecord-data").exists());
 }
 
@@ -445,8 +446,7 @@ fn what_is_doubtful_in_files_that_are_in_force_is_logged() {
     let grants = "[[grant]]\npolicy = \"everyone\"\nto = [\"global\", \"trunk:pbxx\"]\n";
     fs::write(bench.folder.path().join("policies/grants.toml"), grants).unwrap();
     bench.until(|status| status["policies"]["generation"] == 3);
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
     let log = bench.log();
     // The bench's carrier has no route: that is so from the start.
     for code in ["P103", "P031", "P050"] {

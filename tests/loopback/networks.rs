@@ -107,10 +107,7 @@ fn everybody_of_a_range_calls_by_tls_and_is_told_our_name_and_nobody_else() {
     assert_eq!(ok.header("Contact"), contact);
     a.ack(bench.proxy, &ok);
     bench.b.hear("ACK");
-    a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    a.hear("SIP/2.0 200");
+    a.hangs_up(bench.proxy, &ok, &bench.b);
     let strangers = |bench: &Bench| bench.status()["sip"]["strangers"].as_u64();
     let before = strangers(&bench);
     let stranger = Phone::new("mallory", "127.159.0.6");

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Bench;
@@ -31,12 +30,7 @@ fn bench(number: u8, notify: &str) -> Bench {
 #[test]
 fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_can_prove_it() {
     let mut bench = bench(165, "mode = \"prompt+tone\", every = \"2s\"");
-    bench.a.invite(bench.proxy, "bob", "one");
-    let invite = bench.b.hear("INVITE");
-    bench.b.accept(&invite);
-    let ok = bench.a.hear("SIP/2.0 200");
-    bench.a.ack(bench.proxy, &ok);
-    bench.b.hear("ACK");
+    let [invite, ok] = bench.connect("one");
     for (phone, ours) in [(&bench.a, ok.media()), (&bench.b, invite.media())] {
         let mut next = None;
         for frame in 0..50 {
@@ -48,12 +42,8 @@ fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_ca
             next = Some(sequence.wrapping_add(1));
         }
     }
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
+    bench.ends_well();
     let sealed = bench.sealed();
     let id = sealed[0].file_name().unwrap().to_str().unwrap();
     let output = bench.verb(&["export", id, "--data", "data", "--wav", "call.wav", "--json"]);
@@ -87,8 +77,5 @@ fn a_caller_hears_all_of_the_prompt_before_the_callee_s_phone_rings() {
     assert_ne!(ok.header("To"), early.header("To"));
     bench.a.ack(bench.proxy, &ok);
     bench.b.hear("ACK");
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Bench;
@@ -22,12 +21,7 @@ fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
     let mut bench = Bench::new(163);
     bench.write_policy("", "pause = { allowed = true, resume_after = \"1m\" }");
     bench.start();
-    bench.a.invite(bench.proxy, "bob", "one");
-    let invite = bench.b.hear("INVITE");
-    bench.b.accept(&invite);
-    let ok = bench.a.hear("SIP/2.0 200");
-    bench.a.ack(bench.proxy, &ok);
-    bench.b.hear("ACK");
+    let [invite, ok] = bench.connect("one");
     let towards = [ok.media(), invite.media()];
     talk(&mut bench, towards, 5);
     let listed = || {
@@ -55,12 +49,8 @@ fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
         String::from_utf8_lossy(&resumed.stderr)
     );
     talk(&mut bench, towards, 5);
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
+    bench.ends_well();
 
     let shown = bench.verb(&["calls", "show", &id, "--data", "data", "--json"]);
     let facts: Value = serde_json::from_slice(&shown.stdout).unwrap();

@@ -186,6 +186,14 @@ impl Phone {
         );
     }
 
+    /// Ends the call, and the other agrees.
+    pub fn hangs_up(&self, proxy: SocketAddr, ok: &Heard, other: &Self) {
+        self.within(proxy, ok, "BYE", 2);
+        let bye = other.hear("BYE");
+        other.accept(&bye);
+        self.hear("SIP/2.0 200");
+    }
+
     /// 200 to a request; with an answer if it is an INVITE.
     pub fn accept(&self, request: &Heard) {
         self.send(request.from, &self.answer_to(request));

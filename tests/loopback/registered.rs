@@ -59,10 +59,7 @@ fn is_called(bench: &Bench, phone: &Phone, contact: &str, call_id: &str, route: 
     let ok = bench.b.hear("SIP/2.0 200");
     bench.b.ack(bench.proxy, &ok);
     phone.hear("ACK");
-    bench.b.within(bench.proxy, &ok, "BYE", 2);
-    let bye = phone.hear("BYE");
-    phone.accept(&bye);
-    bench.b.hear("SIP/2.0 200");
+    bench.b.hangs_up(bench.proxy, &ok, phone);
 }
 
 /// How a call down that Route ends that nobody answers.

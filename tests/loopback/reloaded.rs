@@ -68,10 +68,7 @@ fn a_trunk_that_a_reload_brought_to_websocket_is_called_by_what_it_opens() {
     let ok = bench.b.hear("SIP/2.0 200");
     bench.b.ack(bench.proxy, &ok);
     a.hear("ACK");
-    bench.b.within(bench.proxy, &ok, "BYE", 2);
-    let bye = a.hear("BYE");
-    a.accept(&bye);
-    bench.b.hear("SIP/2.0 200");
+    bench.b.hangs_up(bench.proxy, &ok, &a);
     end(bench);
 }
 

@@ -40,13 +40,9 @@ fn calls_that_share_a_socket_hear_each_their_own_and_strangers_reach_nobody() {
         assert_eq!((packet.len(), packet[1]), (172, 8), "none of the stranger's");
         assert_eq!(from.ip(), to.ip());
     }
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
     bench.until(|status| status["media"]["sessions"] == 0);
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
     assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
 }
 

@@ -62,8 +62,7 @@ pub fn caller(net: u8, line: impl FnOnce(TcpStream) -> Line, port: u16) -> Phone
 }
 
 pub fn end(mut bench: Bench) {
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.ends_well();
 }
 
 /// A call from `a` to B with a packet each way, then B hangs up: the BYE has to find A.
@@ -184,10 +183,7 @@ fn a_trunk_that_says_so_is_called_by_the_connection_that_it_has_opened() {
     let ok = bench.b.hear("SIP/2.0 200");
     bench.b.ack(bench.proxy, &ok);
     a.hear("ACK");
-    bench.b.within(bench.proxy, &ok, "BYE", 2);
-    let bye = a.hear("BYE");
-    a.accept(&bye);
-    bench.b.hear("SIP/2.0 200");
+    bench.b.hangs_up(bench.proxy, &ok, &a);
     end(bench);
 }
 
@@ -226,10 +222,7 @@ fn new_certificates_are_shown_to_new_connections_while_calls_go_on() {
     assert_eq!(shown(), renewed);
     a.speak(ok.media());
     bench.b.listen();
-    a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    a.hear("SIP/2.0 200");
+    a.hangs_up(bench.proxy, &ok, &bench.b);
 
     // Without being told, too.
     let again = authority.write_identity(bench.folder.path(), ADVERTISED);
@@ -289,10 +282,7 @@ fn a_trunk_is_reached_by_tls_if_it_proves_its_name() {
     let ok = bench.a.hear("SIP/2.0 200");
     bench.a.ack(bench.proxy, &ok);
     b.hear("ACK");
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = b.hear("BYE");
-    b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
+    bench.a.hangs_up(bench.proxy, &ok, &b);
     end(bench);
 }
 
@@ -344,10 +334,7 @@ fn a_long_invite_goes_by_tcp_and_the_rest_of_its_call_by_udp() {
     let ok = bench.a.hear("SIP/2.0 200");
     bench.a.ack(bench.proxy, &ok);
     bench.b.hear("ACK");
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
 
     bench.signal(Signal::TERM);
     for phone in [&bench.a, &bench.b] {
@@ -422,11 +409,7 @@ fn a_call_that_fails_over_from_ipv4_to_ipv6_takes_its_media_along() {
     bench.start();
     let ok = bench.call("one");
     assert!(ok.media().is_ipv4());
-    bench.a.within(bench.proxy, &ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    bench.a.hangs_up(bench.proxy, &ok, &bench.b);
+    bench.ends_well();
     assert_eq!(bench.outcomes(), [("recorded".to_owned(), true)]);
 }

@@ -32,10 +32,10 @@ def _enter_namespace():
 
 
 def enter_network(net):
-    """This process is in a network of its own from here on: 10.`net`.0.1 to .3 are its hosts', .66 is the attacker's."""
+    """This process is in a network of its own from here on: 10.`net`.0.1 to .5 are its hosts', .66 is the attacker's."""
     _enter_namespace()
     _ip("link", "add", "node", "type", "veth", "peer", "name", "out")
-    for host in (1, 2, 3):
+    for host in range(1, 6):
         _ip("address", "add", f"10.{net}.0.{host}/24", "dev", "node")
     _ip("link", "set", "node", "up")
     # An attacker may forge the address of a phone, which is on this side: as a real network would, let it in.

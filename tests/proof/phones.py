@@ -165,9 +165,8 @@ class Phones:
         self.by_fd = {}
         for side, sip in self.sip.items():
             self._watch(sip, lambda side=side: self._hear_sip(side))
-        for pair in self.idle:
-            for leg in pair:
-                self._watch(leg.socket, leg.hear)
+        for leg in (leg for pair in self.idle for leg in pair if leg.socket):
+            self._watch(leg.socket, leg.hear)
 
     def _watch(self, on, act):
         self.by_fd[on.fileno()] = act
@@ -199,7 +198,8 @@ class Phones:
     def close(self):
         self.poll.close()
         legs = [leg for call in self.calls.values() for leg in (call.a, call.b)]
-        for each in [*self.sip.values(), *(leg.socket for leg in legs + [leg for pair in self.idle for leg in pair])]:
+        legs += [leg for pair in self.idle for leg in pair]
+        for each in [*self.sip.values(), *(leg.socket for leg in legs if leg.socket)]:
             each.close()
 
     def rest(self, seconds):
@@ -231,6 +231,13 @@ class Phones:
         self.silence(call)
         call.hung_up, call.hung_up_at = True, time.time_ns()
         self._request("a", call, "BYE", 2, self._target(call.a_dialog))
+
+    def hang_up_all(self, calls, seconds=20, pace=0.002):
+        """Whether all were answered."""
+        for call in calls:
+            self.hang_up(call)
+            self.rest(pace)
+        return self.run(lambda: all(call.hang_up_answered for call in calls), seconds)
 
     def leave(self, call, cseq=2):
         """A's BYE for a call that it does not count as hung up by itself: the proxy was started again meanwhile."""

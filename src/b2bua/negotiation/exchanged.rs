@@ -16,6 +16,8 @@ pub(super) struct Exchanged {
     pub(super) thread: Option<Thread>,
     /// It has not come over yet, or has left: nothing is sent there.
     pub(super) absent: bool,
+    /// It comes from another call.
+    pub(super) came: bool,
 }
 
 impl Negotiation {
@@ -31,7 +33,15 @@ impl Negotiation {
             told,
             thread: None,
             absent: true,
+            came: true,
         }));
+    }
+
+    /// Whether `leg` is of another call, or was.
+    pub(super) fn came_over(&self, leg: Leg) -> bool {
+        self.exchanged[leg.index()]
+            .as_ref()
+            .is_some_and(|exchanged| exchanged.came)
     }
 
     /// `leg` has hung up, and the call is not over: nothing is sent there any more.

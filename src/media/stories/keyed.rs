@@ -16,7 +16,7 @@ fn keys(theirs: u8, ours: u8) -> Option<LegKeys> {
     Some(LegKeys {
         theirs: Some(key(theirs)),
         ours: Some(key(ours)),
-        handshake: None,
+        ..LegKeys::default()
     })
 }
 
@@ -242,6 +242,60 @@ fn the_same_key_in_a_new_description_keeps_its_rollover_counter() {
     assert_eq!(from(&mut world, Leg::B, &rtp(8, 2)), Verdict::Drop(Dropped::Unsealable));
     agree(&mut world, [None, None]);
     assert!(matches!(from(&mut world, Leg::A, &rtp(7, 3)), Verdict::Forward { .. }));
+}
+
+/// Its key has sealed so many times all sequence numbers.
+fn rolled_over(times: u32) -> Phone {
+    let mut a = Phone::new(1, 2);
+    for _ in 0..times {
+        for sequence in [10_000, 30_000, 50_000] {
+            a.says(&rtp(7, sequence));
+        }
+    }
+    a.says(&rtp(7, 10));
+    a
+}
+
+/// RFC 4568 §6.4: it is told nowhere.
+#[test]
+fn a_key_that_was_in_use_in_another_call_is_heard_by_whatever_rollover_counter_it_has() {
+    let carried = || {
+        let keys = keys(1, 2).unwrap();
+        let is_carried = true;
+        Some(LegKeys { is_carried, ..keys })
+    };
+    for (rollovers, lost) in [(0, 0), (1, 0), (8, 0), (9, 1), (250, 31)] {
+        let mut world = call([carried(), None]);
+        let mut a = rolled_over(rollovers);
+        let port = world.port(0, Leg::A, Channel::Rtcp);
+        assert!(matches!(
+            world.send(port, "192.0.2.1:4001", &a.reports()),
+            Verdict::Forward { .. } | Verdict::Change { .. }
+        ));
+        for sequence in 11..11 + lost {
+            let verdict = from(&mut world, Leg::A, &a.says(&rtp(7, sequence)));
+            assert_eq!(
+                verdict,
+                Verdict::Drop(Dropped::Undecryptable),
+                "{rollovers}: {sequence}"
+            );
+        }
+        for sequence in 11 + lost..100 {
+            assert_eq!(goes_to(from(&mut world, Leg::A, &a.says(&rtp(7, sequence)))), B);
+        }
+        assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 1))), A);
+        assert_eq!(a.hears(world.plane.changed()), rtp(8, 1));
+        agree(&mut world, [carried(), None]);
+        let sent = Phone::new(1, 2).says(&rtp(9, 1));
+        assert_eq!(
+            goes_to(from(&mut world, Leg::A, &sent)),
+            B,
+            "a stream that begins here does so at zero"
+        );
+    }
+    let mut world = call([keys(1, 2), None]);
+    let verdict = from(&mut world, Leg::A, &rolled_over(1).says(&rtp(7, 11)));
+    assert_eq!(verdict, Verdict::Drop(Dropped::Undecryptable), "it was not in use");
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
     let keys = LegKeys {
         theirs: Some(key(1)),
         ours: Some(key(2)),
-        handshake: None,
+        ..LegKeys::default()
     };
     plan.keys = vec![LineKeys {
         legs: [Some(keys), None],
@@ -492,7 +492,7 @@ fn who_had_keys_is_told_nothing_in_clear() {
     let keys = LegKeys {
         theirs: Some(key(1)),
         ours: Some(key(2)),
-        handshake: None,
+        ..LegKeys::default()
     };
     sealed.keys = vec![LineKeys {
         legs: [Some(keys), None],

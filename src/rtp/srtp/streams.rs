@@ -107,18 +107,19 @@ impl Stream {
         }
     }
 
-    fn expect(&self, sequence: u16) -> Result<Index, SrtpError> {
+    /// `first`: what it is where nothing was heard yet.
+    fn expect(&self, first: Index) -> Result<Index, SrtpError> {
         let Some(newest) = self.rtp.newest else {
-            return Ok(Index::new(0, sequence));
+            return Ok(first);
         };
-        let index = Index::near(Index(newest), sequence).filter(|index| self.rtp.is_fresh(index.0));
+        let index = Index::near(Index(newest), first.sequence()).filter(|index| self.rtp.is_fresh(index.0));
         index.ok_or(SrtpError::Replayed)
     }
 
     /// Two in a row that are too old are a source that began anew (RFC 3550 appendix A.1): it goes on after the newest.
     fn number(&mut self, sequence: u16) -> Result<Index, SrtpError> {
         let shifted = sequence.wrapping_add(self.shift);
-        if let Ok(index) = self.expect(shifted) {
+        if let Ok(index) = self.expect(Index::new(0, shifted)) {
             self.follows_stray = None;
             return Ok(index);
         }
@@ -145,10 +146,14 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// The index that a packet with this sequence number must have, if it is new. Nothing changes before `settle`.
-    pub(super) fn expect_rtp(&mut self, ssrc: Ssrc, sequence: u16) -> Result<Index, SrtpError> {
-        let first = Index::new(0, sequence);
-        self.find(ssrc)?.map_or(Ok(first), |stream| stream.expect(sequence))
+    pub(super) const fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// The index that a packet with the sequence number of `first` must have, if it is new; `first`, if it is its stream's.
+    /// Nothing changes before `settle`.
+    pub(super) fn expect_rtp(&mut self, ssrc: Ssrc, first: Index) -> Result<Index, SrtpError> {
+        self.find(ssrc)?.map_or(Ok(first), |stream| stream.expect(first))
     }
 
     /// The index by which a packet is encrypted: none is used twice. Its sequence number is another one than the packet's

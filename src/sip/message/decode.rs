@@ -47,6 +47,16 @@ impl Message {
         Self::read(bytes, draft)
     }
 
+    /// The same of what comes no better if it comes again: a response that is shorter than it says, too, is what there is.
+    pub fn salvage_cut(bytes: &[u8]) -> Result<Self, ParseError> {
+        let draft = Draft {
+            is_salvage: true,
+            takes_cut: true,
+            ..Draft::default()
+        };
+        Self::read(bytes, draft)
+    }
+
     fn read(bytes: &[u8], mut draft: Draft) -> Result<Self, ParseError> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(ParseError {
@@ -138,6 +148,8 @@ impl StartLine {
 struct Draft {
     /// Of what can be done without only the first is kept, and nothing that is broken.
     is_salvage: bool,
+    /// A response whose body is cut is read as far as it goes.
+    takes_cut: bool,
     fields: Vec<Field>,
     fault: Option<Fault>,
     via: Option<Via>,
@@ -301,7 +313,7 @@ impl Draft {
         let begins = || self.to.as_ref().is_some_and(|to| to.tag().is_none());
         match start {
             StartLine::Request { method, .. } => *method == Method::Bye || begins(),
-            StartLine::Response { .. } => false,
+            StartLine::Response { .. } => self.takes_cut,
         }
     }
 

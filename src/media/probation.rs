@@ -1,0 +1,249 @@
+//! Who of the strangers that are heard behind NAT is the party: who speaks on, packet after packet (the probation of RFC 3550 §A.1).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::Timestamp;
+
+/// Packets in sequence by which a source proves itself; RFC 3550 has 2, which a sprayer meets sooner.
+const RUN_PACKETS: u8 = 5;
+/// They come as media does, one this long after the other at most: a sweep of all ports takes longer.
+const PACE: Duration = Duration::from_millis(200);
+/// So many are proof at any pace: text (RFC 4103) has one when somebody types.
+const SLOW_PACKETS: u8 = 25;
+/// So many packets may be lost or overtaken in a sequence.
+const REACH: u16 = 5;
+
+/// A packet's place in its stream, as RTP tells it (RFC 3550 §5.1), and its arrival.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    ssrc: [u8; 4],
+    sequence: u16,
+    at: Timestamp,
+}
+
+impl Place {
+    /// None for what is no RTP.
+    pub(super) fn of(at: Timestamp, packet: &[u8]) -> Option<Self> {
+        let [0x80..=0xBF, _, high, low, _, _, _, _, ssrc @ ..] = packet.first_chunk::<12>()? else {
+            return None;
+        };
+        Some(Self {
+            ssrc: *ssrc,
+            sequence: u16::from_be_bytes([*high, *low]),
+            at,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    from: SocketAddr,
+    newest: Place,
+    length: u8,
+    /// Of these, without a pause.
+    dense: u8,
+}
+
+impl Run {
+    const fn begun(from: SocketAddr, newest: Place) -> Self {
+        Self {
+            from,
+            newest,
+            length: 1,
+            dense: 1,
+        }
+    }
+
+    /// Whether a packet goes on with it, or comes late.
+    fn goes_on(&mut self, place: Place) -> bool {
+        let ahead = place.sequence.wrapping_sub(self.newest.sequence);
+        let behind = ahead.wrapping_neg();
+        if place.ssrc != self.newest.ssrc {
+            return false;
+        }
+        if (1..=REACH).contains(&ahead) {
+            let is_dense = place.at.since(self.newest.at) <= PACE;
+            self.dense = if is_dense { self.dense.saturating_add(1) } else { 1 };
+            self.length = self.length.saturating_add(1);
+            self.newest = place;
+        }
+        ahead <= REACH || behind <= REACH
+    }
+
+    const fn is_proof(&self) -> bool {
+        self.dense >= RUN_PACKETS || self.length >= SLOW_PACKETS
+    }
+}
+
+/// Of the stranger that holds the lock, and of one that may take it.
+///
+/// | holder | its packet | another stranger's |
+/// |---|---|---|
+/// | has not proved itself | taken if it goes on with its sequence | refused; by its fifth in a row, with none of the holder's sequence between, it takes the lock |
+/// | has proved itself | taken | refused |
+///
+/// What is no RTP has no place: the holder's is taken, and another's proves nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Probation {
+    has_proved: bool,
+    holder: Option<Run>,
+    other: Option<Run>,
+}
+
+impl Probation {
+    /// `from` has the lock.
+    pub(super) fn begin(from: SocketAddr, place: Option<Place>) -> Self {
+        Self {
+            holder: place.map(|place| Run::begun(from, place)),
+            ..Self::default()
+        }
+    }
+
+    /// Who has the lock is as good as any.
+    pub(super) fn trusted() -> Self {
+        Self {
+            has_proved: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a packet of the holder is taken.
+    pub(super) fn admits_holder(&mut self, from: SocketAddr, place: Option<Place>) -> bool {
+        let Some(place) = place.filter(|_| !self.has_proved) else {
+            return true;
+        };
+        let run = self.holder.get_or_insert(Run::begun(from, place));
+        if !run.goes_on(place) {
+            *run = Run::begun(from, place);
+            return false;
+        }
+        self.has_proved = run.is_proof();
+        self.other = None;
+        true
+    }
+
+    /// Whether another stranger takes the lock by this packet.
+    pub(super) fn yields_to(&mut self, from: SocketAddr, place: Option<Place>) -> bool {
+        let Some(place) = place.filter(|_| !self.has_proved) else {
+            return false;
+        };
+        match &mut self.other {
+            Some(run) if run.from == from => {
+                if !run.goes_on(place) {
+                    *run = Run::begun(from, place);
+                }
+            }
+            // Others that come between count against it: who says most is tried.
+            Some(run) if run.dense > 1 => run.dense -= 1,
+            other => *other = Some(Run::begun(from, place)),
+        }
+        let is_proved = self
+            .other
+            .is_some_and(|run| run.from == from && run.dense >= RUN_PACKETS);
+        if is_proved {
+            *self = Self::trusted();
+        }
+        is_proved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The `sequence`th packet of 20 ms.
+    fn place(ssrc: u8, sequence: u16) -> Option<Place> {
+        paced(ssrc, sequence, 20 * u64::from(sequence))
+    }
+
+    fn paced(ssrc: u8, sequence: u16, millis: u64) -> Option<Place> {
+        Some(Place {
+            ssrc: [0, 0, 0, ssrc],
+            sequence,
+            at: Timestamp::from_millis(millis),
+        })
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        ([203, 0, 113, 9], port).into()
+    }
+
+    #[test]
+    fn a_place_is_read_from_rtp_alone() {
+        let packet = [0x80, 0, 1, 2, 0, 0, 0, 0, 9, 8, 7, 6];
+        let now = Timestamp::from_nanos(5);
+        let found = Place::of(now, &packet).map(|place| (place.ssrc, place.sequence, place.at));
+        assert_eq!(found, Some(([9, 8, 7, 6], 0x0102, now)));
+        assert!(Place::of(now, &packet[..11]).is_none());
+        assert!(Place::of(now, &[0; 12]).is_none(), "another version");
+    }
+
+    #[test]
+    fn who_was_first_and_speaks_out_of_sequence_gives_way_in_the_fifth_packet_of_who_speaks_on() {
+        let mut probation = Probation::begin(at(1), place(1, 100));
+        let sweeps = (1..50_u16).map(|sweep| sweep.wrapping_mul(20_000).wrapping_add(100));
+        let taken = sweeps.filter(|sequence| probation.admits_holder(at(1), place(1, *sequence)));
+        assert_eq!(taken.count(), 0, "one packet was enough");
+        for sequence in 0..4 {
+            assert!(!probation.yields_to(at(2), place(2, sequence)));
+            assert!(
+                !probation.admits_holder(at(1), place(1, sequence * 977)),
+                "nor does it hinder"
+            );
+        }
+        assert!(probation.yields_to(at(2), place(2, 4)));
+        assert!((5..300).all(|sequence| probation.admits_holder(at(2), place(2, sequence))));
+        assert!((0..300).all(|sequence| !probation.yields_to(at(1), place(1, sequence))));
+    }
+
+    #[test]
+    fn a_sweep_of_all_ports_in_sequence_is_no_proof_and_gives_way_between_two_of_its_packets() {
+        let mut probation = Probation::begin(at(1), paced(1, 0, 0));
+        assert!((1..8).all(|sweep| probation.admits_holder(at(1), paced(1, sweep, 400 * u64::from(sweep)))));
+        let party = |packet: u16| paced(2, packet, 2_810 + 20 * u64::from(packet));
+        assert!((0..4).all(|packet| !probation.yields_to(at(2), party(packet))));
+        assert!(probation.yields_to(at(2), party(4)));
+        assert!(!probation.yields_to(at(1), paced(1, 8, 3_200)));
+    }
+
+    #[test]
+    fn who_spoke_five_packets_keeps_the_lock_though_it_falls_silent_and_who_types_keeps_it_too() {
+        let mut speaks = Probation::begin(at(1), place(1, 0));
+        let mut types = speaks;
+        assert!((1..5).all(|sequence| speaks.admits_holder(at(1), place(1, sequence))));
+        for packet in 1..25 {
+            assert!(types.admits_holder(at(1), paced(1, packet, 900 * u64::from(packet))));
+        }
+        for mut probation in [speaks, types] {
+            assert!((0..900).all(|sequence| !probation.yields_to(at(2), place(2, sequence))));
+        }
+    }
+
+    #[test]
+    fn losses_late_packets_and_another_stream_after_the_proof_are_the_partys() {
+        let mut probation = Probation::begin(at(1), paced(1, 65_534, 0));
+        for sequence in [0, 65_535, 2, 2, 1, 5, 6] {
+            assert!(probation.admits_holder(at(1), paced(1, sequence, 100)), "{sequence}");
+        }
+        assert!(
+            probation.admits_holder(at(1), place(7, 40_000)),
+            "an answer after ringing"
+        );
+        assert!(probation.admits_holder(at(1), None), "what is no RTP");
+    }
+
+    #[test]
+    fn a_thousand_sources_that_say_less_than_the_party_do_not_keep_it_out() {
+        let mut probation = Probation::begin(at(1), place(1, 0));
+        let mut sprayer = 1_000;
+        let took = (0..100).position(|sequence| {
+            if sequence % 3 == 0 {
+                sprayer += 1;
+                assert!(!probation.yields_to(at(sprayer), paced(9, sprayer, 20 * u64::from(sequence))));
+            }
+            probation.yields_to(at(2), place(2, sequence))
+        });
+        assert!(took.is_some_and(|packets| packets < 12), "{took:?}");
+    }
+}
