@@ -241,8 +241,9 @@ impl Run {
     fn halted(&self, axis: Axis) -> i64 {
         let behind = self.heard.map_or(0, |heard| heard - self.elapsed);
         let behind = scale(behind, axis.sample_rate, self.codec.clock_rate());
-        let halted = behind.min(self.least_late);
-        let is_seen = behind > axis.samples(OVERLAP_MIN) && halted >= behind / 2;
+        let is_as_late = self.least_late >= behind - axis.samples(DRIFT_MAX);
+        let halted = if is_as_late { behind } else { self.least_late };
+        let is_seen = behind > axis.samples(OVERLAP_MIN) && self.least_late >= behind / 2;
         if is_seen { halted } else { 0 }
     }
 
