@@ -21,6 +21,9 @@ pub(super) const SETTLE: Duration = HOLD.saturating_add(LATE_MAX).saturating_add
 /// How far ahead of `SETTLE` samples may be written: early packets, and a packet's own length.
 const AHEAD: Duration = Duration::from_secs(2);
 
+/// A shorter hole is rounding, and not told.
+const GAP_MIN: Duration = Duration::from_millis(1);
+
 /// The samples of one leg that are not final yet, and where they come from.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -62,8 +65,22 @@ impl Lane {
     }
 
     pub(super) fn handle_packet(&mut self, line: u16, ssrc: Ssrc, number: u16, packet: Held, facts: &mut Sounding) {
+        self.make_room(line, ssrc, facts);
         if !self.stream(line, ssrc).hold(number, packet) {
             facts.dropped += 1;
+        }
+    }
+
+    /// What the longest silent stream still holds is heard, if another needs its place.
+    fn make_room(&mut self, line: u16, ssrc: Ssrc, facts: &mut Sounding) {
+        let is_known = |stream: &Stream| stream.line == line && stream.ssrc == ssrc;
+        if self.streams.len() < STREAMS_MAX || self.streams.iter().any(is_known) {
+            return;
+        }
+        let idle = (0..self.streams.len()).min_by_key(|index| self.streams[*index].last_at);
+        let mut stream = self.streams.swap_remove(idle.unwrap_or(0));
+        while let Some(released) = stream.release(stream.last_at + HOLD) {
+            self.on_released(&mut stream, &released, facts);
         }
     }
 
@@ -73,10 +90,6 @@ impl Lane {
             .iter()
             .position(|stream| stream.line == line && stream.ssrc == ssrc);
         let index = known.unwrap_or_else(|| {
-            if self.streams.len() == STREAMS_MAX {
-                let idle = (0..STREAMS_MAX).min_by_key(|index| self.streams[*index].last_at);
-                self.streams.swap_remove(idle.unwrap_or(0));
-            }
             self.streams.push(Stream::new(line, ssrc));
             self.streams.len() - 1
         });
@@ -98,13 +111,16 @@ impl Lane {
         facts.lost += released.lost;
         match released.packet.payload {
             Payload::Sound(codec) => self.on_sound(stream, released, codec, facts),
-            Payload::TelephoneEvent { clock_rate } => self.on_event(stream.ssrc, &released.packet, clock_rate, facts),
+            Payload::TelephoneEvent { clock_rate } => self.on_event(stream, &released.packet, clock_rate, facts),
             Payload::ComfortNoise => self.is_comfort = true,
             Payload::Undecoded(_) => {}
         }
     }
 
     fn on_sound(&mut self, stream: &mut Stream, released: &Released, codec: Codec, facts: &mut Sounding) {
+        if released.packet.bytes.is_empty() {
+            return; // keeps a path open, says nothing about time
+        }
         let run = stream.run_for(self.axis, &released.packet, codec);
         let mut samples = std::mem::take(&mut self.decoded);
         samples.clear();
@@ -172,7 +188,7 @@ impl Lane {
     }
 
     fn note_gap(&self, position: i64, cause: GapCause, facts: &mut Sounding) {
-        if position > self.covered {
+        if position - self.covered >= self.axis.samples(GAP_MIN) {
             facts.note_gap(
                 self.leg,
                 self.axis.time(self.covered),
@@ -182,19 +198,19 @@ impl Lane {
         }
     }
 
-    fn on_event(&mut self, ssrc: Ssrc, packet: &Held, clock_rate: u32, facts: &mut Sounding) {
+    fn on_event(&mut self, stream: &Stream, packet: &Held, clock_rate: u32, facts: &mut Sounding) {
         let Some(event) = TelephoneEvent::parse(&packet.bytes) else {
             return;
         };
         let duration = Duration::from_secs(1) * u32::from(event.duration) / clock_rate.max(1);
-        let name = (packet.timestamp, ssrc);
+        let name = (packet.timestamp, stream.ssrc);
         if self.event.replace(name) == Some(name) {
             facts.prolong_digit(self.leg, duration);
             return;
         }
         facts.note_digit(Digit {
             leg: self.leg,
-            at: self.axis.time(self.axis.position(packet.at)),
+            at: self.axis.time(stream.began(self.axis, packet, clock_rate, duration)),
             event: event.event,
             key: event.digit(),
             duration,

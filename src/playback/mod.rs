@@ -8,6 +8,7 @@
 
 mod address;
 mod bits;
+mod clock;
 mod export;
 mod flac;
 mod formats;
@@ -22,6 +23,7 @@ mod resample;
 mod rig;
 mod run;
 mod sounding;
+mod step;
 mod stream;
 mod survey;
 mod timeline;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::step::{Usual, is_step};
 use super::stream::{Axis, Held, scale};
 use crate::model::Timestamp;
 use crate::rtp::codecs::{Codec, Decoder, Filled};
@@ -12,17 +13,6 @@ pub(super) const LATE_MAX: Duration = Duration::from_secs(2);
 const EARLY_MAX: Duration = Duration::from_millis(300);
 /// Earlier than this after a pause, and the run is moved: no network brings a packet before it was sent.
 const EARLY_PAUSE_MAX: Duration = Duration::from_millis(10);
-/// A packet later than this begins a new run if those after it are as late: the sender's clock stood still.
-const STEP_MIN: Duration = Duration::from_millis(20);
-/// As late as each other: what a network delays differs more, and one that catches up gets faster.
-const STEP_SPREAD: Duration = Duration::from_millis(15);
-/// Packets after a late one, at least, and the time in which they came, to tell a clock from a network.
-const STEP_PACKETS_MIN: usize = 3;
-const STEP_TIME_MIN: Duration = Duration::from_millis(100);
-/// A smaller step than this might be chance.
-const STEP_SURE: Duration = Duration::from_millis(110);
-/// Packets that have to agree on a smaller one.
-const STEP_PACKETS_SURE: usize = 12;
 /// A new codec goes on with the old one's timestamps if it is no later or earlier than this.
 const CHANGE_MAX: Duration = Duration::from_millis(100);
 /// Clocks may drift apart up to here; then the run is moved at the next pause or quiet packet.
@@ -52,6 +42,9 @@ pub(super) struct Run {
     /// Position after the last sound.
     ends: i64,
     drift: Drift,
+    usual: Usual,
+    /// Of the packet at hand and those after it, the least, in samples of the axis.
+    least_late: i64,
 }
 
 /// Where a packet's sound belongs.
@@ -73,20 +66,20 @@ impl Run {
     pub(super) fn begin<'a>(
         axis: Axis,
         first: &Held,
-        waiting: impl Iterator<Item = &'a Held>,
+        waiting: impl Iterator<Item = &'a Held> + Clone,
         codec: Codec,
         decoder: Option<Decoder>,
     ) -> Self {
         let arrival = axis.position(first.at);
         let early = axis.samples(EARLY_MAX);
-        let anchors = waiting.map(|packet| {
+        let anchors = waiting.clone().map(|packet| {
             let distance = packet.timestamp.wrapping_sub(first.timestamp).cast_signed();
             axis.position(packet.at) - scale(i64::from(distance), axis.sample_rate, codec.clock_rate())
         });
         let anchor = anchors
             .filter(|anchor| (arrival - anchor).abs() <= early)
             .fold(arrival, i64::min);
-        Self {
+        let mut run = Self {
             codec,
             decoder: decoder.unwrap_or_else(|| codec.decoder()),
             anchor: if arrival >= 0 { anchor.max(0) } else { anchor },
@@ -95,7 +88,11 @@ impl Run {
             heard: None,
             ends: i64::MIN,
             drift: Drift::default(),
-        }
+            usual: Usual::default(),
+            least_late: 0,
+        };
+        run.usual = Usual::of(axis, waiting.map(|held| run.lateness(axis, held)));
+        run
     }
 
     pub(super) fn is_of(&self, codec: Codec) -> bool {
@@ -116,28 +113,42 @@ impl Run {
     }
 
     /// Whether `packet` follows on; `waiting` are those after it.
-    pub(super) fn fits<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) -> bool {
+    pub(super) fn fits<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held> + Clone) -> bool {
         let late = self.lateness(axis, packet);
         let is_near = late <= axis.samples(LATE_MAX) && late >= -axis.samples(EARLY_MAX);
         is_near && !self.is_step(axis, packet, waiting)
     }
 
-    /// Whether a packet is late and all that came after it are as late: then it is no network that catches up.
-    fn is_step<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) -> bool {
-        let late = self.lateness(axis, packet);
-        if late <= axis.samples(STEP_MIN) {
-            return false;
-        }
-        let (mut least, mut most, mut count, mut last) = (late, late, 0, packet.at);
+    /// Whether the sender's clock stood still before `packet`: then it is no network that catches up.
+    fn is_step<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held> + Clone) -> bool {
+        let own = (packet.at, self.lateness(axis, packet));
+        let others = waiting.map(|held| (held.at, self.lateness(axis, held)));
+        is_step(axis, self.usual, std::iter::once(own).chain(others))
+    }
+
+    /// Before [`Run::place`]: `waiting` are the packets after this one.
+    pub(super) fn look_ahead<'a>(&mut self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) {
+        self.least_late = self.lateness(axis, packet);
+        let mut before = packet;
         for held in waiting {
             let late = self.lateness(axis, held);
-            (least, most) = (least.min(late), most.max(late));
-            (count, last) = (count + 1, last.max(held.at));
+            if self.skips(before, held) || late < -axis.samples(EARLY_MAX) {
+                break; // its clock says another time than theirs
+            }
+            self.least_late = self.least_late.min(late);
+            before = held;
         }
-        let is_sure = least > axis.samples(STEP_SURE);
-        let wanted = if is_sure { STEP_PACKETS_MIN } else { STEP_PACKETS_SURE };
-        let is_seen = count >= wanted && last.since(packet.at) >= STEP_TIME_MIN;
-        is_seen && least > axis.samples(STEP_MIN) && most - least <= axis.samples(STEP_SPREAD)
+    }
+
+    /// Whether the timestamps go on by more than the first packet's samples.
+    fn skips(&self, first: &Held, second: &Held) -> bool {
+        let samples = self.codec.samples_in(&first.bytes).unwrap_or(0);
+        let length = scale(
+            i64::try_from(samples).unwrap_or(i64::MAX),
+            self.codec.clock_rate(),
+            self.codec.sample_rate(),
+        );
+        i64::from(second.timestamp.wrapping_sub(first.timestamp).cast_signed()) > length + 1
     }
 
     /// Whether a packet of another codec has the same clock and comes when it should; `waiting` are those after it.
@@ -145,7 +156,7 @@ impl Run {
         &self,
         axis: Axis,
         packet: &Held,
-        waiting: impl Iterator<Item = &'a Held>,
+        waiting: impl Iterator<Item = &'a Held> + Clone,
         codec: Codec,
     ) -> bool {
         codec.clock_rate() == self.codec.clock_rate()
@@ -159,6 +170,12 @@ impl Run {
 
     fn position(&self, axis: Axis, elapsed: i64) -> i64 {
         self.anchor + scale(elapsed, axis.sample_rate, self.codec.clock_rate())
+    }
+
+    /// Of a packet that is not of this codec, if its clock is.
+    pub(super) fn position_of(&self, axis: Axis, packet: &Held, clock_rate: u32) -> Option<i64> {
+        let is_same = clock_rate == self.codec.clock_rate();
+        is_same.then(|| self.position(axis, self.elapsed_at(packet.timestamp)))
     }
 
     /// In samples of the axis.
@@ -185,9 +202,13 @@ impl Run {
         self.timestamp = packet.timestamp;
         let late = self.lateness(axis, packet);
         self.drift.update(packet.at, late);
+        self.usual.update(axis, late);
         let before = i64::try_from(filled.guessed + filled.recovered).unwrap_or(0);
         let begins = self.anchor + scale(scale(self.elapsed, rate, clock) - before, axis.sample_rate, rate);
-        let moved = self.correction(axis, late, begins, samples);
+        let moved = match self.halted(axis) {
+            0 => self.correction(axis, begins, samples),
+            halted => halted,
+        };
         if moved != 0 {
             self.anchor += moved;
             self.drift = Drift::default();
@@ -215,15 +236,27 @@ impl Run {
         }
     }
 
+    /// By how much the timestamps fell behind the samples, if this packet and those after it are as late as that: they stand
+    /// still, or count too slowly. A repeated packet is followed by others in time.
+    fn halted(&self, axis: Axis) -> i64 {
+        let behind = self.heard.map_or(0, |heard| heard - self.elapsed);
+        let behind = scale(behind, axis.sample_rate, self.codec.clock_rate());
+        let is_as_late = self.least_late >= behind - axis.samples(DRIFT_MAX);
+        let halted = if is_as_late { behind } else { self.least_late };
+        let is_seen = behind > axis.samples(OVERLAP_MIN) && self.least_late >= behind / 2;
+        if is_seen { halted } else { 0 }
+    }
+
     /// By how much the run is moved, because the clocks have drifted apart, or a jump of the timestamps is seen by now.
-    fn correction(&self, axis: Axis, late: i64, begins: i64, samples: &[i16]) -> i64 {
+    fn correction(&self, axis: Axis, begins: i64, samples: &[i16]) -> i64 {
         let is_pause = |moved: i64| begins > self.ends && begins + moved >= self.ends;
         let beyond = |drift: &i64, limit: Duration| drift.abs() > axis.samples(limit);
         let jumped = self.drift.lately().filter(|drift| beyond(drift, JUMP_MIN));
         let forced = self.drift.settled().filter(|drift| beyond(drift, DRIFT_FORCED));
         let wished = self.drift.settled().filter(|drift| beyond(drift, DRIFT_MAX));
         let wished = wished.filter(|drift| is_pause(*drift) || is_quiet(samples));
-        let early = Some(late).filter(|late| *late < -axis.samples(EARLY_PAUSE_MAX) && is_pause(*late));
+        let hole = begins.saturating_sub(self.ends).max(0);
+        let early = Some(self.least_late.max(-hole)).filter(|early| *early < -axis.samples(EARLY_PAUSE_MAX));
         jumped.or(forced).or(wished).or(early).unwrap_or(0)
     }
 }

@@ -15,6 +15,8 @@ use crate::rtp::{Arrival, ExtendedSequence};
 pub(super) const HOLD: Duration = Duration::from_millis(300);
 /// Packets that wait at once; the first of more goes on at once.
 const HELD_MAX: usize = 256;
+/// An event's packet comes this much after what it tells of, at most: one length of a packet, and the network.
+const EVENT_LATE_MAX: Duration = Duration::from_millis(300);
 /// RFC 3550 §A.1: beyond this a source has restarted.
 const DROPOUT_MAX: u64 = 3_000;
 
@@ -146,14 +148,31 @@ impl Stream {
 
     /// The run that a packet belongs to: the one so far, or a new one when the packet does not follow on.
     pub(super) fn run_for(&mut self, axis: Axis, packet: &Held, codec: Codec) -> &mut Run {
-        let waiting = self.held.values().filter(|held| held.payload == Payload::Sound(codec));
-        let run = match self.run.take() {
+        let waiting = self
+            .held
+            .values()
+            .filter(|held| held.payload == Payload::Sound(codec) && !held.bytes.is_empty());
+        let mut run = match self.run.take() {
             Some(run) if run.is_of(codec) && run.fits(axis, packet, waiting.clone()) => run,
-            Some(run) if run.is_of(codec) => Run::begin(axis, packet, waiting, codec, Some(run.into_decoder())),
+            Some(run) if run.is_of(codec) => Run::begin(axis, packet, waiting.clone(), codec, Some(run.into_decoder())),
             Some(run) if run.continues_with(axis, packet, waiting.clone(), codec) => run.into_codec(codec),
-            _ => Run::begin(axis, packet, waiting, codec, None),
+            _ => Run::begin(axis, packet, waiting.clone(), codec, None),
         };
+        run.look_ahead(axis, packet, waiting);
         self.run.insert(run)
+    }
+
+    /// Where an event began that lasted for `duration` when this packet of it was sent: by its timestamp, if that goes with
+    /// the sound's.
+    pub(super) fn began(&self, axis: Axis, packet: &Held, clock_rate: u32, duration: Duration) -> i64 {
+        let came = axis.position(packet.at);
+        let latest = axis.samples(duration.saturating_add(EVENT_LATE_MAX));
+        let told = self
+            .run
+            .as_ref()
+            .and_then(|run| run.position_of(axis, packet, clock_rate));
+        told.filter(|told| (0..=latest).contains(&(came - told)))
+            .unwrap_or(came)
     }
 }
 

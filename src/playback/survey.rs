@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::clock::{Clocks, Learning, Tick};
 use super::formats::{Formats, Payload};
 use super::lip_sync::{Behind, LipSync};
 use super::pauses::{Pauses, Unkept};
@@ -32,6 +33,8 @@ pub struct Survey {
     pub pauses: Vec<Unkept>,
     /// Lines of video against the sound of their legs, where sender reports tell.
     pub behind: Vec<Behind>,
+    /// Streams whose timestamps do not count what they should.
+    pub(super) clocks: Clocks,
 }
 
 /// One stream of one payload type.
@@ -87,6 +90,7 @@ impl Survey {
             heard: survey.heard.into_values().collect(),
             pauses: survey.pauses.ended(end),
             behind: survey.lip_sync.finish(),
+            clocks: survey.clocks.finish(),
         })
     }
 
@@ -125,6 +129,7 @@ struct Surveying {
     heard: BTreeMap<(Leg, u16, u32, u8), Heard>,
     pauses: Pauses,
     lip_sync: LipSync,
+    clocks: Learning,
 }
 
 impl Surveying {
@@ -157,6 +162,9 @@ impl Surveying {
         let payload = self.formats.payload(leg, line, payload_type);
         if let Payload::Sound(codec) = &payload {
             self.highest_rate = self.highest_rate.max(codec.sample_rate());
+            if let Some(tick) = Tick::of(at, &header, *codec) {
+                self.clocks.update((leg, line, header.ssrc, payload_type), tick);
+            }
         }
         let is_full = self.heard.len() >= STREAMS_MAX;
         match self.heard.entry((leg, line, header.ssrc.0, payload_type)) {

@@ -4,6 +4,7 @@
 //! - A stream is tied to the arrival clock by the least delayed of its first packets. It is tied anew when its SSRC or
 //!   codec changes, its sequence restarts, or its timestamps jump or stand still (see `stream`); when the two clocks have
 //!   drifted 8 ms apart it is moved at the next pause or quiet packet, at 15 ms at once (see `run`).
+//! - Timestamps that count another clock than the codec's, or none, are put right first (see `clock`).
 //! - Reordering up to 300 ms is repaired, duplicates are dropped.
 //! - Loss, discontinuous transmission, hold, comfort noise, telephone events and codecs that are not decoded are silence
 //!   of the right length; but of Opus, whose next packet may bring a lost one's sound, and whose decoder guesses.
@@ -12,7 +13,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Survey;
-use super::formats::Formats;
+use super::clock::{Clocks, Tick};
+use super::formats::{Formats, Payload};
 use super::lane::{Lane, SETTLE};
 use super::pauses::Unkept;
 use super::sounding::{GapCause, Sounding};
@@ -38,6 +40,7 @@ pub(super) struct Timeline {
     unrecorded: Option<Timestamp>,
     /// Those that were not reached yet.
     pauses: VecDeque<Unkept>,
+    clocks: Clocks,
     sounding: Sounding,
 }
 
@@ -58,6 +61,7 @@ impl Timeline {
             is_finished: false,
             unrecorded: None,
             pauses: survey.pauses.iter().copied().collect(),
+            clocks: survey.clocks.clone(),
             sounding: Sounding::default(),
         }
     }
@@ -78,23 +82,37 @@ impl Timeline {
                 bytes,
             } if self.formats.is_audio(*line) => {
                 if let Ok(header) = RtpHeader::parse(bytes) {
+                    let payload = self.formats.payload(*leg, *line, header.payload_type);
+                    let (number, timestamp) = self.amended(*at, *leg, *line, &header, &payload);
                     let packet = Held {
                         at: *at,
-                        timestamp: header.timestamp,
-                        payload: self.formats.payload(*leg, *line, header.payload_type),
+                        timestamp,
+                        payload,
                         bytes: bytes.slice_ref(header.payload),
                     };
                     let lane = match leg {
                         Leg::A => &mut self.a,
                         Leg::B => &mut self.b,
                     };
-                    lane.handle_packet(*line, header.ssrc, header.sequence, packet, &mut self.sounding);
+                    lane.handle_packet(*line, header.ssrc, number, packet, &mut self.sounding);
                 }
             }
             Frame::Packet { .. } | Frame::Signal { .. } => {}
         }
         self.a.advance(self.now, &mut self.sounding);
         self.b.advance(self.now, &mut self.sounding);
+    }
+
+    /// Number and timestamp as they should be.
+    fn amended(&mut self, at: Timestamp, leg: Leg, line: u16, header: &RtpHeader<'_>, payload: &Payload) -> (u16, u32) {
+        let source = (leg, line, header.ssrc, header.payload_type);
+        let tick = match payload {
+            Payload::Sound(codec) => Tick::of(at, header, *codec),
+            _ => None,
+        };
+        tick.map_or((header.sequence, header.timestamp), |tick| {
+            self.clocks.amend(source, tick)
+        })
     }
 
     fn on_mark(&mut self, at: Timestamp, mark: &Mark) {
@@ -175,5 +193,9 @@ impl Timeline {
 mod clocks;
 #[cfg(test)]
 mod codecs;
+#[cfg(test)]
+mod halting;
+#[cfg(test)]
+mod strange;
 #[cfg(test)]
 mod tests;

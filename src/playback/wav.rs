@@ -110,6 +110,7 @@ mod tests {
             heard: Vec::new(),
             pauses: Vec::new(),
             behind: Vec::new(),
+            clocks: super::super::clock::Clocks::default(),
         }
     }
 

@@ -70,8 +70,7 @@ pub fn anchor_secured(
                 muxed,
             } => {
                 let muxed = *muxed && said(*line).is_none_or(|said| said.muxed != Some(false));
-                let is_written = anchoring.write_rtcp(&mut out, *line, *addressed, muxed);
-                is_written.then(|| span.clone())
+                (anchoring.write_rtcp(&mut out, *line, *addressed, muxed)).then(|| span.clone())
             }
             Patch::Protocol { span, line } => {
                 let is_other = said(*line).is_some_and(|said| said.write_protocol(&mut out, &sdp.lines()[*line]));

@@ -40,7 +40,7 @@ fn worst_place(hours: u32, parts_per_million: i64, is_quiet: impl Fn(u32) -> boo
             at,
             timestamp: n.wrapping_mul(960).wrapping_add(u32::MAX - 1_000_000),
             payload: Payload::Sound(Codec::Pcmu),
-            bytes: Bytes::new(),
+            bytes: Bytes::from_static(&[0; 960]),
         };
         assert!(stream.hold(n as u16, packet));
         while let Some(released) = stream.release(at) {

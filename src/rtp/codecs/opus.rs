@@ -87,6 +87,11 @@ impl Opus {
     }
 }
 
+/// At 48 kHz; `None` for what is no Opus packet.
+pub(super) fn samples_in(payload: &[u8]) -> Option<usize> {
+    packet::samples_48k(payload).ok()
+}
+
 /// Whether a packet carries a copy of the frame before it: the LBRR flag of its first frame, which follows the flags of
 /// voice activity (RFC 6716 §4.2.3, §4.2.4). Both are plain bits.
 fn has_copy(payload: &[u8]) -> bool {

@@ -1,8 +1,18 @@
 //! What a payload sounds like, told from its bytes alone.
 
-use super::Codec;
+use super::{Codec, opus};
 
 impl Codec {
+    /// How many samples a payload holds, of one channel, at the codec's own rate. None: it would not be decoded.
+    pub fn samples_in(self, payload: &[u8]) -> Option<usize> {
+        match self {
+            Self::Pcmu | Self::Pcma => Some(payload.len()),
+            Self::G722 => Some(payload.len() * 2),
+            Self::L16 { channels, .. } => Some(payload.len() / 2 / usize::from(channels.max(1))),
+            Self::Opus => opus::samples_in(payload),
+        }
+    }
+
     /// Whether a payload is of one value throughout: no sound at all.
     pub fn is_flat(self, payload: &[u8]) -> bool {
         match self {

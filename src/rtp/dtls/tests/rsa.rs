@@ -129,7 +129,8 @@ fn a_peer_with_an_rsa_certificate_shakes_hands_at_either_end() {
         let (their, our) = if is_client { (client, server) } else { (server, client) };
         assert_eq!((theirs.master(), ours.master()), (&their[..], &our[..]));
         assert_eq!(theirs.suite(), SrtpSuite::AesCm128HmacSha1_80);
-        assert!(!end.association.handshake.is_client == is_client && end.failed.is_none());
+        assert_ne!(end.association.handshake.is_client, is_client);
+        assert!(end.failed.is_none());
     }
 }
 
