@@ -30,7 +30,7 @@ use keying::{Keying, Said};
 
 use super::leg::CallLeg;
 use crate::media::{PortPair, PortPool};
-use crate::model::{Leg, Remote, Timestamp, Told};
+use crate::model::{Leg, Remote, SrtpKey, Timestamp, Told};
 use crate::sdp::{Format, SessionDescription, check_reoffer, filter, with_lines};
 use crate::trunk::Trunk;
 
@@ -61,6 +61,8 @@ pub struct Agreement {
     agreed: [Option<SessionDescription>; 2],
     /// Where each line of it receives, or received before it was held by the null address: A, B.
     places: [Vec<Option<Remote>>; 2],
+    /// The keys that each leg told first, of every suite.
+    first_keys: [Vec<SrtpKey>; 2],
     /// What each leg was told last of the encryption of its lines.
     said: [Said; 2],
     /// What the leg was told before, while it has not answered.

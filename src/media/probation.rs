@@ -15,7 +15,7 @@ const SLOW_PACKETS: u8 = 25;
 const REACH: u16 = 5;
 
 /// A packet's place in its stream, as RTP tells it (RFC 3550 §5.1), and its arrival.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     ssrc: [u8; 4],
     sequence: u16,
@@ -36,7 +36,7 @@ impl Place {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Run {
     from: SocketAddr,
     newest: Place,
@@ -80,14 +80,15 @@ impl Run {
 ///
 /// | holder | its packet | another stranger's |
 /// |---|---|---|
-/// | has not proved itself | taken if it goes on with its sequence | refused; by its fifth in a row, with none of the holder's sequence between, it takes the lock |
+/// | has not proved itself | taken if it goes on with its sequence, or with that of its second SSRC | refused; by its fifth in a row, with none of the holder's sequence between, it takes the lock |
 /// | has proved itself | taken | refused |
 ///
 /// What is no RTP has no place: the holder's is taken, and another's proves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probation {
     has_proved: bool,
-    holder: Option<Run>,
+    /// Of two streams, for sound and its repair (RFC 4588, RFC 8627) come by turns.
+    holder: [Option<Run>; 2],
     other: Option<Run>,
 }
 
@@ -95,7 +96,7 @@ impl Probation {
     /// `from` has the lock.
     pub(super) fn begin(from: SocketAddr, place: Option<Place>) -> Self {
         Self {
-            holder: place.map(|place| Run::begun(from, place)),
+            holder: [place.map(|place| Run::begun(from, place)), None],
             ..Self::default()
         }
     }
@@ -113,7 +114,13 @@ impl Probation {
         let Some(place) = place.filter(|_| !self.has_proved) else {
             return true;
         };
-        let run = self.holder.get_or_insert(Run::begun(from, place));
+        let is_first = self.holder == [None; 2];
+        let run = self.run_of(place.ssrc);
+        if !run.is_some_and(|run| run.newest.ssrc == place.ssrc) {
+            *run = Some(Run::begun(from, place));
+            return is_first;
+        }
+        let run = run.get_or_insert(Run::begun(from, place));
         if !run.goes_on(place) {
             *run = Run::begun(from, place);
             return false;
@@ -121,6 +128,18 @@ impl Probation {
         self.has_proved = run.is_proof();
         self.other = None;
         true
+    }
+
+    /// The holder's by this SSRC, or the one that makes room for it: the shorter, of two the older.
+    fn run_of(&mut self, ssrc: [u8; 4]) -> &mut Option<Run> {
+        let is_it = |run: &Option<Run>| run.is_some_and(|run| run.newest.ssrc == ssrc);
+        let worth = |run: &Option<Run>| run.map(|run| (run.length, run.newest.at));
+        let [first, second] = &mut self.holder;
+        if is_it(first) || !is_it(second) && worth(first) < worth(second) {
+            first
+        } else {
+            second
+        }
     }
 
     /// Whether another stranger takes the lock by this packet.
@@ -231,6 +250,25 @@ mod tests {
             "an answer after ringing"
         );
         assert!(probation.admits_holder(at(1), None), "what is no RTP");
+    }
+
+    #[test]
+    fn who_speaks_and_repairs_by_turns_takes_the_lock_and_is_heard_and_three_sources_by_turns_are_nobody() {
+        let by_turns = |packet: u16, streams: u16| {
+            let ssrc = u8::try_from(packet % streams).ok()?;
+            paced(ssrc, packet / streams, 10 * u64::from(packet))
+        };
+        let mut probation = Probation::begin(at(1), by_turns(0, 2));
+        assert!(
+            !probation.admits_holder(at(1), by_turns(1, 2)),
+            "one packet is no stream"
+        );
+        assert!((2..60).all(|packet| probation.admits_holder(at(1), by_turns(packet, 2))));
+        assert!((0..60).all(|packet| !probation.yields_to(at(2), place(9, packet))));
+        let mut probation = Probation::begin(at(1), by_turns(0, 3));
+        let taken = (1..60).filter(|packet| probation.admits_holder(at(1), by_turns(*packet, 3)));
+        assert!(taken.count() < 60);
+        assert!(Probation::trusted().admits_holder(at(1), by_turns(1, 3)));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! DTLS-SRTP (RFC 5764): the handshake between a leg's peer and us that gives the keys of both. The only user of the DTLS crate.
 //!
 //! Architecture Invariant: no key leaves before the handshake is done and the peer has proved to own the certificate that its
-//! signalling named. What forged datagrams can cost is bounded by [`DATAGRAMS_A_SECOND_MAX`], and they end nothing.
+//! signalling named. What forged datagrams can cost is bounded by [`DATAGRAMS_A_SECOND_MAX`]. Those from elsewhere than the peer's
+//! address spoil nothing. Those from it that are empty, or claim room, take none from the peer's; a whole forged message, or 65 records
+//! that could be a Finished, can spoil an attempt: a client says hello anew, a server forgets the attempt and waits for a new hello.
 
 mod attempt;
 mod budget;

@@ -60,8 +60,10 @@ pub struct Opener {
     rtcp: Cipher,
     mki: Option<Mki>,
     streams: Streams,
-    /// The rollover counter that is tried for a stream that was not heard before. None: it has none yet.
+    /// The last rollover counter that was tried for a stream that was not heard before, beside 0. None: none is sought.
     sought: Option<u32>,
+    /// By which the next packet is tried.
+    guess: u32,
 }
 
 impl Sealer {
@@ -114,6 +116,7 @@ impl Opener {
             mki: key.mki().copied(),
             streams: Streams::default(),
             sought: None,
+            guess: 0,
         })
     }
 
@@ -125,18 +128,20 @@ impl Opener {
         }
     }
 
-    /// The next packet is tried by the next rollover counter. False: none is sought.
+    /// The packet that did not fit is tried again by the next rollover counter; each other one by 0 first. False: none is sought.
     pub fn seek_further(&mut self) -> bool {
         let Some(sought) = &mut self.sought else {
             return false;
         };
-        *sought = (*sought + 1) % ROLLOVERS_SOUGHT;
+        *sought = *sought % (ROLLOVERS_SOUGHT - 1) + 1;
+        self.guess = *sought;
         true
     }
 
     /// Verifies an SRTP packet and decrypts it in place: the length of the RTP packet that its first bytes are then. After an
     /// error nothing has changed but perhaps `packet`.
     pub fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let guess = std::mem::take(&mut self.guess);
         let (ssrc, sequence) = rtp_names(packet).ok_or(SrtpError::Malformed)?;
         let header = header_bytes(packet).ok_or(SrtpError::Malformed)?;
         let tag_bytes = self.rtp.tag_bytes();
@@ -151,7 +156,7 @@ impl Opener {
         if !self.is_named(named) {
             return Err(SrtpError::Forged);
         }
-        let first = Index::new(self.sought.unwrap_or(0), sequence);
+        let first = Index::new(guess, sequence);
         let index = self.streams.expect_rtp(ssrc, first)?;
         self.rtp.open_rtp(head, header, ssrc, index, tag)?;
         self.streams.settle_rtp(ssrc, index);

@@ -40,9 +40,15 @@ fn read(key: &str) -> onrecord::model::SrtpKey {
 
 /// Alice calls Bob, refers him to Dave, and he goes over with this key. The keys of Bob's leg in both calls, and of Dave's.
 fn moves(bench: &mut Bench, with: &str) -> [LegKeys; 3] {
+    goes_over(bench, with).0
+}
+
+/// The same, and Bob's dialog.
+fn goes_over(bench: &mut Bench, with: &str) -> ([LegKeys; 3], PhoneDialog) {
     let typed = "Content-Type: application/sdp\r\n";
     let uri = format!("sip:bob@{PROXY}");
     bench.requests("INVITE", ALICE, &uri, "call-1", typed, &keyed("RTP/SAVP", 1, KEY));
+    let phone = PhoneDialog::of_callee(BOB, &bench.newest(B, "INVITE"));
     bench.answers(BOB, "INVITE", 200, &keyed("RTP/SAVP", 1, OTHER));
     let mut alice = PhoneDialog::of_caller(ALICE, &bench.newest_response(A));
     let ack = alice.request("ACK", "", "");
@@ -55,7 +61,7 @@ fn moves(bench: &mut Bench, with: &str) -> [LegKeys; 3] {
     assert!(offered.iter().all(|key| Some(&key.key) != before.ours.as_deref()));
     bench.answers(BOB, "INVITE", 200, &keyed("RTP/SAVP", 1, with));
     let [bob, dave] = Leg::BOTH.map(|leg| keys(bench, leg).expect("an encrypted leg"));
-    [before, bob, dave]
+    ([before, bob, dave], phone)
 }
 
 #[test]
@@ -76,4 +82,21 @@ fn who_goes_over_with_a_new_key_is_heard_by_that() {
     let [before, bob, _] = moves(&mut executing(), NEW);
     assert_eq!(theirs(&bob), &read(NEW));
     assert_ne!(before.ours, bob.ours);
+}
+
+#[test]
+fn a_key_that_is_agreed_on_after_it_went_over_begins_at_zero() {
+    let mut bench = executing();
+    let ([_, bob, _], mut phone) = goes_over(&mut bench, OTHER);
+    assert!(bob.is_carried);
+    bench.answers(DAVE, "INVITE", 200, &keyed("RTP/SAVP", 1, DAVES));
+    let offer = phone.request(
+        "INVITE",
+        "Content-Type: application/sdp\r\n",
+        &keyed("RTP/SAVP", 1, NEW),
+    );
+    bench.from(B, offer);
+    bench.answers(DAVE, "INVITE", 200, &keyed("RTP/SAVP", 1, DAVES));
+    let renewed = keys(&bench, Leg::A).expect("Bob's leg is encrypted");
+    assert_eq!((theirs(&renewed), renewed.is_carried), (&read(NEW), false));
 }

@@ -381,7 +381,7 @@ impl Negotiation {
         match chosen(said, line) {
             Some((theirs, ours)) => Some(LegKeys {
                 theirs: Some(Arc::new(theirs.key.clone())),
-                is_carried: self.came_over(leg),
+                is_carried: self.came_over(leg) && self.agreement.first_keys[leg.index()].contains(&theirs.key),
                 ours: Some(Arc::new(ours.key.clone())),
                 handshake: None,
             }),

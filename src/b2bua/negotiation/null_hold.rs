@@ -16,6 +16,11 @@ impl Agreement {
             false => line.remote(),
         };
         self.places[leg.index()] = sdp.lines().iter().enumerate().map(place).collect();
+        let first_keys = &mut self.first_keys[leg.index()];
+        if first_keys.is_empty() {
+            let cryptos = sdp.lines().iter().flat_map(|line| &line.cryptos);
+            *first_keys = cryptos.map(|crypto| crypto.key.clone()).collect();
+        }
         self.agreed[leg.index()] = Some(sdp);
     }
 }

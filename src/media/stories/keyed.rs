@@ -299,6 +299,25 @@ fn a_key_that_was_in_use_in_another_call_is_heard_by_whatever_rollover_counter_i
 }
 
 #[test]
+fn packets_that_are_under_way_by_the_key_before_keep_none_by_a_new_one_from_being_heard() {
+    let mut world = call([keys(1, 2), None]);
+    let (mut a, mut new) = (Phone::new(1, 2), Phone::new(5, 6));
+    talk_past_a_rollover(&mut world, &mut a);
+    let mut late: Vec<_> = (1..5).map(|sequence| a.says(&rtp(7, sequence))).collect();
+    let renewed = keys(5, 6).map(|keys| LegKeys {
+        is_carried: true,
+        ..keys
+    });
+    agree(&mut world, [renewed, None]);
+    for bytes in late.drain(..) {
+        assert_eq!(goes_to(from(&mut world, Leg::A, &bytes)), B);
+    }
+    for sequence in 5..50 {
+        assert_eq!(goes_to(from(&mut world, Leg::A, &new.says(&rtp(7, sequence)))), B);
+    }
+}
+
+#[test]
 fn keys_that_come_back_after_a_time_in_clear_go_on_where_they_were() {
     let mut world = call([keys(1, 2), None]);
     let mut a = Phone::new(1, 2);

@@ -177,6 +177,11 @@ impl Attempt {
             return false;
         }
         let told = self.intake.take(datagram);
+        if self.intake.is_spoiled() {
+            self.stage = Stage::Broken(None);
+            self.due = Some(now + self.pause);
+            return true;
+        }
         // Who repeats itself may have moved because it was not answered.
         if sender.is_proved || !told.is_empty() {
             self.peer = sender.at;

@@ -16,10 +16,12 @@ const MESSAGES_MAX: u16 = 12;
 const MESSAGES_BYTES_MAX: usize = 16 << 10;
 /// Pieces of a message that do not touch each other yet.
 const PIECES_MAX: usize = 16;
-/// A Finished, with what the suite adds.
-const FINISHED_BYTES_MAX: usize = 128;
-/// Encrypted records, and changes of the cipher: the crate keeps those that come too early.
+/// A Finished (RFC 5246 §7.4.9) by AES-128-GCM, as both suites that we have: explicit nonce, header, verify_data, tag (RFC 5288 §3).
+const FINISHED_BYTES: usize = 8 + MESSAGE_HEADER_BYTES + 12 + 16;
+/// Encrypted records before the end: the crate keeps those that come too early.
 const SEALED_MAX: u8 = 64;
+/// The crate keeps those that come too early, and each does what the first did.
+const CHANGES_MAX: u8 = 16;
 
 /// What is let in.
 pub(super) struct Intake {
@@ -29,6 +31,8 @@ pub(super) struct Intake {
     /// Bytes of the messages that have begun.
     begun: usize,
     sealed: u8,
+    changes: u8,
+    is_spoiled: bool,
     /// Of the next record that the crate gets.
     number: u64,
     /// Nothing but a repeated end counts any more.
@@ -60,6 +64,8 @@ impl Intake {
             waiting: Vec::new(),
             begun: 0,
             sealed: 0,
+            changes: 0,
+            is_spoiled: false,
             number: next as u64,
             is_done: false,
         }
@@ -68,6 +74,11 @@ impl Intake {
     pub(super) fn finish(&mut self) {
         self.is_done = true;
         self.waiting = Vec::new();
+    }
+
+    /// More came before the end than a handshake has: what its end says would not pass any more.
+    pub(super) const fn is_spoiled(&self) -> bool {
+        self.is_spoiled
     }
 
     /// What the crate may read of it, in records of their own numbering; often nothing.
@@ -80,10 +91,11 @@ impl Intake {
             };
             match (header[0], [header[3], header[4]]) {
                 (HANDSHAKE, [0, 0]) if !self.is_done => self.take_fragments(body, &mut told),
-                (CHANGE_CIPHER_SPEC, [0, 0]) if !self.is_done && body == [1] && self.has_room() => {
+                (CHANGE_CIPHER_SPEC, [0, 0]) if !self.is_done && body == [1] && self.changes < CHANGES_MAX => {
+                    self.changes += 1;
                     self.tell(&mut told, CHANGE_CIPHER_SPEC, body);
                 }
-                (HANDSHAKE, [0, 1]) if length <= FINISHED_BYTES_MAX && self.has_room() => {
+                (HANDSHAKE, [0, 1]) if length == FINISHED_BYTES && self.has_room() => {
                     told.extend_from_slice(header);
                     told.extend_from_slice(body);
                 }
@@ -94,9 +106,16 @@ impl Intake {
         told
     }
 
+    /// Once it is done the crate keeps none of them.
     const fn has_room(&mut self) -> bool {
-        self.sealed = self.sealed.saturating_add(1);
-        self.sealed <= SEALED_MAX
+        if self.is_done {
+            return true;
+        }
+        self.is_spoiled |= self.sealed == SEALED_MAX;
+        if !self.is_spoiled {
+            self.sealed += 1;
+        }
+        !self.is_spoiled
     }
 
     fn take_fragments(&mut self, body: &[u8], told: &mut Vec<u8>) {
@@ -119,32 +138,44 @@ impl Intake {
         if fragment.number < self.next || fragment.number >= MESSAGES_MAX {
             return;
         }
-        let known = self
-            .waiting
-            .iter()
-            .position(|message| message.number == fragment.number);
-        let place = known.unwrap_or_else(|| {
-            self.waiting.push(Message {
-                number: fragment.number,
-                kind: fragment.kind,
-                body: Vec::new(),
-                pieces: Vec::new(),
-            });
-            self.waiting.len() - 1
-        });
-        if known.is_none() {
-            if self.begun + fragment.length > MESSAGES_BYTES_MAX {
-                self.waiting.pop();
-                return;
-            }
-            self.begun += fragment.length;
-            self.waiting[place].body = vec![0; fragment.length];
+        let is_it = |message: &Message| message.number == fragment.number;
+        let mut known = self.waiting.iter().position(is_it);
+        // Who of the two is the peer is not known: it repeats itself, and nobody keeps its place by having been first.
+        if let Some(place) = known.take_if(|place| !self.waiting[*place].agrees(fragment)) {
+            self.forget(place);
         }
+        let Some(place) = known.or_else(|| self.begin(fragment)) else {
+            return;
+        };
         self.waiting[place].fill(fragment);
         if self.waiting[place].is_nonsense() {
-            let message = self.waiting.swap_remove(place);
-            self.begun -= message.body.len();
+            self.forget(place);
         }
+    }
+
+    /// Its place; those that come after it make room, the last first.
+    fn begin(&mut self, fragment: &Fragment<'_>) -> Option<usize> {
+        while self.begun + fragment.length > MESSAGES_BYTES_MAX {
+            let numbers = self.waiting.iter().map(|message| message.number).enumerate();
+            let (last, number) = numbers.max_by_key(|(_, number)| *number)?;
+            if number < fragment.number {
+                return None;
+            }
+            self.forget(last);
+        }
+        self.begun += fragment.length;
+        self.waiting.push(Message {
+            number: fragment.number,
+            kind: fragment.kind,
+            body: vec![0; fragment.length],
+            pieces: Vec::new(),
+        });
+        Some(self.waiting.len() - 1)
+    }
+
+    fn forget(&mut self, place: usize) {
+        let message = self.waiting.swap_remove(place);
+        self.begun -= message.body.len();
     }
 
     fn tell(&mut self, told: &mut Vec<u8>, kind: u8, body: &[u8]) {
@@ -190,11 +221,13 @@ impl<'a> Fragment<'a> {
 }
 
 impl Message {
-    /// One that disagrees with the first about the message is of somebody else.
+    /// One that disagrees about the message is of somebody else.
+    const fn agrees(&self, fragment: &Fragment<'_>) -> bool {
+        fragment.kind == self.kind && fragment.length == self.body.len()
+    }
+
+    /// Where too many pieces wait they are forgotten: the peer repeats its own.
     fn fill(&mut self, fragment: &Fragment<'_>) {
-        if fragment.kind != self.kind || fragment.length != self.body.len() {
-            return;
-        }
         let end = fragment.offset + fragment.bytes.len();
         let mut piece = (fragment.offset, end);
         let mut apart = self.pieces.clone();
@@ -206,7 +239,7 @@ impl Message {
             !touches
         });
         if apart.len() == PIECES_MAX {
-            return;
+            apart.clear();
         }
         apart.push(piece);
         apart.sort_unstable();

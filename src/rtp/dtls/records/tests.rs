@@ -91,18 +91,56 @@ fn no_more_messages_or_encrypted_records_than_a_handshake_has_pass() {
         told,
         usize::from(MESSAGES_MAX) * (HEADER_BYTES + MESSAGE_HEADER_BYTES + 1)
     );
-    let sealed = |length: usize| {
-        let mut sealed = record(HANDSHAKE, &vec![7; length]);
-        sealed[4] = 1;
-        sealed
-    };
-    assert!(
-        intake.take(&sealed(FINISHED_BYTES_MAX + 1)).is_empty(),
-        "longer than a Finished"
-    );
-    let passed = (0..1_000).filter(|_| !intake.take(&sealed(40)).is_empty()).count();
-    assert_eq!(passed, usize::from(SEALED_MAX));
-    assert!(intake.take(&record(CHANGE_CIPHER_SPEC, &[1])).is_empty());
+    for length in [0, 1, FINISHED_BYTES - 1, FINISHED_BYTES + 1] {
+        for _ in 0..=SEALED_MAX {
+            assert!(intake.take(&sealed(length)).is_empty(), "{length}: no Finished");
+        }
+    }
+    let changes = (0..1_000).filter(|_| !intake.take(&record(CHANGE_CIPHER_SPEC, &[1])).is_empty());
+    assert_eq!(changes.count(), usize::from(CHANGES_MAX));
+    for _ in 0..SEALED_MAX {
+        assert!(!intake.take(&sealed(FINISHED_BYTES)).is_empty());
+    }
+    assert!(!intake.is_spoiled());
+    assert!(intake.take(&sealed(FINISHED_BYTES)).is_empty());
+    assert!(intake.is_spoiled());
+}
+
+/// A record that claims to be encrypted.
+fn sealed(length: usize) -> Vec<u8> {
+    let mut sealed = record(HANDSHAKE, &vec![7; length]);
+    sealed[4] = 1;
+    sealed
+}
+
+#[test]
+fn what_is_encrypted_is_counted_no_more_once_it_is_done() {
+    let mut intake = Intake::new(0);
+    intake.finish();
+    assert!((0..1_000).all(|_| !intake.take(&sealed(FINISHED_BYTES)).is_empty()));
+    assert!(!intake.is_spoiled());
+}
+
+#[test]
+fn whoever_claims_room_first_keeps_it_from_no_message_that_comes_before_or_that_is_another_of_its_number() {
+    let length = u32::try_from(MESSAGES_BYTES_MAX).unwrap();
+    for number in 0..MESSAGES_MAX {
+        let mut intake = Intake::new(0);
+        let number = u8::try_from(number).unwrap();
+        assert!(intake.take(&fragment(HELLO, number, length, 0, b"")).is_empty());
+        let told: Vec<u8> = (0..number + 1)
+            .flat_map(|number| intake.take(&message(HELLO, number, b"true")))
+            .collect();
+        assert_eq!(messages(&told).len(), usize::from(number) + 1);
+        assert_eq!((intake.begun, intake.waiting.len()), (4 * messages(&told).len(), 0));
+    }
+    let mut intake = Intake::new(0);
+    for at in 0..=u32::try_from(PIECES_MAX).unwrap() {
+        intake.take(&fragment(HELLO, 0, 99, 2 * at, b"?"));
+    }
+    assert!(intake.take(&fragment(HELLO, 0, 99, 0, &[1; 50])).is_empty());
+    let told = intake.take(&fragment(HELLO, 0, 99, 50, &[1; 49]));
+    assert_eq!(messages(&told), [(0, vec![1; 99])]);
 }
 
 #[test]
@@ -137,8 +175,7 @@ fn alerts_and_data_are_not_let_in_and_neither_is_anything_but_an_end_once_it_is_
     intake.finish();
     assert!(intake.take(&record(CHANGE_CIPHER_SPEC, &[1])).is_empty());
     assert!(intake.take(&message(FINISHED, 0, b"x")).is_empty());
-    let mut end = record(HANDSHAKE, &[7; 40]);
-    end[4] = 1;
+    let end = sealed(FINISHED_BYTES);
     assert_eq!(intake.take(&end), end);
 }
 

@@ -174,3 +174,71 @@ fn a_server_goes_on_with_the_number_of_the_hello_that_it_answers() {
     talk(START, &mut client, &mut server, || false);
     assert!(client.keys.is_some() && server.keys.is_some());
 }
+
+/// As a stranger writes it who can send from the peer's address.
+fn record(kind: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    [&[kind, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 9], &length[..], body].concat()
+}
+
+/// What the peers say crosses, and each datagram of it after this one, from the peer's address. How they are then.
+fn talk_under(forged: &[u8]) -> (End, End) {
+    let (mut client, mut server) = pair();
+    loop {
+        let (up, down) = (client.sends(), server.sends());
+        if up.is_empty() && down.is_empty() {
+            return (client, server);
+        }
+        for bytes in up {
+            server.association.handle_packet(START, SOMEWHERE, forged);
+            server.association.handle_packet(START, SOMEWHERE, &bytes);
+        }
+        for bytes in down {
+            client.association.handle_packet(START, SOMEWHERE, forged);
+            client.association.handle_packet(START, SOMEWHERE, &bytes);
+        }
+    }
+}
+
+#[test]
+fn a_datagram_in_the_peers_name_that_is_full_of_nothing_ends_no_handshake() {
+    let empty = record(22, 1, b"").repeat(64);
+    let change = record(20, 0, &[1]).repeat(64);
+    // Of 16 KiB, without a byte of them.
+    let claim = |number: u8| record(22, 0, &[11, 0, 0x40, 0, 0, number, 0, 0, 0, 0, 0, 0]);
+    let claims: Vec<u8> = (1..12).flat_map(claim).collect();
+    for forged in [empty, change, claim(11), claims] {
+        let (client, server) = talk_under(&forged);
+        assert!(client.keys.is_some() && server.keys.is_some(), "{:?}", &forged[..13]);
+    }
+}
+
+#[test]
+fn more_that_could_be_ends_than_are_let_in_make_a_client_say_hello_anew_and_a_server_forget_its_client() {
+    let flood = record(22, 1, &[7; 48]).repeat(33);
+    let (mut client, mut server) = pair();
+    for _ in 0..2 {
+        client.association.handle_packet(START, SOMEWHERE, &flood);
+    }
+    client.sends();
+    let due = client.association.poll_timeout().unwrap();
+    assert!(due < START + Duration::from_secs(5));
+    client.association.handle_timeout(due);
+    talk(due, &mut client, &mut server, || false);
+    assert!(client.keys.is_some() && server.keys.is_some());
+
+    let (mut client, mut server) = pair();
+    for _ in 0..2 {
+        for bytes in client.sends() {
+            server.association.handle_packet(START, SOMEWHERE, &bytes);
+        }
+        for bytes in server.sends() {
+            client.association.handle_packet(START, SOMEWHERE, &bytes);
+        }
+    }
+    assert_eq!(server.association.attempts.len(), 1);
+    for _ in 0..2 {
+        server.association.handle_packet(START, SOMEWHERE, &flood);
+    }
+    assert!(server.association.attempts.is_empty() && server.failed.is_none());
+}
