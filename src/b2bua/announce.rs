@@ -18,7 +18,7 @@ use crate::model::{
     CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
     Recorded,
 };
-use crate::policy::{Clips, NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
+use crate::policy::{Clips, NotifyMode, NotifyWhen, OnRefusal, Requirements, Untold, Verdict};
 
 /// Who has been told: A, B.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ pub(super) struct Announced {
     pub(super) languages: [Languages; 2],
     /// Of A, of B.
     pub(super) consents: [Option<Consent>; 2],
+    /// What it means that A, that B does not agree, by the policies that asked and by those that came later.
+    pub(super) refused: [Option<OnRefusal>; 2],
     /// Those that A, that B has not answered.
     pub(super) questions: [Option<Question>; 2],
     /// The relay lets neither hear the other until it is told otherwise.
@@ -64,6 +66,7 @@ impl Announced {
         self.told = [false; 2];
         self.prompted[leg.index()] = false;
         self.consents[leg.index()] = None;
+        self.refused[leg.index()] = None;
         self.questions[leg.index()] = None;
     }
 }

@@ -14,7 +14,7 @@ use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::{Consent, Consented, Leg, Mark, MediaCommand, NoticePlan, Timestamp, Waiver, earliest};
-use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal};
+use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal, Silence};
 
 const YES: char = '1';
 const NO: char = '2';
@@ -51,6 +51,7 @@ impl Call {
 
     pub(super) fn note_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, consent: Consent) {
         self.announced.consents[leg.index()] = Some(consent);
+        self.announced.refused[leg.index()] = self.refused_by(leg, consent);
         self.chronicle
             .step(turn.now, StepKind::Consent { leg, consent }, turn.out);
         let at = turn.now;
@@ -66,6 +67,19 @@ impl Call {
         self.publish(turn);
         if self.kept == Kept::Written {
             self.kept = Kept::Stale;
+        }
+    }
+
+    /// What it means that a party refuses, or would, by the policies that asked and by those of now; none if that is no refusal.
+    fn refused_by(&self, leg: Leg, consent: Consent) -> Option<OnRefusal> {
+        let terms = self.consent_terms();
+        let agrees = terms.is_some_and(|terms| terms.silence == Silence::Agrees);
+        let now = terms.map(|terms| terms.refused);
+        match consent {
+            Consent::Asked => now,
+            Consent::Unanswered if agrees => None,
+            Consent::Refused | Consent::Unanswered => self.announced.refused[leg.index()].max(now),
+            Consent::Given | Consent::Informed | Consent::Implied | Consent::Waived => None,
         }
     }
 
@@ -175,8 +189,8 @@ impl Call {
             return;
         }
         self.note_waived(turn);
-        // By the terms that hold now: who refused under others may be recorded on under those alone.
-        if let Some(leg) = Leg::BOTH.into_iter().find(|leg| self.declines(*leg)) {
+        let hangs_up = |leg: &Leg| self.dissent(*leg) == Some(OnRefusal::HangUp);
+        if let Some(leg) = Leg::BOTH.into_iter().find(hangs_up) {
             self.decline_recording(turn, leg);
         }
         if self.phase != Phase::Confirmed {
@@ -218,9 +232,11 @@ impl Call {
     }
 
     /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question.
-    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2]) {
+    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2], refused: [Option<OnRefusal>; 2]) {
         for (leg, consent) in Leg::BOTH.into_iter().zip(consents) {
             let is_open = consent == Some(Consent::Asked);
+            let by_terms = consent.and_then(|consent| self.refused_by(leg, consent));
+            self.announced.refused[leg.index()] = refused[leg.index()].or(by_terms).filter(|_| !is_open);
             self.announced.consents[leg.index()] = consent.filter(|_| !is_open);
             self.announced.prompted[leg.index()] &= !is_open;
         }
@@ -244,9 +260,7 @@ impl Call {
 
     /// A party does not agree, by word or by silence.
     pub(super) fn decline_recording(&mut self, turn: &mut Turn<'_>, leg: Leg) {
-        let hangs_up = self
-            .consent_terms()
-            .is_some_and(|terms| terms.refused == OnRefusal::HangUp);
+        let hangs_up = self.dissent(leg) == Some(OnRefusal::HangUp);
         match self.phase {
             Phase::Ending => {}
             Phase::Preparing if hangs_up => self.refuse(turn, &Refusal::Unconsented),

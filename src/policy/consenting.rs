@@ -86,6 +86,13 @@ impl OnRefusal {
     pub const fn waits(self) -> bool {
         matches!(self, Self::Mute | Self::Unrecorded)
     }
+
+    /// With another policy that wants the call recorded strictly, and says this of consent: what is kept of nobody's call by one
+    /// policy, and must be by the other, does not take place.
+    pub(super) fn beside_strict(self, other: Option<ConsentTerms>) -> Self {
+        let is_alike = other.is_some_and(|other| other.refused == self && self == Self::Mute);
+        if self.waits() && !is_alike { Self::HangUp } else { self }
+    }
 }
 
 impl Default for ConsentTerms {
@@ -181,13 +188,9 @@ impl ConsentTerms {
         }
     }
 
-    /// With another policy that wants the call recorded strictly, and says this of consent: what is kept of nobody's call by one
-    /// policy, and must be by the other, does not take place.
+    /// As [`OnRefusal::beside_strict`].
     pub(super) fn beside_strict(&mut self, other: Option<Self>) {
-        let is_alike = other.is_some_and(|other| other.refused == self.refused && self.refused == OnRefusal::Mute);
-        if self.refused.waits() && !is_alike {
-            self.refused = OnRefusal::HangUp;
-        }
+        self.refused = self.refused.beside_strict(other);
     }
 }
 

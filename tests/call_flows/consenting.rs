@@ -10,7 +10,7 @@ use super::announced::{begun, bench, bench_with_carol, by, carol_comes, notices,
 use super::bench::{A, Bench, SDP, in_dialog};
 use super::foreword::{is_b_asked, played};
 
-const ASKS_A: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\" }";
+pub const ASKS_A: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\" }";
 
 fn asking(more: &str) -> String {
     ASKS_A.replace("\"5s\"", &format!("\"5s\"{more}"))

@@ -15,8 +15,9 @@ use super::bench::{A, B, Bench, SDP, answer, with_lines};
 use super::consenting::{consents, held, press};
 use super::foreword::{is_b_asked, played};
 
-const MUTES: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"mute\" }";
-const UNRECORDS: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"unrecorded\" }";
+pub const MUTES: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"mute\" }";
+pub const UNRECORDS: &str =
+    "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"unrecorded\" }";
 const ALL: LineSet = LineSet::ALL;
 const NONE: LineSet = LineSet::NONE;
 
@@ -30,11 +31,11 @@ fn told(bench: &Bench) -> Pausing {
     pausing.unwrap()
 }
 
-fn withheld(bench: &Bench) -> [LineSet; 2] {
+pub fn withheld(bench: &Bench) -> [LineSet; 2] {
     told(bench).withheld
 }
 
-fn mode(bench: &Bench) -> Recorded {
+pub fn mode(bench: &Bench) -> Recorded {
     super::sdes::plan(bench).recorded
 }
 

@@ -1,0 +1,73 @@
+//! What a party answered, or was told, under some policies, and what that means under those that come later.
+
+use onrecord::model::{Leg, LineSet, Recorded};
+
+use super::announced::{begun, bench_of_bob_then_carol, carol_comes};
+use super::bench::Bench;
+use super::consenting::{held, press};
+use super::declined::{MUTES, UNRECORDS, mode, withheld};
+
+const ALL: LineSet = LineSet::ALL;
+const NONE: LineSet = LineSet::NONE;
+
+const NOT_ASKING: [&str; 4] = [
+    "mode = \"prompt\", to = \"caller\"",
+    "mode = \"prompt\", to = \"caller\", consent = { mode = \"implied\" }",
+    "mode = \"prompt\", to = \"callee\", consent = { refused = \"mark\" }",
+    "mode = \"none\"",
+];
+
+fn is_ended_for_refusal(bench: &mut Bench) -> bool {
+    let says_bye = |rung: &String| rung == "BYE → A" || rung == "BYE → B";
+    if !bench.story.iter().any(says_bye) {
+        return false;
+    }
+    bench.a_answers("BYE", 200, "");
+    bench.b_answers("BYE", 200, "");
+    let says_why = |rung: &String| rung.contains("A does not agree to be recorded");
+    bench.story.iter().any(says_why)
+}
+
+#[test]
+fn a_refusal_binds_under_policies_that_ask_nobody_or_somebody_else() {
+    for of_carol in NOT_ASKING {
+        for (notify, wanted) in [
+            (MUTES, (Recorded::Lenient, [ALL, NONE])),
+            (UNRECORDS, (Recorded::No, [ALL, ALL])),
+        ] {
+            let mut bench = bench_of_bob_then_carol((notify, true), (of_carol, true));
+            begun(&mut bench);
+            press(&mut bench, Leg::A, '2');
+            carol_comes(&mut bench);
+            assert_eq!((mode(&bench), withheld(&bench)), wanted, "{notify} then {of_carol}");
+            assert_eq!(bench.signaling.calls(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_ends_the_call_under_a_policy_that_must_record_and_does_not_leave_a_party_out() {
+    for (at, of_carol) in NOT_ASKING.into_iter().enumerate() {
+        let mut bench = bench_of_bob_then_carol((MUTES, at == 0), (of_carol, false));
+        begun(&mut bench);
+        press(&mut bench, Leg::A, '2');
+        carol_comes(&mut bench);
+        assert!(is_ended_for_refusal(&mut bench), "{of_carol}");
+    }
+    let mut alike = bench_of_bob_then_carol((MUTES, false), (&MUTES.replace("caller", "callee"), false));
+    begun(&mut alike);
+    press(&mut alike, Leg::A, '2');
+    carol_comes(&mut alike);
+    assert!(!is_ended_for_refusal(&mut alike));
+    assert_eq!(withheld(&alike), [ALL, ALL], "and Carol is asked");
+}
+
+#[test]
+fn a_question_that_a_newcomer_comes_into_is_answered_to_who_asked_it() {
+    let mut bench = bench_of_bob_then_carol((MUTES, true), (NOT_ASKING[0], true));
+    begun(&mut bench);
+    carol_comes(&mut bench);
+    assert_eq!(withheld(&bench), [ALL, NONE]);
+    press(&mut bench, Leg::A, '2');
+    assert_eq!((withheld(&bench), held(&bench).0), ([ALL, NONE], false));
+}
