@@ -142,8 +142,9 @@ impl Call {
 
     /// Who is told now is asked by that, by a prompt that lasts so long; who cannot be told has not answered.
     pub(super) fn ask_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, lasts: Option<Duration>, terms: ConsentTerms) {
-        match (self.announced.consents[leg.index()], lasts) {
-            (None, Some(lasts)) => {
+        let was_asked = self.announced.consents[leg.index()].is_some_and(Consent::was_asked);
+        match (was_asked, lasts) {
+            (false, Some(lasts)) => {
                 let soonest = turn.now + lasts + terms.within;
                 self.announced.questions[leg.index()] = Some(Question {
                     due: soonest + SLACK,
@@ -153,8 +154,8 @@ impl Call {
                 });
                 self.note_consent(turn, leg, Consent::Asked);
             }
-            (None, None) => self.note_consent(turn, leg, Consent::Unanswered),
-            (Some(_), _) => {}
+            (false, None) => self.note_consent(turn, leg, Consent::Unanswered),
+            (true, _) => {}
         }
         self.await_answers();
     }

@@ -25,6 +25,14 @@ pub enum Consent {
 }
 
 impl Consent {
+    /// By a question: it was answered or not.
+    pub const fn was_asked(self) -> bool {
+        match self {
+            Self::Asked | Self::Given | Self::Refused | Self::Unanswered => true,
+            Self::Informed | Self::Implied | Self::Waived => false,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked for",

@@ -276,13 +276,22 @@ fn who_refused_is_not_recorded_on_under_a_policy_that_ends_the_call_for_it() {
 
 #[test]
 fn who_heard_another_prompt_before_hears_the_question() {
-    let mut bench = bench_with_carol("mode = \"prompt\", to = \"caller\"", ASKS_A);
-    begun(&mut bench);
-    played(&mut bench, Leg::A);
-    carol_comes(&mut bench);
-    let last = notices(&bench).pop().unwrap();
-    assert_eq!(told(last), [by("prompt", ""), None]);
-    assert_eq!(consents(&bench), [(Leg::A, Consent::Asked)]);
+    for consent in [
+        "",
+        ", consent = { mode = \"implied\" }",
+        ", consent = { mode = \"inform\" }",
+        ", consent = { mode = \"waived\", signed_by = \"Legal\", date = \"2026-01-31\" }",
+    ] {
+        let mut bench = bench_with_carol(&format!("mode = \"prompt\", to = \"caller\"{consent}"), ASKS_A);
+        begun(&mut bench);
+        played(&mut bench, Leg::A);
+        carol_comes(&mut bench);
+        let last = notices(&bench).pop().unwrap();
+        assert_eq!(told(last), [by("prompt", ""), None], "{consent}");
+        assert_eq!(consents(&bench).last(), Some(&(Leg::A, Consent::Asked)), "{consent}");
+        press(&mut bench, Leg::A, '2');
+        assert_ended_for_refusal(&mut bench);
+    }
 }
 
 #[test]
