@@ -40,8 +40,6 @@ pub(super) struct Announced {
     pub(super) refused: [Option<OnRefusal>; 2],
     /// Those that A, that B has not answered.
     pub(super) questions: [Option<Question>; 2],
-    /// The relay lets neither hear the other until it is told otherwise.
-    pub(super) holds_apart: bool,
 }
 
 impl Announced {
@@ -54,10 +52,9 @@ impl Announced {
         }
     }
 
-    /// No tone plays any more, and nobody is asked.
+    /// No tone plays any more.
     pub(super) const fn fall_silent(&mut self) {
         self.toned = [false; 2];
-        self.holds_apart = false;
     }
 
     /// Somebody else is at this end, and other policies may apply to both.
@@ -128,15 +125,12 @@ impl Call {
             legs[at] = Some(told.notice).filter(|notice| was_toned || *notice != LegNotice::default());
         }
         if legs != [None, None] {
-            let asks = Leg::BOTH.into_iter().any(|leg| self.is_asked(leg));
-            self.announced.holds_apart = asks;
             let parted = !wanted.notify.over_talk || wanted.notify.when == NotifyWhen::BeforeConnect;
             turn.media(MediaCommand::Notice(Box::new(NoticePlan {
                 session: self.id,
                 line,
                 legs,
                 parted,
-                asks,
             })));
         }
     }

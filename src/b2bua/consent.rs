@@ -13,7 +13,7 @@ use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Consent, Consented, Leg, Mark, MediaCommand, NoticePlan, Timestamp, Waiver, earliest};
+use crate::model::{Consent, Consented, Leg, Mark, Timestamp, Waiver, earliest};
 use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal, Silence};
 
 const YES: char = '1';
@@ -45,8 +45,9 @@ impl Call {
         self.announced.consents[leg.index()] == Some(Consent::Asked)
     }
 
-    fn asks(&self) -> bool {
-        Leg::BOTH.into_iter().any(|leg| self.is_asked(leg))
+    /// The parties talk, and one is asked: they do not hear each other.
+    pub(super) fn holds_apart(&self) -> bool {
+        self.phase == Phase::Confirmed && Leg::BOTH.into_iter().any(|leg| self.is_asked(leg))
     }
 
     pub(super) fn note_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, consent: Consent) {
@@ -183,7 +184,7 @@ impl Call {
         }
     }
 
-    /// After every event: parties who are asked hear nobody, and who is not asked any more does.
+    /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so.
     pub(super) fn review_consent(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
         if self.phase != Phase::Confirmed || !is_open {
@@ -193,22 +194,6 @@ impl Call {
         let hangs_up = |leg: &Leg| self.dissent(*leg) == Some(OnRefusal::HangUp);
         if let Some(leg) = Leg::BOTH.into_iter().find(hangs_up) {
             self.decline_recording(turn, leg);
-        }
-        if self.phase != Phase::Confirmed {
-            return;
-        }
-        if self.announced.holds_apart != self.asks()
-            && let Some(line) = self.spoken_line()
-        {
-            self.announced.holds_apart = self.asks();
-            let plan = NoticePlan {
-                session: self.id,
-                line,
-                legs: [None, None],
-                parted: true,
-                asks: self.asks(),
-            };
-            turn.media(MediaCommand::Notice(Box::new(plan)));
         }
     }
 

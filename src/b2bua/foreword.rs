@@ -122,7 +122,6 @@ impl Call {
             line,
             legs: [Some(told), None],
             parted: true,
-            asks: false,
         })));
     }
 

@@ -18,6 +18,8 @@ pub(super) struct LeavingOut {
     confirmed: [LineSet; 2],
     /// Nothing of the call is kept, because a party has not agreed.
     pub(super) is_declined: bool,
+    /// Tones play on until there is a line to end them on.
+    owes_silence: bool,
 }
 
 impl Call {
@@ -118,22 +120,24 @@ impl Call {
             tracing::info!(session = %self.id, is_declined, "a party's consent decides whether the call is recorded");
             self.renew_media(turn);
             self.publish(turn);
-            if is_declined {
-                self.fall_silent(turn);
-            }
+            self.left_out.owes_silence = true;
+        }
+        self.left_out.owes_silence &= is_declined;
+        if self.left_out.owes_silence && is_open {
+            self.fall_silent(turn);
         }
     }
 
     /// Nobody hears any more that it is recorded: it is not.
     fn fall_silent(&mut self, turn: &mut Turn<'_>) {
-        self.announced.fall_silent();
         let Some(line) = self.spoken_line() else { return };
+        self.left_out.owes_silence = false;
+        self.announced.fall_silent();
         turn.media(MediaCommand::Notice(Box::new(NoticePlan {
             session: self.id,
             line,
             legs: [Some(LegNotice::default()), Some(LegNotice::default())],
             parted: false,
-            asks: false,
         })));
     }
 

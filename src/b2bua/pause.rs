@@ -317,6 +317,7 @@ impl Call {
             is_paused: self.is_paused(),
             withheld: self.withheld_lines(),
             keys: Leg::BOTH.map(|leg| pauses[leg.index()] || self.is_asked(leg)),
+            asks: self.holds_apart(),
         }
     }
 

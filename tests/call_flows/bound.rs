@@ -2,8 +2,8 @@
 
 use onrecord::model::{Leg, LineSet, Recorded};
 
-use super::announced::{begun, bench_of_bob_then_carol, carol_comes};
-use super::bench::Bench;
+use super::announced::{begun, bench_of_bob_then_carol, carol_comes, lenient_bench, notices, told};
+use super::bench::{Bench, SDP};
 use super::consenting::{held, press};
 use super::declined::{MUTES, UNRECORDS, mode, withheld};
 
@@ -70,4 +70,28 @@ fn a_question_that_a_newcomer_comes_into_is_answered_to_who_asked_it() {
     assert_eq!(withheld(&bench), [ALL, NONE]);
     press(&mut bench, Leg::A, '2');
     assert_eq!((withheld(&bench), held(&bench).0), ([ALL, NONE], false));
+}
+
+#[test]
+fn a_refusal_in_a_change_of_media_holds_nobody_apart_and_ends_the_tone_once_there_is_a_line() {
+    let notify = UNRECORDS.replace("\"prompt\"", "\"prompt+tone\"");
+    let mut bench = lenient_bench(&notify);
+    begun(&mut bench);
+    bench.a_requests(2, "INVITE", "again", SDP);
+    press(&mut bench, Leg::A, '2');
+    assert_eq!((mode(&bench), held(&bench).0), (Recorded::No, false));
+    let tone_ends = [
+        Some((String::new(), String::new())),
+        Some((String::new(), String::new())),
+    ];
+    assert_ne!(
+        told(notices(&bench).last().unwrap()),
+        tone_ends,
+        "no line is agreed on now"
+    );
+    bench.b_agrees("INVITE", 200, SDP);
+    assert_eq!(told(notices(&bench).last().unwrap()), tone_ends);
+    let count = notices(&bench).len();
+    bench.a_requests(2, "ACK", "ack2", "");
+    assert_eq!(notices(&bench).len(), count, "once");
 }

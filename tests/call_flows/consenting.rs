@@ -34,14 +34,12 @@ pub fn consents(bench: &Bench) -> Vec<(Leg, Consent)> {
 
 /// Whether the parties do not hear each other, and whose keys are told.
 pub fn held(bench: &Bench) -> (bool, [bool; 2]) {
-    let keys = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Pausing { pausing, .. } => Some(pausing.keys),
+    let told = bench.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Pausing { pausing, .. } => Some(*pausing),
+        MediaCommand::Open(plan) => Some(plan.pausing),
         _ => None,
     });
-    (
-        notices(bench).last().is_some_and(|plan| plan.asks),
-        keys.unwrap_or_default(),
-    )
+    told.map(|told| (told.asks, told.keys)).unwrap_or_default()
 }
 
 #[test]
@@ -214,12 +212,25 @@ fn a_word_before_the_call_that_is_not_heard_is_asked_after_the_answer() {
 }
 
 #[test]
-fn who_is_asked_during_a_change_of_media_is_let_talk_once_that_is_over() {
+fn who_agrees_during_a_change_of_media_is_let_talk() {
     let mut bench = talking(ASKS_A);
     bench.a_requests(2, "INVITE", "again", SDP);
     press(&mut bench, Leg::A, '1');
-    assert!(held(&bench).0, "no line is agreed on now");
+    assert!(!held(&bench).0, "though no line is agreed on now");
     bench.b_agrees("INVITE", 200, SDP);
+    assert!(!held(&bench).0);
+}
+
+#[test]
+fn who_is_asked_and_has_no_sound_any_more_is_waited_for_no_longer_than_any() {
+    let mut bench = talking(&asking(", refused = \"mark\""));
+    let fax = SDP.replace("m=audio 4000 RTP/AVP 8", "m=image 4000 udptl t38");
+    bench.a_requests(2, "INVITE", "fax", &fax);
+    bench.b_agrees("INVITE", 200, &fax);
+    bench.a_requests(2, "ACK", "ack2", "");
+    assert!(held(&bench).0);
+    bench.wait(Duration::from_secs(8));
+    assert_eq!(consents(&bench)[1..], [(Leg::A, Consent::Unanswered)]);
     assert!(!held(&bench).0);
 }
 
