@@ -90,6 +90,7 @@ impl OnRefusal {
     /// With another policy that wants the call recorded strictly, and says this of consent: what is kept of nobody's call by one
     /// policy, and must be by the other, does not take place.
     pub(super) fn beside_strict(self, other: Option<ConsentTerms>) -> Self {
+        let other = other.filter(|other| other.mode == ConsentMode::Explicit);
         let is_alike = other.is_some_and(|other| other.refused == self && self == Self::Mute);
         if self.waits() && !is_alike { Self::HangUp } else { self }
     }
@@ -345,5 +346,12 @@ mod tests {
         assert_eq!(beside(Mute, Some(Mark)), HangUp);
         assert_eq!(beside(Mute, None), HangUp);
         assert_eq!(beside(Unrecorded, Some(Unrecorded)), HangUp);
+        for mode in [ConsentMode::Implied, ConsentMode::Inform, ConsentMode::Waived] {
+            let idle = ConsentTerms {
+                refused: Mute,
+                ..of(mode)
+            };
+            assert_eq!(Mute.beside_strict(Some(idle)), HangUp, "nobody is asked by it");
+        }
     }
 }
