@@ -174,6 +174,17 @@ impl Call {
         }
     }
 
+    /// Nothing is recorded, whatever they say: who has not answered is asked no more, and anew once that changes.
+    pub(super) fn close_questions(&mut self) {
+        for leg in Leg::BOTH {
+            if self.is_asked(leg) {
+                self.announced.consents[leg.index()] = None;
+                self.announced.refused[leg.index()] = None;
+            }
+        }
+        self.await_answers();
+    }
+
     /// From the end of the prompt on a party has as long as its policies say.
     pub(super) fn on_question_heard(&mut self, turn: &Turn<'_>, leg: Leg) {
         let within = self.consent_terms().unwrap_or_default().within;

@@ -114,6 +114,9 @@ impl Call {
     pub(super) fn review_declined(&mut self, turn: &mut Turn<'_>) {
         let is_declined = self.is_declined();
         let is_news = std::mem::replace(&mut self.left_out.is_declined, is_declined) != is_declined;
+        if is_declined {
+            self.close_questions();
+        }
         self.review_left_out();
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
         if is_news && is_open {

@@ -1,11 +1,13 @@
 //! What a party answered, or was told, under some policies, and what that means under those that come later.
 
-use onrecord::model::{Leg, LineSet, Recorded};
+use onrecord::model::{Consent, Leg, LineSet, Recorded};
 
-use super::announced::{begun, bench_of_bob_then_carol, carol_comes, lenient_bench, notices, told};
-use super::bench::{Bench, SDP};
-use super::consenting::{held, press};
-use super::declined::{MUTES, UNRECORDS, mode, withheld};
+use super::announced::{
+    begun, bench_of_bob_then_carol, carol_comes, lenient_bench, lenient_bench_with_carol, notices, told,
+};
+use super::bench::{A, Bench, SDP, invite};
+use super::consenting::{consents, held, press};
+use super::declined::{MUTES, UNRECORDS, mode, signals, withheld};
 
 const ALL: LineSet = LineSet::ALL;
 const NONE: LineSet = LineSet::NONE;
@@ -94,4 +96,43 @@ fn a_refusal_in_a_change_of_media_holds_nobody_apart_and_ends_the_tone_once_ther
     let count = notices(&bench).len();
     bench.a_requests(2, "ACK", "ack2", "");
     assert_eq!(notices(&bench).len(), count, "once");
+}
+
+#[test]
+fn who_is_asked_beside_one_who_refuses_is_not_waited_for_and_is_asked_anew_after_that_one_left() {
+    let notify = UNRECORDS.replace("\"caller\"", "\"both\"");
+    let mut bench = lenient_bench_with_carol(&notify, &notify);
+    begun(&mut bench);
+    press(&mut bench, Leg::B, '2');
+    assert_eq!((mode(&bench), held(&bench)), (Recorded::No, (false, [false; 2])));
+    let count = consents(&bench).len();
+    press(&mut bench, Leg::A, '2');
+    assert_eq!(consents(&bench).len(), count, "it is asked no more");
+    carol_comes(&mut bench);
+    assert_eq!(held(&bench), (true, [true; 2]));
+    let asked = [Leg::A, Leg::B].map(|leg| (leg, Consent::Asked));
+    assert_eq!(consents(&bench)[count..], asked);
+}
+
+#[test]
+fn of_a_caller_who_is_to_be_asked_nothing_that_its_first_request_says_is_kept() {
+    for (notify, is_kept) in [
+        (MUTES, false),
+        (UNRECORDS, false),
+        (&*MUTES.replace("mute", "mark"), true),
+    ] {
+        let mut bench = lenient_bench(notify);
+        let body = format!(
+            "--x\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--x\r\nContent-Type: text/plain\r\n\r\nmy secret\r\n--x--\r\n"
+        );
+        let invite = invite(1, "a1", "", &body, "");
+        let invite = String::from_utf8(invite.to_vec()).unwrap();
+        let of_parts = invite.replace(
+            "application/sdp\r\nContent-Length",
+            "multipart/mixed;boundary=x\r\nContent-Length",
+        );
+        bench.from(A, of_parts.into());
+        assert!(signals(&bench).contains("INVITE"));
+        assert_eq!(signals(&bench).contains("my secret"), is_kept, "{notify}");
+    }
 }

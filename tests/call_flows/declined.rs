@@ -80,7 +80,7 @@ fn ended(bench: &mut Bench) -> (Outcome, Vec<Consented>) {
     (closing.outcome, closing.consents)
 }
 
-fn signals(bench: &Bench) -> String {
+pub fn signals(bench: &Bench) -> String {
     let text = bench.recording.iter().filter_map(|command| match command {
         RecordingCommand::Signal { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
