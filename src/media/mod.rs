@@ -26,10 +26,12 @@ mod shaking;
 mod side;
 mod ways;
 
+#[cfg(feature = "shell")]
 pub(crate) use latch::{Admission, Latch};
 pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
+#[cfg(feature = "shell")]
 pub(crate) use probation::Place;
 
 #[cfg(test)]

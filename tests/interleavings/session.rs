@@ -115,6 +115,7 @@ impl Session {
     pub fn answered(&mut self) {
         if let Some(offer) = self.owed.take() {
             self.lines = self.lines.max(offer.ports.len());
+            self.taken.push(offer.serial);
             self.agreed = true;
         }
         self.preview = None;
