@@ -18,7 +18,7 @@ use crate::model::{
     CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
     Recorded,
 };
-use crate::policy::{Clips, NotifyMode, NotifyWhen, Requirements, Untold, Verdict};
+use crate::policy::{Clips, NotifyMode, NotifyWhen, OnRefusal, Requirements, Untold, Verdict};
 
 /// Who has been told: A, B.
 #[derive(Debug, Default)]
@@ -36,10 +36,10 @@ pub(super) struct Announced {
     pub(super) languages: [Languages; 2],
     /// Of A, of B.
     pub(super) consents: [Option<Consent>; 2],
+    /// What it means that A, that B does not agree, by the policies that asked and by those that came later.
+    pub(super) refused: [Option<OnRefusal>; 2],
     /// Those that A, that B has not answered.
     pub(super) questions: [Option<Question>; 2],
-    /// The relay lets neither hear the other until it is told otherwise.
-    pub(super) holds_apart: bool,
 }
 
 impl Announced {
@@ -52,10 +52,9 @@ impl Announced {
         }
     }
 
-    /// No tone plays any more, and nobody is asked.
+    /// No tone plays any more.
     pub(super) const fn fall_silent(&mut self) {
         self.toned = [false; 2];
-        self.holds_apart = false;
     }
 
     /// Somebody else is at this end, and other policies may apply to both.
@@ -64,6 +63,7 @@ impl Announced {
         self.told = [false; 2];
         self.prompted[leg.index()] = false;
         self.consents[leg.index()] = None;
+        self.refused[leg.index()] = None;
         self.questions[leg.index()] = None;
     }
 }
@@ -107,7 +107,7 @@ impl Call {
                     .as_deref()
                     .and_then(|prompt| lasting(prompt, &line, leg));
                 // A prompt of policies that asked nothing was no question.
-                self.announced.prompted[at] &= self.announced.consents[at].is_some();
+                self.announced.prompted[at] &= self.announced.consents[at].is_some_and(Consent::was_asked);
                 self.ask_consent(turn, leg, lasts, terms);
             }
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {
@@ -125,15 +125,12 @@ impl Call {
             legs[at] = Some(told.notice).filter(|notice| was_toned || *notice != LegNotice::default());
         }
         if legs != [None, None] {
-            let asks = Leg::BOTH.into_iter().any(|leg| self.is_asked(leg));
-            self.announced.holds_apart = asks;
             let parted = !wanted.notify.over_talk || wanted.notify.when == NotifyWhen::BeforeConnect;
             turn.media(MediaCommand::Notice(Box::new(NoticePlan {
                 session: self.id,
                 line,
                 legs,
                 parted,
-                asks,
             })));
         }
     }

@@ -13,8 +13,8 @@ use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
-use crate::model::{Consent, Consented, Leg, Mark, MediaCommand, NoticePlan, Timestamp, Waiver, earliest};
-use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal};
+use crate::model::{Consent, Consented, Leg, Mark, Timestamp, Waiver, earliest};
+use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal, Silence};
 
 const YES: char = '1';
 const NO: char = '2';
@@ -45,12 +45,14 @@ impl Call {
         self.announced.consents[leg.index()] == Some(Consent::Asked)
     }
 
-    fn asks(&self) -> bool {
-        Leg::BOTH.into_iter().any(|leg| self.is_asked(leg))
+    /// The parties talk, and one is asked: they do not hear each other.
+    pub(super) fn holds_apart(&self) -> bool {
+        self.phase == Phase::Confirmed && Leg::BOTH.into_iter().any(|leg| self.is_asked(leg))
     }
 
     pub(super) fn note_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, consent: Consent) {
         self.announced.consents[leg.index()] = Some(consent);
+        self.announced.refused[leg.index()] = self.refused_by(leg, consent);
         self.chronicle
             .step(turn.now, StepKind::Consent { leg, consent }, turn.out);
         let at = turn.now;
@@ -66,6 +68,19 @@ impl Call {
         self.publish(turn);
         if self.kept == Kept::Written {
             self.kept = Kept::Stale;
+        }
+    }
+
+    /// What it means that a party refuses, or would, by the policies that asked and by those of now; none if that is no refusal.
+    fn refused_by(&self, leg: Leg, consent: Consent) -> Option<OnRefusal> {
+        let terms = self.consent_terms();
+        let agrees = terms.is_some_and(|terms| terms.silence == Silence::Agrees);
+        let now = terms.map(|terms| terms.refused);
+        match consent {
+            Consent::Asked => now,
+            Consent::Unanswered if agrees => None,
+            Consent::Refused | Consent::Unanswered => self.announced.refused[leg.index()].max(now),
+            Consent::Given | Consent::Informed | Consent::Implied | Consent::Waived => None,
         }
     }
 
@@ -128,8 +143,9 @@ impl Call {
 
     /// Who is told now is asked by that, by a prompt that lasts so long; who cannot be told has not answered.
     pub(super) fn ask_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, lasts: Option<Duration>, terms: ConsentTerms) {
-        match (self.announced.consents[leg.index()], lasts) {
-            (None, Some(lasts)) => {
+        let was_asked = self.announced.consents[leg.index()].is_some_and(Consent::was_asked);
+        match (was_asked, lasts) {
+            (false, Some(lasts)) => {
                 let soonest = turn.now + lasts + terms.within;
                 self.announced.questions[leg.index()] = Some(Question {
                     due: soonest + SLACK,
@@ -139,8 +155,8 @@ impl Call {
                 });
                 self.note_consent(turn, leg, Consent::Asked);
             }
-            (None, None) => self.note_consent(turn, leg, Consent::Unanswered),
-            (Some(_), _) => {}
+            (false, None) => self.note_consent(turn, leg, Consent::Unanswered),
+            (true, _) => {}
         }
         self.await_answers();
     }
@@ -158,6 +174,17 @@ impl Call {
         }
     }
 
+    /// Nothing is recorded, whatever they say: who has not answered is asked no more, and anew once that changes.
+    pub(super) fn close_questions(&mut self) {
+        for leg in Leg::BOTH {
+            if self.is_asked(leg) {
+                self.announced.consents[leg.index()] = None;
+                self.announced.refused[leg.index()] = None;
+            }
+        }
+        self.await_answers();
+    }
+
     /// From the end of the prompt on a party has as long as its policies say.
     pub(super) fn on_question_heard(&mut self, turn: &Turn<'_>, leg: Leg) {
         let within = self.consent_terms().unwrap_or_default().within;
@@ -168,32 +195,16 @@ impl Call {
         }
     }
 
-    /// After every event: parties who are asked hear nobody, and who is not asked any more does.
+    /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so.
     pub(super) fn review_consent(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
         if self.phase != Phase::Confirmed || !is_open {
             return;
         }
         self.note_waived(turn);
-        // By the terms that hold now: who refused under others may be recorded on under those alone.
-        if let Some(leg) = Leg::BOTH.into_iter().find(|leg| self.declines(*leg)) {
+        let hangs_up = |leg: &Leg| self.dissent(*leg) == Some(OnRefusal::HangUp);
+        if let Some(leg) = Leg::BOTH.into_iter().find(hangs_up) {
             self.decline_recording(turn, leg);
-        }
-        if self.phase != Phase::Confirmed {
-            return;
-        }
-        if self.announced.holds_apart != self.asks()
-            && let Some(line) = self.spoken_line()
-        {
-            self.announced.holds_apart = self.asks();
-            let plan = NoticePlan {
-                session: self.id,
-                line,
-                legs: [None, None],
-                parted: true,
-                asks: self.asks(),
-            };
-            turn.media(MediaCommand::Notice(Box::new(plan)));
         }
     }
 
@@ -218,9 +229,11 @@ impl Call {
     }
 
     /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question.
-    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2]) {
+    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2], refused: [Option<OnRefusal>; 2]) {
         for (leg, consent) in Leg::BOTH.into_iter().zip(consents) {
             let is_open = consent == Some(Consent::Asked);
+            let by_terms = consent.and_then(|consent| self.refused_by(leg, consent));
+            self.announced.refused[leg.index()] = refused[leg.index()].or(by_terms).filter(|_| !is_open);
             self.announced.consents[leg.index()] = consent.filter(|_| !is_open);
             self.announced.prompted[leg.index()] &= !is_open;
         }
@@ -244,9 +257,7 @@ impl Call {
 
     /// A party does not agree, by word or by silence.
     pub(super) fn decline_recording(&mut self, turn: &mut Turn<'_>, leg: Leg) {
-        let hangs_up = self
-            .consent_terms()
-            .is_some_and(|terms| terms.refused == OnRefusal::HangUp);
+        let hangs_up = self.dissent(leg) == Some(OnRefusal::HangUp);
         match self.phase {
             Phase::Ending => {}
             Phase::Preparing if hangs_up => self.refuse(turn, &Refusal::Unconsented),

@@ -22,7 +22,7 @@ use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Consent, Consented, Header, Leg, LineSet, Preference, SessionId, Timestamp, TrunkName};
-use crate::policy::{Decision, Verdict};
+use crate::policy::{Decision, OnRefusal, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::Dialog;
 
@@ -48,6 +48,8 @@ pub struct Continuation {
     wishes: Option<[Vec<Option<Preference>>; 2]>,
     #[serde(default)]
     consents: [Option<Consent>; 2],
+    #[serde(default)]
+    refused: [Option<OnRefusal>; 2],
     #[serde(default)]
     claims: [Claims; 2],
     /// Who had hung up while the other was on its way to another call.
@@ -158,6 +160,7 @@ impl Call {
             upkeep: self.upkeep.clone(),
             from_change: self.from_change,
             consents: self.announced.consents,
+            refused: self.announced.refused,
             aware: Leg::BOTH.map(|leg| self.negotiation.aware(leg)),
             wishes: Some(self.noted_wishes()),
             claims: self.claims.clone(),
@@ -287,7 +290,7 @@ impl Call {
         call.announced = Announced::resumed();
         let is_answered = |known: &Consented| known.consent != Consent::Asked;
         call.story.consents = kept.consented.into_iter().filter(is_answered).collect();
-        call.resume_consents(kept.consents);
+        call.resume_consents(kept.consents, kept.refused);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {

@@ -122,7 +122,6 @@ impl Call {
             line,
             legs: [Some(told), None],
             parted: true,
-            asks: false,
         })));
     }
 
@@ -266,6 +265,7 @@ impl Call {
             self.end_foreword(turn);
         } else if !is_heard {
             self.announced.consents[Leg::A.index()] = None;
+            self.announced.refused[Leg::A.index()] = None;
             self.end_foreword(turn);
         } else {
             self.note_consent(turn, Leg::A, Consent::Unanswered);

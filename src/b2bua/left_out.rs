@@ -9,7 +9,7 @@ use super::turn::Turn;
 use crate::model::{
     Consent, Indication, LeftOut, Leg, LegNotice, LineSet, Mark, MediaCommand, NoticePlan, Timestamp, Told, Withholding,
 };
-use crate::policy::{OnRefusal, Silence};
+use crate::policy::{ConsentTerms, OnRefusal, Silence};
 
 /// Of leg A, of leg B.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,48 +18,58 @@ pub(super) struct LeavingOut {
     confirmed: [LineSet; 2],
     /// Nothing of the call is kept, because a party has not agreed.
     pub(super) is_declined: bool,
+    /// Tones play on until there is a line to end them on.
+    owes_silence: bool,
 }
 
 impl Call {
-    /// It is to be asked whether it agrees, and has not agreed.
-    fn owes_consent(&self, leg: Leg) -> bool {
-        let tells = self.decision.requirements.as_ref().map(|wanted| wanted.tells());
-        let Some(terms) = self.consent_terms() else {
-            return false;
+    /// It was asked, and does not agree, by word or by silence: what becomes of that, as the most demanding says of the policies
+    /// that asked and of those that hold now.
+    pub(super) fn dissent(&self, leg: Leg) -> Option<OnRefusal> {
+        let at = leg.index();
+        let kept = self.announced.refused[at];
+        let is_refusal = |terms: &ConsentTerms| terms.silence == Silence::Refuses || kept.is_some();
+        let now = match self.announced.consents[at] {
+            Some(Consent::Refused) => self.consent_terms(),
+            Some(Consent::Unanswered) => self.consent_terms().filter(is_refusal),
+            _ => return None,
         };
-        match self.announced.consents[leg.index()] {
-            Some(Consent::Given) => false,
-            Some(Consent::Unanswered) => terms.silence == Silence::Refuses,
-            _ => tells.is_some_and(|tells| tells[leg.index()]),
-        }
+        // An emergency goes on, whoever comes to it.
+        let dissent = kept.max(now.map(|terms| terms.refused));
+        dissent.filter(|_| !self.decision.emergency)
     }
 
-    /// It was asked, and does not agree: by word, or by silence.
-    pub(super) fn declines(&self, leg: Leg) -> bool {
-        let was_asked = [Some(Consent::Refused), Some(Consent::Unanswered)];
-        was_asked.contains(&self.announced.consents[leg.index()]) && self.owes_consent(leg)
+    /// What nothing is kept for of who has not agreed: it refused, or is to be asked.
+    fn leaves_out(&self, leg: Leg) -> Option<OnRefusal> {
+        let at = leg.index();
+        let now = self.consent_terms().map(|terms| terms.refused);
+        match self.announced.consents[at] {
+            Some(Consent::Given) => None,
+            Some(Consent::Refused | Consent::Unanswered) => self.dissent(leg),
+            Some(Consent::Asked) => self.announced.refused[at].max(now),
+            _ => {
+                let tells = self.decision.requirements.as_ref()?.tells()[at];
+                // Before it is asked, a strict policy wants what crosses.
+                now.filter(|refused| tells && refused.waits())
+            }
+        }
     }
 
     /// A party does not agree, and its policies leave such a call unrecorded.
     pub(super) fn is_declined(&self) -> bool {
-        let is_left = self
-            .consent_terms()
-            .is_some_and(|terms| terms.refused == OnRefusal::Unrecorded);
-        is_left && Leg::BOTH.into_iter().any(|leg| self.declines(leg))
+        let is_left = |leg| self.dissent(leg) == Some(OnRefusal::Unrecorded);
+        Leg::BOTH.into_iter().any(is_left)
     }
 
     /// What of each leg nothing is to be kept of.
     pub(super) fn withheld_lines(&self) -> [LineSet; 2] {
-        let whole = |is_whole| if is_whole { LineSet::ALL } else { LineSet::NONE };
-        let refused = self.consent_terms().map(|terms| terms.refused);
-        let by_consent = match refused {
-            None | Some(OnRefusal::Mark) => [LineSet::NONE; 2],
-            // Before it is asked, a strict policy wants what crosses.
-            Some(OnRefusal::HangUp) => Leg::BOTH.map(|leg| whole(self.is_asked(leg))),
-            Some(OnRefusal::Mute) => Leg::BOTH.map(|leg| whole(self.owes_consent(leg))),
-            Some(OnRefusal::Unrecorded) => [whole(Leg::BOTH.into_iter().any(|leg| self.owes_consent(leg))); 2],
-        };
-        by_consent.map(|lines| lines.and(self.paused_lines()))
+        let left_out = Leg::BOTH.map(|leg| self.leaves_out(leg));
+        let is_whole = left_out.contains(&Some(OnRefusal::Unrecorded));
+        left_out.map(|refused| match refused {
+            _ if is_whole => LineSet::ALL,
+            Some(OnRefusal::Mute | OnRefusal::HangUp | OnRefusal::Unrecorded) => LineSet::ALL,
+            None | Some(OnRefusal::Mark) => self.paused_lines(),
+        })
     }
 
     /// The relay does so from `at` on.
@@ -104,38 +114,45 @@ impl Call {
     pub(super) fn review_declined(&mut self, turn: &mut Turn<'_>) {
         let is_declined = self.is_declined();
         let is_news = std::mem::replace(&mut self.left_out.is_declined, is_declined) != is_declined;
+        if is_declined {
+            self.close_questions();
+        }
         self.review_left_out();
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
         if is_news && is_open {
             tracing::info!(session = %self.id, is_declined, "a party's consent decides whether the call is recorded");
             self.renew_media(turn);
             self.publish(turn);
-            if is_declined {
-                self.fall_silent(turn);
-            }
+            self.left_out.owes_silence = true;
+        }
+        self.left_out.owes_silence &= is_declined;
+        if self.left_out.owes_silence && is_open {
+            self.fall_silent(turn);
         }
     }
 
     /// Nobody hears any more that it is recorded: it is not.
     fn fall_silent(&mut self, turn: &mut Turn<'_>) {
-        self.announced.fall_silent();
         let Some(line) = self.spoken_line() else { return };
+        self.left_out.owes_silence = false;
+        self.announced.fall_silent();
         turn.media(MediaCommand::Notice(Box::new(NoticePlan {
             session: self.id,
             line,
             legs: [Some(LegNotice::default()), Some(LegNotice::default())],
             parted: false,
-            asks: false,
         })));
     }
 
     /// What this leg may be told of the recording: a party that is left out of it, or a line, is paused.
     pub(super) fn told_of(&self, leg: Leg) -> Told {
         let recording = self.indication();
-        let waits = self.consent_terms().is_some_and(|terms| terms.refused.waits());
+        let is_ending = self
+            .consent_terms()
+            .is_some_and(|terms| terms.refused == OnRefusal::HangUp);
         let left_out = self.left_out.confirmed[leg.index()];
         match recording {
-            Indication::On if left_out == LineSet::ALL && waits => Told::whole(Indication::Paused),
+            Indication::On if left_out == LineSet::ALL && !is_ending => Told::whole(Indication::Paused),
             Indication::On if left_out != LineSet::ALL => Told {
                 recording,
                 paused: left_out,

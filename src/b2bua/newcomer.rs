@@ -21,7 +21,7 @@ use super::state::{Phase, Recording};
 use super::turn::Turn;
 use super::widened::widened;
 use crate::model::{Fault, Leg, Mark, MediaKind};
-use crate::policy::{Decision, RecorderState};
+use crate::policy::{Decision, OnRefusal, RecorderState};
 use crate::sip::{Headers, NameAddr};
 
 /// A party that nobody has decided for yet.
@@ -43,6 +43,8 @@ pub(super) struct Judgement {
     pub(super) decision: Decision,
     pub(super) refusal: Option<Refusal>,
     pub(super) is_stricter: bool,
+    /// What it means beside it that A, that B did not agree.
+    pub(super) refused: [Option<OnRefusal>; 2],
 }
 
 impl Call {
@@ -118,6 +120,8 @@ impl Call {
     /// What another decision means for a call that is there already: it only adds. `comes`: for somebody else than who is
     /// there already, and not under another name only.
     pub(super) fn weigh(&self, turn: &Turn<'_>, mut decision: Decision, comes: bool) -> Judgement {
+        let refused = self.announced.refused;
+        let refused = refused.map(|refused| refused.map(|refused| decision.held_to(refused)));
         if let Err(refusal) = reject::of_verdict(&decision) {
             let refusal = Some(refusal);
             let is_stricter = true;
@@ -125,6 +129,7 @@ impl Call {
                 decision,
                 refusal,
                 is_stricter,
+                refused,
             };
         }
         let is_stricter = decision.is_stricter_than(&self.decision);
@@ -140,6 +145,7 @@ impl Call {
             decision,
             refusal,
             is_stricter,
+            refused,
         }
     }
 
@@ -245,6 +251,7 @@ impl Call {
 
     fn adopt(&mut self, turn: &mut Turn<'_>, side: Leg, judgement: Judgement, newcomer: &Newcomer) {
         self.write_down(turn, side, judgement.decision, newcomer);
+        self.announced.refused = judgement.refused;
         self.announced.forget(side);
         if judgement.is_stricter {
             self.record_newcomer(turn);

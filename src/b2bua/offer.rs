@@ -51,6 +51,7 @@ impl Call {
         if admitted.is_ok() && call.wants_recording() {
             call.open_recording(turn);
         }
+        call.review_left_out();
         let decided = call.decided();
         if server.is_some() {
             call.chronicle

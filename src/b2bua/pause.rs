@@ -99,7 +99,7 @@ impl Call {
         if self.is_paused() {
             return Ok(());
         }
-        self.is_pausable()?;
+        self.is_pausable(0)?;
         let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
         self.begin_pause(latest, by, why);
         self.renew_pausing(turn);
@@ -107,14 +107,15 @@ impl Call {
         Ok(())
     }
 
-    fn is_pausable(&self) -> Result<(), PauseError> {
+    /// `ahead`: changes that the relay is told of before.
+    pub(super) fn is_pausable(&self, ahead: usize) -> Result<(), PauseError> {
         let talks = matches!(self.phase, Phase::Answered | Phase::Confirmed);
         let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
         let is_recorded = matches!(self.recording, Recording::Ready | Recording::Broken(_));
         if !talks || !is_open || !is_recorded || self.left_out.is_declined {
             return Err(PauseError::NotRecorded);
         }
-        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() >= ASKED_MAX {
+        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() + ahead >= ASKED_MAX {
             return Err(PauseError::TooOften);
         }
         Ok(())
@@ -127,7 +128,7 @@ impl Call {
         if self.is_paused() || self.pauses.lines == Some(lines) {
             return Ok(());
         }
-        self.is_pausable()?;
+        self.is_pausable(0)?;
         self.go_on_without(lines, latest);
         self.renew_pausing(turn);
         self.note_pausing();
@@ -317,6 +318,7 @@ impl Call {
             is_paused: self.is_paused(),
             withheld: self.withheld_lines(),
             keys: Leg::BOTH.map(|leg| pauses[leg.index()] || self.is_asked(leg)),
+            asks: self.holds_apart(),
         }
     }
 

@@ -28,6 +28,7 @@ use super::state::Phase;
 use super::transfer::Referral;
 use super::turn::Turn;
 use crate::model::{Consent, Leg, Mark, SessionId};
+use crate::policy::OnRefusal;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Message, Method, NameAddr, Request, Uri};
 use crate::trunk::Refer;
@@ -105,6 +106,7 @@ pub struct Mover {
     /// It was told by a prompt that it is recorded.
     pub(super) prompted: bool,
     pub(super) consent: Option<Consent>,
+    pub(super) refused: Option<OnRefusal>,
 }
 
 /// What the new call begins with, of the party that stays.
@@ -395,6 +397,7 @@ impl Call {
             exchange: self.last_exchange[side.index()].take(),
             prompted: self.announced.prompted[side.index()],
             consent: self.announced.consents[side.index()],
+            refused: self.announced.refused[side.index()],
         })
     }
 

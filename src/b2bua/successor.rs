@@ -142,7 +142,11 @@ impl Call {
         self.telling[side.index()] = Telling::default();
         self.announced.prompted[side.index()] = mover.prompted;
         match mover.consent.filter(|consent| *consent != Consent::Asked) {
-            Some(consent) => self.note_consent(turn, side, consent),
+            Some(consent) => {
+                self.note_consent(turn, side, consent);
+                let refused = mover.refused.map(|refused| self.decision.held_to(refused));
+                self.announced.refused[side.index()] = refused;
+            }
             None => self.announced.consents[side.index()] = None,
         }
         self.claims[side.index()] = mover.claims;

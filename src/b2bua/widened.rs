@@ -83,6 +83,7 @@ impl Call {
         self.kinds = kinds;
         if judgement.is_stricter {
             self.supersede_decision(turn.now);
+            self.announced.refused = judgement.refused;
             self.stand_by(turn, judgement.decision);
             self.record_newcomer(turn);
         }

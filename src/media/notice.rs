@@ -145,11 +145,6 @@ impl Notices {
         self.plan.line.index
     }
 
-    /// Somebody is asked whether it agrees: nothing crosses on any line.
-    pub(super) const fn asks(&self) -> bool {
-        self.plan.asks
-    }
-
     /// When there is something to say, or to end.
     pub(super) fn due(&self) -> Option<Timestamp> {
         if !self.ended.is_empty() {
@@ -208,11 +203,12 @@ impl Notices {
         speech.write(now, packet)
     }
 
-    /// A packet of the far party, which is recorded already, on its way to `leg`: what arrived, or so many bytes of `scratch`.
+    /// A packet of the far party, which is recorded already, on its way to `leg`: what arrived, or so many bytes of `scratch`. `asks`:
+    /// somebody is asked whether it agrees.
     pub(super) fn pass(
         &mut self,
         now: Timestamp,
-        leg: Leg,
+        (leg, asks): (Leg, bool),
         (bytes, opened): (&[u8], Option<usize>),
         scratch: &mut [u8],
     ) -> Passage {
@@ -223,7 +219,6 @@ impl Notices {
         let Ok(header) = RtpHeader::parse(packet) else {
             return Passage::AsIs;
         };
-        let asks = self.plan.asks;
         let is_parted = asks || self.plan.parted && self.speeches.iter().any(Speech::is_prompting);
         let LegPlan { formats, holds, .. } = self.plan.line.leg(leg);
         // Who receives chooses the numbers; some send by their own all the same.

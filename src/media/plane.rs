@@ -377,6 +377,7 @@ impl Plane {
             return;
         };
         relay.keys.want(pausing.keys);
+        relay.asks = pausing.asks;
         for leg in Leg::BOTH {
             let lines = pausing.withheld[leg.index()];
             if relay.withhold(now, leg, lines) {

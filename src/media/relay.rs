@@ -33,6 +33,8 @@ pub(super) struct Relay {
     pub(super) gate: Gatekeeper,
     pub(super) fork: Fork,
     pub(super) keys: Keys,
+    /// Somebody is asked whether it agrees.
+    pub(super) asks: bool,
     /// Of leg A, of leg B: lines that nothing is kept of which it sends.
     withheld: [LineSet; 2],
     meter: Meter,
@@ -68,6 +70,7 @@ impl Relay {
             gate: Gatekeeper::new(),
             fork: Fork::new(),
             keys: Keys::default(),
+            asks: false,
             withheld: [LineSet::NONE; 2],
             meter: Meter::new(),
             tally: Tally::default(),
@@ -160,7 +163,12 @@ impl Relay {
         };
         self.meter.take(port.line(), &packet);
         self.keys.take(&packet);
-        let Ok(opened) = bench.hush(&mut self.notices, (now, kind, line.index), leg, (bytes, opened)) else {
+        let Ok(opened) = bench.hush(
+            (&mut self.notices, self.asks),
+            (now, kind, line.index),
+            leg,
+            (bytes, opened),
+        ) else {
             return (told::hushed(&mut self.tally), missed);
         };
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {

@@ -25,6 +25,14 @@ pub enum Consent {
 }
 
 impl Consent {
+    /// By a question: it was answered or not.
+    pub const fn was_asked(self) -> bool {
+        match self {
+            Self::Asked | Self::Given | Self::Refused | Self::Unanswered => true,
+            Self::Informed | Self::Implied | Self::Waived => false,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked for",
@@ -69,7 +77,8 @@ impl Consented {
     /// Takes note of it after all that was before: an answer stands in the place of its question.
     pub fn note(self, all: &mut Vec<Self>) {
         let newest = all.iter().rposition(|known| known.leg == self.leg);
-        let is_open = |known: &Self| known.consent == Consent::Asked || known.consent == self.consent;
+        // What a recording that is opened again is told once more has its old time.
+        let is_open = |known: &Self| known.consent == Consent::Asked || *known == self;
         let replaced = newest.filter(|at| all.get(*at).is_some_and(is_open));
         if let Some(known) = replaced.and_then(|at| all.get_mut(at)) {
             *known = self;
@@ -116,6 +125,9 @@ mod tests {
         assert_eq!(answered, [(Leg::A, Consent::Given, 3), (Leg::B, Consent::Asked, 2)]);
         let newcomer = note(Leg::A, Consent::Refused, 4);
         assert_eq!(newcomer.last(), Some(&(Leg::A, Consent::Refused, 4)));
+        assert_eq!(note(Leg::A, Consent::Refused, 4), newcomer, "the same, told again");
+        let another = note(Leg::A, Consent::Refused, 5);
+        assert_eq!(another.len(), newcomer.len() + 1, "of another party: {another:?}");
         let many = (0..100).map(|at| note(Leg::A, [Consent::Given, Consent::Refused][at % 2], at as u64).len());
         assert_eq!(many.last(), Some(Consented::MAX));
     }

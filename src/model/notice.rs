@@ -84,8 +84,6 @@ pub struct NoticePlan {
     pub legs: [Option<LegNotice>; 2],
     /// While a prompt is played to either, neither hears the other.
     pub parted: bool,
-    /// Nor until the next plan: somebody is asked whether it agrees.
-    pub asks: bool,
 }
 
 /// What is played to one leg.

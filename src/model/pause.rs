@@ -87,6 +87,8 @@ pub struct Pausing {
     pub withheld: [LineSet; 2],
     /// Of leg A, of leg B: the keys that it presses are told.
     pub keys: [bool; 2],
+    /// Somebody is asked whether it agrees: meanwhile nothing crosses on any line.
+    pub asks: bool,
 }
 
 /// What of a leg a recording leaves out from a time on.

@@ -86,6 +86,14 @@ impl OnRefusal {
     pub const fn waits(self) -> bool {
         matches!(self, Self::Mute | Self::Unrecorded)
     }
+
+    /// With another policy that wants the call recorded strictly, and says this of consent: what is kept of nobody's call by one
+    /// policy, and must be by the other, does not take place.
+    pub(super) fn beside_strict(self, other: Option<ConsentTerms>) -> Self {
+        let other = other.filter(|other| other.mode == ConsentMode::Explicit);
+        let is_alike = other.is_some_and(|other| other.refused == self && self == Self::Mute);
+        if self.waits() && !is_alike { Self::HangUp } else { self }
+    }
 }
 
 impl Default for ConsentTerms {
@@ -181,13 +189,9 @@ impl ConsentTerms {
         }
     }
 
-    /// With another policy that wants the call recorded strictly, and says this of consent: what is kept of nobody's call by one
-    /// policy, and must be by the other, does not take place.
+    /// As [`OnRefusal::beside_strict`].
     pub(super) fn beside_strict(&mut self, other: Option<Self>) {
-        let is_alike = other.is_some_and(|other| other.refused == self.refused && self.refused == OnRefusal::Mute);
-        if self.refused.waits() && !is_alike {
-            self.refused = OnRefusal::HangUp;
-        }
+        self.refused = self.refused.beside_strict(other);
     }
 }
 
@@ -342,5 +346,12 @@ mod tests {
         assert_eq!(beside(Mute, Some(Mark)), HangUp);
         assert_eq!(beside(Mute, None), HangUp);
         assert_eq!(beside(Unrecorded, Some(Unrecorded)), HangUp);
+        for mode in [ConsentMode::Implied, ConsentMode::Inform, ConsentMode::Waived] {
+            let idle = ConsentTerms {
+                refused: Mute,
+                ..of(mode)
+            };
+            assert_eq!(Mute.beside_strict(Some(idle)), HangUp, "nobody is asked by it");
+        }
     }
 }

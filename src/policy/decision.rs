@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::consenting::OnRefusal;
 use super::identity::Identity;
 use super::pausing::PauseTerms;
 use super::terms::{DuringArms, MediaSet, Notify, NotifyWhom, RejectCode, Retention};
@@ -148,6 +149,15 @@ impl Decision {
         match (&self.requirements, &other.requirements) {
             (Some(own), Some(other)) => own.flags().iter().zip(other.flags()).any(|(own, other)| *own && !other),
             (own, other) => own.is_some() && other.is_none(),
+        }
+    }
+
+    /// What a refusal means beside these policies that meant this under those before.
+    #[must_use]
+    pub fn held_to(&self, refused: OnRefusal) -> OnRefusal {
+        match &self.requirements {
+            Some(own) if own.flags().contains(&true) => refused.beside_strict(own.notify.consent),
+            _ => refused,
         }
     }
 

@@ -69,6 +69,20 @@ pub fn lenient_bench_with_carol(notify: &str, of_carol: &str) -> Bench {
     ])
 }
 
+/// Bob is under one policy, Carol under another, each lenient or not: Bob's does not follow the call to her.
+pub fn bench_of_bob_then_carol(of_bob: (&str, bool), of_carol: (&str, bool)) -> Bench {
+    let text = |id, (notify, is_lenient)| policy(id, notify) + if is_lenient { NOT_REQUIRED } else { "" };
+    let to = |name, host| format!("[[grant]]\npolicy = \"{name}\"\nto = [\"user:{name}@{host}\"]\n");
+    bench_by(&[
+        (
+            "bob.toml",
+            &text("bob", of_bob).replace("calls = true", "calls = false"),
+        ),
+        ("carol.toml", &text("carol", of_carol)),
+        ("grants.toml", &(to("bob", "127.0.0.1") + &to("carol", "example.com"))),
+    ])
+}
+
 /// Carol is under another policy besides.
 pub fn bench_with_carol(notify: &str, of_carol: &str) -> Bench {
     let grants = format!("{GRANTS}[[grant]]\npolicy = \"carol\"\nto = [\"user:carol@example.com\"]\n");

@@ -10,7 +10,7 @@ use super::announced::{begun, bench, bench_with_carol, by, carol_comes, notices,
 use super::bench::{A, Bench, SDP, in_dialog};
 use super::foreword::{is_b_asked, played};
 
-const ASKS_A: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\" }";
+pub const ASKS_A: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\" }";
 
 fn asking(more: &str) -> String {
     ASKS_A.replace("\"5s\"", &format!("\"5s\"{more}"))
@@ -34,14 +34,12 @@ pub fn consents(bench: &Bench) -> Vec<(Leg, Consent)> {
 
 /// Whether the parties do not hear each other, and whose keys are told.
 pub fn held(bench: &Bench) -> (bool, [bool; 2]) {
-    let keys = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Pausing { pausing, .. } => Some(pausing.keys),
+    let told = bench.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Pausing { pausing, .. } => Some(*pausing),
+        MediaCommand::Open(plan) => Some(plan.pausing),
         _ => None,
     });
-    (
-        notices(bench).last().is_some_and(|plan| plan.asks),
-        keys.unwrap_or_default(),
-    )
+    told.map(|told| (told.asks, told.keys)).unwrap_or_default()
 }
 
 #[test]
@@ -214,12 +212,25 @@ fn a_word_before_the_call_that_is_not_heard_is_asked_after_the_answer() {
 }
 
 #[test]
-fn who_is_asked_during_a_change_of_media_is_let_talk_once_that_is_over() {
+fn who_agrees_during_a_change_of_media_is_let_talk() {
     let mut bench = talking(ASKS_A);
     bench.a_requests(2, "INVITE", "again", SDP);
     press(&mut bench, Leg::A, '1');
-    assert!(held(&bench).0, "no line is agreed on now");
+    assert!(!held(&bench).0, "though no line is agreed on now");
     bench.b_agrees("INVITE", 200, SDP);
+    assert!(!held(&bench).0);
+}
+
+#[test]
+fn who_is_asked_and_has_no_sound_any_more_is_waited_for_no_longer_than_any() {
+    let mut bench = talking(&asking(", refused = \"mark\""));
+    let fax = SDP.replace("m=audio 4000 RTP/AVP 8", "m=image 4000 udptl t38");
+    bench.a_requests(2, "INVITE", "fax", &fax);
+    bench.b_agrees("INVITE", 200, &fax);
+    bench.a_requests(2, "ACK", "ack2", "");
+    assert!(held(&bench).0);
+    bench.wait(Duration::from_secs(8));
+    assert_eq!(consents(&bench)[1..], [(Leg::A, Consent::Unanswered)]);
     assert!(!held(&bench).0);
 }
 
@@ -276,13 +287,22 @@ fn who_refused_is_not_recorded_on_under_a_policy_that_ends_the_call_for_it() {
 
 #[test]
 fn who_heard_another_prompt_before_hears_the_question() {
-    let mut bench = bench_with_carol("mode = \"prompt\", to = \"caller\"", ASKS_A);
-    begun(&mut bench);
-    played(&mut bench, Leg::A);
-    carol_comes(&mut bench);
-    let last = notices(&bench).pop().unwrap();
-    assert_eq!(told(last), [by("prompt", ""), None]);
-    assert_eq!(consents(&bench), [(Leg::A, Consent::Asked)]);
+    for consent in [
+        "",
+        ", consent = { mode = \"implied\" }",
+        ", consent = { mode = \"inform\" }",
+        ", consent = { mode = \"waived\", signed_by = \"Legal\", date = \"2026-01-31\" }",
+    ] {
+        let mut bench = bench_with_carol(&format!("mode = \"prompt\", to = \"caller\"{consent}"), ASKS_A);
+        begun(&mut bench);
+        played(&mut bench, Leg::A);
+        carol_comes(&mut bench);
+        let last = notices(&bench).pop().unwrap();
+        assert_eq!(told(last), [by("prompt", ""), None], "{consent}");
+        assert_eq!(consents(&bench).last(), Some(&(Leg::A, Consent::Asked)), "{consent}");
+        press(&mut bench, Leg::A, '2');
+        assert_ended_for_refusal(&mut bench);
+    }
 }
 
 #[test]

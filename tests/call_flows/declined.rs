@@ -15,8 +15,9 @@ use super::bench::{A, B, Bench, SDP, answer, with_lines};
 use super::consenting::{consents, held, press};
 use super::foreword::{is_b_asked, played};
 
-const MUTES: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"mute\" }";
-const UNRECORDS: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"unrecorded\" }";
+pub const MUTES: &str = "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"mute\" }";
+pub const UNRECORDS: &str =
+    "mode = \"prompt\", to = \"caller\", consent = { within = \"5s\", refused = \"unrecorded\" }";
 const ALL: LineSet = LineSet::ALL;
 const NONE: LineSet = LineSet::NONE;
 
@@ -30,11 +31,11 @@ fn told(bench: &Bench) -> Pausing {
     pausing.unwrap()
 }
 
-fn withheld(bench: &Bench) -> [LineSet; 2] {
+pub fn withheld(bench: &Bench) -> [LineSet; 2] {
     told(bench).withheld
 }
 
-fn mode(bench: &Bench) -> Recorded {
+pub fn mode(bench: &Bench) -> Recorded {
     super::sdes::plan(bench).recorded
 }
 
@@ -79,7 +80,7 @@ fn ended(bench: &mut Bench) -> (Outcome, Vec<Consented>) {
     (closing.outcome, closing.consents)
 }
 
-fn signals(bench: &Bench) -> String {
+pub fn signals(bench: &Bench) -> String {
     let text = bench.recording.iter().filter_map(|command| match command {
         RecordingCommand::Signal { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,

@@ -11,6 +11,7 @@ mod aware;
 mod aware_again;
 #[allow(dead_code, reason = "other tests use the same bench")]
 mod bench;
+mod bound;
 mod broken_streams;
 mod bundled;
 mod called_onward;

@@ -16,16 +16,18 @@ impl Bench<'_> {
     #[inline]
     pub(super) fn hush(
         &mut self,
-        notices: &mut Option<Box<Notices>>,
+        (notices, asks): (&mut Option<Box<Notices>>, bool),
         (now, kind, index): (Timestamp, PacketKind, u16),
         from: Leg,
         (bytes, opened): (&[u8], Option<usize>),
     ) -> Result<Option<usize>, Hushed> {
         match notices {
             // Reports keep a line alive and say nothing.
-            Some(notices) if notices.asks() && is_talk(kind, notices.line() == index) => Err(Hushed),
+            notices if asks && is_talk(kind, notices.as_ref().is_some_and(|notices| notices.line() == index)) => {
+                Err(Hushed)
+            }
             Some(notices) if kind == PacketKind::Rtp && notices.line() == index => {
-                match notices.pass(now, from.other(), (bytes, opened), self.scratch) {
+                match notices.pass(now, (from.other(), asks), (bytes, opened), self.scratch) {
                     Passage::AsIs => Ok(opened),
                     Passage::Changed(length) => Ok(Some(length)),
                     Passage::Hushed => Err(Hushed),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::told::asking;
 use super::*;
 use crate::model::{LineSet, Pausing, Ssrc};
 use crate::rtp::TelephoneEvent;
@@ -200,8 +201,15 @@ fn who_is_asked_is_heard_to_press_a_key_that_the_other_does_not_hear() {
         line: held.clone(),
         legs: [None, None],
         parted: true,
-        asks: true,
     })));
+    world.command(MediaCommand::Pausing {
+        session: SESSION,
+        pausing: Pausing {
+            keys: [true, false],
+            asks: true,
+            ..Pausing::default()
+        },
+    });
     key(&mut world, Leg::A, (1, 800), 1);
     assert_eq!(pressed(&mut world), "1");
     world.modify(Recorded::Strict, vec![held]);
@@ -299,15 +307,6 @@ fn while_somebody_is_asked_nothing_crosses_on_any_line() {
     let mut world = World::new();
     let lines = vec![line(0, remote(A), remote(B)), line(1, remote(A), remote(B))];
     world.command(MediaCommand::Open(plan(Recorded::Strict, lines)));
-    let asking = |asks| {
-        MediaCommand::Notice(Box::new(crate::model::NoticePlan {
-            session: SESSION,
-            line: line(0, remote(A), remote(B)),
-            legs: [None, None],
-            parted: true,
-            asks,
-        }))
-    };
     world.command(asking(true));
     for place in [0, 1] {
         for (leg, from) in [(Leg::A, A), (Leg::B, B)] {

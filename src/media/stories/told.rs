@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Clip, LegKeys, LegNotice, LineKeys, Notice, NoticeKind, NoticePlan, Rendition, SrtpKey, SrtpSuite};
+use crate::model::{
+    Clip, LegKeys, LegNotice, LineKeys, Notice, NoticeKind, NoticePlan, Pausing, Rendition, SrtpKey, SrtpSuite,
+};
 use crate::rtp::codecs::{pcmu, to_pcmu};
 use crate::rtp::{Opener, RtpHeader};
 
@@ -56,8 +58,18 @@ pub(super) fn notice(world: &mut World, encoding: &str, legs: [Option<LegNotice>
         line: spoken_line(encoding),
         legs,
         parted,
-        asks: false,
     })));
+}
+
+/// Somebody is asked whether it agrees, or nobody.
+pub(super) fn asking(asks: bool) -> MediaCommand {
+    MediaCommand::Pausing {
+        session: SESSION,
+        pausing: Pausing {
+            asks,
+            ..Pausing::default()
+        },
+    }
 }
 
 /// What a party received.
@@ -397,7 +409,6 @@ fn a_notice_waits_for_a_line_that_is_not_there_yet() {
         line: later,
         legs: [Some(prompt()), None],
         parted: true,
-        asks: false,
     })));
     let [a, b] = talk(&mut world, 0..50, [true, true]);
     assert_eq!((a.len(), b.len()), (50, 50), "nobody waits for it");
@@ -440,22 +451,14 @@ fn where_no_format_fits_the_parties_hear_each_other_all_the_same() {
 }
 
 #[test]
-fn who_is_asked_and_the_other_do_not_hear_each_other_until_the_next_plan() {
+fn who_is_asked_and_the_other_do_not_hear_each_other_until_nobody_is() {
     let mut world = World::call(Recorded::Strict);
-    let plan = |legs, asks| {
-        MediaCommand::Notice(Box::new(NoticePlan {
-            session: SESSION,
-            line: spoken_line("PCMU"),
-            legs,
-            parted: true,
-            asks,
-        }))
-    };
-    world.command(plan([Some(prompt()), None], true));
+    notice(&mut world, "PCMU", [Some(prompt()), None], true);
+    world.command(asking(true));
     let [a, b] = talk(&mut world, 0..100, [true, true]);
     assert!(a.iter().all(Heard::is_prompt) && b.is_empty());
     assert_eq!(a.len(), PROMPT_FRAMES);
-    world.command(plan([None, None], false));
+    world.command(asking(false));
     let [a, b] = talk(&mut world, 100..150, [true, true]);
     assert_eq!((a.len(), b.len()), (50, 50));
     assert!(world.close().hushed > 0);
@@ -464,15 +467,7 @@ fn who_is_asked_and_the_other_do_not_hear_each_other_until_the_next_plan() {
 #[test]
 fn the_key_that_answers_is_hushed_to_its_last_packet_and_the_next_one_crosses() {
     let mut world = World::call(Recorded::Strict);
-    let plan = |asks| {
-        MediaCommand::Notice(Box::new(NoticePlan {
-            session: SESSION,
-            line: spoken_line("PCMU"),
-            legs: [None, None],
-            parted: true,
-            asks,
-        }))
-    };
+    notice(&mut world, "PCMU", [None, None], true);
     let event = |sequence: u16, timestamp: u32| {
         let mut packet = rtp(1, sequence);
         packet[1] = 101;
@@ -483,13 +478,13 @@ fn the_key_that_answers_is_hushed_to_its_last_packet_and_the_next_one_crosses() 
         Verdict::Drop(why) => why == Dropped::Hushed,
         _ => false,
     };
-    world.command(plan(true));
+    world.command(asking(true));
     let press = |world: &mut World, sequence, timestamp| {
         let port = world.port(0, Leg::B, Channel::Rtp);
         is_hushed(world.send(port, B, &event(sequence, timestamp)))
     };
     assert!(press(&mut world, 10, 1_600));
-    world.command(plan(false));
+    world.command(asking(false));
     let rest: Vec<bool> = (11..17).map(|sequence| press(&mut world, sequence, 1_600)).collect();
     assert_eq!(rest, [true; 6], "updates and the end, three times");
     let voice = world.talk(Leg::B, B, 17);
