@@ -163,12 +163,8 @@ impl Relay {
         };
         self.meter.take(port.line(), &packet);
         self.keys.take(&packet);
-        let Ok(opened) = bench.hush(
-            (&mut self.notices, self.asks),
-            (now, kind, line.index),
-            leg,
-            (bytes, opened),
-        ) else {
+        let telling = (&mut self.notices, self.asks);
+        let Ok(opened) = bench.hush(telling, (now, kind, line.index), leg, (bytes, opened)) else {
             return (told::hushed(&mut self.tally), missed);
         };
         let Ok(is_changed) = bench.finish(far.secrecy.as_deref_mut(), kind, bytes, opened) else {
