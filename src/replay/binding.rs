@@ -33,6 +33,8 @@ pub(crate) struct Bound {
     pub line: u16,
     pub is_rtcp: bool,
     pub is_played: bool,
+    /// It went to where its receiver said; else it came from where its sender said.
+    pub is_addressed: bool,
 }
 
 /// A transport address that compares in two steps: IPv4 as IPv4-mapped.
@@ -148,7 +150,8 @@ impl Bindings {
     }
 
     fn look_up(&self, (src, dst): (Key, Key)) -> Option<Bound> {
-        let (declared, sender) = match self.by_address.get(&dst) {
+        let addressed = self.by_address.get(&dst);
+        let (declared, sender) = match addressed {
             Some((declared, _)) => (declared, declared.leg.other()),
             None => {
                 let (declared, _) = self.by_address.get(&src)?;
@@ -168,6 +171,7 @@ impl Bindings {
             line,
             is_rtcp,
             is_played,
+            is_addressed: addressed.is_some(),
         })
     }
 }
@@ -210,11 +214,17 @@ mod tests {
         let mut found = |src, dst| {
             bindings
                 .find(addr(src), addr(dst))
-                .map(|b| (b.call, b.sender, b.is_rtcp))
+                .map(|b| (b.call, b.sender, b.is_rtcp, b.is_addressed))
         };
-        assert_eq!(found("192.0.2.1:4000", "192.0.2.2:4000"), Some((2, Leg::A, false)));
-        assert_eq!(found("192.0.2.2:4001", "192.0.2.1:4001"), Some((1, Leg::B, true)));
-        assert_eq!(found("192.0.2.1:4000", "203.0.113.9:9"), Some((1, Leg::A, false)));
+        assert_eq!(
+            found("192.0.2.1:4000", "192.0.2.2:4000"),
+            Some((2, Leg::A, false, true))
+        );
+        assert_eq!(found("192.0.2.2:4001", "192.0.2.1:4001"), Some((1, Leg::B, true, true)));
+        assert_eq!(
+            found("192.0.2.1:4000", "203.0.113.9:9"),
+            Some((1, Leg::A, false, false))
+        );
         assert_eq!(found("203.0.113.9:9", "203.0.113.8:9"), None);
     }
 

@@ -78,7 +78,8 @@ impl Call {
         (captured, bytes): (&Captured<'_>, &[u8]),
     ) -> Option<SocketAddr> {
         let (to, sources) = ((bound.line, bound.is_rtcp), &mut self.sources[bound.sender.index()]);
-        if !bound.is_played || kind == WireKind::Other {
+        // What went elsewhere than the other party said is no sign of who sends to where it said.
+        if !bound.is_played || !bound.is_addressed || kind == WireKind::Other {
             return Some(sources.agreed(to).unwrap_or(captured.src));
         }
         let place = (kind == WireKind::Rtp).then(|| Place::of(captured.at, bytes)).flatten();

@@ -800,6 +800,26 @@ fn who_sends_to_a_party_and_is_not_the_other_is_left_out_and_told() {
     assert_eq!(call.foreign, 10);
 }
 
+#[test]
+fn what_a_party_sends_elsewhere_bars_nobody_who_sends_to_where_the_other_said() {
+    const ELSEWHERE: &str = "10.9.9.9:4000";
+    let mut talk = Talk::new("elsewhere@test");
+    talk.connected();
+    for n in 0..50 {
+        for (ssrc, src, dst) in [(0xA, A_MEDIA, ELSEWHERE), (0xE, ELSEWHERE, B_MEDIA)] {
+            talk.file.udp(millis(talk.now), src, dst, &rtp(ssrc, 0, n));
+        }
+        talk.now += 20;
+    }
+    talk.hang_up();
+    let report = talk.replay();
+    assert_eq!(
+        streams(&report.calls[0]),
+        [(Leg::A, 0xA, 50, 50), (Leg::A, 0xE, 50, 50)]
+    );
+    assert_eq!(report.calls[0].foreign, 0);
+}
+
 /// Everything was recorded, and nothing but `--fault` breaks a recorder.
 fn assert_whole(what: &str, report: &Report, packets: u64) {
     for call in &report.calls {
