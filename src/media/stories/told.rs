@@ -344,11 +344,13 @@ fn a_codec_that_is_not_mixed_gives_way_to_the_tone_but_digits_pass() {
     assert!(sequences.is_sorted());
 }
 
-#[test]
-fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
-    const SUITE: SrtpSuite = SrtpSuite::AesCm128HmacSha1_80;
-    let key = |fill: u8| Arc::new(SrtpKey::new(SUITE, &vec![fill; SUITE.master_bytes()], None).unwrap());
-    let mut world = World::new();
+fn key(fill: u8) -> Arc<SrtpKey> {
+    let suite = SrtpSuite::AesCm128HmacSha1_80;
+    Arc::new(SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap())
+}
+
+/// A speaks and hears SRTP, B is in clear.
+fn keyed_plan() -> Box<MediaPlan> {
     let mut plan = plan(Recorded::Strict, vec![spoken_line("PCMU")]);
     let keys = LegKeys {
         theirs: Some(key(1)),
@@ -359,7 +361,13 @@ fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
         legs: [Some(keys), None],
         ..LineKeys::default()
     }];
-    world.command(MediaCommand::Open(plan));
+    plan
+}
+
+#[test]
+fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
+    let mut world = World::new();
+    world.command(MediaCommand::Open(keyed_plan()));
     world.events();
     let mut opener = Opener::new(&key(2)).unwrap();
     let mut opened = |bytes: &[u8], at| {
@@ -525,19 +533,7 @@ fn a_prompt_that_is_not_wanted_any_more_is_cut_and_one_beside_a_tone_goes_on() {
 #[test]
 fn who_had_keys_is_told_nothing_in_clear() {
     let mut world = World::new();
-    let mut sealed = plan(Recorded::Strict, vec![spoken_line("PCMU")]);
-    let suite = SrtpSuite::AesCm128HmacSha1_80;
-    let key = |fill: u8| Arc::new(SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap());
-    let keys = LegKeys {
-        theirs: Some(key(1)),
-        ours: Some(key(2)),
-        ..LegKeys::default()
-    };
-    sealed.keys = vec![LineKeys {
-        legs: [Some(keys), None],
-        ..LineKeys::default()
-    }];
-    world.command(MediaCommand::Open(sealed));
+    world.command(MediaCommand::Open(keyed_plan()));
     world.events();
     notice(&mut world, "PCMU", [Some(prompt()), None], true);
     let [a, _] = talk(&mut world, 0..8, [false, false]);
