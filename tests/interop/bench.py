@@ -1,5 +1,6 @@
 """One case's bench: loopback addresses of its own, `onrecord serve` between them, and what must be true afterwards."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ SIX_PORTS = 200
 PATIENCE = 10.0
 # How long the last answers to BYE and the seal may take.
 LEAVE = 6.0
+# Of INTEROP_KEEP: whose folders stay, each with its segments of 256 MiB.
+ALWAYS, FAILED = "1", "failed"
 
 POLICY = """
 [policy]
@@ -57,7 +60,7 @@ def binary():
     return str(Path(os.environ.get("ONRECORD", ROOT / "target/debug/onrecord")).resolve())
 
 
-_taken = set()
+_taken, _ended = set(), set()
 _lock = threading.Lock()
 
 
@@ -124,7 +127,7 @@ class Bench:
     def __exit__(self, kind, *_):
         for child in [*self.children, self.serve]:
             end(child)
-        if os.environ.get("INTEROP_KEEP"):
+        if os.environ.get("INTEROP_KEEP") in ((ALWAYS, FAILED) if kind else (ALWAYS,)):
             print(f"kept: {self.folder}", flush=True)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -155,7 +158,8 @@ class Bench:
     def run(self, command, log, **options):
         """Starts a program of this case; it is ended with the case. Its output goes to `log` in the folder."""
         with (self.folder / log).open("wb") as out:
-            child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **options)
+            child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                     **options)
         self.children.append(child)
         return child
 
@@ -294,12 +298,16 @@ def conversations(rows):
 
 
 def end(child):
-    """SIGTERM, two seconds, SIGKILL."""
-    if child is None or child.poll() is not None:
+    """SIGTERM, two seconds, SIGKILL; then SIGKILL to what it started and left behind, which may hold its ports still."""
+    if child is None or child in _ended:
         return
-    child.terminate()
+    _ended.add(child)
+    if child.poll() is None:
+        child.terminate()
     try:
         child.wait(2)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
