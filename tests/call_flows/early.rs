@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use onrecord::model::MediaCommand;
-
 use super::bench::{A, B, Bench, PROXY, SDP, invite};
 
 const KNOWS: &str = "Supported: 100rel\r\n";
@@ -20,16 +18,8 @@ fn rack(number: u32) -> String {
     format!("RAck: {number} 1 INVITE\r\n")
 }
 
-fn tag(bench: &Bench) -> String {
-    bench.response_to_a().headers.to().tag().unwrap().to_owned()
-}
-
 fn ports(bench: &Bench) -> (Option<u16>, Option<u16>) {
-    let plan = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    let line = &plan.unwrap().lines[0];
+    let line = &bench.plan().lines[0];
     let port = |leg: &onrecord::model::LegPlan| leg.remote.map(|remote| remote.rtp.port());
     (port(&line.a), port(&line.b))
 }
@@ -39,7 +29,7 @@ fn progressed() -> (Bench, String) {
     let mut bench = Bench::strict();
     bench.invite(SDP, KNOWS);
     bench.fork_answers("b-tag", 183, &reliable(9), &sdp(5001));
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     (bench, tag)
 }
 
@@ -111,7 +101,7 @@ fn who_did_not_ask_for_100rel_is_not_promised_it() {
         (progress.headers.get("RSeq"), progress.headers.get("Require")),
         (None, None)
     );
-    bench.a_requests_in(&tag(&bench), 2, "PRACK", &rack(9), "");
+    bench.a_requests_in(&bench.our_tag(), 2, "PRACK", &rack(9), "");
     assert_eq!(bench.response_to_a().status, 481);
 }
 
@@ -129,7 +119,7 @@ fn a_late_offer_is_made_in_a_183_and_answered_in_its_prack() {
     let mut bench = Bench::strict();
     bench.invite("", KNOWS);
     bench.fork_answers("b-tag", 183, &reliable(4), &sdp(5001));
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     let offer = String::from_utf8_lossy(&bench.response_to_a().body).into_owned();
     assert!(offer.contains("c=IN IP4 127.0.0.1"), "{offer}");
     bench.fork_answers("b-tag", 183, &reliable(4), &sdp(5001));
@@ -152,7 +142,7 @@ fn sdp_in_an_unreliable_183_to_an_invite_without_an_offer_is_no_offer() {
     assert!(bench.response_to_a().body.is_empty());
     bench.fork_answers("b-tag", 200, "", &sdp(5001));
     assert!(!bench.response_to_a().body.is_empty());
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 1, "ACK", "", &sdp(4001));
     assert_eq!(ports(&bench), (Some(4001), Some(5001)));
 }
@@ -266,7 +256,7 @@ fn one_offer_at_a_time() {
     let mut bench = Bench::strict();
     bench.invite(SDP, KNOWS);
     bench.fork_answers("b-tag", 180, &reliable(1), "");
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "PRACK", &rack(1), "");
     bench.b_agrees("PRACK", 200, "");
     bench.a_requests_in(&tag, 3, "UPDATE", "", &sdp(4010));

@@ -5,7 +5,7 @@ mod failing;
 
 use std::time::Duration;
 
-use onrecord::model::{Leg, MediaCommand, MediaPlan};
+use onrecord::model::Leg;
 use onrecord::sip::{Message, Method};
 
 use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer};
@@ -48,14 +48,6 @@ pub fn assert_told_last(bench: &Bench, line: &str) {
         told(bench),
         (line.to_owned(), "terminated;reason=noresource".to_owned())
     );
-}
-
-pub fn plans(bench: &Bench) -> Vec<&MediaPlan> {
-    let plans = bench.media.iter().filter_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(&**plan),
-        _ => None,
-    });
-    plans.collect()
 }
 
 /// The call of Alice and Bob is as it was: recorded, and ended by her.
@@ -136,13 +128,13 @@ fn nothing_is_sent_to_the_party_that_stays_before_it_has_come_over() {
     let mut bench = strict();
     bench.media.clear();
     let [alice, bob] = rings(&mut bench);
-    let old = plans(&bench)[0].session;
+    let old = bench.plans()[0].session;
     bench.answers(DAVE, "INVITE", 200, SDP);
-    let before: Vec<_> = plans(&bench).into_iter().filter(|plan| plan.session != old).collect();
+    let before: Vec<_> = bench.plans().into_iter().filter(|plan| plan.session != old).collect();
     assert!(before.iter().all(|plan| plan.lines[0].leg(Leg::A).remote.is_none()));
     assert!(before.last().unwrap().lines[0].leg(Leg::B).remote.is_some());
     bench.answers(BOB, "INVITE", 200, SDP);
-    let newest = *plans(&bench).last().unwrap();
+    let newest = *bench.plans().last().unwrap();
     assert_ne!(newest.session, old);
     assert!(newest.lines[0].leg(Leg::A).remote.is_some());
     let told = String::from_utf8(bench.newest(B, "INVITE").body.to_vec()).unwrap();

@@ -15,11 +15,6 @@ fn bench() -> Bench {
     Bench::with_spare(&POLICIES, Conduct::default())
 }
 
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
-}
-
 /// C takes the call, and it ends as every call does.
 fn connect_and_end(bench: &mut Bench) {
     bench.c_answers("INVITE", 180, "");
@@ -27,7 +22,7 @@ fn connect_and_end(bench: &mut Bench) {
     bench.a_requests(1, "ACK", "ack1", "");
     bench.a_requests(2, "BYE", "bye1", "");
     bench.c_answers("BYE", 200, "");
-    assert_eq!(opened(bench), 1, "one recording for all attempts");
+    assert_eq!(bench.sessions().len(), 1, "one recording for all attempts");
     bench.assert_nothing_left();
 }
 

@@ -14,10 +14,6 @@ fn has(bench: &Bench, rung: &str) -> bool {
     bench.story.iter().any(|told| told == rung)
 }
 
-fn count(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
-}
-
 fn seconds(seconds: u64) -> std::time::Duration {
     std::time::Duration::from_secs(seconds)
 }
@@ -368,7 +364,7 @@ fn an_ack_of_another_number_or_fork_confirms_nothing() {
     bench.a_requests(9, "ACK", "a1", "");
     assert!(!has(&bench, "ACK → B"), "{:?}", bench.story);
     bench.wait(seconds(1));
-    assert!(count(&bench, "200 → A") > 1 || bench.to_a.len() > 4, "it is told again");
+    assert!(bench.times("200 → A") > 1 || bench.to_a.len() > 4, "it is told again");
     bench.a_requests_in(&tag, 1, "ACK", "", "");
     assert!(has(&bench, "ACK → B"));
     bench.a_requests_in(&tag, 10, "BYE", "", "");
@@ -391,7 +387,7 @@ fn an_ack_whose_to_tag_nobody_has_is_that_of_the_one_2xx_that_waits_for_it() {
     bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
     assert!(has(&bench, "ACK → B"), "{:?}", bench.story);
     bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
-    assert_eq!(count(&bench, "ACK → B"), 1);
+    assert_eq!(bench.times("ACK → B"), 1);
     let answers = bench.to_a.len();
 
     bench.wait(seconds(40));
@@ -399,7 +395,7 @@ fn an_ack_whose_to_tag_nobody_has_is_that_of_the_one_2xx_that_waits_for_it() {
     bench.a_requests_in(&tag, 2, "INVITE", "", SDP);
     bench.b_agrees("INVITE", 200, SDP);
     bench.from(A, of_others("ACK", 2, ("a-tag", "made-up"), "call-1"));
-    assert_eq!(count(&bench, "ACK → B"), 2, "{:?}", bench.story);
+    assert_eq!(bench.times("ACK → B"), 2, "{:?}", bench.story);
     bench.a_requests_in(&tag, 3, "BYE", "", "");
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
@@ -442,15 +438,15 @@ fn an_interval_that_grows_with_every_422_is_met_once() {
     let mut bench = Bench::strict().connected();
     bench.a_requests(2, "INVITE", "r1", SDP);
     bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     bench.fork_answers("b-tag", 422, "Min-SE: 3601\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     assert_eq!(bench.response_to_a().status, 422);
     bench.a_requests(2, "ACK", "r1", "");
     let mut bench = Bench::strict().connected();
     bench.wait(seconds(912));
     bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
     bench.fork_answers("b-tag", 422, "Min-SE: 3601\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     assert_eq!(bench.signaling.calls(), 1);
 }

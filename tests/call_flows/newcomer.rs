@@ -1,9 +1,7 @@
 //! Who is at an end of the call by the word of the network (RFC 3325 §9.1): another party, another decision.
 
 use onrecord::engine::Input;
-use onrecord::model::{
-    Fault, Gate, Header, Leg, Mark, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent,
-};
+use onrecord::model::{Fault, Gate, Header, Leg, Mark, Outcome, Recorded, RecordingCommand, RecordingEvent};
 use onrecord::sip::{Message, Method};
 use onrecord::trunk::{Conduct, Redirect};
 
@@ -22,13 +20,8 @@ fn for_trader() -> Bench {
 /// Alice and Bob talk, unrecorded.
 fn talking() -> Bench {
     let bench = for_trader().connected();
-    assert_eq!(opened(&bench), 0);
+    assert_eq!(bench.sessions().len(), 0);
     bench
-}
-
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
 }
 
 fn ready(bench: &mut Bench) {
@@ -56,21 +49,6 @@ fn requests(messages: &[Message]) -> Vec<Method> {
         Message::Response(_) => None,
     };
     messages.iter().filter_map(method).collect()
-}
-
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        _ => None,
-    })
-}
-
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gate = |command: &MediaCommand| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    };
-    bench.media.iter().filter_map(gate).collect()
 }
 
 fn outcome(bench: &Bench) -> Option<Outcome> {
@@ -105,14 +83,14 @@ fn who_answers_instead_of_who_was_called_is_recorded_before_the_caller_hears_of_
         bench.invite(SDP, "");
         bench.fork_answers("b-tag", 200, more, SDP);
         assert_eq!(statuses(&bench.to_a), [100], "the 200 waits for the recorder");
-        assert_eq!(opened(&bench), 1);
-        assert_eq!(gates(&bench), [Gate::Shut], "early media too");
+        assert_eq!(bench.sessions().len(), 1);
+        assert_eq!(bench.gates(), [Gate::Shut], "early media too");
         bench.fork_answers("b-tag", 200, more, SDP);
         assert_eq!(requests(&bench.to_b), [Method::Invite], "its copy changes nothing");
         ready(&mut bench);
         assert_eq!(statuses(&bench.to_a), [100, 200]);
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.recorded(), Some(Recorded::Strict));
         assert_eq!(
             connections(&bench),
             [(Leg::B, "\"Trader\" <sip:trader@example.com>".to_owned())].map(|(leg, party)| {
@@ -178,7 +156,7 @@ fn where_nothing_has_to_be_open_first_the_answer_crosses_at_once() {
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
     assert_eq!(statuses(&bench.to_a), [100, 200]);
-    assert_eq!(opened(&bench), 1);
+    assert_eq!(bench.sessions().len(), 1);
 }
 
 #[test]
@@ -196,14 +174,14 @@ fn a_transferred_callee_is_recorded_before_its_update_goes_on_and_so_is_a_picked
             Leg::A => (&bench.to_b, Leg::B),
         };
         assert!(!requests(asked).contains(&Method::Update), "{to} hears nothing yet");
-        assert_eq!(gates(&bench), [Gate::Shut]);
+        assert_eq!(bench.gates(), [Gate::Shut]);
         ready(&mut bench);
         match side {
             Leg::B => bench.a_answers("UPDATE", 200, SDP),
             Leg::A => b_accepts(&mut bench, "UPDATE", "", SDP),
         }
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.recorded(), Some(Recorded::Strict));
         let header = bench.headers()[0];
         let party = match side {
             Leg::A => &header.caller,
@@ -246,14 +224,14 @@ fn who_accepts_a_reinvite_or_update_is_recorded_from_there_or_the_call_ends() {
             let mut bench = talking();
             bench.recorder_answers = false;
             accepts(&mut bench);
-            assert_eq!(gates(&bench), [Gate::Shut], "no media before it is open");
+            assert_eq!(bench.gates(), [Gate::Shut], "no media before it is open");
             if opens {
                 ready(&mut bench);
-                assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-                assert_eq!(recorded(&bench), Some(Recorded::Strict));
+                assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+                assert_eq!(bench.recorded(), Some(Recorded::Strict));
             } else {
                 fails(&mut bench);
-                assert_eq!(gates(&bench), [Gate::Shut]);
+                assert_eq!(bench.gates(), [Gate::Shut]);
                 assert!(requests(&bench.to_b).contains(&Method::Bye));
             }
         }
@@ -276,7 +254,7 @@ fn a_call_where_only_the_beginning_is_strict_ends_if_who_accepted_cannot_be_reco
     b_accepts(&mut bench, "UPDATE", TRADER, "");
     fails(&mut bench);
     assert_eq!(bench.request_to_b("BYE").method, Method::Bye);
-    assert_eq!(gates(&bench), [Gate::Shut], "and no media in between");
+    assert_eq!(bench.gates(), [Gate::Shut], "and no media in between");
 }
 
 #[test]
@@ -289,7 +267,7 @@ fn an_untrusted_trunk_vouches_for_nobody() {
     bench.a_requests(1, "ACK", "ack", "");
     bench.fork_requests("b-tag", 9, "UPDATE", OLDER, SDP);
     assert_eq!(bench.request_to_a("UPDATE").method, Method::Update);
-    assert_eq!(opened(&bench), 0);
+    assert_eq!(bench.sessions().len(), 0);
 }
 
 #[test]
@@ -302,9 +280,9 @@ fn who_is_recorded_stays_recorded_whoever_comes() {
     );
     bench.fork_answers("b-tag", 200, CLERK, SDP);
     assert_eq!(statuses(&bench.to_a), [100, 200]);
-    assert_eq!(opened(&bench), 1);
+    assert_eq!(bench.sessions().len(), 1);
     assert_eq!(connections(&bench).len(), 1);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     bench.a_requests(1, "ACK", "ack", "");
     bench.recorder_fails(Fault::Io);
     assert_eq!(bench.request_to_a("BYE").method, Method::Bye);
@@ -343,7 +321,7 @@ fn a_recording_tells_in_the_end_who_was_called_after_a_3xx_and_by_which_policy()
             bench.b_answers("INVITE", 486, "");
         }
         bench.a_requests(1, "ACK", "a1", "");
-        assert_eq!(opened(&bench), 1);
+        assert_eq!(bench.sessions().len(), 1);
         assert_eq!(bench.headers()[0].policies, ["loose".into()]);
         let told = became(&bench).map(|header| (header.callee.identity.as_str(), header.strict_during));
         assert_eq!(told, is_sent_on.then_some(("sip:carol@127.0.0.1", true)));

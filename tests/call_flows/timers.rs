@@ -28,10 +28,6 @@ fn expires(request: &Request) -> Option<&str> {
     request.headers.get("Session-Expires")
 }
 
-fn count(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
-}
-
 #[test]
 fn each_leg_has_a_timer_of_its_own() {
     let bench = connected(
@@ -118,7 +114,7 @@ fn a_422_that_crosses_a_cancel_ends_the_call() {
     let text = String::from_utf8(super::bench::invite(1, "a1", "", "", "").to_vec()).unwrap();
     bench.from(super::bench::A, text.replace("INVITE", "CANCEL").into());
     bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 1);
+    assert_eq!(bench.times("INVITE → B"), 1);
     bench.a_requests(1, "ACK", "a1", "");
     bench.assert_nothing_left();
 }
@@ -150,7 +146,7 @@ fn a_refresh_of_a_peer_crosses_and_serves_both_legs() {
             Some("90;refresher=uac")
         );
     }
-    assert_eq!(count(&bench, "UPDATE → B"), 4, "none of our own: {:?}", bench.story);
+    assert_eq!(bench.times("UPDATE → B"), 4, "none of our own: {:?}", bench.story);
     bench.wait(seconds(61));
     assert!(
         bench.story.contains(&"recorded: session of A expired".to_owned()),
@@ -175,7 +171,7 @@ fn an_interval_that_only_the_far_end_finds_too_small_is_settled_with_it_alone() 
     bench.b_agrees("INVITE", 200, &SDP.replace("sendrecv", "recvonly"));
     assert_eq!(bench.response_to_a().status, 200);
     bench.a_requests(2, "ACK", "h2", "");
-    assert_eq!(count(&bench, "422 → A"), 0);
+    assert_eq!(bench.times("422 → A"), 0);
 }
 
 #[test]
@@ -185,7 +181,7 @@ fn a_refresh_that_asks_for_too_little_is_refused_and_the_call_stays() {
     bench.a_requests_in(&tag, 2, "UPDATE", "Supported: timer\r\nSession-Expires: 30\r\n", "");
     assert_eq!(bench.response_to_a().status, 422);
     assert_eq!(bench.response_to_a().headers.get("Min-SE"), Some("90"));
-    assert_eq!((count(&bench, "UPDATE → B"), bench.signaling.calls()), (0, 1));
+    assert_eq!((bench.times("UPDATE → B"), bench.signaling.calls()), (0, 1));
 }
 
 #[test]

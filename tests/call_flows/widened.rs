@@ -44,40 +44,8 @@ fn traders_video() -> Bench {
     Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", TO_TRADER)])
 }
 
-fn tag(bench: &Bench) -> String {
-    bench.response_to_a().headers.to().tag().unwrap().to_owned()
-}
-
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
-}
-
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        _ => None,
-    })
-}
-
 fn kinds(bench: &Bench) -> Vec<MediaKind> {
-    let plan = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    plan.unwrap().lines.iter().map(|line| line.kind).collect()
-}
-
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gate = |command: &MediaCommand| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    };
-    bench.media.iter().filter_map(gate).collect()
-}
-
-fn times(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
+    bench.plan().lines.iter().map(|line| line.kind).collect()
 }
 
 fn ready(bench: &mut Bench) {
@@ -121,38 +89,27 @@ fn text(body: &[u8]) -> &str {
     std::str::from_utf8(body).unwrap()
 }
 
-/// Whether any plan sends video to anybody.
-fn hears_video(bench: &Bench) -> bool {
-    bench.media.iter().any(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => {
-            let mut video = plan.lines.iter().filter(|line| line.kind == MediaKind::Video);
-            video.any(|line| line.a.remote.is_some() || line.b.remote.is_some())
-        }
-        _ => false,
-    })
-}
-
 #[test]
 fn video_that_a_183_offers_is_recorded_before_it_is_seen() {
     let mut bench = video_alone();
     bench.recorder_answers = false;
     bench.invite("", KNOWS);
-    assert_eq!(opened(&bench), 0, "nothing is known to be video");
+    assert_eq!(bench.sessions().len(), 0, "nothing is known to be video");
     bench.fork_answers("b-tag", 183, &reliable(4), &with_video());
-    assert_eq!(opened(&bench), 1);
-    assert_eq!(gates(&bench), [Gate::Shut], "the relay opens with its gate shut");
-    let tag = tag(&bench);
+    assert_eq!(bench.sessions().len(), 1);
+    assert_eq!(bench.gates(), [Gate::Shut], "the relay opens with its gate shut");
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "PRACK", &rack(4, 1), &with_video());
     bench.b_agrees("PRACK", 200, "");
     bench.fork_answers("b-tag", 200, "", "");
-    assert_eq!(times(&bench, "200 → A"), 1, "that of the PRACK: {:#?}", bench.story);
+    assert_eq!(bench.times("200 → A"), 1, "that of the PRACK: {:#?}", bench.story);
     ready(&mut bench);
-    assert_eq!(times(&bench, "200 → A"), 2, "{:#?}", bench.story);
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.times("200 → A"), 2, "{:#?}", bench.story);
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     bench.a_requests_in(&tag, 1, "ACK", "", "");
     bench.recorder_fails(Fault::Io);
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
     bench.a_answers("BYE", 200, "");
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
@@ -169,15 +126,15 @@ fn video_that_a_183_offers_and_that_cannot_be_recorded_ends_the_call_before_it_i
         bench.invite("", KNOWS);
         bench.fork_answers("b-tag", 183, &reliable(4), &with_video());
         if opens_late {
-            assert_eq!(times(&bench, "183 → A"), 1);
+            assert_eq!(bench.times("183 → A"), 1);
             fails(&mut bench);
         } else {
-            assert_eq!(times(&bench, "183 → A"), 0);
+            assert_eq!(bench.times("183 → A"), 0);
             assert!(bench.media.is_empty(), "no port was opened");
         }
-        assert!(!gates(&bench).contains(&Gate::Open));
+        assert!(!bench.gates().contains(&Gate::Open));
         assert_eq!(bench.response_to_a().status, 603);
-        assert_eq!(times(&bench, "CANCEL → B"), 1);
+        assert_eq!(bench.times("CANCEL → B"), 1);
         bench.a_requests(1, "ACK", "a1", "");
         bench.b_agrees("CANCEL", 200, "");
         bench.fork_answers("b-tag", 487, "", "");
@@ -195,19 +152,19 @@ fn a_late_offer_that_nobody_records_crosses_whatever_the_recorder_does() {
         bench.recorder_fails(Fault::DiskFull);
         bench.invite("", KNOWS);
         bench.fork_answers("b-tag", 183, &reliable(4), &offer);
-        let tag = tag(&bench);
+        let tag = bench.our_tag();
         bench.a_requests_in(&tag, 2, "PRACK", &rack(4, 1), &offer);
         bench.b_agrees("PRACK", 200, "");
         bench.fork_answers("b-tag", 200, "", "");
         bench.a_requests_in(&tag, 1, "ACK", "", "");
-        assert_eq!(times(&bench, "ACK → B"), 1, "{:#?}", bench.story);
-        assert_eq!((opened(&bench), gates(&bench)), (0, Vec::new()));
+        assert_eq!(bench.times("ACK → B"), 1, "{:#?}", bench.story);
+        assert_eq!((bench.sessions().len(), bench.gates()), (0, Vec::new()));
     }
 }
 
 /// A 183 to a re-INVITE of A's with this body, and what A's PRACK to it brings.
 fn progresses(bench: &mut Bench, offer: &str, progress: &str) -> String {
-    let tag = tag(bench);
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "INVITE", KNOWS, offer);
     let bytes = super::bench::answer(&bench.request_to_b("INVITE"), 183, "b-tag", "127.0.0.1:5090", progress);
     bench.from(super::bench::B, super::bench::with_lines(&bytes, &reliable(7)));
@@ -218,14 +175,14 @@ fn progresses(bench: &mut Bench, offer: &str, progress: &str) -> String {
 fn video_that_a_183_offers_to_a_reinvite_is_recorded_from_there() {
     let mut bench = video_alone().connected();
     let tag = progresses(&mut bench, "", &with_video());
-    assert_eq!(opened(&bench), 1);
-    assert_eq!(times(&bench, "183 → A"), 1);
+    assert_eq!(bench.sessions().len(), 1);
+    assert_eq!(bench.times("183 → A"), 1);
     bench.a_requests_in(&tag, 3, "PRACK", &rack(7, 2), &with_video());
     bench.b_agrees("PRACK", 200, "");
     bench.b_answers("INVITE", 200, "");
     bench.a_requests_in(&tag, 2, "ACK", "", "");
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     assert_eq!(kinds(&bench), [MediaKind::Audio, MediaKind::Video]);
 }
 
@@ -235,8 +192,8 @@ fn video_that_a_183_brings_to_a_reinvite_and_that_cannot_be_recorded_is_refused_
         let mut bench = video_alone().connected();
         bench.recorder_fails(Fault::Io);
         let tag = progresses(&mut bench, "", &with_video());
-        assert_eq!(times(&bench, "183 → A"), 0);
-        assert_eq!(times(&bench, "CANCEL → B"), 1);
+        assert_eq!(bench.times("183 → A"), 0);
+        assert_eq!(bench.times("CANCEL → B"), 1);
         bench.b_answers("CANCEL", 200, "");
         if final_status == 200 {
             // It crossed the CANCEL: its offer is answered by what holds, and then it is told that once more.
@@ -248,17 +205,17 @@ fn video_that_a_183_brings_to_a_reinvite_and_that_cannot_be_recorded_is_refused_
                 text(&ack.body)
             );
             assert!(bench.story.ends_with(&["ACK → B".to_owned(), "INVITE → B".to_owned()]));
-            assert_eq!(gates(&bench), [Gate::Shut]);
+            assert_eq!(bench.gates(), [Gate::Shut]);
             bench.b_answers("INVITE", 200, SDP);
         } else {
             bench.b_answers("INVITE", 487, "");
         }
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
         assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
-        assert_eq!(times(&bench, "488 → A"), 1, "{:#?}", bench.story);
+        assert_eq!(bench.times("488 → A"), 1, "{:#?}", bench.story);
         bench.a_requests_in(&tag, 2, "ACK", "", "");
-        assert_eq!(opened(&bench), 0);
-        assert!(!hears_video(&bench));
+        assert_eq!(bench.sessions().len(), 0);
+        assert!(!bench.hears_video());
     }
 }
 
@@ -269,7 +226,7 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
             let mut bench = video_alone();
             bench.invite(SDP, KNOWS);
             bench.fork_answers("b-tag", 183, &reliable(9), SDP);
-            let tag = tag(&bench);
+            let tag = bench.our_tag();
             if !is_up {
                 bench.recorder_fails(Fault::Io);
             }
@@ -288,11 +245,11 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
                 format!("{method} → B")
             };
             if is_up {
-                assert_eq!(gates(&bench), [Gate::Shut], "{onward}");
-                assert_eq!(times(&bench, &onward), 0, "{onward} waits");
+                assert_eq!(bench.gates(), [Gate::Shut], "{onward}");
+                assert_eq!(bench.times(&onward), 0, "{onward} waits");
                 ready(&mut bench);
-                assert_eq!(times(&bench, &onward), 1, "{:#?}", bench.story);
-                assert_eq!(recorded(&bench), Some(Recorded::Strict));
+                assert_eq!(bench.times(&onward), 1, "{:#?}", bench.story);
+                assert_eq!(bench.recorded(), Some(Recorded::Strict));
             } else {
                 let refused = if by_b {
                     bench.response_to_b()
@@ -300,16 +257,16 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
                     bench.response_to_a()
                 };
                 assert_eq!(refused.status, 488, "{onward}");
-                assert_eq!(times(&bench, &onward), 0);
+                assert_eq!(bench.times(&onward), 0);
                 bench.fork_answers("b-tag", 200, "", "");
                 bench.a_requests_in(&tag, 1, "ACK", "", "");
                 assert_eq!(
-                    times(&bench, "ACK → B"),
+                    bench.times("ACK → B"),
                     1,
                     "the call goes on without: {:#?}",
                     bench.story
                 );
-                assert_eq!((opened(&bench), kinds(&bench)[0]), (0, MediaKind::Audio));
+                assert_eq!((bench.sessions().len(), kinds(&bench)[0]), (0, MediaKind::Audio));
             }
         }
     }

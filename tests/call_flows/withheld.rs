@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, RecordingEvent};
 
 use super::bench::{A, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT};
 use super::consulted::{escaped, status_told};
@@ -16,16 +16,8 @@ fn arms_at_answer() -> String {
     during.replace("enabled = true", "enabled = true\nduring_arms = \"answer\"")
 }
 
-fn newest(bench: &Bench) -> SessionId {
-    let opened = bench.recording.iter().rev().find_map(|command| match command {
-        RecordingCommand::Open(header) => Some(header.session),
-        _ => None,
-    });
-    opened.unwrap()
-}
-
 fn ready(bench: &mut Bench) {
-    let session = newest(bench);
+    let session = bench.newest_session();
     bench.recorder_answers = true;
     bench.input(Input::Recording(RecordingEvent::Ready { session }));
 }
@@ -62,7 +54,7 @@ fn a_quick_answer_without_a_recording_in_two_seconds_is_refused() {
     for is_told in [true, false] {
         let mut bench = picked_up();
         if is_told {
-            let (session, fault) = (newest(&bench), Fault::Io);
+            let (session, fault) = (bench.newest_session(), Fault::Io);
             bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
         } else {
             bench.wait(Duration::from_millis(1_950));

@@ -1,6 +1,7 @@
 //! The test bench: a proxy between two phones.
 
 mod messages;
+mod told;
 mod trunks;
 
 use std::collections::BTreeMap;
@@ -168,16 +169,6 @@ impl Bench {
         if let Some(answer) = answer.filter(|_| self.media_answers) {
             self.signaling.handle_input(self.now, Input::Media(answer));
         }
-    }
-
-    pub fn session(&self) -> SessionId {
-        self.recording
-            .iter()
-            .find_map(|command| match command {
-                RecordingCommand::Open(header) => Some(header.session),
-                _ => None,
-            })
-            .unwrap()
     }
 
     pub fn recorder_fails(&mut self, fault: Fault) {

@@ -1,7 +1,7 @@
 //! Refreshes of ours, for peers that know no timers: how they are asked, and what becomes of who does not answer.
 
-use super::super::bench::{Bench, SDP, with_lines};
-use super::{connected, count, expires, seconds};
+use super::super::bench::{A, Bench, SDP, answer, with_lines};
+use super::{connected, expires, seconds};
 
 #[test]
 fn peers_that_know_no_timers_are_asked_by_the_description_that_they_know() {
@@ -22,11 +22,11 @@ fn peers_that_know_no_timers_are_asked_by_the_description_that_they_know() {
     let media = bench.media.len();
     bench.a_answers("INVITE", 200, SDP);
     bench.b_agrees("INVITE", 200, SDP);
-    assert_eq!((count(&bench, "ACK → A"), count(&bench, "ACK → B")), (1, 1));
+    assert_eq!((bench.times("ACK → A"), bench.times("ACK → B")), (1, 1));
     assert_eq!(bench.media.len(), media, "nothing moved");
     bench.a_answers("INVITE", 200, SDP);
     assert_eq!(
-        count(&bench, "ACK → A"),
+        bench.times("ACK → A"),
         2,
         "a 2xx that comes again is acknowledged again"
     );
@@ -72,7 +72,7 @@ fn a_call_that_both_peers_forgot_ends_within_one_interval() {
         bench.wait(seconds(912));
         bench.a_answers("INVITE", status, "");
         assert_eq!(
-            (count(&bench, "BYE → A"), count(&bench, "BYE → B")),
+            (bench.times("BYE → A"), bench.times("BYE → B")),
             (1, 1),
             "{:?}",
             bench.story
@@ -125,21 +125,21 @@ fn a_peer_that_is_busy_is_asked_again_when_it_said_and_before_its_session_ends()
     let mut bench = short(allows, allows);
     bench.wait(seconds(55));
     bench.b_agrees("UPDATE", 200, "");
-    let busy = super::bench::answer(&bench.request_to_a("UPDATE"), 500, "x", super::bench::A, "");
-    bench.from(super::bench::A, with_lines(&busy, "Retry-After: 3\r\n"));
+    let busy = answer(&bench.request_to_a("UPDATE"), 500, "x", A, "");
+    bench.from(A, with_lines(&busy, "Retry-After: 3\r\n"));
     bench.wait(seconds(2));
-    assert_eq!(count(&bench, "UPDATE → A"), 1);
+    assert_eq!(bench.times("UPDATE → A"), 1);
     bench.wait(seconds(2));
-    assert_eq!(count(&bench, "UPDATE → A"), 2);
+    assert_eq!(bench.times("UPDATE → A"), 2);
     for status in [500, 491, 503] {
         bench.a_answers("UPDATE", status, "");
         bench.wait(seconds(8));
     }
-    assert_eq!((count(&bench, "UPDATE → A"), count(&bench, "UPDATE → B")), (5, 1));
+    assert_eq!((bench.times("UPDATE → A"), bench.times("UPDATE → B")), (5, 1));
     bench.a_answers("UPDATE", 200, "");
     bench.wait(seconds(15));
-    assert_eq!(count(&bench, "UPDATE → A"), 5, "one 2xx is enough");
-    assert_eq!((count(&bench, "BYE → A"), bench.signaling.calls()), (0, 1));
+    assert_eq!(bench.times("UPDATE → A"), 5, "one 2xx is enough");
+    assert_eq!((bench.times("BYE → A"), bench.signaling.calls()), (0, 1));
 }
 
 #[test]
@@ -147,11 +147,11 @@ fn who_refuses_every_refresh_is_asked_a_few_times_in_an_interval_and_keeps_its_c
     let mut bench = short("Allow: INVITE, ACK, BYE\r\n", "");
     for second in 0..300 {
         bench.wait(seconds(1));
-        if count(&bench, "INVITE → A") > 0 {
+        if bench.times("INVITE → A") > 0 {
             bench.a_answers("INVITE", 488, "");
         }
         for (method, body) in [("INVITE", SDP), ("UPDATE", "")] {
-            if count(&bench, &format!("{method} → B")) > 0 {
+            if bench.times(&format!("{method} → B")) > 0 {
                 bench.b_agrees(method, 200, body);
             }
         }
@@ -161,7 +161,7 @@ fn who_refuses_every_refresh_is_asked_a_few_times_in_an_interval_and_keeps_its_c
             bench.story
         );
     }
-    let asked = count(&bench, "INVITE → A");
+    let asked = bench.times("INVITE → A");
     assert!((8..=24).contains(&asked), "{asked} times");
 }
 
@@ -171,19 +171,19 @@ fn who_does_not_take_the_description_is_asked_without_one() {
     bench.wait(seconds(55));
     bench.b_agrees("INVITE", 488, "");
     bench.a_answers("INVITE", 488, "");
-    assert_eq!((count(&bench, "UPDATE → A"), count(&bench, "UPDATE → B")), (1, 1));
+    assert_eq!((bench.times("UPDATE → A"), bench.times("UPDATE → B")), (1, 1));
     assert!(bench.request_to_a("UPDATE").body.is_empty());
     bench.a_answers("UPDATE", 200, "");
     bench.b_agrees("UPDATE", 501, "");
     bench.wait(seconds(20));
     assert_eq!(
-        (count(&bench, "INVITE → A"), count(&bench, "INVITE → B")),
+        (bench.times("INVITE → A"), bench.times("INVITE → B")),
         (1, 2),
         "who has no UPDATE is asked as before"
     );
     bench.b_agrees("INVITE", 200, SDP);
     bench.wait(seconds(38));
-    assert_eq!(count(&bench, "UPDATE → A"), 2, "by what it accepted");
+    assert_eq!(bench.times("UPDATE → A"), 2, "by what it accepted");
     assert_eq!(bench.signaling.calls(), 1);
 }
 
@@ -196,14 +196,14 @@ fn an_update_that_nobody_hears_does_not_end_the_call_of_a_peer_that_answered_bef
     bench.wait(seconds(45));
     assert_eq!(
         (
-            count(&bench, "UPDATE → A") > 0,
-            count(&bench, "INVITE → A"),
+            bench.times("UPDATE → A") > 0,
+            bench.times("INVITE → A"),
             bench.signaling.calls()
         ),
         (true, 2, 1)
     );
     bench.wait(seconds(40));
-    assert_eq!(count(&bench, "BYE → B"), 1, "now it is silent to both");
+    assert_eq!(bench.times("BYE → B"), 1, "now it is silent to both");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn offers_that_cross_our_refresh_are_glare_and_we_try_again_after_theirs() {
     bench.b_agrees("INVITE", 491, "");
     bench.a_answers("INVITE", 200, SDP);
     bench.wait(seconds(5));
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     bench.b_agrees("INVITE", 200, SDP);
     bench.a_requests(3, "INVITE", "g2", SDP);
     bench.b_agrees("INVITE", 200, SDP);
@@ -229,12 +229,12 @@ fn a_refresh_waits_for_what_is_in_flight() {
     bench.a_requests(2, "INVITE", "w1", SDP);
     bench.b_answers("INVITE", 100, "");
     bench.wait(seconds(8));
-    assert_eq!((count(&bench, "INVITE → A"), count(&bench, "INVITE → B")), (0, 1));
+    assert_eq!((bench.times("INVITE → A"), bench.times("INVITE → B")), (0, 1));
     bench.b_agrees("INVITE", 200, SDP);
     bench.a_requests(2, "ACK", "w2", "");
     bench.wait(seconds(600));
     assert_eq!(
-        (count(&bench, "INVITE → A"), count(&bench, "INVITE → B")),
+        (bench.times("INVITE → A"), bench.times("INVITE → B")),
         (0, 1),
         "it served both legs"
     );
@@ -246,10 +246,10 @@ fn a_bye_that_crosses_our_refresh_ends_the_call_once() {
     bench.wait(seconds(912));
     bench.a_requests(2, "BYE", "bye", "");
     bench.b_agrees("INVITE", 200, SDP);
-    assert_eq!(count(&bench, "ACK → B"), 1);
+    assert_eq!(bench.times("ACK → B"), 1);
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
-    assert_eq!(count(&bench, "BYE → B"), 1);
+    assert_eq!(bench.times("BYE → B"), 1);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_refresh_that_rings_for_ever_ends_with_the_session() {
     bench.b_agrees("INVITE", 180, "");
     bench.wait(seconds(900));
     assert_eq!(
-        (count(&bench, "CANCEL → B"), count(&bench, "BYE → A")),
+        (bench.times("CANCEL → B"), bench.times("BYE → A")),
         (1, 1),
         "{:?}",
         bench.story

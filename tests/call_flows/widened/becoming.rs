@@ -6,8 +6,8 @@ use onrecord::model::{Fault, Gate, MediaCommand, MediaKind, Recorded};
 
 use super::super::bench::{Bench, SDP};
 use super::{
-    CLERK, KNOWS, TO_TRADER, TRADER, VIDEO_ALONE, fails, gates, hears_video, kinds, rack, ready, recorded, reliable,
-    tag, times, traders_video, video_alone, with_video,
+    CLERK, KNOWS, TO_TRADER, TRADER, VIDEO_ALONE, fails, kinds, rack, ready, reliable, traders_video, video_alone,
+    with_video,
 };
 
 #[test]
@@ -19,15 +19,15 @@ fn an_answer_that_makes_video_of_audio_is_no_way_round_a_policy() {
         bench.invite("", KNOWS);
         if by == "PRACK" {
             bench.fork_answers("b-tag", 183, &reliable(4), SDP);
-            let tag = tag(&bench);
+            let tag = bench.our_tag();
             bench.a_requests_in(&tag, 2, "PRACK", &rack(4, 1), &swapped);
             assert_eq!(bench.response_to_a().status, 488);
-            assert_eq!(times(&bench, "PRACK → B"), 0);
+            assert_eq!(bench.times("PRACK → B"), 0);
         } else {
             bench.fork_answers("b-tag", 200, "", SDP);
-            let tag = tag(&bench);
+            let tag = bench.our_tag();
             bench.a_requests_in(&tag, 1, "ACK", "", &swapped);
-            assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+            assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
         }
         assert!(kinds(&bench).iter().all(|kind| *kind == MediaKind::Audio));
     }
@@ -37,7 +37,7 @@ fn an_answer_that_makes_video_of_audio_is_no_way_round_a_policy() {
 fn somebody_who_comes_with_video_is_judged_by_both() {
     for by_b in [true, false] {
         let asks = |bench: &mut Bench, who: &str, sdp: &str, cseq: u32| {
-            let tag = tag(bench);
+            let tag = bench.our_tag();
             match by_b {
                 true => bench.fork_requests("b-tag", cseq, "UPDATE", who, sdp),
                 false => bench.a_requests_in(&tag, cseq, "UPDATE", who, sdp),
@@ -54,7 +54,7 @@ fn somebody_who_comes_with_video_is_judged_by_both() {
         assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
         asks(&mut bench, TRADER, SDP, 10);
         assert_eq!(
-            times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"),
+            bench.times("UPDATE → A") + bench.times("UPDATE → B"),
             1,
             "nobody records the trader's voice"
         );
@@ -63,7 +63,7 @@ fn somebody_who_comes_with_video_is_judged_by_both() {
         bench.recorder_fails(Fault::Io);
         asks(&mut bench, CLERK, &with_video(), 9);
         assert_eq!(
-            times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"),
+            bench.times("UPDATE → A") + bench.times("UPDATE → B"),
             1,
             "nor the clerk's video"
         );
@@ -71,11 +71,11 @@ fn somebody_who_comes_with_video_is_judged_by_both() {
         let mut bench = traders_video().connected();
         bench.recorder_answers = false;
         asks(&mut bench, TRADER, &with_video(), 9);
-        assert_eq!(gates(&bench), [Gate::Shut]);
-        assert_eq!(times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"), 0);
+        assert_eq!(bench.gates(), [Gate::Shut]);
+        assert_eq!(bench.times("UPDATE → A") + bench.times("UPDATE → B"), 0);
         ready(&mut bench);
-        assert_eq!(times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"), 1);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
+        assert_eq!(bench.times("UPDATE → A") + bench.times("UPDATE → B"), 1);
+        assert_eq!(bench.recorded(), Some(Recorded::Strict));
     }
 }
 
@@ -85,7 +85,7 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
     for opens in [true, false] {
         let mut bench = Bench::with(&[("desk.toml", &only_before), ("grants.toml", TO_TRADER)]).connected();
         bench.recorder_answers = false;
-        let tag = tag(&bench);
+        let tag = bench.our_tag();
         bench.a_requests_in(&tag, 2, "INVITE", "", "");
         let bytes = super::bench::answer(
             &bench.request_to_b("INVITE"),
@@ -96,14 +96,14 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
         );
         bench.story.clear();
         bench.from(super::bench::B, super::bench::with_lines(&bytes, TRADER));
-        assert_eq!(gates(&bench), [Gate::Shut]);
-        assert_eq!(times(&bench, "200 → A"), 0, "it waits for the recording");
+        assert_eq!(bench.gates(), [Gate::Shut]);
+        assert_eq!(bench.times("200 → A"), 0, "it waits for the recording");
         if opens {
             ready(&mut bench);
-            assert_eq!(times(&bench, "200 → A"), 1);
+            assert_eq!(bench.times("200 → A"), 1);
             bench.a_requests_in(&tag, 2, "ACK", "", &with_video());
             assert_eq!(
-                recorded(&bench),
+                bench.recorded(),
                 Some(Recorded::Lenient),
                 "nothing has to be recorded to its end"
             );
@@ -114,12 +114,12 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
                     .story
                     .ends_with(&["488 → A", "ACK → B", "INVITE → B"].map(str::to_owned))
             );
-            assert_eq!(gates(&bench), [Gate::Shut]);
+            assert_eq!(bench.gates(), [Gate::Shut]);
             bench.b_answers("INVITE", 200, SDP);
-            assert!(!hears_video(&bench));
+            assert!(!bench.hears_video());
         }
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(times(&bench, "BYE → B"), 0, "nobody records the trader's voice");
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.times("BYE → B"), 0, "nobody records the trader's voice");
     }
 }
 
@@ -128,11 +128,11 @@ fn refreshes(bench: &mut Bench, who: &str, sdp: &str) {
     bench.wait(Duration::from_secs(912));
     let refresh = bench.request_to_b("INVITE");
     assert_eq!(refresh.headers.cseq().number, 2, "the refresh");
-    let acknowledged = times(bench, "ACK → B");
+    let acknowledged = bench.times("ACK → B");
     bench.media.clear();
     let bytes = super::bench::answer(&refresh, 200, "b-tag", "127.0.0.1:5090", sdp);
     bench.from(super::bench::B, super::bench::with_lines(&bytes, who));
-    assert_eq!(times(bench, "ACK → B"), acknowledged + 1);
+    assert_eq!(bench.times("ACK → B"), acknowledged + 1);
 }
 
 #[test]
@@ -146,13 +146,13 @@ fn who_accepts_our_refresh_with_the_video_that_it_refused_has_none_and_the_sessi
         bench.b_answers("INVITE", 200, &format!("{SDP}m=video 0 RTP/AVP 96\r\n"));
         bench.a_requests(1, "ACK", "ack1", "");
         refreshes(&mut bench, who, &with_video());
-        assert_eq!(times(&bench, "BYE → B"), 0, "nobody records the trader's voice");
+        assert_eq!(bench.times("BYE → B"), 0, "nobody records the trader's voice");
         let is_seen = |command: &MediaCommand| match command {
             MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.lines[1].b.remote.is_some(),
             _ => false,
         };
         assert!(!bench.media.iter().any(is_seen), "B sends no video, and gets none");
-        assert_eq!(gates(&bench), []);
+        assert_eq!(bench.gates(), []);
         assert_eq!(bench.signaling.calls(), 1);
     }
 }
@@ -162,6 +162,6 @@ fn an_answer_to_our_refresh_that_makes_video_of_audio_changes_nothing() {
     let mut bench = video_alone().connected();
     bench.recorder_fails(Fault::Io);
     refreshes(&mut bench, "", &SDP.replace("m=audio", "m=video"));
-    assert_eq!((times(&bench, "BYE → B"), bench.signaling.calls()), (0, 1));
+    assert_eq!((bench.times("BYE → B"), bench.signaling.calls()), (0, 1));
     assert_eq!(bench.media, [], "nothing moved");
 }

@@ -5,8 +5,8 @@ use onrecord::trunk::Conduct;
 
 use super::super::bench::{Bench, SDP, STRICT};
 use super::{
-    CLERK, KNOWS, TO_TRADER, TRADER, answers_media, became, for_trader, gates, kept, opened, ready, recorded, reliable,
-    tag, times, traders_video, with_video,
+    CLERK, KNOWS, TO_TRADER, TRADER, answers_media, became, for_trader, kept, ready, reliable, traders_video,
+    with_video,
 };
 
 #[test]
@@ -19,19 +19,19 @@ fn who_rings_with_early_media_is_recorded_before_it_is_heard() {
             bench.fork_answers("b-tag", 183, TRADER, SDP);
         } else {
             bench.fork_answers("b-tag", 180, TRADER, "");
-            assert_eq!(opened(&bench), 0, "who rings without a word is not recorded");
+            assert_eq!(bench.sessions().len(), 0, "who rings without a word is not recorded");
             bench.fork_answers("b-tag", 183, "", SDP);
         }
-        assert_eq!(opened(&bench), 1);
-        assert_eq!(gates(&bench), [Gate::Shut]);
+        assert_eq!(bench.sessions().len(), 1);
+        assert_eq!(bench.gates(), [Gate::Shut]);
         ready(&mut bench);
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.recorded(), Some(Recorded::Strict));
         bench.fork_answers("b-tag", 200, "", SDP);
         bench.a_requests(1, "ACK", "ack", "");
         assert_eq!(bench.headers()[0].callee.identity, "sip:trader@example.com");
         bench.recorder_fails(Fault::Io);
-        assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+        assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
     }
 }
 
@@ -41,9 +41,9 @@ fn who_is_heard_already_and_turns_out_to_be_another_is_recorded_from_there() {
     bench.recorder_answers = false;
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 183, "", SDP);
-    assert_eq!(opened(&bench), 0);
+    assert_eq!(bench.sessions().len(), 0);
     bench.fork_answers("b-tag", 181, TRADER, "");
-    assert_eq!((opened(&bench), gates(&bench)), (1, vec![Gate::Shut]));
+    assert_eq!((bench.sessions().len(), bench.gates()), (1, vec![Gate::Shut]));
 }
 
 #[test]
@@ -52,12 +52,12 @@ fn who_rings_with_early_media_and_cannot_be_recorded_is_not_heard_and_is_refused
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 183, TRADER, SDP);
-    assert_eq!(times(&bench, "183 → A"), 1);
+    assert_eq!(bench.times("183 → A"), 1);
     assert!(bench.response_to_a().body.is_empty());
     assert!(!answers_media(&bench), "nobody hears it");
     bench.fork_answers("b-tag", 200, "", SDP);
     assert_eq!(bench.response_to_a().status, 603);
-    assert_eq!((times(&bench, "ACK → B"), times(&bench, "BYE → B")), (1, 1));
+    assert_eq!((bench.times("ACK → B"), bench.times("BYE → B")), (1, 1));
     assert!(!answers_media(&bench));
     bench.a_requests(1, "ACK", "a1", "");
     bench.b_agrees("BYE", 200, "");
@@ -78,7 +78,7 @@ fn who_may_not_be_heard_ringing_keeps_neither_another_phone_nor_another_address_
     bench.fork_answers("clerk", 183, CLERK, SDP);
     assert!(answers_media(&bench));
     bench.fork_answers("clerk", 200, CLERK, SDP);
-    assert_eq!((bench.response_to_a().status, opened(&bench)), (200, 0));
+    assert_eq!((bench.response_to_a().status, bench.sessions().len()), (200, 0));
     bench.a_requests(1, "ACK", "ack", "");
     bench.a_requests(2, "BYE", "bye", "");
     bench.b_agrees("BYE", 200, "");
@@ -105,10 +105,10 @@ fn who_rings_reliably_and_may_not_be_heard_is_parted_with_while_others_ring() {
             bench.fork_answers("clerk", 180, CLERK, "");
         }
         bench.fork_answers("trader", 183, &format!("{TRADER}{}", reliable(4)), SDP);
-        assert_eq!(times(&bench, "183 → A"), 0);
+        assert_eq!(bench.times("183 → A"), 0);
         if is_alone {
             assert_eq!(bench.response_to_a().status, 603);
-            assert_eq!(times(&bench, "CANCEL → B"), 1);
+            assert_eq!(bench.times("CANCEL → B"), 1);
             bench.a_requests(1, "ACK", "a1", "");
             bench.b_agrees("CANCEL", 200, "");
             bench.fork_answers("trader", 487, "", "");
@@ -136,7 +136,7 @@ fn the_record_names_who_was_called_and_not_who_rang_at_an_address_that_failed() 
     bench.fork_answers("trader", 503, "", "");
     bench.c_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
-    assert_eq!(recorded(&bench), Some(Recorded::Strict), "what is recorded stays so");
+    assert_eq!(bench.recorded(), Some(Recorded::Strict), "what is recorded stays so");
     bench.a_requests(2, "BYE", "bye1", "");
     bench.c_answers("BYE", 200, "");
     assert_eq!(became(&bench), Some("sip:bob@127.0.0.1"));
@@ -152,7 +152,7 @@ fn media_that_was_refused_does_not_count_when_somebody_else_comes() {
     bench.b_answers("INVITE", 200, &refuses);
     bench.a_requests(1, "ACK", "ack1", "");
     bench.fork_requests("b-tag", 9, "UPDATE", TRADER, &refuses);
-    assert_eq!(times(&bench, "UPDATE → A"), 1, "nobody records the trader's voice");
+    assert_eq!(bench.times("UPDATE → A"), 1, "nobody records the trader's voice");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn who_rings_without_a_word_does_not_keep_another_from_answering() {
     bench.fork_answers("clerk", 180, CLERK, "");
     bench.fork_answers("clerk", 200, CLERK, SDP);
     assert_eq!(bench.response_to_a().status, 200);
-    assert_eq!(opened(&bench), 0);
+    assert_eq!(bench.sessions().len(), 0);
 
     let mut bench = for_trader();
     bench.recorder_fails(Fault::Io);
@@ -184,7 +184,7 @@ fn the_record_names_who_answers_and_not_who_was_heard_ringing_beside() {
         bench.fork_answers("other", 180, "", "");
         bench.fork_answers("other", 200, more, SDP);
         bench.a_requests(1, "ACK", "ack", "");
-        assert_eq!(recorded(&bench), Some(Recorded::Strict), "what is recorded stays so");
+        assert_eq!(bench.recorded(), Some(Recorded::Strict), "what is recorded stays so");
         bench.recorder_fails(Fault::Io);
         bench.a_answers("BYE", 200, "");
         let bytes = super::bench::answer(&bench.request_to_b("BYE"), 200, "other", "127.0.0.1:5090", "");
