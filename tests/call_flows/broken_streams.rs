@@ -6,9 +6,8 @@ use onrecord::engine::Input;
 use onrecord::model::Fault;
 use onrecord::sip::{Flow, Message, Transport};
 
-use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer, invite};
+use super::bench::{A, ALL_STRICT, B, Bench, PROXY, SDP, answer, invite};
 
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
 /// The port that A's kernel chose.
 const CHOSEN: &str = "127.0.0.1:49152";
 
@@ -27,7 +26,7 @@ fn from_stream(bench: &mut Bench, remote: &str, bytes: bytes::Bytes) {
 
 /// A call up to B's INVITE, which went by a connection that we opened.
 fn by_stream() -> Bench {
-    let mut bench = Bench::by_stream(&POLICIES);
+    let mut bench = Bench::by_stream(&ALL_STRICT);
     bench.invite(SDP, "");
     bench
 }
@@ -44,7 +43,7 @@ fn talking() -> Bench {
 
 #[test]
 fn the_answer_to_a_caller_whose_connection_broke_goes_to_where_it_listens() {
-    let mut bench = Bench::by_stream(&POLICIES);
+    let mut bench = Bench::by_stream(&ALL_STRICT);
     let by_tcp = invite(1, "a1", "", SDP, "");
     let by_tcp = String::from_utf8(by_tcp.to_vec())
         .unwrap()

@@ -8,14 +8,14 @@ use std::time::Duration;
 use onrecord::model::Leg;
 use onrecord::sip::{Message, Method};
 
-use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer};
+use super::bench::{A, ALL_STRICT, B, Bench, PROXY, SDP, answer};
 use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 
 const HELD: &str =
     "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\na=recvonly\r\n";
 
 pub fn strict() -> Bench {
-    Bench::executing(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
+    Bench::executing(&ALL_STRICT)
 }
 
 /// Alice refers Bob to Dave.

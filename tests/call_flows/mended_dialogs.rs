@@ -6,9 +6,7 @@ use onrecord::sip::digest::{Credentials, Password};
 use onrecord::sip::{Flow, Message, Response, Transport};
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT, answer, in_dialog, invite};
-
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, answer, in_dialog, invite};
 
 fn has(bench: &Bench, rung: &str) -> bool {
     bench.story.iter().any(|told| told == rung)
@@ -161,7 +159,7 @@ fn a_re_invite_that_was_over_the_rate_is_refused_when_it_comes_again() {
 
 /// B talks by TCP, and has come back on a connection of its own.
 fn by_stream() -> Bench {
-    let mut bench = Bench::by_stream(&POLICIES);
+    let mut bench = Bench::by_stream(&ALL_STRICT);
     bench.invite(SDP, "");
     let invite = bench.request_to_b("INVITE");
     from_stream(&mut bench, B, answer(&invite, 200, "b-tag", B, SDP));
@@ -266,7 +264,7 @@ fn what_breaks_twice_is_over() {
 
 #[test]
 fn a_losing_fork_is_ended_at_its_own_address_or_by_the_path_of_the_invite() {
-    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default());
     bench.invite(SDP, "");
     let invite = bench.request_to_b("INVITE");
     bench.from(B, answer(&invite, 200, "winner", C, SDP));
@@ -296,7 +294,7 @@ fn a_losing_fork_is_ended_at_its_own_address_or_by_the_path_of_the_invite() {
 
 /// A call that is up, and a second phone that answered late: its Contact is C, where nobody knows it.
 fn with_losing_fork() -> Bench {
-    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default());
     bench.invite(SDP, "");
     let invite = bench.request_to_b("INVITE");
     bench.from(B, answer(&invite, 200, "winner", B, SDP));

@@ -5,18 +5,11 @@ use std::time::Duration;
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, Outcome, Recorded, RecordingCommand, RecordingEvent};
 use onrecord::sip::Response;
-use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{B, Bench, C, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{ALL_STRICT, B, Bench, C, GRANTS, LENIENT, SDP, STRICT};
+use super::redirected::follows;
 
 const DURING: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\n";
-
-fn follows() -> Conduct {
-    Conduct {
-        redirect: Redirect::Follow,
-        ..Conduct::default()
-    }
-}
 
 /// Bob's calls are recorded if that is possible, Carol's must be.
 fn bob_leniently_carol_strictly() -> Bench {
@@ -136,8 +129,7 @@ fn who_answers_as_a_meeting_is_not_joined_unrecorded() {
 
 #[test]
 fn a_302_does_not_open_a_trunk_that_no_route_of_the_caller_leads_to() {
-    let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
-    let mut bench = Bench::with_closed_branch(&files, follows());
+    let mut bench = Bench::with_closed_branch(&ALL_STRICT, follows());
     bench.invite(SDP, "");
     bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
     assert!(bench.to_c.is_empty());

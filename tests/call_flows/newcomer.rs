@@ -5,16 +5,14 @@ use onrecord::model::{Fault, Gate, Header, Leg, Mark, Outcome, Recorded, Recordi
 use onrecord::sip::{Message, Method};
 use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{A, B, Bench, C, LENIENT, SDP, STRICT, invite, with_lines};
+use super::bench::{A, B, Bench, C, CLERK, LENIENT, SDP, STRICT, TO_TRADER, TRADER, invite, with_lines};
+use super::connected::connections;
 
-const GRANT: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
-const CLERK: &str = "P-Asserted-Identity: \"Clerk\" <sip:clerk@example.com>\r\n";
 const OLDER: &str = "Remote-Party-ID: \"Trader\" <sip:trader@example.com>;party=called;privacy=off\r\n";
 
 /// Nobody but the trader is recorded, and the trader strictly.
 fn for_trader() -> Bench {
-    Bench::with(&[("desk.toml", STRICT), ("grants.toml", GRANT)])
+    Bench::with(&[("desk.toml", STRICT), ("grants.toml", TO_TRADER)])
 }
 
 /// Alice and Bob talk, unrecorded.
@@ -56,17 +54,6 @@ fn outcome(bench: &Bench) -> Option<Outcome> {
         RecordingCommand::Keep { closing, .. } | RecordingCommand::Close { closing, .. } => Some(closing.outcome),
         _ => None,
     })
-}
-
-fn connections(bench: &Bench) -> Vec<(Leg, String)> {
-    let marks = bench.recording.iter().filter_map(|command| match command {
-        RecordingCommand::Mark {
-            mark: Mark::Connected { leg, party },
-            ..
-        } => Some((*leg, party.clone())),
-        _ => None,
-    });
-    marks.collect()
 }
 
 /// B's 2xx, with these lines, to the newest request of that method.
@@ -151,7 +138,7 @@ fn a_recording_that_who_answered_waits_for_and_that_does_not_open_or_is_not_wait
 
 #[test]
 fn where_nothing_has_to_be_open_first_the_answer_crosses_at_once() {
-    let mut bench = Bench::with(&[("desk.toml", LENIENT), ("grants.toml", GRANT)]);
+    let mut bench = Bench::with(&[("desk.toml", LENIENT), ("grants.toml", TO_TRADER)]);
     bench.recorder_answers = false;
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -247,7 +234,7 @@ fn who_accepts_a_reinvite_or_update_is_recorded_from_there_or_the_call_ends() {
 #[test]
 fn a_call_where_only_the_beginning_is_strict_ends_if_who_accepted_cannot_be_recorded() {
     let before = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_during_call = false\n";
-    let mut bench = Bench::with(&[("desk.toml", before), ("grants.toml", GRANT)]).connected();
+    let mut bench = Bench::with(&[("desk.toml", before), ("grants.toml", TO_TRADER)]).connected();
     bench.recorder_answers = false;
     let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
     bench.a_requests_in(&tag, 2, "UPDATE", "", "");
@@ -259,7 +246,7 @@ fn a_call_where_only_the_beginning_is_strict_ends_if_who_accepted_cannot_be_reco
 
 #[test]
 fn an_untrusted_trunk_vouches_for_nobody() {
-    let mut bench = Bench::between([true, false], &[("desk.toml", STRICT), ("grants.toml", GRANT)]);
+    let mut bench = Bench::between([true, false], &[("desk.toml", STRICT), ("grants.toml", TO_TRADER)]);
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Outcome, Recorded, RecordingCommand, RecordingEvent};
 
-use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{ALL_STRICT, Bench, GRANTS, LENIENT, SDP, STRICT};
 use super::party::ALICE;
 
 fn tell(bench: &mut Bench, event: RecordingEvent) {
@@ -88,7 +88,7 @@ fn a_refused_opening_is_asked_for_again_each_second_and_no_more_often() {
 
 #[test]
 fn below_the_reserve_options_say_so_before_any_call_fails_and_no_longer_than_it_lasts() {
-    let mut bench = Bench::with(&[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
+    let mut bench = Bench::with(&ALL_STRICT);
     assert_eq!(ping(&mut bench), 200);
     tell(&mut bench, RecordingEvent::Reserve { crossed: true });
     assert_eq!(ping(&mut bench), 503);

@@ -4,10 +4,10 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingCommand};
 use onrecord::trunk::{Conduct, Field, Passage, Redirect, Rewrite, Route, Trunk};
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT};
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, STRICT};
 use super::routed::trunk;
 
-fn follows() -> Conduct {
+pub fn follows() -> Conduct {
     Conduct {
         redirect: Redirect::Follow,
         ..Conduct::default()
@@ -19,7 +19,7 @@ fn bench_with(files: &[(&str, &str)]) -> Bench {
 }
 
 fn bench() -> Bench {
-    bench_with(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
+    bench_with(&ALL_STRICT)
 }
 
 fn granted(to: &str) -> String {

@@ -6,7 +6,8 @@ use onrecord::engine::Input;
 use onrecord::model::Fault;
 
 use super::bench::{A, B, Bench, PROXY, SDP, STRICT, answer};
-use super::consulted::{alice_answers_each, escaped, status_told, strict};
+use super::consulted::{alice_answers_each, escaped, status_told};
+use super::executed::strict;
 use super::party::{ALICE, BOB, CAROL, Party, PhoneDialog};
 
 /// Alice talks to Bob, rings Carol, and refers Bob to her. Gives the dialogs: Alice's first and second, Bob's, Carol's.

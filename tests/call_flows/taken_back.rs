@@ -8,20 +8,13 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, MediaCommand, Recorded, RecordingEvent};
 use onrecord::sip::Message;
 
-use super::bench::{B, Bench, GRANTS, SDP, STRICT, answer, with_lines};
+use super::bench::{B, Bench, GRANTS, SDP, STRICT, TO_TRADER, TRADER, VIDEO_ALONE, answer, with_lines, with_video};
 
-const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
-const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
 const KNOWS: &str = "Supported: 100rel\r\n";
 const RELIABLE: &str = "Require: 100rel\r\nRSeq: 7\r\n";
 
 /// How the recording does not come.
 const FAILURES: [bool; 2] = [false, true];
-
-fn with_video() -> String {
-    format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
-}
 
 /// Two talk whom nobody records; the recorder takes its time.
 fn talks(policy: &str, grants: &str) -> (Bench, String) {

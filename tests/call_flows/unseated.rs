@@ -4,16 +4,9 @@
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, Leg, MediaCommand, MediaPlan, Recorded, RecordingEvent, SessionId};
 
-use super::bench::{A, B, Bench, LENIENT, SDP, STRICT, answer, with_lines};
+use super::bench::{A, B, Bench, LENIENT, SDP, STRICT, TO_TRADER, TRADER, answer, audio_at, with_lines};
 use super::executed::{assert_old_call_stays, assert_told_last, refers, rings, strict};
 use super::party::{ALICE, BOB, DAVE, PhoneDialog};
-
-const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
-
-fn sdp(port: u16) -> String {
-    SDP.replace("4000", &port.to_string())
-}
 
 fn port(plan: &MediaPlan, leg: Leg) -> Option<u16> {
     plan.lines[0].leg(leg).remote.map(|remote| remote.rtp.port())
@@ -38,7 +31,7 @@ fn fails(bench: &mut Bench, failure: Failure) {
         return;
     }
     let invite = bench.newest(A, "INVITE");
-    bench.answers(DAVE, "INVITE", 200, &sdp(7_000));
+    bench.answers(DAVE, "INVITE", 200, &audio_at(7_000));
     if failure == Failure::WhoStaysRefuses {
         bench.answers(BOB, "INVITE", 488, "");
         bench.answers(DAVE, "BYE", 200, "");
@@ -47,8 +40,8 @@ fn fails(bench: &mut Bench, failure: Failure) {
     let bye = PhoneDialog::of_callee(DAVE, &invite).request("BYE", "", "");
     bench.from(A, bye);
     // He takes whom is gone, at another port; and then Alice again, at a third.
-    bench.answers(BOB, "INVITE", 200, &sdp(5_010));
-    bench.answers(BOB, "INVITE", 200, &sdp(5_020));
+    bench.answers(BOB, "INVITE", 200, &audio_at(5_010));
+    bench.answers(BOB, "INVITE", 200, &audio_at(5_020));
 }
 
 #[test]

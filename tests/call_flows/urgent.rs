@@ -7,12 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use onrecord::engine::Input;
 use onrecord::model::{Fault, MediaCommand, MediaEvent, Outcome, RecordingCommand, Tally};
-use onrecord::sip::{Message, Method};
+use onrecord::sip::Method;
 use onrecord::trunk::{Conduct, Peer, Route, Trunk};
 
-use super::bench::{A, B, Bench, GRANTS, SDP, STRICT, invite};
-
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+use super::bench::{A, ALL_STRICT, B, Bench, GRANTS, SDP, invite};
 
 fn call(cseq: u32, branch: &str, sdp: &str) -> Bytes {
     let text = String::from_utf8(invite(cseq, branch, "", sdp, "").to_vec()).unwrap();
@@ -107,7 +105,7 @@ fn neither_relay_nor_recorder_says_a_word_and_the_call_waits_for_two_seconds_no_
 
 #[test]
 fn its_reserve_of_ports_is_used_up_and_the_next_goes_without() {
-    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default());
     let lines = 16;
     let many = format!("{}{}", SDP, "m=audio 4002 RTP/AVP 8\r\n".repeat(lines - 1));
     for number in 0..7_u32 {
@@ -126,7 +124,7 @@ fn its_reserve_of_ports_is_used_up_and_the_next_goes_without() {
 
 #[test]
 fn a_callee_who_makes_the_offer_is_connected_too_when_no_port_is_left() {
-    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default());
     for number in 0..51_u32 {
         let text = String::from_utf8(call(1, &format!("e{number}"), SDP).to_vec()).unwrap();
         bench.from(A, text.replace("call-1", &format!("call-e{number}")).into());
@@ -202,7 +200,7 @@ fn a_resumed_call_whose_recorder_is_silent_is_heard_again_after_two_seconds() {
 
 #[test]
 fn neither_an_option_that_nobody_knows_nor_used_up_hops_stop_it() {
-    let mut bench = Bench::with(&POLICIES);
+    let mut bench = Bench::with(&ALL_STRICT);
     let odd = "Proxy-Require: privacy, x-unheard-of\r\nRequire: x-other\r\nPrivacy: id\r\nContact:";
     let text = String::from_utf8(call(1, "e1", SDP).to_vec()).unwrap();
     let text = text.replace("Max-Forwards: 70", "Max-Forwards: 0");
@@ -211,14 +209,14 @@ fn neither_an_option_that_nobody_knows_nor_used_up_hops_stop_it() {
     let lines = ["Proxy-Require", "Require", "Privacy"].map(|name| sent.headers.get(name));
     assert_eq!(lines, [None, None, Some("id")]);
 
-    let mut bench = Bench::with(&POLICIES);
+    let mut bench = Bench::with(&ALL_STRICT);
     bench.invite(SDP, "Proxy-Require: x-unheard-of\r\n");
     assert_eq!(bench.response_to_a().status, 420, "any other call");
 }
 
 #[test]
 fn a_demand_for_privacy_is_passed_on_to_the_next_hop() {
-    let mut bench = Bench::with(&POLICIES);
+    let mut bench = Bench::with(&ALL_STRICT);
     bench.invite(SDP, "Proxy-Require: Privacy\r\nPrivacy: id; critical\r\n");
     let sent = bench.request_to_b("INVITE");
     let lines = ["Proxy-Require", "Require", "Privacy"].map(|name| sent.headers.get(name));

@@ -9,21 +9,9 @@ use onrecord::model::{
     Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand, RecordingEvent,
 };
 
-use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT, TO_TRADER, VIDEO_ALONE, reliable, with_video};
 
-const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
-const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
-const CLERK: &str = "P-Asserted-Identity: \"Clerk\" <sip:clerk@example.com>\r\n";
 const KNOWS: &str = "Supported: 100rel\r\n";
-
-fn with_video() -> String {
-    format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
-}
-
-fn reliable(number: u32) -> String {
-    format!("Require: 100rel\r\nRSeq: {number}\r\n")
-}
 
 fn rack(number: u32, cseq: u32) -> String {
     format!("RAck: {number} {cseq} INVITE\r\n")

@@ -5,7 +5,7 @@ use onrecord::b2bua::StepKind;
 use onrecord::model::{Direction, Leg};
 use onrecord::sip::{Message, Request, Response};
 
-use super::{A, B, PROXY};
+use super::{A, PROXY, SDP};
 
 pub fn invite(cseq: u32, branch: &str, to_tag: &str, sdp: &str, more: &str) -> Bytes {
     let content_type = if sdp.is_empty() {
@@ -18,6 +18,21 @@ pub fn invite(cseq: u32, branch: &str, to_tag: &str, sdp: &str, more: &str) -> B
         sdp.len()
     )
     .into()
+}
+
+/// [`SDP`] at another port.
+pub fn audio_at(port: u16) -> String {
+    SDP.replace("4000", &port.to_string())
+}
+
+/// [`SDP`] with a line for video.
+pub fn with_video() -> String {
+    format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
+}
+
+/// Lines of a response that asks for a PRACK (RFC 3262 §3).
+pub fn reliable(number: u32) -> String {
+    format!("Require: 100rel\r\nRSeq: {number}\r\n")
 }
 
 /// A request of a phone inside a dialog; From and To with their tags.

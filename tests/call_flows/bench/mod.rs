@@ -15,7 +15,7 @@ use onrecord::model::{
 };
 use onrecord::sip::{Flow, Message, Request, Response, Transport};
 
-pub use messages::{answer, in_dialog, invite, with_lines};
+pub use messages::{answer, audio_at, in_dialog, invite, reliable, with_lines, with_video};
 use messages::{newest_request, newest_response, tell};
 
 pub const PROXY: &str = "127.0.0.1:5070";
@@ -35,6 +35,13 @@ pub const PROXY6: &str = "[::1]:5070";
 pub const STRICT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\n";
 pub const LENIENT: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\nrequired_during_call = false\n";
 pub const GRANTS: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n";
+pub const ALL_STRICT: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+/// Audio is not recorded.
+pub const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
+/// Nobody else is recorded than who says that it is [`TRADER`].
+pub const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
+pub const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
+pub const CLERK: &str = "P-Asserted-Identity: \"Clerk\" <sip:clerk@example.com>\r\n";
 
 pub const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n";

@@ -11,11 +11,11 @@ use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::Transport;
 use onrecord::trunk::{Conduct, Near, NearMedia, Paths, Peer, Rank, Refer, Route, Site, Topology, Trunk};
 
-use super::{A, ADVERTISED, B, Bench, C, C6, GRANTS, LENIENT, OUTSIDE, OUTSIDE_MEDIA, PROXY, PROXY6, STRICT};
+use super::{A, ADVERTISED, ALL_STRICT, B, Bench, C, C6, GRANTS, LENIENT, OUTSIDE, OUTSIDE_MEDIA, PROXY, PROXY6};
 
 impl Bench {
     pub fn strict() -> Self {
-        Self::with(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
+        Self::with(&ALL_STRICT)
     }
 
     pub fn lenient() -> Self {
@@ -40,13 +40,12 @@ impl Bench {
     pub fn strict_with_carrier_behind_nat() -> Self {
         let mut carrier = trunk("carrier", &[B], true, Conduct::default());
         carrier.nat = true;
-        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
-        Self::on_trunks(&files, true, vec![carrier])
+        Self::on_trunks(&ALL_STRICT, true, vec![carrier])
     }
 
     /// Everything is recorded strictly, and the carrier's trunk says this of our conduct there.
     pub fn strict_with_carrier(conduct: Conduct) -> Self {
-        Self::with_carrier(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], conduct)
+        Self::with_carrier(&ALL_STRICT, conduct)
     }
 
     pub fn with_carrier(files: &[(&str, &str)], conduct: Conduct) -> Self {
@@ -60,9 +59,8 @@ impl Bench {
 
     /// Everything is recorded strictly; the carrier has these addresses, the first is asked first.
     pub fn strict_with_addresses(addresses: &[&str]) -> Self {
-        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
         Self::on_trunks(
-            &files,
+            &ALL_STRICT,
             true,
             vec![trunk("carrier", addresses, true, Conduct::default())],
         )
@@ -79,9 +77,8 @@ impl Bench {
     pub fn with_phones_by(transport: Transport) -> Self {
         let mut pbx = trunk("pbx", &[A], true, Conduct::default());
         pbx.transport = transport;
-        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
         let carrier = trunk("carrier", &[B], true, Conduct::default());
-        Self::on_trunks(&files, true, vec![pbx, carrier])
+        Self::on_trunks(&ALL_STRICT, true, vec![pbx, carrier])
     }
 
     /// The carrier's one server is asked by TCP first, then by UDP.
@@ -175,10 +172,9 @@ impl Bench {
     pub fn advertised_to(pbx: Conduct, carrier: Conduct) -> Self {
         let trunks = vec![trunk("pbx", &[A], true, pbx), trunk("carrier", &[B], true, carrier)];
         let routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
-        let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
         let mut paths = Paths::default();
         paths.advertise(Transport::Udp, PROXY.parse().unwrap(), ADVERTISED.parse().unwrap());
-        Self::on_paths(&files, true, trunks, routes, paths)
+        Self::on_paths(&ALL_STRICT, true, trunks, routes, paths)
     }
 
     fn on_trunks(files: &[(&str, &str)], trusted: bool, trunks: Vec<Trunk>) -> Self {

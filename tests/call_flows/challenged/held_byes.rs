@@ -7,8 +7,8 @@ use onrecord::engine::Input;
 use onrecord::model::{Mark, RecordingCommand};
 use onrecord::sip::{Flow, Transport};
 
-use super::super::bench::{B, Bench, GRANTS, PROXY, SDP, STRICT, answer, invite, with_lines};
-use super::{REALM, bench, digest};
+use super::super::bench::{ALL_STRICT, B, Bench, PROXY, SDP, answer, with_lines};
+use super::{REALM, digest};
 
 pub const PROOF: &str = "Proxy-Authorization: Digest username=\"alice\"\r\n";
 
@@ -101,7 +101,7 @@ fn a_held_bye_waits_for_nobody_when_the_call_ends_otherwise() {
 
 /// The same, by a connection that we opened. `more`: header lines of B's 2xx.
 pub fn proved_by_stream(more: &str) -> Bench {
-    let mut bench = Bench::by_stream(&[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
+    let mut bench = Bench::by_stream(&ALL_STRICT);
     bench.invite(SDP, PROOF);
     let invite = bench.request_to_b("INVITE");
     by_stream(&mut bench, with_lines(&answer(&invite, 200, "b-tag", B, SDP), more));

@@ -6,8 +6,8 @@ use onrecord::engine::Input;
 use onrecord::model::RecordingEvent;
 use onrecord::sip::Request;
 
-use super::super::bench::{A, B, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT, answer};
-use super::super::consulted::{escaped, strict};
+use super::super::bench::{A, ALL_STRICT, B, Bench, GRANTS, LENIENT, PROXY, SDP, answer};
+use super::super::consulted::escaped;
 use super::super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 use super::{carol_answers_alice, only_for_carol, refers};
 
@@ -214,7 +214,7 @@ fn who_takes_over_is_decided_by_who_is_rung_and_not_by_the_uri() {
 fn who_is_not_at_us_is_taken_over_where_its_uri_leads_to_who_is_rung() {
     for (user, is_taken) in [("carol", true), ("112", false)] {
         let routes = [("pbx", "carrier", None), ("carrier", "carrier", None)];
-        let mut bench = Bench::routed(&[("desk.toml", STRICT), ("grants.toml", GRANTS)], &routes);
+        let mut bench = Bench::routed(&ALL_STRICT, &routes);
         let [mut first, _] = bench.talk(ALICE, BOB, "call-1", "");
         let [second, carol] = bench.rings(ALICE, CAROL, "call-2", "");
         let uri = format!("sip:{user}@example.com");

@@ -7,13 +7,14 @@ use onrecord::model::Fault;
 use onrecord::sip::{Message, Method};
 use onrecord::trunk::{Field, Passage, Rewrite, Route, Trunk};
 
-use super::super::bench::{A, B, Bench, C, GRANTS, SDP, invite};
-use super::{POLICIES, call};
+use super::super::bench::{A, ALL_STRICT, B, Bench, C, GRANTS, SDP, invite};
+use super::super::routed::trunk;
+use super::call;
 
 #[test]
 fn a_call_back_is_expected_after_a_restart_too_and_a_day_later_no_more() {
     for (hours, is_expected) in [(23, true), (24, false)] {
-        let mut before = Bench::with(&POLICIES);
+        let mut before = Bench::with(&ALL_STRICT);
         before.recorder_fails(Fault::Io);
         before.from(A, call(1, "e1", SDP));
         before.b_answers("INVITE", 180, "");
@@ -21,7 +22,7 @@ fn a_call_back_is_expected_after_a_restart_too_and_a_day_later_no_more() {
         before.a_requests(1, "ACK", "e1", "");
         before.wait(Duration::from_secs(60));
         assert_eq!(before.remembered.len(), 1, "who called for help, and no call");
-        let mut bench = Bench::with(&POLICIES);
+        let mut bench = Bench::with(&ALL_STRICT);
         bench.now = before.now + Duration::from_secs(hours * 3_600);
         bench.recorder_fails(Fault::Io);
         bench.remembered.clone_from(&before.remembered);
@@ -67,7 +68,7 @@ fn who_called_for_help_is_called_back_by_the_name_that_left_whatever_numbers_it_
     };
     let carrier = || Trunk {
         rewrites: vec![rule("from", r"^1(\d{3})$", "+442079461$1")],
-        ..super::routed::trunk("carrier", B)
+        ..trunk("carrier", B)
     };
     let route = |from: &str, to: &str, prefix: Option<&str>, to_user: Option<&str>| Route {
         from: from.into(),
@@ -85,7 +86,7 @@ fn who_called_for_help_is_called_back_by_the_name_that_left_whatever_numbers_it_
     ] {
         let mut bench = Bench::with(&files);
         bench.input(Input::Trunks {
-            trunks: vec![super::routed::trunk("pbx", A), carrier()],
+            trunks: vec![trunk("pbx", A), carrier()],
             routes: vec![
                 route("pbx", "carrier", None, None),
                 route("carrier", "pbx", None, None),
@@ -126,14 +127,10 @@ fn who_is_vouched_for_is_called_back_by_from_too_at_its_own_pbx_alone() {
         let mut bench = Bench::with(&files);
         let pbx = Trunk {
             trusted,
-            ..super::routed::trunk("pbx", A)
+            ..trunk("pbx", A)
         };
         bench.input(Input::Trunks {
-            trunks: vec![
-                pbx,
-                super::routed::trunk("carrier", B),
-                super::routed::trunk("branch", C),
-            ],
+            trunks: vec![pbx, trunk("carrier", B), trunk("branch", C)],
             routes: vec![
                 route("pbx", "carrier", None),
                 route("carrier", "branch", Some("+44207946200")),
@@ -151,7 +148,7 @@ fn who_is_vouched_for_is_called_back_by_from_too_at_its_own_pbx_alone() {
             "that is the branch's: {case}"
         );
         bench.input(Input::Trunks {
-            trunks: vec![super::routed::trunk("pbx", A), super::routed::trunk("carrier", B)],
+            trunks: vec![trunk("pbx", A), trunk("carrier", B)],
             routes: vec![route("carrier", "pbx", None)],
         });
         assert!(calls_back(&mut bench, 2, "+442079462000").is_some(), "{case}");

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use onrecord::model::{Fault, Gate, MediaCommand, MediaKind, Recorded};
 
-use super::super::bench::{Bench, SDP};
-use super::{
-    CLERK, KNOWS, TO_TRADER, TRADER, VIDEO_ALONE, fails, kinds, rack, ready, reliable, traders_video, video_alone,
-    with_video,
+use super::super::bench::{
+    B, Bench, CLERK, SDP, TO_TRADER, TRADER, VIDEO_ALONE, answer, reliable, with_lines, with_video,
 };
+use super::{KNOWS, fails, kinds, rack, ready, traders_video, video_alone};
 
 #[test]
 fn an_answer_that_makes_video_of_audio_is_no_way_round_a_policy() {
@@ -87,7 +86,7 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
         bench.recorder_answers = false;
         let tag = bench.our_tag();
         bench.a_requests_in(&tag, 2, "INVITE", "", "");
-        let bytes = super::bench::answer(
+        let bytes = answer(
             &bench.request_to_b("INVITE"),
             200,
             "b-tag",
@@ -95,7 +94,7 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
             &with_video(),
         );
         bench.story.clear();
-        bench.from(super::bench::B, super::bench::with_lines(&bytes, TRADER));
+        bench.from(B, with_lines(&bytes, TRADER));
         assert_eq!(bench.gates(), [Gate::Shut]);
         assert_eq!(bench.times("200 → A"), 0, "it waits for the recording");
         if opens {
@@ -130,8 +129,8 @@ fn refreshes(bench: &mut Bench, who: &str, sdp: &str) {
     assert_eq!(refresh.headers.cseq().number, 2, "the refresh");
     let acknowledged = bench.times("ACK → B");
     bench.media.clear();
-    let bytes = super::bench::answer(&refresh, 200, "b-tag", "127.0.0.1:5090", sdp);
-    bench.from(super::bench::B, super::bench::with_lines(&bytes, who));
+    let bytes = answer(&refresh, 200, "b-tag", "127.0.0.1:5090", sdp);
+    bench.from(B, with_lines(&bytes, who));
     assert_eq!(bench.times("ACK → B"), acknowledged + 1);
 }
 

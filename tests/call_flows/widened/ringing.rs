@@ -3,11 +3,8 @@
 use onrecord::model::{Fault, Gate, Outcome, Recorded};
 use onrecord::trunk::Conduct;
 
-use super::super::bench::{Bench, SDP, STRICT};
-use super::{
-    CLERK, KNOWS, TO_TRADER, TRADER, answers_media, became, for_trader, kept, ready, reliable, traders_video,
-    with_video,
-};
+use super::super::bench::{B, Bench, CLERK, SDP, STRICT, TO_TRADER, TRADER, answer, reliable, with_video};
+use super::{KNOWS, answers_media, became, for_trader, kept, ready, traders_video};
 
 #[test]
 fn who_rings_with_early_media_is_recorded_before_it_is_heard() {
@@ -187,8 +184,8 @@ fn the_record_names_who_answers_and_not_who_was_heard_ringing_beside() {
         assert_eq!(bench.recorded(), Some(Recorded::Strict), "what is recorded stays so");
         bench.recorder_fails(Fault::Io);
         bench.a_answers("BYE", 200, "");
-        let bytes = super::bench::answer(&bench.request_to_b("BYE"), 200, "other", "127.0.0.1:5090", "");
-        bench.from(super::bench::B, bytes);
+        let bytes = answer(&bench.request_to_b("BYE"), 200, "other", "127.0.0.1:5090", "");
+        bench.from(B, bytes);
         assert_eq!(became(&bench), Some(named));
     }
 }
