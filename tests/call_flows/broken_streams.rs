@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use onrecord::engine::Input;
 use onrecord::model::Fault;
-use onrecord::sip::{Flow, Message, Transport};
+use onrecord::sip::{Flow, Message, Request, Transport};
 
 use super::bench::{A, ALL_STRICT, B, Bench, PROXY, SDP, answer, invite};
+use super::mended_dialogs::methods;
 
-/// The port that A's kernel chose.
+/// A port that the kernel of A or B chose.
 const CHOSEN: &str = "127.0.0.1:49152";
 
 fn stream(remote: &str) -> Flow {
@@ -31,12 +32,30 @@ fn by_stream() -> Bench {
     bench
 }
 
-/// The same, and both talk.
-fn talking() -> Bench {
+/// The same, and B has accepted; with its INVITE.
+fn accepted() -> (Bench, Request) {
     let mut bench = by_stream();
     let invite = bench.request_to_b("INVITE");
     from_stream(&mut bench, B, answer(&invite, 200, "b-tag", B, SDP));
     bench.a_requests(1, "ACK", "ack1", "");
+    bench.to_b.clear();
+    (bench, invite)
+}
+
+fn talking() -> Bench {
+    accepted().0
+}
+
+/// They talk, and B has come back on a connection of its own.
+fn come_back() -> Bench {
+    let (mut bench, invite) = accepted();
+    let (from, to) = (invite.headers.get("To").unwrap(), invite.headers.get("From").unwrap());
+    let info = format!(
+        "INFO sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/TCP {B};branch=z9hG4bKi\r\nMax-Forwards: 70\r\nFrom: {from};tag=b-tag\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n",
+        invite.headers.call_id(),
+    );
+    from_stream(&mut bench, CHOSEN, info.into());
+    bench.a_answers("INFO", 200, "");
     bench.to_b.clear();
     bench
 }
@@ -92,6 +111,77 @@ fn a_session_refresh_is_asked_once_more_when_the_connection_under_it_breaks() {
     assert_eq!(bench.signaling.calls(), 1);
     bench.input(Input::Unreachable { flow: stream(B) });
     assert!(bench.story.contains(&"BYE → A".to_owned()), "nobody is there");
+}
+
+#[test]
+fn what_crosses_a_call_is_asked_again_where_the_far_end_listens_when_a_connection_broke() {
+    for method in ["INVITE", "UPDATE", "INFO"] {
+        let mut bench = come_back();
+        let body = if method == "INFO" { "" } else { SDP };
+        bench.a_requests(2, method, "m1", body);
+        bench.input(Input::Unreachable { flow: stream(CHOSEN) });
+        assert_eq!(methods(&bench.to_b), [method, method]);
+        let again = bench.request_to_b(method);
+        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
+        assert_eq!(bench.response_to_a().status, 200, "{method}");
+        assert_eq!(bench.signaling.calls(), 1);
+        if method == "INVITE" {
+            bench.a_requests(2, "ACK", "ack2", "");
+        }
+        bench.a_requests(3, "BYE", "bye", "");
+        let bye = bench.request_to_b("BYE");
+        from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn all_requests_that_wait_on_a_connection_that_breaks_are_asked_again() {
+    let mut bench = come_back();
+    bench.a_requests(2, "INFO", "m1", "");
+    bench.a_requests(3, "MESSAGE", "m2", "");
+    bench.a_requests(4, "INVITE", "m3", SDP);
+    bench.input(Input::Unreachable { flow: stream(CHOSEN) });
+    assert_eq!(
+        methods(&bench.to_b),
+        ["INFO", "MESSAGE", "INVITE", "INFO", "MESSAGE", "INVITE"]
+    );
+    bench
+        .to_a
+        .retain(|message| !matches!(message, Message::Response(response) if response.status == 100));
+    for (method, body) in [("INFO", ""), ("MESSAGE", ""), ("INVITE", SDP)] {
+        let again = bench.request_to_b(method);
+        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
+        let answered = bench.response_to_a();
+        assert_eq!(
+            (answered.status, answered.headers.cseq().method.as_str()),
+            (200, method)
+        );
+    }
+    bench.a_requests(4, "ACK", "ack2", "");
+    // Where it listens a connection of ours is opened anew, once: then all of it is over.
+    bench.to_b.clear();
+    bench.a_requests(5, "INFO", "m4", "");
+    bench.a_requests(6, "MESSAGE", "m5", "");
+    for _ in 0..2 {
+        bench.input(Input::Unreachable { flow: stream(B) });
+        assert_eq!(methods(&bench.to_b), ["INFO", "MESSAGE", "INFO", "MESSAGE"]);
+    }
+    assert_eq!(bench.response_to_a().status, 408);
+    bench.a_requests(7, "BYE", "bye", "");
+    let bye = bench.request_to_b("BYE");
+    from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn what_breaks_twice_is_over() {
+    let mut bench = come_back();
+    bench.a_requests(2, "INFO", "m1", "");
+    bench.input(Input::Unreachable { flow: stream(CHOSEN) });
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INFO", "INFO"]);
+    assert_eq!(bench.response_to_a().status, 408);
 }
 
 fn refreshes(bench: &Bench) -> usize {

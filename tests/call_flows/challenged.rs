@@ -9,10 +9,10 @@ use onrecord::sip::digest::{Credentials, Password, Use, strongest};
 use onrecord::sip::{Message, Request, Response};
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, SDP, answer, invite};
+use super::bench::{A, B, Bench, SDP, invite};
 use super::party::{ALICE, BOB};
 
-const REALM: &str = "carrier.example";
+pub const REALM: &str = "carrier.example";
 
 fn credentials() -> Credentials {
     Credentials {
@@ -22,14 +22,15 @@ fn credentials() -> Credentials {
     }
 }
 
-fn bench() -> Bench {
+/// A carrier that asks who we are, and our credentials there.
+pub fn bench() -> Bench {
     Bench::strict_with_carrier(Conduct {
         credentials: Some(credentials()),
         ..Conduct::default()
     })
 }
 
-fn digest(realm: &str, nonce: &str, more: &str) -> String {
+pub fn digest(realm: &str, nonce: &str, more: &str) -> String {
     format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\"{more}")
 }
 
@@ -49,7 +50,7 @@ fn challenge(request: &Request, status: u16, values: &[String]) -> Bytes {
 
 impl Bench {
     /// B challenges the newest request of that method.
-    fn b_challenges(&mut self, method: &str, status: u16, values: &[String]) {
+    pub fn b_challenges(&mut self, method: &str, status: u16, values: &[String]) {
         let bytes = challenge(&self.request_to_b(method), status, values);
         self.from(B, bytes);
     }
