@@ -2,32 +2,23 @@
 
 use std::fs;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use super::Bench;
-use super::noticed::prompt;
+use super::bench::Bench;
+use super::noticed::with_prompts;
 
 /// What the closing of a call tells that A refused in, after both have said this many packets.
 fn refused(number: u8, refused: &str, packets: usize) -> (Bench, Value) {
-    let mut bench = Bench::new(number);
-    let policies = bench.folder.path().join("policies");
-    fs::create_dir_all(policies.join("prompts/desk")).unwrap();
-    fs::write(policies.join("prompts/desk/notice.wav"), prompt()).unwrap();
+    let mut bench = with_prompts(number);
     let policy = format!(
         "[policy]\nid = \"everyone\"\nenabled = true\nrecord_rerouted_calls = true\nprompts = {{ package = \"desk\" }}\n\
          notify = {{ mode = \"prompt\", to = \"caller\", consent = {{ refused = \"{refused}\" }} }}\n\
          [[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\n\
          required_during_call = false\nrequired_before_meeting_join = false\nrequired_during_meeting = false\n"
     );
-    fs::write(policies.join("everyone.toml"), policy).unwrap();
+    fs::write(bench.folder.path().join("policies/everyone.toml"), policy).unwrap();
     bench.start();
-    bench.a.invite(bench.proxy, "bob", "one");
-    let invite = bench.b.hear("INVITE");
-    bench.b.accept(&invite);
-    let ok = bench.a.hear("SIP/2.0 200");
-    bench.a.ack(bench.proxy, &ok);
-    bench.b.hear("ACK");
+    let [invite, ok] = bench.connect("one");
     for _ in 0..25 {
         bench.a.packet();
         bench.a.speak(ok.media());
@@ -39,22 +30,13 @@ fn refused(number: u8, refused: &str, packets: usize) -> (Bench, Value) {
     bench.a.hear("SIP/2.0 200");
     let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
     assert_eq!(listed.status.code(), Some(0), "and the relay has had its turn");
-    for _ in 0..packets {
-        bench.a.speak(ok.media());
-        bench.b.listen();
-        bench.b.speak(invite.media());
-        bench.a.listen();
-    }
+    bench.talk([&ok, &invite], packets);
     bench.a.within(bench.proxy, &ok, "BYE", 3);
     let bye = bench.b.hear("BYE");
     bench.b.accept(&bye);
     bench.a.hear("SIP/2.0 200");
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
-    let id = bench.sealed()[0].file_name().unwrap().to_str().unwrap().to_owned();
-    let id = id.split('.').next().unwrap();
-    let shown = bench.verb(&["calls", "show", id, "--data", "data", "--json"]);
-    let facts: Value = serde_json::from_slice(&shown.stdout).unwrap_or_else(|_| panic!("{shown:?}"));
+    bench.ends_well();
+    let facts = bench.facts();
     assert_eq!(bench.verb(&["verify", "--data", "data"]).status.code(), Some(0));
     let consents = facts["closing"]["consents"].as_array().unwrap();
     let told = (consents.len(), &consents[0]["leg"], &consents[0]["consent"]);
