@@ -242,5 +242,4 @@ fn alias(frame: &[u8], flow: Flow) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
-#[path = "sip_connection/tests.rs"]
 mod tests;
