@@ -1,7 +1,6 @@
 //! Who is at an end of the call by the word of the network (RFC 3325 §9.1): another party, another decision.
 
-use onrecord::engine::Input;
-use onrecord::model::{Fault, Gate, Header, Leg, Mark, Outcome, Recorded, RecordingCommand, RecordingEvent};
+use onrecord::model::{Fault, Gate, Header, Leg, Mark, Outcome, Recorded, RecordingCommand};
 use onrecord::sip::{Message, Method};
 use onrecord::trunk::{Conduct, Redirect};
 
@@ -10,27 +9,11 @@ use super::connected::connections;
 
 const OLDER: &str = "Remote-Party-ID: \"Trader\" <sip:trader@example.com>;party=called;privacy=off\r\n";
 
-/// Nobody but the trader is recorded, and the trader strictly.
-fn for_trader() -> Bench {
-    Bench::with(&[("desk.toml", STRICT), ("grants.toml", TO_TRADER)])
-}
-
 /// Alice and Bob talk, unrecorded.
 fn talking() -> Bench {
-    let bench = for_trader().connected();
+    let bench = Bench::for_trader().connected();
     assert_eq!(bench.sessions().len(), 0);
     bench
-}
-
-fn ready(bench: &mut Bench) {
-    let session = bench.session();
-    bench.recorder_answers = true;
-    bench.input(Input::Recording(RecordingEvent::Ready { session }));
-}
-
-fn fails(bench: &mut Bench) {
-    let (session, fault) = (bench.session(), Fault::Io);
-    bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
 }
 
 fn statuses(messages: &[Message]) -> Vec<u16> {
@@ -65,7 +48,7 @@ fn b_accepts(bench: &mut Bench, method: &str, more: &str, sdp: &str) {
 #[test]
 fn who_answers_instead_of_who_was_called_is_recorded_before_the_caller_hears_of_it() {
     for more in [TRADER, OLDER] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.recorder_answers = false;
         bench.invite(SDP, "");
         bench.fork_answers("b-tag", 200, more, SDP);
@@ -74,7 +57,7 @@ fn who_answers_instead_of_who_was_called_is_recorded_before_the_caller_hears_of_
         assert_eq!(bench.gates(), [Gate::Shut], "early media too");
         bench.fork_answers("b-tag", 200, more, SDP);
         assert_eq!(requests(&bench.to_b), [Method::Invite], "its copy changes nothing");
-        ready(&mut bench);
+        bench.recording_opens();
         assert_eq!(statuses(&bench.to_a), [100, 200]);
         assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
         assert_eq!(bench.recorded(), Some(Recorded::Strict));
@@ -94,7 +77,7 @@ fn who_answers_instead_of_who_was_called_is_recorded_before_the_caller_hears_of_
 
 #[test]
 fn who_answers_and_cannot_be_recorded_is_acknowledged_and_let_go_and_the_caller_refused() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -113,7 +96,7 @@ fn who_answers_and_cannot_be_recorded_is_acknowledged_and_let_go_and_the_caller_
 #[test]
 fn a_recording_that_who_answered_waits_for_and_that_does_not_open_or_is_not_waited_for_ends_it() {
     for is_cancelled in [false, true] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.recorder_answers = false;
         bench.invite(SDP, "");
         bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -122,13 +105,13 @@ fn a_recording_that_who_answered_waits_for_and_that_does_not_open_or_is_not_wait
             bench.from(A, cancel.replace("INVITE", "CANCEL").into());
             assert!(statuses(&bench.to_a).contains(&487));
         } else {
-            fails(&mut bench);
+            bench.recording_does_not_open(Fault::Io);
             assert!(statuses(&bench.to_a).contains(&603));
         }
         assert_eq!(requests(&bench.to_b), [Method::Invite, Method::Ack, Method::Bye]);
         assert!(!statuses(&bench.to_a).contains(&200) || is_cancelled);
     }
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_answers = false;
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -162,7 +145,7 @@ fn a_transferred_callee_is_recorded_before_its_update_goes_on_and_so_is_a_picked
         };
         assert!(!requests(asked).contains(&Method::Update), "{to} hears nothing yet");
         assert_eq!(bench.gates(), [Gate::Shut]);
-        ready(&mut bench);
+        bench.recording_opens();
         match side {
             Leg::B => bench.a_answers("UPDATE", 200, SDP),
             Leg::A => b_accepts(&mut bench, "UPDATE", "", SDP),
@@ -213,11 +196,11 @@ fn who_accepts_a_reinvite_or_update_is_recorded_from_there_or_the_call_ends() {
             accepts(&mut bench);
             assert_eq!(bench.gates(), [Gate::Shut], "no media before it is open");
             if opens {
-                ready(&mut bench);
+                bench.recording_opens();
                 assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
                 assert_eq!(bench.recorded(), Some(Recorded::Strict));
             } else {
-                fails(&mut bench);
+                bench.recording_does_not_open(Fault::Io);
                 assert_eq!(bench.gates(), [Gate::Shut]);
                 assert!(requests(&bench.to_b).contains(&Method::Bye));
             }
@@ -239,7 +222,7 @@ fn a_call_where_only_the_beginning_is_strict_ends_if_who_accepted_cannot_be_reco
     let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
     bench.a_requests_in(&tag, 2, "UPDATE", "", "");
     b_accepts(&mut bench, "UPDATE", TRADER, "");
-    fails(&mut bench);
+    bench.recording_does_not_open(Fault::Io);
     assert_eq!(bench.request_to_b("BYE").method, Method::Bye);
     assert_eq!(bench.gates(), [Gate::Shut], "and no media in between");
 }
@@ -259,7 +242,7 @@ fn an_untrusted_trunk_vouches_for_nobody() {
 
 #[test]
 fn who_is_recorded_stays_recorded_whoever_comes() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     let call = String::from_utf8(invite(1, "a1", "", SDP, "").to_vec()).unwrap();
     bench.from(
         A,

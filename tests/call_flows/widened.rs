@@ -4,12 +4,9 @@
 mod becoming;
 mod ringing;
 
-use onrecord::engine::Input;
-use onrecord::model::{
-    Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand, RecordingEvent,
-};
+use onrecord::model::{Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand};
 
-use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT, TO_TRADER, VIDEO_ALONE, reliable, with_video};
+use super::bench::{Bench, GRANTS, LENIENT, SDP, TO_TRADER, VIDEO_ALONE, reliable, with_video};
 
 const KNOWS: &str = "Supported: 100rel\r\n";
 
@@ -22,11 +19,6 @@ fn video_alone() -> Bench {
     Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", GRANTS)])
 }
 
-/// The trader is recorded strictly, and nobody else.
-fn for_trader() -> Bench {
-    Bench::with(&[("desk.toml", STRICT), ("grants.toml", TO_TRADER)])
-}
-
 /// The trader's video is.
 fn traders_video() -> Bench {
     Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", TO_TRADER)])
@@ -34,17 +26,6 @@ fn traders_video() -> Bench {
 
 fn kinds(bench: &Bench) -> Vec<MediaKind> {
     bench.plan().lines.iter().map(|line| line.kind).collect()
-}
-
-fn ready(bench: &mut Bench) {
-    let session = bench.session();
-    bench.recorder_answers = true;
-    bench.input(Input::Recording(RecordingEvent::Ready { session }));
-}
-
-fn fails(bench: &mut Bench) {
-    let (session, fault) = (bench.session(), Fault::Io);
-    bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
 }
 
 /// The record of a call that was not recorded.
@@ -91,7 +72,7 @@ fn video_that_a_183_offers_is_recorded_before_it_is_seen() {
     bench.b_agrees("PRACK", 200, "");
     bench.fork_answers("b-tag", 200, "", "");
     assert_eq!(bench.times("200 → A"), 1, "that of the PRACK: {:#?}", bench.story);
-    ready(&mut bench);
+    bench.recording_opens();
     assert_eq!(bench.times("200 → A"), 2, "{:#?}", bench.story);
     assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
     assert_eq!(bench.recorded(), Some(Recorded::Strict));
@@ -115,7 +96,7 @@ fn video_that_a_183_offers_and_that_cannot_be_recorded_ends_the_call_before_it_i
         bench.fork_answers("b-tag", 183, &reliable(4), &with_video());
         if opens_late {
             assert_eq!(bench.times("183 → A"), 1);
-            fails(&mut bench);
+            bench.recording_does_not_open(Fault::Io);
         } else {
             assert_eq!(bench.times("183 → A"), 0);
             assert!(bench.media.is_empty(), "no port was opened");
@@ -235,7 +216,7 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
             if is_up {
                 assert_eq!(bench.gates(), [Gate::Shut], "{onward}");
                 assert_eq!(bench.times(&onward), 0, "{onward} waits");
-                ready(&mut bench);
+                bench.recording_opens();
                 assert_eq!(bench.times(&onward), 1, "{:#?}", bench.story);
                 assert_eq!(bench.recorded(), Some(Recorded::Strict));
             } else {

@@ -178,6 +178,18 @@ impl Bench {
         }
     }
 
+    /// The newest recording that was asked for is open now, and later ones are at once.
+    pub fn recording_opens(&mut self) {
+        let session = self.newest_session();
+        self.recorder_answers = true;
+        self.input(Input::Recording(RecordingEvent::Ready { session }));
+    }
+
+    pub fn recording_does_not_open(&mut self, fault: Fault) {
+        let session = self.newest_session();
+        self.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
+    }
+
     pub fn recorder_fails(&mut self, fault: Fault) {
         self.input(Input::Recording(RecordingEvent::Down { fault }));
     }

@@ -11,7 +11,10 @@ use onrecord::policy::{PolicySet, RejectCode, SourceFile};
 use onrecord::sip::Transport;
 use onrecord::trunk::{Conduct, Near, NearMedia, Paths, Peer, Rank, Refer, Route, Site, Topology, Trunk};
 
-use super::{A, ADVERTISED, ALL_STRICT, B, Bench, C, C6, GRANTS, LENIENT, OUTSIDE, OUTSIDE_MEDIA, PROXY, PROXY6};
+use super::{
+    A, ADVERTISED, ALL_STRICT, B, Bench, C, C6, GRANTS, LENIENT, OUTSIDE, OUTSIDE_MEDIA, PROXY, PROXY6, STRICT,
+    TO_TRADER,
+};
 
 impl Bench {
     pub fn strict() -> Self {
@@ -20,6 +23,11 @@ impl Bench {
 
     pub fn lenient() -> Self {
         Self::with(&[("desk.toml", LENIENT), ("grants.toml", GRANTS)])
+    }
+
+    /// The trader is recorded strictly, and nobody else.
+    pub fn for_trader() -> Self {
+        Self::with(&[("desk.toml", STRICT), ("grants.toml", TO_TRADER)])
     }
 
     pub fn unrecorded() -> Self {

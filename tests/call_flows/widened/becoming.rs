@@ -7,7 +7,7 @@ use onrecord::model::{Fault, Gate, MediaCommand, MediaKind, Recorded};
 use super::super::bench::{
     B, Bench, CLERK, SDP, TO_TRADER, TRADER, VIDEO_ALONE, answer, reliable, with_lines, with_video,
 };
-use super::{KNOWS, fails, kinds, rack, ready, traders_video, video_alone};
+use super::{KNOWS, kinds, rack, traders_video, video_alone};
 
 #[test]
 fn an_answer_that_makes_video_of_audio_is_no_way_round_a_policy() {
@@ -72,7 +72,7 @@ fn somebody_who_comes_with_video_is_judged_by_both() {
         asks(&mut bench, TRADER, &with_video(), 9);
         assert_eq!(bench.gates(), [Gate::Shut]);
         assert_eq!(bench.times("UPDATE → A") + bench.times("UPDATE → B"), 0);
-        ready(&mut bench);
+        bench.recording_opens();
         assert_eq!(bench.times("UPDATE → A") + bench.times("UPDATE → B"), 1);
         assert_eq!(bench.recorded(), Some(Recorded::Strict));
     }
@@ -98,7 +98,7 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
         assert_eq!(bench.gates(), [Gate::Shut]);
         assert_eq!(bench.times("200 → A"), 0, "it waits for the recording");
         if opens {
-            ready(&mut bench);
+            bench.recording_opens();
             assert_eq!(bench.times("200 → A"), 1);
             bench.a_requests_in(&tag, 2, "ACK", "", &with_video());
             assert_eq!(
@@ -107,7 +107,7 @@ fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_ol
                 "nothing has to be recorded to its end"
             );
         } else {
-            fails(&mut bench);
+            bench.recording_does_not_open(Fault::Io);
             assert!(
                 bench
                     .story

@@ -4,12 +4,12 @@ use onrecord::model::{Fault, Gate, Outcome, Recorded};
 use onrecord::trunk::Conduct;
 
 use super::super::bench::{B, Bench, CLERK, SDP, STRICT, TO_TRADER, TRADER, answer, reliable, with_video};
-use super::{KNOWS, answers_media, became, for_trader, kept, ready, traders_video};
+use super::{KNOWS, answers_media, became, kept, traders_video};
 
 #[test]
 fn who_rings_with_early_media_is_recorded_before_it_is_heard() {
     for in_one in [true, false] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.recorder_answers = false;
         bench.invite(SDP, "");
         if in_one {
@@ -21,7 +21,7 @@ fn who_rings_with_early_media_is_recorded_before_it_is_heard() {
         }
         assert_eq!(bench.sessions().len(), 1);
         assert_eq!(bench.gates(), [Gate::Shut]);
-        ready(&mut bench);
+        bench.recording_opens();
         assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
         assert_eq!(bench.recorded(), Some(Recorded::Strict));
         bench.fork_answers("b-tag", 200, "", SDP);
@@ -34,7 +34,7 @@ fn who_rings_with_early_media_is_recorded_before_it_is_heard() {
 
 #[test]
 fn who_is_heard_already_and_turns_out_to_be_another_is_recorded_from_there() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_answers = false;
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 183, "", SDP);
@@ -45,7 +45,7 @@ fn who_is_heard_already_and_turns_out_to_be_another_is_recorded_from_there() {
 
 #[test]
 fn who_rings_with_early_media_and_cannot_be_recorded_is_not_heard_and_is_refused_when_it_answers() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 183, TRADER, SDP);
@@ -68,7 +68,7 @@ fn who_rings_with_early_media_and_cannot_be_recorded_is_not_heard_and_is_refused
 
 #[test]
 fn who_may_not_be_heard_ringing_keeps_neither_another_phone_nor_another_address_from_answering() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("trader", 183, TRADER, SDP);
@@ -95,7 +95,7 @@ fn who_may_not_be_heard_ringing_keeps_neither_another_phone_nor_another_address_
 #[test]
 fn who_rings_reliably_and_may_not_be_heard_is_parted_with_while_others_ring() {
     for is_alone in [true, false] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.recorder_fails(Fault::Io);
         bench.invite(SDP, KNOWS);
         if !is_alone {
@@ -154,7 +154,7 @@ fn media_that_was_refused_does_not_count_when_somebody_else_comes() {
 
 #[test]
 fn who_rings_without_a_word_does_not_keep_another_from_answering() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("trader", 180, TRADER, "");
@@ -163,7 +163,7 @@ fn who_rings_without_a_word_does_not_keep_another_from_answering() {
     assert_eq!(bench.response_to_a().status, 200);
     assert_eq!(bench.sessions().len(), 0);
 
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("clerk", 180, CLERK, "");
@@ -175,7 +175,7 @@ fn who_rings_without_a_word_does_not_keep_another_from_answering() {
 #[test]
 fn the_record_names_who_answers_and_not_who_was_heard_ringing_beside() {
     for (more, named) in [("", "sip:bob@127.0.0.1"), (CLERK, "sip:clerk@example.com")] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.invite(SDP, "");
         bench.fork_answers("trader", 183, TRADER, SDP);
         bench.fork_answers("other", 180, "", "");
