@@ -75,18 +75,23 @@ fn heard(phone: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 }
 
 fn plan(pool: &mut PortPool, a: &UdpSocket, b: &UdpSocket) -> Box<MediaPlan> {
-    let mut leg = |phone: &UdpSocket| {
+    let mut ends = |phone: &UdpSocket| {
         let rtp = phone.local_addr().unwrap();
-        let local = pool.lease(Timestamp::ZERO).unwrap().rtp();
-        LegPlan {
-            local,
-            remote: Some(Remote { rtp, rtcp: rtp }),
-            deaf: false,
-            mute: false,
-            holds: false,
-            origin: crate::model::Origin::Signalled,
-            formats: Vec::new(),
-        }
+        (pool.lease(Timestamp::ZERO).unwrap().rtp(), Remote { rtp, rtcp: rtp })
+    };
+    call_of(SESSION, [ends(a), ends(b)])
+}
+
+/// One line, recorded strictly; of each leg our end and the phone's.
+fn call_of(session: SessionId, [a, b]: [(SocketAddr, Remote); 2]) -> Box<MediaPlan> {
+    let leg = |(local, remote)| LegPlan {
+        local,
+        remote: Some(remote),
+        deaf: false,
+        mute: false,
+        holds: false,
+        origin: crate::model::Origin::Signalled,
+        formats: Vec::new(),
     };
     let line = LinePlan {
         index: 0,
@@ -95,7 +100,7 @@ fn plan(pool: &mut PortPool, a: &UdpSocket, b: &UdpSocket) -> Box<MediaPlan> {
         b: leg(b),
     };
     Box::new(MediaPlan {
-        session: SESSION,
+        session,
         recorded: Recorded::Strict,
         answered: false,
         lines: vec![line],
@@ -351,37 +356,14 @@ fn a_recorder_that_takes_nothing_does_not_keep_a_calls_ports_for_ever() {
         pulse: Arc::default(),
     };
     for session in [1, 2].map(SessionId::from_u128) {
-        let leg = |port| {
+        let ends = |port| {
             let local = SocketAddr::new([127, 0, 0, 1].into(), port);
             let rtcp = phone_of(SocketAddr::new(local.ip(), port + 1));
-            LegPlan {
-                local,
-                remote: Some(Remote {
-                    rtp: phone_of(local),
-                    rtcp,
-                }),
-                deaf: false,
-                mute: false,
-                holds: false,
-                origin: crate::model::Origin::Signalled,
-                formats: Vec::new(),
-            }
+            let rtp = phone_of(local);
+            (local, Remote { rtp, rtcp })
         };
-        let line = LinePlan {
-            index: 0,
-            kind: MediaKind::Audio,
-            a: leg(4_000),
-            b: leg(4_002),
-        };
-        let plan = MediaPlan {
-            session,
-            recorded: Recorded::Strict,
-            answered: false,
-            lines: vec![line],
-            keys: Vec::new(),
-            pausing: Default::default(),
-        };
-        commands.push(MediaCommand::Open(Box::new(plan))).unwrap();
+        let plan = call_of(session, [ends(4_000), ends(4_002)]);
+        commands.push(MediaCommand::Open(plan)).unwrap();
         turner.turn().unwrap();
         assert_eq!(told.pop(), Ok(MediaEvent::Opened { session }));
         commands.push(MediaCommand::Close { session }).unwrap();
