@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::bench::Bench;
 
 /// 16-bit PCM at 8 kHz: half a second of a square wave.
-fn prompt() -> Vec<u8> {
+pub fn prompt() -> Vec<u8> {
     let samples = 4_000_u32;
     let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data".to_vec();
     file.extend((samples * 2).to_le_bytes());
