@@ -57,10 +57,15 @@ impl Announced {
         self.toned = [false; 2];
     }
 
+    /// Other policies may apply to both: who was not told, or not asked, may have to be.
+    pub(super) const fn review(&mut self) {
+        self.told = [false; 2];
+    }
+
     /// Somebody else is at this end, and other policies may apply to both.
     pub(super) fn forget(&mut self, leg: Leg) {
+        self.review();
         self.languages[leg.index()] = Languages::default();
-        self.told = [false; 2];
         self.prompted[leg.index()] = false;
         self.consents[leg.index()] = None;
         self.refused[leg.index()] = None;
