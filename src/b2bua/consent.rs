@@ -261,8 +261,9 @@ impl Call {
         match self.phase {
             Phase::Ending => {}
             Phase::Preparing if hangs_up => self.refuse(turn, &Refusal::Unconsented),
+            Phase::Preparing if self.is_declined() => self.cut_foreword(turn),
             Phase::Preparing => self.end_heard_foreword(turn),
-            _ if hangs_up => {
+            _ if hangs_up && !self.awaits_change() => {
                 let farewell = Farewell::of_reasons(vec![REASON.to_owned()]);
                 self.finish(turn, &format!("{leg} does not agree to be recorded"), &farewell);
             }

@@ -290,6 +290,15 @@ impl Call {
         }
     }
 
+    /// It tells of a recording that will not be: who waits for its call hears no more of it.
+    pub(super) fn cut_foreword(&mut self, turn: &mut Turn<'_>) {
+        let foreword = self.announced.foreword.as_ref();
+        if foreword.is_some_and(|foreword| !foreword.is_heard) {
+            self.hush_foreword(turn);
+        }
+        self.end_foreword(turn);
+    }
+
     /// B is asked, as if nothing had been said.
     pub(super) fn end_foreword(&mut self, turn: &mut Turn<'_>) {
         let Some(foreword) = self.announced.foreword.take() else {
