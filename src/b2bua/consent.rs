@@ -161,7 +161,7 @@ impl Call {
         self.await_answers();
     }
 
-    fn await_answers(&mut self) {
+    pub(super) fn await_answers(&mut self) {
         let mut due = None;
         for leg in Leg::BOTH {
             let asked = self.announced.questions[leg.index()].filter(|_| self.is_asked(leg));
@@ -195,10 +195,11 @@ impl Call {
         }
     }
 
-    /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so.
+    /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so; not by those of a
+    /// change that may yet be refused.
     pub(super) fn review_consent(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
-        if self.phase != Phase::Confirmed || !is_open {
+        if self.phase != Phase::Confirmed || !is_open || self.awaits_change() {
             return;
         }
         self.note_waived(turn);
