@@ -155,7 +155,7 @@ impl Call {
                     .as_deref()
                     .and_then(|prompt| lasting(prompt, &line, leg));
                 // A prompt of policies that asked nothing was no question.
-                self.announced.prompted[at] &= self.announced.consents[at].is_some_and(Consent::was_asked);
+                self.announced.prompted[at] &= self.was_asked(leg);
                 self.ask_consent(turn, leg, lasts, terms);
             }
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {
