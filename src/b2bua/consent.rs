@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::announce::Answers;
 use super::call::Call;
 use super::continuation::Kept;
 use super::deadlines::Wait;
@@ -187,7 +188,7 @@ impl Call {
         self.await_answers();
     }
 
-    pub(super) fn await_answers(&mut self) {
+    fn await_answers(&mut self) {
         let mut due = None;
         for leg in Leg::BOTH {
             let asked = self.announced.questions[leg.index()].filter(|_| self.is_asked(leg));
@@ -208,6 +209,12 @@ impl Call {
                 self.announced.refused[leg.index()] = None;
             }
         }
+        self.await_answers();
+    }
+
+    /// A change was refused that may have asked, or forgotten, somebody.
+    pub(super) fn take_back_answers(&mut self, former: Answers) {
+        self.announced.restore(former);
         self.await_answers();
     }
 

@@ -88,8 +88,7 @@ impl Call {
         header.caller.clone_from(&former.header.caller);
         header.callee.clone_from(&former.header.callee);
         self.stand_by(turn, Arc::unwrap_or_clone(former.decision));
-        self.announced.restore(former.answers);
-        self.await_answers();
+        self.take_back_answers(former.answers);
         self.refuse_change(turn, refusal);
         true
     }
