@@ -51,8 +51,9 @@ impl Call {
         terms.filter(|terms| terms.mode == ConsentMode::Explicit)
     }
 
+    /// Help is not kept waiting for an answer, whoever came with a question still open.
     pub(super) fn is_asked(&self, leg: Leg) -> bool {
-        self.announced.consents[leg.index()] == Some(Consent::Asked)
+        self.announced.consents[leg.index()] == Some(Consent::Asked) && !self.decision.emergency
     }
 
     /// The parties talk, and one is asked: they do not hear each other.

@@ -46,7 +46,7 @@ impl Call {
         match self.announced.consents[at] {
             Some(Consent::Given) => None,
             Some(Consent::Refused | Consent::Unanswered) if self.was_asked(leg) => self.dissent(leg),
-            Some(Consent::Asked) => self.announced.refused[at].max(now),
+            Some(Consent::Asked) if self.is_asked(leg) => self.announced.refused[at].max(now),
             _ => {
                 let tells = self.decision.requirements.as_ref()?.tells()[at];
                 // Before it is asked, a strict policy wants what crosses.

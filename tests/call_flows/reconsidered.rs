@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Consent, Fault, Generation, Leg, LineSet, Recorded, RecordingEvent};
+use onrecord::model::{Consent, Fault, Generation, Leg, LineSet, MediaCommand, Recorded, RecordingEvent};
 use onrecord::policy::{Clips, PolicySet, SourceFile};
 
 use super::announced::{begun, bench_of_bob_then_carol, by, carol_comes, clip, lenient_bench, notices, told};
-use super::bench::{Bench, SDP};
+use super::bench::{A, Bench, PROXY, SDP};
 use super::consenting::{ASKS_A, consents, held, press};
 use super::declined::{MUTES, UNRECORDS, mode, withheld};
 use super::foreword::{is_b_asked, played};
+use super::party::{ALICE, BOB, Party};
 
 const ALL: LineSet = LineSet::ALL;
 const NONE: LineSet = LineSet::NONE;
@@ -58,6 +59,10 @@ impl Text<'_> {
 }
 
 fn bench(policies: &[Text<'_>]) -> Bench {
+    bench_on(Bench::with, policies)
+}
+
+fn bench_on(made: impl Fn(&[(&str, &str)]) -> Bench, policies: &[Text<'_>]) -> Bench {
     let mut files = Vec::new();
     let mut grants = String::new();
     for (number, text) in policies.iter().enumerate() {
@@ -67,7 +72,7 @@ fn bench(policies: &[Text<'_>]) -> Bench {
     }
     files.push(("grants.toml".to_owned(), grants));
     let named: Vec<(&str, &str)> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
-    let mut bench = Bench::with(&named);
+    let mut bench = made(&named);
     let sources: Vec<SourceFile> = files
         .iter()
         .map(|(path, text)| SourceFile {
@@ -331,4 +336,38 @@ fn who_refuses_during_the_word_hears_the_rest_where_the_call_is_recorded() {
     assert_eq!(notices(&bench).len(), 1, "nothing cuts it");
     played(&mut bench, Leg::A);
     assert!(is_b_asked(&bench));
+}
+
+const HELP: Party = Party { user: "112", at: A };
+
+#[test]
+fn who_is_sent_on_to_help_is_heard_there_whatever_it_has_answered_elsewhere() {
+    for key in [None, Some('2')] {
+        let asks_bob = MUTES.replace("caller", "callee");
+        let mut bench = bench_on(Bench::executing, &[of("bob@127.0.0.1", &asks_bob)]);
+        let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
+        assert_eq!(consents(&bench), [(Leg::B, Consent::Asked)]);
+        if let Some(key) = key {
+            press(&mut bench, Leg::B, key);
+        }
+        let refer = alice.request("REFER", &format!("Refer-To: <sip:112@{PROXY}>\r\n"), "");
+        bench.from(A, refer);
+        bench.answers(ALICE, "NOTIFY", 200, "");
+        bench.answers(HELP, "INVITE", 200, SDP);
+        bench.answers(BOB, "INVITE", 200, SDP);
+        bench.answers(ALICE, "NOTIFY", 200, "");
+        bench.answers(ALICE, "BYE", 200, "");
+        let session = bench.headers().last().unwrap().session;
+        assert_ne!(session, bench.session());
+        let told = bench.media.iter().rev().find_map(|command| match command {
+            MediaCommand::Pausing { session: of, pausing } if *of == session => Some(*pausing),
+            MediaCommand::Open(plan) if plan.session == session => Some(plan.pausing),
+            _ => None,
+        });
+        let told = told.unwrap();
+        assert_eq!((told.asks, told.withheld), (false, [NONE; 2]), "{key:?}");
+        bench.wait(Duration::from_secs(60));
+        bench.hangs_up(bob, HELP);
+        bench.assert_nothing_left();
+    }
 }
