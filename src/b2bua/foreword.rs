@@ -242,13 +242,14 @@ impl Call {
     /// A leg has heard all of a prompt.
     pub(super) fn on_prompted(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         self.announced.prompted[leg.index()] = true;
-        let asks = self.consent_terms().filter(|_| self.is_asked(leg));
-        match (leg, &mut self.announced.foreword, asks) {
-            (Leg::A, Some(foreword), Some(terms)) => {
+        let within = self.consent_terms().unwrap_or_default().within;
+        let is_asked = self.is_asked(leg);
+        match (leg, &mut self.announced.foreword) {
+            (Leg::A, Some(foreword)) if is_asked => {
                 foreword.is_heard = true;
-                self.deadlines.set(Wait::Foreword, turn.now + terms.within);
+                self.deadlines.set(Wait::Foreword, turn.now + within);
             }
-            (_, None, Some(_)) => self.on_question_heard(turn, leg),
+            (_, None) if is_asked => self.on_question_heard(turn, leg),
             (Leg::A, ..) => self.end_foreword(turn),
             (Leg::B, ..) => {}
         }
@@ -288,6 +289,15 @@ impl Call {
         {
             self.end_foreword(turn);
         }
+    }
+
+    /// It tells of a recording that will not be: who waits for its call hears no more of it.
+    pub(super) fn cut_foreword(&mut self, turn: &mut Turn<'_>) {
+        let foreword = self.announced.foreword.as_ref();
+        if foreword.is_some_and(|foreword| !foreword.is_heard) {
+            self.hush_foreword(turn);
+        }
+        self.end_foreword(turn);
     }
 
     /// B is asked, as if nothing had been said.

@@ -24,8 +24,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::model::{
-    Fault, Gate, Leg, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
-    SessionId, Tally, Timestamp,
+    Fault, Gate, Leg, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Pausing, Recorded,
+    Remote, SessionId, Tally, Timestamp,
 };
 use crate::recorder::{FrameSink, Offer, Packet, PacketKind, Slot};
 use crate::rtp::packet::tests::rtp;
@@ -86,6 +86,8 @@ struct World {
     events: Vec<MediaEvent>,
     /// Packets of our own: from, to, what.
     sent: Vec<(Port, SocketAddr, Vec<u8>)>,
+    /// As it was told last.
+    pausing: Pausing,
 }
 
 const SESSION: SessionId = SessionId::from_u128(7);
@@ -146,6 +148,7 @@ impl World {
             taken: Vec::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            pausing: Pausing::default(),
         }
     }
 
@@ -158,12 +161,19 @@ impl World {
     }
 
     fn command(&mut self, command: MediaCommand) {
+        match &command {
+            MediaCommand::Pausing { pausing, .. } => self.pausing = *pausing,
+            MediaCommand::Open(plan) => self.pausing = plan.pausing,
+            _ => {}
+        }
         self.plane.handle_command(self.now, command, &mut self.shelf);
         self.drain();
     }
 
     fn modify(&mut self, recorded: Recorded, lines: Vec<LinePlan>) {
-        self.command(MediaCommand::Modify(plan(recorded, lines)));
+        let mut plan = plan(recorded, lines);
+        plan.pausing = self.pausing;
+        self.command(MediaCommand::Modify(plan));
     }
 
     fn drain(&mut self) {

@@ -48,6 +48,7 @@ mod parted;
 mod party;
 mod paused;
 mod reattached;
+mod reconsidered;
 mod redirected;
 mod referred_capped;
 mod referred_onward;
