@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::step::{Usual, is_step};
-use super::stream::{Axis, Held, scale};
+use super::stream::{Axis, Copied, Held, scale};
 use crate::model::Timestamp;
 use crate::rtp::codecs::{Codec, Decoder, Filled};
 
@@ -142,13 +142,7 @@ impl Run {
 
     /// Whether the timestamps go on by more than the first packet's samples.
     fn skips(&self, first: &Held, second: &Held) -> bool {
-        let samples = self.codec.samples_in(&first.bytes).unwrap_or(0);
-        let length = scale(
-            i64::try_from(samples).unwrap_or(i64::MAX),
-            self.codec.clock_rate(),
-            self.codec.sample_rate(),
-        );
-        i64::from(second.timestamp.wrapping_sub(first.timestamp).cast_signed()) > length + 1
+        i64::from(second.timestamp.wrapping_sub(first.timestamp).cast_signed()) > self.length_of(&first.bytes) + 1
     }
 
     /// Whether a packet of another codec has the same clock and comes when it should; `waiting` are those after it.
@@ -181,6 +175,46 @@ impl Run {
     /// In samples of the axis.
     fn lateness(&self, axis: Axis, packet: &Held) -> i64 {
         axis.position(packet.at) - self.position(axis, self.elapsed_at(packet.timestamp))
+    }
+
+    /// Of what a packet and those after it repeat, what lies in the hole before it: each as the packet that it was, in order.
+    pub(super) fn missing<'a>(&self, packet: &'a Held, waiting: impl Iterator<Item = &'a Held>) -> Vec<Held> {
+        let Some(mut heard) = self.heard else { return Vec::new() };
+        let own = self.elapsed_at(packet.timestamp);
+        let hole = heard..own;
+        let copies = std::iter::once(packet).chain(waiting).flat_map(|held| {
+            let sent = self.elapsed_at(held.timestamp);
+            let copies = held.copies.iter();
+            copies.map(move |copy| (sent - i64::from(copy.age), held, copy))
+        });
+        let mut copies: Vec<_> = copies.filter(|(begins, ..)| hole.contains(begins)).collect();
+        copies.sort_by_key(|(begins, ..)| *begins);
+        let as_packet = |(begins, held, copy): (i64, &Held, &Copied)| {
+            let ends = begins + self.length_of(&copy.bytes);
+            if begins < heard || ends > own || begins == ends {
+                return None;
+            }
+            heard = ends;
+            let age = u32::from(copy.age);
+            Some(Held {
+                at: held.at - Duration::from_secs(1) * age / self.codec.clock_rate().max(1),
+                timestamp: held.timestamp.wrapping_sub(age),
+                payload: held.payload.clone(),
+                bytes: copy.bytes.clone(),
+                copies: Vec::new(),
+            })
+        };
+        copies.into_iter().filter_map(as_packet).collect()
+    }
+
+    /// In timestamp units.
+    fn length_of(&self, payload: &[u8]) -> i64 {
+        let samples = self.codec.samples_in(payload).unwrap_or(0);
+        scale(
+            i64::try_from(samples).unwrap_or(i64::MAX),
+            self.codec.clock_rate(),
+            self.codec.sample_rate(),
+        )
     }
 
     /// Appends what stands for the `lost` packets before this one, then its own samples, at the codec's own rate.

@@ -41,10 +41,11 @@ fn worst_place(hours: u32, parts_per_million: i64, is_quiet: impl Fn(u32) -> boo
             timestamp: n.wrapping_mul(960).wrapping_add(u32::MAX - 1_000_000),
             payload: Payload::Sound(Codec::Pcmu),
             bytes: Bytes::from_static(&[0; 960]),
+            copies: Vec::new(),
         };
         assert!(stream.hold(n as u16, packet));
         while let Some(released) = stream.release(at) {
-            let run = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
+            let (run, _) = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
             let samples = if is_quiet(placed) { &QUIET } else { &LOUD };
             let Place { begins, overlap, .. } = run.place(AXIS, &released.packet, Filled::default(), samples);
             let wanted = AXIS.position(sent(placed, parts_per_million) + ms(40));
