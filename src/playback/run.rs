@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::formats::Payload;
 use super::step::{Usual, is_step};
 use super::stream::{Axis, Copied, Held, scale};
 use crate::model::Timestamp;
@@ -45,6 +46,17 @@ pub(super) struct Run {
     usual: Usual,
     /// Of the packet at hand and those after it, the least, in samples of the axis.
     least_late: i64,
+    /// Of its first packet.
+    first_length: i64,
+    lengths: Lengths,
+}
+
+/// What the newest packets' length makes of their lateness, in samples of the axis.
+#[derive(Clone, Copy, Debug)]
+struct Lengths {
+    newest: i64,
+    /// So much later than the run's first such packets come: who speaks now sends a longer one later, who reads from a file does not.
+    later: i64,
 }
 
 /// Where a packet's sound belongs.
@@ -72,7 +84,9 @@ impl Run {
     ) -> Self {
         let arrival = axis.position(first.at);
         let early = axis.samples(EARLY_MAX);
-        let anchors = waiting.clone().map(|packet| {
+        let length = length_on(axis, first);
+        let alike = waiting.clone().filter(|packet| length_on(axis, packet) == length);
+        let anchors = alike.map(|packet| {
             let distance = packet.timestamp.wrapping_sub(first.timestamp).cast_signed();
             axis.position(packet.at) - scale(i64::from(distance), axis.sample_rate, codec.clock_rate())
         });
@@ -90,6 +104,11 @@ impl Run {
             drift: Drift::default(),
             usual: Usual::default(),
             least_late: 0,
+            first_length: length,
+            lengths: Lengths {
+                newest: length,
+                later: 0,
+            },
         };
         run.usual = Usual::of(axis, waiting.map(|held| run.lateness(axis, held)));
         run
@@ -117,6 +136,24 @@ impl Run {
         let late = self.lateness(axis, packet);
         let is_near = late <= axis.samples(LATE_MAX) && late >= -axis.samples(EARLY_MAX);
         is_near && !self.is_step(axis, packet, waiting)
+    }
+
+    /// Before all else, where packets have another length from `packet` on: whether they come later by that, or earlier.
+    pub(super) fn follow_length<'a>(&mut self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) {
+        let length = length_on(axis, packet);
+        if length == self.lengths.newest {
+            return;
+        }
+        let near = axis.samples(EARLY_MAX);
+        let alike = waiting.filter(|held| length_on(axis, held) == length);
+        let lates = alike.map(|held| self.late_by_first(axis, held));
+        let own = self.late_by_first(axis, packet);
+        let least = lates.filter(|late| late.abs() <= near).fold(own, i64::min);
+        let later = length - self.first_length;
+        self.lengths = Lengths {
+            newest: length,
+            later: if (least - later).abs() < least.abs() { later } else { 0 },
+        };
     }
 
     /// Whether the sender's clock stood still before `packet`: then it is no network that catches up.
@@ -174,6 +211,16 @@ impl Run {
 
     /// In samples of the axis.
     fn lateness(&self, axis: Axis, packet: &Held) -> i64 {
+        let length = length_on(axis, packet);
+        let later = match self.lengths {
+            Lengths { newest, later } if newest == length => later,
+            _ => length - self.first_length,
+        };
+        self.late_by_first(axis, packet) - later
+    }
+
+    /// By when its first sample is due.
+    fn late_by_first(&self, axis: Axis, packet: &Held) -> i64 {
         axis.position(packet.at) - self.position(axis, self.elapsed_at(packet.timestamp))
     }
 
@@ -293,6 +340,19 @@ impl Run {
         let early = Some(self.least_late.max(-hole)).filter(|early| *early < -axis.samples(EARLY_PAUSE_MAX));
         jumped.or(forced).or(wished).or(early).unwrap_or(0)
     }
+}
+
+/// Of a packet's sound, in samples of the axis.
+fn length_on(axis: Axis, packet: &Held) -> i64 {
+    let Payload::Sound(codec) = packet.payload else {
+        return 0;
+    };
+    let samples = codec.samples_in(&packet.bytes).unwrap_or(0);
+    scale(
+        i64::try_from(samples).unwrap_or(i64::MAX),
+        axis.sample_rate,
+        codec.sample_rate(),
+    )
 }
 
 fn is_quiet(samples: &[i16]) -> bool {

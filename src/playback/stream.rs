@@ -168,6 +168,9 @@ impl Stream {
             .held
             .values()
             .filter(move |held| held.payload == Payload::Sound(codec) && !held.bytes.is_empty());
+        if let Some(run) = &mut self.run {
+            run.follow_length(axis, packet, waiting.clone());
+        }
         let mut run = match self.run.take() {
             Some(run) if run.is_of(codec) && run.fits(axis, packet, waiting.clone()) => run,
             Some(run) if run.is_of(codec) => Run::begin(axis, packet, waiting.clone(), codec, Some(run.into_decoder())),
