@@ -60,12 +60,15 @@ pub struct Continuation {
     /// Whether the party beyond leg A, beyond leg B is a conference focus.
     #[serde(default)]
     focus: [bool; 2],
-    /// Its recording is paused until then at the latest.
+    /// Its recording, or lines of it, are paused until then at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused_until: Option<Timestamp>,
     /// Not all of it then, but these lines.
     #[serde(default, skip_serializing_if = "LineSet::is_empty")]
     paused_lines: LineSet,
+    /// These lines beside all of it, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused_beside: Option<(LineSet, Timestamp)>,
     /// As its facts tell it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     consented: Vec<Consented>,
@@ -150,6 +153,8 @@ impl Continuation {
 impl Call {
     /// What the next process needs of this call; none unless it talks, with nothing in the balance.
     fn continuation(&self) -> Option<Continuation> {
+        let (whole, lines) = self.paused_until();
+        let alone = lines.filter(|_| whole.is_none());
         Some(Continuation {
             header: Arc::clone(&self.header),
             decision: Arc::clone(&self.decision),
@@ -167,8 +172,9 @@ impl Call {
             parted: self.parted(),
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
-            paused_until: self.paused_until(),
-            paused_lines: self.paused_lines(),
+            paused_until: whole.or(lines.map(|(_, latest)| latest)),
+            paused_lines: alone.map(|(lines, _)| lines).unwrap_or_default(),
+            paused_beside: whole.and(lines),
             consented: self.story.consents.clone(),
         })
     }
@@ -298,8 +304,11 @@ impl Call {
         }
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
-        if let Some(latest) = kept.paused_until {
-            call.go_on_paused(turn.now, latest, kept.paused_lines);
+        match kept.paused_until {
+            Some(latest) if !kept.paused_lines.is_empty() => {
+                call.go_on_paused(turn.now, None, Some((kept.paused_lines, latest)));
+            }
+            whole => call.go_on_paused(turn.now, whole, kept.paused_beside),
         }
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         call.resume_preferences(kept.wishes);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::bundle::{bundled, names};
 use super::patch::Patch;
-use super::{MediaLine, Secured, SessionDescription};
+use super::{Bundling, MediaLine, Secured, SessionDescription};
 
 /// The description with the relay's addresses: `locals` has our RTP address for each m-line, RTCP is on the next port.
 ///
@@ -45,6 +45,11 @@ pub fn anchor_secured(
     let is_any = secured.iter().any(Option::is_some);
     let bundled = bundled(sdp.lines(), secured, |line| anchoring.local(line).is_some());
     let names = names(sdp.lines(), bundled, known);
+    // Whose port a line of the reader's has.
+    let shared = |line: usize| {
+        let (tag, _) = bundled.filter(|_| known.get(line).is_some_and(|line| line.bundling == Bundling::Shared))?;
+        said(tag).zip(anchoring.local(tag))
+    };
     let clears_session = is_any && !sdp.lines().iter().enumerate().any(keeps);
     let text = sdp.text();
     let mut out = String::with_capacity(64);
@@ -87,8 +92,10 @@ pub fn anchor_secured(
                 if let Some(mid) = names.get(*line).and_then(Option::as_ref) {
                     let _ = write!(out, "a=mid:{mid}\r\n"); // a String takes everything
                 }
-                if let Some(said) = said(*line).filter(|_| theirs.is_live()) {
-                    said.write_tail(&mut out, anchoring.local(*line));
+                match said(*line) {
+                    Some(said) if theirs.is_live() => said.write_tail(&mut out, anchoring.local(*line)),
+                    Some(said) => said.write_refusal(&mut out, shared(*line)),
+                    None => {}
                 }
                 let is_ended = text.get(copied..*at).unwrap_or_default().last().or(bytes.last()) == Some(&b'\n');
                 if !is_ended && !out.is_empty() {

@@ -47,6 +47,7 @@ mod paged;
 mod parted;
 mod party;
 mod paused;
+mod paused_lines;
 mod reattached;
 mod reconsidered;
 mod redirected;
