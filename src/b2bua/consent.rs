@@ -191,12 +191,14 @@ impl Call {
 
     /// One that was put before, by policies that may not be those of now: its answer is waited for once more.
     pub(super) fn question_of_before(&self, now: Timestamp) -> Question {
-        let soonest = now + self.consent_terms().unwrap_or_default().within;
+        let terms = self.consent_terms().unwrap_or_default();
+        let soonest = now + terms.within;
         Question {
             due: soonest + SLACK,
             soonest,
             latest: now + HELD_MAX,
             is_heard: true,
+            terms,
         }
     }
 
