@@ -146,12 +146,13 @@ impl Relay {
             kind,
             bytes: clear,
         };
-        let Some(to) = far.destination(exit) else {
+        let to = far.destination(exit);
+        if to.is_none() && !far.is_deaf(exit) {
             self.tally.early += 1;
             // Who is asked before anybody is called answers nobody but us.
             self.keys.take(&packet);
             return (Verdict::Drop(Dropped::Early), None);
-        };
+        }
         let repeats = || self.keys.repeats(leg, line.index, clear);
         let own = near.withheld.as_deref_mut();
         let missed = match self.fork.offer(now, self.session, packet, (own, repeats), sink) {
@@ -163,6 +164,11 @@ impl Relay {
         };
         self.meter.take(port.line(), &packet);
         self.keys.take(&packet);
+        // A hold by the null address: kept as what is said during a hold by sendonly is, and there is nowhere to send it.
+        let Some(to) = to else {
+            self.tally.early += 1;
+            return (Verdict::Drop(Dropped::Early), missed);
+        };
         let telling = (&mut self.notices, self.asks);
         let Ok(opened) = bench.hush(telling, (now, kind, line.index), leg, (bytes, opened)) else {
             return (told::hushed(&mut self.tally), missed);

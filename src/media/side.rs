@@ -135,6 +135,11 @@ impl Side {
         }
     }
 
+    /// It holds by the null address.
+    pub(super) const fn is_deaf(&self, channel: Channel) -> bool {
+        self.sockets[channel.index()].latch.is_deaf()
+    }
+
     /// Where what is for this leg is sent to.
     pub(super) fn destination(&self, channel: Channel) -> Option<SocketAddr> {
         let latch = &self.sockets[channel.index()].latch;

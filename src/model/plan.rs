@@ -273,7 +273,7 @@ pub struct Tally {
     pub gated: u64,
     /// Rejected: not from the signalled source.
     pub foreign: u64,
-    /// From the right source while the far leg's address was not known yet, or was the null address.
+    /// From the right source while the far leg's address was not known yet; or was the null address, then accepted too.
     pub early: u64,
     /// From the right source, but not encrypted with the key that was agreed, or there before: not relayed, not recorded.
     #[serde(default)]

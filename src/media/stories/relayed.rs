@@ -75,6 +75,26 @@ fn one_way_audio_is_relayed_and_tallied_one_way() {
 }
 
 #[test]
+fn what_is_said_to_a_leg_that_holds_by_the_null_address_is_kept_and_goes_nowhere_as_none_of_it_is_lost() {
+    let mut held = line(0, remote(A), remote(B));
+    held.a.deaf = true;
+    let mut world = World::call(Recorded::Strict);
+    for (sequence, plan) in [(0, None), (1, Some(held)), (2, Some(line(0, remote(A), remote(B))))] {
+        if let Some(plan) = plan {
+            world.modify(Recorded::Strict, vec![plan]);
+        }
+        let is_held = sequence == 1;
+        let verdict = world.talk(Leg::B, B, sequence);
+        assert_eq!(verdict == Verdict::Drop(Dropped::Early), is_held, "{verdict:?}");
+    }
+    assert_eq!(world.shelf.kept.len(), 3);
+    let tally = world.close();
+    assert_eq!((tally.accepted, tally.forwarded, tally.early), (3, 2, 1));
+    let told: Vec<_> = tally.streams.iter().map(|s| (s.leg, s.packets, s.lost)).collect();
+    assert_eq!(told, [(Leg::B, 3, 0)]);
+}
+
+#[test]
 fn rtcp_has_its_own_ports_and_latch_and_may_share_the_rtp_port() {
     let mut world = World::call(Recorded::Strict);
     let (rtp_port, rtcp_port) = (
