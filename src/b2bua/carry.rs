@@ -1,6 +1,8 @@
 //! Which headers cross from one leg to the other. Everything that is not listed here stays behind: it belongs to one
 //! hop or one dialog (Via, Route, Contact, Call-ID, CSeq, …) or is settled leg by leg (timer).
 
+use std::sync::Arc;
+
 use super::call::Call;
 use super::turn::Turn;
 use crate::model::Leg;
@@ -8,7 +10,7 @@ use crate::sip::{Headers, Method, Response};
 use crate::trunk::{Refer, Trunk};
 
 /// Between whom a message crosses: who of them is in our trust domain (RFC 3325 §2.4).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Crossing {
     pub from_trusted: bool,
     pub to_trusted: bool,
@@ -17,6 +19,8 @@ pub struct Crossing {
     pub to_refers_to_us: bool,
     pub from_uses: Methods,
     pub to_uses: Methods,
+    /// What one of the trunks has named to be carried, from it or to it.
+    pub named: [Option<Arc<[String]>>; 2],
 }
 
 /// Of the methods in [`ALLOW`] those that a trunk may use, a bit for each.
@@ -49,12 +53,18 @@ impl Crossing {
             to_refers_to_us: to.conduct.refer == Refer::Execute,
             from_uses: Methods::of(from),
             to_uses: Methods::of(to),
+            named: [from.carry.clone(), to.carry.clone()],
         }
+    }
+
+    fn names(&self, header: &str) -> bool {
+        let mut named = self.named.iter().flatten().flat_map(|names| names.iter());
+        named.any(|name| name.eq_ignore_ascii_case(header))
     }
 
     /// The way back, of the response.
     #[must_use]
-    pub const fn back(self) -> Self {
+    pub fn back(self) -> Self {
         Self {
             from_trusted: self.to_trusted,
             to_trusted: self.from_trusted,
@@ -62,6 +72,7 @@ impl Crossing {
             to_refers_to_us: self.from_refers_to_us,
             from_uses: self.to_uses,
             to_uses: self.from_uses,
+            named: self.named,
         }
     }
 }
@@ -74,7 +85,7 @@ impl Call {
 
     /// What a response that came by `from` tells the other leg.
     pub(super) fn carry_back(&self, turn: &Turn<'_>, from: Leg, response: &Response, answer: &mut Response) {
-        carry(self.crossing(from), &response.headers, &mut answer.headers);
+        carry(&self.crossing(from), &response.headers, &mut answer.headers);
         self.cross_identities(turn, from, &mut answer.headers);
     }
 
@@ -148,7 +159,12 @@ const END_TO_END: &[&str] = &[
 ];
 
 /// By which two PBXs know one call in their records, like Session-ID before there was one.
-const CORRELATION: [&str; 2] = ["Av-Global-Session-ID", "Cisco-Guid"];
+const CORRELATION: [&str; 4] = [
+    "Av-Global-Session-ID",
+    "Cisco-Gucid",
+    "Cisco-Guid",
+    "MS-Conversation-ID",
+];
 
 /// Names that begin like this are private agreements of the peers (RFC 3427, RFC 7315).
 const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
@@ -158,11 +174,12 @@ const PRIVATE_PREFIXES: [&str; 2] = ["X-", "P-"];
 const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
 
 /// What a trust domain says to itself, of charging, access and profiles (RFC 7315 §4, RFC 5502 §4, RFC 6050 §4.1, RFC 7316):
-/// and what a network found out of the call (RFC 8496, 3GPP TS 24.229): it neither enters nor leaves.
-const DOMAIN_INTERNAL: [&str; 13] = [
+/// what a network found out of the call (RFC 8496, 3GPP TS 24.229), and what its nodes can do (RFC 6809): it neither enters nor leaves.
+const DOMAIN_INTERNAL: [&str; 14] = [
     "Attestation-Info",
     "Cellular-Network-Info",
     "Charge-Info",
+    "Feature-Caps",
     "Origination-Id",
     "P-Access-Network-Info",
     "P-Asserted-Service",
@@ -210,7 +227,7 @@ pub const ALLOW_OUTSIDE: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, UPDATE, REFER, SUBSCRIBE, NOTIFY, PRACK, PUBLISH, REGISTER";
 
 /// Copies from `from` to `to` what the allow rule carries.
-pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
+pub fn carry(crossing: &Crossing, from: &Headers, to: &mut Headers) {
     for (name, value) in carried(crossing, from) {
         to.push(name, value);
     }
@@ -237,7 +254,7 @@ pub fn carry(crossing: Crossing, from: &Headers, to: &mut Headers) {
 
 /// Of the methods that the sender allows those that come to it through us and that who hears of it may use. Who tells nothing of them (RFC 3261 §20.5) has
 /// nothing told in its place.
-fn allowed(crossing: Crossing, from: &Headers) -> Option<String> {
+fn allowed(crossing: &Crossing, from: &Headers) -> Option<String> {
     let theirs: Vec<&str> = options(from, "Allow").collect();
     let is_ours = |method: &str| crossing.to_refers_to_us && method == Method::Refer.as_str();
     let allowed: Vec<&str> = options_in(ALLOW)
@@ -249,7 +266,7 @@ fn allowed(crossing: Crossing, from: &Headers) -> Option<String> {
 }
 
 /// The lines that cross as they are.
-pub fn carried(crossing: Crossing, from: &Headers) -> impl Iterator<Item = (&str, &str)> {
+pub fn carried<'a>(crossing: &'a Crossing, from: &'a Headers) -> impl Iterator<Item = (&'a str, &'a str)> {
     from.iter().filter(move |(name, _)| is_carried(crossing, from, name))
 }
 
@@ -264,7 +281,7 @@ pub fn unsupported(headers: &Headers) -> Vec<String> {
         .collect()
 }
 
-fn is_carried(crossing: Crossing, from: &Headers, name: &str) -> bool {
+fn is_carried(crossing: &Crossing, from: &Headers, name: &str) -> bool {
     let is_one_of = |names: &[&str]| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
     if is_one_of(&NEVER) {
         return false;
@@ -273,10 +290,11 @@ fn is_carried(crossing: Crossing, from: &Headers, name: &str) -> bool {
         return crossing.from_trusted && (crossing.to_trusted || !wants_privacy(from));
     }
     if is_one_of(&DOMAIN_INTERNAL) {
-        return crossing.from_trusted && crossing.to_trusted;
+        return crossing.from_trusted && crossing.to_trusted || crossing.names(name);
     }
     is_one_of(END_TO_END)
         || is_one_of(&CORRELATION)
+        || crossing.names(name)
         || PRIVATE_PREFIXES
             .iter()
             .any(|prefix| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))

@@ -30,7 +30,7 @@ impl Farewell {
 
     /// What the other leg's BYE or CANCEL brought and the allow rule carries: of bodies one that describes no session, as
     /// the ISUP of a gateway (RFC 3372).
-    pub fn of(crossing: Crossing, request: &Request) -> Self {
+    pub fn of(crossing: &Crossing, request: &Request) -> Self {
         let crosses = Content::of(&request.headers, &request.body).recorded(false) == Content::Other;
         let headers = carry::carried(crossing, &request.headers);
         let headers = headers.filter(|(name, _)| crosses || !describes_body(name));

@@ -210,7 +210,7 @@ impl Call {
                     self.cancel_by(
                         turn,
                         "BYE from A".to_owned(),
-                        &Farewell::of(self.crossing(Leg::A), request),
+                        &Farewell::of(&self.crossing(Leg::A), request),
                     );
                 }
                 return true;

@@ -212,7 +212,7 @@ impl Call {
     fn invite_b(&mut self, turn: &mut Turn<'_>) {
         let Some(received) = &self.a.invite else { return };
         let mut invite = onward(
-            self.crossing(Leg::A),
+            &self.crossing(Leg::A),
             received,
             self.target.clone(),
             &self.b.call_id,
@@ -258,7 +258,7 @@ fn number_onward(received: &Request) -> u32 {
 /// The request as B gets it: fresh Call-ID, tag, Via, Contact, Route; the CSeq number stays, where it leaves
 /// room to count on.
 pub fn onward(
-    crossing: Crossing,
+    crossing: &Crossing,
     received: &Request,
     target: Uri,
     call_id: &str,

@@ -60,7 +60,7 @@ impl Call {
         if self.phase != Phase::Confirmed || !is_up || !is_alone || !may_ask {
             return false;
         }
-        let farewell = Farewell::of(self.crossing(side), request);
+        let farewell = Farewell::of(&self.crossing(side), request);
         let Some(mut bye) = self.leg_mut(other).dialog_request(Method::Bye) else {
             return false;
         };
@@ -125,7 +125,7 @@ impl Call {
         if matches!(response.status, 401 | 407) {
             self.partings.challenges += 1;
             self.partings.challenged = Some(from);
-            let answer = back(self.crossing(from.other()), &asked.request, response);
+            let answer = back(&self.crossing(from.other()), &asked.request, response);
             turn.respond(self.line(from), asked.server, answer);
             self.deadlines.set(Wait::ByeAgain, turn.now + AGAIN_MAX);
             return;
@@ -165,7 +165,7 @@ impl Call {
         );
         self.leg_mut(asked.from).state = LegState::Gone;
         self.partings.held = Some(asked.from);
-        let farewell = Farewell::of(self.crossing(asked.from), &asked.request);
+        let farewell = Farewell::of(&self.crossing(asked.from), &asked.request);
         let far_end = self.leg_mut(asked.from.other());
         if far_end.state == LegState::Up {
             let (bye, again) = (asked.client, Some(farewell));

@@ -63,7 +63,7 @@ impl Call {
     /// None where the other leg has no dialog.
     fn pass_on(&mut self, turn: &mut Turn<'_>, side: Leg, request: &Request) -> Option<ClientId> {
         let mut onward = self.leg_mut(side.other()).dialog_request(request.method.clone())?;
-        carry::carry(self.crossing(side), &request.headers, &mut onward.headers);
+        carry::carry(&self.crossing(side), &request.headers, &mut onward.headers);
         self.cross_identities(turn, side, &mut onward.headers);
         self.cross_event(side, request, &mut onward);
         super::reliable::carry_rack(request, &mut onward);
@@ -81,7 +81,7 @@ impl Call {
         }
         let passing = self.passings.swap_remove(at);
         turn.wire.disown_client(client);
-        let mut answer = back(self.crossing(passing.from.other()), &passing.request, response);
+        let mut answer = back(&self.crossing(passing.from.other()), &passing.request, response);
         self.cross_identities(turn, passing.from.other(), &mut answer.headers);
         if refreshes_target(&passing.request.method) && response.status < 300 {
             if let Some(dialog) = &mut self.leg_mut(passing.from.other()).dialog {
@@ -133,7 +133,7 @@ pub(super) const fn refreshes_target(method: &Method) -> bool {
 }
 
 /// A response as the sender of the request gets it.
-pub fn back(crossing: Crossing, request: &Request, response: &Response) -> Response {
+pub fn back(crossing: &Crossing, request: &Request, response: &Response) -> Response {
     let mut answer = Response::to(request, response.status, Some(&response.reason), None);
     carry::carry(crossing, &response.headers, &mut answer.headers);
     for name in ["Unsupported", "Retry-After"] {

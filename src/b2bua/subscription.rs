@@ -139,7 +139,7 @@ impl Subscriptions {
         let mut onward = other
             .dialog_request(request.method.clone())
             .ok_or(Refusal::NoSuchDialog)?;
-        carry::carry(crossing, &request.headers, &mut onward.headers);
+        carry::carry(&crossing, &request.headers, &mut onward.headers);
         onward.body = request.body.clone();
         Ok(Onward {
             request: onward,

@@ -2,6 +2,7 @@
 //!
 //! Relative paths in it are relative to the folder that the file is in, wherever the program is started.
 
+mod carried;
 pub(crate) mod certified;
 mod codecs;
 mod credentials;

@@ -132,6 +132,7 @@ fn trunk(table: &Table<'_>, others: &Trunks, listen: &Listen) -> Trunk {
         rewrites: rewrites(table),
         methods: methods(table),
         codecs: codecs(table),
+        carry: super::carried::carry(table),
         caps: Caps {
             calls_max: integer(table, "calls_max"),
             calls_per_second: integer(table, "calls_per_second").and_then(NonZeroU32::new),

@@ -124,7 +124,7 @@ impl Signaling {
     ) -> Request {
         let ([call_id, tag], body) = (names, request.body.clone());
         let crossing = Crossing::between(from, &to.trunk);
-        let mut onward = b2bua::onward(crossing, request, to.target.clone(), call_id, tag, to.flow, body);
+        let mut onward = b2bua::onward(&crossing, request, to.target.clone(), call_id, tag, to.flow, body);
         if request.method == Method::Register {
             self.write_registration((request, origin), &mut onward, to);
         } else {

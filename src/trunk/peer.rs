@@ -1,6 +1,7 @@
 //! A configured neighbour and its addresses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Conduct;
@@ -73,6 +74,8 @@ pub struct Trunk {
     pub methods: Option<Vec<Method>>,
     /// Names of the payload formats that may cross; None: all.
     pub codecs: Option<Vec<String>>,
+    /// Names of headers that cross from it and to it, which else stay behind.
+    pub carry: Option<Arc<[String]>>,
     pub caps: Caps,
     pub near: Near,
     /// Its media comes from where it comes, whatever its SDP says (RFC 4961).
@@ -110,6 +113,7 @@ impl Trunk {
             rewrites: Vec::new(),
             methods: None,
             codecs: None,
+            carry: None,
             caps: Caps::default(),
             near: Near::default(),
             nat: false,

@@ -376,3 +376,31 @@ fn a_codec_by_a_name_that_sdp_does_not_have_is_doubted_and_taken() {
     let (_, findings) = warned("\"pcma\", \"Opus\", \"G722\", \"telephone-event\", \"H264\", \"CN\"");
     assert!(!findings.contains("P108"), "{findings}");
 }
+
+#[test]
+fn headers_to_carry_are_named_in_full_and_what_is_ours_to_write_is_none_of_them() {
+    let config = read("peers = [\"192.0.2.11\"]\ncarry = [\"Cisco-Gucid\", \"conversation-tag\"]\n").expect("a list");
+    let trunk = config.trunks.last().expect("a trunk");
+    let names: Vec<&str> = trunk
+        .carry
+        .iter()
+        .flat_map(|names| names.iter())
+        .map(String::as_str)
+        .collect();
+    assert_eq!(names, ["Cisco-Gucid", "conversation-tag"]);
+    for name in [
+        "Via",
+        "contact",
+        "v",
+        "P-Asserted-Identity",
+        "x-recording-decision",
+        "A B",
+        "a:b",
+        "",
+    ] {
+        let told = refused(&format!("peers = [\"192.0.2.11\"]\ncarry = [\"{name}\"]\n"));
+        assert!(told.contains("is not ours to write"), "{name}: {told}");
+    }
+    let many = vec!["\"Name\""; 33].join(", ");
+    assert!(refused(&format!("peers = [\"192.0.2.11\"]\ncarry = [{many}]\n")).contains("more than 32 entries"));
+}
