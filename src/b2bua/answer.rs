@@ -7,7 +7,7 @@ use super::call::Call;
 use super::farewell::Farewell;
 use super::leg::LegState;
 use super::negotiation::NegotiationError;
-use super::reject::Refusal;
+use super::reject::{self, Refusal};
 use super::reliable::Standing;
 use super::state::Phase;
 use super::turn::Turn;
@@ -274,7 +274,7 @@ impl Call {
     /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
     pub(super) fn on_never_acknowledged(&mut self, turn: &mut Turn<'_>) {
         self.a.on_ack(turn, self.id, &self.chronicle);
-        self.finish(turn, "no ACK from A", &Farewell::default());
+        self.finish(turn, "no ACK from A", &Farewell::of_reasons(reject::no_ack()));
     }
 
     pub(super) fn tell_a(

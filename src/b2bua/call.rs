@@ -26,7 +26,7 @@ use super::pass::Passing;
 use super::pause::Pauses;
 use super::referral::Transfers;
 use super::refresh::Upkeep;
-use super::reject::Refusal;
+use super::reject::{self, Refusal};
 use super::reliable::{self, Reliable};
 use super::state::{MediaState, Phase, Recording, Story};
 use super::turn::{Line, Turn};
@@ -394,7 +394,7 @@ impl Call {
         if matches!(self.a.state, LegState::AckAwaited { server: awaited, .. } if awaited == server) {
             self.on_never_acknowledged(turn);
         } else if self.exchange.as_ref().is_some_and(|exchange| exchange.server == server) {
-            self.finish(turn, "no ACK to a 2xx", &Farewell::default());
+            self.finish(turn, "no ACK to a 2xx", &Farewell::of_reasons(reject::no_ack()));
         }
         self.settle(turn);
     }

@@ -18,7 +18,7 @@ use super::leg::{CallLeg, LegState};
 use super::negotiation::{Aware, KeptMedia};
 use super::output::{Memory, Output};
 use super::refresh::Upkeep;
-use super::reject::{self, SET_UP_MAX};
+use super::reject::{self, Refusal, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Consent, Consented, Header, Leg, LineSet, Preference, SessionId, Timestamp, TrunkName};
@@ -236,13 +236,29 @@ impl Call {
         }
     }
 
-    /// Lets go of the call without a word to its peers, if it is written down: the next start takes it over.
-    pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
+    /// Ends what the next start cannot take over. What is in the balance may come to rest until the others are let go.
+    pub fn part_before_hand_over(&mut self, turn: &mut Turn<'_>) {
         // A transfer does not survive: the old call does, if both its parties are there.
         if !self.is_parted() && !self.is_reseating() {
             self.close_transfer(turn, 503);
         }
-        if self.kept != Kept::Written || self.phase != Phase::Confirmed || !self.is_at_rest() || !self.fits() {
+        let is_kept = match self.kept {
+            Kept::Nowhere => false,
+            Kept::Stale => !self.is_at_rest(),
+            Kept::Written => true,
+        };
+        if self.phase != Phase::Confirmed || !is_kept || self.is_parted() {
+            self.shut_down(turn);
+        }
+    }
+
+    /// Lets go of the call without a word to its peers, if it is written down: the next start takes it over.
+    pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Confirmed {
+            return;
+        }
+        self.give_up_change(turn);
+        if !self.survives() || !self.is_at_rest() || !self.fits() {
             return;
         }
         // What ends here is the recording, not the call: its state stays where it is written.
@@ -251,6 +267,32 @@ impl Call {
             self.leg_mut(side).state = LegState::Gone;
         }
         self.end(turn, "restart of the proxy".to_owned());
+        self.settle(turn);
+    }
+
+    /// Who asked for a change that the far end has not answered may ask the next process.
+    fn give_up_change(&mut self, turn: &mut Turn<'_>) {
+        if self.awaits_far_end() {
+            self.give_up_exchange(turn, &Refusal::Glare);
+        }
+        self.give_up_refreshes(turn);
+    }
+
+    /// As far as signalling knows, the next start can take it over.
+    pub(super) fn survives(&self) -> bool {
+        let talks = self.phase == Phase::Confirmed && !self.is_parted() && !self.is_reseating();
+        let may_be_given_up = self.exchange.is_none() || self.awaits_far_end();
+        self.kept == Kept::Written && talks && may_be_given_up
+    }
+
+    /// No peer is waited for any longer: what is left is to close the recording.
+    pub fn abandon_peers(&mut self, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Ending {
+            return;
+        }
+        for side in Leg::BOTH {
+            self.leg_mut(side).state = LegState::Gone;
+        }
         self.settle(turn);
     }
 

@@ -173,7 +173,7 @@ impl Call {
             let tag = onward.headers.from().tag().unwrap_or_default().to_owned();
             onward.headers.set_from(identity.clone().with_tag(&tag));
         }
-        carry::carry(crossing, &exchange.request.headers, &mut onward.headers);
+        carry::carry(&crossing, &exchange.request.headers, &mut onward.headers);
         numbering::cross_identities(&mut onward.headers, &trunk, &leg.trunk, turn.policies);
         reliable::carry_rack(&exchange.request, &mut onward);
         onward.body = body;
@@ -202,6 +202,17 @@ impl Call {
 
     /// The call ends: what is in flight is answered, what was accepted is acknowledged.
     pub(super) fn close_exchange(&mut self, turn: &mut Turn<'_>) {
+        self.give_up_exchange(turn, &Refusal::Cancelled);
+    }
+
+    /// The far end was asked for it, and has not answered; or is not asked yet.
+    pub(super) fn awaits_far_end(&self) -> bool {
+        let waits = |stage: &Stage| matches!(stage, Stage::Preparing(_) | Stage::Waiting { .. });
+        self.exchange.as_ref().is_some_and(|exchange| waits(&exchange.stage))
+    }
+
+    /// `refusal`: for who asked.
+    pub(super) fn give_up_exchange(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let is_here = self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
         // Where its early dialog is over, the offer that is pending is another's.
@@ -215,12 +226,11 @@ impl Call {
                     turn.cancel(self.line(exchange.from.other()), client, &[]);
                 }
                 self.expect_late_answer(turn, exchange.from.other(), exchange.client);
-                let refusal = Refusal::Cancelled;
-                self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, &refusal);
+                self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
             }
             Stage::Accepted(response) => {
                 let cseq = response.headers.cseq().number;
-                self.break_off(turn, &exchange, cseq, &Refusal::Cancelled);
+                self.break_off(turn, &exchange, cseq, refusal);
             }
             Stage::AckAwaited { cseq } => {
                 turn.wire.disown_server(exchange.server);

@@ -14,6 +14,7 @@ const CAUSE_OUT_OF_ORDER: u8 = 27;
 const CAUSE_NO_CIRCUIT: u8 = 34;
 const CAUSE_CONGESTION: u8 = 42;
 const CAUSE_TEMPORARY_FAILURE: u8 = 41;
+const CAUSE_TIMER_EXPIRED: u8 = 102;
 const CAUSE_NO_RESOURCE: u8 = 47;
 
 /// Why a request from a peer is not carried.
@@ -296,6 +297,15 @@ pub fn recording_lost() -> Vec<String> {
 /// Reason values of a BYE that a shutdown causes.
 pub fn shutting_down() -> Vec<String> {
     vec!["SIP;cause=503;text=\"Proxy is shutting down\"".to_owned()]
+}
+
+/// Reason values of a BYE because the ACK to a 2xx never came (RFC 3261 §13.3.1.4).
+pub fn no_ack() -> Vec<String> {
+    let text = "No ACK to a 2xx";
+    vec![
+        format!("SIP;cause=408;text=\"{text}\""),
+        q850(CAUSE_TIMER_EXPIRED, text).1,
+    ]
 }
 
 /// How long a caller whose INVITE waits for the recorder and the ports is kept before it is refused.

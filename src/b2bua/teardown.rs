@@ -24,7 +24,7 @@ impl Call {
             return;
         }
         turn.respond(self.line(side), server, Response::to(request, 200, None, None));
-        let farewell = Farewell::of(self.crossing(side), request);
+        let farewell = Farewell::of(&self.crossing(side), request);
         if self.end_early(turn, side, &farewell) || self.part_early(turn, side) {
             return;
         }
@@ -61,7 +61,7 @@ impl Call {
 
     /// The CANCEL of A's INVITE, or of a re-INVITE; it is answered already (RFC 3261 §9.2).
     pub fn on_cancelled(&mut self, turn: &mut Turn<'_>, invite: ServerId, cancel: &Request) {
-        let farewell = Farewell::of(self.crossing(Leg::A), cancel);
+        let farewell = Farewell::of(&self.crossing(Leg::A), cancel);
         if self.a.state == (LegState::Invited { server: invite }) {
             self.note_given_up(Leg::A);
             self.cancel_by(turn, "CANCEL from A".to_owned(), &farewell);

@@ -107,7 +107,7 @@ impl Call {
             answered: self.story.answered,
             outcome: self.story.outcome,
             ailments: self.ailments.clone(),
-            survives: self.kept == Kept::Written && self.phase == Phase::Confirmed,
+            survives: self.survives(),
             paused: self.paused(),
             consents: self.story.consents.clone(),
             pausable: self.may_be_paused_by_api(),

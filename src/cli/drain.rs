@@ -60,15 +60,22 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
+const NOT_KEPT: &str = "not answered yet, or not kept by the dialog store";
+
 fn told(order: DrainOrder, calls: u64, lost: u64) -> String {
     match order {
         DrainOrder::UntilEmpty { .. } => format!("no new calls; ends when the {calls} that run have ended\n"),
-        DrainOrder::HandOver if lost == 0 => format!("ends now; {calls} calls go on at the next start\n"),
         DrainOrder::HandOver => {
-            let kept = calls.saturating_sub(lost);
-            format!(
-                "ends now; {kept} calls go on at the next start; {lost} are ended: not answered yet, or not kept by the dialog store\n"
-            )
+            let kept = match calls.saturating_sub(lost) {
+                1 => "1 call goes".to_owned(),
+                kept => format!("{kept} calls go"),
+            };
+            let ended = match lost {
+                0 => "\n".to_owned(),
+                1 => format!("; 1 is ended: {NOT_KEPT}\n"),
+                _ => format!("; {lost} are ended: {NOT_KEPT}\n"),
+            };
+            format!("ends now; {kept} on at the next start{ended}")
         }
         DrainOrder::Cancel => format!("takes calls again; {calls} run\n"),
     }

@@ -61,7 +61,8 @@ pub enum Input {
     Drain,
     /// Take calls again.
     Admit,
-    /// Let go of the calls that are up without a word to their peers: the next start takes them over.
+    /// The next start takes over the calls that talk: end the others. At `ShutDown` those are let go, without a word to
+    /// their peers.
     HandOver,
     /// The newest state of a call is not kept, against [`Output::Remember`]: it cannot be handed over.
     ///
@@ -88,4 +89,6 @@ pub enum Input {
     },
     /// End the calls that are up.
     ShutDown,
+    /// Wait for no answer of a peer to what ended its call: close the recordings.
+    Abandon,
 }

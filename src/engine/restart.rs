@@ -9,11 +9,20 @@ use crate::model::{SessionId, Timestamp};
 use crate::sip::{Flow, Request};
 
 impl Signaling {
-    /// From here on only what ends the other calls is answered.
+    /// From here on no call comes in. Those that talk go on meanwhile: nobody hears a hole while the others' peers answer.
     pub(super) fn hand_over(&mut self, now: Timestamp) {
         self.door = self.door.max(Door::Draining);
         self.handed_over = true;
-        self.for_all_calls(now, Call::hand_over);
+        self.for_all_calls(now, Call::part_before_hand_over);
+    }
+
+    pub(super) fn shut_down(&mut self, now: Timestamp) {
+        self.door = Door::Closed;
+        if self.handed_over {
+            self.for_all_calls(now, Call::hand_over);
+        }
+        self.unregister(now);
+        self.for_all_calls(now, Call::shut_down);
     }
 
     /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one.

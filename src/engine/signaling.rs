@@ -223,11 +223,8 @@ impl Signaling {
                 self.with_call(now, session, |call, turn| call.pause_by_operator(turn, why));
             }
             Input::ResumeRecording { session } => self.with_call(now, session, Call::resume_by_operator),
-            Input::ShutDown => {
-                self.door = Door::Closed;
-                self.unregister(now);
-                self.for_all_calls(now, Call::shut_down);
-            }
+            Input::ShutDown => self.shut_down(now),
+            Input::Abandon => self.for_all_calls(now, Call::abandon_peers),
         }
         self.carry_errands(now);
     }

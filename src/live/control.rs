@@ -181,7 +181,7 @@ async fn answer(request: Request, questions: &mpsc::Sender<Question>) -> Reply {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nothing listens there: no `serve` runs with this data directory.
-    #[error("no `serve` runs with the data directory of {path}")]
+    #[error("no `serve` runs with this data directory: nobody listens at {path}")]
     NotRunning { path: PathBuf },
     /// The socket is another user's.
     #[error("{path} belongs to another user")]

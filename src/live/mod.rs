@@ -19,6 +19,7 @@ pub mod control;
 mod dialog_store;
 mod disk_threads;
 pub mod drain;
+mod farewell;
 mod fault_switch;
 mod file_reader;
 mod homes;

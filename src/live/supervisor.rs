@@ -23,7 +23,7 @@ use super::threads::Threads;
 use super::tls::Contexts;
 use super::tls_watch::TlsWatch;
 use super::vitals::Watch;
-use crate::engine::{CallState, Input, RegistrationState, RegistrationView};
+use crate::engine::Input;
 use crate::model::{Generation, RecordingEvent, Timestamp};
 use crate::policy::{Format, render};
 
@@ -33,16 +33,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long signalling has to take an event: it does so in microseconds, or hangs.
 const TELL_MAX: Duration = Duration::from_secs(1);
 
-/// How long calls have to end and registrations to be taken back, peers that do not answer included.
-const CALLS_END_MAX: Duration = Duration::from_secs(8);
-
 /// How long files may take to be read; a reload that takes longer is refused.
 const READ_MAX: Duration = Duration::from_secs(5);
 
 const NOT_READ: &str = "files are not read in time: the disk hangs\n";
-
-/// A graceful end takes no longer. What is not sealed by then is sealed by recovery at the next start.
-const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Supervisor {
     pub clock: Clock,
@@ -63,7 +57,7 @@ pub(super) struct Supervisor {
 
 /// Why the supervisor ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Ending {
+pub(super) enum Ending {
     /// SIGTERM or SIGINT, or drained.
     Asked,
     /// The next start takes the calls over.
@@ -196,7 +190,7 @@ impl Supervisor {
         None
     }
 
-    async fn tell(&self, input: Input) {
+    pub(super) async fn tell(&self, input: Input) {
         match timeout(TELL_MAX, self.threads.events.send(input)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::debug!("signalling is gone"),
@@ -354,62 +348,8 @@ impl Supervisor {
         }
     }
 
-    /// No new calls, BYE to those that run (unless they are handed over), seal what is recorded, stop the threads. False
-    /// if not all was sealed.
-    async fn farewell(&mut self, ending: Ending) -> bool {
-        let begun = self.clock.now();
-        self.about.draining = true;
-        let calls = self.threads.board.len();
-        if ending == Ending::HandedOver {
-            tracing::info!(calls, "ending: the running calls are left to the next start");
-            self.tell(Input::HandOver).await;
-        } else {
-            tracing::info!(calls, "ending: no new calls, the running ones are ended");
-            self.tell(Input::Drain).await;
-        }
-        // Of a hand-over, what could not be handed over.
-        self.tell(Input::ShutDown).await;
-        while self.is_parting(ending) && !self.threads.signaling.is_finished() {
-            if !self.pause_before(begun + CALLS_END_MAX).await {
-                break;
-            }
-        }
-        let sealed = self.note_unended();
-        self.threads.stop_signaling();
-        while !self.threads.are_finished() {
-            if !self.pause_before(begun + FAREWELL_MAX).await {
-                tracing::error!("threads did not end in time: what is not sealed is sealed at the next start");
-                return false;
-            }
-        }
-        tracing::info!("ended");
-        sealed
-    }
-
-    /// Calls are ended still, or registrations taken back, unless the next start goes on with them.
-    fn is_parting(&self, ending: Ending) -> bool {
-        let board = &self.threads.board;
-        let is_held = |view: &RegistrationView| view.state != RegistrationState::Ended;
-        !board.is_empty() || ending != Ending::HandedOver && board.registrations().iter().any(is_held)
-    }
-
-    /// Tells of calls that are still up. True if all that they lack is a peer's answer to its BYE.
-    fn note_unended(&self) -> bool {
-        let calls = self.threads.board.calls();
-        if calls.is_empty() {
-            return true;
-        }
-        let sealed = self.recorder.goes_on() && calls.iter().all(|call| call.state == CallState::Ending);
-        if sealed {
-            tracing::warn!(calls = calls.len(), "peers have not answered in time");
-        } else {
-            tracing::error!(calls = calls.len(), "not ended in time: sealed at the next start");
-        }
-        sealed
-    }
-
     /// A short wait in which the control socket is served. False when `latest` has come.
-    async fn pause_before(&mut self, latest: Timestamp) -> bool {
+    pub(super) async fn pause_before(&mut self, latest: Timestamp) -> bool {
         let now = self.clock.now();
         let until = now + LOOK_EVERY / 10;
         tokio::select! {

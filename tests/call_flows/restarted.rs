@@ -265,3 +265,65 @@ fn a_session_timer_goes_on_and_asks_soon_whether_anybody_is_still_there() {
     assert!(bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
     bench.assert_nothing_left();
 }
+
+#[test]
+fn a_hand_over_ends_what_rings_at_once_and_whoever_talks_goes_on_until_its_peers_have_had_their_time() {
+    let mut ringing = Bench::strict();
+    ringing.invite(SDP, "");
+    ringing.b_answers("INVITE", 180, "");
+    ringing.input(Input::HandOver);
+    assert_eq!(ringing.response_to_a().status, 503);
+    let is_closed = |bench: &Bench| {
+        let mut commands = bench.recording.iter();
+        commands.any(|command| matches!(command, RecordingCommand::Close { .. }))
+    };
+    let mut talking = Bench::strict().connected();
+    talking.input(Input::HandOver);
+    assert!(!is_closed(&talking), "the recording ends with the process, not before");
+    talking.a_requests(2, "INFO", "info1", "");
+    talking.b_answers("INFO", 200, "");
+    assert_eq!(talking.response_to_a().status, 200);
+    talking.input(Input::ShutDown);
+    assert!(is_closed(&talking));
+}
+
+#[test]
+fn peers_that_do_not_answer_are_not_waited_for_once_they_are_abandoned_and_the_recording_is_closed() {
+    let mut bench = Bench::strict().connected();
+    bench.remembered.clear();
+    bench.input(Input::NotKept {
+        session: bench.session(),
+    });
+    bench.input(Input::HandOver);
+    assert_eq!(bench.request_to_b("BYE").method.as_str(), "BYE");
+    bench.input(Input::ShutDown);
+    let is_closed = |bench: &Bench| {
+        let mut commands = bench.recording.iter();
+        commands.any(|command| matches!(command, RecordingCommand::Close { .. }))
+    };
+    assert!(!is_closed(&bench), "a 200 to the BYE may come");
+    bench.input(Input::Abandon);
+    assert!(is_closed(&bench));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_call_whose_change_is_not_answered_is_handed_over_as_it_was_and_who_asked_may_ask_again() {
+    let mut bench = Bench::strict().connected();
+    bench.a_requests(2, "INVITE", "re2", SDP);
+    bench.request_to_b("INVITE");
+    bench.input(Input::HandOver);
+    bench.story.clear();
+    bench.input(Input::ShutDown);
+    assert_eq!(bench.response_to_a().status, 491);
+    assert!(
+        !bench.story.iter().any(|rung| rung.starts_with("BYE")),
+        "{:?}",
+        bench.story
+    );
+    assert_eq!(bench.remembered.len(), 1, "the next start needs it");
+    let mut after = bench.goes_on_as(Bench::strict());
+    after.a_requests(3, "INVITE", "re3", SDP);
+    after.b_answers("INVITE", 200, SDP);
+    assert_eq!(after.response_to_a().status, 200);
+}

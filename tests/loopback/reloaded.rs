@@ -89,7 +89,7 @@ fn a_hand_over_says_what_the_dialog_store_has_not_kept_and_ends_it() {
     let drain = bench.verb(&["drain", "--hand-over", "--data", "data"]);
     let told = String::from_utf8_lossy(&drain.stdout).into_owned();
     assert!(
-        told.contains("0 calls go on at the next start; 1 are ended"),
+        told.contains("0 calls go on at the next start; 1 is ended"),
         "{drain:?}"
     );
     for phone in [&bench.a, &bench.b] {
