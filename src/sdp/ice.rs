@@ -102,7 +102,7 @@ mod tests {
             password: "p".repeat(22),
         };
         let mut out = String::new();
-        write_ice(&mut out, &ours, "198.51.100.7:40000".parse().expect("an address"));
+        write_ice(&mut out, &ours, Some("198.51.100.7:40000".parse().expect("an address")));
         assert!(
             out.contains("a=candidate:1 1 UDP 2130706431 198.51.100.7 40000 typ host\r\n"),
             "{out}"
