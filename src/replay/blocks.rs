@@ -10,6 +10,10 @@ use crate::model::Timestamp;
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE: u32 = 1;
+/// Reserved (§10.1): a block that nobody reads.
+const NOTHING: [u8; 4] = [0; 4];
+/// Interfaces of a section that are kept. Full: further ones are passed over, and so are their packets.
+pub(super) const INTERFACES_MAX: u32 = 4_096;
 /// Options of an interface (§4.2): its ticks, and their zero.
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
@@ -21,6 +25,10 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 const READ: [u32; 5] = [SECTION_HEADER, 1, 2, 3, 6];
 /// Longer blocks of other types lose their bodies.
 const BLOCK_BYTES_MAX: u32 = 64 << 10;
+/// Longer section headers and interfaces are nowhere read.
+const STATE_BYTES_MAX: u32 = 1 << 20;
+/// Version and length of a section, after its byte-order magic: its options follow (§4.1).
+const SECTION_FIELDS_BYTES: usize = 12;
 /// Type, length, and the byte-order magic of a section header; also the shortest block.
 const HEAD_BYTES: usize = 12;
 
@@ -31,7 +39,9 @@ pub(super) struct Blocks<R> {
     head: [u8; HEAD_BYTES],
     /// What of `head` is still to be given.
     pending: std::ops::Range<usize>,
-    /// Of an interface, what follows `head`; from where on it is still to be given.
+    /// Since the newest section header.
+    interfaces: u32,
+    /// Of a section header or an interface, what follows `head`; from where on it is still to be given.
     body: Vec<u8>,
     body_at: usize,
     /// What follows those, as it is.
@@ -48,6 +58,7 @@ impl<R: Read> Blocks<R> {
             is_big: false,
             head: [0; HEAD_BYTES],
             pending: 0..0,
+            interfaces: 0,
             body: Vec::new(),
             body_at: 0,
             left: 0,
@@ -94,8 +105,8 @@ impl<R: Read> Blocks<R> {
         if length < HEAD_BYTES as u32 || !length.is_multiple_of(4) {
             // Corrupt: whoever parses it will say so.
             self.left = u64::MAX;
-        } else if kind == INTERFACE && length <= BLOCK_BYTES_MAX {
-            self.take_interface(u64::from(length) - HEAD_BYTES as u64)?;
+        } else if matches!(kind, SECTION_HEADER | INTERFACE) && length <= STATE_BYTES_MAX {
+            self.take_state(kind, u64::from(length) - HEAD_BYTES as u64)?;
         } else if READ.contains(&kind) || length <= BLOCK_BYTES_MAX {
             self.left = u64::from(length) - HEAD_BYTES as u64;
         } else {
@@ -104,16 +115,25 @@ impl<R: Read> Blocks<R> {
         Ok(())
     }
 
-    /// Gives an interface with no options but those that its packets' times depend on: nothing else there costs a packet.
-    fn take_interface(&mut self, length: u64) -> std::io::Result<()> {
+    /// Gives a section header or an interface with nothing of what readers ignore or nobody asks for: no option there costs a
+    /// packet, but those that its packets' times depend on.
+    fn take_state(&mut self, kind: u32, length: u64) -> std::io::Result<()> {
         self.body.clear();
         self.body_at = 0;
         self.file.by_ref().take(length).read_to_end(&mut self.body)?;
         let end = self.body.len().saturating_sub(4);
-        if self.body.len() as u64 == length
-            && let Some(options) = self.body.get_mut(4..end)
-        {
-            keep_times(options, self.is_big);
+        let is_whole = self.body.len() as u64 == length;
+        let (is_big, body) = (self.is_big, self.body.get_mut(..end).filter(|_| is_whole));
+        let body = body.unwrap_or_default();
+        if kind == SECTION_HEADER {
+            self.interfaces = 0;
+            body.iter_mut().skip(SECTION_FIELDS_BYTES).for_each(|byte| *byte = 0);
+        } else if self.interfaces >= INTERFACES_MAX {
+            self.head[..4].copy_from_slice(&NOTHING);
+        } else {
+            self.interfaces += 1;
+            self.head[10..].fill(0); // reserved (§4.2)
+            keep_times(body.get_mut(4..).unwrap_or_default(), is_big);
         }
         Ok(())
     }
@@ -230,6 +250,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::flaw::FlawKind;
     use super::super::forge::{self, Order};
     use super::*;
 
@@ -286,12 +307,18 @@ mod tests {
     fn interface(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = [order.u16(101), order.u16(0)].concat();
         body.extend(order.u32(0));
-        for (code, value) in options {
-            body.extend([order.u16(*code), order.u16(value.len() as u16)].concat());
-            body.extend(*value);
-            body.resize(body.len().next_multiple_of(4), 0);
-        }
+        body.extend(options_of(order, options));
         forge::block(order, INTERFACE, &body)
+    }
+
+    fn options_of(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (code, value) in options {
+            bytes.extend([order.u16(*code), order.u16(value.len() as u16)].concat());
+            bytes.extend(*value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
     }
 
     #[test]
@@ -339,6 +366,95 @@ mod tests {
             let (kept, flaws) = forge::read(&file).unwrap();
             assert_eq!((kept.len(), flaws.len()), (0, 1), "before 1970");
         }
+    }
+
+    /// A section header with these options.
+    fn section(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = [
+            order.u32(0x1A2B_3C4D).as_slice(),
+            &order.u16(1),
+            &order.u16(0),
+            &[0xFF; 8],
+        ]
+        .concat();
+        body.extend(options_of(order, options));
+        forge::block(order, SECTION_HEADER, &body)
+    }
+
+    #[test]
+    fn nothing_that_a_section_tells_of_its_author_costs_a_packet() {
+        let latin = b"caf\xE9";
+        for order in [Order::Big, Order::Little] {
+            for options in [
+                &[(1, &latin[..]), (2, latin), (3, latin), (4, latin), (0, b"")][..],
+                // Not ended, cut off, or of no sense.
+                &[(2, latin)],
+                &[(0xFFFF, b"?"), (1, &[0; 60_000]), (1, &[b'#'; 60_000])],
+            ] {
+                let mut file = section(order, options);
+                file.extend(interface(order, &[]));
+                file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"one")));
+                file.extend(section(order, options));
+                file.extend(interface(order, &[]));
+                let at = file.len() as u64;
+                file.extend(forge::enhanced(order, 1, 5, &forge::ip_udp(A, B, b"two")));
+                file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"three")));
+                let (kept, flaws) = forge::read(&file).unwrap();
+                let texts: Vec<_> = kept.iter().map(|k| k.bytes.clone()).collect();
+                assert_eq!(texts, [&b"one"[..], b"three"], "{order:?}");
+                assert_eq!((flaws.len(), flaws[0].offset), (1, at));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_in_an_interface_is_ignored() {
+        for order in [Order::Big, Order::Little] {
+            let mut file = forge::section(order);
+            let body = [&order.u16(101)[..], &order.u16(0xABCD), &order.u32(0)].concat();
+            file.extend(forge::block(order, INTERFACE, &body));
+            file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"one")));
+            let (kept, flaws) = forge::read(&file).unwrap();
+            assert_eq!((kept.len(), flaws), (1, vec![]), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn interfaces_without_end_are_passed_over_and_their_packets_named() {
+        for order in [Order::Big, Order::Little] {
+            let mut file = Vec::new();
+            for _ in 0..2 {
+                file.extend(forge::section(order));
+                for _ in 0..INTERFACES_MAX + 3 {
+                    file.extend(interface(order, &[(9, &[9])]));
+                }
+                for number in [INTERFACES_MAX - 1, INTERFACES_MAX, 0] {
+                    let text = [number as u8, file.len() as u8, (file.len() >> 16) as u8];
+                    file.extend(forge::enhanced(order, number, 5, &forge::ip_udp(A, B, &text)));
+                }
+            }
+            let at = file.len() as u64 - 2 * forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"xyz")).len() as u64;
+            let (kept, flaws) = forge::read(&file).unwrap();
+            let packets: Vec<_> = kept.iter().map(|kept| kept.packet).collect();
+            assert_eq!(packets, [1, 3, 4, 6]);
+            let (interface, max) = (INTERFACES_MAX, INTERFACES_MAX);
+            let wanted = FlawKind::TooManyInterfaces { interface, max };
+            assert_eq!(flaws.iter().map(|flaw| flaw.kind).collect::<Vec<_>>(), [wanted; 2]);
+            assert_eq!(flaws[1].offset, at);
+        }
+    }
+
+    #[test]
+    fn an_interface_of_many_options_keeps_those_that_tell_time() {
+        let order = Order::Little;
+        let much = vec![(1_u16, &[b'#'; 60_000][..]); 10];
+        let options: Vec<_> = much.into_iter().chain([(9_u16, &[3_u8][..])]).collect();
+        let mut file = forge::section(order);
+        file.extend(interface(order, &options));
+        file.extend(forge::enhanced(order, 0, 1_500, &forge::ip_udp(A, B, b"x")));
+        let (kept, flaws) = forge::read(&file).unwrap();
+        assert_eq!((kept.len(), flaws), (1, vec![]));
+        assert_eq!(kept[0].at, Timestamp::from_millis(1_500));
     }
 
     proptest! {
