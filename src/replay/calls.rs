@@ -16,7 +16,7 @@ use super::sources::{Source, Sources};
 use super::streams::Streams;
 use crate::media::Place;
 use crate::model::{Leg, Remote, Ssrc, Timestamp};
-use crate::rtp::{RtpHeader, WireKind, classify};
+use crate::rtp::{RtpHeader, WireKind, classify, is_handshake, is_stun};
 use crate::sdp::SessionDescription;
 use crate::sip::{Headers, Message, Method, ParseError, Transport};
 
@@ -53,7 +53,7 @@ pub(crate) struct Call {
     formats: Vec<(Leg, u8, String)>,
     /// Where the media of each party comes from, on the hop that is played.
     pub sources: [Sources; 2],
-    /// RTP and RTCP packets to a party's address that the other one did not send: left out.
+    /// Packets to a party's address that the other one did not send: left out.
     pub foreign: u64,
     /// Where the proxy told each party to send to, m-line by m-line.
     pub relay: [Vec<Option<Remote>>; 2],
@@ -78,8 +78,11 @@ impl Call {
         (captured, bytes): (&Captured<'_>, &[u8]),
     ) -> Option<SocketAddr> {
         let (to, sources) = ((bound.line, bound.is_rtcp), &mut self.sources[bound.sender.index()]);
+        // Of whoever tries a way or greets, which is no media.
+        let is_greeting =
+            kind == WireKind::Other && (is_stun(bytes) || sources.is_rtp(bound.line) && is_handshake(bytes));
         // What went elsewhere than the other party said is no sign of who sends to where it said.
-        if !bound.is_played || !bound.is_addressed || kind == WireKind::Other {
+        if !bound.is_played || !bound.is_addressed || is_greeting {
             return Some(sources.agreed(to).unwrap_or(captured.src));
         }
         let place = (kind == WireKind::Rtp).then(|| Place::of(captured.at, bytes)).flatten();
