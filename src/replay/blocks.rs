@@ -14,6 +14,10 @@ const INTERFACE: u32 = 1;
 const NOTHING: [u8; 4] = [0; 4];
 /// Interfaces of a section that are kept. Full: further ones are passed over, and so are their packets.
 pub(super) const INTERFACES_MAX: u32 = 4_096;
+/// Option of a section header (§4.1): who wrote it.
+const SHB_USERAPPL: u16 = 4;
+/// As `playback` calls us there, before our version.
+const EXPORTER: &[u8] = b"onrecord ";
 /// Options of an interface (§4.2): its ticks, and their zero.
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
@@ -39,6 +43,8 @@ pub(super) struct Blocks<R> {
     head: [u8; HEAD_BYTES],
     /// What of `head` is still to be given.
     pending: std::ops::Range<usize>,
+    /// We wrote the newest section.
+    is_export: bool,
     /// Since the newest section header.
     interfaces: u32,
     /// Of a section header or an interface, what follows `head`; from where on it is still to be given.
@@ -58,6 +64,7 @@ impl<R: Read> Blocks<R> {
             is_big: false,
             head: [0; HEAD_BYTES],
             pending: 0..0,
+            is_export: false,
             interfaces: 0,
             body: Vec::new(),
             body_at: 0,
@@ -72,6 +79,10 @@ impl<R: Read> Blocks<R> {
         let before = self.omitted.partition_point(|(at, _)| *at <= given);
         let omitted = before.checked_sub(1).and_then(|last| self.omitted.get(last));
         given + omitted.map_or(0, |(_, bytes)| *bytes)
+    }
+
+    pub(super) const fn is_export(&self) -> bool {
+        self.is_export
     }
 
     fn word(&self, at: usize) -> u32 {
@@ -127,6 +138,8 @@ impl<R: Read> Blocks<R> {
         let body = body.unwrap_or_default();
         if kind == SECTION_HEADER {
             self.interfaces = 0;
+            let options = body.get(SECTION_FIELDS_BYTES..).unwrap_or_default();
+            self.is_export = option_of(options, is_big, SHB_USERAPPL).is_some_and(|name| name.starts_with(EXPORTER));
             body.iter_mut().skip(SECTION_FIELDS_BYTES).for_each(|byte| *byte = 0);
         } else if self.interfaces >= INTERFACES_MAX {
             self.head[..4].copy_from_slice(&NOTHING);
@@ -185,28 +198,43 @@ impl<R: Read> Read for Blocks<R> {
     }
 }
 
+/// Options as they are, up to the first that is cut off, or the end of them (§3.5).
+fn options_in(bytes: &[u8], is_big: bool) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let [c0, c1, l0, l1, after @ ..] = rest else {
+            return None;
+        };
+        let number = |bytes: [u8; 2]| {
+            if is_big {
+                u16::from_be_bytes(bytes)
+            } else {
+                u16::from_le_bytes(bytes)
+            }
+        };
+        let (code, length) = (number([*c0, *c1]), usize::from(number([*l0, *l1])));
+        let value = after.get(..length).filter(|_| code != 0)?;
+        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((code, value))
+    })
+}
+
+fn option_of(bytes: &[u8], is_big: bool, code: u16) -> Option<&[u8]> {
+    options_in(bytes, is_big)
+        .find(|(other, _)| *other == code)
+        .map(|(_, value)| value)
+}
+
 /// Leaves, of the options of an interface, the first of each of the two that tell time; zeros end them.
 fn keep_times(options: &mut [u8], is_big: bool) {
-    let number = |bytes: [u8; 2]| {
-        if is_big {
-            u16::from_be_bytes(bytes)
-        } else {
-            u16::from_le_bytes(bytes)
-        }
-    };
     let bytes_of = |code: u16| if is_big { code.to_be_bytes() } else { code.to_le_bytes() };
     let (mut ticks, mut offset) = (None, None);
-    let mut rest = &*options;
-    while let [c0, c1, l0, l1, after @ ..] = rest {
-        let length = usize::from(number([*l0, *l1]));
-        let Some(value) = after.get(..length) else { break };
-        match (number([*c0, *c1]), value) {
-            (0, _) => break,
+    for option in options_in(options, is_big) {
+        match option {
             (IF_TSRESOL, [value]) => ticks = ticks.or(Some(*value)),
             (IF_TSOFFSET, value) => offset = offset.or(<[u8; 8]>::try_from(value).ok()),
             _ => {}
         }
-        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     let ([c0, c1], [l0, l1]) = (bytes_of(TICKS), bytes_of(1));
     let ticks = ticks.map(|ticks| [c0, c1, l0, l1, ticks, 0, 0, 0]);

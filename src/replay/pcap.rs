@@ -99,6 +99,14 @@ impl<R: Read> PcapFile<R> {
         })
     }
 
+    /// By what its first section says of its author.
+    pub(crate) fn is_export(&self) -> bool {
+        match &self.format {
+            Format::Pcap { .. } => false,
+            Format::Pcapng(reader) => reader.get_ref().is_export(),
+        }
+    }
+
     pub(crate) fn next_item(&mut self) -> Item<'_> {
         if self.ended {
             return Item::End;

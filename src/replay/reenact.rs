@@ -3,6 +3,7 @@
 mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::{Flaw, FlawKind};
 use super::options::{ReplayOptions, Shown};
-use super::proxy::{listener, signaling};
+use super::proxy::{Listeners, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story, Told};
@@ -42,6 +43,7 @@ const MADE_UP_MAX: u32 = 200;
 /// See [the module](self).
 pub(crate) struct Reenactment<D> {
     engine: Engine,
+    listeners: Listeners,
     spool: Spool<D>,
     faults: Vec<FaultSpec>,
     clock: CaptureClock,
@@ -74,25 +76,33 @@ pub(crate) struct Reenactment<D> {
 }
 
 impl<D: Disk> Reenactment<D> {
-    pub(crate) fn new(options: &ReplayOptions, disk: D, started: Timestamp) -> Self {
+    /// `first`: where the capture's first message or datagram went to. `is_export`: it is a recording of ours, as `export` wrote it.
+    pub(crate) fn new(
+        options: &ReplayOptions,
+        disk: D,
+        (started, first): (Timestamp, IpAddr),
+        is_export: bool,
+    ) -> Self {
         let writer = WriterConfig {
             segment_bytes: 8 << 20,
             spool_segments: 4,
             ..WriterConfig::default()
         };
-        let config = signaling(options, writer.lag_max);
+        let listeners = Listeners::beside(first);
+        let config = signaling(options, writer.lag_max, listeners);
         let clock = CaptureClock::new(started);
         let started = clock.now();
         // The same capture gives the same replay, tags and all.
         let engine = Engine::fresh(config, writer, options.policies.clone(), 1, started);
         Self {
             engine,
+            listeners,
             spool: Spool::new(disk),
             faults: options.faults.clone(),
             clock,
             patience: Patience::new(),
             unsure: Vec::new(),
-            calls: Calls::default(),
+            calls: Calls::new(is_export),
             stories: BTreeMap::new(),
             sessions: BTreeMap::new(),
             minted: BTreeMap::new(),
@@ -188,11 +198,14 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
-        if !self.is_replayed && memchr::memmem::find(bytes, CALL_HEADER.as_bytes()).is_some() {
+        let heard = self.calls.on_sip(self.clock.now(), captured, transport, bytes);
+        let is_lone_export = self.calls.far_legs.is_some() && self.calls.len() <= 1;
+        let is_marked = || memchr::memmem::find(bytes, CALL_HEADER.as_bytes()).is_some();
+        if !self.is_replayed && !is_lone_export && is_marked() {
             self.is_replayed = true;
             self.note(captured.flaw(FlawKind::Replayed));
         }
-        match self.calls.on_sip(self.clock.now(), captured, transport, bytes) {
+        match heard {
             Ok(Some(heard)) => {
                 if let Some(kind) = heard.refused {
                     self.note(captured.flaw(kind));
@@ -276,7 +289,7 @@ impl<D: Disk> Reenactment<D> {
         };
         let flow = Flow {
             transport: script.transport_of(leg),
-            local: listener(script.phone(leg)),
+            local: self.listeners.facing(script.phone(leg)),
             remote: script.phone(leg),
         };
         self.hear(index, leg, Direction::Received, &bytes);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Early;
 use super::binding::CallIndex;
-use super::calls::Call;
+use super::call::Call;
 use super::flaw::Flaw;
 use super::passages::PassageReport;
 use super::reenact::Reenactment;

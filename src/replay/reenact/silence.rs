@@ -112,6 +112,7 @@ mod tests {
     use super::*;
     use crate::config::embedded_policies;
     use crate::model::{Generation, Outcome};
+    use crate::replay::calls::CALLEE;
     use crate::replay::capture::Capture;
     use crate::replay::spool::MemoryDisk;
 
@@ -130,7 +131,7 @@ mod tests {
         let mut reenactment = None;
         while capture.read_packet(|event| match (event, &mut reenactment) {
             (Event::Started(started), slot) => {
-                let mut begun = Reenactment::new(&options, MemoryDisk::default(), started);
+                let mut begun = Reenactment::new(&options, MemoryDisk::default(), (started, CALLEE), false);
                 begun.patience.rounds = rounds;
                 *slot = Some(begun);
             }
