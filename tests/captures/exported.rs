@@ -26,7 +26,7 @@ const EXPORTED: [&str; 16] = [
     "failover-to-ipv4",
     "forked-early-media",
     "music-on-hold",
-    "transfer-blind",
+    "forked-third-answers",
     "codec-change",
     "dtmf",
     "early-media",
@@ -38,6 +38,20 @@ const EXPORTED: [&str; 16] = [
     "ssrc-change",
     "tcp-call",
 ];
+
+#[test]
+fn what_another_program_wrote_anew_is_any_capture() {
+    let all = scenarios();
+    let scenario = all.iter().find(|scenario| scenario.name == "plain-call").unwrap();
+    let options = scenario.options(&scenario.command().unwrap()).unwrap();
+    let mut file = recorded(&fs::read(scenario.folder.join("call.pcap")).unwrap(), &options).exported;
+    let author = b"onrecord ";
+    let at = file.windows(author.len()).position(|bytes| bytes == author).unwrap();
+    file[at..at + author.len()].copy_from_slice(b"Wireshark");
+    let report = replay(&*file, &options).unwrap();
+    assert_eq!(report.calls.len(), 2);
+    assert!(report.to_text().contains("recorded by `replay`"));
+}
 
 struct Recording {
     exported: Vec<u8>,
