@@ -123,7 +123,7 @@ impl Latch {
     }
 
     /// Whether packets come from there.
-    pub(super) fn is_on(&self, from: SocketAddr) -> bool {
+    pub(crate) fn is_on(&self, from: SocketAddr) -> bool {
         self.locked == Some(from)
     }
 
@@ -133,7 +133,7 @@ impl Latch {
     }
 
     /// The RTP of this leg, whose RTCP this is, comes from that host now.
-    pub(super) fn go_beside(&mut self, host: IpAddr) {
+    pub(crate) fn go_beside(&mut self, host: IpAddr) {
         self.beside = Some(host);
         self.locked = self.locked.filter(|locked| self.rank(*locked, false).is_some());
     }
