@@ -8,6 +8,7 @@ use super::*;
 use crate::model::SrtpSuite;
 
 mod floods;
+mod forged;
 mod rsa;
 
 pub fn identity() -> Arc<Identity> {
