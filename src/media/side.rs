@@ -168,8 +168,12 @@ impl Side {
             let Checked::Answer(answer) = ways.check(from, bytes) else {
                 return false;
             };
+            let here = ways.wanted();
             said.push(Step::Send(from, answer));
             self.begin(now, said);
+            if let (Some(shaking), Some(here)) = (self.shaking(), here) {
+                shaking.follow(here);
+            }
             return true;
         }
         let is_there = match &self.ways {
@@ -186,7 +190,10 @@ impl Side {
 
     /// Shakes hands, if it is we who begin and the peer can be reached.
     pub(super) fn begin(&mut self, now: Timestamp, said: &mut Vec<Step>) {
-        let to = self.destination(Channel::Rtp);
+        let to = match &self.ways {
+            Some(ways) => ways.here().filter(|_| !self.sockets[0].latch.is_deaf()),
+            None => self.destination(Channel::Rtp),
+        };
         if let (Some(shaking), Some(to)) = (self.shaking(), to) {
             shaking.begin(now, to, said);
         }
