@@ -189,11 +189,17 @@ impl Plane {
                 }
                 // It is sent again, by us or on the peer's next try.
                 News::Send { .. } => {}
-                News::Unkeyed { leg, line, fault } => self.say(MediaEvent::Unkeyed {
+                News::Unkeyed {
+                    leg,
+                    line,
+                    fault,
+                    keyed,
+                } => self.say(MediaEvent::Unkeyed {
                     session,
                     leg,
                     line,
                     fault,
+                    keyed,
                 }),
             }
         }

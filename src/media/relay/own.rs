@@ -11,8 +11,18 @@ use crate::model::{KeyingFault, Leg, Timestamp, earliest};
 /// What a handshake or a check has come to.
 #[derive(Debug)]
 pub(in crate::media) enum News {
-    Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
-    Unkeyed { leg: Leg, line: u16, fault: KeyingFault },
+    Send {
+        via: Port,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Unkeyed {
+        leg: Leg,
+        line: u16,
+        fault: KeyingFault,
+        /// By a handshake before.
+        keyed: bool,
+    },
 }
 
 impl Relay {
@@ -40,6 +50,10 @@ impl Relay {
                     leg,
                     line: line.index,
                     fault,
+                    keyed: line.sides[leg.index()]
+                        .secrecy
+                        .as_ref()
+                        .is_some_and(|known| known.can_seal()),
                 }),
             }
         }
