@@ -21,7 +21,7 @@ fn identity() -> Identity {
 }
 
 /// As a phone tells it that shakes hands.
-fn shaken(protocol: &str, setup: &str) -> String {
+pub fn shaken(protocol: &str, setup: &str) -> String {
     let told = format!("a=fingerprint:sha-256 {PRINT}\r\na=setup:{setup}\r\na=rtcp-mux\r\n");
     format!("{}{told}", SDP.replace("RTP/AVP", protocol))
 }
@@ -58,7 +58,7 @@ pub fn with(name: &str, address: &str, dtls: Dtls, ice: Ice) -> Trunk {
 pub fn bench_of(a: Trunk, b: Trunk) -> Bench {
     let mut bench = Bench::strict();
     configure(&mut bench, a, b);
-    bench.signaling = bench.signaling.with_identity(identity());
+    bench.signaling = bench.signaling.with_identities([identity(), identity()]);
     bench
 }
 
@@ -69,7 +69,7 @@ fn allowing() -> Bench {
     )
 }
 
-fn line(body: &[u8]) -> MediaLine {
+pub fn line(body: &[u8]) -> MediaLine {
     SessionDescription::parse(body).unwrap().lines()[0].clone()
 }
 

@@ -24,6 +24,7 @@ pub fn handshake(ours: &Arc<Identity>, theirs: &Identity, is_client: bool) -> Ar
         theirs: vec![*theirs.fingerprint()],
         tls_id: None,
         is_client,
+        round: 0,
     })
 }
 
