@@ -10,7 +10,7 @@ use crate::rtp::is_stun;
 const RUN_PACKETS: u8 = 5;
 /// They come as media does, one this long after the other at most, which packets of 60 ms keep: a sweep of all ports takes longer.
 const PACE: Duration = Duration::from_millis(100);
-/// So many are proof at any pace on a line that has no pace: text (RFC 4103) comes when somebody types.
+/// So many are proof at any pace on a line of text (RFC 4103), which comes when somebody types.
 const SLOW_PACKETS: u8 = 25;
 /// So many packets may be lost or overtaken in a sequence.
 const REACH: u16 = 5;
@@ -21,30 +21,35 @@ pub(crate) struct Place {
     ssrc: [u8; 4],
     sequence: u16,
     at: Timestamp,
-    /// Its line is of text or fax.
-    is_paceless: bool,
+    medium: Medium,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Medium {
+    /// Sound and pictures, which have a pace.
+    Paced,
+    Text,
+    /// No RTP, but numbered as that is (T.38 §9.1). Other protocols are by chance: it counts for who is to take the lock alone.
+    Fax,
 }
 
 impl Place {
-    /// On a line of this kind. Fax has numbers, too (T.38 §9.1).
+    /// On a line of this kind.
     pub(super) fn on(kind: MediaKind, at: Timestamp, packet: &[u8]) -> Option<Self> {
-        if kind != MediaKind::Other {
-            return Self::of(at, packet);
-        }
         let rtp = Self::of(at, packet);
-        let place = match packet {
+        match packet {
+            _ if kind != MediaKind::Other => rtp,
             [high, low, _, ..] if rtp.is_none() && !is_stun(packet) => Some(Self {
                 ssrc: [0; 4],
                 sequence: u16::from_be_bytes([*high, *low]),
                 at,
-                is_paceless: true,
+                medium: Medium::Fax,
             }),
-            _ => rtp,
-        };
-        place.map(|place| Self {
-            is_paceless: true,
-            ..place
-        })
+            _ => rtp.map(|rtp| Self {
+                medium: Medium::Text,
+                ..rtp
+            }),
+        }
     }
 
     /// None for what is no RTP.
@@ -56,7 +61,7 @@ impl Place {
             ssrc: *ssrc,
             sequence: u16::from_be_bytes([*high, *low]),
             at,
-            is_paceless: false,
+            medium: Medium::Paced,
         })
     }
 }
@@ -117,7 +122,7 @@ impl Run {
     }
 
     const fn is_proof(&self) -> bool {
-        self.dense >= RUN_PACKETS || self.newest.is_paceless && self.length >= SLOW_PACKETS
+        self.dense >= RUN_PACKETS || matches!(self.newest.medium, Medium::Text) && self.length >= SLOW_PACKETS
     }
 }
 
@@ -130,7 +135,7 @@ impl Run {
 ///
 /// So who has one packet in each sweep of all ports may be heard with it until the party speaks, and does not hinder that.
 ///
-/// What is no RTP has no place: the holder's is taken, and another's proves nothing.
+/// What is no RTP has no place, but on a line of fax: the holder's is taken, and another's proves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probation {
     has_proved: bool,
@@ -162,7 +167,9 @@ impl Probation {
             self.other = None;
             return true;
         }
-        let Some(place) = place else { return true };
+        let Some(place) = place.filter(|place| place.medium != Medium::Fax) else {
+            return true;
+        };
         let is_first = self.holder == [None; 2];
         let run = self.run_of(place.ssrc);
         if !run.is_some_and(|run| run.newest.ssrc == place.ssrc) {
@@ -241,7 +248,7 @@ mod tests {
             ssrc: [0, 0, 0, ssrc],
             sequence,
             at: Timestamp::from_millis(millis),
-            is_paceless: false,
+            medium: Medium::Paced,
         })
     }
 
@@ -318,20 +325,24 @@ mod tests {
     }
 
     #[test]
-    fn fax_has_numbers_too_and_its_copies_are_one_packet() {
-        let now = Timestamp::from_millis(5);
-        let place = |packet: &[u8]| Place::on(MediaKind::Other, now, packet);
-        let first = place(&[0, 7, 1, 2]).map(|place| (place.sequence, place.is_paceless));
-        assert_eq!(first, Some((7, true)));
-        assert_eq!(place(&[0, 7]), None);
-        assert_eq!(place(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]), None, "a check of a way");
-        assert_eq!(Place::on(MediaKind::Audio, now, &[0, 7, 1, 2]), None);
-        let rtp = [0x80, 98, 1, 2, 0, 0, 0, 0, 9, 8, 7, 6];
-        let told = [MediaKind::Audio, MediaKind::Other].map(|kind| Place::on(kind, now, &rtp));
+    fn fax_has_numbers_by_which_it_takes_a_lock_and_what_has_none_is_the_holders_all_the_same() {
+        let other = |packet: &[u8], millis| Place::on(MediaKind::Other, Timestamp::from_millis(millis), packet);
+        let medium = |place: Option<Place>| place.map(|place| (place.sequence, place.medium));
+        assert_eq!(medium(other(&[0, 7, 1, 2], 5)), Some((7, Medium::Fax)));
+        assert_eq!(other(&[0, 7], 5), None);
         assert_eq!(
-            told.map(|place| place.map(|place| place.is_paceless)),
-            [Some(false), Some(true)]
+            other(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], 5),
+            None,
+            "a check of a way"
         );
+        let rtp = [0x80, 98, 1, 2, 0, 0, 0, 0, 9, 8, 7, 6];
+        assert_eq!(medium(other(&rtp, 5)), Some((0x102, Medium::Text)));
+        assert_eq!(Place::on(MediaKind::Audio, Timestamp::from_millis(5), &rtp[1..]), None);
+        let mut probation = Probation::begin(at(1), None);
+        assert!((0..9).all(|packet| probation.admits_holder(at(1), other(&[0x20, packet & 4, 0], 5))));
+        let fax = |number: u8| other(&[0, number, 1], 30 * u64::from(number));
+        assert!((0..4).all(|number| !probation.yields_to(at(2), fax(number))));
+        assert!(probation.yields_to(at(2), fax(4)));
     }
 
     #[test]
@@ -339,7 +350,7 @@ mod tests {
         let mut speaks = Probation::begin(at(1), place(1, 0));
         let typed = |packet: u16| {
             paced(1, packet, 900 * u64::from(packet)).map(|place| Place {
-                is_paceless: true,
+                medium: Medium::Text,
                 ..place
             })
         };
