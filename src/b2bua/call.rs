@@ -56,7 +56,7 @@ pub struct Call {
     pub(super) kinds: Vec<MediaKind>,
     pub(super) media: MediaState,
     pub(super) recording: Recording,
-    pub(super) exchange: Option<Exchange>,
+    pub(super) exchange: Option<Box<Exchange>>,
     /// The newest re-INVITE that we sent to A, to B: its 2xx may come again.
     pub(super) last_exchange: [Option<ClientId>; 2],
     pub(super) passings: Vec<Passing>,

@@ -84,7 +84,7 @@ impl Call {
             return;
         }
         self.focus_on_exchange();
-        let Some(exchange) = self
+        let Some(mut exchange) = self
             .exchange
             .take_if(|exchange| matches!(exchange.stage, Stage::Waiting { .. }))
         else {
@@ -96,8 +96,8 @@ impl Call {
             200..300 => self.on_exchange_accepted(turn, side, exchange, response),
             _ if !exchange.lengthened && self.on_interval_refused(side, response) => {
                 turn.wire.disown_client(client);
-                let lengthened = true;
-                self.ask_again(turn, Exchange { lengthened, ..exchange });
+                exchange.lengthened = true;
+                self.ask_again(turn, exchange);
             }
             405 | 501 if exchange.identity.is_none() && self.is_refresh_for_us(exchange.from, &exchange.request) => {
                 turn.wire.disown_client(client);
@@ -115,7 +115,7 @@ impl Call {
     }
 
     /// The same once more: with the session interval that the far end wants, or by another connection.
-    fn ask_again(&mut self, turn: &mut Turn<'_>, mut exchange: Exchange) {
+    fn ask_again(&mut self, turn: &mut Turn<'_>, mut exchange: Box<Exchange>) {
         exchange.client = None;
         exchange.stage = Stage::Preparing(exchange.body.clone());
         self.exchange = Some(exchange);
@@ -152,7 +152,13 @@ impl Call {
         }
     }
 
-    fn on_exchange_accepted(&mut self, turn: &mut Turn<'_>, side: Leg, mut exchange: Exchange, response: &Response) {
+    fn on_exchange_accepted(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        mut exchange: Box<Exchange>,
+        response: &Response,
+    ) {
         let is_invite = exchange.request.method == Method::Invite;
         if let Some(client) = exchange.client {
             match is_invite.then(|| self.last_exchange[side.index()].replace(client)) {
@@ -180,7 +186,7 @@ impl Call {
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         response: &Response,
     ) {
         let is_invite = exchange.request.method == Method::Invite;
@@ -320,7 +326,7 @@ impl Call {
 
     pub(super) fn on_exchange_acknowledged(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
         let number = ack.headers.cseq().number;
-        let matches = |exchange: &mut Exchange| {
+        let matches = |exchange: &mut Box<Exchange>| {
             exchange.is_unacknowledged_by(side) && exchange.request.headers.cseq().number == number
         };
         let Some(exchange) = self.exchange.take_if(matches) else {
@@ -380,12 +386,14 @@ impl Call {
     /// the wrong one: it is asked once where it listens.
     pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
         self.focus_on_exchange();
-        let Some(exchange) = self.exchange.take() else { return };
+        let Some(mut exchange) = self.exchange.take() else {
+            return;
+        };
         self.unwatch_exchange();
         let broken = broken.filter(|_| !exchange.rerouted && !self.is_parting());
         if broken.is_some_and(|broken| self.leg_mut(exchange.from.other()).reroute(broken)) {
-            let rerouted = true;
-            self.ask_again(turn, Exchange { rerouted, ..exchange });
+            exchange.rerouted = true;
+            self.ask_again(turn, exchange);
             return;
         }
         self.withdraw(&exchange);

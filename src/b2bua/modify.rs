@@ -64,7 +64,7 @@ impl Call {
         }
         let stage = Stage::Preparing(body.clone());
         let client = None;
-        self.exchange = Some(Exchange {
+        self.exchange = Some(Box::new(Exchange {
             from: side,
             fork: self.a.local_tag.clone(),
             server,
@@ -81,7 +81,7 @@ impl Call {
             rerouted: false,
             refused: None,
             progress: None,
-        });
+        }));
         if self.negotiation.lines() > lines {
             self.renew_media(turn);
         } else {
@@ -237,7 +237,7 @@ impl Call {
     /// the offer that wanted it is refused and the session stays as it was.
     pub(super) fn on_media_not_opened(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
-        let preparing = |exchange: &mut Exchange| matches!(exchange.stage, Stage::Preparing(_));
+        let preparing = |exchange: &mut Box<Exchange>| matches!(exchange.stage, Stage::Preparing(_));
         if self.media == MediaState::Open
             && let Some(exchange) = self.exchange.take_if(preparing)
         {

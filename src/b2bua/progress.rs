@@ -195,9 +195,9 @@ impl Call {
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         (standing, response): (Standing, &Response),
-    ) -> Exchange {
+    ) -> Box<Exchange> {
         let content = self.content_of(&response.headers, &response.body);
         let body = match (standing, content.sdp(&response.body)) {
             (Standing::OutOfTurn, _) => return exchange,

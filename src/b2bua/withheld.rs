@@ -67,7 +67,10 @@ impl Call {
         }
         match std::mem::replace(&mut exchange.stage, Stage::Preparing(Bytes::new())) {
             Stage::Accepted(response) => self.accept_exchange(turn, side, exchange, &response),
-            stage => self.exchange = Some(Exchange { stage, ..exchange }),
+            stage => {
+                exchange.stage = stage;
+                self.exchange = Some(exchange);
+            }
         }
     }
 
@@ -91,7 +94,7 @@ impl Call {
 
     /// The far end has heard nothing of it.
     pub(super) fn refuse_prepared(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
-        let waits = |exchange: &mut Exchange| exchange.is_news && matches!(exchange.stage, Stage::Preparing(_));
+        let waits = |exchange: &mut Box<Exchange>| exchange.is_news && matches!(exchange.stage, Stage::Preparing(_));
         if let Some(exchange) = self.exchange.take_if(waits) {
             self.withdraw(&exchange);
             self.refuse_request(turn, exchange.from, exchange.server, &exchange.request, refusal);
@@ -100,7 +103,7 @@ impl Call {
 
     /// Who has accepted it is there, and the call ends next.
     pub(super) fn refuse_accepted(&mut self, turn: &mut Turn<'_>) {
-        let accepted = |exchange: &mut Exchange| matches!(exchange.stage, Stage::Accepted(_));
+        let accepted = |exchange: &mut Box<Exchange>| matches!(exchange.stage, Stage::Accepted(_));
         if let Some(exchange) = self.exchange.take_if(accepted)
             && let Stage::Accepted(response) = &exchange.stage
         {
