@@ -297,7 +297,7 @@ impl Call {
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.negotiation.mint_keys_by(turn.wire.keys_for(session));
-        call.negotiation.shake_hands_as(turn.terms.identity.clone());
+        call.negotiation.shake_hands_as(turn.terms.identities.clone());
         call.story.answered = kept.answered;
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;

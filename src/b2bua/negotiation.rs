@@ -302,7 +302,7 @@ impl Negotiation {
             self.note_moved(by, &new);
             self.agreement.bind(by, new);
         }
-        Ok(moved)
+        Ok(moved | std::mem::take(&mut self.keying.is_back[by.index()]))
     }
 
     pub const fn agreement(&self) -> &Agreement {

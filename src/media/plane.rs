@@ -174,7 +174,6 @@ impl Plane {
             return;
         };
         let Some(news) = relay.take_news() else { return };
-        let session = relay.session;
         let due = relay.poll_timeout();
         if relay.timer != due {
             if let Some(known) = std::mem::replace(&mut relay.timer, due) {
@@ -189,12 +188,7 @@ impl Plane {
                 }
                 // It is sent again, by us or on the peer's next try.
                 News::Send { .. } => {}
-                News::Unkeyed { leg, line, fault } => self.say(MediaEvent::Unkeyed {
-                    session,
-                    leg,
-                    line,
-                    fault,
-                }),
+                News::Event(event) => self.say(event),
             }
         }
     }
@@ -253,7 +247,6 @@ impl Plane {
         let Some(local) = relay.on_bind_failed(port, |port| outputs.push_back(PlaneOutput::Unbind(port))) else {
             return;
         };
-        let session = relay.session;
         if !relay.is_opened() {
             self.remove(now, session, sink);
         }
@@ -354,7 +347,6 @@ impl Plane {
         let Some(relay) = self.relays.get_mut(place).filter(|relay| relay.is_settled()) else {
             return;
         };
-        let session = relay.session;
         let settled = relay.settle(now, place, sink);
         self.outputs
             .push_back(PlaneOutput::Event(MediaEvent::Opened { session }));

@@ -28,7 +28,13 @@ pub(super) struct Keying {
     /// None: no key can be made, and nothing is encrypted by us.
     pub(super) mint: Option<Mint>,
     /// None: no handshake is with us.
-    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) identities: Option<[Arc<Identity>; 2]>,
+    /// Who is told the second of them.
+    pub(super) has_second: [bool; 2],
+    /// See [`crate::model::Handshake::round`].
+    pub(super) rounds: [u32; 2],
+    /// Who has not answered yet since it came back.
+    pub(super) is_back: [bool; 2],
     /// Who may be another phone by now: what it is offered next has new keys.
     pub(super) renews: [bool; 2],
 }
@@ -41,7 +47,7 @@ pub(super) struct Keyed {
 }
 
 /// How a leg's trunk has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manner {
     srtp: Srtp,
     tells_keys: bool,
@@ -49,6 +55,8 @@ pub(super) struct Manner {
     pub(super) ice: Ice,
     /// Its peers cannot be reached before they have spoken.
     pub(super) nat: bool,
+    /// It is told the second of our certificates.
+    pub(super) has_second: bool,
 }
 
 impl Manner {
@@ -65,6 +73,7 @@ impl Manner {
             dtls,
             ice,
             nat: trunk.nat,
+            has_second: false,
         }
     }
 
@@ -168,16 +177,10 @@ impl Negotiation {
     }
 
     pub(super) fn manner(&self, leg: Leg) -> Manner {
-        self.faces[leg.index()].map_or(
-            Manner {
-                srtp: Srtp::Allow,
-                tells_keys: false,
-                dtls: Dtls::default(),
-                ice: Ice::default(),
-                nat: false,
-            },
-            |face| face.manner(),
-        )
+        Manner {
+            has_second: self.keying.has_second[leg.index()],
+            ..self.faces[leg.index()].map_or_else(Manner::default, |face| face.manner())
+        }
     }
 
     /// `by` offers this: what the other leg is to be told of its encryption. A line that could only be encrypted otherwise than may be is
@@ -381,7 +384,7 @@ impl Negotiation {
     pub(super) fn keys_of(&self, leg: Leg, index: usize) -> Option<LegKeys> {
         let (said, line) = self.secured(leg, index)?;
         if said.shake.is_some() {
-            return self.shake_of(said, line);
+            return self.shake_of(leg, said, line);
         }
         match chosen(said, line) {
             Some((theirs, ours)) => Some(LegKeys {
