@@ -247,6 +247,7 @@ impl Plane {
         let Some(local) = relay.on_bind_failed(port, |port| outputs.push_back(PlaneOutput::Unbind(port))) else {
             return;
         };
+        let session = relay.session;
         if !relay.is_opened() {
             self.remove(now, session, sink);
         }
@@ -347,6 +348,7 @@ impl Plane {
         let Some(relay) = self.relays.get_mut(place).filter(|relay| relay.is_settled()) else {
             return;
         };
+        let session = relay.session;
         let settled = relay.settle(now, place, sink);
         self.outputs
             .push_back(PlaneOutput::Event(MediaEvent::Opened { session }));
