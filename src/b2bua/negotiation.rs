@@ -9,6 +9,7 @@ mod foreword;
 mod growth;
 mod kept;
 mod keying;
+mod manner;
 mod null_hold;
 mod origin;
 mod planned;

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use super::manner::Manner;
 use super::shaking::{bundle_one, share_with_refused};
 use super::{Negotiation, NegotiationError};
 use crate::model::{Identity, Leg, LegKeys, LineKeys, MediaKind, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
 use crate::sdp::{Bundling, Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
 use crate::sip::Mint;
-use crate::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
+use crate::trunk::{Dtls, Srtp};
 
 /// What we offer, as we prefer it: first what every phone has.
 const SUITES: [SrtpSuite; 3] = [
@@ -44,46 +45,6 @@ pub(super) struct Keyed {
     sdp: SessionDescription,
     said: Said,
     before: Said,
-}
-
-/// How a leg's trunk has it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Manner {
-    srtp: Srtp,
-    tells_keys: bool,
-    pub(super) dtls: Dtls,
-    pub(super) ice: Ice,
-    /// Its peers cannot be reached before they have spoken.
-    pub(super) nat: bool,
-    /// It is told the second of our certificates.
-    pub(super) has_second: bool,
-}
-
-impl Manner {
-    pub(super) fn of(trunk: &Trunk, is_secure: bool) -> Self {
-        let Secrecy {
-            srtp,
-            sdes_over,
-            dtls,
-            ice,
-        } = trunk.secrecy;
-        Self {
-            srtp,
-            tells_keys: is_secure || sdes_over == SdesOver::Any,
-            dtls,
-            ice,
-            nat: trunk.nat,
-            has_second: false,
-        }
-    }
-
-    pub(super) const fn requires(self) -> bool {
-        matches!(self.srtp, Srtp::Require)
-    }
-
-    const fn reads_keys(self) -> bool {
-        self.tells_keys && !matches!(self.srtp, Srtp::Refuse)
-    }
 }
 
 /// What a leg's line says of its encryption, as far as it concerns us.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::keying::{Keying, Manner};
+use super::keying::Keying;
+use super::manner::Manner;
 use super::{Negotiation, NegotiationError};
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, Leg, LegKeys};
 use crate::sdp::{Bundling, MediaLine, Secured, SessionDescription, Setup, refused_as_known};
