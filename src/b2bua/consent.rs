@@ -189,7 +189,20 @@ impl Call {
         self.await_answers();
     }
 
-    fn await_answers(&mut self) {
+    /// One that was put before, by policies that may not be those of now: its answer is waited for once more.
+    pub(super) fn question_of_before(&self, now: Timestamp) -> Question {
+        let terms = self.consent_terms().unwrap_or_default();
+        let soonest = now + terms.within;
+        Question {
+            due: soonest + SLACK,
+            soonest,
+            latest: now + HELD_MAX,
+            is_heard: true,
+            terms,
+        }
+    }
+
+    pub(super) fn await_answers(&mut self) {
         let mut due = None;
         for leg in Leg::BOTH {
             let asked = self.announced.questions[leg.index()].filter(|_| self.is_asked(leg));
@@ -263,15 +276,34 @@ impl Call {
         true
     }
 
-    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question.
-    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2], refused: [Option<OnRefusal>; 2]) {
+    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question. Where the policies of
+    /// now ask nothing, the question of those before stays open.
+    pub(super) fn resume_consents(
+        &mut self,
+        now: Timestamp,
+        consents: [Option<Consent>; 2],
+        refused: [Option<OnRefusal>; 2],
+    ) {
         for (leg, consent) in Leg::BOTH.into_iter().zip(consents) {
             let is_open = consent == Some(Consent::Asked);
+            let is_anew = is_open && self.asks(leg);
             let by_terms = consent.and_then(|consent| self.refused_by(leg, consent));
-            self.announced.refused[leg.index()] = refused[leg.index()].or(by_terms).filter(|_| !is_open);
-            self.announced.consents[leg.index()] = consent.filter(|_| !is_open);
-            self.announced.prompted[leg.index()] &= !is_open;
+            self.announced.refused[leg.index()] = refused[leg.index()].or(by_terms).filter(|_| !is_anew);
+            self.announced.consents[leg.index()] = consent.filter(|_| !is_anew);
+            self.announced.prompted[leg.index()] &= !is_anew;
+            if is_open && !is_anew {
+                self.announced.questions[leg.index()] = Some(self.question_of_before(now));
+                let (at, waiver, consent) = (now, None, Consent::Asked);
+                Consented {
+                    leg,
+                    consent,
+                    at,
+                    waiver,
+                }
+                .note(&mut self.story.consents);
+            }
         }
+        self.await_answers();
     }
 
     pub(super) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {

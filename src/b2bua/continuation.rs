@@ -290,7 +290,7 @@ impl Call {
         call.announced = Announced::resumed();
         let is_answered = |known: &Consented| known.consent != Consent::Asked;
         call.story.consents = kept.consented.into_iter().filter(is_answered).collect();
-        call.resume_consents(kept.consents, kept.refused);
+        call.resume_consents(turn.now, kept.consents, kept.refused);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {

@@ -96,7 +96,12 @@ impl Call {
         let is_due = is_asked && wanted.tells()[Leg::A.index()] && !self.announced.is_forewarned;
         let is_open = self.media == MediaState::Open && self.b.state == LegState::Idle;
         let is_recorded = self.mode() != Recorded::No && !self.decision.emergency;
-        self.a.invite.as_ref().filter(|_| is_due && is_open && is_recorded)?;
+        // Who is to come over from another call is not here yet.
+        let is_there = matches!(self.a.state, LegState::Invited { .. });
+        self.a
+            .invite
+            .as_ref()
+            .filter(|_| is_due && is_open && is_recorded && is_there)?;
         let is_offered = self.negotiation.pending_by() == Some(Leg::A);
         self.prompt_for(turn, wanted, Leg::A).filter(|_| is_offered)
     }

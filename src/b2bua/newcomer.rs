@@ -38,6 +38,13 @@ pub struct Newcomer {
     is_namesake: bool,
 }
 
+impl Newcomer {
+    /// Nobody who was there under another name.
+    pub(super) const fn is_another(&self) -> bool {
+        !self.is_namesake
+    }
+}
+
 /// What the policies say of a newcomer.
 pub(super) struct Judgement {
     pub(super) decision: Decision,

@@ -29,6 +29,8 @@ pub const ARRIVALS_MAX: usize = 4096;
 pub enum Arrival {
     /// One datagram, or one message cut out of a stream.
     Sip { flow: Flow, bytes: Bytes },
+    /// An INVITE of a stream as far as it has come, whose rest does not come.
+    Cut { flow: Flow, bytes: Bytes },
     /// A request was not taken by this connection, or the connection broke or could not be opened. Never of UDP.
     Unreachable { flow: Flow },
     /// A connection has ended, be it in good order. What it brought comes before this, and what the next between the same

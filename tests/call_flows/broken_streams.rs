@@ -99,3 +99,46 @@ fn refreshes(bench: &Bench) -> usize {
     let is = |message: &&Message| matches!(message, Message::Request(request) if matches!(request.method.as_str(), "INVITE" | "UPDATE"));
     bench.to_b.iter().filter(is).count()
 }
+
+/// A's INVITE to this number, whose Content-Length is more than its body is.
+fn too_long(number: &str, more: usize) -> bytes::Bytes {
+    let text = String::from_utf8(invite(1, "a1", "", SDP, "").to_vec()).unwrap();
+    let length = |more: usize| format!("Content-Length: {}", SDP.len() + more);
+    let text = text
+        .replace(&length(0), &length(more))
+        .replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    text.replace("sip:bob@", &format!("sip:{number}@")).into()
+}
+
+#[test]
+fn who_calls_for_help_and_says_less_than_it_announced_is_connected_and_anybody_else_waited_for() {
+    for (number, is_urgent) in [("112", true), ("bob", false)] {
+        let mut bench = Bench::with_phones_by(Transport::Tcp);
+        let (flow, cut) = (stream(A), too_long(number, 40));
+        let show = |bench: &mut Bench, bytes| bench.input(Input::Cut { flow, bytes });
+        show(&mut bench, cut.clone());
+        assert_eq!(
+            (!bench.to_b.is_empty(), bench.signaling.calls() == 1),
+            (is_urgent, is_urgent),
+            "{number}"
+        );
+        if !is_urgent {
+            assert!(bench.to_a.is_empty(), "no 400: the rest may come");
+            continue;
+        }
+        // What it says next was taken for the rest.
+        let rung = bench.to_b.len();
+        let mut whole = cut.to_vec();
+        whole.extend_from_slice(&b"ACK sip:112@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:5080\r\n"[..40]);
+        from_stream(&mut bench, A, whole.into());
+        show(&mut bench, cut);
+        assert_eq!((bench.to_b.len(), bench.signaling.calls()), (rung, 1), "a copy");
+        bench.b_answers("INVITE", 200, SDP);
+        assert_eq!(bench.response_to_a().status, 200);
+    }
+    let mut strangers = Bench::with_phones_by(Transport::Tcp);
+    let flow = stream("192.0.2.77:5060");
+    let bytes = too_long("112", 40);
+    strangers.input(Input::Cut { flow, bytes });
+    assert_eq!(strangers.signaling.calls(), 0);
+}

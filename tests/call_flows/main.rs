@@ -17,6 +17,8 @@ mod bundled;
 mod called_onward;
 mod capped;
 mod carried;
+mod carried_beyond;
+mod carried_over;
 mod challenged;
 mod claimed;
 mod connected;
