@@ -47,7 +47,7 @@ pub(super) struct Keyed {
 }
 
 /// How a leg's trunk has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manner {
     srtp: Srtp,
     tells_keys: bool,
@@ -177,20 +177,9 @@ impl Negotiation {
     }
 
     pub(super) fn manner(&self, leg: Leg) -> Manner {
-        let manner = self.faces[leg.index()].map_or(
-            Manner {
-                srtp: Srtp::Allow,
-                tells_keys: false,
-                dtls: Dtls::default(),
-                ice: Ice::default(),
-                nat: false,
-                has_second: false,
-            },
-            |face| face.manner(),
-        );
         Manner {
             has_second: self.keying.has_second[leg.index()],
-            ..manner
+            ..self.faces[leg.index()].map_or_else(Manner::default, |face| face.manner())
         }
     }
 

@@ -6,23 +6,13 @@ use super::Relay;
 use crate::media::port::{Channel, Port};
 use crate::media::shaking::Step;
 use crate::media::side::Side;
-use crate::model::{KeyingFault, Leg, Timestamp, earliest};
+use crate::model::{Leg, MediaEvent, Timestamp, earliest};
 
 /// What a handshake or a check has come to.
 #[derive(Debug)]
 pub(in crate::media) enum News {
-    Send {
-        via: Port,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Unkeyed {
-        leg: Leg,
-        line: u16,
-        fault: KeyingFault,
-        /// By a handshake before.
-        keyed: bool,
-    },
+    Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
+    Event(MediaEvent),
 }
 
 impl Relay {
@@ -46,7 +36,8 @@ impl Relay {
             match step {
                 Step::Send(to, bytes) => self.news.push(News::Send { via: port, to, bytes }),
                 Step::Keys(keys) => line.sides[leg.index()].key_by(*keys),
-                Step::Failed(fault) => self.news.push(News::Unkeyed {
+                Step::Failed(fault) => self.news.push(News::Event(MediaEvent::Unkeyed {
+                    session: self.session,
                     leg,
                     line: line.index,
                     fault,
@@ -54,7 +45,7 @@ impl Relay {
                         .secrecy
                         .as_ref()
                         .is_some_and(|known| known.can_seal()),
-                }),
+                })),
             }
         }
     }
