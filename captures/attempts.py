@@ -1,7 +1,7 @@
 """Scenarios in which the first INVITE is not the last: the proxy may do on its own behalf what a phone did here."""
 
 from phone import Call, Phone
-from stage import SPEECH, call_of, hang_up, ring, scenario
+from stage import SPEECH, call_of, hang_up, onward_call, prove, ring, scenario, set_up
 
 
 def again(call, at, b, target, headers=(), a=None):
@@ -9,11 +9,7 @@ def again(call, at, b, target, headers=(), a=None):
     second = Call(call.capture, a or call.a, b, call.call_id, target, called=call.target)
     second.a.tag = call.a.tag
     second.numbers[second.a] = call.numbers[call.a] + 1
-    second.invite(at, second.a.sdp(), headers=headers)
-    second.answer(at + 0.01, 100)
-    second.answer(at + 0.2, 180)
-    second.answer(at + 0.9, 200, b.sdp())
-    second.ack(at + 0.92)
+    set_up(second, at, rings=0.2, answered=0.9, asked=headers)
     second.both_talk(at + 0.95, at + 1.5)
     hang_up(second, at + 1.55)
 
@@ -71,11 +67,77 @@ def failover_to_ipv4(capture):
 def session_timer_per_leg(capture):
     """Neither phone keeps a session timer; the proxy has one of its own on each leg (RFC 4028 §7, §10)."""
     call = call_of(capture)
-    call.invite(0.0, call.a.sdp(), headers=[("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE")])
-    call.answer(0.01, 100)
-    call.answer(0.25, 180)
-    call.answer(1.0, 200, call.b.sdp(), headers=[("Allow", "INVITE, ACK, BYE, CANCEL")])
-    call.ack(1.02)
+    allowed = [("Allow", "INVITE, ACK, BYE, CANCEL")]
+    set_up(call, asked=[("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE")], granted=allowed)
     call.both_talk(1.05, 1.5)
     call.both_talk(60.0, 60.5)
     hang_up(call, 61.0)
+
+
+@scenario
+def refreshed_session(capture):
+    """A keeps its session alive by UPDATE (RFC 4028 §10)."""
+    call = call_of(capture)
+    timer = [("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]
+    granted = [("Require", "timer"), ("Session-Expires", "90;refresher=uac")]
+    set_up(call, asked=timer, granted=granted)
+    call.both_talk(1.05, 1.55)
+    for at in (46.0, 91.0):
+        call.request(at, call.a, "UPDATE", headers=timer)
+        call.answer(at + 0.02, 200, to="UPDATE", headers=granted)
+    call.both_talk(100.0, 100.5)
+    hang_up(call, 101.0)
+
+
+@scenario
+def forgotten_session(capture):
+    """A promised to refresh its session every 90 s, and never did (RFC 4028 §10)."""
+    call = call_of(capture)
+    timer = [("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]
+    call.invite(0.0, call.a.sdp(), headers=timer)
+    call.answer(0.01, 100)
+    call.answer(1.0, 200, call.b.sdp(), headers=[("Require", "timer"), ("Session-Expires", "90;refresher=uac")])
+    call.ack(1.02)
+    call.both_talk(1.05, 1.55)
+    call.talk(call.b, 100.0, 100.5)
+
+
+@scenario
+def redirect_passed(capture):
+    """Bob's phone names others, and nobody is tried (RFC 3261 §21.3)."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.0, 302, headers=[("Contact", "<sip:carol@example.com>;q=0.7, <sip:2002@example.com>")])
+    call.ack(1.02)
+
+
+@scenario
+def proxy_auth_passed(capture):
+    """Bob's side asks Alice who she is, and she proves it herself (RFC 3261 §22.3)."""
+    call = call_of(capture)
+    prove(call, "84f1c1ae6cbe5ua9c8e88dfa3ecm3459")
+    call.answer(1.0, 200, call.b.sdp())
+    call.ack(1.02)
+    call.both_talk(1.05, 2.0)
+    hang_up(call, 2.1)
+
+
+@scenario
+def forward_hairpin(capture):
+    """Bob does not answer; his side sends the call back to us, for Carol (RFC 5806)."""
+    first = call_of(capture)
+    ring(first, 0.0, first.a.sdp())
+    again = Phone("alice", first.b.address, 0x1000_A002, SPEECH["alice"], media_port=31_000)
+    second = onward_call(capture, again, 1)
+    diversion = [("Diversion", "<sip:bob@example.com>;reason=no-answer;counter=1")]
+    second.invite(1.5, second.a.sdp(), headers=diversion)
+    second.answer(1.51, 100)
+    first.answer(1.52, 181)
+    second.answer(1.7, 180)
+    second.answer(2.2, 200, second.b.sdp())
+    second.ack(2.22)
+    first.answer(2.22, 200, first.b.sdp())
+    first.ack(2.24)
+    second.both_talk(2.25, 3.5)
+    hang_up(first, 3.55)
+    hang_up(second, 3.57)

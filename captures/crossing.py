@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64encode
 from hashlib import sha512
 
-from stage import call_of, hang_up, scenario
+from stage import call_of, hang_up, ring, scenario, set_up
 
 
 def short_call(capture, headers=(), answered=(), body=None, target=None):
@@ -11,9 +11,7 @@ def short_call(capture, headers=(), answered=(), body=None, target=None):
     call = call_of(capture, target=target)
     sdp = call.a.sdp()
     kind, content = body(sdp) if body else (None, sdp)
-    call.invite(0.0, content, headers=[*headers, *([("Content-Type", kind)] if kind else [])])
-    call.answer(0.01, 100)
-    call.answer(0.2, 180)
+    ring(call, 0.0, content, 0.2, headers=[*headers, *([("Content-Type", kind)] if kind else [])])
     call.answer(0.5, 200, call.b.sdp(), headers=answered)
     call.ack(0.52)
     call.both_talk(0.55, 1.0)
@@ -38,11 +36,7 @@ def connected_identity(capture):
     """Bob's assistant has taken the call: an UPDATE tells Alice whom she talks to (RFC 4916 §4.3)."""
     call = call_of(capture)
     known = [("Supported", "from-change")]
-    call.invite(0.0, call.a.sdp(), headers=known)
-    call.answer(0.01, 100)
-    call.answer(0.2, 180)
-    call.answer(0.5, 200, call.b.sdp(), headers=known)
-    call.ack(0.52)
+    set_up(call, rings=0.2, answered=0.5, asked=known, granted=known)
     call.both_talk(0.55, 1.0)
     call.name_b = '"Carol" <sip:carol@example.com>'
     asserted = [("P-Asserted-Identity", '"Carol" <sip:carol@example.com>')]
@@ -157,11 +151,7 @@ def body_location(capture):
 def chat(capture):
     """What the parties write to each other while they talk (RFC 3428)."""
     call = call_of(capture)
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
-    call.answer(0.2, 180)
-    call.answer(0.5, 200, call.b.sdp())
-    call.ack(0.52)
+    set_up(call, rings=0.2, answered=0.5)
     call.both_talk(0.55, 1.0)
 
     def write(at, by, text, kind="text/plain;charset=utf-8"):
@@ -180,11 +170,7 @@ def conference_focus(capture):
     """Bob's number is a bridge: its Contact says so, and Alice asks it to bring Carol in (RFC 4579 §5.1, §5.5)."""
     call = call_of(capture)
     focus = [("Contact", f"<{call.b.contact}>;isfocus")]
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
-    call.answer(0.2, 180)
-    call.answer(0.5, 200, call.b.sdp(), headers=focus)
-    call.ack(0.52)
+    set_up(call, rings=0.2, answered=0.5, granted=focus)
     call.both_talk(0.55, 1.2)
     call.request(1.2, call.a, "REFER", headers=[("Refer-To", "<sip:carol@example.com>"), ("Refer-Sub", "false"), ("Supported", "norefersub")])
     call.answer(1.22, 202, to="REFER", headers=[("Refer-Sub", "false")])

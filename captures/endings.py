@@ -1,26 +1,13 @@
 """Scenarios of how calls end: BYEs that have to be proved or carry something, CANCELs, answers that never come."""
 
 from phone import Call, Phone
-from stage import SPEECH, call_of, hang_up, ring, scenario, set_up
-
-ASKED = 'Digest realm="example.com", nonce="{}", qop="auth", algorithm=SHA-256'
-PROOF = (
-    'Digest username="alice", realm="example.com", nonce="{}", uri="{}", '
-    'response="0f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f50f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f5", '
-    'algorithm=SHA-256, cnonce="0a4f113b", qop=auth, nc=00000001'
-)
-
+from stage import ASKED, PROOF, SPEECH, call_of, hang_up, prove, ring, scenario, set_up
 
 @scenario
 def bye_challenged(capture):
     """Bob's side wants every request proved: Alice's BYE too, under a new nonce (RFC 3261 §22.3)."""
     call = call_of(capture)
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.03, 407, headers=[("Proxy-Authenticate", ASKED.format("first"))])
-    call.ack(0.05)
-    call.numbers[call.a] += 1
-    call.invite(0.1, call.a.sdp(), headers=[("Proxy-Authorization", PROOF.format("first", call.target))])
-    call.answer(0.11, 180)
+    prove(call, "first")
     call.answer(0.6, 200, call.b.sdp())
     call.ack(0.62)
     call.both_talk(0.65, 1.3)
@@ -130,3 +117,27 @@ def strict_medium_taken_back(capture):
     call.ack(1.64, sdp=call.a.sdp() + "m=video 0 RTP/AVP 96\r\n")
     call.both_talk(1.9, 2.4)
     hang_up(call, 2.45)
+
+
+@scenario
+def cancel_crosses_200(capture):
+    """Seen at A: its CANCEL has left before the 200 comes."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.cancel(1.2)
+    call.answer(1.203, 200, call.b.sdp())
+    call.answer(1.21, 200, to="CANCEL")
+    call.ack(1.22)
+    hang_up(call, 1.23)
+
+
+@scenario
+def cancel_after_200(capture):
+    """Seen at B: its 200 has left before the CANCEL comes."""
+    call = call_of(capture)
+    ring(call, 0.0, call.a.sdp())
+    call.answer(1.2, 200, call.b.sdp())
+    call.cancel(1.203)
+    call.answer(1.204, 200, to="CANCEL")
+    call.ack(1.22)
+    hang_up(call, 1.23)

@@ -1,7 +1,7 @@
-"""Scenarios of offers and answers, and of what comes in place of one phone or one number."""
+"""Scenarios of offers and answers: holds, other codecs, fax, more media; and of digits that come one after the other."""
 
 from phone import PCMA, PCMU, Phone
-from stage import SPEECH, call_of, hang_up, progress, ring, scenario, set_up, t38
+from stage import SPEECH, call_of, hang_up, page, ring, scenario, set_up, t38
 
 
 def reinvite(call, at, by, offer, answer, ack=None):
@@ -10,6 +10,41 @@ def reinvite(call, at, by, offer, answer, ack=None):
     call.answer(at + 0.01, 100, by=call.other(by))
     call.answer(at + 0.03, 200, answer, by=call.other(by))
     call.ack(at + 0.04, by=by, sdp=ack)
+
+
+@scenario
+def hold_and_resume(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    reinvite(call, 2.0, call.a, call.a.sdp(direction="sendonly"), call.b.sdp(direction="recvonly"))
+    call.a.speech = SPEECH["announcement"]
+    call.talk(call.a, 2.06, 4.0)
+    reinvite(call, 4.0, call.a, call.a.sdp(direction="sendrecv"), call.b.sdp(direction="sendrecv"))
+    call.a.speech = SPEECH["alice"]
+    call.both_talk(4.06, 5.0)
+    hang_up(call, 5.05)
+
+
+@scenario
+def hold_by_null_address(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    reinvite(call, 2.0, call.b, call.b.sdp(connection="0.0.0.0"), call.a.sdp())
+    reinvite(call, 3.5, call.b, call.b.sdp(), call.a.sdp())
+    call.both_talk(3.56, 4.5)
+    hang_up(call, 4.55, by=call.b)
+
+
+@scenario
+def codec_change(capture):
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.5)
+    reinvite(call, 2.5, call.a, call.a.sdp([PCMA]), call.b.sdp([PCMA]))
+    call.both_talk(2.56, 4.0, PCMA)
+    hang_up(call, 4.05)
 
 
 @scenario
@@ -23,24 +58,6 @@ def reinvite_without_offer(capture):
     reinvite(call, 2.0, call.b, None, call.a.sdp([PCMU, PCMA]), call.b.sdp([PCMA]))
     call.both_talk(2.06, 2.5, PCMA)
     hang_up(call, 2.55, by=call.b)
-
-
-@scenario
-def offer_in_prack(capture):
-    """B answers in a reliable 183; A offers anew in the PRACK, and its 200 answers (RFC 3262 §5)."""
-    call = call_of(capture)
-    call.invite(0.0, call.a.sdp([PCMU, PCMA]), headers=[("Supported", "100rel")])
-    call.answer(0.01, 100)
-    progress(call, 0.3, 3, call.b.sdp([PCMU]))
-    call.request(0.32, call.a, "PRACK", call.a.sdp([PCMA]), headers=[("RAck", "3 1 INVITE")])
-    call.answer(0.34, 200, call.b.sdp([PCMA]), to="PRACK")
-    call.b.speech = SPEECH["announcement"]
-    call.talk(call.b, 0.4, 1.0, PCMA)
-    call.answer(1.05, 200)
-    call.ack(1.07)
-    call.b.speech = SPEECH["bob"]
-    call.both_talk(1.1, 1.7, PCMA)
-    hang_up(call, 1.75)
 
 
 @scenario
@@ -107,6 +124,24 @@ def music_by_null_address(capture):
 
 
 @scenario
+def fax(capture):
+    """Voice, then T.38 in its place (RFC 3264 §8; ITU-T T.38 Annex D): UDPTL, which is no RTP."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    call.invite(2.0, t38(call.b), by=call.b)
+    call.answer(2.01, 100, by=call.a)
+    call.answer(2.05, 200, t38(call.a), by=call.a)
+    call.ack(2.07, by=call.b)
+    for number in range(60):
+        at = 2.1 + number * 0.03
+        page(capture, call, number, at)
+        if number % 10 == 0:
+            capture.udp(at + 0.01, call.b.rtp, call.a.rtp, number.to_bytes(2, "big") + b"\x01\x06\x00\x00")
+    hang_up(call, 4.0, by=call.b)
+
+
+@scenario
 def fax_by_caller(capture):
     """The sending machine asks for T.38 itself, and goes back to voice after the page (ITU-T T.38 Annex D)."""
     call = call_of(capture)
@@ -114,38 +149,10 @@ def fax_by_caller(capture):
     call.both_talk(1.05, 1.5)
     reinvite(call, 1.5, call.a, t38(call.a), t38(call.b))
     for number in range(30):
-        page = SPEECH["announcement"][number * 40 : number * 40 + 40]
-        packet = number.to_bytes(2, "big") + bytes([len(page)]) + page + b"\x00\x00"
-        capture.udp(1.6 + number * 0.03, call.a.rtp, call.b.rtp, packet)
+        page(capture, call, number, 1.6 + number * 0.03)
     reinvite(call, 2.6, call.a, call.a.sdp(), call.b.sdp())
     call.both_talk(2.66, 3.0)
     hang_up(call, 3.05)
-
-
-@scenario
-def forked_answers(capture):
-    """Two phones of Bob's answer at once (RFC 3261 §13.2.2.4): Alice keeps the first and hangs up on the second."""
-    call = call_of(capture)
-    first = call.b
-    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
-    call.numbers[second] = 100
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
-    for at, phone in ((0.25, first), (0.3, second)):
-        call.b = phone
-        call.answer(at, 180)
-    for at, phone in ((1.0, first), (1.03, second)):
-        call.b = phone
-        call.answer(at, 200, phone.sdp())
-    call.b = first
-    call.ack(1.02)
-    call.b = second
-    call.ack(1.05)
-    call.bye(1.06)
-    call.answer(1.08, 200, to="BYE")
-    call.b = first
-    call.both_talk(1.1, 1.8)
-    hang_up(call, 1.85)
 
 
 @scenario
@@ -166,6 +173,35 @@ def overlap(capture):
     call.ack(2.02)
     call.both_talk(2.05, 2.6)
     hang_up(call, 2.65)
+
+
+@scenario
+def late_offer(capture):
+    call = call_of(capture)
+    ring(call, 0.0, None)
+    call.answer(1.0, 200, call.b.sdp([PCMU, PCMA]))
+    call.ack(1.02, sdp=call.a.sdp([PCMA]))
+    call.both_talk(1.05, 3.0, PCMA)
+    hang_up(call, 3.05)
+
+
+@scenario
+def glare(capture):
+    """Both phones offer anew at the same time (RFC 3261 §14.2): 491 both ways; A tries again."""
+    call = call_of(capture)
+    set_up(call)
+    call.both_talk(1.05, 2.0)
+    call.invite(2.0, call.a.sdp(direction="sendonly"), by=call.a)
+    call.invite(2.005, call.b.sdp(direction="sendonly"), by=call.b)
+    call.answer(2.02, 491, by=call.b)
+    call.ack(2.03, by=call.a)
+    call.answer(2.025, 491, by=call.a)
+    call.ack(2.035, by=call.b)
+    call.invite(4.5, call.a.sdp(direction="sendonly"), by=call.a)
+    call.answer(4.53, 200, call.b.sdp(direction="recvonly"))
+    call.ack(4.54)
+    call.talk(call.a, 4.56, 5.0)
+    hang_up(call, 5.05)
 
 
 @scenario

@@ -35,6 +35,22 @@ def hold(call, at, by):
 
 
 @scenario
+def transfer_blind(capture):
+    """Alice refers Bob to Carol and leaves (RFC 5589 §6)."""
+    first = call_of(capture)
+    set_up(first)
+    first.both_talk(1.05, 2.0)
+    refer(first, 2.0, first.a, "<sip:carol@example.com>")
+    bob = Phone("bob", first.b.address, 0x1000_0B02, SPEECH["bob"], media_port=31_000)
+    second = onward_call(capture, bob, 1)
+    set_up(second, 2.1, rings=0.2, answered=0.7, asked=[("Referred-By", "<sip:alice@example.com>")])
+    notify(first, 2.84, first.b, "terminated;reason=noresource", "200 OK")
+    hang_up(first, 2.9)
+    second.both_talk(2.85, 4.0)
+    hang_up(second, 4.05)
+
+
+@scenario
 def transfer_blind_by_callee(capture):
     """Bob, who was called, refers Alice to Carol and leaves (RFC 5589 §6)."""
     first = call_of(capture)
@@ -43,11 +59,7 @@ def transfer_blind_by_callee(capture):
     refer(first, 1.6, first.b, "<sip:carol@example.com>")
     alice = Phone("alice", first.a.address, 0x1000_A002, SPEECH["alice"], media_port=21_000)
     second = onward_call(capture, alice, 1)
-    second.invite(1.7, second.a.sdp(), headers=[("Referred-By", "<sip:bob@example.com>")])
-    second.answer(1.71, 100)
-    second.answer(1.9, 180)
-    second.answer(2.2, 200, second.b.sdp())
-    second.ack(2.22)
+    set_up(second, 1.7, rings=0.2, answered=0.5, asked=[("Referred-By", "<sip:bob@example.com>")])
     notify(first, 2.24, first.a, "terminated;reason=noresource", "200 OK")
     hang_up(first, 2.3, by=first.b)
     second.both_talk(2.25, 2.9)

@@ -7,6 +7,12 @@ from phone import PCMU, Call, Phone
 HERE = Path(__file__).parent
 SPEECH = {name: (HERE / f"{name}.ulaw").read_bytes() for name in ("alice", "bob", "announcement")}
 SCENARIOS = {}
+ASKED = 'Digest realm="example.com", nonce="{}", qop="auth", algorithm=SHA-256'
+PROOF = (
+    'Digest username="alice", realm="example.com", nonce="{}", uri="{}", '
+    'response="0f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f50f5e4ab5b1b1e9f0a6f7c4c1a2d3e4f5", '
+    'algorithm=SHA-256, cnonce="0a4f113b", qop=auth, nc=00000001'
+)
 
 
 def scenario(make):
@@ -23,18 +29,28 @@ def call_of(capture, number=0, target=None):
     return Call(capture, a, b, f"generated-{number}@{a.address}", target)
 
 
-def ring(call, at, sdp, **sent):
+def ring(call, at, sdp, rings=0.25, **sent):
     """INVITE, and B rings."""
     call.invite(at, sdp, **sent)
     call.answer(at + 0.01, 100)
-    call.answer(at + 0.25, 180)
+    call.answer(at + rings, 180)
 
 
-def set_up(call, at=0.0, formats=(PCMU,), answered=1.0):
-    """A call is confirmed at `answered` + 20 ms."""
-    ring(call, at, call.a.sdp(formats))
-    call.answer(at + answered, 200, call.b.sdp(formats))
+def set_up(call, at=0.0, formats=(PCMU,), rings=0.25, answered=1.0, asked=(), granted=(), **sent):
+    """A call is confirmed at `answered` + 20 ms; `asked` and `granted` are more headers of its INVITE and 200."""
+    ring(call, at, call.a.sdp(formats), rings, headers=asked, **sent)
+    call.answer(at + answered, 200, call.b.sdp(formats), headers=granted)
     call.ack(at + answered + 0.02)
+
+
+def prove(call, nonce):
+    """B asks who A is, and rings once A has proved it (RFC 3261 §22.3)."""
+    call.invite(0.0, call.a.sdp())
+    call.answer(0.03, 407, headers=[("Proxy-Authenticate", ASKED.format(nonce))])
+    call.ack(0.05)
+    call.numbers[call.a] += 1
+    call.invite(0.1, call.a.sdp(), headers=[("Proxy-Authorization", PROOF.format(nonce, call.target))])
+    call.answer(0.11, 180)
 
 
 def hang_up(call, at, by=None):
@@ -47,10 +63,10 @@ def progress(call, at, number, sdp):
     call.answer(at, 183, sdp, headers=[("Require", "100rel"), ("RSeq", str(number))])
 
 
-def prack(call, at, number, sdp=None):
+def prack(call, at, number, sdp=None, answer=None):
     """A's PRACK for it, and B's 200."""
     call.request(at, call.a, "PRACK", sdp, headers=[("RAck", f"{number} 1 INVITE")])
-    call.answer(at + 0.02, 200, to="PRACK")
+    call.answer(at + 0.02, 200, answer, to="PRACK")
 
 
 def t38(phone):
@@ -67,6 +83,12 @@ def t38(phone):
     ]
     phone.version += 1
     return "".join(line + "\r\n" for line in lines)
+
+
+def page(capture, call, number, at):
+    """A packet of a page that A sends, by UDPTL (ITU-T T.38 §9.1)."""
+    data = SPEECH["announcement"][number * 40 : number * 40 + 40]
+    capture.udp(at, call.a.rtp, call.b.rtp, number.to_bytes(2, "big") + bytes([len(data)]) + data + b"\x00\x00")
 
 
 def ping(capture, at):

@@ -1,4 +1,4 @@
-"""Plain calls, captured in the ways of those who bring captures."""
+"""Plain calls in pieces, and captured in the ways of those who bring captures."""
 
 import ipaddress
 import struct
@@ -72,3 +72,35 @@ def hep3(source, target, source_port, target_port, at, payload):
     ]
     chunks = b"".join(struct.pack("!HHH", 0, kind, 6 + len(value)) + value for kind, value in values)
     return b"HEP3" + struct.pack("!H", 6 + len(chunks)) + chunks
+
+
+@scenario
+def tcp_split(capture):
+    """One message in many segments, two messages in one, a segment again, a keep-alive between."""
+    call = call_of(capture)
+    call.connect(0.0)
+    call.invite(0.01, call.a.sdp(), sizes=(1, 30, 97, 5))
+    call.answer(0.05, 100)
+    call.answer(0.25, 180)
+    before = call.connection.ends[call.b.sip]
+    call.answer(1.0, 200, call.b.sdp())
+    again = call.connection.ends[call.b.sip] - before
+    sent = capture.packets[-2][1][-again:]
+    call.connection.repeat(1.01, call.b.sip, sent, before)
+    call.connection.send(1.015, call.a.sip, b"\r\n\r\n")
+    call.ack(1.02)
+    call.both_talk(1.05, 2.55)
+    hang_up(call, 2.6)
+    call.connection.close(2.7, call.a.sip)
+
+
+@scenario
+def fragmented_invite(capture):
+    """An INVITE of more than two Ethernet frames; the fragments of its only copy come last first."""
+    call = call_of(capture)
+    visits = [("History-Info", f"<sip:bob@hop{n}.example.com?Reason=SIP%3Bcause%3D302>;index=1.{n}") for n in range(1, 40)]
+    set_up(call, asked=visits, fragment_bytes=1_480)
+    times = [at for at, _ in capture.packets[:3]]
+    capture.packets[:3] = list(zip(times, reversed([packet for _, packet in capture.packets[:3]])))
+    call.both_talk(1.05, 2.55)
+    hang_up(call, 2.6)

@@ -48,9 +48,7 @@ def prompt_before_connect(capture):
     """Alice is told before Bob is asked to answer: his phone rings when the prompt is over."""
     prompt("prompt-before-connect")
     call = call_of(capture)
-    ring(call, 0.0, call.a.sdp())
-    call.answer(2.5, 200, call.b.sdp())
-    call.ack(2.52)
+    set_up(call, answered=2.5)
     call.both_talk(2.55, 3.55)
     hang_up(call, 3.6)
 

@@ -42,7 +42,48 @@ pub(super) struct Announced {
     pub(super) questions: [Option<Question>; 2],
 }
 
+/// Of A, of B: what each was told and has answered.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    told: [bool; 2],
+    prompted: [bool; 2],
+    languages: [Languages; 2],
+    consents: [Option<Consent>; 2],
+    refused: [Option<OnRefusal>; 2],
+    questions: [Option<Question>; 2],
+}
+
 impl Announced {
+    pub(super) fn answers(&self) -> Answers {
+        Answers {
+            told: self.told,
+            prompted: self.prompted,
+            languages: self.languages.clone(),
+            consents: self.consents,
+            refused: self.refused,
+            questions: self.questions,
+        }
+    }
+
+    /// Who came has not come, and what came has not: all is as it was, but for what was answered meanwhile.
+    pub(super) fn restore(&mut self, former: Answers) {
+        let meanwhile = self.consents;
+        self.told = former.told;
+        self.prompted = former.prompted;
+        self.languages = former.languages;
+        self.consents = former.consents;
+        self.refused = former.refused;
+        self.questions = former.questions;
+        for at in Leg::BOTH.map(Leg::index) {
+            let was_open = self.consents[at] == Some(Consent::Asked);
+            match meanwhile[at].filter(|_| was_open) {
+                Some(Consent::Given) => (self.consents[at], self.refused[at]) = (meanwhile[at], None),
+                Some(Consent::Refused) => self.consents[at] = meanwhile[at],
+                _ => {}
+            }
+        }
+    }
+
     /// The call has talked before this process: tones go on, prompts were played.
     pub(super) fn resumed() -> Self {
         Self {
@@ -57,10 +98,15 @@ impl Announced {
         self.toned = [false; 2];
     }
 
+    /// Other policies may apply to both: who was not told, or not asked, may have to be.
+    pub(super) const fn review(&mut self) {
+        self.told = [false; 2];
+    }
+
     /// Somebody else is at this end, and other policies may apply to both.
     pub(super) fn forget(&mut self, leg: Leg) {
+        self.review();
         self.languages[leg.index()] = Languages::default();
-        self.told = [false; 2];
         self.prompted[leg.index()] = false;
         self.consents[leg.index()] = None;
         self.refused[leg.index()] = None;
@@ -76,10 +122,12 @@ struct Told {
 }
 
 impl Call {
-    /// Tells who has not been told, once the call talks and is recorded.
+    /// Tells who has not been told, once the call talks and is recorded. What is asked for a change that may yet be refused would
+    /// outlive it.
     pub(super) fn announce(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
-        if self.phase != Phase::Confirmed || !is_open || self.announced.told == [true; 2] {
+        let is_settled = self.phase == Phase::Confirmed && is_open && !self.awaits_change();
+        if !is_settled || self.announced.told == [true; 2] {
             return;
         }
         let decision = Arc::clone(&self.decision);
@@ -107,7 +155,7 @@ impl Call {
                     .as_deref()
                     .and_then(|prompt| lasting(prompt, &line, leg));
                 // A prompt of policies that asked nothing was no question.
-                self.announced.prompted[at] &= self.announced.consents[at].is_some_and(Consent::was_asked);
+                self.announced.prompted[at] &= self.was_asked(leg);
                 self.ask_consent(turn, leg, lasts, terms);
             }
             if told.notice.prompt.is_some() && std::mem::replace(&mut self.announced.prompted[at], true) {

@@ -330,10 +330,14 @@ impl Call {
         self.supersede_decision(turn.now);
         self.header = Arc::new(header);
         self.decision = Arc::new(decision);
+        self.hold_dissents(self.attempts.party.is_some());
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
         self.chronicle.decided(turn.now, decided, turn.out);
         super::reject::of_verdict(&self.decision)?;
+        if self.is_dissented() {
+            return Err(Refusal::Unconsented);
+        }
         let goes_on = matches!(self.recording, Recording::Opening | Recording::Ready);
         if let (Admission::Refuse, RecorderState::Down(fault), false) = (
             self.decision.admission(turn.recorder, self.meeting),

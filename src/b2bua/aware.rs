@@ -241,20 +241,18 @@ impl Call {
         let paused = (0..).zip(&wishes).filter(|(_, wish)| **wish == Some(Preference::Pause));
         let paused = paused.fold(LineSet::NONE, |lines, (line, _)| lines.with(line));
         let wants_on = live().any(|wish| wish == Preference::On);
-        // A pause of all does not end for one of lines that is not to be had.
-        let ends = wants_on && (paused.is_empty() || self.is_paused());
-        let may_go_on = if ends && !paused.is_empty() {
-            self.is_pausable(1)
-        } else {
-            Ok(())
-        };
-        if ends && may_go_on.is_ok() {
-            self.resume_recording(turn, by);
-        }
         let done = match () {
-            () if paused.is_empty() || may_go_on.is_err() => may_go_on,
-            () if is_alike => self.pause(turn, by, None),
-            () if wants_on => self.pause_lines(turn, paused),
+            // Said in a pause of all, it is a wish for each line, and outlives that pause.
+            () if is_alike && !paused.is_empty() && !self.is_paused() => self.pause(turn, by, None),
+            () if wants_on && paused.is_empty() => {
+                self.resume_recording(turn, by);
+                Ok(())
+            }
+            // A pause of all does not end for one of lines that is not to be had, nor before that begins.
+            () if wants_on => self.pause_lines(turn, paused).map(|()| {
+                self.end_pauses(turn, by, [true, false]);
+            }),
+            () if paused.is_empty() => Ok(()),
             () => self.pause_lines(turn, paused.and(self.paused_lines())),
         };
         if let Err(error) = done {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::announce::Answers;
 use super::call::Call;
 use super::continuation::Kept;
 use super::deadlines::Wait;
@@ -32,6 +33,15 @@ pub(super) struct Question {
     soonest: Timestamp,
     latest: Timestamp,
     is_heard: bool,
+    /// Of the policies that asked.
+    terms: ConsentTerms,
+}
+
+impl Question {
+    /// The longer time, by the policies that asked and by those of now.
+    fn within(&self, now: Option<ConsentTerms>) -> Duration {
+        now.map_or(self.terms.within, |now| now.within.max(self.terms.within))
+    }
 }
 
 impl Call {
@@ -41,8 +51,9 @@ impl Call {
         terms.filter(|terms| terms.mode == ConsentMode::Explicit)
     }
 
+    /// Help is not kept waiting for an answer, whoever came with a question still open.
     pub(super) fn is_asked(&self, leg: Leg) -> bool {
-        self.announced.consents[leg.index()] == Some(Consent::Asked)
+        self.announced.consents[leg.index()] == Some(Consent::Asked) && !self.decision.emergency
     }
 
     /// The parties talk, and one is asked: they do not hear each other.
@@ -74,12 +85,18 @@ impl Call {
     /// What it means that a party refuses, or would, by the policies that asked and by those of now; none if that is no refusal.
     fn refused_by(&self, leg: Leg, consent: Consent) -> Option<OnRefusal> {
         let terms = self.consent_terms();
-        let agrees = terms.is_some_and(|terms| terms.silence == Silence::Agrees);
         let now = terms.map(|terms| terms.refused);
+        let asked = self.announced.refused[leg.index()];
         match consent {
             Consent::Asked => now,
-            Consent::Unanswered if agrees => None,
-            Consent::Refused | Consent::Unanswered => self.announced.refused[leg.index()].max(now),
+            Consent::Refused => asked.max(now),
+            Consent::Unanswered => {
+                let question = self.announced.questions[leg.index()].map(|question| question.terms);
+                let refuses =
+                    |terms: Option<ConsentTerms>| terms.is_some_and(|terms| terms.silence == Silence::Refuses);
+                let asked = asked.filter(|_| refuses(question.or(terms)));
+                asked.max(now.filter(|_| refuses(terms)))
+            }
             Consent::Given | Consent::Informed | Consent::Implied | Consent::Waived => None,
         }
     }
@@ -141,10 +158,20 @@ impl Call {
         }
     }
 
+    /// Nothing more is asked of it: it was, by policies of before or of now. Who said nothing where that agrees was not, where it does not.
+    pub(super) fn was_asked(&self, leg: Leg) -> bool {
+        let agrees = |terms: ConsentTerms| terms.silence == Silence::Agrees;
+        match self.announced.consents[leg.index()] {
+            Some(Consent::Unanswered) if self.announced.refused[leg.index()].is_none() => {
+                self.consent_terms().is_none_or(agrees)
+            }
+            consent => consent.is_some_and(Consent::was_asked),
+        }
+    }
+
     /// Who is told now is asked by that, by a prompt that lasts so long; who cannot be told has not answered.
     pub(super) fn ask_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, lasts: Option<Duration>, terms: ConsentTerms) {
-        let was_asked = self.announced.consents[leg.index()].is_some_and(Consent::was_asked);
-        match (was_asked, lasts) {
+        match (self.was_asked(leg), lasts) {
             (false, Some(lasts)) => {
                 let soonest = turn.now + lasts + terms.within;
                 self.announced.questions[leg.index()] = Some(Question {
@@ -152,6 +179,7 @@ impl Call {
                     soonest,
                     latest: turn.now + HELD_MAX,
                     is_heard: false,
+                    terms,
                 });
                 self.note_consent(turn, leg, Consent::Asked);
             }
@@ -161,7 +189,20 @@ impl Call {
         self.await_answers();
     }
 
-    fn await_answers(&mut self) {
+    /// One that was put before, by policies that may not be those of now: its answer is waited for once more.
+    pub(super) fn question_of_before(&self, now: Timestamp) -> Question {
+        let terms = self.consent_terms().unwrap_or_default();
+        let soonest = now + terms.within;
+        Question {
+            due: soonest + SLACK,
+            soonest,
+            latest: now + HELD_MAX,
+            is_heard: true,
+            terms,
+        }
+    }
+
+    pub(super) fn await_answers(&mut self) {
         let mut due = None;
         for leg in Leg::BOTH {
             let asked = self.announced.questions[leg.index()].filter(|_| self.is_asked(leg));
@@ -185,20 +226,27 @@ impl Call {
         self.await_answers();
     }
 
+    /// A change was refused that may have asked, or forgotten, somebody.
+    pub(super) fn take_back_answers(&mut self, former: Answers) {
+        self.announced.restore(former);
+        self.await_answers();
+    }
+
     /// From the end of the prompt on a party has as long as its policies say.
     pub(super) fn on_question_heard(&mut self, turn: &Turn<'_>, leg: Leg) {
-        let within = self.consent_terms().unwrap_or_default().within;
+        let now = self.consent_terms();
         if let Some(question) = &mut self.announced.questions[leg.index()] {
             question.is_heard = true;
-            question.due = question.soonest.max(turn.now + within);
+            question.due = question.soonest.max(turn.now + question.within(now));
             self.await_answers();
         }
     }
 
-    /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so.
+    /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so; not by those of a
+    /// change that may yet be refused.
     pub(super) fn review_consent(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
-        if self.phase != Phase::Confirmed || !is_open {
+        if self.phase != Phase::Confirmed || !is_open || self.awaits_change() {
             return;
         }
         self.note_waived(turn);
@@ -228,25 +276,44 @@ impl Call {
         true
     }
 
-    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question.
-    pub(super) fn resume_consents(&mut self, consents: [Option<Consent>; 2], refused: [Option<OnRefusal>; 2]) {
+    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question. Where the policies of
+    /// now ask nothing, the question of those before stays open.
+    pub(super) fn resume_consents(
+        &mut self,
+        now: Timestamp,
+        consents: [Option<Consent>; 2],
+        refused: [Option<OnRefusal>; 2],
+    ) {
         for (leg, consent) in Leg::BOTH.into_iter().zip(consents) {
             let is_open = consent == Some(Consent::Asked);
+            let is_anew = is_open && self.asks(leg);
             let by_terms = consent.and_then(|consent| self.refused_by(leg, consent));
-            self.announced.refused[leg.index()] = refused[leg.index()].or(by_terms).filter(|_| !is_open);
-            self.announced.consents[leg.index()] = consent.filter(|_| !is_open);
-            self.announced.prompted[leg.index()] &= !is_open;
+            self.announced.refused[leg.index()] = refused[leg.index()].or(by_terms).filter(|_| !is_anew);
+            self.announced.consents[leg.index()] = consent.filter(|_| !is_anew);
+            self.announced.prompted[leg.index()] &= !is_anew;
+            if is_open && !is_anew {
+                self.announced.questions[leg.index()] = Some(self.question_of_before(now));
+                let (at, waiver, consent) = (now, None, Consent::Asked);
+                Consented {
+                    leg,
+                    consent,
+                    at,
+                    waiver,
+                }
+                .note(&mut self.story.consents);
+            }
         }
+        self.await_answers();
     }
 
     pub(super) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {
-        let within = self.consent_terms().unwrap_or_default().within;
+        let now = self.consent_terms();
         for leg in Leg::BOTH {
             let is_held = self.held[leg.index()];
             match &mut self.announced.questions[leg.index()] {
                 Some(question) if question.due > turn.now => {}
                 Some(question) if !question.is_heard && is_held && question.latest > turn.now => {
-                    question.due = question.latest.min(turn.now + within);
+                    question.due = question.latest.min(turn.now + question.within(now));
                 }
                 Some(_) => self.note_consent(turn, leg, Consent::Unanswered),
                 None => {}
@@ -261,8 +328,9 @@ impl Call {
         match self.phase {
             Phase::Ending => {}
             Phase::Preparing if hangs_up => self.refuse(turn, &Refusal::Unconsented),
+            Phase::Preparing if self.is_declined() => self.cut_foreword(turn),
             Phase::Preparing => self.end_heard_foreword(turn),
-            _ if hangs_up => {
+            _ if hangs_up && !self.awaits_change() => {
                 let farewell = Farewell::of_reasons(vec![REASON.to_owned()]);
                 self.finish(turn, &format!("{leg} does not agree to be recorded"), &farewell);
             }

@@ -60,12 +60,15 @@ pub struct Continuation {
     /// Whether the party beyond leg A, beyond leg B is a conference focus.
     #[serde(default)]
     focus: [bool; 2],
-    /// Its recording is paused until then at the latest.
+    /// Its recording, or lines of it, are paused until then at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused_until: Option<Timestamp>,
     /// Not all of it then, but these lines.
     #[serde(default, skip_serializing_if = "LineSet::is_empty")]
     paused_lines: LineSet,
+    /// These lines beside all of it, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused_beside: Option<(LineSet, Timestamp)>,
     /// As its facts tell it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     consented: Vec<Consented>,
@@ -145,11 +148,21 @@ impl Continuation {
     pub fn written(&self) -> Bytes {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
+
+    /// Of all of it, and of lines.
+    fn pauses(&self) -> (Option<Timestamp>, Option<(LineSet, Timestamp)>) {
+        match self.paused_until {
+            Some(latest) if !self.paused_lines.is_empty() => (None, Some((self.paused_lines, latest))),
+            whole => (whole, self.paused_beside),
+        }
+    }
 }
 
 impl Call {
     /// What the next process needs of this call; none unless it talks, with nothing in the balance.
     fn continuation(&self) -> Option<Continuation> {
+        let (whole, lines) = self.paused_until();
+        let alone = lines.filter(|_| whole.is_none());
         Some(Continuation {
             header: Arc::clone(&self.header),
             decision: Arc::clone(&self.decision),
@@ -167,8 +180,9 @@ impl Call {
             parted: self.parted(),
             transfers: self.transfers.before,
             focus: [self.a.fronts_focus, self.b.fronts_focus],
-            paused_until: self.paused_until(),
-            paused_lines: self.paused_lines(),
+            paused_until: whole.or(lines.map(|(_, latest)| latest)),
+            paused_lines: alone.map(|(lines, _)| lines).unwrap_or_default(),
+            paused_beside: whole.and(lines),
             consented: self.story.consents.clone(),
         })
     }
@@ -262,6 +276,7 @@ impl Call {
     /// Takes over a call of the process before, as `session`. What cannot go on is ended on both legs.
     pub fn resume(turn: &mut Turn<'_>, session: SessionId, state: &[u8]) -> Result<Self, ResumeError> {
         let kept: Continuation = serde_json::from_slice(state).map_err(|_| ResumeError::Unreadable)?;
+        let pauses = kept.pauses();
         let [a, b] = &kept.legs;
         let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
         let mut header = kept.header;
@@ -290,7 +305,7 @@ impl Call {
         call.announced = Announced::resumed();
         let is_answered = |known: &Consented| known.consent != Consent::Asked;
         call.story.consents = kept.consented.into_iter().filter(is_answered).collect();
-        call.resume_consents(kept.consents, kept.refused);
+        call.resume_consents(turn.now, kept.consents, kept.refused);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {
@@ -298,9 +313,8 @@ impl Call {
         }
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
-        if let Some(latest) = kept.paused_until {
-            call.go_on_paused(turn.now, latest, kept.paused_lines);
-        }
+        let (whole, lines) = pauses;
+        call.go_on_paused(turn.now, whole, lines);
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         call.resume_preferences(kept.wishes);
         if call.decision.verdict == Verdict::Record {

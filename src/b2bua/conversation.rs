@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::consented::Dissent;
 use super::replaces::DialogName;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::sip::{Headers, NameAddr, Request, Uri};
@@ -52,6 +53,8 @@ pub struct Referred {
     /// Who sent the REFER.
     pub referrer: String,
     pub session: SessionId,
+    /// Whether who will call agrees to be recorded.
+    pub dissent: Option<Dissent>,
     /// A call of the referrer's trunk that the INVITE shall take over while it rings, and its dialog as that will name it.
     pub rings: Option<(SessionId, DialogName)>,
 }
@@ -85,12 +88,15 @@ pub enum Answered {
         conversation: SessionId,
         /// URI.
         referrer: String,
+        dissent: Option<Dissent>,
     },
     /// One of these may be it.
     Alike {
         conversation: Option<SessionId>,
         /// URIs.
         referrers: Vec<String>,
+        /// Of the one whose conversation it is.
+        dissent: Option<Dissent>,
     },
 }
 
@@ -226,6 +232,7 @@ impl Conversations {
             return Some(Answered::Proven {
                 conversation: awaited.conversation,
                 referrer: awaited.referred.referrer,
+                dissent: awaited.referred.dissent,
             });
         }
         let alike = if named.is_empty() { alike } else { named };
@@ -233,13 +240,17 @@ impl Conversations {
     }
 
     fn answer_alike(&mut self, alike: &[usize]) -> Option<Answered> {
-        let conversation = match alike {
+        let found = match alike {
             [] => return None,
             [at] => self.referrals.get_mut(*at).and_then(|awaited| {
                 let is_first = !std::mem::replace(&mut awaited.is_linked, true) && !awaited.caller.is_empty();
-                is_first.then_some(awaited.conversation)
+                is_first.then_some(&*awaited)
             }),
             _ => None,
+        };
+        let (conversation, dissent) = match found {
+            Some(awaited) => (Some(awaited.conversation), awaited.referred.dissent),
+            None => (None, None),
         };
         let mut referrers: Vec<String> = Vec::new();
         for awaited in alike.iter().filter_map(|at| self.referrals.get(*at)) {
@@ -251,6 +262,7 @@ impl Conversations {
         Some(Answered::Alike {
             conversation,
             referrers,
+            dissent,
         })
     }
 

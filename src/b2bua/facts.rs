@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::caller::{IDENTITIES_MAX, Named};
+use super::consented::Dissent;
 use super::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity, PolicySet};
@@ -194,6 +195,8 @@ pub struct Kin {
     pub caller: Option<String>,
     /// A party of an emergency call was transferred.
     pub emergency: bool,
+    /// Who calls, who is called, does not agree to be recorded.
+    pub dissents: [Option<Dissent>; 2],
     /// The call that rings where this one shall ring, in its place.
     pub takes_over: Option<SessionId>,
     /// A call that is up has led to it: it replaces or joins that one, or a REFER of it asked for it.

@@ -96,7 +96,12 @@ impl Call {
         let is_due = is_asked && wanted.tells()[Leg::A.index()] && !self.announced.is_forewarned;
         let is_open = self.media == MediaState::Open && self.b.state == LegState::Idle;
         let is_recorded = self.mode() != Recorded::No && !self.decision.emergency;
-        self.a.invite.as_ref().filter(|_| is_due && is_open && is_recorded)?;
+        // Who is to come over from another call is not here yet.
+        let is_there = matches!(self.a.state, LegState::Invited { .. });
+        self.a
+            .invite
+            .as_ref()
+            .filter(|_| is_due && is_open && is_recorded && is_there)?;
         let is_offered = self.negotiation.pending_by() == Some(Leg::A);
         self.prompt_for(turn, wanted, Leg::A).filter(|_| is_offered)
     }
@@ -242,13 +247,14 @@ impl Call {
     /// A leg has heard all of a prompt.
     pub(super) fn on_prompted(&mut self, turn: &mut Turn<'_>, leg: Leg) {
         self.announced.prompted[leg.index()] = true;
-        let asks = self.consent_terms().filter(|_| self.is_asked(leg));
-        match (leg, &mut self.announced.foreword, asks) {
-            (Leg::A, Some(foreword), Some(terms)) => {
+        let within = self.consent_terms().unwrap_or_default().within;
+        let is_asked = self.is_asked(leg);
+        match (leg, &mut self.announced.foreword) {
+            (Leg::A, Some(foreword)) if is_asked => {
                 foreword.is_heard = true;
-                self.deadlines.set(Wait::Foreword, turn.now + terms.within);
+                self.deadlines.set(Wait::Foreword, turn.now + within);
             }
-            (_, None, Some(_)) => self.on_question_heard(turn, leg),
+            (_, None) if is_asked => self.on_question_heard(turn, leg),
             (Leg::A, ..) => self.end_foreword(turn),
             (Leg::B, ..) => {}
         }
@@ -288,6 +294,15 @@ impl Call {
         {
             self.end_foreword(turn);
         }
+    }
+
+    /// It tells of a recording that will not be: who waits for its call hears no more of it.
+    pub(super) fn cut_foreword(&mut self, turn: &mut Turn<'_>) {
+        let foreword = self.announced.foreword.as_ref();
+        if foreword.is_some_and(|foreword| !foreword.is_heard) {
+            self.hush_foreword(turn);
+        }
+        self.end_foreword(turn);
     }
 
     /// B is asked, as if nothing had been said.

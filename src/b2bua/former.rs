@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::announce::Answers;
 use super::call::Call;
 use super::deadlines::Wait;
 use super::output::StepKind;
@@ -17,6 +18,7 @@ pub(super) struct Former {
     /// Its parties count.
     header: Arc<Header>,
     kinds: Vec<MediaKind>,
+    answers: Answers,
     meeting: bool,
     fronts_focus: [bool; 2],
     recording: Recording,
@@ -33,6 +35,7 @@ impl Call {
             decision: Arc::clone(&self.decision),
             header: Arc::clone(&self.header),
             kinds: self.kinds.clone(),
+            answers: self.announced.answers(),
             meeting: self.meeting,
             fronts_focus: [self.a.fronts_focus, self.b.fronts_focus],
             recording: self.recording,
@@ -85,6 +88,7 @@ impl Call {
         header.caller.clone_from(&former.header.caller);
         header.callee.clone_from(&former.header.callee);
         self.stand_by(turn, Arc::unwrap_or_clone(former.decision));
+        self.take_back_answers(former.answers);
         self.refuse_change(turn, refusal);
         true
     }

@@ -9,7 +9,7 @@ use super::turn::Turn;
 use crate::model::{
     Consent, Indication, LeftOut, Leg, LegNotice, LineSet, Mark, MediaCommand, NoticePlan, Timestamp, Told, Withholding,
 };
-use crate::policy::{ConsentTerms, OnRefusal, Silence};
+use crate::policy::OnRefusal;
 
 /// Of leg A, of leg B.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,10 +28,10 @@ impl Call {
     pub(super) fn dissent(&self, leg: Leg) -> Option<OnRefusal> {
         let at = leg.index();
         let kept = self.announced.refused[at];
-        let is_refusal = |terms: &ConsentTerms| terms.silence == Silence::Refuses || kept.is_some();
         let now = match self.announced.consents[at] {
             Some(Consent::Refused) => self.consent_terms(),
-            Some(Consent::Unanswered) => self.consent_terms().filter(is_refusal),
+            // Where silence meant that it agrees, it has refused nothing.
+            Some(Consent::Unanswered) => self.consent_terms().filter(|_| kept.is_some()),
             _ => return None,
         };
         // An emergency goes on, whoever comes to it.
@@ -45,8 +45,8 @@ impl Call {
         let now = self.consent_terms().map(|terms| terms.refused);
         match self.announced.consents[at] {
             Some(Consent::Given) => None,
-            Some(Consent::Refused | Consent::Unanswered) => self.dissent(leg),
-            Some(Consent::Asked) => self.announced.refused[at].max(now),
+            Some(Consent::Refused | Consent::Unanswered) if self.was_asked(leg) => self.dissent(leg),
+            Some(Consent::Asked) if self.is_asked(leg) => self.announced.refused[at].max(now),
             _ => {
                 let tells = self.decision.requirements.as_ref()?.tells()[at];
                 // Before it is asked, a strict policy wants what crosses.

@@ -38,11 +38,20 @@ pub struct Newcomer {
     is_namesake: bool,
 }
 
+impl Newcomer {
+    /// Nobody who was there under another name.
+    pub(super) const fn is_another(&self) -> bool {
+        !self.is_namesake
+    }
+}
+
 /// What the policies say of a newcomer.
 pub(super) struct Judgement {
     pub(super) decision: Decision,
     pub(super) refusal: Option<Refusal>,
     pub(super) is_stricter: bool,
+    /// It tells or asks somebody whom the decision of now does not.
+    pub(super) tells_more: bool,
     /// What it means beside it that A, that B did not agree.
     pub(super) refused: [Option<OnRefusal>; 2],
 }
@@ -124,15 +133,16 @@ impl Call {
         let refused = refused.map(|refused| refused.map(|refused| decision.held_to(refused)));
         if let Err(refusal) = reject::of_verdict(&decision) {
             let refusal = Some(refusal);
-            let is_stricter = true;
             return Judgement {
                 decision,
                 refusal,
-                is_stricter,
+                is_stricter: true,
+                tells_more: false,
                 refused,
             };
         }
         let is_stricter = decision.is_stricter_than(&self.decision);
+        let tells_more = decision.tells_more_than(&self.decision);
         let missing = self.missing_for(turn, &decision);
         decision.bind_as(&self.decision);
         let missing = match is_stricter {
@@ -145,6 +155,7 @@ impl Call {
             decision,
             refusal,
             is_stricter,
+            tells_more,
             refused,
         }
     }
@@ -166,7 +177,7 @@ impl Call {
         if let Some(refusal) = judgement.refusal {
             return Err(refusal);
         }
-        if newcomer.is_namesake && !judgement.is_stricter {
+        if newcomer.is_namesake && !judgement.is_stricter && !judgement.tells_more {
             return Ok(false);
         }
         self.kinds = kinds;
@@ -252,7 +263,11 @@ impl Call {
     fn adopt(&mut self, turn: &mut Turn<'_>, side: Leg, judgement: Judgement, newcomer: &Newcomer) {
         self.write_down(turn, side, judgement.decision, newcomer);
         self.announced.refused = judgement.refused;
-        self.announced.forget(side);
+        if newcomer.is_namesake {
+            self.announced.review();
+        } else {
+            self.announced.forget(side);
+        }
         if judgement.is_stricter {
             self.record_newcomer(turn);
         }

@@ -46,6 +46,7 @@ impl Call {
                 None
             }
         };
+        call.bind_dissents(turn.now, server.is_none());
         call.expect_recording(turn);
         let admitted = call.admit(turn, &invite);
         if admitted.is_ok() && call.wants_recording() {
@@ -89,6 +90,9 @@ impl Call {
     /// Asks everything that may refuse the call, in the order in which A should hear of it. Leases ports, no more.
     fn admit(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         reject::of_verdict(&self.decision)?;
+        if self.is_dissented() {
+            return Err(Refusal::Unconsented);
+        }
         if let (Admission::Refuse, RecorderState::Down(fault)) =
             (self.decision.admission(turn.recorder, self.meeting), turn.recorder)
         {

@@ -14,7 +14,7 @@ use super::output::StepKind;
 use super::reject::Refusal;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
-use crate::model::{Leg, LineSet, Mark, MediaCommand, PausedBy, Pausing, Timestamp};
+use crate::model::{Leg, LineSet, Mark, MediaCommand, PausedBy, Pausing, Timestamp, earliest};
 use crate::policy::{PauseTerms, Verdict};
 use crate::sip::transaction::ServerId;
 use crate::sip::{Request, Response};
@@ -32,10 +32,10 @@ const CODE_REST: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
-    /// Until when it is paused at the latest.
-    on: Option<Timestamp>,
-    /// While it is: not all of it, but these lines.
-    lines: Option<LineSet>,
+    /// Until when all of it is paused at the latest.
+    whole: Option<Timestamp>,
+    /// Lines that are, whether all of it is or not, and until when at the latest.
+    lines: Option<(LineSet, Timestamp)>,
     /// Who asked for each change that the relay has not confirmed, and why.
     asked: VecDeque<(PausedBy, Option<String>)>,
     /// What the relay was told.
@@ -99,7 +99,7 @@ impl Call {
         if self.is_paused() {
             return Ok(());
         }
-        self.is_pausable(0)?;
+        self.is_pausable()?;
         let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
         self.begin_pause(latest, by, why);
         self.renew_pausing(turn);
@@ -107,28 +107,28 @@ impl Call {
         Ok(())
     }
 
-    /// `ahead`: changes that the relay is told of before.
-    pub(super) fn is_pausable(&self, ahead: usize) -> Result<(), PauseError> {
+    fn is_pausable(&self) -> Result<(), PauseError> {
         let talks = matches!(self.phase, Phase::Answered | Phase::Confirmed);
         let is_open = matches!(self.media, MediaState::Open | MediaState::Moving);
         let is_recorded = matches!(self.recording, Recording::Ready | Recording::Broken(_));
         if !talks || !is_open || !is_recorded || self.left_out.is_declined {
             return Err(PauseError::NotRecorded);
         }
-        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() + ahead >= ASKED_MAX {
+        if self.pauses.count >= PAUSES_MAX || self.pauses.asked.len() >= ASKED_MAX {
             return Err(PauseError::TooOften);
         }
         Ok(())
     }
 
-    /// Nothing is kept of these lines alone, both ways, for as long as a pause may last; those of before are kept again.
+    /// Nothing is kept of these lines, both ways, for as long as a pause may last; those of before are kept again. They are paused
+    /// beside a pause of all, too, and go on being so after it.
     pub(super) fn pause_lines(&mut self, turn: &mut Turn<'_>, lines: LineSet) -> Result<(), PauseError> {
         let terms = self.pause_terms().ok_or(PauseError::Forbidden)?;
         let latest = turn.now + terms.resume_after;
-        if self.is_paused() || self.pauses.lines == Some(lines) {
+        if self.paused_lines() == lines {
             return Ok(());
         }
-        self.is_pausable(0)?;
+        self.is_pausable()?;
         self.go_on_without(lines, latest);
         self.renew_pausing(turn);
         self.note_pausing();
@@ -136,38 +136,62 @@ impl Call {
     }
 
     fn go_on_without(&mut self, lines: LineSet, latest: Timestamp) {
-        let latest = *self.pauses.on.get_or_insert(latest);
-        self.pauses.lines = Some(lines);
+        let latest = self.pauses.lines.map_or(latest, |(_, latest)| latest);
+        self.pauses.lines = Some((lines, latest));
         self.pauses.count += 1;
-        self.deadlines.set(Wait::Resume, latest);
+        self.watch_pauses();
     }
 
     fn begin_pause(&mut self, latest: Timestamp, by: PausedBy, why: Option<String>) {
-        self.pauses.on = Some(latest);
-        self.pauses.lines = None;
+        self.pauses.whole = Some(latest);
         self.pauses.count += 1;
         self.pauses.asked.push_back((by, why));
         self.chronicle.withhold(true);
-        self.deadlines.set(Wait::Resume, latest);
+        self.watch_pauses();
     }
 
-    /// It is kept again. False: it was not paused.
+    fn watch_pauses(&mut self) {
+        let lines = self.pauses.lines.map(|(_, latest)| latest);
+        match earliest(self.pauses.whole, lines) {
+            Some(due) => self.deadlines.set(Wait::Resume, due),
+            None => self.deadlines.clear(Wait::Resume),
+        }
+    }
+
+    /// It is kept again, as far as who says so may mean. False: nothing of that was paused.
     pub(super) fn resume_recording(&mut self, turn: &mut Turn<'_>, by: PausedBy) -> bool {
-        if self.pauses.on.take().is_none() {
+        let Pauses { whole, lines, .. } = self.pauses;
+        let is_over = |latest: Timestamp| latest <= turn.now;
+        let ended = match by {
+            PausedBy::Timer => [
+                whole.is_some_and(is_over),
+                lines.is_some_and(|(_, latest)| is_over(latest)),
+            ],
+            // By the same code all of it is paused: pressed while lines are, it asks for that.
+            PausedBy::Keys { .. } => [true, false],
+            PausedBy::Operator | PausedBy::Info { .. } => [true, whole.is_none()],
+            PausedBy::Preference { .. } | PausedBy::Policy | PausedBy::Restart => [true, true],
+        };
+        self.end_pauses(turn, by, ended)
+    }
+
+    /// Of all of it, of lines. False: it was not paused so.
+    pub(super) fn end_pauses(&mut self, turn: &mut Turn<'_>, by: PausedBy, [whole, lines]: [bool; 2]) -> bool {
+        let whole = whole && self.pauses.whole.take().is_some();
+        let lines = lines && self.pauses.lines.take().is_some();
+        if !whole && !lines {
             return false;
         }
-        self.deadlines.clear(Wait::Resume);
-        if self.pauses.lines.take().is_some() {
-            self.renew_pausing(turn);
-        } else if self.pauses.told.is_paused {
+        self.watch_pauses();
+        if whole && self.pauses.told.is_paused {
             self.pauses.asked.push_back((by, None));
-            self.renew_pausing(turn);
-        } else {
+        } else if whole {
             // After a restart: no media was opened again yet.
             self.pauses.asked.clear();
             self.pauses.confirmed = None;
             self.chronicle.withhold(false);
         }
+        self.renew_pausing(turn);
         self.note_pausing();
         true
     }
@@ -198,12 +222,12 @@ impl Call {
 
     /// All of it.
     pub(super) const fn is_paused(&self) -> bool {
-        self.pauses.on.is_some() && self.pauses.lines.is_none()
+        self.pauses.whole.is_some()
     }
 
-    /// Where not all of it is paused: the lines that are.
+    /// The lines that are, whether all of it is or not.
     pub(super) fn paused_lines(&self) -> LineSet {
-        self.pauses.lines.unwrap_or_default()
+        self.pauses.lines.map(|(lines, _)| lines).unwrap_or_default()
     }
 
     /// Since when nothing is kept, as the relay says.
@@ -211,9 +235,9 @@ impl Call {
         self.pauses.confirmed
     }
 
-    /// Until when it is paused at the latest.
-    pub(super) const fn paused_until(&self) -> Option<Timestamp> {
-        self.pauses.on
+    /// Until when all of it is paused at the latest; the lines that are, and until when.
+    pub(super) const fn paused_until(&self) -> (Option<Timestamp>, Option<(LineSet, Timestamp)>) {
+        (self.pauses.whole, self.pauses.lines)
     }
 
     pub(super) fn may_be_paused_by_api(&self) -> bool {
@@ -339,19 +363,25 @@ impl Call {
 
     /// After every event: a call that may not be paused any more is not.
     pub(super) fn review_pause(&mut self, turn: &mut Turn<'_>) {
-        if self.pauses.on.is_some() && self.phase != Phase::Ending && self.pause_terms().is_none() {
+        if self.phase != Phase::Ending && self.pause_terms().is_none() {
             self.resume_recording(turn, PausedBy::Policy);
         }
     }
 
     /// It was paused when the process before ended: so it stays, for as long as was left.
-    pub(super) fn go_on_paused(&mut self, now: Timestamp, latest: Timestamp, lines: LineSet) {
-        if !lines.is_empty() {
+    pub(super) fn go_on_paused(
+        &mut self,
+        now: Timestamp,
+        whole: Option<Timestamp>,
+        lines: Option<(LineSet, Timestamp)>,
+    ) {
+        if let Some((lines, latest)) = lines {
             self.go_on_without(lines, latest);
-            return;
         }
-        self.begin_pause(latest, PausedBy::Restart, None);
-        self.pauses.confirmed = Some(now);
+        if let Some(latest) = whole {
+            self.begin_pause(latest, PausedBy::Restart, None);
+            self.pauses.confirmed = Some(now);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::call::Call;
 use super::carry;
 use super::claims::Claims;
+use super::consented::Carried;
 use super::consultation::{Awaited, Consulted};
 use super::continuation::Kept;
 use super::farewell::Farewell;
@@ -27,8 +28,7 @@ use super::seat::Seat;
 use super::state::Phase;
 use super::transfer::Referral;
 use super::turn::Turn;
-use crate::model::{Consent, Leg, Mark, SessionId};
-use crate::policy::OnRefusal;
+use crate::model::{Leg, Mark, SessionId};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Message, Method, NameAddr, Request, Uri};
 use crate::trunk::Refer;
@@ -67,6 +67,8 @@ pub(super) struct Referring {
     pub(super) seat: Seat,
     /// Who it turned out to be when it accepted.
     pub(super) newcomer: Option<Newcomer>,
+    /// It is somebody else, who has answered nothing.
+    is_another: bool,
     /// The other call came to nothing while a re-INVITE is in flight.
     pub(super) is_given_up: bool,
 }
@@ -103,10 +105,7 @@ pub struct Mover {
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
     pub(super) exchange: Option<ClientId>,
-    /// It was told by a prompt that it is recorded.
-    pub(super) prompted: bool,
-    pub(super) consent: Option<Consent>,
-    pub(super) refused: Option<OnRefusal>,
+    pub(super) carried: Carried,
 }
 
 /// What the new call begins with, of the party that stays.
@@ -284,6 +283,7 @@ impl Call {
             to,
             seat: Seat::Old,
             newcomer: None,
+            is_another: false,
             is_given_up: false,
         }));
     }
@@ -361,12 +361,16 @@ impl Call {
 
     /// Who the party that stays turned out to be when it accepted, if that is another.
     pub fn take_newcomer(&mut self) -> Option<Newcomer> {
-        self.transfers.referring.as_mut()?.newcomer.take()
+        let referring = self.transfers.referring.as_mut()?;
+        let newcomer = referring.newcomer.take();
+        referring.is_another = newcomer.as_ref().is_some_and(Newcomer::is_another);
+        newcomer
     }
 
     /// The party that stays leaves for its new call.
     pub fn go_over(&mut self) -> Option<Mover> {
-        let side = self.transfers.referring.as_ref()?.stays;
+        let referring = self.transfers.referring.as_ref()?;
+        let (side, is_another) = (referring.stays, referring.is_another);
         let lines = self.lines();
         let leg = self.leg_mut(side);
         let shell = CallLeg {
@@ -395,9 +399,11 @@ impl Call {
             aware: self.negotiation.aware(side),
             claims: std::mem::take(&mut self.claims[side.index()]),
             exchange: self.last_exchange[side.index()].take(),
-            prompted: self.announced.prompted[side.index()],
-            consent: self.announced.consents[side.index()],
-            refused: self.announced.refused[side.index()],
+            carried: if is_another {
+                Carried::default()
+            } else {
+                self.carried(side)
+            },
         })
     }
 

@@ -19,7 +19,7 @@ use super::state::Phase;
 use super::turn::Turn;
 use super::wire::Owner;
 use super::withheld::Withheld;
-use crate::model::{Consent, Leg, Mark};
+use crate::model::{Leg, Mark};
 use crate::sip::Response;
 
 impl Call {
@@ -108,6 +108,8 @@ impl Call {
                 self.sit(turn, side, mover);
             }
         }
+        // Before anything that they send can arrive.
+        self.renew_pausing(turn);
         let differs = self.negotiation.changes(Leg::A, answer);
         let moved = self.negotiation.moves(Leg::A, answer);
         self.story.answered = Some(turn.now);
@@ -140,15 +142,7 @@ impl Call {
         self.from_change[side.index()] = mover.from_change;
         self.negotiation.set_aware(side, mover.aware);
         self.telling[side.index()] = Telling::default();
-        self.announced.prompted[side.index()] = mover.prompted;
-        match mover.consent.filter(|consent| *consent != Consent::Asked) {
-            Some(consent) => {
-                self.note_consent(turn, side, consent);
-                let refused = mover.refused.map(|refused| self.decision.held_to(refused));
-                self.announced.refused[side.index()] = refused;
-            }
-            None => self.announced.consents[side.index()] = None,
-        }
+        self.take_carried(turn, side, mover.carried);
         self.claims[side.index()] = mover.claims;
         self.last_exchange[side.index()] = mover.exchange;
         if let Some(client) = mover.exchange {

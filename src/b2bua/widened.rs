@@ -81,13 +81,17 @@ impl Call {
             return Err(refusal);
         }
         self.kinds = kinds;
-        if judgement.is_stricter {
+        let is_news = judgement.is_stricter || judgement.tells_more;
+        if is_news {
             self.supersede_decision(turn.now);
             self.announced.refused = judgement.refused;
+            self.announced.review();
             self.stand_by(turn, judgement.decision);
+        }
+        if judgement.is_stricter {
             self.record_newcomer(turn);
         }
-        Ok(judgement.is_stricter)
+        Ok(is_news)
     }
 
     /// As the INVITE tells them, while the parties are those of the INVITE; else who they are now.

@@ -17,6 +17,11 @@ pub enum Input {
         flow: Flow,
         bytes: Bytes,
     },
+    /// An INVITE of a stream, as far as it has come: its Content-Length says more, and that does not come.
+    Cut {
+        flow: Flow,
+        bytes: Bytes,
+    },
     /// What was sent there cannot arrive: the connection broke or was refused.
     Unreachable {
         flow: Flow,

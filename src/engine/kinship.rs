@@ -128,18 +128,26 @@ impl Signaling {
             kin.callee = self
                 .far_end_of(&invite.uri, Some(named))
                 .map(|_| call.party(named.meant.leg));
+            kin.dissents[Leg::B.index()] = kin.callee.as_ref().and_then(|_| call.dissenting(named.meant.leg));
         }
         match self.conversations.take_referral(now, &from.name, invite) {
-            Some(Answered::Proven { conversation, referrer }) => {
+            Some(Answered::Proven {
+                conversation,
+                referrer,
+                dissent,
+            }) => {
                 conversations.push(conversation);
+                kin.dissents[Leg::A.index()] = dissent;
                 kin.continues = true;
                 kin.rerouted_by.push(referrer);
             }
             Some(Answered::Alike {
                 conversation,
                 referrers,
+                dissent,
             }) => {
                 conversations.extend(conversation);
+                kin.dissents[Leg::A.index()] = dissent;
                 kin.continues |= conversation.is_some();
                 kin.may_be_rerouted_by.extend(referrers);
             }
@@ -237,6 +245,7 @@ impl Signaling {
             referred_by: referred_by.map(|by| by.uri),
             caller: call.party(side.other()),
             referrer: call.party(side),
+            dissent: call.dissenting(side.other()),
             session,
             rings: self.rings_of(call.reach(side).0, &refer_to),
         };

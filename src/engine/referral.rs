@@ -150,6 +150,7 @@ impl Signaling {
         let told = other.and_then(|(call, stays)| call.told(stays));
         let call = self.calls.get(&session).ok_or(Refusal::NoSuchDialog)?;
         let (caller, referrer) = (call.party(side.other()), call.party(side));
+        let dissent = call.dissenting(side.other());
         let is_emergency = call.is_emergency() || other.is_some_and(|(call, _)| call.is_emergency());
         let staying = call.staying(side.other(), request, uri, lines);
         let mut staying = staying.ok_or(Refusal::MediaNotAcceptable)?;
@@ -160,6 +161,7 @@ impl Signaling {
         callee.kin.conversation = conversations.filter_map(|call| self.conversations.of(call)).min();
         let old = [Some(session), joined.map(|(other, _)| other)];
         callee.kin.caller = Some(caller);
+        callee.kin.dissents[Leg::A.index()] = dissent;
         callee.kin.emergency = is_emergency;
         let (arrival, invite) = self.arrival(now, (to, old), (staying, told), callee)?;
         Ok(Plan {
@@ -202,6 +204,7 @@ impl Signaling {
             kin.rerouted_by.extend(Leg::BOTH.map(|side| call.party(side)));
             if joined.is_some() || self.far_end_of(&staying.invite.uri, Some(found)).is_some() {
                 kin.callee = Some(call.party(found.meant.leg));
+                kin.dissents[Leg::B.index()] = call.dissenting(found.meant.leg);
             }
         }
         if let Some((call, stays)) = joined.and_then(|(other, stays)| Some((self.calls.get(&other)?, stays))) {

@@ -19,6 +19,18 @@ impl Signaling {
         }
     }
 
+    /// Who calls for help waits for no rest that does not come; when it does, it is a copy. Of anybody else it is waited for.
+    pub(super) fn on_cut(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
+        let invite = match Message::salvage(bytes) {
+            Ok(Message::Request(request)) if request.method == Method::Invite => request,
+            _ => return,
+        };
+        if self.hears(flow, bytes) && self.is_urgent(now, flow, &invite) {
+            tracing::warn!(peer = %flow.remote, "an emergency call that is shorter than it says is taken as it is");
+            self.on_message(now, flow, bytes, true);
+        }
+    }
+
     /// The line had no room for it: it is refused, unless it may never be.
     pub(super) fn on_excess(&mut self, now: Timestamp, flow: Flow, bytes: &Bytes) {
         if self.hears(flow, bytes) && !self.turns_away_at_a_glance(now, flow, bytes) {

@@ -171,6 +171,7 @@ impl Signaling {
         }
         match input {
             Input::Sip { flow, bytes } => self.on_sip(now, flow, &bytes),
+            Input::Cut { flow, bytes } => self.on_cut(now, flow, &bytes),
             Input::Unreachable { flow } => {
                 self.wire.handle_unreachable(now, flow);
                 self.on_events(now, None);

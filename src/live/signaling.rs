@@ -222,6 +222,7 @@ impl SignalingTask {
                     }
                 }
             },
+            Arrival::Cut { flow, bytes } => Input::Cut { flow, bytes },
             Arrival::Unreachable { flow } => Input::Unreachable { flow },
             Arrival::Closed { flow } => {
                 // Taken later, it would pass for what came by the next connection between the same addresses.

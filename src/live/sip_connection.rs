@@ -26,6 +26,9 @@ const PONG: &[u8] = b"\r\n";
 /// Pings of one read that are answered.
 const PONGS_MAX: u32 = 4;
 
+/// So long after its last byte an INVITE is looked at that is not whole: a segment that was lost comes again before.
+const REST_MAX: Duration = Duration::from_secs(3);
+
 /// How long a peer has to take the last of what we say.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -88,6 +91,13 @@ impl Line {
         self.calls.send(alias).await.map_err(|_| Refusal::Ended)
     }
 
+    /// An INVITE that is not whole, as far as it has come.
+    async fn arrive_cut(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let (flow, bytes) = (self.flow, Bytes::copy_from_slice(bytes));
+        let arrival = Arrival::Cut { flow, bytes };
+        self.shared.arrivals.send(arrival).await.map_err(|_| Refusal::Ended)
+    }
+
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
@@ -105,6 +115,7 @@ where
         framer: Framer::new(),
         aliases,
         begun: Some(line.now()),
+        cut: None,
     };
     let mut buffer = vec![0_u8; READ_BYTES].into_boxed_slice();
     let mut quiet_since = line.now();
@@ -114,9 +125,14 @@ where
             Some(begun) => begun + limit,
             None => quiet_since + line.limits.idle_time_max,
         };
+        let is_cut = reading.cut.is_some_and(|cut| cut < due);
+        let due = reading.cut.filter(|_| is_cut).unwrap_or(due);
         tokio::select! {
             read = from_peer.read(&mut buffer) => match read {
-                Ok(0) => break closed(&mut writes),
+                Ok(0) => match reading.on_cut().await {
+                    Ok(()) => break closed(&mut writes),
+                    Err(refusal) => break Ending::Refused(refusal),
+                },
                 Ok(length) => {
                     quiet_since = line.now();
                     match reading.on_bytes(&buffer[..length]).await {
@@ -142,6 +158,12 @@ where
                 }
             }
             () = sleep_until(line.shared.clock.instant(due).into()) => {
+                if is_cut {
+                    match reading.on_cut().await {
+                        Ok(()) => continue,
+                        Err(refusal) => break Ending::Refused(refusal),
+                    }
+                }
                 break if reading.begun.is_some() {
                     Ending::Refused(Refusal::SlowSender)
                 } else {
@@ -189,6 +211,8 @@ struct Reading<'a> {
     aliases: bool,
     /// Since when a message is on its way in; a connection that was just opened owes its first.
     begun: Option<Timestamp>,
+    /// When an INVITE whose rest has not come is handed on as it is; once for what has come.
+    cut: Option<Timestamp>,
 }
 
 impl Reading<'_> {
@@ -211,7 +235,16 @@ impl Reading<'_> {
             (true, Some(begun)) if !whole => Some(begun),
             (true, _) => Some(self.line.now()),
         };
+        self.cut = self.framer.cut_invite().map(|_| self.line.now() + REST_MAX);
         Ok(self.framer.take_pings().min(PONGS_MAX))
+    }
+
+    async fn on_cut(&mut self) -> Result<(), Refusal> {
+        self.cut = None;
+        match self.framer.cut_invite() {
+            Some(bytes) => self.line.arrive_cut(bytes).await,
+            None => Ok(()),
+        }
     }
 
     /// A connection that we opened owes us nothing until we have sent; then the peer may take its time to answer.
@@ -242,5 +275,4 @@ fn alias(frame: &[u8], flow: Flow) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
-#[path = "sip_connection/tests.rs"]
 mod tests;

@@ -146,5 +146,4 @@ pub(super) fn reset(stream: &TcpStream) {
 }
 
 #[cfg(test)]
-#[path = "sip_streams/tests.rs"]
 mod tests;

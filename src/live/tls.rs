@@ -353,5 +353,4 @@ pub(super) async fn dial(
 }
 
 #[cfg(test)]
-#[path = "tls/tests.rs"]
 pub(super) mod tests;

@@ -322,5 +322,4 @@ fn agreed(headers: &HeaderMap, origins: &[String]) -> Result<(), UpgradeError> {
 }
 
 #[cfg(test)]
-#[path = "websocket/tests.rs"]
 mod tests;

@@ -311,7 +311,6 @@ impl Plane {
                 self.generation = self.generation.wrapping_add(1);
                 let place = self.relays.insert(Relay::new(plan.session, generation));
                 self.places.insert(plan.session, place);
-                self.on_pausing(now, plan.session, plan.pausing);
                 place
             }
         };
@@ -319,6 +318,7 @@ impl Plane {
     }
 
     fn on_plan(&mut self, now: Timestamp, place: usize, plan: Box<MediaPlan>, sink: &mut impl FrameSink) {
+        self.on_pausing(now, plan.session, plan.pausing);
         let Some(relay) = self.relays.get_mut(place) else {
             return;
         };

@@ -44,8 +44,8 @@ pub(super) struct Tick {
 
 impl Tick {
     /// None: there is no sound in it.
-    pub(super) fn of(at: Timestamp, header: &RtpHeader<'_>, codec: Codec) -> Option<Self> {
-        let samples = codec.samples_in(header.payload).filter(|samples| *samples > 0)?;
+    pub(super) fn of(at: Timestamp, header: &RtpHeader<'_>, payload: &[u8], codec: Codec) -> Option<Self> {
+        let samples = codec.samples_in(payload).filter(|samples| *samples > 0)?;
         Some(Self {
             at,
             number: header.sequence,

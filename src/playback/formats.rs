@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::model::{ENCRYPTED, Leg, LinePlan, Mark, MediaKind, Remote};
 use crate::rtp::codecs::Codec;
+use crate::rtp::{Red, Repeated, RtpHeader};
 
 /// What a packet carries.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +19,14 @@ pub(super) enum Payload {
     ComfortNoise,
     /// By its encoding name, empty if that is not known either.
     Undecoded(String),
+}
+
+/// A packet's payload, out of the redundant one that it may come in (RFC 2198).
+#[derive(Debug)]
+pub(super) struct Unpacked<'a> {
+    pub(super) payload: Payload,
+    pub(super) bytes: &'a [u8],
+    pub(super) red: Option<Red<'a>>,
 }
 
 /// The media as negotiated up to now.
@@ -68,6 +77,37 @@ impl Formats {
             .map(|(_, _, rate, _)| *rate);
         let known = || Codec::of_payload_type(payload_type).map(Codec::clock_rate);
         told.or_else(known).filter(|rate| *rate > 0)
+    }
+
+    pub(super) fn unpacked<'a>(&self, sender: Leg, line: u16, header: &RtpHeader<'a>) -> Unpacked<'a> {
+        let payload = self.payload(sender, line, header.payload_type);
+        let is_red = matches!(&payload, Payload::Undecoded(name) if name.eq_ignore_ascii_case("red"));
+        let red = is_red.then(|| Red::parse(header.payload)).flatten();
+        match red {
+            Some(red) => Unpacked {
+                payload: self.payload(sender, line, red.payload_type),
+                bytes: red.payload,
+                red: Some(red),
+            },
+            None => Unpacked {
+                payload,
+                bytes: header.payload,
+                red: None,
+            },
+        }
+    }
+
+    /// What a redundant payload repeats in the codec of what it was sent for; the oldest first.
+    pub(super) fn repeated<'a, 'b>(
+        &self,
+        sender: Leg,
+        line: u16,
+        unpacked: &'b Unpacked<'a>,
+    ) -> impl Iterator<Item = &'b Repeated<'a>> {
+        let copies = unpacked.red.as_ref().map(Red::copies).unwrap_or_default();
+        copies
+            .iter()
+            .filter(move |copy| self.payload(sender, line, copy.payload_type) == unpacked.payload)
     }
 
     /// Who receives chooses the payload types (RFC 3264 §5.1), so the far leg's description is asked first. Encrypted is

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::formats::Payload;
 use super::resample::Resampler;
-use super::run::{LATE_MAX, Place};
+use super::run::{LATE_MAX, Place, Run};
 use super::sounding::{Digit, GapCause, Sounding};
 use super::stream::{Axis, HOLD, Held, Released, Stream};
 
@@ -121,12 +121,26 @@ impl Lane {
         if released.packet.bytes.is_empty() {
             return; // keeps a path open, says nothing about time
         }
-        let run = stream.run_for(self.axis, &released.packet, codec);
+        let (run, waiting) = stream.run_for(self.axis, &released.packet, codec);
+        let missing = match released.lost {
+            0 => Vec::new(),
+            _ => run.missing(&released.packet, waiting),
+        };
+        let found = u64::try_from(missing.len()).unwrap_or(0);
+        facts.recovered += found;
+        let lost = released.lost.saturating_sub(found);
+        for packet in missing.iter().chain([&released.packet]) {
+            self.sound(run, packet, codec, lost, facts);
+        }
+    }
+
+    /// `lost`: packets that may be missing before it.
+    fn sound(&mut self, run: &mut Run, packet: &Held, codec: Codec, lost: u64, facts: &mut Sounding) {
         let mut samples = std::mem::take(&mut self.decoded);
         samples.clear();
-        let filled = run.decode(&released.packet, released.lost, &mut samples);
-        let place = run.place(self.axis, &released.packet, filled, &samples);
-        self.note_gaps(&place, filled, codec, released.lost, facts);
+        let filled = run.decode(packet, lost, &mut samples);
+        let place = run.place(self.axis, packet, filled, &samples);
+        self.note_gaps(&place, filled, codec, lost, facts);
         self.render(&place, codec, &samples);
         self.covered = self.covered.max(place.ends);
         self.decoded = samples;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::formats::Payload;
 use super::step::{Usual, is_step};
-use super::stream::{Axis, Held, scale};
+use super::stream::{Axis, Copied, Held, scale};
 use crate::model::Timestamp;
 use crate::rtp::codecs::{Codec, Decoder, Filled};
 
@@ -45,6 +46,17 @@ pub(super) struct Run {
     usual: Usual,
     /// Of the packet at hand and those after it, the least, in samples of the axis.
     least_late: i64,
+    /// Of its first packet.
+    first_length: i64,
+    lengths: Lengths,
+}
+
+/// What the newest packets' length makes of their lateness, in samples of the axis.
+#[derive(Clone, Copy, Debug)]
+struct Lengths {
+    newest: i64,
+    /// So much later than the run's first such packets come: who speaks now sends a longer one later, who reads from a file does not.
+    later: i64,
 }
 
 /// Where a packet's sound belongs.
@@ -72,7 +84,9 @@ impl Run {
     ) -> Self {
         let arrival = axis.position(first.at);
         let early = axis.samples(EARLY_MAX);
-        let anchors = waiting.clone().map(|packet| {
+        let length = length_on(axis, first);
+        let alike = waiting.clone().filter(|packet| length_on(axis, packet) == length);
+        let anchors = alike.map(|packet| {
             let distance = packet.timestamp.wrapping_sub(first.timestamp).cast_signed();
             axis.position(packet.at) - scale(i64::from(distance), axis.sample_rate, codec.clock_rate())
         });
@@ -90,6 +104,11 @@ impl Run {
             drift: Drift::default(),
             usual: Usual::default(),
             least_late: 0,
+            first_length: length,
+            lengths: Lengths {
+                newest: length,
+                later: 0,
+            },
         };
         run.usual = Usual::of(axis, waiting.map(|held| run.lateness(axis, held)));
         run
@@ -119,6 +138,24 @@ impl Run {
         is_near && !self.is_step(axis, packet, waiting)
     }
 
+    /// Before all else, where packets have another length from `packet` on: whether they come later by that, or earlier.
+    pub(super) fn follow_length<'a>(&mut self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held>) {
+        let length = length_on(axis, packet);
+        if length == self.lengths.newest {
+            return;
+        }
+        let near = axis.samples(EARLY_MAX);
+        let alike = waiting.filter(|held| length_on(axis, held) == length);
+        let lates = alike.map(|held| self.late_by_first(axis, held));
+        let own = self.late_by_first(axis, packet);
+        let least = lates.filter(|late| late.abs() <= near).fold(own, i64::min);
+        let later = length - self.first_length;
+        self.lengths = Lengths {
+            newest: length,
+            later: if (least - later).abs() < least.abs() { later } else { 0 },
+        };
+    }
+
     /// Whether the sender's clock stood still before `packet`: then it is no network that catches up.
     fn is_step<'a>(&self, axis: Axis, packet: &Held, waiting: impl Iterator<Item = &'a Held> + Clone) -> bool {
         let own = (packet.at, self.lateness(axis, packet));
@@ -142,13 +179,7 @@ impl Run {
 
     /// Whether the timestamps go on by more than the first packet's samples.
     fn skips(&self, first: &Held, second: &Held) -> bool {
-        let samples = self.codec.samples_in(&first.bytes).unwrap_or(0);
-        let length = scale(
-            i64::try_from(samples).unwrap_or(i64::MAX),
-            self.codec.clock_rate(),
-            self.codec.sample_rate(),
-        );
-        i64::from(second.timestamp.wrapping_sub(first.timestamp).cast_signed()) > length + 1
+        i64::from(second.timestamp.wrapping_sub(first.timestamp).cast_signed()) > self.length_of(&first.bytes) + 1
     }
 
     /// Whether a packet of another codec has the same clock and comes when it should; `waiting` are those after it.
@@ -180,7 +211,57 @@ impl Run {
 
     /// In samples of the axis.
     fn lateness(&self, axis: Axis, packet: &Held) -> i64 {
+        let length = length_on(axis, packet);
+        let later = match self.lengths {
+            Lengths { newest, later } if newest == length => later,
+            _ => length - self.first_length,
+        };
+        self.late_by_first(axis, packet) - later
+    }
+
+    /// By when its first sample is due.
+    fn late_by_first(&self, axis: Axis, packet: &Held) -> i64 {
         axis.position(packet.at) - self.position(axis, self.elapsed_at(packet.timestamp))
+    }
+
+    /// Of what a packet and those after it repeat, what lies in the hole before it: each as the packet that it was, in order.
+    pub(super) fn missing<'a>(&self, packet: &'a Held, waiting: impl Iterator<Item = &'a Held>) -> Vec<Held> {
+        let Some(mut heard) = self.heard else { return Vec::new() };
+        let own = self.elapsed_at(packet.timestamp);
+        let hole = heard..own;
+        let copies = std::iter::once(packet).chain(waiting).flat_map(|held| {
+            let sent = self.elapsed_at(held.timestamp);
+            let copies = held.copies.iter();
+            copies.map(move |copy| (sent - i64::from(copy.age), held, copy))
+        });
+        let mut copies: Vec<_> = copies.filter(|(begins, ..)| hole.contains(begins)).collect();
+        copies.sort_by_key(|(begins, ..)| *begins);
+        let as_packet = |(begins, held, copy): (i64, &Held, &Copied)| {
+            let ends = begins + self.length_of(&copy.bytes);
+            if begins < heard || ends > own || begins == ends {
+                return None;
+            }
+            heard = ends;
+            let age = u32::from(copy.age);
+            Some(Held {
+                at: held.at - Duration::from_secs(1) * age / self.codec.clock_rate().max(1),
+                timestamp: held.timestamp.wrapping_sub(age),
+                payload: held.payload.clone(),
+                bytes: copy.bytes.clone(),
+                copies: Vec::new(),
+            })
+        };
+        copies.into_iter().filter_map(as_packet).collect()
+    }
+
+    /// In timestamp units.
+    fn length_of(&self, payload: &[u8]) -> i64 {
+        let samples = self.codec.samples_in(payload).unwrap_or(0);
+        scale(
+            i64::try_from(samples).unwrap_or(i64::MAX),
+            self.codec.clock_rate(),
+            self.codec.sample_rate(),
+        )
     }
 
     /// Appends what stands for the `lost` packets before this one, then its own samples, at the codec's own rate.
@@ -259,6 +340,19 @@ impl Run {
         let early = Some(self.least_late.max(-hole)).filter(|early| *early < -axis.samples(EARLY_PAUSE_MAX));
         jumped.or(forced).or(wished).or(early).unwrap_or(0)
     }
+}
+
+/// Of a packet's sound, in samples of the axis.
+fn length_on(axis: Axis, packet: &Held) -> i64 {
+    let Payload::Sound(codec) = packet.payload else {
+        return 0;
+    };
+    let samples = codec.samples_in(&packet.bytes).unwrap_or(0);
+    scale(
+        i64::try_from(samples).unwrap_or(i64::MAX),
+        axis.sample_rate,
+        codec.sample_rate(),
+    )
 }
 
 fn is_quiet(samples: &[i16]) -> bool {

@@ -58,7 +58,8 @@ pub struct Sounding {
     pub digits: Vec<Digit>,
     /// Packets that never came, by their sequence numbers.
     pub lost: u64,
-    /// Holes that are heard, or their ends, from the copy in the packet after them (Opus).
+    /// Lost packets that are heard, by what a later one repeats of them (RFC 2198); and holes, or their ends, from the copy in
+    /// the packet after them (Opus).
     pub recovered: u64,
     /// Duplicates, and packets that came after their turn.
     pub dropped: u64,

@@ -55,6 +55,16 @@ pub(super) struct Held {
     pub(super) timestamp: u32,
     pub(super) payload: Payload,
     pub(super) bytes: Bytes,
+    /// What it repeats of those before it, in its codec; the oldest first.
+    pub(super) copies: Vec<Copied>,
+}
+
+/// The sound of an earlier packet (RFC 2198).
+#[derive(Debug)]
+pub(super) struct Copied {
+    /// In timestamp units.
+    pub(super) age: u16,
+    pub(super) bytes: Bytes,
 }
 
 /// A packet in its turn.
@@ -146,20 +156,29 @@ impl Stream {
         })
     }
 
-    /// The run that a packet belongs to: the one so far, or a new one when the packet does not follow on.
-    pub(super) fn run_for(&mut self, axis: Axis, packet: &Held, codec: Codec) -> &mut Run {
+    /// The run that a packet belongs to: the one so far, or a new one when the packet does not follow on. And those of its codec
+    /// after it.
+    pub(super) fn run_for(
+        &mut self,
+        axis: Axis,
+        packet: &Held,
+        codec: Codec,
+    ) -> (&mut Run, impl Iterator<Item = &Held> + Clone) {
         let waiting = self
             .held
             .values()
-            .filter(|held| held.payload == Payload::Sound(codec) && !held.bytes.is_empty());
+            .filter(move |held| held.payload == Payload::Sound(codec) && !held.bytes.is_empty());
+        if let Some(run) = &mut self.run {
+            run.follow_length(axis, packet, waiting.clone());
+        }
         let mut run = match self.run.take() {
             Some(run) if run.is_of(codec) && run.fits(axis, packet, waiting.clone()) => run,
             Some(run) if run.is_of(codec) => Run::begin(axis, packet, waiting.clone(), codec, Some(run.into_decoder())),
             Some(run) if run.continues_with(axis, packet, waiting.clone(), codec) => run.into_codec(codec),
             _ => Run::begin(axis, packet, waiting.clone(), codec, None),
         };
-        run.look_ahead(axis, packet, waiting);
-        self.run.insert(run)
+        run.look_ahead(axis, packet, waiting.clone());
+        (self.run.insert(run), waiting)
     }
 
     /// Where an event began that lasted for `duration` when this packet of it was sent: by its timestamp, if that goes with

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::clock::{Clocks, Learning, Tick};
-use super::formats::{Formats, Payload};
+use super::formats::{Formats, Payload, Unpacked};
 use super::lip_sync::{Behind, LipSync};
 use super::pauses::{Pauses, Unkept};
 use crate::model::{Closing, Leg, Mark, Ssrc, Timestamp};
@@ -44,7 +44,7 @@ pub struct Heard {
     pub line: u16,
     pub ssrc: Ssrc,
     pub payload_type: u8,
-    /// Encoding name, empty when no description told it.
+    /// Encoding name, empty when no description told it; ` (red)` behind that of the first packet in a redundant payload.
     pub encoding: String,
     pub packets: u64,
     /// False: silence in all that is rendered; the raw packets are kept.
@@ -159,10 +159,10 @@ impl Surveying {
         let Ok(header) = RtpHeader::parse(bytes) else { return };
         self.first_packet = crate::model::earliest(self.first_packet, Some(at));
         let payload_type = header.payload_type;
-        let payload = self.formats.payload(leg, line, payload_type);
-        if let Payload::Sound(codec) = &payload {
+        let unpacked = self.formats.unpacked(leg, line, &header);
+        if let Payload::Sound(codec) = &unpacked.payload {
             self.highest_rate = self.highest_rate.max(codec.sample_rate());
-            if let Some(tick) = Tick::of(at, &header, *codec) {
+            if let Some(tick) = Tick::of(at, &header, unpacked.bytes, *codec) {
                 self.clocks.update((leg, line, header.ssrc, payload_type), tick);
             }
         }
@@ -176,9 +176,9 @@ impl Surveying {
                     line,
                     ssrc: header.ssrc,
                     payload_type,
-                    encoding: encoding_name(&payload).to_owned(),
+                    encoding: encoding_name(&unpacked),
                     packets: 1,
-                    is_decoded: !matches!(payload, Payload::Undecoded(_)),
+                    is_decoded: !matches!(unpacked.payload, Payload::Undecoded(_)),
                 });
             }
         }
@@ -193,11 +193,16 @@ fn sufficient_rate(highest: u32) -> u32 {
         .unwrap_or(fullband)
 }
 
-fn encoding_name(payload: &Payload) -> &str {
-    match payload {
+fn encoding_name(unpacked: &Unpacked<'_>) -> String {
+    let name = match &unpacked.payload {
         Payload::Sound(codec) => codec.name(),
         Payload::TelephoneEvent { .. } => "telephone-event",
         Payload::ComfortNoise => "CN",
         Payload::Undecoded(name) => name,
+    };
+    match unpacked.red {
+        Some(_) if name.is_empty() => "red".to_owned(),
+        Some(_) => format!("{name} (red)"),
+        None => name.to_owned(),
     }
 }

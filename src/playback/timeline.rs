@@ -6,19 +6,22 @@
 //!   drifted 8 ms apart it is moved at the next pause or quiet packet, at 15 ms at once (see `run`).
 //! - Timestamps that count another clock than the codec's, or none, are put right first (see `clock`).
 //! - Reordering up to 300 ms is repaired, duplicates are dropped.
-//! - Loss, discontinuous transmission, hold, comfort noise, telephone events and codecs that are not decoded are silence
+//! - Of a lost packet what a later one repeats of it (RFC 2198) is heard in its place.
+//! - Other loss, discontinuous transmission, hold, comfort noise, telephone events and codecs that are not decoded are silence
 //!   of the right length; but of Opus, whose next packet may bring a lost one's sound, and whose decoder guesses.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Survey;
 use super::clock::{Clocks, Tick};
-use super::formats::{Formats, Payload};
+use super::formats::{Formats, Payload, Unpacked};
 use super::lane::{Lane, SETTLE};
 use super::pauses::Unkept;
 use super::sounding::{GapCause, Sounding};
-use super::stream::{Axis, Held};
+use super::stream::{Axis, Copied, Held};
 use crate::model::{Leg, Mark, Timestamp};
 use crate::recorder::{Frame, PacketKind};
 use crate::rtp::RtpHeader;
@@ -82,19 +85,7 @@ impl Timeline {
                 bytes,
             } if self.formats.is_audio(*line) => {
                 if let Ok(header) = RtpHeader::parse(bytes) {
-                    let payload = self.formats.payload(*leg, *line, header.payload_type);
-                    let (number, timestamp) = self.amended(*at, *leg, *line, &header, &payload);
-                    let packet = Held {
-                        at: *at,
-                        timestamp,
-                        payload,
-                        bytes: bytes.slice_ref(header.payload),
-                    };
-                    let lane = match leg {
-                        Leg::A => &mut self.a,
-                        Leg::B => &mut self.b,
-                    };
-                    lane.handle_packet(*line, header.ssrc, number, packet, &mut self.sounding);
+                    self.on_audio(*at, (*leg, *line), &header, bytes);
                 }
             }
             Frame::Packet { .. } | Frame::Signal { .. } => {}
@@ -103,11 +94,41 @@ impl Timeline {
         self.b.advance(self.now, &mut self.sounding);
     }
 
+    fn on_audio(&mut self, at: Timestamp, (leg, line): (Leg, u16), header: &RtpHeader<'_>, bytes: &Bytes) {
+        let unpacked = self.formats.unpacked(leg, line, header);
+        let (number, timestamp) = self.amended(at, (leg, line), header, &unpacked);
+        let repeated = self.formats.repeated(leg, line, &unpacked);
+        // How old copies are is told by the same clock: one that had to be put right says nothing.
+        let repeated = repeated.filter(|_| timestamp == header.timestamp);
+        let copies = repeated.map(|copy| Copied {
+            age: copy.age,
+            bytes: bytes.slice_ref(copy.payload),
+        });
+        let packet = Held {
+            at,
+            timestamp,
+            copies: copies.collect(),
+            bytes: bytes.slice_ref(unpacked.bytes),
+            payload: unpacked.payload,
+        };
+        let lane = match leg {
+            Leg::A => &mut self.a,
+            Leg::B => &mut self.b,
+        };
+        lane.handle_packet(line, header.ssrc, number, packet, &mut self.sounding);
+    }
+
     /// Number and timestamp as they should be.
-    fn amended(&mut self, at: Timestamp, leg: Leg, line: u16, header: &RtpHeader<'_>, payload: &Payload) -> (u16, u32) {
+    fn amended(
+        &mut self,
+        at: Timestamp,
+        (leg, line): (Leg, u16),
+        header: &RtpHeader<'_>,
+        unpacked: &Unpacked<'_>,
+    ) -> (u16, u32) {
         let source = (leg, line, header.ssrc, header.payload_type);
-        let tick = match payload {
-            Payload::Sound(codec) => Tick::of(at, header, *codec),
+        let tick = match unpacked.payload {
+            Payload::Sound(codec) => Tick::of(at, header, unpacked.bytes, codec),
             _ => None,
         };
         tick.map_or((header.sequence, header.timestamp), |tick| {
@@ -195,6 +216,8 @@ mod clocks;
 mod codecs;
 #[cfg(test)]
 mod halting;
+#[cfg(test)]
+mod redundant;
 #[cfg(test)]
 mod strange;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::consenting::OnRefusal;
+use super::consenting::{ConsentMode, ConsentTerms, OnRefusal};
 use super::identity::Identity;
 use super::pausing::PauseTerms;
 use super::terms::{DuringArms, MediaSet, Notify, NotifyWhom, RejectCode, Retention};
@@ -101,6 +101,18 @@ impl Requirements {
         }
     }
 
+    /// Whether the caller, whether the callee is to hear a prompt, a tone, and to be asked.
+    fn telling(&self) -> [[bool; 3]; 2] {
+        let mode = self.notify.mode;
+        let asks = |terms: ConsentTerms| terms.mode == ConsentMode::Explicit;
+        let wanted = [
+            mode.has_prompt(),
+            mode.has_tone(),
+            self.notify.consent.is_some_and(asks),
+        ];
+        self.tells().map(|tells| wanted.map(|wanted| wanted && tells))
+    }
+
     const fn flags(&self) -> [bool; 4] {
         [self.before, self.during, self.before_meeting, self.during_meeting]
     }
@@ -150,6 +162,19 @@ impl Decision {
             (Some(own), Some(other)) => own.flags().iter().zip(other.flags()).any(|(own, other)| *own && !other),
             (own, other) => own.is_some() && other.is_none(),
         }
+    }
+
+    /// Whether a party is to be told by it that `other` does not tell, or by more, or to be asked.
+    pub fn tells_more_than(&self, other: &Self) -> bool {
+        let telling = |decision: &Self| {
+            decision
+                .requirements
+                .as_ref()
+                .map(Requirements::telling)
+                .unwrap_or_default()
+        };
+        let [own, other] = [self, other].map(|decision| telling(decision).into_iter().flatten());
+        own.zip(other).any(|(own, other)| own && !other)
     }
 
     /// What a refusal means beside these policies that meant this under those before.

@@ -2,9 +2,11 @@
 //!
 //! Architecture Invariant: no key leaves before the handshake is done and the peer has proved to own the certificate that its
 //! signalling named. What forged datagrams can cost is bounded by [`DATAGRAMS_A_SECOND_MAX`]. Those from elsewhere than the peer's
-//! address spoil nothing. Those from it that are empty, or claim room, take none from the peer's; a whole forged message, or 65 records
-//! that could be a Finished, can spoil an attempt: a client says hello anew, at once or when nothing has come of it for seconds, a server
-//! forgets the attempt, or waits for the hello to be repeated. So one forged datagram costs seconds.
+//! address spoil nothing. Those from it that are no part of a handshake, or not yet, are discarded silently (RFC 6347 §4.1.2.7), and
+//! cost no other its place; those that claim room take none from the peer's, but 64 a second of them, or of what could be the end while
+//! that is awaited, take its time. A whole forged message can spoil an attempt (a client says
+//! hello anew, at once or when nothing has come of it for seconds, a server forgets the attempt, or waits for the hello to be repeated),
+//! and so can 65 records that could be a Finished, between a client's keys and its own.
 
 mod attempt;
 mod budget;
@@ -26,7 +28,7 @@ use rtc_dtls::crypto::Certificate;
 
 use crate::model::{Fingerprint, FingerprintHash, Handshake, Identity, KeyingFault, SrtpKey, Timestamp, earliest};
 
-/// Handshake datagrams of one peer, or of a share of the hosts that nothing is known of, that are looked at in one second; a whole
+/// Handshake datagrams of one peer that are more than noise, or of a share of the hosts that nothing is known of, that are looked at in one second; a whole
 /// handshake takes a dozen.
 pub const DATAGRAMS_A_SECOND_MAX: u32 = 64;
 /// Longer ones are not looked at: handshakes are cut for the MTU (RFC 6347 §4.1.1).

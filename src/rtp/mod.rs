@@ -11,12 +11,12 @@ pub mod e_model;
 mod jitter;
 pub mod packet;
 mod recent;
+mod red;
 pub mod rtcp;
 mod sequence;
 mod srtp;
 mod stun;
 pub mod telephone_event;
-mod text;
 
 pub use cadence::Cadence;
 #[cfg(test)]
@@ -27,10 +27,10 @@ pub use dtls::{
 pub use jitter::Jitter;
 pub use packet::{RtpError, RtpHeader, WireKind, agrees_on_keys, classify, is_handshake};
 pub use recent::Recent;
+pub use red::{Red, Repeated, block_of_red};
 pub use sequence::{Arrival, ExtendedSequence};
 pub use srtp::{Opener, SRTP_GROWTH_MAX, STREAMS_MAX, Sealer, SrtpError};
 #[cfg(test)]
 pub use stun::tests as stun_tests;
 pub use stun::{BindingRequest, is_stun};
 pub use telephone_event::TelephoneEvent;
-pub use text::block_of_red;

@@ -1,7 +1,7 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714): one direction of one leg. The only user of the cipher crate.
 //!
 //! Architecture Invariant: a packet whose tag does not fit changes nothing heard, and costs one look at its tag, or a few where
-//! a rollover counter is sought. A stream that a key has once encrypted is never begun anew under it: the same keystream would
+//! a rollover counter is sought, two where it may have gone round before its stream was heard. A stream that a key has once encrypted is never begun anew under it: the same keystream would
 //! be used twice.
 
 mod cipher;
@@ -64,6 +64,8 @@ pub struct Opener {
     sought: Option<u32>,
     /// By which the next packet is tried.
     guess: u32,
+    /// The packet that did not fit is the first of its stream to come, and numbers may have gone round before it (RFC 3711 §3.3.1).
+    may_have_wrapped: bool,
 }
 
 impl Sealer {
@@ -117,6 +119,7 @@ impl Opener {
             streams: Streams::default(),
             sought: None,
             guess: 0,
+            may_have_wrapped: false,
         })
     }
 
@@ -130,6 +133,10 @@ impl Opener {
 
     /// The packet that did not fit is tried again by the next rollover counter; each other one by 0 first. False: none is sought.
     pub fn seek_further(&mut self) -> bool {
+        if std::mem::take(&mut self.may_have_wrapped) {
+            self.guess = 1;
+            return true;
+        }
         let Some(sought) = &mut self.sought else {
             return false;
         };
@@ -158,7 +165,13 @@ impl Opener {
         }
         let first = Index::new(guess, sequence);
         let index = self.streams.expect_rtp(ssrc, first)?;
-        self.rtp.open_rtp(head, header, ssrc, index, tag)?;
+        let opened = self.rtp.open_rtp(head, header, ssrc, index, tag);
+        self.may_have_wrapped = opened.is_err()
+            && self.sought.is_none()
+            && index == Index::new(0, sequence)
+            && sequence < streams::HALF
+            && !self.streams.is_heard(ssrc);
+        opened?;
         self.streams.settle_rtp(ssrc, index);
         self.sought = None;
         Ok(payload_end)

@@ -50,7 +50,8 @@ pub(super) fn bundle(group: &[String], lines: &mut [MediaLine]) {
             address.is_some() && address_of(line).is_none_or(|own| (Some(own), line.port) == (address, port));
         line.bundling = match &line.mid {
             _ if index == place => Bundling::Tag,
-            Some(mid) if others.contains(mid) && line.is_live() && is_there => Bundling::Shared,
+            // Of one with port 0 that is what "bundle-only" means (RFC 9143 §6).
+            Some(mid) if others.contains(mid) && (is_there || !line.is_live()) => Bundling::Shared,
             _ => Bundling::Free,
         };
     }
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(bundling("BUNDLE 0 1", "9"), [Bundling::Tag, Bundling::Shared]);
         assert_eq!(bundling("BUNDLE 1 0", "9"), [Bundling::Free, Bundling::Tag]);
         assert_eq!(bundling("BUNDLE 0 1", "4002"), [Bundling::Tag, Bundling::Free]);
-        assert_eq!(bundling("BUNDLE 0 1", "0"), [Bundling::Tag, Bundling::Free]);
+        assert_eq!(bundling("BUNDLE 0 1", "0"), [Bundling::Tag, Bundling::Shared]);
         assert_eq!(bundling("BUNDLE 0", "4000"), [Bundling::Tag, Bundling::Free]);
         assert_eq!(bundling("BUNDLE 7 0 1", "4000"), [Bundling::Free, Bundling::Free]);
         assert_eq!(bundling("LS 0 1", "4000"), [Bundling::Free, Bundling::Free]);

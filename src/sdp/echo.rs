@@ -36,7 +36,7 @@ pub fn echo(offer: &SessionDescription, line: usize, host: IpAddr) -> Bytes {
 }
 
 /// An m-line as it is, or refused: by port 0.
-fn write_media(out: &mut Vec<u8>, value: &[u8], is_taken: bool) {
+pub(super) fn write_media(out: &mut Vec<u8>, value: &[u8], is_taken: bool) {
     let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     out.extend_from_slice(b"m=");
     for (at, word) in words.enumerate() {

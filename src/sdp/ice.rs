@@ -46,14 +46,17 @@ fn is_ice(value: &str, length: &std::ops::RangeInclusive<usize>) -> bool {
     length.contains(&value.len()) && value.bytes().all(is_char)
 }
 
-/// What a line of ours says: credentials, the one candidate, and that there is no other (RFC 8840 §8.2).
-pub(super) fn write_ice(out: &mut String, ours: &IceCredentials, local: SocketAddr) {
-    let (ip, port) = (local.ip(), local.port());
-    let _ = write!(
-        out,
-        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=candidate:1 1 UDP {PRIORITY} {ip} {port} typ host\r\na=end-of-candidates\r\n",
-        ours.ufrag, ours.password
-    ); // a String takes everything
+/// What a line of ours says: credentials, the one candidate, and that there is no other (RFC 8840 §8.2). Without a port: the
+/// credentials alone.
+pub(super) fn write_ice(out: &mut String, ours: &IceCredentials, local: Option<SocketAddr>) {
+    let _ = write!(out, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ours.ufrag, ours.password); // a String takes everything
+    if let Some(local) = local {
+        let (ip, port) = (local.ip(), local.port());
+        let _ = write!(
+            out,
+            "a=candidate:1 1 UDP {PRIORITY} {ip} {port} typ host\r\na=end-of-candidates\r\n"
+        );
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +102,7 @@ mod tests {
             password: "p".repeat(22),
         };
         let mut out = String::new();
-        write_ice(&mut out, &ours, "198.51.100.7:40000".parse().expect("an address"));
+        write_ice(&mut out, &ours, Some("198.51.100.7:40000".parse().expect("an address")));
         assert!(
             out.contains("a=candidate:1 1 UDP 2130706431 198.51.100.7 40000 typ host\r\n"),
             "{out}"

@@ -48,6 +48,23 @@ impl Secured {
             key.write(out);
             out.push_str("\r\n");
         }
+        self.write_shake(out);
+        if let Some(ice) = self.ice.as_ref().filter(|_| local.is_some()) {
+            write_ice(out, ice, local);
+        }
+    }
+
+    /// The same for a line that is refused, where there were ways to it. `shared`: the line whose port it would have had, and where
+    /// that is; who has one transport for both may go by what the last of them says.
+    pub(super) fn write_refusal(&self, out: &mut String, shared: Option<(&Self, SocketAddr)>) {
+        let (said, local) = shared.map_or((self, None), |(said, local)| (said, Some(local)));
+        if let Some(ice) = self.ice.as_ref().and(said.ice.as_ref()) {
+            said.write_shake(out);
+            write_ice(out, ice, local);
+        }
+    }
+
+    fn write_shake(&self, out: &mut String) {
         if let Some((fingerprint, setup)) = &self.shake {
             write_fingerprint(out, fingerprint);
             out.push_str("\r\na=setup:");
@@ -56,9 +73,6 @@ impl Secured {
         }
         if self.muxed == Some(true) {
             out.push_str("a=rtcp-mux\r\n");
-        }
-        if let (Some(ice), Some(local)) = (&self.ice, local) {
-            write_ice(out, ice, local);
         }
     }
 }

@@ -88,6 +88,12 @@ impl Framer {
         std::mem::take(&mut self.pings)
     }
 
+    /// An INVITE whose head and some whole lines of its body are here, and the rest is not.
+    pub fn cut_invite(&self) -> Option<&[u8]> {
+        let is_invite = self.buffer.starts_with(b"INVITE ") && self.buffer.ends_with(b"\n");
+        (self.frame.is_some() && is_invite).then_some(&*self.buffer)
+    }
+
     /// Whether a message has begun and not ended.
     pub fn is_inside_message(&self) -> bool {
         !self.buffer.is_empty()

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod paths;
+mod rooms;
 mod rules;
 mod self_test;
 mod source;

@@ -1,9 +1,9 @@
 //! What the record of a call says when its parties changed: how it ended, and all that was decided.
 
 use onrecord::model::{Closing, Fault, Outcome, RecordingCommand};
-use onrecord::trunk::{Conduct, Redirect};
 
 use super::bench::{B, Bench, C, SDP, STRICT, answer, with_lines};
+use super::redirected::follows;
 
 const GRANT: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n[[grant]]\npolicy = \"desk\"\nto = [\"user:bob@127.0.0.1\"]\n";
 const TRADER_ONLY: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
@@ -15,13 +15,6 @@ fn closing(bench: &Bench) -> &Closing {
         _ => None,
     });
     closing.unwrap()
-}
-
-fn follows() -> Conduct {
-    Conduct {
-        redirect: Redirect::Follow,
-        ..Conduct::default()
-    }
 }
 
 /// Alice and Bob talk; then B accepts an UPDATE as this one.

@@ -3,11 +3,8 @@
 use onrecord::trunk::Refer;
 
 use super::bench::{A, ADVERTISED, B, Bench, PROXY, SDP};
+use super::consulted::escaped;
 use super::party::{ALICE, BOB, CAROL};
-
-fn escaped(name: &str) -> String {
-    name.replace('@', "%40").replace(';', "%3B").replace('=', "%3D")
-}
 
 #[test]
 fn an_attended_transfer_to_our_advertised_name_reaches_the_far_end_of_the_dialog() {

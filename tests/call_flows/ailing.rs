@@ -1,23 +1,13 @@
 //! The sound of a call is watched from its answer on, and what ails it is kept and ends nothing.
 
 use onrecord::engine::Input;
-use onrecord::model::{
-    Ailing, Ailment, Impairment, Leg, Mark, MediaCommand, MediaEvent, MediaPlan, RecordingCommand, Timestamp,
-};
+use onrecord::model::{Ailing, Ailment, Impairment, Leg, Mark, MediaEvent, RecordingCommand, Timestamp};
 
 use super::bench::{Bench, SDP};
 
-fn plan(bench: &Bench) -> &MediaPlan {
-    let newest = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    newest.expect("a plan")
-}
-
 /// Of whom nothing is awaited.
 fn mute(bench: &Bench) -> [bool; 2] {
-    let line = &plan(bench).lines[0];
+    let line = &bench.plan().lines[0];
     [line.a.mute, line.b.mute]
 }
 
@@ -26,9 +16,9 @@ fn early_media_is_not_watched_and_the_answer_is_told_even_if_it_brings_nothing_n
     let mut bench = Bench::strict();
     bench.invite(SDP, "");
     bench.b_answers("INVITE", 183, SDP);
-    assert!(!plan(&bench).answered);
+    assert!(!bench.plan().answered);
     bench.b_answers("INVITE", 200, SDP);
-    assert!(plan(&bench).answered);
+    assert!(bench.plan().answered);
 }
 
 #[test]
@@ -60,7 +50,7 @@ fn who_holds_or_is_held_need_not_be_heard() {
         bench.a_requests(3, "INVITE", "h3", SDP);
         bench.b_answers("INVITE", 200, SDP);
         assert_eq!(mute(&bench), [false, false]);
-        assert!(plan(&bench).answered);
+        assert!(bench.plan().answered);
     }
 }
 

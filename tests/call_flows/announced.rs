@@ -9,6 +9,8 @@ use onrecord::model::{
 };
 use onrecord::policy::{Clips, PolicySet, SourceFile};
 
+use onrecord::trunk::Conduct;
+
 use super::bench::{A, B, Bench, GRANTS, SDP, answer, with_lines};
 
 /// What a prompt and a tone are rendered in here.
@@ -71,16 +73,24 @@ pub fn lenient_bench_with_carol(notify: &str, of_carol: &str) -> Bench {
 
 /// Bob is under one policy, Carol under another, each lenient or not: Bob's does not follow the call to her.
 pub fn bench_of_bob_then_carol(of_bob: (&str, bool), of_carol: (&str, bool)) -> Bench {
+    redirecting_bench(of_bob, of_carol, Conduct::default())
+}
+
+/// The same, where the carrier's trunk says this of our conduct.
+pub fn redirecting_bench(of_bob: (&str, bool), of_carol: (&str, bool), conduct: Conduct) -> Bench {
     let text = |id, (notify, is_lenient)| policy(id, notify) + if is_lenient { NOT_REQUIRED } else { "" };
     let to = |name, host| format!("[[grant]]\npolicy = \"{name}\"\nto = [\"user:{name}@{host}\"]\n");
-    bench_by(&[
-        (
-            "bob.toml",
-            &text("bob", of_bob).replace("calls = true", "calls = false"),
-        ),
-        ("carol.toml", &text("carol", of_carol)),
-        ("grants.toml", &(to("bob", "127.0.0.1") + &to("carol", "example.com"))),
-    ])
+    let bobs = text("bob", of_bob).replace("calls = true", "calls = false");
+    let (carols, grants) = (
+        text("carol", of_carol),
+        to("bob", "127.0.0.1") + &to("carol", "example.com"),
+    );
+    let files = [
+        ("bob.toml", bobs.as_str()),
+        ("carol.toml", &carols),
+        ("grants.toml", &grants),
+    ];
+    with_clips(Bench::with_carrier(&files, conduct), &files)
 }
 
 /// Carol is under another policy besides.
@@ -93,8 +103,34 @@ pub fn bench_with_carol(notify: &str, of_carol: &str) -> Bench {
     ])
 }
 
+/// Where REFERs of both trunks are executed by us: everybody is under the first policy, Dave under the second, each lenient or not. What
+/// they say of telling people.
+pub fn executing_bench((notify, is_lenient): (&str, bool), of_dave: Option<(&str, bool)>, follows: bool) -> Bench {
+    let more = |is_lenient| if is_lenient { NOT_REQUIRED } else { "" };
+    let mut everybodys = policy("desk", notify) + more(is_lenient);
+    if !follows {
+        everybodys = everybodys.replace("calls = true", "calls = false");
+    }
+    let (notify, is_lenient) = of_dave.unwrap_or(("", true));
+    let daves = policy("dave", notify) + more(is_lenient);
+    let mut grants = match follows {
+        true => GRANTS.to_owned(),
+        false => "[[grant]]\npolicy = \"desk\"\nto = [\"user:alice@example.com\"]\n".to_owned(),
+    };
+    let mut files = vec![("desk.toml", everybodys.as_str())];
+    if of_dave.is_some() {
+        grants += "[[grant]]\npolicy = \"dave\"\nto = [\"user:dave@127.0.0.1\", \"user:dave@example.com\"]\n";
+        files.push(("dave.toml", &daves));
+    }
+    files.push(("grants.toml", &grants));
+    with_clips(Bench::executing(&files), &files)
+}
+
 fn bench_by(files: &[(&str, &str)]) -> Bench {
-    let mut bench = Bench::with(files);
+    with_clips(Bench::with(files), files)
+}
+
+fn with_clips(mut bench: Bench, files: &[(&str, &str)]) -> Bench {
     let files: Vec<SourceFile> = files
         .iter()
         .map(|&(path, text)| SourceFile {

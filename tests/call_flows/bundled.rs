@@ -210,3 +210,79 @@ fn a_second_line_of_sound_that_has_no_address_is_refused_and_the_first_stays_for
     bench.b_answers("INVITE", 200, &answer);
     assert_eq!(ports(&bench.response_to_a().body), [true, false]);
 }
+
+/// What an m-line says of its ways and its handshake, and whether it is one of silence.
+fn ways(body: &[u8], line: usize) -> Vec<&str> {
+    let section = text(body).split("m=").nth(line + 1).unwrap();
+    let is_way = |line: &&str| {
+        let names = [
+            "a=ice-",
+            "a=candidate",
+            "a=end-of",
+            "a=finger",
+            "a=setup",
+            "a=rtcp-mux",
+            "a=inactive",
+        ];
+        names.iter().any(|name| line.starts_with(name))
+    };
+    section.lines().filter(is_way).collect()
+}
+
+/// There are pages that take no answer with a line, also a refused one, that says nothing of its ways, its handshake and formats that
+/// they know; and that go by the last line of a group.
+#[test]
+fn a_refused_line_of_a_group_says_what_the_groups_line_says_so_that_no_page_loses_its_way() {
+    for refusal in ["m=audio 0 RTP/AVP 8\r\n", "m=audio 0 RTP/AVP 0\r\na=sendrecv\r\n"] {
+        let mut bench = page_and_phone();
+        bench.invite(&with_more_sound(), "");
+        bench.b_answers("INVITE", 200, &format!("{SDP}{refusal}"));
+        let told = bench.response_to_a().body;
+        let [taken, refused] = [0, 1].map(|line| ways(&told, line));
+        assert_eq!(refused, [&["a=inactive"], &taken[..]].concat());
+        assert!(taken.iter().any(|line| line.starts_with("a=candidate")), "{taken:?}");
+        let section = text(&told).split("m=").nth(2).unwrap();
+        assert!(section.starts_with("audio 0 UDP/TLS/RTP/SAVPF 8\r\n"), "{section}");
+        assert!(section.contains("a=rtpmap:8 PCMA/8000\r\n") && !section.contains("sendrecv"));
+        assert_eq!(grouped(&told), ["a=group:BUNDLE 0", "a=mid:0", "a=mid:1"]);
+    }
+}
+
+#[test]
+fn a_line_with_a_port_of_its_own_that_the_phone_refuses_says_all_but_a_way() {
+    let mut bench = page_and_phone();
+    let offer = with_video(&browser("actpass"), "192.0.2.7");
+    bench.invite(
+        &offer.replace("video 9", "video 50002").replace("0.0.0.0", "192.0.2.7"),
+        "",
+    );
+    bench.b_answers("INVITE", 200, &format!("{SDP}m=video 0 RTP/AVP 31\r\n"));
+    let told = bench.response_to_a().body;
+    let names: Vec<_> = ways(&told, 1).into_iter().map(|line| &line[..8]).collect();
+    assert_eq!(
+        names,
+        ["a=inacti", "a=finger", "a=setup:", "a=rtcp-m", "a=ice-uf", "a=ice-pw"]
+    );
+    let section = text(&told).split("m=").nth(2).unwrap();
+    assert!(section.contains("a=rtpmap:96 VP8/90000"), "{section}");
+    bench.a_requests(1, "ACK", "ack1", "");
+    let held = format!("{SDP}m=video 0 RTP/AVP 31\r\n").replace("sendrecv", "sendonly");
+    bench.b_requests(1, "INVITE", "hold", &held);
+    assert_eq!(
+        ways(&bench.request_to_a("INVITE").body, 1).len(),
+        6,
+        "and so in what comes later"
+    );
+}
+
+#[test]
+fn who_asked_for_no_ways_is_told_of_a_refused_line_what_the_phone_says() {
+    let mut bench = Bench::strict();
+    bench.invite(
+        &format!("{SDP}m=video 5002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"),
+        "",
+    );
+    let refusal = "m=video 0 RTP/AVP 31\r\n";
+    bench.b_answers("INVITE", 200, &format!("{SDP}{refusal}"));
+    assert!(text(&bench.response_to_a().body).ends_with(refusal));
+}

@@ -1,18 +1,18 @@
 //! 401 and 407: answered on our own behalf where the trunk has credentials, passed from end to end elsewhere.
 
-use std::collections::BTreeSet;
+mod everywhere;
+pub mod held_byes;
 
 use bytes::Bytes;
-use onrecord::engine::Input;
-use onrecord::model::{Direction, Mark, RecordingCommand};
+use onrecord::model::{Direction, RecordingCommand};
 use onrecord::sip::digest::{Credentials, Password, Use, strongest};
-use onrecord::sip::{Flow, Message, Request, Response, Transport};
+use onrecord::sip::{Message, Request, Response};
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, answer, invite, with_lines};
-use super::party::{ALICE, BOB, PhoneDialog};
+use super::bench::{A, B, Bench, SDP, invite};
+use super::party::{ALICE, BOB};
 
-const REALM: &str = "carrier.example";
+pub const REALM: &str = "carrier.example";
 
 fn credentials() -> Credentials {
     Credentials {
@@ -22,14 +22,15 @@ fn credentials() -> Credentials {
     }
 }
 
-fn bench() -> Bench {
+/// A carrier that asks who we are, and our credentials there.
+pub fn bench() -> Bench {
     Bench::strict_with_carrier(Conduct {
         credentials: Some(credentials()),
         ..Conduct::default()
     })
 }
 
-fn digest(realm: &str, nonce: &str, more: &str) -> String {
+pub fn digest(realm: &str, nonce: &str, more: &str) -> String {
     format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\"{more}")
 }
 
@@ -49,7 +50,7 @@ fn challenge(request: &Request, status: u16, values: &[String]) -> Bytes {
 
 impl Bench {
     /// B challenges the newest request of that method.
-    fn b_challenges(&mut self, method: &str, status: u16, values: &[String]) {
+    pub fn b_challenges(&mut self, method: &str, status: u16, values: &[String]) {
         let bytes = challenge(&self.request_to_b(method), status, values);
         self.from(B, bytes);
     }
@@ -219,17 +220,6 @@ fn who_refers_hears_of_it_under_its_own_number_though_its_refer_was_challenged()
 }
 
 #[test]
-fn our_own_bye_is_proved_too() {
-    let mut bench = bench().connected();
-    bench.recorder_fails(onrecord::model::Fault::Io);
-    bench.b_challenges("BYE", 407, &[digest(REALM, "n1", "")]);
-    assert_eq!(bench.sent("BYE").len(), 2);
-    bench.b_answers("BYE", 200, "");
-    bench.a_answers("BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-#[test]
 fn without_credentials_a_challenge_and_its_answer_cross_from_end_to_end() {
     let mut bench = Bench::strict();
     bench.invite(SDP, "");
@@ -364,328 +354,4 @@ fn a_recording_keeps_the_credentials_without_what_proves_them() {
     assert!(text.contains(&format!("response=\"{}\"", "x".repeat(32))), "{text}");
     assert!(text.contains("username=\"1001\""), "{text}");
     assert!(Message::parse(&kept).is_ok());
-}
-
-#[test]
-fn a_prack_and_an_early_update_are_answered_for_too() {
-    let mut bench = bench();
-    bench.invite(SDP, "Supported: 100rel\r\n");
-    let asked = digest(REALM, "n1", "");
-    bench.b_challenges("INVITE", 407, std::slice::from_ref(&asked));
-    bench.fork_answers("b-tag", 183, "Require: 100rel\r\nRSeq: 9\r\n", SDP);
-    let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
-    bench.a_requests_in(&tag, 2, "PRACK", "RAck: 9 1 INVITE\r\n", "");
-    let prack = bench.request_to_b("PRACK");
-    assert_eq!(
-        prack.headers.get("RAck"),
-        Some("9 2 INVITE"),
-        "the number of B's own INVITE"
-    );
-    assert!(
-        prack
-            .headers
-            .get("Proxy-Authorization")
-            .unwrap()
-            .contains("nc=00000002")
-    );
-    let renewed = digest(REALM, "n2", ", stale=true");
-    bench.b_challenges("PRACK", 407, std::slice::from_ref(&renewed));
-    let again = bench.request_to_b("PRACK");
-    assert_eq!(again.headers.get("RAck"), Some("9 2 INVITE"));
-    assert_eq!(again.headers.cseq().number, prack.headers.cseq().number + 1);
-    assert!(proves(
-        again.headers.get("Proxy-Authorization").unwrap(),
-        &renewed,
-        &again
-    ));
-    bench.b_agrees("PRACK", 200, "");
-    bench.a_requests_in(&tag, 3, "UPDATE", "", SDP);
-    bench.b_challenges("UPDATE", 407, &[digest(REALM, "n3", ", stale=true")]);
-    bench.b_agrees("UPDATE", 200, SDP);
-    assert_eq!(bench.response_to_a().headers.cseq().method.as_str(), "UPDATE");
-    bench.fork_answers("b-tag", 200, "", "");
-    bench.a_requests_in(&tag, 1, "ACK", "", "");
-    assert_eq!(bench.request_to_b("ACK").headers.cseq().number, 2);
-    bench.a_requests_in(&tag, 90, "BYE", "", "");
-    bench.b_agrees("BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_trunk_that_fails_over_is_asked_and_proved_anew_at_its_next_address() {
-    let conduct = Conduct {
-        credentials: Some(credentials()),
-        ..Conduct::default()
-    };
-    let mut bench = Bench::with_spare(&[], conduct);
-    bench.invite(SDP, "");
-    bench.b_challenges("INVITE", 401, &[digest(REALM, "n1", "")]);
-    bench.b_answers("INVITE", 503, "");
-    let first = bench.request_to_c("INVITE");
-    assert_eq!(
-        first.headers.get("Authorization"),
-        None,
-        "another address, another nonce"
-    );
-    let asked = digest(REALM, "c1", "");
-    let bytes = challenge(&first, 401, std::slice::from_ref(&asked));
-    bench.from(super::bench::C, bytes);
-    let second = bench.request_to_c("INVITE");
-    assert!(proves(second.headers.get("Authorization").unwrap(), &asked, &second));
-    bench.c_answers("INVITE", 486, "");
-    bench.a_requests(1, "ACK", "a1", "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_challenged_bye_is_not_said_again_to_who_has_hung_up_meanwhile() {
-    let mut bench = bench().connected();
-    bench.a_requests(2, "BYE", "bye", "");
-    bench.b_requests(1, "BYE", "theirs", "");
-    bench.b_challenges("BYE", 401, &[digest(REALM, "n1", "")]);
-    assert_eq!(bench.sent("BYE").len(), 1);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn what_is_passed_on_outside_calls_is_answered_for_too() {
-    let mut bench = bench();
-    for method in ["MESSAGE", "PUBLISH"] {
-        bench.requests(method, ALICE, "sip:bob@carrier.example", method, "", "hello");
-        let asked = digest(REALM, "n1", ", algorithm=SHA-256");
-        bench.b_challenges(method, 401, std::slice::from_ref(&asked));
-        let sent = bench.sent(method);
-        let [first, second] = &sent[..] else { panic!("{sent:?}") };
-        assert_eq!(second.headers.cseq().number, first.headers.cseq().number + 1);
-        assert!(proves(second.headers.get("Authorization").unwrap(), &asked, second));
-        // A nonce that grew old is no wrong password.
-        bench.b_challenges(method, 401, &[digest(REALM, "n2", ", algorithm=SHA-256, stale=true")]);
-        assert_eq!(bench.sent(method).len(), 3);
-        bench.b_challenges(method, 401, &[digest(REALM, "n3", ", algorithm=SHA-256, stale=true")]);
-        assert_eq!(
-            (bench.sent(method).len(), bench.response_to_a().status),
-            (3, 401),
-            "twice at most"
-        );
-        bench.to_b.clear();
-    }
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_subscription_is_proved_from_its_first_request_to_its_last() {
-    let mut bench = bench();
-    let more = "Event: message-summary\r\nExpires: 600\r\n";
-    bench.requests("SUBSCRIBE", ALICE, "sip:mail@carrier.example", "sub-1", more, "");
-    bench.b_challenges("SUBSCRIBE", 407, &[digest(REALM, "n1", "")]);
-    bench.answers_with(BOB, "SUBSCRIBE", 200, "Expires: 600\r\n");
-    let mut alice = PhoneDialog::of_caller(ALICE, &bench.response_to_a());
-    assert_eq!(bench.response_to_a().headers.cseq().number, 1, "A hears nothing of it");
-    let refresh = alice.request("SUBSCRIBE", "Event: message-summary\r\nExpires: 0\r\n", "");
-    bench.from(A, refresh);
-    bench.b_challenges("SUBSCRIBE", 407, &[digest(REALM, "n2", "")]);
-    let numbers: Vec<u32> = bench
-        .sent("SUBSCRIBE")
-        .iter()
-        .map(|sent| sent.headers.cseq().number)
-        .collect();
-    assert_eq!(numbers, [1, 2, 3, 4]);
-    bench.answers_with(BOB, "SUBSCRIBE", 200, "Expires: 0\r\n");
-    assert_eq!(bench.response_to_a().status, 200);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn who_registers_through_us_proves_itself() {
-    let mut bench = bench();
-    bench.requests("REGISTER", ALICE, "sip:carrier.example", "reg-1", "Expires: 60\r\n", "");
-    bench.b_challenges("REGISTER", 401, &[digest(REALM, "n1", "")]);
-    assert_eq!((bench.sent("REGISTER").len(), bench.response_to_a().status), (1, 401));
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_bye_that_is_challenged_and_cannot_be_proved_is_told_of_in_the_recording() {
-    let mut bench = Bench::strict().connected();
-    bench.a_requests(2, "BYE", "bye", "");
-    assert_eq!(bench.response_to_a().status, 200);
-    bench.b_challenges("BYE", 407, &[digest(REALM, "n1", "")]);
-    assert_eq!(bench.sent("BYE").len(), 1, "nobody is there to prove it");
-    let told = bench.recording.iter().any(|command| {
-        let RecordingCommand::Mark {
-            mark: Mark::Note(note), ..
-        } = command
-        else {
-            return false;
-        };
-        note.contains("407 by trunk carrier")
-    });
-    assert!(told, "{:?}", bench.recording);
-    bench.assert_nothing_left();
-}
-
-pub const PROOF: &str = "Proxy-Authorization: Digest username=\"alice\"\r\n";
-
-/// A call of who has proved itself to the far end. No credentials are ours.
-pub fn proved() -> Bench {
-    let mut bench = Bench::strict();
-    bench.invite(SDP, PROOF);
-    bench.b_answers("INVITE", 200, SDP);
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.story.clear();
-    bench
-}
-
-#[test]
-fn who_proves_itself_hears_that_its_bye_is_challenged_and_says_it_again() {
-    let mut bench = proved();
-    bench.a_requests(2, "BYE", "bye2", "");
-    bench.b_challenges("BYE", 407, &[digest(REALM, "n2", "")]);
-    let challenged = bench.response_to_a();
-    assert_eq!(challenged.status, 407);
-    assert!(challenged.headers.get("Proxy-Authenticate").unwrap().contains("n2"));
-    let tag = challenged.headers.to().tag().unwrap().to_owned();
-    bench.a_requests_in(&tag, 3, "BYE", PROOF, "");
-    assert!(bench.request_to_b("BYE").headers.contains("Proxy-Authorization"));
-    bench.b_answers("BYE", 200, "");
-    assert_eq!(bench.response_to_a().status, 200);
-    let ladder = [
-        "A → BYE",
-        "BYE → B",
-        "B → 407",
-        "407 → A",
-        "A → BYE",
-        "BYE → B",
-        "B → 200",
-        "200 → A",
-    ];
-    assert_eq!(bench.story[..8], ladder);
-    assert!(
-        bench.story.contains(&"recorded: BYE from A".to_owned()),
-        "{:?}",
-        bench.story
-    );
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn who_does_not_say_its_challenged_bye_again_is_gone_all_the_same() {
-    let mut bench = proved();
-    bench.a_requests(2, "BYE", "bye2", "");
-    bench.b_challenges("BYE", 401, &[digest(REALM, "n2", "")]);
-    assert_eq!(bench.response_to_a().status, 401);
-    bench.wait(std::time::Duration::from_secs(33));
-    let numbers: BTreeSet<u32> = bench.sent("BYE").iter().map(|bye| bye.headers.cseq().number).collect();
-    assert_eq!(numbers.len(), 2);
-    bench.b_answers("BYE", 200, "");
-    assert!(
-        bench.story.contains(&"recorded: BYE from A".to_owned()),
-        "{:?}",
-        bench.story
-    );
-    bench.assert_nothing_left();
-    // Nor does a far end that says nothing keep the call up.
-    let mut bench = proved();
-    bench.a_requests(2, "BYE", "bye2", "");
-    bench.wait(std::time::Duration::from_secs(33));
-    assert_eq!(bench.response_to_a().status, 200);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_held_bye_waits_for_nobody_when_the_call_ends_otherwise() {
-    let mut bench = proved();
-    bench.a_requests(2, "BYE", "bye2", "");
-    let byes = bench.sent("BYE").len();
-    bench.b_requests(7, "BYE", "theirs", "");
-    assert_eq!((bench.response_to_a().status, bench.response_to_b().status), (200, 200));
-    assert_eq!(bench.sent("BYE").len(), byes, "who said BYE gets none");
-    bench.b_answers("BYE", 200, "");
-    bench.assert_nothing_left();
-    let mut bench = proved();
-    bench.a_requests(2, "BYE", "bye2", "");
-    let byes = bench.sent("BYE").len();
-    bench.recorder_fails(onrecord::model::Fault::Io);
-    assert_eq!(bench.response_to_a().status, 200);
-    assert!(bench.story.contains(&"gated".to_owned()), "{:?}", bench.story);
-    assert_eq!(bench.sent("BYE").len(), byes, "who said BYE gets none, and B has ours");
-    bench.b_answers("BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-/// The same, by a connection that we opened. `more`: header lines of B's 2xx.
-pub fn proved_by_stream(more: &str) -> Bench {
-    let mut bench = Bench::by_stream(&[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
-    bench.invite(SDP, PROOF);
-    let invite = bench.request_to_b("INVITE");
-    by_stream(&mut bench, with_lines(&answer(&invite, 200, "b-tag", B, SDP), more));
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.to_b.clear();
-    bench
-}
-
-pub fn stream() -> Flow {
-    Flow {
-        transport: Transport::Tcp,
-        local: PROXY.parse().unwrap(),
-        remote: B.parse().unwrap(),
-    }
-}
-
-fn by_stream(bench: &mut Bench, bytes: Bytes) {
-    bench.input(Input::Sip { flow: stream(), bytes });
-}
-
-fn tells_untold(bench: &Bench) -> bool {
-    let is_told = |command: &RecordingCommand| {
-        matches!(command, RecordingCommand::Mark { mark: Mark::Note(note), .. }
-            if note.contains("not answered by trunk carrier"))
-    };
-    bench.recording.iter().any(is_told)
-}
-
-#[test]
-fn a_held_bye_whose_connection_breaks_is_said_once_more_and_who_said_it_is_let_go() {
-    for is_ended_otherwise in [false, true] {
-        let mut bench = proved_by_stream("");
-        bench.a_requests(2, "BYE", "bye2", "");
-        let first = bench.request_to_b("BYE");
-        if is_ended_otherwise {
-            bench.recorder_fails(onrecord::model::Fault::Io);
-        }
-        bench.to_b.clear();
-        bench.input(Input::Unreachable { flow: stream() });
-        assert_eq!(bench.response_to_a().status, 200);
-        let second = bench.request_to_b("BYE");
-        assert!(second.headers.cseq().number > first.headers.cseq().number);
-        let ok = answer(&second, 200, "b-tag", B, "");
-        by_stream(&mut bench, ok);
-        assert_eq!(bench.sent("BYE").len(), 1);
-        assert!(!tells_untold(&bench));
-        bench.assert_nothing_left();
-    }
-}
-
-#[test]
-fn a_far_end_that_cannot_be_told_of_a_held_bye_is_told_of_in_the_recording() {
-    let mut bench = proved_by_stream("");
-    bench.a_requests(2, "BYE", "bye2", "");
-    for _ in 0..2 {
-        assert!(!tells_untold(&bench));
-        bench.input(Input::Unreachable { flow: stream() });
-    }
-    assert_eq!(bench.sent("BYE").len(), 2);
-    assert!(tells_untold(&bench), "{:?}", bench.recording);
-    assert!(
-        bench.story.contains(&"recorded: BYE from A".to_owned()),
-        "{:?}",
-        bench.story
-    );
-    bench.assert_nothing_left();
-    // Datagrams have no other way.
-    let mut bench = proved();
-    bench.a_requests(2, "BYE", "bye2", "");
-    bench.wait(std::time::Duration::from_secs(33));
-    assert!(tells_untold(&bench), "{:?}", bench.recording);
-    bench.assert_nothing_left();
 }

@@ -3,9 +3,8 @@
 use onrecord::model::Fault;
 use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT, invite};
+use super::bench::{A, ALL_STRICT, B, Bench, C, GRANTS, PROXY, SDP, STRICT, invite};
 
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
 const BLOCK: &str =
     "[policy]\nid = \"desk\"\nenabled = true\naction = \"block\"\n[[policy.recorder]]\nid = \"embedded\"\n";
 
@@ -41,7 +40,7 @@ fn the_service_urn_in_to_of_a_trunk_that_is_not_trusted_makes_no_emergency() {
 
 #[test]
 fn nor_does_it_open_a_window_for_call_backs() {
-    let mut bench = Bench::between([false; 2], &POLICIES);
+    let mut bench = Bench::between([false; 2], &ALL_STRICT);
     claims_help(&mut bench);
     assert!(bench.headers()[0].strict_during, "an ordinary call");
     bench.b_answers("INVITE", 180, "");
@@ -51,7 +50,7 @@ fn nor_does_it_open_a_window_for_call_backs() {
 
 #[test]
 fn a_trusted_trunk_resolves_the_urn_and_leaves_it_in_to() {
-    let mut bench = Bench::between([true, false], &POLICIES);
+    let mut bench = Bench::between([true, false], &ALL_STRICT);
     bench.recorder_fails(Fault::DiskFull);
     claims_help(&mut bench);
     assert_eq!(bench.request_to_b("INVITE").uri.user(), Some("bob"));
@@ -65,14 +64,14 @@ fn who_calls_an_emergency_number_is_connected_from_any_trunk_and_wherever_it_is_
         redirect: Redirect::Follow,
         ..Conduct::default()
     };
-    let mut bench = Bench::with_branch(&POLICIES, follows(), follows());
+    let mut bench = Bench::with_branch(&ALL_STRICT, follows(), follows());
     bench.recorder_fails(Fault::DiskFull);
     let text = String::from_utf8(invite(1, "a1", "", SDP, "").to_vec()).unwrap();
     bench.from(A, text.replace("sip:bob@", "sip:112@").into());
     bench.b_redirects(302, &[&format!("<sip:ambulance@{C}>")]);
     assert_eq!(bench.request_to_c("INVITE").uri.user(), Some("ambulance"));
 
-    let mut stranger = Bench::between([false; 2], &POLICIES);
+    let mut stranger = Bench::between([false; 2], &ALL_STRICT);
     stranger.recorder_fails(Fault::DiskFull);
     stranger.from(A, text.replace(&format!("sip:bob@{PROXY} "), "urn:service:sos ").into());
     assert_eq!(stranger.request_to_b("INVITE").uri.user(), None);

@@ -15,7 +15,7 @@ fn connected(a: &str, b: &str) -> (Bench, String) {
     (bench, tag)
 }
 
-fn connections(bench: &Bench) -> Vec<(Leg, String)> {
+pub fn connections(bench: &Bench) -> Vec<(Leg, String)> {
     let marks = bench.recording.iter().filter_map(|command| match command {
         RecordingCommand::Mark {
             mark: Mark::Connected { leg, party },

@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 use onrecord::engine::Input;
 use onrecord::sip::{Message, Request};
 
-use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT};
+use super::bench::{A, B, Bench, PROXY, SDP};
+use super::executed::strict;
 use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
-
-pub fn strict() -> Bench {
-    Bench::executing(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
-}
 
 pub fn escaped(name: &str) -> String {
     name.replace('@', "%40").replace(';', "%3B").replace('=', "%3D")

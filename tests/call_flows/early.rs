@@ -2,34 +2,16 @@
 
 use std::time::Duration;
 
-use onrecord::model::MediaCommand;
-
-use super::bench::{A, B, Bench, PROXY, SDP, invite};
+use super::bench::{A, B, Bench, PROXY, SDP, audio_at, invite, reliable};
 
 const KNOWS: &str = "Supported: 100rel\r\n";
-
-fn sdp(port: u16) -> String {
-    SDP.replace("4000", &port.to_string())
-}
-
-fn reliable(number: u32) -> String {
-    format!("Require: 100rel\r\nRSeq: {number}\r\n")
-}
 
 fn rack(number: u32) -> String {
     format!("RAck: {number} 1 INVITE\r\n")
 }
 
-fn tag(bench: &Bench) -> String {
-    bench.response_to_a().headers.to().tag().unwrap().to_owned()
-}
-
 fn ports(bench: &Bench) -> (Option<u16>, Option<u16>) {
-    let plan = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    let line = &plan.unwrap().lines[0];
+    let line = &bench.plan().lines[0];
     let port = |leg: &onrecord::model::LegPlan| leg.remote.map(|remote| remote.rtp.port());
     (port(&line.a), port(&line.b))
 }
@@ -38,8 +20,8 @@ fn ports(bench: &Bench) -> (Option<u16>, Option<u16>) {
 fn progressed() -> (Bench, String) {
     let mut bench = Bench::strict();
     bench.invite(SDP, KNOWS);
-    bench.fork_answers("b-tag", 183, &reliable(9), &sdp(5001));
-    let tag = tag(&bench);
+    bench.fork_answers("b-tag", 183, &reliable(9), &audio_at(5001));
+    let tag = bench.our_tag();
     (bench, tag)
 }
 
@@ -90,10 +72,10 @@ fn a_reliable_183_crosses_and_so_does_its_prack() {
 #[test]
 fn a_reliable_183_that_comes_again_passes_again_and_changes_nothing() {
     let (mut bench, tag) = acknowledged();
-    bench.a_requests_in(&tag, 3, "UPDATE", "", &sdp(4010));
-    bench.b_agrees("UPDATE", 200, &sdp(5011));
+    bench.a_requests_in(&tag, 3, "UPDATE", "", &audio_at(4010));
+    bench.b_agrees("UPDATE", 200, &audio_at(5011));
     let before = bench.media.len();
-    bench.fork_answers("b-tag", 183, &reliable(9), &sdp(5001));
+    bench.fork_answers("b-tag", 183, &reliable(9), &audio_at(5001));
     assert_eq!(bench.response_to_a().headers.get("RSeq"), Some("9"));
     assert!(!bench.response_to_a().body.is_empty());
     assert_eq!(bench.media.len(), before);
@@ -105,13 +87,13 @@ fn who_did_not_ask_for_100rel_is_not_promised_it() {
     let mut bench = Bench::strict();
     bench.invite(SDP, "");
     assert_ne!(bench.request_to_b("INVITE").headers.get("Supported"), Some("100rel"));
-    bench.fork_answers("b-tag", 183, &reliable(9), &sdp(5001));
+    bench.fork_answers("b-tag", 183, &reliable(9), &audio_at(5001));
     let progress = bench.response_to_a();
     assert_eq!(
         (progress.headers.get("RSeq"), progress.headers.get("Require")),
         (None, None)
     );
-    bench.a_requests_in(&tag(&bench), 2, "PRACK", &rack(9), "");
+    bench.a_requests_in(&bench.our_tag(), 2, "PRACK", &rack(9), "");
     assert_eq!(bench.response_to_a().status, 481);
 }
 
@@ -128,13 +110,13 @@ fn a_demand_for_100rel_crosses_and_so_does_its_refusal() {
 fn a_late_offer_is_made_in_a_183_and_answered_in_its_prack() {
     let mut bench = Bench::strict();
     bench.invite("", KNOWS);
-    bench.fork_answers("b-tag", 183, &reliable(4), &sdp(5001));
-    let tag = tag(&bench);
+    bench.fork_answers("b-tag", 183, &reliable(4), &audio_at(5001));
+    let tag = bench.our_tag();
     let offer = String::from_utf8_lossy(&bench.response_to_a().body).into_owned();
     assert!(offer.contains("c=IN IP4 127.0.0.1"), "{offer}");
-    bench.fork_answers("b-tag", 183, &reliable(4), &sdp(5001));
+    bench.fork_answers("b-tag", 183, &reliable(4), &audio_at(5001));
     assert_eq!(bench.response_to_a().body, offer, "the same once more");
-    bench.a_requests_in(&tag, 2, "PRACK", &rack(4), &sdp(4001));
+    bench.a_requests_in(&tag, 2, "PRACK", &rack(4), &audio_at(4001));
     let prack = bench.request_to_b("PRACK");
     assert!(String::from_utf8_lossy(&prack.body).contains("c=IN IP4 127.0.0.1"));
     assert_eq!(ports(&bench), (Some(4001), Some(5001)));
@@ -148,23 +130,23 @@ fn a_late_offer_is_made_in_a_183_and_answered_in_its_prack() {
 fn sdp_in_an_unreliable_183_to_an_invite_without_an_offer_is_no_offer() {
     let mut bench = Bench::strict();
     bench.invite("", "");
-    bench.fork_answers("b-tag", 183, "", &sdp(5001));
+    bench.fork_answers("b-tag", 183, "", &audio_at(5001));
     assert!(bench.response_to_a().body.is_empty());
-    bench.fork_answers("b-tag", 200, "", &sdp(5001));
+    bench.fork_answers("b-tag", 200, "", &audio_at(5001));
     assert!(!bench.response_to_a().body.is_empty());
-    let tag = tag(&bench);
-    bench.a_requests_in(&tag, 1, "ACK", "", &sdp(4001));
+    let tag = bench.our_tag();
+    bench.a_requests_in(&tag, 1, "ACK", "", &audio_at(4001));
     assert_eq!(ports(&bench), (Some(4001), Some(5001)));
 }
 
 #[test]
 fn an_offer_in_a_prack_is_answered_in_its_200() {
     let (mut bench, tag) = progressed();
-    bench.a_requests_in(&tag, 2, "PRACK", &rack(9), &sdp(4010));
+    bench.a_requests_in(&tag, 2, "PRACK", &rack(9), &audio_at(4010));
     let prack = bench.request_to_b("PRACK");
     assert_eq!(prack.headers.get("RAck"), Some("9 1 INVITE"));
     assert!(String::from_utf8_lossy(&prack.body).contains("c=IN IP4 127.0.0.1"));
-    bench.b_agrees("PRACK", 200, &sdp(5011));
+    bench.b_agrees("PRACK", 200, &audio_at(5011));
     let answer = bench.response_to_a();
     assert!(String::from_utf8_lossy(&answer.body).contains("c=IN IP4 127.0.0.1"));
     assert_eq!(answer.headers.get("Contact"), None, "a PRACK moves no target");
@@ -177,7 +159,7 @@ fn an_offer_in_a_prack_is_answered_in_its_200() {
 fn what_the_200_of_a_prack_describes_unasked_is_left_out() {
     let (mut bench, tag) = progressed();
     bench.a_requests_in(&tag, 2, "PRACK", &rack(9), "");
-    bench.b_agrees("PRACK", 200, &sdp(5011));
+    bench.b_agrees("PRACK", 200, &audio_at(5011));
     assert!(bench.response_to_a().body.is_empty());
 }
 
@@ -212,14 +194,14 @@ fn a_2xx_overtakes_a_prack_that_is_not_answered_yet() {
 #[test]
 fn a_2xx_overtakes_the_answer_to_an_update() {
     let (mut bench, tag) = acknowledged();
-    bench.a_requests_in(&tag, 3, "UPDATE", "", &sdp(4010));
-    bench.fork_answers("b-tag", 200, "", &sdp(5001));
+    bench.a_requests_in(&tag, 3, "UPDATE", "", &audio_at(4010));
+    bench.fork_answers("b-tag", 200, "", &audio_at(5001));
     bench.a_requests_in(&tag, 1, "ACK", "", "");
     assert_eq!(bench.signaling.calls(), 1, "{:?}", bench.story);
     let updated = bench.request_to_b("UPDATE");
     bench.from(
         B,
-        super::bench::answer(&updated, 200, "x", "127.0.0.1:5090", &sdp(5011)),
+        super::bench::answer(&updated, 200, "x", "127.0.0.1:5090", &audio_at(5011)),
     );
     assert_eq!(ports(&bench), (Some(4010), Some(5011)));
     bench.a_requests_in(&tag, 90, "BYE", "", "");
@@ -250,14 +232,14 @@ fn cancel_and_bye_answer_what_waits() {
 #[test]
 fn an_update_crosses_early_either_way() {
     let (mut bench, tag) = acknowledged();
-    bench.fork_requests("b-tag", 1, "UPDATE", "", &sdp(5020));
+    bench.fork_requests("b-tag", 1, "UPDATE", "", &audio_at(5020));
     let update = bench.request_to_a("UPDATE");
     assert_eq!(update.headers.from().tag(), Some(tag.as_str()));
-    bench.a_answers("UPDATE", 200, &sdp(4020));
+    bench.a_answers("UPDATE", 200, &audio_at(4020));
     assert_eq!(bench.response_to_b().status, 200);
     assert_eq!(ports(&bench), (Some(4020), Some(5020)));
-    bench.a_requests_in(&tag, 3, "UPDATE", "", &sdp(4021));
-    bench.b_agrees("UPDATE", 200, &sdp(5021));
+    bench.a_requests_in(&tag, 3, "UPDATE", "", &audio_at(4021));
+    bench.b_agrees("UPDATE", 200, &audio_at(5021));
     assert_eq!(ports(&bench), (Some(4021), Some(5021)));
 }
 
@@ -266,10 +248,10 @@ fn one_offer_at_a_time() {
     let mut bench = Bench::strict();
     bench.invite(SDP, KNOWS);
     bench.fork_answers("b-tag", 180, &reliable(1), "");
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "PRACK", &rack(1), "");
     bench.b_agrees("PRACK", 200, "");
-    bench.a_requests_in(&tag, 3, "UPDATE", "", &sdp(4010));
+    bench.a_requests_in(&tag, 3, "UPDATE", "", &audio_at(4010));
     assert_eq!(bench.response_to_a().status, 500, "A's own offer is not answered yet");
     let wait: u32 = bench
         .response_to_a()
@@ -279,7 +261,7 @@ fn one_offer_at_a_time() {
         .parse()
         .unwrap();
     assert!(wait <= 10);
-    bench.fork_requests("b-tag", 1, "UPDATE", "", &sdp(5010));
+    bench.fork_requests("b-tag", 1, "UPDATE", "", &audio_at(5010));
     assert_eq!(bench.response_to_b().status, 491, "B owes an answer first");
     assert!(!bench.story.contains(&"UPDATE → A".to_owned()) && !bench.story.contains(&"UPDATE → B".to_owned()));
 }
@@ -287,7 +269,7 @@ fn one_offer_at_a_time() {
 #[test]
 fn an_early_update_that_nobody_answers_does_not_end_the_call() {
     let (mut bench, tag) = acknowledged();
-    bench.a_requests_in(&tag, 3, "UPDATE", "", &sdp(4010));
+    bench.a_requests_in(&tag, 3, "UPDATE", "", &audio_at(4010));
     bench.wait(Duration::from_secs(33));
     assert_eq!(bench.response_to_a().status, 408);
     assert_eq!(bench.signaling.calls(), 1);
@@ -300,7 +282,7 @@ fn an_early_update_that_nobody_answers_does_not_end_the_call() {
 fn an_early_update_that_is_refused_leaves_what_was_agreed() {
     let (mut bench, tag) = acknowledged();
     for (n, status) in [(3, 488), (4, 481), (5, 504)] {
-        bench.a_requests_in(&tag, n, "UPDATE", "", &sdp(4010));
+        bench.a_requests_in(&tag, n, "UPDATE", "", &audio_at(4010));
         bench.b_agrees("UPDATE", status, "");
         assert_eq!(bench.response_to_a().status, status);
         assert_eq!(ports(&bench), (Some(4000), Some(5001)));
@@ -345,12 +327,12 @@ fn a_reliable_183_to_a_reinvite_crosses_with_its_prack_either_way() {
     bench.from(B, knows(&reinvite).into());
     let onward = bench.request_to_a("INVITE");
     assert_eq!(onward.headers.get("Supported"), Some("100rel"));
-    let progress = super::bench::answer(&onward, 183, "x", "127.0.0.1:5080", &sdp(4050));
+    let progress = super::bench::answer(&onward, 183, "x", "127.0.0.1:5080", &audio_at(4050));
     bench.from(A, super::bench::with_lines(&progress, &reliable(3)));
     let passed = bench.response_to_b();
     assert_eq!((passed.status, passed.headers.get("RSeq")), (183, Some("3")));
     assert!(!passed.body.is_empty());
-    bench.fork_requests("b-tag", 41, "PRACK", "RAck: 3 40 INVITE\r\n", &sdp(5050));
+    bench.fork_requests("b-tag", 41, "PRACK", "RAck: 3 40 INVITE\r\n", &audio_at(5050));
     let prack = bench.request_to_a("PRACK");
     let number = onward.headers.cseq().number;
     assert_eq!(prack.headers.get("RAck"), Some(format!("3 {number} INVITE").as_str()));

@@ -1,18 +1,21 @@
 //! REFER executed by us, blind: the party that stays goes over to a call of its own, or stays where it was.
 
+mod decided;
+mod failing;
+
 use std::time::Duration;
 
-use onrecord::model::{Fault, Leg, MediaCommand, MediaPlan};
+use onrecord::model::Leg;
 use onrecord::sip::{Message, Method};
 
-use super::bench::{A, B, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT, answer};
+use super::bench::{A, ALL_STRICT, B, Bench, PROXY, SDP, answer};
 use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 
 const HELD: &str =
     "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\na=recvonly\r\n";
 
 pub fn strict() -> Bench {
-    Bench::executing(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
+    Bench::executing(&ALL_STRICT)
 }
 
 /// Alice refers Bob to Dave.
@@ -47,14 +50,6 @@ pub fn assert_told_last(bench: &Bench, line: &str) {
     );
 }
 
-pub fn plans(bench: &Bench) -> Vec<&MediaPlan> {
-    let plans = bench.media.iter().filter_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(&**plan),
-        _ => None,
-    });
-    plans.collect()
-}
-
 /// The call of Alice and Bob is as it was: recorded, and ended by her.
 pub fn assert_old_call_stays(bench: &mut Bench, alice: PhoneDialog) {
     bench.story.clear();
@@ -71,19 +66,6 @@ pub fn assert_old_call_stays(bench: &mut Bench, alice: PhoneDialog) {
         ]
     );
     bench.assert_nothing_left();
-}
-
-#[test]
-fn a_reference_to_half_a_dialog_calls_nobody() {
-    for half in ["Replaces=1%3Bto-tag%3Da", "Join=1%40h"] {
-        let mut bench = strict();
-        let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
-        let refer = alice.request("REFER", &format!("Refer-To: <sip:dave@{PROXY}?{half}>\r\n"), "");
-        bench.from(A, refer);
-        assert_eq!(bench.response_to_a().status, 400, "{half}");
-        assert_eq!(bench.signaling.calls(), 1, "{half}");
-        assert_old_call_stays(&mut bench, alice);
-    }
 }
 
 #[test]
@@ -146,13 +128,13 @@ fn nothing_is_sent_to_the_party_that_stays_before_it_has_come_over() {
     let mut bench = strict();
     bench.media.clear();
     let [alice, bob] = rings(&mut bench);
-    let old = plans(&bench)[0].session;
+    let old = bench.plans()[0].session;
     bench.answers(DAVE, "INVITE", 200, SDP);
-    let before: Vec<_> = plans(&bench).into_iter().filter(|plan| plan.session != old).collect();
+    let before: Vec<_> = bench.plans().into_iter().filter(|plan| plan.session != old).collect();
     assert!(before.iter().all(|plan| plan.lines[0].leg(Leg::A).remote.is_none()));
     assert!(before.last().unwrap().lines[0].leg(Leg::B).remote.is_some());
     bench.answers(BOB, "INVITE", 200, SDP);
-    let newest = *plans(&bench).last().unwrap();
+    let newest = *bench.plans().last().unwrap();
     assert_ne!(newest.session, old);
     assert!(newest.lines[0].leg(Leg::A).remote.is_some());
     let told = String::from_utf8(bench.newest(B, "INVITE").body.to_vec()).unwrap();
@@ -165,81 +147,6 @@ fn nothing_is_sent_to_the_party_that_stays_before_it_has_come_over() {
     bench.hangs_up(bob, DAVE);
     drop(alice);
     bench.assert_nothing_left();
-}
-
-#[test]
-fn a_busy_target_leaves_the_old_call_as_it_was_and_another_refer_may_follow() {
-    let mut bench = strict();
-    let [mut alice, bob] = rings(&mut bench);
-    bench.answers(DAVE, "INVITE", 486, "");
-    assert_told_last(&bench, "SIP/2.0 486 Busy Here");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    let invites = |bench: &Bench| bench.story.iter().filter(|rung| *rung == "INVITE → B").count();
-    assert_eq!(invites(&bench), 1, "Bob was not disturbed");
-    refers(&mut bench, &mut alice, "");
-    let notify = bench.newest(A, "NOTIFY");
-    let number = format!("refer;id={}", 3);
-    assert_eq!(
-        notify.headers.get("Event"),
-        Some(number.as_str()),
-        "not the first REFER in the dialog"
-    );
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.answers(DAVE, "INVITE", 200, SDP);
-    bench.answers(BOB, "INVITE", 200, SDP);
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.answers(ALICE, "BYE", 200, "");
-    bench.hangs_up(bob, DAVE);
-    let session = bench.headers()[0].session;
-    assert_eq!(bench.conversations(), [session; 3]);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_target_that_nobody_answers_is_given_up_and_the_old_call_stays() {
-    let mut bench = strict();
-    let [alice, _] = rings(&mut bench);
-    bench.wait(Duration::from_secs(201));
-    assert_told_last(&bench, "SIP/2.0 408 Request Timeout");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    assert_eq!(bench.newest(A, "CANCEL").headers.cseq().number, 1);
-    bench.answers(DAVE, "CANCEL", 200, "");
-    bench.answers(DAVE, "INVITE", 487, "");
-    assert_old_call_stays(&mut bench, alice);
-}
-
-#[test]
-fn a_target_that_says_each_minute_that_it_rings_is_given_up_as_soon() {
-    let mut bench = strict();
-    let [alice, _] = rings(&mut bench);
-    for _ in 0..3 {
-        bench.wait(Duration::from_secs(60));
-        bench.answers(DAVE, "INVITE", 180, "");
-    }
-    bench.wait(Duration::from_secs(21));
-    assert_told_last(&bench, "SIP/2.0 408 Request Timeout");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.answers(DAVE, "CANCEL", 200, "");
-    bench.answers(DAVE, "INVITE", 487, "");
-    assert_old_call_stays(&mut bench, alice);
-}
-
-#[test]
-fn a_party_that_stays_and_does_not_take_who_comes_stays_where_it_was() {
-    let mut bench = strict();
-    let [alice, _] = rings(&mut bench);
-    bench.answers(DAVE, "INVITE", 200, SDP);
-    bench.answers(BOB, "INVITE", 488, "");
-    assert_told_last(&bench, "SIP/2.0 488 Not Acceptable Here");
-    let bye = bench.newest(A, "BYE");
-    assert_eq!(bye.uri.to_string(), format!("sip:dave@{A}"));
-    assert_eq!(
-        bye.headers.get("Reason"),
-        Some("SIP;cause=488;text=\"Transfer given up\"")
-    );
-    bench.answers(DAVE, "BYE", 200, "");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    assert_old_call_stays(&mut bench, alice);
 }
 
 #[test]
@@ -317,78 +224,6 @@ fn a_transferor_that_hangs_up_early_does_not_end_the_transfer() {
 }
 
 #[test]
-fn who_is_left_alone_by_a_failed_transfer_is_let_go() {
-    let mut bench = strict();
-    let [mut alice, _] = rings(&mut bench);
-    let bye = alice.request("BYE", "", "");
-    bench.from(A, bye);
-    bench.answers(DAVE, "INVITE", 486, "");
-    let bye = bench.newest(B, "BYE");
-    assert_eq!(
-        bye.headers.get("Reason"),
-        Some("SIP;cause=486;text=\"Transfer failed\"")
-    );
-    bench.answers(BOB, "BYE", 200, "");
-    bench.answers(ALICE, "NOTIFY", 481, "");
-    assert!(bench.remembered.is_empty());
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_party_that_stays_and_hangs_up_ends_the_transfer() {
-    let mut bench = strict();
-    let [_, mut bob] = rings(&mut bench);
-    let bye = bob.request("BYE", "", "");
-    bench.from(B, bye);
-    assert_told_last(&bench, "SIP/2.0 487 Request Terminated");
-    let sent: Vec<&str> = bench.story.iter().map(String::as_str).rev().take(5).collect();
-    assert_eq!(sent, ["CANCEL → B", "BYE → A", "NOTIFY → A", "200 → B", "B → BYE"]);
-    bench.answers(DAVE, "CANCEL", 200, "");
-    bench.answers(DAVE, "INVITE", 487, "");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.answers(ALICE, "BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_target_that_answers_while_the_transfer_is_given_up_is_acknowledged_and_let_go() {
-    let mut bench = strict();
-    let [_, mut bob] = rings(&mut bench);
-    let bye = bob.request("BYE", "", "");
-    bench.from(B, bye);
-    bench.answers(DAVE, "INVITE", 200, SDP);
-    bench.answers(DAVE, "CANCEL", 200, "");
-    assert_eq!(bench.newest(A, "BYE").uri.to_string(), format!("sip:dave@{A}"));
-    bench.answers(DAVE, "BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_target_that_hangs_up_before_the_other_came_leaves_the_old_call_as_it_was() {
-    let mut bench = strict();
-    let [alice, _] = rings(&mut bench);
-    let invite = bench.newest(A, "INVITE");
-    bench.answers(DAVE, "INVITE", 200, SDP);
-    let mut dave = PhoneDialog::of_callee(DAVE, &invite);
-    let bye = dave.request("BYE", "", "");
-    bench.from(A, bye);
-    assert_told_last(&bench, "SIP/2.0 480 Temporarily Unavailable");
-    let asked = bench.newest(B, "INVITE").headers.cseq().number;
-    // Bob accepts whom is gone: he is told of Alice again.
-    bench.answers(BOB, "INVITE", 200, SDP);
-    let again = bench.newest(B, "INVITE");
-    assert_eq!(again.headers.cseq().number, asked + 1);
-    let text = String::from_utf8(again.body.to_vec()).unwrap();
-    assert!(
-        text.contains("o=- 1 3 IN"),
-        "a newer version of the session that he knows: {text}"
-    );
-    bench.answers(BOB, "INVITE", 200, SDP);
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    assert_old_call_stays(&mut bench, alice);
-}
-
-#[test]
 fn a_lost_ack_of_the_party_that_came_over_is_sent_again() {
     let mut bench = strict();
     let [_, bob] = rings(&mut bench);
@@ -435,52 +270,6 @@ fn one_transfer_at_a_time() {
 }
 
 #[test]
-fn what_cannot_be_read_or_called_is_refused_and_the_call_goes_on() {
-    let mut bench = strict();
-    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
-    for (more, status) in [
-        ("", 400),
-        ("Refer-To: <nowhere\r\n", 400),
-        ("Refer-To: <sip:a@b>\r\nRefer-To: <sip:c@d>\r\n", 400),
-        ("Refer-To: <sip:a@b;method=MESSAGE>\r\n", 400),
-        ("Refer-To: <mailto:a@b>\r\n", 416),
-        ("Refer-To: <sip:a@b>\r\nRequire: magic\r\n", 420),
-    ] {
-        let refer = alice.request("REFER", more, "");
-        bench.from(A, refer);
-        assert_eq!(bench.response_to_a().status, status, "{more}");
-    }
-    assert!(!bench.story.iter().any(|rung| rung == "NOTIFY → A"));
-    assert_old_call_stays(&mut bench, alice);
-}
-
-#[test]
-fn parties_that_refer_each_other_in_a_circle_are_stopped() {
-    let mut bench = strict();
-    let [mut alice, mut bob] = bench.talk(ALICE, BOB, "call-1", "");
-    for _ in 0..8 {
-        refers(&mut bench, &mut alice, "");
-        let invite = bench.newest(A, "INVITE");
-        bench.answers(DAVE, "INVITE", 200, SDP);
-        bench.answers(BOB, "INVITE", 200, SDP);
-        alice = PhoneDialog::of_callee(DAVE, &invite);
-    }
-    refers(&mut bench, &mut alice, "");
-    let refusal = bench.response_to_a();
-    assert_eq!(refusal.status, 603);
-    assert_eq!(
-        refusal.headers.get("Warning"),
-        Some("399 lab \"Too many transfers led to this call\"")
-    );
-    let bye = bob.request("BYE", "", "");
-    bench.from(B, bye);
-    bench.answers(DAVE, "BYE", 200, "");
-    let session = bench.headers()[0].session;
-    assert_eq!(bench.conversations(), [session; 9]);
-    bench.assert_nothing_left();
-}
-
-#[test]
 fn who_wants_to_hear_nothing_hears_nothing() {
     let mut bench = strict();
     let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
@@ -523,95 +312,6 @@ fn a_transferor_that_answers_no_notify_is_let_go_when_that_is_clear() {
     bench.wait(Duration::from_secs(33));
     bench.answers(ALICE, "BYE", 200, "");
     bench.hangs_up(bob, DAVE);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_party_who_must_be_recorded_and_cannot_be_is_not_brought_in_and_the_old_call_stays() {
-    let grant = format!("[[grant]]\npolicy = \"desk\"\nto = [\"user:dave@{PROXY}\", \"user:dave@example.com\"]\n");
-    let mut bench = Bench::executing(&[("desk.toml", STRICT), ("grants.toml", &grant)]);
-    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
-    bench.recorder_fails(Fault::DiskFull);
-    refers(&mut bench, &mut alice, "");
-    let refusal = bench.response_to_a();
-    assert_eq!(refusal.status, 603);
-    assert!(
-        refusal
-            .headers
-            .get("Warning")
-            .unwrap()
-            .contains("policy desk: recorder unavailable")
-    );
-    bench.input(onrecord::engine::Input::Recording(onrecord::model::RecordingEvent::Up));
-    // It is there when the REFER comes, and fails before Dave's recording is open.
-    bench.recorder_answers = false;
-    refers(&mut bench, &mut alice, "");
-    assert_eq!(bench.response_to_a().status, 202);
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.recorder_fails(Fault::DiskFull);
-    assert_told_last(&bench, "SIP/2.0 603 Decline");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    let rang = bench
-        .to_a
-        .iter()
-        .any(|message| matches!(message, Message::Request(request) if request.method == Method::Invite));
-    assert!(!rang, "Dave never heard of it");
-    bench.hangs_up(alice, BOB);
-    drop(bob);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_party_whom_a_policy_forbids_is_not_brought_in() {
-    let block = STRICT.replace("enabled = true\n", "enabled = true\naction = \"block\"\n");
-    let grant = format!("[[grant]]\npolicy = \"desk\"\nto = [\"user:dave@{PROXY}\"]\n");
-    let mut bench = Bench::executing(&[("desk.toml", &block), ("grants.toml", &grant)]);
-    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
-    refers(&mut bench, &mut alice, "");
-    assert_eq!(bench.response_to_a().status, 403);
-    bench.hangs_up(alice, BOB);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn who_transferred_the_call_is_recorded_by_its_own_policy() {
-    let rerouted = LENIENT.replace("enabled = true\n", "enabled = true\nrecord_rerouted_calls = true\n");
-    let grant = "[[grant]]\npolicy = \"desk\"\nto = [\"user:alice@example.com\"]\n";
-    let mut bench = Bench::executing(&[("desk.toml", &rerouted), ("grants.toml", grant)]);
-    let [mut alice, bob] = bench.talk(ALICE, BOB, "call-1", "");
-    let refer = alice.request("REFER", &format!("Refer-To: <sip:dave@{PROXY}>\r\n"), "");
-    bench.from(A, refer);
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    let header = bench.headers()[1];
-    assert_eq!(header.policies.len(), 1);
-    assert!(
-        header.trace.join("\n").contains("alice@example.com"),
-        "{:?}",
-        header.trace
-    );
-    bench.answers(DAVE, "INVITE", 200, SDP);
-    bench.answers(BOB, "INVITE", 200, SDP);
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.answers(ALICE, "BYE", 200, "");
-    bench.hangs_up(bob, DAVE);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_recorder_that_fails_ends_a_strict_call_and_its_transfer() {
-    let mut bench = strict();
-    rings(&mut bench);
-    bench.recorder_fails(Fault::DiskFull);
-    assert!(
-        bench.story.iter().any(|rung| rung == "CANCEL → B"),
-        "{:#?}",
-        bench.story
-    );
-    bench.answers(DAVE, "CANCEL", 200, "");
-    bench.answers(DAVE, "INVITE", 487, "");
-    bench.answers(BOB, "BYE", 200, "");
-    bench.answers(ALICE, "BYE", 200, "");
-    bench.answers(ALICE, "NOTIFY", 481, "");
     bench.assert_nothing_left();
 }
 

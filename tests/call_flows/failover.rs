@@ -7,17 +7,10 @@ use onrecord::model::{Direction, Leg, RecordingCommand};
 use onrecord::sip::{Flow, Transport};
 use onrecord::trunk::{Conduct, Failover};
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT};
-
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP};
 
 fn bench() -> Bench {
-    Bench::with_spare(&POLICIES, Conduct::default())
-}
-
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
+    Bench::with_spare(&ALL_STRICT, Conduct::default())
 }
 
 /// C takes the call, and it ends as every call does.
@@ -27,7 +20,7 @@ fn connect_and_end(bench: &mut Bench) {
     bench.a_requests(1, "ACK", "ack1", "");
     bench.a_requests(2, "BYE", "bye1", "");
     bench.c_answers("BYE", 200, "");
-    assert_eq!(opened(bench), 1, "one recording for all attempts");
+    assert_eq!(bench.sessions().len(), 1, "one recording for all attempts");
     bench.assert_nothing_left();
 }
 
@@ -149,7 +142,7 @@ fn a_trunk_may_name_more_statuses() {
         ..Conduct::default()
     };
     for (status, moves) in [(500, true), (503, false)] {
-        let mut bench = Bench::with_spare(&POLICIES, conduct.clone());
+        let mut bench = Bench::with_spare(&ALL_STRICT, conduct.clone());
         bench.invite(SDP, "");
         bench.b_answers("INVITE", status, "");
         assert_eq!(!bench.to_c.is_empty(), moves, "{status}");
@@ -219,7 +212,7 @@ fn a_request_of_the_address_that_was_given_up_finds_no_dialog() {
 
 #[test]
 fn the_same_server_is_asked_by_another_transport_too() {
-    let mut bench = Bench::by_two_transports(&POLICIES);
+    let mut bench = Bench::by_two_transports(&ALL_STRICT);
     bench.invite(SDP, "");
     let by = |bench: &Bench| bench.request_to_b("INVITE").headers.get("Via").unwrap().to_owned();
     assert!(by(&bench).starts_with("SIP/2.0/TCP"), "{}", by(&bench));

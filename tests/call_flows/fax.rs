@@ -1,18 +1,10 @@
 //! Holds in each form, music on hold, and fax: audio that becomes T.38, and back (RFC 3264, ITU-T T.38 Annex D).
 
-use onrecord::model::{Leg, Mark, MediaCommand, MediaKind, MediaPlan, RecordingCommand};
+use onrecord::model::{Leg, Mark, MediaKind, RecordingCommand};
 
 use super::bench::{Bench, SDP};
 
 const T38: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=image 6000 udptl t38\r\na=T38FaxVersion:0\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n";
-
-fn plan(bench: &Bench) -> &MediaPlan {
-    let newest = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    newest.unwrap()
-}
 
 fn holds(bench: &Bench) -> Vec<String> {
     let marks = bench.recording.iter().filter_map(|command| match command {
@@ -40,11 +32,11 @@ fn a_reinvite_to_t38_in_place_of_audio_is_relayed_and_recorded_raw() {
     );
     bench.a_answers("INVITE", 200, &T38.replace("6000", "6002"));
     bench.b_requests(1, "ACK", "f2", "");
-    let line = &plan(&bench).lines[0];
+    let line = &bench.plan().lines[0];
     assert_eq!(line.kind, MediaKind::Other);
     let port = |leg: Leg| line.leg(leg).remote.map(|remote| remote.rtp.port());
     assert_eq!((port(Leg::A), port(Leg::B)), (Some(6002), Some(6000)));
-    assert_eq!(plan(&bench).recorded, onrecord::model::Recorded::Strict);
+    assert_eq!(bench.plan().recorded, onrecord::model::Recorded::Strict);
     bench.a_requests(2, "BYE", "bye", "");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
@@ -56,7 +48,7 @@ fn t38_beside_audio_gets_ports_of_its_own() {
     let both = format!("{SDP}m=image 6000 udptl t38\r\n").replace("m=audio 4000", "m=audio 0");
     bench.b_requests(1, "INVITE", "f1", &both);
     bench.a_answers("INVITE", 200, &both.replace("6000", "6002"));
-    let lines = &plan(&bench).lines;
+    let lines = &bench.plan().lines;
     assert_eq!((lines.len(), lines[1].kind), (2, MediaKind::Other));
     assert!(lines[0].a.remote.is_none() && lines[1].a.remote.is_some() && lines[1].b.remote.is_some());
 }
@@ -78,7 +70,7 @@ fn a_fax_that_is_refused_stays_audio() {
     bench.b_requests(4, "INVITE", "f9", &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
     bench.a_answers("INVITE", 200, SDP);
     assert_eq!(bench.response_to_b().status, 200, "the fallback: fax over G.711");
-    assert_eq!(plan(&bench).lines[0].kind, MediaKind::Audio);
+    assert_eq!(bench.plan().lines[0].kind, MediaKind::Audio);
 }
 
 #[test]
@@ -90,7 +82,7 @@ fn a_fax_ends_and_the_parties_talk_again() {
     bench.a_requests(2, "INVITE", "f3", SDP);
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(2, "ACK", "f4", "");
-    assert_eq!(plan(&bench).lines[0].kind, MediaKind::Audio);
+    assert_eq!(bench.plan().lines[0].kind, MediaKind::Audio);
 }
 
 #[test]
@@ -142,21 +134,21 @@ fn music_on_hold_comes_from_another_address_and_goes_back() {
     bench.b_answers("INVITE", 200, SDP);
     assert!(!bench.response_to_a().body.is_empty(), "B's offer");
     bench.a_requests(2, "ACK", "m2", &music);
-    let remote = plan(&bench).lines[0].a.remote.unwrap();
+    let remote = bench.plan().lines[0].a.remote.unwrap();
     assert_eq!(remote.rtp.to_string(), "192.0.2.77:7000");
     assert_eq!(holds(&bench), ["held by A"]);
     bench.a_requests(3, "INVITE", "m3", SDP);
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(3, "ACK", "m4", "");
     assert_eq!(
-        plan(&bench).lines[0].a.remote.unwrap().rtp.to_string(),
+        bench.plan().lines[0].a.remote.unwrap().rtp.to_string(),
         "192.0.2.1:4000"
     );
 }
 
 /// Where A's packets come from, and whether it wants any.
 fn place_of_a(bench: &Bench) -> (String, bool) {
-    let a = &plan(bench).lines[0].a;
+    let a = &bench.plan().lines[0].a;
     let place = a.remote.map_or("nowhere".to_owned(), |remote| remote.rtp.to_string());
     (place, a.deaf)
 }
@@ -204,7 +196,7 @@ fn a_reinvite_without_an_offer_crosses_the_other_way_too() {
     bench.a_answers("INVITE", 200, &SDP.replace("4000", "4600"));
     bench.b_requests(1, "ACK", "l2", &SDP.replace("4000", "5600"));
     assert!(!bench.request_to_a("ACK").body.is_empty());
-    let line = &plan(&bench).lines[0];
+    let line = &bench.plan().lines[0];
     let port = |leg: Leg| line.leg(leg).remote.map(|remote| remote.rtp.port());
     assert_eq!((port(Leg::A), port(Leg::B)), (Some(4600), Some(5600)));
 }

@@ -8,9 +8,8 @@ use onrecord::model::{Fault, Gate, MediaCommand, MediaKind, MediaPlan, Recorded,
 use onrecord::sip::{Message, Request};
 use proptest::prelude::*;
 
-use super::bench::{A, B, Bench, GRANTS, SDP, answer, with_lines};
+use super::bench::{A, B, Bench, GRANTS, SDP, VIDEO_ALONE, answer, with_lines};
 
-const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
 const KNOWS: &str = "Supported: 100rel\r\n";
 
 #[derive(Clone, Copy, Debug)]

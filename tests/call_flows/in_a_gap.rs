@@ -17,16 +17,12 @@ fn talking(policy: &str) -> Bench {
     Bench::with(&[("desk.toml", policy), ("grants.toml", GRANTS)]).connected()
 }
 
-fn tag(bench: &Bench) -> String {
-    bench.response_to_a().headers.to().tag().unwrap().to_owned()
-}
-
 #[test]
 fn a_medium_that_must_be_recorded_is_refused_in_a_gap_and_the_session_stays_as_it_was() {
     let with_video = format!("{SDP}{VIDEO}");
     for (policy, status) in [(before_only(), 488), (LENIENT.to_owned(), 200)] {
         let mut bench = talking(&policy);
-        let tag = tag(&bench);
+        let tag = bench.our_tag();
         bench.recorder_fails(Fault::Io);
         bench.a_requests_in(&tag, 2, "INVITE", "", &with_video);
         if status == 200 {
@@ -58,7 +54,7 @@ fn an_answer_has_the_lines_of_its_offer_after_a_medium_was_refused_to_the_other_
     bench.from(B, with_lines(&ok, "Supported: record-aware\r\n"));
     bench.a_requests(1, "ACK", "ack1", "");
     bench.b_agrees("INVITE", 200, SDP);
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "INVITE", "", &with_video);
     bench.b_answers("INVITE", 488, "");
     bench.a_requests_in(&tag, 2, "ACK", "", "");
@@ -78,7 +74,7 @@ fn a_medium_that_a_2xx_offers_in_a_gap_is_refused_if_it_must_be_recorded_and_the
         (LENIENT.to_owned(), with_video.as_str(), false),
     ] {
         let mut bench = talking(&policy);
-        let tag = tag(&bench);
+        let tag = bench.our_tag();
         bench.recorder_fails(Fault::Io);
         bench.a_requests_in(&tag, 2, "INVITE", "", "");
         bench.b_answers("INVITE", 200, offer);
@@ -120,7 +116,7 @@ fn another_party_is_refused_in_a_gap_and_the_same_under_another_name_is_not() {
 #[test]
 fn who_accepts_in_a_gap_as_somebody_who_may_not_begin_unrecorded_ends_the_call() {
     let mut bench = talking(&before_only());
-    let tag = tag(&bench);
+    let tag = bench.our_tag();
     bench.recorder_fails(Fault::Io);
     bench.a_requests_in(&tag, 2, "UPDATE", "", "");
     let bytes = super::bench::answer(&bench.request_to_b("UPDATE"), 200, "b-tag", B, "");

@@ -6,7 +6,7 @@ use onrecord::engine::Input;
 use onrecord::sip::{Message, Request};
 
 use super::bench::{B, Bench, SDP, answer};
-use super::challenged::{PROOF, proved, proved_by_stream, stream};
+use super::challenged::held_byes::{PROOF, proved, proved_by_stream, stream};
 
 const ALLOWS: &str = "Allow: INVITE, ACK, BYE, UPDATE\r\n";
 

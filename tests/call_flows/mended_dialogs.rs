@@ -1,48 +1,21 @@
 //! Dialogs that end while something is open in them, and who is still owed an ACK, a BYE or a CANCEL.
 
 use bytes::Bytes;
-use onrecord::engine::Input;
-use onrecord::sip::digest::{Credentials, Password};
-use onrecord::sip::{Flow, Message, Response, Transport};
+use onrecord::sip::Message;
 use onrecord::trunk::Conduct;
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT, answer, in_dialog, invite};
-
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, answer, in_dialog, invite};
+use super::challenged::{REALM, bench as asking, digest};
 
 fn has(bench: &Bench, rung: &str) -> bool {
     bench.story.iter().any(|told| told == rung)
-}
-
-fn count(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
 }
 
 fn seconds(seconds: u64) -> std::time::Duration {
     std::time::Duration::from_secs(seconds)
 }
 
-/// A carrier that asks who we are.
-fn asking() -> Bench {
-    let credentials = Credentials {
-        realm: "carrier.example".to_owned(),
-        user: "1001".to_owned(),
-        password: Password::new("open sesame".to_owned()),
-    };
-    Bench::strict_with_carrier(Conduct {
-        credentials: Some(credentials),
-        ..Conduct::default()
-    })
-}
-
-fn challenge(bench: &mut Bench, nonce: &str) {
-    let mut response = Response::to(&bench.request_to_b("INVITE"), 407, None, Some("b-tag"));
-    let value = format!("Digest realm=\"carrier.example\", nonce=\"{nonce}\", qop=\"auth\"");
-    response.headers.push("Proxy-Authenticate", value);
-    bench.from(B, response.encode());
-}
-
-fn methods(messages: &[Message]) -> Vec<String> {
+pub fn methods(messages: &[Message]) -> Vec<String> {
     let request = |message: &Message| match message {
         Message::Request(request) => Some(request.method.as_str().to_owned()),
         Message::Response(_) => None,
@@ -54,7 +27,7 @@ fn methods(messages: &[Message]) -> Vec<String> {
 fn after_a_challenged_invite_a_late_fork_is_ended_and_a_lost_ack_sent_again() {
     let mut bench = asking();
     bench.invite(SDP, "");
-    challenge(&mut bench, "n1");
+    bench.b_challenges("INVITE", 407, &[digest(REALM, "n1", "")]);
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
     bench.a_requests(2, "BYE", "bye", "");
@@ -77,7 +50,7 @@ fn after_a_challenged_invite_a_late_fork_is_ended_and_a_lost_ack_sent_again() {
 fn a_challenged_re_invite_that_rings_on_after_the_call_is_over_is_forgotten_in_time() {
     let mut bench = asking().connected();
     bench.a_requests(2, "INVITE", "r1", SDP);
-    challenge(&mut bench, "n1");
+    bench.b_challenges("INVITE", 407, &[digest(REALM, "n1", "")]);
     bench.b_answers("INVITE", 100, "");
     bench.a_requests(3, "BYE", "bye", "");
     bench.b_answers("BYE", 200, "");
@@ -163,114 +136,9 @@ fn a_re_invite_that_was_over_the_rate_is_refused_when_it_comes_again() {
     assert_eq!(bench.story, ["A → INVITE", "100 → A", "INVITE → B"]);
 }
 
-/// B talks by TCP, and has come back on a connection of its own.
-fn by_stream() -> Bench {
-    let mut bench = Bench::by_stream(&POLICIES);
-    bench.invite(SDP, "");
-    let invite = bench.request_to_b("INVITE");
-    from_stream(&mut bench, B, answer(&invite, 200, "b-tag", B, SDP));
-    bench.a_requests(1, "ACK", "ack1", "");
-    let (from, to) = (invite.headers.get("To").unwrap(), invite.headers.get("From").unwrap());
-    let info = format!(
-        "INFO sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/TCP {B};branch=z9hG4bKi\r\nMax-Forwards: 70\r\nFrom: {from};tag=b-tag\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n",
-        invite.headers.call_id(),
-    );
-    from_stream(&mut bench, BACK, info.into());
-    bench.a_answers("INFO", 200, "");
-    bench.to_b.clear();
-    bench
-}
-
-/// The far end of that connection.
-const BACK: &str = "127.0.0.1:49152";
-
-fn stream(remote: &str) -> Flow {
-    Flow {
-        transport: Transport::Tcp,
-        local: PROXY.parse().unwrap(),
-        remote: remote.parse().unwrap(),
-    }
-}
-
-fn from_stream(bench: &mut Bench, remote: &str, bytes: bytes::Bytes) {
-    let flow = stream(remote);
-    bench.input(Input::Sip { flow, bytes });
-}
-
-#[test]
-fn what_crosses_a_call_is_asked_again_where_the_far_end_listens_when_a_connection_broke() {
-    for method in ["INVITE", "UPDATE", "INFO"] {
-        let mut bench = by_stream();
-        let body = if method == "INFO" { "" } else { SDP };
-        bench.a_requests(2, method, "m1", body);
-        bench.input(Input::Unreachable { flow: stream(BACK) });
-        assert_eq!(methods(&bench.to_b), [method, method]);
-        let again = bench.request_to_b(method);
-        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
-        assert_eq!(bench.response_to_a().status, 200, "{method}");
-        assert_eq!(bench.signaling.calls(), 1);
-        if method == "INVITE" {
-            bench.a_requests(2, "ACK", "ack2", "");
-        }
-        bench.a_requests(3, "BYE", "bye", "");
-        let bye = bench.request_to_b("BYE");
-        from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
-        bench.assert_nothing_left();
-    }
-}
-
-#[test]
-fn all_requests_that_wait_on_a_connection_that_breaks_are_asked_again() {
-    let mut bench = by_stream();
-    bench.a_requests(2, "INFO", "m1", "");
-    bench.a_requests(3, "MESSAGE", "m2", "");
-    bench.a_requests(4, "INVITE", "m3", SDP);
-    bench.input(Input::Unreachable { flow: stream(BACK) });
-    assert_eq!(
-        methods(&bench.to_b),
-        ["INFO", "MESSAGE", "INVITE", "INFO", "MESSAGE", "INVITE"]
-    );
-    bench
-        .to_a
-        .retain(|message| !matches!(message, Message::Response(response) if response.status == 100));
-    for (method, body) in [("INFO", ""), ("MESSAGE", ""), ("INVITE", SDP)] {
-        let again = bench.request_to_b(method);
-        from_stream(&mut bench, B, answer(&again, 200, "b-tag", B, body));
-        let answered = bench.response_to_a();
-        assert_eq!(
-            (answered.status, answered.headers.cseq().method.as_str()),
-            (200, method)
-        );
-    }
-    bench.a_requests(4, "ACK", "ack2", "");
-    // Where it listens a connection of ours is opened anew, once: then all of it is over.
-    bench.to_b.clear();
-    bench.a_requests(5, "INFO", "m4", "");
-    bench.a_requests(6, "MESSAGE", "m5", "");
-    for _ in 0..2 {
-        bench.input(Input::Unreachable { flow: stream(B) });
-        assert_eq!(methods(&bench.to_b), ["INFO", "MESSAGE", "INFO", "MESSAGE"]);
-    }
-    assert_eq!(bench.response_to_a().status, 408);
-    bench.a_requests(7, "BYE", "bye", "");
-    let bye = bench.request_to_b("BYE");
-    from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn what_breaks_twice_is_over() {
-    let mut bench = by_stream();
-    bench.a_requests(2, "INFO", "m1", "");
-    bench.input(Input::Unreachable { flow: stream(BACK) });
-    bench.input(Input::Unreachable { flow: stream(B) });
-    assert_eq!(methods(&bench.to_b), ["INFO", "INFO"]);
-    assert_eq!(bench.response_to_a().status, 408);
-}
-
 #[test]
 fn a_losing_fork_is_ended_at_its_own_address_or_by_the_path_of_the_invite() {
-    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default());
     bench.invite(SDP, "");
     let invite = bench.request_to_b("INVITE");
     bench.from(B, answer(&invite, 200, "winner", C, SDP));
@@ -300,7 +168,7 @@ fn a_losing_fork_is_ended_at_its_own_address_or_by_the_path_of_the_invite() {
 
 /// A call that is up, and a second phone that answered late: its Contact is C, where nobody knows it.
 fn with_losing_fork() -> Bench {
-    let mut bench = Bench::with_spare(&POLICIES, Conduct::default());
+    let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default());
     bench.invite(SDP, "");
     let invite = bench.request_to_b("INVITE");
     bench.from(B, answer(&invite, 200, "winner", B, SDP));
@@ -368,7 +236,7 @@ fn an_ack_of_another_number_or_fork_confirms_nothing() {
     bench.a_requests(9, "ACK", "a1", "");
     assert!(!has(&bench, "ACK → B"), "{:?}", bench.story);
     bench.wait(seconds(1));
-    assert!(count(&bench, "200 → A") > 1 || bench.to_a.len() > 4, "it is told again");
+    assert!(bench.times("200 → A") > 1 || bench.to_a.len() > 4, "it is told again");
     bench.a_requests_in(&tag, 1, "ACK", "", "");
     assert!(has(&bench, "ACK → B"));
     bench.a_requests_in(&tag, 10, "BYE", "", "");
@@ -391,7 +259,7 @@ fn an_ack_whose_to_tag_nobody_has_is_that_of_the_one_2xx_that_waits_for_it() {
     bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
     assert!(has(&bench, "ACK → B"), "{:?}", bench.story);
     bench.from(A, of_others("ACK", 1, ("a-tag", "made-up"), "call-1"));
-    assert_eq!(count(&bench, "ACK → B"), 1);
+    assert_eq!(bench.times("ACK → B"), 1);
     let answers = bench.to_a.len();
 
     bench.wait(seconds(40));
@@ -399,7 +267,7 @@ fn an_ack_whose_to_tag_nobody_has_is_that_of_the_one_2xx_that_waits_for_it() {
     bench.a_requests_in(&tag, 2, "INVITE", "", SDP);
     bench.b_agrees("INVITE", 200, SDP);
     bench.from(A, of_others("ACK", 2, ("a-tag", "made-up"), "call-1"));
-    assert_eq!(count(&bench, "ACK → B"), 2, "{:?}", bench.story);
+    assert_eq!(bench.times("ACK → B"), 2, "{:?}", bench.story);
     bench.a_requests_in(&tag, 3, "BYE", "", "");
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
@@ -442,15 +310,15 @@ fn an_interval_that_grows_with_every_422_is_met_once() {
     let mut bench = Bench::strict().connected();
     bench.a_requests(2, "INVITE", "r1", SDP);
     bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     bench.fork_answers("b-tag", 422, "Min-SE: 3601\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     assert_eq!(bench.response_to_a().status, 422);
     bench.a_requests(2, "ACK", "r1", "");
     let mut bench = Bench::strict().connected();
     bench.wait(seconds(912));
     bench.fork_answers("b-tag", 422, "Min-SE: 3600\r\n", "");
     bench.fork_answers("b-tag", 422, "Min-SE: 3601\r\n", "");
-    assert_eq!(count(&bench, "INVITE → B"), 2);
+    assert_eq!(bench.times("INVITE → B"), 2);
     assert_eq!(bench.signaling.calls(), 1);
 }

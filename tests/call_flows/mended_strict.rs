@@ -3,20 +3,13 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, Gate, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, Gate, Outcome, Recorded, RecordingCommand, RecordingEvent};
 use onrecord::sip::Response;
-use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{B, Bench, C, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{ALL_STRICT, B, Bench, C, GRANTS, LENIENT, SDP, STRICT};
+use super::redirected::follows;
 
 const DURING: &str = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_before_call_establishment = false\n";
-
-fn follows() -> Conduct {
-    Conduct {
-        redirect: Redirect::Follow,
-        ..Conduct::default()
-    }
-}
 
 /// Bob's calls are recorded if that is possible, Carol's must be.
 fn bob_leniently_carol_strictly() -> Bench {
@@ -31,27 +24,8 @@ fn tell(bench: &mut Bench, event: RecordingEvent) {
 }
 
 fn open_fails(bench: &mut Bench, fault: Fault) {
-    let session = newest(bench);
+    let session = bench.newest_session();
     tell(bench, RecordingEvent::OpenFailed { session, fault });
-}
-
-fn opened(bench: &Bench) -> Vec<SessionId> {
-    let opened = bench.recording.iter().filter_map(|command| match command {
-        RecordingCommand::Open(header) => Some(header.session),
-        _ => None,
-    });
-    opened.collect()
-}
-
-fn newest(bench: &Bench) -> SessionId {
-    *opened(bench).last().unwrap()
-}
-
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        _ => None,
-    })
 }
 
 #[test]
@@ -61,13 +35,13 @@ fn a_recording_that_could_not_be_opened_for_bob_is_asked_for_again_before_carol_
     bench.invite(SDP, "");
     open_fails(&mut bench, Fault::Reserve);
     bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
-    assert_eq!(opened(&bench).len(), 2);
+    assert_eq!(bench.sessions().len(), 2);
     assert!(bench.to_c.is_empty(), "carol is not called before it is ready");
     bench.recorder_answers = true;
-    let session = newest(&bench);
+    let session = bench.newest_session();
     tell(&mut bench, RecordingEvent::Ready { session });
     bench.c_answers("INVITE", 200, SDP);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     bench.a_requests(1, "ACK", "ack1", "");
     bench.a_requests(2, "BYE", "bye1", "");
     bench.c_answers("BYE", 200, "");
@@ -131,7 +105,7 @@ fn a_lenient_call_goes_on_when_the_restart_cannot_open_its_recording() {
     let mut bench = before.goes_on_as(after);
     open_fails(&mut bench, Fault::DiskFull);
     assert!(!bench.story.contains(&"BYE → A".to_owned()), "{:?}", bench.story);
-    assert_eq!(recorded(&bench), Some(Recorded::No));
+    assert_eq!(bench.recorded(), Some(Recorded::No));
 }
 
 #[test]
@@ -155,8 +129,7 @@ fn who_answers_as_a_meeting_is_not_joined_unrecorded() {
 
 #[test]
 fn a_302_does_not_open_a_trunk_that_no_route_of_the_caller_leads_to() {
-    let files = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
-    let mut bench = Bench::with_closed_branch(&files, follows());
+    let mut bench = Bench::with_closed_branch(&ALL_STRICT, follows());
     bench.invite(SDP, "");
     bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
     assert!(bench.to_c.is_empty());
@@ -175,7 +148,7 @@ fn carol_comes(policy: &str, prepare: impl FnOnce(&mut Bench)) -> Bench {
     bench.invite(SDP, knows);
     bench.fork_answers("b-tag", 200, knows, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
-    assert!(opened(&bench).is_empty(), "nobody records bob");
+    assert!(bench.sessions().is_empty(), "nobody records bob");
     bench.media.clear();
     bench.story.clear();
     prepare(&mut bench);
@@ -189,14 +162,6 @@ fn carol_comes(policy: &str, prepare: impl FnOnce(&mut Bench)) -> Bench {
     bench
 }
 
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gates = bench.media.iter().filter_map(|command| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    });
-    gates.collect()
-}
-
 fn says(bench: &Bench, rung: &str) -> bool {
     bench.story.iter().any(|told| told == rung)
 }
@@ -205,12 +170,12 @@ fn says(bench: &Bench, rung: &str) -> bool {
 fn carol_is_connected_once_her_recording_is_open_and_nothing_is_heard_before() {
     let mut bench = carol_comes(STRICT, |bench| bench.recorder_answers = false);
     assert!(!says(&bench, "UPDATE → A"), "{:?}", bench.story);
-    assert_eq!(gates(&bench), [Gate::Shut]);
-    let session = newest(&bench);
+    assert_eq!(bench.gates(), [Gate::Shut]);
+    let session = bench.newest_session();
     bench.recorder_answers = true;
     tell(&mut bench, RecordingEvent::Ready { session });
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     assert!(says(&bench, "UPDATE → A"));
     bench.a_answers("UPDATE", 200, "");
     assert_eq!(bench.response_to_b().status, 200);
@@ -252,16 +217,16 @@ fn when_carols_recording_cannot_be_opened_or_stalls_she_is_refused_and_the_call_
             let warning = refused.headers.get("Warning").unwrap();
             assert!(warning.contains("Recording required by policy desk"), "{warning}");
             let expected: &[Gate] = if gated { &[Gate::Shut, Gate::Open] } else { &[] };
-            assert_eq!(gates(&bench), expected);
+            assert_eq!(bench.gates(), expected);
             assert!(
                 !says(&bench, "UPDATE → A") && !says(&bench, "BYE → A"),
                 "{:?}",
                 bench.story
             );
-            assert_ne!(recorded(&bench), Some(Recorded::Strict));
+            assert_ne!(bench.recorded(), Some(Recorded::Strict));
             if stalls {
                 // The recorder has it open at last: it is closed with the call, and nothing is in it.
-                let session = newest(&bench);
+                let session = bench.newest_session();
                 tell(&mut bench, RecordingEvent::Ready { session });
             }
             bench.recorder_fails(Fault::Io);

@@ -1,18 +1,10 @@
 //! Parties whose SDP names a host that nobody can reach: behind NAT, or by a name (RFC 4961).
 
 use onrecord::engine::Input;
-use onrecord::model::{Leg, Mark, MediaCommand, MediaEvent, MediaPlan, Origin, RecordingCommand};
+use onrecord::model::{Leg, Mark, MediaEvent, Origin, RecordingCommand};
 
 use super::bench::{B, Bench, SDP, invite};
 use super::routed::{configure, trunk};
-
-fn plan(bench: &Bench) -> &MediaPlan {
-    let newest = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    newest.unwrap()
-}
 
 /// What A's connection is, with the phone at 127.0.0.1, and where its media is expected.
 fn place_of_a(connection: &str) -> (String, Origin) {
@@ -22,7 +14,7 @@ fn place_of_a(connection: &str) -> (String, Origin) {
         "",
     );
     bench.b_answers("INVITE", 200, SDP);
-    let a = &plan(&bench).lines[0].a;
+    let a = &bench.plan().lines[0].a;
     (a.remote.unwrap().rtp.to_string(), a.origin)
 }
 
@@ -50,7 +42,7 @@ fn who_names_a_host_that_only_itself_reaches_is_where_it_speaks_from() {
         bench.from(PHONE, invite(1, "i1", "", &offer, ""));
         bench.b_answers("INVITE", 200, SDP);
         let speaker = "198.51.100.7".parse().unwrap();
-        assert_eq!(plan(&bench).lines[0].a.origin, Origin::Speaker(speaker), "{connection}");
+        assert_eq!(bench.plan().lines[0].a.origin, Origin::Speaker(speaker), "{connection}");
     }
 }
 
@@ -59,7 +51,7 @@ fn the_media_of_a_trunk_behind_nat_comes_from_where_it_comes_and_the_recording_s
     let mut bench = Bench::strict_with_carrier_behind_nat();
     bench.invite(SDP, "");
     bench.b_answers("INVITE", 200, SDP);
-    let line = plan(&bench).lines[0].clone();
+    let line = bench.plan().lines[0].clone();
     let speaker = "127.0.0.1".parse().unwrap();
     assert_eq!(
         (line.a.origin, line.b.origin),

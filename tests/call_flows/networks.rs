@@ -5,9 +5,7 @@ use onrecord::model::MediaCommand;
 use onrecord::sip::{Flow, Transport};
 use onrecord::trunk::{Near, Peer, Route, Trunk};
 
-use super::bench::{A, B, Bench, GRANTS, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP, STRICT};
-
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+use super::bench::{A, ALL_STRICT, B, Bench, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP};
 
 fn host(address: &str) -> &str {
     address.split(':').next().unwrap()
@@ -15,7 +13,7 @@ fn host(address: &str) -> &str {
 
 #[test]
 fn each_leg_names_the_listener_and_the_media_address_of_its_own_side() {
-    let mut bench = Bench::on_two_networks(&POLICIES);
+    let mut bench = Bench::on_two_networks(&ALL_STRICT);
     bench.invite(SDP, "");
     let sent = bench.request_to_b("INVITE");
     for name in ["Via", "Contact"] {
@@ -46,7 +44,7 @@ fn each_leg_names_the_listener_and_the_media_address_of_its_own_side() {
 
 #[test]
 fn what_comes_to_the_outside_in_the_name_of_a_peer_that_faces_another_listener_is_dropped_unanswered() {
-    let mut bench = Bench::on_two_networks(&POLICIES);
+    let mut bench = Bench::on_two_networks(&ALL_STRICT);
     let options = format!(
         "OPTIONS sip:{PROXY} SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKo\r\nMax-Forwards: 70\r\nFrom: <sip:bob@{B}>;tag=o\r\nTo: <sip:{PROXY}>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
     );
@@ -96,7 +94,7 @@ fn faces_outside(bench: &mut Bench) {
 
 #[test]
 fn a_call_that_is_up_is_heard_where_it_began_though_its_trunk_faces_another_listener_since() {
-    let mut bench = Bench::on_two_networks(&POLICIES);
+    let mut bench = Bench::on_two_networks(&ALL_STRICT);
     bench.invite(SDP, "");
     bench.b_answers("INVITE", 200, SDP);
     bench.a_requests(1, "ACK", "ack1", "");
@@ -114,7 +112,7 @@ fn a_call_that_is_up_is_heard_where_it_began_though_its_trunk_faces_another_list
 
 #[test]
 fn a_call_that_rings_is_given_up_where_it_began() {
-    let mut bench = Bench::on_two_networks(&POLICIES);
+    let mut bench = Bench::on_two_networks(&ALL_STRICT);
     bench.invite(SDP, "");
     bench.b_answers("INVITE", 180, "");
     faces_outside(&mut bench);

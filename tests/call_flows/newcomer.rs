@@ -1,45 +1,19 @@
 //! Who is at an end of the call by the word of the network (RFC 3325 §9.1): another party, another decision.
 
-use onrecord::engine::Input;
-use onrecord::model::{
-    Fault, Gate, Header, Leg, Mark, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent,
-};
+use onrecord::model::{Fault, Gate, Header, Leg, Mark, Outcome, Recorded, RecordingCommand};
 use onrecord::sip::{Message, Method};
 use onrecord::trunk::{Conduct, Redirect};
 
-use super::bench::{A, B, Bench, C, LENIENT, SDP, STRICT, invite, with_lines};
+use super::bench::{A, B, Bench, C, CLERK, LENIENT, SDP, STRICT, TO_TRADER, TRADER, invite, with_lines};
+use super::connected::connections;
 
-const GRANT: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
-const CLERK: &str = "P-Asserted-Identity: \"Clerk\" <sip:clerk@example.com>\r\n";
 const OLDER: &str = "Remote-Party-ID: \"Trader\" <sip:trader@example.com>;party=called;privacy=off\r\n";
-
-/// Nobody but the trader is recorded, and the trader strictly.
-fn for_trader() -> Bench {
-    Bench::with(&[("desk.toml", STRICT), ("grants.toml", GRANT)])
-}
 
 /// Alice and Bob talk, unrecorded.
 fn talking() -> Bench {
-    let bench = for_trader().connected();
-    assert_eq!(opened(&bench), 0);
+    let bench = Bench::for_trader().connected();
+    assert_eq!(bench.sessions().len(), 0);
     bench
-}
-
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
-}
-
-fn ready(bench: &mut Bench) {
-    let session = bench.session();
-    bench.recorder_answers = true;
-    bench.input(Input::Recording(RecordingEvent::Ready { session }));
-}
-
-fn fails(bench: &mut Bench) {
-    let (session, fault) = (bench.session(), Fault::Io);
-    bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
 }
 
 fn statuses(messages: &[Message]) -> Vec<u16> {
@@ -58,37 +32,11 @@ fn requests(messages: &[Message]) -> Vec<Method> {
     messages.iter().filter_map(method).collect()
 }
 
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        _ => None,
-    })
-}
-
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gate = |command: &MediaCommand| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    };
-    bench.media.iter().filter_map(gate).collect()
-}
-
 fn outcome(bench: &Bench) -> Option<Outcome> {
     bench.recording.iter().rev().find_map(|command| match command {
         RecordingCommand::Keep { closing, .. } | RecordingCommand::Close { closing, .. } => Some(closing.outcome),
         _ => None,
     })
-}
-
-fn connections(bench: &Bench) -> Vec<(Leg, String)> {
-    let marks = bench.recording.iter().filter_map(|command| match command {
-        RecordingCommand::Mark {
-            mark: Mark::Connected { leg, party },
-            ..
-        } => Some((*leg, party.clone())),
-        _ => None,
-    });
-    marks.collect()
 }
 
 /// B's 2xx, with these lines, to the newest request of that method.
@@ -100,19 +48,19 @@ fn b_accepts(bench: &mut Bench, method: &str, more: &str, sdp: &str) {
 #[test]
 fn who_answers_instead_of_who_was_called_is_recorded_before_the_caller_hears_of_it() {
     for more in [TRADER, OLDER] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.recorder_answers = false;
         bench.invite(SDP, "");
         bench.fork_answers("b-tag", 200, more, SDP);
         assert_eq!(statuses(&bench.to_a), [100], "the 200 waits for the recorder");
-        assert_eq!(opened(&bench), 1);
-        assert_eq!(gates(&bench), [Gate::Shut], "early media too");
+        assert_eq!(bench.sessions().len(), 1);
+        assert_eq!(bench.gates(), [Gate::Shut], "early media too");
         bench.fork_answers("b-tag", 200, more, SDP);
         assert_eq!(requests(&bench.to_b), [Method::Invite], "its copy changes nothing");
-        ready(&mut bench);
+        bench.recording_opens();
         assert_eq!(statuses(&bench.to_a), [100, 200]);
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.recorded(), Some(Recorded::Strict));
         assert_eq!(
             connections(&bench),
             [(Leg::B, "\"Trader\" <sip:trader@example.com>".to_owned())].map(|(leg, party)| {
@@ -129,7 +77,7 @@ fn who_answers_instead_of_who_was_called_is_recorded_before_the_caller_hears_of_
 
 #[test]
 fn who_answers_and_cannot_be_recorded_is_acknowledged_and_let_go_and_the_caller_refused() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -148,7 +96,7 @@ fn who_answers_and_cannot_be_recorded_is_acknowledged_and_let_go_and_the_caller_
 #[test]
 fn a_recording_that_who_answered_waits_for_and_that_does_not_open_or_is_not_waited_for_ends_it() {
     for is_cancelled in [false, true] {
-        let mut bench = for_trader();
+        let mut bench = Bench::for_trader();
         bench.recorder_answers = false;
         bench.invite(SDP, "");
         bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -157,13 +105,13 @@ fn a_recording_that_who_answered_waits_for_and_that_does_not_open_or_is_not_wait
             bench.from(A, cancel.replace("INVITE", "CANCEL").into());
             assert!(statuses(&bench.to_a).contains(&487));
         } else {
-            fails(&mut bench);
+            bench.recording_does_not_open(Fault::Io);
             assert!(statuses(&bench.to_a).contains(&603));
         }
         assert_eq!(requests(&bench.to_b), [Method::Invite, Method::Ack, Method::Bye]);
         assert!(!statuses(&bench.to_a).contains(&200) || is_cancelled);
     }
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     bench.recorder_answers = false;
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -173,12 +121,12 @@ fn a_recording_that_who_answered_waits_for_and_that_does_not_open_or_is_not_wait
 
 #[test]
 fn where_nothing_has_to_be_open_first_the_answer_crosses_at_once() {
-    let mut bench = Bench::with(&[("desk.toml", LENIENT), ("grants.toml", GRANT)]);
+    let mut bench = Bench::with(&[("desk.toml", LENIENT), ("grants.toml", TO_TRADER)]);
     bench.recorder_answers = false;
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
     assert_eq!(statuses(&bench.to_a), [100, 200]);
-    assert_eq!(opened(&bench), 1);
+    assert_eq!(bench.sessions().len(), 1);
 }
 
 #[test]
@@ -196,14 +144,14 @@ fn a_transferred_callee_is_recorded_before_its_update_goes_on_and_so_is_a_picked
             Leg::A => (&bench.to_b, Leg::B),
         };
         assert!(!requests(asked).contains(&Method::Update), "{to} hears nothing yet");
-        assert_eq!(gates(&bench), [Gate::Shut]);
-        ready(&mut bench);
+        assert_eq!(bench.gates(), [Gate::Shut]);
+        bench.recording_opens();
         match side {
             Leg::B => bench.a_answers("UPDATE", 200, SDP),
             Leg::A => b_accepts(&mut bench, "UPDATE", "", SDP),
         }
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.recorded(), Some(Recorded::Strict));
         let header = bench.headers()[0];
         let party = match side {
             Leg::A => &header.caller,
@@ -246,14 +194,14 @@ fn who_accepts_a_reinvite_or_update_is_recorded_from_there_or_the_call_ends() {
             let mut bench = talking();
             bench.recorder_answers = false;
             accepts(&mut bench);
-            assert_eq!(gates(&bench), [Gate::Shut], "no media before it is open");
+            assert_eq!(bench.gates(), [Gate::Shut], "no media before it is open");
             if opens {
-                ready(&mut bench);
-                assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-                assert_eq!(recorded(&bench), Some(Recorded::Strict));
+                bench.recording_opens();
+                assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+                assert_eq!(bench.recorded(), Some(Recorded::Strict));
             } else {
-                fails(&mut bench);
-                assert_eq!(gates(&bench), [Gate::Shut]);
+                bench.recording_does_not_open(Fault::Io);
+                assert_eq!(bench.gates(), [Gate::Shut]);
                 assert!(requests(&bench.to_b).contains(&Method::Bye));
             }
         }
@@ -269,19 +217,19 @@ fn who_accepts_a_reinvite_or_update_is_recorded_from_there_or_the_call_ends() {
 #[test]
 fn a_call_where_only_the_beginning_is_strict_ends_if_who_accepted_cannot_be_recorded() {
     let before = "[policy]\nid = \"desk\"\nenabled = true\n[[policy.recorder]]\nid = \"embedded\"\nrequired_during_call = false\n";
-    let mut bench = Bench::with(&[("desk.toml", before), ("grants.toml", GRANT)]).connected();
+    let mut bench = Bench::with(&[("desk.toml", before), ("grants.toml", TO_TRADER)]).connected();
     bench.recorder_answers = false;
     let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
     bench.a_requests_in(&tag, 2, "UPDATE", "", "");
     b_accepts(&mut bench, "UPDATE", TRADER, "");
-    fails(&mut bench);
+    bench.recording_does_not_open(Fault::Io);
     assert_eq!(bench.request_to_b("BYE").method, Method::Bye);
-    assert_eq!(gates(&bench), [Gate::Shut], "and no media in between");
+    assert_eq!(bench.gates(), [Gate::Shut], "and no media in between");
 }
 
 #[test]
 fn an_untrusted_trunk_vouches_for_nobody() {
-    let mut bench = Bench::between([true, false], &[("desk.toml", STRICT), ("grants.toml", GRANT)]);
+    let mut bench = Bench::between([true, false], &[("desk.toml", STRICT), ("grants.toml", TO_TRADER)]);
     bench.recorder_fails(Fault::Io);
     bench.invite(SDP, "");
     bench.fork_answers("b-tag", 200, TRADER, SDP);
@@ -289,12 +237,12 @@ fn an_untrusted_trunk_vouches_for_nobody() {
     bench.a_requests(1, "ACK", "ack", "");
     bench.fork_requests("b-tag", 9, "UPDATE", OLDER, SDP);
     assert_eq!(bench.request_to_a("UPDATE").method, Method::Update);
-    assert_eq!(opened(&bench), 0);
+    assert_eq!(bench.sessions().len(), 0);
 }
 
 #[test]
 fn who_is_recorded_stays_recorded_whoever_comes() {
-    let mut bench = for_trader();
+    let mut bench = Bench::for_trader();
     let call = String::from_utf8(invite(1, "a1", "", SDP, "").to_vec()).unwrap();
     bench.from(
         A,
@@ -302,9 +250,9 @@ fn who_is_recorded_stays_recorded_whoever_comes() {
     );
     bench.fork_answers("b-tag", 200, CLERK, SDP);
     assert_eq!(statuses(&bench.to_a), [100, 200]);
-    assert_eq!(opened(&bench), 1);
+    assert_eq!(bench.sessions().len(), 1);
     assert_eq!(connections(&bench).len(), 1);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     bench.a_requests(1, "ACK", "ack", "");
     bench.recorder_fails(Fault::Io);
     assert_eq!(bench.request_to_a("BYE").method, Method::Bye);
@@ -343,7 +291,7 @@ fn a_recording_tells_in_the_end_who_was_called_after_a_3xx_and_by_which_policy()
             bench.b_answers("INVITE", 486, "");
         }
         bench.a_requests(1, "ACK", "a1", "");
-        assert_eq!(opened(&bench), 1);
+        assert_eq!(bench.sessions().len(), 1);
         assert_eq!(bench.headers()[0].policies, ["loose".into()]);
         let told = became(&bench).map(|header| (header.callee.identity.as_str(), header.strict_during));
         assert_eq!(told, is_sent_on.then_some(("sip:carol@127.0.0.1", true)));

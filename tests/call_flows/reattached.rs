@@ -3,28 +3,13 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, MediaCommand, Outcome, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, Outcome, Recorded, RecordingCommand, RecordingEvent};
 
-use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{ALL_STRICT, Bench, GRANTS, LENIENT, SDP, STRICT};
 use super::party::ALICE;
 
 fn tell(bench: &mut Bench, event: RecordingEvent) {
     bench.input(Input::Recording(event));
-}
-
-fn opened(bench: &Bench) -> Vec<SessionId> {
-    let opened = bench.recording.iter().filter_map(|command| match command {
-        RecordingCommand::Open(header) => Some(header.session),
-        _ => None,
-    });
-    opened.collect()
-}
-
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        _ => None,
-    })
 }
 
 fn ping(bench: &mut Bench) -> u16 {
@@ -45,11 +30,11 @@ fn a_lenient_call_begun_below_the_reserve_is_recorded_within_a_second_of_room() 
     tell(&mut bench, RecordingEvent::Reserve { crossed: true });
     let mut bench = bench.connected();
     bench.wait(Duration::from_secs(30));
-    assert_eq!(opened(&bench), [], "nothing is asked of a recorder that refuses");
+    assert_eq!(bench.sessions(), [], "nothing is asked of a recorder that refuses");
     tell(&mut bench, RecordingEvent::Reserve { crossed: false });
     bench.wait(Duration::from_secs(1));
-    assert_eq!(opened(&bench).len(), 1);
-    assert_eq!(recorded(&bench), Some(Recorded::Lenient));
+    assert_eq!(bench.sessions().len(), 1);
+    assert_eq!(bench.recorded(), Some(Recorded::Lenient));
     bench.a_requests(2, "BYE", "bye1", "");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
@@ -77,10 +62,10 @@ fn an_emergency_call_begun_below_the_reserve_is_recorded_when_there_is_room() {
         SDP,
     );
     assert!(!bench.to_b.is_empty(), "it is never refused");
-    assert_eq!(opened(&bench), []);
+    assert_eq!(bench.sessions(), []);
     tell(&mut bench, RecordingEvent::Reserve { crossed: false });
     bench.wait(Duration::from_secs(1));
-    assert_eq!(opened(&bench).len(), 1);
+    assert_eq!(bench.sessions().len(), 1);
 }
 
 #[test]
@@ -92,24 +77,24 @@ fn a_refused_opening_is_asked_for_again_each_second_and_no_more_often() {
         let (session, fault) = (bench.session(), Fault::QueueFull);
         tell(&mut bench, RecordingEvent::OpenFailed { session, fault });
         bench.wait(Duration::from_secs(1));
-        assert_eq!(opened(&bench).len(), n + 1);
+        assert_eq!(bench.sessions().len(), n + 1);
     }
     bench.recorder_answers = true;
     let session = bench.session();
     tell(&mut bench, RecordingEvent::Ready { session });
     bench.wait(Duration::from_secs(30));
-    assert_eq!(opened(&bench).len(), 11);
+    assert_eq!(bench.sessions().len(), 11);
 }
 
 #[test]
 fn below_the_reserve_options_say_so_before_any_call_fails_and_no_longer_than_it_lasts() {
-    let mut bench = Bench::with(&[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
+    let mut bench = Bench::with(&ALL_STRICT);
     assert_eq!(ping(&mut bench), 200);
     tell(&mut bench, RecordingEvent::Reserve { crossed: true });
     assert_eq!(ping(&mut bench), 503);
     bench.invite(SDP, "");
     assert_eq!(bench.response_to_a().status, 503);
-    assert!(bench.to_b.is_empty() && opened(&bench).is_empty());
+    assert!(bench.to_b.is_empty() && bench.sessions().is_empty());
     tell(&mut bench, RecordingEvent::Up);
     assert_eq!(ping(&mut bench), 503, "that it writes is not that it has room");
     tell(&mut bench, RecordingEvent::Reserve { crossed: false });
@@ -125,7 +110,7 @@ fn a_call_that_is_recorded_goes_on_below_the_reserve_and_is_sent_on() {
         bench.b_answers("UPDATE", 200, "");
         assert_eq!(bench.response_to_a().status, 200);
         bench.wait(Duration::from_secs(10));
-        assert_eq!(opened(&bench).len(), 1);
+        assert_eq!(bench.sessions().len(), 1);
         assert!(
             !bench.story.iter().any(|rung| rung.starts_with("BYE")),
             "{:?}",

@@ -4,10 +4,10 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingCommand};
 use onrecord::trunk::{Conduct, Field, Passage, Redirect, Rewrite, Route, Trunk};
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT};
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, STRICT};
 use super::routed::trunk;
 
-fn follows() -> Conduct {
+pub fn follows() -> Conduct {
     Conduct {
         redirect: Redirect::Follow,
         ..Conduct::default()
@@ -19,16 +19,11 @@ fn bench_with(files: &[(&str, &str)]) -> Bench {
 }
 
 fn bench() -> Bench {
-    bench_with(&[("desk.toml", STRICT), ("grants.toml", GRANTS)])
+    bench_with(&ALL_STRICT)
 }
 
 fn granted(to: &str) -> String {
     format!("[[grant]]\npolicy = \"desk\"\nto = [\"{to}\"]\n")
-}
-
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
 }
 
 fn connect_and_end(bench: &mut Bench) {
@@ -73,7 +68,7 @@ fn a_302_is_followed_to_the_peer_that_it_names() {
         bench.story[5..],
         ["INVITE → B", "B → 302", "ACK → B", "decided", "INVITE → B"]
     );
-    assert_eq!(opened(&bench), 1);
+    assert_eq!(bench.sessions().len(), 1);
     connect_and_end(&mut bench);
 }
 
@@ -197,9 +192,9 @@ fn a_party_that_must_be_recorded_is_called_once_the_recording_is_open() {
     let mut bench = bench_with(&[("desk.toml", STRICT), ("grants.toml", &grants)]);
     bench.recorder_answers = false;
     bench.invite(SDP, "");
-    assert_eq!(opened(&bench), 0, "nobody records bob");
+    assert_eq!(bench.sessions().len(), 0, "nobody records bob");
     bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
-    assert_eq!(opened(&bench), 1);
+    assert_eq!(bench.sessions().len(), 1);
     assert!(bench.to_c.is_empty(), "carol is not called before it is ready");
     let session = bench.session();
     bench.input(onrecord::engine::Input::Recording(
@@ -256,7 +251,7 @@ fn who_sent_the_call_on_is_recorded_by_its_own_policy() {
         let grants = granted("user:sip:bob@127.0.0.1");
         let mut bench = bench_with(&[("desk.toml", &policy), ("grants.toml", &grants)]);
         bench.invite(SDP, "");
-        assert_eq!(opened(&bench), 1, "bob is recorded");
+        assert_eq!(bench.sessions().len(), 1, "bob is recorded");
         bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
         let plan = bench.media.iter().rev().find_map(|command| match command {
             onrecord::model::MediaCommand::Open(plan) | onrecord::model::MediaCommand::Modify(plan) => {

@@ -7,7 +7,7 @@ use onrecord::trunk::{Caps, Conduct, Refer, Trunk};
 
 use super::bench::{A, B, Bench, PROXY, SDP, answer, with_lines};
 use super::consulted::{alice_answers_each, consults, escaped};
-use super::executed::{assert_old_call_stays, plans, refers, rings, strict};
+use super::executed::{assert_old_call_stays, refers, rings, strict};
 use super::party::{ALICE, BOB, CAROL, DAVE};
 use super::routed::{configure, trunk};
 
@@ -150,7 +150,7 @@ fn who_has_hung_up_gets_no_more_media_while_its_transfer_goes_on() {
     bench.media.clear();
     let bye = alice.request("BYE", "", "");
     bench.from(A, bye);
-    let plan = plans(&bench)[0];
+    let plan = bench.plans()[0];
     assert_eq!(plan.lines[0].leg(Leg::A).remote, None);
     assert!(plan.lines[0].leg(Leg::B).remote.is_some());
 }

@@ -6,8 +6,8 @@ use onrecord::engine::Input;
 use onrecord::sip::{Message, Method};
 
 use super::bench::{A, B, Bench, SDP, answer, with_lines};
-use super::consulted::{consults, strict};
-use super::executed::{assert_old_call_stays, assert_told_last, rings};
+use super::consulted::consults;
+use super::executed::{assert_old_call_stays, assert_told_last, rings, strict};
 use super::party::{ALICE, BOB, CAROL, DAVE, PhoneDialog};
 
 fn requests_to_b(bench: &Bench, method: &str) -> usize {

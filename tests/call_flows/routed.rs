@@ -1,15 +1,16 @@
 //! Where calls go, and what the rules of a trunk make of them.
 
+mod codecs;
+mod methods;
+
 use std::time::Duration;
 
 use onrecord::engine::{Input, Pulse};
 use onrecord::sip::{Method, Request, Transport};
-use onrecord::trunk::{
-    Conduct, Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Route, Server, Site, Trunk,
-};
+use onrecord::trunk::{Field, Located, Passage, Peer, Probe, Rank, Rewrite, Route, Server, Site, Trunk};
 
-use super::bench::{A, B, Bench, C, PROXY, SDP, answer, invite};
-use super::party::{ALICE, BOB};
+use super::bench::{A, B, Bench, PROXY, SDP, answer, invite};
+use super::party::BOB;
 
 /// A destination that is not B.
 const SPARE: &str = "127.0.0.9:5060";
@@ -252,34 +253,6 @@ fn a_call_outlives_the_configuration_that_it_began_with() {
 }
 
 #[test]
-fn only_codecs_that_both_trunks_allow_are_offered() {
-    let mut bench = Bench::unrecorded();
-    let codecs = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-    let pbx = Trunk {
-        codecs: codecs(&["pcma", "g722", "telephone-event"]),
-        ..trunk("pbx", A)
-    };
-    let carrier = Trunk {
-        codecs: codecs(&["pcma", "pcmu", "telephone-event"]),
-        ..trunk("carrier", B)
-    };
-    configure(&mut bench, pbx, carrier);
-    let offer = SDP.replace(
-        "RTP/AVP 8",
-        "RTP/AVP 9 0 8 101\r\na=rtpmap:9 G722/8000\r\na=rtpmap:101 telephone-event/8000",
-    );
-    call(&mut bench, 1, "bob", &offer);
-    let sdp = String::from_utf8(bench.request_to_b("INVITE").body.to_vec()).unwrap();
-    assert!(sdp.contains("RTP/AVP 8 101\r\na=rtpmap:101"), "{sdp}");
-    assert!(!sdp.contains("G722"), "{sdp}");
-    bench.b_answers("INVITE", 486, "");
-
-    call(&mut bench, 2, "bob", &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
-    assert_eq!(bench.response_to_a().status, 488);
-    assert_eq!(hosts(&bench).len(), 1);
-}
-
-#[test]
 fn a_trunk_that_is_gone_is_heard_until_its_last_call_has_ended_and_gets_no_reply_then() {
     let mut bench = Bench::strict().connected();
     let trunks = vec![trunk("pbx", A)];
@@ -302,231 +275,6 @@ fn a_trunk_that_is_gone_is_heard_until_its_last_call_has_ended_and_gets_no_reply
     let before = bench.to_b.len();
     bench.requests("OPTIONS", BOB, &format!("sip:{PROXY}"), "o-1", "", "");
     assert_eq!(bench.to_b.len(), before);
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn a_method_that_a_trunk_may_not_use_gets_405_and_the_list_that_it_may() {
-    let mut bench = Bench::unrecorded();
-    let carrier = Trunk {
-        methods: Some(vec![Method::Invite, Method::Options]),
-        ..trunk("carrier", B)
-    };
-    configure(&mut bench, trunk("pbx", A), carrier);
-    bench.invite(SDP, "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REFER\r\n");
-    bench.b_answers("INVITE", 200, SDP);
-    bench.a_requests(1, "ACK", "ack1", "");
-    let allow = "INVITE, ACK, BYE, CANCEL, OPTIONS";
-    let may_use = format!("{allow}, PRACK");
-    assert_eq!(bench.request_to_b("INVITE").headers.get("Allow"), Some(allow));
-    bench.b_requests(7, "INFO", "info7", "");
-    assert_eq!(bench.response_to_b().status, 405);
-    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
-    bench.b_requests(8, "FROBNICATE", "f8", "");
-    assert_eq!(
-        bench.response_to_b().status,
-        501,
-        "nobody may use it, and nobody knows it"
-    );
-    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
-    bench.b_requests(9, "REGISTER", "r9", "");
-    assert_eq!(
-        bench.response_to_b().status,
-        405,
-        "known, and not carried inside a call"
-    );
-    assert_eq!(bench.response_to_b().headers.get("Allow"), Some(may_use.as_str()));
-    bench.b_requests(10, "BYE", "bye10", "");
-    assert_eq!(bench.response_to_b().status, 200, "a call can always be ended");
-}
-
-#[test]
-fn outside_calls_allow_lists_what_the_trunk_may_use_there_whether_it_asks_or_errs() {
-    let mut bench = Bench::unrecorded();
-    let pbx = Trunk {
-        methods: Some(vec![Method::Invite, Method::Options, Method::Register]),
-        ..trunk("pbx", A)
-    };
-    configure(&mut bench, pbx, trunk("carrier", B));
-    let us = format!("sip:{PROXY}");
-    let asked = [
-        ("OPTIONS", 200),
-        ("MESSAGE", 405),
-        ("PUBLISH", 405),
-        ("FROBNICATE", 501),
-    ];
-    for (method, status) in asked {
-        bench.requests(method, ALICE, &us, method, "", "");
-        let answer = bench.response_to_a();
-        assert_eq!(answer.status, status, "{method}");
-        let allow = answer.headers.get("Allow");
-        assert_eq!(
-            allow,
-            Some("INVITE, ACK, BYE, CANCEL, OPTIONS, PRACK, REGISTER"),
-            "{method}"
-        );
-    }
-    bench.requests("FROBNICATE", BOB, &us, "f-1", "", "");
-    let refused = bench.response_to_b();
-    assert_eq!(refused.status, 501);
-    assert!(
-        refused
-            .headers
-            .get("Allow")
-            .is_some_and(|allow| allow.ends_with("PUBLISH, REGISTER"))
-    );
-}
-
-#[test]
-fn a_trunk_with_a_list_of_methods_acknowledges_reliable_responses_and_hears_of_no_others() {
-    let mut bench = Bench::unrecorded();
-    let pbx = Trunk {
-        methods: Some(vec![Method::Invite, Method::Update]),
-        ..trunk("pbx", A)
-    };
-    configure(&mut bench, pbx, trunk("carrier", B));
-    bench.invite(
-        SDP,
-        "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, CANCEL, INFO, PRACK\r\n",
-    );
-    let told = "INVITE, ACK, BYE, CANCEL, INFO, PRACK";
-    assert_eq!(bench.request_to_b("INVITE").headers.get("Allow"), Some(told));
-    let reliable = "Require: 100rel\r\nRSeq: 1\r\nAllow: INVITE, ACK, BYE, CANCEL, INFO, UPDATE, PRACK\r\n";
-    bench.fork_answers("b-tag", 183, reliable, SDP);
-    let progress = bench.response_to_a();
-    let may_use = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK";
-    assert_eq!(progress.headers.get("Allow"), Some(may_use));
-    let tag = progress.headers.to().tag().unwrap().to_owned();
-    let rseq = progress.headers.get("RSeq").unwrap();
-    bench.a_requests_in(&tag, 2, "PRACK", &format!("RAck: {rseq} 1 INVITE\r\n"), "");
-    bench.b_agrees("PRACK", 200, "");
-    assert_eq!(bench.response_to_a().status, 200);
-    bench.b_answers("INVITE", 200, "");
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.a_requests(3, "OPTIONS", "o3", "");
-    assert_eq!(
-        bench.response_to_a().headers.get("Allow"),
-        Some("INVITE, ACK, BYE, CANCEL, UPDATE, PRACK")
-    );
-    bench.a_requests(4, "INFO", "i4", "");
-    assert_eq!(bench.response_to_a().status, 405);
-}
-
-fn codecs(names: &[&str]) -> Option<Vec<String>> {
-    Some(names.iter().map(|name| (*name).to_owned()).collect())
-}
-
-/// The carrier may have nothing but PCMA and events.
-fn with_codecs() -> Bench {
-    let mut bench = Bench::unrecorded();
-    let carrier = Trunk {
-        codecs: codecs(&["pcma", "telephone-event"]),
-        ..trunk("carrier", B)
-    };
-    configure(&mut bench, trunk("pbx", A), carrier);
-    bench
-}
-
-#[test]
-fn what_an_answer_adds_that_may_not_cross_is_left_out() {
-    let mut bench = with_codecs();
-    bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 8 0"), "");
-    let more = SDP.replace(
-        "RTP/AVP 8",
-        "RTP/AVP 0 8 18\r\na=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no",
-    );
-    bench.b_answers("INVITE", 183, &more);
-    bench.b_answers("INVITE", 200, &more);
-    let answered = bench.response_to_a();
-    let sdp = String::from_utf8(answered.body.to_vec()).unwrap();
-    assert!(sdp.contains("RTP/AVP 8\r\n") && !sdp.contains(":18 "), "{sdp}");
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.a_requests(2, "INVITE", "re1", SDP);
-    bench.b_answers("INVITE", 200, &more);
-    let sdp = String::from_utf8(bench.response_to_a().body.to_vec()).unwrap();
-    assert!(sdp.contains("RTP/AVP 8\r\n"), "{sdp}");
-    bench.a_requests(2, "ACK", "ack2", "");
-    bench.a_requests(3, "BYE", "bye1", "");
-    bench.b_answers("BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn an_answer_of_which_nothing_may_cross_ends_the_call_before_it_began() {
-    let mut bench = with_codecs();
-    bench.invite(SDP, "");
-    bench.b_answers("INVITE", 200, &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
-    assert_eq!(bench.response_to_a().status, 488);
-    assert_eq!(
-        bench.story[bench.story.len() - 4..],
-        ["B → 200", "488 → A", "ACK → B", "BYE → B"]
-    );
-    bench.a_requests(1, "ACK", "a1", "");
-    bench.b_answers("BYE", 200, "");
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn an_emergency_call_has_the_codecs_that_it_can_have() {
-    let mut bench = with_codecs();
-    let any = SDP.replace("RTP/AVP 8", "RTP/AVP 0");
-    call(&mut bench, 1, "112", &any);
-    assert!(
-        bench
-            .request_to_b("INVITE")
-            .body
-            .ends_with(b"RTP/AVP 0\r\na=sendrecv\r\n")
-    );
-    bench.b_answers("INVITE", 200, &any);
-    assert_eq!(bench.response_to_a().status, 200);
-}
-
-#[test]
-fn a_call_that_is_sent_on_offers_what_the_other_trunk_may_have() {
-    let mut bench = with_codecs();
-    let carrier = Trunk {
-        codecs: codecs(&["pcma"]),
-        conduct: Conduct {
-            redirect: Redirect::Follow,
-            ..Conduct::default()
-        },
-        ..trunk("carrier", B)
-    };
-    let branch = Trunk {
-        codecs: codecs(&["pcmu"]),
-        ..trunk("branch", C)
-    };
-    let route = |to: &str| Route {
-        from: "pbx".into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    bench.input(Input::Trunks {
-        trunks: vec![trunk("pbx", A), carrier, branch],
-        routes: vec![route("carrier"), route("branch")],
-    });
-    bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 8 0"), "");
-    assert!(
-        bench
-            .request_to_b("INVITE")
-            .body
-            .ends_with(b"RTP/AVP 8\r\na=sendrecv\r\n")
-    );
-    bench.b_answers("INVITE", 183, SDP);
-    bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
-    assert!(
-        bench
-            .request_to_c("INVITE")
-            .body
-            .ends_with(b"RTP/AVP 0\r\na=sendrecv\r\n")
-    );
-    bench.c_answers("INVITE", 200, &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
-    assert_eq!(bench.response_to_a().status, 200);
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.a_requests(2, "BYE", "bye1", "");
-    bench.c_answers("BYE", 200, "");
     bench.assert_nothing_left();
 }
 

@@ -1,7 +1,7 @@
 //! Media that is encrypted by keys in the SDP (RFC 4568): between each party and us, so that what crosses is heard.
 
 use onrecord::engine::Input;
-use onrecord::model::{Encryption, Leg, LegKeys, MediaCommand, MediaPlan, Outcome, RecordingCommand, SrtpSuite};
+use onrecord::model::{Encryption, Leg, LegKeys, MediaPlan, Outcome, RecordingCommand, SrtpSuite};
 use onrecord::sdp::{Crypto, SessionDescription};
 use onrecord::trunk::{SdesOver, Secrecy, Srtp, Trunk};
 
@@ -46,11 +46,7 @@ pub(super) fn line(body: &[u8]) -> (String, Vec<Crypto>) {
 }
 
 pub(super) fn plan(bench: &Bench) -> MediaPlan {
-    let plans = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some((**plan).clone()),
-        _ => None,
-    });
-    plans.unwrap()
+    bench.plan().clone()
 }
 
 pub(super) fn keys(bench: &Bench, leg: Leg) -> Option<LegKeys> {

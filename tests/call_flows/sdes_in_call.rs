@@ -5,13 +5,10 @@ use onrecord::engine::Input;
 use onrecord::model::{Leg, Outcome, SrtpKey, SrtpSuite};
 use onrecord::sdp::{MediaLine, SessionDescription};
 use onrecord::sip::Response;
-use onrecord::trunk::{Conduct, Refer, SdesOver, Srtp, Trunk};
+use onrecord::trunk::Srtp;
 
-use super::bench::{A, B, Bench, PROXY, SDP, invite};
-use super::executed::{refers, strict};
-use super::party::{ALICE, BOB, DAVE, PhoneDialog};
-use super::routed::configure;
-use super::sdes::{KEY, OTHER, bench_of, keyed, keys, line, plan, with};
+use super::bench::{A, Bench, SDP, invite};
+use super::sdes::{KEY, OTHER, bench_of, keyed, keys, line, plan};
 use super::sealed_media::hung_up;
 
 const CAPABILITIES: &str = "a=csup:cap-v0\r\na=tcap:1 RTP/SAVP\r\na=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\na=pcfg:1 t=1 a=1\r\n";
@@ -67,7 +64,7 @@ fn talk(bench: &mut Bench) {
     bench.a_requests(1, "ACK", "ack1", "");
 }
 
-fn ours(bench: &Bench, leg: Leg) -> SrtpKey {
+pub fn ours(bench: &Bench, leg: Leg) -> SrtpKey {
     let keys = keys(bench, leg).expect("an encrypted leg");
     (**keys.ours.as_ref().expect("a key of ours")).clone()
 }
@@ -423,40 +420,4 @@ fn a_new_line_without_a_port_for_it_is_not_acceptable_and_the_call_stays() {
     bench.a_requests_in(&tag, 3, "INVITE", "", &audio);
     let told = line(&bench.request_to_b("INVITE").body).1;
     assert_eq!(told[0].key, before, "the keys that it knows");
-}
-
-#[test]
-fn who_stays_because_a_transfer_failed_is_told_its_old_far_end_by_a_new_key() {
-    let mut bench = strict();
-    let execute = |trunk: Trunk| Trunk {
-        conduct: Conduct {
-            refer: Refer::Execute,
-            ..Conduct::default()
-        },
-        ..trunk
-    };
-    let [pbx, carrier] = [("pbx", A, Srtp::Refuse), ("carrier", B, Srtp::Require)]
-        .map(|(name, address, srtp)| execute(with(name, address, srtp, SdesOver::Any)));
-    configure(&mut bench, pbx, carrier);
-    bench.invites(ALICE, &format!("sip:bob@{PROXY}"), "call-1", "");
-    let by = |key| keyed("RTP/SAVP", 1, key);
-    bench.answers(BOB, "INVITE", 200, &by(OTHER));
-    let mut alice = PhoneDialog::of_caller(ALICE, &bench.response_to_a());
-    let ack = alice.request("ACK", "", "");
-    bench.from(A, ack);
-    let first = ours(&bench, Leg::B);
-    refers(&mut bench, &mut alice, "");
-    bench.answers(ALICE, "NOTIFY", 200, "");
-    bench.answers(DAVE, "INVITE", 180, "");
-    let invite = bench.newest(A, "INVITE");
-    bench.answers(DAVE, "INVITE", 200, &at(7_000, SDP));
-    let bye = PhoneDialog::of_callee(DAVE, &invite).request("BYE", "", "");
-    bench.from(A, bye);
-    let second = line(&bench.request_to_b("INVITE").body).1;
-    bench.answers(BOB, "INVITE", 200, &by(THIRD));
-    let told = line(&bench.request_to_b("INVITE").body).1;
-    bench.answers(BOB, "INVITE", 200, &by(OTHER));
-    assert_eq!(told[0].key.suite(), first.suite());
-    assert!(told.iter().all(|key| key.key != first && !second.contains(key)));
-    assert_eq!(ours(&bench, Leg::B), told[0].key);
 }

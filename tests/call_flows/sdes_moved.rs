@@ -5,11 +5,12 @@ use onrecord::model::{Leg, LegKeys};
 use onrecord::sdp::Crypto;
 use onrecord::trunk::{Conduct, Refer, SdesOver, Srtp, Trunk};
 
-use super::bench::{A, B, Bench, PROXY};
+use super::bench::{A, B, Bench, PROXY, audio_at};
 use super::executed::{refers, strict};
 use super::party::{ALICE, BOB, DAVE, PhoneDialog};
 use super::routed::configure;
 use super::sdes::{KEY, OTHER, keyed, keys, line, with};
+use super::sdes_in_call::ours;
 
 /// Dave's; and Bob's, who changes it as he goes over.
 const DAVES: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNk";
@@ -99,4 +100,40 @@ fn a_key_that_is_agreed_on_after_it_went_over_begins_at_zero() {
     bench.answers(DAVE, "INVITE", 200, &keyed("RTP/SAVP", 1, DAVES));
     let renewed = keys(&bench, Leg::A).expect("Bob's leg is encrypted");
     assert_eq!((theirs(&renewed), renewed.is_carried), (&read(NEW), false));
+}
+
+#[test]
+fn who_stays_because_a_transfer_failed_is_told_its_old_far_end_by_a_new_key() {
+    let mut bench = strict();
+    let execute = |trunk: Trunk| Trunk {
+        conduct: Conduct {
+            refer: Refer::Execute,
+            ..Conduct::default()
+        },
+        ..trunk
+    };
+    let [pbx, carrier] = [("pbx", A, Srtp::Refuse), ("carrier", B, Srtp::Require)]
+        .map(|(name, address, srtp)| execute(with(name, address, srtp, SdesOver::Any)));
+    configure(&mut bench, pbx, carrier);
+    bench.invites(ALICE, &format!("sip:bob@{PROXY}"), "call-1", "");
+    let by = |key| keyed("RTP/SAVP", 1, key);
+    bench.answers(BOB, "INVITE", 200, &by(OTHER));
+    let mut alice = PhoneDialog::of_caller(ALICE, &bench.response_to_a());
+    let ack = alice.request("ACK", "", "");
+    bench.from(A, ack);
+    let first = ours(&bench, Leg::B);
+    refers(&mut bench, &mut alice, "");
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.answers(DAVE, "INVITE", 180, "");
+    let invite = bench.newest(A, "INVITE");
+    bench.answers(DAVE, "INVITE", 200, &audio_at(7_000));
+    let bye = PhoneDialog::of_callee(DAVE, &invite).request("BYE", "", "");
+    bench.from(A, bye);
+    let second = line(&bench.request_to_b("INVITE").body).1;
+    bench.answers(BOB, "INVITE", 200, &by(NEW));
+    let told = line(&bench.request_to_b("INVITE").body).1;
+    bench.answers(BOB, "INVITE", 200, &by(OTHER));
+    assert_eq!(told[0].key.suite(), first.suite());
+    assert!(told.iter().all(|key| key.key != first && !second.contains(key)));
+    assert_eq!(ours(&bench, Leg::B), told[0].key);
 }

@@ -2,7 +2,7 @@
 //! crosses is heard.
 
 use onrecord::engine::Input;
-use onrecord::model::{Encryption, Identity, KeyingFault, Leg, LineKeys, MediaCommand, MediaEvent, Outcome};
+use onrecord::model::{Encryption, Identity, KeyingFault, Leg, LineKeys, MediaEvent, Outcome};
 use onrecord::rtp::identity_of;
 use onrecord::sdp::{MediaLine, SessionDescription, Setup};
 use onrecord::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
@@ -74,11 +74,7 @@ pub fn line(body: &[u8]) -> MediaLine {
 }
 
 fn keys(bench: &Bench) -> LineKeys {
-    let plans = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.keys.clone()),
-        _ => None,
-    });
-    plans.unwrap().into_iter().next().unwrap_or_default()
+    bench.plan().keys.first().cloned().unwrap_or_default()
 }
 
 /// Whether we begin on this leg; None: it shakes no hands.

@@ -5,9 +5,7 @@ use onrecord::engine::Input;
 use onrecord::sip::{Flow, Transport};
 use onrecord::trunk::{Conduct, Peer, Route, Trunk};
 
-use super::bench::{A, B, Bench, C, GRANTS, PROXY, SDP, STRICT, answer};
-
-const POLICIES: [(&str, &str); 2] = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, answer};
 
 /// B's request in its dialog, as anybody could write it who has seen the dialog.
 fn of_b(bench: &Bench, cseq: u32, method: &str) -> Bytes {
@@ -125,7 +123,7 @@ fn a_cancel_of_a_stranger_cancels_nothing() {
 #[test]
 fn a_peer_may_speak_of_its_call_from_another_address_of_its_trunk_and_by_tcp() {
     for (transport, from) in [(Transport::Udp, C), (Transport::Tcp, B), (Transport::Tcp, C)] {
-        let mut bench = Bench::with_spare(&POLICIES, Conduct::default()).connected();
+        let mut bench = Bench::with_spare(&ALL_STRICT, Conduct::default()).connected();
         let bye = of_b(&bench, 7, "BYE");
         by(&mut bench, transport, from, bye);
         bench.a_answers("BYE", 200, "");

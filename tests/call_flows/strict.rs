@@ -6,7 +6,7 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, MediaCommand, MediaEvent, Outcome, Recorded, RecordingCommand, RecordingEvent};
 use onrecord::sip::{Message, Method};
 
-use super::bench::{A, B, Bench, GRANTS, PROXY, SDP, STRICT, invite};
+use super::bench::{A, ALL_STRICT, B, Bench, PROXY, SDP, invite};
 use super::party::{ALICE, BOB};
 
 fn kept(bench: &Bench) -> Vec<Outcome> {
@@ -303,8 +303,7 @@ fn who_is_refused_an_emergency_call_opens_no_window_for_call_backs() {
 
 #[test]
 fn a_refer_to_an_emergency_number_that_is_declined_leaves_strict_mode_as_it_is() {
-    let desk = [("desk.toml", STRICT), ("grants.toml", GRANTS)];
-    for (mut bench, is_executed) in [(Bench::strict(), false), (Bench::executing(&desk), true)] {
+    for (mut bench, is_executed) in [(Bench::strict(), false), (Bench::executing(&ALL_STRICT), true)] {
         let [alice, mut bob] = bench.talk(ALICE, BOB, "call-1", "");
         let refer = bob.request("REFER", &format!("Refer-To: <sip:112@{PROXY}>\r\n"), "");
         bench.from(B, refer);

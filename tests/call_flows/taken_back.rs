@@ -5,23 +5,16 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, Gate, MediaCommand, MediaKind, Recorded, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, Gate, MediaCommand, Recorded, RecordingEvent};
 use onrecord::sip::Message;
 
-use super::bench::{B, Bench, GRANTS, SDP, STRICT, answer, with_lines};
+use super::bench::{B, Bench, GRANTS, SDP, STRICT, TO_TRADER, TRADER, VIDEO_ALONE, answer, with_lines, with_video};
 
-const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
-const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
 const KNOWS: &str = "Supported: 100rel\r\n";
 const RELIABLE: &str = "Require: 100rel\r\nRSeq: 7\r\n";
 
 /// How the recording does not come.
 const FAILURES: [bool; 2] = [false, true];
-
-fn with_video() -> String {
-    format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
-}
 
 /// Two talk whom nobody records; the recorder takes its time.
 fn talks(policy: &str, grants: &str) -> (Bench, String) {
@@ -37,21 +30,13 @@ fn video_alone() -> (Bench, String) {
     talks(VIDEO_ALONE, GRANTS)
 }
 
-fn newest(bench: &Bench) -> SessionId {
-    let opened = bench.recording.iter().rev().find_map(|command| match command {
-        RecordingCommand::Open(header) => Some(header.session),
-        _ => None,
-    });
-    opened.expect("a recording is asked for")
-}
-
 fn ready(bench: &mut Bench) {
-    let session = newest(bench);
+    let session = bench.newest_session();
     bench.input(Input::Recording(RecordingEvent::Ready { session }));
 }
 
 fn does_not_come(bench: &mut Bench, stalls: bool) {
-    let (session, fault) = (newest(bench), Fault::DiskFull);
+    let (session, fault) = (bench.newest_session(), Fault::DiskFull);
     match stalls {
         true => bench.wait(Duration::from_millis(2_050)),
         false => bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault })),
@@ -62,42 +47,6 @@ fn does_not_come(bench: &mut Bench, stalls: bool) {
 fn b_says(bench: &mut Bench, method: &str, status: u16, more: &str, sdp: &str) {
     let bytes = answer(&bench.request_to_b(method), status, "b-tag", B, sdp);
     bench.from(B, with_lines(&bytes, more));
-}
-
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gate = |command: &MediaCommand| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    };
-    bench.media.iter().filter_map(gate).collect()
-}
-
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        MediaCommand::Gate { .. }
-        | MediaCommand::Notice(_)
-        | MediaCommand::Pausing { .. }
-        | MediaCommand::Close { .. } => None,
-    })
-}
-
-fn times(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
-}
-
-/// Whether any plan sends video to anybody.
-fn hears_video(bench: &Bench) -> bool {
-    bench.media.iter().any(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => {
-            let mut video = plan.lines.iter().filter(|line| line.kind == MediaKind::Video);
-            video.any(|line| line.a.remote.is_some() || line.b.remote.is_some())
-        }
-        MediaCommand::Gate { .. }
-        | MediaCommand::Notice(_)
-        | MediaCommand::Pausing { .. }
-        | MediaCommand::Close { .. } => false,
-    })
 }
 
 fn body_to_b(bench: &Bench, method: &str) -> String {
@@ -120,10 +69,10 @@ fn assert_goes_on(mut bench: Bench, tag: &str) {
         .expect("who asked is refused");
     let warning = refused.headers.get("Warning").unwrap();
     assert!(warning.contains("Recording required by policy desk"), "{warning}");
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (0, 0));
-    assert!(!hears_video(&bench));
-    assert!(recorded(&bench).is_none_or(|recorded| recorded == Recorded::No));
-    let gates = gates(&bench);
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (0, 0));
+    assert!(!bench.hears_video());
+    assert!(bench.recorded().is_none_or(|recorded| recorded == Recorded::No));
+    let gates = bench.gates();
     assert!(gates.is_empty() || gates == [Gate::Shut, Gate::Open], "{gates:?}");
     // Somebody asks for what needs no recording.
     bench.a_requests_in(tag, 8, "INVITE", "", SDP);
@@ -141,9 +90,9 @@ fn video_that_a_reinvite_or_update_offers_is_refused_before_anybody_else_hears_o
         for stalls in FAILURES {
             let (mut bench, tag) = video_alone();
             bench.a_requests_in(&tag, 2, method, "", &with_video());
-            assert_eq!(times(&bench, &format!("{method} → B")), 0);
+            assert_eq!(bench.times(&format!("{method} → B")), 0);
             does_not_come(&mut bench, stalls);
-            assert_eq!(times(&bench, &format!("{method} → B")), 0);
+            assert_eq!(bench.times(&format!("{method} → B")), 0);
             if method == "INVITE" {
                 bench.a_requests_in(&tag, 2, "ACK", "", "");
             }
@@ -159,8 +108,8 @@ fn video_that_a_2xx_to_a_reinvite_offers_waits_and_is_answered_with_what_holds()
         bench.a_requests_in(&tag, 2, "INVITE", "", "");
         bench.b_answers("INVITE", 200, &with_video());
         bench.b_answers("INVITE", 200, &with_video());
-        assert_eq!((times(&bench, "200 → A"), times(&bench, "ACK → B")), (0, 0));
-        assert_eq!(gates(&bench), [Gate::Shut]);
+        assert_eq!((bench.times("200 → A"), bench.times("ACK → B")), (0, 0));
+        assert_eq!(bench.gates(), [Gate::Shut]);
         does_not_come(&mut bench, stalls);
         bench.a_requests_in(&tag, 2, "ACK", "", "");
         let [answer, offer] = ["ACK", "INVITE"].map(|method| body_to_b(&bench, method));
@@ -168,7 +117,7 @@ fn video_that_a_2xx_to_a_reinvite_offers_waits_and_is_answered_with_what_holds()
         assert_eq!(answer.matches("m=audio").count(), 1);
         assert_eq!(offer.matches("\r\nm=").count(), 2, "no line is missing: {offer}");
         assert_eq!(version(&offer), version(&answer) + 1);
-        assert_eq!(gates(&bench), [Gate::Shut], "until he has taken it");
+        assert_eq!(bench.gates(), [Gate::Shut], "until he has taken it");
         bench.b_answers("INVITE", 200, SDP);
         assert_goes_on(bench, &tag);
     }
@@ -208,8 +157,8 @@ fn who_does_not_take_the_session_as_it_was_is_not_heard_and_let_go_at_last() {
         bench.b_answers("INVITE", 488, "");
         bench.wait(Duration::from_secs(5));
     }
-    assert_eq!(gates(&bench), [Gate::Shut]);
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+    assert_eq!(bench.gates(), [Gate::Shut]);
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
     bench.a_answers("BYE", 200, "");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
@@ -222,20 +171,20 @@ fn video_in_a_reliable_183_waits_for_its_recording_and_so_does_a_2xx_that_overta
         bench.a_requests_in(&tag, 2, "INVITE", KNOWS, "");
         b_says(&mut bench, "INVITE", 183, RELIABLE, &with_video());
         b_says(&mut bench, "INVITE", 183, RELIABLE, &with_video());
-        assert_eq!(times(&bench, "183 → A"), 0, "nor its copy");
+        assert_eq!(bench.times("183 → A"), 0, "nor its copy");
         if overtakes {
             b_says(&mut bench, "INVITE", 200, "", "");
-            assert_eq!(times(&bench, "200 → A"), 0);
+            assert_eq!(bench.times("200 → A"), 0);
         }
         ready(&mut bench);
-        assert_eq!(times(&bench, "183 → A"), 1);
-        assert_eq!(times(&bench, "200 → A"), usize::from(overtakes));
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.times("183 → A"), 1);
+        assert_eq!(bench.times("200 → A"), usize::from(overtakes));
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
         if !overtakes {
             bench.a_requests_in(&tag, 3, "PRACK", "RAck: 7 2 INVITE\r\n", &with_video());
             b_says(&mut bench, "PRACK", 200, "", "");
-            assert_eq!(recorded(&bench), Some(Recorded::Strict));
-            assert!(hears_video(&bench));
+            assert_eq!(bench.recorded(), Some(Recorded::Strict));
+            assert!(bench.hears_video());
             b_says(&mut bench, "INVITE", 200, "", "");
             bench.a_requests_in(&tag, 2, "ACK", "", "");
             bench.a_requests_in(&tag, 4, "BYE", "", "");
@@ -253,16 +202,16 @@ fn video_in_a_reliable_183_without_a_recording_is_cancelled_and_a_2xx_that_cross
             bench.a_requests_in(&tag, 2, "INVITE", KNOWS, "");
             b_says(&mut bench, "INVITE", 183, RELIABLE, &with_video());
             does_not_come(&mut bench, stalls);
-            assert_eq!((times(&bench, "CANCEL → B"), times(&bench, "183 → A")), (1, 0));
+            assert_eq!((bench.times("CANCEL → B"), bench.times("183 → A")), (1, 0));
             b_says(&mut bench, "CANCEL", 200, "", "");
-            assert_eq!(gates(&bench), [Gate::Shut]);
+            assert_eq!(bench.gates(), [Gate::Shut]);
             match crossing {
                 None => b_says(&mut bench, "INVITE", 487, "", ""),
                 Some(sdp) => {
                     bench.story.clear();
                     b_says(&mut bench, "INVITE", 200, "", sdp);
                     assert_eq!(bench.story, ["B → 200", "488 → A", "ACK → B", "INVITE → B"]);
-                    assert_eq!(gates(&bench), [Gate::Shut]);
+                    assert_eq!(bench.gates(), [Gate::Shut]);
                     b_says(&mut bench, "INVITE", 200, "", SDP);
                 }
             }
@@ -279,13 +228,13 @@ fn who_accepts_as_somebody_who_must_be_recorded_is_there_and_without_a_recording
             let (mut bench, tag) = talks(STRICT, TO_TRADER);
             bench.a_requests_in(&tag, 2, method, "", SDP);
             b_says(&mut bench, method, 200, TRADER, SDP);
-            assert_eq!(times(&bench, "200 → A"), 0, "who asked waits");
+            assert_eq!(bench.times("200 → A"), 0, "who asked waits");
             does_not_come(&mut bench, stalls);
-            assert_eq!(times(&bench, "488 → A"), 1, "{:#?}", bench.story);
-            assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
-            assert_eq!(gates(&bench), [Gate::Shut]);
+            assert_eq!(bench.times("488 → A"), 1, "{:#?}", bench.story);
+            assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
+            assert_eq!(bench.gates(), [Gate::Shut]);
             if method == "INVITE" {
-                assert_eq!(times(&bench, "ACK → B"), 1);
+                assert_eq!(bench.times("ACK → B"), 1);
                 bench.a_requests_in(&tag, 2, "ACK", "", "");
             }
             bench.a_answers("BYE", 200, "");
@@ -312,7 +261,7 @@ fn who_hangs_up_or_gives_up_while_a_2xx_waits_leaves_nothing_open() {
             bench.a_requests_in(&tag, 2, "ACK", "", &with_video());
             bench.a_requests_in(&tag, 3, "BYE", "", "");
         } else {
-            assert_eq!((times(&bench, "487 → A"), times(&bench, "ACK → B")), (1, 1));
+            assert_eq!((bench.times("487 → A"), bench.times("ACK → B")), (1, 1));
             bench.a_requests_in(&tag, 2, "ACK", "", "");
         }
         match hangs_up {
@@ -332,10 +281,10 @@ fn what_a_change_asked_for_is_forgotten_with_it() {
     b_says(&mut bench, "INVITE", 488, "", "");
     bench.a_requests_in(&tag, 2, "ACK", "", "");
     does_not_come(&mut bench, false);
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (0, 0));
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (0, 0));
     bench.recorder_fails(Fault::Io);
-    assert_eq!(times(&bench, "BYE → A"), 0, "nobody has to be recorded");
+    assert_eq!(bench.times("BYE → A"), 0, "nobody has to be recorded");
 }
 
 #[test]
@@ -346,8 +295,8 @@ fn who_does_not_even_say_that_it_stopped_is_let_go() {
     does_not_come(&mut bench, false);
     b_says(&mut bench, "CANCEL", 200, "", "");
     bench.wait(Duration::from_secs(33));
-    assert_eq!(gates(&bench), [Gate::Shut]);
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+    assert_eq!(bench.gates(), [Gate::Shut]);
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
 }
 
 #[test]
@@ -367,12 +316,12 @@ fn a_restart_does_not_let_media_through_before_the_session_is_as_it_was() {
         for (session, state) in bench.remembered.clone() {
             after.input(Input::Resume { session, state });
         }
-        assert_eq!(gates(&after), [Gate::Shut], "before or after its answer");
+        assert_eq!(after.gates(), [Gate::Shut], "before or after its answer");
         after.wait(Duration::from_secs(20));
         assert_eq!(body_to_b(&after, "INVITE").matches("\r\nm=").count(), 2);
         b_says(&mut after, "INVITE", 200, "", SDP);
-        assert_eq!(gates(&after), [Gate::Shut, Gate::Open]);
-        assert!(!hears_video(&after));
+        assert_eq!(after.gates(), [Gate::Shut, Gate::Open]);
+        assert!(!after.hears_video());
     }
 }
 
@@ -391,7 +340,7 @@ fn video_of_an_early_update_without_a_recording_is_refused_and_the_call_rings_on
         assert_eq!(bench.response_to_a().status, 488, "{:#?}", bench.story);
         b_says(&mut bench, "INVITE", 200, "", "");
         bench.a_requests_in(&tag, 1, "ACK", "", "");
-        assert_eq!(times(&bench, "ACK → B"), 1, "{:#?}", bench.story);
+        assert_eq!(bench.times("ACK → B"), 1, "{:#?}", bench.story);
         assert_goes_on(bench, &tag);
     }
 }

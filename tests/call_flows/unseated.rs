@@ -4,36 +4,17 @@
 use onrecord::engine::Input;
 use onrecord::model::{Fault, Gate, Leg, MediaCommand, MediaPlan, Recorded, RecordingEvent, SessionId};
 
-use super::bench::{A, B, Bench, LENIENT, SDP, STRICT, answer, with_lines};
-use super::executed::{assert_old_call_stays, assert_told_last, plans, refers, rings, strict};
+use super::bench::{A, B, Bench, LENIENT, SDP, STRICT, TO_TRADER, TRADER, answer, audio_at, with_lines};
+use super::executed::{assert_old_call_stays, assert_told_last, refers, rings, strict};
 use super::party::{ALICE, BOB, DAVE, PhoneDialog};
-
-const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
-
-fn sdp(port: u16) -> String {
-    SDP.replace("4000", &port.to_string())
-}
 
 fn port(plan: &MediaPlan, leg: Leg) -> Option<u16> {
     plan.lines[0].leg(leg).remote.map(|remote| remote.rtp.port())
 }
 
 fn of(bench: &Bench, session: SessionId) -> Vec<&MediaPlan> {
-    let plans = plans(bench).into_iter();
+    let plans = bench.plans().into_iter();
     plans.filter(|plan| plan.session == session).collect()
-}
-
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gate = |command: &MediaCommand| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    };
-    bench.media.iter().filter_map(gate).collect()
-}
-
-fn times(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
 }
 
 /// How a transfer of Bob to Dave comes to nothing.
@@ -50,7 +31,7 @@ fn fails(bench: &mut Bench, failure: Failure) {
         return;
     }
     let invite = bench.newest(A, "INVITE");
-    bench.answers(DAVE, "INVITE", 200, &sdp(7_000));
+    bench.answers(DAVE, "INVITE", 200, &audio_at(7_000));
     if failure == Failure::WhoStaysRefuses {
         bench.answers(BOB, "INVITE", 488, "");
         bench.answers(DAVE, "BYE", 200, "");
@@ -59,8 +40,8 @@ fn fails(bench: &mut Bench, failure: Failure) {
     let bye = PhoneDialog::of_callee(DAVE, &invite).request("BYE", "", "");
     bench.from(A, bye);
     // He takes whom is gone, at another port; and then Alice again, at a third.
-    bench.answers(BOB, "INVITE", 200, &sdp(5_010));
-    bench.answers(BOB, "INVITE", 200, &sdp(5_020));
+    bench.answers(BOB, "INVITE", 200, &audio_at(5_010));
+    bench.answers(BOB, "INVITE", 200, &audio_at(5_020));
 }
 
 #[test]
@@ -73,10 +54,10 @@ fn the_old_call_is_relayed_and_recorded_as_before_until_a_transfer_is_over_and_a
         fails(&mut bench, failure);
         bench.answers(ALICE, "NOTIFY", 200, "");
         assert!(
-            plans(&bench).iter().all(|plan| plan.recorded == Recorded::Strict),
+            bench.plans().iter().all(|plan| plan.recorded == Recorded::Strict),
             "{failure:?}"
         );
-        assert_eq!(gates(&bench), [], "{failure:?}");
+        assert_eq!(bench.gates(), [], "{failure:?}");
         let told: Vec<_> = of(&bench, old)
             .iter()
             .map(|plan| (port(plan, Leg::A), port(plan, Leg::B)))
@@ -110,8 +91,8 @@ fn a_recorder_that_is_lost_after_a_transfer_has_failed_ends_the_old_call() {
     fails(&mut bench, Failure::TargetHangsUpBeforeWhoStaysHasAnswered);
     bench.answers(ALICE, "NOTIFY", 200, "");
     bench.recorder_fails(Fault::Io);
-    assert_eq!(gates(&bench), [Gate::Shut], "before any BYE");
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+    assert_eq!(bench.gates(), [Gate::Shut], "before any BYE");
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
     bench.answers(ALICE, "BYE", 200, "");
     bench.answers(BOB, "BYE", 200, "");
     bench.assert_nothing_left();
@@ -143,12 +124,12 @@ fn who_turns_out_to_be_another_while_it_comes_over_is_recorded_before_it_is_hear
     trader_comes(&mut bench);
     assert_eq!(bench.headers().len(), 1);
     assert_eq!(bench.headers()[0].caller.identity, "sip:trader@example.com");
-    assert_eq!(gates(&bench), [Gate::Shut]);
+    assert_eq!(bench.gates(), [Gate::Shut]);
     let session = bench.headers()[0].session;
     bench.recorder_answers = true;
     bench.input(Input::Recording(RecordingEvent::Ready { session }));
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!(plans(&bench).last().map(|plan| plan.recorded), Some(Recorded::Strict));
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!(bench.plans().last().map(|plan| plan.recorded), Some(Recorded::Strict));
     bench.answers(ALICE, "NOTIFY", 200, "");
     bench.answers(ALICE, "BYE", 200, "");
     bench.hangs_up(bob, DAVE);
@@ -170,7 +151,7 @@ fn a_transfer_is_refused_whose_party_turns_out_to_be_another_that_cannot_be_reco
     });
     let heard = of(&bench, new.unwrap()).iter().any(|plan| port(plan, Leg::A).is_some());
     assert!(!heard, "nobody heard him");
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (0, 1));
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (0, 1));
     bench.hangs_up(alice, BOB);
     bench.assert_nothing_left();
 }
@@ -183,7 +164,7 @@ fn who_turns_out_to_be_another_while_it_comes_over_comes_where_a_recording_is_on
     assert_told_last(&bench, "SIP/2.0 200 OK");
     bench.answers(ALICE, "NOTIFY", 200, "");
     bench.answers(ALICE, "BYE", 200, "");
-    assert_eq!(times(&bench, "BYE → B"), 0, "{:#?}", bench.story);
+    assert_eq!(bench.times("BYE → B"), 0, "{:#?}", bench.story);
     bench.hangs_up(bob, DAVE);
     bench.assert_nothing_left();
 }

@@ -2,12 +2,11 @@
 
 use onrecord::model::{Fault, RecordingCommand};
 
-use super::bench::{A, Bench, GRANTS, PROXY, SDP, STRICT, invite};
+use super::bench::{A, ALL_STRICT, Bench, GRANTS, PROXY, SDP, STRICT, VIDEO_ALONE, invite, with_video};
 use super::party::ALICE;
 
 const BOB_ALONE: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:bob@example.com\"]\n";
 const OTHERS: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"global\"]\n[[grant]]\npolicy = \"$null\"\nto = [\"user:free@example.com\"]\n";
-const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
 
 fn between_strangers(grants: &str) -> Bench {
     Bench::between([false; 2], &[("desk.toml", STRICT), ("grants.toml", grants)])
@@ -27,10 +26,6 @@ fn status_without_recorder(mut bench: Bench, uri: &str, more: &str) -> u16 {
 fn recordings(bench: &Bench) -> usize {
     let opened = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
     bench.recording.iter().filter(opened).count()
-}
-
-fn with_video() -> String {
-    format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
 }
 
 #[test]
@@ -130,7 +125,7 @@ fn a_long_history_hides_neither_who_transferred_the_call_nor_who_sent_it_on_last
     ] {
         assert_eq!(status_without_recorder(bench(), carol, &more), 603, "{more}");
     }
-    let mut cut = Bench::between([false; 2], &[("desk.toml", STRICT), ("grants.toml", GRANTS)]);
+    let mut cut = Bench::between([false; 2], &ALL_STRICT);
     cut.invites(ALICE, carol, "call-1", &history);
     let told = |line: &String| line.starts_with("rerouted by  3 more");
     assert!(cut.headers()[0].trace.iter().any(told), "{:?}", cut.headers()[0].trace);

@@ -1,29 +1,14 @@
 //! Media that comes to a call late: what is offered in an 18x, a PRACK, an UPDATE or an ACK is decided for before it is heard,
 //! and so is who is said to ring when early media begins.
 
-use std::time::Duration;
+mod becoming;
+mod ringing;
 
-use onrecord::engine::Input;
-use onrecord::model::{
-    Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand, RecordingEvent,
-};
-use onrecord::trunk::Conduct;
+use onrecord::model::{Fault, Gate, Header, MediaCommand, MediaKind, Outcome, Recorded, RecordingCommand};
 
-use super::bench::{Bench, GRANTS, LENIENT, SDP, STRICT};
+use super::bench::{Bench, GRANTS, LENIENT, SDP, TO_TRADER, VIDEO_ALONE, reliable, with_video};
 
-const VIDEO_ALONE: &str = "[policy]\nid = \"desk\"\nenabled = true\naction = \"skip\"\n[[policy.filter]]\nmedia = [\"video\"]\naction = \"record\"\n[[policy.recorder]]\nid = \"embedded\"\n";
-const TO_TRADER: &str = "[[grant]]\npolicy = \"desk\"\nto = [\"user:trader@example.com\"]\n";
-const TRADER: &str = "P-Asserted-Identity: \"Trader\" <sip:trader@example.com>\r\n";
-const CLERK: &str = "P-Asserted-Identity: \"Clerk\" <sip:clerk@example.com>\r\n";
 const KNOWS: &str = "Supported: 100rel\r\n";
-
-fn with_video() -> String {
-    format!("{SDP}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
-}
-
-fn reliable(number: u32) -> String {
-    format!("Require: 100rel\r\nRSeq: {number}\r\n")
-}
 
 fn rack(number: u32, cseq: u32) -> String {
     format!("RAck: {number} {cseq} INVITE\r\n")
@@ -34,61 +19,13 @@ fn video_alone() -> Bench {
     Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", GRANTS)])
 }
 
-/// The trader is recorded strictly, and nobody else.
-fn for_trader() -> Bench {
-    Bench::with(&[("desk.toml", STRICT), ("grants.toml", TO_TRADER)])
-}
-
 /// The trader's video is.
 fn traders_video() -> Bench {
     Bench::with(&[("desk.toml", VIDEO_ALONE), ("grants.toml", TO_TRADER)])
 }
 
-fn tag(bench: &Bench) -> String {
-    bench.response_to_a().headers.to().tag().unwrap().to_owned()
-}
-
-fn opened(bench: &Bench) -> usize {
-    let is_open = |command: &&RecordingCommand| matches!(command, RecordingCommand::Open(_));
-    bench.recording.iter().filter(is_open).count()
-}
-
-fn recorded(bench: &Bench) -> Option<Recorded> {
-    bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan.recorded),
-        _ => None,
-    })
-}
-
 fn kinds(bench: &Bench) -> Vec<MediaKind> {
-    let plan = bench.media.iter().rev().find_map(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => Some(plan),
-        _ => None,
-    });
-    plan.unwrap().lines.iter().map(|line| line.kind).collect()
-}
-
-fn gates(bench: &Bench) -> Vec<Gate> {
-    let gate = |command: &MediaCommand| match command {
-        MediaCommand::Gate { gate, .. } => Some(*gate),
-        _ => None,
-    };
-    bench.media.iter().filter_map(gate).collect()
-}
-
-fn times(bench: &Bench, rung: &str) -> usize {
-    bench.story.iter().filter(|told| *told == rung).count()
-}
-
-fn ready(bench: &mut Bench) {
-    let session = bench.session();
-    bench.recorder_answers = true;
-    bench.input(Input::Recording(RecordingEvent::Ready { session }));
-}
-
-fn fails(bench: &mut Bench) {
-    let (session, fault) = (bench.session(), Fault::Io);
-    bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
+    bench.plan().lines.iter().map(|line| line.kind).collect()
 }
 
 /// The record of a call that was not recorded.
@@ -121,38 +58,27 @@ fn text(body: &[u8]) -> &str {
     std::str::from_utf8(body).unwrap()
 }
 
-/// Whether any plan sends video to anybody.
-fn hears_video(bench: &Bench) -> bool {
-    bench.media.iter().any(|command| match command {
-        MediaCommand::Open(plan) | MediaCommand::Modify(plan) => {
-            let mut video = plan.lines.iter().filter(|line| line.kind == MediaKind::Video);
-            video.any(|line| line.a.remote.is_some() || line.b.remote.is_some())
-        }
-        _ => false,
-    })
-}
-
 #[test]
 fn video_that_a_183_offers_is_recorded_before_it_is_seen() {
     let mut bench = video_alone();
     bench.recorder_answers = false;
     bench.invite("", KNOWS);
-    assert_eq!(opened(&bench), 0, "nothing is known to be video");
+    assert_eq!(bench.sessions().len(), 0, "nothing is known to be video");
     bench.fork_answers("b-tag", 183, &reliable(4), &with_video());
-    assert_eq!(opened(&bench), 1);
-    assert_eq!(gates(&bench), [Gate::Shut], "the relay opens with its gate shut");
-    let tag = tag(&bench);
+    assert_eq!(bench.sessions().len(), 1);
+    assert_eq!(bench.gates(), [Gate::Shut], "the relay opens with its gate shut");
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "PRACK", &rack(4, 1), &with_video());
     bench.b_agrees("PRACK", 200, "");
     bench.fork_answers("b-tag", 200, "", "");
-    assert_eq!(times(&bench, "200 → A"), 1, "that of the PRACK: {:#?}", bench.story);
-    ready(&mut bench);
-    assert_eq!(times(&bench, "200 → A"), 2, "{:#?}", bench.story);
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.times("200 → A"), 1, "that of the PRACK: {:#?}", bench.story);
+    bench.recording_opens();
+    assert_eq!(bench.times("200 → A"), 2, "{:#?}", bench.story);
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     bench.a_requests_in(&tag, 1, "ACK", "", "");
     bench.recorder_fails(Fault::Io);
-    assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
+    assert_eq!((bench.times("BYE → A"), bench.times("BYE → B")), (1, 1));
     bench.a_answers("BYE", 200, "");
     bench.b_agrees("BYE", 200, "");
     bench.assert_nothing_left();
@@ -169,15 +95,15 @@ fn video_that_a_183_offers_and_that_cannot_be_recorded_ends_the_call_before_it_i
         bench.invite("", KNOWS);
         bench.fork_answers("b-tag", 183, &reliable(4), &with_video());
         if opens_late {
-            assert_eq!(times(&bench, "183 → A"), 1);
-            fails(&mut bench);
+            assert_eq!(bench.times("183 → A"), 1);
+            bench.recording_does_not_open(Fault::Io);
         } else {
-            assert_eq!(times(&bench, "183 → A"), 0);
+            assert_eq!(bench.times("183 → A"), 0);
             assert!(bench.media.is_empty(), "no port was opened");
         }
-        assert!(!gates(&bench).contains(&Gate::Open));
+        assert!(!bench.gates().contains(&Gate::Open));
         assert_eq!(bench.response_to_a().status, 603);
-        assert_eq!(times(&bench, "CANCEL → B"), 1);
+        assert_eq!(bench.times("CANCEL → B"), 1);
         bench.a_requests(1, "ACK", "a1", "");
         bench.b_agrees("CANCEL", 200, "");
         bench.fork_answers("b-tag", 487, "", "");
@@ -195,19 +121,19 @@ fn a_late_offer_that_nobody_records_crosses_whatever_the_recorder_does() {
         bench.recorder_fails(Fault::DiskFull);
         bench.invite("", KNOWS);
         bench.fork_answers("b-tag", 183, &reliable(4), &offer);
-        let tag = tag(&bench);
+        let tag = bench.our_tag();
         bench.a_requests_in(&tag, 2, "PRACK", &rack(4, 1), &offer);
         bench.b_agrees("PRACK", 200, "");
         bench.fork_answers("b-tag", 200, "", "");
         bench.a_requests_in(&tag, 1, "ACK", "", "");
-        assert_eq!(times(&bench, "ACK → B"), 1, "{:#?}", bench.story);
-        assert_eq!((opened(&bench), gates(&bench)), (0, Vec::new()));
+        assert_eq!(bench.times("ACK → B"), 1, "{:#?}", bench.story);
+        assert_eq!((bench.sessions().len(), bench.gates()), (0, Vec::new()));
     }
 }
 
 /// A 183 to a re-INVITE of A's with this body, and what A's PRACK to it brings.
 fn progresses(bench: &mut Bench, offer: &str, progress: &str) -> String {
-    let tag = tag(bench);
+    let tag = bench.our_tag();
     bench.a_requests_in(&tag, 2, "INVITE", KNOWS, offer);
     let bytes = super::bench::answer(&bench.request_to_b("INVITE"), 183, "b-tag", "127.0.0.1:5090", progress);
     bench.from(super::bench::B, super::bench::with_lines(&bytes, &reliable(7)));
@@ -218,14 +144,14 @@ fn progresses(bench: &mut Bench, offer: &str, progress: &str) -> String {
 fn video_that_a_183_offers_to_a_reinvite_is_recorded_from_there() {
     let mut bench = video_alone().connected();
     let tag = progresses(&mut bench, "", &with_video());
-    assert_eq!(opened(&bench), 1);
-    assert_eq!(times(&bench, "183 → A"), 1);
+    assert_eq!(bench.sessions().len(), 1);
+    assert_eq!(bench.times("183 → A"), 1);
     bench.a_requests_in(&tag, 3, "PRACK", &rack(7, 2), &with_video());
     bench.b_agrees("PRACK", 200, "");
     bench.b_answers("INVITE", 200, "");
     bench.a_requests_in(&tag, 2, "ACK", "", "");
-    assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-    assert_eq!(recorded(&bench), Some(Recorded::Strict));
+    assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
+    assert_eq!(bench.recorded(), Some(Recorded::Strict));
     assert_eq!(kinds(&bench), [MediaKind::Audio, MediaKind::Video]);
 }
 
@@ -235,8 +161,8 @@ fn video_that_a_183_brings_to_a_reinvite_and_that_cannot_be_recorded_is_refused_
         let mut bench = video_alone().connected();
         bench.recorder_fails(Fault::Io);
         let tag = progresses(&mut bench, "", &with_video());
-        assert_eq!(times(&bench, "183 → A"), 0);
-        assert_eq!(times(&bench, "CANCEL → B"), 1);
+        assert_eq!(bench.times("183 → A"), 0);
+        assert_eq!(bench.times("CANCEL → B"), 1);
         bench.b_answers("CANCEL", 200, "");
         if final_status == 200 {
             // It crossed the CANCEL: its offer is answered by what holds, and then it is told that once more.
@@ -248,17 +174,17 @@ fn video_that_a_183_brings_to_a_reinvite_and_that_cannot_be_recorded_is_refused_
                 text(&ack.body)
             );
             assert!(bench.story.ends_with(&["ACK → B".to_owned(), "INVITE → B".to_owned()]));
-            assert_eq!(gates(&bench), [Gate::Shut]);
+            assert_eq!(bench.gates(), [Gate::Shut]);
             bench.b_answers("INVITE", 200, SDP);
         } else {
             bench.b_answers("INVITE", 487, "");
         }
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
+        assert_eq!(bench.gates(), [Gate::Shut, Gate::Open]);
         assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
-        assert_eq!(times(&bench, "488 → A"), 1, "{:#?}", bench.story);
+        assert_eq!(bench.times("488 → A"), 1, "{:#?}", bench.story);
         bench.a_requests_in(&tag, 2, "ACK", "", "");
-        assert_eq!(opened(&bench), 0);
-        assert!(!hears_video(&bench));
+        assert_eq!(bench.sessions().len(), 0);
+        assert!(!bench.hears_video());
     }
 }
 
@@ -269,7 +195,7 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
             let mut bench = video_alone();
             bench.invite(SDP, KNOWS);
             bench.fork_answers("b-tag", 183, &reliable(9), SDP);
-            let tag = tag(&bench);
+            let tag = bench.our_tag();
             if !is_up {
                 bench.recorder_fails(Fault::Io);
             }
@@ -288,11 +214,11 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
                 format!("{method} → B")
             };
             if is_up {
-                assert_eq!(gates(&bench), [Gate::Shut], "{onward}");
-                assert_eq!(times(&bench, &onward), 0, "{onward} waits");
-                ready(&mut bench);
-                assert_eq!(times(&bench, &onward), 1, "{:#?}", bench.story);
-                assert_eq!(recorded(&bench), Some(Recorded::Strict));
+                assert_eq!(bench.gates(), [Gate::Shut], "{onward}");
+                assert_eq!(bench.times(&onward), 0, "{onward} waits");
+                bench.recording_opens();
+                assert_eq!(bench.times(&onward), 1, "{:#?}", bench.story);
+                assert_eq!(bench.recorded(), Some(Recorded::Strict));
             } else {
                 let refused = if by_b {
                     bench.response_to_b()
@@ -300,357 +226,17 @@ fn video_that_comes_in_a_prack_or_an_early_update_of_either_side_is_recorded_or_
                     bench.response_to_a()
                 };
                 assert_eq!(refused.status, 488, "{onward}");
-                assert_eq!(times(&bench, &onward), 0);
+                assert_eq!(bench.times(&onward), 0);
                 bench.fork_answers("b-tag", 200, "", "");
                 bench.a_requests_in(&tag, 1, "ACK", "", "");
                 assert_eq!(
-                    times(&bench, "ACK → B"),
+                    bench.times("ACK → B"),
                     1,
                     "the call goes on without: {:#?}",
                     bench.story
                 );
-                assert_eq!((opened(&bench), kinds(&bench)[0]), (0, MediaKind::Audio));
+                assert_eq!((bench.sessions().len(), kinds(&bench)[0]), (0, MediaKind::Audio));
             }
         }
-    }
-}
-
-#[test]
-fn an_answer_that_makes_video_of_audio_is_no_way_round_a_policy() {
-    let swapped = SDP.replace("m=audio", "m=video");
-    for by in ["PRACK", "ACK"] {
-        let mut bench = video_alone();
-        bench.recorder_fails(Fault::Io);
-        bench.invite("", KNOWS);
-        if by == "PRACK" {
-            bench.fork_answers("b-tag", 183, &reliable(4), SDP);
-            let tag = tag(&bench);
-            bench.a_requests_in(&tag, 2, "PRACK", &rack(4, 1), &swapped);
-            assert_eq!(bench.response_to_a().status, 488);
-            assert_eq!(times(&bench, "PRACK → B"), 0);
-        } else {
-            bench.fork_answers("b-tag", 200, "", SDP);
-            let tag = tag(&bench);
-            bench.a_requests_in(&tag, 1, "ACK", "", &swapped);
-            assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
-        }
-        assert!(kinds(&bench).iter().all(|kind| *kind == MediaKind::Audio));
-    }
-}
-
-#[test]
-fn somebody_who_comes_with_video_is_judged_by_both() {
-    for by_b in [true, false] {
-        let asks = |bench: &mut Bench, who: &str, sdp: &str, cseq: u32| {
-            let tag = tag(bench);
-            match by_b {
-                true => bench.fork_requests("b-tag", cseq, "UPDATE", who, sdp),
-                false => bench.a_requests_in(&tag, cseq, "UPDATE", who, sdp),
-            }
-        };
-        let refused = |bench: &Bench| match by_b {
-            true => bench.response_to_b(),
-            false => bench.response_to_a(),
-        };
-        let mut bench = traders_video().connected();
-        bench.recorder_fails(Fault::Io);
-        asks(&mut bench, TRADER, &with_video(), 9);
-        assert_eq!(refused(&bench).status, 488, "the trader's video must be recorded");
-        assert_eq!(bench.signaling.calls(), 1, "the call stays as it was");
-        asks(&mut bench, TRADER, SDP, 10);
-        assert_eq!(
-            times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"),
-            1,
-            "nobody records the trader's voice"
-        );
-
-        let mut bench = traders_video().connected();
-        bench.recorder_fails(Fault::Io);
-        asks(&mut bench, CLERK, &with_video(), 9);
-        assert_eq!(
-            times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"),
-            1,
-            "nor the clerk's video"
-        );
-
-        let mut bench = traders_video().connected();
-        bench.recorder_answers = false;
-        asks(&mut bench, TRADER, &with_video(), 9);
-        assert_eq!(gates(&bench), [Gate::Shut]);
-        assert_eq!(times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"), 0);
-        ready(&mut bench);
-        assert_eq!(times(&bench, "UPDATE → A") + times(&bench, "UPDATE → B"), 1);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
-    }
-}
-
-#[test]
-fn somebody_else_who_accepts_with_video_is_recorded_from_there_or_is_told_the_old_session_again() {
-    let only_before = format!("{VIDEO_ALONE}required_during_call = false\n");
-    for opens in [true, false] {
-        let mut bench = Bench::with(&[("desk.toml", &only_before), ("grants.toml", TO_TRADER)]).connected();
-        bench.recorder_answers = false;
-        let tag = tag(&bench);
-        bench.a_requests_in(&tag, 2, "INVITE", "", "");
-        let bytes = super::bench::answer(
-            &bench.request_to_b("INVITE"),
-            200,
-            "b-tag",
-            "127.0.0.1:5090",
-            &with_video(),
-        );
-        bench.story.clear();
-        bench.from(super::bench::B, super::bench::with_lines(&bytes, TRADER));
-        assert_eq!(gates(&bench), [Gate::Shut]);
-        assert_eq!(times(&bench, "200 → A"), 0, "it waits for the recording");
-        if opens {
-            ready(&mut bench);
-            assert_eq!(times(&bench, "200 → A"), 1);
-            bench.a_requests_in(&tag, 2, "ACK", "", &with_video());
-            assert_eq!(
-                recorded(&bench),
-                Some(Recorded::Lenient),
-                "nothing has to be recorded to its end"
-            );
-        } else {
-            fails(&mut bench);
-            assert!(
-                bench
-                    .story
-                    .ends_with(&["488 → A", "ACK → B", "INVITE → B"].map(str::to_owned))
-            );
-            assert_eq!(gates(&bench), [Gate::Shut]);
-            bench.b_answers("INVITE", 200, SDP);
-            assert!(!hears_video(&bench));
-        }
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(times(&bench, "BYE → B"), 0, "nobody records the trader's voice");
-    }
-}
-
-#[test]
-fn who_rings_with_early_media_is_recorded_before_it_is_heard() {
-    for in_one in [true, false] {
-        let mut bench = for_trader();
-        bench.recorder_answers = false;
-        bench.invite(SDP, "");
-        if in_one {
-            bench.fork_answers("b-tag", 183, TRADER, SDP);
-        } else {
-            bench.fork_answers("b-tag", 180, TRADER, "");
-            assert_eq!(opened(&bench), 0, "who rings without a word is not recorded");
-            bench.fork_answers("b-tag", 183, "", SDP);
-        }
-        assert_eq!(opened(&bench), 1);
-        assert_eq!(gates(&bench), [Gate::Shut]);
-        ready(&mut bench);
-        assert_eq!(gates(&bench), [Gate::Shut, Gate::Open]);
-        assert_eq!(recorded(&bench), Some(Recorded::Strict));
-        bench.fork_answers("b-tag", 200, "", SDP);
-        bench.a_requests(1, "ACK", "ack", "");
-        assert_eq!(bench.headers()[0].callee.identity, "sip:trader@example.com");
-        bench.recorder_fails(Fault::Io);
-        assert_eq!((times(&bench, "BYE → A"), times(&bench, "BYE → B")), (1, 1));
-    }
-}
-
-#[test]
-fn who_is_heard_already_and_turns_out_to_be_another_is_recorded_from_there() {
-    let mut bench = for_trader();
-    bench.recorder_answers = false;
-    bench.invite(SDP, "");
-    bench.fork_answers("b-tag", 183, "", SDP);
-    assert_eq!(opened(&bench), 0);
-    bench.fork_answers("b-tag", 181, TRADER, "");
-    assert_eq!((opened(&bench), gates(&bench)), (1, vec![Gate::Shut]));
-}
-
-#[test]
-fn who_rings_with_early_media_and_cannot_be_recorded_is_not_heard_and_is_refused_when_it_answers() {
-    let mut bench = for_trader();
-    bench.recorder_fails(Fault::Io);
-    bench.invite(SDP, "");
-    bench.fork_answers("b-tag", 183, TRADER, SDP);
-    assert_eq!(times(&bench, "183 → A"), 1);
-    assert!(bench.response_to_a().body.is_empty());
-    assert!(!answers_media(&bench), "nobody hears it");
-    bench.fork_answers("b-tag", 200, "", SDP);
-    assert_eq!(bench.response_to_a().status, 603);
-    assert_eq!((times(&bench, "ACK → B"), times(&bench, "BYE → B")), (1, 1));
-    assert!(!answers_media(&bench));
-    bench.a_requests(1, "ACK", "a1", "");
-    bench.b_agrees("BYE", 200, "");
-    let (header, outcome) = kept(&bench);
-    assert_eq!(
-        (header.callee.identity.as_str(), outcome),
-        ("sip:trader@example.com", Outcome::Blocked)
-    );
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn who_may_not_be_heard_ringing_keeps_neither_another_phone_nor_another_address_from_answering() {
-    let mut bench = for_trader();
-    bench.recorder_fails(Fault::Io);
-    bench.invite(SDP, "");
-    bench.fork_answers("trader", 183, TRADER, SDP);
-    bench.fork_answers("clerk", 183, CLERK, SDP);
-    assert!(answers_media(&bench));
-    bench.fork_answers("clerk", 200, CLERK, SDP);
-    assert_eq!((bench.response_to_a().status, opened(&bench)), (200, 0));
-    bench.a_requests(1, "ACK", "ack", "");
-    bench.a_requests(2, "BYE", "bye", "");
-    bench.b_agrees("BYE", 200, "");
-    assert_eq!(kept(&bench).0.callee.identity, "sip:clerk@example.com");
-    bench.assert_nothing_left();
-
-    let files = [("desk.toml", STRICT), ("grants.toml", TO_TRADER)];
-    let mut bench = Bench::with_spare(&files, Conduct::default());
-    bench.recorder_fails(Fault::Io);
-    bench.invite(SDP, "");
-    bench.fork_answers("trader", 183, TRADER, SDP);
-    bench.fork_answers("trader", 503, "", "");
-    bench.c_answers("INVITE", 200, SDP);
-    assert_eq!(bench.response_to_a().status, 200, "{:#?}", bench.story);
-}
-
-#[test]
-fn who_rings_reliably_and_may_not_be_heard_is_parted_with_while_others_ring() {
-    for is_alone in [true, false] {
-        let mut bench = for_trader();
-        bench.recorder_fails(Fault::Io);
-        bench.invite(SDP, KNOWS);
-        if !is_alone {
-            bench.fork_answers("clerk", 180, CLERK, "");
-        }
-        bench.fork_answers("trader", 183, &format!("{TRADER}{}", reliable(4)), SDP);
-        assert_eq!(times(&bench, "183 → A"), 0);
-        if is_alone {
-            assert_eq!(bench.response_to_a().status, 603);
-            assert_eq!(times(&bench, "CANCEL → B"), 1);
-            bench.a_requests(1, "ACK", "a1", "");
-            bench.b_agrees("CANCEL", 200, "");
-            bench.fork_answers("trader", 487, "", "");
-            assert_eq!(kept(&bench).0.callee.identity, "sip:trader@example.com");
-        } else {
-            assert_eq!(bench.request_to_b("BYE").headers.to().tag(), Some("trader"));
-            bench.b_agrees("BYE", 200, "");
-            bench.fork_answers("clerk", 200, CLERK, SDP);
-            assert_eq!(bench.response_to_a().status, 200);
-            bench.a_requests(1, "ACK", "ack", "");
-            bench.a_requests(2, "BYE", "bye", "");
-            bench.b_agrees("BYE", 200, "");
-        }
-        bench.assert_nothing_left();
-    }
-}
-
-#[test]
-fn the_record_names_who_was_called_and_not_who_rang_at_an_address_that_failed() {
-    let files = [("desk.toml", STRICT), ("grants.toml", TO_TRADER)];
-    let mut bench = Bench::with_spare(&files, Conduct::default());
-    bench.invite(SDP, "");
-    bench.fork_answers("trader", 183, TRADER, SDP);
-    assert_eq!(bench.headers()[0].callee.identity, "sip:trader@example.com");
-    bench.fork_answers("trader", 503, "", "");
-    bench.c_answers("INVITE", 200, SDP);
-    bench.a_requests(1, "ACK", "ack1", "");
-    assert_eq!(recorded(&bench), Some(Recorded::Strict), "what is recorded stays so");
-    bench.a_requests(2, "BYE", "bye1", "");
-    bench.c_answers("BYE", 200, "");
-    assert_eq!(became(&bench), Some("sip:bob@127.0.0.1"));
-    bench.assert_nothing_left();
-}
-
-#[test]
-fn media_that_was_refused_does_not_count_when_somebody_else_comes() {
-    let mut bench = traders_video();
-    bench.recorder_fails(Fault::Io);
-    bench.invite(&with_video(), "");
-    let refuses = format!("{SDP}m=video 0 RTP/AVP 96\r\n");
-    bench.b_answers("INVITE", 200, &refuses);
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.fork_requests("b-tag", 9, "UPDATE", TRADER, &refuses);
-    assert_eq!(times(&bench, "UPDATE → A"), 1, "nobody records the trader's voice");
-}
-
-/// B accepts our refresh before A does, as `who` and with `sdp`.
-fn refreshes(bench: &mut Bench, who: &str, sdp: &str) {
-    bench.wait(Duration::from_secs(912));
-    let refresh = bench.request_to_b("INVITE");
-    assert_eq!(refresh.headers.cseq().number, 2, "the refresh");
-    let acknowledged = times(bench, "ACK → B");
-    bench.media.clear();
-    let bytes = super::bench::answer(&refresh, 200, "b-tag", "127.0.0.1:5090", sdp);
-    bench.from(super::bench::B, super::bench::with_lines(&bytes, who));
-    assert_eq!(times(bench, "ACK → B"), acknowledged + 1);
-}
-
-#[test]
-fn who_accepts_our_refresh_with_the_video_that_it_refused_has_none_and_the_session_stays() {
-    for (who, is_strict) in [(TRADER, false), ("", true)] {
-        let mut bench = if is_strict { video_alone() } else { traders_video() };
-        if !is_strict {
-            bench.recorder_fails(Fault::Io);
-        }
-        bench.invite(&with_video(), "");
-        bench.b_answers("INVITE", 200, &format!("{SDP}m=video 0 RTP/AVP 96\r\n"));
-        bench.a_requests(1, "ACK", "ack1", "");
-        refreshes(&mut bench, who, &with_video());
-        assert_eq!(times(&bench, "BYE → B"), 0, "nobody records the trader's voice");
-        let is_seen = |command: &MediaCommand| match command {
-            MediaCommand::Open(plan) | MediaCommand::Modify(plan) => plan.lines[1].b.remote.is_some(),
-            _ => false,
-        };
-        assert!(!bench.media.iter().any(is_seen), "B sends no video, and gets none");
-        assert_eq!(gates(&bench), []);
-        assert_eq!(bench.signaling.calls(), 1);
-    }
-}
-
-#[test]
-fn an_answer_to_our_refresh_that_makes_video_of_audio_changes_nothing() {
-    let mut bench = video_alone().connected();
-    bench.recorder_fails(Fault::Io);
-    refreshes(&mut bench, "", &SDP.replace("m=audio", "m=video"));
-    assert_eq!((times(&bench, "BYE → B"), bench.signaling.calls()), (0, 1));
-    assert_eq!(bench.media, [], "nothing moved");
-}
-
-#[test]
-fn who_rings_without_a_word_does_not_keep_another_from_answering() {
-    let mut bench = for_trader();
-    bench.recorder_fails(Fault::Io);
-    bench.invite(SDP, "");
-    bench.fork_answers("trader", 180, TRADER, "");
-    bench.fork_answers("clerk", 180, CLERK, "");
-    bench.fork_answers("clerk", 200, CLERK, SDP);
-    assert_eq!(bench.response_to_a().status, 200);
-    assert_eq!(opened(&bench), 0);
-
-    let mut bench = for_trader();
-    bench.recorder_fails(Fault::Io);
-    bench.invite(SDP, "");
-    bench.fork_answers("clerk", 180, CLERK, "");
-    bench.fork_answers("trader", 180, TRADER, "");
-    bench.fork_answers("trader", 200, "", SDP);
-    assert_eq!(bench.response_to_a().status, 603, "who rang is who answers");
-}
-
-#[test]
-fn the_record_names_who_answers_and_not_who_was_heard_ringing_beside() {
-    for (more, named) in [("", "sip:bob@127.0.0.1"), (CLERK, "sip:clerk@example.com")] {
-        let mut bench = for_trader();
-        bench.invite(SDP, "");
-        bench.fork_answers("trader", 183, TRADER, SDP);
-        bench.fork_answers("other", 180, "", "");
-        bench.fork_answers("other", 200, more, SDP);
-        bench.a_requests(1, "ACK", "ack", "");
-        assert_eq!(recorded(&bench), Some(Recorded::Strict), "what is recorded stays so");
-        bench.recorder_fails(Fault::Io);
-        bench.a_answers("BYE", 200, "");
-        let bytes = super::bench::answer(&bench.request_to_b("BYE"), 200, "other", "127.0.0.1:5090", "");
-        bench.from(super::bench::B, bytes);
-        assert_eq!(became(&bench), Some(named));
     }
 }

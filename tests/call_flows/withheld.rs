@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onrecord::engine::Input;
-use onrecord::model::{Fault, RecordingCommand, RecordingEvent, SessionId};
+use onrecord::model::{Fault, RecordingEvent};
 
 use super::bench::{A, Bench, GRANTS, LENIENT, PROXY, SDP, STRICT};
 use super::consulted::{escaped, status_told};
@@ -14,20 +14,6 @@ use super::party::{ALICE, BOB, CAROL, DAVE};
 fn arms_at_answer() -> String {
     let during = LENIENT.replace("required_during_call = false", "required_during_call = true");
     during.replace("enabled = true", "enabled = true\nduring_arms = \"answer\"")
-}
-
-fn newest(bench: &Bench) -> SessionId {
-    let opened = bench.recording.iter().rev().find_map(|command| match command {
-        RecordingCommand::Open(header) => Some(header.session),
-        _ => None,
-    });
-    opened.unwrap()
-}
-
-fn ready(bench: &mut Bench) {
-    let session = newest(bench);
-    bench.recorder_answers = true;
-    bench.input(Input::Recording(RecordingEvent::Ready { session }));
 }
 
 /// B has picked up before the recorder said anything.
@@ -46,7 +32,7 @@ fn a_quick_answer_waits_for_the_recording_and_the_call_is_strict_from_there() {
     assert_eq!(bench.story, ["B → 200"], "neither passed on nor refused");
     bench.b_answers("INVITE", 200, SDP);
     assert_eq!(bench.story, ["B → 200", "B → 200"], "its copy changes nothing");
-    ready(&mut bench);
+    bench.recording_opens();
     bench.a_requests(1, "ACK", "ack", "");
     bench.wait(Duration::from_secs(3));
     assert_eq!(bench.story[2..], ["ready", "200 → A", "A → ACK", "ACK → B"]);
@@ -62,7 +48,7 @@ fn a_quick_answer_without_a_recording_in_two_seconds_is_refused() {
     for is_told in [true, false] {
         let mut bench = picked_up();
         if is_told {
-            let (session, fault) = (newest(&bench), Fault::Io);
+            let (session, fault) = (bench.newest_session(), Fault::Io);
             bench.input(Input::Recording(RecordingEvent::OpenFailed { session, fault }));
         } else {
             bench.wait(Duration::from_millis(1_950));
@@ -78,7 +64,7 @@ fn a_quick_answer_without_a_recording_in_two_seconds_is_refused() {
 fn who_hangs_up_before_the_recording_is_there_was_never_connected() {
     let mut bench = picked_up();
     bench.fork_requests("b-tag", 9, "BYE", "", "");
-    ready(&mut bench);
+    bench.recording_opens();
     assert_eq!(bench.response_to_a().status, 487);
     bench.a_requests(1, "ACK", "a1", "");
     bench.wait(Duration::from_secs(60));
@@ -97,7 +83,7 @@ fn an_answer_waits_for_the_recording_that_an_early_update_asked_for() {
     bench.story.clear();
     bench.fork_answers("b-tag", 200, "", SDP);
     assert_eq!(bench.story, ["B → 200"]);
-    ready(&mut bench);
+    bench.recording_opens();
     assert_eq!(bench.story[1..], ["ready", "reopened", "200 → A", "UPDATE → A"]);
 }
 
@@ -111,7 +97,7 @@ fn who_is_called_for_a_transfer_waits_for_the_recording_of_the_new_call() {
     bench.story.clear();
     bench.answers(DAVE, "INVITE", 200, SDP);
     assert_eq!(bench.story, ["B → 200"]);
-    ready(&mut bench);
+    bench.recording_opens();
     bench.answers(BOB, "INVITE", 200, SDP);
     assert_told_last(&bench, "SIP/2.0 200 OK");
     bench.answers(ALICE, "NOTIFY", 200, "");
@@ -136,7 +122,7 @@ fn who_comes_over_from_another_call_waits_for_the_recording_of_the_new_one() {
         bench.answers(CAROL, "INVITE", 200, SDP);
         assert_eq!(bench.story, ["B → 200", "ACK → B"]);
         if comes {
-            ready(&mut bench);
+            bench.recording_opens();
             bench.answers(BOB, "INVITE", 200, SDP);
             assert_eq!(status_told(&bench), "SIP/2.0 200 OK\r\n");
         } else {

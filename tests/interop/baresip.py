@@ -31,6 +31,7 @@ audio_alert aufile,{home}/alert.wav
 audio_buffer 20-160
 module_path {modules}
 module g711.so
+{more}
 module aufile.so
 module uuid.so
 module account.so
@@ -38,6 +39,17 @@ module ctrl_tcp.so
 module_app menu.so
 ctrl_tcp_listen {ip}:{control}
 """
+
+# What it says is a file of 8 kHz, whatever the codec has.
+AT_8_KHZ = """module {module}
+ausrc_srate 8000
+ausrc_channels 1"""
+# Writes what it decodes.
+KEEPER = "sndfile.so"
+
+
+def module_of(codec):
+    return f"{codec.partition('/')[0].lower()}.so"
 
 
 def version():
@@ -69,9 +81,10 @@ def tone(path, hertz):
 
 
 class Phone:
-    """One baresip with one account; calls that come in are answered at once. `behind`: through whom it calls."""
+    """One baresip with one account; calls that come in are answered at once. `behind`: through whom it calls. `codec`: the only one that
+    it has, as its accounts name it, with the module of that name. `keeps`: what it hears becomes a file."""
 
-    def __init__(self, bench, who, transport, hertz=440, encrypts=None, behind="proxy", rtcp_mux=False):
+    def __init__(self, bench, who, transport, hertz=440, encrypts=None, behind="proxy", rtcp_mux=False, codec=None, keeps=False):
         self.bench, self.name = bench, NAMES[who]
         self.ip, at = bench.at_home(who)
         home_ip = "[::1]" if bench.six else self.ip
@@ -79,17 +92,19 @@ class Phone:
         home = bench.folder / who
         home.mkdir()
         tone(home / "speech.wav", hertz)
+        more = [*([AT_8_KHZ.format(module=module_of(codec))] if codec else []), *([f"module {KEEPER}\nsnd_path {home}"] if keeps else [])]
         port, certificate = SIP_PORT, ""
         if transport == "tls":
             port = TLS_PORT
             certificate = f"sip_certificate {bench.folder}/tls/{who}.pem\nsip_cafile {bench.folder}/tls/ca.pem"
         # For TLS it listens on the port after the one that it is told.
         (home / "config").write_text(CONFIG.format(
-            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="\n".join(f"module {name}" for name in ciphers(encrypts)), mux="yes" if rtcp_mux else "no", home=home, modules=MODULES, control=control, media=at + 10,
+            ip=self.ip, listen=home_ip, net="::1" if bench.six else self.ip, port=at, certificate=certificate, srtp="\n".join(f"module {name}" for name in ciphers(encrypts)), mux="yes" if rtcp_mux else "no", more="\n".join(more), home=home, modules=MODULES, control=control, media=at + 10,
             media_end=at + 38))
         proxy = f"sip:{bench.at(behind) if bench.six else bench.ip(behind)}{'' if bench.six else f':{port}'};transport={transport}"
         (home / "accounts").write_text(f"<sip:{self.name}@{home_ip};transport={transport}>;regint=0;answermode=auto;"
-                                       f"outbound=\"{proxy}\"{f';mediaenc={encrypts}' if encrypts else ''}\n")
+                                       f"outbound=\"{proxy}\"{f';mediaenc={encrypts}' if encrypts else ''}"
+                                       f"{f';audio_codecs={codec}' if codec else ''}\n")
         (home / "contacts").write_text("")
         (home / "uuid").write_text(f"00000000-0000-4000-8000-{HOSTS[who]:012}")
         self.child = bench.run(["baresip", *(["-6"] if bench.six else []), "-f", str(home)], f"{who}.out")

@@ -106,7 +106,8 @@ def is_bound(ip, port, kind="udp", pid="self"):
 
 
 class Bench:
-    """Context manager. `parts` are TOML lines for tables of the config: {"trunk.carrier": "transport = \"tcp\""}."""
+    """Context manager. `parts` are TOML lines for tables of the config: {"trunk.carrier": "transport = \"tcp\""};
+    `policy`: those of the one policy."""
 
     def __init__(self, name, parts=None, transport="udp", six=False):
         self.name, self.transport, self.six = name, transport, six
@@ -221,8 +222,8 @@ class Bench:
 
     def start(self):
         policies = self.folder / "policies"
-        policies.mkdir()
-        (policies / "everyone.toml").write_text(POLICY)
+        policies.mkdir(exist_ok=True)
+        (policies / "everyone.toml").write_text("\n".join(self.parts.get("policy", [POLICY])))
         (policies / "grants.toml").write_text(GRANTS)
         (self.data / "spool").mkdir(parents=True)
         path = self.folder / "onrecord.toml"

@@ -1,6 +1,7 @@
 """A page in headless Chromium (chromium_page.html: SIP.js, and the browser's own WebRTC) that calls and is called through the proxy."""
 
 import array
+import functools
 import json
 import math
 import queue
@@ -319,6 +320,10 @@ def cases():
     one_port = "The page wants all media on one port (bundlePolicy max-bundle)."
     found["chromium/call-max-bundle"] = (f"{call.__doc__} {one_port}", lambda: call(bundlePolicy="max-bundle"))
     found["chromium/called-max-bundle"] = (f"{called.__doc__} {one_port}", lambda: called(bundlePolicy="max-bundle"))
+    refused = {"video": ({"video": True}, "The phone refuses its video."), "two-sounds": ({"sounds": 2}, "The phone refuses a second line of sound.")}
+    for name, (options, what) in refused.items():
+        for suffix, more, how in (("", {}, ""), ("-max-bundle", {"bundlePolicy": "max-bundle"}, f" {one_port}")):
+            found[f"chromium/call-{name}{suffix}"] = (f"{call.__doc__} {what}{how}", functools.partial(call, **options, **more))
     found["chromium/pages-video"] = (f"{pages.__doc__} So is video, on a port of its own, with its RTCP reports.",
                                      lambda: pages(True, video=True))
     found["chromium/pages-video-max-bundle"] = (f"{pages.__doc__} {one_port} Video, which has none of its own, is refused.",

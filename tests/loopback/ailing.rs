@@ -1,16 +1,14 @@
 //! What ails the sound of a running call is seen while it lives, and ends nothing.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
-use super::Bench;
+use super::bench::{Bench, LOOKS_MAX};
 
 /// Asks for the status, and has `talk` said before each time, until so many sessions are one way, and so many without media.
 /// That the phones say the same again and again is told beside it.
 fn until(bench: &mut Bench, ailing: [u64; 2], mut talk: impl FnMut(&mut Bench)) {
     let mut last = Value::Null;
-    for _ in 0..super::LOOKS_MAX {
+    for _ in 0..LOOKS_MAX {
         talk(bench);
         last = bench.status()["ailing"].clone();
         if ["one_way", "no_media"].map(|name| last[name].as_u64().unwrap_or(0)) == ailing {
@@ -24,31 +22,20 @@ fn until(bench: &mut Bench, ailing: [u64; 2], mut talk: impl FnMut(&mut Bench)) 
 fn a_call_that_one_does_not_hear_and_then_neither_is_told_while_it_lives_and_goes_on() {
     let mut bench = Bench::new(200);
     // A disk that is slow for a moment is no matter here: the call lasts a while.
-    let config = bench.folder.path().join("onrecord.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace("[recorder]\n", "[recorder]\nlag_max = \"60s\"\n")).unwrap();
+    bench.change_config("[recorder]\n", "[recorder]\nlag_max = \"60s\"\n");
     bench.start();
     let [invite, ok] = bench.connect("one");
-    let (towards_b, towards_a) = (ok.media(), invite.media());
     until(&mut bench, [1, 0], |bench| {
-        bench.a.speak(towards_b);
+        bench.a.speak(ok.media());
         bench.b.listen();
     });
     until(&mut bench, [0, 1], |_| ());
-    until(&mut bench, [0, 0], |bench| {
-        bench.a.speak(towards_b);
-        bench.b.listen();
-        bench.b.speak(towards_a);
-        bench.a.listen();
-    });
+    until(&mut bench, [0, 0], |bench| bench.talk([&ok, &invite], 1));
     assert_eq!(bench.status()["calls"]["talking"], 1, "nothing ended");
     bench.a.hangs_up(bench.proxy, &ok, &bench.b);
     bench.ends_well();
 
-    let sealed = bench.sealed();
-    let id = sealed[0].file_name().unwrap().to_str().unwrap();
-    let shown = bench.verb(&["calls", "show", id, "--data", "data", "--json"]);
-    let facts: Value = serde_json::from_slice(&shown.stdout).unwrap_or_else(|_| panic!("{shown:?}"));
+    let facts = bench.facts();
     assert_eq!(facts["outcome"], "recorded");
     let ailments = facts["closing"]["tally"]["ailments"].as_array().unwrap();
     let told = ailments.iter().map(|ailing| (&ailing["impairment"], &ailing["leg"]));

@@ -8,7 +8,7 @@ use onrecord::sdp::Crypto;
 
 use rustix::process::Signal;
 
-use super::Bench;
+use super::bench::Bench;
 use super::phone::{Heard, Phone};
 
 const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
@@ -17,16 +17,12 @@ const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 /// Bob's trunk has its media encrypted; we execute Alice's transfers, and whoever is called from Bob's trunk is at hers.
 fn bench() -> Bench {
     let mut bench = Bench::new(220);
-    let path = bench.folder.path().join("onrecord.toml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    let config = config
-        .replace("name = \"pbx\"", "name = \"pbx\"\nrefer = \"execute\"")
-        .replace(
-            "name = \"carrier\"",
-            "name = \"carrier\"\nsrtp = \"require\"\nsdes_over = \"any\"",
-        )
-        .replace("[recorder]", "[[route]]\nfrom = \"carrier\"\nto = \"pbx\"\n[recorder]");
-    std::fs::write(&path, config).unwrap();
+    bench.change_config("name = \"pbx\"", "name = \"pbx\"\nrefer = \"execute\"");
+    bench.change_config(
+        "name = \"carrier\"",
+        "name = \"carrier\"\nsrtp = \"require\"\nsdes_over = \"any\"",
+    );
+    bench.change_config("[recorder]", "[[route]]\nfrom = \"carrier\"\nto = \"pbx\"\n[recorder]");
     bench.start();
     bench
 }

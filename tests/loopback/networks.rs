@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use super::Bench;
+use super::bench::Bench;
 use super::line::Line;
 use super::phone::Phone;
 use super::transports::{ADVERTISED, behind_tls, caller, end};
@@ -84,15 +84,9 @@ fn a_node_of_two_networks_shows_each_side_its_own_addresses_and_hears_each_at_it
 #[test]
 fn everybody_of_a_range_calls_by_tls_and_is_told_our_name_and_nobody_else() {
     let (mut bench, authority) = behind_tls(159, "client_ca = \"ca.pem\"", "");
-    let path = bench.folder.path().join("onrecord.toml");
-    let text = fs::read_to_string(&path).unwrap();
     // A is .2 and in it, B is .3 and not.
-    fs::write(
-        &path,
-        text.replace("\"127.159.0.2\"", "\"127.159.0.2/31\"")
-            .replace("127.159.0.3:", "127.159.0.4:"),
-    )
-    .unwrap();
+    bench.change_config("\"127.159.0.2\"", "\"127.159.0.2/31\"");
+    bench.change_config("127.159.0.3:", "127.159.0.4:");
     bench.b = Phone::new("bob", "127.159.0.4");
     bench.start();
     let secured = |stream| Line::tls(stream, ADVERTISED, &authority, Some("sip.example.net"));

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Bench;
+use super::bench::Bench;
 
 /// 16-bit PCM at 8 kHz: half a second of a square wave.
 pub fn prompt() -> Vec<u8> {
@@ -15,12 +15,18 @@ pub fn prompt() -> Vec<u8> {
     file
 }
 
+/// With a package of prompts, `desk`.
+pub fn with_prompts(number: u8) -> Bench {
+    let bench = Bench::new(number);
+    let prompts = bench.folder.path().join("policies/prompts/desk");
+    fs::create_dir_all(&prompts).unwrap();
+    fs::write(prompts.join("notice.wav"), prompt()).unwrap();
+    bench
+}
+
 /// Whose policy tells by this.
 fn bench(number: u8, notify: &str) -> Bench {
-    let mut bench = Bench::new(number);
-    let policies = bench.folder.path().join("policies");
-    fs::create_dir_all(policies.join("prompts/desk")).unwrap();
-    fs::write(policies.join("prompts/desk/notice.wav"), prompt()).unwrap();
+    let mut bench = with_prompts(number);
     let policy = format!("notify = {{ {notify} }}\nprompts = {{ package = \"desk\" }}");
     bench.write_policy("told", &policy);
     bench.start();
@@ -44,9 +50,7 @@ fn both_parties_hear_the_prompt_and_a_tone_though_nobody_talks_and_an_officer_ca
     }
     bench.a.hangs_up(bench.proxy, &ok, &bench.b);
     bench.ends_well();
-    let sealed = bench.sealed();
-    let id = sealed[0].file_name().unwrap().to_str().unwrap();
-    let output = bench.verb(&["export", id, "--data", "data", "--wav", "call.wav", "--json"]);
+    let output = bench.verb(&["export", &bench.only(), "--data", "data", "--wav", "call.wav", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     let notices = report["notices"].as_array().unwrap();
     let of = |leg: &str, kind: &str| {

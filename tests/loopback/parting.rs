@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::Bench;
+use super::bench::Bench;
 use super::transports::{configure, trunk};
 
 #[test]

@@ -4,17 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Bench;
-
-/// Both say something, and hear it.
-fn talk(bench: &mut Bench, towards: [std::net::SocketAddr; 2], packets: usize) {
-    for _ in 0..packets {
-        bench.a.speak(towards[0]);
-        bench.b.listen();
-        bench.b.speak(towards[1]);
-        bench.a.listen();
-    }
-}
+use super::bench::{Bench, LOOKS_MAX};
 
 #[test]
 fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
@@ -22,14 +12,13 @@ fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
     bench.write_policy("", "pause = { allowed = true, resume_after = \"1m\" }");
     bench.start();
     let [invite, ok] = bench.connect("one");
-    let towards = [ok.media(), invite.media()];
-    talk(&mut bench, towards, 5);
+    bench.talk([&ok, &invite], 5);
     let listed = || {
         let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
         let calls: Value = serde_json::from_slice(&listed.stdout).unwrap();
         calls[0]["id"].as_str().map(str::to_owned)
     };
-    let id = (0..super::LOOKS_MAX).find_map(|_| listed()).unwrap();
+    let id = (0..LOOKS_MAX).find_map(|_| listed()).unwrap();
 
     let paused = bench.verb(&["pause", &id, "--why", "card number", "--data", "data"]);
     assert_eq!(
@@ -40,7 +29,7 @@ fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
     );
     let again = bench.verb(&["pause", &id, "--data", "data"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("paused already"));
-    talk(&mut bench, towards, 20);
+    bench.talk([&ok, &invite], 20);
     let resumed = bench.verb(&["resume", &id, "--data", "data"]);
     assert_eq!(
         resumed.status.code(),
@@ -48,12 +37,11 @@ fn a_call_is_paused_by_hand_and_what_is_said_then_is_on_no_disk() {
         "{}",
         String::from_utf8_lossy(&resumed.stderr)
     );
-    talk(&mut bench, towards, 5);
+    bench.talk([&ok, &invite], 5);
     bench.a.hangs_up(bench.proxy, &ok, &bench.b);
     bench.ends_well();
 
-    let shown = bench.verb(&["calls", "show", &id, "--data", "data", "--json"]);
-    let facts: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let facts = bench.facts();
     assert_eq!(
         (&facts["outcome"], &facts["counts"]["rtp"]),
         (&"recorded".into(), &20.into()),

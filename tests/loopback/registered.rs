@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use super::Bench;
+use super::bench::Bench;
 use super::certificates::Authority;
 use super::line::Line;
 use super::phone::{Heard, Phone};

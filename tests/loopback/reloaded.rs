@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
-use super::Bench;
+use super::bench::Bench;
 use super::line::Line;
 use super::phone::Phone;
 use super::transports::{ADVERTISED, behind_tls, caller, configure, end, long_invite, trunk};

@@ -7,9 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use onrecord::model::{FingerprintHash, SrtpKey, SrtpSuite};
 use onrecord::rtp::{SRTP_GROWTH_MAX, Sealer, fingerprint_of};
 
-use rustix::process::Signal;
-
-use super::Bench;
+use super::bench::Bench;
 use super::phone::Heard;
 
 /// Key and salt of both sides by SRTP_AES128_CM_SHA1_80.
@@ -115,12 +113,8 @@ fn speak(host: &str, to: SocketAddr, key: &SrtpKey) {
 }
 
 fn closing(bench: &mut Bench, ok: &Heard) -> String {
-    bench.a.within(bench.proxy, ok, "BYE", 2);
-    let bye = bench.b.hear("BYE");
-    bench.b.accept(&bye);
-    bench.a.hear("SIP/2.0 200");
-    bench.signal(Signal::TERM);
-    assert_eq!(bench.ended().code(), Some(0));
+    bench.a.hangs_up(bench.proxy, ok, &bench.b);
+    bench.ends_well();
     let listed = bench.verb(&["calls", "list", "--data", "data", "--json"]);
     String::from_utf8(listed.stdout).unwrap()
 }
@@ -181,10 +175,7 @@ fn a_callee_of_openssl_with_an_rsa_certificate_that_begins_the_handshake_is_hear
 
 fn is_called(net: u8, key: &'static rcgen::SignatureAlgorithm) {
     let mut bench = Bench::new(net);
-    let path = bench.folder.path().join("onrecord.toml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    let config = config.replace("name = \"carrier\"", "name = \"carrier\"\ndtls = \"require\"");
-    std::fs::write(&path, config).unwrap();
+    bench.change_config("name = \"carrier\"", "name = \"carrier\"\ndtls = \"require\"");
     bench.start();
     let certificate = Certificate::new(key);
     let media = free_port(&format!("127.{net}.0.3"));

@@ -1,22 +1,15 @@
 //! Calls whose media ports share one socket (`sockets = "shared"`). Skipped, and said so, where the kernel does not allow it.
 
-use std::fs;
 use std::net::UdpSocket;
 
 use rustix::process::Signal;
 
-use super::Bench;
+use super::bench::Bench;
 
 /// None where this process may not share sockets.
 fn sharing(net: u8) -> Option<Bench> {
     let mut bench = Bench::new(net);
-    let path = bench.folder.path().join("onrecord.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(
-        &path,
-        config.replace("20000-20199\"", "20000-20199\", sockets = \"shared\""),
-    )
-    .unwrap();
+    bench.change_config("20000-20199\"", "20000-20199\", sockets = \"shared\"");
     match bench.try_start("onrecord.toml", "data") {
         Ok(()) => Some(bench),
         Err(log) if log.contains("wants CAP_NET_ADMIN, CAP_BPF, CAP_NET_RAW") => {

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::Bench;
+use super::bench::Bench;
 use super::certificates::Authority;
 use super::line::Line;
 use super::phone::{PATIENCE, Phone};
@@ -401,11 +401,7 @@ fn a_call_that_fails_over_from_ipv4_to_ipv6_takes_its_media_along() {
         "",
         &trunks,
     );
-    let config = bench.folder.path().join("onrecord.toml");
-    let own_ports = fs::read_to_string(&config)
-        .unwrap()
-        .replace("20000-20199", "20400-20499");
-    fs::write(config, own_ports).unwrap();
+    bench.change_config("20000-20199", "20400-20499");
     bench.start();
     let ok = bench.call("one");
     assert!(ok.media().is_ipv4());

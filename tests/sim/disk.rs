@@ -1,5 +1,7 @@
 //! A disk that fails, in memory: what was written is not what is durable, and a crash keeps what it likes of the rest.
 
+mod content;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -8,8 +10,9 @@ use memchr::memmem;
 use onrecord::model::Timestamp;
 use onrecord::recorder::{File, Folder, IoDone, IoError, IoOp, IoOutcome, IoRequest, Lane, Span, VolumeId};
 
+use super::packets::packet_numbers;
 use super::rng::Rng;
-use super::ua::MARK;
+use content::{Content, put};
 
 /// What is wrong with the disk for a while. Reads go on: it is the writes that the law is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,76 +41,6 @@ impl Trouble {
             Self::Hangs | Self::Slow(_) => None,
         }
     }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    /// As read now: the page cache.
-    cached: Vec<u8>,
-    /// As read after a crash.
-    durable: Vec<u8>,
-    /// Written and neither flushed nor dropped.
-    dirty: Vec<(usize, Bytes)>,
-    /// Preallocated length; reads between what was written and this are zeros.
-    size: usize,
-    name_is_durable: bool,
-}
-
-impl Content {
-    fn write(&mut self, offset: usize, bytes: &Bytes) {
-        put(&mut self.cached, offset, bytes);
-        self.dirty.push((offset, bytes.clone()));
-        self.size = self.size.max(self.cached.len());
-    }
-
-    fn flush(&mut self) {
-        for (offset, bytes) in self.dirty.drain(..) {
-            put(&mut self.durable, offset, &bytes);
-        }
-    }
-
-    /// What the medium holds after a crash: of each unflushed write all, nothing, or a torn part.
-    fn crash(&mut self, rng: &mut Rng) {
-        for (offset, bytes) in std::mem::take(&mut self.dirty) {
-            match rng.below(3) {
-                0 => {}
-                1 => put(&mut self.durable, offset, &bytes),
-                _ if bytes.is_empty() => {}
-                _ => {
-                    let cut = rng.below(bytes.len() as u64) as usize;
-                    let kept = if rng.one_in(2) {
-                        bytes.slice(..cut)
-                    } else {
-                        bytes.slice(cut..)
-                    };
-                    let at = if kept.len() == cut { offset } else { offset + cut };
-                    put(&mut self.durable, at, &kept);
-                }
-            }
-        }
-        self.cached = self.durable.clone();
-        self.name_is_durable = true;
-    }
-
-    fn read(&self, span: &Span) -> Bytes {
-        let from = span.offset as usize;
-        let to = from.saturating_add(span.bytes as usize).min(self.size);
-        let mut bytes = self
-            .cached
-            .get(from..to.min(self.cached.len()))
-            .unwrap_or_default()
-            .to_vec();
-        bytes.resize(to.saturating_sub(from), 0);
-        bytes.into()
-    }
-}
-
-fn put(into: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if into.len() < end {
-        into.resize(end, 0);
-    }
-    into[offset..end].copy_from_slice(bytes);
 }
 
 pub struct Disk {
@@ -453,10 +386,4 @@ impl Disk {
             .map(|(file, c)| (*file, c.size as u64))
             .collect()
     }
-}
-
-/// Numbers of the phones' packets anywhere in `bytes`.
-pub fn packet_numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let numbers = memmem::find_iter(bytes, MARK).filter_map(|at| bytes.get(at + MARK.len()..)?.first_chunk::<8>());
-    numbers.map(|number| u64::from_be_bytes(*number))
 }

@@ -8,8 +8,9 @@ use onrecord::model::{Outcome, RecordingEvent, SessionId, Timestamp};
 use onrecord::recorder::{File, Frame, Manifest, SealedCall};
 
 use super::disk::Disk;
+use super::packets::packet_number;
 use super::setting;
-use super::ua::{Phone, packet_number};
+use super::ua::Phone;
 use super::wire::Heard;
 use super::world::Grade;
 

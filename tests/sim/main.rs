@@ -5,6 +5,7 @@ mod alone;
 mod disk;
 mod invariants;
 mod net;
+mod packets;
 mod recovery;
 mod requesting;
 mod rng;

@@ -13,7 +13,7 @@ use onrecord::sip::Transport;
 use onrecord::trunk::{Peer, Route, Topology, Trunk};
 
 use super::net::Datagram;
-use super::ua::media_packet;
+use super::packets::media_packet;
 use super::world::Grade;
 
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use onrecord::model::{Timestamp, earliest};
 
 use super::net::Datagram;
+use super::packets::{media_packet, packet_number};
 use super::requesting::Requesting;
 use super::rng::Rng;
 use super::wire::{Heard, finish, response, sdp};
@@ -19,9 +20,6 @@ pub const T2: Duration = Duration::from_secs(4);
 /// 64 × T1: timers B, F, H, and how long a 2xx is repeated.
 pub const GIVE_UP: Duration = Duration::from_secs(32);
 const PACKET_TIME: Duration = Duration::from_millis(20);
-/// In front of each packet's number in its payload, so that it can be found wherever it was written.
-pub const MARK: &[u8; 6] = b"onrsim";
-const PAYLOAD_BYTES: usize = 160;
 
 /// What the phone's owner is going to do.
 #[derive(Clone, Debug)]
@@ -448,25 +446,4 @@ impl Phone {
         text += &format!("CSeq: {cseq} {method}\r\nContact: <{}>\r\n", self.contact());
         finish(text, body)
     }
-}
-
-/// 20 ms of PCMU silence behind a mark and the packet's number: the phone's in the upper half, the count in the lower.
-pub fn media_packet(number: u64, count: u64, ssrc: u32) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(12 + PAYLOAD_BYTES);
-    packet.extend([0x80, 0]);
-    packet.extend(((count & 0xffff) as u16).to_be_bytes());
-    packet.extend((count as u32).wrapping_mul(160).to_be_bytes());
-    packet.extend(ssrc.to_be_bytes());
-    packet.extend(MARK);
-    packet.extend(number.to_be_bytes());
-    packet.resize(12 + PAYLOAD_BYTES, 0xff);
-    packet
-}
-
-/// The number in a phone's packet, wherever the bytes come from.
-pub fn packet_number(bytes: &[u8]) -> Option<u64> {
-    let at = 12 + MARK.len();
-    let marked = bytes.get(12..at)? == MARK;
-    let number = bytes.get(at..)?.first_chunk::<8>()?;
-    marked.then_some(u64::from_be_bytes(*number))
 }

@@ -92,6 +92,7 @@ fn referred(number: u128) -> Referred {
         referrer: "sip:alice@pbx".into(),
         session: session(number),
         rings: None,
+        dissent: None,
     }
 }
 
@@ -188,6 +189,7 @@ fn who_calls_alike_uses_no_refer_up_and_of_several_none_is_linked() {
         Some(Answered::Alike {
             conversation,
             referrers: referrers.iter().map(|referrer| (*referrer).to_owned()).collect(),
+            dissent: None,
         })
     };
     let silent = invite("sip:bob@carrier", "sip:carol@pbx", "c3", &[]);
@@ -214,6 +216,7 @@ fn who_calls_alike_uses_no_refer_up_and_of_several_none_is_linked() {
     let proven = |number, referrer: &str| Answered::Proven {
         conversation: session(number),
         referrer: referrer.to_owned(),
+        dissent: None,
     };
     assert_eq!(take(&mut conversations, &told), Some(proven(2, "sip:dave@pbx")));
     assert_eq!(
@@ -242,7 +245,8 @@ fn who_hides_is_like_everybody_who_hides_and_is_linked_to_nobody() {
         found,
         Some(Answered::Alike {
             conversation,
-            referrers
+            referrers,
+            dissent: None,
         })
     );
     let other = invite("sip:eve@carrier", "sip:carol@pbx", "c4", &[]);

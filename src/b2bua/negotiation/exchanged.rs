@@ -120,9 +120,13 @@ impl Negotiation {
 
     /// The lines as a leg described them last: in an offer that is open, else in what it is bound by.
     fn described_by(&self, leg: Leg) -> &[MediaLine] {
+        self.description_by(leg).map_or(&[], |sdp| sdp.lines())
+    }
+
+    pub(super) fn description_by(&self, leg: Leg) -> Option<&SessionDescription> {
         let offer = self.agreement.offer.as_ref().filter(|offer| offer.by == leg);
         let agreed = self.agreement.agreed[leg.index()].as_ref();
-        offer.map(|offer| &offer.sdp).or(agreed).map_or(&[], |sdp| sdp.lines())
+        offer.map(|offer| &offer.sdp).or(agreed)
     }
 
     /// A description of the other leg with our addresses, in the session that `to` knows.
@@ -130,6 +134,8 @@ impl Negotiation {
         if self.passes_by {
             return sdp.text().clone();
         }
+        let with_refusals = self.refusals_told(to, sdp);
+        let sdp = with_refusals.as_ref().unwrap_or(sdp);
         let anchored = anchor_secured(sdp, &self.locals(to), self.said_to(to), self.described_by(to));
         match self.thread(to) {
             Some(thread) => with_lines(&thread.retell(&anchored), self.ports.len()),

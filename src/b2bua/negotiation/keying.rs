@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::shaking::bundle_one;
+use super::shaking::{bundle_one, share_with_refused};
 use super::{Negotiation, NegotiationError};
 use crate::model::{Identity, Leg, LegKeys, LineKeys, MediaKind, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
 use crate::sdp::{Bundling, Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
@@ -249,6 +249,10 @@ impl Negotiation {
             return Ok(known.filter(|_| !line.is_live()).map(|known| Secured {
                 is_secure: known.is_secure,
                 profile: known.profile.clone(),
+                // A refused line says these, too: see `refusals_told`.
+                shake: known.shake.map(|(ours, _)| (ours, Setup::ActPass)),
+                ice: known.ice.clone(),
+                muxed: known.muxed,
                 ..Secured::default()
             }));
         };
@@ -358,6 +362,7 @@ impl Negotiation {
                 ..Secured::default()
             }));
         }
+        share_with_refused(&mut said, offer.lines());
         self.agreement.said[to.index()] = said;
         self.agreement.before[by.index()] = None;
         Ok(())

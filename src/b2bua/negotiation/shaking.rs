@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::keying::{Keying, Manner};
 use super::{Negotiation, NegotiationError};
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, Leg, LegKeys};
-use crate::sdp::{Bundling, MediaLine, Secured, SessionDescription, Setup};
+use crate::sdp::{Bundling, MediaLine, Secured, SessionDescription, Setup, refused_as_known};
 use crate::trunk::{Dtls, Ice};
 
 /// Characters of ours (RFC 8445 §5.3 asks for 24 bits and 128).
@@ -204,6 +204,19 @@ impl Negotiation {
         }))
     }
 
+    /// The description with the lines that it refuses in the words of `to`, which asked for ways to them. None: there are none.
+    pub(super) fn refusals_told(&self, to: Leg, sdp: &SessionDescription) -> Option<SessionDescription> {
+        let said = self.said_to(to);
+        let is_refused = |index: usize| {
+            let said = said.get(index).and_then(Option::as_ref);
+            said.is_some_and(|said| said.ice.is_some()) && sdp.lines().get(index).is_some_and(|line| !line.is_live())
+        };
+        let theirs = self.description_by(to)?;
+        let is_any = (0..sdp.lines().len()).any(is_refused);
+        let told = is_any.then(|| refused_as_known(sdp, theirs, is_refused))?;
+        SessionDescription::parse(&told).ok()
+    }
+
     /// Whose RTCP goes by its RTP port; None: where no handshake is with us that is settled between the ends.
     pub(super) fn muxed(&self, index: usize) -> Option<[bool; 2]> {
         let said = Leg::BOTH.map(|leg| self.secured(leg, index).and_then(|(said, _)| said.muxed));
@@ -225,6 +238,25 @@ pub(super) fn bundle_one(said: &mut [Option<Secured>], lines: &[MediaLine]) {
             said.bundled = None;
         }
         is_taken |= line.is_live();
+    }
+}
+
+/// Of a refused line that has no port but that of its group's tag the same is said as of that one.
+pub(super) fn share_with_refused(said: &mut [Option<Secured>], offered: &[MediaLine]) {
+    let of_group = |(said, line): (&Option<Secured>, &MediaLine)| {
+        let said = said
+            .as_ref()
+            .filter(|said| said.bundled.is_some() && said.ice.is_some());
+        said.filter(|_| line.is_live()).cloned()
+    };
+    let Some(tag) = said.iter().zip(offered).find_map(of_group) else {
+        return;
+    };
+    for (said, line) in said.iter_mut().zip(offered) {
+        if line.bundling == Bundling::Shared && !line.is_live() {
+            let bundled = None;
+            *said = Some(Secured { bundled, ..tag.clone() });
+        }
     }
 }
 

@@ -164,3 +164,45 @@ async fn an_alias_is_asked_for_once_and_only_by_who_may() {
         assert!(bench.calls.try_recv().is_err());
     }
 }
+
+const INVITE: &str = "INVITE sip:112@b SIP/2.0\r\nVia: SIP/2.0/TLS 192.0.2.1:5061;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n\
+                      To: <sip:112@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: 12\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn an_invite_whose_rest_does_not_come_is_shown_as_it_is_and_the_stream_goes_on() {
+    let mut bench = bench(false);
+    let cut = format!("{INVITE}v=0\r\n");
+    let begun = tokio::time::Instant::now();
+    bench.peer.write_all(cut.as_bytes()).await.unwrap();
+    let shown = bench.arrivals.recv().await;
+    assert!(matches!(shown, Some(Arrival::Cut { bytes, .. }) if bytes == cut));
+    assert!(begun.elapsed() >= REST_MAX && begun.elapsed() < REST_MAX + Duration::from_secs(1));
+    bench.peer.write_all(b"s=-\r\n\r\n").await.unwrap();
+    let whole = format!("{cut}s=-\r\n\r\n");
+    let arrived = bench.arrivals.recv().await;
+    assert!(
+        matches!(arrived, Some(Arrival::Sip { bytes, .. }) if bytes == whole),
+        "the rest is no message"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_shown_of_a_head_or_of_half_a_line_or_of_what_is_no_invite() {
+    let options = request("Content-Length: 12\r\n") + "v=0\r\n";
+    for text in [&INVITE[..INVITE.len() - 2], &format!("{INVITE}v=0"), &options] {
+        let mut bench = bench(false);
+        bench.peer.write_all(text.as_bytes()).await.unwrap();
+        assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
+        assert!(bench.arrivals.try_recv().is_err(), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_more_to_say_has_said_its_invite() {
+    let mut bench = bench(false);
+    let cut = format!("{INVITE}v=0\r\n");
+    bench.peer.write_all(cut.as_bytes()).await.unwrap();
+    bench.peer.shutdown().await.unwrap();
+    let shown = bench.arrivals.recv().await;
+    assert!(matches!(shown, Some(Arrival::Cut { bytes, .. }) if bytes == cut));
+}

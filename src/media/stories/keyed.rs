@@ -294,8 +294,28 @@ fn a_key_that_was_in_use_in_another_call_is_heard_by_whatever_rollover_counter_i
         );
     }
     let mut world = call([keys(1, 2), None]);
-    let verdict = from(&mut world, Leg::A, &rolled_over(1).says(&rtp(7, 11)));
+    let verdict = from(&mut world, Leg::A, &rolled_over(2).says(&rtp(7, 11)));
     assert_eq!(verdict, Verdict::Drop(Dropped::Undecryptable), "it was not in use");
+}
+
+#[test]
+fn who_is_first_heard_after_its_numbers_went_round_is_heard_and_so_is_what_comes_late_from_before() {
+    for first in [0, 1, 200] {
+        let mut world = call([keys(1, 2), None]);
+        let mut a = Phone::new(1, 2);
+        let [_, late] = [65_534, 65_535].map(|sequence| a.says(&rtp(7, sequence)));
+        for sequence in first..first + 20 {
+            let sent = a.says(&rtp(7, sequence));
+            assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B, "{first}: {sequence}");
+        }
+        let verdict = from(&mut world, Leg::A, &late);
+        if first < 100 {
+            assert_eq!(goes_to(verdict), B);
+            assert_eq!(world.plane.changed(), rtp(7, 65_535));
+        } else {
+            assert_eq!(verdict, Verdict::Drop(Dropped::Undecryptable), "too old to tell");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::told::asking;
 use super::*;
-use crate::model::{LineSet, Pausing, Ssrc};
+use crate::model::{LineSet, Ssrc};
 use crate::rtp::TelephoneEvent;
 use crate::rtp::packet::RtpPacket;
 
@@ -288,6 +288,29 @@ fn of_who_is_left_out_nothing_is_kept_on_any_line_and_the_other_is_kept_whole() 
     }
     let kept = kept_of(&world, Leg::A);
     assert_eq!(kept[3..], [(0, PacketKind::Rtp), (2, PacketKind::Rtp)]);
+}
+
+#[test]
+fn a_plan_brings_what_is_left_out_before_the_next_packet() {
+    for is_opened_again in [false, true] {
+        let mut world = World::call(Recorded::Strict);
+        let mut next = plan(Recorded::Strict, vec![line(0, remote(A), remote(B))]);
+        next.pausing = Pausing {
+            withheld: [LineSet::ALL, LineSet::NONE],
+            asks: true,
+            ..Pausing::default()
+        };
+        world.command(match is_opened_again {
+            true => MediaCommand::Open(next),
+            false => MediaCommand::Modify(next),
+        });
+        assert_eq!(world.talk(Leg::B, B, 1), Verdict::Drop(Dropped::Hushed));
+        world.command(withholding([LineSet::ALL, LineSet::NONE]));
+        let _ = world.talk(Leg::A, A, 1);
+        assert_eq!(kept_of(&world, Leg::A), [(0, PacketKind::Withheld)]);
+        let left_out = |event: &MediaEvent| matches!(event, MediaEvent::Withheld { leg: Leg::A, .. });
+        assert_eq!(world.events().iter().filter(|event| left_out(event)).count(), 1);
+    }
 }
 
 #[test]

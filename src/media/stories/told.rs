@@ -1,14 +1,16 @@
 //! The parties hear that they are recorded, in virtual time.
 
+mod asked;
+mod keyed;
+mod toned;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{
-    Clip, LegKeys, LegNotice, LineKeys, Notice, NoticeKind, NoticePlan, Pausing, Rendition, SrtpKey, SrtpSuite,
-};
-use crate::rtp::codecs::{pcmu, to_pcmu};
-use crate::rtp::{Opener, RtpHeader};
+use crate::model::{Clip, LegNotice, Notice, NoticeKind, NoticePlan, Pausing, Rendition};
+use crate::rtp::RtpHeader;
+use crate::rtp::codecs::to_pcmu;
 
 pub(super) const PROMPT_FRAMES: usize = 10;
 const TONE_FRAMES: usize = 5;
@@ -237,24 +239,6 @@ fn a_prompt_waits_while_its_leg_holds_and_the_other_hears_the_music() {
 }
 
 #[test]
-fn a_tone_is_not_added_to_what_a_leg_that_holds_does_not_hear() {
-    let mut world = World::call(Recorded::Strict);
-    notice(&mut world, "PCMU", [Some(tone("PCMU")), None], false);
-    let [before, _] = talk(&mut world, 0..9, [true, true]);
-    let toned = |heard: &[Heard]| heard.iter().filter(|heard| heard.payload != [0xd5; 160]).count();
-    let told = toned(&before);
-    assert!((1..TONE_FRAMES).contains(&told), "{told} of its packets");
-    let mut held = spoken_line("PCMU");
-    held.a.holds = true;
-    world.modify(Recorded::Strict, vec![held]);
-    let [during, _] = talk(&mut world, 9..60, [true, true]);
-    assert_eq!((during.len(), toned(&during)), (51, 0));
-    world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
-    let [after, _] = talk(&mut world, 60..100, [true, true]);
-    assert_eq!(toned(&after), TONE_FRAMES - told);
-}
-
-#[test]
 fn a_prompt_reaches_who_hears_nobody_yet() {
     let mut world = World::call(Recorded::Strict);
     notice(&mut world, "PCMU", [Some(prompt()), Some(prompt())], true);
@@ -265,130 +249,6 @@ fn a_prompt_reaches_who_hears_nobody_yet() {
     }
     assert_ne!(a[0].ssrc, b[0].ssrc);
     assert_eq!(noticed(&mut world).len(), 2);
-}
-
-#[test]
-fn a_tone_is_added_to_what_the_far_party_says_and_comes_again() {
-    let mut world = World::call(Recorded::Strict);
-    notice(&mut world, "PCMU", [Some(tone("PCMU")), Some(tone("PCMU"))], false);
-    let [a, _] = talk(&mut world, 0..250, [true, true]);
-    assert_eq!(a.len(), 250, "nothing is hushed");
-    assert_unbroken(&a);
-    let mixed = to_pcmu(pcmu(0xd5) + pcmu(to_pcmu(1_000)));
-    let toned = a.iter().filter(|heard| heard.payload == [mixed; 160]);
-    let at: Vec<u64> = toned.map(|heard| heard.at).collect();
-    assert_eq!(at.len(), 3 * TONE_FRAMES, "{at:?}");
-    for tones in at.chunks(TONE_FRAMES).collect::<Vec<_>>().windows(2) {
-        let apart = tones[1][0] - tones[0][0];
-        assert!((1_980..=2_020).contains(&apart), "{apart} ms from tone to tone");
-    }
-    let told = noticed(&mut world);
-    assert_eq!(told.len(), 6);
-    assert!(told.iter().all(|told| told.kind == NoticeKind::Tone && told.whole));
-    let tally = world.close();
-    assert_eq!(
-        (tally.accepted, tally.forwarded, tally.hushed, tally.told),
-        (500, 500, 0, 0)
-    );
-}
-
-#[test]
-fn a_tone_is_heard_though_the_far_party_says_nothing() {
-    let mut world = World::call(Recorded::Strict);
-    notice(&mut world, "PCMU", [Some(tone("PCMU")), None], false);
-    talk(&mut world, 0..50, [true, true]);
-    let [a, _] = talk(&mut world, 50..200, [true, false]);
-    assert_eq!(a.len(), TONE_FRAMES);
-    assert!(a.iter().all(|heard| heard.payload == [to_pcmu(1_000); 160]));
-    assert_eq!(a[0].sequence, 50, "behind what it heard before");
-    let [rest, _] = talk(&mut world, 200..220, [true, true]);
-    assert_unbroken(&[&a[..], &rest[..]].concat());
-}
-
-#[test]
-fn a_codec_that_is_not_mixed_gives_way_to_the_tone_but_digits_pass() {
-    let mut world = World::call(Recorded::Strict);
-    notice(&mut world, "G722", [Some(tone("G722")), None], false);
-    let mut heard = Vec::new();
-    for sequence in 0..30_u16 {
-        let [a, _] = talk(&mut world, 2 * sequence..2 * sequence + 1, [false, true]);
-        heard.extend(a);
-        let mut digit = rtp(1, 2 * sequence + 1);
-        digit[1] = 101;
-        digit[4..8].copy_from_slice(&77_u32.to_be_bytes());
-        let event = world.send(world.port(0, Leg::B, Channel::Rtp), B, &digit);
-        let bytes = match event {
-            Verdict::Forward { .. } => digit,
-            Verdict::Change { .. } => world.plane.changed().to_vec(),
-            Verdict::Drop(why) => panic!("{why:?}"),
-        };
-        heard.push(Heard::of(world.now, &bytes));
-    }
-    assert_eq!(heard.iter().filter(|heard| heard.payload_type == 101).count(), 30);
-    assert!(
-        heard
-            .iter()
-            .filter(|heard| heard.payload_type == 101)
-            .all(|digit| digit.timestamp == 77),
-        "one event"
-    );
-    let toned = heard
-        .iter()
-        .filter(|heard| heard.payload == [to_pcmu(1_000); 160])
-        .count();
-    assert_eq!(toned, TONE_FRAMES);
-    let mut sequences: Vec<u16> = heard.iter().map(|heard| heard.sequence).collect();
-    let all = sequences.len();
-    sequences.dedup();
-    assert_eq!(sequences.len(), all, "no number twice");
-    assert!(sequences.is_sorted());
-}
-
-fn key(fill: u8) -> Arc<SrtpKey> {
-    let suite = SrtpSuite::AesCm128HmacSha1_80;
-    Arc::new(SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap())
-}
-
-/// A speaks and hears SRTP, B is in clear.
-fn keyed_plan() -> Box<MediaPlan> {
-    let mut plan = plan(Recorded::Strict, vec![spoken_line("PCMU")]);
-    let keys = LegKeys {
-        theirs: Some(key(1)),
-        ours: Some(key(2)),
-        ..LegKeys::default()
-    };
-    plan.keys = vec![LineKeys {
-        legs: [Some(keys), None],
-        ..LineKeys::default()
-    }];
-    plan
-}
-
-#[test]
-fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
-    let mut world = World::new();
-    world.command(MediaCommand::Open(keyed_plan()));
-    world.events();
-    let mut opener = Opener::new(&key(2)).unwrap();
-    let mut opened = |bytes: &[u8], at| {
-        let mut packet = bytes.to_vec();
-        let length = opener.open_rtp(&mut packet).unwrap();
-        Heard::of(at, &packet[..length])
-    };
-    let mut heard = Vec::new();
-    notice(&mut world, "PCMU", [Some(prompt()), None], false);
-    for sequence in 0..40 {
-        if let Verdict::Change { .. } = world.talk(Leg::B, B, sequence) {
-            heard.push(opened(world.plane.changed(), world.now));
-        }
-        while world.plane.poll_notice(world.now).is_some() {
-            heard.push(opened(world.plane.changed(), world.now));
-        }
-        world.now = world.now + Duration::from_millis(20);
-    }
-    assert_eq!(heard.iter().filter(|heard| heard.is_prompt()).count(), PROMPT_FRAMES);
-    assert_unbroken(&heard);
-    assert!(!heard.last().unwrap().is_prompt());
 }
 
 #[test]
@@ -459,54 +319,6 @@ fn where_no_format_fits_the_parties_hear_each_other_all_the_same() {
 }
 
 #[test]
-fn who_is_asked_and_the_other_do_not_hear_each_other_until_nobody_is() {
-    let mut world = World::call(Recorded::Strict);
-    notice(&mut world, "PCMU", [Some(prompt()), None], true);
-    world.command(asking(true));
-    let [a, b] = talk(&mut world, 0..100, [true, true]);
-    assert!(a.iter().all(Heard::is_prompt) && b.is_empty());
-    assert_eq!(a.len(), PROMPT_FRAMES);
-    world.command(asking(false));
-    let [a, b] = talk(&mut world, 100..150, [true, true]);
-    assert_eq!((a.len(), b.len()), (50, 50));
-    assert!(world.close().hushed > 0);
-}
-
-#[test]
-fn the_key_that_answers_is_hushed_to_its_last_packet_and_the_next_one_crosses() {
-    let mut world = World::call(Recorded::Strict);
-    notice(&mut world, "PCMU", [None, None], true);
-    let event = |sequence: u16, timestamp: u32| {
-        let mut packet = rtp(1, sequence);
-        packet[1] = 101;
-        packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        packet
-    };
-    let is_hushed = |verdict| match verdict {
-        Verdict::Drop(why) => why == Dropped::Hushed,
-        _ => false,
-    };
-    world.command(asking(true));
-    let press = |world: &mut World, sequence, timestamp| {
-        let port = world.port(0, Leg::B, Channel::Rtp);
-        is_hushed(world.send(port, B, &event(sequence, timestamp)))
-    };
-    assert!(press(&mut world, 10, 1_600));
-    world.command(asking(false));
-    let rest: Vec<bool> = (11..17).map(|sequence| press(&mut world, sequence, 1_600)).collect();
-    assert_eq!(rest, [true; 6], "updates and the end, three times");
-    let voice = world.talk(Leg::B, B, 17);
-    assert!(!is_hushed(voice), "what is said meanwhile crosses");
-    assert!(!press(&mut world, 18, 3_200), "and so does the next key");
-    assert!(press(&mut world, 19, 1_600), "a late end of the first does not");
-    let mut of_a = event(20, 1_600);
-    of_a[8..12].copy_from_slice(&7_u32.to_be_bytes());
-    let port = world.port(0, Leg::A, Channel::Rtp);
-    assert!(!is_hushed(world.send(port, A, &of_a)), "nor is A's key B's");
-    assert_eq!(world.close().accepted, 11, "all of it is recorded");
-}
-
-#[test]
 fn a_prompt_that_is_not_wanted_any_more_is_cut_and_one_beside_a_tone_goes_on() {
     let mut world = World::call(Recorded::Strict);
     notice(&mut world, "PCMU", [Some(prompt()), None], true);
@@ -528,17 +340,4 @@ fn a_prompt_that_is_not_wanted_any_more_is_cut_and_one_beside_a_tone_goes_on() {
     notice(&mut world, "PCMU", [Some(LegNotice::default()), None], true);
     talk(&mut world, 8..60, [true, true]);
     assert!(noticed(&mut world).iter().all(|notice| notice.whole));
-}
-
-#[test]
-fn who_had_keys_is_told_nothing_in_clear() {
-    let mut world = World::new();
-    world.command(MediaCommand::Open(keyed_plan()));
-    world.events();
-    notice(&mut world, "PCMU", [Some(prompt()), None], true);
-    let [a, _] = talk(&mut world, 0..8, [false, false]);
-    assert!(!a.is_empty());
-    world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
-    let [a, _] = talk(&mut world, 8..60, [false, false]);
-    assert!(a.is_empty());
 }

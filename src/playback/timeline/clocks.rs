@@ -41,10 +41,11 @@ fn worst_place(hours: u32, parts_per_million: i64, is_quiet: impl Fn(u32) -> boo
             timestamp: n.wrapping_mul(960).wrapping_add(u32::MAX - 1_000_000),
             payload: Payload::Sound(Codec::Pcmu),
             bytes: Bytes::from_static(&[0; 960]),
+            copies: Vec::new(),
         };
         assert!(stream.hold(n as u16, packet));
         while let Some(released) = stream.release(at) {
-            let run = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
+            let (run, _) = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
             let samples = if is_quiet(placed) { &QUIET } else { &LOUD };
             let Place { begins, overlap, .. } = run.place(AXIS, &released.packet, Filled::default(), samples);
             let wanted = AXIS.position(sent(placed, parts_per_million) + ms(40));
@@ -152,6 +153,42 @@ fn packets_of_any_length_follow_each_other() {
     let found = begins_at(&decoded(&codes), &left).expect("in one piece");
     assert!(found <= 20 * 8, "{found}");
     assert_eq!(sounding.lost, 0);
+}
+
+/// Ten seconds of speech in packets of each of these lengths. A packet leaves when its last sample was spoken, or when its first is
+/// due; the network adds up to `jitter_ms`.
+fn in_lengths(lengths_ms: &[usize], is_live: bool, jitter_ms: u64) -> (Vec<Frame>, Vec<i16>, u64) {
+    let codes = speech(37, lengths_ms.len() * 504);
+    let mut phone = Phone::new(Leg::A);
+    let (mut frames, mut begins, mut dice) = (Vec::new(), 100, Dice(37));
+    for (part, length_ms) in codes.chunks(504 * PACKET_SAMPLES).zip(lengths_ms) {
+        for payload in part.chunks(length_ms * 8) {
+            let ends = begins + payload.len() as u64 / 8;
+            let at = at_ms(if is_live { ends } else { begins }) + ms(dice.roll(jitter_ms + 1));
+            frames.push(phone.send(at, payload, payload.len() as u32));
+            begins = ends;
+        }
+    }
+    (frames, decoded(&codes), begins)
+}
+
+#[test]
+fn who_changes_the_length_of_packets_loses_no_sample_and_is_not_moved() {
+    for lengths in [&[20, 30, 10, 20][..], &[20, 60, 20], &[10, 120, 10], &[60, 10, 40]] {
+        for is_live in [false, true] {
+            for jitter_ms in [0, 8] {
+                let (frames, wanted, ended) = in_lengths(lengths, is_live, jitter_ms);
+                let (left, _, sounding) = render(&call(frames), ended + 200);
+                let case = format!("{lengths:?} live {is_live} jitter {jitter_ms}");
+                let found = begins_at(&wanted, &left);
+                assert!(found.is_some(), "{case}: not in one piece");
+                let first_ms = if is_live { lengths[0] } else { 0 };
+                let is_near = |found: usize| found.abs_diff((100 + first_ms) * 8) <= 64;
+                assert!(found.is_some_and(is_near), "{case}: at {found:?}");
+                assert_eq!(sounding.lost, 0, "{case}");
+            }
+        }
+    }
 }
 
 #[test]

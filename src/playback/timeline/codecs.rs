@@ -49,13 +49,13 @@ fn all_decoded(codec: Codec, payloads: &[Vec<u8>]) -> Vec<i16> {
     samples
 }
 
-mod opus_test {
+pub(super) mod opus_test {
     use opus_pure::{Application, OpusEncoder};
 
     const OPUS_FRAME: usize = 960;
 
     /// Something that changes all the time.
-    pub(super) fn tune(rate: u32, count: usize) -> Vec<i16> {
+    pub(in super::super) fn tune(rate: u32, count: usize) -> Vec<i16> {
         let sample = |n: usize| {
             let time = n as f64 / f64::from(rate);
             let hertz = 200.0 + 150.0 * (time * 7.0).sin();
@@ -65,7 +65,7 @@ mod opus_test {
     }
 
     /// With copies of what was before.
-    pub(super) fn opus_packets(count: usize, channels: usize) -> Vec<Vec<u8>> {
+    pub(in super::super) fn opus_packets(count: usize, channels: usize) -> Vec<Vec<u8>> {
         let mut encoder = OpusEncoder::new(48_000, channels, Application::Voip).expect("an encoder");
         encoder.bitrate_bps = 24_000;
         encoder.use_inband_fec = true;

@@ -37,7 +37,7 @@ fn places(packets: &[Sent], samples: usize, mean_ms: f64, seed: u64) -> (Vec<i64
     let (mut offsets, mut cut, mut turn) = (Vec::new(), 0, 0);
     let mut place = |stream: &mut Stream, now: Timestamp| {
         while let Some(released) = stream.release(now) {
-            let run = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
+            let (run, _) = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
             let place = run.place(AXIS, &released.packet, Filled::default(), &LOUD[..samples]);
             offsets.push((place.begins - AXIS.position(at_ms(packets[turn].millis))) / 8);
             cut += place.overlap;
@@ -50,6 +50,7 @@ fn places(packets: &[Sent], samples: usize, mean_ms: f64, seed: u64) -> (Vec<i64
             timestamp: packets[n].timestamp,
             payload: Payload::Sound(Codec::Pcmu),
             bytes: Bytes::from_static(&[0; 960]).slice(..samples),
+            copies: Vec::new(),
         };
         assert!(stream.hold(packets[n].sequence, packet));
         place(&mut stream, at);
@@ -151,10 +152,11 @@ fn a_network_that_catches_up_slowly_is_not_taken_for_a_clock() {
                 timestamp: n as u32 * 160,
                 payload: Payload::Sound(Codec::Pcmu),
                 bytes: Bytes::from_static(&[0; 160]),
+                copies: Vec::new(),
             };
             assert!(stream.hold(n as u16, packet));
             while let Some(released) = stream.release(at_ms(free)) {
-                let run = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
+                let (run, _) = stream.run_for(AXIS, &released.packet, Codec::Pcmu);
                 let place = run.place(AXIS, &released.packet, Filled::default(), &LOUD[..160]);
                 worst = worst.max((place.begins / 8 - placed as i64 * 20).abs());
                 placed += 1;

@@ -6,6 +6,7 @@ mod deciding;
 mod emergency;
 mod findings;
 mod hostile;
+mod merging;
 mod vouched;
 
 use super::{CallFacts, Decision, PolicySet, SourceFile};

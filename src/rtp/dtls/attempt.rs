@@ -158,7 +158,7 @@ impl Attempt {
         let is_server = random.is_some();
         Self {
             endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
-            intake: Intake::new(u16::from(is_server)),
+            intake: Intake::new(is_server),
             began: now,
             random,
             numbers: 0,
@@ -191,10 +191,13 @@ impl Attempt {
 
     /// False if it was not looked at.
     pub(super) fn handle_packet(&mut self, now: Timestamp, sender: Sender, datagram: &[u8]) -> bool {
-        if matches!(self.stage, Stage::Broken(_)) || !self.budget.has_time(now) {
+        if matches!(self.stage, Stage::Broken(_)) || !self.budget.is_left(now) {
             return false;
         }
         let told = self.intake.take(datagram);
+        if self.intake.counts() {
+            self.budget.spend();
+        }
         if self.intake.is_spoiled() {
             self.stage = Stage::Broken(None);
             self.due = Some(now + self.pause);

@@ -15,14 +15,23 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn has_time(&mut self, now: Timestamp) -> bool {
+        let is_left = self.is_left(now);
+        self.spend();
+        is_left
+    }
+
+    pub(super) fn is_left(&mut self, now: Timestamp) -> bool {
         if self.second != now.as_secs() {
             *self = Self {
                 second: now.as_secs(),
                 spent: 0,
             };
         }
+        self.spent < DATAGRAMS_A_SECOND_MAX
+    }
+
+    pub(super) const fn spend(&mut self) {
         self.spent = self.spent.saturating_add(1);
-        self.spent <= DATAGRAMS_A_SECOND_MAX
     }
 }
 

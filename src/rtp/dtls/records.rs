@@ -9,6 +9,8 @@ pub(super) const MESSAGE_HEADER_BYTES: usize = 12;
 pub(super) const HANDSHAKE: u8 = 22;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const CERTIFICATE: u8 = 11;
+const SERVER_HELLO_DONE: u8 = 14;
+const CLIENT_KEY_EXCHANGE: u8 = 16;
 
 /// Messages of one end without encryption, with those that only some send; both ends' numbers begin with 0.
 const MESSAGES_MAX: u16 = 12;
@@ -18,9 +20,9 @@ const MESSAGES_BYTES_MAX: usize = 16 << 10;
 const PIECES_MAX: usize = 16;
 /// A Finished (RFC 5246 §7.4.9) by AES-128-GCM, as both suites that we have: explicit nonce, header, verify_data, tag (RFC 5288 §3).
 const FINISHED_BYTES: usize = 8 + MESSAGE_HEADER_BYTES + 12 + 16;
-/// Encrypted records before the end: the crate keeps those that come too early.
+/// Encrypted records of a client before the end: the crate keeps those that come before it has keys.
 const SEALED_MAX: u8 = 64;
-/// The crate keeps those that come too early, and each does what the first did.
+/// Each does what the first did.
 const CHANGES_MAX: u8 = 16;
 
 /// What is let in.
@@ -32,6 +34,11 @@ pub(super) struct Intake {
     begun: usize,
     sealed: u8,
     changes: u8,
+    /// No end comes before this message: there are no keys.
+    last: u8,
+    may_end: bool,
+    /// Of the datagram that was taken last something counts.
+    counts: bool,
     is_spoiled: bool,
     /// Of the next record that the crate gets.
     number: u64,
@@ -57,16 +64,23 @@ struct Fragment<'a> {
 }
 
 impl Intake {
-    /// `next`: the number of the message that comes first.
-    pub(super) const fn new(next: u16) -> Self {
+    /// What a server is told, or a client. Its client's first message is the second: of the first nothing is kept.
+    pub(super) const fn new(is_server: bool) -> Self {
         Self {
-            next,
+            next: is_server as u16,
             waiting: Vec::new(),
             begun: 0,
             sealed: 0,
             changes: 0,
+            last: if is_server {
+                CLIENT_KEY_EXCHANGE
+            } else {
+                SERVER_HELLO_DONE
+            },
+            may_end: false,
+            counts: false,
             is_spoiled: false,
-            number: next as u64,
+            number: is_server as u64,
             is_done: false,
         }
     }
@@ -81,6 +95,11 @@ impl Intake {
         self.waiting = Vec::new();
     }
 
+    /// Whether the datagram that was taken last was more than noise, or what was known.
+    pub(super) const fn counts(&self) -> bool {
+        self.counts
+    }
+
     /// More came before the end than a handshake has: what its end says would not pass any more.
     pub(super) const fn is_spoiled(&self) -> bool {
         self.is_spoiled
@@ -89,6 +108,7 @@ impl Intake {
     /// What the crate may read of it, in records of their own numbering; often nothing.
     pub(super) fn take(&mut self, datagram: &[u8]) -> Vec<u8> {
         let (mut rest, mut told) = (datagram, Vec::new());
+        self.counts = false;
         while let Some((header, more)) = rest.split_at_checked(HEADER_BYTES) {
             let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
             let Some((body, next)) = more.split_at_checked(length) else {
@@ -96,7 +116,7 @@ impl Intake {
             };
             match (header[0], [header[3], header[4]]) {
                 (HANDSHAKE, [0, 0]) if !self.is_done => self.take_fragments(body, &mut told),
-                (CHANGE_CIPHER_SPEC, [0, 0]) if !self.is_done && body == [1] && self.changes < CHANGES_MAX => {
+                (CHANGE_CIPHER_SPEC, [0, 0]) if body == [1] && self.may_change() => {
                     self.changes += 1;
                     self.tell(&mut told, CHANGE_CIPHER_SPEC, body);
                 }
@@ -108,12 +128,24 @@ impl Intake {
             }
             rest = next;
         }
+        self.counts |= !told.is_empty();
         told
     }
 
-    /// Once it is done the crate keeps none of them.
+    /// One that comes too early comes again with what it follows.
+    const fn may_change(&self) -> bool {
+        self.may_end && !self.is_done && self.changes < CHANGES_MAX
+    }
+
+    /// Once it is done the crate keeps none of them, nor a client whose server has said all that makes the keys.
     const fn has_room(&mut self) -> bool {
         if self.is_done {
+            return true;
+        }
+        if self.changes == 0 {
+            return false;
+        }
+        if self.last == SERVER_HELLO_DONE {
             return true;
         }
         self.is_spoiled |= self.sealed == SEALED_MAX;
@@ -135,6 +167,7 @@ impl Intake {
             }
             let message = self.waiting.swap_remove(place);
             self.next += 1;
+            self.may_end |= message.kind == self.last;
             self.tell(told, HANDSHAKE, &message.bytes());
         }
     }
@@ -143,6 +176,7 @@ impl Intake {
         if fragment.number < self.next || fragment.number >= MESSAGES_MAX {
             return;
         }
+        self.counts = true;
         let is_it = |message: &Message| message.number == fragment.number;
         let mut known = self.waiting.iter().position(is_it);
         // Who of the two is the peer is not known: it repeats itself, and nobody keeps its place by having been first.

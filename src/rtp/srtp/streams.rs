@@ -14,7 +14,7 @@ const INDEX_MAX: u64 = (1 << 48) - 1;
 /// 2^31 packets.
 const RTCP_INDEX_MAX: u32 = (1 << 31) - 1;
 /// Half of the sequence numbers.
-const HALF: u16 = 1 << 15;
+pub(super) const HALF: u16 = 1 << 15;
 
 /// Rollover counter and sequence number.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -165,6 +165,11 @@ impl Streams {
             return Err(SrtpError::Exhausted);
         }
         Ok(index)
+    }
+
+    pub(super) fn is_heard(&mut self, ssrc: Ssrc) -> bool {
+        let known = self.find(ssrc).ok().flatten();
+        known.is_some_and(|stream| stream.rtp.newest.is_some())
     }
 
     pub(super) fn settle_rtp(&mut self, ssrc: Ssrc, index: Index) {

@@ -192,6 +192,119 @@ fn rtcp_in_clear_is_refused() {
     assert_eq!(opener.open_rtcp(&mut buffer[..length]), Err(SrtpError::Forged));
 }
 
+/// As [`opened`], with the other rollover counters that a packet may have.
+fn opened_by_guess(opener: &mut Opener, packet: &[u8]) -> Result<Vec<u8>, SrtpError> {
+    let first = opened(opener, packet);
+    match first {
+        Err(SrtpError::Forged) if opener.seek_further() => opened_by_guess(opener, packet),
+        first => first,
+    }
+}
+
+#[test]
+fn a_stream_whose_packets_before_the_wrap_are_lost_or_late_is_heard_from_its_first_on() {
+    for suite in SrtpSuite::ALL {
+        let (mut sealer, mut opener) = pair(suite);
+        let packets: Vec<_> = [65_534, 65_535, 0, 1, 2]
+            .map(|sequence| (rtp(9, sequence), sealed(&mut sealer, &rtp(9, sequence))))
+            .into();
+        for n in [2, 4, 1, 3] {
+            let (clear, packet) = &packets[n];
+            assert_eq!(
+                opened_by_guess(&mut opener, packet).as_ref(),
+                Ok(clear),
+                "{suite:?}: {n}"
+            );
+            assert_eq!(opened_by_guess(&mut opener, packet), Err(SrtpError::Replayed));
+        }
+        assert_eq!(opened_by_guess(&mut opener, &packets[0].1).as_ref(), Ok(&packets[0].0));
+    }
+}
+
+#[test]
+fn a_stream_that_is_heard_from_its_last_number_on_goes_round_at_once() {
+    for suite in SrtpSuite::ALL {
+        let (mut sealer, mut opener) = pair(suite);
+        for sequence in [65_535, 0, 1] {
+            let packet = sealed(&mut sealer, &rtp(9, sequence));
+            assert_eq!(opened(&mut opener, &packet), Ok(rtp(9, sequence)), "{suite:?}");
+        }
+    }
+}
+
+#[test]
+fn one_that_begins_at_zero_has_nothing_before_it_and_no_index_is_used_twice() {
+    for suite in SrtpSuite::ALL {
+        let (mut sealer, mut opener) = pair(suite);
+        let first = sealed(&mut sealer, &rtp(9, 0));
+        let mut buffer = rtp(9, 65_535);
+        let length = buffer.len();
+        buffer.resize(length + SRTP_GROWTH_MAX, 0);
+        assert_eq!(sealer.seal_rtp(&mut buffer, length), Err(SrtpError::Replayed));
+        assert_eq!(opened_by_guess(&mut opener, &first), Ok(rtp(9, 0)));
+        let mut others = Sealer::new(&key_of(suite, 7, None)).expect("a sealer");
+        let of_before = sealed(&mut others, &rtp(9, 65_535));
+        assert_eq!(
+            opened_by_guess(&mut opener, &of_before),
+            Err(SrtpError::Replayed),
+            "its counter would be below zero"
+        );
+    }
+}
+
+#[test]
+fn a_forged_packet_is_tried_twice_where_its_stream_may_have_gone_round_and_once_where_not() {
+    for (sequence, ssrc, tries) in [(5, 9, 2), (40_000, 9, 1), (5, 7, 1)] {
+        let (mut sealer, mut opener) = pair(SrtpSuite::AesCm128HmacSha1_80);
+        assert!(opened(&mut opener, &sealed(&mut sealer, &rtp(7, 4))).is_ok());
+        let mut forged = sealed(&mut sealer, &rtp(ssrc, sequence));
+        forged[20] ^= 1;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            assert_eq!(opened(&mut opener, &forged), Err(SrtpError::Forged));
+            if !opener.seek_further() {
+                break;
+            }
+        }
+        assert_eq!(tried, tries, "{sequence} of {ssrc}");
+        forged[20] ^= 1;
+        assert!(opened(&mut opener, &forged).is_ok(), "and nothing has changed");
+    }
+}
+
+proptest! {
+    #[test]
+    fn around_the_wrap_no_index_is_used_twice_and_whatever_was_sealed_is_opened_once(
+        first in 65_500_u32..65_560,
+        order in proptest::collection::vec(0..40_u32, 1..120),
+        heard in proptest::collection::vec(any::<proptest::sample::Index>(), 1..60),
+    ) {
+        let suite = SrtpSuite::AeadAes128Gcm;
+        let (mut sealer, mut opener) = pair(suite);
+        let mut packets = Vec::new();
+        let mut indexes = std::collections::BTreeSet::new();
+        for number in order {
+            let sequence = (first + number) as u16;
+            let clear = rtp(9, sequence);
+            if let Ok(index) = sealer.streams.next_rtp(Ssrc(9), sequence) {
+                prop_assert!(indexes.insert(index), "{index:?} again");
+                packets.push((clear.clone(), sealed(&mut sealer, &clear)));
+            }
+        }
+        let mut known = std::collections::BTreeSet::new();
+        for place in heard {
+            let place = place.index(packets.len());
+            let (clear, packet) = &packets[place];
+            let taken = opened_by_guess(&mut opener, packet);
+            match known.insert(place) {
+                true => prop_assert_eq!(taken.as_ref(), Ok(clear)),
+                false => prop_assert_eq!(taken, Err(SrtpError::Replayed)),
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic_and_never_open(
