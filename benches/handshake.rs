@@ -30,6 +30,7 @@ fn end(ours: &Arc<Identity>, is_client: bool) -> Association {
         theirs: vec![*ours.fingerprint()],
         tls_id: None,
         is_client,
+        round: 0,
     };
     Association::new(NOW, Arc::new(handshake), peer()).unwrap()
 }

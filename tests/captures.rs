@@ -20,6 +20,8 @@ use onrecord::recorder::{SealedCall, survey};
 use onrecord::replay::{FaultSpec, ReplayOptions, Report, Shown, replay, replay_to};
 use onrecord::sip::Method;
 
+#[path = "captures/exported.rs"]
+mod exported;
 #[path = "captures/sound.rs"]
 mod sound;
 

@@ -35,6 +35,7 @@ fn association(is_client: bool) -> Association {
         theirs: vec![*OURS.fingerprint()],
         tls_id: None,
         is_client,
+        round: 0,
     };
     Association::new(NOW, Arc::new(handshake), peer().at).expect("an association")
 }

@@ -148,6 +148,14 @@ impl Continuation {
     pub fn written(&self) -> Bytes {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
+
+    /// Of all of it, and of lines.
+    fn pauses(&self) -> (Option<Timestamp>, Option<(LineSet, Timestamp)>) {
+        match self.paused_until {
+            Some(latest) if !self.paused_lines.is_empty() => (None, Some((self.paused_lines, latest))),
+            whole => (whole, self.paused_beside),
+        }
+    }
 }
 
 impl Call {
@@ -310,6 +318,7 @@ impl Call {
     /// Takes over a call of the process before, as `session`. What cannot go on is ended on both legs.
     pub fn resume(turn: &mut Turn<'_>, session: SessionId, state: &[u8]) -> Result<Self, ResumeError> {
         let kept: Continuation = serde_json::from_slice(state).map_err(|_| ResumeError::Unreadable)?;
+        let pauses = kept.pauses();
         let [a, b] = &kept.legs;
         let (a, b) = (a.revive(turn, Leg::A)?, b.revive(turn, Leg::B)?);
         let mut header = kept.header;
@@ -330,7 +339,7 @@ impl Call {
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.negotiation.mint_keys_by(turn.wire.keys_for(session));
-        call.negotiation.shake_hands_as(turn.terms.identity.clone());
+        call.negotiation.shake_hands_as(turn.terms.identities.clone());
         call.story.answered = kept.answered;
         call.transfers.before = kept.transfers;
         [call.a.fronts_focus, call.b.fronts_focus] = kept.focus;
@@ -346,12 +355,8 @@ impl Call {
         }
         call.claims = kept.claims;
         call.resume_upkeep(turn, kept.upkeep);
-        match kept.paused_until {
-            Some(latest) if !kept.paused_lines.is_empty() => {
-                call.go_on_paused(turn.now, None, Some((kept.paused_lines, latest)));
-            }
-            whole => call.go_on_paused(turn.now, whole, kept.paused_beside),
-        }
+        let (whole, lines) = pauses;
+        call.go_on_paused(turn.now, whole, lines);
         let media_is_back = call.negotiation.revive(&kept.media, turn.ports);
         call.resume_preferences(kept.wishes);
         if call.decision.verdict == Verdict::Record {

@@ -26,10 +26,18 @@ impl Call {
         (is_sealed && self.wants_hearing(decision)).then_some(Refusal::MediaSealed)
     }
 
-    /// A handshake gave no keys: of this line nothing is heard, by the other party or by a recording.
-    pub(super) fn on_media_unkeyed(&mut self, turn: &mut Turn<'_>, (leg, line): (Leg, u16), fault: KeyingFault) {
-        tracing::warn!(session = %self.id, %leg, line, %fault, "no keys for this leg's media");
-        let note = Mark::Note(format!("no keys for the media of {leg}, line {line}: {fault}"));
+    /// A handshake gave no keys: of this line nothing is heard, by the other party or by a recording, but what is `keyed` by a
+    /// handshake before. A strict call ends for all that: its party may speak by keys of the new one.
+    pub(super) fn on_media_unkeyed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (leg, line): (Leg, u16),
+        fault: KeyingFault,
+        keyed: bool,
+    ) {
+        let new = if keyed { "new " } else { "" };
+        tracing::warn!(session = %self.id, %leg, line, %fault, keyed, "no keys for this leg's media");
+        let note = Mark::Note(format!("no {new}keys for the media of {leg}, line {line}: {fault}"));
         self.chronicle.mark(turn.now, note, turn.out);
         if self.mode() == Recorded::Strict {
             self.on_media_refused(turn, Fault::Unkeyed);

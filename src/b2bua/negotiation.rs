@@ -9,6 +9,7 @@ mod foreword;
 mod growth;
 mod kept;
 mod keying;
+mod manner;
 mod null_hold;
 mod origin;
 mod planned;
@@ -302,7 +303,7 @@ impl Negotiation {
             self.note_moved(by, &new);
             self.agreement.bind(by, new);
         }
-        Ok(moved)
+        Ok(moved | std::mem::take(&mut self.keying.is_back[by.index()]))
     }
 
     pub const fn agreement(&self) -> &Agreement {

@@ -34,7 +34,7 @@ impl Call {
         };
         let mut call = Self::new(setting, turn.terms.steps);
         call.negotiation.mint_keys_by(turn.wire.keys_for(call.id));
-        call.negotiation.shake_hands_as(turn.terms.identity.clone());
+        call.negotiation.shake_hands_as(turn.terms.identities.clone());
         call.attempts.kin = arrival.kin;
         let server = match asked {
             Asked::ByInvite(server) => {

@@ -23,7 +23,13 @@ impl Call {
                     .mark(turn.now, Mark::Learned { leg, line, from }, turn.out);
             }
             MediaEvent::Noticed { notice, .. } => self.on_noticed(turn, *notice),
-            MediaEvent::Unkeyed { leg, line, fault, .. } => self.on_media_unkeyed(turn, (leg, line), fault),
+            MediaEvent::Unkeyed {
+                leg,
+                line,
+                fault,
+                keyed,
+                ..
+            } => self.on_media_unkeyed(turn, (leg, line), fault, keyed),
             MediaEvent::Sealed { line, .. } => self.on_sealed_by_ends(turn, line),
             MediaEvent::Health { ailing, .. } => self.on_health(turn, ailing),
             MediaEvent::Paused { at, .. } => self.on_relay_paused(turn, at),

@@ -350,6 +350,7 @@ impl Call {
             if self.negotiation.replace_keys(side) {
                 self.renew_media(turn);
             }
+            self.negotiation.shake_anew(side);
             if self.phase == Phase::Confirmed && self.leg(side).state == LegState::Up {
                 self.retell(turn, side);
             }

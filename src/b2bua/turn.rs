@@ -33,8 +33,9 @@ pub struct Terms {
     pub ring_max: Duration,
     /// Write the rungs of the ladder.
     pub steps: bool,
-    /// Our certificate in handshakes with parties; None: DTLS is between the ends.
-    pub identity: Option<Arc<Identity>>,
+    /// Our certificates in handshakes with parties; None: DTLS is between the ends. Who is brought into another call is told the one that it
+    /// was not told last: by that it knows of another association (RFC 8842 §4).
+    pub identities: Option<[Arc<Identity>; 2]>,
 }
 
 pub struct Turn<'a> {

@@ -215,6 +215,14 @@ impl Engine {
         )
     }
 
+    /// No call is up, nothing waits for the disk, and all is well: until signalling has something to do, time may pass unheard.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.signaling.calls() == 0
+            && self.plane.is_empty()
+            && self.writer.is_idle()
+            && self.writer.status(now).fault.is_none()
+    }
+
     pub fn poll_output(&mut self) -> Option<EngineOutput> {
         self.outputs.pop_front()
     }

@@ -7,7 +7,7 @@ use crate::b2bua::Call;
 use crate::model::{Fault, RecordingEvent, Timestamp};
 use crate::policy::RecorderState;
 
-/// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 250 ms.
+/// Beyond `lag_max`, how long the recorder may be silent before it counts as hung. Its heartbeats come every 200 ms.
 const SILENCE_MAX: Duration = Duration::from_millis(600);
 
 impl Signaling {

@@ -1,5 +1,5 @@
 //! `sips:` (RFC 3261 §26.2.2): whoever is called by such a URI is reached by TLS on every hop, or not at all. Only an
-//! emergency is connected however it can be. And our certificate for media.
+//! emergency is connected however it can be. And our certificates for media.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::sip::{Flow, Method, Request, Scheme, Uri};
 use crate::trunk::{Destination, Trunk};
 
 impl Signaling {
-    /// Our certificate in handshakes with parties. Without one DTLS is between them.
+    /// Our certificates in handshakes with parties. Without them DTLS is between them.
     #[must_use]
-    pub fn with_identity(mut self, identity: Identity) -> Self {
-        self.terms.identity = Some(Arc::new(identity));
+    pub fn with_identities(mut self, identities: [Identity; 2]) -> Self {
+        self.terms.identities = Some(identities.map(Arc::new));
         self
     }
 

@@ -129,7 +129,7 @@ impl Signaling {
                 session_interval: config.session_interval,
                 ring_max: config.ring_max,
                 steps: config.steps,
-                identity: None,
+                identities: None,
             },
             wire,
             ports,

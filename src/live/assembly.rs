@@ -335,7 +335,7 @@ impl Parts<'_> {
         let (dialogs, survivors) = DialogStore::open(self.clock, &config.data, move || news.notify_one())?;
         let token_key = token_key::keep(&config.data)?;
         let secret = token_key::fresh()?;
-        let identity = identity::mint()?;
+        let identities = [identity::mint()?, identity::mint()?];
         let thread = Builder::new().name("sip".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -359,7 +359,7 @@ impl Parts<'_> {
                     signaling: Signaling::new(signaling_config, policies, seed())
                         .with_token_key(token_key)
                         .with_secret(secret)
-                        .with_identity(identity),
+                        .with_identities(identities),
                     sockets,
                     arrivals,
                     events: sip.events,

@@ -1,4 +1,4 @@
-//! Our certificate in handshakes with parties (RFC 5763 §6.5): another one with each start. Who it is of is told by the signalling.
+//! Our certificates in handshakes with parties (RFC 5763 §6.5): others with each start. Who it is of is told by the signalling.
 
 use std::io;
 

@@ -24,7 +24,7 @@ const SILENT_PACKETS: u16 = 5;
 ///
 /// So an injector has to forge the signalled host's address, and even then cannot push out the signalled port; where
 /// all are allowed it has to be the first, and is heard until who is known better speaks. A new SDP with another address unlocks; what was learned of a leg is heard on
-/// until somebody as well known comes, for its packets may be under way; and if it speaks on it has not moved, and wins back what
+/// until somebody as well known comes (a stranger by proof), for its packets may be under way; and if it speaks on it has not moved, and wins back what
 /// came between. An SDP that names no host to send to (port 0, multicast) takes
 /// and sends nothing. A holder that names the null address is sent nothing; what it plays is taken from where it was before.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,8 @@ struct Former {
     missed: u16,
     /// It spoke after another had taken its place.
     is_back: bool,
+    /// A stranger proved itself in its place, and gives it up to nobody else.
+    is_followed: bool,
 }
 
 impl Former {
@@ -64,6 +66,7 @@ impl Former {
             heard: 0,
             missed: 0,
             is_back: false,
+            is_followed: false,
         }
     }
 
@@ -73,6 +76,7 @@ impl Former {
             self.heard = self.heard.saturating_add(1);
             self.missed = 0;
             self.is_back |= !is_locked;
+            self.is_followed = false;
             return true;
         }
         self.missed = self.missed.saturating_add(1);
@@ -107,6 +111,10 @@ impl Latch {
     pub(crate) fn signal(&mut self, remote: Option<SocketAddr>, origin: Origin, deaf: bool) {
         let remote = remote.filter(is_sendable);
         if (self.signalled, self.origin) != (remote, origin) {
+            let is_known = |latch: &Self| latch.locked.and_then(|at| latch.rank(at, false)) > Some(Rank::Stranger);
+            if is_known(self) {
+                self.probation = Probation::trusted();
+            }
             self.signalled = remote;
             self.origin = origin;
             self.locked = self
@@ -116,14 +124,17 @@ impl Latch {
             let is_as_known =
                 |at: &SocketAddr| self.locked.map(|locked| self.rank(locked, false)) == Some(self.rank(*at, false));
             let earlier = self.former.map(|former| former.at).filter(is_as_known);
-            self.former = self.locked.map(|locked| Former::at(earlier.unwrap_or(locked)));
+            // A stranger that was first, and has proved nothing, wins nothing back. RTCP has no proof of its own.
+            let is_former = self.beside.is_some() || self.probation.has_proved() || is_known(self);
+            let locked = self.locked.filter(|_| is_former);
+            self.former = locked.map(|locked| Former::at(earlier.unwrap_or(locked)));
             self.taken = 0;
         }
         self.deaf = deaf;
     }
 
     /// Whether packets come from there.
-    pub(super) fn is_on(&self, from: SocketAddr) -> bool {
+    pub(crate) fn is_on(&self, from: SocketAddr) -> bool {
         self.locked == Some(from)
     }
 
@@ -133,7 +144,7 @@ impl Latch {
     }
 
     /// The RTP of this leg, whose RTCP this is, comes from that host now.
-    pub(super) fn go_beside(&mut self, host: IpAddr) {
+    pub(crate) fn go_beside(&mut self, host: IpAddr) {
         self.beside = Some(host);
         self.locked = self.locked.filter(|locked| self.rank(*locked, false).is_some());
     }
@@ -149,7 +160,7 @@ impl Latch {
             return Admission::Foreign;
         };
         let is_new = !self.is_on(from);
-        let is_first_since = self.former.is_some() && self.taken == 0;
+        let is_first_since = self.taken == 0;
         if !self.follows(from, rank, place) {
             return Admission::Foreign;
         }
@@ -171,7 +182,12 @@ impl Latch {
         };
         match &mut self.former {
             Some(former) if rank == held => {
+                let is_strange = rank == Rank::Stranger && !is_locked && from != former.at && self.beside.is_none();
+                if is_strange && (former.is_followed || !self.probation.is_outrun_by(from, place)) {
+                    return false;
+                }
                 let admits = former.admits(from, is_locked);
+                former.is_followed |= admits && is_strange;
                 self.former = self.former.filter(|former| !former.is_settled());
                 if admits && !is_locked {
                     self.probation = Probation::trusted();

@@ -174,7 +174,6 @@ impl Plane {
             return;
         };
         let Some(news) = relay.take_news() else { return };
-        let session = relay.session;
         let due = relay.poll_timeout();
         if relay.timer != due {
             if let Some(known) = std::mem::replace(&mut relay.timer, due) {
@@ -189,12 +188,7 @@ impl Plane {
                 }
                 // It is sent again, by us or on the peer's next try.
                 News::Send { .. } => {}
-                News::Unkeyed { leg, line, fault } => self.say(MediaEvent::Unkeyed {
-                    session,
-                    leg,
-                    line,
-                    fault,
-                }),
+                News::Event(event) => self.say(event),
             }
         }
     }

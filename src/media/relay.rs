@@ -7,7 +7,7 @@ mod withheld;
 
 use std::net::SocketAddr;
 
-use crate::model::{Fault, Leg, LineSet, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, LineSet, MediaKind, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 
 use super::circle::Circle;
@@ -215,7 +215,8 @@ impl Relay {
         }
         let latch = &mut side.sockets[channel.index()].latch;
         let was_on = latch.is_on(from);
-        let place = (kind == PacketKind::Rtp).then(|| Place::of(at, bytes)).flatten();
+        let place = (channel == Channel::Rtp && kind != PacketKind::Rtcp).then(|| Place::on(line.kind, at, bytes));
+        let place = place.flatten();
         match latch.admits(from, ours, place) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
@@ -307,6 +308,7 @@ impl Relay {
         }
         self.lines.push(Line {
             index,
+            kind: MediaKind::Other,
             hearing: Hearing::default(),
             muxed: None,
             sides,
@@ -340,6 +342,7 @@ impl Relay {
             let index = self.lines[at].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
             self.lines[at].hearing = Hearing::of(plan.recorded, wanted);
+            self.lines[at].kind = wanted.map_or(self.lines[at].kind, |wanted| wanted.kind);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));

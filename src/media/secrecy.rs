@@ -12,6 +12,9 @@ use super::shaking::Shaking;
 /// The largest datagram, sealed.
 pub(super) const SCRATCH_BYTES: usize = (1 << 16) + SRTP_GROWTH_MAX;
 
+/// Keys of before that are kept, of each direction: more than one line is told of.
+const KEPT_MAX: usize = 8;
+
 /// Rollover counters that one packet is tried by at most, beside the one that it ought to have.
 const GUESSES_MAX: usize = 8;
 
@@ -20,16 +23,16 @@ const GUESSES_MAX: usize = 8;
 pub(super) struct Secrecy {
     keys: LegKeys,
     opener: Option<Opener>,
-    /// Of the peer's key before, whose packets may be under way (RFC 4568 §7.1.4) until the first by the new one. It may come back,
-    /// with its rollover counters.
-    former: Option<(Arc<SrtpKey>, Opener)>,
+    /// Of the peer's keys before, the last last: its packets may be under way (RFC 4568 §7.1.4) until the first by the new one. Each may
+    /// come back, with its rollover counters.
+    former: Vec<(Arc<SrtpKey>, Opener)>,
     /// The first by the new one has come.
     is_over: bool,
     sealer: Option<Sealer>,
     /// Where its keys come from, if they are not told.
     pub(super) shaking: Option<Box<Shaking>>,
-    /// By the key of ours before: if that comes back, so do its rollover counters, and no index is used twice (RFC 3711 §9.1).
-    rested: Option<(Arc<SrtpKey>, Sealer)>,
+    /// By keys of ours before: if one comes back, so do its rollover counters, and no index is used twice (RFC 3711 §9.1).
+    rested: Vec<(Arc<SrtpKey>, Sealer)>,
 }
 
 impl Secrecy {
@@ -40,11 +43,11 @@ impl Secrecy {
                 Box::new(Self {
                     keys: LegKeys::default(),
                     opener: None,
-                    former: None,
+                    former: Vec::new(),
                     is_over: false,
                     sealer: None,
                     shaking: None,
-                    rested: None,
+                    rested: Vec::new(),
                 })
             });
             // Until it is done those of before hold: packets by them are under way (RFC 8842 §7).
@@ -62,10 +65,10 @@ impl Secrecy {
                 opener: opener(wanted.theirs.as_deref(), wanted.is_carried),
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
-                former: None,
+                former: Vec::new(),
                 shaking: None,
                 is_over: false,
-                rested: None,
+                rested: Vec::new(),
             });
         };
         current.shaking = None;
@@ -86,21 +89,18 @@ impl Secrecy {
 
     fn seal_by(&mut self, ours: Option<Arc<SrtpKey>>) {
         let before = self.keys.ours.take().zip(self.sealer.take());
-        let back = self.rested.take_if(|(key, _)| ours.as_ref() == Some(key));
-        let new = || ours.as_deref().and_then(Sealer::new);
-        self.sealer = back.map(|(_, sealer)| sealer).or_else(new);
-        self.rested = before.or(self.rested.take());
+        let back = take_back(&mut self.rested, ours.as_ref());
+        self.sealer = back.or_else(|| ours.as_deref().and_then(Sealer::new));
+        keep(&mut self.rested, before);
         self.keys.ours = ours;
     }
 
     fn open_by(&mut self, theirs: Option<Arc<SrtpKey>>, is_carried: bool) {
         let before = self.keys.theirs.take().zip(self.opener.take());
-        let back = self.former.take_if(|(key, _)| theirs.as_ref() == Some(key));
-        self.opener = back
-            .map(|(_, opener)| opener)
-            .or_else(|| opener(theirs.as_deref(), is_carried));
-        self.former = before.or(self.former.take()).filter(|_| theirs.is_some());
-        self.is_over = false;
+        let back = take_back(&mut self.former, theirs.as_ref());
+        self.opener = back.or_else(|| opener(theirs.as_deref(), is_carried));
+        self.is_over = before.is_none();
+        keep(&mut self.former, before);
         self.keys.theirs = theirs;
     }
 
@@ -113,7 +113,7 @@ impl Secrecy {
                 Ok(length)
             }
             Err(error) => {
-                let former = self.former.as_mut().filter(|_| !self.is_over);
+                let former = self.former.last_mut().filter(|_| !self.is_over);
                 let (_, former) = former.ok_or(error)?;
                 open(former, kind, bytes, scratch)
             }
@@ -134,6 +134,20 @@ impl Secrecy {
             _ => Err(SrtpError::Malformed),
         }
     }
+}
+
+/// What one of `kept` was used for, if it is this key's.
+fn take_back<T>(kept: &mut Vec<(Arc<SrtpKey>, T)>, key: Option<&Arc<SrtpKey>>) -> Option<T> {
+    let place = kept.iter().position(|(known, _)| key == Some(known))?;
+    Some(kept.remove(place).1)
+}
+
+/// The oldest makes room.
+fn keep<T>(kept: &mut Vec<(Arc<SrtpKey>, T)>, before: Option<(Arc<SrtpKey>, T)>) {
+    if before.is_some() && kept.len() == KEPT_MAX {
+        kept.remove(0);
+    }
+    kept.extend(before);
 }
 
 fn opener(theirs: Option<&SrtpKey>, is_carried: bool) -> Option<Opener> {

@@ -45,6 +45,13 @@ impl Shaking {
         }
     }
 
+    /// The peer wants what is for it there from here on.
+    pub(super) fn follow(&mut self, to: SocketAddr) {
+        if let Some(association) = &mut self.association {
+            association.follow(to);
+        }
+    }
+
     /// From where the peer may be. Nothing is kept of one that is not looked at.
     pub(super) fn handle_packet(&mut self, now: Timestamp, sender: Sender, bytes: &[u8], said: &mut Vec<Step>) {
         if self.association.is_none() {

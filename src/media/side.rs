@@ -10,7 +10,7 @@ use super::port::Channel;
 use super::secrecy::Secrecy;
 use super::shaking::{Shaking, Step};
 use super::ways::{Checked, Ways};
-use crate::model::{Leg, LegKeys, Origin, SrtpKey, Timestamp};
+use crate::model::{Leg, LegKeys, MediaKind, Origin, SrtpKey, Timestamp};
 use crate::recorder::PacketKind;
 use crate::rtp::{self, Sender, SrtpError};
 
@@ -19,6 +19,7 @@ pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSP
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) index: u16,
+    pub(super) kind: MediaKind,
     pub(super) hearing: Hearing,
     /// Whose RTCP goes by its RTP port; None: RTCP crosses from port to port.
     pub(super) muxed: Option<[bool; 2]>,
@@ -172,8 +173,12 @@ impl Side {
             let Checked::Answer(answer) = ways.check(from, bytes) else {
                 return false;
             };
+            let here = ways.wanted();
             said.push(Step::Send(from, answer));
             self.begin(now, said);
+            if let (Some(shaking), Some(here)) = (self.shaking(), here) {
+                shaking.follow(here);
+            }
             return true;
         }
         let is_there = match &self.ways {
@@ -190,7 +195,10 @@ impl Side {
 
     /// Shakes hands, if it is we who begin and the peer can be reached.
     pub(super) fn begin(&mut self, now: Timestamp, said: &mut Vec<Step>) {
-        let to = self.destination(Channel::Rtp);
+        let to = match &self.ways {
+            Some(ways) => ways.here().filter(|_| !self.sockets[0].latch.is_deaf()),
+            None => self.destination(Channel::Rtp),
+        };
         if let (Some(shaking), Some(to)) = (self.shaking(), to) {
             shaking.begin(now, to, said);
         }

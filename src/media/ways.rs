@@ -24,6 +24,8 @@ pub(super) struct Ways {
     /// Newest last.
     proved: Vec<SocketAddr>,
     nominated: Option<SocketAddr>,
+    /// Where it was proved by the credentials of now: nominated, else last.
+    here: Option<SocketAddr>,
 }
 
 impl Ways {
@@ -32,6 +34,7 @@ impl Ways {
             lite,
             proved: Vec::new(),
             nominated: None,
+            here: None,
         }
     }
 
@@ -39,7 +42,10 @@ impl Ways {
     pub(super) fn renew(current: Option<Box<Self>>, wanted: Option<&Arc<IceLite>>) -> Option<Box<Self>> {
         let wanted = wanted?;
         let mut ways = current.unwrap_or_else(|| Box::new(Self::new(Arc::clone(wanted))));
-        ways.lite = Arc::clone(wanted);
+        if ways.lite != *wanted {
+            ways.lite = Arc::clone(wanted);
+            ways.here = None;
+        }
         Some(ways)
     }
 
@@ -64,12 +70,25 @@ impl Ways {
         if request.nominates {
             self.nominated = Some(from);
         }
+        if request.nominates || self.here.is_none() || self.here != self.nominated {
+            self.here = Some(from);
+        }
         Checked::Answer(request.answer(from, &lite.ours.password))
     }
 
     /// Whether the peer proved to be there.
     pub(super) fn is_proved(&self, from: SocketAddr) -> bool {
         self.proved.contains(&from)
+    }
+
+    /// Where a handshake begins. Who has new credentials may be another one, whom the ways of before do not lead to.
+    pub(super) const fn here(&self) -> Option<SocketAddr> {
+        self.here
+    }
+
+    /// Where the peer wants it by the credentials of now.
+    pub(super) fn wanted(&self) -> Option<SocketAddr> {
+        self.here.filter(|here| self.nominated == Some(*here))
     }
 
     /// Where the peer wants it; before it has said so, where it was proved last (RFC 8445 §12.1).

@@ -122,6 +122,8 @@ pub struct Handshake {
     pub tls_id: Option<String>,
     /// It is we who begin: `a=setup:active` (RFC 4145 §4.1).
     pub is_client: bool,
+    /// How often its peer has had another association elsewhere, and came back to this one, which it has let go.
+    pub round: u32,
 }
 
 /// User name fragment and password of one side of ICE (RFC 8445 §5.3).

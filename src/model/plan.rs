@@ -59,12 +59,13 @@ pub enum MediaEvent {
         session: SessionId,
         notice: Box<Notice>,
     },
-    /// The handshake of this leg's line gave no keys: nothing of it can be heard.
+    /// The handshake of this leg's line gave no keys: nothing of it can be heard, but what is `keyed` by those of before.
     Unkeyed {
         session: SessionId,
         leg: Leg,
         line: u16,
         fault: KeyingFault,
+        keyed: bool,
     },
     /// The ends of this line have agreed on keys of their own where their descriptions call it clear: it was not recorded, and
     /// what they said crossed. Once for each plan.

@@ -16,6 +16,10 @@ const LINES_MAX: usize = 64;
 const WINDOW: Duration = Duration::from_secs(10);
 /// More is no delay of media, but a clock that is not the same, in nanoseconds.
 const BEHIND_MAX: i128 = 10_000_000_000;
+/// Reports closer together do not tell how fast a clock runs: many senders stamp them with the time of their last packet.
+const REPORTS_APART_MIN: i128 = 1_000_000_000;
+/// A clock whose speed is further from its codec's rate counts otherwise, by this part of it: G.722 at 16 kHz (RFC 3551 §4.5.2).
+const OFF_MAX: i128 = 10;
 
 /// A line of video against the sound of its leg, which is placed by its arrival.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,10 +46,41 @@ struct Line {
     kind: MediaKind,
     /// CNAME.
     name: Option<Box<[u8]>>,
-    /// Nanoseconds of the sender's clock at an RTP timestamp.
-    tie: Option<(i128, u32)>,
+    /// In Hz, of its newest packet.
+    clock_rate: Option<u32>,
+    /// What its newest report said.
+    reported: Option<Tie>,
+    /// The same, and the rate, if the clock ran by it from the report before.
+    tie: Option<(Tie, u32)>,
     /// From the capture by the sender's clock to the arrival by ours, in nanoseconds: what the network adds comes and goes.
     least: Option<i128>,
+}
+
+/// Nanoseconds of the sender's clock at an RTP timestamp.
+#[derive(Clone, Copy, Debug)]
+struct Tie {
+    clock: i128,
+    timestamp: u32,
+}
+
+impl Line {
+    fn on_report(&mut self, told: Tie) {
+        let Some(before) = self.reported else {
+            self.reported = Some(told);
+            return;
+        };
+        let elapsed = told.clock - before.clock;
+        if (0..REPORTS_APART_MIN).contains(&elapsed) {
+            return;
+        }
+        self.reported = Some(told);
+        let units = i128::from(told.timestamp.wrapping_sub(before.timestamp).cast_signed());
+        let runs_by = |rate: &u32| {
+            let wanted = i128::from(*rate) * elapsed;
+            (units * 1_000_000_000 - wanted).abs() * OFF_MAX <= wanted
+        };
+        self.tie = self.clock_rate.filter(runs_by).map(|rate| (told, rate));
+    }
 }
 
 impl LipSync {
@@ -82,6 +117,8 @@ impl LipSync {
             ssrc: header.ssrc,
             kind: plan.kind,
             name: None,
+            clock_rate: None,
+            reported: None,
             tie: None,
             least: None,
         };
@@ -89,8 +126,10 @@ impl LipSync {
         if line.ssrc != header.ssrc {
             *line = new();
         }
-        let clock_rate = formats.clock_rate(place.0, place.1, header.payload_type);
-        if let (Some((clock, timestamp)), Some(rate)) = (line.tie, clock_rate) {
+        line.clock_rate = formats.clock_rate(place.0, place.1, header.payload_type);
+        if let Some((Tie { clock, timestamp }, rate)) = line.tie
+            && line.clock_rate == Some(rate)
+        {
             let units = i128::from(header.timestamp.wrapping_sub(timestamp).cast_signed());
             let captured = clock + units * 1_000_000_000 / i128::from(rate);
             let transit = i128::from(at.as_nanos()) - captured;
@@ -110,7 +149,10 @@ impl LipSync {
                 && ssrc == line.ssrc
                 && ntp != 0
             {
-                line.tie = Some(((i128::from(ntp) * 1_000_000_000) >> 32, rtp_timestamp));
+                line.on_report(Tie {
+                    clock: (i128::from(ntp) * 1_000_000_000) >> 32,
+                    timestamp: rtp_timestamp,
+                });
             }
             if let Some(named) = packet.source_names().find(|named| named.ssrc == line.ssrc) {
                 line.name = Some(named.name.into());
@@ -279,6 +321,32 @@ mod tests {
             assert_eq!((told.leg, told.line), (Leg::B, 1));
             assert!((told.millis - millis).abs() <= 1, "{told:?}, not {millis}");
         }
+    }
+
+    /// G.722 counts 8,000 a second (RFC 3551 §4.5.2); some phones count their samples.
+    #[test]
+    fn a_line_whose_clock_does_not_run_by_its_codec_s_rate_tells_nothing() {
+        for rate in [16_000, 7_000, 8_900] {
+            assert_eq!(behind([Track { rate, ..SOUND }, PICTURE], |_| true), [], "{rate}");
+            assert_eq!(behind([SOUND, Track { rate, ..PICTURE }], |_| true), [], "{rate}");
+        }
+        let drifts = Track { rate: 8_004, ..SOUND };
+        assert_eq!(behind([drifts, PICTURE], |_| true).len(), 1);
+    }
+
+    #[test]
+    fn a_report_alone_does_not_tell_whether_its_clock_runs_by_the_rate() {
+        let is_early = |frame: &Frame| {
+            let is_report = matches!(
+                frame,
+                Frame::Packet {
+                    kind: PacketKind::Rtcp,
+                    ..
+                }
+            );
+            !is_report || frame.at() < at_ms(1_000)
+        };
+        assert_eq!(behind([SOUND, PICTURE], is_early), []);
     }
 
     #[test]

@@ -10,6 +10,14 @@ use crate::model::Timestamp;
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE: u32 = 1;
+/// Reserved (§10.1): a block that nobody reads.
+const NOTHING: [u8; 4] = [0; 4];
+/// Interfaces of a section that are kept. Full: further ones are passed over, and so are their packets.
+pub(super) const INTERFACES_MAX: u32 = 4_096;
+/// Option of a section header (§4.1): who wrote it.
+const SHB_USERAPPL: u16 = 4;
+/// As `playback` calls us there, before our version.
+const EXPORTER: &[u8] = b"onrecord ";
 /// Options of an interface (§4.2): its ticks, and their zero.
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
@@ -21,6 +29,10 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 const READ: [u32; 5] = [SECTION_HEADER, 1, 2, 3, 6];
 /// Longer blocks of other types lose their bodies.
 const BLOCK_BYTES_MAX: u32 = 64 << 10;
+/// Longer section headers and interfaces are nowhere read.
+const STATE_BYTES_MAX: u32 = 1 << 20;
+/// Version and length of a section, after its byte-order magic: its options follow (§4.1).
+const SECTION_FIELDS_BYTES: usize = 12;
 /// Type, length, and the byte-order magic of a section header; also the shortest block.
 const HEAD_BYTES: usize = 12;
 
@@ -31,7 +43,11 @@ pub(super) struct Blocks<R> {
     head: [u8; HEAD_BYTES],
     /// What of `head` is still to be given.
     pending: std::ops::Range<usize>,
-    /// Of an interface, what follows `head`; from where on it is still to be given.
+    /// We wrote the newest section.
+    is_export: bool,
+    /// Since the newest section header.
+    interfaces: u32,
+    /// Of a section header or an interface, what follows `head`; from where on it is still to be given.
     body: Vec<u8>,
     body_at: usize,
     /// What follows those, as it is.
@@ -48,6 +64,8 @@ impl<R: Read> Blocks<R> {
             is_big: false,
             head: [0; HEAD_BYTES],
             pending: 0..0,
+            is_export: false,
+            interfaces: 0,
             body: Vec::new(),
             body_at: 0,
             left: 0,
@@ -61,6 +79,10 @@ impl<R: Read> Blocks<R> {
         let before = self.omitted.partition_point(|(at, _)| *at <= given);
         let omitted = before.checked_sub(1).and_then(|last| self.omitted.get(last));
         given + omitted.map_or(0, |(_, bytes)| *bytes)
+    }
+
+    pub(super) const fn is_export(&self) -> bool {
+        self.is_export
     }
 
     fn word(&self, at: usize) -> u32 {
@@ -94,8 +116,8 @@ impl<R: Read> Blocks<R> {
         if length < HEAD_BYTES as u32 || !length.is_multiple_of(4) {
             // Corrupt: whoever parses it will say so.
             self.left = u64::MAX;
-        } else if kind == INTERFACE && length <= BLOCK_BYTES_MAX {
-            self.take_interface(u64::from(length) - HEAD_BYTES as u64)?;
+        } else if matches!(kind, SECTION_HEADER | INTERFACE) && length <= STATE_BYTES_MAX {
+            self.take_state(kind, u64::from(length) - HEAD_BYTES as u64)?;
         } else if READ.contains(&kind) || length <= BLOCK_BYTES_MAX {
             self.left = u64::from(length) - HEAD_BYTES as u64;
         } else {
@@ -104,16 +126,27 @@ impl<R: Read> Blocks<R> {
         Ok(())
     }
 
-    /// Gives an interface with no options but those that its packets' times depend on: nothing else there costs a packet.
-    fn take_interface(&mut self, length: u64) -> std::io::Result<()> {
+    /// Gives a section header or an interface with nothing of what readers ignore or nobody asks for: no option there costs a
+    /// packet, but those that its packets' times depend on.
+    fn take_state(&mut self, kind: u32, length: u64) -> std::io::Result<()> {
         self.body.clear();
         self.body_at = 0;
         self.file.by_ref().take(length).read_to_end(&mut self.body)?;
         let end = self.body.len().saturating_sub(4);
-        if self.body.len() as u64 == length
-            && let Some(options) = self.body.get_mut(4..end)
-        {
-            keep_times(options, self.is_big);
+        let is_whole = self.body.len() as u64 == length;
+        let (is_big, body) = (self.is_big, self.body.get_mut(..end).filter(|_| is_whole));
+        let body = body.unwrap_or_default();
+        if kind == SECTION_HEADER {
+            self.interfaces = 0;
+            let options = body.get(SECTION_FIELDS_BYTES..).unwrap_or_default();
+            self.is_export = option_of(options, is_big, SHB_USERAPPL).is_some_and(|name| name.starts_with(EXPORTER));
+            body.iter_mut().skip(SECTION_FIELDS_BYTES).for_each(|byte| *byte = 0);
+        } else if self.interfaces >= INTERFACES_MAX {
+            self.head[..4].copy_from_slice(&NOTHING);
+        } else {
+            self.interfaces += 1;
+            self.head[10..].fill(0); // reserved (§4.2)
+            keep_times(body.get_mut(4..).unwrap_or_default(), is_big);
         }
         Ok(())
     }
@@ -165,28 +198,43 @@ impl<R: Read> Read for Blocks<R> {
     }
 }
 
+/// Options as they are, up to the first that is cut off, or the end of them (§3.5).
+fn options_in(bytes: &[u8], is_big: bool) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let [c0, c1, l0, l1, after @ ..] = rest else {
+            return None;
+        };
+        let number = |bytes: [u8; 2]| {
+            if is_big {
+                u16::from_be_bytes(bytes)
+            } else {
+                u16::from_le_bytes(bytes)
+            }
+        };
+        let (code, length) = (number([*c0, *c1]), usize::from(number([*l0, *l1])));
+        let value = after.get(..length).filter(|_| code != 0)?;
+        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((code, value))
+    })
+}
+
+fn option_of(bytes: &[u8], is_big: bool, code: u16) -> Option<&[u8]> {
+    options_in(bytes, is_big)
+        .find(|(other, _)| *other == code)
+        .map(|(_, value)| value)
+}
+
 /// Leaves, of the options of an interface, the first of each of the two that tell time; zeros end them.
 fn keep_times(options: &mut [u8], is_big: bool) {
-    let number = |bytes: [u8; 2]| {
-        if is_big {
-            u16::from_be_bytes(bytes)
-        } else {
-            u16::from_le_bytes(bytes)
-        }
-    };
     let bytes_of = |code: u16| if is_big { code.to_be_bytes() } else { code.to_le_bytes() };
     let (mut ticks, mut offset) = (None, None);
-    let mut rest = &*options;
-    while let [c0, c1, l0, l1, after @ ..] = rest {
-        let length = usize::from(number([*l0, *l1]));
-        let Some(value) = after.get(..length) else { break };
-        match (number([*c0, *c1]), value) {
-            (0, _) => break,
+    for option in options_in(options, is_big) {
+        match option {
             (IF_TSRESOL, [value]) => ticks = ticks.or(Some(*value)),
             (IF_TSOFFSET, value) => offset = offset.or(<[u8; 8]>::try_from(value).ok()),
             _ => {}
         }
-        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     let ([c0, c1], [l0, l1]) = (bytes_of(TICKS), bytes_of(1));
     let ticks = ticks.map(|ticks| [c0, c1, l0, l1, ticks, 0, 0, 0]);
@@ -230,6 +278,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::flaw::FlawKind;
     use super::super::forge::{self, Order};
     use super::*;
 
@@ -286,12 +335,18 @@ mod tests {
     fn interface(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = [order.u16(101), order.u16(0)].concat();
         body.extend(order.u32(0));
-        for (code, value) in options {
-            body.extend([order.u16(*code), order.u16(value.len() as u16)].concat());
-            body.extend(*value);
-            body.resize(body.len().next_multiple_of(4), 0);
-        }
+        body.extend(options_of(order, options));
         forge::block(order, INTERFACE, &body)
+    }
+
+    fn options_of(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (code, value) in options {
+            bytes.extend([order.u16(*code), order.u16(value.len() as u16)].concat());
+            bytes.extend(*value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
     }
 
     #[test]
@@ -339,6 +394,95 @@ mod tests {
             let (kept, flaws) = forge::read(&file).unwrap();
             assert_eq!((kept.len(), flaws.len()), (0, 1), "before 1970");
         }
+    }
+
+    /// A section header with these options.
+    fn section(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = [
+            order.u32(0x1A2B_3C4D).as_slice(),
+            &order.u16(1),
+            &order.u16(0),
+            &[0xFF; 8],
+        ]
+        .concat();
+        body.extend(options_of(order, options));
+        forge::block(order, SECTION_HEADER, &body)
+    }
+
+    #[test]
+    fn nothing_that_a_section_tells_of_its_author_costs_a_packet() {
+        let latin = b"caf\xE9";
+        for order in [Order::Big, Order::Little] {
+            for options in [
+                &[(1, &latin[..]), (2, latin), (3, latin), (4, latin), (0, b"")][..],
+                // Not ended, cut off, or of no sense.
+                &[(2, latin)],
+                &[(0xFFFF, b"?"), (1, &[0; 60_000]), (1, &[b'#'; 60_000])],
+            ] {
+                let mut file = section(order, options);
+                file.extend(interface(order, &[]));
+                file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"one")));
+                file.extend(section(order, options));
+                file.extend(interface(order, &[]));
+                let at = file.len() as u64;
+                file.extend(forge::enhanced(order, 1, 5, &forge::ip_udp(A, B, b"two")));
+                file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"three")));
+                let (kept, flaws) = forge::read(&file).unwrap();
+                let texts: Vec<_> = kept.iter().map(|k| k.bytes.clone()).collect();
+                assert_eq!(texts, [&b"one"[..], b"three"], "{order:?}");
+                assert_eq!((flaws.len(), flaws[0].offset), (1, at));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_in_an_interface_is_ignored() {
+        for order in [Order::Big, Order::Little] {
+            let mut file = forge::section(order);
+            let body = [&order.u16(101)[..], &order.u16(0xABCD), &order.u32(0)].concat();
+            file.extend(forge::block(order, INTERFACE, &body));
+            file.extend(forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"one")));
+            let (kept, flaws) = forge::read(&file).unwrap();
+            assert_eq!((kept.len(), flaws), (1, vec![]), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn interfaces_without_end_are_passed_over_and_their_packets_named() {
+        for order in [Order::Big, Order::Little] {
+            let mut file = Vec::new();
+            for _ in 0..2 {
+                file.extend(forge::section(order));
+                for _ in 0..INTERFACES_MAX + 3 {
+                    file.extend(interface(order, &[(9, &[9])]));
+                }
+                for number in [INTERFACES_MAX - 1, INTERFACES_MAX, 0] {
+                    let text = [number as u8, file.len() as u8, (file.len() >> 16) as u8];
+                    file.extend(forge::enhanced(order, number, 5, &forge::ip_udp(A, B, &text)));
+                }
+            }
+            let at = file.len() as u64 - 2 * forge::enhanced(order, 0, 5, &forge::ip_udp(A, B, b"xyz")).len() as u64;
+            let (kept, flaws) = forge::read(&file).unwrap();
+            let packets: Vec<_> = kept.iter().map(|kept| kept.packet).collect();
+            assert_eq!(packets, [1, 3, 4, 6]);
+            let (interface, max) = (INTERFACES_MAX, INTERFACES_MAX);
+            let wanted = FlawKind::TooManyInterfaces { interface, max };
+            assert_eq!(flaws.iter().map(|flaw| flaw.kind).collect::<Vec<_>>(), [wanted; 2]);
+            assert_eq!(flaws[1].offset, at);
+        }
+    }
+
+    #[test]
+    fn an_interface_of_many_options_keeps_those_that_tell_time() {
+        let order = Order::Little;
+        let much = vec![(1_u16, &[b'#'; 60_000][..]); 10];
+        let options: Vec<_> = much.into_iter().chain([(9_u16, &[3_u8][..])]).collect();
+        let mut file = forge::section(order);
+        file.extend(interface(order, &options));
+        file.extend(forge::enhanced(order, 0, 1_500, &forge::ip_udp(A, B, b"x")));
+        let (kept, flaws) = forge::read(&file).unwrap();
+        assert_eq!((kept.len(), flaws), (1, vec![]));
+        assert_eq!(kept[0].at, Timestamp::from_millis(1_500));
     }
 
     proptest! {

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::binding::{Bindings, Bound, CallIndex, Declared};
+use super::binding::{Bindings, CallIndex, Declared};
+use super::call::Call;
 use super::capture::Captured;
 use super::dialogs::Dialogs;
+use super::far_leg::FarLegs;
 use super::flaw::FlawKind;
 use super::naming::Referrals;
 use super::script::{Line, Script, Sighting, opens};
-use super::sources::{Source, Sources};
 use super::streams::Streams;
-use crate::media::Place;
-use crate::model::{Leg, Remote, Ssrc, Timestamp};
+use crate::model::{Leg, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
 use crate::sip::{Headers, Message, Method, ParseError, Transport};
@@ -34,64 +34,6 @@ pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const FIRST_PORT: u32 = 10_000;
 const PORTS: u32 = 50_000;
-
-/// A call, or a request outside any, with what follows under its Call-ID.
-pub(crate) struct Call {
-    pub call_id: String,
-    pub from: String,
-    pub to: String,
-    pub started: Timestamp,
-    /// How much later than it was captured it began in virtual time.
-    pub shift: Duration,
-    /// Capture time of its last message.
-    pub last: Timestamp,
-    /// INVITE, or what began it outside any call.
-    pub method: Method,
-    pub script: Option<Box<Script>>,
-    pub streams: Streams,
-    /// What each party's payload types mean; the newest description counts.
-    formats: Vec<(Leg, u8, String)>,
-    /// Where the media of each party comes from, on the hop that is played.
-    pub sources: [Sources; 2],
-    /// RTP and RTCP packets to a party's address that the other one did not send: left out.
-    pub foreign: u64,
-    /// Where the proxy told each party to send to, m-line by m-line.
-    pub relay: [Vec<Option<Remote>>; 2],
-}
-
-impl Call {
-    /// The encoding's name, as whoever receives the payload type described it, else as who sends it did.
-    pub(crate) fn codec(&self, sender: Leg, payload_type: u8) -> Option<&str> {
-        [sender.other(), sender]
-            .into_iter()
-            .find_map(|leg| self.formats.iter().find(|(l, pt, _)| *l == leg && *pt == payload_type))
-            .map(|(_, _, name)| name.as_str())
-    }
-}
-
-impl Call {
-    /// From where the proxy gets a datagram, as it knows its sender. None: its sender is no party, which is counted.
-    fn source_of(
-        &mut self,
-        bound: &Bound,
-        kind: WireKind,
-        (captured, bytes): (&Captured<'_>, &[u8]),
-    ) -> Option<SocketAddr> {
-        let (to, sources) = ((bound.line, bound.is_rtcp), &mut self.sources[bound.sender.index()]);
-        // What went elsewhere than the other party said is no sign of who sends to where it said.
-        if !bound.is_played || !bound.is_addressed || kind == WireKind::Other {
-            return Some(sources.agreed(to).unwrap_or(captured.src));
-        }
-        let place = (kind == WireKind::Rtp).then(|| Place::of(captured.at, bytes)).flatten();
-        match sources.admit(to, captured.src, place) {
-            Source::Party(known) => Some(known),
-            Source::Foreign => {
-                self.foreign += 1;
-                None
-            }
-        }
-    }
-}
 
 /// How many of what were read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -145,9 +87,18 @@ pub(crate) struct Calls {
     begun_before: BTreeSet<String>,
     pub counts: Counts,
     pub(super) referrals: Referrals,
+    /// Only in what we exported.
+    pub far_legs: Option<FarLegs>,
 }
 
 impl Calls {
+    pub(crate) fn new(is_export: bool) -> Self {
+        Self {
+            far_legs: is_export.then(FarLegs::default),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter()
     }
@@ -179,9 +130,12 @@ impl Calls {
         };
         let message = self.with_names(message);
         let opens = is_opening(&message);
+        if self.is_of_far_leg(&message, captured) {
+            return Ok(None);
+        }
         let index = match self.index_of(message.headers(), opens, captured) {
             Some(index) => index,
-            None if opens => self.begin((now, captured.at), transport, message.headers())?,
+            None if opens => self.begin((now, captured), transport, message.headers())?,
             // What begins in the middle of a dialog, or is none, is no call.
             None => {
                 self.note_begun_before(message.headers());
@@ -283,7 +237,7 @@ impl Calls {
         }
         let call = match self.index_of(headers, true, captured) {
             Some(index) => index,
-            None => self.begin((now, captured.at), transport, headers)?,
+            None => self.begin((now, captured), transport, headers)?,
         };
         Ok(Heard {
             call,
@@ -294,7 +248,7 @@ impl Calls {
 
     fn begin(
         &mut self,
-        (now, captured): (Timestamp, Timestamp),
+        (now, captured): (Timestamp, &Captured<'_>),
         transport: Transport,
         headers: &Headers,
     ) -> Result<CallIndex, FlawKind> {
@@ -306,12 +260,13 @@ impl Calls {
         self.dialogs.open(headers, index);
         self.calls.push(Call {
             call_id,
+            called: captured.dst,
             from: headers.from().uri.to_string(),
             to: headers.to().uri.to_string(),
             method: headers.cseq().method.clone(),
-            started: captured,
-            shift: now.since(captured),
-            last: captured,
+            started: captured.at,
+            shift: now.since(captured.at),
+            last: captured.at,
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
@@ -322,7 +277,7 @@ impl Calls {
         Ok(index)
     }
 
-    fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
+    pub(super) fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
         let Some(call) = self.calls.get_mut(index as usize) else {
             return;
         };
@@ -355,7 +310,7 @@ impl Calls {
         let bound = self.bindings.find(captured.src, captured.dst)?;
         let call = self.calls.get_mut(bound.call as usize)?;
         let kind = classify(bytes);
-        let Some(from) = call.source_of(&bound, kind, (captured, bytes)) else {
+        let Some(from) = call.source_of(&bound, kind, (captured, bytes), self.far_legs.is_some()) else {
             self.counts.count_foreign(kind);
             return Some(None);
         };
@@ -392,7 +347,10 @@ impl Calls {
         let Some(call) = self.calls.get_mut(bound.call as usize) else {
             return false;
         };
-        if call.source_of(&bound, kind, (captured, start)).is_none() {
+        if call
+            .source_of(&bound, kind, (captured, start), self.far_legs.is_some())
+            .is_none()
+        {
             self.counts.count_foreign(kind);
             return true;
         }

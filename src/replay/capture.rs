@@ -119,6 +119,11 @@ impl<R: Read> Capture<R> {
         })
     }
 
+    /// A recording of ours, as `export` writes it.
+    pub(crate) fn is_export(&self) -> bool {
+        self.file.is_export()
+    }
+
     /// Packets read so far, those with flaws too.
     pub const fn packets(&self) -> u64 {
         self.packets

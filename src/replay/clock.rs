@@ -11,6 +11,9 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(60);
 /// How far packets of one clock come out of order; what is further back may be of another clock.
 pub(super) const DISORDER_MAX: Duration = Duration::from_secs(1);
 
+/// Packets of later times are as late as this: behind it, timers need room before time ends (2554).
+const END: Timestamp = Timestamp::from_nanos(u64::MAX - 365 * 24 * 3_600 * 1_000_000_000);
+
 /// Whether packets with these times may follow each other by one clock.
 pub(crate) fn is_sequel(before: Timestamp, after: Timestamp) -> bool {
     before.since(after) <= DISORDER_MAX && after.since(before) <= JUMP_MAX
@@ -43,7 +46,11 @@ pub(crate) enum Reached {
 impl CaptureClock {
     pub(crate) const fn new(started: Timestamp) -> Self {
         Self {
-            now: started,
+            now: if started.as_nanos() < END.as_nanos() {
+                started
+            } else {
+                END
+            },
             shift: Duration::ZERO,
             suspect: None,
         }
@@ -61,11 +68,12 @@ impl CaptureClock {
     /// The virtual time at which a packet of time `captured` happens.
     pub(crate) fn reach(&mut self, captured: Timestamp) -> Reached {
         let shifts = [Duration::ZERO, self.shift];
-        let fitting = shifts.into_iter().find(|shift| is_sequel(self.now, captured + *shift));
+        let shifted = |shift: Duration| (captured + shift).min(END);
+        let fitting = shifts.into_iter().find(|shift| is_sequel(self.now, shifted(*shift)));
         if let Some(shift) = fitting {
             self.suspect = None;
             self.shift = shift;
-            return Reached::Time(self.now.max(captured + shift));
+            return Reached::Time(self.now.max(shifted(shift)));
         }
         let distance = |suspect: Timestamp| captured.since(suspect) + suspect.since(captured);
         let suspect = self.suspect.take().filter(|at| distance(*at) <= CONFIRMED_WITHIN);
@@ -74,7 +82,7 @@ impl CaptureClock {
             return Reached::Unsure;
         };
         self.shift = self.now.since(suspect);
-        let to = suspect + self.shift;
+        let to = (suspect + self.shift).min(END);
         Reached::Confirmed {
             rise: self.now.max(to - JUMP_MAX),
             to,

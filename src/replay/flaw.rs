@@ -47,6 +47,9 @@ pub enum FlawKind {
     /// A packet of an interface that no earlier block describes.
     #[error("interface {interface} was never described")]
     UnknownInterface { interface: u32 },
+    /// The same, of one that was passed over.
+    #[error("interface {interface}: of one section, only the first {max} are read")]
+    TooManyInterfaces { interface: u32, max: u32 },
     /// Named once, by the first of them.
     #[error("{what} is not supported: {packets} packets not read")]
     Unsupported { what: Encapsulation, packets: u64 },
@@ -98,6 +101,11 @@ pub enum FlawKind {
     /// Named once: the identifiers that a replay mints are in it already, so that its calls cannot be told from ours.
     #[error("recorded by `replay`: exported from there, a call cannot be replayed again; replay the first capture")]
     Replayed,
+    /// Named once, by the packet at the end of the first.
+    #[error(
+        "silence with calls up beyond what is replayed: of this one and later ones, only the beginning and the end are"
+    )]
+    TooSilent,
     #[error("more than {max} calls: this one is not replayed")]
     TooManyCalls { max: usize },
 }

@@ -2,6 +2,7 @@
 
 mod binding;
 mod blocks;
+mod call;
 mod calls;
 mod capture;
 mod clock;
@@ -11,6 +12,7 @@ mod dialogs;
 mod dissection;
 mod doubles;
 mod encapsulation;
+mod far_leg;
 mod fault;
 mod flaw;
 #[cfg(test)]
@@ -52,6 +54,7 @@ pub use report::{CallReport, CaptureReport, ErrorReport, PayloadTypeReport, Repo
 pub use sip_report::SipReport;
 
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::disk::Layout;
 use reenact::Reenactment;
@@ -94,15 +97,29 @@ fn play(
     layout: Option<&Layout>,
 ) -> Result<Report, NotACapture> {
     let mut capture = Capture::open(file)?;
+    let is_export = capture.is_export();
     let mut waiting = Some(disk);
     let mut reenactment: Option<Reenactment<_>> = None;
     // Of packets before the first that could be read.
     let mut early = Early::default();
-    let mut visit = |event: Event<'_>| match (event, &mut reenactment) {
-        (Event::Started(started), slot) => *slot = waiting.take().map(|disk| Reenactment::new(options, disk, started)),
-        (event, Some(reenactment)) => reenactment.handle(event),
-        (Event::Flaw(flaw), None) => early.note(flaw),
-        (Event::Captured(_), None) => {}
+    let mut started = None;
+    let mut visit = |event: Event<'_>| {
+        let first = match &event {
+            Event::Started(at) => {
+                started = Some(*at);
+                return;
+            }
+            Event::Captured(first) => first.dst.ip(),
+            Event::Flaw(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        if let (Some(started), Some(disk)) = (started, waiting.take_if(|_| started.is_some())) {
+            reenactment = Some(Reenactment::new(options, disk, (started, first), is_export));
+        }
+        match (event, &mut reenactment) {
+            (event, Some(reenactment)) => reenactment.handle(event),
+            (Event::Flaw(flaw), None) => early.note(flaw),
+            (Event::Captured(_) | Event::Started(_), None) => {}
+        }
     };
     while capture.read_packet(&mut visit) {}
     if let Some(reenactment) = &mut reenactment {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::calls::Call;
+use super::call::Call;
 use super::sip_report::{SipReport, printable};
 use super::story::Story;
 use crate::engine::{StepKind, ladder};

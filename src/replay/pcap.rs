@@ -10,7 +10,7 @@ use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
 use pcap_file::pcapng::blocks::block_common::RawBlock;
 use pcap_file::pcapng::{PcapNgReader, PcapNgState};
 
-use super::blocks::{Blocks, time_of};
+use super::blocks::{Blocks, INTERFACES_MAX, time_of};
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use crate::model::Timestamp;
 
@@ -97,6 +97,14 @@ impl<R: Read> PcapFile<R> {
             at: Timestamp::ZERO,
             ended: false,
         })
+    }
+
+    /// By what its first section says of its author.
+    pub(crate) fn is_export(&self) -> bool {
+        match &self.format {
+            Format::Pcap { .. } => false,
+            Format::Pcapng(reader) => reader.get_ref().is_export(),
+        }
     }
 
     pub(crate) fn next_item(&mut self) -> Item<'_> {
@@ -252,7 +260,7 @@ fn packet_block<'a>(block: &RawBlock<'_>, body: &'a [u8], state: &PcapNgState) -
     let described = state
         .interfaces()
         .get(interface as usize)
-        .ok_or(FlawKind::UnknownInterface { interface })?;
+        .ok_or_else(|| unknown(interface))?;
     let captured = match block.type_ {
         SIMPLE_PACKET if described.snaplen == 0 => wire_len,
         SIMPLE_PACKET => wire_len.min(described.snaplen),
@@ -276,6 +284,15 @@ fn packet_block<'a>(block: &RawBlock<'_>, body: &'a [u8], state: &PcapNgState) -
         wire_len: wire_len.max(captured),
         bytes,
     })
+}
+
+const fn unknown(interface: u32) -> FlawKind {
+    let max = INTERFACES_MAX;
+    if interface < max {
+        FlawKind::UnknownInterface { interface }
+    } else {
+        FlawKind::TooManyInterfaces { interface, max }
+    }
 }
 
 #[cfg(test)]

@@ -13,39 +13,62 @@ use crate::sip::Transport;
 use crate::trunk::{Conduct, Host, Near, Paths, Peer, Refer, Route, SdesOver, Secrecy, Srtp, Topology, Trunk};
 
 /// The proxy's addresses in a replay (RFC 5737, RFC 3849).
-const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 5060);
-const LISTENER6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 5060);
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Listeners {
+    v4: SocketAddr,
+    v6: SocketAddr,
+}
+
+impl Listeners {
+    const USUAL: Self = Self::numbered(1);
+
+    const fn numbered(n: u8) -> Self {
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n as u16);
+        Self {
+            v4: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, n)), 5060),
+            v6: SocketAddr::new(IpAddr::V6(v6), 5060),
+        }
+    }
+
+    /// Others than the proxy's that was captured, if that was a replay's: who sends to our own address is nobody.
+    pub(super) fn beside(captured: IpAddr) -> Self {
+        let usual = Self::USUAL;
+        if [usual.v4.ip(), usual.v6.ip()].contains(&captured) {
+            Self::numbered(2)
+        } else {
+            usual
+        }
+    }
+
+    /// Our end of a path to `remote`.
+    pub(super) const fn facing(self, remote: SocketAddr) -> SocketAddr {
+        if remote.is_ipv4() { self.v4 } else { self.v6 }
+    }
+}
+
 /// Calls that a replayed proxy has at a time.
 const LIVE_MAX: usize = 20_000;
 /// Destinations of the called trunk that are stood in for; further ones are left out.
 const DESTINATIONS_MAX: u8 = 16;
 
-/// Our end of a path to `remote`.
-pub(super) const fn listener(remote: SocketAddr) -> SocketAddr {
-    if remote.is_ipv4() { LISTENER } else { LISTENER6 }
-}
-
-pub(super) fn signaling(options: &ReplayOptions, lag_max: Duration) -> SignalingConfig {
+pub(super) fn signaling(options: &ReplayOptions, lag_max: Duration, ours: Listeners) -> SignalingConfig {
+    let Listeners { v4, v6 } = ours;
     let config = options.config.as_deref();
     let [caller, callee] = &options.trunks;
     let from = stand_in(config, caller, |_| vec![CALLER]);
     let to = stand_in(config, callee, callees);
     let mut paths = Paths::default();
-    let mut listeners = vec![
-        (Transport::Udp, LISTENER),
-        (Transport::Tcp, LISTENER),
-        (Transport::Ws, LISTENER),
-    ];
+    let mut listeners = vec![(Transport::Udp, v4), (Transport::Tcp, v4), (Transport::Ws, v4)];
     if to.peers.iter().any(|peer| peer.ip.is_ipv6()) {
-        listeners.push((Transport::Udp, LISTENER6));
-        for listener in [LISTENER, LISTENER6] {
+        listeners.push((Transport::Udp, v6));
+        for listener in [v4, v6] {
             paths.advertise_media(listener.ip(), listener.ip());
         }
     }
     SignalingConfig {
         node: "replay".to_owned(),
         topology: Topology::new(vec![from, to], routes(config, caller, callee), listeners).with_paths(paths),
-        media_address: LISTENER.ip(),
+        media_address: v4.ip(),
         ports: 6_000..=65_535,
         cool_down: Duration::from_secs(1),
         session_interval: config.and_then(|config| config.session_expires),

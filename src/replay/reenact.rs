@@ -1,6 +1,9 @@
 //! The capture, played to the engine at capture time: two phones per call, their media, and a disk that may break.
 
+mod silence;
+
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +16,7 @@ use super::clock::{CaptureClock, Reached};
 use super::fault::FaultSpec;
 use super::flaw::{Flaw, FlawKind};
 use super::options::{ReplayOptions, Shown};
-use super::proxy::{listener, signaling};
+use super::proxy::{Listeners, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story, Told};
@@ -22,6 +25,7 @@ use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp};
 use crate::recorder::WriterConfig;
 use crate::sdp::SessionDescription;
 use crate::sip::{Flow, Message, Transport};
+use silence::Patience;
 
 /// How long calls may take to end and recordings to be sealed after the last packet: Timer B and H, and the seal.
 const EPILOGUE_MAX: Duration = Duration::from_secs(120);
@@ -29,8 +33,6 @@ const EPILOGUE_MAX: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(32);
 /// Before time leaps, everything that the recorder took becomes durable: what is late must not seem to be.
 const HAND_OVER: Duration = Duration::from_secs(2);
-/// Timers that may fire at one instant.
-const TIMERS_AT_ONCE_MAX: usize = 100_000;
 /// Packets are copied out of the file's buffer into blocks of so many bytes.
 const ARENA_BYTES: usize = 64 << 10;
 /// Packets cut by the snap length that are listed: where one is, all are, and they must not hide the rest.
@@ -41,9 +43,11 @@ const MADE_UP_MAX: u32 = 200;
 /// See [the module](self).
 pub(crate) struct Reenactment<D> {
     engine: Engine,
+    listeners: Listeners,
     spool: Spool<D>,
     faults: Vec<FaultSpec>,
     clock: CaptureClock,
+    patience: Patience,
     /// What the packet brought whose time the next one has to confirm, without and with its bytes.
     unsure: Vec<(Captured<'static>, Bytes)>,
     pub calls: Calls,
@@ -72,22 +76,33 @@ pub(crate) struct Reenactment<D> {
 }
 
 impl<D: Disk> Reenactment<D> {
-    pub(crate) fn new(options: &ReplayOptions, disk: D, started: Timestamp) -> Self {
+    /// `first`: where the capture's first message or datagram went to. `is_export`: it is a recording of ours, as `export` wrote it.
+    pub(crate) fn new(
+        options: &ReplayOptions,
+        disk: D,
+        (started, first): (Timestamp, IpAddr),
+        is_export: bool,
+    ) -> Self {
         let writer = WriterConfig {
             segment_bytes: 8 << 20,
             spool_segments: 4,
             ..WriterConfig::default()
         };
-        let config = signaling(options, writer.lag_max);
+        let listeners = Listeners::beside(first);
+        let config = signaling(options, writer.lag_max, listeners);
+        let clock = CaptureClock::new(started);
+        let started = clock.now();
         // The same capture gives the same replay, tags and all.
         let engine = Engine::fresh(config, writer, options.policies.clone(), 1, started);
         Self {
             engine,
+            listeners,
             spool: Spool::new(disk),
             faults: options.faults.clone(),
-            clock: CaptureClock::new(started),
+            clock,
+            patience: Patience::new(),
             unsure: Vec::new(),
-            calls: Calls::default(),
+            calls: Calls::new(is_export),
             stories: BTreeMap::new(),
             sessions: BTreeMap::new(),
             minted: BTreeMap::new(),
@@ -131,13 +146,13 @@ impl<D: Disk> Reenactment<D> {
                 self.run_until(self.clock.now() + HAND_OVER);
                 self.clock.set(rise);
             }
-            self.advance(to);
+            self.advance(to, captured);
             self.play_unsure();
             reached = self.clock.reach(captured.at);
         }
         if let Reached::Time(time) = reached {
             self.play_unsure();
-            self.advance(time);
+            self.advance(time, captured);
             self.play(captured);
         } else {
             if self
@@ -183,11 +198,14 @@ impl<D: Disk> Reenactment<D> {
     }
 
     fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
-        if !self.is_replayed && memchr::memmem::find(bytes, CALL_HEADER.as_bytes()).is_some() {
+        let heard = self.calls.on_sip(self.clock.now(), captured, transport, bytes);
+        let is_lone_export = self.calls.far_legs.is_some() && self.calls.len() <= 1;
+        let is_marked = || memchr::memmem::find(bytes, CALL_HEADER.as_bytes()).is_some();
+        if !self.is_replayed && !is_lone_export && is_marked() {
             self.is_replayed = true;
             self.note(captured.flaw(FlawKind::Replayed));
         }
-        match self.calls.on_sip(self.clock.now(), captured, transport, bytes) {
+        match heard {
             Ok(Some(heard)) => {
                 if let Some(kind) = heard.refused {
                     self.note(captured.flaw(kind));
@@ -234,38 +252,6 @@ impl<D: Disk> Reenactment<D> {
         self.arena.split().freeze()
     }
 
-    /// Fires every timer up to a packet's time.
-    fn advance(&mut self, until: Timestamp) {
-        self.run_until(until);
-        while let Some((due, index)) = self.leaving.front().copied() {
-            if due > until {
-                return;
-            }
-            self.leaving.pop_front();
-            let is_over = self.stories.get(&index).is_none_or(Story::is_over);
-            if let Some(call) = self.calls.call_mut(index).filter(|_| is_over) {
-                call.script = None;
-                call.relay = [Vec::new(), Vec::new()];
-                call.sources = Default::default();
-                self.made_up.remove(&index);
-            }
-        }
-    }
-
-    fn run_until(&mut self, until: Timestamp) {
-        let mut at_once = 0;
-        while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= until) {
-            at_once = if due > self.clock.now() { 0 } else { at_once + 1 };
-            if at_once > TIMERS_AT_ONCE_MAX {
-                break;
-            }
-            self.clock.set(due);
-            self.engine.handle_timeout(self.clock.now());
-            self.settle();
-        }
-        self.clock.set(until);
-    }
-
     /// Carries words between phones, engine and disk until nobody has anything to say.
     fn settle(&mut self) {
         loop {
@@ -303,7 +289,7 @@ impl<D: Disk> Reenactment<D> {
         };
         let flow = Flow {
             transport: script.transport_of(leg),
-            local: listener(script.phone(leg)),
+            local: self.listeners.facing(script.phone(leg)),
             remote: script.phone(leg),
         };
         self.hear(index, leg, Direction::Received, &bytes);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Early;
 use super::binding::CallIndex;
-use super::calls::Call;
+use super::call::Call;
 use super::flaw::Flaw;
 use super::passages::PassageReport;
 use super::reenact::Reenactment;
@@ -79,7 +79,7 @@ pub struct CallReport {
     /// The file of the sealed call, when recordings are kept.
     pub recording: Option<String>,
     pub streams: Vec<StreamReport>,
-    /// RTP and RTCP packets to where a party receives that the other one did not send: neither counted in `streams` nor recorded.
+    /// Packets to where a party receives that the other one did not send: neither counted in `streams` nor recorded.
     pub foreign: u64,
     /// What ailed its sound.
     pub ailments: Vec<Ailing>,

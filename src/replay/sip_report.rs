@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::calls::Call;
+use super::call::Call;
 use super::script::CALL_HEADER;
 use super::story::{Story, Told};
 use crate::model::{Direction, Leg};

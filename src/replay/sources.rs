@@ -23,6 +23,7 @@ struct Line {
     agreed: Option<Remote>,
     /// Its party tries ways (RFC 8445): it may come from any of them.
     tries_ways: bool,
+    is_rtp: bool,
     /// Of its RTP, of its RTCP.
     latches: [Latch; 2],
 }
@@ -41,6 +42,7 @@ struct Told {
     /// It is held by the null address: its media comes from where it came from before.
     is_null: bool,
     tries_ways: bool,
+    is_rtp: bool,
 }
 
 impl Told {
@@ -49,6 +51,7 @@ impl Told {
             remote: line.remote(),
             is_null: line.has_null_address(),
             tries_ways: line.ice.is_some(),
+            is_rtp: !line.formats.is_empty(),
         }
     }
 
@@ -107,7 +110,7 @@ impl Sources {
         self.lines.resize_with(told.len(), Line::default);
         for (line, told) in self.lines.iter_mut().zip(told) {
             line.agreed = if told.is_null { line.agreed } else { told.remote };
-            line.tries_ways = told.tries_ways;
+            (line.tries_ways, line.is_rtp) = (told.tries_ways, told.is_rtp);
             if let Some(remote) = line.agreed {
                 for (latch, at) in line.latches.iter_mut().zip([remote.rtp, remote.rtcp]) {
                     latch.signal(Some(at), Origin::First { speaker }, false);
@@ -122,16 +125,25 @@ impl Sources {
         let Some((line, agreed)) = line.and_then(|line| line.agreed.map(|agreed| (line, agreed))) else {
             return Source::Party(from);
         };
-        let [latch, of_rtcp] = &mut line.latches;
-        let (latch, at) = if is_rtcp {
-            (of_rtcp, agreed.rtcp)
-        } else {
-            (latch, agreed.rtp)
-        };
-        if !offered && !line.tries_ways && latch.admits(from, false, place) == Admission::Foreign {
+        let at = if is_rtcp { agreed.rtcp } else { agreed.rtp };
+        if offered || line.tries_ways {
+            return Source::Party(at);
+        }
+        let [of_rtp, of_rtcp] = &mut line.latches;
+        let latch = if is_rtcp { &mut *of_rtcp } else { of_rtp };
+        let was_on = latch.is_on(from);
+        if latch.admits(from, false, place) == Admission::Foreign {
             return Source::Foreign;
         }
+        if !is_rtcp && !was_on {
+            of_rtcp.go_beside(from.ip());
+        }
         Source::Party(at)
+    }
+
+    /// Whether what looks like DTLS or ZRTP may be that: any bytes begin a fax' datagram.
+    pub(crate) fn is_rtp(&self, line: u16) -> bool {
+        self.lines.get(usize::from(line)).is_some_and(|line| line.is_rtp)
     }
 
     /// Where the proxy takes what the party sends on a line, and whatever it is, from.
@@ -148,5 +160,121 @@ impl Sources {
         offered
             .and_then(|told| told.remote)
             .is_some_and(|remote| [remote.rtp, remote.rtcp].contains(&from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::super::forge::{millis, rtp};
+    use super::super::report::CallReport;
+    use super::super::talk::{A, A_MEDIA, B, B_MEDIA, Said, Talk};
+
+    const STRANGER: &str = "203.0.113.9:7000";
+    const A_RTCP: &str = "192.168.0.1:4001";
+    const B_RTCP: &str = "192.168.0.2:6001";
+
+    fn sends(talk: &mut Talk, src: &str, dst: &str, payload: &[u8]) {
+        talk.file.udp(millis(talk.now), src, dst, payload);
+        talk.now += 20;
+    }
+
+    /// Of the call: what was recorded, and what was left out.
+    fn counted(talk: &mut Talk) -> (u64, u64, u64) {
+        let CallReport {
+            accepted,
+            stored,
+            foreign,
+            ..
+        } = talk.hang_up().replay().calls.remove(0);
+        (accepted, stored, foreign)
+    }
+
+    /// A call whose lines are those of a fax.
+    fn fax() -> Talk {
+        let mut talk = Talk::new("fax@test");
+        let said = [
+            ("INVITE sip:b@example.net SIP/2.0", "1 INVITE", true, Some(A_MEDIA)),
+            ("SIP/2.0 200 OK", "1 INVITE", false, Some(B_MEDIA)),
+            ("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", true, None),
+        ];
+        for (n, (start, cseq, by_a, media)) in said.into_iter().enumerate() {
+            let b_tag = (n > 0).then_some("from-b");
+            let said = Said {
+                start,
+                cseq,
+                by_a,
+                b_tag,
+                media,
+            };
+            let text = String::from_utf8(said.bytes("fax@test")).unwrap();
+            let text = text.replace("audio", "image").replace("RTP/AVP 0", "udptl t38");
+            let (src, dst) = if by_a { (A, B) } else { (B, A) };
+            sends(&mut talk, src, dst, text.as_bytes());
+        }
+        talk
+    }
+
+    #[test]
+    fn a_stranger_s_datagrams_are_no_part_of_a_party_s_fax() {
+        // Whatever its number begins with: STUN (0), DTLS (22), RTP (128).
+        for first in [0, 20, 22, 128] {
+            let mut talk = fax();
+            let datagram = |number: u8| [first, number, 4, 1, 2, 3, 4, 0, 0, 0, 0, 0];
+            for number in 0..5 {
+                sends(&mut talk, A_MEDIA, B_MEDIA, &datagram(number));
+                sends(&mut talk, STRANGER, B_MEDIA, &datagram(number));
+            }
+            assert_eq!(counted(&mut talk), (5, 5, 5), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_fax_from_behind_a_nat_is_the_party_s() {
+        let mut talk = fax();
+        for number in 0..5 {
+            sends(&mut talk, STRANGER, B_MEDIA, &[0, number, 4, 1, 2, 3, 4, 0]);
+        }
+        assert_eq!(counted(&mut talk), (5, 5, 0));
+    }
+
+    const BYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 0xA];
+
+    #[test]
+    fn a_stranger_s_rtcp_is_no_party_s_though_that_one_sends_none() {
+        let mut talk = Talk::new("rtcp@test");
+        talk.connected();
+        sends(&mut talk, A_MEDIA, B_MEDIA, &rtp(0xA, 0, 1));
+        sends(&mut talk, STRANGER, B_RTCP, &BYE);
+        sends(&mut talk, A_MEDIA, B_MEDIA, &rtp(0xA, 0, 2));
+        assert_eq!(counted(&mut talk), (2, 2, 1));
+    }
+
+    #[test]
+    fn rtcp_from_beside_the_rtp_is_the_party_s() {
+        for (rtp_from, rtcp_from) in [(A_MEDIA, A_RTCP), (STRANGER, "203.0.113.9:61000"), (STRANGER, A_RTCP)] {
+            let mut talk = Talk::new("beside@test");
+            talk.connected();
+            sends(&mut talk, rtp_from, B_MEDIA, &rtp(0xA, 0, 1));
+            sends(&mut talk, rtcp_from, B_RTCP, &BYE);
+            assert_eq!(counted(&mut talk), (2, 2, 0), "{rtp_from} {rtcp_from}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_a_way_does_not_take_the_party_s_place() {
+        let mut talk = Talk::new("stun@test");
+        talk.connected();
+        let mut asks = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+        asks.resize(20, 7);
+        for _ in 0..5 {
+            sends(&mut talk, STRANGER, B_MEDIA, &asks);
+        }
+        for number in 0..5 {
+            sends(&mut talk, "198.51.100.77:9", B_MEDIA, &rtp(0xA, 0, number));
+        }
+        let (_, _, foreign) = counted(&mut talk);
+        assert_eq!(foreign, 0);
     }
 }

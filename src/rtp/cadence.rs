@@ -24,7 +24,8 @@ pub struct Cadence {
     pub step_changes: u32,
     is_paused: bool,
     pub pauses: u32,
-    paused_ticks: u64,
+    /// In µs: its ticks are those of more than one clock where its source changes that.
+    paused: u64,
     pub jumps: u32,
 }
 
@@ -43,7 +44,7 @@ impl Cadence {
             step_changes: 0,
             is_paused: false,
             pauses: 0,
-            paused_ticks: 0,
+            paused: 0,
             jumps: 0,
         })
     }
@@ -51,6 +52,9 @@ impl Cadence {
     /// Goes on from this packet, with this clock: its source began anew.
     pub const fn begin_anew(&mut self, clock_rate: u32, at: Timestamp, timestamp: u32) {
         if clock_rate != 0 {
+            // As long as before, by the new clock: at most a fifth of its second.
+            let step = self.step as u64 * clock_rate as u64 / self.clock_rate as u64;
+            self.step = step as u32;
             (self.clock_rate, self.at, self.timestamp) = (clock_rate, at, timestamp);
             (self.candidate, self.is_paused) = (0, false);
         }
@@ -80,10 +84,11 @@ impl Cadence {
         elapsed.abs_diff(i64::from(ticks)) <= u64::from(self.clock_rate)
     }
 
-    const fn learn(&mut self, ticks: u32) {
+    fn learn(&mut self, ticks: u32) {
         let longest = self.clock_rate / PACKETS_A_SECOND_MIN;
-        if ticks > longest && ticks - self.step >= longest {
-            self.paused_ticks += (ticks - self.step) as u64;
+        let silent = ticks.saturating_sub(self.step);
+        if ticks > longest && silent >= longest {
+            self.paused = self.paused.saturating_add(self.micros_of(silent));
             self.pauses = self.pauses.saturating_add(!self.is_paused as u32);
             self.is_paused = true;
             return;
@@ -105,16 +110,16 @@ impl Cadence {
 
     /// Sound in a packet; zero while that is not known.
     pub fn packet(&self) -> Duration {
-        self.span_of(u64::from(self.step))
+        Duration::from_micros(self.micros_of(self.step))
     }
 
     /// In which the source sent nothing while its clock went on.
     pub fn paused(&self) -> Duration {
-        self.span_of(self.paused_ticks)
+        Duration::from_micros(self.paused)
     }
 
-    fn span_of(&self, ticks: u64) -> Duration {
-        Duration::from_micros(ticks.saturating_mul(1_000_000) / u64::from(self.clock_rate))
+    fn micros_of(&self, ticks: u32) -> u64 {
+        u64::from(ticks) * 1_000_000 / u64::from(self.clock_rate)
     }
 }
 
@@ -125,6 +130,7 @@ mod tests {
     use super::*;
 
     const CLOCK: u32 = 8_000;
+    const SPAN: Duration = Duration::from_secs(1);
 
     /// Packets of (ms since the last, ticks since the last).
     fn feed(cadence: &mut Cadence, packets: impl IntoIterator<Item = (u64, u32)>) {
@@ -172,6 +178,33 @@ mod tests {
         assert_eq!((cadence.jumps, cadence.pauses), (3, 0));
     }
 
+    /// Opus in 60 ms, then PCMU by the same source.
+    #[test]
+    fn the_length_of_packets_and_pauses_outlive_a_change_of_clock() {
+        let (at, ms) = (Timestamp::from_millis(1_000), Duration::from_millis);
+        let mut cadence = Cadence::new(48_000, at, 0).expect("a clock");
+        feed(&mut cadence, [(60, 2_880); 5]);
+        feed(&mut cadence, [(1_060, 50_880), (60, 2_880), (60, 2_880)]);
+        assert_eq!((cadence.packet(), cadence.paused()), (ms(60), ms(1_000)));
+
+        cadence.begin_anew(CLOCK, cadence.at + ms(60), 77);
+        assert_eq!(
+            (cadence.packet(), cadence.paused()),
+            (ms(60), ms(1_000)),
+            "by the new clock"
+        );
+        feed(&mut cadence, [(250, 2_000)]);
+        assert_eq!(
+            (cadence.pauses, cadence.paused()),
+            (1, ms(1_000)),
+            "190 ms are no pause"
+        );
+        feed(&mut cadence, [(20, 160), (20, 160), (20, 160)]);
+        assert_eq!((cadence.packet(), cadence.step_changes), (ms(20), 1));
+        feed(&mut cadence, [(520, 4_160)]);
+        assert_eq!((cadence.pauses, cadence.paused()), (2, ms(1_500)));
+    }
+
     #[test]
     fn without_a_clock_rate_there_is_no_cadence() {
         assert_eq!(Cadence::new(0, Timestamp::ZERO, 0), None);
@@ -188,6 +221,29 @@ mod tests {
                 cadence.update(Timestamp::from_nanos(at), timestamp, skipped);
             }
             let _ = (cadence.packet(), cadence.paused());
+        }
+
+        #[test]
+        fn a_source_that_changes_its_clock_again_and_again_neither_panics_nor_overflows(
+            packets in proptest::collection::vec(
+                (0..2_000_u64, any::<bool>(), 1..30_000_u32, prop::option::weighted(0.2, 1_u32..)), 0..200),
+        ) {
+            let mut cadence = Cadence::new(48_000, Timestamp::ZERO, 0).expect("a clock");
+            let mut elapsed = Duration::ZERO;
+            for (ms, repeats, ticks, clock) in packets {
+                let (at, ticks) = (cadence.at + Duration::from_millis(ms), if repeats { cadence.candidate } else { ticks });
+                elapsed += Duration::from_millis(ms) + SPAN;
+                let timestamp = cadence.timestamp.wrapping_add(ticks);
+                if let Some(clock) = clock {
+                    let packet = cadence.packet();
+                    cadence.begin_anew(clock, at, timestamp);
+                    prop_assert!(cadence.packet() <= packet && packet <= SPAN / 5);
+                } else {
+                    cadence.update(at, timestamp, 0);
+                }
+                // A clock that is not in time is a jump, so no pause is longer than what passed, and a second.
+                prop_assert!(cadence.paused() <= elapsed);
+            }
         }
     }
 }

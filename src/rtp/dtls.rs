@@ -4,9 +4,9 @@
 //! signalling named. What forged datagrams can cost is bounded by [`DATAGRAMS_A_SECOND_MAX`]. Those from elsewhere than the peer's
 //! address spoil nothing. Those from it that are no part of a handshake, or not yet, are discarded silently (RFC 6347 §4.1.2.7), and
 //! cost no other its place; those that claim room take none from the peer's, but 64 a second of them, or of what could be the end while
-//! that is awaited, take its time. A whole forged message can spoil an attempt (a client says
-//! hello anew, a server forgets the attempt and waits for a new hello), and so can 65 records that could be a Finished, between a
-//! client's keys and its own.
+//! that is awaited, take its time. A whole forged message can spoil an attempt, and so can 65 records that could be a Finished, between a
+//! client's keys and its own: a client says hello anew, at once or when nothing has come of it for seconds, a server forgets the attempt,
+//! or waits for the hello to be repeated. So one forged datagram costs seconds.
 
 mod attempt;
 mod budget;
@@ -139,17 +139,22 @@ impl Association {
 
     /// Who has not shown to be there is asked to, and nothing is kept of it. Once a handshake is done there is nobody else.
     fn on_hello(&mut self, now: Timestamp, sender: Sender, hello: &Hello<'_>, datagram: &[u8]) -> bool {
-        let is_its = |attempt: &&mut Attempt| {
+        let is_its = |attempt: &Attempt| {
             attempt.random == Some(hello.random) && (sender.is_proved || attempt.is_with(sender.at))
         };
-        if let Some(attempt) = self.attempts.iter_mut().find(is_its) {
-            return attempt.handle_packet(now, sender, datagram);
+        let place = (!sender.is_proved).then_some(sender.at);
+        let cookie = self.cookies.of(hello, place);
+        if let Some(known) = self.attempts.iter().position(is_its) {
+            let attempt = &mut self.attempts[known];
+            if cookie.is_none() || !attempt.is_stalled(now) {
+                return attempt.handle_packet(now, sender, datagram);
+            }
+            self.attempts.remove(known);
         }
         if self.stage != Stage::Shaking || !self.has_time(now, sender) {
             return false;
         }
-        let place = (!sender.is_proved).then_some(sender.at);
-        let Some(cookie) = self.cookies.of(hello, place) else {
+        let Some(cookie) = cookie else {
             let bytes = self.cookies.request(hello, place);
             self.said.push_back(Shaken::Send { to: sender.at, bytes });
             return true;
@@ -161,6 +166,13 @@ impl Association {
         self.make_room();
         self.attempts.push(attempt);
         true
+    }
+
+    /// Whom we call is to be called there from here on.
+    pub fn follow(&mut self, to: SocketAddr) {
+        if self.handshake.is_client && self.stage == Stage::Shaking {
+            self.attempts.iter_mut().for_each(|attempt| attempt.follow(to));
+        }
     }
 
     fn has_time(&mut self, now: Timestamp, sender: Sender) -> bool {
@@ -211,7 +223,7 @@ impl Association {
     /// None once it is done: what the peer repeats is answered when it comes.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let end = Some(self.began + HANDSHAKE_MAX);
-        let dues = self.attempts.iter().map(|attempt| attempt.due);
+        let dues = self.attempts.iter().map(Attempt::due);
         (self.stage == Stage::Shaking)
             .then(|| dues.fold(end, earliest))
             .flatten()

@@ -90,8 +90,12 @@ mod tests {
         let payload = [&[0x80 | 111, 0x0f, 0x01, 0x02, 111][..], &[7; 258], &[8; 3]].concat();
         let red = Red::parse(&payload).expect("one copy");
         assert_eq!((red.payload_type, red.payload), (111, &[8; 3][..]));
-        let [copy] = red.copies() else { panic!("{red:?}") };
-        assert_eq!((copy.payload_type, copy.age, copy.payload), (111, 960, &[7; 258][..]));
+        let copies: Vec<_> = red
+            .copies()
+            .iter()
+            .map(|copy| (copy.payload_type, copy.age, copy.payload))
+            .collect();
+        assert_eq!(copies, [(111, 960, &[7; 258][..])]);
         let oldest = Red::parse(b"\xe2\xff\xfc\x00\x62").map(|red| red.copies()[0].age);
         assert_eq!(oldest, Some((1 << 14) - 1));
     }

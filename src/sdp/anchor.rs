@@ -45,11 +45,7 @@ pub fn anchor_secured(
     let is_any = secured.iter().any(Option::is_some);
     let bundled = bundled(sdp.lines(), secured, |line| anchoring.local(line).is_some());
     let names = names(sdp.lines(), bundled, known);
-    // Whose port a line of the reader's has.
-    let shared = |line: usize| {
-        let (tag, _) = bundled.filter(|_| known.get(line).is_some_and(|line| line.bundling == Bundling::Shared))?;
-        said(tag).zip(anchoring.local(tag))
-    };
+    let tag = bundled.and_then(|(tag, _)| said(tag).zip(anchoring.local(tag)));
     let clears_session = is_any && !sdp.lines().iter().enumerate().any(keeps);
     let text = sdp.text();
     let mut out = String::with_capacity(64);
@@ -88,14 +84,11 @@ pub fn anchor_secured(
                 (!out.is_empty()).then_some(*at..*at)
             }
             Patch::Tail { at, line } => {
-                let theirs = &sdp.lines()[*line];
                 if let Some(mid) = names.get(*line).and_then(Option::as_ref) {
                     let _ = write!(out, "a=mid:{mid}\r\n"); // a String takes everything
                 }
-                match said(*line) {
-                    Some(said) if theirs.is_live() => said.write_tail(&mut out, anchoring.local(*line)),
-                    Some(said) => said.write_refusal(&mut out, shared(*line)),
-                    None => {}
+                if let Some(said) = said(*line) {
+                    anchoring.write_end(&mut out, *line, said, tag.filter(|_| is_shared(known, *line)));
                 }
                 let is_ended = text.get(copied..*at).unwrap_or_default().last().or(bytes.last()) == Some(&b'\n');
                 if !is_ended && !out.is_empty() {
@@ -123,6 +116,10 @@ fn write_head(out: &mut String, secured: &[Option<Secured>], bundled: Option<&st
     if secured.iter().flatten().any(|said| said.ice.is_some()) {
         out.push_str("a=ice-lite\r\n");
     }
+}
+
+fn is_shared(known: &[MediaLine], line: usize) -> bool {
+    known.get(line).is_some_and(|known| known.bundling == Bundling::Shared)
 }
 
 struct Anchoring<'a> {
@@ -206,6 +203,14 @@ impl<'a> Anchoring<'a> {
         }
         let port = self.local(line).map_or(0, |local| local.port());
         write!(out, "{port}").is_ok()
+    }
+
+    /// `tag`: the line whose port this one would have, and where that is.
+    fn write_end(&self, out: &mut String, line: usize, said: &Secured, tag: Option<(&Secured, SocketAddr)>) {
+        match self.sdp.lines().get(line) {
+            Some(theirs) if theirs.is_live() => said.write_tail(out, self.local(line)),
+            _ => said.write_refusal(out, tag),
+        }
     }
 
     fn write_slot(&self, out: &mut String, at: usize, line: usize) -> bool {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use onrecord::engine::Input;
 use onrecord::model::{Consent, Fault, Generation, Leg, LineSet, MediaCommand, Recorded, RecordingEvent};
 use onrecord::policy::{Clips, PolicySet, SourceFile};
+use onrecord::trunk::{Conduct, Redirect};
 
 use super::announced::{begun, bench_of_bob_then_carol, by, carol_comes, clip, lenient_bench, notices, told};
-use super::bench::{A, Bench, PROXY, SDP};
+use super::bench::{A, Bench, C, PROXY, SDP};
 use super::consenting::{ASKS_A, consents, held, press};
 use super::declined::{MUTES, UNRECORDS, mode, withheld};
 use super::foreword::{is_b_asked, played};
@@ -336,6 +337,32 @@ fn who_refuses_during_the_word_hears_the_rest_where_the_call_is_recorded() {
     assert_eq!(notices(&bench).len(), 1, "nothing cuts it");
     played(&mut bench, Leg::A);
     assert!(is_b_asked(&bench));
+}
+
+#[test]
+fn who_refused_during_the_word_and_is_sent_on_to_who_must_be_recorded_is_called_through_to_nobody() {
+    let follows = || Conduct {
+        redirect: Redirect::Follow,
+        ..Conduct::default()
+    };
+    for refused in [UNRECORDS, MUTES] {
+        for of_carol in [
+            "",
+            "consent = { mode = \"waived\", signed_by = \"Legal\", date = \"2026-01-31\" }",
+        ] {
+            let before = format!("{refused}, when = \"before_connect\"");
+            let policies = [of("bob@127.0.0.1", &before), strict("carol@127.0.0.1", of_carol)];
+            let mut bench = bench_on(|files| Bench::with_branch(files, follows(), follows()), &policies);
+            bench.invite(SDP, "");
+            played(&mut bench, Leg::A);
+            press(&mut bench, Leg::A, '2');
+            assert!(is_b_asked(&bench));
+            bench.b_redirects(302, &[&format!("<sip:carol@{C}>")]);
+            assert_eq!((bench.response_to_a().status, bench.to_c.len()), (603, 0), "{refused}");
+            bench.a_requests(1, "ACK", "a1", "");
+            bench.assert_nothing_left();
+        }
+    }
 }
 
 const HELP: Party = Party { user: "112", at: A };

@@ -21,7 +21,7 @@ fn identity() -> Identity {
 }
 
 /// As a phone tells it that shakes hands.
-fn shaken(protocol: &str, setup: &str) -> String {
+pub fn shaken(protocol: &str, setup: &str) -> String {
     let told = format!("a=fingerprint:sha-256 {PRINT}\r\na=setup:{setup}\r\na=rtcp-mux\r\n");
     format!("{}{told}", SDP.replace("RTP/AVP", protocol))
 }
@@ -58,7 +58,7 @@ pub fn with(name: &str, address: &str, dtls: Dtls, ice: Ice) -> Trunk {
 pub fn bench_of(a: Trunk, b: Trunk) -> Bench {
     let mut bench = Bench::strict();
     configure(&mut bench, a, b);
-    bench.signaling = bench.signaling.with_identity(identity());
+    bench.signaling = bench.signaling.with_identities([identity(), identity()]);
     bench
 }
 
@@ -69,7 +69,7 @@ fn allowing() -> Bench {
     )
 }
 
-fn line(body: &[u8]) -> MediaLine {
+pub fn line(body: &[u8]) -> MediaLine {
     SessionDescription::parse(body).unwrap().lines()[0].clone()
 }
 
@@ -278,24 +278,25 @@ fn ways_are_tried_with_keys_in_the_sdp_as_well() {
 
 #[test]
 fn a_handshake_that_fails_ends_a_call_that_must_be_heard() {
-    let mut bench = bench_of(
-        with("pbx", A, Dtls::Allow, Ice::Allow),
-        with("carrier", B, Dtls::Require, Ice::Allow),
-    );
-    bench.invite(SDP, "");
-    bench.b_answers("INVITE", 200, &shaken("UDP/TLS/RTP/SAVP", "active"));
-    bench.a_requests(1, "ACK", "ack1", "");
-    bench.input(Input::Media(MediaEvent::Unkeyed {
-        session: bench.session(),
-        leg: Leg::B,
-        line: 0,
-        fault: KeyingFault::Certificate,
-    }));
-    bench.request_to_a("BYE");
-    bench.request_to_b("BYE");
-    let told = format!("{:?}", bench.recording);
-    assert!(
-        told.contains("no keys for the media of B, line 0: the certificate is not the one that was signalled"),
-        "{told}"
-    );
+    for (keyed, told) in [(false, "no keys"), (true, "no new keys")] {
+        let mut bench = bench_of(
+            with("pbx", A, Dtls::Allow, Ice::Allow),
+            with("carrier", B, Dtls::Require, Ice::Allow),
+        );
+        bench.invite(SDP, "");
+        bench.b_answers("INVITE", 200, &shaken("UDP/TLS/RTP/SAVP", "active"));
+        bench.a_requests(1, "ACK", "ack1", "");
+        bench.input(Input::Media(MediaEvent::Unkeyed {
+            session: bench.session(),
+            leg: Leg::B,
+            line: 0,
+            fault: KeyingFault::Certificate,
+            keyed,
+        }));
+        bench.request_to_a("BYE");
+        bench.request_to_b("BYE");
+        let recorded = format!("{:?}", bench.recording);
+        let told = format!("{told} for the media of B, line 0: the certificate is not the one that was signalled");
+        assert!(recorded.contains(&told), "{recorded}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The caller of a real call is asked whether it agrees to be recorded, and does not.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -35,6 +36,12 @@ fn answers(bench: &mut Bench, key: char) -> [Heard; 2] {
         bench.a.speak(ok.media());
         bench.b.speak(invite.media());
     }
+    // The relay has had its turn with all of that once it has had one with what comes behind.
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for ours in [ok.media(), invite.media()] {
+        stranger.send_to(&[0x80; 172], ours).unwrap();
+    }
+    bench.until(|status| status["media"]["foreign"] == 2);
     bench.a.press(bench.proxy, &ok, key, 2);
     let info = bench.b.hear("INFO");
     bench.b.accept(&info);

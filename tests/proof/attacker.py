@@ -58,10 +58,11 @@ class Attacker:
         self.pipe.send("there")
         self.pipe.recv()
 
-    def spray(self, target, ports, rate, seconds, ssrcs):
+    def spray(self, target, ports, rate, seconds, ssrcs, numbers="each"):
         """Marked packets to all `ports` of `target` in turn, each from a guessed source (SSRC), or from the right one
-        of that port (`ssrcs`)."""
-        self.pipe.send((_spray, (target, ports, rate, seconds, ssrcs)))
+        of that port (`ssrcs`). `numbers`: `each` packet has its own, and all of a port are out of sequence; or all are the
+        `same`, or that of their `sweep` of all ports, by one source."""
+        self.pipe.send((_spray, (target, ports, rate, seconds, ssrcs, numbers)))
 
     def forge(self, source, target, rate, payloads, count):
         """`count` datagrams from an address that is another's; `payloads` in turn, each with its `struck` bytes random."""
@@ -113,7 +114,7 @@ def _paced(rate, seconds, count, send):
     return sent, time.monotonic() - begun
 
 
-def _spray(ip, target, ports, rate, seconds, ssrcs):
+def _spray(ip, target, ports, rate, seconds, ssrcs, numbers):
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind((ip, PORT))
     made.setblocking(False)
@@ -124,9 +125,13 @@ def _spray(ip, target, ports, rate, seconds, ssrcs):
 
     def send(number):
         to = targets[number % len(targets)]
-        right = ssrcs.get(to[1])
-        guessed = random.randrange(guesses)
-        ssrc = right if right is not None and number // len(targets) % 2 else guessed
+        sweep = number // len(targets)
+        if numbers == "each":
+            right = ssrcs.get(to[1])
+            guessed = random.randrange(guesses)
+            ssrc = right if right is not None and sweep % 2 else guessed
+        else:
+            ssrc, number = 1, sweep if numbers == "sweep" else 1
         struct.pack_into("!BBHII", packet, 0, 0x80, 0, number & 0xFFFF, number * 160 & 0xFFFFFFFF, ssrc)
         try:
             made.sendto(packet, to)

@@ -28,7 +28,9 @@ impl Negotiation {
             return Ok(());
         }
         if let Some(said) = said.filter(|said| said.shake.is_some()) {
-            let is_agreed = self.shake_of(said, line).is_some_and(|keys| keys.handshake.is_some());
+            let is_agreed = self
+                .shake_of(by, said, line)
+                .is_some_and(|keys| keys.handshake.is_some());
             return if is_agreed { Ok(()) } else { Err(NegotiationError::Keys) };
         }
         let is_required = line.is_secure_profile().is_some() && self.manner(by).requires();

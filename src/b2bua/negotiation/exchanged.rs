@@ -29,6 +29,7 @@ impl Negotiation {
 
     /// `leg` comes over from a call where it was told this last; until it is here, nothing is sent there.
     pub fn expect(&mut self, leg: Leg, told: Option<Bytes>) {
+        self.introduce(leg, told.as_deref());
         self.exchanged[leg.index()] = Some(Box::new(Exchanged {
             told,
             thread: None,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::keying::Manner;
+use super::manner::Manner;
 use crate::b2bua::leg::CallLeg;
 use crate::media::PortPair;
 use crate::trunk::NearMedia;

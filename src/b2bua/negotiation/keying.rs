@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use super::manner::Manner;
 use super::shaking::{bundle_one, share_with_refused};
 use super::{Negotiation, NegotiationError};
 use crate::model::{Identity, Leg, LegKeys, LineKeys, MediaKind, SRTP_MASTER_BYTES_MAX, SrtpKey, SrtpSuite};
 use crate::sdp::{Bundling, Crypto, MediaLine, Secured, SessionDescription, Setup, without_lines};
 use crate::sip::Mint;
-use crate::trunk::{Dtls, Ice, SdesOver, Secrecy, Srtp, Trunk};
+use crate::trunk::{Dtls, Srtp};
 
 /// What we offer, as we prefer it: first what every phone has.
 const SUITES: [SrtpSuite; 3] = [
@@ -28,7 +29,13 @@ pub(super) struct Keying {
     /// None: no key can be made, and nothing is encrypted by us.
     pub(super) mint: Option<Mint>,
     /// None: no handshake is with us.
-    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) identities: Option<[Arc<Identity>; 2]>,
+    /// Who is told the second of them.
+    pub(super) has_second: [bool; 2],
+    /// See [`crate::model::Handshake::round`].
+    pub(super) rounds: [u32; 2],
+    /// Who has not answered yet since it came back.
+    pub(super) is_back: [bool; 2],
     /// Who may be another phone by now: what it is offered next has new keys.
     pub(super) renews: [bool; 2],
 }
@@ -38,43 +45,6 @@ pub(super) struct Keyed {
     sdp: SessionDescription,
     said: Said,
     before: Said,
-}
-
-/// How a leg's trunk has it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
-    srtp: Srtp,
-    tells_keys: bool,
-    pub(super) dtls: Dtls,
-    pub(super) ice: Ice,
-    /// Its peers cannot be reached before they have spoken.
-    pub(super) nat: bool,
-}
-
-impl Manner {
-    pub(super) fn of(trunk: &Trunk, is_secure: bool) -> Self {
-        let Secrecy {
-            srtp,
-            sdes_over,
-            dtls,
-            ice,
-        } = trunk.secrecy;
-        Self {
-            srtp,
-            tells_keys: is_secure || sdes_over == SdesOver::Any,
-            dtls,
-            ice,
-            nat: trunk.nat,
-        }
-    }
-
-    pub(super) const fn requires(self) -> bool {
-        matches!(self.srtp, Srtp::Require)
-    }
-
-    const fn reads_keys(self) -> bool {
-        self.tells_keys && !matches!(self.srtp, Srtp::Refuse)
-    }
 }
 
 /// What a leg's line says of its encryption, as far as it concerns us.
@@ -168,16 +138,10 @@ impl Negotiation {
     }
 
     pub(super) fn manner(&self, leg: Leg) -> Manner {
-        self.faces[leg.index()].map_or(
-            Manner {
-                srtp: Srtp::Allow,
-                tells_keys: false,
-                dtls: Dtls::default(),
-                ice: Ice::default(),
-                nat: false,
-            },
-            |face| face.manner(),
-        )
+        Manner {
+            has_second: self.keying.has_second[leg.index()],
+            ..self.faces[leg.index()].map_or_else(Manner::default, |face| face.manner())
+        }
     }
 
     /// `by` offers this: what the other leg is to be told of its encryption. A line that could only be encrypted otherwise than may be is
@@ -381,7 +345,7 @@ impl Negotiation {
     pub(super) fn keys_of(&self, leg: Leg, index: usize) -> Option<LegKeys> {
         let (said, line) = self.secured(leg, index)?;
         if said.shake.is_some() {
-            return self.shake_of(said, line);
+            return self.shake_of(leg, said, line);
         }
         match chosen(said, line) {
             Some((theirs, ours)) => Some(LegKeys {

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::keying::{Keying, Manner};
+use super::keying::Keying;
+use super::manner::Manner;
 use super::{Negotiation, NegotiationError};
 use crate::model::{Handshake, IceCredentials, IceLite, Identity, Leg, LegKeys};
 use crate::sdp::{Bundling, MediaLine, Secured, SessionDescription, Setup, refused_as_known};
@@ -24,18 +25,19 @@ impl Manner {
 
 impl Keying {
     pub(super) const fn can_shake(&self) -> bool {
-        self.identity.is_some()
+        self.identities.is_some()
     }
 
-    fn identity(&self) -> Result<&Arc<Identity>, NegotiationError> {
-        self.identity.as_ref().ok_or(NegotiationError::Keys)
+    fn identity(&self, to: Manner) -> Result<&Arc<Identity>, NegotiationError> {
+        let [first, second] = self.identities.as_ref().ok_or(NegotiationError::Keys)?;
+        Ok(if to.has_second { second } else { first })
     }
 
     /// What a party is offered whose trunk wants it so. `line`: what the other party offers.
     pub(super) fn shaken_offer(&mut self, line: &MediaLine, to: Manner) -> Result<Secured, NegotiationError> {
         let ice = self.offered_ice(to)?;
         let feedback = if line.protocol.ends_with(['F', 'f']) { "F" } else { "" };
-        let ours = *self.identity()?.fingerprint();
+        let ours = *self.identity(to)?.fingerprint();
         Ok(Secured {
             is_secure: true,
             profile: Some(format!("UDP/TLS/RTP/SAVP{feedback}")),
@@ -55,10 +57,10 @@ impl Keying {
         &self,
         offered: &MediaLine,
         was_client: Option<bool>,
-        (nat, ice): (bool, Option<IceCredentials>),
+        (to, ice): (Manner, Option<IceCredentials>),
     ) -> Result<Secured, NegotiationError> {
         // Who is behind NAT cannot be reached before it has spoken; else RFC 5763 §5 would have us begin.
-        let begins = was_client.unwrap_or(!nat || ice.is_some());
+        let begins = was_client.unwrap_or(!to.nat || ice.is_some());
         let setup = match offered.shake.setup {
             Some(Setup::Passive) => Setup::Active,
             Some(Setup::ActPass) if begins => Setup::Active,
@@ -68,7 +70,7 @@ impl Keying {
         Ok(Secured {
             is_secure: true,
             profile: Some(offered.protocol.clone()),
-            shake: Some((*self.identity()?.fingerprint(), setup)),
+            shake: Some((*self.identity(to)?.fingerprint(), setup)),
             ice,
             muxed: Some(offered.muxed),
             bundled: offered
@@ -101,9 +103,29 @@ impl Keying {
 }
 
 impl Negotiation {
-    /// Our certificate in handshakes. None: there are none with us, and DTLS is between the ends.
-    pub fn shake_hands_as(&mut self, identity: Option<Arc<Identity>>) {
-        self.keying.identity = identity;
+    /// Our certificates in handshakes. None: there are none with us, and DTLS is between the ends.
+    pub fn shake_hands_as(&mut self, identities: Option<[Arc<Identity>; 2]>) {
+        self.keying.identities = identities;
+    }
+
+    /// `leg` comes over from a call where it was told this last. It shakes hands anew with another certificate alone (RFC 8842 §4),
+    /// and has no keys of the call where it is now otherwise.
+    pub(super) fn introduce(&mut self, leg: Leg, told: Option<&[u8]>) {
+        let told = told.and_then(|told| SessionDescription::parse(told).ok());
+        let first = self.keying.identities.as_ref().map(|[first, _]| *first.fingerprint());
+        let mut known = told
+            .iter()
+            .flat_map(|told| told.lines())
+            .flat_map(|line| &line.shake.fingerprints);
+        self.keying.has_second[leg.index()] = known.any(|known| Some(*known) == first);
+    }
+
+    /// `leg` was told another certificate by another call, and is led back: its next answer begins an association anew, whose
+    /// descriptions are those of the one that it had.
+    pub fn shake_anew(&mut self, leg: Leg) {
+        let was_shaken = self.said_to(leg).iter().flatten().any(|said| said.shake.is_some());
+        self.keying.is_back[leg.index()] = was_shaken;
+        self.keying.rounds[leg.index()] += u32::from(was_shaken);
     }
 
     /// Whether a line that `by` offers is encrypted by a handshake with us.
@@ -127,8 +149,7 @@ impl Negotiation {
         let handshake = self.keys_of(to, index).and_then(|keys| keys.handshake);
         let was_client = handshake.map(|handshake| handshake.is_client);
         let ice = self.answered_ice(to, index, offered)?;
-        self.keying
-            .shaken_answer(offered, was_client, (self.manner(to).nat, ice))
+        self.keying.shaken_answer(offered, was_client, (self.manner(to), ice))
     }
 
     /// What we answer to who asks for ways in an encrypted line; by rtcp-mux alone, for we have one port then.
@@ -151,18 +172,21 @@ impl Negotiation {
     }
 
     /// The handshake that was agreed on; no keys before it is done.
-    pub(super) fn shake_of(&self, said: &Secured, line: &MediaLine) -> Option<LegKeys> {
-        let (_, setup) = said.shake?;
+    pub(super) fn shake_of(&self, leg: Leg, said: &Secured, line: &MediaLine) -> Option<LegKeys> {
+        let (told, setup) = said.shake?;
         if !line.is_live() {
             return None;
         }
         let is_client = begins(setup, line.shake.setup).filter(|_| line.is_shaken());
-        let handshake = is_client.zip(self.keying.identity.clone()).map(|(is_client, ours)| {
+        let mut identities = self.keying.identities.iter().flatten();
+        let ours = identities.find(|ours| *ours.fingerprint() == told);
+        let handshake = is_client.zip(ours).map(|(is_client, ours)| {
             Arc::new(Handshake {
-                ours,
+                ours: Arc::clone(ours),
                 theirs: line.shake.fingerprints.clone(),
                 tls_id: line.shake.tls_id.clone(),
                 is_client,
+                round: self.keying.rounds[leg.index()],
             })
         });
         Some(LegKeys {

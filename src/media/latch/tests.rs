@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Timestamp;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("invariant: a literal address")
@@ -24,7 +25,28 @@ impl Latch {
     fn takes(&mut self, from: &str) -> bool {
         self.admits(address(from), false, None) != Admission::Foreign
     }
+
+    /// Of a stream whose packets come each 20 ms.
+    fn hears(&mut self, from: &str, sequence: u16) -> bool {
+        let mut packet = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        let place = Place::of(Timestamp::from_millis(20 * u64::from(sequence)), &packet);
+        self.admits(address(from), false, place) != Admission::Foreign
+    }
 }
+
+/// A phone behind NAT that has proved itself, by its packets 0 to 4, and was told of a new port then.
+fn moved(from: &str) -> Latch {
+    let origin = Origin::First { speaker: speaker() };
+    let mut latch = latch_of("10.0.0.5:4000", origin);
+    assert!((0..5).all(|packet| latch.hears(from, packet)));
+    latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+    latch
+}
+
+const BEFORE: &str = "203.0.113.9:7000";
+const SINCE: &str = "203.0.113.9:8000";
+const INJECTOR: &str = "203.0.113.66:9000";
 
 #[test]
 fn an_injector_from_another_host_never_gets_in() {
@@ -194,42 +216,80 @@ fn packets_under_way_while_a_leg_moves_do_not_keep_it_where_it_was() {
 #[test]
 fn an_injector_after_a_new_sdp_does_not_push_out_who_speaks_on() {
     let origin = Origin::First { speaker: speaker() };
-    let (true_one, injector) = ("203.0.113.9:7000", "203.0.113.66:9000");
-    let mut latch = latch_of("10.0.0.5:4000", origin);
-    assert!(latch.takes(true_one));
-    latch.signal(Some(address("10.0.0.5:5000")), origin, false);
-    assert!(latch.takes(true_one));
-    assert!(latch.takes(injector), "it may be where the phone is now,");
+    let mut latch = moved(BEFORE);
+    assert!(latch.hears(BEFORE, 5));
+    assert!(!latch.hears(INJECTOR, 5), "one packet is nobody");
     latch.signal(Some(address("10.0.0.5:6000")), origin, false);
-    for packet in 0..SETTLING_PACKETS {
-        assert!(latch.takes(true_one), "and is not, packet {packet}");
-        assert_eq!(latch.destination(), Some(address(true_one)));
+    for packet in 6..6 + SETTLING_PACKETS {
+        assert!(latch.hears(BEFORE, packet), "packet {packet}");
+        assert_eq!(latch.destination(), Some(address(BEFORE)));
         for _ in 0..SILENT_PACKETS {
-            assert!(!latch.takes(injector), "packet {packet}");
+            assert!(!latch.hears(INJECTOR, packet), "packet {packet}");
         }
     }
-    for _ in 0..2 * SETTLING_PACKETS {
-        assert!(!latch.takes(injector), "nor when it is silent");
-    }
-    assert!(latch.takes(true_one));
+    assert!(
+        (300..600).all(|packet| !latch.hears(INJECTOR, packet)),
+        "nor when it is silent"
+    );
+    assert!(latch.hears(BEFORE, 600));
+}
+
+#[test]
+fn after_a_new_sdp_single_packets_of_a_sprayer_take_nothing_from_who_is_silent_or_has_moved() {
+    let sweep = |number: u16| number.wrapping_mul(977).wrapping_add(3_000);
+    let mut silent = moved(BEFORE);
+    assert!((0..2 * SETTLING_PACKETS).all(|number| !silent.hears(INJECTOR, sweep(number))));
+    assert!(!silent.takes(INJECTOR), "nor what is no media");
+    assert!(silent.hears(BEFORE, 300));
+    let mut moved = moved(BEFORE);
+    let heard = (0..2 * SETTLING_PACKETS).filter(|packet| {
+        assert!(
+            packet % 4 > 0 || !moved.hears(INJECTOR, sweep(*packet)),
+            "packet {packet}"
+        );
+        moved.hears(SINCE, *packet)
+    });
+    assert!(heard.count() > usize::from(2 * SETTLING_PACKETS - 10));
+    assert_eq!(moved.destination(), Some(address(SINCE)));
+    assert!((0..600).all(|packet| !moved.hears(INJECTOR, packet)), "it is firm");
+}
+
+#[test]
+fn who_has_proved_to_have_moved_gives_way_to_who_it_was_before_alone_and_moves_again() {
+    let mut latch = moved(BEFORE);
+    assert!((0..4).all(|packet| !latch.hears(SINCE, packet)) && latch.hears(SINCE, 4));
+    assert!((0..50).all(|packet| !latch.hears(INJECTOR, packet)));
+    let origin = Origin::First { speaker: speaker() };
+    latch.signal(Some(address("10.0.0.5:6000")), origin, false);
+    assert!((0..4).all(|packet| !latch.hears(INJECTOR, 700 + packet)) && latch.hears(INJECTOR, 704));
+    assert!(latch.hears(BEFORE, 100), "who speaks on as before has not moved at all");
+    assert!(!latch.hears(INJECTOR, 705));
+}
+
+#[test]
+fn who_was_first_and_proved_nothing_wins_nothing_back_after_a_new_sdp() {
+    let origin = Origin::First { speaker: speaker() };
+    let mut latch = latch_of("10.0.0.5:4000", origin);
+    assert!(latch.hears(INJECTOR, 900), "who else might it be?");
+    latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+    assert!((0..4).all(|packet| !latch.hears(SINCE, packet)) && latch.hears(SINCE, 4));
+    assert!((0..900).all(|packet| !latch.hears(INJECTOR, 900 + packet)));
 }
 
 #[test]
 fn a_packet_of_before_a_move_that_is_overtaken_does_not_make_its_phone_deaf() {
-    let origin = Origin::First { speaker: speaker() };
-    let (before, since) = ("203.0.113.9:7000", "203.0.113.9:8000");
-    let mut latch = latch_of("10.0.0.5:4000", origin);
-    assert!(latch.takes(before));
-    latch.signal(Some(address("10.0.0.5:5000")), origin, false);
-    assert!(latch.takes(since) && latch.takes(before), "one came late");
-    for _ in 0..SILENT_PACKETS {
-        assert!(!latch.takes(since));
-    }
-    for _ in 0..SETTLING_PACKETS {
-        assert!(latch.takes(since));
-    }
-    assert!(!latch.takes(before));
-    assert_eq!(latch.destination(), Some(address(since)));
+    let mut latch = moved(BEFORE);
+    assert!(
+        (0..5).any(|packet| latch.hears(SINCE, packet)) && latch.hears(BEFORE, 5),
+        "one came late"
+    );
+    let heard = (5..5 + SETTLING_PACKETS)
+        .filter(|packet| latch.hears(SINCE, *packet))
+        .count();
+    assert!(heard > usize::from(SETTLING_PACKETS) - 12, "{heard}");
+    assert!((300..300 + SETTLING_PACKETS).all(|packet| latch.hears(SINCE, packet)));
+    assert!(!latch.hears(BEFORE, 6));
+    assert_eq!(latch.destination(), Some(address(SINCE)));
 }
 
 #[test]

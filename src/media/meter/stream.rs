@@ -130,7 +130,7 @@ impl Stream {
         let clock_rate = self.format().clock_rate;
         let is_same_clock = self.jitter.clock_rate() == clock_rate;
         if !is_same_clock {
-            self.jitter = Jitter::new(clock_rate);
+            self.rescale_jitter(clock_rate);
         }
         match &mut self.cadence {
             Some(cadence) if is_same_clock => {
@@ -142,6 +142,15 @@ impl Stream {
             None => self.cadence = Cadence::new(clock_rate, at, rtp.timestamp),
         }
         self.shake(at, rtp.timestamp);
+    }
+
+    /// What was summed up in units of the old clock is as long in those of the new.
+    fn rescale_jitter(&mut self, clock_rate: u32) {
+        let (new, old) = (u128::from(clock_rate), u128::from(self.clock_rate().max(1)));
+        let rescaled = |units: u128| units * new / old;
+        self.jitter_sum = u64::try_from(rescaled(self.jitter_sum.into())).unwrap_or(u64::MAX);
+        self.jitter_max = u32::try_from(rescaled(self.jitter_max.into())).unwrap_or(u32::MAX);
+        self.jitter = Jitter::new(clock_rate);
     }
 
     /// Jitter is of packets as they arrive, not as they were sent (RFC 3550 §6.4.1).
@@ -156,7 +165,7 @@ impl Stream {
     fn shake(&mut self, at: Timestamp, timestamp: u32) {
         self.jitter.update(at, timestamp);
         let units = self.jitter.units();
-        self.jitter_sum += u64::from(units);
+        self.jitter_sum = self.jitter_sum.saturating_add(units.into());
         self.jitter_packets += 1;
         self.jitter_max = self.jitter_max.max(units);
     }

@@ -6,13 +6,13 @@ use super::Relay;
 use crate::media::port::{Channel, Port};
 use crate::media::shaking::Step;
 use crate::media::side::Side;
-use crate::model::{KeyingFault, Leg, Timestamp, earliest};
+use crate::model::{Leg, MediaEvent, Timestamp, earliest};
 
 /// What a handshake or a check has come to.
 #[derive(Debug)]
 pub(in crate::media) enum News {
     Send { via: Port, to: SocketAddr, bytes: Vec<u8> },
-    Unkeyed { leg: Leg, line: u16, fault: KeyingFault },
+    Event(MediaEvent),
 }
 
 impl Relay {
@@ -36,11 +36,16 @@ impl Relay {
             match step {
                 Step::Send(to, bytes) => self.news.push(News::Send { via: port, to, bytes }),
                 Step::Keys(keys) => line.sides[leg.index()].key_by(*keys),
-                Step::Failed(fault) => self.news.push(News::Unkeyed {
+                Step::Failed(fault) => self.news.push(News::Event(MediaEvent::Unkeyed {
+                    session: self.session,
                     leg,
                     line: line.index,
                     fault,
-                }),
+                    keyed: line.sides[leg.index()]
+                        .secrecy
+                        .as_ref()
+                        .is_some_and(|known| known.can_seal()),
+                })),
             }
         }
     }

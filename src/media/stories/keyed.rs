@@ -383,3 +383,22 @@ fn keys_that_come_back_go_on_where_they_were() {
         "no keystream twice"
     );
 }
+
+#[test]
+fn keys_that_come_back_after_several_others_use_no_index_twice() {
+    let mut world = call([keys(1, 2), None]);
+    let mut a = Phone::new(1, 2);
+    talk_past_a_rollover(&mut world, &mut a);
+    assert_eq!(goes_to(b_reports(&mut world)), "192.0.2.1:4001");
+    a.is_told(world.plane.changed());
+    for others in 1..7 {
+        agree(&mut world, [keys(10 * others, 10 * others + 1), None]);
+    }
+    agree(&mut world, [keys(1, 2), None]);
+    assert_eq!(goes_to(b_reports(&mut world)), "192.0.2.1:4001");
+    a.is_told(world.plane.changed());
+    let sent = a.says(&rtp(7, 1));
+    assert_eq!(goes_to(from(&mut world, Leg::A, &sent)), B, "and so does what it says");
+    assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 1))), A);
+    assert_eq!(a.hears(world.plane.changed()), rtp(8, 1));
+}

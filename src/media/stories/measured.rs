@@ -68,6 +68,30 @@ fn jitter_is_told_in_time_whatever_the_codecs_clock() {
 }
 
 #[test]
+fn what_was_measured_by_one_clock_is_as_long_by_the_next() {
+    let mut told = line(0, remote(A), remote(B));
+    told.b.formats = vec![(111, "opus".to_owned(), 48_000, 1), (8, "PCMA".to_owned(), 8_000, 1)];
+    let (mut world, mut phone) = (World::call(Recorded::Strict), Phone::new(Leg::A, 111));
+    world.modify(Recorded::Strict, vec![told]);
+    let mut talk = |(payload_type, step), wait: [u64; 2]| {
+        (phone.payload_type, phone.step) = (payload_type, step);
+        for count in 0..250_usize {
+            let packet = phone.next(&VOICE);
+            world.deliver(Leg::A, &packet);
+            world.wait(wait[count % 2]);
+        }
+    };
+    talk((111, 48 * 60), [55, 65]);
+    talk((8, 8 * 20), [20, 20]);
+    talk((111, 48 * 20), [20, 20]);
+    talk((8, 8 * 20), [20, 20]);
+    let quality = quality_of(&mut world);
+    assert_eq!((quality.jitter_us / 1_000, quality.jitter_us_max / 1_000), (1, 4), "ms");
+    assert_eq!((quality.packet_us, quality.packet_changes), (20_000, 1));
+    assert_eq!((quality.pauses, quality.timestamp_jumps), (0, 0));
+}
+
+#[test]
 fn packets_that_are_overtaken_are_jitter_too() {
     let (mut world, mut phone) = (World::call(Recorded::Strict), Phone::new(Leg::A, 0));
     world.say(&mut phone, &VOICE);

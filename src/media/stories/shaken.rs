@@ -211,6 +211,7 @@ fn a_certificate_that_was_not_signalled_gives_no_keys_and_is_told() {
             leg: Leg::A,
             line: 0,
             fault: KeyingFault::Certificate,
+            keyed: false,
         };
         assert_eq!(call.world.events().last(), Some(&told));
         assert_eq!(
@@ -337,6 +338,74 @@ fn a_way_that_its_peer_has_proved_counts_and_no_address_that_was_signalled() {
     call.talk(ELSEWHERE);
     call.assert_talks(ELSEWHERE);
     assert_eq!(call.world.close().foreign, 3);
+}
+
+/// With other credentials and another certificate, as a page has them that begins anew.
+fn anew(call: &mut Shaken) -> Box<MediaPlan> {
+    let theirs = identity();
+    let ours = Arc::clone(&call.ours);
+    call.phone = End::new(call.world.now, handshake(&theirs, &ours, false));
+    let mut plan = Shaken::plan(handshake(&ours, &theirs, true), true);
+    plan.keys[0].ice[0] = Some(Arc::new(IceLite {
+        theirs: "anew".to_owned(),
+        ..(*lite()).clone()
+    }));
+    plan
+}
+
+#[test]
+fn a_peer_that_begins_anew_is_said_hello_to_where_it_is_now() {
+    let mut call = Shaken::new(true, true);
+    call.own(A, &check("ours:phone", PASSWORD, &[NOMINATED]));
+    call.world.sent.remove(0);
+    call.talk(A);
+    call.assert_talks(A);
+    let plan = anew(&mut call);
+    call.world.command(MediaCommand::Open(plan));
+    call.tick(Duration::from_secs(5));
+    assert!(call.world.sent.is_empty(), "nothing goes to where it was");
+    call.own(ELSEWHERE, &check("ours:anew", PASSWORD, &[]));
+    call.world.sent.remove(0);
+    call.talk(ELSEWHERE);
+    call.own(ELSEWHERE, &check("ours:anew", PASSWORD, &[NOMINATED]));
+    call.world.sent.clear();
+    call.assert_talks(ELSEWHERE);
+}
+
+#[test]
+fn a_hello_without_an_answer_follows_the_way_that_the_peer_nominates() {
+    let mut call = Shaken::new(true, true);
+    call.own(A, &check("ours:phone", PASSWORD, &[]));
+    assert_eq!(
+        call.world.sent.len(),
+        2,
+        "the check is answered, and a hello said, which is lost"
+    );
+    call.world.sent.clear();
+    call.own(ELSEWHERE, &check("ours:phone", PASSWORD, &[NOMINATED]));
+    call.world.sent.clear();
+    call.phone.sends();
+    call.tick(Duration::from_secs(2));
+    call.talk(ELSEWHERE);
+    call.assert_talks(ELSEWHERE);
+}
+
+#[test]
+fn a_handshake_that_fails_after_another_was_done_leaves_its_keys_and_says_so() {
+    let mut call = Shaken::new(true, false);
+    call.talk(A);
+    let theirs = identity();
+    call.agree(handshake(&call.ours, &theirs, true), false);
+    call.tick(HANDSHAKE_MAX + Duration::from_secs(1));
+    let told = MediaEvent::Unkeyed {
+        session: SESSION,
+        leg: Leg::A,
+        line: 0,
+        fault: KeyingFault::Timeout,
+        keyed: true,
+    };
+    assert_eq!(call.world.events().last(), Some(&told));
+    call.assert_talks(A);
 }
 
 #[test]

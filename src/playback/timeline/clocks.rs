@@ -180,9 +180,11 @@ fn who_changes_the_length_of_packets_loses_no_sample_and_is_not_moved() {
                 let (frames, wanted, ended) = in_lengths(lengths, is_live, jitter_ms);
                 let (left, _, sounding) = render(&call(frames), ended + 200);
                 let case = format!("{lengths:?} live {is_live} jitter {jitter_ms}");
-                let found = begins_at(&wanted, &left).unwrap_or_else(|| panic!("{case}: not in one piece"));
+                let found = begins_at(&wanted, &left);
+                assert!(found.is_some(), "{case}: not in one piece");
                 let first_ms = if is_live { lengths[0] } else { 0 };
-                assert!(found.abs_diff((100 + first_ms) * 8) <= 64, "{case}: at {found}");
+                let is_near = |found: usize| found.abs_diff((100 + first_ms) * 8) <= 64;
+                assert!(found.is_some_and(is_near), "{case}: at {found:?}");
                 assert_eq!(sounding.lost, 0, "{case}");
             }
         }

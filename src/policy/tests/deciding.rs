@@ -361,3 +361,27 @@ fn the_hash_depends_on_names_and_texts_and_on_nothing_else() {
     };
     assert_ne!(hash(&[touched, two]), reference);
 }
+
+#[test]
+fn a_decision_tells_more_where_somebody_is_told_or_asked_by_it_alone() {
+    let decided = |notify: &str| {
+        let prompts = "prompts = { package = \"desk\" }";
+        let policy = policy("one", &format!("notify = {{ {notify} }}\n{prompts}"));
+        let set = compile(&[policy, grants(&grant_lines(&[("one", "global")]))]);
+        set.decide(&call("sip:alice@example.com", "sip:bob@example.com"))
+    };
+    let tells_more = |one: &str, other: &str| decided(one).tells_more_than(&decided(other));
+    let silent = "mode = \"none\"";
+    let [toned, prompted] = ["tone", "prompt"].map(|mode| format!("mode = \"{mode}\", to = \"caller\""));
+    let asked = format!("{prompted}, consent = {{}}");
+    let others = prompted.replace("caller", "callee");
+    let informed = format!("{prompted}, consent = {{ mode = \"inform\" }}");
+    for more in [&toned, &prompted, &asked] {
+        assert!(tells_more(more, silent) && !tells_more(silent, more), "{more}");
+        assert!(!tells_more(more, more), "{more}");
+    }
+    assert!(tells_more(&asked, &prompted) && !tells_more(&prompted, &asked));
+    assert!(tells_more(&prompted, &others) && tells_more(&others, &prompted));
+    assert!(tells_more(&prompted, &toned) && tells_more(&toned, &prompted));
+    assert!(!tells_more(&informed, &prompted), "nobody is asked");
+}

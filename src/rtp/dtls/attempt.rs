@@ -20,7 +20,7 @@ use super::crypto::{Provider, signing_key};
 use super::hello::{Cookie, Hello, Random, without_cookie};
 use super::records::{HANDSHAKE, Intake, first_message, renumber, write_record};
 use super::{Sender, Shaken, is_one_of};
-use crate::model::{Handshake, Identity, KeyingFault, SrtpKey, SrtpSuite, Timestamp};
+use crate::model::{Handshake, Identity, KeyingFault, SrtpKey, SrtpSuite, Timestamp, earliest};
 
 /// The label of RFC 5764 §4.2.
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
@@ -44,6 +44,10 @@ const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1
 /// How long a flight is waited for that is not answered, and what that grows to (RFC 6347 §4.2.4.1). The crate gives up after seven.
 pub(super) const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(16);
+
+/// How long nothing may come of what somebody said, and what that grows to. The crate waits for ever then.
+const PATIENCE_MIN: Duration = Duration::from_secs(3);
+const PATIENCE_MAX: Duration = Duration::from_secs(12);
 
 /// The DTLS crate counts time from an `Instant`, which only a clock can make. This one is a zero and is never read as time:
 /// deadlines are `Timestamp`s that are handed in.
@@ -98,11 +102,16 @@ pub(super) struct Attempt {
     numbers: u64,
     /// Where the other end is, by what was heard of it last.
     peer: SocketAddr,
+    /// Where it was when we began, or wanted to be since.
+    called: SocketAddr,
     /// When the crate would repeat what was not answered, by its own time.
     armed: Option<Instant>,
     /// How long we wait with that.
     pause: Duration,
-    pub(super) due: Option<Timestamp>,
+    due: Option<Timestamp>,
+    patience: Duration,
+    /// When that is over.
+    stalls: Option<Timestamp>,
     budget: Budget,
     stage: Stage,
 }
@@ -154,9 +163,12 @@ impl Attempt {
             random,
             numbers: 0,
             peer,
+            called: peer,
             armed: None,
             pause: PAUSE_MIN,
             due: None,
+            patience: PATIENCE_MIN,
+            stalls: None,
             budget: Budget::default(),
             stage: if is_server { Stage::Strange } else { Stage::Shaking },
         }
@@ -169,6 +181,12 @@ impl Attempt {
 
     pub(super) const fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The other end wants what is for it there.
+    pub(super) const fn follow(&mut self, to: SocketAddr) {
+        self.peer = to;
+        self.called = to;
     }
 
     /// False if it was not looked at.
@@ -245,10 +263,27 @@ impl Attempt {
             self.armed = armed;
             self.due = armed.map(|_| now + self.pause);
         }
+        // By a request for a cookie alone nothing has begun: it may be anybody's, and the cookie false (RFC 6347 §4.2.1).
+        let is_asked = self.random.is_none() && self.intake.heard() == 1;
+        self.stalls = (armed.is_none() || is_asked).then(|| now + self.patience);
+    }
+
+    /// What it was told is not the other end's, by all appearance, and what that says means nothing to it any more.
+    pub(super) fn is_stalled(&self, now: Timestamp) -> bool {
+        self.stage == Stage::Shaking && self.stalls.is_some_and(|at| at <= now)
+    }
+
+    /// As a server it can only wait: a client that has gone on does not say hello again.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let begins_anew = self.random.is_none() && self.stage == Stage::Shaking;
+        earliest(self.due, self.stalls.filter(|_| begins_anew))
     }
 
     /// False once it has failed.
     pub(super) fn handle_timeout(&mut self, now: Timestamp) -> bool {
+        if self.random.is_none() && self.is_stalled(now) {
+            return false;
+        }
         if self.due.is_none_or(|due| due > now) {
             return true;
         }
@@ -259,13 +294,19 @@ impl Attempt {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         let at = self.armed.map_or(*ZERO, |armed| armed.max(self.instant(now)));
         let is_well = self.endpoint.handle_timeout(PEER, at).is_ok();
+        let stalls = self.stalls;
         self.arm(now);
+        self.stalls = stalls.or(self.stalls);
         is_well
     }
 
     /// Another one to the same peer, who may have been spoken for by somebody else.
     pub(super) fn again(&self, now: Timestamp, ours: &Certificate) -> Option<Self> {
-        Self::calling(now, ours, self.peer, (self.pause * 2).min(PAUSE_MAX))
+        let again = Self::calling(now, ours, self.called, (self.pause * 2).min(PAUSE_MAX))?;
+        Some(Self {
+            patience: (self.patience * 2).min(PATIENCE_MAX),
+            ..again
+        })
     }
 
     fn instant(&self, now: Timestamp) -> Instant {

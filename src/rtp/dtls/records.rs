@@ -85,6 +85,11 @@ impl Intake {
         }
     }
 
+    /// Messages that the crate was told, with those from before the first.
+    pub(super) const fn heard(&self) -> u16 {
+        self.next
+    }
+
     pub(super) fn finish(&mut self) {
         self.is_done = true;
         self.waiting = Vec::new();

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::SrtpSuite;
 
 mod floods;
+mod forged;
 mod rsa;
 
 pub fn identity() -> Arc<Identity> {
@@ -23,6 +24,7 @@ pub fn handshake(ours: &Arc<Identity>, theirs: &Identity, is_client: bool) -> Ar
         theirs: vec![*theirs.fingerprint()],
         tls_id: None,
         is_client,
+        round: 0,
     })
 }
 

@@ -82,6 +82,7 @@ impl Rsa {
             theirs: vec![fingerprint],
             tls_id: None,
             is_client: !is_client,
+            round: 0,
         };
         let mut end = End::new(START, Arc::new(handshake));
         let now = now();
