@@ -194,7 +194,12 @@ fn without_an_ack_from_a_both_legs_are_ended() {
     bench.b_answers("INVITE", 200, SDP);
     bench.wait(Duration::from_secs(33));
     assert_eq!(bench.request_to_a("BYE").headers.call_id(), "call-1");
-    assert_eq!(bench.request_to_b("BYE").headers.cseq().number, 2);
+    let bye = bench.request_to_b("BYE");
+    assert_eq!(bye.headers.cseq().number, 2);
+    assert!(
+        bye.headers.get("Reason").is_some_and(|why| why.contains("cause=408")),
+        "{bye:?}"
+    );
     bench.a_answers("BYE", 200, "");
     bench.b_answers("BYE", 200, "");
     bench.assert_nothing_left();
