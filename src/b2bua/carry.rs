@@ -64,7 +64,7 @@ impl Crossing {
 
     /// The way back, of the response.
     #[must_use]
-    pub fn back(self) -> Self {
+    pub fn back(&self) -> Self {
         Self {
             from_trusted: self.to_trusted,
             to_trusted: self.from_trusted,
@@ -72,7 +72,7 @@ impl Crossing {
             to_refers_to_us: self.from_refers_to_us,
             from_uses: self.to_uses,
             to_uses: self.from_uses,
-            named: self.named,
+            named: self.named.clone(),
         }
     }
 }

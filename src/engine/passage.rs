@@ -360,7 +360,7 @@ impl Signaling {
     fn passed(&mut self, now: Timestamp, passage: &Passage, response: &Response) -> Response {
         let request = &passage.request;
         let [from, to] = &passage.trunks;
-        let mut answer = b2bua::back(Crossing::between(to, from), request, response);
+        let mut answer = b2bua::back(&Crossing::between(to, from), request, response);
         b2bua::cross_identities(&mut answer.headers, to, from, &self.policies);
         if let Some(of) = passage.of {
             self.subscriptions.on_answered(now, of, request, response, &mut answer);
