@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
-use super::continuation::Kept;
 use super::state::{Phase, Recording};
 use crate::model::{Ailment, Consented, Outcome, PolicyId, SessionId, Timestamp, TrunkName};
 use crate::policy::Verdict;

@@ -95,6 +95,26 @@ impl Relay {
         self.learned.take()
     }
 
+    /// What goes round, and what would hide behind sound, goes no further.
+    #[inline]
+    fn bars(
+        &mut self,
+        now: Timestamp,
+        port: Port,
+        from: SocketAddr,
+        (kind, bytes): (PacketKind, &[u8]),
+    ) -> Option<Dropped> {
+        let line = &mut self.lines[port.line()];
+        let is_from_us = line.is_ours(from.ip());
+        if !line.sides[port.leg().index()].circle.admits(now, is_from_us) {
+            self.tally.excess += 1;
+            return Some(Dropped::Foreign);
+        }
+        let is_handshake = line.hearing.bars(kind, bytes);
+        self.tally.handshakes += u64::from(is_handshake);
+        is_handshake.then_some(Dropped::Handshake)
+    }
+
     /// One packet, from a socket of this session. Gate, keys, latch, fork, and only then the way out.
     ///
     /// The fault, too, when the recorder did not take the packet.
@@ -126,16 +146,10 @@ impl Relay {
             Ok(opened) => opened,
             Err(dropped) => return (Verdict::Drop(dropped), None),
         };
+        if let Some(dropped) = self.bars(now, port, from, (kind, bytes)) {
+            return (Verdict::Drop(dropped), None);
+        }
         let line = &mut self.lines[port.line()];
-        let is_from_us = line.is_ours(from.ip());
-        if !line.sides[leg.index()].circle.admits(now, is_from_us) {
-            self.tally.excess += 1;
-            return (Verdict::Drop(Dropped::Foreign), None);
-        }
-        if line.hearing.bars(kind, bytes) {
-            self.tally.handshakes += 1;
-            return (Verdict::Drop(Dropped::Handshake), None);
-        }
         let exit = line.exit(leg, channel, kind);
         let (near, far) = Line::pair(&mut line.sides, leg);
         let clear = bench.clear(bytes, opened);
