@@ -182,7 +182,9 @@ impl Latch {
         };
         match &mut self.former {
             Some(former) if rank == held => {
-                let is_strange = rank == Rank::Stranger && !is_locked && from != former.at && self.beside.is_none();
+                // Another port of the host that was heard is where that one may have moved: to fax, or to another device behind it.
+                let is_strange =
+                    rank == Rank::Stranger && !is_locked && from.ip() != former.at.ip() && self.beside.is_none();
                 if is_strange && (former.is_followed || !self.probation.is_outrun_by(from, place)) {
                     return false;
                 }

@@ -8,8 +8,8 @@ use crate::rtp::is_stun;
 
 /// Packets in sequence by which a source proves itself; RFC 3550 has 2, which a sprayer meets sooner.
 const RUN_PACKETS: u8 = 5;
-/// They come as media does, one this long after the other at most, which packets of 60 ms keep: a sweep of all ports takes longer.
-const PACE: Duration = Duration::from_millis(100);
+/// They come as media does, one this long after the other at most, which packets of 100 ms keep: a sweep of all ports takes longer.
+const PACE: Duration = Duration::from_millis(130);
 /// So many are proof at any pace on a line of text (RFC 4103), which comes when somebody types.
 const SLOW_PACKETS: u8 = 25;
 /// So many packets may be lost or overtaken in a sequence.
@@ -229,8 +229,7 @@ impl Probation {
             Some(run) if run.dense > 1 => run.dense -= 1,
             other => *other = Some(Run::begun(from, place)),
         }
-        self.other
-            .is_some_and(|run| run.from == from && run.dense >= RUN_PACKETS)
+        self.other.is_some_and(|run| run.from == from && run.is_proof())
     }
 }
 
@@ -282,6 +281,27 @@ mod tests {
         assert!(probation.yields_to(at(2), place(2, 4)));
         assert!((5..300).all(|sequence| probation.admits_holder(at(2), place(2, sequence))));
         assert!((0..300).all(|sequence| !probation.yields_to(at(1), place(1, sequence))));
+    }
+
+    #[test]
+    fn who_types_takes_the_port_from_a_stray_packet_by_its_25th_at_any_pace() {
+        let typed = |ssrc: u8, sequence: u16| {
+            let medium = Medium::Text;
+            paced(ssrc, sequence, 300 * u64::from(sequence)).map(|place| Place { medium, ..place })
+        };
+        let mut probation = Probation::begin(at(1), typed(1, 900));
+        assert!((0..24).all(|sequence| !probation.yields_to(at(2), typed(2, sequence))));
+        assert!(probation.yields_to(at(2), typed(2, 24)));
+        assert!((25..90).all(|sequence| probation.admits_holder(at(2), typed(2, sequence))));
+    }
+
+    #[test]
+    fn packets_of_100_ms_are_proof_though_they_come_unevenly() {
+        let mut probation = Probation::begin(at(1), paced(1, 900, 0));
+        let late = [0, 20, 0, 25, 5];
+        let party = |packet: u16| paced(2, packet, 1_000 + 100 * u64::from(packet) + late[usize::from(packet)]);
+        assert!((0..4).all(|packet| !probation.yields_to(at(2), party(packet))));
+        assert!(probation.yields_to(at(2), party(4)));
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn moved(from: &str) -> Latch {
 }
 
 const BEFORE: &str = "203.0.113.9:7000";
-const SINCE: &str = "203.0.113.9:8000";
+const SINCE: &str = "203.0.113.10:8000";
 const INJECTOR: &str = "203.0.113.66:9000";
 
 #[test]
@@ -264,6 +264,15 @@ fn who_has_proved_to_have_moved_gives_way_to_who_it_was_before_alone_and_moves_a
     assert!((0..4).all(|packet| !latch.hears(INJECTOR, 700 + packet)) && latch.hears(INJECTOR, 704));
     assert!(latch.hears(BEFORE, 100), "who speaks on as before has not moved at all");
     assert!(!latch.hears(INJECTOR, 705));
+}
+
+#[test]
+fn after_a_new_sdp_the_host_that_was_heard_is_followed_to_another_port_by_whatever_it_sends() {
+    let mut latch = moved(BEFORE);
+    let next = SocketAddr::new(address(BEFORE).ip(), 59_000).to_string();
+    assert!(latch.takes(&next), "the first packet of a fax, say");
+    assert_eq!(latch.destination(), Some(address(&next)));
+    assert!(!latch.takes(INJECTOR));
 }
 
 #[test]
