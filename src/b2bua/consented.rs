@@ -9,7 +9,7 @@ use super::call::Call;
 use super::consent::Question;
 use super::turn::Turn;
 use crate::model::{Consent, Consented, Leg, Timestamp};
-use crate::policy::OnRefusal;
+use crate::policy::{OnRefusal, Verdict};
 
 /// Of a party on its way from one call to another.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +48,9 @@ impl Call {
     /// Who has come over to this leg.
     pub(super) fn take_carried(&mut self, turn: &mut Turn<'_>, leg: Leg, carried: Carried) {
         let at = leg.index();
-        let stays_open = carried.consent == Some(Consent::Asked) && !self.asks(leg);
+        // Where nothing is recorded, it is asked anew once that changes.
+        let is_recorded = self.decision.verdict == Verdict::Record;
+        let stays_open = carried.consent == Some(Consent::Asked) && !self.asks(leg) && is_recorded;
         self.announced.prompted[at] = carried.prompted;
         self.announced.refused[at] = None;
         let bound = self.announced.consents[at].take();

@@ -186,6 +186,30 @@ fn a_question_stays_open_in_a_call_whose_policies_ask_nobody() {
     }
 }
 
+#[test]
+fn a_question_ends_nothing_in_a_call_that_nobody_records() {
+    let notify = asks("both", "hang_up");
+    let mut bench = executing_bench((&notify, true), None, false);
+    let [alice, bob] = answered(&mut bench, None);
+    transferred(&mut bench, alice);
+    let session = bench.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Open(plan) => Some(plan.session),
+        _ => None,
+    });
+    let session = session.unwrap();
+    assert_eq!(mode(&bench, session), Recorded::No);
+    assert!(!told(&bench, session).asks, "they talk");
+    bench.story.clear();
+    bench.wait(Duration::from_secs(60));
+    assert!(
+        !bench.story.iter().any(|rung| rung.starts_with("BYE")),
+        "{:?}",
+        bench.story
+    );
+    bench.hangs_up(bob, DAVE);
+    bench.assert_nothing_left();
+}
+
 fn is_invite(message: &Message) -> bool {
     matches!(message, Message::Request(request) if request.method.as_str() == "INVITE")
 }
