@@ -265,6 +265,9 @@ impl Call {
         if self.phase != Phase::Confirmed {
             return;
         }
+        if !self.is_parted() && !self.is_reseating() {
+            self.close_transfer(turn, 503);
+        }
         self.give_up_change(turn);
         if !self.survives() || !self.is_at_rest() || !self.fits() {
             return;

@@ -255,6 +255,24 @@ fn a_call_cannot_be_replaced_by_itself() {
 }
 
 #[test]
+fn a_transfer_that_is_asked_for_during_a_hand_over_is_ended_and_keeps_the_old_call() {
+    let mut bench = strict();
+    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    bench.input(Input::HandOver);
+    let refer = alice.request("REFER", &format!("Refer-To: <sip:dave@{PROXY}>\r\n"), "");
+    bench.from(A, refer);
+    bench.answers(ALICE, "NOTIFY", 200, "");
+    bench.story.clear();
+    bench.input(Input::ShutDown);
+    assert!(
+        !bench.story.iter().any(|rung| rung == "BYE → A" || rung == "BYE → B"),
+        "{:?}",
+        bench.story
+    );
+    assert_eq!(bench.remembered.len(), 1);
+}
+
+#[test]
 fn a_node_that_hands_over_ends_the_transfer_and_keeps_the_old_calls() {
     let mut bench = strict();
     let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
