@@ -116,6 +116,7 @@ where
         aliases,
         begun: Some(line.now()),
         cut: None,
+        is_taken: false,
     };
     let mut buffer = vec![0_u8; READ_BYTES].into_boxed_slice();
     let mut quiet_since = line.now();
@@ -213,6 +214,8 @@ struct Reading<'a> {
     begun: Option<Timestamp>,
     /// When an INVITE whose rest has not come is handed on as it is; once for what has come.
     cut: Option<Timestamp>,
+    /// One was: whoever waits for help is not hung up on for a length that it got wrong.
+    is_taken: bool,
 }
 
 impl Reading<'_> {
@@ -242,14 +245,17 @@ impl Reading<'_> {
     async fn on_cut(&mut self) -> Result<(), Refusal> {
         self.cut = None;
         match self.framer.cut_invite() {
-            Some(bytes) => self.line.arrive_cut(bytes).await,
+            Some(bytes) => {
+                self.is_taken = true;
+                self.line.arrive_cut(bytes).await
+            }
             None => Ok(()),
         }
     }
 
     /// A connection that we opened owes us nothing until we have sent; then the peer may take its time to answer.
     fn on_written(&mut self) {
-        if !self.framer.is_inside_message() {
+        if self.is_taken || !self.framer.is_inside_message() {
             self.begun = None;
         }
     }

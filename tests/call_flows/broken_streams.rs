@@ -231,3 +231,11 @@ fn who_calls_for_help_and_says_less_than_it_announced_is_connected_and_anybody_e
     strangers.input(Input::Cut { flow, bytes });
     assert_eq!(strangers.signaling.calls(), 0);
 }
+
+#[test]
+fn who_calls_by_a_stream_while_a_node_hands_over_is_told_so_at_once() {
+    let mut bench = Bench::with_phones_by(Transport::Tcp);
+    bench.input(Input::HandOver);
+    from_stream(&mut bench, A, too_long("bob", 0));
+    assert_eq!(bench.response_to_a().status, 503, "nobody sends it again");
+}
