@@ -16,6 +16,7 @@ use super::party::DAVE;
 fn goes_on(mut before: Bench, after: Bench, is_handed_over: bool) -> Bench {
     if is_handed_over {
         before.input(Input::HandOver);
+        before.input(Input::ShutDown);
     }
     assert_eq!(before.remembered.len(), 1);
     before.goes_on_as(after)

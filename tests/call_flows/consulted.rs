@@ -281,6 +281,7 @@ fn a_node_that_hands_over_ends_the_transfer_and_keeps_the_old_calls() {
     bench.answers(ALICE, "NOTIFY", 200, "");
     bench.answers(DAVE, "INVITE", 180, "");
     bench.input(Input::HandOver);
+    bench.input(Input::ShutDown);
     assert_eq!(status_told(&bench), "SIP/2.0 503 Service Unavailable\r\n");
     assert_eq!(bench.newest(A, "CANCEL").headers.cseq().number, 1);
     assert!(!bench.story.iter().any(|rung| rung == "BYE → A" || rung == "BYE → B"));

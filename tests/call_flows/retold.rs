@@ -88,6 +88,7 @@ fn who_was_to_be_told_before_a_restart_is_told_after_it() {
     let mut bench = strict();
     let [.., carol] = refuses_what_holds(&mut bench, 491);
     bench.input(Input::HandOver);
+    bench.input(Input::ShutDown);
     let mut after = strict();
     after.now = bench.now;
     for (session, state) in bench.remembered.clone() {

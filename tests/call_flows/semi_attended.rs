@@ -178,6 +178,7 @@ fn a_node_that_hands_over_ends_the_wait_and_keeps_the_call_that_talks() {
     let [first, _, _, _] = transfers_while_it_rings(&mut bench);
     bench.answers(ALICE, "NOTIFY", 200, "");
     bench.input(Input::HandOver);
+    bench.input(Input::ShutDown);
     assert!(
         status_told(&bench).starts_with("SIP/2.0 503 "),
         "{}",

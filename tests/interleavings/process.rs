@@ -219,8 +219,12 @@ impl World {
                 } else {
                     "a call handed over"
                 });
-                self.law.handed_over = true;
                 self.input(Input::HandOver);
+                let at = self.now + Duration::from_millis(600);
+                self.push(at, Happening::Trouble(Trouble::LetsGo));
+            }
+            Trouble::LetsGo => {
+                self.law.handed_over = true;
                 self.input(Input::ShutDown);
             }
             _ if self.signaling.calls() > 0 => {

@@ -192,5 +192,7 @@ pub enum Trouble {
     Killed,
     /// The process hands its calls over to the next.
     HandsOver,
+    /// The end of the time that peers have to answer.
+    LetsGo,
     Starts,
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use super::bench::Bench;
 use super::line::Line;
@@ -97,6 +98,28 @@ fn a_hand_over_says_what_the_dialog_store_has_not_kept_and_ends_it() {
         phone.accept(&bye);
     }
     assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+}
+
+#[test]
+fn a_hand_over_does_not_wait_for_a_peer_that_does_not_answer() {
+    let mut bench = Bench::new(222);
+    bench.start();
+    bench.call("one");
+    bench.a.invite(bench.proxy, "bob", "two");
+    bench.b.hear("INVITE");
+    let clock = onrecord::live::clock::Clock::start();
+    let begun = clock.now();
+    let drain = bench.verb(&["drain", "--hand-over", "--data", "data"]);
+    let told = String::from_utf8_lossy(&drain.stdout).into_owned();
+    assert!(
+        told.contains("1 call goes on at the next start; 1 is ended"),
+        "{drain:?}"
+    );
+    assert_eq!(bench.ended().code(), Some(0), "{}", bench.log());
+    let lasted = clock.now().since(begun);
+    // Eight seconds are what an end that leaves nobody talking grants them.
+    assert!(lasted < Duration::from_secs(5), "{lasted:?}");
+    assert_eq!(bench.sealed().len(), 2, "{:?}", bench.outcomes());
 }
 
 #[test]
