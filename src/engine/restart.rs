@@ -25,12 +25,13 @@ impl Signaling {
         self.for_all_calls(now, Call::shut_down);
     }
 
-    /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one, and what came over a
-    /// stream, which nobody sends again (RFC 3261 §17.1.1.2).
+    /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one, and what begins
+    /// something over a stream, which nobody sends again (RFC 3261 §17.1.1.2).
     pub(super) fn is_left_to_next(&self, request: &Request, flow: Flow) -> bool {
         let ends_here = |session| self.calls.get(&session).is_some_and(|call| call.is_leaving());
+        let is_said_once = flow.transport.is_reliable() && request.headers.to().tag().is_none();
         self.handed_over
-            && !flow.transport.is_reliable()
+            && !is_said_once
             && !self
                 .leg_of(request, flow)
                 .is_some_and(|(session, _)| ends_here(session))
