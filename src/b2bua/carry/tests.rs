@@ -12,21 +12,11 @@ const INSIDE: Crossing = Crossing {
 };
 const INWARD: Crossing = Crossing {
     from_trusted: false,
-    to_trusted: true,
-    from_refers_to_us: false,
-    to_refers_to_us: false,
-    from_uses: Methods::ALL,
-    to_uses: Methods::ALL,
-    named: [None, None],
+    ..INSIDE
 };
 const OUTWARD: Crossing = Crossing {
-    from_trusted: true,
     to_trusted: false,
-    from_refers_to_us: false,
-    to_refers_to_us: false,
-    from_uses: Methods::ALL,
-    to_uses: Methods::ALL,
-    named: [None, None],
+    ..INSIDE
 };
 
 /// The names that cross, of an INVITE with these lines.
