@@ -206,3 +206,31 @@ async fn who_has_no_more_to_say_has_said_its_invite() {
     let shown = bench.arrivals.recv().await;
     assert!(matches!(shown, Some(Arrival::Cut { bytes, .. }) if bytes == cut));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whose_cut_invite_is_answered_keeps_its_connection_while_it_is_waited_for() {
+    for is_answered in [true, false] {
+        let mut bench = bench(false);
+        let begun = tokio::time::Instant::now();
+        bench
+            .peer
+            .write_all(format!("{INVITE}v=0\r\n").as_bytes())
+            .await
+            .unwrap();
+        assert!(matches!(bench.arrivals.recv().await, Some(Arrival::Cut { .. })));
+        let writes = bench.writes.clone();
+        if is_answered {
+            writes
+                .send(Bytes::from_static(b"SIP/2.0 180 Ringing\r\n"))
+                .await
+                .unwrap();
+        }
+        let ending = bench.task.await.unwrap();
+        let limit = StreamLimits::default().message_time_max;
+        assert_eq!(
+            begun.elapsed() > limit + Duration::from_secs(2),
+            is_answered,
+            "{ending:?}"
+        );
+    }
+}
