@@ -2,11 +2,14 @@
 
 #![allow(clippy::disallowed_methods)] // this is the one place that may ask the machine for the time
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant as Monotonic, SystemTime};
+
+use tokio::time::Instant;
 
 use crate::model::Timestamp;
 
-/// Anchored to UTC once, then monotonic: it never steps, whatever NTP or an administrator does to the wall clock.
+/// Anchored to UTC once, then monotonic: it never steps, whatever NTP or an administrator does to the wall clock. Where a
+/// test pauses tokio's time, this clock stands with it.
 ///
 /// Architecture Invariant: nothing else in the house reads a clock. The cores are handed a [`Timestamp`].
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +49,8 @@ impl Clock {
     }
 
     /// The monotonic instant of `at`, for the waits of tokio and the park of a thread.
-    pub fn instant(&self, at: Timestamp) -> Instant {
-        self.anchor + at.since(self.utc)
+    pub fn instant(&self, at: Timestamp) -> Monotonic {
+        (self.anchor + at.since(self.utc)).into_std()
     }
 
     /// How long it is until `at`: zero when it has passed.

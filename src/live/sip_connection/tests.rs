@@ -63,7 +63,6 @@ async fn a_message_that_trickles_in_has_one_deadline_from_its_first_byte() {
     let mut bench = bench(false);
     let text = request("Content-Length: 0\r\n");
     let limit = StreamLimits::default().message_time_max;
-    // The connection's clock is the machine's: what does not pass in virtual time is waited for here.
     for byte in text.as_bytes().iter().take(40) {
         bench.peer.write_all(&[*byte]).await.unwrap();
         tokio::task::yield_now().await;
