@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::invite::names;
 use super::languages::Languages;
 use super::leg::LegState;
 use super::negotiation::Aware;
 use super::refresh::glare_wait;
-use super::reliable::names;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;
 use crate::model::{Indication, Leg, LineSet, Mark, PausedBy, Preference, Timestamp, Told, earliest};

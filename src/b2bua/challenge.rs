@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::exchange::Stage;
+use super::invite::Reliable;
 use super::leg::LegState;
-use super::reliable::Reliable;
 use super::state::Phase;
 use super::subscription::set_number;
 use super::turn::Turn;

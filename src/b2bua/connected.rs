@@ -7,7 +7,7 @@
 use super::call::Call;
 use super::deadlines::Wait;
 use super::exchange::Stage;
-use super::reliable::names;
+use super::invite::names;
 use super::turn::Turn;
 use crate::model::{Fault, Leg, Mark};
 use crate::sip::{Headers, Method, NameAddr, Request};

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::announce::Announced;
-use super::arrival::Setting;
 use super::call::Call;
 use super::claims::Claims;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
+use super::invite::Setting;
 use super::leg::{CallLeg, LegState};
 use super::negotiation::{Aware, KeptMedia};
 use super::output::{Memory, Output};

@@ -66,7 +66,7 @@ impl Call {
         carry::carry(&self.crossing(side), &request.headers, &mut onward.headers);
         self.cross_identities(turn, side, &mut onward.headers);
         self.cross_event(side, request, &mut onward);
-        super::reliable::carry_rack(request, &mut onward);
+        super::invite::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         Some(turn.request(self.id, self.line(side.other()), onward))
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::facts::Kin;
-use super::leg::CallLeg;
+use crate::b2bua::facts::Kin;
+use crate::b2bua::leg::CallLeg;
 use crate::model::{Header, SessionId};
 use crate::policy::Decision;
 use crate::sip::Uri;
@@ -41,7 +41,7 @@ pub enum Asked {
 }
 
 /// What every call has from its first moment.
-pub(super) struct Setting {
+pub(in crate::b2bua) struct Setting {
     pub session: SessionId,
     pub a: CallLeg,
     pub b: CallLeg,

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use super::arrival::{Arrival, Asked, Setting};
-use super::body::Content;
-use super::call::Call;
-use super::carry::{self, Crossing};
-use super::leg::LegState;
-use super::meeting::{FOCUS, is_focus};
-use super::negotiation::NegotiationError;
-use super::output::StepKind;
-use super::reject::{self, Refusal};
-use super::state::{MediaState, Phase, Recording};
-use super::turn::Turn;
-use super::wire::{Owner, Wire};
+use crate::b2bua::body::Content;
+use crate::b2bua::call::Call;
+use crate::b2bua::carry::{self, Crossing};
+use crate::b2bua::leg::LegState;
+use crate::b2bua::meeting::{FOCUS, is_focus};
+use crate::b2bua::negotiation::NegotiationError;
+use crate::b2bua::output::StepKind;
+use crate::b2bua::reject::{self, Refusal};
+use crate::b2bua::state::{MediaState, Phase, Recording};
+use crate::b2bua::turn::Turn;
+use crate::b2bua::wire::{Owner, Wire};
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};
 use crate::policy::{Admission, RecorderState, Verdict};
 use crate::sip::{Headers, Method, Request, Uri};
@@ -103,7 +103,7 @@ impl Call {
     }
 
     /// What the lists of both trunks let cross; in an emergency everything may.
-    pub(super) fn permit_codecs(&mut self) {
+    pub(in crate::b2bua) fn permit_codecs(&mut self) {
         let trunks = [&*self.a.trunk, &*self.b.trunk];
         let trunks = trunks.into_iter().filter(|_| !self.decision.emergency);
         self.negotiation.permit(trunks);
@@ -111,7 +111,7 @@ impl Call {
     }
 
     /// What A's INVITE offers, as the B of now shall see it.
-    pub(super) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+    pub(in crate::b2bua) fn take_first_offer(&mut self, turn: &mut Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         match self.anchor_first_offer(turn, invite) {
             Err(refusal) if self.lets_body_pass(invite, &refusal) => Ok(()),
             anchored => anchored,
@@ -135,7 +135,7 @@ impl Call {
     }
 
     /// What a body of this call's holds for us; of a call that is recorded nothing may be sealed.
-    pub(super) fn content_of(&self, headers: &Headers, body: &[u8]) -> Content {
+    pub(in crate::b2bua) fn content_of(&self, headers: &Headers, body: &[u8]) -> Content {
         if self.negotiation.is_opaque() {
             return if body.is_empty() {
                 Content::Empty
@@ -147,16 +147,16 @@ impl Call {
         Content::of(headers, body).recorded(is_recorded)
     }
 
-    pub(super) fn policy(&self) -> PolicyId {
+    pub(in crate::b2bua) fn policy(&self) -> PolicyId {
         reject::first_policy(&self.decision)
     }
 
-    pub(super) fn recorder_down(&self, turn: &Turn<'_>, fault: Fault) -> Refusal {
+    pub(in crate::b2bua) fn recorder_down(&self, turn: &Turn<'_>, fault: Fault) -> Refusal {
         reject::of_recorder(&self.decision, turn.terms, fault)
     }
 
     /// The decision in a line: `trading-desk: record, strict`.
-    pub(super) fn decided(&self) -> String {
+    pub(in crate::b2bua) fn decided(&self) -> String {
         let policies: Vec<&str> = self.decision.policies.iter().map(PolicyId::as_str).collect();
         let strict = match (self.header.strict_before, self.header.strict_during) {
             (true, true) => ", strict",
@@ -172,16 +172,16 @@ impl Call {
         }
     }
 
-    pub(super) fn wants_recording(&self) -> bool {
+    pub(in crate::b2bua) fn wants_recording(&self) -> bool {
         self.decision.verdict == Verdict::Record
     }
 
     /// Nothing may be heard before the recording that is being opened is there.
-    pub(super) fn awaits_recording(&self) -> bool {
+    pub(in crate::b2bua) fn awaits_recording(&self) -> bool {
         self.recording == Recording::Opening && self.decision.is_strict_before(self.meeting)
     }
 
-    pub(super) fn open_recording(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn open_recording(&mut self, turn: &mut Turn<'_>) {
         if let RecorderState::Down(fault) = turn.recorder {
             self.go_without(turn, fault);
             self.story.fault.get_or_insert(fault);
@@ -196,7 +196,7 @@ impl Call {
     }
 
     /// Goes on to B once nothing more has to be waited for.
-    pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn proceed(&mut self, turn: &mut Turn<'_>) {
         let ports_awaited = matches!(self.media, MediaState::Opening | MediaState::Moving);
         if self.phase == Phase::Preparing && !self.awaits_recording() && !ports_awaited {
             if let Some(rings) = self.attempts.kin.takes_over.take() {
@@ -221,7 +221,7 @@ impl Call {
             self.body.clone(),
         );
         self.write_history(&mut invite);
-        super::numbering::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
+        crate::b2bua::numbering::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
         if self.negotiation.has_media() {
             let lines = self.negotiation.plan(self.id, self.mode()).lines;
             self.chronicle
@@ -275,7 +275,7 @@ pub fn onward(
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
-    if received.method == Method::Invite || super::pass::refreshes_target(&received.method) {
+    if received.method == Method::Invite || crate::b2bua::pass::refreshes_target(&received.method) {
         let focus = if is_focus(&received.headers) { FOCUS } else { "" };
         headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
     }

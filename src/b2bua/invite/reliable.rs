@@ -5,12 +5,12 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::body::{Content, leave_out_descriptions};
-use super::call::Call;
-use super::pass::PASSINGS_MAX;
-use super::reject::Refusal;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::body::{Content, leave_out_descriptions};
+use crate::b2bua::call::Call;
+use crate::b2bua::pass::PASSINGS_MAX;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Headers, Method, Request, Response};
@@ -132,7 +132,13 @@ impl fmt::Display for RAck {
 impl Call {
     /// A PRACK: it crosses; what it brings is an answer to the offer of a reliable response, or an offer of its own
     /// (RFC 3262 §5).
-    pub(super) fn on_prack(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, mut request: Request) {
+    pub(in crate::b2bua) fn on_prack(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        server: ServerId,
+        mut request: Request,
+    ) {
         if let Err(refusal) = self.take_prack(side, &mut request) {
             self.refuse_request(turn, side, server, &request, &refusal);
             return;

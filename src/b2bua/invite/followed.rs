@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::call::Call;
-use super::facts;
-use super::numbering;
 use super::redirect;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::facts;
+use crate::b2bua::numbering;
+use crate::b2bua::turn::Turn;
 use crate::policy::CallFacts;
 use crate::sip::{NameAddr, Request, Scheme, Uri};
 use crate::trunk::{Destination, Peer, Trunk};
@@ -97,7 +97,7 @@ impl Call {
     }
 
     /// What A's INVITE tells of the call, with who is asked now.
-    pub(super) fn facts_of_invite(&self, turn: &Turn<'_>) -> Option<CallFacts> {
+    pub(in crate::b2bua) fn facts_of_invite(&self, turn: &Turn<'_>) -> Option<CallFacts> {
         let received = self.a.invite.as_ref()?;
         let party = self.attempts.party.as_ref();
         let mut kin = self.attempts.kin.clone();

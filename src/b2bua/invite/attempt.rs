@@ -7,19 +7,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::aftermath::Aftermath;
-use super::call::Call;
-use super::deadlines::Wait;
-use super::facts::{self, Kin, Opening};
-use super::farewell::Farewell;
 use super::followed::Followed;
-use super::leg::{CallLeg, LegState};
-use super::output::StepKind;
 use super::redirect::{self, Rerouted};
-use super::reject::Refusal;
-use super::state::{MediaState, Phase, Recording};
-use super::turn::Turn;
-use super::wire::Owner;
+use crate::b2bua::aftermath::Aftermath;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::facts::{self, Kin, Opening};
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::leg::{CallLeg, LegState};
+use crate::b2bua::output::StepKind;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::{MediaState, Phase, Recording};
+use crate::b2bua::turn::Turn;
+use crate::b2bua::wire::Owner;
 use crate::model::{Direction, Leg, Mark, Timestamp};
 use crate::policy::{Admission, RecorderState, Verdict};
 use crate::sip::transaction::ClientId;
@@ -60,17 +60,17 @@ pub struct Attempts {
     /// Who has sent the call on or declined it.
     pub(super) rerouting: Vec<Rerouted>,
     /// When who is asked now was heard last, or else asked.
-    pub(super) heard: Option<Timestamp>,
+    pub(in crate::b2bua) heard: Option<Timestamp>,
     /// Until when anybody is waited for at all.
-    pub(super) until: Option<Timestamp>,
+    pub(in crate::b2bua) until: Option<Timestamp>,
     /// INVITEs that were given up for others: each may still be answered.
     left_behind: Vec<(ClientId, Aftermath)>,
     /// The trunk that is asked now has had an INVITE.
-    pub(super) is_heard: bool,
+    pub(in crate::b2bua) is_heard: bool,
     /// The 422 of the destination that is asked now was answered.
     pub(super) lengthened: bool,
     /// What others know of the call, for the policies.
-    pub(super) kin: Kin,
+    pub(in crate::b2bua) kin: Kin,
     /// That we minted for B, the newest last; the first `told` are known outside.
     call_ids: Vec<String>,
     told: usize,
@@ -78,7 +78,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// `first`: where the call goes at first, which may be among the destinations.
-    pub(super) fn new(first: &CallLeg, target: &Uri, destinations: Vec<Destination>) -> Self {
+    pub(in crate::b2bua) fn new(first: &CallLeg, target: &Uri, destinations: Vec<Destination>) -> Self {
         Self {
             destinations: destinations.into(),
             asked: vec![(target.clone(), place(first.flow))],
@@ -154,7 +154,7 @@ impl Call {
 
     /// B has neither answered nor declined: it is let go, and another is asked. False: nobody is left to ask, or B may not be
     /// let go before it has said anything (RFC 3261 §9.1).
-    pub(super) fn ask_another(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub(in crate::b2bua) fn ask_another(&mut self, turn: &mut Turn<'_>) -> bool {
         if !matches!(self.b.state, LegState::Inviting { provisional: true, .. }) {
             return false;
         }
@@ -334,7 +334,7 @@ impl Call {
         let decided = self.decided();
         self.is_amended |= self.chronicle.is_kept();
         self.chronicle.decided(turn.now, decided, turn.out);
-        super::reject::of_verdict(&self.decision)?;
+        crate::b2bua::reject::of_verdict(&self.decision)?;
         if self.is_dissented() {
             return Err(Refusal::Unconsented);
         }
@@ -359,7 +359,7 @@ impl Call {
     }
 
     /// A recording begins in the middle of a call, with A's INVITE.
-    pub(super) fn record_from_here(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn record_from_here(&mut self, turn: &mut Turn<'_>) {
         self.open_recording(turn);
         if self.recording != Recording::Opening {
             return;

@@ -2,23 +2,23 @@
 
 use bytes::Bytes;
 
-use super::body::{Content, leave_out_descriptions};
-use super::call::Call;
-use super::farewell::Farewell;
-use super::leg::LegState;
-use super::negotiation::NegotiationError;
-use super::reject::{self, Refusal};
 use super::reliable::Standing;
-use super::state::Phase;
-use super::turn::Turn;
-use super::withheld::Withheld;
+use crate::b2bua::body::{Content, leave_out_descriptions};
+use crate::b2bua::call::Call;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::leg::LegState;
+use crate::b2bua::negotiation::NegotiationError;
+use crate::b2bua::reject::{self, Refusal};
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
+use crate::b2bua::withheld::Withheld;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Method, Request, Response};
 
 impl Call {
-    pub(super) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
+    pub(in crate::b2bua) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
         if (101..300).contains(&response.status) {
             self.note_emergency(turn);
         }
@@ -76,7 +76,7 @@ impl Call {
     }
 
     /// A hears of B's 2xx, if nobody is missing who has to record the call.
-    pub(super) fn pass_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
+    pub(in crate::b2bua) fn pass_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
         if self.a.state == LegState::Expected {
             self.on_referred_accepted(turn, response);
             return;
@@ -105,7 +105,13 @@ impl Call {
     }
 
     /// A 2xx that comes again after our ACK means that the ACK was lost; from another tag it is a fork's.
-    pub(super) fn on_late_response(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, response: &Response) {
+    pub(in crate::b2bua) fn on_late_response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        client: ClientId,
+        response: &Response,
+    ) {
         if response.headers.cseq().method != Method::Invite {
             turn.wire.disown_client(client);
             return;
@@ -200,7 +206,7 @@ impl Call {
     }
 
     /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
-    pub(super) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
+    pub(in crate::b2bua) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
         if self.ask_elsewhere(turn, None) {
             return;
         }
@@ -216,7 +222,7 @@ impl Call {
     }
 
     /// Whether an ACK of A is for the 2xx that we sent: its dialog, its CSeq number (RFC 3261 §13.2.2.4).
-    pub(super) fn is_of_answer(&self, ack: &Request) -> bool {
+    pub(in crate::b2bua) fn is_of_answer(&self, ack: &Request) -> bool {
         let number = self.a.invite.as_ref().map(|invite| invite.headers.cseq().number);
         matches!(self.a.state, LegState::AckAwaited { .. })
             && number == Some(ack.headers.cseq().number)
@@ -235,7 +241,7 @@ impl Call {
     }
 
     /// A's ACK to our 2xx: B gets its own, with A's answer if B made the offer.
-    pub(super) fn on_answer_acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Request) {
+    pub(in crate::b2bua) fn on_answer_acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Request) {
         let owes_answer = self.owes_answer();
         let body = if owes_answer {
             self.carry_ack_answer(turn, Leg::A, ack)
@@ -272,7 +278,7 @@ impl Call {
     }
 
     /// The ACK to our 2xx never came (RFC 3261 §13.3.1.4): the session is ended, BYE and all.
-    pub(super) fn on_never_acknowledged(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_never_acknowledged(&mut self, turn: &mut Turn<'_>) {
         self.a.on_ack(turn, self.id, &self.chronicle);
         self.finish(turn, "no ACK from A", &Farewell::of_reasons(reject::no_ack()));
     }

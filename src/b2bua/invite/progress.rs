@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::body::Content;
-use super::call::Call;
-use super::deadlines::Wait;
-use super::exchange::{Exchange, Stage};
-use super::facts;
-use super::farewell::Farewell;
-use super::leg::LegState;
-use super::reject::{Refusal, recording_lost};
 use super::reliable::Standing;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::body::Content;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::exchange::{Exchange, Stage};
+use crate::b2bua::facts;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::leg::LegState;
+use crate::b2bua::reject::{Refusal, recording_lost};
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::{Method, Response};
 
@@ -129,7 +129,7 @@ impl Call {
     }
 
     /// 1xx: what is held back for it goes now; that of a re-INVITE goes on to who asked.
-    pub(super) fn on_exchange_progress(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+    pub(in crate::b2bua) fn on_exchange_progress(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
         let line = self.leg(side).line(&self.chronicle);
         let Some(exchange) = &mut self.exchange else { return };
         let Stage::Waiting { provisional, cancel } = &mut exchange.stage else {
@@ -191,7 +191,7 @@ impl Call {
         }
     }
 
-    pub(super) fn pass_progress(
+    pub(in crate::b2bua) fn pass_progress(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -224,7 +224,7 @@ impl Call {
     }
 
     /// The far end has accepted nothing yet: the session stays as it was.
-    pub(super) fn refuse_progress(&mut self, turn: &mut Turn<'_>, refusal: Refusal) {
+    pub(in crate::b2bua) fn refuse_progress(&mut self, turn: &mut Turn<'_>, refusal: Refusal) {
         let reasons = reasons_of(&refusal);
         if let Some(exchange) = &mut self.exchange {
             exchange.refused = Some(refusal);
