@@ -5,10 +5,8 @@
 use std::sync::Arc;
 
 use super::call::Call;
-use super::fork::{ENDED_MAX, Ended};
-use super::leg::path_of;
+use super::dialog::{ENDED_MAX, Ended, Owner, Wire, path_of};
 use super::turn::Turn;
-use super::wire::{Owner, Wire};
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::dialog::LegState;
 use super::invite::names;
 use super::languages::Languages;
-use super::leg::LegState;
 use super::negotiation::Aware;
 use super::refresh::glare_wait;
 use super::state::{MediaState, Phase, Recording};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::carry;
+use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::leg::LegState;
 use super::referral::Errand;
 use super::reject::Refusal;
 use super::replaces::{self, DialogName};

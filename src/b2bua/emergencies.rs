@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::caller;
-use super::leg::CallLeg;
+use super::dialog::CallLeg;
 use super::output::{Memory, Output};
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp, TrunkName};

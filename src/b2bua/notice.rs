@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::call::Call;
+use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::leg::LegState;
 use super::reject::Refusal;
 use super::turn::Turn;
 use crate::model::Leg;

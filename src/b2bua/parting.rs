@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::leg::LegState;
 use super::notice::Notices;
 use super::pass::back;
 use super::reject::Refusal;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::deadlines::Wait;
+use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::leg::LegState;
 use super::referral::Errand;
 use super::state::Phase;
 use super::turn::Turn;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::{self, Crossing};
-use super::leg::CallLeg;
+use super::dialog::CallLeg;
 use super::reject::Refusal;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::{Dialog, DialogError};

@@ -10,14 +10,13 @@ use bytes::Bytes;
 
 use super::aware::Telling;
 use super::call::Call;
+use super::dialog::{CallLeg, LegState, Owner};
 use super::farewell::Farewell;
-use super::leg::{CallLeg, LegState};
 use super::newcomer::Newcomer;
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
-use super::wire::Owner;
 use super::withheld::Withheld;
 use crate::model::{Leg, Mark};
 use crate::sip::Response;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::call::Call;
+use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::leg::LegState;
 use super::output::StepKind;
 use super::reject::{self, Refusal};
 use super::state::{MediaState, Phase, Recording};

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::leg::CallLeg;
 use super::manner::Manner;
+use crate::b2bua::dialog::CallLeg;
 use crate::media::PortPair;
 use crate::trunk::NearMedia;
 

@@ -4,17 +4,17 @@
 
 use std::sync::Arc;
 
-use super::aftermath::answered;
-use super::call::Call;
-use super::claims::Claims;
-use super::farewell::Farewell;
-use super::invite::Reliable;
-use super::leaving::Leaving;
 use super::leg::path_of;
-use super::negotiation::Agreement;
-use super::numbering;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::aftermath::answered;
+use crate::b2bua::call::Call;
+use crate::b2bua::claims::Claims;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::invite::Reliable;
+use crate::b2bua::leaving::Leaving;
+use crate::b2bua::negotiation::Agreement;
+use crate::b2bua::numbering;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Header, Leg};
 use crate::policy::Decision;
 use crate::sip::dialog::Dialog;
@@ -53,22 +53,22 @@ pub struct Forks {
     parted: Vec<Dialog>,
     ended: Vec<Ended>,
     /// At most as many as `ended`.
-    pub(super) leaving: Vec<Leaving>,
+    pub(in crate::b2bua) leaving: Vec<Leaving>,
 }
 
 /// A second 2xx that was ended.
 #[derive(Debug)]
 pub struct Ended {
     /// B's tag.
-    pub(super) tag: String,
+    pub(in crate::b2bua) tag: String,
     /// The ACK that it got, and by which path.
-    pub(super) ack: Request,
-    pub(super) flow: Flow,
+    pub(in crate::b2bua) ack: Request,
+    pub(in crate::b2bua) flow: Flow,
 }
 
 impl Forks {
     /// Who rings is about to be decided for.
-    pub(super) fn note_called(&mut self, header: &Arc<Header>, decision: &Arc<Decision>) {
+    pub(in crate::b2bua) fn note_called(&mut self, header: &Arc<Header>, decision: &Arc<Decision>) {
         self.called
             .get_or_insert_with(|| (Arc::clone(header), Arc::clone(decision)));
     }
@@ -76,7 +76,7 @@ impl Forks {
 
 impl Call {
     /// Brings the early dialog that a request names into focus. False when there is none.
-    pub(super) fn focus_on_request(&mut self, side: Leg, request: &Request) -> bool {
+    pub(in crate::b2bua) fn focus_on_request(&mut self, side: Leg, request: &Request) -> bool {
         let (theirs, ours) = (request.headers.from().tag(), request.headers.to().tag());
         match side {
             Leg::A => self.focus_on(ours.unwrap_or_default()),
@@ -85,7 +85,7 @@ impl Call {
     }
 
     /// Brings the early dialog with this tag of ours towards A into focus.
-    pub(super) fn focus_on(&mut self, local_tag: &str) -> bool {
+    pub(in crate::b2bua) fn focus_on(&mut self, local_tag: &str) -> bool {
         if self.a.local_tag == local_tag {
             return true;
         }
@@ -104,7 +104,7 @@ impl Call {
 
     /// Brings the early dialog that a provisional response belongs to, or makes, into focus. False when it is one too
     /// many, or had its BYE.
-    pub(super) fn focus_on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
+    pub(in crate::b2bua) fn focus_on_progress(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
         let Some(tag) = response.headers.to().tag() else {
             return true;
         };
@@ -129,7 +129,7 @@ impl Call {
     }
 
     /// The first 2xx: its early dialog, or a new one, is the call's from now on; the others are over.
-    pub(super) fn focus_on_winner(&mut self, turn: &mut Turn<'_>, response: &Response) {
+    pub(in crate::b2bua) fn focus_on_winner(&mut self, turn: &mut Turn<'_>, response: &Response) {
         let tag = response.headers.to().tag().unwrap_or_default();
         if self.b.dialog.is_some() && self.focus_on_callee(tag) {
             if let Some(early) = &mut self.b.dialog {
@@ -158,7 +158,7 @@ impl Call {
     }
 
     /// Who answers and is not named is who was called, whoever else was heard ringing. What is recorded stays so.
-    pub(super) fn name_called(&mut self, turn: &Turn<'_>, headers: &Headers) {
+    pub(in crate::b2bua) fn name_called(&mut self, turn: &Turn<'_>, headers: &Headers) {
         let Some((header, decision)) = self.forks.called.take() else {
             return;
         };
@@ -177,7 +177,7 @@ impl Call {
     }
 
     /// There is no call: whoever of the forks still answers comes too late.
-    pub(super) fn silence_forks(&mut self) {
+    pub(in crate::b2bua) fn silence_forks(&mut self) {
         let others = std::mem::take(&mut self.forks.others).into_iter();
         let early = self.b.dialog.take().into_iter();
         self.forks
@@ -187,7 +187,7 @@ impl Call {
 
     /// B is asked anew, or another B: what the forks of the last attempt agreed is forgotten, and so is who rang there; an
     /// answer to come reaches A in a dialog of its own.
-    pub(super) fn start_over(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn start_over(&mut self, turn: &mut Turn<'_>) {
         if self.b.dialog.is_some() {
             self.branch_off(turn);
         }
@@ -201,7 +201,7 @@ impl Call {
 
     /// Another 2xx to the same INVITE. From the dialog that we took it needs nothing yet; a fork is acknowledged and ended
     /// by it (RFC 3261 §13.2.2.4), once.
-    pub(super) fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
+    pub(in crate::b2bua) fn on_fork(&mut self, turn: &mut Turn<'_>, response: &Response) {
         let tag = response.headers.to().tag().unwrap_or_default();
         if self.b.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag() == tag) {
             return;
@@ -231,12 +231,12 @@ impl Call {
     }
 
     /// The callee goes over to another call; its 2xx may come again, for its ACK.
-    pub(super) fn part_with(&mut self, callee: Option<Dialog>) {
+    pub(in crate::b2bua) fn part_with(&mut self, callee: Option<Dialog>) {
         self.forks.parted.extend(callee);
     }
 
     /// Whether the 2xx is of an early dialog that A has ended (RFC 3261 §15): the two crossed.
-    pub(super) fn acknowledge_parted(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
+    pub(in crate::b2bua) fn acknowledge_parted(&mut self, turn: &mut Turn<'_>, response: &Response) -> bool {
         let tag = response.headers.to().tag().unwrap_or_default();
         let Some(at) = self.forks.parted.iter().position(|parted| parted.remote_tag() == tag) else {
             return false;
@@ -252,7 +252,7 @@ impl Call {
 
     /// For what comes after an INVITE: the early dialogs that never were answered, those that had a BYE, and the second 2xx
     /// that were ended.
-    pub(super) fn part_with_forks(&mut self) -> (Vec<Dialog>, Vec<Dialog>, Vec<Ended>) {
+    pub(in crate::b2bua) fn part_with_forks(&mut self) -> (Vec<Dialog>, Vec<Dialog>, Vec<Ended>) {
         let forks = &mut self.forks;
         let mut early = std::mem::take(&mut forks.silenced);
         early.extend(forks.others.iter_mut().filter_map(|fork| fork.b.take()));
@@ -265,7 +265,7 @@ impl Call {
 
     /// A BYE for the early dialog in focus, while others are left: it alone is over (RFC 3261 §15). False when it is the
     /// last, or all are over already.
-    pub(super) fn end_early(&mut self, turn: &mut Turn<'_>, by: Leg, farewell: &Farewell) -> bool {
+    pub(in crate::b2bua) fn end_early(&mut self, turn: &mut Turn<'_>, by: Leg, farewell: &Farewell) -> bool {
         if self.forks.others.is_empty() || self.phase == Phase::Ending {
             return false;
         }
@@ -301,21 +301,21 @@ impl Call {
     }
 
     /// The dialogs of the call, with A and with B: that in focus, then the other early ones.
-    pub(super) fn dialogs(&self) -> impl Iterator<Item = [Option<&Dialog>; 2]> {
+    pub(in crate::b2bua) fn dialogs(&self) -> impl Iterator<Item = [Option<&Dialog>; 2]> {
         let others = self.forks.others.iter();
         let others = others.map(|early| [early.a.as_ref(), early.b.as_ref()]);
         std::iter::once([self.a.dialog.as_ref(), self.b.dialog.as_ref()]).chain(others)
     }
 
     /// The media of the fork in focus is what the relay carries now.
-    pub(super) fn hear_focus(&mut self) {
+    pub(in crate::b2bua) fn hear_focus(&mut self) {
         if !self.forks.others.is_empty() {
             self.forks.heard = Some(self.a.local_tag.clone());
         }
     }
 
     /// After every event the fork whose media is relayed is in focus again.
-    pub(super) fn rest_on_heard(&mut self) {
+    pub(in crate::b2bua) fn rest_on_heard(&mut self) {
         if let Some(heard) = self.forks.heard.take() {
             self.focus_on(&heard);
             self.forks.heard = Some(heard);

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::chronicle::Chronicle;
-use super::farewell::Farewell;
-use super::meeting::FOCUS;
-use super::reject::Rejection;
-use super::turn::{Line, Turn};
 use super::wire::Wire;
+use crate::b2bua::chronicle::Chronicle;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::meeting::FOCUS;
+use crate::b2bua::reject::Rejection;
+use crate::b2bua::turn::{Line, Turn};
 use crate::model::{Leg, SessionId};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -107,7 +107,8 @@ impl CallLeg {
 
     /// A request inside this leg's dialog, with Contact where the method refreshes the target (RFC 3261 §12.2.1.1).
     pub fn dialog_request(&mut self, method: Method) -> Option<Request> {
-        let refreshes = matches!(method, Method::Invite | Method::Update) || super::pass::refreshes_target(&method);
+        let refreshes =
+            matches!(method, Method::Invite | Method::Update) || crate::b2bua::pass::refreshes_target(&method);
         let mut request = self.dialog.as_mut()?.request(method);
         self.follow_target();
         if refreshes {
@@ -284,7 +285,7 @@ impl CallLeg {
         true
     }
 
-    pub(super) fn push_contact(&self, headers: &mut Headers) {
+    pub(in crate::b2bua) fn push_contact(&self, headers: &mut Headers) {
         let called = self.invite.as_ref().map(|invite| &invite.uri);
         let theirs = self.dialog.as_ref().map(Dialog::remote_target);
         let is_secure = |uri: &&Uri| uri.scheme() == Scheme::Sips;
@@ -308,7 +309,7 @@ impl CallLeg {
 
 /// Where requests of a dialog with a peer of this trunk go: its route or Contact, if that is an address of the trunk, else
 /// `by`, the path that the dialog came by.
-pub(super) fn path_of(trunk: &Trunk, dialog: &Dialog, by: Flow) -> Flow {
+pub(in crate::b2bua) fn path_of(trunk: &Trunk, dialog: &Dialog, by: Flow) -> Flow {
     // A connection is used again: its far end may accept no other.
     if by.transport.is_stream() {
         return by;

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::call::Call;
-use super::exchange::Stage;
-use super::invite::Reliable;
 use super::leg::LegState;
-use super::state::Phase;
-use super::subscription::set_number;
-use super::turn::Turn;
 use super::wire::Owner;
+use crate::b2bua::call::Call;
+use crate::b2bua::exchange::Stage;
+use crate::b2bua::invite::Reliable;
+use crate::b2bua::state::Phase;
+use crate::b2bua::subscription::set_number;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{self, Algorithm, Challenge, Use};
@@ -212,7 +212,7 @@ fn names_realm(headers: &Headers, asker: Asker, realm: &str) -> bool {
 
 impl Call {
     /// Sends a challenged request again with our credentials. False: the response is an answer like any other.
-    pub(super) fn answer_challenge(
+    pub(in crate::b2bua) fn answer_challenge(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -281,7 +281,7 @@ impl Call {
     }
 
     /// B's INVITE went out again, as this transaction: what was heard of it before is forgotten.
-    pub(super) fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
+    pub(in crate::b2bua) fn on_invite_renewed(&mut self, turn: &mut Turn<'_>, client: ClientId, invite: Request) {
         self.close_exchange(turn);
         self.start_over(turn);
         self.b.dialog = None;

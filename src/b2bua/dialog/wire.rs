@@ -215,7 +215,7 @@ impl Wire {
     }
 
     /// The proofs of an INVITE for its ACK (RFC 3261 §22.1).
-    pub(super) fn repeat_proof(&self, owner: Owner, ack: &mut Request) {
+    pub(in crate::b2bua) fn repeat_proof(&self, owner: Owner, ack: &mut Request) {
         self.challenges.repeat(owner, ack);
     }
 
