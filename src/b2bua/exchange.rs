@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 
-use super::body::{Content, leave_out_descriptions};
 use super::call::Call;
 use super::continuation::Kept;
 use super::farewell::Farewell;
 use super::invite::{Reliable, Standing};
-use super::negotiation::{Agreement, NegotiationError};
 use super::reject::Refusal;
+use super::session::{Agreement, Content, NegotiationError, leave_out_descriptions};
 use super::state::Phase;
 use super::turn::Turn;
 use super::withheld::Barred;

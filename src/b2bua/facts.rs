@@ -398,7 +398,7 @@ fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
 
 /// What a message's session description has.
 pub fn media(headers: &Headers, body: &Bytes) -> Vec<MediaKind> {
-    let sdp = super::body::sdp_of(headers, body).unwrap_or_default();
+    let sdp = super::session::sdp_of(headers, body).unwrap_or_default();
     let Ok(sdp) = SessionDescription::parse(sdp) else {
         return Vec::new();
     };

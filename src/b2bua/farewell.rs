@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::body::{Content, describes_body};
 use super::call::Call;
 use super::carry::{self, Crossing};
+use super::session::{Content, describes_body};
 use super::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::{Request, Response};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::body::Content;
 use super::call::Call;
 use super::carry;
 use super::dialog::{LegState, Owner};
@@ -14,6 +13,7 @@ use super::invite::{Reliable, reliable};
 use super::numbering;
 use super::refresh::check_interval;
 use super::reject::Refusal;
+use super::session::Content;
 use super::state::{MediaState, Phase};
 use super::turn::Turn;
 use crate::model::Leg;

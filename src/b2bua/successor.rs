@@ -53,7 +53,7 @@ impl Call {
             self.b.acknowledge(turn, &chronicle, cseq, None);
         }
         self.accept_upkeep(turn, Leg::B, response);
-        let answer = super::body::sdp_of(&response.headers, &response.body).map(Bytes::copy_from_slice);
+        let answer = super::session::sdp_of(&response.headers, &response.body).map(Bytes::copy_from_slice);
         self.take_callee(turn, answer.as_ref());
     }
 

@@ -3,12 +3,11 @@
 use bytes::Bytes;
 
 use super::reliable::Standing;
-use crate::b2bua::body::{Content, leave_out_descriptions};
 use crate::b2bua::call::Call;
 use crate::b2bua::dialog::LegState;
 use crate::b2bua::farewell::Farewell;
-use crate::b2bua::negotiation::NegotiationError;
 use crate::b2bua::reject::{self, Refusal};
+use crate::b2bua::session::{Content, NegotiationError, leave_out_descriptions};
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::b2bua::withheld::Withheld;

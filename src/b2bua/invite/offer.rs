@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::arrival::{Arrival, Asked, Setting};
-use crate::b2bua::body::Content;
 use crate::b2bua::call::Call;
 use crate::b2bua::carry::{self, Crossing};
 use crate::b2bua::dialog::{LegState, Owner, Wire};
 use crate::b2bua::meeting::{FOCUS, is_focus};
-use crate::b2bua::negotiation::NegotiationError;
 use crate::b2bua::output::StepKind;
 use crate::b2bua::reject::{self, Refusal};
+use crate::b2bua::session::{Content, NegotiationError};
 use crate::b2bua::state::{MediaState, Phase, Recording};
 use crate::b2bua::turn::Turn;
 use crate::model::{Direction, Fault, Leg, MediaCommand, PolicyId, RecordingCommand};

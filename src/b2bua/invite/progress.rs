@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::reliable::Standing;
-use crate::b2bua::body::Content;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::dialog::LegState;
@@ -17,6 +16,7 @@ use crate::b2bua::exchange::{Exchange, Stage};
 use crate::b2bua::facts;
 use crate::b2bua::farewell::Farewell;
 use crate::b2bua::reject::{Refusal, recording_lost};
+use crate::b2bua::session::Content;
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::model::Leg;

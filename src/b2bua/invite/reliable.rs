@@ -5,10 +5,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::b2bua::body::{Content, leave_out_descriptions};
 use crate::b2bua::call::Call;
 use crate::b2bua::pass::PASSINGS_MAX;
 use crate::b2bua::reject::Refusal;
+use crate::b2bua::session::{Content, leave_out_descriptions};
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::model::Leg;

@@ -29,7 +29,7 @@ use face::Face;
 pub use kept::KeptMedia;
 use keying::{Keying, Said};
 
-use super::dialog::CallLeg;
+use crate::b2bua::dialog::CallLeg;
 use crate::media::{PortPair, PortPool};
 use crate::model::{Leg, Remote, SrtpKey, Timestamp, Told};
 use crate::sdp::{Format, SessionDescription, check_reoffer, filter, with_lines};

@@ -1,17 +1,17 @@
 //! Media that nobody but its ends can hear: where a policy strictly wants it recorded it does not cross, and where it crosses
 //! the recording tells.
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::reject::Refusal;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Encryption, Fault, KeyingFault, Leg, Mark, Recorded};
 use crate::policy::Decision;
 
 impl Call {
     /// As the decision of now wants it.
-    pub(super) fn demand_hearing(&mut self) {
+    pub(in crate::b2bua) fn demand_hearing(&mut self) {
         let must_be_heard = self.wants_hearing(&self.decision);
         self.negotiation.demand_hearing(must_be_heard);
     }
@@ -21,7 +21,7 @@ impl Call {
     }
 
     /// Why the call cannot be as another decision wants it: what is agreed already cannot be heard.
-    pub(super) fn unheard_for(&self, decision: &Decision) -> Option<Refusal> {
+    pub(in crate::b2bua) fn unheard_for(&self, decision: &Decision) -> Option<Refusal> {
         let is_sealed = self.negotiation.encryption() == Some(Encryption::Sealed);
         (is_sealed && self.wants_hearing(decision)).then_some(Refusal::MediaSealed)
     }

@@ -1,8 +1,8 @@
 //! What the relay is told, and what it answers.
 
-use super::call::Call;
-use super::state::{MediaState, Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::state::{MediaState, Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Ailing, Leg, Mark, MediaCommand, MediaEvent, Recorded};
 use crate::policy::Verdict;
 
@@ -68,7 +68,7 @@ impl Call {
     }
 
     /// Where recording stands decides how strictly the relay minds it.
-    pub(super) fn mode(&self) -> Recorded {
+    pub(in crate::b2bua) fn mode(&self) -> Recorded {
         let strict_during = self.decision.is_strict_during(self.meeting);
         match self.recording {
             _ if self.decision.verdict != Verdict::Record || self.left_out.is_declined => Recorded::No,
@@ -80,7 +80,7 @@ impl Call {
     }
 
     /// Tells the relay what holds now, and writes it on the recording's timeline.
-    pub(super) fn renew_media(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn renew_media(&mut self, turn: &mut Turn<'_>) {
         if !self.negotiation.has_media() {
             return;
         }
