@@ -10,7 +10,7 @@ use super::deadlines::Wait;
 use super::dialog::LegState;
 use super::invite::names;
 use super::languages::Languages;
-use super::refresh::glare_wait;
+use super::modification::glare_wait;
 use super::session::Aware;
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;

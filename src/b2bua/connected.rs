@@ -6,8 +6,8 @@
 
 use super::call::Call;
 use super::deadlines::Wait;
-use super::exchange::Stage;
 use super::invite::names;
+use super::modification::Stage;
 use super::turn::Turn;
 use crate::model::{Fault, Leg, Mark};
 use crate::sip::{Headers, Method, NameAddr, Request};

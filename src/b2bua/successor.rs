@@ -12,12 +12,12 @@ use super::aware::Telling;
 use super::call::Call;
 use super::dialog::{CallLeg, LegState, Owner};
 use super::farewell::Farewell;
+use super::modification::Withheld;
 use super::newcomer::Newcomer;
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;
 use super::turn::Turn;
-use super::withheld::Withheld;
 use crate::model::{Leg, Mark};
 use crate::sip::Response;
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::deadlines::Wait;
-use super::farewell::Farewell;
-use super::invite::names;
-use super::reject::Refusal;
 use super::retell::Untold;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::invite::names;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::SessionTimer;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -45,17 +45,17 @@ pub struct Upkeep {
     bars_update: bool,
     /// A refresh of ours that has no final answer yet.
     #[serde(skip)]
-    pub(super) refreshing: Option<Refreshing>,
+    pub(in crate::b2bua) refreshing: Option<Refreshing>,
     /// The last refresh was refused.
     #[serde(skip)]
     refused: Option<Refused>,
     /// The peer does not know yet what holds.
     #[serde(default)]
-    pub(super) untold: Option<Untold>,
+    pub(in crate::b2bua) untold: Option<Untold>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Refreshing {
+pub(in crate::b2bua) struct Refreshing {
     pub(super) client: ClientId,
     method: Method,
     /// The 422 to it was answered.
@@ -78,7 +78,7 @@ impl Upkeep {
         self.untold.is_some_and(|untold| untold.is_astray)
     }
 
-    pub(super) fn is_reinviting(&self) -> bool {
+    pub(in crate::b2bua) fn is_reinviting(&self) -> bool {
         let by_invite = |refreshing: &Refreshing| refreshing.method == Method::Invite;
         self.refreshing.as_ref().is_some_and(by_invite)
     }
@@ -92,7 +92,7 @@ impl Upkeep {
 
 impl Call {
     /// A's INVITE: which timers its legs get. An emergency call gets none: no timer ends it.
-    pub(super) fn begin_upkeep(&mut self, turn: &Turn<'_>, invite: &Request) -> Result<(), Refusal> {
+    pub(in crate::b2bua) fn begin_upkeep(&mut self, turn: &Turn<'_>, invite: &Request) -> Result<(), Refusal> {
         self.keep_allowed(Leg::A, &invite.headers);
         self.note_from_change(Leg::A, &invite.headers);
         if self.decision.emergency {
@@ -107,7 +107,7 @@ impl Call {
 
     /// The call goes on in another process. What was refreshed meanwhile nobody knows: both peers are asked soon, spread so
     /// that many calls do not ask at once.
-    pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
+    pub(in crate::b2bua) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
         self.upkeep = upkeep;
         for side in Leg::BOTH {
             let timer = &mut self.upkeep[side.index()].timer;
@@ -123,12 +123,12 @@ impl Call {
     }
 
     /// What a request that may refresh says of our timer on the leg that it goes to.
-    pub(super) fn ask_upkeep(&self, to: Leg, request: &mut Request) {
+    pub(in crate::b2bua) fn ask_upkeep(&self, to: Leg, request: &mut Request) {
         self.upkeep[to.index()].ask(self.phase, request);
     }
 
     /// A 2xx to a request that refreshes goes to who sent it: the timers of both legs begin anew.
-    pub(super) fn grant_upkeep(
+    pub(in crate::b2bua) fn grant_upkeep(
         &mut self,
         turn: &Turn<'_>,
         request: (Leg, &Request),
@@ -152,7 +152,7 @@ impl Call {
     }
 
     /// A 2xx to an INVITE of our own on that leg: its timer begins anew.
-    pub(super) fn accept_upkeep(&mut self, turn: &Turn<'_>, side: Leg, accepted: &Response) {
+    pub(in crate::b2bua) fn accept_upkeep(&mut self, turn: &Turn<'_>, side: Leg, accepted: &Response) {
         self.keep_allowed(side, &accepted.headers);
         self.note_from_change(side, &accepted.headers);
         if !self.decision.emergency {
@@ -162,7 +162,7 @@ impl Call {
     }
 
     /// The party of this leg leaves: nobody asks for it any more.
-    pub(super) fn drop_upkeep(&mut self, side: Leg) -> Upkeep {
+    pub(in crate::b2bua) fn drop_upkeep(&mut self, side: Leg) -> Upkeep {
         let upkeep = std::mem::take(&mut self.upkeep[side.index()]);
         self.watch_session(side, None);
         self.watch_untold(side, None);
@@ -175,18 +175,18 @@ impl Call {
     }
 
     /// The party of this leg comes with its timer.
-    pub(super) fn take_upkeep(&mut self, side: Leg, upkeep: Upkeep) {
+    pub(in crate::b2bua) fn take_upkeep(&mut self, side: Leg, upkeep: Upkeep) {
         self.upkeep[side.index()] = upkeep;
         self.watch_session(side, None);
     }
 
     /// A 422 from the far end is for us: the interval is ours. Whether it is worth asking again.
-    pub(super) fn on_interval_refused(&mut self, by: Leg, response: &Response) -> bool {
+    pub(in crate::b2bua) fn on_interval_refused(&mut self, by: Leg, response: &Response) -> bool {
         response.status == 422 && self.upkeep[by.index()].timer.on_too_small(&response.headers)
     }
 
     /// Whether a re-INVITE of ours is in flight on either leg: another cannot cross then (RFC 3261 §14.1, §14.2).
-    pub(super) fn is_reinviting(&self) -> bool {
+    pub(in crate::b2bua) fn is_reinviting(&self) -> bool {
         self.is_reseating() || self.upkeep.iter().any(Upkeep::is_reinviting)
     }
 
@@ -220,7 +220,7 @@ impl Call {
         turn.respond(self.line(side), server, answer);
     }
 
-    pub(super) fn on_session_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
+    pub(in crate::b2bua) fn on_session_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
         if self.phase != Phase::Confirmed {
             return;
         }
@@ -247,7 +247,7 @@ impl Call {
     }
 
     /// Whether it asks for a longer interval, `lengthened`, and goes another way, `rerouted`, than at first.
-    pub(super) fn refresh_by(
+    pub(in crate::b2bua) fn refresh_by(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -282,7 +282,7 @@ impl Call {
         self.watch_session(side, None);
     }
 
-    pub(super) fn on_refresh_response(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+    pub(in crate::b2bua) fn on_refresh_response(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
         if response.status < 200 {
             return;
         }
@@ -364,14 +364,14 @@ impl Call {
     }
 
     /// The call ends: a re-INVITE of ours may ring for ever.
-    pub(super) fn give_up_refreshes(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn give_up_refreshes(&mut self, turn: &mut Turn<'_>) {
         for side in Leg::BOTH {
             self.give_up_refresh(turn, side);
         }
     }
 
     /// The same of one party, which leaves.
-    pub(super) fn give_up_refresh(&mut self, turn: &mut Turn<'_>, side: Leg) {
+    pub(in crate::b2bua) fn give_up_refresh(&mut self, turn: &mut Turn<'_>, side: Leg) {
         let by_invite = |refreshing: &mut Refreshing| refreshing.method == Method::Invite;
         if let Some(refreshing) = self.upkeep[side.index()].refreshing.take_if(by_invite) {
             turn.cancel(self.line(side), refreshing.client, &[]);
@@ -379,13 +379,13 @@ impl Call {
         }
     }
 
-    pub(super) fn release_refreshes(&self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn release_refreshes(&self, turn: &mut Turn<'_>) {
         for refreshing in self.upkeep.iter().filter_map(|upkeep| upkeep.refreshing.as_ref()) {
             turn.wire.disown_client(refreshing.client);
         }
     }
 
-    pub(super) fn watch_sessions(&mut self) {
+    pub(in crate::b2bua) fn watch_sessions(&mut self) {
         for side in Leg::BOTH {
             self.watch_session(side, None);
         }
@@ -419,7 +419,7 @@ impl Call {
 }
 
 /// Beyond what a peer in glare may draw from, or below it: by who made the Call-ID.
-pub(super) fn glare_wait(turn: &mut Turn<'_>, side: Leg) -> Duration {
+pub(in crate::b2bua) fn glare_wait(turn: &mut Turn<'_>, side: Leg) -> Duration {
     let jitter = u64::try_from(turn.wire.mint().entropy() % 1_000).unwrap_or_default();
     GLARE_WAIT[side.index()] + Duration::from_millis(jitter)
 }

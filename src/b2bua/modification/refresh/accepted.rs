@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::super::call::Call;
-use super::super::reject::Refusal;
-use super::super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sdp::SessionDescription;
 use crate::sip::{Method, Response};

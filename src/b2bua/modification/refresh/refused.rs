@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::super::call::Call;
 use super::super::retell::seconds;
-use super::super::state::Phase;
-use super::super::turn::Turn;
 use super::{Refreshing, glare_wait};
+use crate::b2bua::call::Call;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::{Flow, Method, Response};
 
@@ -79,7 +79,7 @@ impl Call {
     }
 
     /// The refresh got no answer. A connection that broke may only be the wrong one: the peer is asked once more.
-    pub(in super::super) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
+    pub(in crate::b2bua) fn on_refresh_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let refreshing = self.upkeep[side.index()].refreshing.take();
         if self.phase != Phase::Confirmed {
             return;

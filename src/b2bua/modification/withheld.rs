@@ -4,21 +4,21 @@
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::deadlines::Wait;
 use super::exchange::{Exchange, Stage};
-use super::facts;
-use super::newcomer::Newcomer;
-use super::reject::{self, Refusal, SET_UP_MAX};
-use super::state::{Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::facts;
+use crate::b2bua::newcomer::Newcomer;
+use crate::b2bua::reject::{self, Refusal, SET_UP_MAX};
+use crate::b2bua::state::{Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, MediaKind};
 use crate::sdp::SessionDescription;
 use crate::sip::{Message, Method, Response};
 
 /// What waits of an INVITE that is answered.
 #[derive(Debug)]
-pub(super) enum Withheld {
+pub(in crate::b2bua) enum Withheld {
     /// B's 2xx.
     Answer(Box<Response>),
     /// The answer of a callee who comes over from another call.
@@ -37,7 +37,7 @@ pub(super) enum Barred {
 impl Call {
     /// The callee's answer waits for a recording that is being opened, if the call may not be connected without. False: it
     /// may go on.
-    pub(super) fn withhold(&mut self, turn: &Turn<'_>, answer: impl FnOnce() -> Withheld) -> bool {
+    pub(in crate::b2bua) fn withhold(&mut self, turn: &Turn<'_>, answer: impl FnOnce() -> Withheld) -> bool {
         let waits = self.recording == Recording::Opening && self.unarmed(turn).is_some();
         if waits {
             self.withheld = Some(answer());
@@ -47,7 +47,7 @@ impl Call {
     }
 
     /// What waited for the recording goes on.
-    pub(super) fn release_answer(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn release_answer(&mut self, turn: &mut Turn<'_>) {
         match self.withheld.take() {
             Some(Withheld::Answer(response)) => self.pass_accepted(turn, &response),
             Some(Withheld::Callee(answer)) => self.take_callee(turn, answer.as_ref()),
@@ -56,7 +56,7 @@ impl Call {
     }
 
     /// The recording is there that an exchange waited for.
-    pub(super) fn release_change(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn release_change(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
         let Some(mut exchange) = self.exchange.take() else {
             return;
@@ -93,7 +93,7 @@ impl Call {
     }
 
     /// The far end has heard nothing of it.
-    pub(super) fn refuse_prepared(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
+    pub(in crate::b2bua) fn refuse_prepared(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let waits = |exchange: &mut Box<Exchange>| exchange.is_news && matches!(exchange.stage, Stage::Preparing(_));
         if let Some(exchange) = self.exchange.take_if(waits) {
             self.withdraw(&exchange);
@@ -102,7 +102,7 @@ impl Call {
     }
 
     /// Who has accepted it is there, and the call ends next.
-    pub(super) fn refuse_accepted(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn refuse_accepted(&mut self, turn: &mut Turn<'_>) {
         let accepted = |exchange: &mut Box<Exchange>| matches!(exchange.stage, Stage::Accepted(_));
         if let Some(exchange) = self.exchange.take_if(accepted)
             && let Stage::Accepted(response) = &exchange.stage
@@ -112,7 +112,7 @@ impl Call {
         }
     }
 
-    pub(super) fn unrecordable(&self) -> Refusal {
+    pub(in crate::b2bua) fn unrecordable(&self) -> Refusal {
         Refusal::Unrecordable {
             policy: reject::first_policy(&self.decision),
         }
@@ -227,7 +227,7 @@ impl Call {
     }
 
     /// Its session goes on with this description, and with as many lines as that has.
-    pub(super) fn go_on_with(&mut self, turn: &mut Turn<'_>, side: Leg, told: &[u8]) {
+    pub(in crate::b2bua) fn go_on_with(&mut self, turn: &mut Turn<'_>, side: Leg, told: &[u8]) {
         let lines = SessionDescription::parse(told).map_or(0, |told| told.lines().len());
         let is_more = lines > self.negotiation.lines();
         self.negotiation.welcome(turn.now, side, lines, turn.ports);

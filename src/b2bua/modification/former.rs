@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use super::announce::Answers;
-use super::call::Call;
-use super::deadlines::Wait;
-use super::output::StepKind;
-use super::state::{Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::announce::Answers;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::output::StepKind;
+use crate::b2bua::state::{Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Fault, Gate, Header, Leg, MediaCommand, MediaKind};
 use crate::policy::Decision;
 
 #[derive(Debug)]
-pub(super) struct Former {
+pub(in crate::b2bua) struct Former {
     decision: Arc<Decision>,
     /// Its parties count.
     header: Arc<Header>,
@@ -30,7 +30,7 @@ pub(super) struct Former {
 
 impl Call {
     /// To be kept if what is decided next asks for a recording.
-    pub(super) fn as_it_is(&self) -> Former {
+    pub(in crate::b2bua) fn as_it_is(&self) -> Former {
         Former {
             decision: Arc::clone(&self.decision),
             header: Arc::clone(&self.header),
@@ -46,7 +46,7 @@ impl Call {
     }
 
     /// Something was decided anew: until its recording is open, if the call may not be so without.
-    pub(super) fn keep_former(&mut self, former: Former) {
+    pub(in crate::b2bua) fn keep_former(&mut self, former: Former) {
         let is_strict = self.decision.is_strict_before(self.meeting) || self.decision.is_strict_during(self.meeting);
         if self.recording == Recording::Opening && is_strict {
             self.former.get_or_insert(former);
@@ -54,20 +54,20 @@ impl Call {
     }
 
     /// Who came is there, and does not go because it is not recorded.
-    pub(super) fn insist(&mut self, came: bool) {
+    pub(in crate::b2bua) fn insist(&mut self, came: bool) {
         if let Some(former) = self.former.as_mut().filter(|_| came) {
             former.is_there = true;
         }
     }
 
     /// What came waits for the recording that it needs.
-    pub(super) fn awaits_change(&self) -> bool {
+    pub(in crate::b2bua) fn awaits_change(&self) -> bool {
         self.recording == Recording::Opening && self.former.is_some()
     }
 
     /// The recording of who, or what, came is not to be had: all is as before. What is said meanwhile of who is called keeps
     /// waiting for its own reasons.
-    pub(super) fn fall_back(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub(in crate::b2bua) fn fall_back(&mut self, turn: &mut Turn<'_>) -> bool {
         let is_answered = self.withheld.is_some() || self.phase == Phase::Ending;
         let Some(former) = self.former.take_if(|former| !former.is_there && !is_answered) else {
             return false;
@@ -94,18 +94,18 @@ impl Call {
     }
 
     /// The recording of somebody who is there does not come, and the call cannot be what it was before. False: nobody is.
-    pub(super) fn is_barred(&mut self) -> bool {
+    pub(in crate::b2bua) fn is_barred(&mut self) -> bool {
         let former = self.former.take_if(|former| former.is_there);
         former.is_some() && self.phase != Phase::Ending
     }
 
     /// A party has accepted what may not be, and is not back yet.
-    pub(super) fn is_astray(&self) -> bool {
+    pub(in crate::b2bua) fn is_astray(&self) -> bool {
         Leg::BOTH.into_iter().any(|side| self.upkeep[side.index()].is_astray())
     }
 
     /// Media crosses again, unless a party has yet to go back to what was, or somebody waits to be recorded.
-    pub(super) fn reopen(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn reopen(&mut self, turn: &mut Turn<'_>) {
         let is_refused = self
             .exchange
             .as_ref()

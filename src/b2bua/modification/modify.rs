@@ -4,24 +4,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::carry;
-use super::dialog::{LegState, Owner};
 use super::exchange::{Exchange, Stage};
-use super::farewell::Farewell;
-use super::invite::{Reliable, reliable};
-use super::numbering;
 use super::refresh::check_interval;
-use super::reject::Refusal;
-use super::session::Content;
-use super::state::{MediaState, Phase};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::carry;
+use crate::b2bua::dialog::{LegState, Owner};
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::invite::{Reliable, reliable};
+use crate::b2bua::numbering;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::session::Content;
+use crate::b2bua::state::{MediaState, Phase};
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::ServerId;
 use crate::sip::{Method, Request, Response};
 
 impl Call {
-    pub(super) fn on_offer_again(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: Request) {
+    pub(in crate::b2bua) fn on_offer_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        server: ServerId,
+        request: Request,
+    ) {
         self.note_from_change(side, &request.headers);
         let lines = self.negotiation.lines();
         let before = self.negotiation.agreement().clone();
@@ -141,7 +147,7 @@ impl Call {
     }
 
     /// The ports are there: the request goes on.
-    pub(super) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn ask_far_end(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
         if self.holds_identity() {
             return;
@@ -184,7 +190,7 @@ impl Call {
     }
 
     /// A CANCEL for a re-INVITE: passed on; the far end's final answer decides (RFC 3261 §9.2).
-    pub(super) fn on_exchange_cancelled(&mut self, turn: &mut Turn<'_>, reasons: &[String]) {
+    pub(in crate::b2bua) fn on_exchange_cancelled(&mut self, turn: &mut Turn<'_>, reasons: &[String]) {
         let Some(exchange) = &mut self.exchange else { return };
         let leg = match exchange.from {
             Leg::A => &self.b,
@@ -200,18 +206,18 @@ impl Call {
     }
 
     /// The call ends: what is in flight is answered, what was accepted is acknowledged.
-    pub(super) fn close_exchange(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn close_exchange(&mut self, turn: &mut Turn<'_>) {
         self.give_up_exchange(turn, &Refusal::Cancelled);
     }
 
     /// The far end was asked for it, and has not answered; or is not asked yet.
-    pub(super) fn awaits_far_end(&self) -> bool {
+    pub(in crate::b2bua) fn awaits_far_end(&self) -> bool {
         let waits = |stage: &Stage| matches!(stage, Stage::Preparing(_) | Stage::Waiting { .. });
         self.exchange.as_ref().is_some_and(|exchange| waits(&exchange.stage))
     }
 
     /// `refusal`: for who asked.
-    pub(super) fn give_up_exchange(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
+    pub(in crate::b2bua) fn give_up_exchange(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let is_here = self.focus_on_exchange();
         let Some(exchange) = self.exchange.take() else { return };
         // Where its early dialog is over, the offer that is pending is another's.
@@ -244,7 +250,7 @@ impl Call {
 
     /// A port could not be bound: of the first lines, then the session is gone from the relay; or of a new one, then
     /// the offer that wanted it is refused and the session stays as it was.
-    pub(super) fn on_media_not_opened(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_media_not_opened(&mut self, turn: &mut Turn<'_>) {
         self.focus_on_exchange();
         let preparing = |exchange: &mut Box<Exchange>| matches!(exchange.stage, Stage::Preparing(_));
         if self.media == MediaState::Open

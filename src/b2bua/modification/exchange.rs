@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::farewell::Farewell;
-use super::invite::{Reliable, Standing};
-use super::reject::Refusal;
-use super::session::{Agreement, Content, NegotiationError, leave_out_descriptions};
-use super::state::Phase;
-use super::turn::Turn;
 use super::withheld::Barred;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::invite::{Reliable, Standing};
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::session::{Agreement, Content, NegotiationError, leave_out_descriptions};
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Message, Method, NameAddr, Request, Response};
@@ -19,33 +19,33 @@ use crate::sip::{Flow, Message, Method, NameAddr, Request, Response};
 /// §5.2).
 #[derive(Debug)]
 pub struct Exchange {
-    pub(super) from: Leg,
+    pub(in crate::b2bua) from: Leg,
     /// Our tag towards A in the early dialog that it is part of.
-    pub(super) fork: String,
-    pub(super) server: ServerId,
-    pub(super) client: Option<ClientId>,
-    pub(super) request: Request,
+    pub(in crate::b2bua) fork: String,
+    pub(in crate::b2bua) server: ServerId,
+    pub(in crate::b2bua) client: Option<ClientId>,
+    pub(in crate::b2bua) request: Request,
     /// The offer that is pending is this exchange's: of the request, or of the 2xx to a request without one.
-    pub(super) offered: bool,
+    pub(in crate::b2bua) offered: bool,
     /// What was agreed when it came.
     pub(super) before: Agreement,
     /// As it goes on.
     pub(super) body: Bytes,
     /// Who its sender has become (RFC 4916).
-    pub(super) identity: Option<NameAddr>,
+    pub(in crate::b2bua) identity: Option<NameAddr>,
     /// Its sender turned out to be somebody who is decided for by it.
-    pub(super) is_news: bool,
-    pub(super) stage: Stage,
+    pub(in crate::b2bua) is_news: bool,
+    pub(in crate::b2bua) stage: Stage,
     /// Of the provisional responses to a re-INVITE.
-    pub(super) reliable: Reliable,
+    pub(in crate::b2bua) reliable: Reliable,
     /// Its 422 was answered.
     pub(super) lengthened: bool,
     /// Its connection broke, and it went by another.
     pub(super) rerouted: bool,
     /// What a provisional response brings may not be: it is cancelled, and who asked hears why.
-    pub(super) refused: Option<Refusal>,
+    pub(in crate::b2bua) refused: Option<Refusal>,
     /// A reliable provisional response that waits for the recording of what it brings.
-    pub(super) progress: Option<(Standing, Box<Response>)>,
+    pub(in crate::b2bua) progress: Option<(Standing, Box<Response>)>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,13 +65,13 @@ pub enum Stage {
 
 impl Exchange {
     /// Its 2xx was passed on to who asked, and has no ACK yet.
-    pub(super) fn is_unacknowledged_by(&self, side: Leg) -> bool {
+    pub(in crate::b2bua) fn is_unacknowledged_by(&self, side: Leg) -> bool {
         self.from == side && matches!(self.stage, Stage::AckAwaited { .. })
     }
 }
 
 impl Call {
-    pub(super) fn on_exchange_response(
+    pub(in crate::b2bua) fn on_exchange_response(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -242,7 +242,7 @@ impl Call {
         }
     }
 
-    pub(super) fn carry_exchange_answer(
+    pub(in crate::b2bua) fn carry_exchange_answer(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -279,7 +279,7 @@ impl Call {
         turn.respond(self.line(exchange.from), exchange.server, answer);
     }
 
-    pub(super) fn exchange_answer(
+    pub(in crate::b2bua) fn exchange_answer(
         &self,
         turn: &Turn<'_>,
         exchange: &Exchange,
@@ -323,7 +323,7 @@ impl Call {
         }
     }
 
-    pub(super) fn on_exchange_acknowledged(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
+    pub(in crate::b2bua) fn on_exchange_acknowledged(&mut self, turn: &mut Turn<'_>, side: Leg, ack: &Request) {
         let number = ack.headers.cseq().number;
         let matches = |exchange: &mut Box<Exchange>| {
             exchange.is_unacknowledged_by(side) && exchange.request.headers.cseq().number == number
@@ -357,7 +357,7 @@ impl Call {
     }
 
     /// The answer that an ACK brings, with its Content-Type, as the other leg shall see it.
-    pub(super) fn carry_ack_answer(
+    pub(in crate::b2bua) fn carry_ack_answer(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -383,7 +383,7 @@ impl Call {
 
     /// The far end did not answer inside the dialog: it is gone (RFC 3261 §12.2.1.2). A connection that broke may only be
     /// the wrong one: it is asked once where it listens.
-    pub(super) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
+    pub(in crate::b2bua) fn on_exchange_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
         self.focus_on_exchange();
         let Some(mut exchange) = self.exchange.take() else {
             return;

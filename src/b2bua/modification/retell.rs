@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::deadlines::Wait;
-use super::dialog::LegState;
-use super::farewell::Farewell;
 use super::refresh::glare_wait;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Timestamp};
 use crate::sip::{Method, Response};
 
@@ -41,7 +41,7 @@ pub struct Untold {
 
 impl Call {
     /// The peer is told what holds now, by re-INVITE: a refresh, too.
-    pub(super) fn retell(&mut self, turn: &mut Turn<'_>, side: Leg) {
+    pub(in crate::b2bua) fn retell(&mut self, turn: &mut Turn<'_>, side: Leg) {
         self.upkeep[side.index()].untold = Some(Untold::default());
         self.tell_anew(turn, side);
     }
@@ -80,7 +80,7 @@ impl Call {
     }
 
     /// It may be told once more, or rings too long with what it was told.
-    pub(super) fn on_retell_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
+    pub(in crate::b2bua) fn on_retell_due(&mut self, turn: &mut Turn<'_>, side: Leg) {
         let upkeep = &mut self.upkeep[side.index()];
         let is_asked = upkeep.is_reinviting();
         let (Some(untold), refreshing) = (&mut upkeep.untold, &upkeep.refreshing) else {
@@ -137,7 +137,7 @@ impl Call {
 }
 
 /// The seconds of a Retry-After (RFC 3261 §20.33).
-pub(super) fn seconds(value: &str) -> Option<u64> {
+pub(in crate::b2bua) fn seconds(value: &str) -> Option<u64> {
     let digits = value.trim_start();
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits.get(..end)?.parse().ok()
