@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::announce::Announced;
 use super::call::Call;
-use super::claims::Claims;
 use super::deadlines::Wait;
 use super::dialog::{CallLeg, LegState};
 use super::farewell::Farewell;
+use super::identity::Claims;
 use super::invite::Setting;
 use super::modification::Upkeep;
 use super::output::{Memory, Output};

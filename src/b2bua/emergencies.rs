@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
-use super::caller;
 use super::dialog::CallLeg;
+use super::identity::caller;
 use super::output::{Memory, Output};
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp, TrunkName};

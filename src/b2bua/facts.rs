@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::caller::{IDENTITIES_MAX, Named};
 use super::consented::Dissent;
+use super::identity::{IDENTITIES_MAX, Named};
 use super::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity, PolicySet};

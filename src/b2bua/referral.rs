@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::carry;
-use super::claims::Claims;
 use super::consented::Carried;
 use super::consultation::{Awaited, Consulted};
 use super::continuation::Kept;
 use super::dialog::{CallLeg, LegState};
 use super::farewell::Farewell;
+use super::identity::Claims;
 use super::invite::redirect;
 use super::modification::Upkeep;
 use super::newcomer::Newcomer;

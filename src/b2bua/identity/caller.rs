@@ -6,7 +6,7 @@ use crate::sip::{NameAddr, Request, Uri};
 use crate::trunk::Trunk;
 
 /// Identities of one header of an INVITE that are looked at; of who sent it on, the latest.
-pub(super) const IDENTITIES_MAX: usize = 16;
+pub(in crate::b2bua) const IDENTITIES_MAX: usize = 16;
 
 const ASSERTED: &str = "P-Asserted-Identity";
 const PREFERRED: &str = "P-Preferred-Identity";
@@ -14,18 +14,18 @@ const REMOTE: &str = "Remote-Party-ID";
 
 /// What names the caller beside From.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(in crate::b2bua) struct Named {
     /// URIs that a trusted trunk vouches for: of P-Asserted-Identity, else of a Remote-Party-ID that is not of the callee.
-    pub(super) asserted: Vec<String>,
+    pub(in crate::b2bua) asserted: Vec<String>,
     /// What any caller may write: all of that where the trunk is not trusted, what a phone prefers to be (RFC 3325 §9.2), and
     /// as text what was to be vouched for and is no name-addr.
-    pub(super) claimed: Vec<String>,
+    pub(in crate::b2bua) claimed: Vec<String>,
     /// Hosts of From and of these URIs that are the trunk's own addresses.
-    pub(super) at_trunk: Vec<String>,
+    pub(in crate::b2bua) at_trunk: Vec<String>,
 }
 
 impl Named {
-    pub(super) fn of(invite: &Request, from: &Trunk) -> Self {
+    pub(in crate::b2bua) fn of(invite: &Request, from: &Trunk) -> Self {
         let mut named = Self::default();
         let mut in_assertion = false;
         for (name, value) in [ASSERTED, REMOTE, PREFERRED]
@@ -60,7 +60,7 @@ fn values<'a>(invite: &'a Request, name: &'static str) -> impl Iterator<Item = (
 }
 
 /// A Remote-Party-ID that names whom it is for.
-pub(super) fn is_called(party: &NameAddr) -> bool {
+pub(in crate::b2bua) fn is_called(party: &NameAddr) -> bool {
     party
         .param("party")
         .is_some_and(|party| party.eq_ignore_ascii_case("called"))
