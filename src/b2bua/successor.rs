@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use super::aware::Telling;
 use super::call::Call;
+use super::decision::Newcomer;
 use super::dialog::{CallLeg, LegState, Owner};
 use super::farewell::Farewell;
 use super::modification::Withheld;
-use super::newcomer::Newcomer;
 use super::referral::{Errand, Mover};
 use super::reject::Refusal;
 use super::state::Phase;

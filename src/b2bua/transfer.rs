@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::call::Call;
-use super::facts::{self, TransferFacts};
+use super::decision::{TransferFacts, facts};
 use super::reject::{self, Refusal};
 use super::turn::Turn;
 use crate::model::{Leg, SessionId};

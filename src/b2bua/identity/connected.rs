@@ -1,7 +1,7 @@
 //! Connected identity (RFC 4916): a party that is another one from now on says so in the From of an UPDATE or re-INVITE.
 //! Where both peers know `from-change` it crosses, later requests bear it, and the recording tells who was connected.
 //!
-//! Another party, another decision ([`crate::b2bua::newcomer`]): who must be recorded and cannot be is not connected, and the call
+//! Another party, another decision ([`crate::b2bua::decision::newcomer`]): who must be recorded and cannot be is not connected, and the call
 //! stays as it was.
 
 use crate::b2bua::call::Call;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::b2bua::decision::Kin;
 use crate::b2bua::dialog::CallLeg;
-use crate::b2bua::facts::Kin;
 use crate::model::{Header, SessionId};
 use crate::policy::Decision;
 use crate::sip::Uri;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::redirect;
 use crate::b2bua::call::Call;
-use crate::b2bua::facts;
+use crate::b2bua::decision::facts;
 use crate::b2bua::numbering;
 use crate::b2bua::turn::Turn;
 use crate::policy::CallFacts;

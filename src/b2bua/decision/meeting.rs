@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::reject::Refusal;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::{Headers, NameAddr};
 
@@ -16,7 +16,7 @@ pub const FOCUS: &str = ";isfocus";
 
 impl Call {
     /// What a party's Contact says of it; a message without one says nothing.
-    pub(super) fn note_focus(&mut self, side: Leg, headers: &Headers) {
+    pub(in crate::b2bua) fn note_focus(&mut self, side: Leg, headers: &Headers) {
         if headers.contains("Contact") {
             self.leg_mut(side.other()).fronts_focus = is_focus(headers);
         }
@@ -24,7 +24,12 @@ impl Call {
 
     /// The same inside a call that talks: what the policies want of meetings holds from now on. Refused is what they want
     /// recorded and what cannot be; nothing is noted then.
-    pub(super) fn admit_focus(&mut self, turn: &mut Turn<'_>, side: Leg, headers: &Headers) -> Result<(), Refusal> {
+    pub(in crate::b2bua) fn admit_focus(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        headers: &Headers,
+    ) -> Result<(), Refusal> {
         let joins = !self.meeting && is_focus(headers);
         if joins {
             let former = self.as_it_is();

@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::deadlines::Wait;
 use super::facts::{self, ChangeFacts};
-use super::farewell::Farewell;
-use super::numbering;
-use super::reject::{self, Refusal, SET_UP_MAX};
-use super::state::{Phase, Recording};
-use super::turn::Turn;
 use super::widened::widened;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::numbering;
+use crate::b2bua::reject::{self, Refusal, SET_UP_MAX};
+use crate::b2bua::state::{Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Fault, Leg, Mark, MediaKind};
 use crate::policy::{Decision, OnRefusal, RecorderState};
 use crate::sip::{Headers, NameAddr};
@@ -40,7 +40,7 @@ pub struct Newcomer {
 
 impl Newcomer {
     /// Nobody who was there under another name.
-    pub(super) const fn is_another(&self) -> bool {
+    pub(in crate::b2bua) const fn is_another(&self) -> bool {
         !self.is_namesake
     }
 }
@@ -48,7 +48,7 @@ impl Newcomer {
 /// What the policies say of a newcomer.
 pub(super) struct Judgement {
     pub(super) decision: Decision,
-    pub(super) refusal: Option<Refusal>,
+    pub(in crate::b2bua) refusal: Option<Refusal>,
     pub(super) is_stricter: bool,
     /// It tells or asks somebody whom the decision of now does not.
     pub(super) tells_more: bool,
@@ -58,7 +58,7 @@ pub(super) struct Judgement {
 
 impl Call {
     /// Who is at this end by a message of theirs, if that is not who was decided for. `from`: who they say to have become.
-    pub(super) fn newcomer(
+    pub(in crate::b2bua) fn newcomer(
         &self,
         turn: &Turn<'_>,
         side: Leg,
@@ -106,7 +106,7 @@ impl Call {
     }
 
     /// Whether the policies want more because of it, whatever media it comes with.
-    pub(super) fn is_stricter_for(&self, turn: &Turn<'_>, side: Leg, newcomer: &Newcomer) -> bool {
+    pub(in crate::b2bua) fn is_stricter_for(&self, turn: &Turn<'_>, side: Leg, newcomer: &Newcomer) -> bool {
         let judgement = self.judge(turn, side, newcomer, self.negotiation.kinds());
         !judgement.decision.emergency && judgement.is_stricter
     }
@@ -187,7 +187,7 @@ impl Call {
 
     /// The same of who answers something: there already, and not to be refused a request. The record names them also where
     /// they may not be.
-    pub(super) fn admit_answerer(
+    pub(in crate::b2bua) fn admit_answerer(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -199,7 +199,7 @@ impl Call {
         self.admit_who_is_there(turn, side, newcomer.as_ref(), &described)
     }
 
-    pub(super) fn admit_who_is_there(
+    pub(in crate::b2bua) fn admit_who_is_there(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -214,7 +214,7 @@ impl Call {
         admitted
     }
 
-    pub(super) fn name_barred(
+    pub(in crate::b2bua) fn name_barred(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -248,7 +248,7 @@ impl Call {
     }
 
     /// The decision holds from here on.
-    pub(super) fn stand_by(&mut self, turn: &mut Turn<'_>, decision: Decision) {
+    pub(in crate::b2bua) fn stand_by(&mut self, turn: &mut Turn<'_>, decision: Decision) {
         facts::change_header(Arc::make_mut(&mut self.header), &decision, self.meeting);
         self.decision = Arc::new(decision);
         self.demand_hearing();
@@ -296,7 +296,7 @@ impl Call {
     }
 
     /// Who has accepted something inside the call may not be in it.
-    pub(super) fn part_with_answerer(&mut self, turn: &mut Turn<'_>, side: Leg, refusal: &Refusal) {
+    pub(in crate::b2bua) fn part_with_answerer(&mut self, turn: &mut Turn<'_>, side: Leg, refusal: &Refusal) {
         self.gate(turn);
         if self.phase == Phase::Inviting {
             self.refuse(turn, refusal);

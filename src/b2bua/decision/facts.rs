@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::consented::Dissent;
-use super::identity::{IDENTITIES_MAX, Named};
-use super::numbering;
+use crate::b2bua::consented::Dissent;
+use crate::b2bua::identity::{IDENTITIES_MAX, Named};
+use crate::b2bua::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity, PolicySet};
 use crate::sdp::SessionDescription;
@@ -398,7 +398,7 @@ fn uris(invite: &Request, names: &[&str]) -> Vec<String> {
 
 /// What a message's session description has.
 pub fn media(headers: &Headers, body: &Bytes) -> Vec<MediaKind> {
-    let sdp = super::session::sdp_of(headers, body).unwrap_or_default();
+    let sdp = crate::b2bua::session::sdp_of(headers, body).unwrap_or_default();
     let Ok(sdp) = SessionDescription::parse(sdp) else {
         return Vec::new();
     };

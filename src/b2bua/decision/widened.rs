@@ -4,17 +4,17 @@
 
 use bytes::Bytes;
 
-use super::call::Call;
 use super::facts::{self, ChangeFacts};
 use super::newcomer::Newcomer;
-use super::reject::Refusal;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, MediaKind};
 use crate::policy::CallFacts;
 use crate::sip::Headers;
 
 /// `kinds` with those of `more` that are not among them.
-pub(super) fn widened(mut kinds: Vec<MediaKind>, more: &[MediaKind]) -> Vec<MediaKind> {
+pub(in crate::b2bua) fn widened(mut kinds: Vec<MediaKind>, more: &[MediaKind]) -> Vec<MediaKind> {
     for kind in more {
         if !kinds.contains(kind) {
             kinds.push(*kind);
@@ -26,7 +26,7 @@ pub(super) fn widened(mut kinds: Vec<MediaKind>, more: &[MediaKind]) -> Vec<Medi
 impl Call {
     /// Whether a party that may be another one, with what it describes, may be in this call. Gives whether something was decided
     /// anew.
-    pub(super) fn admit_change(
+    pub(in crate::b2bua) fn admit_change(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -46,7 +46,7 @@ impl Call {
     }
 
     /// Whether the answer to an offer that was let in may say what it says: it should bring no other kinds.
-    pub(super) fn admit_late_answer(
+    pub(in crate::b2bua) fn admit_late_answer(
         &mut self,
         turn: &mut Turn<'_>,
         headers: &Headers,
