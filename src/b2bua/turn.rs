@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::chronicle::Chronicle;
 use super::conversation::Conversations;
 use super::dialog::{Owner, Waiting, Wire};
-use super::emergencies::Emergencies;
+use super::emergency::Emergencies;
 use super::output::Output;
 use crate::media::PortPool;
 use crate::model::{Direction, Identity, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};

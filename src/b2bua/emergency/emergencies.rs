@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::Call;
-use super::dialog::CallLeg;
-use super::identity::caller;
-use super::output::{Memory, Output};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::dialog::CallLeg;
+use crate::b2bua::identity::caller;
+use crate::b2bua::output::{Memory, Output};
+use crate::b2bua::turn::Turn;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Identity, PolicySet};
 use crate::sip::Uri;
@@ -158,7 +158,7 @@ impl Call {
     /// B has answered, or it rings there. From an emergency call that came so far a call back may follow, also where the caller
     /// hung up before somebody took it (RFC 7090); one that was refused, or only asked for by a REFER, opens no window, and
     /// neither does the call back itself, nor the call of a transfer.
-    pub(super) fn note_emergency(&self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn note_emergency(&self, turn: &mut Turn<'_>) {
         if !self.decision.emergency || self.attempts.kin.emergency {
             return;
         }

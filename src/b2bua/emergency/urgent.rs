@@ -1,10 +1,10 @@
 //! What an emergency call is given though we have nothing to give, and what it is not refused for: it is connected in every
 //! fault state.
 
-use super::call::Call;
-use super::reject::Refusal;
-use super::state::{MediaState, Phase};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::{MediaState, Phase};
+use crate::b2bua::turn::Turn;
 use crate::model::{Mark, MediaCommand};
 use crate::sip::Request;
 
@@ -15,7 +15,7 @@ impl Call {
 
     /// No port of ours can be bound, or nobody says whether it is: the parties of an emergency call hear each other without us,
     /// and are not recorded. False: the call is none, or has gone on to B already.
-    pub(super) fn lets_media_pass_by(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub(in crate::b2bua) fn lets_media_pass_by(&mut self, turn: &mut Turn<'_>) -> bool {
         let is_waiting = self.is_emergency() && self.phase == Phase::Preparing && !self.negotiation.passes_by();
         let Some(invite) = self.a.invite.clone().filter(|_| is_waiting) else {
             return false;
@@ -41,7 +41,7 @@ impl Call {
 
     /// What A offers cannot be read or anchored: in an emergency every body of the call crosses as it is, and the parties hear
     /// each other without us, if they can. False: the call is none, or has media by us.
-    pub(super) fn lets_body_pass(&mut self, invite: &Request, refusal: &Refusal) -> bool {
+    pub(in crate::b2bua) fn lets_body_pass(&mut self, invite: &Request, refusal: &Refusal) -> bool {
         if !self.is_emergency() || self.media != MediaState::Unopened || self.negotiation.lines() > 0 {
             return false;
         }
@@ -52,7 +52,7 @@ impl Call {
     }
 
     /// Into the recording of the signalling, once there is one.
-    pub(super) fn note_opaque(&self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn note_opaque(&self, turn: &mut Turn<'_>) {
         if self.negotiation.is_opaque() {
             let note =
                 "what is offered cannot be read: the parties hear each other without the proxy, unrecorded".to_owned();
