@@ -12,7 +12,7 @@ use super::deadlines::Wait;
 use super::dialog::LegState;
 use super::farewell::Farewell;
 use super::invite::{RAck, names};
-use super::pause::key_in;
+use super::recording::key_in;
 use super::reject::Refusal;
 use super::session::Agreement;
 use super::state::{MediaState, Phase};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::discretion::without_words;
-use super::output::{Output, Step, StepKind};
+use crate::b2bua::output::{Output, Step, StepKind};
 use crate::model::{Direction, Leg, Mark, RecordingCommand, SessionId, SignalPath, Timestamp};
 use crate::sip::Flow;
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::call::Call;
-use super::deadlines::Wait;
-use super::state::{Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::state::{Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Fault, Timestamp};
 use crate::policy::{RecorderState, Verdict};
 
@@ -15,14 +15,14 @@ const REATTACH_EVERY: Duration = Duration::from_millis(500);
 
 impl Call {
     /// Nothing could be opened; that is tried again.
-    pub(super) fn go_without(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    pub(in crate::b2bua) fn go_without(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         self.recording = Recording::Unavailable(fault);
         let due = self.reattach_due(turn);
         self.deadlines.set(Wait::Reattach, due);
     }
 
     /// It goes on unrecorded, and may not have begun so: nothing and nobody that has to be recorded is added meanwhile.
-    pub(super) fn lacks_recording(&self) -> bool {
+    pub(in crate::b2bua) fn lacks_recording(&self) -> bool {
         let is_lost = matches!(self.recording, Recording::Broken(_) | Recording::Unavailable(_));
         is_lost && self.decision.is_strict_before(self.meeting)
     }
@@ -33,7 +33,7 @@ impl Call {
     }
 
     /// Below the reserve nobody asks.
-    pub(super) fn on_reattach_due(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_reattach_due(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.recording, Recording::Unavailable(_)) {
             return;
         }
@@ -47,7 +47,7 @@ impl Call {
     }
 
     /// A volume takes writes again: what waits for it is opened, what was broken goes on with a gap.
-    pub(super) fn on_recorder_up(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_recorder_up(&mut self, turn: &mut Turn<'_>) {
         if self.phase == Phase::Ending {
             return;
         }

@@ -3,9 +3,9 @@
 //!
 //! It is left out at the fork, from its first packet on: nothing has to be taken back from a disk.
 
-use super::call::Call;
-use super::state::MediaState;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::state::MediaState;
+use crate::b2bua::turn::Turn;
 use crate::model::{
     Consent, Indication, LeftOut, Leg, LegNotice, LineSet, Mark, MediaCommand, NoticePlan, Timestamp, Told, Withholding,
 };
@@ -13,11 +13,11 @@ use crate::policy::OnRefusal;
 
 /// Of leg A, of leg B.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LeavingOut {
+pub(in crate::b2bua) struct LeavingOut {
     /// What the relay keeps nothing of, as it says.
     confirmed: [LineSet; 2],
     /// Nothing of the call is kept, because a party has not agreed.
-    pub(super) is_declined: bool,
+    pub(in crate::b2bua) is_declined: bool,
     /// Tones play on until there is a line to end them on.
     owes_silence: bool,
 }
@@ -25,7 +25,7 @@ pub(super) struct LeavingOut {
 impl Call {
     /// It was asked, and does not agree, by word or by silence: what becomes of that, as the most demanding says of the policies
     /// that asked and of those that hold now.
-    pub(super) fn dissent(&self, leg: Leg) -> Option<OnRefusal> {
+    pub(in crate::b2bua) fn dissent(&self, leg: Leg) -> Option<OnRefusal> {
         let at = leg.index();
         let kept = self.announced.refused[at];
         let now = match self.announced.consents[at] {
@@ -56,7 +56,7 @@ impl Call {
     }
 
     /// A party does not agree, and its policies leave such a call unrecorded.
-    pub(super) fn is_declined(&self) -> bool {
+    pub(in crate::b2bua) fn is_declined(&self) -> bool {
         let is_left = |leg| self.dissent(leg) == Some(OnRefusal::Unrecorded);
         Leg::BOTH.into_iter().any(is_left)
     }
@@ -73,7 +73,12 @@ impl Call {
     }
 
     /// The relay does so from `at` on.
-    pub(super) fn on_relay_withheld(&mut self, turn: &mut Turn<'_>, (leg, lines): (Leg, LineSet), at: Timestamp) {
+    pub(in crate::b2bua) fn on_relay_withheld(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (leg, lines): (Leg, LineSet),
+        at: Timestamp,
+    ) {
         let before = std::mem::replace(&mut self.left_out.confirmed[leg.index()], lines);
         self.mark_left_out(turn, leg, (before, at));
         self.review_left_out();
@@ -92,7 +97,7 @@ impl Call {
     }
 
     /// Another recording of the call begins.
-    pub(super) fn tell_left_out(&self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn tell_left_out(&self, turn: &mut Turn<'_>) {
         for leg in Leg::BOTH {
             if !self.left_out.confirmed[leg.index()].is_empty() {
                 self.mark_left_out(turn, leg, (LineSet::NONE, turn.now));
@@ -101,7 +106,7 @@ impl Call {
     }
 
     /// Whose words in the signalling are kept.
-    pub(super) fn review_left_out(&mut self) {
+    pub(in crate::b2bua) fn review_left_out(&mut self) {
         let wanted = self.withheld_lines();
         let is_declined = self.left_out.is_declined;
         self.chronicle.leave_out(Leg::BOTH.map(|leg| {
@@ -111,7 +116,7 @@ impl Call {
     }
 
     /// After every event: a call that a party does not agree to have recorded is not, until that party has left.
-    pub(super) fn review_declined(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn review_declined(&mut self, turn: &mut Turn<'_>) {
         let is_declined = self.is_declined();
         let is_news = std::mem::replace(&mut self.left_out.is_declined, is_declined) != is_declined;
         if is_declined {
@@ -145,7 +150,7 @@ impl Call {
     }
 
     /// What this leg may be told of the recording: a party that is left out of it, or a line, is paused.
-    pub(super) fn told_of(&self, leg: Leg) -> Told {
+    pub(in crate::b2bua) fn told_of(&self, leg: Leg) -> Told {
         let recording = self.indication();
         let is_ending = self
             .consent_terms()

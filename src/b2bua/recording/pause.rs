@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::call::Call;
-use super::continuation::Kept;
-use super::deadlines::Wait;
-use super::output::StepKind;
-use super::reject::Refusal;
-use super::state::{MediaState, Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::output::StepKind;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::{MediaState, Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, LineSet, Mark, MediaCommand, PausedBy, Pausing, Timestamp, earliest};
 use crate::policy::{PauseTerms, Verdict};
 use crate::sip::transaction::ServerId;
@@ -31,7 +31,7 @@ const KEYS_APART_MAX: Duration = Duration::from_secs(4);
 const CODE_REST: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
-pub(super) struct Pauses {
+pub(in crate::b2bua) struct Pauses {
     /// Until when all of it is paused at the latest.
     whole: Option<Timestamp>,
     /// Lines that are, whether all of it is or not, and until when at the latest.
@@ -93,7 +93,12 @@ pub enum PauseError {
 
 impl Call {
     /// Nothing is kept from here on, until somebody or the timer lets it go on.
-    pub(super) fn pause(&mut self, turn: &mut Turn<'_>, by: PausedBy, why: Option<String>) -> Result<(), PauseError> {
+    pub(in crate::b2bua) fn pause(
+        &mut self,
+        turn: &mut Turn<'_>,
+        by: PausedBy,
+        why: Option<String>,
+    ) -> Result<(), PauseError> {
         let terms = self.pause_terms().ok_or(PauseError::Forbidden)?;
         let latest = turn.now + terms.resume_after;
         if self.is_paused() {
@@ -122,7 +127,7 @@ impl Call {
 
     /// Nothing is kept of these lines, both ways, for as long as a pause may last; those of before are kept again. They are paused
     /// beside a pause of all, too, and go on being so after it.
-    pub(super) fn pause_lines(&mut self, turn: &mut Turn<'_>, lines: LineSet) -> Result<(), PauseError> {
+    pub(in crate::b2bua) fn pause_lines(&mut self, turn: &mut Turn<'_>, lines: LineSet) -> Result<(), PauseError> {
         let terms = self.pause_terms().ok_or(PauseError::Forbidden)?;
         let latest = turn.now + terms.resume_after;
         if self.paused_lines() == lines {
@@ -159,7 +164,7 @@ impl Call {
     }
 
     /// It is kept again, as far as who says so may mean. False: nothing of that was paused.
-    pub(super) fn resume_recording(&mut self, turn: &mut Turn<'_>, by: PausedBy) -> bool {
+    pub(in crate::b2bua) fn resume_recording(&mut self, turn: &mut Turn<'_>, by: PausedBy) -> bool {
         let Pauses { whole, lines, .. } = self.pauses;
         let is_over = |latest: Timestamp| latest <= turn.now;
         let ended = match by {
@@ -176,7 +181,12 @@ impl Call {
     }
 
     /// Of all of it, of lines. False: it was not paused so.
-    pub(super) fn end_pauses(&mut self, turn: &mut Turn<'_>, by: PausedBy, [whole, lines]: [bool; 2]) -> bool {
+    pub(in crate::b2bua) fn end_pauses(
+        &mut self,
+        turn: &mut Turn<'_>,
+        by: PausedBy,
+        [whole, lines]: [bool; 2],
+    ) -> bool {
         let whole = whole && self.pauses.whole.take().is_some();
         let lines = lines && self.pauses.lines.take().is_some();
         if !whole && !lines {
@@ -221,31 +231,31 @@ impl Call {
     }
 
     /// All of it.
-    pub(super) const fn is_paused(&self) -> bool {
+    pub(in crate::b2bua) const fn is_paused(&self) -> bool {
         self.pauses.whole.is_some()
     }
 
     /// The lines that are, whether all of it is or not.
-    pub(super) fn paused_lines(&self) -> LineSet {
+    pub(in crate::b2bua) fn paused_lines(&self) -> LineSet {
         self.pauses.lines.map(|(lines, _)| lines).unwrap_or_default()
     }
 
     /// Since when nothing is kept, as the relay says.
-    pub(super) const fn paused(&self) -> Option<Timestamp> {
+    pub(in crate::b2bua) const fn paused(&self) -> Option<Timestamp> {
         self.pauses.confirmed
     }
 
     /// Until when all of it is paused at the latest; the lines that are, and until when.
-    pub(super) const fn paused_until(&self) -> (Option<Timestamp>, Option<(LineSet, Timestamp)>) {
+    pub(in crate::b2bua) const fn paused_until(&self) -> (Option<Timestamp>, Option<(LineSet, Timestamp)>) {
         (self.pauses.whole, self.pauses.lines)
     }
 
-    pub(super) fn may_be_paused_by_api(&self) -> bool {
+    pub(in crate::b2bua) fn may_be_paused_by_api(&self) -> bool {
         self.pause_terms().is_some_and(PauseTerms::by_api)
     }
 
     /// None: nobody may.
-    pub(super) fn pause_terms(&self) -> Option<&PauseTerms> {
+    pub(in crate::b2bua) fn pause_terms(&self) -> Option<&PauseTerms> {
         if self.decision.verdict != Verdict::Record {
             return None;
         }
@@ -253,7 +263,7 @@ impl Call {
     }
 
     /// A key that a party pressed, as RFC 4733 or in an INFO. It crosses to the other party all the same.
-    pub(super) fn on_key(&mut self, turn: &mut Turn<'_>, leg: Leg, key: char) {
+    pub(in crate::b2bua) fn on_key(&mut self, turn: &mut Turn<'_>, leg: Leg, key: char) {
         if self.take_consent(turn, leg, key) {
             return;
         }
@@ -276,7 +286,7 @@ impl Call {
 
     /// An INFO that is about the recording (`Record: off`, `Record: on`) is ours, where the policies let phones pause by it.
     /// Another may tell a key.
-    pub(super) fn on_record_info(
+    pub(in crate::b2bua) fn on_record_info(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -310,12 +320,12 @@ impl Call {
         true
     }
 
-    pub(super) fn on_pause_over(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_pause_over(&mut self, turn: &mut Turn<'_>) {
         self.resume_recording(turn, PausedBy::Timer);
     }
 
     /// The relay keeps nothing from `at` on.
-    pub(super) fn on_relay_paused(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
+    pub(in crate::b2bua) fn on_relay_paused(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
         let (by, why) = self.pauses.asked.pop_front().unwrap_or((PausedBy::Operator, None));
         tracing::info!(session = %self.id, %by, "recording paused");
         self.chronicle.step(turn.now, StepKind::RecordingPaused(by), turn.out);
@@ -325,7 +335,7 @@ impl Call {
     }
 
     /// The relay keeps what arrives from `at` on.
-    pub(super) fn on_relay_unpaused(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
+    pub(in crate::b2bua) fn on_relay_unpaused(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
         let (by, _) = self.pauses.asked.pop_front().unwrap_or((PausedBy::Operator, None));
         tracing::info!(session = %self.id, %by, "recording goes on");
         self.chronicle.withhold(self.is_paused());
@@ -336,7 +346,7 @@ impl Call {
     }
 
     /// What holds now.
-    pub(super) fn pausing(&self) -> Pausing {
+    pub(in crate::b2bua) fn pausing(&self) -> Pausing {
         let pauses = self.pause_terms().map(PauseTerms::heard).unwrap_or_default();
         Pausing {
             is_paused: self.is_paused(),
@@ -347,7 +357,7 @@ impl Call {
     }
 
     /// Tells the relay what holds now, if that is news to it.
-    pub(super) fn renew_pausing(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn renew_pausing(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             return;
         }
@@ -362,14 +372,14 @@ impl Call {
     }
 
     /// After every event: a call that may not be paused any more is not.
-    pub(super) fn review_pause(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn review_pause(&mut self, turn: &mut Turn<'_>) {
         if self.phase != Phase::Ending && self.pause_terms().is_none() {
             self.resume_recording(turn, PausedBy::Policy);
         }
     }
 
     /// It was paused when the process before ended: so it stays, for as long as was left.
-    pub(super) fn go_on_paused(
+    pub(in crate::b2bua) fn go_on_paused(
         &mut self,
         now: Timestamp,
         whole: Option<Timestamp>,
