@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::announce::Announced;
-use super::aware::Telling;
+use super::awareness::{Announced, Telling};
 use super::continuation::Kept;
 use super::deadlines::Deadlines;
 use super::dialog::{CallLeg, Forks, LegState, Owner};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::announce::Announced;
+use super::awareness::Announced;
 use super::call::Call;
 use super::deadlines::Wait;
 use super::dialog::{CallLeg, LegState};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::consented::Dissent;
+use super::awareness::Dissent;
 use super::replaces::DialogName;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::sip::{Headers, NameAddr, Request, Uri};

@@ -7,12 +7,9 @@
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
 mod aftermath;
-mod announce;
-mod aware;
+mod awareness;
 mod call;
 mod carry;
-mod consent;
-mod consented;
 mod consultation;
 mod continuation;
 mod conversation;
@@ -22,10 +19,8 @@ mod dialog;
 mod emergency;
 mod event;
 mod farewell;
-mod foreword;
 mod identity;
 mod invite;
-mod languages;
 mod leaving;
 mod modification;
 mod notice;
@@ -48,9 +43,9 @@ mod turn;
 mod view;
 
 pub use aftermath::Aftermath;
+pub use awareness::Dissent;
 pub use call::Call;
 pub use carry::{ALLOW, ALLOW_OUTSIDE, Crossing, carry, unsupported};
-pub use consented::Dissent;
 pub use consultation::{Consulted, replace_nothing};
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
 pub use conversation::{Answered, Conversations, Referred};

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::awareness::Carried;
 use super::call::Call;
 use super::carry;
-use super::consented::Carried;
 use super::consultation::{Awaited, Consulted};
 use super::continuation::Kept;
 use super::decision::Newcomer;

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::aware::Telling;
+use super::awareness::Telling;
 use super::call::Call;
 use super::decision::Newcomer;
 use super::dialog::{CallLeg, LegState, Owner};

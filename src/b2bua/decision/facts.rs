@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::b2bua::consented::Dissent;
+use crate::b2bua::awareness::Dissent;
 use crate::b2bua::identity::{IDENTITIES_MAX, Named};
 use crate::b2bua::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};

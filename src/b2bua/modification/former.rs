@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::b2bua::announce::Answers;
+use crate::b2bua::awareness::Answers;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::output::StepKind;

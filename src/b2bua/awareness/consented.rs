@@ -5,15 +5,15 @@
 //! somebody else's policies are no consent. Who calls or is called anew is another dialog, and asked as any; where nobody asks it, its
 //! refusal binds.
 
-use super::call::Call;
 use super::consent::Question;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::turn::Turn;
 use crate::model::{Consent, Consented, Leg, Timestamp};
 use crate::policy::{OnRefusal, Verdict};
 
 /// Of a party on its way from one call to another.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Carried {
+pub(in crate::b2bua) struct Carried {
     /// It was told by a prompt that it is recorded.
     prompted: bool,
     consent: Option<Consent>,
@@ -35,7 +35,7 @@ impl Call {
         self.consent_terms().is_some() && wanted.is_some_and(|wanted| wanted.tells()[leg.index()])
     }
 
-    pub(super) const fn carried(&self, leg: Leg) -> Carried {
+    pub(in crate::b2bua) const fn carried(&self, leg: Leg) -> Carried {
         let at = leg.index();
         Carried {
             prompted: self.announced.prompted[at],
@@ -46,7 +46,7 @@ impl Call {
     }
 
     /// Who has come over to this leg.
-    pub(super) fn take_carried(&mut self, turn: &mut Turn<'_>, leg: Leg, carried: Carried) {
+    pub(in crate::b2bua) fn take_carried(&mut self, turn: &mut Turn<'_>, leg: Leg, carried: Carried) {
         let at = leg.index();
         // Where nothing is recorded, it is asked anew once that changes.
         let is_recorded = self.decision.verdict == Verdict::Record;
@@ -85,7 +85,7 @@ impl Call {
     }
 
     /// At its beginning. `comes_over`: its parties keep their answers.
-    pub(super) fn bind_dissents(&mut self, now: Timestamp, comes_over: bool) {
+    pub(in crate::b2bua) fn bind_dissents(&mut self, now: Timestamp, comes_over: bool) {
         for leg in Leg::BOTH {
             let dissent = self.attempts.kin.dissents[leg.index()];
             let Some(Dissent { consent, refused }) = dissent.filter(|_| comes_over || !self.asks(leg)) else {
@@ -105,7 +105,7 @@ impl Call {
     }
 
     /// The call is decided anew while nobody has answered: what was refused before means what it does beside these policies.
-    pub(super) fn hold_dissents(&mut self, callee_is_another: bool) {
+    pub(in crate::b2bua) fn hold_dissents(&mut self, callee_is_another: bool) {
         if callee_is_another {
             self.announced.consents[Leg::B.index()] = None;
             self.announced.refused[Leg::B.index()] = None;
@@ -116,7 +116,7 @@ impl Call {
     }
 
     /// Somebody does not agree to what the policies want of the call: nobody need be called.
-    pub(super) fn is_dissented(&self) -> bool {
+    pub(in crate::b2bua) fn is_dissented(&self) -> bool {
         let ends = |leg| self.dissent(leg) == Some(OnRefusal::HangUp);
         Leg::BOTH.into_iter().any(ends)
     }

@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use super::announce::Answers;
-use super::call::Call;
-use super::continuation::Kept;
-use super::deadlines::Wait;
-use super::farewell::Farewell;
 use super::foreword::SLACK;
-use super::output::StepKind;
-use super::reject::Refusal;
-use super::state::{MediaState, Phase};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::output::StepKind;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::{MediaState, Phase};
+use crate::b2bua::turn::Turn;
 use crate::model::{Consent, Consented, Leg, Mark, Timestamp, Waiver, earliest};
 use crate::policy::{ConsentMode, ConsentTerms, NotifyMode, OnRefusal, Silence};
 
@@ -46,18 +46,18 @@ impl Question {
 
 impl Call {
     /// Of who is asked; none where nobody is.
-    pub(super) fn consent_terms(&self) -> Option<ConsentTerms> {
+    pub(in crate::b2bua) fn consent_terms(&self) -> Option<ConsentTerms> {
         let terms = self.decision.requirements.as_ref()?.notify.consent;
         terms.filter(|terms| terms.mode == ConsentMode::Explicit)
     }
 
     /// Help is not kept waiting for an answer, whoever came with a question still open.
-    pub(super) fn is_asked(&self, leg: Leg) -> bool {
+    pub(in crate::b2bua) fn is_asked(&self, leg: Leg) -> bool {
         self.announced.consents[leg.index()] == Some(Consent::Asked) && !self.decision.emergency
     }
 
     /// The parties talk, and one is asked: they do not hear each other.
-    pub(super) fn holds_apart(&self) -> bool {
+    pub(in crate::b2bua) fn holds_apart(&self) -> bool {
         self.phase == Phase::Confirmed && Leg::BOTH.into_iter().any(|leg| self.is_asked(leg))
     }
 
@@ -116,7 +116,7 @@ impl Call {
     }
 
     /// Another recording of the call begins.
-    pub(super) fn tell_consents(&self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn tell_consents(&self, turn: &mut Turn<'_>) {
         for known in &self.story.consents {
             self.mark_consent(turn, known);
         }
@@ -159,7 +159,7 @@ impl Call {
     }
 
     /// Nothing more is asked of it: it was, by policies of before or of now. Who said nothing where that agrees was not, where it does not.
-    pub(super) fn was_asked(&self, leg: Leg) -> bool {
+    pub(in crate::b2bua) fn was_asked(&self, leg: Leg) -> bool {
         let agrees = |terms: ConsentTerms| terms.silence == Silence::Agrees;
         match self.announced.consents[leg.index()] {
             Some(Consent::Unanswered) if self.announced.refused[leg.index()].is_none() => {
@@ -216,7 +216,7 @@ impl Call {
     }
 
     /// Nothing is recorded, whatever they say: who has not answered is asked no more, and anew once that changes.
-    pub(super) fn close_questions(&mut self) {
+    pub(in crate::b2bua) fn close_questions(&mut self) {
         for leg in Leg::BOTH {
             if self.is_asked(leg) {
                 self.announced.consents[leg.index()] = None;
@@ -227,7 +227,7 @@ impl Call {
     }
 
     /// A change was refused that may have asked, or forgotten, somebody.
-    pub(super) fn take_back_answers(&mut self, former: Answers) {
+    pub(in crate::b2bua) fn take_back_answers(&mut self, former: Answers) {
         self.announced.restore(former);
         self.await_answers();
     }
@@ -244,7 +244,7 @@ impl Call {
 
     /// After every event: who need not agree is noted, and who does not agree is let go where the policies say so; not by those of a
     /// change that may yet be refused.
-    pub(super) fn review_consent(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn review_consent(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
         if self.phase != Phase::Confirmed || !is_open || self.awaits_change() {
             return;
@@ -257,7 +257,7 @@ impl Call {
     }
 
     /// A key of who is asked is the answer, or none.
-    pub(super) fn take_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, key: char) -> bool {
+    pub(in crate::b2bua) fn take_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, key: char) -> bool {
         if !self.is_asked(leg) || self.phase == Phase::Ending {
             return false;
         }
@@ -278,7 +278,7 @@ impl Call {
 
     /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question. Where the policies of
     /// now ask nothing, the question of those before stays open.
-    pub(super) fn resume_consents(
+    pub(in crate::b2bua) fn resume_consents(
         &mut self,
         now: Timestamp,
         consents: [Option<Consent>; 2],
@@ -306,7 +306,7 @@ impl Call {
         self.await_answers();
     }
 
-    pub(super) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_consent_due(&mut self, turn: &mut Turn<'_>) {
         let now = self.consent_terms();
         for leg in Leg::BOTH {
             let is_held = self.held[leg.index()];

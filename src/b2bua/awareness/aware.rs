@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-use super::call::Call;
-use super::deadlines::Wait;
-use super::dialog::LegState;
-use super::invite::names;
 use super::languages::Languages;
-use super::modification::glare_wait;
-use super::session::Aware;
-use super::state::{MediaState, Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::invite::names;
+use crate::b2bua::modification::glare_wait;
+use crate::b2bua::session::Aware;
+use crate::b2bua::state::{MediaState, Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Indication, Leg, LineSet, Mark, PausedBy, Preference, Timestamp, Told, earliest};
 use crate::policy::{NotifyMode, PauseTerms, RecorderState, Verdict};
 use crate::sip::{Headers, Method};
@@ -28,7 +28,7 @@ const GAP_SPREAD: Duration = Duration::from_secs(2);
 
 /// One leg.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Telling {
+pub(in crate::b2bua) struct Telling {
     /// What it refused to hear last, and how often.
     refused: Option<Told>,
     refusals: u8,
@@ -43,7 +43,7 @@ pub(super) struct Telling {
 
 impl Call {
     /// Whether a peer reads what it is told of the recording, and in which language it would hear it.
-    pub(super) fn note_aware(&mut self, side: Leg, headers: &Headers) {
+    pub(in crate::b2bua) fn note_aware(&mut self, side: Leg, headers: &Headers) {
         if let Some(languages) = Languages::of(headers) {
             self.announced.languages[side.index()] = languages;
         }
@@ -56,7 +56,7 @@ impl Call {
     }
 
     /// Of several phones that rang under B's INVITE, who answers says it for itself.
-    pub(super) fn note_answerer_aware(&mut self, headers: &Headers) {
+    pub(in crate::b2bua) fn note_answerer_aware(&mut self, headers: &Headers) {
         let aware = self.negotiation.aware(Leg::B);
         self.negotiation.set_aware(Leg::B, Aware { knows: false, ..aware });
         self.note_aware(Leg::B, headers);
@@ -67,7 +67,7 @@ impl Call {
     }
 
     /// Before its recording is asked for: what B's INVITE says is what is expected.
-    pub(super) fn expect_recording(&mut self, turn: &Turn<'_>) {
+    pub(in crate::b2bua) fn expect_recording(&mut self, turn: &Turn<'_>) {
         let is_up = turn.recorder == RecorderState::Up && self.decision.verdict == Verdict::Record;
         let expected = if is_up { Indication::On } else { Indication::Off };
         self.negotiation
@@ -81,7 +81,7 @@ impl Call {
         wanted.map(|wanted| wanted.tells()).unwrap_or_default()
     }
 
-    pub(super) fn indication(&self) -> Indication {
+    pub(in crate::b2bua) fn indication(&self) -> Indication {
         match self.recording {
             _ if self.decision.verdict != Verdict::Record || self.left_out.is_declined => Indication::Off,
             Recording::NotWanted | Recording::Unavailable(_) | Recording::Broken(_) | Recording::Done => {
@@ -96,7 +96,7 @@ impl Call {
     }
 
     /// After every event: who does not know how the recording stands is told, once nothing else is in flight.
-    pub(super) fn indicate(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn indicate(&mut self, turn: &mut Turn<'_>) {
         let is_settled = self.phase == Phase::Confirmed;
         if matches!(self.phase, Phase::Preparing | Phase::Ending) {
             return;
@@ -171,12 +171,12 @@ impl Call {
     }
 
     /// A re-INVITE that told it was accepted.
-    pub(super) const fn on_indicated(&mut self, side: Leg) {
+    pub(in crate::b2bua) const fn on_indicated(&mut self, side: Leg) {
         self.telling[side.index()].refused = None;
     }
 
     /// A re-INVITE was refused by who was told by it how the recording stands: it does not know.
-    pub(super) fn on_not_indicated(&mut self, turn: &mut Turn<'_>, side: Leg) {
+    pub(in crate::b2bua) fn on_not_indicated(&mut self, turn: &mut Turn<'_>, side: Leg) {
         let aware = self.negotiation.aware(side);
         if !aware.knows {
             return;
@@ -192,12 +192,12 @@ impl Call {
     }
 
     /// The wishes of A, of B that were noted.
-    pub(super) fn noted_wishes(&self) -> [Vec<Option<Preference>>; 2] {
+    pub(in crate::b2bua) fn noted_wishes(&self) -> [Vec<Option<Preference>>; 2] {
         Leg::BOTH.map(|leg| self.telling[leg.index()].wishes.clone())
     }
 
     /// After a restart: what was noted before it is no news. `None`: written by a version that did not tell.
-    pub(super) fn resume_preferences(&mut self, noted: Option<[Vec<Option<Preference>>; 2]>) {
+    pub(in crate::b2bua) fn resume_preferences(&mut self, noted: Option<[Vec<Option<Preference>>; 2]>) {
         let noted = noted.unwrap_or_else(|| Leg::BOTH.map(|leg| self.wishes(leg)));
         for (telling, noted) in self.telling.iter_mut().zip(noted) {
             telling.wishes = noted;

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Call;
 use super::consent::Question;
-use super::farewell::Farewell;
 use super::foreword::{Foreword, OwnDialog};
 use super::languages::Languages;
-use super::reject::Refusal;
-use super::state::{MediaState, Phase};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::{MediaState, Phase};
+use crate::b2bua::turn::Turn;
 use crate::model::{
     CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
     Recorded,
@@ -22,29 +22,29 @@ use crate::policy::{Clips, NotifyMode, NotifyWhen, OnRefusal, Requirements, Unto
 
 /// Who has been told: A, B.
 #[derive(Debug, Default)]
-pub(super) struct Announced {
+pub(in crate::b2bua) struct Announced {
     told: [bool; 2],
     /// By a prompt, which is not played twice.
     pub(super) prompted: [bool; 2],
     /// The relay plays a tone, until it is told otherwise.
     toned: [bool; 2],
     /// A is told before B is asked: now, or was meant to be.
-    pub(super) foreword: Option<Foreword>,
+    pub(in crate::b2bua) foreword: Option<Foreword>,
     pub(super) is_forewarned: bool,
     pub(super) own_dialog: Option<OwnDialog>,
     /// What A, what B would like to be spoken to in.
     pub(super) languages: [Languages; 2],
     /// Of A, of B.
-    pub(super) consents: [Option<Consent>; 2],
+    pub(in crate::b2bua) consents: [Option<Consent>; 2],
     /// What it means that A, that B does not agree, by the policies that asked and by those that came later.
-    pub(super) refused: [Option<OnRefusal>; 2],
+    pub(in crate::b2bua) refused: [Option<OnRefusal>; 2],
     /// Those that A, that B has not answered.
     pub(super) questions: [Option<Question>; 2],
 }
 
 /// Of A, of B: what each was told and has answered.
 #[derive(Clone, Debug)]
-pub(super) struct Answers {
+pub(in crate::b2bua) struct Answers {
     told: [bool; 2],
     prompted: [bool; 2],
     languages: [Languages; 2],
@@ -54,7 +54,7 @@ pub(super) struct Answers {
 }
 
 impl Announced {
-    pub(super) fn answers(&self) -> Answers {
+    pub(in crate::b2bua) fn answers(&self) -> Answers {
         Answers {
             told: self.told,
             prompted: self.prompted,
@@ -85,7 +85,7 @@ impl Announced {
     }
 
     /// The call has talked before this process: tones go on, prompts were played.
-    pub(super) fn resumed() -> Self {
+    pub(in crate::b2bua) fn resumed() -> Self {
         Self {
             prompted: [true; 2],
             is_forewarned: true,
@@ -94,17 +94,17 @@ impl Announced {
     }
 
     /// No tone plays any more.
-    pub(super) const fn fall_silent(&mut self) {
+    pub(in crate::b2bua) const fn fall_silent(&mut self) {
         self.toned = [false; 2];
     }
 
     /// Other policies may apply to both: who was not told, or not asked, may have to be.
-    pub(super) const fn review(&mut self) {
+    pub(in crate::b2bua) const fn review(&mut self) {
         self.told = [false; 2];
     }
 
     /// Somebody else is at this end, and other policies may apply to both.
-    pub(super) fn forget(&mut self, leg: Leg) {
+    pub(in crate::b2bua) fn forget(&mut self, leg: Leg) {
         self.review();
         self.languages[leg.index()] = Languages::default();
         self.prompted[leg.index()] = false;
@@ -124,7 +124,7 @@ struct Told {
 impl Call {
     /// Tells who has not been told, once the call talks and is recorded. What is asked for a change that may yet be refused would
     /// outlive it.
-    pub(super) fn announce(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn announce(&mut self, turn: &mut Turn<'_>) {
         let is_open = matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving);
         let is_settled = self.phase == Phase::Confirmed && is_open && !self.awaits_change();
         if !is_settled || self.announced.told == [true; 2] {
@@ -185,7 +185,7 @@ impl Call {
 
     /// Why the call may not be answered as it was agreed: somebody has to be told, and could not be. Where A has still to answer B's
     /// offer it is not known yet.
-    pub(super) fn untold(&self, turn: &Turn<'_>) -> Option<Refusal> {
+    pub(in crate::b2bua) fn untold(&self, turn: &Turn<'_>) -> Option<Refusal> {
         let decision = &self.decision;
         let wanted = decision
             .requirements
@@ -210,7 +210,7 @@ impl Call {
     }
 
     /// The first line of sound that both legs have agreed on.
-    pub(super) fn spoken_line(&self) -> Option<LinePlan> {
+    pub(in crate::b2bua) fn spoken_line(&self) -> Option<LinePlan> {
         if !self.negotiation.has_media() || self.negotiation.is_pending() {
             return None;
         }
@@ -219,7 +219,7 @@ impl Call {
         lines.filter(|line| line.kind == MediaKind::Audio).find(is_agreed)
     }
 
-    pub(super) fn on_noticed(&mut self, turn: &mut Turn<'_>, notice: Notice) {
+    pub(in crate::b2bua) fn on_noticed(&mut self, turn: &mut Turn<'_>, notice: Notice) {
         let (leg, kind, whole) = (notice.leg, notice.kind, notice.whole);
         self.chronicle.mark(turn.now, Mark::Noticed(notice), turn.out);
         match kind {

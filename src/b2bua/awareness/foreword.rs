@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::announce::lasting;
-use super::call::Call;
-use super::deadlines::Wait;
-use super::dialog::LegState;
-use super::farewell::Farewell;
-use super::invite::{RAck, names};
-use super::recording::key_in;
-use super::reject::Refusal;
-use super::session::Agreement;
-use super::state::{MediaState, Phase};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::invite::{RAck, names};
+use crate::b2bua::recording::key_in;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::session::Agreement;
+use crate::b2bua::state::{MediaState, Phase};
+use crate::b2bua::turn::Turn;
 use crate::model::{Clip, Consent, Leg, LegNotice, LinePlan, MediaCommand, NoticePlan, Recorded, Timestamp};
 use crate::policy::{ConsentTerms, NotifyWhen, Silence};
 use crate::sip::transaction::ServerId;
@@ -31,7 +31,7 @@ const OPTION: &str = "100rel";
 
 /// It is being said.
 #[derive(Debug)]
-pub(super) struct Foreword {
+pub(in crate::b2bua) struct Foreword {
     /// What was agreed before.
     begun: Agreement,
     /// All of it was heard, and whether A agrees is waited for.
@@ -59,7 +59,7 @@ struct Unacknowledged {
 
 impl Call {
     /// B waits: a word is being said, or begins now.
-    pub(super) fn says_foreword(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub(in crate::b2bua) fn says_foreword(&mut self, turn: &mut Turn<'_>) -> bool {
         if self.announced.foreword.is_some() {
             return true;
         }
@@ -167,7 +167,7 @@ impl Call {
     }
 
     /// Our 183 was not acknowledged: again, until nobody hears it any more.
-    pub(super) fn on_unacknowledged(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_unacknowledged(&mut self, turn: &mut Turn<'_>) {
         let is_said = self.announced.foreword.is_some();
         let (LegState::Invited { server }, Some(own)) = (&self.a.state, &mut self.announced.own_dialog) else {
             return;
@@ -187,7 +187,12 @@ impl Call {
     }
 
     /// What A asks for in the early dialog of ours: to hang up (RFC 3261 §15), or a key. False: it names another.
-    pub(super) fn on_foreword_request(&mut self, turn: &mut Turn<'_>, server: ServerId, request: &Request) -> bool {
+    pub(in crate::b2bua) fn on_foreword_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        server: ServerId,
+        request: &Request,
+    ) -> bool {
         let is_named = |own: &&mut OwnDialog| request.headers.to().tag() == Some(own.tag.as_str());
         let Some(own) = self.announced.own_dialog.as_mut().filter(is_named) else {
             return false;
@@ -261,7 +266,7 @@ impl Call {
     }
 
     /// It was not heard to its end, or was not answered.
-    pub(super) fn on_foreword_due(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_foreword_due(&mut self, turn: &mut Turn<'_>) {
         let foreword = self.announced.foreword.as_ref();
         let is_heard = foreword.is_some_and(|foreword| foreword.is_heard);
         if !is_heard {
