@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
-use super::decision::{TransferFacts, facts};
-use super::reject::{self, Refusal};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::decision::{TransferFacts, facts};
+use crate::b2bua::reject::{self, Refusal};
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, SessionId};
 use crate::policy::{Admission, RecorderState, Verdict};
 use crate::sip::transaction::ServerId;
@@ -88,7 +88,7 @@ impl Call {
     pub const fn is_ringing(&self) -> bool {
         matches!(
             self.phase,
-            super::state::Phase::Preparing | super::state::Phase::Inviting
+            crate::b2bua::state::Phase::Preparing | crate::b2bua::state::Phase::Inviting
         )
     }
 
@@ -98,7 +98,7 @@ impl Call {
     }
 
     /// The conversation that the call joined since its opening record was written.
-    pub(super) fn joined(&self, turn: &Turn<'_>) -> Option<SessionId> {
+    pub(in crate::b2bua) fn joined(&self, turn: &Turn<'_>) -> Option<SessionId> {
         let joined = turn.conversations.of(self.id);
         joined.filter(|conversation| *conversation != self.conversation())
     }

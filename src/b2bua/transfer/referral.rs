@@ -10,24 +10,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::awareness::Carried;
-use super::call::Call;
-use super::carry;
 use super::consultation::{Awaited, Consulted};
-use super::continuation::Kept;
-use super::decision::Newcomer;
-use super::dialog::{CallLeg, LegState};
-use super::farewell::Farewell;
-use super::identity::Claims;
-use super::invite::redirect;
-use super::modification::Upkeep;
 use super::notice::Notices;
-use super::reject::Refusal;
+use super::refer::Referral;
 use super::seat::Seat;
-use super::session::Aware;
-use super::state::Phase;
-use super::transfer::Referral;
-use super::turn::Turn;
+use crate::b2bua::awareness::Carried;
+use crate::b2bua::call::Call;
+use crate::b2bua::carry;
+use crate::b2bua::continuation::Kept;
+use crate::b2bua::decision::Newcomer;
+use crate::b2bua::dialog::{CallLeg, LegState};
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::identity::Claims;
+use crate::b2bua::invite::redirect;
+use crate::b2bua::modification::Upkeep;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::session::Aware;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Mark, SessionId};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Message, Method, NameAddr, Request, Uri};
@@ -59,14 +59,14 @@ pub enum Errand {
 
 /// The part of an old call in a transfer.
 #[derive(Debug)]
-pub(super) struct Referring {
+pub(in crate::b2bua) struct Referring {
     /// Who goes over.
-    pub(super) stays: Leg,
+    pub(in crate::b2bua) stays: Leg,
     /// To which call.
-    pub(super) to: SessionId,
+    pub(in crate::b2bua) to: SessionId,
     pub(super) seat: Seat,
     /// Who it turned out to be when it accepted.
-    pub(super) newcomer: Option<Newcomer>,
+    pub(in crate::b2bua) newcomer: Option<Newcomer>,
     /// It is somebody else, who has answered nothing.
     is_another: bool,
     /// The other call came to nothing while a re-INVITE is in flight.
@@ -75,22 +75,22 @@ pub(super) struct Referring {
 
 /// What a call has to do with executed transfers.
 #[derive(Debug, Default)]
-pub(super) struct Transfers {
-    pub(super) referring: Option<Box<Referring>>,
-    pub(super) notices: Option<Notices>,
+pub(in crate::b2bua) struct Transfers {
+    pub(in crate::b2bua) referring: Option<Box<Referring>>,
+    pub(in crate::b2bua) notices: Option<Notices>,
     pub(super) errands: VecDeque<Errand>,
     /// Another call's transfer waits for this one.
     pub(super) awaited: Awaited,
     /// Its caller hung up before anybody answered.
     pub(super) is_abandoned: bool,
     /// It is the new call of a transfer, and does not talk yet.
-    pub(super) is_successor: bool,
+    pub(in crate::b2bua) is_successor: bool,
     /// Executed transfers that led here.
-    pub(super) before: u8,
+    pub(in crate::b2bua) before: u8,
     /// REFERs that were executed here.
     refers: u32,
     /// Re-INVITEs that were given up and have no final answer yet, to A, to B: no other may follow (RFC 3261 §14.1).
-    pub(super) given_up: [Option<ClientId>; 2],
+    pub(in crate::b2bua) given_up: [Option<ClientId>; 2],
 }
 
 /// A party on its way from one call to another.
@@ -104,7 +104,7 @@ pub struct Mover {
     /// m-lines that its dialog has seen.
     pub(super) lines: usize,
     /// The newest re-INVITE that it got: its 2xx may come again.
-    pub(super) exchange: Option<ClientId>,
+    pub(in crate::b2bua) exchange: Option<ClientId>,
     pub(super) carried: Carried,
 }
 
@@ -290,7 +290,7 @@ impl Call {
 
     /// A BYE of one party while the other goes over: that one is not told, and the transfer goes on (RFC 5589 §6.1). False:
     /// it is a BYE like any other.
-    pub(super) fn part_early(&mut self, turn: &mut Turn<'_>, side: Leg) -> bool {
+    pub(in crate::b2bua) fn part_early(&mut self, turn: &mut Turn<'_>, side: Leg) -> bool {
         let Some(referring) = self.transfers.referring.as_ref() else {
             return false;
         };
@@ -312,18 +312,18 @@ impl Call {
     }
 
     /// Who has hung up while the other goes over.
-    pub(super) fn parted(&self) -> Option<Leg> {
+    pub(in crate::b2bua) fn parted(&self) -> Option<Leg> {
         let parts = self.transfers.referring.as_ref()?.stays.other();
         (self.leg(parts).state == LegState::Gone).then_some(parts)
     }
 
     /// Only the party that goes over is left.
-    pub(super) fn is_parted(&self) -> bool {
+    pub(in crate::b2bua) fn is_parted(&self) -> bool {
         self.parted().is_some()
     }
 
     /// What the party that goes over asks of who has hung up waits; and who has hung up can only ask how it goes on.
-    pub(super) fn take_parted(&self, side: Leg, request: &Request) -> Result<(), Refusal> {
+    pub(in crate::b2bua) fn take_parted(&self, side: Leg, request: &Request) -> Result<(), Refusal> {
         let Some(referring) = self.transfers.referring.as_ref().filter(|_| self.is_parted()) else {
             return Ok(());
         };
@@ -419,7 +419,7 @@ impl Call {
     }
 
     /// The call ends, or is handed over: a transfer that is under way does not wait for it.
-    pub(super) fn close_transfer(&mut self, turn: &mut Turn<'_>, status: u16) {
+    pub(in crate::b2bua) fn close_transfer(&mut self, turn: &mut Turn<'_>, status: u16) {
         if let Some(referring) = self.transfers.referring.take() {
             self.give_up_seat(turn, &referring.seat, referring.stays);
             if !referring.is_given_up {

@@ -8,22 +8,22 @@
 
 use bytes::Bytes;
 
-use super::awareness::Telling;
-use super::call::Call;
-use super::decision::Newcomer;
-use super::dialog::{CallLeg, LegState, Owner};
-use super::farewell::Farewell;
-use super::modification::Withheld;
 use super::referral::{Errand, Mover};
-use super::reject::Refusal;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::awareness::Telling;
+use crate::b2bua::call::Call;
+use crate::b2bua::decision::Newcomer;
+use crate::b2bua::dialog::{CallLeg, LegState, Owner};
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::modification::Withheld;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::Response;
 
 impl Call {
     /// A REFER asked for this call: parties that come over are not here yet.
-    pub(super) fn succeed(&mut self, told: [Option<Bytes>; 2], transfers: u8) {
+    pub(in crate::b2bua) fn succeed(&mut self, told: [Option<Bytes>; 2], transfers: u8) {
         self.transfers.is_successor = true;
         self.transfers.before = transfers;
         for (side, told) in Leg::BOTH.into_iter().zip(told) {
@@ -39,21 +39,21 @@ impl Call {
     }
 
     /// The callee of the new call is in another one: it is asked there.
-    pub(super) fn offer_callee(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn offer_callee(&mut self, turn: &mut Turn<'_>) {
         let offer = self.body.clone();
         self.transfers.errands.push_back(Errand::OfferCallee { offer });
         self.enter(turn, Phase::Inviting);
     }
 
     /// The INVITE for a transfer was accepted.
-    pub(super) fn on_referred_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
+    pub(in crate::b2bua) fn on_referred_accepted(&mut self, turn: &mut Turn<'_>, response: &Response) {
         if let LegState::AckOwed { cseq, .. } = self.b.state {
             // Nothing more comes with it: the offer was ours.
             let chronicle = self.chronicle;
             self.b.acknowledge(turn, &chronicle, cseq, None);
         }
         self.accept_upkeep(turn, Leg::B, response);
-        let answer = super::session::sdp_of(&response.headers, &response.body).map(Bytes::copy_from_slice);
+        let answer = crate::b2bua::session::sdp_of(&response.headers, &response.body).map(Bytes::copy_from_slice);
         self.take_callee(turn, answer.as_ref());
     }
 
@@ -66,7 +66,7 @@ impl Call {
         self.settle(turn);
     }
 
-    pub(super) fn take_callee(&mut self, turn: &mut Turn<'_>, answer: Option<&Bytes>) {
+    pub(in crate::b2bua) fn take_callee(&mut self, turn: &mut Turn<'_>, answer: Option<&Bytes>) {
         if self.phase != Phase::Inviting {
             return;
         }
@@ -161,7 +161,7 @@ impl Call {
     }
 
     /// The new call ends before it talks: the old one hears why.
-    pub(super) fn close_succession(&mut self) {
+    pub(in crate::b2bua) fn close_succession(&mut self) {
         if std::mem::take(&mut self.transfers.is_successor) {
             let silent = if self.story.fault.is_some() { 503 } else { 480 };
             let status = self.story.status.filter(|status| *status >= 300).unwrap_or(silent);

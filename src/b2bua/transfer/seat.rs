@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::deadlines::Wait;
-use super::dialog::LegState;
-use super::farewell::Farewell;
 use super::referral::Errand;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sdp::{SessionDescription, with_lines};
 use crate::sip::transaction::ClientId;
@@ -27,7 +27,7 @@ const TRIES_MAX: u8 = 8;
 
 /// Where the party that stays is.
 #[derive(Debug, Default)]
-pub(super) enum Seat {
+pub(in crate::b2bua) enum Seat {
     /// With the far end that it had.
     #[default]
     Old,
@@ -55,7 +55,7 @@ pub(super) enum Progress {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Offer {
+pub(in crate::b2bua) struct Offer {
     sdp: Bytes,
     tries: u8,
     /// Its 422 was answered.
@@ -77,12 +77,12 @@ impl Call {
     }
 
     /// No other offer may cross then.
-    pub(super) fn is_reseating(&self) -> bool {
+    pub(in crate::b2bua) fn is_reseating(&self) -> bool {
         let seat = self.transfers.referring.as_ref().map(|referring| &referring.seat);
         matches!(seat, Some(Seat::Asked { .. } | Seat::New(_)))
     }
 
-    pub(super) fn is_reseating_by(&self, id: ClientId) -> bool {
+    pub(in crate::b2bua) fn is_reseating_by(&self, id: ClientId) -> bool {
         let seat = self.transfers.referring.as_ref().map(|referring| &referring.seat);
         matches!(seat, Some(Seat::Asked { client, .. }) if *client == id)
     }
@@ -128,7 +128,7 @@ impl Call {
     }
 
     /// What the re-INVITE waited for is over, or its answer did not come.
-    pub(super) fn on_seat_due(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_seat_due(&mut self, turn: &mut Turn<'_>) {
         match self.transfers.referring.as_ref().map(|referring| &referring.seat) {
             Some(Seat::Due(_)) => self.offer_seat(turn),
             Some(Seat::Asked { progress, client, .. }) => match progress {
@@ -186,7 +186,7 @@ impl Call {
     }
 
     /// No answer: who stays is gone (RFC 3261 §12.2.1.2). A connection that broke may only be the wrong one.
-    pub(super) fn on_seat_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
+    pub(in crate::b2bua) fn on_seat_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
         let Some(referring) = &self.transfers.referring else {
             return;
         };
@@ -230,7 +230,7 @@ impl Call {
         }
     }
 
-    pub(super) fn on_seat_response(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+    pub(in crate::b2bua) fn on_seat_response(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
         if response.status < 200 {
             self.on_seat_progress(turn);
             return;

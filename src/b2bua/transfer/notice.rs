@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::dialog::LegState;
-use super::farewell::Farewell;
-use super::reject::Refusal;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Headers, Method, Params, Request, Response, reason_phrase};
@@ -32,7 +32,7 @@ struct Fragment {
 }
 
 #[derive(Debug)]
-pub(super) struct Notices {
+pub(in crate::b2bua) struct Notices {
     /// Who is told.
     side: Leg,
     /// The CSeq number of the REFER: `id` of all but the first REFER in a dialog (RFC 3515 §2.4.6).
@@ -49,7 +49,7 @@ pub(super) struct Notices {
 
 impl Notices {
     /// A NOTIFY is on its way, or waits for the one before.
-    pub(super) const fn is_telling(&self) -> bool {
+    pub(in crate::b2bua) const fn is_telling(&self) -> bool {
         self.client.is_some() || self.next.is_some()
     }
 
@@ -78,7 +78,7 @@ impl Notices {
 
 impl Call {
     /// Tells the sender of the REFER a status; a final one is the last.
-    pub(super) fn notify(&mut self, turn: &mut Turn<'_>, status: u16) {
+    pub(in crate::b2bua) fn notify(&mut self, turn: &mut Turn<'_>, status: u16) {
         let last = (status >= 200).then_some(Reason::NoResource);
         self.tell(turn, Fragment { status, last });
     }
@@ -131,13 +131,13 @@ impl Call {
     }
 
     /// A NOTIFY is not answered yet.
-    pub(super) fn is_telling(&self) -> bool {
+    pub(in crate::b2bua) fn is_telling(&self) -> bool {
         let notices = self.transfers.notices.as_ref();
         notices.is_some_and(|notices| notices.client.is_some())
     }
 
     /// A BYE of ours is next: the last NOTIFY goes before it, though the one before that is not answered.
-    pub(super) fn hurry_notice(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn hurry_notice(&mut self, turn: &mut Turn<'_>) {
         let is_up = Leg::BOTH.map(|side| self.leg(side).state == LegState::Up);
         let waits = |notices: &&mut Notices| notices.next.is_some() && is_up[notices.side.index()];
         if let Some(notices) = self.transfers.notices.as_mut().filter(waits) {
@@ -148,7 +148,7 @@ impl Call {
         }
     }
 
-    pub(super) fn is_notice(&self, client: ClientId) -> bool {
+    pub(in crate::b2bua) fn is_notice(&self, client: ClientId) -> bool {
         self.transfers
             .notices
             .as_ref()
@@ -156,7 +156,7 @@ impl Call {
     }
 
     /// A NOTIFY was answered, or never will be (None). Who does not want to hear it is told no more (RFC 6665 §4.2.2).
-    pub(super) fn on_notice_answered(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) {
+    pub(in crate::b2bua) fn on_notice_answered(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) {
         if response.is_some_and(|response| response.status < 200) {
             return;
         }
@@ -185,7 +185,7 @@ impl Call {
     }
 
     /// The recorder is lost: of a strict call nobody is kept for the sake of a NOTIFY that is not answered.
-    pub(super) fn part_without_recorder(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn part_without_recorder(&mut self, turn: &mut Turn<'_>) {
         if self.armed && self.decision.is_strict_during(self.meeting) {
             self.hurry_notice(turn);
             Leg::BOTH.into_iter().for_each(|side| self.let_go(turn, side));
@@ -199,7 +199,7 @@ impl Call {
     }
 
     /// A SUBSCRIBE within the REFER's subscription: it is refreshed, or ended (RFC 3515 §2.4.4). False: it is another's.
-    pub(super) fn on_refer_subscribe(
+    pub(in crate::b2bua) fn on_refer_subscribe(
         &mut self,
         turn: &mut Turn<'_>,
         side: Leg,
@@ -223,7 +223,7 @@ impl Call {
         true
     }
 
-    pub(super) fn release_notices(&self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn release_notices(&self, turn: &mut Turn<'_>) {
         if let Some(client) = self.transfers.notices.as_ref().and_then(|notices| notices.client) {
             turn.wire.disown_client(client);
         }

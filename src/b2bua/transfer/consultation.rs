@@ -7,15 +7,15 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
-use super::carry;
-use super::dialog::LegState;
-use super::farewell::Farewell;
 use super::referral::Errand;
-use super::reject::Refusal;
-use super::replaces::{self, DialogName};
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::carry;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::farewell::Farewell;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::replaces::{self, DialogName};
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, SessionId};
 use crate::sip::Headers;
 use crate::trunk::Destination;
@@ -106,7 +106,7 @@ impl Call {
     }
 
     /// Nothing more is missing but that another call makes way.
-    pub(super) fn ask_for_way(&mut self, rings: SessionId) {
+    pub(in crate::b2bua) fn ask_for_way(&mut self, rings: SessionId) {
         self.transfers.errands.push_back(Errand::TakeOver { rings });
     }
 
@@ -132,7 +132,7 @@ impl Call {
         self.settle(turn);
     }
 
-    pub(super) fn note_answered(&mut self) {
+    pub(in crate::b2bua) fn note_answered(&mut self) {
         if let Awaited::By(to) = self.transfers.awaited {
             self.transfers.awaited = Awaited::No;
             let how = Consulted::Answered;
@@ -141,7 +141,7 @@ impl Call {
     }
 
     /// A hangs up while it rings.
-    pub(super) const fn note_given_up(&mut self, by: Leg) {
+    pub(in crate::b2bua) const fn note_given_up(&mut self, by: Leg) {
         self.transfers.is_abandoned = matches!(by, Leg::A);
         if let (Awaited::By(to), Leg::A) = (self.transfers.awaited, by) {
             self.transfers.awaited = Awaited::GivenUpFor(to);
@@ -149,7 +149,7 @@ impl Call {
     }
 
     /// Both legs are gone: nothing rings any more.
-    pub(super) fn note_over(&mut self) {
+    pub(in crate::b2bua) fn note_over(&mut self) {
         let (to, how) = match std::mem::take(&mut self.transfers.awaited) {
             Awaited::No => return,
             Awaited::GivenUpFor(to) => {

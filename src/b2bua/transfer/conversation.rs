@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::awareness::Dissent;
-use super::replaces::DialogName;
+use crate::b2bua::awareness::Dissent;
+use crate::b2bua::replaces::DialogName;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::sip::{Headers, NameAddr, Request, Uri};
 
