@@ -6,16 +6,15 @@ use bytes::Bytes;
 
 use super::awareness::{Announced, Telling};
 use super::continuation::Kept;
+use super::crossing::{Passing, ReferNumber};
 use super::deadlines::Deadlines;
 use super::dialog::{CallLeg, Forks, LegState, Owner};
-use super::event::ReferNumber;
 use super::farewell::Farewell;
 use super::identity::Claims;
 use super::invite::{Attempts, Reliable, Setting, reliable};
 use super::modification::{Exchange, Former, Upkeep, Withheld};
 use super::output::{Output, StepKind};
 use super::parting::Partings;
-use super::pass::Passing;
 use super::recording::{Chronicle, LeavingOut, Pauses};
 use super::reject::{self, Refusal};
 use super::session::Negotiation;
@@ -265,12 +264,12 @@ impl Call {
             }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
-                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::crossing::ALLOW);
                 response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
             _ => {
-                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::crossing::ALLOW);
                 let refusal = super::reject::of_method(&request.method, allow);
                 self.refuse_request(turn, side, server, &request, &refusal);
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::call::Call;
-use super::carry::{self, Crossing};
+use super::crossing::{Crossing, carry};
 use super::session::{Content, describes_body};
 use super::turn::Turn;
 use crate::model::{Leg, Mark};

@@ -9,28 +9,23 @@
 mod aftermath;
 mod awareness;
 mod call;
-mod carry;
 mod continuation;
+mod crossing;
 mod deadlines;
 mod decision;
 mod dialog;
 mod emergency;
-mod event;
 mod farewell;
 mod identity;
 mod invite;
 mod leaving;
 mod modification;
-mod numbering;
 mod output;
 mod parting;
-mod pass;
 mod recording;
 mod reject;
-mod replaces;
 mod session;
 mod state;
-mod subscription;
 mod teardown;
 mod transfer;
 mod turn;
@@ -39,21 +34,20 @@ mod view;
 pub use aftermath::Aftermath;
 pub use awareness::Dissent;
 pub use call::Call;
-pub use carry::{ALLOW, ALLOW_OUTSIDE, Crossing, carry, unsupported};
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
+pub use crossing::{
+    ALLOW, ALLOW_OUTSIDE, Crossing, DialogEvent, DialogName, Meant, Onward, SubscriptionId, Subscriptions, arrive,
+    arriving, back, carry, check_refer_to, cross, cross_identities, dialog_named, dialog_of_refer_to, option_of,
+    set_number, unsupported,
+};
 pub use decision::{Kin, Opening, at_our_address, header, is_focus, led_on, of_invite, rerouters, screened};
 pub use dialog::{CallLeg, LegState, Owner, Waiting, Wire};
 pub use emergency::Emergencies;
-pub use event::DialogEvent;
 pub use invite::{Arrival, Asked, onward};
-pub use numbering::{arrive, arriving, cross, cross_identities};
 pub use output::{Output, Step, StepKind};
-pub use pass::back;
 pub use recording::{Chronicle, key_in};
 pub use reject::{Refusal, Rejection, of_method, of_recorder, of_verdict};
-pub use replaces::{DialogName, Meant, check_refer_to, dialog_named, dialog_of_refer_to, option_of};
 pub use session::Writing;
-pub use subscription::{Onward, SubscriptionId, Subscriptions, set_number};
 pub use transfer::{Answered, Consulted, Conversations, Errand, Referral, Referred, Staying, replace_nothing};
 pub use turn::{Terms, Turn};
 pub use view::{CallState, CallView, RecordingState};

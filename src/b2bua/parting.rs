@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::call::Call;
+use super::crossing::back;
 use super::deadlines::Wait;
 use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::pass::back;
 use super::reject::Refusal;
 use super::state::Phase;
 use super::transfer::Notices;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::b2bua::awareness::Dissent;
+use crate::b2bua::crossing::numbering;
 use crate::b2bua::identity::{IDENTITIES_MAX, Named};
-use crate::b2bua::numbering;
 use crate::model::{Header, Leg, MediaKind, Party, SessionId, Timestamp, TrunkName};
 use crate::policy::{CallFacts, Decision, Identity, PolicySet};
 use crate::sdp::SessionDescription;

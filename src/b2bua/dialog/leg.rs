@@ -108,7 +108,7 @@ impl CallLeg {
     /// A request inside this leg's dialog, with Contact where the method refreshes the target (RFC 3261 §12.2.1.1).
     pub fn dialog_request(&mut self, method: Method) -> Option<Request> {
         let refreshes =
-            matches!(method, Method::Invite | Method::Update) || crate::b2bua::pass::refreshes_target(&method);
+            matches!(method, Method::Invite | Method::Update) || crate::b2bua::crossing::refreshes_target(&method);
         let mut request = self.dialog.as_mut()?.request(method);
         self.follow_target();
         if refreshes {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::redirect;
 use crate::b2bua::call::Call;
+use crate::b2bua::crossing::numbering;
 use crate::b2bua::decision::facts;
-use crate::b2bua::numbering;
 use crate::b2bua::turn::Turn;
 use crate::policy::CallFacts;
 use crate::sip::{NameAddr, Request, Scheme, Uri};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arrival::{Arrival, Asked, Setting};
 use crate::b2bua::call::Call;
-use crate::b2bua::carry::{self, Crossing};
+use crate::b2bua::crossing::{Crossing, carry};
 use crate::b2bua::decision::{FOCUS, is_focus};
 use crate::b2bua::dialog::{LegState, Owner, Wire};
 use crate::b2bua::output::StepKind;
@@ -219,7 +219,7 @@ impl Call {
             self.body.clone(),
         );
         self.write_history(&mut invite);
-        crate::b2bua::numbering::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
+        crate::b2bua::crossing::cross(&mut invite.headers, &self.a.trunk, &self.b.trunk, turn.policies);
         if self.negotiation.has_media() {
             let lines = self.negotiation.plan(self.id, self.mode()).lines;
             self.chronicle
@@ -273,7 +273,7 @@ pub fn onward(
     request.body = body;
     let headers = &mut request.headers;
     headers.set("Max-Forwards", hops.to_string());
-    if received.method == Method::Invite || crate::b2bua::pass::refreshes_target(&received.method) {
+    if received.method == Method::Invite || crate::b2bua::crossing::refreshes_target(&received.method) {
         let focus = if is_focus(&received.headers) { FOCUS } else { "" };
         headers.push("Contact", ["<", contact.as_str(), ">", focus].concat());
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::b2bua::call::Call;
-use crate::b2bua::pass::PASSINGS_MAX;
+use crate::b2bua::crossing::PASSINGS_MAX;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::session::{Content, leave_out_descriptions};
 use crate::b2bua::state::Phase;

@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use super::referral::Errand;
 use crate::b2bua::call::Call;
-use crate::b2bua::carry;
+use crate::b2bua::crossing::{DialogName, carry, replaces};
 use crate::b2bua::dialog::LegState;
 use crate::b2bua::farewell::Farewell;
 use crate::b2bua::reject::Refusal;
-use crate::b2bua::replaces::{self, DialogName};
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::model::{Leg, SessionId};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::b2bua::awareness::Dissent;
-use crate::b2bua::replaces::DialogName;
+use crate::b2bua::crossing::DialogName;
 use crate::model::{SessionId, Timestamp, TrunkName};
 use crate::sip::{Headers, NameAddr, Request, Uri};
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::{Headers, Method, Response};
 use crate::trunk::{Refer, Trunk};
@@ -79,12 +79,12 @@ impl Crossing {
 
 impl Call {
     /// Of a message that came by `from`, on its way to the other leg.
-    pub(super) fn crossing(&self, from: Leg) -> Crossing {
+    pub(in crate::b2bua) fn crossing(&self, from: Leg) -> Crossing {
         Crossing::between(&self.leg(from).trunk, &self.leg(from.other()).trunk)
     }
 
     /// What a response that came by `from` tells the other leg.
-    pub(super) fn carry_back(&self, turn: &Turn<'_>, from: Leg, response: &Response, answer: &mut Response) {
+    pub(in crate::b2bua) fn carry_back(&self, turn: &Turn<'_>, from: Leg, response: &Response, answer: &mut Response) {
         carry(&self.crossing(from), &response.headers, &mut answer.headers);
         self.cross_identities(turn, from, &mut answer.headers);
     }
@@ -319,7 +319,7 @@ fn is_option_carried(option: &str) -> bool {
         .any(|carried| carried.eq_ignore_ascii_case(option))
 }
 
-pub(super) fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(in crate::b2bua) fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).flat_map(options_in)
 }
 

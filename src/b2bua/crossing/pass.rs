@@ -1,17 +1,17 @@
 //! Requests that are carried through as they are, inside the call's dialogs: INFO, MESSAGE, REFER, SUBSCRIBE, NOTIFY,
 //! PUBLISH.
 
-use super::call::Call;
 use super::carry::{self, Crossing};
-use super::reject::Refusal;
-use super::state::Phase;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Message, Method, Request, Response};
 
 /// Requests of one call that may wait for an answer at a time.
-pub(super) const PASSINGS_MAX: usize = 16;
+pub(in crate::b2bua) const PASSINGS_MAX: usize = 16;
 
 /// A request that was carried to the other leg and is not answered yet.
 #[derive(Debug)]
@@ -26,7 +26,13 @@ pub struct Passing {
 
 impl Call {
     /// Gives whether it was carried.
-    pub(super) fn on_passing(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) -> bool {
+    pub(in crate::b2bua) fn on_passing(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Leg,
+        server: ServerId,
+        request: &Request,
+    ) -> bool {
         if self.phase == Phase::Ending {
             self.refuse_request(turn, side, server, request, &Refusal::NoSuchDialog);
             return false;
@@ -66,13 +72,13 @@ impl Call {
         carry::carry(&self.crossing(side), &request.headers, &mut onward.headers);
         self.cross_identities(turn, side, &mut onward.headers);
         self.cross_event(side, request, &mut onward);
-        super::invite::carry_rack(request, &mut onward);
+        crate::b2bua::invite::carry_rack(request, &mut onward);
         onward.body = request.body.clone();
         Some(turn.request(self.id, self.line(side.other()), onward))
     }
 
     /// Whether the response belonged to a request that was carried.
-    pub(super) fn on_passed(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) -> bool {
+    pub(in crate::b2bua) fn on_passed(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) -> bool {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
             return false;
         };
@@ -94,7 +100,7 @@ impl Call {
     }
 
     /// The call ends: what waits for the far end's answer waits in vain.
-    pub(super) fn close_passings(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn close_passings(&mut self, turn: &mut Turn<'_>) {
         for passing in std::mem::take(&mut self.passings) {
             self.refuse_request(
                 turn,
@@ -107,7 +113,7 @@ impl Call {
     }
 
     /// No answer came. A connection that broke may only be the wrong one: the far end is asked once where it listens.
-    pub(super) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId, broken: Option<Flow>) {
+    pub(in crate::b2bua) fn on_passing_failed(&mut self, turn: &mut Turn<'_>, client: ClientId, broken: Option<Flow>) {
         let Some(at) = self.passings.iter().position(|passing| passing.client == client) else {
             return;
         };
@@ -128,7 +134,7 @@ impl Call {
 }
 
 /// REFER, SUBSCRIBE and NOTIFY tell where their sender is now (RFC 3515 §2.2, RFC 6665 §8.1), and so do their 2xx.
-pub(super) const fn refreshes_target(method: &Method) -> bool {
+pub(in crate::b2bua) const fn refreshes_target(method: &Method) -> bool {
     matches!(method, Method::Refer | Method::Subscribe | Method::Notify)
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::{self, Crossing};
-use super::dialog::CallLeg;
-use super::reject::Refusal;
+use crate::b2bua::dialog::CallLeg;
+use crate::b2bua::reject::Refusal;
 use crate::model::{Leg, Timestamp};
 use crate::sip::dialog::{Dialog, DialogError};
 use crate::sip::{CSEQ_MAX, CSeq, Flow, Headers, Message, Method, Request, Response};
@@ -130,7 +130,7 @@ impl Subscriptions {
         })?;
         if !matches!(request.method, Method::Subscribe | Method::Notify) {
             let allow = leg.trunk.allow(super::carry::ALLOW);
-            return Err(super::reject::of_method(&request.method, allow));
+            return Err(crate::b2bua::reject::of_method(&request.method, allow));
         }
         dialog.target_refresh(&Message::Request(request.clone()));
         let from = Arc::clone(&subscription.leg(side).trunk);

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::call::Call;
+use crate::b2bua::call::Call;
 use crate::model::Leg;
 use crate::sip::dialog::Dialog;
 use crate::sip::{NameAddr, Params, Request, Uri};

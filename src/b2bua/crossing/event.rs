@@ -1,8 +1,8 @@
 //! Event (RFC 6665 §8.2.1) on its way to the other leg: what it says of a REFER's number and of dialogs is said over, as the
 //! other leg counts and knows them.
 
-use super::call::Call;
 use super::replaces::DialogName;
+use crate::b2bua::call::Call;
 use crate::model::Leg;
 use crate::sip::{Method, Params, Request, unquoted};
 
@@ -11,7 +11,7 @@ const REFERS_MAX: usize = 8;
 
 /// The CSeq number of a REFER on both legs: `Event: refer;id=` quotes it (RFC 3515 §2.4.6).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReferNumber {
+pub(in crate::b2bua) struct ReferNumber {
     from: Leg,
     received: u32,
     sent: u32,
@@ -114,7 +114,7 @@ impl Call {
     }
 
     /// A REFER went out to this side once more, under another number.
-    pub(super) fn on_refer_renumbered(&mut self, to: Leg, before: u32, again: &Request) {
+    pub(in crate::b2bua) fn on_refer_renumbered(&mut self, to: Leg, before: u32, again: &Request) {
         let mut refers = self.refers.iter_mut().rev();
         let known = refers.find(|refer| refer.from != to && refer.sent == before);
         if let Some(refer) = known.filter(|_| again.method == Method::Refer) {
