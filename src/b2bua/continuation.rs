@@ -12,7 +12,7 @@ use super::awareness::Announced;
 use super::call::Call;
 use super::deadlines::Wait;
 use super::dialog::{CallLeg, LegState};
-use super::farewell::Farewell;
+use super::ending::Farewell;
 use super::identity::Claims;
 use super::invite::Setting;
 use super::modification::Upkeep;

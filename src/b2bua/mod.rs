@@ -1,12 +1,14 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
-//! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `progress` and
-//! `answer` what B says to it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `retell` what a transfer changes for who stays, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
-//! reason to status, `chronicle` the signalling that a recording keeps.
+//! A call is a value that is handed events and writes outputs, in order: [`call`] tells each event where it belongs. An
+//! `invite` makes it: a `dialog` with each peer, and a `session` that both describe. `modification` is what they offer later,
+//! `crossing` what is carried through, `transfer` how a party goes over to another call, `ending` every end. The policies are
+//! asked in `decision`, of parties as `identity` knows them; `recording` is what is kept, `awareness` that the parties know of it,
+//! `emergency` what precedes all that. `reject` is the one table from reason to status, `deadlines` all that a call waits for,
+//! `continuation` a call beyond the end of the process.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
-mod aftermath;
 mod awareness;
 mod call;
 mod continuation;
@@ -15,23 +17,19 @@ mod deadlines;
 mod decision;
 mod dialog;
 mod emergency;
-mod farewell;
+mod ending;
 mod identity;
 mod invite;
-mod leaving;
 mod modification;
 mod output;
-mod parting;
 mod recording;
 mod reject;
 mod session;
 mod state;
-mod teardown;
 mod transfer;
 mod turn;
 mod view;
 
-pub use aftermath::Aftermath;
 pub use awareness::Dissent;
 pub use call::Call;
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
@@ -43,6 +41,7 @@ pub use crossing::{
 pub use decision::{Kin, Opening, at_our_address, header, is_focus, led_on, of_invite, rerouters, screened};
 pub use dialog::{CallLeg, LegState, Owner, Waiting, Wire};
 pub use emergency::Emergencies;
+pub use ending::Aftermath;
 pub use invite::{Arrival, Asked, onward};
 pub use output::{Output, Step, StepKind};
 pub use recording::{Chronicle, key_in};

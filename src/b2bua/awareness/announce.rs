@@ -10,7 +10,7 @@ use super::consent::Question;
 use super::foreword::{Foreword, OwnDialog};
 use super::languages::Languages;
 use crate::b2bua::call::Call;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::state::{MediaState, Phase};
 use crate::b2bua::turn::Turn;

@@ -10,7 +10,7 @@ use super::announce::lasting;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::invite::{RAck, names};
 use crate::b2bua::recording::key_in;
 use crate::b2bua::reject::Refusal;

@@ -16,7 +16,7 @@ use crate::b2bua::call::Call;
 use crate::b2bua::continuation::Kept;
 use crate::b2bua::crossing::numbering;
 use crate::b2bua::deadlines::Wait;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::reject::{self, Refusal, SET_UP_MAX};
 use crate::b2bua::state::{Phase, Recording};
 use crate::b2bua::turn::Turn;

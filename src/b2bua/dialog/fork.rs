@@ -5,13 +5,11 @@
 use std::sync::Arc;
 
 use super::leg::path_of;
-use crate::b2bua::aftermath::answered;
 use crate::b2bua::call::Call;
 use crate::b2bua::crossing::numbering;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::{Farewell, Leaving, answered};
 use crate::b2bua::identity::Claims;
 use crate::b2bua::invite::Reliable;
-use crate::b2bua::leaving::Leaving;
 use crate::b2bua::session::Agreement;
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::wire::Wire;
 use crate::b2bua::decision::FOCUS;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::recording::Chronicle;
 use crate::b2bua::reject::Rejection;
 use crate::b2bua::turn::{Line, Turn};

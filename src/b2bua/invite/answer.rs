@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::reliable::Standing;
 use crate::b2bua::call::Call;
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::modification::Withheld;
 use crate::b2bua::reject::{self, Refusal};
 use crate::b2bua::session::{Content, NegotiationError, leave_out_descriptions};

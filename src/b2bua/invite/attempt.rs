@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use super::followed::Followed;
 use super::redirect::{self, Rerouted};
-use crate::b2bua::aftermath::Aftermath;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::decision::{Kin, Opening, facts};
 use crate::b2bua::dialog::{CallLeg, LegState, Owner};
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::{Aftermath, Farewell};
 use crate::b2bua::output::StepKind;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::state::{MediaState, Phase, Recording};

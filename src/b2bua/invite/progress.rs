@@ -13,7 +13,7 @@ use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::decision::facts;
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::modification::{Exchange, Stage};
 use crate::b2bua::reject::{Refusal, recording_lost};
 use crate::b2bua::session::Content;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::withheld::Barred;
 use crate::b2bua::call::Call;
 use crate::b2bua::continuation::Kept;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::invite::{Reliable, Standing};
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::session::{Agreement, Content, NegotiationError, leave_out_descriptions};

@@ -9,7 +9,7 @@ use super::refresh::check_interval;
 use crate::b2bua::call::Call;
 use crate::b2bua::crossing::{carry, numbering};
 use crate::b2bua::dialog::{LegState, Owner};
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::invite::{Reliable, reliable};
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::session::Content;

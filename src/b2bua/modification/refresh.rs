@@ -9,7 +9,7 @@ use super::retell::Untold;
 use crate::b2bua::call::Call;
 use crate::b2bua::continuation::Kept;
 use crate::b2bua::deadlines::Wait;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::invite::names;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::state::Phase;

@@ -11,7 +11,7 @@ use crate::b2bua::call::Call;
 use crate::b2bua::continuation::Kept;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Timestamp};

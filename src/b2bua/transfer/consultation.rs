@@ -11,7 +11,7 @@ use super::referral::Errand;
 use crate::b2bua::call::Call;
 use crate::b2bua::crossing::{DialogName, carry, replaces};
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::b2bua::call::Call;
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::turn::Turn;
 use crate::model::Leg;

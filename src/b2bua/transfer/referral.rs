@@ -20,7 +20,7 @@ use crate::b2bua::continuation::Kept;
 use crate::b2bua::crossing::carry;
 use crate::b2bua::decision::Newcomer;
 use crate::b2bua::dialog::{CallLeg, LegState};
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::identity::Claims;
 use crate::b2bua::invite::redirect;
 use crate::b2bua::modification::Upkeep;

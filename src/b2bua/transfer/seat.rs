@@ -9,7 +9,7 @@ use super::referral::Errand;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::dialog::LegState;
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::model::Leg;

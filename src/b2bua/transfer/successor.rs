@@ -13,7 +13,7 @@ use crate::b2bua::awareness::Telling;
 use crate::b2bua::call::Call;
 use crate::b2bua::decision::Newcomer;
 use crate::b2bua::dialog::{CallLeg, LegState, Owner};
-use crate::b2bua::farewell::Farewell;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::modification::Withheld;
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::state::Phase;

@@ -2,7 +2,7 @@
 
 use crate::sdp::{NothingLeft, OfferError, SdpError};
 
-/// Why an offer or an answer of a leg cannot be carried. [`super::reject`] maps each to a status.
+/// Why an offer or an answer of a leg cannot be carried. [`crate::b2bua::reject`] maps each to a status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NegotiationError {
     /// The peer sent text that is not SDP.

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use super::call::Call;
-use super::crossing::back;
-use super::deadlines::Wait;
-use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::reject::Refusal;
-use super::state::Phase;
-use super::transfer::Notices;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::crossing::back;
+use crate::b2bua::deadlines::Wait;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::reject::Refusal;
+use crate::b2bua::state::Phase;
+use crate::b2bua::transfer::Notices;
+use crate::b2bua::turn::Turn;
 use crate::model::Leg;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::{Flow, Headers, Method, Request, Response};
@@ -23,7 +23,7 @@ const AGAIN_MAX: Duration = Duration::from_secs(32);
 
 /// Who proves itself, and the BYE that is on its way.
 #[derive(Debug, Default)]
-pub(super) struct Partings {
+pub(in crate::b2bua) struct Partings {
     /// A, B: its requests brought credentials.
     proves: [bool; 2],
     challenges: u8,
@@ -43,7 +43,7 @@ struct Asked {
 }
 
 impl Call {
-    pub(super) fn note_proof(&mut self, side: Leg, headers: &Headers) {
+    pub(in crate::b2bua) fn note_proof(&mut self, side: Leg, headers: &Headers) {
         let brings = |name| headers.contains(name);
         self.partings.proves[side.index()] |= brings("Authorization") || brings("Proxy-Authorization");
     }
@@ -78,7 +78,7 @@ impl Call {
     }
 
     /// Who has said BYE is asked nothing more while the far end has not answered it.
-    pub(super) fn take_parting(&self, side: Leg, method: &Method) -> Result<(), Refusal> {
+    pub(in crate::b2bua) fn take_parting(&self, side: Leg, method: &Method) -> Result<(), Refusal> {
         let is_left = self.partings.asked.as_ref().is_some_and(|asked| asked.from != side);
         if is_left && *method != Method::Bye {
             return Err(Refusal::Glare);
@@ -86,12 +86,12 @@ impl Call {
         Ok(())
     }
 
-    pub(super) fn is_parting_by(&self, client: ClientId) -> bool {
+    pub(in crate::b2bua) fn is_parting_by(&self, client: ClientId) -> bool {
         self.partings.asked.as_ref().is_some_and(|asked| asked.client == client)
     }
 
     /// A BYE has been said, and the call goes on until its far end has accepted it.
-    pub(super) const fn is_parting(&self) -> bool {
+    pub(in crate::b2bua) const fn is_parting(&self) -> bool {
         self.partings.asked.is_some() || self.partings.challenged.is_some()
     }
 
@@ -102,7 +102,7 @@ impl Call {
 
     /// The far end says nothing to the BYE, or cannot be reached by the `broken` path: who said it is gone, and the far end is
     /// told once more where that leads anywhere.
-    pub(super) fn on_parting_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
+    pub(in crate::b2bua) fn on_parting_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
         let Some(from) = self.partings.asked.as_ref().map(|asked| asked.from) else {
             return;
         };
@@ -113,7 +113,7 @@ impl Call {
     }
 
     /// What the far end says to the BYE.
-    pub(super) fn on_parting_answered(&mut self, turn: &mut Turn<'_>, response: &Response) {
+    pub(in crate::b2bua) fn on_parting_answered(&mut self, turn: &mut Turn<'_>, response: &Response) {
         if !response.is_final() {
             return;
         }
@@ -142,7 +142,7 @@ impl Call {
     }
 
     /// Who was challenged does not say its BYE again: it is gone all the same (RFC 3261 §15.1.1).
-    pub(super) fn on_bye_not_said_again(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_bye_not_said_again(&mut self, turn: &mut Turn<'_>) {
         let Some(from) = self.partings.challenged.take() else {
             return;
         };

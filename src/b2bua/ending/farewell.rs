@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::call::Call;
-use super::crossing::{Crossing, carry};
-use super::session::{Content, describes_body};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::crossing::{Crossing, carry};
+use crate::b2bua::session::{Content, describes_body};
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::{Request, Response};
 
@@ -61,7 +61,7 @@ impl Farewell {
 impl Call {
     /// A peer wants proof for a BYE that is not ours to give, and whose it is has left: its dialog may stay up, and cost. The
     /// log and the recording say so.
-    pub(super) fn note_unproven(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
+    pub(in crate::b2bua) fn note_unproven(&mut self, turn: &mut Turn<'_>, side: Leg, response: &Response) {
         if !matches!(response.status, 401 | 407) {
             return;
         }

@@ -1,8 +1,8 @@
 //! The BYE of a fork that answered too late (RFC 3261 §13.2.2.4): sent once more, another way, where its first way leads to
 //! somebody else or to nobody. Only while its call is up; nothing waits for it.
 
-use super::call::Call;
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::turn::Turn;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
 use crate::sip::{Flow, Method, Request, Response};
@@ -19,7 +19,7 @@ pub struct Leaving {
 
 impl Call {
     /// Ends a fork by this path.
-    pub(super) fn end_fork(&mut self, turn: &mut Turn<'_>, dialog: Dialog, flow: Flow) {
+    pub(in crate::b2bua) fn end_fork(&mut self, turn: &mut Turn<'_>, dialog: Dialog, flow: Flow) {
         self.send_farewell(turn, dialog, flow, false);
     }
 
@@ -35,7 +35,12 @@ impl Call {
     }
 
     /// Whether the response is a fork's to its BYE. What another host said in its place ends nothing.
-    pub(super) fn on_fork_answered(&mut self, turn: &mut Turn<'_>, client: ClientId, response: &Response) -> bool {
+    pub(in crate::b2bua) fn on_fork_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        client: ClientId,
+        response: &Response,
+    ) -> bool {
         let Some(leaving) = self.take_leaving(client, response.is_final()) else {
             return !response.is_final() && self.is_fork_leaving_by(client);
         };
@@ -47,12 +52,12 @@ impl Call {
     }
 
     /// Whether a fork's answer to this BYE is awaited.
-    pub(super) fn is_fork_leaving_by(&self, client: ClientId) -> bool {
+    pub(in crate::b2bua) fn is_fork_leaving_by(&self, client: ClientId) -> bool {
         self.forks.leaving.iter().any(|leaving| leaving.client == client)
     }
 
     /// A fork that has hung up itself needs no more of our BYE.
-    pub(super) fn forget_fork(&mut self, turn: &mut Turn<'_>, request: &Request) {
+    pub(in crate::b2bua) fn forget_fork(&mut self, turn: &mut Turn<'_>, request: &Request) {
         let tag = request.headers.from().tag().filter(|_| request.method == Method::Bye);
         let mut leaving = self.forks.leaving.iter();
         if let Some(at) = leaving.position(|leaving| Some(leaving.dialog.remote_tag()) == tag) {
@@ -62,7 +67,7 @@ impl Call {
     }
 
     /// Whether it was the BYE of a fork that came to nothing.
-    pub(super) fn on_fork_silent(&mut self, turn: &mut Turn<'_>, client: ClientId) -> bool {
+    pub(in crate::b2bua) fn on_fork_silent(&mut self, turn: &mut Turn<'_>, client: ClientId) -> bool {
         let leaving = self.take_leaving(client, true);
         let found = leaving.is_some();
         if let Some(leaving) = leaving {
@@ -72,14 +77,14 @@ impl Call {
     }
 
     /// The next number in the dialog of a fork that leaves, by the fork's tag.
-    pub(super) fn next_number_of_leaving(&mut self, tag: &str) -> Option<u32> {
+    pub(in crate::b2bua) fn next_number_of_leaving(&mut self, tag: &str) -> Option<u32> {
         let mut leaving = self.forks.leaving.iter_mut();
         let found = leaving.find(|leaving| leaving.dialog.remote_tag() == tag)?;
         Some(found.dialog.next_number())
     }
 
     /// The call is over: nothing is tried again.
-    pub(super) fn release_forks(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn release_forks(&mut self, turn: &mut Turn<'_>) {
         for leaving in self.forks.leaving.drain(..) {
             turn.wire.disown_client(leaving.client);
         }

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
-use super::dialog::{ENDED_MAX, Ended, Owner, Wire, path_of};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::dialog::{ENDED_MAX, Ended, Owner, Wire, path_of};
+use crate::b2bua::turn::Turn;
 use crate::model::{Leg, SessionId, Timestamp};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ClientId;
@@ -33,7 +33,7 @@ pub struct Aftermath {
 
 impl Call {
     /// A re-INVITE is given up before its answer: a 2xx may cross, and is acknowledged when it comes.
-    pub(super) fn expect_late_answer(&mut self, turn: &mut Turn<'_>, to: Leg, client: Option<ClientId>) {
+    pub(in crate::b2bua) fn expect_late_answer(&mut self, turn: &mut Turn<'_>, to: Leg, client: Option<ClientId>) {
         if let Some(before) = client.and_then(|client| self.last_exchange[to.index()].replace(client)) {
             turn.wire.abandon_client(turn.now, before);
         }
@@ -41,7 +41,7 @@ impl Call {
     }
 
     /// What was given up has its final answer, or will not get one.
-    pub(super) fn forget_given_up(&mut self, side: Leg, client: ClientId) {
+    pub(in crate::b2bua) fn forget_given_up(&mut self, side: Leg, client: ClientId) {
         self.transfers.given_up[side.index()].take_if(|given_up| *given_up == client);
     }
 
@@ -54,7 +54,7 @@ impl Call {
     }
 
     /// B's INVITE is given up while the call goes on: a 2xx may cross its CANCEL.
-    pub(super) fn leave_behind(&mut self, turn: &mut Turn<'_>) -> Option<(ClientId, Aftermath)> {
+    pub(in crate::b2bua) fn leave_behind(&mut self, turn: &mut Turn<'_>) -> Option<(ClientId, Aftermath)> {
         let client = self.invited.take()?;
         self.invited = Some(turn.wire.abandon_client(turn.now, client));
         let left_behind = self.aftermath_of_invite();

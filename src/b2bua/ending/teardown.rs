@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
-use super::dialog::LegState;
 use super::farewell::Farewell;
-use super::output::StepKind;
-use super::reject::{self, Refusal};
-use super::state::{MediaState, Phase, Recording};
-use super::turn::Turn;
+use crate::b2bua::call::Call;
+use crate::b2bua::dialog::LegState;
+use crate::b2bua::output::StepKind;
+use crate::b2bua::reject::{self, Refusal};
+use crate::b2bua::state::{MediaState, Phase, Recording};
+use crate::b2bua::turn::Turn;
 use crate::model::{Closing, Fault, Gate, Leg, MediaCommand, Outcome, Recorded, RecordingCommand};
 use crate::policy::{DuringArms, Verdict};
 use crate::sip::dialog::DialogError;
@@ -19,7 +19,7 @@ use crate::sip::{Flow, Method, Request, Response};
 const RETRY_AFTER_MAX: u128 = 10;
 
 impl Call {
-    pub(super) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
+    pub(in crate::b2bua) fn on_bye(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, request: &Request) {
         if self.ask_to_part(turn, side, server, request) {
             return;
         }
@@ -70,7 +70,7 @@ impl Call {
         }
     }
 
-    pub(super) fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, farewell: &Farewell) {
+    pub(in crate::b2bua) fn cancel_by(&mut self, turn: &mut Turn<'_>, by: String, farewell: &Farewell) {
         self.story.status = Some(487);
         self.hang_up(turn, Leg::A, &Farewell::default(), &Refusal::Cancelled);
         self.hang_up(turn, Leg::B, farewell, &Refusal::Cancelled);
@@ -78,7 +78,7 @@ impl Call {
     }
 
     /// A is told why there is no call; B, if it was invited, is let go.
-    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
+    pub(in crate::b2bua) fn refuse(&mut self, turn: &mut Turn<'_>, refusal: &Refusal) {
         let lost_recorder = matches!(refusal, Refusal::RecorderDown { .. } | Refusal::DiskReserve { .. });
         if self.phase != Phase::Ending {
             self.story.blocked = lost_recorder || refusal.is_forbidden();
@@ -98,7 +98,7 @@ impl Call {
     }
 
     /// Both legs are ended, each as its state allows.
-    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, farewell: &Farewell) {
+    pub(in crate::b2bua) fn finish(&mut self, turn: &mut Turn<'_>, by: &str, farewell: &Farewell) {
         self.close_exchange(turn);
         self.close_transfer(turn, 487);
         self.hurry_notice(turn);
@@ -121,7 +121,7 @@ impl Call {
     }
 
     /// Nothing is open yet: the recorder cannot open this recording.
-    pub(super) fn on_recording_not_opened(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    pub(in crate::b2bua) fn on_recording_not_opened(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         if self.recording != Recording::Opening {
             return;
         }
@@ -140,7 +140,7 @@ impl Call {
         self.proceed(turn);
     }
 
-    pub(super) fn on_recording_ready(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_recording_ready(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.recording, Recording::Opening | Recording::Broken(_)) {
             return;
         }
@@ -157,7 +157,7 @@ impl Call {
     }
 
     /// The recorder is lost while the call is set up or talks.
-    pub(super) fn on_recording_lost(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    pub(in crate::b2bua) fn on_recording_lost(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         if !matches!(self.recording, Recording::Opening | Recording::Ready) {
             return;
         }
@@ -177,7 +177,7 @@ impl Call {
 
     /// The relay could not hand over a packet: of a strict call it has gated the media already. While the recorder is
     /// known to be lost, that is no news.
-    pub(super) fn on_media_refused(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    pub(in crate::b2bua) fn on_media_refused(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         if matches!(self.recording, Recording::Broken(_)) {
             return;
         }
@@ -211,7 +211,7 @@ impl Call {
         self.end_without_recorder(turn, fault);
     }
 
-    pub(super) fn end_without_recorder(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    pub(in crate::b2bua) fn end_without_recorder(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         self.gate(turn);
         if matches!(self.phase, Phase::Preparing | Phase::Inviting) {
             let refusal = self.recorder_down(turn, fault);
@@ -233,7 +233,7 @@ impl Call {
         }
     }
 
-    pub(super) fn gate(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn gate(&mut self, turn: &mut Turn<'_>) {
         if !self.gated && matches!(self.media, MediaState::Opening | MediaState::Open | MediaState::Moving) {
             self.gated = true;
             turn.media(MediaCommand::Gate {
@@ -244,7 +244,7 @@ impl Call {
         }
     }
 
-    pub(super) fn ends_without_recorder(&self) -> bool {
+    pub(in crate::b2bua) fn ends_without_recorder(&self) -> bool {
         let before = self.decision.is_strict_before(self.meeting);
         let during = self.armed && self.decision.is_strict_during(self.meeting);
         match self.phase {
@@ -256,7 +256,7 @@ impl Call {
 
     /// Under `during_arms = "answer"` a call is not connected while its recording is not there; nor is one whose answer shows
     /// that it joins a meeting, where that wants a recording first.
-    pub(super) fn unarmed(&self, turn: &Turn<'_>) -> Option<Refusal> {
+    pub(in crate::b2bua) fn unarmed(&self, turn: &Turn<'_>) -> Option<Refusal> {
         let arms_at_answer = self
             .decision
             .requirements
@@ -272,7 +272,7 @@ impl Call {
         strict.then(|| self.recorder_down(turn, missing))
     }
 
-    pub(super) fn on_set_up_stalled(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn on_set_up_stalled(&mut self, turn: &mut Turn<'_>) {
         if self.phase != Phase::Preparing {
             // A call that was set up long ago waits for the recording of who was connected.
             if self.recording == Recording::Opening {
@@ -291,7 +291,7 @@ impl Call {
         self.refuse(turn, &refusal);
     }
 
-    pub(super) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
+    pub(in crate::b2bua) fn on_bye_failed(&mut self, turn: &mut Turn<'_>, side: Leg, broken: Option<Flow>) {
         let (session, chronicle) = (self.id, self.chronicle);
         self.leg_mut(side).on_bye_failed(turn, session, &chronicle, broken);
         if self.leg(side).state == LegState::Gone && self.is_far_end_of_held(side) {
@@ -299,7 +299,7 @@ impl Call {
         }
     }
 
-    pub(super) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
+    pub(in crate::b2bua) fn hang_up(&mut self, turn: &mut Turn<'_>, side: Leg, farewell: &Farewell, refusal: &Refusal) {
         self.close_parting(turn);
         let (session, chronicle) = (self.id, self.chronicle);
         let rejection = refusal.rejection(&turn.terms.node);
@@ -308,7 +308,7 @@ impl Call {
     }
 
     /// The call is over for its parties; what is left is to let the legs go, stop the media and seal the recording.
-    pub(super) fn end(&mut self, turn: &mut Turn<'_>, by: String) {
+    pub(in crate::b2bua) fn end(&mut self, turn: &mut Turn<'_>, by: String) {
         if self.phase == Phase::Ending {
             return;
         }
@@ -333,7 +333,7 @@ impl Call {
     }
 
     /// Tells the recorder the end, once the relay has told what it did.
-    pub(super) fn close_recording(&mut self, turn: &mut Turn<'_>) {
+    pub(in crate::b2bua) fn close_recording(&mut self, turn: &mut Turn<'_>) {
         let tally = match &self.media {
             MediaState::Unopened => None,
             MediaState::Closed(tally) => tally.as_deref().cloned(),
@@ -400,7 +400,7 @@ impl Call {
     }
 
     /// CSeq has to grow inside a dialog (RFC 3261 §12.2.2); without a dialog nothing is in order.
-    pub(super) fn take_in_order(&mut self, side: Leg, request: &Request) -> Result<(), Refusal> {
+    pub(in crate::b2bua) fn take_in_order(&mut self, side: Leg, request: &Request) -> Result<(), Refusal> {
         let Some(dialog) = &mut self.leg_mut(side).dialog else {
             return Err(Refusal::NoSuchDialog);
         };
@@ -410,7 +410,7 @@ impl Call {
         })
     }
 
-    pub(super) fn refuse_request(
+    pub(in crate::b2bua) fn refuse_request(
         &self,
         turn: &mut Turn<'_>,
         side: Leg,
