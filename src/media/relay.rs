@@ -49,6 +49,8 @@ pub(super) struct Relay {
     learned: Option<(Leg, u16, SocketAddr)>,
     notices: Option<Box<Notices>>,
     /// Of handshakes and checks, not told yet.
+    /// When it says something of its own next, as its plane knows.
+    pub(super) speaks_at: Option<Timestamp>,
     news: Vec<News>,
     /// Something of a handshake happened since `attend`.
     stirred: bool,
@@ -80,6 +82,7 @@ impl Relay {
             learned: None,
             notices: None,
             news: Vec::new(),
+            speaks_at: None,
             stirred: false,
             timer: None,
         }
