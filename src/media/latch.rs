@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::probation::{Place, Probation};
+use super::probation::{Evidence, Place, Probation};
 use crate::model::{Origin, is_local};
 
 /// Packets of a source from before the newest SDP, after which it has not moved; or of others without one of it between them,
@@ -176,14 +176,14 @@ impl Latch {
         self.rank(from, ours).is_some()
     }
 
-    /// `ours`: it is an address of our own, which is not learned. `place`: where RTP has one.
-    pub(crate) fn admits(&mut self, from: SocketAddr, ours: bool, place: Option<Place>) -> Admission {
+    /// `ours`: it is an address of our own, which is not learned.
+    pub(crate) fn admits(&mut self, from: SocketAddr, ours: bool, evidence: Evidence) -> Admission {
         let Some(rank) = self.rank(from, ours) else {
             return Admission::Foreign;
         };
         let is_new = !self.is_on(from);
         let is_first_since = self.taken == 0;
-        if !self.follows(from, rank, place) {
+        if !self.follows(from, rank, evidence) {
             return Admission::Foreign;
         }
         self.taken = self.taken.saturating_add(1);
@@ -196,9 +196,14 @@ impl Latch {
     }
 
     /// Whether the lock is with this source, or goes to it.
-    fn follows(&mut self, from: SocketAddr, rank: Rank, place: Option<Place>) -> bool {
+    fn follows(&mut self, from: SocketAddr, rank: Rank, evidence: Evidence) -> bool {
         let is_locked = self.is_on(from);
-        let Some(held) = self.locked.and_then(|locked| self.rank(locked, false)) else {
+        let held = self.locked.and_then(|locked| self.rank(locked, false));
+        if evidence == Evidence::Verified {
+            return self.follows_key(from, rank, held);
+        }
+        let place = evidence.place();
+        let Some(held) = held else {
             self.probation = Probation::begin(from, place);
             return true;
         };
@@ -250,7 +255,8 @@ impl Latch {
             _ if is_other(from) => Some(false),
             Some(_) if rank < held => Some(false),
             Some(_) => {
-                let follows = rank > Rank::Stranger || self.probation.is_outrun_by(from, place);
+                let follows =
+                    rank > Rank::Stranger || self.beside.is_some() || self.probation.is_outrun_by(from, place);
                 if follows {
                     self.probation = Probation::trusted();
                 }
@@ -258,6 +264,29 @@ impl Latch {
             }
             None => None,
         }
+    }
+
+    /// The same of who has the key: nobody but the party, whose packet may have been copied. So a new SDP moves it at once, and nothing
+    /// else does; but not away from where it said to be, if it is there.
+    fn follows_key(&mut self, from: SocketAddr, rank: Rank, held: Option<Rank>) -> bool {
+        let is_locked = self.is_on(from);
+        let is_proved = held > Some(Rank::Stranger) || self.probation.has_proved();
+        let follows = match (&mut self.former, held) {
+            _ if is_locked => true,
+            (_, None) => true,
+            (Some(_), Some(held)) => rank > held || held < Rank::Signalled,
+            (None, Some(held)) => rank > held || rank == held && !is_proved,
+        };
+        if let Some(former) = &mut self.former {
+            former.admits(from, is_locked);
+        }
+        self.former = self
+            .former
+            .filter(|former| rank < Rank::Signalled && !former.is_settled());
+        if follows {
+            self.probation = Probation::trusted();
+        }
+        follows
     }
 
     fn rank(&self, from: SocketAddr, ours: bool) -> Option<Rank> {

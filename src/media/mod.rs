@@ -33,7 +33,7 @@ pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
 #[cfg(feature = "shell")]
-pub(crate) use probation::Place;
+pub(crate) use probation::{Evidence, Medium};
 
 #[cfg(test)]
 mod stories;

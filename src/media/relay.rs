@@ -8,7 +8,7 @@ mod withheld;
 
 use std::net::SocketAddr;
 
-use crate::model::{Fault, Leg, LineSet, MediaKind, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, LineSet, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 
 use super::circle::Circle;
@@ -21,7 +21,7 @@ use super::meter::Meter;
 use super::notice::Notices;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
-use super::probation::Place;
+use super::probation::{Evidence, Medium};
 use super::secrecy::Bench;
 use super::side::{Binding, Line, NOWHERE, Side, Socket};
 use super::ways::Ways;
@@ -233,9 +233,12 @@ impl Relay {
         }
         let latch = &mut side.sockets[channel.index()].latch;
         let was_on = latch.is_on(from);
-        let place = (channel == Channel::Rtp && kind != PacketKind::Rtcp).then(|| Place::on(line.kind, at, bytes));
-        let place = place.flatten();
-        match latch.admits(from, ours, place) {
+        let evidence = match opened {
+            Some(_) => Evidence::Verified,
+            None if channel == Channel::Rtp => Evidence::of(line.medium, kind == PacketKind::Rtcp, at, bytes),
+            None => Evidence::Nothing,
+        };
+        match latch.admits(from, ours, evidence) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
             Admission::Learned => {}
@@ -326,7 +329,7 @@ impl Relay {
         }
         self.lines.push(Line {
             index,
-            kind: MediaKind::Other,
+            medium: Medium::default(),
             hearing: Hearing::default(),
             muxed: None,
             sides,
@@ -360,7 +363,7 @@ impl Relay {
             let index = self.lines[at].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
             self.lines[at].hearing = Hearing::of(plan.recorded, wanted);
-            self.lines[at].kind = wanted.map_or(self.lines[at].kind, |wanted| wanted.kind);
+            self.lines[at].medium = wanted.map_or(self.lines[at].medium, Medium::from);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));

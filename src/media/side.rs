@@ -9,10 +9,11 @@ use super::hearing::Hearing;
 use super::latch::Latch;
 use super::pause::Pause;
 use super::port::Channel;
+use super::probation::Medium;
 use super::secrecy::Secrecy;
 use super::shaking::{Shaking, Step};
 use super::ways::{Checked, Ways};
-use crate::model::{FarEnd, IceLite, Leg, LegKeys, MediaKind, Origin, SrtpKey, Timestamp, earliest};
+use crate::model::{FarEnd, IceLite, Leg, LegKeys, Origin, SrtpKey, Timestamp, earliest};
 use crate::recorder::PacketKind;
 use crate::rtp::{self, Sender, SrtpError};
 
@@ -21,7 +22,7 @@ pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSP
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) index: u16,
-    pub(super) kind: MediaKind,
+    pub(super) medium: Medium,
     pub(super) hearing: Hearing,
     /// Whose RTCP goes by its RTP port; None: RTCP crosses from port to port.
     pub(super) muxed: Option<[bool; 2]>,

@@ -306,6 +306,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mixer_of_hundreds_of_sources_is_heard_whole_by_one_key() {
+        let mut streams = Streams::default();
+        for ssrc in 0..4_000 {
+            let index = streams.next_rtp(Ssrc(ssrc), 1).expect("room");
+            streams.settle_rtp(Ssrc(ssrc), index);
+        }
+    }
+
+    #[test]
     fn streams_beyond_the_cap_are_refused_and_those_known_go_on() {
         let mut streams = Streams::default();
         for ssrc in 0..STREAMS_MAX as u32 {
