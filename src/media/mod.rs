@@ -4,6 +4,7 @@
 //! each packet that arrives. Per packet it neither allocates nor locks. What the recorder refused of a strict session
 //! never becomes [`Verdict::Forward`]: `fork` is asked first, and only its answer opens the way.
 
+mod branches;
 mod circle;
 mod fork;
 mod gate;

@@ -2,6 +2,7 @@
 
 mod figures;
 mod own;
+mod sockets;
 mod told;
 mod withheld;
 
@@ -48,6 +49,8 @@ pub(super) struct Relay {
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
     notices: Option<Box<Notices>>,
+    /// When it says something of its own next, as its plane knows.
+    pub(super) speaks_at: Option<Timestamp>,
     /// Of handshakes and checks, not told yet.
     news: Vec<News>,
     /// Something of a handshake happened since `attend`.
@@ -79,6 +82,7 @@ impl Relay {
             opened: false,
             learned: None,
             notices: None,
+            speaks_at: None,
             news: Vec::new(),
             stirred: false,
             timer: None,
@@ -133,7 +137,7 @@ impl Relay {
         };
         let (leg, channel) = (port.leg(), port.channel());
         // Whatever the gate: nothing of it is media.
-        if line.sides[leg.index()].is_own(channel, bytes) {
+        if line.sides[leg.index()].is_own(channel, from, bytes) {
             self.on_own(now, port, from, bytes);
             return (Verdict::Drop(Dropped::Ours), None);
         }
@@ -368,9 +372,16 @@ impl Relay {
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
                 let side = &mut self.lines[at].sides[leg.index()];
                 side.circle = Circle::default();
-                side.settle(remotes, origin, deaf);
-                side.secure(now, plan.keys_of(index, leg));
+                let keys = plan.keys_of(index, leg);
                 let lite = plan.secured(index).and_then(|line| line.ice[leg.index()].as_ref());
+                if leg == Leg::B {
+                    side.turn_to(plan.far_end, remotes[0], (keys, lite));
+                }
+                if plan.answered {
+                    side.let_branches_go();
+                }
+                side.settle(remotes, origin, deaf);
+                side.secure(now, keys, plan.agreed[leg.index()]);
                 side.ways = Ways::renew(side.ways.take(), lite);
             }
             self.lines[at].muxed = plan.secured(index).and_then(|line| line.muxed);
@@ -424,27 +435,5 @@ impl Relay {
     /// Whether a plan took effect at least once.
     pub(super) const fn is_opened(&self) -> bool {
         self.opened
-    }
-
-    /// Every port that is bound or about to be.
-    pub(super) fn ports(&self, place: usize) -> impl Iterator<Item = Port> {
-        self.sockets()
-            .filter(|(_, socket)| socket.binding != Binding::Absent)
-            .map(move |((line, leg, channel), _)| Port::new(place, self.generation, line, leg, channel))
-    }
-
-    fn sockets(&self) -> impl Iterator<Item = ((usize, Leg, Channel), &Socket)> {
-        self.lines.iter().enumerate().flat_map(|(place, line)| {
-            Leg::BOTH.into_iter().flat_map(move |leg| {
-                Channel::BOTH
-                    .into_iter()
-                    .map(move |channel| ((place, leg, channel), &line.sides[leg.index()].sockets[channel.index()]))
-            })
-        })
-    }
-
-    fn socket(&mut self, port: Port) -> Option<&mut Socket> {
-        let line = self.lines.get_mut(port.line())?;
-        Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
     }
 }

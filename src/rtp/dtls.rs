@@ -230,6 +230,16 @@ impl Association {
             .flatten()
     }
 
+    /// It ended without keys.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Whether the other end, or one that may be it, is there.
+    pub fn is_with(&self, at: SocketAddr) -> bool {
+        self.attempts.iter().any(|attempt| attempt.peer() == at)
+    }
+
     fn fail(&mut self, fault: KeyingFault) {
         self.said.push_back(Shaken::Failed(fault));
         self.stage = Stage::Over;

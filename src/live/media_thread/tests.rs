@@ -135,6 +135,8 @@ fn call_of(session: SessionId, [a, b]: [(SocketAddr, Remote); 2]) -> Box<MediaPl
         answered: false,
         lines: vec![line],
         keys: Vec::new(),
+        agreed: Default::default(),
+        far_end: Default::default(),
         pausing: Default::default(),
     })
 }

@@ -242,6 +242,39 @@ fn an_injector_after_a_new_sdp_does_not_push_out_who_speaks_on() {
 }
 
 #[test]
+fn who_is_heard_instead_of_another_far_end_takes_the_lock_from_it_though_it_speaks_on_and_keeps_it() {
+    for origin in [
+        Origin::First { speaker: speaker() },
+        Origin::Speaker(address(SINCE).ip()),
+    ] {
+        let mut latch = Latch::default().beyond([address(BEFORE)].into_iter());
+        latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+        let heard = (0..2 * SETTLING_PACKETS).filter(|packet| {
+            latch.hears(BEFORE, 300 + packet);
+            latch.hears(SINCE, *packet)
+        });
+        assert!(heard.count() >= usize::from(2 * SETTLING_PACKETS) - 4);
+        assert_eq!(latch.destination(), Some(address(SINCE)));
+        assert!((0..900).all(|packet| !latch.hears(BEFORE, 900 + packet)));
+    }
+}
+
+#[test]
+fn who_is_heard_alone_for_seconds_is_no_other_far_end_and_gives_way_to_nobody() {
+    let mut latch = Latch::default().beyond([address(BEFORE)].into_iter());
+    latch.signal(
+        Some(address("10.0.0.5:5000")),
+        Origin::First { speaker: speaker() },
+        false,
+    );
+    assert!((0..=SETTLING_PACKETS).all(|packet| latch.hears(BEFORE, packet)));
+    for packet in 0..600 {
+        assert!(!latch.hears(INJECTOR, packet));
+        assert!(latch.hears(BEFORE, SETTLING_PACKETS + 1 + packet));
+    }
+}
+
+#[test]
 fn after_a_new_sdp_single_packets_of_a_sprayer_take_nothing_from_who_is_silent_or_has_moved() {
     let sweep = |number: u16| number.wrapping_mul(977).wrapping_add(3_000);
     let mut silent = moved(BEFORE);
