@@ -337,13 +337,6 @@ impl Signaling {
         }
     }
 
-    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
-        let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
-        for session in sessions {
-            self.with_call(now, session, &act);
-        }
-    }
-
     /// Lets a call act, then follows its deadline and forgets it when it is over.
     pub(super) fn with_call(&mut self, now: Timestamp, session: SessionId, act: impl FnOnce(&mut Call, &mut Turn<'_>)) {
         let recorder = self.openness();
