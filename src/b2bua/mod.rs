@@ -32,7 +32,7 @@ mod view;
 
 pub use awareness::Dissent;
 pub use call::Call;
-pub use continuation::{ResumeError, STATE_BYTES_MAX};
+pub use continuation::{ResumeError, STATE_BYTES_MAX, invite_of};
 pub use crossing::{
     ALLOW, ALLOW_OUTSIDE, Crossing, DialogEvent, DialogName, Meant, Onward, SubscriptionId, Subscriptions, arrive,
     arriving, back, carry, check_refer_to, cross, cross_identities, dialog_named, dialog_of_refer_to, option_of,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::invite::Door;
 use super::signaling::Signaling;
-use crate::b2bua::{Call, Output};
+use crate::b2bua::{Call, Output, Turn};
 use crate::model::{SessionId, Timestamp};
 use crate::sip::{Flow, Request};
 
@@ -23,6 +23,13 @@ impl Signaling {
         }
         self.unregister(now);
         self.for_all_calls(now, Call::shut_down);
+    }
+
+    pub(super) fn for_all_calls(&mut self, now: Timestamp, act: impl Fn(&mut Call, &mut Turn<'_>)) {
+        let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
+        for session in sessions {
+            self.with_call(now, session, &act);
+        }
     }
 
     /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one, and what begins

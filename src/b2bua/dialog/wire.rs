@@ -260,6 +260,13 @@ impl Wire {
         self.pump();
     }
 
+    /// As [`Transactions::resume_success`].
+    pub fn resume_success(&mut self, now: Timestamp, invite: &Request, success: &Response, flow: Flow) -> ServerId {
+        let id = self.transactions.resume_success(now, invite, success, flow);
+        self.pump();
+        id
+    }
+
     /// 100 to an INVITE.
     pub fn say_trying(&mut self, id: ServerId) {
         self.transactions.say_trying(id);
@@ -355,6 +362,15 @@ impl Wire {
             Some(transport) if flow.transport.is_websocket() => uri.with_param("transport", transport),
             _ => uri,
         }
+    }
+
+    /// Whether a response to a request of ours comes back by the flow that this left by: it has our Via, and no other (RFC 3261
+    /// §18.1.2).
+    pub fn is_answer_to_us(&self, flow: Flow, response: &Response) -> bool {
+        let ours = self.paths.sent_by(flow);
+        let mut vias = response.headers.get_all("Via");
+        let is_ours = |via: &Via| via.host().eq_ignore_ascii_case(ours.host()) && via.port() == ours.port();
+        vias.next().is_some() && vias.next().is_none() && response.headers.via().is_some_and(is_ours)
     }
 
     /// The last touch before a request leaves by `flow`.

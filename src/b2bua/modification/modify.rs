@@ -236,7 +236,7 @@ impl Call {
                 let cseq = response.headers.cseq().number;
                 self.break_off(turn, &exchange, cseq, refusal);
             }
-            Stage::AckAwaited { cseq } => {
+            Stage::AckAwaited { cseq, .. } => {
                 turn.wire.disown_server(exchange.server);
                 let chronicle = self.chronicle;
                 let other = self.leg_mut(exchange.from.other());
@@ -282,7 +282,7 @@ impl Call {
 
     /// What it has changed is undone: a reliable provisional response may have answered its offer already, and no final answer but a 2xx
     /// leaves that (RFC 3261 §14.1, RFC 6141 §3.4).
-    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, exchange: &Exchange) {
+    pub(in crate::b2bua) fn take_back(&mut self, turn: &mut Turn<'_>, exchange: &Exchange) {
         if exchange.offered && !self.negotiation.is_pending() {
             self.negotiation.return_to(&exchange.before);
             self.renew_media(turn);

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::b2bua::call::Call;
-use crate::b2bua::continuation::Kept;
 use crate::b2bua::deadlines::Wait;
 use crate::b2bua::output::StepKind;
 use crate::b2bua::reject::Refusal;
@@ -108,7 +107,7 @@ impl Call {
         let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
         self.begin_pause(latest, by, why);
         self.renew_pausing(turn);
-        self.note_pausing();
+        self.note_changed();
         Ok(())
     }
 
@@ -136,7 +135,7 @@ impl Call {
         self.is_pausable()?;
         self.go_on_without(lines, latest);
         self.renew_pausing(turn);
-        self.note_pausing();
+        self.note_changed();
         Ok(())
     }
 
@@ -202,15 +201,8 @@ impl Call {
             self.chronicle.withhold(false);
         }
         self.renew_pausing(turn);
-        self.note_pausing();
+        self.note_changed();
         true
-    }
-
-    /// The next process has to know.
-    fn note_pausing(&mut self) {
-        if self.kept == Kept::Written {
-            self.kept = Kept::Stale;
-        }
     }
 
     /// Whoever may use the control socket wants it paused.

@@ -9,4 +9,4 @@ mod relayed;
 pub use body::Writing;
 
 pub(super) use body::{Content, describes_body, leave_out_descriptions, sdp_of};
-pub(super) use negotiation::{Agreement, Aware, KeptMedia, Negotiation, NegotiationError};
+pub(super) use negotiation::{Agreement, Aware, KeptMedia, Negotiation, NegotiationError, UnderWay};

@@ -121,6 +121,25 @@ fn a_2xx_is_sent_until_its_ack_is_told_once() {
     }
 }
 
+/// RFC 3261 §13.3.1.4, in the process after the one that was asked.
+#[test]
+fn a_2xx_of_the_process_before_is_sent_until_its_ack() {
+    let mut story = Story::on(UDP);
+    let success = answer(&invite(), 200);
+    let id = story.layer.resume_success(story.now, &invite(), &success, story.flow);
+    story.server = Some(id);
+    story.drain();
+    story.waits(millis(600));
+    story.hears(invite());
+    story.hears(ack_of_success());
+    story.waits(seconds(10));
+    assert_eq!(
+        story.tells(),
+        ["0 → 200 INVITE", "500 → 200 INVITE", "600 ↑ ACK"],
+        "a copy of the INVITE is none of a new one"
+    );
+}
+
 /// RFC 6026 §7.1.
 #[test]
 fn copies_of_an_accepted_invite_are_absorbed_without_an_answer() {
