@@ -18,7 +18,7 @@ use crate::model::{
     CLIP_FRAME, Clip, Consent, Leg, LegNotice, LinePlan, Mark, MediaCommand, MediaKind, Notice, NoticeKind, NoticePlan,
     Recorded,
 };
-use crate::policy::{Clips, NotifyMode, NotifyWhen, OnRefusal, Requirements, Untold, Verdict};
+use crate::policy::{Clips, ConsentTerms, NotifyMode, NotifyWhen, OnRefusal, Requirements, Untold, Verdict};
 
 /// Who has been told: A, B.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub(super) struct Announced {
     pub(super) refused: [Option<OnRefusal>; 2],
     /// Those that A, that B has not answered.
     pub(super) questions: [Option<Question>; 2],
+    /// By which A, by which B was asked before a restart: it is asked anew.
+    pub(super) asked_before: [Option<ConsentTerms>; 2],
 }
 
 /// Of A, of B: what each was told and has answered.
@@ -48,9 +50,24 @@ pub(super) struct Answers {
     told: [bool; 2],
     prompted: [bool; 2],
     languages: [Languages; 2],
-    consents: [Option<Consent>; 2],
-    refused: [Option<OnRefusal>; 2],
-    questions: [Option<Question>; 2],
+    pub(super) consents: [Option<Consent>; 2],
+    pub(super) refused: [Option<OnRefusal>; 2],
+    pub(super) questions: [Option<Question>; 2],
+}
+
+impl Answers {
+    /// As they were, but for what was answered meanwhile.
+    pub(super) fn since(mut self, meanwhile: &Announced) -> Self {
+        for at in Leg::BOTH.map(Leg::index) {
+            let was_open = self.consents[at] == Some(Consent::Asked);
+            match meanwhile.consents[at].filter(|_| was_open) {
+                Some(Consent::Given) => (self.consents[at], self.refused[at]) = (Some(Consent::Given), None),
+                Some(Consent::Refused) => self.consents[at] = Some(Consent::Refused),
+                _ => {}
+            }
+        }
+        self
+    }
 }
 
 impl Announced {
@@ -67,21 +84,13 @@ impl Announced {
 
     /// Who came has not come, and what came has not: all is as it was, but for what was answered meanwhile.
     pub(super) fn restore(&mut self, former: Answers) {
-        let meanwhile = self.consents;
+        let former = former.since(self);
         self.told = former.told;
         self.prompted = former.prompted;
         self.languages = former.languages;
         self.consents = former.consents;
         self.refused = former.refused;
         self.questions = former.questions;
-        for at in Leg::BOTH.map(Leg::index) {
-            let was_open = self.consents[at] == Some(Consent::Asked);
-            match meanwhile[at].filter(|_| was_open) {
-                Some(Consent::Given) => (self.consents[at], self.refused[at]) = (meanwhile[at], None),
-                Some(Consent::Refused) => self.consents[at] = meanwhile[at],
-                _ => {}
-            }
-        }
     }
 
     /// The call has talked before this process: tones go on, prompts were played.
@@ -111,6 +120,7 @@ impl Announced {
         self.consents[leg.index()] = None;
         self.refused[leg.index()] = None;
         self.questions[leg.index()] = None;
+        self.asked_before[leg.index()] = None;
     }
 }
 

@@ -44,7 +44,9 @@ impl Call {
     /// The recording that a change was held for is open.
     pub(super) fn release_identity(&mut self, turn: &mut Turn<'_>) {
         self.deadlines.clear(Wait::SetUp);
-        self.former = None;
+        if self.former.take().is_some() {
+            self.note_changed();
+        }
         self.reopen(turn);
         if !self.negotiation.has_media() {
             // Else the relay says when its new plan holds.

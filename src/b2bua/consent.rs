@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::announce::Answers;
 use super::call::Call;
-use super::continuation::Kept;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::foreword::SLACK;
@@ -77,9 +76,7 @@ impl Call {
         known.note(&mut self.story.consents);
         self.review_left_out();
         self.publish(turn);
-        if self.kept == Kept::Written {
-            self.kept = Kept::Stale;
-        }
+        self.note_changed();
     }
 
     /// What it means that a party refuses, or would, by the policies that asked and by those of now; none if that is no refusal.
@@ -88,7 +85,7 @@ impl Call {
         let now = terms.map(|terms| terms.refused);
         let asked = self.announced.refused[leg.index()];
         match consent {
-            Consent::Asked => now,
+            Consent::Asked => asked.or(now),
             Consent::Refused => asked.max(now),
             Consent::Unanswered => {
                 let question = self.announced.questions[leg.index()].map(|question| question.terms);
@@ -171,15 +168,22 @@ impl Call {
 
     /// Who is told now is asked by that, by a prompt that lasts so long; who cannot be told has not answered.
     pub(super) fn ask_consent(&mut self, turn: &mut Turn<'_>, leg: Leg, lasts: Option<Duration>, terms: ConsentTerms) {
-        match (self.was_asked(leg), lasts) {
+        let was_asked = self.was_asked(leg);
+        let before = self.announced.asked_before[leg.index()].take().filter(|_| !was_asked);
+        if let Some(before) = before {
+            self.announced.questions[leg.index()] = Some(self.question_of_before(turn.now, Some(before)));
+            self.announced.refused[leg.index()] = Some(self.decision.held_to(before.refused));
+        }
+        match (was_asked, lasts) {
             (false, Some(lasts)) => {
-                let soonest = turn.now + lasts + terms.within;
+                let within = before.map_or(terms.within, |before| before.within.max(terms.within));
+                let soonest = turn.now + lasts + within;
                 self.announced.questions[leg.index()] = Some(Question {
                     due: soonest + SLACK,
                     soonest,
                     latest: turn.now + HELD_MAX,
                     is_heard: false,
-                    terms,
+                    terms: before.unwrap_or(terms),
                 });
                 self.note_consent(turn, leg, Consent::Asked);
             }
@@ -189,10 +193,11 @@ impl Call {
         self.await_answers();
     }
 
-    /// One that was put before, by policies that may not be those of now: its answer is waited for once more.
-    pub(super) fn question_of_before(&self, now: Timestamp) -> Question {
-        let terms = self.consent_terms().unwrap_or_default();
-        let soonest = now + terms.within;
+    /// One that was put before, by `terms` that may not be those of now: its answer is waited for once more.
+    pub(super) fn question_of_before(&self, now: Timestamp, terms: Option<ConsentTerms>) -> Question {
+        let of_now = self.consent_terms();
+        let terms = terms.or(of_now).unwrap_or_default();
+        let soonest = now + terms.within.max(of_now.map_or(Duration::ZERO, |now| now.within));
         Question {
             due: soonest + SLACK,
             soonest,
@@ -276,14 +281,26 @@ impl Call {
         true
     }
 
-    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question. Where the policies of
-    /// now ask nothing, the question of those before stays open.
+    /// Of the question that a leg has not answered, or has still to be asked anew, with what its refusal means.
+    pub(super) fn terms_asked(&self, answers: &Answers, leg: Leg) -> Option<ConsentTerms> {
+        let at = leg.index();
+        let open = answers.questions[at].map(|question| ConsentTerms {
+            refused: answers.refused[at].unwrap_or(question.terms.refused),
+            ..question.terms
+        });
+        open.or(self.announced.asked_before[at])
+    }
+
+    /// After a restart: who has not answered is asked anew, for nobody knows whether it has heard the question; its answer means
+    /// what it did. Where the policies of now ask nothing, the question of those before stays open.
     pub(super) fn resume_consents(
         &mut self,
         now: Timestamp,
         consents: [Option<Consent>; 2],
         refused: [Option<OnRefusal>; 2],
+        terms: [Option<ConsentTerms>; 2],
     ) {
+        self.announced.asked_before = terms;
         for (leg, consent) in Leg::BOTH.into_iter().zip(consents) {
             let is_open = consent == Some(Consent::Asked);
             let is_anew = is_open && self.asks(leg);
@@ -292,7 +309,8 @@ impl Call {
             self.announced.consents[leg.index()] = consent.filter(|_| !is_anew);
             self.announced.prompted[leg.index()] &= !is_anew;
             if is_open && !is_anew {
-                self.announced.questions[leg.index()] = Some(self.question_of_before(now));
+                let terms = self.announced.asked_before[leg.index()].take();
+                self.announced.questions[leg.index()] = Some(self.question_of_before(now, terms));
                 let (at, waiver, consent) = (now, None, Consent::Asked);
                 Consented {
                     leg,

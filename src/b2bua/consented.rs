@@ -69,7 +69,9 @@ impl Call {
         }
         self.announced.refused[at] = carried.refused.map(|refused| self.decision.held_to(refused));
         if stays_open {
-            let question = carried.question.unwrap_or_else(|| self.question_of_before(turn.now));
+            let question = carried
+                .question
+                .unwrap_or_else(|| self.question_of_before(turn.now, None));
             self.announced.questions[at] = Some(question);
             self.await_answers();
         }

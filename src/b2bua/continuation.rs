@@ -15,14 +15,14 @@ use super::claims::Claims;
 use super::deadlines::Wait;
 use super::farewell::Farewell;
 use super::leg::{CallLeg, LegState};
-use super::negotiation::{Aware, KeptMedia};
-use super::output::{Memory, Output};
+use super::negotiation::{Aware, KeptMedia, UnderWay};
 use super::refresh::Upkeep;
-use super::reject::{self, Refusal, SET_UP_MAX};
+use super::reject::{self, SET_UP_MAX};
 use super::state::{Phase, Recording};
 use super::turn::Turn;
+use super::unfinished::Unacknowledged;
 use crate::model::{Consent, Consented, Header, Leg, LineSet, Preference, SessionId, Timestamp, TrunkName};
-use crate::policy::{Decision, OnRefusal, Verdict};
+use crate::policy::{ConsentTerms, Decision, OnRefusal, Verdict};
 use crate::sip::Flow;
 use crate::sip::dialog::Dialog;
 
@@ -72,6 +72,11 @@ pub struct Continuation {
     /// As its facts tell it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     consented: Vec<Consented>,
+    /// Of the questions that A, that B has not answered.
+    #[serde(default, skip_serializing_if = "is_none_of")]
+    terms: [Option<ConsentTerms>; 2],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unacknowledged: Option<Unacknowledged>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -100,6 +105,8 @@ pub(super) enum Kept {
     Nowhere,
     Stale,
     Written,
+    /// For the next process to end it, if this one cannot: it has no keys for its media.
+    ToEnd,
 }
 
 /// Why a call cannot be taken over.
@@ -149,6 +156,11 @@ impl Continuation {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
+    /// The next process cannot go on with it.
+    pub(super) fn is_to_end(&self) -> bool {
+        self.media.is_keyed()
+    }
+
     /// Of all of it, and of lines.
     fn pauses(&self) -> (Option<Timestamp>, Option<(LineSet, Timestamp)>) {
         match self.paused_until {
@@ -159,163 +171,51 @@ impl Continuation {
 }
 
 impl Call {
-    /// What the next process needs of this call; none unless it talks, with nothing in the balance.
-    fn continuation(&self) -> Option<Continuation> {
+    /// What the next process needs of this call, as it holds now. None of what cannot be written down.
+    pub(super) fn continuation(&self) -> Option<Continuation> {
         let (whole, lines) = self.paused_until();
         let alone = lines.filter(|_| whole.is_none());
+        let holds = self.in_force();
+        let beyond = self.told_beyond();
+        let unacknowledged = self.kept_unacknowledged();
+        if self.awaits_ack() && unacknowledged.is_none() {
+            return None;
+        }
+        let under_way = UnderWay {
+            before: self.agreed_before(),
+            told: beyond.each_ref().map(|beyond| beyond.sdp.as_deref()),
+            owes_answer: self.awaits_ack(),
+        };
         Some(Continuation {
-            header: Arc::clone(&self.header),
-            decision: Arc::clone(&self.decision),
-            meeting: self.meeting,
+            header: Arc::clone(holds.header),
+            decision: Arc::clone(holds.decision),
+            meeting: holds.meeting,
             answered: self.story.answered,
             legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
-            media: self.negotiation.keep()?,
-            upkeep: self.upkeep.clone(),
+            media: self.negotiation.keep(&under_way)?,
+            upkeep: self.upkeep_beyond(&beyond),
             from_change: self.from_change,
-            consents: self.announced.consents,
-            refused: self.announced.refused,
+            consents: holds.answers.consents,
+            refused: holds.answers.refused,
             aware: Leg::BOTH.map(|leg| self.negotiation.aware(leg)),
             wishes: Some(self.noted_wishes()),
             claims: self.claims.clone(),
             parted: self.parted(),
             transfers: self.transfers.before,
-            focus: [self.a.fronts_focus, self.b.fronts_focus],
+            focus: holds.fronts_focus,
             paused_until: whole.or(lines.map(|(_, latest)| latest)),
             paused_lines: alone.map(|(lines, _)| lines).unwrap_or_default(),
             paused_beside: whole.and(lines),
             consented: self.story.consents.clone(),
+            terms: Leg::BOTH.map(|leg| self.terms_asked(&holds.answers, leg)),
+            unacknowledged,
         })
-    }
-
-    /// Writes down what has changed, once nothing is in the balance.
-    pub(super) fn remember(&mut self, turn: &mut Turn<'_>) {
-        if self.kept != Kept::Stale || self.phase != Phase::Confirmed || !(self.is_at_rest() || self.is_parted()) {
-            return;
-        }
-        if self.outgrown {
-            if !self.fits() {
-                self.kept = Kept::Nowhere;
-                return;
-            }
-            self.outgrown = false;
-        }
-        let Some(state) = self.continuation() else {
-            return;
-        };
-        self.kept = Kept::Written;
-        turn.out.push_back(Output::Remember {
-            session: self.id,
-            state: Memory::Talks(Box::new(state)),
-        });
-        self.publish(turn);
-    }
-
-    /// The driver has not kept what it was told last. The next event of the call tells it again; of what is too long, one that
-    /// makes it shorter.
-    pub fn note_not_kept(&mut self, turn: &mut Turn<'_>) {
-        if self.kept != Kept::Written {
-            return;
-        }
-        self.outgrown = !self.fits();
-        if self.outgrown {
-            self.forget(turn);
-        } else {
-            self.kept = Kept::Stale;
-        }
-        self.publish(turn);
-    }
-
-    /// No re-INVITE or UPDATE is in flight, the peers' or ours, and no party is on its way to another call.
-    fn is_at_rest(&self) -> bool {
-        self.exchange.is_none() && !self.is_reinviting() && self.transfers.referring.is_none() && !self.is_parting()
     }
 
     /// The tags of ours that a written call goes by; none if it cannot be read.
     pub fn tags_in(state: &[u8]) -> Option<[String; 2]> {
         let kept: KeptTags = serde_json::from_slice(state).ok()?;
         Some(kept.legs.map(|leg| leg.local_tag))
-    }
-
-    /// The call ends: there is nothing to go on with.
-    pub(super) fn forget(&mut self, turn: &mut Turn<'_>) {
-        if self.kept != Kept::Nowhere {
-            self.kept = Kept::Nowhere;
-            turn.out.push_back(Output::Forget { session: self.id });
-        }
-    }
-
-    /// Ends what the next start cannot take over. What is in the balance may come to rest until the others are let go.
-    pub fn part_before_hand_over(&mut self, turn: &mut Turn<'_>) {
-        // A transfer does not survive: the old call does, if both its parties are there.
-        if !self.is_parted() && !self.is_reseating() {
-            self.close_transfer(turn, 503);
-        }
-        let is_kept = match self.kept {
-            Kept::Nowhere => false,
-            Kept::Stale => !self.is_at_rest(),
-            Kept::Written => true,
-        };
-        if self.phase != Phase::Confirmed || !is_kept || self.is_parted() {
-            self.shut_down(turn);
-        }
-    }
-
-    /// Lets go of the call without a word to its peers, if it is written down: the next start takes it over.
-    pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
-        if self.phase != Phase::Confirmed {
-            return;
-        }
-        if !self.is_parted() && !self.is_reseating() {
-            self.close_transfer(turn, 503);
-        }
-        self.give_up_change(turn);
-        if !self.survives() || !self.is_at_rest() || !self.fits() {
-            return;
-        }
-        // What ends here is the recording, not the call: its state stays where it is written.
-        self.kept = Kept::Nowhere;
-        for side in Leg::BOTH {
-            self.leg_mut(side).state = LegState::Gone;
-        }
-        self.end(turn, "restart of the proxy".to_owned());
-        self.settle(turn);
-    }
-
-    /// Who asked for a change that the far end has not answered may ask the next process.
-    fn give_up_change(&mut self, turn: &mut Turn<'_>) {
-        if self.awaits_far_end() {
-            self.give_up_exchange(turn, &Refusal::Glare);
-        }
-        self.give_up_refreshes(turn);
-    }
-
-    /// As far as signalling knows, the next start can take it over.
-    pub(super) fn survives(&self) -> bool {
-        let talks = self.phase == Phase::Confirmed && !self.is_parted() && !self.is_reseating();
-        let may_be_given_up = self.exchange.is_none() || self.awaits_far_end();
-        self.kept == Kept::Written && talks && may_be_given_up
-    }
-
-    /// No peer is waited for any longer: what is left is to close the recording.
-    pub fn abandon_peers(&mut self, turn: &mut Turn<'_>) {
-        if self.phase != Phase::Ending {
-            return;
-        }
-        for side in Leg::BOTH {
-            self.leg_mut(side).state = LegState::Gone;
-        }
-        self.settle(turn);
-    }
-
-    /// Whether the driver can keep the call as it is: it may have had no time yet to say that it has not.
-    fn fits(&self) -> bool {
-        let state = self.continuation();
-        state.is_some_and(|state| state.written().len() <= STATE_BYTES_MAX)
-    }
-
-    /// Its legs are not gone yet.
-    pub fn is_leaving(&self) -> bool {
-        !(self.a.is_over() && self.b.is_over())
     }
 
     /// Takes over a call of the process before, as `session`. What cannot go on is ended on both legs.
@@ -350,7 +250,7 @@ impl Call {
         call.announced = Announced::resumed();
         let is_answered = |known: &Consented| known.consent != Consent::Asked;
         call.story.consents = kept.consented.into_iter().filter(is_answered).collect();
-        call.resume_consents(turn.now, kept.consents, kept.refused);
+        call.resume_consents(turn.now, kept.consents, kept.refused, kept.terms);
         call.enter(turn, Phase::Confirmed);
         call.from_change = kept.from_change;
         for (leg, aware) in Leg::BOTH.into_iter().zip(kept.aware) {
@@ -384,8 +284,13 @@ impl Call {
                 "recorder is down",
                 &Farewell::of_reasons(reject::recording_lost()),
             );
-        } else if !call.is_being_opened() {
-            call.renew_media(turn);
+        } else {
+            if let Some(unacknowledged) = &kept.unacknowledged {
+                call.await_ack_of_before(turn, unacknowledged);
+            }
+            if !call.is_being_opened() {
+                call.renew_media(turn);
+            }
         }
         call.settle(turn);
         Ok(call)
@@ -394,4 +299,8 @@ impl Call {
     fn is_being_opened(&self) -> bool {
         self.recording == Recording::Opening
     }
+}
+
+fn is_none_of<T>(both: &[Option<T>; 2]) -> bool {
+    both.iter().all(Option::is_none)
 }

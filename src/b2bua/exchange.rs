@@ -60,8 +60,8 @@ pub enum Stage {
     },
     /// The far end's 2xx waits for the recording of what it brings.
     Accepted(Box<Response>),
-    /// The far end's 2xx (its CSeq) was passed on; the ACK will be too.
-    AckAwaited { cseq: u32 },
+    /// The far end's 2xx (its CSeq) was passed on, as `success`; the ACK will be too.
+    AckAwaited { cseq: u32, success: Box<Response> },
 }
 
 impl Exchange {
@@ -106,6 +106,14 @@ impl Call {
             }
             _ => self.on_exchange_declined(turn, side, client, &exchange, response),
         }
+    }
+
+    /// What holds while a reliable provisional response has answered what is asked for: no final answer but a 2xx leaves that (RFC
+    /// 6141 §3.4).
+    pub(super) fn agreed_before(&self) -> Option<&Agreement> {
+        let exchange = self.exchange.as_deref()?;
+        let is_open = matches!(exchange.stage, Stage::Waiting { .. } | Stage::Accepted(_));
+        (is_open && exchange.offered && !self.negotiation.is_pending()).then_some(&exchange.before)
     }
 
     /// The early dialog that the exchange is part of comes into focus. False when there is none.
@@ -223,9 +231,10 @@ impl Call {
         }
         let mut answer = self.exchange_answer(turn, &exchange, response, body);
         self.grant_upkeep(turn, (exchange.from, &exchange.request), response, &mut answer.headers);
+        let success = is_invite.then(|| Box::new(answer.clone()));
         turn.respond(self.line(exchange.from), exchange.server, answer);
-        if is_invite {
-            exchange.stage = Stage::AckAwaited { cseq };
+        if let Some(success) = success {
+            exchange.stage = Stage::AckAwaited { cseq, success };
             self.exchange = Some(exchange);
         } else {
             turn.wire.disown_server(exchange.server);
@@ -332,9 +341,10 @@ impl Call {
         let Some(exchange) = self.exchange.take_if(matches) else {
             return;
         };
-        let Stage::AckAwaited { cseq } = exchange.stage else {
+        let Stage::AckAwaited { cseq, .. } = exchange.stage else {
             return;
         };
+        self.note_changed();
         turn.wire.disown_server(exchange.server);
         let body = if exchange.offered && self.negotiation.is_pending() {
             self.carry_ack_answer(turn, side, ack)

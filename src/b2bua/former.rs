@@ -28,7 +28,36 @@ pub(super) struct Former {
     is_there: bool,
 }
 
+/// What binds whatever becomes of who, or what, came.
+pub(super) struct InForce<'a> {
+    pub(super) decision: &'a Arc<Decision>,
+    pub(super) header: &'a Arc<Header>,
+    pub(super) answers: Answers,
+    pub(super) meeting: bool,
+    pub(super) fronts_focus: [bool; 2],
+}
+
 impl Call {
+    /// As it was, until who came is recorded, or is there to stay.
+    pub(super) fn in_force(&self) -> InForce<'_> {
+        match self.former.as_ref().filter(|former| !former.is_there) {
+            Some(former) => InForce {
+                decision: &former.decision,
+                header: &former.header,
+                answers: former.answers.clone().since(&self.announced),
+                meeting: former.meeting,
+                fronts_focus: former.fronts_focus,
+            },
+            None => InForce {
+                decision: &self.decision,
+                header: &self.header,
+                answers: self.announced.answers(),
+                meeting: self.meeting,
+                fronts_focus: [self.a.fronts_focus, self.b.fronts_focus],
+            },
+        }
+    }
+
     /// To be kept if what is decided next asks for a recording.
     pub(super) fn as_it_is(&self) -> Former {
         Former {
@@ -55,8 +84,9 @@ impl Call {
 
     /// Who came is there, and does not go because it is not recorded.
     pub(super) fn insist(&mut self, came: bool) {
-        if let Some(former) = self.former.as_mut().filter(|_| came) {
+        if let Some(former) = self.former.as_mut().filter(|former| came && !former.is_there) {
             former.is_there = true;
+            self.note_changed();
         }
     }
 
@@ -96,6 +126,9 @@ impl Call {
     /// The recording of somebody who is there does not come, and the call cannot be what it was before. False: nobody is.
     pub(super) fn is_barred(&mut self) -> bool {
         let former = self.former.take_if(|former| former.is_there);
+        if former.is_some() {
+            self.note_changed();
+        }
         former.is_some() && self.phase != Phase::Ending
     }
 

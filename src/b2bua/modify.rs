@@ -234,7 +234,7 @@ impl Call {
                 let cseq = response.headers.cseq().number;
                 self.break_off(turn, &exchange, cseq, refusal);
             }
-            Stage::AckAwaited { cseq } => {
+            Stage::AckAwaited { cseq, .. } => {
                 turn.wire.disown_server(exchange.server);
                 let chronicle = self.chronicle;
                 let other = self.leg_mut(exchange.from.other());

@@ -26,7 +26,7 @@ use awareness::Awareness;
 pub use error::NegotiationError;
 use exchanged::Exchanged;
 use face::Face;
-pub use kept::KeptMedia;
+pub use kept::{KeptMedia, UnderWay};
 use keying::{Keying, Said};
 
 use super::leg::CallLeg;
@@ -246,6 +246,14 @@ impl Negotiation {
             self.owe_keys(leg, &before.said[leg.index()]);
         }
         self.agreement = before.clone();
+    }
+
+    /// Whether `by` describes its lines as it did last.
+    pub fn is_known(&self, by: Leg, sdp: &[u8]) -> bool {
+        let known = self.agreement.agreed[by.index()]
+            .as_ref()
+            .map(SessionDescription::lines);
+        self.permitted(sdp).is_ok_and(|new| known == Some(new.lines()))
     }
 
     /// Whether an offer crossed that has no answer yet.

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::call::Call;
-use super::continuation::Kept;
 use super::deadlines::Wait;
 use super::output::StepKind;
 use super::reject::Refusal;
@@ -103,7 +102,7 @@ impl Call {
         let why = why.map(|why| why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect());
         self.begin_pause(latest, by, why);
         self.renew_pausing(turn);
-        self.note_pausing();
+        self.note_changed();
         Ok(())
     }
 
@@ -131,7 +130,7 @@ impl Call {
         self.is_pausable()?;
         self.go_on_without(lines, latest);
         self.renew_pausing(turn);
-        self.note_pausing();
+        self.note_changed();
         Ok(())
     }
 
@@ -192,15 +191,8 @@ impl Call {
             self.chronicle.withhold(false);
         }
         self.renew_pausing(turn);
-        self.note_pausing();
+        self.note_changed();
         true
-    }
-
-    /// The next process has to know.
-    fn note_pausing(&mut self) {
-        if self.kept == Kept::Written {
-            self.kept = Kept::Stale;
-        }
     }
 
     /// Whoever may use the control socket wants it paused.

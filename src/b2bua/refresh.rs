@@ -106,15 +106,17 @@ impl Call {
     }
 
     /// The call goes on in another process. What was refreshed meanwhile nobody knows: both peers are asked soon, spread so
-    /// that many calls do not ask at once.
+    /// that many calls do not ask at once, and before the session ends by what was known.
     pub(super) fn resume_upkeep(&mut self, turn: &mut Turn<'_>, upkeep: [Upkeep; 2]) {
         self.upkeep = upkeep;
         for side in Leg::BOTH {
             let timer = &mut self.upkeep[side.index()].timer;
+            let latest = timer.expiry().map(|expiry| expiry.max(turn.now));
             timer.renew(turn.now);
             let spread = turn.wire.mint().entropy() % RESUMED_SPREAD.as_millis();
             let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
             let due = turn.now + RESUMED_WAIT[side.index()] + spread;
+            let due = latest.map_or(due, |latest| latest.min(due));
             self.watch_session(side, Some(due));
             if self.upkeep[side.index()].untold.is_some() {
                 self.watch_untold(side, Some(due));

@@ -61,6 +61,11 @@ impl Reliable {
         self.far = far;
     }
 
+    /// The CSeq number of the INVITE as it went on.
+    pub const fn far(&self) -> u32 {
+        self.far
+    }
+
     /// A provisional response to `invite`, which is the request as it came to us.
     pub fn take(&mut self, invite: &Request, response: &Response) -> Standing {
         self.near = invite.headers.cseq().number;

@@ -37,12 +37,16 @@ pub struct Untold {
     /// It has accepted what may not be: nothing is heard until it is back.
     #[serde(default)]
     pub(super) is_astray: bool,
+    /// The process before asked it to offer, by the re-INVITE with this CSeq number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<u32>,
 }
 
 impl Call {
     /// The peer is told what holds now, by re-INVITE: a refresh, too.
     pub(super) fn retell(&mut self, turn: &mut Turn<'_>, side: Leg) {
         self.upkeep[side.index()].untold = Some(Untold::default());
+        self.note_changed();
         self.tell_anew(turn, side);
     }
 

@@ -87,6 +87,17 @@ impl Call {
         matches!(seat, Some(Seat::Asked { client, .. }) if *client == id)
     }
 
+    /// Who stays, and the new far end that it was told of, whether it has accepted that or not.
+    pub(super) fn told_to_seat(&self) -> Option<(Leg, &Bytes)> {
+        let referring = self.transfers.referring.as_ref()?;
+        let told = match &referring.seat {
+            Seat::Asked { offer, .. } => &offer.sdp,
+            Seat::New(told) => told,
+            Seat::Old | Seat::Due(_) => return None,
+        };
+        Some((referring.stays, told))
+    }
+
     fn offer_seat(&mut self, turn: &mut Turn<'_>) {
         let is_busy = self.exchange.is_some() || self.is_reinviting() || self.negotiation.is_pending();
         let given_up = self.transfers.given_up;

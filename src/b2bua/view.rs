@@ -60,6 +60,9 @@ pub struct CallView {
     /// It is written down, and goes on after a restart.
     #[serde(default)]
     pub survives: bool,
+    /// A peer owes it a word: a hand-over waits for that a moment.
+    #[serde(default)]
+    pub unsettled: bool,
     /// Since when its recording is paused: what arrives from then on is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Timestamp>,
@@ -107,6 +110,7 @@ impl Call {
             outcome: self.story.outcome,
             ailments: self.ailments.clone(),
             survives: self.survives(),
+            unsettled: self.is_unsettled(),
             paused: self.paused(),
             consents: self.story.consents.clone(),
             pausable: self.may_be_paused_by_api(),

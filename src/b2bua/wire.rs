@@ -260,6 +260,13 @@ impl Wire {
         self.pump();
     }
 
+    /// As [`Transactions::resume_success`].
+    pub fn resume_success(&mut self, now: Timestamp, invite: &Request, success: &Response, flow: Flow) -> ServerId {
+        let id = self.transactions.resume_success(now, invite, success, flow);
+        self.pump();
+        id
+    }
+
     /// 100 to an INVITE.
     pub fn say_trying(&mut self, id: ServerId) {
         self.transactions.say_trying(id);
@@ -357,6 +364,15 @@ impl Wire {
         }
     }
 
+    /// Whether a response to a request of ours comes back by the flow that this left by: it has our Via, and no other (RFC 3261
+    /// §18.1.2).
+    pub fn is_answer_to_us(&self, flow: Flow, response: &Response) -> bool {
+        let ours = self.paths.sent_by(flow);
+        let mut vias = response.headers.get_all("Via");
+        let is_ours = |via: &Via| via.host().eq_ignore_ascii_case(ours.host()) && via.port() == ours.port();
+        vias.next().is_some() && vias.next().is_none() && response.headers.via().is_some_and(is_ours)
+    }
+
     /// The last touch before a request leaves by `flow`.
     fn push_via(&mut self, request: &mut Request, flow: Flow) {
         self.paths.readdress(&mut request.headers);
@@ -393,58 +409,4 @@ impl Wire {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::sip::{Method, NameAddr, Transport};
-
-    fn ack(body: usize) -> Request {
-        let party = |text| NameAddr::parse(text).unwrap();
-        let uri = Uri::parse("sip:b@192.0.2.1").unwrap();
-        let mut ack = Request::new(
-            Method::Ack,
-            uri,
-            party("<sip:a@x>;tag=1"),
-            party("<sip:b@x>;tag=2"),
-            "c",
-            1,
-        );
-        ack.body = vec![b'x'; body].into();
-        ack
-    }
-
-    #[test]
-    fn an_ack_too_long_for_a_datagram_goes_by_tcp_and_again_as_a_datagram() {
-        let ours = "192.0.2.9:5060".parse().unwrap();
-        let listeners = [(Transport::Udp, ours), (Transport::Tcp, ours)];
-        let limits = TransactionLimits::default();
-        let mut wire = Wire::new(limits, 7).with_paths(Paths::by_streams_of(&listeners));
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: ours,
-            remote: "192.0.2.1:5060".parse().unwrap(),
-        };
-        let sent = |wire: &mut Wire| {
-            let departure = wire.poll_departure().unwrap();
-            let Message::Request(ack) = Message::parse(&departure.bytes).unwrap() else {
-                return None;
-            };
-            let via = ack.headers.get("Via").unwrap().to_owned();
-            assert!(
-                via.contains(&format!("/{} ", departure.flow.transport.as_str())),
-                "{via}"
-            );
-            Some((departure.flow.transport, departure.flow.remote, ack.body.len()))
-        };
-        wire.send(ack(100), flow);
-        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 100)));
-        let kept = wire.send(ack(1_300), flow);
-        assert_eq!(sent(&mut wire), Some((Transport::Tcp, flow.remote, 1_300)));
-        wire.resend(kept, flow);
-        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
-        wire.keep_datagrams(Sources::from_iter([(flow.remote.ip(), None).into()]));
-        wire.send(ack(1_300), flow);
-        assert_eq!(sent(&mut wire), Some((Transport::Udp, flow.remote, 1_300)));
-    }
-}
+mod tests;

@@ -212,7 +212,7 @@ impl Call {
     }
 
     /// What the far end was told last: our offer, or our answer to its own, which leaves all as it was.
-    fn told_by(&self, side: Leg, exchange: &Exchange, response: &Response) -> Option<Bytes> {
+    pub(super) fn told_by(&self, side: Leg, exchange: &Exchange, response: &Response) -> Option<Bytes> {
         let (headers, body) = match exchange.offered {
             true => (&exchange.request.headers, &exchange.body),
             false => (&response.headers, &response.body),

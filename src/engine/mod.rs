@@ -11,6 +11,7 @@ mod input;
 mod invite;
 mod kinship;
 pub mod ladder;
+mod orphan;
 mod overload;
 mod page;
 mod passage;

@@ -12,6 +12,7 @@ use super::consultation::Consultation;
 use super::edge::Edge;
 use super::input::Input;
 use super::invite::Door;
+use super::orphan::Unwanted;
 use super::overload::{Admission, AdmissionLimits};
 use super::page::Pages;
 use super::passage::Passage;
@@ -80,6 +81,7 @@ pub struct Signaling {
     /// INVITEs of calls that are over, and until when a 2xx to them may still come.
     pub(super) aftermaths: BTreeMap<ClientId, Aftermath>,
     aftermaths_end: VecDeque<(Timestamp, ClientId)>,
+    pub(super) unwanted: Unwanted,
     /// Requests outside any dialog that were passed on.
     pub(super) passages: BTreeMap<ClientId, Passage>,
     pub(super) pages: Pages,
@@ -142,6 +144,7 @@ impl Signaling {
             deadlines: BTreeSet::new(),
             aftermaths: BTreeMap::new(),
             aftermaths_end: VecDeque::new(),
+            unwanted: Unwanted::default(),
             passages: BTreeMap::new(),
             pages: Pages::default(),
             subscriptions: Subscriptions::default(),
@@ -322,6 +325,7 @@ impl Signaling {
                 });
             }
             Event::Response { id, response } => self.on_response(now, id, response, received),
+            Event::Orphan { response, flow } => self.on_orphan(now, flow, &response, received),
             Event::TimedOut { id } => self.on_failed(now, id, false),
             Event::Unreachable { id } => self.on_failed(now, id, true),
             Event::NoAck { id } => {

@@ -70,7 +70,8 @@ impl Supervisor {
 
     /// Calls that the next start does not go on with are up, or something in one that talks is in the balance.
     fn has_calls_to_end(&self) -> bool {
-        self.threads.board.calls().iter().any(|call| !call.survives)
+        let calls = self.threads.board.calls();
+        calls.iter().any(|call| !call.survives || call.unsettled)
     }
 
     /// Calls are ended still, or registrations taken back, unless the next start goes on with them.

@@ -34,6 +34,7 @@ mod families;
 mod fax;
 mod foreword;
 mod forked;
+mod handed_over;
 mod haphazard;
 mod in_a_gap;
 mod last_words;

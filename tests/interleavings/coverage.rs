@@ -12,6 +12,7 @@ pub const MUST_HAVES: &[&str] = &[
     "a 2xx was never acknowledged",
     "a 422",
     "a 422 followed",
+    "a 2xx to an INVITE that nobody remembers",
     "a 481 ended a dialog",
     "a BYE crossed",
     "a BYE in an early dialog",

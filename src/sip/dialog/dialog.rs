@@ -39,6 +39,9 @@ pub struct Dialog {
     remote: NameAddr,
     /// The CSeq number of our last request; 0 before the first if we were called.
     local_seq: u32,
+    /// Numbers up to this one may have been sent by the process before.
+    #[serde(skip)]
+    before_seq: u32,
     /// The CSeq number of their last request.
     remote_seq: Option<u32>,
     #[serde(rename = "routes")]
@@ -60,6 +63,7 @@ impl Dialog {
             local: request.headers.from().clone(),
             remote: headers.to().clone(),
             local_seq: request.headers.cseq().number,
+            before_seq: 0,
             remote_seq: None,
             route_set: RouteSet::of_uac(headers),
             remote_target: target_of(headers.contact()).unwrap_or_else(|| request.uri.clone()),
@@ -77,6 +81,7 @@ impl Dialog {
             local: response.headers.to().clone(),
             remote: headers.from().clone(),
             local_seq: 0,
+            before_seq: 0,
             remote_seq: Some(headers.cseq().number),
             route_set: RouteSet::of_uas(headers),
             remote_target: target_of(headers.contact()).ok_or(DialogError::NoContact)?,
@@ -87,7 +92,16 @@ impl Dialog {
     #[must_use]
     pub fn resumed(self) -> Self {
         let local_seq = self.local_seq.saturating_add(CSEQ_JUMP);
-        Self { local_seq, ..self }
+        Self {
+            local_seq,
+            before_seq: local_seq,
+            ..self
+        }
+    }
+
+    /// Whether the process before may have sent the request with this CSeq number.
+    pub const fn is_of_before(&self, number: u32) -> bool {
+        number <= self.before_seq
     }
 
     pub fn call_id(&self) -> &str {

@@ -86,7 +86,7 @@ impl Transactions {
     /// A message that came by `flow`. The top Via of a request is stamped with where it came from (RFC 3581).
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
         match message {
-            Message::Response(response) => self.sent.handle_response(now, response, &mut self.outputs),
+            Message::Response(response) => self.on_response(now, flow, response),
             Message::Request(mut request) => {
                 stamp(&mut request, flow);
                 match request.method {
@@ -176,6 +176,15 @@ impl Transactions {
         self.received.respond(now, id, &response, &mut self.outputs);
     }
 
+    /// Sends a 2xx again and again until its ACK comes (RFC 3261 §13.3.1.4): of an `invite` that was received and answered by the
+    /// process before, on `flow`.
+    pub fn resume_success(&mut self, now: Timestamp, invite: &Request, success: &Response, flow: Flow) -> ServerId {
+        let back = response_flow(invite, flow);
+        let id = self.received.start(now, ServerKey::of(invite), invite, back);
+        self.received.respond(now, id, success, &mut self.outputs);
+        id
+    }
+
     /// Tells the sender of an INVITE at once that it is in work (RFC 3261 §17.2.1); else it hears so after 200 ms.
     pub fn say_trying(&mut self, id: ServerId) {
         self.received.say_trying(id, &mut self.outputs);
@@ -225,6 +234,16 @@ impl Transactions {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What belongs to no transaction is dropped (RFC 3261 §17.1.1.2), but a 2xx to an INVITE, which its core acknowledges
+    /// (§13.2.2.4, RFC 6026 §7.2).
+    fn on_response(&mut self, now: Timestamp, flow: Flow, response: Response) {
+        let orphan = self.sent.handle_response(now, response, &mut self.outputs);
+        let is_owed = |response: &Response| response.is_success() && response.headers.cseq().method == Method::Invite;
+        if let Some(response) = orphan.filter(is_owed) {
+            self.outputs.push_back(Output::Event(Event::Orphan { response, flow }));
+        }
     }
 
     fn on_ack(&mut self, now: Timestamp, flow: Flow, request: Request) {

@@ -41,6 +41,8 @@ pub enum Event {
     },
     /// Provisional or final. To an INVITE every 2xx, sent again or from another branch of a fork, for 64 × T1.
     Response { id: ClientId, response: Response },
+    /// A 2xx to an INVITE that no live transaction has sent: of one that ended long ago, or of the process before.
+    Orphan { response: Response, flow: Flow },
     /// No final answer came in time: Timer B or F, or 64 × T1 after a CANCEL. Nothing more comes for `id`.
     TimedOut { id: ClientId },
     /// The transport could not deliver, or the request is longer than a datagram. Nothing more comes for `id`.

@@ -121,16 +121,22 @@ impl Sent {
         self.settle(id);
     }
 
-    /// A response of nobody's is dropped (RFC 3261 §17.1.1.2: a B2BUA's core has no use for it).
-    pub(super) fn handle_response(&mut self, now: Timestamp, response: Response, outputs: &mut VecDeque<Output>) {
+    /// Gives back a response that belongs to nobody.
+    pub(super) fn handle_response(
+        &mut self,
+        now: Timestamp,
+        response: Response,
+        outputs: &mut VecDeque<Output>,
+    ) -> Option<Response> {
         let Some(id) = ClientKey::of(&response.headers).and_then(|key| self.keys.get(&key).copied()) else {
-            return;
+            return Some(response);
         };
         self.with(id, outputs, |machine, out| match machine {
             Machine::Invite(invite) => invite.on_response(now, response, out),
             Machine::Other(client) => client.on_response(now, response, out),
             Machine::Idle => {}
         });
+        None
     }
 
     /// Makes one transaction whose deadline has come act on it. False when none has.

@@ -32,13 +32,14 @@ impl Law {
             {
                 self.bonds[bond].byes = 0;
             }
-            sent.lost = true;
+            (sent.lost, sent.killed) = (true, true);
         }
         for success in &mut self.successes {
             success.lost = true;
         }
         for bond in &mut self.bonds {
-            bond.bye_heard |= !kept.contains(&bond.ours);
+            bond.forgotten |= !kept.contains(&bond.ours);
+            bond.bye_heard |= bond.forgotten;
             // An answer in flight may be the last word.
             bond.acknowledged = true;
             bond.owed_by = None;

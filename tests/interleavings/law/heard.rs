@@ -92,14 +92,29 @@ impl Law {
             (bond.byes, bond.bye_lost) = (0, true);
             return;
         }
-        if sent.method != "INVITE" || heard.status >= 300 || !awaited || heard.to_tag.is_empty() {
+        let is_late = !awaited && heard.status >= 200;
+        if sent.method != "INVITE" || heard.status >= 300 || !(awaited || is_late) || heard.to_tag.is_empty() {
             return;
         }
+        let is_owed = awaited || sent.killed && !self.handed_over;
+        let is_new = self
+            .bond_of(seat, &heard.call_id, &heard.from_tag, &heard.to_tag)
+            .is_none();
         let bond = self.make_bond(seat, true, heard, [&heard.from_tag, &heard.to_tag]);
         if heard.status < 200 {
             return;
         }
-        self.bonds[bond].confirmed.get_or_insert(now);
+        let known = &mut self.bonds[bond];
+        known.confirmed.get_or_insert(now);
+        if is_late && (is_new || std::mem::take(&mut known.forgotten)) {
+            // Whose dialog nobody has is ended, if it says that it is up.
+            self.seen.insert("a 2xx to an INVITE that nobody remembers");
+            (known.acknowledged, known.byes, known.bye_heard) = (true, 0, false);
+            known.bye_lost |= !is_owed;
+        } else if is_late && known.byes > 0 {
+            // Its call is over by now, and nobody knows that its BYE has been said.
+            (known.byes, known.bye_lost) = (0, true);
+        }
         let is = |success: &&mut Success| {
             success.seat == seat
                 && success.call_id == heard.call_id
@@ -107,7 +122,10 @@ impl Law {
                 && success.cseq == heard.cseq
         };
         match self.successes.iter_mut().find(is) {
-            Some(success) => success.copies += 1,
+            Some(success) => {
+                success.copies += 1;
+                success.lost &= !is_late || !is_owed;
+            }
             None => self.successes.push(Success {
                 seat,
                 call_id: heard.call_id.clone(),
@@ -115,7 +133,7 @@ impl Law {
                 cseq: heard.cseq,
                 copies: 1,
                 acks: 0,
-                lost: false,
+                lost: !is_owed,
             }),
         }
     }

@@ -68,6 +68,8 @@ struct Sent {
     bond: Option<usize>,
     /// With the process that sent it, or with its connection.
     lost: bool,
+    /// With the process: the next one acknowledges its 2xx all the same (RFC 3261 §13.2.2.4).
+    killed: bool,
 }
 
 impl Sent {
@@ -127,6 +129,8 @@ struct Bond {
     bye_heard: bool,
     /// A BYE of ours went down with its connection.
     bye_lost: bool,
+    /// With the process that had it: nobody knows it any more.
+    forgotten: bool,
     owed_by: Option<Timestamp>,
 }
 
@@ -271,6 +275,7 @@ impl Law {
                 byes: 0,
                 bye_heard: false,
                 bye_lost: false,
+                forgotten: false,
                 owed_by: None,
             });
             self.bonds.len() - 1

@@ -62,6 +62,7 @@ impl Law {
             acks: 0,
             bond,
             lost: false,
+            killed: false,
         });
     }
 

@@ -133,6 +133,7 @@ impl Story {
             }
             Event::Ack { invite, .. } => if invite.is_some() { "↑ ACK" } else { "↑ stray ACK" }.to_owned(),
             Event::Response { response, .. } => format!("↑ {}", title(&Message::Response(response))),
+            Event::Orphan { response, .. } => format!("↑ orphan {}", title(&Message::Response(response))),
             Event::TimedOut { .. } => "↑ timed out".to_owned(),
             Event::Unreachable { .. } => "↑ unreachable".to_owned(),
             Event::NoAck { .. } => "↑ no ACK".to_owned(),
