@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-const NOT_KEPT: &str = "not answered yet, encrypted (no key is written down), or not kept by the dialog store";
+const NOT_KEPT: &str = "not answered yet, encrypted by us, or not kept by the dialog store";
 
 fn told(order: DrainOrder, calls: u64, lost: u64) -> String {
     match order {

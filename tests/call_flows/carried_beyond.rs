@@ -91,3 +91,43 @@ fn a_question_that_a_restart_leaves_open_stays_open_under_policies_that_ask_nobo
         }
     }
 }
+
+#[test]
+fn a_question_that_a_restart_leaves_open_means_what_it_did_when_it_was_asked() {
+    let notify = asks("caller", "mute").replace("\"5s\"", "\"5s\", silence = \"agrees\"");
+    let fresh = || bench_of_bob_then_carol((&notify, true), (TELLS_NOBODY, true));
+    for is_handed_over in [false, true] {
+        let mut before = fresh();
+        begun(&mut before);
+        carol_comes(&mut before);
+        let mut after = goes_on(before, fresh(), is_handed_over);
+        let session = newest(&after);
+        assert!(told(&after, session).asks);
+        after.wait(Duration::from_secs(13));
+        assert_eq!(withheld(&after, session), [NONE, NONE], "who says nothing agrees");
+        assert!(!told(&after, session).asks);
+    }
+}
+
+#[test]
+fn who_is_asked_anew_after_a_restart_by_other_policies_answers_those_that_asked_first_too() {
+    let first = asks("caller", "mute");
+    let then = asks("caller", "mark").replace("\"5s\"", "\"5s\", silence = \"agrees\"");
+    let fresh = || bench_of_bob_then_carol((&first, true), (&then, true));
+    for restarts in 0..=2 {
+        for (key, wanted) in [(Some('1'), NONE), (Some('2'), ALL), (None, ALL)] {
+            let mut bench = fresh();
+            begun(&mut bench);
+            carol_comes(&mut bench);
+            for _ in 0..restarts {
+                bench = goes_on(bench, fresh(), false);
+            }
+            let session = newest(&bench);
+            match key {
+                Some(key) => key_in(&mut bench, session, Leg::A, key),
+                None => bench.wait(Duration::from_secs(13)),
+            }
+            assert_eq!(withheld(&bench, session), [wanted, NONE], "{restarts} {key:?}");
+        }
+    }
+}

@@ -8,6 +8,8 @@ use onrecord::sip::{Message, Method, Request};
 
 use super::bench::{B, Bench, GRANTS, SDP, STRICT, TRADER, answer, audio_at, with_lines, with_video};
 use super::consenting::{ASKS_A, held, press};
+use super::executed::{refers, strict};
+use super::party::{ALICE, BOB, DAVE};
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -218,49 +220,6 @@ fn a_late_2xx_after_a_kill_is_acknowledged_and_answered_by_what_holds() {
 }
 
 #[test]
-fn a_2xx_that_says_what_is_known_is_acknowledged_and_changes_nothing() {
-    let before = Bench::strict().connected();
-    let invite = before.request_to_b("INVITE");
-    let mut after = next(before, End::Killed, Bench::strict());
-    after.to_b.clear();
-    after.from(B, answer(&invite, 200, "b-tag", B, SDP));
-    assert_eq!(after.request_to_b("ACK").headers.cseq().number, 1);
-    assert_eq!(after.to_b.len(), 1, "{:?}", after.to_b);
-}
-
-#[test]
-fn a_2xx_that_nobody_waits_for_is_acknowledged_in_no_other_dialog_and_to_no_stranger() {
-    let mut before = Bench::strict().connected();
-    before.a_requests(2, "INVITE", "re2", &held_by_a());
-    let reinvite = before.request_to_b("INVITE");
-    let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let late = text(answer(&reinvite, 200, "b-tag", B, &held_by_b()));
-    let number = reinvite.headers.cseq().number;
-    let in_another = text(answer(&reinvite, 200, "other", B, &held_by_b()));
-    let never_sent = late.replace(&format!("CSeq: {number} "), &format!("CSeq: {} ", number + 100_000));
-    let of_update = late.replace("INVITE\r\n", "UPDATE\r\n");
-    let of_another_call = late.replace("Call-ID: ", "Call-ID: x");
-    let refused = late.replacen("200 OK", "488 No", 1);
-    let mut after = next(before, End::HandedOver, Bench::strict());
-    after.to_b.clear();
-    for response in [
-        in_another.replace("tag=b-tag", "tag=other"),
-        never_sent,
-        of_update,
-        of_another_call,
-        refused,
-    ] {
-        assert_ne!(response, late);
-        after.from(B, response.into());
-        assert!(after.to_b.is_empty(), "{:?}", after.to_b);
-    }
-    after.from("192.0.2.66:5060", late.clone().into());
-    assert!(after.to_b.is_empty() && after.to_c.is_empty(), "{:?}", after.to_b);
-    after.from(B, late.into());
-    assert_eq!(requests_to_b(&after, &Method::Ack).len(), 1);
-}
-
-#[test]
 fn an_accepted_change_waits_for_its_ack_in_the_next_process() {
     for end in ENDS {
         let mut before = Bench::strict().connected();
@@ -382,5 +341,50 @@ fn what_is_not_under_way_costs_nothing_where_a_call_is_written_down() {
     let text = String::from_utf8(state.to_vec()).unwrap();
     for field in ["terms", "unacknowledged", "asked", "offer"] {
         assert!(!text.contains(&format!("\"{field}\":")), "{field}: {text}");
+    }
+}
+
+#[test]
+fn who_was_told_of_a_new_far_end_when_the_process_ended_is_told_its_old_one_again() {
+    for end in ENDS {
+        let mut before = strict();
+        let [mut alice, bob] = before.talk(ALICE, BOB, "call-1", "");
+        refers(&mut before, &mut alice, "");
+        before.answers(ALICE, "NOTIFY", 200, "");
+        before.answers(DAVE, "INVITE", 200, SDP);
+        let asked = before.request_to_b("INVITE");
+        assert_eq!(asked.headers.call_id(), bob.call_id);
+        if end == End::HandedOver {
+            before.input(Input::HandOver);
+            before.input(Input::ShutDown);
+        }
+        assert!(requests_to_b(&before, &Method::Bye).is_empty(), "{:?}", before.story);
+        let mut after = before.goes_on_as(strict());
+        after.to_b.clear();
+        after.from(B, answer(&asked, 200, "none", B, &audio_at(4_400)));
+        assert_eq!(
+            after.request_to_b("ACK").headers.cseq().number,
+            asked.headers.cseq().number
+        );
+        let told = after.request_to_b("INVITE");
+        assert!(version(&told) > version(&asked), "{end:?}");
+        after.answers(BOB, "INVITE", 200, SDP);
+        after.hangs_up(alice, BOB);
+        after.assert_nothing_left();
+    }
+}
+
+#[test]
+fn whose_session_ends_soon_is_asked_at_once_by_the_next_process() {
+    for (gone, asked) in [(2, 0), (1_770, 2)] {
+        let before = Bench::strict().connected();
+        let mut after = Bench::strict();
+        after.now = before.now + Duration::from_secs(gone);
+        for (session, state) in before.remembered.clone() {
+            after.input(Input::Resume { session, state });
+        }
+        after.wait(Duration::from_secs(1));
+        let invites = after.story.iter().filter(|rung| rung.starts_with("INVITE → "));
+        assert_eq!(invites.count(), asked, "{:?}", after.story);
     }
 }

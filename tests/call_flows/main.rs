@@ -45,6 +45,7 @@ mod nat;
 mod networks;
 mod newcomer;
 mod ordinary;
+mod orphaned;
 mod outside;
 mod paged;
 mod parted;

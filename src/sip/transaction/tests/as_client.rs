@@ -110,7 +110,8 @@ fn every_2xx_of_the_next_32_seconds_is_told_and_nothing_else() {
             "0 → INVITE",
             "0 ↑ 200 INVITE",
             "1000 ↑ 200 INVITE",
-            "31999 ↑ 200 INVITE"
+            "31999 ↑ 200 INVITE",
+            "32000 ↑ orphan 200 INVITE"
         ]
     );
     assert_eq!(story.layer.len(), 0);
@@ -251,7 +252,12 @@ fn an_answer_of_another_branch_or_method_is_nobodys() {
     story.asks(invite());
     story.hears(answer(&request(Method::Invite, "z9hG4bKother"), 200));
     story.hears(answer(&request(Method::Bye, "z9hG4bKi"), 200));
-    assert_eq!(story.tells(), ["0 → INVITE"]);
+    story.hears(answer(&request(Method::Invite, "z9hG4bKother"), 486));
+    assert_eq!(
+        story.tells(),
+        ["0 → INVITE", "0 ↑ orphan 200 INVITE"],
+        "its core acknowledges it (§13.2.2.4)"
+    );
 }
 
 /// RFC 3261 §17.1.4: the error is the unsent request's; a call that rings is not ended by it.
