@@ -73,6 +73,8 @@ pub struct Call {
     pub(super) kept: Kept,
     /// Its state was too long to be kept.
     pub(super) outgrown: bool,
+    /// Whether readers were told that it survives, and that it is unsettled.
+    pub(super) told_standing: [bool; 2],
     /// `during` binds: recording has started.
     pub(super) armed: bool,
     /// Until the recording is open that who answered asks for.
@@ -137,6 +139,7 @@ impl Call {
             gated: false,
             kept: Kept::default(),
             outgrown: false,
+            told_standing: [false; 2],
             armed: false,
             withheld: None,
             former: None,
@@ -422,16 +425,11 @@ impl Call {
         self.renew_pausing(turn);
         self.indicate(turn);
         self.remember(turn);
+        self.tell_standing(turn);
         self.rest_on_heard();
         if self.is_left() {
             self.note_over();
             self.close_recording(turn);
         }
-    }
-
-    fn is_invite_of_b(&self, side: Leg, client: ClientId) -> bool {
-        side == Leg::B
-            && matches!(&self.b.state,
-                LegState::Inviting { client: c, .. } | LegState::Cancelling { client: c, .. } | LegState::AckOwed { client: c, .. } if *c == client)
     }
 }

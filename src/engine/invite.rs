@@ -29,9 +29,11 @@ pub(super) enum Door {
 
 impl Signaling {
     pub(super) fn on_request(&mut self, now: Timestamp, id: ServerId, mut request: Request, flow: Flow, bytes: Bytes) {
-        if self.is_left_to_next(&request, flow) {
-            // Without this, 200 ms later a 100 would tell the peer to wait.
-            self.wire.forget(id);
+        if self.is_left_to_next(now, &request, flow) {
+            if !self.ends_what_was_let_go(now, id, &request, (flow, &bytes)) {
+                // Without this, 200 ms later a 100 would tell the peer to wait.
+                self.wire.forget(id);
+            }
             return;
         }
         let may_ask = self.may_use(now, flow, &request);
@@ -250,10 +252,12 @@ impl Signaling {
         self.calls.insert(call.id(), Box::new(call));
     }
 
-    /// An emergency is refused neither by a full house nor by one that is closing; nor by that what a call that is up has led
-    /// to (`continues`): it was to go on to its end.
+    /// An emergency is refused neither by a full house nor by one that is closing, unless the calls are let go of: it would end
+    /// unheard, and its device may call elsewhere. Nor is by a closing one what a call that is up has led to (`continues`): it was
+    /// to go on to its end.
     pub(super) fn may_begin(&mut self, decision: &Decision, continues: bool) -> Result<(), Refusal> {
-        if decision.emergency {
+        let is_let_go = self.handed_over && self.door == Door::Closed;
+        if decision.emergency && !is_let_go {
             return Ok(());
         }
         let is_refused = match self.door {

@@ -59,7 +59,7 @@ impl Signaling {
     pub(super) fn answers_ping(&mut self, now: Timestamp, flow: Flow, request: &Request) -> bool {
         let is_ours = request.uri.user().is_none() || self.is_ours(&request.uri);
         let is_outside = request.headers.to().tag().is_none();
-        if request.method != Method::Options || !is_ours || !is_outside || self.is_left_to_next(request, flow) {
+        if request.method != Method::Options || !is_ours || !is_outside || self.is_left_to_next(now, request, flow) {
             return false;
         }
         let may_ask = self.may_use(now, flow, request);

@@ -6,7 +6,8 @@ use super::invite::Door;
 use super::signaling::Signaling;
 use crate::b2bua::{Call, Output, Turn};
 use crate::model::{SessionId, Timestamp};
-use crate::sip::{Flow, Request};
+use crate::sip::transaction::ServerId;
+use crate::sip::{Flow, Method, Request};
 
 impl Signaling {
     /// From here on no call comes in. Those that talk go on meanwhile: nobody hears a hole while the others' peers answer.
@@ -32,16 +33,47 @@ impl Signaling {
         }
     }
 
-    /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one, and what begins
-    /// something over a stream, which nobody sends again (RFC 3261 §17.1.1.2).
-    pub(super) fn is_left_to_next(&self, request: &Request, flow: Flow) -> bool {
+    /// Whether the peer shall send it again, to the next process: all but what concerns calls that end with this one, what begins
+    /// something over a stream, which nobody sends again (RFC 3261 §17.1.1.2), and calls for help while others wait for one.
+    pub(super) fn is_left_to_next(&self, now: Timestamp, request: &Request, flow: Flow) -> bool {
         let ends_here = |session| self.calls.get(&session).is_some_and(|call| call.is_leaving());
         let is_said_once = flow.transport.is_reliable() && request.headers.to().tag().is_none();
+        let is_taken = || {
+            let begins = self.door != Door::Closed && request.headers.to().tag().is_none();
+            begins && self.is_urgent(now, flow, request)
+        };
         self.handed_over
             && !is_said_once
             && !self
                 .leg_of(request, flow)
                 .is_some_and(|(session, _)| ends_here(session))
+            && !is_taken()
+    }
+
+    /// Who has been let go of and hangs up over a stream does not say so again, to the next process: its call ends here. False: it
+    /// is nothing of that kind.
+    pub(super) fn ends_what_was_let_go(
+        &mut self,
+        now: Timestamp,
+        id: ServerId,
+        request: &Request,
+        (flow, bytes): (Flow, &Bytes),
+    ) -> bool {
+        if request.method != Method::Bye || !flow.transport.is_reliable() {
+            return false;
+        }
+        let Some((session, side)) = self.leg_of(request, flow) else {
+            return false;
+        };
+        let mut is_ended = false;
+        self.with_call(now, session, |call, turn| {
+            is_ended = call.is_let_go();
+            if is_ended {
+                call.received(turn, side, flow, bytes);
+                call.on_bye_after_hand_over(turn, side, id, request);
+            }
+        });
+        is_ended
     }
 
     /// Who called for help is remembered further on. A call of the process before goes on as a new session, or is ended on both legs.

@@ -161,7 +161,7 @@ impl Signaling {
 
     /// A request that names a dialog: whether there is one, and has room for it.
     fn screen_in_dialog(&mut self, now: Timestamp, flow: Flow, request: &Request) -> Result<(), Refusal> {
-        if self.is_left_to_next(request, flow) {
+        if self.is_left_to_next(now, request, flow) {
             return Ok(());
         }
         match self.leg_of(request, flow) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::supervisor::{Ending, Supervisor};
-use crate::engine::{CallState, Input, RegistrationState, RegistrationView};
+use crate::engine::{CallState, CallView, Input, RegistrationState, RegistrationView};
 use crate::model::Timestamp;
 
 /// How long calls have to end and registrations to be taken back, peers that do not answer included.
@@ -12,6 +12,9 @@ const CALLS_END_MAX: Duration = Duration::from_secs(8);
 /// The same of calls that a hand-over ends, while the others talk on: what is sent to their peers and its first copy, T1 later (RFC
 /// 3261 §17.1.1.1).
 const PEERS_ANSWER_MAX: Duration = Duration::from_millis(600);
+
+/// What calls that were held until then have at least to be sealed.
+const SEALED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A graceful end takes no longer. What is not sealed by then is sealed by recovery at the next start.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
@@ -30,10 +33,13 @@ impl Supervisor {
             self.tell(Input::Drain).await;
             self.tell(Input::ShutDown).await;
         }
-        while self.is_parting(ending) && !self.threads.signaling.is_finished() {
-            if !self.pause_before(begun + CALLS_END_MAX).await {
-                break;
-            }
+        let latest = (begun + CALLS_END_MAX).max(self.clock.now() + SEALED_WITHIN);
+        self.see_calls_off(ending, latest).await;
+        if self.has_calls_up() {
+            // An emergency that began since then, and is not over: both its ends are told.
+            self.tell(Input::ShutDown).await;
+            let latest = self.clock.now() + PEERS_ANSWER_MAX;
+            self.see_calls_off(ending, latest).await;
         }
         let sealed = self.note_unended();
         self.threads.stop_signaling();
@@ -47,12 +53,28 @@ impl Supervisor {
         sealed
     }
 
+    async fn see_calls_off(&mut self, ending: Ending, latest: Timestamp) {
+        while self.is_parting(ending) && !self.threads.signaling.is_finished() {
+            if !self.pause_before(latest).await {
+                return;
+            }
+        }
+    }
+
     /// Who talks goes on until the peers of the calls that are ended have had their time: a hole in a talk lasts no longer for
-    /// them.
+    /// them. Whoever waits for help has longer: until it is answered, its call cannot be left to the next start.
     async fn hand_over(&mut self, begun: Timestamp) {
         self.tell(Input::HandOver).await;
-        while self.has_calls_to_end() && !self.threads.signaling.is_finished() {
-            if !self.pause_before(begun + PEERS_ANSWER_MAX).await {
+        // The board is looked at once signalling has had a moment to tell what it ends.
+        loop {
+            let latest = begun
+                + if self.awaits_help() {
+                    CALLS_END_MAX
+                } else {
+                    PEERS_ANSWER_MAX
+                };
+            let is_time_left = self.pause_before(latest).await;
+            if !is_time_left || !self.has_calls_to_end() || self.threads.signaling.is_finished() {
                 break;
             }
         }
@@ -72,6 +94,20 @@ impl Supervisor {
     fn has_calls_to_end(&self) -> bool {
         let calls = self.threads.board.calls();
         calls.iter().any(|call| !call.survives || call.unsettled)
+    }
+
+    /// An emergency is up that the next start could not go on with.
+    fn awaits_help(&self) -> bool {
+        let waits = |call: &CallView| call.emergency && !call.survives && call.state != CallState::Ending;
+        self.threads.board.calls().iter().any(waits)
+    }
+
+    fn has_calls_up(&self) -> bool {
+        self.threads
+            .board
+            .calls()
+            .iter()
+            .any(|call| call.state != CallState::Ending)
     }
 
     /// Calls are ended still, or registrations taken back, unless the next start goes on with them.

@@ -26,7 +26,8 @@ const PONG: &[u8] = b"\r\n";
 /// Pings of one read that are answered.
 const PONGS_MAX: u32 = 4;
 
-/// So long after its last byte an INVITE is looked at that is not whole: a segment that was lost comes again before.
+/// So long after its last byte an INVITE is looked at that is not whole, and describes media: a segment that was lost comes
+/// again before.
 const REST_MAX: Duration = Duration::from_secs(3);
 
 /// How long a peer has to take the last of what we say.
@@ -92,8 +93,8 @@ impl Line {
     }
 
     /// An INVITE that is not whole, as far as it has come.
-    async fn arrive_cut(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        let (flow, bytes) = (self.flow, Bytes::copy_from_slice(bytes));
+    async fn arrive_cut(&self, bytes: Bytes) -> Result<(), Refusal> {
+        let flow = self.flow;
         let arrival = Arrival::Cut { flow, bytes };
         self.shared.arrivals.send(arrival).await.map_err(|_| Refusal::Ended)
     }
@@ -131,7 +132,7 @@ where
         tokio::select! {
             read = from_peer.read(&mut buffer) => match read {
                 Ok(0) => match reading.on_cut().await {
-                    Ok(()) => break closed(&mut writes),
+                    Ok(_) => break closed(&mut writes),
                     Err(refusal) => break Ending::Refused(refusal),
                 },
                 Ok(length) => {
@@ -159,17 +160,16 @@ where
                 }
             }
             () = sleep_until(line.shared.clock.instant(due).into()) => {
-                if is_cut {
-                    match reading.on_cut().await {
-                        Ok(()) => continue,
-                        Err(refusal) => break Ending::Refused(refusal),
-                    }
+                if !is_cut && reading.begun.is_none() {
+                    break closed(&mut writes);
                 }
-                break if reading.begun.is_some() {
-                    Ending::Refused(Refusal::SlowSender)
-                } else {
-                    closed(&mut writes)
-                };
+                match reading.on_cut().await {
+                    Ok(false) if !is_cut => break Ending::Refused(Refusal::SlowSender),
+                    // Who is answered to it needs the connection.
+                    Ok(true) if !is_cut => reading.begun = Some(line.now()),
+                    Ok(_) => {}
+                    Err(refusal) => break Ending::Refused(refusal),
+                }
             }
         }
     };
@@ -212,7 +212,7 @@ struct Reading<'a> {
     aliases: bool,
     /// Since when a message is on its way in; a connection that was just opened owes its first.
     begun: Option<Timestamp>,
-    /// When an INVITE whose rest has not come is handed on as it is; once for what has come.
+    /// When an INVITE whose rest has not come is handed on as it is.
     cut: Option<Timestamp>,
     /// One was: whoever waits for help is not hung up on for a length that it got wrong.
     is_taken: bool,
@@ -238,19 +238,19 @@ impl Reading<'_> {
             (true, Some(begun)) if !whole => Some(begun),
             (true, _) => Some(self.line.now()),
         };
-        self.cut = self.framer.cut_invite().map(|_| self.line.now() + REST_MAX);
+        self.cut = self.framer.is_worth_showing().then(|| self.line.now() + REST_MAX);
         Ok(self.framer.take_pings().min(PONGS_MAX))
     }
 
-    async fn on_cut(&mut self) -> Result<(), Refusal> {
+    /// No more is waited for. False: nothing has come that was not shown before.
+    async fn on_cut(&mut self) -> Result<bool, Refusal> {
         self.cut = None;
-        match self.framer.cut_invite() {
-            Some(bytes) => {
-                self.is_taken = true;
-                self.line.arrive_cut(bytes).await
-            }
-            None => Ok(()),
-        }
+        let Some(bytes) = self.framer.show_invite() else {
+            return Ok(false);
+        };
+        self.is_taken = true;
+        self.line.arrive_cut(bytes).await?;
+        Ok(true)
     }
 
     /// A connection that we opened owes us nothing until we have sent; then the peer may take its time to answer.

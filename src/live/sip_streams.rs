@@ -28,6 +28,8 @@ const SWITCHBOARD_MAX: usize = 4096;
 pub struct StreamLimits {
     /// Connections in all, both ways, those included that have not finished a handshake.
     pub connections_max: usize,
+    /// So many of them are left to those that we open: who opens many keeps nobody from being called.
+    pub dials_reserved: usize,
     /// Connections that one address has opened.
     pub connections_per_peer_max: usize,
     /// A connection that has begun a message has to finish it within this, and a new one its first.
@@ -45,6 +47,7 @@ impl Default for StreamLimits {
     fn default() -> Self {
         Self {
             connections_max: 2048,
+            dials_reserved: 256,
             connections_per_peer_max: 256,
             message_time_max: Duration::from_secs(20),
             idle_time_max: Duration::from_secs(30 * 60),
@@ -52,6 +55,13 @@ impl Default for StreamLimits {
             handshake_time_max: Duration::from_secs(5),
             silence_max: Duration::from_secs(30),
         }
+    }
+}
+
+impl StreamLimits {
+    /// Connections in all beyond which none is accepted.
+    pub const fn accepted_max(&self) -> usize {
+        self.connections_max.saturating_sub(self.dials_reserved)
     }
 }
 

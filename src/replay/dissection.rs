@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use super::capture::{Captured, Event, Payload};
 use super::copied::{self, Copied};
-use super::demux;
 use super::doubles::Doubles;
 use super::encapsulation;
 use super::flaw::FlawKind;
@@ -12,7 +11,7 @@ use super::fragments::{Fragments, Place};
 use super::link::{self, Carried};
 use super::pcap::Record;
 use super::tcp::Streams;
-use crate::sip::Transport;
+use crate::sip::{Transport, start_line};
 
 /// An IP packet in a GRE tunnel in an IP-in-IP tunnel …
 const NESTED_MAX: u8 = 4;
@@ -73,8 +72,8 @@ impl Dissection<'_> {
             (_, Some(cut)) => return Err(cut),
             (Copied::Ip(packet), None) => return self.on_ip(packet, 0, None, visit),
             (Copied::Segment(src, dst, segment), None) => self.streams.push(self.place, src, dst, &segment),
-            (Copied::Message(src, dst, bytes), None) if demux::is_sip(bytes) => {
-                let message = Payload::Sip(Transport::Tcp, demux::skip_crlf(bytes));
+            (Copied::Message(src, dst, bytes), None) if start_line::is_sip(bytes) => {
+                let message = Payload::Sip(Transport::Tcp, start_line::skip_crlf(bytes));
                 self.tell(src, dst, message, visit);
             }
             (Copied::Datagram(src, dst, bytes), None) => self.on_datagram(src, dst, bytes, visit),
@@ -84,8 +83,8 @@ impl Dissection<'_> {
     }
 
     fn on_datagram(&self, src: SocketAddr, dst: SocketAddr, bytes: &[u8], visit: &mut impl FnMut(Event<'_>)) {
-        let payload = if demux::is_sip(bytes) {
-            Payload::Sip(Transport::Udp, demux::skip_crlf(bytes))
+        let payload = if start_line::is_sip(bytes) {
+            Payload::Sip(Transport::Udp, start_line::skip_crlf(bytes))
         } else {
             Payload::Datagram(bytes)
         };
@@ -107,7 +106,8 @@ impl Dissection<'_> {
             return Ok(());
         }
         if ip.is_cut && matches!(ip.protocol, 4 | 6 | 17 | 41 | 47 | 115 | 137) {
-            let start = link::start_of_udp(&ip).filter(|(.., start)| !demux::is_sip(start) && !copied::is_hep(start));
+            let start =
+                link::start_of_udp(&ip).filter(|(.., start)| !start_line::is_sip(start) && !copied::is_hep(start));
             if let Some((src, dst, start)) = start {
                 match encapsulation::in_udp(src.port(), dst.port(), start) {
                     Some((layer, inner)) => {
@@ -130,7 +130,7 @@ impl Dissection<'_> {
         let payload = reassembled.as_deref().unwrap_or(ip.payload);
         match link::parse_transport(ip.src, ip.dst, ip.protocol, payload)? {
             Carried::Udp { src, dst, payload } => {
-                if demux::is_sip(payload) {
+                if start_line::is_sip(payload) {
                     self.on_datagram(src, dst, payload, visit);
                     return Ok(());
                 }

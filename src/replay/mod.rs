@@ -7,7 +7,6 @@ mod calls;
 mod capture;
 mod clock;
 mod copied;
-mod demux;
 mod dialogs;
 mod dissection;
 mod doubles;

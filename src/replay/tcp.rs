@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::demux::{StartLine, skip_crlf, start_line};
 use super::flaw::{Flaw, FlawKind};
 use super::fragments::Place;
 use super::link::Segment;
 use crate::model::Timestamp;
 use crate::sip::Transport;
+use crate::sip::start_line::{StartLine, skip_crlf, start_line};
 use early::Early;
 use framing::{Frame, copy_length, first_start_line, frame, resync};
 use websocket::Frames;

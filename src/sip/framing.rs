@@ -1,10 +1,13 @@
 //! Messages out of a byte stream (RFC 3261 §18.3, RFC 5626 §3.5.1).
 
 mod broken;
+mod cut;
 
 use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+
+use cut::{Behind, Shown};
 
 use super::message::{Lines, MESSAGE_BYTES_MAX};
 
@@ -35,8 +38,8 @@ pub struct Framer {
     buffer: BytesMut,
     /// Bytes of the buffer known to hold no end of head.
     scanned: usize,
-    /// Length of the message that has begun, once its head is there.
-    frame: Option<usize>,
+    begun: Option<Begun>,
+    shown: Shown,
     frames: VecDeque<Bytes>,
     broken: Option<FramingError>,
     /// Head of the message that broke the stream, if it was whole.
@@ -45,6 +48,15 @@ pub struct Framer {
     pings: u32,
     /// CRs and LFs between messages that came last in a row.
     blank: u32,
+}
+
+/// A message whose head is there.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// Bytes of its head, its end included.
+    head: usize,
+    /// Bytes of all of it.
+    whole: usize,
 }
 
 impl Framer {
@@ -59,6 +71,9 @@ impl Framer {
         }
         self.buffer.extend_from_slice(bytes);
         loop {
+            if self.look_behind_shown() == Behind::Undecided {
+                return Ok(());
+            }
             self.skip_blank();
             match self.cut() {
                 Ok(Some(frame)) => self.frames.push_back(frame),
@@ -88,12 +103,6 @@ impl Framer {
         std::mem::take(&mut self.pings)
     }
 
-    /// An INVITE whose head and some whole lines of its body are here, and the rest is not.
-    pub fn cut_invite(&self) -> Option<&[u8]> {
-        let is_invite = self.buffer.starts_with(b"INVITE ") && self.buffer.ends_with(b"\n");
-        (self.frame.is_some() && is_invite).then_some(&*self.buffer)
-    }
-
     /// Whether a message has begun and not ended.
     pub fn is_inside_message(&self) -> bool {
         !self.buffer.is_empty()
@@ -118,21 +127,24 @@ impl Framer {
     }
 
     fn cut(&mut self) -> Result<Option<Bytes>, FramingError> {
-        if self.frame.is_none() {
-            self.frame = self.measure()?;
+        if self.begun.is_none() {
+            self.begun = self.measure()?;
         }
-        match self.frame {
-            Some(frame) if self.buffer.len() >= frame => {
-                self.frame = None;
-                self.scanned = 0;
-                Ok(Some(self.buffer.split_to(frame).freeze()))
-            }
-            _ => Ok(None),
-        }
+        let Some(begun) = self.begun.filter(|begun| self.buffer.len() >= begun.whole) else {
+            return Ok(None);
+        };
+        self.begin_anew();
+        Ok(Some(self.buffer.split_to(begun.whole).freeze()))
     }
 
-    /// The length of the message at the front, once its head is whole.
-    fn measure(&mut self) -> Result<Option<usize>, FramingError> {
+    fn begin_anew(&mut self) {
+        self.begun = None;
+        self.scanned = 0;
+        self.shown = Shown::default();
+    }
+
+    /// The message at the front, once its head is whole.
+    fn measure(&mut self) -> Result<Option<Begun>, FramingError> {
         let from = self.scanned.saturating_sub(END_OF_HEAD.len() - 1);
         let found = memchr::memmem::find(self.buffer.get(from..).unwrap_or_default(), END_OF_HEAD);
         let head = found.map_or(self.buffer.len(), |at| from + at + END_OF_HEAD.len());
@@ -143,11 +155,11 @@ impl Framer {
             self.scanned = head;
             return Ok(None);
         }
-        let frame = head + content_length(self.buffer.get(..head).unwrap_or_default())?;
-        if frame > MESSAGE_BYTES_MAX {
+        let whole = head + content_length(self.buffer.get(..head).unwrap_or_default())?;
+        if whole > MESSAGE_BYTES_MAX {
             Err(FramingError::MessageTooLong)
         } else {
-            Ok(Some(frame))
+            Ok(Some(Begun { head, whole }))
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod dialog;
 pub mod digest;
 pub mod framing;
+pub(crate) mod start_line;
 pub mod transaction;
 
 mod flow;

@@ -83,6 +83,7 @@ mod timers;
 mod transferred;
 mod unseated;
 mod urgent;
+mod urgent_parting;
 mod vouched;
 mod widened;
 mod withheld;

@@ -334,6 +334,19 @@ fn an_emergency_call_is_connected_whatever_its_keys() {
 }
 
 #[test]
+fn a_hand_over_ends_a_call_with_keys_while_its_peers_can_be_told() {
+    let mut bench = bench_of(Srtp::Allow, Srtp::Allow);
+    bench.invite(&keyed("RTP/SAVP", 1, KEY), "");
+    bench.b_answers("INVITE", 200, &keyed("RTP/SAVP", 1, OTHER));
+    bench.a_requests(1, "ACK", "ack1", "");
+    assert!(!bench.views[&bench.session()].survives, "it counts as lost");
+    bench.input(Input::HandOver);
+    bench.request_to_a("BYE");
+    bench.request_to_b("BYE");
+    assert!(bench.remembered.is_empty());
+}
+
+#[test]
 fn a_restart_ends_a_call_whose_keys_are_written_nowhere() {
     let mut bench = bench_of(Srtp::Allow, Srtp::Allow);
     bench.invite(&keyed("RTP/SAVP", 1, KEY), "");

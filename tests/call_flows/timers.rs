@@ -199,6 +199,14 @@ fn no_timer_ends_an_emergency_call() {
     bench.fork_answers("b-tag", 200, "", SDP);
     assert_eq!(bench.response_to_a().headers.get("Session-Expires"), None);
     bench.a_requests(1, "ACK", "ack1", "");
+    for (cseq, method) in [(2, "UPDATE"), (3, "INVITE")] {
+        let tag = bench.response_to_a().headers.to().tag().unwrap().to_owned();
+        let short = "Supported: timer\r\nSession-Expires: 30\r\n";
+        bench.a_requests_in(&tag, cseq, method, short, if method == "INVITE" { SDP } else { "" });
+        bench.b_agrees(method, 200, if method == "INVITE" { SDP } else { "" });
+        assert_eq!(bench.response_to_a().status, 200, "{method}");
+    }
+    bench.a_requests(3, "ACK", "ack3", "");
     bench.wait(seconds(7_200));
     assert_eq!(bench.signaling.calls(), 1);
 }

@@ -19,6 +19,7 @@ mod reloaded;
 mod shaken;
 mod shared;
 mod transports;
+mod urgent;
 
 use std::fs;
 use std::process::Output;

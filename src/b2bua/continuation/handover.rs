@@ -8,12 +8,15 @@
 use super::written::{Kept, STATE_BYTES_MAX};
 use crate::b2bua::call::Call;
 use crate::b2bua::dialog::LegState;
+use crate::b2bua::ending::Farewell;
 use crate::b2bua::modification::Stage;
 use crate::b2bua::output::{Memory, Output};
 use crate::b2bua::reject::Refusal;
 use crate::b2bua::state::Phase;
 use crate::b2bua::turn::Turn;
 use crate::model::Leg;
+use crate::sip::transaction::ServerId;
+use crate::sip::{Request, Response};
 
 impl Call {
     /// Writes down what has changed.
@@ -30,6 +33,14 @@ impl Call {
         }
         if let Some(kept) = self.write_down_state(turn) {
             self.kept = kept;
+        }
+    }
+
+    /// Readers hear whether a call that talks goes on at the next start, and has nothing in the balance, whenever that changes.
+    pub(in crate::b2bua) fn tell_standing(&mut self, turn: &mut Turn<'_>) {
+        let standing = [self.survives(), self.is_unsettled()];
+        if self.phase == Phase::Confirmed && self.told_standing != standing {
+            self.told_standing = standing;
             self.publish(turn);
         }
     }
@@ -56,7 +67,7 @@ impl Call {
         } else {
             self.kept = Kept::Stale;
         }
-        self.publish(turn);
+        self.tell_standing(turn);
     }
 
     /// What is written down is not all any more, if it was.
@@ -74,15 +85,19 @@ impl Call {
         }
     }
 
-    /// Ends what the next start cannot take over. What is in the balance may come to rest until the others are let go.
+    /// Ends what the next start cannot take over. What is in the balance may come to rest until the others are let go, and who
+    /// waits for help may be answered.
     pub fn part_before_hand_over(&mut self, turn: &mut Turn<'_>) {
+        if self.is_emergency() && self.is_half_open() {
+            return;
+        }
         // A transfer does not survive: the old call does, if both its parties are there.
         if !self.is_parted() && !self.is_reseating() {
             self.close_transfer(turn, 503);
         }
         let is_kept = match self.kept {
             // While the connections are there by which its peers hear of it.
-            Kept::Nowhere | Kept::ToEnd => false,
+            Kept::Nowhere | Kept::LetGo | Kept::ToEnd => false,
             Kept::Stale => !self.is_at_rest(),
             Kept::Written => true,
         };
@@ -108,6 +123,21 @@ impl Call {
             self.leg_mut(side).state = LegState::Gone;
         }
         self.end(turn, "restart of the proxy".to_owned());
+        self.kept = Kept::LetGo;
+        self.settle(turn);
+    }
+
+    pub fn is_let_go(&self) -> bool {
+        self.kept == Kept::LetGo
+    }
+
+    /// A party hangs up whom nobody hears here any more, and the next process would not either.
+    pub fn on_bye_after_hand_over(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, bye: &Request) {
+        turn.respond(self.line(side), server, Response::to(bye, 200, None, None));
+        self.forget(turn);
+        let farewell = Farewell::of(&self.crossing(side), bye);
+        let (session, chronicle) = (self.id, self.chronicle);
+        self.leg_mut(side.other()).bye(turn, session, &chronicle, &farewell);
         self.settle(turn);
     }
 

@@ -105,6 +105,8 @@ pub(in crate::b2bua) enum Kept {
     Nowhere,
     Stale,
     Written,
+    /// It goes on in the next process, which reads what is written.
+    LetGo,
     /// For the next process to end it, if this one cannot: it has no keys for its media.
     ToEnd,
 }

@@ -220,6 +220,12 @@ impl Call {
         );
     }
 
+    pub(in crate::b2bua) fn is_invite_of_b(&self, side: Leg, client: ClientId) -> bool {
+        side == Leg::B
+            && matches!(&self.b.state,
+                LegState::Inviting { client: c, .. } | LegState::Cancelling { client: c, .. } | LegState::AckOwed { client: c, .. } if *c == client)
+    }
+
     /// Whether an ACK of A is for the 2xx that we sent: its dialog, its CSeq number (RFC 3261 §13.2.2.4).
     pub(in crate::b2bua) fn is_of_answer(&self, ack: &Request) -> bool {
         let number = self.a.invite.as_ref().map(|invite| invite.headers.cseq().number);

@@ -115,7 +115,9 @@ impl Call {
         if !may_offer || self.leg(side.other()).dialog.is_none() {
             return Err(Refusal::Glare);
         }
-        check_interval(request)?;
+        if !self.is_emergency() {
+            check_interval(request)?;
+        }
         let options = carry::unsupported(&request.headers);
         if !options.is_empty() && !self.is_emergency() {
             return Err(Refusal::BadExtension { options });

@@ -165,32 +165,85 @@ async fn an_alias_is_asked_for_once_and_only_by_who_may() {
 }
 
 const INVITE: &str = "INVITE sip:112@b SIP/2.0\r\nVia: SIP/2.0/TLS 192.0.2.1:5061;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n\
-                      To: <sip:112@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: 12\r\n\r\n";
+                      To: <sip:112@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: 42\r\n\r\n";
+const MEDIA: &str = "v=0\r\nm=audio 4000 RTP/AVP 8\r\n";
+const REST: &str = "s=-\r\na=x:yz\r\n";
+const LIMIT: Duration = Duration::from_secs(20);
+
+impl Bench {
+    async fn says(&mut self, text: &str) {
+        self.peer.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// What arrives next has been shown in part.
+    async fn shows(&mut self, cut: &str) {
+        let shown = self.arrivals.recv().await;
+        assert!(
+            matches!(&shown, Some(Arrival::Cut { bytes, .. }) if bytes == cut),
+            "{shown:?}"
+        );
+    }
+
+    async fn brings(&mut self, message: &str) {
+        let arrived = self.arrivals.recv().await;
+        assert!(
+            matches!(&arrived, Some(Arrival::Sip { bytes, .. }) if bytes == message),
+            "{arrived:?}"
+        );
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn an_invite_whose_rest_does_not_come_is_shown_as_it_is_and_the_stream_goes_on() {
     let mut bench = bench(false);
-    let cut = format!("{INVITE}v=0\r\n");
+    let cut = format!("{INVITE}{MEDIA}");
     let begun = tokio::time::Instant::now();
-    bench.peer.write_all(cut.as_bytes()).await.unwrap();
-    let shown = bench.arrivals.recv().await;
-    assert!(matches!(shown, Some(Arrival::Cut { bytes, .. }) if bytes == cut));
+    bench.says(&cut).await;
+    bench.shows(&cut).await;
     assert!(begun.elapsed() >= REST_MAX && begun.elapsed() < REST_MAX + Duration::from_secs(1));
-    bench.peer.write_all(b"s=-\r\n\r\n").await.unwrap();
-    let whole = format!("{cut}s=-\r\n\r\n");
-    let arrived = bench.arrivals.recv().await;
-    assert!(
-        matches!(arrived, Some(Arrival::Sip { bytes, .. }) if bytes == whole),
-        "the rest is no message"
-    );
+    bench.says(REST).await;
+    bench.brings(&format!("{cut}{REST}")).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_shown_of_a_head_or_of_half_a_line_or_of_what_is_no_invite() {
-    let options = request("Content-Length: 12\r\n") + "v=0\r\n";
-    for text in [&INVITE[..INVITE.len() - 2], &format!("{INVITE}v=0"), &options] {
+async fn an_invite_whose_media_has_not_come_is_waited_for_as_long_as_any_message() {
+    for here in ["", "v=0\r\ns=-\r\n"] {
+        let mut late = bench(false);
+        let begun = tokio::time::Instant::now();
+        late.says(&format!("{INVITE}{here}")).await;
+        let early = timeout(REST_MAX + Duration::from_secs(1), late.arrivals.recv()).await;
+        assert!(early.is_err(), "{early:?}");
+        let whole = format!("{INVITE}{here}{}", "x".repeat(42 - here.len()));
+        late.says(&whole[INVITE.len() + here.len()..]).await;
+        late.brings(&whole).await;
+
+        let mut never = bench(false);
+        never.says(&format!("{INVITE}{here}")).await;
+        never.shows(&format!("{INVITE}{here}")).await;
+        assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
+        never
+            .writes
+            .send(Bytes::from_static(b"SIP/2.0 180 Ringing\r\n"))
+            .await
+            .unwrap();
+        let ended = timeout(2 * LIMIT, &mut never.task).await;
+        assert!(ended.is_err(), "it is answered by that connection: {ended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_shown_of_half_a_head_or_of_half_a_line_or_of_what_is_no_invite() {
+    let options = request("Content-Length: 42\r\n") + MEDIA;
+    for (text, shown) in [
+        (&INVITE[..INVITE.len() - 2], None),
+        (&format!("{INVITE}{MEDIA}s=-"), Some(format!("{INVITE}{MEDIA}"))),
+        (&options, None),
+    ] {
         let mut bench = bench(false);
-        bench.peer.write_all(text.as_bytes()).await.unwrap();
+        bench.says(text).await;
+        if let Some(shown) = shown {
+            bench.shows(&shown).await;
+        }
         assert_eq!(bench.task.await.unwrap(), Ending::Refused(Refusal::SlowSender));
         assert!(bench.arrivals.try_recv().is_err(), "{text}");
     }
@@ -198,12 +251,26 @@ async fn nothing_is_shown_of_a_head_or_of_half_a_line_or_of_what_is_no_invite() 
 
 #[tokio::test(start_paused = true)]
 async fn who_has_no_more_to_say_has_said_its_invite() {
+    for here in ["", "v=0\r\n", MEDIA] {
+        let mut bench = bench(false);
+        bench.says(&format!("{INVITE}{here}")).await;
+        bench.peer.shutdown().await.unwrap();
+        bench.shows(&format!("{INVITE}{here}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_message_of_whose_invite_was_shown_is_not_taken_for_its_rest() {
     let mut bench = bench(false);
-    let cut = format!("{INVITE}v=0\r\n");
-    bench.peer.write_all(cut.as_bytes()).await.unwrap();
-    bench.peer.shutdown().await.unwrap();
-    let shown = bench.arrivals.recv().await;
-    assert!(matches!(shown, Some(Arrival::Cut { bytes, .. }) if bytes == cut));
+    let (cut, next) = (format!("{INVITE}{MEDIA}"), request("Content-Length: 0\r\n"));
+    bench.says(&cut).await;
+    bench.shows(&cut).await;
+    bench.says(&next).await;
+    bench.brings(&cut).await;
+    bench.brings(&next).await;
+    bench.says("\r\n\r\n").await;
+    let mut pong = [0; 2];
+    bench.peer.read_exact(&mut pong).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,12 +278,9 @@ async fn whose_cut_invite_is_answered_keeps_its_connection_while_it_is_waited_fo
     for is_answered in [true, false] {
         let mut bench = bench(false);
         let begun = tokio::time::Instant::now();
-        bench
-            .peer
-            .write_all(format!("{INVITE}v=0\r\n").as_bytes())
-            .await
-            .unwrap();
-        assert!(matches!(bench.arrivals.recv().await, Some(Arrival::Cut { .. })));
+        let cut = format!("{INVITE}{MEDIA}");
+        bench.says(&cut).await;
+        bench.shows(&cut).await;
         let writes = bench.writes.clone();
         if is_answered {
             writes
@@ -225,9 +289,8 @@ async fn whose_cut_invite_is_answered_keeps_its_connection_while_it_is_waited_fo
                 .unwrap();
         }
         let ending = bench.task.await.unwrap();
-        let limit = StreamLimits::default().message_time_max;
         assert_eq!(
-            begun.elapsed() > limit + Duration::from_secs(2),
+            begun.elapsed() > LIMIT + Duration::from_secs(2),
             is_answered,
             "{ending:?}"
         );

@@ -1,6 +1,6 @@
 //! Where a message ends, and where the next may begin.
 
-use super::super::demux::{StartLine, skip_crlf, start_line};
+use crate::sip::start_line::{StartLine, skip_crlf, start_line};
 
 pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;

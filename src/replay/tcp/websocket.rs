@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
-use super::super::demux::{START_LINE_MAX, StartLine, skip_crlf, start_line};
 use super::super::fragments::Place;
 use super::framing::{BODY_BYTES_MAX, HEADER_BYTES_MAX};
 use super::{Key, Output, Stream};
 use crate::sip::Transport;
+use crate::sip::start_line::{START_LINE_MAX, StartLine, skip_crlf, start_line};
 
 const MESSAGE_BYTES_MAX: usize = HEADER_BYTES_MAX + BODY_BYTES_MAX;
 /// What may be a frame of SIP by its first bytes, and is looked at to the end of its start line, in one search. Then the

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use onrecord::engine::{Input, Output, Signaling};
+use onrecord::engine::{CallView, Input, Output, Signaling};
 use onrecord::model::{
     Fault, MediaCommand, MediaEvent, Reconciliation, RecordingCommand, RecordingEvent, SessionId, Tally, Timestamp,
 };
@@ -58,6 +58,8 @@ pub struct Bench {
     pub media: Vec<MediaCommand>,
     /// What would survive the process.
     pub remembered: BTreeMap<SessionId, Bytes>,
+    /// What readers were told last of each call.
+    pub views: BTreeMap<SessionId, CallView>,
     pub recorder_answers: bool,
     pub recorder_lives: bool,
     pub ports_bind: bool,
@@ -128,7 +130,9 @@ impl Bench {
                 Output::Forget { session } => {
                     self.remembered.remove(&session);
                 }
-                Output::Publish(_) => {}
+                Output::Publish(view) => {
+                    self.views.insert(view.session, *view);
+                }
             }
         }
     }

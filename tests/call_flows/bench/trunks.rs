@@ -258,6 +258,7 @@ impl Bench {
             recording: Vec::new(),
             media: Vec::new(),
             remembered: BTreeMap::new(),
+            views: BTreeMap::new(),
             recorder_answers: true,
             recorder_lives: true,
             ports_bind: true,

@@ -1,4 +1,6 @@
-//! Is this payload SIP? Asked of every datagram on any port, so the answer is quick for what is not.
+//! Does a message of SIP begin here? Asked of every datagram on any port of a capture, so the answer is quick for what is not.
+
+use super::grammar::is_token_char;
 
 /// The longest start line that is looked at; longer ones are no SIP.
 pub(crate) const START_LINE_MAX: usize = 8 << 10;
@@ -18,7 +20,7 @@ pub(crate) fn start_line(bytes: &[u8]) -> StartLine {
     let Some(first) = bytes.first() else {
         return StartLine::Undecided;
     };
-    if !is_token_byte(*first) {
+    if !is_token_char(*first) {
         return StartLine::NotSip;
     }
     let window = bytes.get(..START_LINE_MAX).unwrap_or(bytes);
@@ -55,7 +57,7 @@ fn judge(line: &[u8]) -> StartLine {
         let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
         let method = words
             .next()
-            .is_some_and(|method| method.iter().all(|b| is_token_byte(*b)));
+            .is_some_and(|method| method.iter().all(|b| is_token_char(*b)));
         let uri = words
             .next()
             .is_some_and(|uri| memchr::memchr(b':', uri).is_some_and(|at| at > 0));
@@ -70,20 +72,11 @@ fn could_begin_sip(start: &[u8]) -> bool {
         return true;
     }
     let method = start.split(|b| *b == b' ').next().unwrap_or_default();
-    method.len() <= 64 && method.iter().all(|b| is_token_byte(*b)) && !start.contains(&0)
+    method.len() <= 64 && method.iter().all(|b| is_token_char(*b)) && !start.contains(&0)
 }
 
 fn is_version(word: &[u8]) -> bool {
     word.len() == 7 && word.get(..6).is_some_and(|w| w.eq_ignore_ascii_case(b"SIP/2.")) && word.ends_with(b"0")
-}
-
-/// RFC 3261 §25.1 `token`.
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
 }
 
 #[cfg(test)]
