@@ -170,7 +170,10 @@ impl Resolver {
 
     /// Asks for one name. False when signalling is gone.
     async fn refresh(&mut self, aim: Aim) -> bool {
-        let mut search = Search::new(aim.clone(), self.ways.clone());
+        let Some(name) = self.names.get(&aim) else {
+            return true;
+        };
+        let mut search = Search::new(aim.clone(), self.ways.clone(), name.located.as_ref());
         let step = loop {
             match search.poll() {
                 Step::Ask(query) => {
@@ -194,6 +197,9 @@ impl Resolver {
             return true;
         };
         (name.failures, name.due) = (0, now + located.ttl);
+        if search.is_partial() {
+            tracing::warn!(name = %aim.name, "DNS does not say where every server of it is: those stay where they were");
+        }
         let servers = located.servers.len();
         if name.located.as_ref().map(|old| &old.servers) == Some(&located.servers) {
             return true;
