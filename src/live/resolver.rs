@@ -168,7 +168,7 @@ impl Resolver {
         self.admit(before);
     }
 
-    /// Asks for one name. False when signalling is gone.
+    /// Asks for one name, until there is another configuration. False when its link or signalling is gone.
     async fn refresh(&mut self, aim: Aim) -> bool {
         let Some(name) = self.names.get(&aim) else {
             return true;
@@ -176,10 +176,18 @@ impl Resolver {
         let mut search = Search::new(aim.clone(), self.ways.clone(), name.located.as_ref());
         let step = loop {
             match search.poll() {
-                Step::Ask(query) => {
-                    let answer = ask(&self.dns, &query).await;
-                    search.handle_answer(answer);
-                }
+                Step::Ask(query) => tokio::select! {
+                    biased;
+                    // A dead DNS keeps no new peer waiting; the search is begun again.
+                    trunks = self.news.recv() => match trunks {
+                        Some(trunks) => {
+                            self.follow(trunks);
+                            return true;
+                        }
+                        None => return false,
+                    },
+                    answer = ask(&self.dns, &query) => search.handle_answer(answer),
+                },
                 end => break end,
             }
         };
