@@ -110,6 +110,9 @@ impl Signaling {
 
     pub(super) fn follow_topology(&mut self, now: Timestamp) {
         self.sweep_retired(now);
+        for registration in &mut self.registrations {
+            registration.on_places(now);
+        }
         self.wire.keep_datagrams(self.topology.datagrams_only());
         for client in self.probes.follow(now, &self.topology, self.wire.mint()) {
             self.wire.disown_client(client);
