@@ -429,6 +429,11 @@ impl Call {
         }
     }
 
+    /// Whether this transaction is the INVITE that B was called by last.
+    pub fn is_invited_by(&self, client: ClientId) -> bool {
+        self.invited == Some(client)
+    }
+
     fn is_invite_of_b(&self, side: Leg, client: ClientId) -> bool {
         side == Leg::B
             && matches!(&self.b.state,
