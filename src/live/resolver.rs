@@ -3,7 +3,7 @@
 //! What to ask, and what follows from it, is decided in `trunk::Search`. The last good answer is kept when DNS fails.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -230,7 +230,7 @@ impl Resolver {
         configured.chain(addresses).collect()
     }
 
-    fn owners(&self) -> Vec<(IpAddr, Owner)> {
+    fn owners(&self) -> Vec<(SocketAddr, Owner)> {
         let mut owners = Vec::new();
         for trunk in &self.trunks {
             for aim in trunk.sites.iter().filter_map(Site::aim) {
@@ -241,7 +241,7 @@ impl Resolver {
                     name: aim.name,
                 };
                 let addresses = servers.flat_map(|server| &server.addresses);
-                owners.extend(addresses.map(|at| (at.ip(), owner.clone())));
+                owners.extend(addresses.map(|at| (*at, owner.clone())));
             }
         }
         owners

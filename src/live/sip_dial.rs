@@ -57,7 +57,7 @@ pub(super) async fn serve(line: &Line, opening: Opening, writes: mpsc::Receiver<
 
 async fn secured(line: &Line, stream: TcpStream, accepted: bool) -> Result<TlsStream<TcpStream>, Ending> {
     let contexts = line.shared.tls.borrow().clone();
-    let owner = line.shared.peers.owner(line.flow.remote.ip());
+    let owner = line.shared.peers.owner(line.flow.remote);
     let handshake = async {
         if accepted {
             tls::answer(&contexts, owner.as_ref(), line.flow, stream).await
