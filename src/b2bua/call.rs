@@ -329,7 +329,7 @@ impl Call {
     /// A transaction of ours got no answer in time, or its peer cannot be reached by the `broken` path.
     pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, broken: Option<Flow>) {
         if self.is_invite_of_b(side, client) {
-            self.on_invite_failed(turn, broken.is_some());
+            self.on_invite_failed(turn, broken);
         } else if self
             .exchange
             .as_ref()
