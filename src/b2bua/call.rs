@@ -332,7 +332,7 @@ impl Call {
     /// A transaction of ours got no answer in time, or its peer cannot be reached by the `broken` path.
     pub fn on_failed(&mut self, turn: &mut Turn<'_>, side: Leg, client: ClientId, broken: Option<Flow>) {
         if self.is_invite_of_b(side, client) {
-            self.on_invite_failed(turn, broken.is_some());
+            self.on_invite_failed(turn, broken);
         } else if self
             .exchange
             .as_ref()
@@ -431,5 +431,10 @@ impl Call {
             self.note_over();
             self.close_recording(turn);
         }
+    }
+
+    /// Whether this transaction is the INVITE that B was called by last.
+    pub fn is_invited_by(&self, client: ClientId) -> bool {
+        self.invited == Some(client)
     }
 }

@@ -10,21 +10,18 @@ use crate::trunk::Field;
 const NAMES_MAX: usize = 32;
 
 /// Beside what belongs to a hop, a dialog or a body: what we write, decide, or settle with each neighbour.
-const OURS: [&str; 17] = [
+const OURS: [&str; 14] = [
     "Flow-Timer",
     "Max-Breadth",
     "P-Asserted-Identity",
     "P-Preferred-Identity",
     "P-Preferred-Service",
-    "Path",
     "Proxy-Authenticate",
     "Remote-Party-ID",
     "Retry-After",
     "Security-Client",
     "Security-Server",
     "Security-Verify",
-    "Service-Route",
-    "Timestamp",
     "Unsupported",
     "WWW-Authenticate",
     "X-Recording-Decision",

@@ -149,8 +149,11 @@ impl Registration {
         self.due = None;
         self.flow = self.next_flow(now, topology);
         let Some(flow) = self.flow else {
-            self.pause(now, None, None, wire);
-            return;
+            let trunk = topology.trunk(&self.trunk.name).unwrap_or(&self.trunk);
+            if self.ending || !topology.places(trunk).is_empty() {
+                return self.pause(now, None, None, wire);
+            }
+            return self.wait(now);
         };
         self.tried.push((flow.transport, flow.remote));
         self.leaving = self.ending;
@@ -252,6 +255,28 @@ impl Registration {
             view.status = status;
             view.next = Some(next);
         });
+    }
+
+    /// DNS has not said where the registrar is: looked at again in a while if nothing is heard of it.
+    fn wait(&mut self, now: Timestamp) {
+        let next = now + PAUSE_FIRST;
+        self.due = Some(next);
+        self.note(|view| {
+            let is_held = view.until.is_some_and(|until| until > next);
+            if !is_held && view.next.is_some() {
+                view.state = RegistrationState::Failed;
+                view.until = None;
+            }
+            view.next = Some(next);
+        });
+    }
+
+    /// Trunks have other places now: nobody was asked yet, and somebody may be there.
+    pub(super) fn on_places(&mut self, now: Timestamp) {
+        if self.flow.is_none() && self.pending.is_none() && self.due.is_some() && !self.ending {
+            self.failures = 0;
+            self.due = Some(now);
+        }
     }
 
     /// It was taken back; or the node has thought better of it meanwhile.

@@ -110,6 +110,9 @@ impl Signaling {
 
     pub(super) fn follow_topology(&mut self, now: Timestamp) {
         self.sweep_retired(now);
+        for registration in &mut self.registrations {
+            registration.on_places(now);
+        }
         self.wire.keep_datagrams(self.topology.datagrams_only());
         for client in self.probes.follow(now, &self.topology, self.wire.mint()) {
             self.wire.disown_client(client);
@@ -194,7 +197,16 @@ impl Signaling {
             let seconds = response.headers.get("Retry-After").and_then(seconds);
             self.note_failure(now, place, seconds.map(Duration::from_secs));
         } else if response.status > 100 {
-            self.topology.health().on_success(place);
+            // Only who takes a new call shows that it takes new calls.
+            let takes_calls = match self.wire.client_owner(id) {
+                Some(Owner::Call(session, _)) => self.calls.get(&session).is_some_and(|call| call.is_invited_by(id)),
+                _ => false,
+            };
+            if takes_calls {
+                self.topology.health().on_success(place);
+            } else {
+                self.topology.health().on_alive(now, place);
+            }
         }
     }
 

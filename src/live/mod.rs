@@ -24,6 +24,7 @@ mod fault_switch;
 mod file_reader;
 mod homes;
 mod identity;
+mod keep_alive;
 mod kernel;
 mod media_inbox;
 mod media_io;

@@ -1,7 +1,7 @@
 //! Who may speak to us: every other source is dropped before a byte of it is parsed, and gets no reply.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ pub struct Peers(Arc<ArcSwap<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     sources: Sources,
-    owners: BTreeMap<IpAddr, Owner>,
+    owners: BTreeMap<SocketAddr, Owner>,
 }
 
 /// Whose server an address is, as DNS says.
@@ -42,12 +42,15 @@ impl Peers {
     pub fn replace(
         &self,
         sources: impl IntoIterator<Item = Source>,
-        owners: impl IntoIterator<Item = (IpAddr, Owner)>,
+        owners: impl IntoIterator<Item = (SocketAddr, Owner)>,
     ) {
-        let owners = owners.into_iter().map(|(ip, owner)| (ip.to_canonical(), owner));
+        let mut by_place = BTreeMap::new();
+        for (at, owner) in owners {
+            by_place.entry(canonical(at)).or_insert(owner);
+        }
         self.0.store(Arc::new(Known {
             sources: sources.into_iter().collect(),
-            owners: owners.collect(),
+            owners: by_place,
         }));
     }
 
@@ -56,9 +59,18 @@ impl Peers {
         self.0.load().sources.allow_datagram(source)
     }
 
-    /// Whose server it is, if a name of a trunk led to it.
-    pub fn owner(&self, ip: IpAddr) -> Option<Owner> {
-        self.0.load().owners.get(&ip.to_canonical()).cloned()
+    /// Whose server it is, if a name of a trunk led to it: to that port, or else to one of that address, for what the peer
+    /// opens comes from any. Of several names the first as configured; of several ports the lowest.
+    pub fn owner(&self, at: SocketAddr) -> Option<Owner> {
+        let known = self.0.load();
+        let at = canonical(at);
+        let of_host = || {
+            let mut from = known.owners.range(SocketAddr::new(at.ip(), 0)..);
+            from.next()
+                .filter(|(next, _)| next.ip() == at.ip())
+                .map(|(_, owner)| owner)
+        };
+        known.owners.get(&at).or_else(of_host).cloned()
     }
 
     /// Whether a connection from `source` is kept. Its port is an ephemeral one, so only the address counts.
@@ -67,8 +79,14 @@ impl Peers {
     }
 }
 
+fn canonical(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(at.ip().to_canonical(), at.port())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::trunk::Network;
 
@@ -109,10 +127,35 @@ mod tests {
             trunk: "carrier".into(),
             name: DomainName::parse("sip.example.com").expect("a name"),
         };
-        peers.replace([(ip("192.0.2.2"), None).into()], [(ip("192.0.2.2"), owner.clone())]);
-        assert_eq!(sockets.owner(ip("::ffff:192.0.2.2")), Some(owner));
+        peers.replace(
+            [(ip("192.0.2.2"), None).into()],
+            [(at("192.0.2.2:5061"), owner.clone())],
+        );
+        assert_eq!(sockets.owner(at("[::ffff:192.0.2.2]:5061")), Some(owner));
         assert!(sockets.allow_connection(at("192.0.2.2:5060")));
         assert!(!sockets.allow_connection(at("192.0.2.1:5060")));
+    }
+
+    #[test]
+    fn of_two_names_that_led_to_one_address_the_port_tells_which_and_else_the_first() {
+        let owner = |name: &str| Owner {
+            trunk: name.into(),
+            name: DomainName::parse(&format!("{name}.example.com")).expect("a name"),
+        };
+        let peers = Peers::default();
+        peers.replace(
+            [],
+            [
+                (at("192.0.2.1:5063"), owner("second")),
+                (at("192.0.2.1:5061"), owner("first")),
+                (at("192.0.2.1:5061"), owner("third")),
+            ],
+        );
+        let of = |text: &str| peers.owner(at(text)).map(|owner| owner.trunk.to_string());
+        assert_eq!(of("192.0.2.1:5063").as_deref(), Some("second"));
+        assert_eq!(of("192.0.2.1:5061").as_deref(), Some("first"));
+        assert_eq!(of("192.0.2.1:40000").as_deref(), Some("first"), "the lowest port");
+        assert_eq!(of("192.0.2.2:5061"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What to ask, and what follows from it, is decided in `trunk::Search`. The last good answer is kept when DNS fails.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -168,15 +168,26 @@ impl Resolver {
         self.admit(before);
     }
 
-    /// Asks for one name. False when signalling is gone.
+    /// Asks for one name, until there is another configuration. False when its link or signalling is gone.
     async fn refresh(&mut self, aim: Aim) -> bool {
-        let mut search = Search::new(aim.clone(), self.ways.clone());
+        let Some(name) = self.names.get(&aim) else {
+            return true;
+        };
+        let mut search = Search::new(aim.clone(), self.ways.clone(), name.located.as_ref());
         let step = loop {
             match search.poll() {
-                Step::Ask(query) => {
-                    let answer = ask(&self.dns, &query).await;
-                    search.handle_answer(answer);
-                }
+                Step::Ask(query) => tokio::select! {
+                    biased;
+                    // A dead DNS keeps no new peer waiting; the search is begun again.
+                    trunks = self.news.recv() => match trunks {
+                        Some(trunks) => {
+                            self.follow(trunks);
+                            return true;
+                        }
+                        None => return false,
+                    },
+                    answer = ask(&self.dns, &query) => search.handle_answer(answer),
+                },
                 end => break end,
             }
         };
@@ -194,6 +205,9 @@ impl Resolver {
             return true;
         };
         (name.failures, name.due) = (0, now + located.ttl);
+        if search.is_partial() {
+            tracing::warn!(name = %aim.name, "DNS does not say where every server of it is: those stay where they were");
+        }
         let servers = located.servers.len();
         if name.located.as_ref().map(|old| &old.servers) == Some(&located.servers) {
             return true;
@@ -216,7 +230,7 @@ impl Resolver {
         configured.chain(addresses).collect()
     }
 
-    fn owners(&self) -> Vec<(IpAddr, Owner)> {
+    fn owners(&self) -> Vec<(SocketAddr, Owner)> {
         let mut owners = Vec::new();
         for trunk in &self.trunks {
             for aim in trunk.sites.iter().filter_map(Site::aim) {
@@ -227,7 +241,7 @@ impl Resolver {
                     name: aim.name,
                 };
                 let addresses = servers.flat_map(|server| &server.addresses);
-                owners.extend(addresses.map(|at| (at.ip(), owner.clone())));
+                owners.extend(addresses.map(|at| (*at, owner.clone())));
             }
         }
         owners

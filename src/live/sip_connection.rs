@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
+use super::keep_alive::{KeepAlive, Look, PING, PONG};
 use super::sip_sockets::{Arrival, Shared};
 use super::sip_streams::StreamLimits;
 use super::switchboard::Call;
@@ -20,8 +21,6 @@ use crate::sip::framing::{Framer, FramingError};
 use crate::sip::{Flow, Message};
 
 const READ_BYTES: usize = 16 * 1024;
-
-const PONG: &[u8] = b"\r\n";
 
 /// Pings of one read that are answered.
 const PONGS_MAX: u32 = 4;
@@ -106,19 +105,28 @@ impl Line {
 
 /// Serves the connection to its end. `writes` are the messages for the peer. `aliases`: the peer opened it, and may say
 /// that it stands for its own address (RFC 5923).
-pub(super) async fn run<S>(line: &Line, stream: S, mut writes: mpsc::Receiver<Bytes>, aliases: bool) -> Ending
+pub(super) async fn run<S>(line: &Line, stream: S, writes: mpsc::Receiver<Bytes>, aliases: bool) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    converse(Reading::new(line, aliases, None), stream, writes).await
+}
+
+/// The same of a connection that we opened: ours to keep alive.
+pub(super) async fn run_dialled<S>(line: &Line, stream: S, writes: mpsc::Receiver<Bytes>) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let life = KeepAlive::new(line.now(), line.number);
+    converse(Reading::new(line, false, Some(life)), stream, writes).await
+}
+
+async fn converse<S>(mut reading: Reading<'_>, stream: S, mut writes: mpsc::Receiver<Bytes>) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let line = reading.line;
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
-    let mut reading = Reading {
-        line,
-        framer: Framer::new(),
-        aliases,
-        begun: Some(line.now()),
-        cut: None,
-        is_taken: false,
-    };
     let mut buffer = vec![0_u8; READ_BYTES].into_boxed_slice();
     let mut quiet_since = line.now();
     let limit = line.limits.message_time_max;
@@ -159,6 +167,11 @@ where
                     return Ending::Broken(kind);
                 }
             }
+            Some(look) = reading.look() => {
+                if let Err(kind) = look_after(&mut to_peer, look, limit).await {
+                    return Ending::Broken(kind);
+                }
+            }
             () = sleep_until(line.shared.clock.instant(due).into()) => {
                 if !is_cut && reading.begun.is_none() {
                     break closed(&mut writes);
@@ -178,6 +191,13 @@ where
         tracing::debug!(remote = %line.flow.remote, "peer does not read the end");
     }
     ending
+}
+
+async fn look_after<W: AsyncWrite + Unpin>(to_peer: &mut W, look: Look, limit: Duration) -> Result<(), io::ErrorKind> {
+    match look {
+        Look::Ping => write(to_peer, PING, limit).await,
+        Look::Dead => Err(io::ErrorKind::TimedOut),
+    }
 }
 
 async fn write<W: AsyncWrite + Unpin>(to_peer: &mut W, bytes: &[u8], limit: Duration) -> Result<(), io::ErrorKind> {
@@ -216,11 +236,35 @@ struct Reading<'a> {
     cut: Option<Timestamp>,
     /// One was: whoever waits for help is not hung up on for a length that it got wrong.
     is_taken: bool,
+    /// Of a connection that is ours to keep alive.
+    life: Option<KeepAlive>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(line: &'a Line, aliases: bool, life: Option<KeepAlive>) -> Self {
+        Self {
+            line,
+            framer: Framer::new(),
+            aliases,
+            begun: Some(line.now()),
+            cut: None,
+            is_taken: false,
+            life,
+        }
+    }
+
+    /// What is to be done, when it is, to know whether the connection lives; None where the peer has to know.
+    async fn look(&mut self) -> Option<Look> {
+        let life = self.life.as_mut()?;
+        sleep_until(self.line.shared.clock.instant(life.due()).into()).await;
+        Some(life.look(self.line.now()))
+    }
+
     /// Returns how many pings want a pong (RFC 5626 §3.5.1).
     async fn on_bytes(&mut self, bytes: &[u8]) -> Result<u32, Refusal> {
+        if let Some(life) = &mut self.life {
+            life.on_read(self.line.now(), bytes, !self.framer.is_inside_message());
+        }
         let framed = self.framer.push(bytes);
         let mut whole = false;
         while let Some(frame) = self.framer.next_frame() {

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -13,6 +14,14 @@ use tokio_rustls::TlsStream;
 use super::sip_connection::{self, Ending, Line, Refusal};
 use super::{tls, websocket};
 use crate::sip::{Flow, Transport};
+
+/// What was sent and is not acknowledged for so long breaks the connection: well before an INVITE is given up (32 s), so that
+/// it can be tried by another.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
+/// The kernel looks after a connection that is idle for so long, for peers that answer no CRLF.
+const KEPT_ALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEPT_ALIVE_TRIES: u32 = 3;
 
 pub(super) enum Opening {
     /// Ours to open.
@@ -38,12 +47,14 @@ pub(super) async fn serve(line: &Line, opening: Opening, writes: mpsc::Receiver<
     match line.flow.transport {
         // Its flows never come here.
         Transport::Udp => Ending::Broken(io::ErrorKind::Unsupported),
-        Transport::Tcp => sip_connection::run(line, stream, writes, accepted).await,
+        Transport::Tcp if accepted => sip_connection::run(line, stream, writes, true).await,
+        Transport::Tcp => sip_connection::run_dialled(line, stream, writes).await,
         Transport::Ws => websocket::run(line, stream, writes).await,
         Transport::Tls => match secured(line, stream, accepted).await {
+            Ok(stream) if !accepted => sip_connection::run_dialled(line, stream, writes).await,
             Ok(stream) => {
                 // Who has not proved who it is has nothing of others' come to it (RFC 5923 §9.2).
-                let proved = accepted && stream.get_ref().1.peer_certificates().is_some();
+                let proved = stream.get_ref().1.peer_certificates().is_some();
                 sip_connection::run(line, stream, writes, proved).await
             }
             Err(ending) => ending,
@@ -57,7 +68,7 @@ pub(super) async fn serve(line: &Line, opening: Opening, writes: mpsc::Receiver<
 
 async fn secured(line: &Line, stream: TcpStream, accepted: bool) -> Result<TlsStream<TcpStream>, Ending> {
     let contexts = line.shared.tls.borrow().clone();
-    let owner = line.shared.peers.owner(line.flow.remote.ip());
+    let owner = line.shared.peers.owner(line.flow.remote);
     let handshake = async {
         if accepted {
             tls::answer(&contexts, owner.as_ref(), line.flow, stream).await
@@ -78,7 +89,13 @@ async fn secured(line: &Line, stream: TcpStream, accepted: bool) -> Result<TlsSt
 
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_keepalive(true)
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEPT_ALIVE_AFTER)
+        .with_interval(KEPT_ALIVE_EVERY)
+        .with_retries(KEPT_ALIVE_TRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
 /// Connects from the listener's address, so that the peer sees the source it was told of; the port is ephemeral.
@@ -90,4 +107,22 @@ async fn dial(flow: Flow) -> io::Result<TcpStream> {
     };
     socket.bind(SocketAddr::new(flow.local.ip(), 0))?;
     socket.connect(flow.remote).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_whose_peer_is_gone_breaks_while_an_invite_is_still_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let at = listener.local_addr().expect("bound");
+        let stream = TcpStream::connect(at).await.expect("connects");
+        tune(&stream).expect("tuned");
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().ok().flatten(), Some(UNACKNOWLEDGED_MAX));
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().ok(), Some(KEPT_ALIVE_AFTER));
+        assert!(UNACKNOWLEDGED_MAX < crate::sip::transaction::TIMEOUT);
+    }
 }

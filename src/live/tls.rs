@@ -169,6 +169,20 @@ impl Contexts {
         self.files.0.is_empty()
     }
 
+    /// As signalling knows senders: who names the address, then whose server DNS says it is, then whose range it lies in.
+    /// `is_exact`: of the addresses that a trunk names.
+    fn of(
+        &self,
+        remote: IpAddr,
+        owner: Option<&Owner>,
+        is_exact: impl Fn(&SocketAddr) -> bool,
+    ) -> Option<&TrunkContext> {
+        let exact = self.trunks.iter().find(|trunk| trunk.addresses.iter().any(&is_exact));
+        exact
+            .or_else(|| self.of_owner(owner))
+            .or_else(|| self.of_source(remote))
+    }
+
     fn of_source(&self, source: IpAddr) -> Option<&TrunkContext> {
         self.trunks.iter().find(|trunk| trunk.sources.has_host(source))
     }
@@ -297,9 +311,8 @@ pub(super) async fn answer(
     flow: Flow,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-    let trunk = contexts
-        .of_source(flow.remote.ip())
-        .or_else(|| contexts.of_owner(owner));
+    let remote = flow.remote.ip();
+    let trunk = contexts.of(remote, owner, |at| at.ip().to_canonical() == remote.to_canonical());
     let config = trunk
         .and_then(|trunk| trunk.answered.as_ref())
         .or(contexts.answered.as_ref());
@@ -335,13 +348,7 @@ pub(super) async fn dial(
     flow: Flow,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-    let exact = contexts
-        .trunks
-        .iter()
-        .find(|trunk| trunk.addresses.contains(&flow.remote));
-    let trunk = exact
-        .or_else(|| contexts.of_source(flow.remote.ip()))
-        .or_else(|| contexts.of_owner(owner));
+    let trunk = contexts.of(flow.remote.ip(), owner, |at| *at == flow.remote);
     let (config, name) = trunk
         .and_then(|trunk| trunk.dialled.as_ref())
         .ok_or(HandshakeError::NotConfigured)?;

@@ -33,9 +33,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// It timed out, could not be reached, or answered 503; `retry_after` is what the 503 said (RFC 3261 §21.5.4).
+    /// It timed out, could not be reached, or answered 503; `retry_after` is what the 503 said (RFC 3261 §21.5.4). What fails
+    /// while it is avoided is of the same outage.
     pub fn on_failure(&mut self, now: Timestamp, place: Place, retry_after: Option<Duration>) {
         let condition = self.entry(place);
+        if condition.avoided_until > now && retry_after.is_none() {
+            return;
+        }
         let doubled = AVOIDED_MIN.saturating_mul(1_u32.checked_shl(condition.failures).unwrap_or(u32::MAX));
         let pause = retry_after.unwrap_or(doubled).min(AVOIDED_MAX);
         condition.failures = condition.failures.saturating_add(1);
@@ -45,7 +49,7 @@ impl Health {
         }
     }
 
-    /// It answered a probe, which says nothing of the calls that it has asked to hold back.
+    /// It answered something else than a call, which says nothing of the calls that it has asked to hold back.
     pub fn on_alive(&mut self, now: Timestamp, place: Place) {
         match self.known.get_mut(&place) {
             Some(condition) if condition.told_until > now => {
@@ -116,6 +120,21 @@ mod tests {
             health.on_failure(now, place(1), None);
         }
         assert!(!health.is_avoided(now + AVOIDED_MAX, place(1)));
+    }
+
+    #[test]
+    fn requests_that_fail_of_one_outage_count_once() {
+        let mut health = Health::default();
+        for _ in 0..20 {
+            health.on_failure(Timestamp::ZERO, place(1), None);
+        }
+        let over = Timestamp::ZERO + AVOIDED_MIN;
+        assert!(!health.is_avoided(over, place(1)));
+        health.on_failure(over, place(1), None);
+        assert!(
+            health.is_avoided(over + AVOIDED_MIN, place(1)),
+            "the next one doubles it"
+        );
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub enum Answer {
 /// One server of a name, with its addresses in the order in which they are tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
+    /// Whose addresses they are.
+    pub host: DomainName,
     pub rank: Rank,
     pub transport: Transport,
     pub addresses: Vec<SocketAddr>,
@@ -116,7 +118,6 @@ enum Stage {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Lookup {
     server: Server,
-    host: DomainName,
     port: u16,
     kinds: VecDeque<RecordKind>,
 }
@@ -127,19 +128,25 @@ pub struct Search {
     aim: Aim,
     /// Transports that we speak, with the address family of the listener: true for IPv4.
     ways: Vec<(Transport, bool)>,
+    /// What was known before: where a host cannot be looked up, its addresses are still these.
+    before: Vec<Server>,
     stage: Stage,
     found: Vec<Server>,
+    is_partial: bool,
     ttl: Duration,
     queries: usize,
 }
 
 impl Search {
-    pub fn new(aim: Aim, ways: Vec<(Transport, bool)>) -> Self {
+    /// `before`: what the last search found.
+    pub fn new(aim: Aim, ways: Vec<(Transport, bool)>, before: Option<&Located>) -> Self {
         let mut search = Self {
             aim,
             ways,
+            before: before.map(|located| located.servers.clone()).unwrap_or_default(),
             stage: Stage::Services,
             found: Vec::new(),
+            is_partial: false,
             ttl: TTL_MAX,
             queries: 0,
         };
@@ -163,7 +170,7 @@ impl Search {
             Stage::Servers(names) => names.front().map(|(_, name)| (name.clone(), RecordKind::Srv)),
             Stage::Hosts(hosts) => hosts
                 .front()
-                .and_then(|lookup| Some((lookup.host.clone(), *lookup.kinds.front()?))),
+                .and_then(|lookup| Some((lookup.server.host.clone(), *lookup.kinds.front()?))),
             Stage::Failed => None,
         };
         match query {
@@ -176,13 +183,21 @@ impl Search {
         }
     }
 
+    /// Whether an address lookup of some host has failed.
+    pub const fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
     /// Takes the answer to what `poll` asked.
     pub fn handle_answer(&mut self, answer: Answer) {
         self.queries += 1;
         let (records, ttl) = match answer {
             Answer::Records { records, ttl } => (records, ttl),
-            // A server whose host cannot be looked up is left out and asked for again soon: the others are as good.
-            Answer::Failed if matches!(self.stage, Stage::Hosts(_)) => (Vec::new(), RETRY_AFTER),
+            // The other servers are as good; this one is where it was, and soon asked for again.
+            Answer::Failed if matches!(self.stage, Stage::Hosts(_)) => {
+                self.is_partial = true;
+                (self.known_before(), RETRY_AFTER)
+            }
             Answer::Failed => {
                 self.stage = Stage::Failed;
                 return;
@@ -195,6 +210,17 @@ impl Search {
             Stage::Hosts(hosts) => self.on_addresses(hosts, &records),
             Stage::Failed => {}
         }
+    }
+
+    /// The addresses that the host in flight had before; those of the family that was asked for count.
+    fn known_before(&self) -> Vec<Record> {
+        let Stage::Hosts(hosts) = &self.stage else {
+            return Vec::new();
+        };
+        let host = hosts.front().map(|lookup| &lookup.server.host);
+        let before = self.before.iter().filter(|server| Some(&server.host) == host);
+        let addresses = before.flat_map(|server| &server.addresses);
+        addresses.map(|at| Record::Address(at.ip())).collect()
     }
 
     fn speaks(&self, transport: Transport) -> bool {
@@ -305,16 +331,12 @@ impl Search {
         let reachable = |(is_v4, _): &(bool, RecordKind)| self.ways.contains(&(transport, *is_v4));
         let kinds = families.into_iter().filter(reachable).map(|(_, kind)| kind).collect();
         let server = Server {
+            host,
             rank,
             transport,
             addresses: Vec::new(),
         };
-        Lookup {
-            server,
-            host,
-            port,
-            kinds,
-        }
+        Lookup { server, port, kinds }
     }
 
     fn on_addresses(&mut self, mut hosts: VecDeque<Lookup>, records: &[Record]) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Conduct;
 use super::caps::Caps;
+use super::health::Place;
 use super::near::Near;
 use super::network::Network;
 use super::rewrite::Rewrite;
@@ -59,7 +60,7 @@ pub struct Trunk {
     /// Where we send to; the peers in their order if there is none.
     pub sites: Vec<Site>,
     /// What the names among `sites` have for addresses now; not configured. They may send, too.
-    pub located: Vec<SocketAddr>,
+    pub located: Vec<Place>,
     /// How we send to what does not say how itself.
     pub transport: Transport,
     /// What it asserts of a caller is believed (RFC 3325's trust domain). Default false.
@@ -124,7 +125,7 @@ impl Trunk {
 
     /// Who may send as this trunk: what is configured, and located servers from any port.
     pub fn senders(&self) -> impl Iterator<Item = Source> {
-        let located = self.located.iter().map(|at| Peer {
+        let located = self.located.iter().map(|(_, at)| Peer {
             ip: at.ip(),
             port: None,
         });
@@ -143,12 +144,15 @@ impl Trunk {
         transport.is_secure() || !self.transport.is_secure()
     }
 
-    /// Where it is reached by `transport` when nothing better is known.
-    pub fn first_address(&self, transport: Transport) -> Option<SocketAddr> {
-        let mut sites = self.sites.iter();
-        let site = sites.find_map(|site| Some(site.place(transport)?.1));
-        site.or_else(|| self.located.first().copied())
-            .or_else(|| self.peers.first().map(|peer| peer.address_by(transport)))
+    /// Where it is reached by `transport` when nothing better is known: rather at `near`, where it was last.
+    pub fn first_address(&self, transport: Transport, near: IpAddr) -> Option<SocketAddr> {
+        let sites = self.sites.iter().filter_map(|site| site.place(transport));
+        let places = sites.chain(self.located.iter().copied());
+        let places = places.filter_map(|(by, at)| (by == transport).then_some(at));
+        let peers = self.peers.iter().map(|peer| peer.address_by(transport));
+        let mut all = places.chain(peers).peekable();
+        let first = all.peek().copied();
+        all.find(|at| at.ip().to_canonical() == near.to_canonical()).or(first)
     }
 
     /// Whether it may use this method at all. What is part of every INVITE it may: whom it calls may ask it for PRACK
@@ -165,5 +169,42 @@ impl Trunk {
             .filter(|word| Method::parse(word).is_some_and(|method| self.may_use(&method)))
             .collect();
         allowed.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trunk::Rank;
+
+    #[test]
+    fn a_broken_connection_is_opened_anew_where_its_transport_is_spoken_rather_at_the_same_host() {
+        let at = |text: &str| -> SocketAddr { text.parse().expect("an address") };
+        let near = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        let mut trunk = Trunk::new("carrier".into(), vec![]);
+        let site = Site::parse("sip:192.0.2.1:5060;transport=udp", Rank::default()).expect("a site");
+        trunk.sites = vec![site];
+        assert_eq!(trunk.first_address(Transport::Tls, near("192.0.2.2")), None);
+        trunk.located = vec![
+            (Transport::Udp, at("192.0.2.2:5060")),
+            (Transport::Tls, at("192.0.2.3:5061")),
+            (Transport::Tls, at("192.0.2.2:5063")),
+        ];
+        assert_eq!(
+            trunk.first_address(Transport::Tls, near("::ffff:192.0.2.2")),
+            Some(at("192.0.2.2:5063"))
+        );
+        assert_eq!(
+            trunk.first_address(Transport::Tls, near("192.0.2.9")),
+            Some(at("192.0.2.3:5061"))
+        );
+        trunk.peers = vec![Peer {
+            ip: near("192.0.2.9"),
+            port: None,
+        }];
+        assert_eq!(
+            trunk.first_address(Transport::Tcp, near("192.0.2.2")),
+            Some(at("192.0.2.9:5060"))
+        );
     }
 }

@@ -44,7 +44,7 @@ impl Senders {
                     Source::Network(network) => push(all.networks.entry(network), at),
                 }
             }
-            for located in &trunk.located {
+            for (_, located) in &trunk.located {
                 let address = SocketAddr::new(located.ip().to_canonical(), located.port());
                 push(all.named.entry(address).or_default(), at);
             }

@@ -97,9 +97,10 @@ impl Topology {
         for trunk in &mut self.trunks {
             let aims = trunk.sites.iter().filter_map(Site::aim);
             let servers = aims.filter_map(|aim| self.located.get(&aim)).flat_map(|l| &l.servers);
-            let addresses: Vec<SocketAddr> = servers.flat_map(|server| server.addresses.iter().copied()).collect();
-            if trunk.located != addresses {
-                Arc::make_mut(trunk).located = addresses;
+            let places = servers.flat_map(|server| server.addresses.iter().map(|at| (server.transport, *at)));
+            let places: Vec<Place> = places.collect();
+            if trunk.located != places {
+                Arc::make_mut(trunk).located = places;
             }
         }
         self.senders = Senders::of(&self.trunks);

@@ -239,3 +239,56 @@ fn who_calls_by_a_stream_while_a_node_hands_over_is_told_so_at_once() {
     from_stream(&mut bench, A, too_long("bob", 0));
     assert_eq!(bench.response_to_a().status, 503, "nobody sends it again");
 }
+
+/// A call of before is over; another is on its way to B by the same connection.
+fn called_again() -> Bench {
+    let mut bench = talking();
+    bench.a_requests(2, "BYE", "bye", "");
+    let bye = bench.request_to_b("BYE");
+    from_stream(&mut bench, B, answer(&bye, 200, "b-tag", B, ""));
+    bench.to_b.clear();
+    super::routed::call(&mut bench, 2, "bob", SDP);
+    assert_eq!(methods(&bench.to_b), ["INVITE"]);
+    bench
+}
+
+#[test]
+fn a_call_by_a_connection_that_died_unnoticed_is_asked_once_more_by_a_new_one() {
+    let mut bench = called_again();
+    let first = bench.request_to_b("INVITE");
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INVITE", "INVITE"]);
+    let second = bench.request_to_b("INVITE");
+    assert_eq!(first.uri, second.uri);
+    assert_ne!(first.headers.call_id(), second.headers.call_id());
+    assert_eq!(bench.response_to_a().status, 100, "A hears nothing of it");
+    from_stream(&mut bench, B, answer(&second, 486, "b-tag", B, ""));
+    assert_eq!(bench.response_to_a().status, 486);
+}
+
+#[test]
+fn where_nobody_takes_the_new_connection_either_the_caller_hears_of_it() {
+    let mut bench = called_again();
+    bench.input(Input::Unreachable { flow: stream(B) });
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INVITE", "INVITE"]);
+    assert_eq!(bench.response_to_a().status, 480);
+
+    let mut bench = by_stream();
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(methods(&bench.to_b), ["INVITE"], "it was opened for this call");
+    assert_eq!(bench.response_to_a().status, 480);
+}
+
+#[test]
+fn who_has_said_that_it_has_the_call_is_not_asked_again() {
+    let mut bench = called_again();
+    let trying = answer(&bench.request_to_b("INVITE"), 100, "b-tag", B, "");
+    from_stream(&mut bench, B, trying);
+    bench.input(Input::Unreachable { flow: stream(B) });
+    assert_eq!(
+        methods(&bench.to_b),
+        ["INVITE"],
+        "it may ring, and answer by a connection of its own"
+    );
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use onrecord::engine::{Input, RegistrationState, RegistrationView};
 use onrecord::sip::digest::{Credentials, Password};
-use onrecord::sip::{Message, Request, Response, Uri};
-use onrecord::trunk::{Conduct, Peer, Register, Route, Trunk};
+use onrecord::sip::{Message, Request, Response, Transport, Uri};
+use onrecord::trunk::{Aim, Conduct, Located, Peer, Rank, Register, Route, Server, Site, Trunk};
 
 use super::bench::{A, ADVERTISED, B, Bench, C, SDP};
 
@@ -394,4 +394,46 @@ fn of_several_bindings_our_own_is_found_even_where_the_registrar_has_rewritten_i
         let bindings = bindings.replace("BINDINGS", desk);
         assert_eq!(granted(&bindings, expires), seconds, "{bindings}");
     }
+}
+
+/// The carrier is known by its name alone.
+fn by_name() -> (Bench, Aim) {
+    let name = "sip.carrier.example";
+    let aim = Site::parse(name, Rank::default()).unwrap().aim().unwrap();
+    (begun(Bench::with_carrier_named(name, conduct("open sesame"))), aim)
+}
+
+fn found(bench: &mut Bench, aim: Aim) {
+    let server = Server {
+        host: aim.name.clone(),
+        rank: Rank::default(),
+        transport: Transport::Udp,
+        addresses: vec![B.parse().unwrap()],
+    };
+    let located = Located {
+        servers: vec![server],
+        ttl: Duration::from_secs(60),
+    };
+    bench.input(Input::Located { aim, located });
+    bench.wait(Duration::from_millis(1));
+}
+
+#[test]
+fn a_registrar_by_name_is_asked_as_soon_as_dns_has_spoken_and_nothing_has_failed_before() {
+    let (mut bench, aim) = by_name();
+    let view = bench.registration();
+    assert_eq!(view.state, RegistrationState::Registering);
+    found(&mut bench, aim);
+    assert_eq!(bench.registers().len(), 1);
+    bench.registrar_answers(200, &[("Contact", &format!("{CONTACT};expires=600"))]);
+    assert_eq!(bench.registration().state, RegistrationState::Registered);
+}
+
+#[test]
+fn a_registrar_that_dns_does_not_find_counts_as_failed_and_is_asked_when_it_does() {
+    let (mut bench, aim) = by_name();
+    bench.wait(Duration::from_secs(95));
+    assert_eq!(bench.registration().state, RegistrationState::Failed);
+    found(&mut bench, aim);
+    assert_eq!(bench.registers().len(), 1, "without a pause");
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use onrecord::engine::{Input, Pulse};
 use onrecord::sip::{Method, Request, Transport};
-use onrecord::trunk::{Conduct, Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Server, Site, Trunk};
+use onrecord::trunk::{
+    Conduct, DomainName, Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Server, Site, Trunk,
+};
 
 use super::bench::{A, B, Bench, PROXY, SDP, answer, invite, route};
 use super::party::BOB;
@@ -164,6 +166,7 @@ fn a_name_has_no_destination_until_it_is_found_and_keeps_its_place_in_the_reques
     );
     let located = Located {
         servers: vec![Server {
+            host: DomainName::parse("sip.example.com").unwrap(),
             rank: Rank::default(),
             transport: Transport::Udp,
             addresses: vec![B.parse().unwrap()],
@@ -175,6 +178,44 @@ fn a_name_has_no_destination_until_it_is_found_and_keeps_its_place_in_the_reques
     assert_eq!(hosts(&bench), ["sip:bob@sip.example.com"]);
     bench.b_answers("INVITE", 486, "");
     assert_eq!(bench.response_to_a().status, 486, "who was found may speak");
+}
+
+#[test]
+fn an_answer_inside_an_older_call_ends_no_pause_that_a_503_asked_for() {
+    let mut bench = Bench::unrecorded();
+    configure(&mut bench, trunk("pbx", A), with_spare());
+    // The first call is up at the spare, which then wants no more of them for a while.
+    bench.invite(SDP, "");
+    let first = bench.request_to_b("INVITE");
+    bench.from(SPARE, answer(&first, 200, "x", SPARE, SDP));
+    bench.a_requests(1, "ACK", "ack1", "");
+    call(&mut bench, 2, "bob", SDP);
+    let second = bench.request_to_b("INVITE");
+    let asked = String::from_utf8(answer(&second, 503, "y", SPARE, "").to_vec()).unwrap();
+    let asked = asked.replacen("\r\n", "\r\nRetry-After: 120\r\n", 1);
+    bench.from(SPARE, asked.into());
+    bench.b_answers("INVITE", 486, "");
+
+    let tag = answered_tag(&bench);
+    bench.a_requests_in(&tag, 2, "INFO", "", "");
+    let info = bench.request_to_b("INFO");
+    bench.from(SPARE, answer(&info, 200, "x", SPARE, ""));
+    bench.wait(Duration::from_secs(100));
+    call(&mut bench, 3, "bob", SDP);
+    bench.b_answers("INVITE", 486, "");
+    bench.wait(Duration::from_secs(21));
+    call(&mut bench, 4, "bob", SDP);
+    let (spare, b) = (format!("sip:bob@{SPARE}"), format!("sip:bob@{B}"));
+    assert_eq!(hosts(&bench), [spare.clone(), spare.clone(), b.clone(), b, spare]);
+}
+
+/// Our tag in the 2xx to A's first call.
+fn answered_tag(bench: &Bench) -> String {
+    let tag = bench.to_a.iter().find_map(|message| match message {
+        onrecord::sip::Message::Response(response) if response.status == 200 => response.headers.to().tag(),
+        _ => None,
+    });
+    tag.unwrap().to_owned()
 }
 
 #[test]

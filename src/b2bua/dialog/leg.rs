@@ -269,7 +269,7 @@ impl CallLeg {
     }
 
     /// From `broken`, a connection that is gone, to where the peer accepts connections: its Contact or route, if that is an
-    /// address of the trunk, else the trunk's first peer (RFC 3261 §18.1.1). Where that is where it led, it was ours to
+    /// address of the trunk, else where the trunk is by this transport, rather at the same host (RFC 3261 §18.1.1). Where that is where it led, it was ours to
     /// open, and is opened anew. Of several requests that wait on one connection, the first moves the leg, and the others
     /// follow it. False for datagrams: those have no other way.
     pub fn reroute(&mut self, broken: Flow) -> bool {
@@ -278,7 +278,7 @@ impl CallLeg {
         }
         let target = self.dialog.as_ref().and_then(|dialog| dialog.next_hop().socket_addr());
         let target = target.filter(|target| self.trunk.admits(*target, self.flow.transport));
-        let first = self.trunk.first_address(self.flow.transport);
+        let first = self.trunk.first_address(self.flow.transport, self.flow.remote.ip());
         if let Some(remote) = target.or(first) {
             self.flow.remote = remote;
         }

@@ -1,9 +1,13 @@
 //! A call's way out: transactions, fresh identifiers, and who owns which transaction.
 
+mod streams;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use streams::Streams;
 
 use super::challenge::{Challenges, Waiting};
 use crate::model::{Leg, SessionId, Timestamp};
@@ -47,6 +51,7 @@ pub struct Wire {
     challenges: Challenges,
     departures: VecDeque<Departure>,
     events: VecDeque<Event>,
+    streams: Streams,
 }
 
 impl Wire {
@@ -63,6 +68,7 @@ impl Wire {
             challenges: Challenges::default(),
             departures: VecDeque::new(),
             events: VecDeque::new(),
+            streams: Streams::default(),
         }
     }
 
@@ -107,24 +113,15 @@ impl Wire {
     }
 
     pub fn handle_message(&mut self, now: Timestamp, flow: Flow, message: Message) {
+        self.streams.note_heard(flow);
         self.transactions.handle_message(now, flow, message);
         self.pump();
     }
 
     /// The same of a request that begins an emergency call, or is part of one.
     pub fn handle_emergency(&mut self, now: Timestamp, flow: Flow, request: Request) {
+        self.streams.note_heard(flow);
         self.transactions.handle_emergency(now, flow, request);
-        self.pump();
-    }
-
-    pub fn handle_unreachable(&mut self, now: Timestamp, flow: Flow) {
-        self.transactions.handle_unreachable(now, flow);
-        self.pump();
-    }
-
-    /// A datagram of ours came back: `fragment` is how it began.
-    pub fn handle_bounced(&mut self, now: Timestamp, flow: Flow, fragment: &[u8]) {
-        self.transactions.handle_bounced(now, flow, fragment);
         self.pump();
     }
 

@@ -112,7 +112,8 @@ impl Call {
         let (trunk, by) = (&self.b.trunk, leaving.flow);
         let target = leaving.dialog.next_hop().socket_addr();
         let target = target.filter(|target| by.transport.is_stream() && trunk.admits(*target, by.transport));
-        let first = trunk.first_address(by.transport).filter(|_| by.transport.is_stream());
+        let first = trunk.first_address(by.transport, by.remote.ip());
+        let first = first.filter(|_| by.transport.is_stream());
         let remote = target.or(first).filter(|remote| *remote != by.remote)?;
         Some(Flow { remote, ..by })
     }

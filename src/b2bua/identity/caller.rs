@@ -73,7 +73,7 @@ fn is_of(trunk: &Trunk, host: &str) -> bool {
         .map(|ip: IpAddr| ip.to_canonical());
     address.is_ok_and(|address| {
         let mut peers = trunk.peers.iter().map(|peer| peer.ip);
-        let mut located = trunk.located.iter().map(|located| located.ip());
+        let mut located = trunk.located.iter().map(|(_, located)| located.ip());
         peers.any(|ip| ip.to_canonical() == address)
             || located.any(|ip| ip.to_canonical() == address)
             || trunk.networks.iter().any(|network| network.contains(address))

@@ -14,7 +14,7 @@ use crate::b2bua::turn::Turn;
 use crate::model::{Leg, Mark};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientId, ServerId};
-use crate::sip::{Method, Request, Response};
+use crate::sip::{Flow, Method, Request, Response};
 
 impl Call {
     pub(in crate::b2bua) fn on_answer(&mut self, turn: &mut Turn<'_>, client: ClientId, response: Response) {
@@ -204,15 +204,15 @@ impl Call {
         true
     }
 
-    /// B's INVITE ran out of time unanswered, or its next hop cannot be reached.
-    pub(in crate::b2bua) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, unreachable: bool) {
-        if self.ask_elsewhere(turn, None) {
+    /// B's INVITE ran out of time unanswered, or its next hop cannot be reached by the `broken` path.
+    pub(in crate::b2bua) fn on_invite_failed(&mut self, turn: &mut Turn<'_>, broken: Option<Flow>) {
+        if broken.is_some_and(|broken| self.ask_there_again(turn, broken)) || self.ask_elsewhere(turn, None) {
             return;
         }
         self.b.state = LegState::Gone;
         self.refuse(
             turn,
-            if unreachable {
+            if broken.is_some() {
                 &Refusal::Unreachable
             } else {
                 &Refusal::NoAnswer

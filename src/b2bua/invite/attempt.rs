@@ -67,6 +67,8 @@ pub struct Attempts {
     pub(in crate::b2bua) is_heard: bool,
     /// The 422 of the destination that is asked now was answered.
     pub(super) lengthened: bool,
+    /// It is asked by a second connection.
+    redialled: bool,
     /// What others know of the call, for the policies.
     pub(in crate::b2bua) kin: Kin,
     /// That we minted for B, the newest last; the first `told` are known outside.
@@ -150,6 +152,35 @@ impl Call {
         true
     }
 
+    /// The connection broke before anything was heard of the INVITE. One that had been of use may have been dead for long, and
+    /// where it led be well: it is asked there once more, by a new one. False: another connection is no help.
+    pub(super) fn ask_there_again(&mut self, turn: &mut Turn<'_>, broken: Flow) -> bool {
+        let LegState::Inviting {
+            client,
+            provisional: false,
+            cancel: None,
+        } = self.b.state
+        else {
+            return false;
+        };
+        if !self.is_awaited_by_a() || self.attempts.redialled || !turn.wire.has_served(broken) {
+            return false;
+        }
+        turn.wire.disown_client(client);
+        let there = Destination {
+            trunk: Arc::clone(&self.b.trunk),
+            flow: self.b.flow,
+            target: self.target.clone(),
+        };
+        self.ask(turn, (there, false));
+        self.attempts.redialled = true;
+        true
+    }
+
+    fn is_awaited_by_a(&self) -> bool {
+        self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected)
+    }
+
     /// B has neither answered nor declined: it is let go, and another is asked. False: nobody is left to ask, or B may not be
     /// let go before it has said anything (RFC 3261 §9.1).
     pub(in crate::b2bua) fn ask_another(&mut self, turn: &mut Turn<'_>) -> bool {
@@ -177,11 +208,9 @@ impl Call {
 
     /// Where else to ask, if that may help, and whether a 3xx has led there.
     fn elsewhere(&mut self, turn: &mut Turn<'_>, response: Option<&Response>) -> Option<(Destination, bool)> {
-        let rings =
-            self.phase == Phase::Inviting && matches!(self.a.state, LegState::Invited { .. } | LegState::Expected);
         let is_awaited = matches!(self.b.state, LegState::Inviting { cancel: None, .. });
         // 6xx: nobody else will take it either (RFC 3261 §21.6).
-        if !rings || !is_awaited || response.is_some_and(|response| response.status >= 600) {
+        if !self.is_awaited_by_a() || !is_awaited || response.is_some_and(|response| response.status >= 600) {
             return None;
         }
         if let Some(response) = response {
@@ -252,6 +281,7 @@ impl Call {
         self.attempts.is_heard &= !is_other_trunk;
         self.target = destination.target;
         self.attempts.lengthened = false;
+        self.attempts.redialled = false;
         self.b = CallLeg {
             side: Leg::B,
             trunk: destination.trunk,

@@ -203,7 +203,10 @@ fn a_range_may_send_and_is_sent_nothing() {
     }
     assert!(config.trunk_of(source("198.51.101.0:5060")).is_none());
     let phones = read("peers = [\"10.0.0.0/8\"]\n").expect("where phones register from");
-    assert_eq!(phones.trunks[0].first_address(Transport::Udp), None);
+    assert_eq!(
+        phones.trunks[0].first_address(Transport::Udp, [10, 0, 0, 1].into()),
+        None
+    );
 }
 
 #[test]
@@ -392,6 +395,8 @@ fn headers_to_carry_are_named_in_full_and_what_is_ours_to_write_is_none_of_them(
         "Via",
         "contact",
         "v",
+        "Path",
+        "Target-Dialog",
         "P-Asserted-Identity",
         "x-recording-decision",
         "A B",

@@ -1,6 +1,6 @@
 #![allow(clippy::panic)]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -22,6 +22,7 @@ use crate::live::sip_streams::StreamLimits;
 use crate::live::tls::Contexts;
 use crate::live::tls::tests::Authority;
 use crate::sip::Flow;
+use crate::trunk::Peer;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -114,10 +115,16 @@ struct Bench {
 
 async fn bench() -> Bench {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    let port = socket.local_addr().expect("bound").port();
+    let server = socket.local_addr().expect("bound");
     let zone: Zone = Arc::new(Mutex::new(Some(zone([127, 0, 0, 21]))));
     let (sender, asked) = mpsc::channel(64);
     tokio::spawn(serve(socket, Arc::clone(&zone), sender));
+    bench_at(server, zone, asked)
+}
+
+/// A resolver that asks this DNS server.
+fn bench_at(server: SocketAddr, zone: Zone, asked: mpsc::Receiver<String>) -> Bench {
+    let port = server.port();
     let mut connection = ConnectionConfig::udp();
     connection.port = port;
     let mut server = NameServerConfig::udp(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -226,6 +233,31 @@ fn a_name_is_located_by_naptr_srv_and_a_and_its_last_good_answer_is_kept_when_dn
         timeout(SOON, closed).await.expect("in time");
         assert!(bench.admits([127, 0, 0, 22]));
     });
+}
+
+#[tokio::test]
+async fn a_new_peer_is_let_in_while_dns_does_not_answer() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let server = silent.local_addr().expect("bound");
+    let bench = bench_at(server, Zone::default(), mpsc::channel(1).1);
+    bench.link.follow(carrier()).await;
+    let mut buffer = [0; 1_500];
+    let heard = timeout(SOON, silent.recv_from(&mut buffer)).await;
+    heard.expect("in time").expect("a query");
+
+    // From here no time passes, so no search ends.
+    tokio::time::pause();
+    let office = Peer {
+        ip: IpAddr::from([127, 0, 0, 31]),
+        port: None,
+    };
+    let mut trunks = carrier();
+    trunks.push(Trunk::new("office".into(), vec![office]));
+    bench.link.follow(trunks).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.admits([127, 0, 0, 31]));
 }
 
 /// A trunk server that shows a certificate for this name; gives its port.

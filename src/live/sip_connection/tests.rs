@@ -21,6 +21,17 @@ struct Bench {
 }
 
 fn bench(aliases: bool) -> Bench {
+    bench_of(move |line, ours, inbox| async move { run(&line, ours, inbox, aliases).await })
+}
+
+fn dialled() -> Bench {
+    bench_of(|line, ours, inbox| async move { run_dialled(&line, ours, inbox).await })
+}
+
+fn bench_of<F>(serve: impl FnOnce(Line, DuplexStream, mpsc::Receiver<Bytes>) -> F) -> Bench
+where
+    F: Future<Output = Ending> + Send + 'static,
+{
     let (peer, ours) = duplex(PIPE_BYTES);
     let (sender, arrivals) = mpsc::channel(8);
     let (calls, desk) = mpsc::channel(8);
@@ -36,7 +47,7 @@ fn bench(aliases: bool) -> Bench {
         shared: Shared::bare(sender),
         calls,
     };
-    let task = tokio::spawn(async move { run(&line, ours, inbox, aliases).await });
+    let task = tokio::spawn(serve(line, ours, inbox));
     Bench {
         peer,
         writes,
@@ -295,4 +306,48 @@ async fn whose_cut_invite_is_answered_keeps_its_connection_while_it_is_waited_fo
             "{ending:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_we_opened_is_pinged_while_it_is_idle_and_given_up_when_pongs_cease() {
+    let mut bench = dialled();
+    let begun = tokio::time::Instant::now();
+    bench.writes.send(Bytes::from_static(b"x")).await.unwrap();
+    bench.peer.read_exact(&mut [0]).await.unwrap();
+    let mut ping = [0; 4];
+    for _ in 0..2 {
+        bench.peer.read_exact(&mut ping).await.unwrap();
+        assert_eq!(&ping, b"\r\n\r\n");
+        bench.peer.write_all(b"\r\n").await.unwrap();
+    }
+    let asked = begun.elapsed().as_secs();
+    assert!((2 * 95..=2 * 120 + 1).contains(&asked), "{asked} s");
+    bench.peer.read_exact(&mut ping).await.unwrap();
+    let last = tokio::time::Instant::now();
+    assert_eq!(bench.task.await.unwrap(), Ending::Broken(io::ErrorKind::TimedOut));
+    assert_eq!(last.elapsed().as_secs(), 10);
+    assert!(bench.arrivals.recv().await.is_none(), "a pong is no message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_pings_is_let_be_until_the_connection_is_idle_for_too_long() {
+    let mut bench = dialled();
+    bench.writes.send(Bytes::from_static(b"x")).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    bench.peer.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(bench.task.await.unwrap(), Ending::Closed);
+    let idle = StreamLimits::default().idle_time_max;
+    assert!(begun.elapsed() >= idle && begun.elapsed() <= idle + Duration::from_secs(2));
+    let pings = (heard.len() - 1) / PING.len();
+    assert!((15..=18).contains(&pings), "{pings}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_peer_opened_is_the_peers_to_ping() {
+    let mut bench = bench(false);
+    bench.writes.send(Bytes::from_static(b"x")).await.unwrap();
+    let mut heard = Vec::new();
+    bench.peer.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"x");
 }

@@ -19,6 +19,7 @@ use crate::live::sip_dial::{self, Opening};
 use crate::live::sip_sockets::Shared;
 use crate::live::sip_streams::StreamLimits;
 use crate::sip::Transport;
+use crate::trunk::{DomainName, Network, Peer, Trunk};
 
 /// Who vouches for the servers of one test.
 pub struct Authority(rcgen::CertifiedIssuer<'static, KeyPair>);
@@ -124,6 +125,45 @@ fn a_trunk_without_authorities_is_not_connected_to() {
     config.deliveries.insert("carrier".into(), delivery);
     let contexts = Contexts::load(&config).unwrap();
     assert!(contexts.trunks[0].dialled.is_none() && contexts.trunks[0].answered.is_some());
+}
+
+#[test]
+fn a_server_that_dns_names_is_its_trunks_though_it_lies_in_anothers_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    let at = |text: &str| -> IpAddr { text.parse().unwrap() };
+    let peer = |text: &str| Peer {
+        ip: at(text),
+        port: None,
+    };
+    let range = Trunk {
+        networks: vec![Network::parse("192.0.2.0/24").unwrap()],
+        ..Trunk::new("office".into(), vec![])
+    };
+    let named = Trunk::new("carrier".into(), vec![]);
+    let literal = Trunk::new("pbx".into(), vec![peer("192.0.2.9")]);
+    config.trunks = vec![range, named, literal];
+    for trunk in ["office", "carrier", "pbx"] {
+        let tls = TrunkTls {
+            server_name: None,
+            ca: None,
+            certificate: None,
+            client_name: None,
+        };
+        config.deliveries.insert(trunk.into(), Delivery { tls: Some(tls) });
+    }
+    let contexts = Contexts::load(&config).unwrap();
+    let owner = Owner {
+        trunk: "carrier".into(),
+        name: DomainName::parse("sip.example.com").unwrap(),
+    };
+    let found = |ip: &str, owner: Option<&Owner>| {
+        let trunk = contexts.of(at(ip), owner, |exact| exact.ip() == at(ip));
+        trunk.unwrap().trunk.to_string()
+    };
+    assert_eq!(found("192.0.2.7", Some(&owner)), "carrier");
+    assert_eq!(found("192.0.2.7", None), "office");
+    assert_eq!(found("192.0.2.9", Some(&owner)), "pbx", "an address before a name");
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn search(port: Option<u16>, transport: Option<Transport>, ways: &[(Transport, b
         port,
         transport,
     };
-    Search::new(aim, ways.to_vec())
+    Search::new(aim, ways.to_vec(), None)
 }
 
 /// What the search asked, in order, and what it came to, with a DNS that is a table.
@@ -298,4 +298,46 @@ fn naptr_chooses_tls_for_who_says_whose_certificate_to_believe_and_never_a_webso
     assert_eq!(found(true, &ways), ["0/1 TLS 192.0.2.1:5061"]);
     assert_eq!(found(false, &ways), ["0/1 TCP 192.0.2.2:5060"]);
     assert_eq!(found(true, &ways[..2]), ["0/1 TCP 192.0.2.2:5060"], "no TLS listener");
+}
+
+/// Searches for example.com:5060, reached by both families, after `before`. `None`: that lookup fails.
+fn both_families(before: Option<&Located>, answers: [Option<Record>; 2]) -> (Step, bool) {
+    let mut search = search(Some(5060), None, &[(Transport::Udp, true), (Transport::Udp, false)]);
+    search.before = before.map(|located| located.servers.clone()).unwrap_or_default();
+    for answer in answers {
+        search.handle_answer(answer.map_or(Answer::Failed, |record| Answer::Records {
+            records: vec![record],
+            ttl: Duration::from_secs(60),
+        }));
+    }
+    (search.poll(), search.is_partial())
+}
+
+#[test]
+fn a_family_whose_lookup_fails_keeps_the_addresses_that_it_had_and_is_soon_asked_for_again() {
+    let whole = both_families(None, [Some(a("192.0.2.10")), Some(a("2001:db8::10"))]);
+    let (Step::Found(before), false) = whole else {
+        panic!("{whole:?}")
+    };
+    let (half, is_partial) = both_families(Some(&before), [None, Some(a("2001:db8::11"))]);
+    assert_eq!(told(&half), ["0/0 UDP 192.0.2.10:5060 [2001:db8::11]:5060"]);
+    let Step::Found(half) = half else { panic!("{half:?}") };
+    assert!(is_partial && half.ttl == RETRY_AFTER, "{:?}", half.ttl);
+
+    // It lasts as long as the failure does, and no longer.
+    let (still, _) = both_families(Some(&half), [None, None]);
+    assert_eq!(told(&still), told(&Step::Found(half.clone())));
+    let (moved, is_partial) = both_families(Some(&half), [Some(a("192.0.2.12")), Some(a("2001:db8::11"))]);
+    assert_eq!(told(&moved), ["0/0 UDP 192.0.2.12:5060 [2001:db8::11]:5060"]);
+    assert!(!is_partial);
+}
+
+#[test]
+fn what_another_host_had_is_not_taken_for_one_that_cannot_be_looked_up() {
+    let (Step::Found(mut before), _) = both_families(None, [Some(a("192.0.2.10")), None]) else {
+        panic!("found")
+    };
+    before.servers[0].host = DomainName::parse("other.example.com").expect("a name");
+    let (end, _) = both_families(Some(&before), [None, Some(a("2001:db8::11"))]);
+    assert_eq!(told(&end), ["0/0 UDP [2001:db8::11]:5060"]);
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::trunk::{Field, Network, Rank, Rewrite, Server};
+use crate::trunk::{DomainName, Field, Network, Rank, Rewrite, Server};
 
 const OURS: &str = "192.0.2.9:5060";
 
@@ -53,6 +53,7 @@ fn located(addresses: &[&str]) -> Located {
             priority: at as u16,
             weight: 0,
         },
+        host: DomainName::parse("one.example.com").expect("a name"),
         transport: Transport::Tcp,
         addresses: vec![text.parse().expect("an address")],
     };

@@ -60,6 +60,14 @@ impl Bench {
         Self::on_trunks(files, true, vec![trunk("carrier", &[B], true, conduct)])
     }
 
+    /// The carrier is known by this name alone.
+    pub fn with_carrier_named(name: &str, conduct: Conduct) -> Self {
+        let mut carrier = Trunk::new("carrier".into(), vec![]);
+        carrier.sites = Site::parse(name, Rank::default()).into_iter().collect();
+        carrier.conduct = conduct;
+        Self::on_trunks(&ALL_STRICT, true, vec![carrier])
+    }
+
     /// The carrier's second address is C.
     pub fn with_spare(files: &[(&str, &str)], conduct: Conduct) -> Self {
         Self::on_trunks(files, true, vec![trunk("carrier", &[B, C], true, conduct)])
