@@ -40,7 +40,7 @@ struct Untried {
     contacts: VecDeque<Followed>,
     followed: usize,
     party: Option<Followed>,
-    brought: Vec<(&'static str, String)>,
+    brought: Vec<(String, String)>,
 }
 
 /// What was tried and what is left to try.
@@ -56,7 +56,7 @@ pub struct Attempts {
     /// The party of the newest Contact that is followed.
     pub(super) party: Option<Followed>,
     /// Header lines that the Contact brings.
-    pub(super) brought: Vec<(&'static str, String)>,
+    pub(super) brought: Vec<(String, String)>,
     /// Who has sent the call on or declined it.
     pub(super) rerouting: Vec<Rerouted>,
     /// When who is asked now was heard last, or else asked.

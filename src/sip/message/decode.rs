@@ -207,11 +207,11 @@ impl Draft {
         match &field {
             Field::Via(_) => return self.read_vias(field),
             Field::ContentLength(_) => return self.read_content_length(value),
-            Field::From(_) | Field::To(_) if self.is_salvage && NameAddr::parse(value).is_err() => {
-                return self.read_mended(&field);
-            }
-            Field::From(_) => once("From", &mut self.from, NameAddr::parse(value).ok())?,
-            Field::To(_) => once("To", &mut self.to, NameAddr::parse(value).ok())?,
+            Field::From(_) | Field::To(_) => match (NameAddr::parse(value), &field) {
+                (Ok(caller), Field::From(_)) => once("From", &mut self.from, Some(caller))?,
+                (Ok(callee), _) => once("To", &mut self.to, Some(callee))?,
+                (Err(_), _) => return self.read_mended(&field),
+            },
             Field::CSeq(_) => once("CSeq", &mut self.cseq, headers::parse_cseq(value))?,
             Field::CallId(_) if self.call_id => {
                 let is_same = self.fields.contains(&field);
@@ -240,19 +240,27 @@ impl Draft {
         Ok(())
     }
 
-    /// A name before the URI that cannot be read is left out. Who calls is only copied: where nothing else can be read of that
-    /// either, nobody does.
+    /// A name before the URI that lacks its quotes gets them. What cannot be read even so is left out where it must stop nothing;
+    /// who calls is only copied: where nothing else can be read of that either, nobody does.
     fn read_mended(&mut self, field: &Field) -> Result<(), Wrong> {
         let value = field::parts(field).1;
-        let nameless = NameAddr::parse_nameless(value);
-        let (name, slot, mended) = match field {
-            Field::From(_) => {
-                let caller = nameless.or_else(|_| NameAddr::parse_anonymous(value));
-                ("From", &mut self.from, caller)
-            }
-            _ => ("To", &mut self.to, nameless),
+        let is_salvage = self.is_salvage;
+        let salvaged = |_| {
+            is_salvage
+                .then(|| NameAddr::parse_nameless(value).ok())
+                .flatten()
+                .ok_or(())
         };
-        once(name, slot, mended.ok())?;
+        let mended = NameAddr::parse_unquoted(value).or_else(salvaged);
+        let (name, slot, mended) = match field {
+            Field::From(_) if is_salvage => {
+                let caller = mended.or_else(|()| NameAddr::parse_anonymous(value));
+                ("From", &mut self.from, caller.ok())
+            }
+            Field::From(_) => ("From", &mut self.from, mended.ok()),
+            _ => ("To", &mut self.to, mended.ok()),
+        };
+        once(name, slot, mended)?;
         let written = slot.as_ref().map(NameAddr::written).unwrap_or_default();
         self.fields.push(field::field(name, written));
         Ok(())
