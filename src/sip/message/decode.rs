@@ -245,20 +245,14 @@ impl Draft {
     fn read_mended(&mut self, field: &Field) -> Result<(), Wrong> {
         let value = field::parts(field).1;
         let is_salvage = self.is_salvage;
-        let salvaged = |_| {
-            is_salvage
-                .then(|| NameAddr::parse_nameless(value).ok())
-                .flatten()
-                .ok_or(())
-        };
-        let mended = NameAddr::parse_unquoted(value).or_else(salvaged);
+        let quoted = NameAddr::parse_unquoted(value).ok();
+        let mended = quoted.or_else(|| NameAddr::parse_nameless(value).ok().filter(|_| is_salvage));
         let (name, slot, mended) = match field {
-            Field::From(_) if is_salvage => {
-                let caller = mended.or_else(|()| NameAddr::parse_anonymous(value));
-                ("From", &mut self.from, caller.ok())
+            Field::From(_) => {
+                let nobody = || NameAddr::parse_anonymous(value).ok().filter(|_| is_salvage);
+                ("From", &mut self.from, mended.or_else(nobody))
             }
-            Field::From(_) => ("From", &mut self.from, mended.ok()),
-            _ => ("To", &mut self.to, mended.ok()),
+            _ => ("To", &mut self.to, mended),
         };
         once(name, slot, mended)?;
         let written = slot.as_ref().map(NameAddr::written).unwrap_or_default();
