@@ -68,6 +68,17 @@ impl NameAddr {
         })
     }
 
+    /// Of a text that [`Self::parse`] refuses for its display name alone (`Smith, John <sip:a@b>`): as if that had its quotes
+    /// (RFC 4475 §3.1.2.15). Not where more than one address could be meant.
+    pub(super) fn parse_unquoted(text: &str) -> Result<Self, NameAddrError> {
+        let (name, rest) = split_once(text, b'<').ok_or(NameAddrError::Unbalanced)?;
+        if name.contains(['"', '>']) || rest.contains('<') {
+            return Err(NameAddrError::BadDisplayName);
+        }
+        let name = name.trim_matches(is_space).replace('\\', "\\\\");
+        Self::parse(&format!("\"{name}\" <{rest}"))
+    }
+
     /// Of a text that [`Self::parse`] refuses for its display name (`Smith, John <sip:a@b>`, a quote that never closes) what is in
     /// the last angle brackets and behind them.
     pub(super) fn parse_nameless(text: &str) -> Result<Self, NameAddrError> {

@@ -87,6 +87,50 @@ fn data_for_the_target_comes_with_its_invite_and_nothing_that_says_who_calls() {
 }
 
 #[test]
+fn what_the_peers_know_a_call_by_comes_from_the_uri_of_refer_to_and_nothing_that_is_ours_or_the_callers_to_say() {
+    let mut bench = strict();
+    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let theirs =
+        "X-Genesys-CallUUID=7%3Ba%20b&Accept-Contact=*%3Bmobility%3D%22fixed%22&cisco-guid=1-2&x-two=1&X-Two=2";
+    let ours = "X-Recording-Decision=none&Organization=Evil&P-Charging-Vector=1&Priority=emergency&Require=odd&Identity=1\
+                &Via=SIP%2F2.0%2FUDP%20192.0.2.66&X-Broken=1%0D%0AP-Odd%3A%201&X%20Y=1";
+    let more = format!("Refer-To: <sip:dave@{PROXY}?{theirs}&{ours}>\r\n");
+    let refer = alice.request("REFER", &more, "");
+    bench.from(A, refer);
+    let invite = bench.newest(A, "INVITE");
+    let told = |name| invite.headers.get_all(name).collect::<Vec<_>>();
+    assert_eq!(told("X-Genesys-CallUUID"), ["7;a b"]);
+    assert_eq!(told("Accept-Contact"), ["*;mobility=\"fixed\""]);
+    assert_eq!(told("Cisco-Guid"), ["1-2"]);
+    assert_eq!(told("X-Two"), ["1"], "of each name the first");
+    for name in [
+        "Organization",
+        "P-Charging-Vector",
+        "Priority",
+        "Require",
+        "Identity",
+        "P-Odd",
+    ] {
+        assert_eq!(told(name), [""; 0], "{name}");
+    }
+    assert_eq!(told("Via").len(), 1);
+    assert_ne!(told("X-Recording-Decision"), ["none"]);
+}
+
+#[test]
+fn of_all_the_lines_that_a_uri_could_bring_sixteen_come() {
+    let mut bench = strict();
+    let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");
+    let lines: Vec<String> = (0..30).map(|number| format!("X-N{number}=1")).collect();
+    let more = format!("Refer-To: <sip:dave@{PROXY}?{}>\r\n", lines.join("&"));
+    let refer = alice.request("REFER", &more, "");
+    bench.from(A, refer);
+    let invite = bench.newest(A, "INVITE");
+    let brought = invite.headers.iter().filter(|(name, _)| name.starts_with("X-N"));
+    assert_eq!(brought.count(), 16);
+}
+
+#[test]
 fn data_of_who_sent_the_call_on_takes_the_place_of_the_callers() {
     let mut bench = strict();
     let [mut alice, _] = bench.talk(ALICE, BOB, "call-1", "");

@@ -38,6 +38,35 @@ fn a_requests_with(bench: &mut Bench, cseq: u32, method: &str, odd: &str) {
 }
 
 #[test]
+fn a_caller_whose_name_lacks_its_quotes_is_connected_and_named_with_them() {
+    let unquoted = |message: Bytes| {
+        let text = String::from_utf8(message.to_vec()).unwrap();
+        let odd = text.replace("\"Alice\" <", "Smith, Alice; Sales <");
+        assert_ne!(odd, text);
+        Bytes::from(odd)
+    };
+    let mut bench = Bench::strict();
+    bench.from(A, unquoted(invite(1, "a1", "", SDP, "")));
+    let from = bench.request_to_b("INVITE").headers.from().to_string();
+    assert!(
+        from.starts_with("\"Smith, Alice; Sales\" <sip:alice@example.com>;tag="),
+        "{from}"
+    );
+    bench.b_answers("INVITE", 200, SDP);
+    let dialog = bench.response_to_a();
+    assert_eq!(dialog.headers.from().tag(), Some("a-tag"));
+    let to = dialog.headers.get("To").unwrap();
+    for (number, method) in [(1, "ACK"), (2, "BYE")] {
+        let from = "\"Alice\" <sip:alice@example.com>;tag=a-tag";
+        let said = in_dialog(A, method, method, (from, to), "call-1", number, "");
+        bench.from(A, unquoted(said));
+    }
+    bench.b_answers("BYE", 200, "");
+    assert_eq!(bench.response_to_a().status, 200);
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_bye_that_is_cut_ends_the_call() {
     let mut bench = Bench::strict().connected();
     let dialog = bench.response_to_a();

@@ -327,7 +327,7 @@ fn how_many_addresses_the_next_hop_has_does_not_decide_whether_a_call_is_an_emer
 fn a_name_that_cannot_be_read_stops_it_neither() {
     let from = "\"Alice\" <sip:alice@example.com>";
     for (odd, uri) in [
-        ("Smith, John <sip:alice@example.com>", "sip:alice@example.com"),
+        ("Al \"the\" Boss, <sip:alice@example.com>", "sip:alice@example.com"),
         ("\"unbal <sip:alice@example.com>", "sip:alice@example.com"),
         ("<sip:Anonymous@>", "sip:anonymous@anonymous.invalid"),
     ] {

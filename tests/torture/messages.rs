@@ -49,7 +49,7 @@ const RFC_4475: [(&str, Done); 49] = [
     ("baddate", Forwarded),
     ("regbadct", AsAnyRegister),
     ("badaspec", Forwarded),
-    ("baddn", Answered(400)),
+    ("baddn", Answered(400)), // as the RFC prints it, its empty line is missing
     ("badvers", Answered(505)),
     ("mismatch01", Answered(400)),
     ("mismatch02", Answered(501)),
@@ -124,6 +124,12 @@ fn assert_all(folder: &str, table: &[(&str, Done)]) {
         .collect();
     let listed: BTreeSet<_> = table.iter().map(|(name, _)| format!("{name}.dat")).collect();
     assert_eq!(files, listed, "every message is in the table");
+}
+
+#[test]
+fn unquoted_names_go_on_with_their_quotes() {
+    let whole = [rfc_4475("baddn"), b"\r\n".to_vec()].concat();
+    assert_eq!(send(&whole).word(), "forwarded");
 }
 
 #[test]

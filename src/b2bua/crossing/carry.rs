@@ -111,6 +111,7 @@ const END_TO_END: &[&str] = &[
     "Call-Info",
     "Content-Disposition",
     "Content-Encoding",
+    "Content-ID",
     "Content-Language",
     "Content-Type",
     "Date",
@@ -199,9 +200,12 @@ const NEVER: [&str; 3] = ["P-Preferred-Identity", "P-Preferred-Service", "X-Reco
 /// Option tags that mean the same end to end through us (RFC 3261 §19.2).
 const OPTIONS_CARRIED: &[&str] = &[
     "100rel",
+    "199",
     "answermode",
     "eventlist",
     "from-change",
+    "geolocation-http",
+    "geolocation-sip",
     "histinfo",
     "join",
     "norefersub",
@@ -211,6 +215,7 @@ const OPTIONS_CARRIED: &[&str] = &[
     "replaces",
     "resource-priority",
     "tdialog",
+    "uui",
 ];
 
 /// Asked of proxies, not of the far end.
@@ -279,6 +284,13 @@ pub fn unsupported(headers: &Headers) -> Vec<String> {
         })
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether the peers' own agreement tells what it means, or they know a call by it.
+pub(in crate::b2bua) fn is_of_peers(name: &str) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+    let is_private = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"));
+    !is_one_of(&NEVER) && (is_private || is_one_of(&CORRELATION))
 }
 
 fn is_carried(crossing: &Crossing, from: &Headers, name: &str) -> bool {

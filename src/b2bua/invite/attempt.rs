@@ -38,7 +38,7 @@ struct Untried {
     contacts: VecDeque<Followed>,
     followed: usize,
     party: Option<Followed>,
-    brought: Vec<(&'static str, String)>,
+    brought: Vec<(String, String)>,
 }
 
 /// What was tried and what is left to try.
@@ -54,7 +54,7 @@ pub struct Attempts {
     /// The party of the newest Contact that is followed.
     pub(super) party: Option<Followed>,
     /// Header lines that the Contact brings.
-    pub(super) brought: Vec<(&'static str, String)>,
+    pub(super) brought: Vec<(String, String)>,
     /// Who has sent the call on or declined it.
     pub(super) rerouting: Vec<Rerouted>,
     /// When who is asked now was heard last, or else asked.

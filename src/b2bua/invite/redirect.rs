@@ -1,5 +1,6 @@
 //! What a 3xx asks for: its Contacts in their order, and the history of who sent the call on (RFC 3261 §8.1.3.4, RFC 7044).
 
+use crate::b2bua::crossing::carry;
 use crate::sip::{Headers, NameAddr, Request, Response, Scheme, Uri};
 
 /// Contacts of one 3xx that are looked at.
@@ -7,9 +8,17 @@ const CONTACTS_READ_MAX: usize = 32;
 /// History-Info entries that are looked at for the last index; a longer history is not told.
 const HISTORY_MAX: usize = 64;
 
-/// Headers that a URI may bring into the INVITE that is made of it (RFC 3261 §19.1.5, RFC 7433 §4): nothing that tells who
-/// calls or where the call goes.
-const BROUGHT: [&str; 1] = ["User-to-User"];
+/// Headers that a URI may bring into the INVITE that is made of it (RFC 3261 §19.1.5, RFC 3515 §2.1, RFC 7433 §4), beside those
+/// of the peers' own: nothing that tells who calls, where the call goes, or what is to be thought of it.
+const BROUGHT: [&str; 5] = [
+    "Accept-Contact",
+    "Alert-Info",
+    "Reject-Contact",
+    "Request-Disposition",
+    "User-to-User",
+];
+/// Lines that one URI brings.
+const BROUGHT_MAX: usize = 16;
 
 /// The parties that a 3xx names, with the headers of their URIs, the one with the greatest q first, equals as written. None for what is no redirect to
 /// other parties: 305 and 380 are the caller's business.
@@ -29,9 +38,17 @@ pub fn contacts(response: &Response) -> Vec<Uri> {
 }
 
 /// What the URI of a followed Contact, or of Refer-To, brings into its INVITE, one line of each name.
-pub fn brought(uri: &Uri) -> Vec<(&'static str, String)> {
-    let named = |name: &'static str| Some((name, uri.header(name)?));
-    BROUGHT.into_iter().filter_map(named).collect()
+pub fn brought(uri: &Uri) -> Vec<(String, String)> {
+    let is_brought =
+        |name: &str| BROUGHT.iter().any(|listed| listed.eq_ignore_ascii_case(name)) || carry::is_of_peers(name);
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (name, value) in uri.named_headers().filter(|(name, _)| is_brought(name)) {
+        let is_new = !lines.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        if is_new && lines.len() < BROUGHT_MAX {
+            lines.push((name.to_owned(), value.into_owned()));
+        }
+    }
+    lines
 }
 
 /// A q value in thousandths (RFC 3261 §25.1 `qvalue`); 1 where it is absent or none.

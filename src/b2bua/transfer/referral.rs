@@ -164,7 +164,7 @@ impl Call {
             invite.headers.push("Referred-By", referred_by);
         }
         for (name, value) in redirect::brought(target) {
-            invite.headers.push(name, value);
+            invite.headers.push(&name, value);
         }
         self.claims[stays.index()].write(&mut invite.headers);
         invite.set_body("application/sdp", self.negotiation.reoffer(stays, lines)?);

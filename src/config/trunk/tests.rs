@@ -302,6 +302,13 @@ fn the_teams_example_of_the_page_is_a_config_whose_trunk_is_known_by_its_ranges_
         .collect();
     let name = |host: &str| format!("{host}.pstnhub.microsoft.com Some(5061) Some(Tls)");
     assert_eq!(asked, [name("sip"), name("sip2"), name("sip3")]);
+    let teams = config.trunks.iter().find(|trunk| trunk.name.as_str() == "teams");
+    let srtp = teams.map(|trunk| trunk.secrecy.srtp);
+    assert_eq!(
+        srtp,
+        Some(Srtp::Require),
+        "it refuses RTP in clear, and a PBX offers nothing else"
+    );
     let advertised = config.listen.sip[0].advertised.as_ref().expect("a name");
     assert_eq!(advertised.host(), "sbc.example.com");
     assert!(config.listen.tls.is_some_and(|tls| tls.client_ca.is_some()));

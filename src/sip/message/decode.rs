@@ -207,11 +207,11 @@ impl Draft {
         match &field {
             Field::Via(_) => return self.read_vias(field),
             Field::ContentLength(_) => return self.read_content_length(value),
-            Field::From(_) | Field::To(_) if self.is_salvage && NameAddr::parse(value).is_err() => {
-                return self.read_mended(&field);
-            }
-            Field::From(_) => once("From", &mut self.from, NameAddr::parse(value).ok())?,
-            Field::To(_) => once("To", &mut self.to, NameAddr::parse(value).ok())?,
+            Field::From(_) | Field::To(_) => match (NameAddr::parse(value), &field) {
+                (Ok(caller), Field::From(_)) => once("From", &mut self.from, Some(caller))?,
+                (Ok(callee), _) => once("To", &mut self.to, Some(callee))?,
+                (Err(_), _) => return self.read_mended(&field),
+            },
             Field::CSeq(_) => once("CSeq", &mut self.cseq, headers::parse_cseq(value))?,
             Field::CallId(_) if self.call_id => {
                 let is_same = self.fields.contains(&field);
@@ -240,19 +240,21 @@ impl Draft {
         Ok(())
     }
 
-    /// A name before the URI that cannot be read is left out. Who calls is only copied: where nothing else can be read of that
-    /// either, nobody does.
+    /// A name before the URI that lacks its quotes gets them. What cannot be read even so is left out where it must stop nothing;
+    /// who calls is only copied: where nothing else can be read of that either, nobody does.
     fn read_mended(&mut self, field: &Field) -> Result<(), Wrong> {
         let value = field::parts(field).1;
-        let nameless = NameAddr::parse_nameless(value);
+        let is_salvage = self.is_salvage;
+        let quoted = NameAddr::parse_unquoted(value).ok();
+        let mended = quoted.or_else(|| NameAddr::parse_nameless(value).ok().filter(|_| is_salvage));
         let (name, slot, mended) = match field {
             Field::From(_) => {
-                let caller = nameless.or_else(|_| NameAddr::parse_anonymous(value));
-                ("From", &mut self.from, caller)
+                let nobody = || NameAddr::parse_anonymous(value).ok().filter(|_| is_salvage);
+                ("From", &mut self.from, mended.or_else(nobody))
             }
-            _ => ("To", &mut self.to, nameless),
+            _ => ("To", &mut self.to, mended),
         };
-        once(name, slot, mended.ok())?;
+        once(name, slot, mended)?;
         let written = slot.as_ref().map(NameAddr::written).unwrap_or_default();
         self.fields.push(field::field(name, written));
         Ok(())

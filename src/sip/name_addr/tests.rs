@@ -61,11 +61,39 @@ fn broken_addresses_are_refused_by_what_is_wrong() {
     }
 }
 
+#[test]
+fn a_name_without_its_quotes_gets_them_where_one_address_is_meant() {
+    for (text, read) in [
+        (
+            "Bell, Alexander <sip:a@b>;tag=43",
+            r#""Bell, Alexander" <sip:a@b>;tag=43"#,
+        ),
+        ("Smith; John  <sip:a@b>", r#""Smith; John" <sip:a@b>"#),
+        (r"back\slash, Inc. <sip:a@b>", r#""back\\slash, Inc." <sip:a@b>"#),
+    ] {
+        assert!(NameAddr::parse(text).is_err(), "{text}");
+        assert_eq!(NameAddr::parse_unquoted(text).unwrap().to_string(), read);
+    }
+    for text in [
+        "<sip:boss@b>, Eve <sip:eve@b>",
+        "Boss <sip:boss@b>;tag=1, <sip:eve@b>",
+        r#""unbal <sip:a@b>"#,
+        r#"Al "the" Boss, <sip:a@b>"#,
+        "a> <sip:a@b>",
+        "Smith, John sip:a@b",
+    ] {
+        assert!(NameAddr::parse_unquoted(text).is_err(), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn reading_never_panics_and_what_is_read_survives_writing_on_one_line(text in "[ -~é\"<>;,=:@\\\\\r\n]{0,60}") {
         if let Ok(address) = NameAddr::parse(&text) {
             prop_assert!(!address.to_string().contains(['\r', '\n']));
+            prop_assert_eq!(NameAddr::parse(&address.to_string()), Ok(address));
+        }
+        if let Ok(address) = NameAddr::parse_unquoted(&text) {
             prop_assert_eq!(NameAddr::parse(&address.to_string()), Ok(address));
         }
     }

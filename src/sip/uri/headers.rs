@@ -1,5 +1,6 @@
 //! Headers that a URI brings for the request that it opens: `?Replaces=…` (RFC 3261 §19.1.1).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::{Scheme, URI_BYTES_MAX, Uri, unescaped};
@@ -9,6 +10,11 @@ impl Uri {
     pub fn header(&self, name: &str) -> Option<String> {
         let found = self.header_pairs().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| unescaped(value).into_owned())
+    }
+
+    /// Each header, its name as written and its value with escapes resolved.
+    pub fn named_headers(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.header_pairs().map(|(name, value)| (name, unescaped(value)))
     }
 
     /// The same with this header and no other of its name. Unchanged if the result were no URI.

@@ -83,6 +83,20 @@ fn an_unknown_demand_is_named() {
 }
 
 #[test]
+fn what_only_the_far_end_can_do_is_asked_of_the_far_end() {
+    let mut from = blank();
+    from.push("Supported", "199, path, geolocation-http");
+    from.push("Require", "uui, geolocation-sip");
+    from.push("Content-ID", "<loc@example.com>");
+    assert_eq!(unsupported(&from), [""; 0]);
+    let mut to = blank();
+    carry(&OUTWARD, &from, &mut to);
+    assert_eq!(to.get("Supported"), Some("199, geolocation-http"));
+    assert_eq!(to.get("Require"), Some("uui, geolocation-sip"));
+    assert_eq!(to.get("Content-ID"), Some("<loc@example.com>"));
+}
+
+#[test]
 fn of_the_methods_that_a_peer_allows_those_cross_that_come_to_it_through_us() {
     let told = |crossing, lines: &[&str]| {
         let (mut from, mut to) = (blank(), blank());

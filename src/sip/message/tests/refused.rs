@@ -189,7 +189,7 @@ fn of_what_must_not_be_refused_who_calls_need_not_be_read() {
         })
     };
     for (from, read) in [
-        ("Smith, John <sip:a@b>;tag=1", "<sip:a@b>;tag=1"),
+        ("Al \"the\" Boss, <sip:a@b>;tag=1", "<sip:a@b>;tag=1"),
         ("\"unbal <sip:a@b>;tag=1", "<sip:a@b>;tag=1"),
         ("<sip:Anonymous@>;tag=1", "<sip:anonymous@anonymous.invalid>;tag=1"),
         ("<sip:@x>;tag=1", "<sip:anonymous@anonymous.invalid>;tag=1"),
