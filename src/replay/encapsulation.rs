@@ -236,8 +236,11 @@ pub(super) fn in_udp(src: u16, dst: u16, payload: &[u8]) -> Option<(Layer, &[u8]
     match dst {
         port if VXLAN.contains(&port) => {
             // RFC 7348 §5: the I flag, a network, and what is reserved.
-            let [0x08, 0, 0, 0, _, _, _, 0, inner @ ..] = payload else {
-                return None;
+            let inner = match payload {
+                [0x08, 0, 0, 0, _, _, _, 0, inner @ ..] => inner,
+                // With a group and what was done to it (draft-smith-vxlan-group-policy §2.1): RTP may begin like this, too.
+                [0x88, done, _, _, _, _, _, 0, inner @ ..] if done & !0x48 == 0 && is_ip_frame(inner) => inner,
+                _ => return None,
             };
             Some((Layer::Ethernet, inner))
         }
@@ -320,14 +323,20 @@ fn in_l2tp(payload: &[u8]) -> Option<(Layer, &[u8])> {
 /// A session (RFC 3931 §4.1.1.1), then a cookie and a sublayer as long as its ends agreed: where Ethernet with IP follows.
 pub(super) fn in_l2tp3(session: &[u8]) -> Option<(Layer, &[u8])> {
     session.get(..4).filter(|id| **id != [0; 4])?;
-    let is_frame = |frame: &&[u8]| match (word(frame, 12), frame.get(14)) {
+    let mut frames = [4, 8, 12, 16].into_iter().filter_map(|from| session.get(from..));
+    frames
+        .find(|frame| is_ip_frame(frame))
+        .map(|frame| (Layer::Ethernet, frame))
+}
+
+/// Ethernet with IP in it, or with a tag.
+fn is_ip_frame(frame: &[u8]) -> bool {
+    match (word(frame, 12), frame.get(14)) {
         (Ok(IPV4), Some(first)) => first >> 4 == 4,
         (Ok(IPV6), Some(first)) => first >> 4 == 6,
         (Ok(0x8100 | 0x88A8), Some(_)) => true,
         _ => false,
-    };
-    let frames = [4, 8, 12, 16].into_iter().filter_map(|from| session.get(from..));
-    frames.filter(is_frame).map(|frame| (Layer::Ethernet, frame)).next()
+    }
 }
 
 /// TaZmen Sniffer Protocol: a received packet of Ethernet, after its tagged fields.
