@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::agreed::AgreedKeys;
 use super::binding::{Bindings, CallIndex, Declared};
 use super::call::Call;
 use super::capture::Captured;
@@ -61,6 +62,9 @@ impl Counts {
 pub(crate) struct Play {
     pub call: CallIndex,
     pub sender: Leg,
+    /// Which m-line, from 0.
+    pub line: u16,
+    pub kind: WireKind,
     /// The sender's signalled address: bound by SDP, it comes from there, whatever a NAT made of it.
     pub from: SocketAddr,
     /// The proxy's.
@@ -168,7 +172,10 @@ impl Calls {
             }
             let parsed = parsed?;
             match sighting {
-                Sighting::New => call.sources[leg.index()].describe(&message, &parsed, captured.src.ip()),
+                Sighting::New => {
+                    call.sources[leg.index()].describe(&message, &parsed, captured.src.ip());
+                    call.keys.on_captured(leg, &parsed);
+                }
                 // The proxy knows the party by what it was told before; its media may come from here all the same.
                 Sighting::Spared => call.sources[leg.index()].describe_beside(&parsed, captured.src.ip()),
                 Sighting::Repeated | Sighting::OtherHop | Sighting::Stray => {}
@@ -273,6 +280,7 @@ impl Calls {
             sources: Default::default(),
             foreign: 0,
             relay: [Vec::new(), Vec::new()],
+            keys: AgreedKeys::default(),
         });
         Ok(index)
     }
@@ -330,6 +338,8 @@ impl Calls {
         let play = relay.copied().flatten().filter(|_| bound.is_played).map(|relay| Play {
             call: bound.call,
             sender: bound.sender,
+            line: bound.line,
+            kind,
             from,
             local: if bound.is_rtcp { relay.rtcp } else { relay.rtp },
             ssrc,

@@ -1,5 +1,6 @@
 //! Captures through the engine: what was on the wire, played to the proxy in virtual time.
 
+mod agreed;
 mod binding;
 mod blocks;
 mod call;

@@ -229,7 +229,9 @@ impl<D: Disk> Reenactment<D> {
         };
         let Some(play) = play else { return };
         let now = self.clock.now();
-        let bytes = self.keep(bytes);
+        let resealed = self.calls.call_mut(play.call);
+        let resealed = resealed.and_then(|call| call.keys.reseal(play.sender, play.line, play.kind, bytes));
+        let bytes = self.keep(resealed.as_deref().unwrap_or(bytes));
         let relayed = self.engine.handle_media(now, play.local, play.from, &bytes);
         let recorded = match relayed {
             Relayed::Forwarded { recorded } | Relayed::Dropped { recorded, .. } => recorded,
@@ -385,6 +387,7 @@ impl<D: Disk> Reenactment<D> {
         let mut lines = Vec::new();
         if let Some(script) = &mut call.script {
             script.on_sent(leg, flow.remote, &message, &mut lines);
+            call.keys.on_sent(leg, &sdp);
         }
         self.learn_referral(index, leg, &message);
         self.hear(index, leg, Direction::Sent, bytes);

@@ -34,8 +34,8 @@ fn media_through_a_nat_is_bound_by_the_end_that_was_described() {
     );
 }
 
-/// A message whose SDP has this key.
-fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
+/// A message whose SDP has these keys.
+fn keyed(talk: &mut Talk, by_a: bool, start: &str, keys: &[Crypto]) {
     let said = Said {
         start,
         cseq: "1 INVITE",
@@ -46,8 +46,10 @@ fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
     let text = String::from_utf8(said.bytes(&talk.call_id)).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let mut secured = body.replace("RTP/AVP", "RTP/SAVP");
-    key.write(&mut secured);
-    secured.push_str("\r\n");
+    for key in keys {
+        key.write(&mut secured);
+        secured.push_str("\r\n");
+    }
     let (old, new) = (body.len().to_string(), secured.len().to_string());
     let head = head.replace(&format!("Content-Length: {old}"), &format!("Content-Length: {new}"));
     let (src, dst) = if by_a { (A, B) } else { (B, A) };
@@ -56,16 +58,19 @@ fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
     talk.now += 10;
 }
 
-#[test]
-fn encrypted_media_whose_keys_were_captured_is_opened() {
-    let suite = SrtpSuite::AesCm128HmacSha1_32;
-    let key = |fill| SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
+fn crypto(tag: u32, suite: SrtpSuite, fill: u8) -> Crypto {
+    let key = SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
+    Crypto { tag, key }
+}
+
+/// A call in which A offers these keys and B answers by one, and five packets each way by A's one with that tag, and B's.
+fn sealed_talk(offered: &[Crypto], answered: &Crypto) -> Talk {
     let mut talk = Talk::new("srtp@test");
-    let crypto = |fill| Crypto { tag: 3, key: key(fill) };
-    keyed(&mut talk, true, "INVITE sip:b@example.net SIP/2.0", &crypto(1));
-    keyed(&mut talk, false, "SIP/2.0 200 OK", &crypto(2));
+    keyed(&mut talk, true, "INVITE sip:b@example.net SIP/2.0", offered);
+    keyed(&mut talk, false, "SIP/2.0 200 OK", std::slice::from_ref(answered));
     talk.a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None);
-    let mut sealers = [1, 2].map(|fill| Sealer::new(&key(fill)).unwrap());
+    let taken = offered.iter().find(|crypto| crypto.tag == answered.tag).unwrap();
+    let mut sealers = [taken, answered].map(|crypto| Sealer::new(&crypto.key).unwrap());
     for n in 0..5 {
         for (sealer, (ssrc, src, dst)) in sealers
             .iter_mut()
@@ -80,9 +85,32 @@ fn encrypted_media_whose_keys_were_captured_is_opened() {
         talk.now += 20;
     }
     talk.hang_up();
-    let report = talk.replay();
+    talk
+}
+
+#[test]
+fn encrypted_media_whose_keys_were_captured_is_opened() {
+    let suite = SrtpSuite::AesCm128HmacSha1_32;
+    let report = sealed_talk(&[crypto(3, suite, 1)], &crypto(3, suite, 2)).replay();
     assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
     assert_eq!(report.calls[0].streams[0].codec, "PCMU");
+}
+
+#[test]
+fn encrypted_media_is_opened_whichever_of_the_offered_keys_the_called_took() {
+    for taken in 0..SrtpSuite::ALL.len() {
+        let offered: Vec<_> = (1..)
+            .zip(SrtpSuite::ALL)
+            .map(|(n, suite)| crypto(n, suite, n as u8))
+            .collect();
+        let answered = crypto(offered[taken].tag, offered[taken].key.suite(), 99);
+        let report = sealed_talk(&offered, &answered).replay();
+        assert_eq!(
+            streams(&report.calls[0]),
+            [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)],
+            "{answered:?}"
+        );
+    }
 }
 
 #[test]
