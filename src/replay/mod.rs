@@ -6,6 +6,7 @@ mod blocks;
 mod call;
 mod calls;
 mod capture;
+mod capture_report;
 mod clock;
 mod copied;
 mod demux;
@@ -44,14 +45,16 @@ mod tcp;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod unnamed;
 
 pub use capture::{Capture, Captured, Event, Payload};
+pub use capture_report::{CaptureReport, ErrorReport};
 pub use encapsulation::Encapsulation;
 pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
 pub use options::{ReplayOptions, Shown};
 pub use passages::PassageReport;
-pub use report::{CallReport, CaptureReport, ErrorReport, PayloadTypeReport, Report, StreamReport};
+pub use report::{CallReport, PayloadTypeReport, Report, StreamReport};
 pub use sip_report::SipReport;
 
 use std::io::Read;
@@ -129,7 +132,7 @@ fn play(
     Ok(Report::of(
         reenactment.as_ref(),
         &early,
-        (capture.packets(), capture.doubles()),
+        [capture.packets(), capture.doubles(), capture.sealed()],
         layout,
     ))
 }

@@ -20,6 +20,7 @@ use super::proxy::{Listeners, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story, Told};
+use super::unnamed::Unnamed;
 use crate::engine::{CallState, Engine, EngineOutput, Relayed};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp};
 use crate::recorder::WriterConfig;
@@ -73,6 +74,8 @@ pub(crate) struct Reenactment<D> {
     shown: Shown,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
+    /// What of them is RTP.
+    pub unnamed: Unnamed,
 }
 
 impl<D: Disk> Reenactment<D> {
@@ -118,6 +121,7 @@ impl<D: Disk> Reenactment<D> {
             arena: BytesMut::new(),
             shown: options.shown.clone(),
             unbound: 0,
+            unnamed: Unnamed::default(),
         }
         .with_faults(started)
     }
@@ -225,6 +229,7 @@ impl<D: Disk> Reenactment<D> {
     fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) {
         let Some(play) = self.calls.on_datagram(captured, bytes) else {
             self.unbound += 1;
+            self.unnamed.count(captured.src, captured.dst, bytes);
             return;
         };
         let Some(play) = play else { return };
@@ -382,12 +387,12 @@ impl<D: Disk> Reenactment<D> {
         let description = description_in(&message).and_then(|sdp| SessionDescription::parse(&sdp).ok());
         call.sources[leg.index()].on_told(&message, description.is_some());
         if let Some(sdp) = description {
+            call.keys.on_sent(leg, &sdp);
             call.relay[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
         }
         let mut lines = Vec::new();
         if let Some(script) = &mut call.script {
             script.on_sent(leg, flow.remote, &message, &mut lines);
-            call.keys.on_sent(leg, &sdp);
         }
         self.learn_referral(index, leg, &message);
         self.hear(index, leg, Direction::Sent, bytes);

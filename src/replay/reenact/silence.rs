@@ -140,7 +140,7 @@ mod tests {
         }) {}
         let mut reenactment = reenactment.unwrap();
         reenactment.finish();
-        let report = Report::of(Some(&reenactment), &Early::default(), (0, 0), None);
+        let report = Report::of(Some(&reenactment), &Early::default(), [0; 3], None);
         (report, reenactment.patience.rounds)
     }
 
