@@ -15,6 +15,7 @@ use super::far_leg::FarLegs;
 use super::flaw::FlawKind;
 use super::naming::Referrals;
 use super::script::{Line, Script, Sighting, opens};
+use super::sources::{Sources, remote_of};
 use super::streams::Streams;
 use crate::model::{Leg, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
@@ -180,7 +181,8 @@ impl Calls {
                 Sighting::Spared => call.sources[leg.index()].describe_beside(&parsed, captured.src.ip()),
                 Sighting::Repeated | Sighting::OtherHop | Sighting::Stray => {}
             }
-            self.declare(index, leg, &parsed, is_played || sighting == Sighting::Spared);
+            let is_played = is_played || sighting == Sighting::Spared;
+            self.declare((index, leg), &parsed, captured.src.ip(), is_played);
         }
         Ok(Some(Heard {
             call: index,
@@ -277,7 +279,7 @@ impl Calls {
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
-            sources: Default::default(),
+            sources: [CALLER, CALLEE].map(Sources::new),
             foreign: 0,
             relay: [Vec::new(), Vec::new()],
             keys: AgreedKeys::default(),
@@ -285,7 +287,13 @@ impl Calls {
         Ok(index)
     }
 
-    pub(super) fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
+    pub(super) fn declare(
+        &mut self,
+        (index, leg): (CallIndex, Leg),
+        sdp: &SessionDescription,
+        speaker: IpAddr,
+        is_played: bool,
+    ) {
         let Some(call) = self.calls.get_mut(index as usize) else {
             return;
         };
@@ -297,7 +305,7 @@ impl Calls {
                     call.formats.push((leg, format.payload_type, format.name.clone()));
                 }
             }
-            if let Some(remote) = line.remote() {
+            if let Some(remote) = remote_of(line, speaker) {
                 let line = n as u16;
                 self.bindings.declare(
                     remote,

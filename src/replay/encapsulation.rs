@@ -17,6 +17,7 @@ const FIELDS_MAX: usize = 64;
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86DD;
 const TRANSPARENT_ETHERNET: u16 = 0x6558;
+const ETHERNET_BYTES: usize = 14;
 
 const VXLAN: [u16; 2] = [4_789, 8_472];
 const VXLAN_GPE: u16 = 4_790;
@@ -238,8 +239,13 @@ pub(super) fn in_udp(src: u16, dst: u16, payload: &[u8]) -> Option<(Layer, &[u8]
             // RFC 7348 §5: the I flag, a network, and what is reserved.
             let inner = match payload {
                 [0x08, 0, 0, 0, _, _, _, 0, inner @ ..] => inner,
-                // With a group and what was done to it (draft-smith-vxlan-group-policy §2.1): RTP may begin like this, too.
-                [0x88, done, _, _, _, _, _, 0, inner @ ..] if done & !0x48 == 0 && is_ip_frame(inner) => inner,
+                // With a group and what was done to it (draft-smith-vxlan-group-policy §2.1). RTP of eight sources begins like this, too, and
+                // is longer than what is cut before the inner packet.
+                [0x88, done, _, _, _, _, _, 0, inner @ ..]
+                    if done & !0x48 == 0 && (inner.len() <= ETHERNET_BYTES || is_ip_frame(inner)) =>
+                {
+                    inner
+                }
                 _ => return None,
             };
             Some((Layer::Ethernet, inner))

@@ -34,6 +34,38 @@ fn media_through_a_nat_is_bound_by_the_end_that_was_described() {
     );
 }
 
+/// A call of the first messages of this one, with SDP that names hosts by name.
+fn named(of: &mut Talk) -> Talk {
+    let mut talk = Talk::new(&of.call_id);
+    for (at, frame) in of.connected().file.records() {
+        let text = String::from_utf8_lossy(&frame[42..]).into_owned();
+        let (src, dst) = if frame[29] == 1 { (A, B) } else { (B, A) };
+        let named = text.replace("c=IN IP4 192.168.0.1\r\n", "c=IN IP4 a.invalid\r\n");
+        let named = named.replace("c=IN IP4 192.168.0.2\r\n", "c=IN IP4 b.invalid\r\n");
+        let lengths = [&text, &named].map(|text| text.split_once("\r\n\r\n").unwrap().1.len());
+        let [was, is] = lengths.map(|length| format!("Content-Length: {length}\r\n"));
+        talk.file.udp(at, src, dst, named.replace(&was, &is).as_bytes());
+    }
+    talk.now = of.now;
+    talk
+}
+
+#[test]
+fn a_host_that_is_named_by_name_is_the_one_that_says_so() {
+    let mut talk = named(&mut Talk::new("named@test"));
+    let report = talk.talk(5).hang_up().replay();
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
+    // From behind NAT it is bound by where it goes to.
+    let mut talk = named(&mut Talk::new("named@test"));
+    for n in 0..5 {
+        talk.file
+            .udp(millis(talk.now), "203.0.113.77:9999", B_MEDIA, &rtp(0xA, 0, n));
+        talk.now += 20;
+    }
+    let report = talk.hang_up().replay();
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5)]);
+}
+
 /// A message whose SDP has these keys.
 fn keyed(talk: &mut Talk, by_a: bool, start: &str, keys: &[Crypto]) {
     let said = Said {
