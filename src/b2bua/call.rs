@@ -4,34 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::announce::Announced;
-use super::arrival::Setting;
-use super::attempt::Attempts;
-use super::aware::Telling;
-use super::chronicle::Chronicle;
-use super::claims::Claims;
+use super::awareness::{Announced, Telling};
 use super::continuation::Kept;
+use super::crossing::{Passing, ReferNumber};
 use super::deadlines::Deadlines;
-use super::event::ReferNumber;
-use super::exchange::Exchange;
-use super::farewell::Farewell;
-use super::fork::Forks;
-use super::former::Former;
-use super::left_out::LeavingOut;
-use super::leg::{CallLeg, LegState};
-use super::negotiation::Negotiation;
+use super::dialog::{CallLeg, Forks, LegState, Owner};
+use super::ending::{Farewell, Partings};
+use super::identity::Claims;
+use super::invite::{Attempts, Reliable, Setting, reliable};
+use super::modification::{Exchange, Former, Upkeep, Withheld};
 use super::output::{Output, StepKind};
-use super::parting::Partings;
-use super::pass::Passing;
-use super::pause::Pauses;
-use super::referral::Transfers;
-use super::refresh::Upkeep;
+use super::recording::{Chronicle, LeavingOut, Pauses};
 use super::reject::{self, Refusal};
-use super::reliable::{self, Reliable};
+use super::session::Negotiation;
 use super::state::{MediaState, Phase, Recording, Story};
+use super::transfer::Transfers;
 use super::turn::{Line, Turn};
-use super::wire::Owner;
-use super::withheld::Withheld;
 use crate::model::{Ailment, Direction, Header, Leg, MediaKind, Reconciliation, RecordingEvent, SessionId, TrunkName};
 use crate::policy::Decision;
 use crate::sip::transaction::{ClientId, ServerId};
@@ -275,12 +263,12 @@ impl Call {
             }
             Method::Options => {
                 let mut response = Response::to(&request, 200, None, None);
-                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::crossing::ALLOW);
                 response.headers.push("Allow", allow);
                 turn.respond(self.line(side), server, response);
             }
             _ => {
-                let allow = self.leg(side).trunk.allow(super::carry::ALLOW);
+                let allow = self.leg(side).trunk.allow(super::crossing::ALLOW);
                 let refusal = super::reject::of_method(&request.method, allow);
                 self.refuse_request(turn, side, server, &request, &refusal);
             }

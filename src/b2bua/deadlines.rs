@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::continuation::Kept;
-use super::leg::LegState;
+use super::dialog::LegState;
 use super::reject::{Refusal, SET_UP_MAX};
 use super::state::{MediaState, Phase, Recording};
 use super::turn::Turn;

@@ -1,107 +1,52 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
-//! A call is a value that is handed events and writes outputs, in order: `offer` takes A's INVITE, `progress` and
-//! `answer` what B says to it, `fork` how many answer, `reliable` their acknowledged ringing, `refresh` the session timers, `retell` what a transfer changes for who stays, `modify` all later offers and `exchange` their answers, `pass` what is carried through, `teardown` every end. `reject` is the one table from
-//! reason to status, `chronicle` the signalling that a recording keeps.
+//! A call is a value that is handed events and writes outputs, in order: [`call`] tells each event where it belongs. An
+//! `invite` makes it: a `dialog` with each peer, and a `session` that both describe. `modification` is what they offer later,
+//! `crossing` what is carried through, `transfer` how a party goes over to another call, `ending` every end. The policies are
+//! asked in `decision`, of parties as `identity` knows them; `recording` is what is kept, `awareness` that the parties know of it,
+//! `emergency` what precedes all that. `reject` is the one table from reason to status, `deadlines` all that a call waits for,
+//! `continuation` a call beyond the end of the process.
 //!
 //! Architecture Invariant: pure. What a call wants done is an [`Output`]; what it may touch is a [`Turn`].
 
-mod aftermath;
-mod announce;
-mod answer;
-mod arrival;
-mod attempt;
-mod aware;
-mod body;
+mod awareness;
 mod call;
-mod caller;
-mod carry;
-mod challenge;
-mod chronicle;
-mod claims;
-mod connected;
-mod consent;
-mod consented;
-mod consultation;
 mod continuation;
-mod conversation;
+mod crossing;
 mod deadlines;
-mod decisions;
-mod discretion;
-mod emergencies;
-mod event;
-mod exchange;
-mod facts;
-mod farewell;
-mod followed;
-mod foreword;
-mod fork;
-mod former;
-mod hearing;
-mod languages;
-mod leaving;
-mod left_out;
-mod leg;
-mod meeting;
-mod modify;
-mod negotiation;
-mod newcomer;
-mod notice;
-mod numbering;
-mod offer;
+mod decision;
+mod dialog;
+mod emergency;
+mod ending;
+mod identity;
+mod invite;
+mod modification;
 mod output;
-mod parting;
-mod pass;
-mod pause;
-mod progress;
-mod reattach;
-mod redirect;
-mod referral;
-mod refresh;
+mod recording;
 mod reject;
-mod relayed;
-mod reliable;
-mod replaces;
-mod retell;
-mod seat;
+mod session;
 mod state;
-mod subscription;
-mod successor;
-mod teardown;
 mod transfer;
 mod turn;
-mod urgent;
 mod view;
-mod widened;
-mod wire;
-mod withheld;
 
-pub use aftermath::Aftermath;
-pub use arrival::{Arrival, Asked};
-pub use body::Writing;
+pub use awareness::Dissent;
 pub use call::Call;
-pub use carry::{ALLOW, ALLOW_OUTSIDE, Crossing, carry, unsupported};
-pub use challenge::Waiting;
-pub use chronicle::Chronicle;
-pub use consented::Dissent;
-pub use consultation::{Consulted, replace_nothing};
 pub use continuation::{ResumeError, STATE_BYTES_MAX};
-pub use conversation::{Answered, Conversations, Referred};
-pub use emergencies::Emergencies;
-pub use event::DialogEvent;
-pub use facts::{Kin, Opening, at_our_address, header, led_on, of_invite, rerouters, screened};
-pub use leg::{CallLeg, LegState};
-pub use meeting::is_focus;
-pub use numbering::{arrive, arriving, cross, cross_identities};
-pub use offer::onward;
+pub use crossing::{
+    ALLOW, ALLOW_OUTSIDE, Crossing, DialogEvent, DialogName, Meant, Onward, SubscriptionId, Subscriptions, arrive,
+    arriving, back, carry, check_refer_to, cross, cross_identities, dialog_named, dialog_of_refer_to, option_of,
+    set_number, unsupported,
+};
+pub use decision::{Kin, Opening, at_our_address, header, is_focus, led_on, of_invite, rerouters, screened};
+pub use dialog::{CallLeg, LegState, Owner, Waiting, Wire};
+pub use emergency::Emergencies;
+pub use ending::Aftermath;
+pub use invite::{Arrival, Asked, onward};
 pub use output::{Output, Step, StepKind};
-pub use pass::back;
-pub use pause::key_in;
-pub use referral::{Errand, Staying};
+pub use recording::{Chronicle, key_in};
 pub use reject::{Refusal, Rejection, of_method, of_recorder, of_verdict};
-pub use replaces::{DialogName, Meant, check_refer_to, dialog_named, dialog_of_refer_to, option_of};
-pub use subscription::{Onward, SubscriptionId, Subscriptions, set_number};
-pub use transfer::Referral;
+pub use session::Writing;
+pub use transfer::{Answered, Consulted, Conversations, Errand, Referral, Referred, Staying, replace_nothing};
 pub use turn::{Terms, Turn};
 pub use view::{CallState, CallView, RecordingState};
-pub use wire::{Owner, Wire};

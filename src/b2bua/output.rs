@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::continuation::Continuation;
-use super::emergencies::HelpCall;
+use super::emergency::HelpCall;
 use super::view::CallView;
 use crate::model::{
     Consent, Direction, Fault, Leg, MediaCommand, Outcome, PausedBy, RecordingCommand, SessionId, Timestamp,

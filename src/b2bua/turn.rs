@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::challenge::Waiting;
-use super::chronicle::Chronicle;
-use super::conversation::Conversations;
-use super::emergencies::Emergencies;
+use super::dialog::{Owner, Waiting, Wire};
+use super::emergency::Emergencies;
 use super::output::Output;
-use super::wire::{Owner, Wire};
+use super::recording::Chronicle;
+use super::transfer::Conversations;
 use crate::media::PortPool;
 use crate::model::{Direction, Identity, Leg, MediaCommand, RecordingCommand, SessionId, Timestamp};
 use crate::policy::{CallFacts, Decision, PolicySet, RecorderState, RejectCode};
