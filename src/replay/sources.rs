@@ -104,6 +104,11 @@ impl Sources {
         }
     }
 
+    /// The call is over.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.phone);
+    }
+
     /// What the party described in a message of the hop that is played. `speaker`: who sent that.
     pub(crate) fn describe(&mut self, message: &Message, sdp: &SessionDescription, speaker: IpAddr) {
         let by = match message {
