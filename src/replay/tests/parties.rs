@@ -90,6 +90,12 @@ fn keyed(talk: &mut Talk, by_a: bool, start: &str, keys: &[Crypto]) {
     talk.now += 10;
 }
 
+/// Five packets each way, by keys that the descriptions tell.
+pub(super) fn encrypted_call() -> Talk {
+    let suite = SrtpSuite::AesCm128HmacSha1_32;
+    sealed_talk(&[crypto(3, suite, 1)], &crypto(3, suite, 2))
+}
+
 fn crypto(tag: u32, suite: SrtpSuite, fill: u8) -> Crypto {
     let key = SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
     Crypto { tag, key }
@@ -122,8 +128,8 @@ fn sealed_talk(offered: &[Crypto], answered: &Crypto) -> Talk {
 
 #[test]
 fn encrypted_media_whose_keys_were_captured_is_opened() {
-    let suite = SrtpSuite::AesCm128HmacSha1_32;
-    let report = sealed_talk(&[crypto(3, suite, 1)], &crypto(3, suite, 2)).replay();
+    let talk = encrypted_call();
+    let report = talk.replay();
     assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
     assert_eq!(report.calls[0].streams[0].codec, "PCMU");
 }
