@@ -9,8 +9,9 @@ use super::log_queue::{self, LogThread};
 
 /// The environment variable that filters, in the syntax of `tracing_subscriber::EnvFilter`: `onrecord=debug`.
 pub const FILTER_VARIABLE: &str = "ONRECORD_LOG";
-/// Without it. Of handshakes we tell ourselves what is wrong; rustls warns of each peer that names an address in SNI.
-const FILTER: &str = "info,rustls=error";
+/// Without it. Of handshakes we tell ourselves what is wrong; rustls warns of each peer that names an address in SNI, rtc-dtls of each
+/// extension of a hello that it does not know: of whatever a stranger sends to a media port.
+const FILTER: &str = "info,rustls=error,rtc_dtls=error";
 
 /// Sends the logs of a verb to stderr, at once.
 pub fn start() {
@@ -100,7 +101,39 @@ fn is_hidden(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_s_hello_has_in_it_is_not_logged_and_what_we_warn_of_is() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(FILTER))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "rtc_dtls::handshake::handshake_message_client_hello", "Unsupported Extension");
+            tracing::warn!(target: "onrecord::live::media_thread", "of ours");
+        });
+        let bytes = kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        assert!(text.contains("of ours") && !text.contains("Unsupported"), "{text}");
+    }
 
     #[test]
     fn a_stranger_cannot_forge_a_line_or_colour_the_terminal() {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::agreed::AgreedKeys;
 use super::binding::Bound;
 use super::capture::Captured;
 use super::script::Script;
@@ -37,6 +38,7 @@ pub(crate) struct Call {
     pub foreign: u64,
     /// Where the proxy told each party to send to, m-line by m-line.
     pub relay: [Vec<Option<Remote>>; 2],
+    pub keys: AgreedKeys,
 }
 
 impl Call {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::agreed::AgreedKeys;
 use super::binding::{Bindings, CallIndex, Declared};
 use super::blocks::Provenance;
 use super::call::Call;
@@ -15,6 +16,7 @@ use super::far_leg::FarLegs;
 use super::flaw::FlawKind;
 use super::naming::Referrals;
 use super::script::{Line, Script, Sighting, opens};
+use super::sources::{Sources, remote_of};
 use super::streams::Streams;
 use super::unkeyed::Unkeyed;
 use crate::model::{Leg, Ssrc, Timestamp};
@@ -63,6 +65,9 @@ impl Counts {
 pub(crate) struct Play {
     pub call: CallIndex,
     pub sender: Leg,
+    /// Which m-line, from 0.
+    pub line: u16,
+    pub kind: WireKind,
     /// The sender's signalled address: bound by SDP, it comes from there, whatever a NAT made of it.
     pub from: SocketAddr,
     /// The proxy's.
@@ -172,12 +177,16 @@ impl Calls {
             }
             let parsed = parsed?;
             match sighting {
-                Sighting::New => call.sources[leg.index()].describe(&message, &parsed, captured.src.ip()),
+                Sighting::New => {
+                    call.sources[leg.index()].describe(&message, &parsed, captured.src.ip());
+                    call.keys.on_captured(leg, &parsed);
+                }
                 // The proxy knows the party by what it was told before; its media may come from here all the same.
                 Sighting::Spared => call.sources[leg.index()].describe_beside(&parsed, captured.src.ip()),
                 Sighting::Repeated | Sighting::OtherHop | Sighting::Stray => {}
             }
-            self.declare(index, leg, &parsed, is_played || sighting == Sighting::Spared);
+            let is_played = is_played || sighting == Sighting::Spared;
+            self.declare((index, leg), &parsed, captured.src.ip(), is_played);
         }
         Ok(Some(Heard {
             call: index,
@@ -279,14 +288,21 @@ impl Calls {
             script: Some(Box::new(script(index, transport))),
             streams: Streams::default(),
             formats: Vec::new(),
-            sources: Default::default(),
+            sources: [CALLER, CALLEE].map(Sources::new),
             foreign: 0,
             relay: [Vec::new(), Vec::new()],
+            keys: AgreedKeys::default(),
         });
         Ok(index)
     }
 
-    pub(super) fn declare(&mut self, index: CallIndex, leg: Leg, sdp: &SessionDescription, is_played: bool) {
+    pub(super) fn declare(
+        &mut self,
+        (index, leg): (CallIndex, Leg),
+        sdp: &SessionDescription,
+        speaker: IpAddr,
+        is_played: bool,
+    ) {
         let Some(call) = self.calls.get_mut(index as usize) else {
             return;
         };
@@ -298,7 +314,7 @@ impl Calls {
                     call.formats.push((leg, format.payload_type, format.name.clone()));
                 }
             }
-            if let Some(remote) = line.remote() {
+            if let Some(remote) = remote_of(line, speaker) {
                 let line = n as u16;
                 self.bindings.declare(
                     remote,
@@ -339,6 +355,8 @@ impl Calls {
         let play = relay.copied().flatten().filter(|_| bound.is_played).map(|relay| Play {
             call: bound.call,
             sender: bound.sender,
+            line: bound.line,
+            kind,
             from,
             local: if bound.is_rtcp { relay.rtcp } else { relay.rtp },
             ssrc,

@@ -134,6 +134,11 @@ impl<R: Read> Capture<R> {
         self.dissector.doubles.count()
     }
 
+    /// TCP connections that are encrypted, so that no SIP in them can be read.
+    pub fn sealed(&self) -> u64 {
+        self.dissector.streams.sealed()
+    }
+
     /// Reads one record and tells `visit` what it brought: nothing, something, or several messages. False at the end.
     pub fn read_packet(&mut self, mut visit: impl FnMut(Event<'_>)) -> bool {
         if self.is_finished {

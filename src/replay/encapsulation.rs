@@ -17,6 +17,7 @@ const FIELDS_MAX: usize = 64;
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86DD;
 const TRANSPARENT_ETHERNET: u16 = 0x6558;
+const ETHERNET_BYTES: usize = 14;
 
 const VXLAN: [u16; 2] = [4_789, 8_472];
 const VXLAN_GPE: u16 = 4_790;
@@ -236,8 +237,16 @@ pub(super) fn in_udp(src: u16, dst: u16, payload: &[u8]) -> Option<(Layer, &[u8]
     match dst {
         port if VXLAN.contains(&port) => {
             // RFC 7348 §5: the I flag, a network, and what is reserved.
-            let [0x08, 0, 0, 0, _, _, _, 0, inner @ ..] = payload else {
-                return None;
+            let inner = match payload {
+                [0x08, 0, 0, 0, _, _, _, 0, inner @ ..] => inner,
+                // With a group and what was done to it (draft-smith-vxlan-group-policy §2.1). RTP of eight sources begins like this, too, and
+                // is longer than what is cut before the inner packet.
+                [0x88, done, _, _, _, _, _, 0, inner @ ..]
+                    if done & !0x48 == 0 && (inner.len() <= ETHERNET_BYTES || is_ip_frame(inner)) =>
+                {
+                    inner
+                }
+                _ => return None,
             };
             Some((Layer::Ethernet, inner))
         }
@@ -320,14 +329,20 @@ fn in_l2tp(payload: &[u8]) -> Option<(Layer, &[u8])> {
 /// A session (RFC 3931 §4.1.1.1), then a cookie and a sublayer as long as its ends agreed: where Ethernet with IP follows.
 pub(super) fn in_l2tp3(session: &[u8]) -> Option<(Layer, &[u8])> {
     session.get(..4).filter(|id| **id != [0; 4])?;
-    let is_frame = |frame: &&[u8]| match (word(frame, 12), frame.get(14)) {
+    let mut frames = [4, 8, 12, 16].into_iter().filter_map(|from| session.get(from..));
+    frames
+        .find(|frame| is_ip_frame(frame))
+        .map(|frame| (Layer::Ethernet, frame))
+}
+
+/// Ethernet with IP in it, or with a tag.
+fn is_ip_frame(frame: &[u8]) -> bool {
+    match (word(frame, 12), frame.get(14)) {
         (Ok(IPV4), Some(first)) => first >> 4 == 4,
         (Ok(IPV6), Some(first)) => first >> 4 == 6,
         (Ok(0x8100 | 0x88A8), Some(_)) => true,
         _ => false,
-    };
-    let frames = [4, 8, 12, 16].into_iter().filter_map(|from| session.get(from..));
-    frames.filter(is_frame).map(|frame| (Layer::Ethernet, frame)).next()
+    }
 }
 
 /// TaZmen Sniffer Protocol: a received packet of Ethernet, after its tagged fields.

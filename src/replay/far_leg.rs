@@ -28,7 +28,7 @@ impl Calls {
         };
         let description = description_in(message).and_then(|sdp| SessionDescription::parse(&sdp).ok());
         if let Some(sdp) = description {
-            self.declare(index, leg, &sdp, true);
+            self.declare((index, leg), &sdp, captured.src.ip(), true);
         }
         true
     }

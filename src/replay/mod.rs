@@ -1,10 +1,12 @@
 //! Captures through the engine: what was on the wire, played to the proxy in virtual time.
 
+mod agreed;
 mod binding;
 mod blocks;
 mod call;
 mod calls;
 mod capture;
+mod capture_report;
 mod clock;
 mod copied;
 mod dialogs;
@@ -43,14 +45,16 @@ mod tcp;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 mod unkeyed;
+mod unnamed;
 
 pub use capture::{Capture, Captured, Event, Payload};
+pub use capture_report::{CaptureReport, ErrorReport};
 pub use encapsulation::Encapsulation;
 pub use fault::{FaultKind, FaultSpec, NotAFault};
 pub use flaw::{Flaw, FlawKind, NotACapture};
 pub use options::{ReplayOptions, Shown};
 pub use passages::PassageReport;
-pub use report::{CallReport, CaptureReport, ErrorReport, PayloadTypeReport, Report, StreamReport};
+pub use report::{CallReport, PayloadTypeReport, Report, StreamReport};
 pub use sip_report::SipReport;
 
 use std::io::Read;
@@ -128,7 +132,7 @@ fn play(
     Ok(Report::of(
         reenactment.as_ref(),
         &early,
-        (capture.packets(), capture.doubles()),
+        [capture.packets(), capture.doubles(), capture.sealed()],
         layout,
     ))
 }

@@ -21,6 +21,7 @@ use super::proxy::{Listeners, signaling};
 use super::script::{CALL_HEADER, Line};
 use super::spool::{Disk, Spool};
 use super::story::{Session, Story, Told};
+use super::unnamed::Unnamed;
 use crate::engine::{CallState, Engine, EngineOutput, Relayed};
 use crate::model::{Direction, Leg, RecordingEvent, SessionId, Timestamp};
 use crate::recorder::WriterConfig;
@@ -74,6 +75,8 @@ pub(crate) struct Reenactment<D> {
     shown: Shown,
     /// Datagrams that no SDP binds to a call.
     pub unbound: u64,
+    /// What of them is RTP.
+    pub unnamed: Unnamed,
 }
 
 impl<D: Disk> Reenactment<D> {
@@ -119,6 +122,7 @@ impl<D: Disk> Reenactment<D> {
             arena: BytesMut::new(),
             shown: options.shown.clone(),
             unbound: 0,
+            unnamed: Unnamed::default(),
         }
         .with_faults(started)
     }
@@ -229,11 +233,14 @@ impl<D: Disk> Reenactment<D> {
     fn on_datagram(&mut self, captured: &Captured<'_>, bytes: &[u8]) {
         let Some(play) = self.calls.on_datagram(captured, bytes) else {
             self.unbound += 1;
+            self.unnamed.count(captured.src, captured.dst, bytes);
             return;
         };
         let Some(play) = play else { return };
         let now = self.clock.now();
-        let bytes = self.keep(bytes);
+        let resealed = self.calls.call_mut(play.call);
+        let resealed = resealed.and_then(|call| call.keys.reseal(play.sender, play.line, play.kind, bytes));
+        let bytes = self.keep(resealed.as_deref().unwrap_or(bytes));
         let relayed = self.engine.handle_media(now, play.local, play.from, &bytes);
         let recorded = match relayed {
             Relayed::Forwarded { recorded } | Relayed::Dropped { recorded, .. } => recorded,
@@ -384,6 +391,7 @@ impl<D: Disk> Reenactment<D> {
         let description = description_in(&message).and_then(|sdp| SessionDescription::parse(&sdp).ok());
         call.sources[leg.index()].on_told(&message, description.is_some());
         if let Some(sdp) = description {
+            call.keys.on_sent(leg, &sdp);
             call.relay[leg.index()] = sdp.lines().iter().map(|line| line.remote()).collect();
         }
         let mut lines = Vec::new();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Early;
 use super::binding::CallIndex;
 use super::call::Call;
-use super::flaw::Flaw;
+use super::capture_report::{CaptureReport, ErrorReport, counted};
 use super::passages::PassageReport;
 use super::reenact::Reenactment;
 use super::sip_report::{SipReport, printable};
@@ -29,37 +29,6 @@ pub struct Report {
     pub calls: Vec<CallReport>,
     /// What began outside any call, in order.
     pub passages: Vec<PassageReport>,
-}
-
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct CaptureReport {
-    /// In the file, unreadable ones too.
-    pub packets: u64,
-    /// Of these, captured before (mirrored ports): left out.
-    pub doubles: u64,
-    /// SIP messages.
-    pub sip: u64,
-    /// RTP packets that an SDP binds to a call.
-    pub rtp: u64,
-    /// RTCP packets that an SDP binds to a call.
-    pub rtcp: u64,
-    /// UDP datagrams that are neither SIP nor bound to a call by an SDP before them.
-    pub ignored: u64,
-    /// Calls that had begun before the capture did: not replayed. The first 10,000.
-    pub begun_before: u64,
-    /// The first 1,000; of packets cut by the snap length, the first 20.
-    pub errors: Vec<ErrorReport>,
-    /// All of them.
-    pub errors_total: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct ErrorReport {
-    /// From 1.
-    pub packet: u64,
-    /// Of the packet's record in the file.
-    pub offset: u64,
-    pub error: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -127,13 +96,14 @@ impl Report {
     pub(super) fn of<D: Disk>(
         reenactment: Option<&Reenactment<D>>,
         early: &Early,
-        (packets, doubles): (u64, u64),
+        [packets, doubles, tls]: [u64; 3],
         layout: Option<&Layout>,
     ) -> Self {
         let mut report = Self {
             capture: CaptureReport {
                 packets,
                 doubles,
+                tls,
                 ..CaptureReport::default()
             },
             calls: Vec::new(),
@@ -148,6 +118,7 @@ impl Report {
         let counts = found.calls.counts;
         (capture.sip, capture.rtp, capture.rtcp, capture.ignored) =
             (counts.sip, counts.rtp, counts.rtcp, found.unbound);
+        (capture.unnamed_streams, capture.unnamed_rtp) = found.unnamed.found();
         capture.begun_before = found.calls.begun_before();
         capture.errors.extend(found.flaws.iter().map(ErrorReport::of));
         capture.errors_total += found.flaws_in_all;
@@ -178,28 +149,7 @@ impl Report {
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         let c = &self.capture;
-        let _infallible = writeln!(
-            text,
-            "{}{}: {} SIP, {} RTP, {} RTCP, {} ignored; {}{}{}",
-            counted(c.packets, "packet"),
-            match c.doubles {
-                0 => String::new(),
-                doubles => format!(" ({doubles} captured more than once, used once)"),
-            },
-            c.sip,
-            c.rtp,
-            c.rtcp,
-            c.ignored,
-            counted(self.calls.len() as u64, "call"),
-            match self.passages.len() as u64 {
-                0 => String::new(),
-                passages => format!(", {} outside calls", counted(passages, "dialog")),
-            },
-            match c.begun_before {
-                0 => String::new(),
-                calls => format!("; {} begun before the capture, not replayed", counted(calls, "call")),
-            }
-        );
+        c.write_to(&mut text, self.calls.len() as u64, self.passages.len() as u64);
         for call in &self.calls {
             text.push('\n');
             call.write_to(&mut text);
@@ -219,16 +169,6 @@ impl Report {
             let _infallible = writeln!(text, "and {unlisted} more");
         }
         text
-    }
-}
-
-impl ErrorReport {
-    fn of(flaw: &Flaw) -> Self {
-        Self {
-            packet: flaw.packet,
-            offset: flaw.offset,
-            error: flaw.to_string(),
-        }
     }
 }
 
@@ -420,10 +360,4 @@ fn trail(step: &Step) -> Option<String> {
         StepKind::Ended { by, .. } => Some(format!("ended: {by}")),
         StepKind::Sip { .. } | StepKind::RecordingAsked | StepKind::RecordingReady | StepKind::Sealed { .. } => None,
     }
-}
-
-/// `1 call`, `2 calls`.
-fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }

@@ -12,8 +12,9 @@ use crate::sdp::{MediaLine, SessionDescription};
 use crate::sip::{Message, Method};
 
 /// Of one party of a call.
-#[derive(Default)]
 pub(crate) struct Sources {
+    /// Where the proxy hears the party's SIP from, and expects media of who names its host by a name.
+    phone: IpAddr,
     lines: Vec<Line>,
     offered: Option<Offered>,
 }
@@ -24,6 +25,7 @@ struct Line {
     /// Its party tries ways (RFC 8445): it may come from any of them.
     tries_ways: bool,
     is_rtp: bool,
+    names_host: bool,
     medium: Medium,
     /// Of its RTP, of its RTCP.
     latches: [Latch; 2],
@@ -44,22 +46,47 @@ struct Told {
     is_null: bool,
     tries_ways: bool,
     is_rtp: bool,
+    names_host: bool,
     medium: Medium,
 }
 
 impl Told {
-    fn of(line: &MediaLine) -> Self {
+    fn of(line: &MediaLine, speaker: IpAddr) -> Self {
         Self {
-            remote: line.remote(),
+            remote: remote_of(line, speaker),
             is_null: line.has_null_address(),
             tries_ways: line.ice.is_some(),
             is_rtp: !line.formats.is_empty(),
+            names_host: line.names_host,
             medium: Medium::of(line.kind, !line.formats.is_empty()),
         }
     }
 
-    fn all(sdp: &SessionDescription) -> Vec<Self> {
-        sdp.lines().iter().map(Self::of).collect()
+    fn all(sdp: &SessionDescription, speaker: IpAddr) -> Vec<Self> {
+        sdp.lines().iter().map(|line| Self::of(line, speaker)).collect()
+    }
+}
+
+/// Where the author of a description receives a line; names are not looked up: they are of the host that said it.
+pub(crate) fn remote_of(line: &MediaLine, speaker: IpAddr) -> Option<Remote> {
+    line.remote().or_else(|| {
+        let is_carried = line.names_host && line.is_live() && line.is_datagram();
+        let beside = is_carried.then(|| line.port.checked_add(1))?.unwrap_or(line.port);
+        Some(Remote {
+            rtp: SocketAddr::new(speaker, line.port),
+            rtcp: SocketAddr::new(speaker, beside),
+        })
+    })
+}
+
+impl Line {
+    /// As the proxy knows the place.
+    const fn known(&self, at: SocketAddr, phone: IpAddr) -> SocketAddr {
+        if self.names_host {
+            SocketAddr::new(phone, at.port())
+        } else {
+            at
+        }
     }
 }
 
@@ -72,6 +99,19 @@ pub(crate) enum Source {
 }
 
 impl Sources {
+    pub(crate) const fn new(phone: IpAddr) -> Self {
+        Self {
+            phone,
+            lines: Vec::new(),
+            offered: None,
+        }
+    }
+
+    /// The call is over.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.phone);
+    }
+
     /// What the party described in a message of the hop that is played. `speaker`: who sent that.
     pub(crate) fn describe(&mut self, message: &Message, sdp: &SessionDescription, speaker: IpAddr) {
         let by = match message {
@@ -81,10 +121,10 @@ impl Sources {
             _ => None,
         };
         if by.is_some() && !self.lines.is_empty() {
-            let lines = Told::all(sdp);
+            let lines = Told::all(sdp, speaker);
             self.offered = Some(Offered { by, lines, speaker });
         } else {
-            self.agree(&Told::all(sdp), speaker);
+            self.agree(&Told::all(sdp, speaker), speaker);
         }
     }
 
@@ -92,7 +132,7 @@ impl Sources {
     pub(crate) fn describe_beside(&mut self, sdp: &SessionDescription, speaker: IpAddr) {
         self.offered = Some(Offered {
             by: None,
-            lines: Told::all(sdp),
+            lines: Told::all(sdp, speaker),
             speaker,
         });
     }
@@ -114,6 +154,7 @@ impl Sources {
         for (line, told) in self.lines.iter_mut().zip(told) {
             line.agreed = if told.is_null { line.agreed } else { told.remote };
             (line.tries_ways, line.is_rtp, line.medium) = (told.tries_ways, told.is_rtp, told.medium);
+            line.names_host = told.names_host;
             if let Some(remote) = line.agreed {
                 for (latch, at) in line.latches.iter_mut().zip([remote.rtp, remote.rtcp]) {
                     latch.signal(Some(at), Origin::First { speaker }, false);
@@ -124,11 +165,12 @@ impl Sources {
 
     /// Whose a packet of a line is that came to the other party.
     pub(crate) fn admit(&mut self, (line, is_rtcp): (u16, bool), from: SocketAddr, evidence: Evidence) -> Source {
-        let (offered, line) = (self.is_offered(line, from), self.lines.get_mut(usize::from(line)));
+        let (offered, phone) = (self.is_offered(line, from), self.phone);
+        let line = self.lines.get_mut(usize::from(line));
         let Some((line, agreed)) = line.and_then(|line| line.agreed.map(|agreed| (line, agreed))) else {
             return Source::Party(from);
         };
-        let at = if is_rtcp { agreed.rtcp } else { agreed.rtp };
+        let at = line.known(if is_rtcp { agreed.rtcp } else { agreed.rtp }, phone);
         if offered || line.tries_ways {
             return Source::Party(at);
         }
@@ -157,8 +199,9 @@ impl Sources {
 
     /// Where the proxy takes what the party sends on a line, and whatever it is, from.
     pub(crate) fn agreed(&self, (line, is_rtcp): (u16, bool)) -> Option<SocketAddr> {
-        let agreed = self.lines.get(usize::from(line))?.agreed?;
-        Some(if is_rtcp { agreed.rtcp } else { agreed.rtp })
+        let line = self.lines.get(usize::from(line))?;
+        let agreed = line.agreed?;
+        Some(line.known(if is_rtcp { agreed.rtcp } else { agreed.rtp }, self.phone))
     }
 
     fn is_offered(&self, line: u16, from: SocketAddr) -> bool {

@@ -6,6 +6,7 @@
 mod beginning;
 mod early;
 mod framing;
+mod sealed;
 mod websocket;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use crate::sip::Transport;
 use crate::sip::start_line::{StartLine, skip_crlf, start_line};
 use early::Early;
 use framing::{Frame, copy_length, first_start_line, frame, resync};
+use sealed::Sealed;
 use websocket::Frames;
 
 /// Directions of connections that are followed. Full: the quarter that was silent longest is forgotten.
@@ -64,6 +66,7 @@ pub(crate) struct Streams {
     tick: u64,
     bytes: usize,
     early: Early,
+    sealed: Sealed,
     /// Bounded by one segment's worth of messages: the caller drains it after every segment.
     outputs: VecDeque<Output>,
 }
@@ -119,6 +122,11 @@ impl Streams {
         }
     }
 
+    /// Connections that are encrypted.
+    pub(crate) fn sealed(&self) -> u64 {
+        self.sealed.count()
+    }
+
     /// At the end of the capture: what waits is used, what is left is named.
     pub(crate) fn finish(&mut self, place: Place) {
         while let Some(key) = self.streams.keys().next().copied() {
@@ -137,6 +145,9 @@ impl Streams {
         if self.streams.get(&key).is_some_and(|stream| stream.is_beyond(sequence)) {
             // Another connection on the same ports, which begins where a frame or a message does.
             self.remove(place, key);
+        }
+        if self.streams.get(&key).is_none_or(|stream| !stream.is_sip) {
+            self.sealed.look_at(key, payload);
         }
         let is_new = !self.streams.contains_key(&key);
         if is_new {

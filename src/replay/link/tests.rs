@@ -148,6 +148,7 @@ fn tunnelled_over_udp() -> Vec<(&'static str, u32, Vec<u8>)> {
     };
     vec![
         ("VXLAN", 1, over("4789", &[8, 0, 0, 0, 0, 0, 100, 0], &frame)),
+        ("VXLAN, group", 1, over("4789", &[0x88, 8, 0, 7, 0, 0, 100, 0], &frame)),
         ("VXLAN-GPE", 1, over("4790", &[0x0C, 0, 0, 1, 0, 0, 100, 0], &v4)),
         ("VXLAN-GPE, IPv6", 1, over("4790", &[0x0C, 0, 0, 2, 0, 0, 100, 0], &v6)),
         (
@@ -278,6 +279,7 @@ fn media_on_the_port_of_a_tunnel_is_media() {
         for (payload, name) in [
             (forge::rtp(7, 0, 1), "RTP"),
             (vec![0x81, 0xC8, 0, 6], "RTCP"),
+            ([&[0x88, 0, 0, 1, 0, 0, 1, 0][..], &[4; 60]].concat(), "RTP of a mixer"),
             (vec![], "nothing"),
         ] {
             let mut file = Pcap::new(ETHERNET);

@@ -3,8 +3,10 @@
 
 use super::{HAND_OVER, Reenactment};
 use crate::model::Timestamp;
+use crate::replay::agreed::AgreedKeys;
 use crate::replay::capture::Captured;
 use crate::replay::flaw::FlawKind;
+use crate::replay::sources::Sources;
 use crate::replay::spool::Disk;
 use crate::replay::story::Story;
 
@@ -52,7 +54,8 @@ impl<D: Disk> Reenactment<D> {
             if let Some(call) = self.calls.call_mut(index).filter(|_| is_over) {
                 call.script = None;
                 call.relay = [Vec::new(), Vec::new()];
-                call.sources = Default::default();
+                call.sources.iter_mut().for_each(Sources::forget);
+                call.keys = AgreedKeys::default();
                 self.made_up.remove(&index);
             }
         }
@@ -141,7 +144,7 @@ mod tests {
         }) {}
         let mut reenactment = reenactment.unwrap();
         reenactment.finish();
-        let report = Report::of(Some(&reenactment), &Early::default(), (0, 0), None);
+        let report = Report::of(Some(&reenactment), &Early::default(), [0; 3], None);
         (report, reenactment.patience.rounds)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::forge::{self, ETHERNET, Order, Pcap};
+use super::super::forge::{self, ETHERNET, Order, Pcap, millis};
 use super::super::talk::{B_MEDIA, Talk};
 use super::super::*;
 use super::{options, streams};
@@ -83,6 +83,28 @@ fn packets_cut_by_the_snap_length_are_counted_and_named_and_not_recorded() {
         report
             .to_text()
             .contains("50 packets, 50 cut by the capture, 0 lost, 0 recorded")
+    );
+}
+
+#[test]
+fn a_capture_whose_signalling_cannot_be_read_says_what_it_has_in_place_of_calls() {
+    let mut talk = Talk::new("unseen@test");
+    talk.talk(3);
+    let (a, b) = (forge::addr("192.168.0.1:40000"), forge::addr("192.168.0.2:5061"));
+    let record = [23, 3, 3, 0, 3, 1, 2, 3];
+    for (n, src, dst) in [(1, a, b), (9, b, a), (9, a, b)] {
+        let segment = forge::tcp(src, dst, n, 0x10, 0, &record);
+        let packet = forge::ip4(src.ip(), dst.ip(), 6, n as u16, 0, &segment);
+        talk.file.push(millis(talk.now), &forge::ethernet(&packet));
+    }
+    let report = talk.replay();
+    let capture = &report.capture;
+    assert_eq!((capture.unnamed_rtp, capture.unnamed_streams, capture.tls), (6, 2, 1));
+    assert_eq!(
+        report.to_text(),
+        "9 packets: 0 SIP, 0 RTP, 0 RTCP, 6 ignored; 0 calls\n\
+         of the ignored, 6 RTP packets of 2 streams that no SDP before them names\n\
+         1 TCP connection encrypted (TLS): SIP in there is not read\n"
     );
 }
 

@@ -34,8 +34,40 @@ fn media_through_a_nat_is_bound_by_the_end_that_was_described() {
     );
 }
 
-/// A message whose SDP has this key.
-fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
+/// A call of the first messages of this one, with SDP that names hosts by name.
+fn named(of: &mut Talk) -> Talk {
+    let mut talk = Talk::new(&of.call_id);
+    for (at, frame) in of.connected().file.records() {
+        let text = String::from_utf8_lossy(&frame[42..]).into_owned();
+        let (src, dst) = if frame[29] == 1 { (A, B) } else { (B, A) };
+        let named = text.replace("c=IN IP4 192.168.0.1\r\n", "c=IN IP4 a.invalid\r\n");
+        let named = named.replace("c=IN IP4 192.168.0.2\r\n", "c=IN IP4 b.invalid\r\n");
+        let lengths = [&text, &named].map(|text| text.split_once("\r\n\r\n").unwrap().1.len());
+        let [was, is] = lengths.map(|length| format!("Content-Length: {length}\r\n"));
+        talk.file.udp(at, src, dst, named.replace(&was, &is).as_bytes());
+    }
+    talk.now = of.now;
+    talk
+}
+
+#[test]
+fn a_host_that_is_named_by_name_is_the_one_that_says_so() {
+    let mut talk = named(&mut Talk::new("named@test"));
+    let report = talk.talk(5).hang_up().replay();
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
+    // From behind NAT it is bound by where it goes to.
+    let mut talk = named(&mut Talk::new("named@test"));
+    for n in 0..5 {
+        talk.file
+            .udp(millis(talk.now), "203.0.113.77:9999", B_MEDIA, &rtp(0xA, 0, n));
+        talk.now += 20;
+    }
+    let report = talk.hang_up().replay();
+    assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5)]);
+}
+
+/// A message whose SDP has these keys.
+fn keyed(talk: &mut Talk, by_a: bool, start: &str, keys: &[Crypto]) {
     let said = Said {
         start,
         cseq: "1 INVITE",
@@ -46,8 +78,10 @@ fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
     let text = String::from_utf8(said.bytes(&talk.call_id)).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let mut secured = body.replace("RTP/AVP", "RTP/SAVP");
-    key.write(&mut secured);
-    secured.push_str("\r\n");
+    for key in keys {
+        key.write(&mut secured);
+        secured.push_str("\r\n");
+    }
     let (old, new) = (body.len().to_string(), secured.len().to_string());
     let head = head.replace(&format!("Content-Length: {old}"), &format!("Content-Length: {new}"));
     let (src, dst) = if by_a { (A, B) } else { (B, A) };
@@ -59,13 +93,22 @@ fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
 /// Five packets each way, by keys that the descriptions tell.
 pub(super) fn encrypted_call() -> Talk {
     let suite = SrtpSuite::AesCm128HmacSha1_32;
-    let key = |fill| SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
+    sealed_talk(&[crypto(3, suite, 1)], &crypto(3, suite, 2))
+}
+
+fn crypto(tag: u32, suite: SrtpSuite, fill: u8) -> Crypto {
+    let key = SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
+    Crypto { tag, key }
+}
+
+/// A call in which A offers these keys and B answers by one, and five packets each way by A's one with that tag, and B's.
+fn sealed_talk(offered: &[Crypto], answered: &Crypto) -> Talk {
     let mut talk = Talk::new("srtp@test");
-    let crypto = |fill| Crypto { tag: 3, key: key(fill) };
-    keyed(&mut talk, true, "INVITE sip:b@example.net SIP/2.0", &crypto(1));
-    keyed(&mut talk, false, "SIP/2.0 200 OK", &crypto(2));
+    keyed(&mut talk, true, "INVITE sip:b@example.net SIP/2.0", offered);
+    keyed(&mut talk, false, "SIP/2.0 200 OK", std::slice::from_ref(answered));
     talk.a("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", None);
-    let mut sealers = [1, 2].map(|fill| Sealer::new(&key(fill)).unwrap());
+    let taken = offered.iter().find(|crypto| crypto.tag == answered.tag).unwrap();
+    let mut sealers = [taken, answered].map(|crypto| Sealer::new(&crypto.key).unwrap());
     for n in 0..5 {
         for (sealer, (ssrc, src, dst)) in sealers
             .iter_mut()
@@ -89,6 +132,23 @@ fn encrypted_media_whose_keys_were_captured_is_opened() {
     let report = talk.replay();
     assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
     assert_eq!(report.calls[0].streams[0].codec, "PCMU");
+}
+
+#[test]
+fn encrypted_media_is_opened_whichever_of_the_offered_keys_the_called_took() {
+    for taken in 0..SrtpSuite::ALL.len() {
+        let offered: Vec<_> = (1..)
+            .zip(SrtpSuite::ALL)
+            .map(|(n, suite)| crypto(n, suite, n as u8))
+            .collect();
+        let answered = crypto(offered[taken].tag, offered[taken].key.suite(), 99);
+        let report = sealed_talk(&offered, &answered).replay();
+        assert_eq!(
+            streams(&report.calls[0]),
+            [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)],
+            "{answered:?}"
+        );
+    }
 }
 
 #[test]
