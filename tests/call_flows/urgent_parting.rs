@@ -34,7 +34,7 @@ fn within(bench: &mut Bench, transport: Transport, cseq: u32, method: &str) {
     let to = bench.response_to_a().headers.to().to_string();
     let tags = ("<sip:alice@example.com>;tag=a-tag", to.as_str());
     let bytes = in_dialog(A, method, &format!("{method}{cseq}"), tags, "call-1", cseq, "");
-    from_a(bench, transport, &String::from_utf8(bytes.to_vec()).unwrap());
+    from_a(bench, transport, std::str::from_utf8(&bytes).unwrap());
 }
 
 fn talking(transport: Transport) -> Bench {
@@ -163,7 +163,7 @@ fn what_readers_know_of_a_call_that_changes_is_what_a_hand_over_waits_for() {
     let to = bench.response_to_a().headers.to().to_string();
     let tags = ("<sip:alice@example.com>;tag=a-tag", to.as_str());
     let again = in_dialog(A, "INVITE", "re2", tags, "call-1", 2, SDP);
-    from_a(&mut bench, BY_UDP, &String::from_utf8(again.to_vec()).unwrap());
+    from_a(&mut bench, BY_UDP, std::str::from_utf8(&again).unwrap());
     bench.b_agrees("INVITE", 200, SDP);
     assert_eq!(stands(&bench), (true, true), "its ACK is awaited");
     within(&mut bench, BY_UDP, 2, "ACK");

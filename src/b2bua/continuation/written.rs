@@ -270,32 +270,42 @@ impl Call {
             call.open_recording(turn);
             call.deadlines.set(Wait::SetUp, turn.now + SET_UP_MAX);
         }
-        if let Some(parted) = kept.parted {
-            call.leg_mut(parted).state = LegState::Gone;
+        call.go_on_or_end(turn, kept.parted, media_is_back, kept.unacknowledged.as_ref());
+        call.settle(turn);
+        Ok(call)
+    }
+
+    fn go_on_or_end(
+        &mut self,
+        turn: &mut Turn<'_>,
+        parted: Option<Leg>,
+        media_is_back: bool,
+        unacknowledged: Option<&Unacknowledged>,
+    ) {
+        if let Some(parted) = parted {
+            self.leg_mut(parted).state = LegState::Gone;
             let farewell = Farewell::of_reasons(reject::shutting_down());
-            call.finish(turn, "transfer cut off by a restart", &farewell);
+            self.finish(turn, "transfer cut off by a restart", &farewell);
         } else if !media_is_back {
-            call.finish(
+            self.finish(
                 turn,
                 "media ports are taken, or keys gone",
                 &Farewell::of_reasons(reject::shutting_down()),
             );
-        } else if call.ends_without_recorder() && !call.is_being_opened() {
-            call.finish(
+        } else if self.ends_without_recorder() && !self.is_being_opened() {
+            self.finish(
                 turn,
                 "recorder is down",
                 &Farewell::of_reasons(reject::recording_lost()),
             );
         } else {
-            if let Some(unacknowledged) = &kept.unacknowledged {
-                call.await_ack_of_before(turn, unacknowledged);
+            if let Some(unacknowledged) = unacknowledged {
+                self.await_ack_of_before(turn, unacknowledged);
             }
-            if !call.is_being_opened() {
-                call.renew_media(turn);
+            if !self.is_being_opened() {
+                self.renew_media(turn);
             }
         }
-        call.settle(turn);
-        Ok(call)
     }
 
     fn is_being_opened(&self) -> bool {
