@@ -426,7 +426,7 @@ fn a_new_line_without_a_port_for_it_is_not_acceptable_and_the_call_stays() {
 fn who_turns_to_clear_in_a_call_has_agreed_to_that() {
     let mut bench = talking();
     bench.a_requests(2, "INVITE", "a2", SDP);
-    bench.b_answers("INVITE", 200, SDP);
+    bench.b_answers("INVITE", 200, &keyed("RTP/SAVP", 1, OTHER));
     assert_eq!(bench.response_to_a().status, 200);
     let plan = plan(&bench);
     assert_eq!((plan.agreed, plan.keys_of(0, Leg::A)), ([true; 2], None));
