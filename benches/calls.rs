@@ -59,6 +59,8 @@ pub fn plan(number: u16, local: [SocketAddr; 2], remote: [SocketAddr; 2], kind: 
         answered: true,
         lines: vec![line],
         keys: if kind == Kind::Sealed { vec![keys] } else { Vec::new() },
+        agreed: Default::default(),
+        far_end: Default::default(),
         pausing: Default::default(),
     })
 }

@@ -4,11 +4,24 @@ from phone import PCMA, PCMU, Phone
 from stage import SPEECH, call_of, hang_up, prack, progress, scenario
 
 
+def invited(capture, formats=(PCMU,), **sent):
+    """A call whose INVITE has come to B's network."""
+    call = call_of(capture)
+    call.invite(0.0, call.a.sdp(formats), **sent)
+    call.answer(0.01, 100)
+    return call
+
+
+def another_phone(call, number, speech="announcement"):
+    """Bob's second or third phone, beyond the proxy of the first."""
+    phone = Phone("bob", call.b.address, 0x1000_0000 * number + 0xB0B, SPEECH[speech], media_port=29_990 + 10 * number)
+    call.numbers[phone] = 100
+    return phone
+
+
 @scenario
 def early_media(capture):
-    call = call_of(capture)
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
+    call = invited(capture)
     answer = call.b.sdp()
     call.answer(0.3, 183, answer)
     call.b.speech = SPEECH["announcement"]
@@ -23,9 +36,7 @@ def early_media(capture):
 @scenario
 def reliable_progress(capture):
     """B announces something in a reliable 183; A acknowledges it (RFC 3262)."""
-    call = call_of(capture)
-    call.invite(0.0, call.a.sdp(), headers=[("Supported", "100rel")])
-    call.answer(0.01, 100)
+    call = invited(capture, headers=[("Supported", "100rel")])
     progress(call, 0.3, 7, call.b.sdp())
     progress(call, 0.8, 7, call.b.sdp())
     prack(call, 0.82, 7)
@@ -58,9 +69,7 @@ def late_offer_in_prack(capture):
 @scenario
 def update_early(capture):
     """While it rings, B changes its codec by UPDATE (RFC 3311); A moves its media too, after the answer."""
-    call = call_of(capture)
-    call.invite(0.0, call.a.sdp([PCMU, PCMA]), headers=[("Supported", "100rel")])
-    call.answer(0.01, 100)
+    call = invited(capture, [PCMU, PCMA], headers=[("Supported", "100rel")])
     progress(call, 0.3, 1, call.b.sdp([PCMU]))
     prack(call, 0.32, 1)
     call.b.speech = SPEECH["announcement"]
@@ -78,12 +87,8 @@ def update_early(capture):
 @scenario
 def forked_early_media(capture):
     """A proxy beyond B rings two phones; both send early media, the first one answers (RFC 3261 §13.2.2.4)."""
-    call = call_of(capture)
-    first = call.b
-    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
-    call.numbers[second] = 100
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
+    call = invited(capture)
+    first, second = call.b, another_phone(call, 2)
     first_answer, second_answer = first.sdp(), second.sdp()
     call.answer(0.3, 183, first_answer)
     call.talk(first, 0.35, 0.95)
@@ -101,13 +106,8 @@ def forked_early_media(capture):
 def forked_third_answers(capture):
     """A proxy beyond B rings three phones: early media of the first, ringing of the second; the third, which said nothing,
     answers (RFC 3261 §12.1.2, §13.2.2.4)."""
-    call = call_of(capture)
-    first = call.b
-    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
-    third = Phone("bob", first.address, 0x3000_0B0B, SPEECH["bob"], media_port=30_020)
-    call.numbers[second], call.numbers[third] = 100, 100
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
+    call = invited(capture)
+    first, second, third = call.b, another_phone(call, 2), another_phone(call, 3, "bob")
     call.answer(0.3, 183, first.sdp())
     call.talk(first, 0.35, 0.75)
     call.b = second
@@ -122,9 +122,7 @@ def forked_third_answers(capture):
 @scenario
 def offer_in_prack(capture):
     """B answers in a reliable 183; A offers anew in the PRACK, and its 200 answers (RFC 3262 §5)."""
-    call = call_of(capture)
-    call.invite(0.0, call.a.sdp([PCMU, PCMA]), headers=[("Supported", "100rel")])
-    call.answer(0.01, 100)
+    call = invited(capture, [PCMU, PCMA], headers=[("Supported", "100rel")])
     progress(call, 0.3, 3, call.b.sdp([PCMU]))
     prack(call, 0.32, 3, call.a.sdp([PCMA]), call.b.sdp([PCMA]))
     call.b.speech = SPEECH["announcement"]
@@ -139,12 +137,8 @@ def offer_in_prack(capture):
 @scenario
 def forked_answers(capture):
     """Two phones of Bob's answer at once (RFC 3261 §13.2.2.4): Alice keeps the first and hangs up on the second."""
-    call = call_of(capture)
-    first = call.b
-    second = Phone("bob", first.address, 0x2000_0B0B, SPEECH["announcement"], media_port=30_010)
-    call.numbers[second] = 100
-    call.invite(0.0, call.a.sdp())
-    call.answer(0.01, 100)
+    call = invited(capture)
+    first, second = call.b, another_phone(call, 2)
     for at, phone in ((0.25, first), (0.3, second)):
         call.b = phone
         call.answer(at, 180)

@@ -50,7 +50,7 @@ fn plan() -> MediaPlan {
         ],
     };
     let lines = vec![LinePlan { index: 0, kind: MediaKind::Audio, a: leg(Leg::A), b: leg(Leg::B) }];
-    MediaPlan { session: SESSION, recorded: Recorded::Strict, answered: true, lines, keys: Vec::new(), pausing: Default::default() }
+    MediaPlan { session: SESSION, recorded: Recorded::Strict, answered: true, lines, keys: Vec::new(), agreed: Default::default(), far_end: Default::default(), pausing: Default::default() }
 }
 
 #[derive(Default)]

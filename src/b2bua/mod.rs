@@ -1,6 +1,6 @@
 //! The back-to-back user agent: one call is two dialogs, one decision and one recording (RFC 3261 §6, RFC 7092).
 //!
-//! A call is a value that is handed events and writes outputs, in order: [`call`] tells each event where it belongs. An
+//! A call is a value that is handed events and writes outputs, in order: `call` tells each event where it belongs. An
 //! `invite` makes it: a `dialog` with each peer, and a `session` that both describe. `modification` is what they offer later,
 //! `crossing` what is carried through, `transfer` how a party goes over to another call, `ending` every end. The policies are
 //! asked in `decision`, of parties as `identity` knows them; `recording` is what is kept, `awareness` that the parties know of it,

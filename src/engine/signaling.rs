@@ -109,6 +109,25 @@ pub struct Signaling {
     pub(super) out: VecDeque<Output>,
 }
 
+/// What a call may touch. No function: it borrows field by field, so that one of `calls` can act in it.
+macro_rules! turn {
+    ($node:ident, $now:expr, $recorder:expr) => {
+        Turn {
+            now: $now,
+            terms: &$node.terms,
+            topology: &$node.topology,
+            policies: &$node.policies,
+            emergencies: &mut $node.emergencies,
+            conversations: &$node.conversations,
+            loads: &mut $node.loads,
+            recorder: $recorder,
+            wire: &mut $node.wire,
+            ports: &mut $node.ports,
+            out: &mut $node.out,
+        }
+    };
+}
+
 impl Signaling {
     /// `seed`: of all tags, branches, Call-IDs and session ids. A live node takes it from the kernel.
     pub fn new(config: SignalingConfig, policies: Arc<PolicySet>, seed: u64) -> Self {
@@ -347,19 +366,7 @@ impl Signaling {
         self.preparing -= usize::from(call.is_preparing());
         self.sealing -= usize::from(call.awaits_seal());
         let trunk = Arc::clone(call.reach(Leg::B).0);
-        let mut turn = Turn {
-            now,
-            terms: &self.terms,
-            topology: &self.topology,
-            policies: &self.policies,
-            emergencies: &mut self.emergencies,
-            conversations: &self.conversations,
-            loads: &mut self.loads,
-            recorder,
-            wire: &mut self.wire,
-            ports: &mut self.ports,
-            out: &mut self.out,
-        };
+        let mut turn = turn!(self, now, recorder);
         act(call, &mut turn);
         while let Some((tag, side)) = call.poll_tag() {
             self.tags.insert(tag, (session, side));
@@ -427,18 +434,6 @@ impl Signaling {
     /// A turn that belongs to no call yet.
     pub(super) fn turn(&mut self, now: Timestamp) -> Turn<'_> {
         let recorder = self.openness();
-        Turn {
-            now,
-            terms: &self.terms,
-            topology: &self.topology,
-            policies: &self.policies,
-            emergencies: &mut self.emergencies,
-            conversations: &self.conversations,
-            loads: &mut self.loads,
-            recorder,
-            wire: &mut self.wire,
-            ports: &mut self.ports,
-            out: &mut self.out,
-        }
+        turn!(self, now, recorder)
     }
 }

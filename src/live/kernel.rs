@@ -3,17 +3,19 @@
 
 #![allow(unsafe_code)] // each block says why it is sound; beside this file only `steering`, `media_inbox` and `media_outbox` are unsafe
 
+mod batch;
+
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use bytes::Bytes;
-use smallvec::SmallVec;
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+pub(super) use self::batch::{BATCH, lay_out, receive_batch, receive_many, send_batch, send_many};
 
 /// Events that one wait brings at most. So many packets are relayed before the next look at the commands.
 const EVENTS_MAX: usize = 256;
@@ -171,97 +173,6 @@ pub(super) struct Datagram {
 pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Datagram> {
     let (from, bytes, arrived) = receive_message(socket, buffer, 0, arrival)?;
     Ok(Datagram { from, bytes, arrived })
-}
-
-/// Datagrams that one call to the kernel reads or sends at most.
-pub(super) const BATCH: usize = 32;
-
-/// Reads what has arrived, up to [`BATCH`] datagrams, and hands each with its sender to `each`. `buffer` is shared out
-/// evenly among them; what exceeds its share is cut off. How many: below [`BATCH`], there are no more.
-pub(super) fn receive_many(
-    socket: &impl AsFd,
-    buffer: &mut [u8],
-    mut each: impl FnMut(SocketAddr, &[u8]),
-) -> io::Result<usize> {
-    // SAFETY: all zeros are valid, empty headers and sockaddr_storages (AF_UNSPEC).
-    let (mut names, mut messages) = unsafe {
-        (
-            zeroed::<[libc::sockaddr_storage; BATCH]>(),
-            zeroed::<[libc::mmsghdr; BATCH]>(),
-        )
-    };
-    let mut parts = [libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }; BATCH];
-    let slot = buffer.len() / BATCH;
-    for (((message, part), name), slot) in messages
-        .iter_mut()
-        .zip(&mut parts)
-        .zip(&mut names)
-        .zip(buffer.chunks_exact_mut(slot.max(1)))
-    {
-        (part.iov_base, part.iov_len) = (slot.as_mut_ptr().cast(), slot.len());
-        message.msg_hdr.msg_iov = part;
-        message.msg_hdr.msg_iovlen = 1;
-        message.msg_hdr.msg_name = (&raw mut *name).cast();
-        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    }
-    // SAFETY: every pointer in `messages` is to a live buffer of the length that stands beside it; a null timeout is none.
-    let received = unsafe {
-        libc::syscall(
-            libc::SYS_recvmmsg,
-            socket.as_fd().as_raw_fd(),
-            messages.as_mut_ptr(),
-            BATCH,
-            libc::MSG_DONTWAIT,
-            std::ptr::null_mut::<libc::timespec>(),
-        )
-    };
-    let Ok(received) = usize::try_from(received) else {
-        return Err(io::Error::last_os_error());
-    };
-    let filled = messages.iter().zip(&names).zip(buffer.chunks_exact(slot.max(1)));
-    for ((message, name), slot) in filled.take(received) {
-        let bytes = usize::try_from(message.msg_len).unwrap_or(usize::MAX).min(slot.len());
-        if let (Some(from), Some(datagram)) = (address(name), slot.get(..bytes)) {
-            each(from, datagram);
-        }
-    }
-    Ok(received)
-}
-
-/// Sends the first [`BATCH`] of the datagrams from a non-blocking socket, in order: how many left. The error is that of the
-/// first one.
-pub(super) fn send_many(socket: &impl AsFd, datagrams: &[(SocketAddr, Bytes)]) -> io::Result<usize> {
-    // SAFETY: all zeros are a valid, empty header.
-    let mut messages = unsafe { zeroed::<[libc::mmsghdr; BATCH]>() };
-    let mut parts = [libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }; BATCH];
-    let mut names: SmallVec<[socket2::SockAddr; BATCH]> = SmallVec::new();
-    names.extend(datagrams.iter().take(BATCH).map(|(to, _)| (*to).into()));
-    let filled = messages.iter_mut().zip(&mut parts).zip(&names).zip(datagrams);
-    for (((message, part), name), (_, bytes)) in filled {
-        (part.iov_base, part.iov_len) = (bytes.as_ptr().cast_mut().cast(), bytes.len());
-        message.msg_hdr.msg_iov = part;
-        message.msg_hdr.msg_iovlen = 1;
-        message.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
-        message.msg_hdr.msg_namelen = name.len();
-    }
-    // SAFETY: as many headers as `names` has; every pointer in them is to a live buffer of the length that stands beside it,
-    // which the kernel only reads.
-    let sent = unsafe {
-        libc::syscall(
-            libc::SYS_sendmmsg,
-            socket.as_fd().as_raw_fd(),
-            messages.as_mut_ptr(),
-            names.len(),
-            0,
-        )
-    };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// A datagram of ours that an ICMP message brought back.

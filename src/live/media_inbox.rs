@@ -3,9 +3,9 @@
 #![allow(unsafe_code)] // each block says why it is sound
 
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use super::kernel;
 
@@ -83,28 +83,13 @@ impl Inbox {
             .zip(slots)
             .zip(self.controls.iter_mut());
         for (message, (((part, name), slot), control)) in messages.iter_mut().zip(places) {
-            (part.iov_base, part.iov_len) = (slot.as_mut_ptr().cast(), slot.len());
+            kernel::lay_out(message, part, name, slot.as_mut_ptr(), slot.len());
             let header = &mut message.msg_hdr;
-            (header.msg_iov, header.msg_iovlen) = (part, 1);
-            header.msg_name = (&raw mut *name).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
             header.msg_control = control.0.as_mut_ptr().cast();
             header.msg_controllen = CONTROL_BYTES as _;
         }
-        // SAFETY: every pointer in `messages` is to a live buffer of the length that stands beside it; a null timeout is none.
-        let read = unsafe {
-            libc::syscall(
-                libc::SYS_recvmmsg,
-                socket.as_fd().as_raw_fd(),
-                messages.as_mut_ptr(),
-                BATCH,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut::<libc::timespec>(),
-            )
-        };
-        let Ok(read) = usize::try_from(read) else {
-            return Err(io::Error::last_os_error());
-        };
+        // SAFETY: every header was laid out above, with buffers that live as long as this function.
+        let read = unsafe { kernel::receive_batch(socket, &mut messages) }?;
         for (slot, (message, name)) in messages.iter().zip(&names).take(read).enumerate() {
             let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
             let Some(port) = sent_to(&message.msg_hdr) else {

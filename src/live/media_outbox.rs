@@ -3,9 +3,8 @@
 #![allow(unsafe_code)] // each block says why it is sound
 
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 use std::net::SocketAddrV4;
-use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -119,25 +118,12 @@ impl Outbox {
         for (((message, name), part), (queued, slot)) in places.zip(datagrams) {
             name.sin_family = libc::AF_INET as libc::sa_family_t;
             name.sin_addr.s_addr = u32::from(*queued.to.ip()).to_be();
-            (part.iov_base, part.iov_len) = (slot.as_ptr().cast_mut().cast(), queued.bytes.min(slot.len()));
-            let header = &mut message.msg_hdr;
-            (header.msg_iov, header.msg_iovlen) = (part, 1);
-            header.msg_name = (&raw mut *name).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            let bytes = queued.bytes.min(slot.len());
+            kernel::lay_out(message, part, name, slot.as_ptr().cast_mut(), bytes);
             count += 1;
         }
-        // SAFETY: `count` headers are filled; every pointer in them is to a live buffer of the length that stands beside it,
-        // which the kernel only reads.
-        let sent = unsafe {
-            libc::syscall(
-                libc::SYS_sendmmsg,
-                self.socket.as_fd().as_raw_fd(),
-                messages.as_mut_ptr(),
-                count,
-                0,
-            )
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        // SAFETY: `count` headers were laid out above, with buffers that live as long as this function.
+        unsafe { kernel::send_batch(&self.socket, &mut messages[..count]) }
     }
 }
 

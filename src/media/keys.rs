@@ -4,14 +4,27 @@
 
 use std::time::Duration;
 
-use crate::model::{Leg, LinePlan, Ssrc, Timestamp};
+use crate::model::{ENCRYPTED, Leg, LinePlan, Ssrc, Timestamp};
 use crate::recorder::{Packet, PacketKind};
 use crate::rtp::{RtpHeader, TelephoneEvent};
 
 /// Payload types of telephone events of a line and direction that are known; more are not heard.
 const TYPES_MAX: usize = 4;
-/// What repeats earlier packets: telephone events first, redundant audio and text (RFC 2198), and text, whose errors are typed over.
-const REPEATING: [&str; 3] = ["telephone-event", "red", "t140"];
+const EVENTS: &str = "telephone-event";
+/// What brings earlier packets once more: telephone events, redundant audio and text (RFC 2198), text, whose errors are typed over,
+/// retransmissions (RFC 4588), and what lost packets are made of anew (RFC 5109, RFC 8627, RFC 6015, RFC 3009, RFC 6682).
+const REPEATING: [&str; 10] = [
+    EVENTS,
+    "red",
+    "t140",
+    "rtx",
+    "ulpfec",
+    "flexfec",
+    "flexfec-03",
+    "parityfec",
+    "1d-interleaved-parityfec",
+    "raptorfec",
+];
 /// Keys of a leg follow each other no faster than this (RFC 4733 §2.5.1.3 and ITU-T Q.24 ask for 40 ms); what comes faster is no
 /// finger, and is not told.
 const APART_MIN: Duration = Duration::from_millis(30);
@@ -31,8 +44,8 @@ struct Line {
     index: u16,
     /// Telephone events of what leg A, of what leg B sends.
     types: [[Option<u8>; TYPES_MAX]; 2],
-    /// What repeats earlier packets, those among it.
-    repeating: [[Option<u8>; TYPES_MAX]; 2],
+    /// What repeats earlier packets, those among it: bit n for payload type n.
+    repeating: [u128; 2],
 }
 
 impl Keys {
@@ -44,11 +57,19 @@ impl Keys {
     pub(super) fn follow(&mut self, lines: &[LinePlan]) {
         self.lines.clear();
         self.lines.extend(lines.iter().filter_map(|line| {
-            let repeating = Leg::BOTH.map(|leg| sent_by(line, leg, &REPEATING));
-            let is_any = repeating.iter().flatten().any(Option::is_some);
+            // The payload type of what is sealed beyond us is in clear.
+            let name_of = |name: &'_ str| name.strip_suffix(ENCRYPTED).unwrap_or(name).to_ascii_lowercase();
+            let is_repeating = |name: &str| REPEATING.contains(&name_of(name).as_str());
+            let is_event = |name: &str| name.eq_ignore_ascii_case(EVENTS);
+            let bits = |found: u128, payload_type: u8| found | 1_u128.checked_shl(payload_type.into()).unwrap_or(0);
+            let repeating = Leg::BOTH.map(|leg| sent_by(line, leg, is_repeating).fold(0, bits));
+            let is_any = repeating.iter().any(|types| *types != 0);
             is_any.then(|| Line {
                 index: line.index,
-                types: Leg::BOTH.map(|leg| sent_by(line, leg, &REPEATING[..1])),
+                types: Leg::BOTH.map(|leg| {
+                    let mut found = sent_by(line, leg, is_event);
+                    std::array::from_fn(|_| found.next())
+                }),
                 repeating,
             })
         }));
@@ -72,9 +93,11 @@ impl Keys {
 
     /// Whether a packet of this leg may bring once more what an earlier one brought.
     pub(super) fn repeats(&self, leg: Leg, index: u16, packet: &[u8]) -> bool {
-        let payload_type = packet.get(1).map(|byte| byte & 0x7f);
-        let is_one = |line: &Line| line.index == index && line.repeating[leg.index()].contains(&payload_type);
-        payload_type.is_some() && self.lines.iter().any(is_one)
+        let Some(payload_type) = packet.get(1).map(|byte| byte & 0x7f) else {
+            return false;
+        };
+        let is_one = |line: &Line| line.index == index && line.repeating[leg.index()] >> payload_type & 1 == 1;
+        self.lines.iter().any(is_one)
     }
 
     fn look(&mut self, at: Timestamp, leg: Leg, index: u16, packet: &[u8]) {
@@ -107,11 +130,10 @@ impl Keys {
 
 /// Payload types by these names that this leg sends: who receives chooses them (RFC 3264 §5.1), and where it said nothing of a
 /// type, its sender's own description counts.
-fn sent_by(line: &LinePlan, leg: Leg, names: &[&str]) -> [Option<u8>; TYPES_MAX] {
+fn sent_by(line: &LinePlan, leg: Leg, is_named: impl Fn(&str) -> bool) -> impl Iterator<Item = u8> {
     let (near, far) = (&line.leg(leg).formats, &line.leg(leg.other()).formats);
     let is_told = |payload_type: u8| far.iter().any(|format| format.0 == payload_type);
-    let own = near.iter().filter(|format| !is_told(format.0));
-    let is_named = |name: &str| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted));
-    let mut found = far.iter().chain(own).filter(|format| is_named(&format.1));
-    std::array::from_fn(|_| found.next().map(|format| format.0))
+    let own = near.iter().filter(move |format| !is_told(format.0));
+    let found = far.iter().chain(own).filter(move |format| is_named(&format.1));
+    found.map(|format| format.0)
 }

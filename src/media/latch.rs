@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::probation::{Place, Probation};
+use super::probation::{Evidence, Place, Probation};
 use crate::model::{Origin, is_local};
 
 /// Packets of a source from before the newest SDP, after which it has not moved; or of others without one of it between them,
@@ -43,6 +43,8 @@ pub(crate) struct Latch {
     beside: Option<IpAddr>,
     /// Nothing is sent there.
     deaf: bool,
+    /// Where other far ends of the leg speak, who may not know yet that they are not heard.
+    others: Box<[SocketAddr]>,
 }
 
 /// See [`Latch::former`].
@@ -133,6 +135,26 @@ impl Latch {
         self.deaf = deaf;
     }
 
+    /// Of one far end of a leg, while others speak there.
+    pub(super) fn beyond(mut self, others: impl Iterator<Item = SocketAddr>) -> Self {
+        self.others = others.filter(|other| self.locked != Some(*other)).collect();
+        self
+    }
+
+    /// Whether a description that names this is that of now.
+    pub(super) fn is_signalled(&self, remote: Option<SocketAddr>) -> bool {
+        self.signalled == remote.filter(is_sendable)
+    }
+
+    pub(super) const fn signalled(&self) -> Option<SocketAddr> {
+        self.signalled
+    }
+
+    /// Where packets come from.
+    pub(super) const fn locked(&self) -> Option<SocketAddr> {
+        self.locked
+    }
+
     /// Whether packets come from there.
     pub(crate) fn is_on(&self, from: SocketAddr) -> bool {
         self.locked == Some(from)
@@ -154,14 +176,14 @@ impl Latch {
         self.rank(from, ours).is_some()
     }
 
-    /// `ours`: it is an address of our own, which is not learned. `place`: where RTP has one.
-    pub(crate) fn admits(&mut self, from: SocketAddr, ours: bool, place: Option<Place>) -> Admission {
+    /// `ours`: it is an address of our own, which is not learned.
+    pub(crate) fn admits(&mut self, from: SocketAddr, ours: bool, evidence: Evidence) -> Admission {
         let Some(rank) = self.rank(from, ours) else {
             return Admission::Foreign;
         };
         let is_new = !self.is_on(from);
         let is_first_since = self.taken == 0;
-        if !self.follows(from, rank, place) {
+        if !self.follows(from, rank, evidence) {
             return Admission::Foreign;
         }
         self.taken = self.taken.saturating_add(1);
@@ -174,12 +196,22 @@ impl Latch {
     }
 
     /// Whether the lock is with this source, or goes to it.
-    fn follows(&mut self, from: SocketAddr, rank: Rank, place: Option<Place>) -> bool {
+    fn follows(&mut self, from: SocketAddr, rank: Rank, evidence: Evidence) -> bool {
         let is_locked = self.is_on(from);
-        let Some(held) = self.locked.and_then(|locked| self.rank(locked, false)) else {
+        let held = self.locked.and_then(|locked| self.rank(locked, false));
+        if evidence == Evidence::Verified {
+            return self.follows_key(from, rank, held);
+        }
+        let place = evidence.place();
+        let Some(held) = held else {
             self.probation = Probation::begin(from, place);
             return true;
         };
+        if !self.others.is_empty()
+            && let Some(follows) = self.leaves_others(from, (rank, held), place)
+        {
+            return follows;
+        }
         match &mut self.former {
             Some(former) if rank == held => {
                 // Another port of the host that was heard is where that one may have moved: to fax, or to another device behind it.
@@ -205,6 +237,56 @@ impl Latch {
             None if is_locked => self.probation.admits_holder(from, place),
             None => self.probation.yields_to(from, place),
         }
+    }
+
+    /// Another far end speaks on though it is not heard any more, and says nothing against the one that is: that takes the lock from
+    /// it, and not the other way round. Who is heard alone for some seconds is the one.
+    fn leaves_others(&mut self, from: SocketAddr, (rank, held): (Rank, Rank), place: Option<Place>) -> Option<bool> {
+        let is_other = |at: SocketAddr| self.others.contains(&at) && self.signalled != Some(at);
+        let holder = self.locked.filter(|locked| is_other(*locked));
+        match holder {
+            Some(holder) if from == holder => {
+                if self.taken >= SETTLING_PACKETS {
+                    self.others = Box::default();
+                    self.probation = Probation::trusted();
+                }
+                Some(true)
+            }
+            _ if is_other(from) => Some(false),
+            Some(_) if rank < held => Some(false),
+            Some(_) => {
+                let follows =
+                    rank > Rank::Stranger || self.beside.is_some() || self.probation.is_outrun_by(from, place);
+                if follows {
+                    self.probation = Probation::trusted();
+                }
+                Some(follows)
+            }
+            None => None,
+        }
+    }
+
+    /// The same of who has the key: nobody but the party, whose packet may have been copied. So a new SDP moves it at once, and nothing
+    /// else does; but not away from where it said to be, if it is there.
+    fn follows_key(&mut self, from: SocketAddr, rank: Rank, held: Option<Rank>) -> bool {
+        let is_locked = self.is_on(from);
+        let is_proved = held > Some(Rank::Stranger) || self.probation.has_proved();
+        let follows = match (&mut self.former, held) {
+            _ if is_locked => true,
+            (_, None) => true,
+            (Some(_), Some(held)) => rank > held || held < Rank::Signalled,
+            (None, Some(held)) => rank > held || rank == held && !is_proved,
+        };
+        if let Some(former) = &mut self.former {
+            former.admits(from, is_locked);
+        }
+        self.former = self
+            .former
+            .filter(|former| rank < Rank::Signalled && !former.is_settled());
+        if follows {
+            self.probation = Probation::trusted();
+        }
+        follows
     }
 
     fn rank(&self, from: SocketAddr, ours: bool) -> Option<Rank> {

@@ -4,6 +4,7 @@
 //! each packet that arrives. Per packet it neither allocates nor locks. What the recorder refused of a strict session
 //! never becomes [`Verdict::Forward`]: `fork` is asked first, and only its answer opens the way.
 
+mod branches;
 mod circle;
 mod fork;
 mod gate;
@@ -32,7 +33,7 @@ pub use plane::{Dropped, Plane, PlaneOutput, Verdict};
 pub use port::{Channel, LINES_MAX, Port, SESSIONS_MAX};
 pub use ports::{COOL_DOWN, PortPair, PortPool};
 #[cfg(feature = "shell")]
-pub(crate) use probation::Place;
+pub(crate) use probation::{Evidence, Medium};
 
 #[cfg(test)]
 mod stories;

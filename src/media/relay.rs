@@ -2,12 +2,13 @@
 
 mod figures;
 mod own;
+mod sockets;
 mod told;
 mod withheld;
 
 use std::net::SocketAddr;
 
-use crate::model::{Fault, Leg, LineSet, MediaKind, MediaPlan, Recorded, SessionId, Tally, Timestamp};
+use crate::model::{Fault, Leg, LineSet, MediaPlan, Recorded, SessionId, Tally, Timestamp};
 use crate::recorder::{FrameSink, Packet, PacketKind};
 
 use super::circle::Circle;
@@ -20,7 +21,7 @@ use super::meter::Meter;
 use super::notice::Notices;
 use super::plane::{Dropped, Verdict};
 use super::port::{Channel, LINES_MAX, Port};
-use super::probation::Place;
+use super::probation::{Evidence, Medium};
 use super::secrecy::Bench;
 use super::side::{Binding, Line, NOWHERE, Side, Socket};
 use super::ways::Ways;
@@ -48,6 +49,8 @@ pub(super) struct Relay {
     /// The leg, the m-line's index and where its RTP comes from, which no SDP named: news that were not told yet.
     learned: Option<(Leg, u16, SocketAddr)>,
     notices: Option<Box<Notices>>,
+    /// When it says something of its own next, as its plane knows.
+    pub(super) speaks_at: Option<Timestamp>,
     /// Of handshakes and checks, not told yet.
     news: Vec<News>,
     /// Something of a handshake happened since `attend`.
@@ -79,6 +82,7 @@ impl Relay {
             opened: false,
             learned: None,
             notices: None,
+            speaks_at: None,
             news: Vec::new(),
             stirred: false,
             timer: None,
@@ -133,7 +137,7 @@ impl Relay {
         };
         let (leg, channel) = (port.leg(), port.channel());
         // Whatever the gate: nothing of it is media.
-        if line.sides[leg.index()].is_own(channel, bytes) {
+        if line.sides[leg.index()].is_own(channel, from, bytes) {
             self.on_own(now, port, from, bytes);
             return (Verdict::Drop(Dropped::Ours), None);
         }
@@ -229,9 +233,12 @@ impl Relay {
         }
         let latch = &mut side.sockets[channel.index()].latch;
         let was_on = latch.is_on(from);
-        let place = (channel == Channel::Rtp && kind != PacketKind::Rtcp).then(|| Place::on(line.kind, at, bytes));
-        let place = place.flatten();
-        match latch.admits(from, ours, place) {
+        let evidence = match opened {
+            Some(_) => Evidence::Verified,
+            None if channel == Channel::Rtp => Evidence::of(line.medium, kind == PacketKind::Rtcp, at, bytes),
+            None => Evidence::Nothing,
+        };
+        match latch.admits(from, ours, evidence) {
             Admission::Taken => {}
             Admission::Learned if channel == Channel::Rtp => self.learned = Some((leg, line.index, from)),
             Admission::Learned => {}
@@ -322,7 +329,7 @@ impl Relay {
         }
         self.lines.push(Line {
             index,
-            kind: MediaKind::Other,
+            medium: Medium::default(),
             hearing: Hearing::default(),
             muxed: None,
             sides,
@@ -356,7 +363,7 @@ impl Relay {
             let index = self.lines[at].index;
             let wanted = plan.lines.iter().find(|wanted| wanted.index == index);
             self.lines[at].hearing = Hearing::of(plan.recorded, wanted);
-            self.lines[at].kind = wanted.map_or(self.lines[at].kind, |wanted| wanted.kind);
+            self.lines[at].medium = wanted.map_or(self.lines[at].medium, Medium::from);
             for leg in Leg::BOTH {
                 // A line that the plan does not name was refused: nothing is sent.
                 let wanted = wanted.map(|wanted| wanted.leg(leg));
@@ -365,9 +372,16 @@ impl Relay {
                 let remotes = [remote.map(|r| r.rtp), remote.map(|r| r.rtcp)].map(|to| self.not_ours(to));
                 let side = &mut self.lines[at].sides[leg.index()];
                 side.circle = Circle::default();
-                side.settle(remotes, origin, deaf);
-                side.secure(now, plan.keys_of(index, leg));
+                let keys = plan.keys_of(index, leg);
                 let lite = plan.secured(index).and_then(|line| line.ice[leg.index()].as_ref());
+                if leg == Leg::B {
+                    side.turn_to(plan.far_end, remotes[0], (keys, lite));
+                }
+                if plan.answered {
+                    side.let_branches_go();
+                }
+                side.settle(remotes, origin, deaf);
+                side.secure(now, keys, plan.agreed[leg.index()]);
                 side.ways = Ways::renew(side.ways.take(), lite);
             }
             self.lines[at].muxed = plan.secured(index).and_then(|line| line.muxed);
@@ -421,27 +435,5 @@ impl Relay {
     /// Whether a plan took effect at least once.
     pub(super) const fn is_opened(&self) -> bool {
         self.opened
-    }
-
-    /// Every port that is bound or about to be.
-    pub(super) fn ports(&self, place: usize) -> impl Iterator<Item = Port> {
-        self.sockets()
-            .filter(|(_, socket)| socket.binding != Binding::Absent)
-            .map(move |((line, leg, channel), _)| Port::new(place, self.generation, line, leg, channel))
-    }
-
-    fn sockets(&self) -> impl Iterator<Item = ((usize, Leg, Channel), &Socket)> {
-        self.lines.iter().enumerate().flat_map(|(place, line)| {
-            Leg::BOTH.into_iter().flat_map(move |leg| {
-                Channel::BOTH
-                    .into_iter()
-                    .map(move |channel| ((place, leg, channel), &line.sides[leg.index()].sockets[channel.index()]))
-            })
-        })
-    }
-
-    fn socket(&mut self, port: Port) -> Option<&mut Socket> {
-        let line = self.lines.get_mut(port.line())?;
-        Some(&mut line.sides[port.leg().index()].sockets[port.channel().index()])
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Place {
     pub(super) generation: u32,
 }
 
-/// The earliest first. A session whose time has moved may be here twice, and is looked at once in vain.
+/// The earliest first. A session whose time has moved is here twice: it knows which counts.
 #[derive(Debug, Default)]
 pub(super) struct Rota(BinaryHeap<Reverse<(Timestamp, Place)>>);
 
@@ -25,10 +25,15 @@ impl Rota {
         self.0.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Who is due; until it is done.
-    pub(super) fn due(&self, now: Timestamp) -> Option<Place> {
-        let Reverse((due, place)) = self.0.peek()?;
-        (*due <= now).then_some(*place)
+    /// Who is due, and since when; until it is done.
+    pub(super) fn due(&self, now: Timestamp) -> Option<(Timestamp, Place)> {
+        let Reverse((due, place)) = *self.0.peek()?;
+        (due <= now).then_some((due, place))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn done(&mut self) {

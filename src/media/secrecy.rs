@@ -29,6 +29,8 @@ pub(super) struct Secrecy {
     /// The first by the new one has come.
     is_over: bool,
     sealer: Option<Sealer>,
+    /// Its keys come from a handshake.
+    is_shaken: bool,
     /// Where its keys come from, if they are not told.
     pub(super) shaking: Option<Box<Shaking>>,
     /// By keys of ours before: if one comes back, so do its rollover counters, and no index is used twice (RFC 3711 §9.1).
@@ -39,17 +41,7 @@ impl Secrecy {
     /// By these keys from here on. A key that stays keeps its rollover counters, one that is new begins anew.
     pub(super) fn renew(now: Timestamp, current: Option<Box<Self>>, wanted: &LegKeys) -> Box<Self> {
         if let Some(handshake) = &wanted.handshake {
-            let mut current = current.unwrap_or_else(|| {
-                Box::new(Self {
-                    keys: LegKeys::default(),
-                    opener: None,
-                    former: Vec::new(),
-                    is_over: false,
-                    sealer: None,
-                    shaking: None,
-                    rested: Vec::new(),
-                })
-            });
+            let mut current = current.unwrap_or_else(Self::bare);
             // Until it is done those of before hold: packets by them are under way (RFC 8842 §7).
             if current
                 .shaking
@@ -65,13 +57,11 @@ impl Secrecy {
                 opener: opener(wanted.theirs.as_deref(), wanted.is_carried),
                 sealer: wanted.ours.as_deref().and_then(Sealer::new),
                 keys: wanted.clone(),
-                former: Vec::new(),
-                shaking: None,
-                is_over: false,
-                rested: Vec::new(),
+                ..*Self::bare()
             });
         };
         current.shaking = None;
+        current.is_shaken = false;
         if current.keys.theirs != wanted.theirs {
             current.open_by(wanted.theirs.clone(), wanted.is_carried);
         }
@@ -81,10 +71,50 @@ impl Secrecy {
         current
     }
 
+    fn bare() -> Box<Self> {
+        Box::new(Self {
+            keys: LegKeys::default(),
+            opener: None,
+            former: Vec::new(),
+            is_over: false,
+            sealer: None,
+            is_shaken: false,
+            shaking: None,
+            rested: Vec::new(),
+        })
+    }
+
     /// A handshake is done.
     pub(super) fn key_by(&mut self, theirs: SrtpKey, ours: SrtpKey) {
         self.seal_by(Some(Arc::new(ours)));
         self.open_by(Some(Arc::new(theirs)), false);
+        self.is_shaken = true;
+    }
+
+    /// Another far end is to be heard, by no key of this one's. What is left of its handshake, unless that came to nothing; keys that
+    /// descriptions tell are of all far ends, and rest here.
+    pub(super) fn part(&mut self) -> Option<Apart> {
+        let shaking = self.shaking.take().filter(|shaking| !shaking.has_failed());
+        let is_shaken = std::mem::take(&mut self.is_shaken);
+        let (mut theirs, mut ours) = (None, None);
+        if is_shaken {
+            theirs = self.keys.theirs.take().zip(self.opener.take());
+            ours = self.keys.ours.take().zip(self.sealer.take());
+        }
+        self.open_by(None, false);
+        self.seal_by(None);
+        shaking.map(|shaking| Apart { shaking, theirs, ours })
+    }
+
+    /// The far end of that handshake is heard again.
+    pub(super) fn rejoin(current: Option<Box<Self>>, apart: Apart) -> Box<Self> {
+        let mut current = current.unwrap_or_else(Self::bare);
+        current.part();
+        current.is_shaken = apart.ours.is_some();
+        current.shaking = Some(apart.shaking);
+        (current.keys.theirs, current.opener) = apart.theirs.unzip();
+        (current.keys.ours, current.sealer) = apart.ours.unzip();
+        current
     }
 
     fn seal_by(&mut self, ours: Option<Arc<SrtpKey>>) {
@@ -133,6 +163,23 @@ impl Secrecy {
             PacketKind::Rtcp => sealer.seal_rtcp(scratch, length),
             _ => Err(SrtpError::Malformed),
         }
+    }
+}
+
+/// The handshake of a far end that is not heard now. Its keys are nobody else's, and keep their rollover counters: no index is used
+/// twice (RFC 3711 §9.1).
+#[derive(Debug)]
+pub(super) struct Apart {
+    pub(super) shaking: Box<Shaking>,
+    theirs: Option<(Arc<SrtpKey>, Opener)>,
+    ours: Option<(Arc<SrtpKey>, Sealer)>,
+}
+
+impl Apart {
+    /// It is done.
+    pub(super) fn key_by(&mut self, [theirs, ours]: [SrtpKey; 2]) {
+        self.theirs = Opener::new(&theirs).map(|opener| (Arc::new(theirs), opener));
+        self.ours = Sealer::new(&ours).map(|sealer| (Arc::new(ours), sealer));
     }
 }
 

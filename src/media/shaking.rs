@@ -89,6 +89,18 @@ impl Shaking {
         }
     }
 
+    /// No keys come of it any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.is_over || self.association.as_ref().is_some_and(Association::is_over)
+    }
+
+    /// Whether it is with who is there.
+    pub(super) fn is_with(&self, at: SocketAddr) -> bool {
+        self.association
+            .as_ref()
+            .is_some_and(|association| association.is_with(at))
+    }
+
     fn drain(&mut self, said: &mut Vec<Step>) {
         let Some(association) = &mut self.association else {
             return;

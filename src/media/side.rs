@@ -1,16 +1,19 @@
 //! A line's two sides: where each is bound, from where it is heard, how it is encrypted.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use super::branches::{Branch, Branches};
 use super::circle::Circle;
 use super::hearing::Hearing;
 use super::latch::Latch;
 use super::pause::Pause;
 use super::port::Channel;
+use super::probation::Medium;
 use super::secrecy::Secrecy;
 use super::shaking::{Shaking, Step};
 use super::ways::{Checked, Ways};
-use crate::model::{Leg, LegKeys, MediaKind, Origin, SrtpKey, Timestamp};
+use crate::model::{FarEnd, IceLite, Leg, LegKeys, Origin, SrtpKey, Timestamp, earliest};
 use crate::recorder::PacketKind;
 use crate::rtp::{self, Sender, SrtpError};
 
@@ -19,7 +22,7 @@ pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSP
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) index: u16,
-    pub(super) kind: MediaKind,
+    pub(super) medium: Medium,
     pub(super) hearing: Hearing,
     /// Whose RTCP goes by its RTP port; None: RTCP crosses from port to port.
     pub(super) muxed: Option<[bool; 2]>,
@@ -35,10 +38,15 @@ pub(super) struct Side {
     pub(super) secrecy: Option<Box<Secrecy>>,
     /// What its keys were used for while it is in clear: if they come back, no index is used twice (RFC 3711 §9.1).
     resting: Option<Box<Secrecy>>,
+    /// What the plan says of it is agreed.
+    is_agreed: bool,
     /// What comes from ourselves.
     pub(super) circle: Circle,
     /// Its peer tries the ways to us; the latches do not count then.
     pub(super) ways: Option<Box<Ways>>,
+    /// Whom it is with.
+    end: FarEnd,
+    branches: Branches,
     /// Of what it sends nothing is kept, or was not until a moment ago.
     pub(super) withheld: Option<Box<Pause>>,
 }
@@ -94,8 +102,11 @@ impl Side {
             sockets: [Socket::default(), Socket::default()],
             secrecy: None,
             resting: None,
+            is_agreed: false,
             circle: Circle::default(),
             ways: None,
+            end: FarEnd::default(),
+            branches: Branches::default(),
             withheld: None,
         }
     }
@@ -107,13 +118,65 @@ impl Side {
         }
     }
 
-    /// It is in clear, and was not before.
+    /// It is in clear, was not before, and has not agreed to that.
     pub(super) const fn has_lost_keys(&self) -> bool {
-        self.secrecy.is_none() && self.resting.is_some()
+        self.secrecy.is_none() && self.resting.is_some() && !self.is_agreed
     }
 
-    /// By these keys from here on, or in clear.
-    pub(super) fn secure(&mut self, now: Timestamp, wanted: Option<&LegKeys>) {
+    /// With this far end from here on, of which this is signalled. What is known of the one before rests; but who has another dialog
+    /// where that one is, by the same certificate and credentials, is that one, and only its place is learned anew.
+    pub(super) fn turn_to(
+        &mut self,
+        end: FarEnd,
+        remote: Option<SocketAddr>,
+        (keys, lite): (Option<&LegKeys>, Option<&Arc<IceLite>>),
+    ) {
+        let before = std::mem::replace(&mut self.end, end);
+        if before == end {
+            return;
+        }
+        let handshake = self.shaking().map(|shaking| Arc::clone(&shaking.handshake));
+        let is_same = self.sockets[0].latch.is_signalled(remote)
+            && handshake.as_ref() == keys.and_then(|keys| keys.handshake.as_ref())
+            && self.ways.as_ref().map(|ways| &ways.lite) == lite;
+        let (mut apart, mut ways) = (None, None);
+        if !is_same {
+            let secrecy = self.secrecy.as_mut().or(self.resting.as_mut());
+            apart = secrecy.and_then(|secrecy| secrecy.part());
+            ways = self.ways.take();
+        }
+        let latches = self.sockets.each_mut().map(|socket| std::mem::take(&mut socket.latch));
+        let back = self.branches.take(end);
+        if latches[0].signalled().is_some() || apart.is_some() || ways.is_some() {
+            self.branches.put(Branch {
+                end: before,
+                latches,
+                apart,
+                ways,
+            });
+        }
+        let mut known = [Latch::default(), Latch::default()];
+        if let Some(back) = back {
+            known = back.latches;
+            self.ways = self.ways.take().or(back.ways);
+            if let Some(apart) = back.apart.filter(|_| !is_same) {
+                let secrecy = self.secrecy.take().or_else(|| self.resting.take());
+                self.secrecy = Some(Secrecy::rejoin(secrecy, apart));
+            }
+        }
+        for (channel, (socket, latch)) in self.sockets.iter_mut().zip(known).enumerate() {
+            socket.latch = latch.beyond(self.branches.places(channel));
+        }
+    }
+
+    /// The others are over.
+    pub(super) fn let_branches_go(&mut self) {
+        self.branches.clear();
+    }
+
+    /// By these keys from here on, or in clear; `is_agreed`, or before anything is.
+    pub(super) fn secure(&mut self, now: Timestamp, wanted: Option<&LegKeys>, is_agreed: bool) {
+        self.is_agreed = is_agreed;
         let known = self.secrecy.take().or_else(|| self.resting.take());
         match wanted {
             Some(wanted) => self.secrecy = Some(Secrecy::renew(now, known, wanted)),
@@ -151,14 +214,26 @@ impl Side {
     }
 
     /// Whether a packet is for ourselves: a check of a way, or a part of a handshake (RFC 7983 §7).
-    pub(super) fn is_own(&self, channel: Channel, bytes: &[u8]) -> bool {
+    pub(super) fn is_own(&self, channel: Channel, from: SocketAddr, bytes: &[u8]) -> bool {
         let is_shaken = || self.secrecy.as_ref().is_some_and(|secrecy| secrecy.shaking.is_some());
         match bytes {
             _ if channel != Channel::Rtp => false,
             [0..=3, ..] => self.ways.is_some() && rtp::is_stun(bytes),
-            [20..=63, ..] => is_shaken(),
+            [20..=63, ..] => is_shaken() || self.is_of_branch(from),
             _ => false,
         }
+    }
+
+    /// Whether a part of a handshake from there is of a far end that is not heard now.
+    fn is_of_branch(&self, from: SocketAddr) -> bool {
+        let latch = &self.sockets[Channel::Rtp.index()].latch;
+        let shaking = self.secrecy.as_ref().and_then(|secrecy| secrecy.shaking.as_ref());
+        let is_here = match &self.ways {
+            Some(ways) => ways.is_proved(from),
+            None => latch.is_on(from) || latch.signalled() == Some(from),
+        };
+        let is_here = is_here || shaking.is_some_and(|shaking| shaking.is_with(from));
+        !is_here && self.branches.shake_at(from)
     }
 
     /// False if it comes from where its peer has not been proved, or signalled, to be.
@@ -171,7 +246,7 @@ impl Side {
     ) -> bool {
         if let (Some(ways), [0..=3, ..]) = (&mut self.ways, bytes) {
             let Checked::Answer(answer) = ways.check(from, bytes) else {
-                return false;
+                return self.branches.check(now, from, bytes, said);
             };
             let here = ways.wanted();
             said.push(Step::Send(from, answer));
@@ -180,6 +255,9 @@ impl Side {
                 shaking.follow(here);
             }
             return true;
+        }
+        if self.is_of_branch(from) {
+            return self.branches.handle_packet(now, from, bytes, said);
         }
         let is_there = match &self.ways {
             Some(ways) => ways.is_proved(from),
@@ -202,6 +280,22 @@ impl Side {
         if let (Some(shaking), Some(to)) = (self.shaking(), to) {
             shaking.begin(now, to, said);
         }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, said: &mut Vec<Step>) {
+        let due = |due: Timestamp| due <= now;
+        if let Some(shaking) = self.shaking().filter(|shaking| shaking.poll_timeout().is_some_and(due)) {
+            shaking.handle_timeout(now, said);
+        }
+        self.branches.handle_timeout(now, said);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        let shaking = self.secrecy.as_ref().and_then(|secrecy| secrecy.shaking.as_ref());
+        earliest(
+            shaking.and_then(|shaking| shaking.poll_timeout()),
+            self.branches.poll_timeout(),
+        )
     }
 
     pub(super) fn shaking(&mut self) -> Option<&mut Shaking> {

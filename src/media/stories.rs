@@ -5,6 +5,7 @@
 mod ailing;
 mod as_it_is;
 mod circling;
+mod forked;
 mod gated;
 mod handshakes;
 mod haphazard;
@@ -132,6 +133,8 @@ fn plan(recorded: Recorded, lines: Vec<LinePlan>) -> Box<MediaPlan> {
         answered: false,
         lines,
         keys: Vec::new(),
+        agreed: Default::default(),
+        far_end: Default::default(),
         pausing: Default::default(),
     })
 }

@@ -27,8 +27,8 @@ pub use index::Index;
 pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Rendition, Voice};
 pub use pause::{LeftOut, LeftOutSpan, LineSet, PausedBy, PausedSpan, Pausing, Withholding};
 pub use plan::{
-    ENCRYPTED, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded, Remote,
-    StreamTally, Tally, is_local,
+    ENCRYPTED, FarEnd, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded,
+    Remote, StreamTally, Tally, is_local,
 };
 pub use quality::{Mos, Quality, Reported};
 pub use recording::{

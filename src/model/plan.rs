@@ -124,6 +124,10 @@ pub struct MediaPlan {
     pub lines: Vec<LinePlan>,
     /// Of lines that are encrypted between a peer and us. Not part of a [`LinePlan`], which recordings keep.
     pub keys: Vec<LineKeys>,
+    /// Of leg A, of leg B: whether what is agreed with it holds now. Who is between two agreements, and had keys, has none here.
+    pub agreed: [bool; 2],
+    /// Whom B's leg is with.
+    pub far_end: FarEnd,
     /// From the first packet on; of a session that is open already only the command counts.
     pub pausing: Pausing,
 }
@@ -137,6 +141,16 @@ impl MediaPlan {
     /// What of the m-line with this index is between its peers and us.
     pub fn secured(&self, index: u16) -> Option<&LineKeys> {
         self.keys.iter().find(|line| line.index == index)
+    }
+}
+
+/// One of those whom a leg has been with: each early dialog of an INVITE (RFC 3261 §12.1), and each who is asked after another.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FarEnd(u32);
+
+impl FarEnd {
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
     }
 }
 

@@ -39,7 +39,7 @@ pub fn export_pcapng<E>(
     frames: impl IntoIterator<Item = Result<Frame, E>>,
 ) -> Result<u64, ExportError<E>> {
     let application = concat!("onrecord ", env!("CARGO_PKG_VERSION"));
-    out.write_all(&pcapng::begin(application, &opening_comment(header)))
+    out.write_all(&pcapng::begin(application, &section_comment(header, closing)))
         .map_err(ExportError::Sink)?;
     let mut export = Export::default();
     for frame in frames {
@@ -167,6 +167,13 @@ impl Export {
         self.packets += 1;
         self.last.replace((at, packet, std::mem::take(&mut self.comments)))
     }
+}
+
+/// First of all whether the media, which is clear here, was encrypted: `replay` has to know.
+fn section_comment(header: &Header, closing: Option<&Closing>) -> String {
+    let encryption = closing.and_then(|closing| closing.encryption);
+    let media = encryption.map(|encryption| format!("media {}\n", encryption.as_str()));
+    media.unwrap_or_default() + &opening_comment(header)
 }
 
 fn opening_comment(header: &Header) -> String {

@@ -97,17 +97,22 @@ impl Formats {
         }
     }
 
-    /// What a redundant payload repeats in the codec of what it was sent for; the oldest first.
+    /// What a redundant payload repeats, in which codec; the oldest first. Ages are told by the clock of what it was sent for, so that
+    /// a copy of another clock has no place (RFC 2198 §3); one of another number of samples is passed over too.
     pub(super) fn repeated<'a, 'b>(
         &self,
         sender: Leg,
         line: u16,
         unpacked: &'b Unpacked<'a>,
-    ) -> impl Iterator<Item = &'b Repeated<'a>> {
+    ) -> impl Iterator<Item = (Codec, &'b Repeated<'a>)> {
         let copies = unpacked.red.as_ref().map(Red::copies).unwrap_or_default();
-        copies
-            .iter()
-            .filter(move |copy| self.payload(sender, line, copy.payload_type) == unpacked.payload)
+        let rates = |codec: Codec| (codec.clock_rate(), codec.sample_rate());
+        copies.iter().filter_map(
+            move |copy| match (self.payload(sender, line, copy.payload_type), &unpacked.payload) {
+                (Payload::Sound(codec), Payload::Sound(main)) if rates(codec) == rates(*main) => Some((codec, copy)),
+                _ => None,
+            },
+        )
     }
 
     /// Who receives chooses the payload types (RFC 3264 §5.1), so the far leg's description is asked first. Encrypted is

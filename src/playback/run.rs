@@ -237,7 +237,7 @@ impl Run {
         let mut copies: Vec<_> = copies.filter(|(begins, ..)| hole.contains(begins)).collect();
         copies.sort_by_key(|(begins, ..)| *begins);
         let as_packet = |(begins, held, copy): (i64, &Held, &Copied)| {
-            let ends = begins + self.length_of(&copy.bytes);
+            let ends = begins + units_of(copy.codec, &copy.bytes);
             if begins < heard || ends > own || begins == ends {
                 return None;
             }
@@ -246,7 +246,7 @@ impl Run {
             Some(Held {
                 at: held.at - Duration::from_secs(1) * age / self.codec.clock_rate().max(1),
                 timestamp: held.timestamp.wrapping_sub(age),
-                payload: held.payload.clone(),
+                payload: Payload::Sound(copy.codec),
                 bytes: copy.bytes.clone(),
                 copies: Vec::new(),
             })
@@ -256,16 +256,18 @@ impl Run {
 
     /// In timestamp units.
     fn length_of(&self, payload: &[u8]) -> i64 {
-        let samples = self.codec.samples_in(payload).unwrap_or(0);
-        scale(
-            i64::try_from(samples).unwrap_or(i64::MAX),
-            self.codec.clock_rate(),
-            self.codec.sample_rate(),
-        )
+        units_of(self.codec, payload)
     }
 
     /// Appends what stands for the `lost` packets before this one, then its own samples, at the codec's own rate.
     pub(super) fn decode(&mut self, packet: &Held, lost: u64, samples: &mut Vec<i16>) -> Filled {
+        if let Payload::Sound(other) = packet.payload
+            && other != self.codec
+        {
+            // A copy. What its own decoder would remember of the one before it is not there.
+            other.decoder().decode(&packet.bytes, samples);
+            return Filled::default();
+        }
         let hole = self.heard.map_or(0, |heard| self.elapsed_at(packet.timestamp) - heard);
         let hole = scale(hole, self.codec.sample_rate(), self.codec.clock_rate());
         let filled = match usize::try_from(hole) {
@@ -340,6 +342,13 @@ impl Run {
         let early = Some(self.least_late.max(-hole)).filter(|early| *early < -axis.samples(EARLY_PAUSE_MAX));
         jumped.or(forced).or(wished).or(early).unwrap_or(0)
     }
+}
+
+/// Of a payload, in timestamp units.
+fn units_of(codec: Codec, payload: &[u8]) -> i64 {
+    let samples = codec.samples_in(payload).unwrap_or(0);
+    let samples = i64::try_from(samples).unwrap_or(i64::MAX);
+    scale(samples, codec.clock_rate(), codec.sample_rate())
 }
 
 /// Of a packet's sound, in samples of the axis.

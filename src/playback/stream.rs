@@ -55,7 +55,7 @@ pub(super) struct Held {
     pub(super) timestamp: u32,
     pub(super) payload: Payload,
     pub(super) bytes: Bytes,
-    /// What it repeats of those before it, in its codec; the oldest first.
+    /// What it repeats of those before it; the oldest first.
     pub(super) copies: Vec<Copied>,
 }
 
@@ -64,6 +64,8 @@ pub(super) struct Held {
 pub(super) struct Copied {
     /// In timestamp units.
     pub(super) age: u16,
+    /// Of the same rates as the packet's.
+    pub(super) codec: Codec,
     pub(super) bytes: Bytes,
 }
 

@@ -100,8 +100,9 @@ impl Timeline {
         let repeated = self.formats.repeated(leg, line, &unpacked);
         // How old copies are is told by the same clock: one that had to be put right says nothing.
         let repeated = repeated.filter(|_| timestamp == header.timestamp);
-        let copies = repeated.map(|copy| Copied {
+        let copies = repeated.map(|(codec, copy)| Copied {
             age: copy.age,
+            codec,
             bytes: bytes.slice_ref(copy.payload),
         });
         let packet = Held {

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 
-use crate::model::Timestamp;
+use crate::model::{Encryption, Timestamp};
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE: u32 = 1;
@@ -14,7 +14,8 @@ const INTERFACE: u32 = 1;
 const NOTHING: [u8; 4] = [0; 4];
 /// Interfaces of a section that are kept. Full: further ones are passed over, and so are their packets.
 pub(super) const INTERFACES_MAX: u32 = 4_096;
-/// Option of a section header (§4.1): who wrote it.
+/// Options of a section header (§4.1): what is said of it, who wrote it.
+const SHB_COMMENT: u16 = 1;
 const SHB_USERAPPL: u16 = 4;
 /// As `playback` calls us there, before our version.
 const EXPORTER: &[u8] = b"onrecord ";
@@ -36,6 +37,18 @@ const SECTION_FIELDS_BYTES: usize = 12;
 /// Type, length, and the byte-order magic of a section header; also the shortest block.
 const HEAD_BYTES: usize = 12;
 
+/// Where a file comes from.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Provenance {
+    /// Somebody captured it.
+    #[default]
+    Captured,
+    /// A recording of ours, as `export` wrote it.
+    Exported,
+    /// The same, of a call whose media we opened: it is clear there, and its signalling says that it was encrypted.
+    ExportedInClear,
+}
+
 /// See [the module](self).
 pub(super) struct Blocks<R> {
     file: R,
@@ -43,8 +56,8 @@ pub(super) struct Blocks<R> {
     head: [u8; HEAD_BYTES],
     /// What of `head` is still to be given.
     pending: std::ops::Range<usize>,
-    /// We wrote the newest section.
-    is_export: bool,
+    /// Of the newest section.
+    provenance: Provenance,
     /// Since the newest section header.
     interfaces: u32,
     /// Of a section header or an interface, what follows `head`; from where on it is still to be given.
@@ -64,7 +77,7 @@ impl<R: Read> Blocks<R> {
             is_big: false,
             head: [0; HEAD_BYTES],
             pending: 0..0,
-            is_export: false,
+            provenance: Provenance::Captured,
             interfaces: 0,
             body: Vec::new(),
             body_at: 0,
@@ -81,8 +94,8 @@ impl<R: Read> Blocks<R> {
         given + omitted.map_or(0, |(_, bytes)| *bytes)
     }
 
-    pub(super) const fn is_export(&self) -> bool {
-        self.is_export
+    pub(super) const fn provenance(&self) -> Provenance {
+        self.provenance
     }
 
     fn word(&self, at: usize) -> u32 {
@@ -139,7 +152,7 @@ impl<R: Read> Blocks<R> {
         if kind == SECTION_HEADER {
             self.interfaces = 0;
             let options = body.get(SECTION_FIELDS_BYTES..).unwrap_or_default();
-            self.is_export = option_of(options, is_big, SHB_USERAPPL).is_some_and(|name| name.starts_with(EXPORTER));
+            self.provenance = provenance_of(options, is_big);
             body.iter_mut().skip(SECTION_FIELDS_BYTES).for_each(|byte| *byte = 0);
         } else if self.interfaces >= INTERFACES_MAX {
             self.head[..4].copy_from_slice(&NOTHING);
@@ -217,6 +230,21 @@ fn options_in(bytes: &[u8], is_big: bool) -> impl Iterator<Item = (u16, &[u8])> 
         rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some((code, value))
     })
+}
+
+/// By what a section says of its author, and of itself.
+fn provenance_of(options: &[u8], is_big: bool) -> Provenance {
+    if option_of(options, is_big, SHB_USERAPPL).is_none_or(|name| !name.starts_with(EXPORTER)) {
+        return Provenance::Captured;
+    }
+    let first_line =
+        option_of(options, is_big, SHB_COMMENT).and_then(|comment| comment.split(|byte| *byte == b'\n').next());
+    let media = first_line.and_then(|line| line.strip_prefix(b"media "));
+    if media == Some(Encryption::Decrypted.as_str().as_bytes()) {
+        Provenance::ExportedInClear
+    } else {
+        Provenance::Exported
+    }
 }
 
 fn option_of(bytes: &[u8], is_big: bool, code: u16) -> Option<&[u8]> {

@@ -8,7 +8,7 @@ use super::capture::Captured;
 use super::script::Script;
 use super::sources::{Source, Sources};
 use super::streams::Streams;
-use crate::media::Place;
+use crate::media::Evidence;
 use crate::model::{Leg, Remote, Timestamp};
 use crate::rtp::{WireKind, is_handshake, is_stun};
 use crate::sip::Method;
@@ -65,8 +65,11 @@ impl Call {
         if is_vouched || !bound.is_played || !bound.is_addressed || is_greeting {
             return Some(sources.agreed(to).unwrap_or(captured.src));
         }
-        let place = (kind == WireKind::Rtp).then(|| Place::of(captured.at, bytes)).flatten();
-        match sources.admit(to, captured.src, place) {
+        let evidence = match sources.medium(bound.line) {
+            _ if bound.is_rtcp => Evidence::Nothing,
+            medium => Evidence::of(medium, kind == WireKind::Rtcp, captured.at, bytes),
+        };
+        match sources.admit(to, captured.src, evidence) {
             Source::Party(known) => Some(known),
             Source::Foreign => {
                 self.foreign += 1;

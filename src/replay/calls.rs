@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::binding::{Bindings, CallIndex, Declared};
+use super::blocks::Provenance;
 use super::call::Call;
 use super::capture::Captured;
 use super::dialogs::Dialogs;
@@ -15,6 +16,7 @@ use super::flaw::FlawKind;
 use super::naming::Referrals;
 use super::script::{Line, Script, Sighting, opens};
 use super::streams::Streams;
+use super::unkeyed::Unkeyed;
 use crate::model::{Leg, Ssrc, Timestamp};
 use crate::rtp::{RtpHeader, WireKind, classify};
 use crate::sdp::SessionDescription;
@@ -89,12 +91,14 @@ pub(crate) struct Calls {
     pub(super) referrals: Referrals,
     /// Only in what we exported.
     pub far_legs: Option<FarLegs>,
+    unkeyed: Unkeyed,
 }
 
 impl Calls {
-    pub(crate) fn new(is_export: bool) -> Self {
+    pub(crate) fn new(provenance: Provenance) -> Self {
         Self {
-            far_legs: is_export.then(FarLegs::default),
+            far_legs: (provenance != Provenance::Captured).then(FarLegs::default),
+            unkeyed: Unkeyed::new(provenance),
             ..Self::default()
         }
     }
@@ -128,7 +132,7 @@ impl Calls {
             Ok(message) => message,
             Err(error) => return self.on_malformed(now, captured, transport, error).map(Some),
         };
-        let message = self.with_names(message);
+        let message = self.unkeyed.told(self.with_names(message));
         let opens = is_opening(&message);
         if self.is_of_far_leg(&message, captured) {
             return Ok(None);
@@ -180,6 +184,11 @@ impl Calls {
             lines,
             refused: None,
         }))
+    }
+
+    /// What the message before was without, told once.
+    pub(crate) const fn take_unkeyed(&mut self) -> Option<FlawKind> {
+        self.unkeyed.take_news()
     }
 
     fn note_begun_before(&mut self, headers: &Headers) {

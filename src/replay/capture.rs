@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
+use super::blocks::Provenance;
 use super::dissection::Dissection;
 use super::doubles::Doubles;
 use super::encapsulation::Encapsulation;
@@ -119,9 +120,8 @@ impl<R: Read> Capture<R> {
         })
     }
 
-    /// A recording of ours, as `export` writes it.
-    pub(crate) fn is_export(&self) -> bool {
-        self.file.is_export()
+    pub(crate) fn provenance(&self) -> Provenance {
+        self.file.provenance()
     }
 
     /// Packets read so far, those with flaws too.

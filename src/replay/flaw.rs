@@ -101,6 +101,12 @@ pub enum FlawKind {
     /// Named once: the identifiers that a replay mints are in it already, so that its calls cannot be told from ours.
     #[error("recorded by `replay`: exported from there, a call cannot be replayed again; replay the first capture")]
     Replayed,
+    /// Named once, by the first description that says so.
+    #[error("encrypted on the way and clear in this recording: its media is played as RTP in clear")]
+    Deciphered,
+    /// Named once, by the first of them.
+    #[error("the keys of its media are not in the recording: what came by them is not heard")]
+    Keyless,
     /// Named once, by the packet at the end of the first.
     #[error(
         "silence with calls up beyond what is replayed: of this one and later ones, only the beginning and the end are"

@@ -43,6 +43,7 @@ mod tcp;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod unkeyed;
 
 pub use capture::{Capture, Captured, Event, Payload};
 pub use encapsulation::Encapsulation;
@@ -97,7 +98,7 @@ fn play(
     layout: Option<&Layout>,
 ) -> Result<Report, NotACapture> {
     let mut capture = Capture::open(file)?;
-    let is_export = capture.is_export();
+    let provenance = capture.provenance();
     let mut waiting = Some(disk);
     let mut reenactment: Option<Reenactment<_>> = None;
     // Of packets before the first that could be read.
@@ -113,7 +114,7 @@ fn play(
             Event::Flaw(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
         if let (Some(started), Some(disk)) = (started, waiting.take_if(|_| started.is_some())) {
-            reenactment = Some(Reenactment::new(options, disk, (started, first), is_export));
+            reenactment = Some(Reenactment::new(options, disk, (started, first), provenance));
         }
         match (event, &mut reenactment) {
             (event, Some(reenactment)) => reenactment.handle(event),

@@ -10,7 +10,7 @@ use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
 use pcap_file::pcapng::blocks::block_common::RawBlock;
 use pcap_file::pcapng::{PcapNgReader, PcapNgState};
 
-use super::blocks::{Blocks, INTERFACES_MAX, time_of};
+use super::blocks::{Blocks, INTERFACES_MAX, Provenance, time_of};
 use super::flaw::{Flaw, FlawKind, NotACapture};
 use crate::model::Timestamp;
 
@@ -100,10 +100,10 @@ impl<R: Read> PcapFile<R> {
     }
 
     /// By what its first section says of its author.
-    pub(crate) fn is_export(&self) -> bool {
+    pub(crate) fn provenance(&self) -> Provenance {
         match &self.format {
-            Format::Pcap { .. } => false,
-            Format::Pcapng(reader) => reader.get_ref().is_export(),
+            Format::Pcap { .. } => Provenance::Captured,
+            Format::Pcapng(reader) => reader.get_ref().provenance(),
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::FLAWS_MAX;
 use super::binding::CallIndex;
+use super::blocks::Provenance;
 use super::calls::{Calls, description_in};
 use super::capture::{Captured, Event, Payload};
 use super::clock::{CaptureClock, Reached};
@@ -76,12 +77,12 @@ pub(crate) struct Reenactment<D> {
 }
 
 impl<D: Disk> Reenactment<D> {
-    /// `first`: where the capture's first message or datagram went to. `is_export`: it is a recording of ours, as `export` wrote it.
+    /// `first`: where the capture's first message or datagram went to.
     pub(crate) fn new(
         options: &ReplayOptions,
         disk: D,
         (started, first): (Timestamp, IpAddr),
-        is_export: bool,
+        provenance: Provenance,
     ) -> Self {
         let writer = WriterConfig {
             segment_bytes: 8 << 20,
@@ -102,7 +103,7 @@ impl<D: Disk> Reenactment<D> {
             clock,
             patience: Patience::new(),
             unsure: Vec::new(),
-            calls: Calls::new(is_export),
+            calls: Calls::new(provenance),
             stories: BTreeMap::new(),
             sessions: BTreeMap::new(),
             minted: BTreeMap::new(),
@@ -199,6 +200,9 @@ impl<D: Disk> Reenactment<D> {
 
     fn on_sip(&mut self, captured: &Captured<'_>, transport: Transport, bytes: &[u8]) {
         let heard = self.calls.on_sip(self.clock.now(), captured, transport, bytes);
+        if let Some(kind) = self.calls.take_unkeyed() {
+            self.note(captured.flaw(kind));
+        }
         let is_lone_export = self.calls.far_legs.is_some() && self.calls.len() <= 1;
         let is_marked = || memchr::memmem::find(bytes, CALL_HEADER.as_bytes()).is_some();
         if !self.is_replayed && !is_lone_export && is_marked() {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::media::{Admission, Latch, Place};
+use crate::media::{Admission, Evidence, Latch, Medium};
 use crate::model::{Origin, Remote};
 use crate::sdp::{MediaLine, SessionDescription};
 use crate::sip::{Message, Method};
@@ -24,6 +24,7 @@ struct Line {
     /// Its party tries ways (RFC 8445): it may come from any of them.
     tries_ways: bool,
     is_rtp: bool,
+    medium: Medium,
     /// Of its RTP, of its RTCP.
     latches: [Latch; 2],
 }
@@ -43,6 +44,7 @@ struct Told {
     is_null: bool,
     tries_ways: bool,
     is_rtp: bool,
+    medium: Medium,
 }
 
 impl Told {
@@ -52,6 +54,7 @@ impl Told {
             is_null: line.has_null_address(),
             tries_ways: line.ice.is_some(),
             is_rtp: !line.formats.is_empty(),
+            medium: Medium::of(line.kind, !line.formats.is_empty()),
         }
     }
 
@@ -110,7 +113,7 @@ impl Sources {
         self.lines.resize_with(told.len(), Line::default);
         for (line, told) in self.lines.iter_mut().zip(told) {
             line.agreed = if told.is_null { line.agreed } else { told.remote };
-            (line.tries_ways, line.is_rtp) = (told.tries_ways, told.is_rtp);
+            (line.tries_ways, line.is_rtp, line.medium) = (told.tries_ways, told.is_rtp, told.medium);
             if let Some(remote) = line.agreed {
                 for (latch, at) in line.latches.iter_mut().zip([remote.rtp, remote.rtcp]) {
                     latch.signal(Some(at), Origin::First { speaker }, false);
@@ -119,8 +122,8 @@ impl Sources {
         }
     }
 
-    /// Whose a packet of a line is that came to the other party. `place`: where RTP has one.
-    pub(crate) fn admit(&mut self, (line, is_rtcp): (u16, bool), from: SocketAddr, place: Option<Place>) -> Source {
+    /// Whose a packet of a line is that came to the other party.
+    pub(crate) fn admit(&mut self, (line, is_rtcp): (u16, bool), from: SocketAddr, evidence: Evidence) -> Source {
         let (offered, line) = (self.is_offered(line, from), self.lines.get_mut(usize::from(line)));
         let Some((line, agreed)) = line.and_then(|line| line.agreed.map(|agreed| (line, agreed))) else {
             return Source::Party(from);
@@ -132,7 +135,7 @@ impl Sources {
         let [of_rtp, of_rtcp] = &mut line.latches;
         let latch = if is_rtcp { &mut *of_rtcp } else { of_rtp };
         let was_on = latch.is_on(from);
-        if latch.admits(from, false, place) == Admission::Foreign {
+        if latch.admits(from, false, evidence) == Admission::Foreign {
             return Source::Foreign;
         }
         if !is_rtcp && !was_on {
@@ -144,6 +147,12 @@ impl Sources {
     /// Whether what looks like DTLS or ZRTP may be that: any bytes begin a fax' datagram.
     pub(crate) fn is_rtp(&self, line: u16) -> bool {
         self.lines.get(usize::from(line)).is_some_and(|line| line.is_rtp)
+    }
+
+    pub(crate) fn medium(&self, line: u16) -> Medium {
+        self.lines
+            .get(usize::from(line))
+            .map_or_else(Medium::default, |line| line.medium)
     }
 
     /// Where the proxy takes what the party sends on a line, and whatever it is, from.
@@ -199,21 +208,26 @@ mod tests {
             ("SIP/2.0 200 OK", "1 INVITE", false, Some(B_MEDIA)),
             ("ACK sip:b@192.168.0.2 SIP/2.0", "1 ACK", true, None),
         ];
-        for (n, (start, cseq, by_a, media)) in said.into_iter().enumerate() {
-            let b_tag = (n > 0).then_some("from-b");
-            let said = Said {
-                start,
-                cseq,
-                by_a,
-                b_tag,
-                media,
-            };
-            let text = String::from_utf8(said.bytes("fax@test")).unwrap();
-            let text = text.replace("audio", "image").replace("RTP/AVP 0", "udptl t38");
-            let (src, dst) = if by_a { (A, B) } else { (B, A) };
-            sends(&mut talk, src, dst, text.as_bytes());
+        for (n, said) in said.into_iter().enumerate() {
+            to_fax(&mut talk, "fax@test", said, (n > 0).then_some("from-b"));
         }
         talk
+    }
+
+    /// A message whose lines are those of a fax: its start, its CSeq, whether A says it, where its media goes to.
+    fn to_fax(talk: &mut Talk, call_id: &str, said: (&str, &str, bool, Option<&str>), b_tag: Option<&str>) {
+        let (start, cseq, by_a, media) = said;
+        let said = Said {
+            start,
+            cseq,
+            by_a,
+            b_tag,
+            media,
+        };
+        let text = String::from_utf8(said.bytes(call_id)).unwrap();
+        let text = text.replace("audio", "image").replace("RTP/AVP 0", "udptl t38");
+        let (src, dst) = if by_a { (A, B) } else { (B, A) };
+        sends(talk, src, dst, text.as_bytes());
     }
 
     #[test]
@@ -237,6 +251,35 @@ mod tests {
             sends(&mut talk, STRANGER, B_MEDIA, &[0, number, 4, 1, 2, 3, 4, 0]);
         }
         assert_eq!(counted(&mut talk), (5, 5, 0));
+    }
+
+    #[test]
+    fn a_fax_from_another_host_than_the_sound_before_it_is_the_party_s_from_its_fifth_packet_on() {
+        for first in [0x0000_u16, 0x80c0] {
+            let mut talk = Talk::new("moved@test");
+            talk.connected();
+            for number in 0..5 {
+                sends(&mut talk, "198.51.100.77:9", B_MEDIA, &rtp(0xA, 0, number));
+            }
+            let said = [
+                (
+                    "INVITE sip:b@192.168.0.2 SIP/2.0",
+                    "2 INVITE",
+                    true,
+                    Some("192.168.0.1:4002"),
+                ),
+                ("SIP/2.0 200 OK", "2 INVITE", false, Some(B_MEDIA)),
+                ("ACK sip:b@192.168.0.2 SIP/2.0", "2 ACK", true, None),
+            ];
+            for said in said {
+                to_fax(&mut talk, "moved@test", said, Some("from-b"));
+            }
+            for number in 0..9 {
+                let [high, low] = (first + number).to_be_bytes();
+                sends(&mut talk, STRANGER, B_MEDIA, &[high, low, 4, 1, 2, 3, 4, 0, 0, 0, 0, 0]);
+            }
+            assert_eq!(counted(&mut talk), (10, 10, 4), "{first:x}");
+        }
     }
 
     const BYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 0xA];

@@ -2,6 +2,7 @@
 
 mod calls;
 mod clocks;
+mod exported;
 mod flawed;
 mod parties;
 

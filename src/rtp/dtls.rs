@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use attempt::{Attempt, PAUSE_MIN, Reached, certificate_of};
 use aws_lc_rs::digest;
-use budget::{Budget, Budgets, SHARES};
+use budget::{Budget, Budgets};
 use hello::{Cookies, Hello};
 use rtc_dtls::crypto::Certificate;
 
@@ -142,23 +142,25 @@ impl Association {
         let is_its = |attempt: &Attempt| {
             attempt.random == Some(hello.random) && (sender.is_proved || attempt.is_with(sender.at))
         };
+        let known = self.attempts.iter().position(is_its);
+        // Before the cookie is made, which costs more than all that comes before it.
+        let is_stalled = known.is_none_or(|known| self.attempts[known].is_stalled(now));
+        let has_time = is_stalled && self.stage == Stage::Shaking && self.has_time(now, sender);
+        if !has_time {
+            return known.is_some_and(|known| self.attempts[known].handle_packet(now, sender, datagram));
+        }
         let place = (!sender.is_proved).then_some(sender.at);
-        let cookie = self.cookies.of(hello, place);
-        if let Some(known) = self.attempts.iter().position(is_its) {
-            let attempt = &mut self.attempts[known];
-            if cookie.is_none() || !attempt.is_stalled(now) {
-                return attempt.handle_packet(now, sender, datagram);
+        let cookie = self.cookies.make(&hello.random, place);
+        match known {
+            Some(known) if hello.brings(&cookie) => _ = self.attempts.remove(known),
+            Some(known) => return self.attempts[known].handle_packet(now, sender, datagram),
+            None if hello.brings(&cookie) => {}
+            None => {
+                let bytes = hello.request(&cookie);
+                self.said.push_back(Shaken::Send { to: sender.at, bytes });
+                return true;
             }
-            self.attempts.remove(known);
         }
-        if self.stage != Stage::Shaking || !self.has_time(now, sender) {
-            return false;
-        }
-        let Some(cookie) = cookie else {
-            let bytes = self.cookies.request(hello, place);
-            self.said.push_back(Shaken::Send { to: sender.at, bytes });
-            return true;
-        };
         let Some(mut attempt) = Attempt::answering(now, &self.ours, hello, cookie, sender.at) else {
             return false;
         };
@@ -179,8 +181,7 @@ impl Association {
         if sender.is_proved {
             return self.proved.has_time(now);
         }
-        let share = self.cookies.share_of(sender.at.ip(), SHARES);
-        self.strangers.has_time(now, share)
+        self.strangers.has_time(now, sender.at.ip())
     }
 
     /// At the cost of the host that has most attempts, and there of the oldest.
@@ -227,6 +228,16 @@ impl Association {
         (self.stage == Stage::Shaking)
             .then(|| dues.fold(end, earliest))
             .flatten()
+    }
+
+    /// It ended without keys.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Whether the other end, or one that may be it, is there.
+    pub fn is_with(&self, at: SocketAddr) -> bool {
+        self.attempts.iter().any(|attempt| attempt.peer() == at)
     }
 
     fn fail(&mut self, fault: KeyingFault) {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingEvent};
 use onrecord::sip::Message;
-use onrecord::trunk::{Caps, Conduct, Redirect, Route, Trunk};
+use onrecord::trunk::{Caps, Trunk};
 
 use super::bench::{A, B, Bench, C, PROXY, SDP, STRICT, invite};
 use super::party::{ALICE, BOB, CAROL, PhoneDialog};
-use super::routed::{call, configure, trunk};
+use super::routed::{call, configure, configure_onward, trunk};
 
 fn capped(calls_max: Option<u32>, rate: Option<u32>) -> Bench {
     capped_in(Bench::unrecorded(), calls_max, rate)
@@ -79,14 +79,6 @@ fn calls_that_come_too_fast_are_told_to_come_again() {
 /// A carrier that sends calls on, one of which may be at the branch.
 fn with_branch() -> Bench {
     let mut bench = Bench::unrecorded();
-    let conduct = Conduct {
-        redirect: Redirect::Follow,
-        ..Conduct::default()
-    };
-    let carrier = Trunk {
-        conduct,
-        ..trunk("carrier", B)
-    };
     let caps = Caps {
         calls_max: Some(1),
         calls_per_second: None,
@@ -95,17 +87,7 @@ fn with_branch() -> Bench {
         caps,
         ..trunk("branch", C)
     };
-    let route = |to: &str| Route {
-        from: "pbx".into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    bench.input(Input::Trunks {
-        trunks: vec![trunk("pbx", A), carrier, branch],
-        routes: vec![route("carrier"), route("branch")],
-    });
+    configure_onward(&mut bench, trunk("carrier", B), branch);
     bench
 }
 

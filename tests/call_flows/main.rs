@@ -72,6 +72,7 @@ mod sealed_media;
 mod secured;
 mod semi_attended;
 mod shaken;
+mod shaken_forks;
 mod shaken_moved;
 mod spirals;
 mod strangers;

@@ -3,9 +3,9 @@
 use onrecord::engine::Input;
 use onrecord::model::MediaCommand;
 use onrecord::sip::{Flow, Transport};
-use onrecord::trunk::{Near, Peer, Route, Trunk};
+use onrecord::trunk::{Near, Peer, Trunk};
 
-use super::bench::{A, ALL_STRICT, B, Bench, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP};
+use super::bench::{A, ALL_STRICT, B, Bench, OUTSIDE, OUTSIDE_MEDIA, PROXY, SDP, route};
 
 fn host(address: &str) -> &str {
     address.split(':').next().unwrap()
@@ -79,16 +79,9 @@ fn faces_outside(bench: &mut Bench) {
             ..Trunk::new(name.into(), vec![peer])
         }
     };
-    let to_carrier = Route {
-        from: "pbx".into(),
-        to: "carrier".into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
     bench.input(Input::Trunks {
         trunks: vec![trunk("pbx", A), trunk("carrier", B)],
-        routes: vec![to_carrier],
+        routes: vec![route("pbx", "carrier", None)],
     });
 }
 

@@ -4,7 +4,7 @@ use onrecord::engine::Input;
 use onrecord::model::{Fault, RecordingCommand};
 use onrecord::trunk::{Conduct, Field, Passage, Redirect, Rewrite, Route, Trunk};
 
-use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, STRICT};
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, STRICT, route};
 use super::routed::trunk;
 
 pub fn follows() -> Conduct {
@@ -307,14 +307,8 @@ fn with_rules(files: &[(&str, &str)], routes: Vec<Route>) -> Bench {
     bench
 }
 
-fn route(to: &str, prefix: &str) -> Route {
-    Route {
-        from: "pbx".into(),
-        to: to.into(),
-        prefix: Some(prefix.to_owned()),
-        to_user: None,
-        priority: 0,
-    }
+fn route_of(prefix: &str, to: &str) -> Route {
+    route("pbx", to, Some(prefix))
 }
 
 #[test]
@@ -328,7 +322,7 @@ fn a_peer_that_a_contact_names_is_decided_for_as_it_is_asked() {
         ("5551", None),
         ("95552", None),
     ] {
-        let mut bench = with_rules(&files, vec![route("carrier", ""), route("branch", "x")]);
+        let mut bench = with_rules(&files, vec![route_of("", "carrier"), route_of("x", "branch")]);
         bench.invite(SDP, "");
         bench.b_redirects(302, &[&format!("<sip:{user}@{C}>")]);
         match status {
@@ -349,10 +343,10 @@ fn a_contact_that_goes_by_the_routes_is_called_as_if_the_caller_had_dialled_it()
     let files = [("no.toml", block), ("grants.toml", grants), ("plan.toml", plan)];
     let routes = || {
         vec![
-            route("branch", "+44"),
-            route("branch", "5"),
-            route("branch", "112"),
-            route("carrier", "bob"),
+            route_of("+44", "branch"),
+            route_of("5", "branch"),
+            route_of("112", "branch"),
+            route_of("bob", "carrier"),
         ]
     };
     for (user, called) in [

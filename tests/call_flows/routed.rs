@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use onrecord::engine::{Input, Pulse};
 use onrecord::sip::{Method, Request, Transport};
-use onrecord::trunk::{Field, Located, Passage, Peer, Probe, Rank, Rewrite, Route, Server, Site, Trunk};
+use onrecord::trunk::{Conduct, Field, Located, Passage, Peer, Probe, Rank, Redirect, Rewrite, Server, Site, Trunk};
 
-use super::bench::{A, B, Bench, PROXY, SDP, answer, invite};
+use super::bench::{A, B, Bench, PROXY, SDP, answer, invite, route};
 use super::party::BOB;
 
 /// A destination that is not B.
@@ -28,17 +28,23 @@ pub fn trunk(name: &str, address: &str) -> Trunk {
 }
 
 pub fn configure(bench: &mut Bench, pbx: Trunk, carrier: Trunk) {
-    let route = |from: &str, to: &str| Route {
-        from: from.into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    let routes = vec![route("pbx", "carrier"), route("carrier", "pbx")];
+    let routes = vec![route("pbx", "carrier", None), route("carrier", "pbx", None)];
     bench.input(Input::Trunks {
         trunks: vec![pbx, carrier],
         routes,
+    });
+}
+
+/// A's calls go to the carrier, which may send them on to the branch.
+pub fn configure_onward(bench: &mut Bench, carrier: Trunk, branch: Trunk) {
+    let conduct = Conduct {
+        redirect: Redirect::Follow,
+        ..Conduct::default()
+    };
+    let carrier = Trunk { conduct, ..carrier };
+    bench.input(Input::Trunks {
+        trunks: vec![trunk("pbx", A), carrier, branch],
+        routes: vec![route("pbx", "carrier", None), route("pbx", "branch", None)],
     });
 }
 

@@ -421,3 +421,13 @@ fn a_new_line_without_a_port_for_it_is_not_acceptable_and_the_call_stays() {
     let told = line(&bench.request_to_b("INVITE").body).1;
     assert_eq!(told[0].key, before, "the keys that it knows");
 }
+
+#[test]
+fn who_turns_to_clear_in_a_call_has_agreed_to_that() {
+    let mut bench = talking();
+    bench.a_requests(2, "INVITE", "a2", SDP);
+    bench.b_answers("INVITE", 200, SDP);
+    assert_eq!(bench.response_to_a().status, 200);
+    let plan = plan(&bench);
+    assert_eq!((plan.agreed, plan.keys_of(0, Leg::A)), ([true; 2], None));
+}

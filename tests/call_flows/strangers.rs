@@ -5,7 +5,7 @@ use onrecord::engine::Input;
 use onrecord::sip::{Flow, Transport};
 use onrecord::trunk::{Conduct, Peer, Route, Trunk};
 
-use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, answer};
+use super::bench::{A, ALL_STRICT, B, Bench, C, PROXY, SDP, answer, route};
 
 /// B's request in its dialog, as anybody could write it who has seen the dialog.
 fn of_b(bench: &Bench, cseq: u32, method: &str) -> Bytes {
@@ -40,14 +40,7 @@ fn trunk(name: &str, transport: Transport, address: &str) -> Trunk {
 }
 
 fn routes() -> Vec<Route> {
-    let route = |from: &str, to: &str| Route {
-        from: from.into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    vec![route("pbx", "carrier"), route("carrier", "pbx")]
+    vec![route("pbx", "carrier", None), route("carrier", "pbx", None)]
 }
 
 #[test]

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use onrecord::engine::Input;
 use onrecord::model::{Fault, MediaCommand, MediaEvent, Outcome, RecordingCommand, Tally};
 use onrecord::sip::Method;
-use onrecord::trunk::{Conduct, Peer, Route, Trunk};
+use onrecord::trunk::{Conduct, Peer, Trunk};
 
-use super::bench::{A, ALL_STRICT, B, Bench, GRANTS, SDP, invite};
+use super::bench::{A, ALL_STRICT, B, Bench, GRANTS, SDP, invite, route};
 
 fn call(cseq: u32, branch: &str, sdp: &str) -> Bytes {
     let text = String::from_utf8(invite(cseq, branch, "", sdp, "").to_vec()).unwrap();
@@ -152,16 +152,9 @@ fn a_trunk_that_may_not_call_may_call_for_help() {
         methods: Some(vec![Method::Options]),
         ..trunk("pbx", A)
     };
-    let to_carrier = Route {
-        from: "pbx".into(),
-        to: "carrier".into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
     bench.input(Input::Trunks {
         trunks: vec![pbx, trunk("carrier", B)],
-        routes: vec![to_carrier],
+        routes: vec![route("pbx", "carrier", None)],
     });
     bench.invite(SDP, "");
     assert_eq!(bench.response_to_a().status, 405);

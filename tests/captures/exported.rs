@@ -1,6 +1,8 @@
 //! Recordings of captures, exported and played again.
 
+use onrecord::model::Leg;
 use onrecord::playback::export_pcapng;
+use onrecord::recorder::{Frame, PacketKind};
 
 use super::*;
 
@@ -38,6 +40,43 @@ const EXPORTED: [&str; 16] = [
     "ssrc-change",
     "tcp-call",
 ];
+
+/// Captures whose recordings lack what the call depended on, so that the replay of them is another call.
+const LACKING: [(&str, &str); 5] = [
+    ("connected-identity", "the INVITE: the recording began with an UPDATE"),
+    (
+        "consent-given",
+        "the key by which she agreed: it was pressed before anything of hers was kept",
+    ),
+    ("pause-by-keys", "the keys that ended the pause"),
+    ("recording-aware", "the same"),
+    ("redirect-followed", "the 3xx: only who it led to has a policy"),
+];
+
+/// Of every capture, packet for packet, whatever became of the call: transferred, forked, paused, picked up.
+#[test]
+fn what_was_exported_of_any_recording_is_recorded_again_to_the_last_packet() {
+    let (mut compared, mut lacking) = (0, Vec::new());
+    for scenario in scenarios() {
+        let mut options = scenario.options(&scenario.command().unwrap()).unwrap();
+        let recordings = all_recorded(&fs::read(scenario.folder.join("call.pcap")).unwrap(), &options);
+        // What broke then does not break again.
+        options.faults.clear();
+        for Whole { exported, packets } in recordings {
+            if packets.is_empty() {
+                continue;
+            }
+            let again = all_recorded(&exported, &options);
+            compared += 1;
+            let is_same = matches!(&again[..], [again] if again.packets == packets);
+            if !is_same {
+                lacking.push(scenario.name.clone());
+            }
+        }
+    }
+    assert_eq!(lacking, LACKING.map(|(name, _)| name));
+    assert!(compared > 50, "{compared}");
+}
 
 #[test]
 fn what_another_program_wrote_anew_is_any_capture() {
@@ -81,4 +120,43 @@ fn recorded(capture: &[u8], options: &ReplayOptions) -> Recording {
         exported,
         said: (call.outcome, call.stored, streams.collect()),
     }
+}
+
+/// A recording: as it is exported, and of each of its packets the leg, the line, the kind and the bytes.
+struct Whole {
+    exported: Vec<u8>,
+    packets: Vec<(Leg, u16, PacketKind, Vec<u8>)>,
+}
+
+/// In the order of their identifiers.
+fn all_recorded(capture: &[u8], options: &ReplayOptions) -> Vec<Whole> {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout {
+        data: folder.path().to_owned(),
+        volumes: vec![folder.path().join("spool")],
+    };
+    replay_to(capture, options, Disk::open(layout.clone()).unwrap()).unwrap();
+    let calls = layout.sealed().unwrap().calls.into_values();
+    calls.map(|path| whole(&path)).collect()
+}
+
+fn whole(path: &Path) -> Whole {
+    let mut sealed = SealedCall::open(StoredFile::open(path).unwrap()).unwrap();
+    let (header, closing) = (sealed.header().clone(), sealed.manifest().closing.clone());
+    let frames: Vec<Frame> = sealed.frames().map(Result::unwrap).collect();
+    let packets = frames.iter().filter_map(|frame| match frame {
+        Frame::Packet {
+            kind: PacketKind::Withheld,
+            ..
+        } => None,
+        Frame::Packet {
+            leg, line, kind, bytes, ..
+        } => Some((*leg, *line, *kind, bytes.to_vec())),
+        _ => None,
+    });
+    let packets = packets.collect();
+    let mut exported = Vec::new();
+    let frames = frames.into_iter().map(Ok::<_, std::convert::Infallible>);
+    export_pcapng(&mut exported, &header, Some(&closing), frames).unwrap();
+    Whole { exported, packets }
 }

@@ -268,6 +268,8 @@ fn a_strict_call_that_is_relayed_unrecorded_breaks_it() {
         answered: false,
         lines: Vec::new(),
         keys: Vec::new(),
+        agreed: Default::default(),
+        far_end: Default::default(),
         pausing: Default::default(),
     };
     let mut law = Law::new(Grade::Strict);

@@ -31,7 +31,7 @@ use keying::{Keying, Said};
 
 use crate::b2bua::dialog::CallLeg;
 use crate::media::{PortPair, PortPool};
-use crate::model::{Leg, Remote, SrtpKey, Timestamp, Told};
+use crate::model::{FarEnd, Leg, Remote, SrtpKey, Timestamp, Told};
 use crate::sdp::{Format, SessionDescription, check_reoffer, filter, with_lines};
 use crate::trunk::Trunk;
 
@@ -57,6 +57,8 @@ struct Offer {
 /// What one dialog of the call has offered and agreed: each fork of an INVITE has its own.
 #[derive(Clone, Debug, Default)]
 pub struct Agreement {
+    /// Whom it is with, on B's side.
+    far_end: FarEnd,
     offer: Option<Offer>,
     /// The newest description that each leg is bound by: A, B.
     agreed: [Option<SessionDescription>; 2],
@@ -77,6 +79,8 @@ pub struct Agreement {
 pub struct Negotiation {
     ports: Vec<Ports>,
     agreement: Agreement,
+    /// The last whom any agreement was with.
+    newest: FarEnd,
     /// For each trunk that has a list: the names of payload formats that may cross.
     codecs: Vec<Vec<String>>,
     /// Which address of ours the media of A and of B faces.
@@ -115,7 +119,10 @@ impl Negotiation {
     pub fn begin_anew(&mut self, b: &CallLeg) -> bool {
         let before = self.arrivals_from_b();
         self.faces[Leg::B.index()] = Some(Face::of(b));
-        self.agreement = Agreement::default();
+        self.agreement = Agreement {
+            far_end: self.meet(),
+            ..Agreement::default()
+        };
         self.set_aware(Leg::B, Aware::default());
         self.arrivals_from_b() != before
     }
@@ -320,12 +327,18 @@ impl Negotiation {
 
     /// What a new fork starts from: `begun`, with the keys by which who offered is sealed to already, for it cannot tell forks apart
     /// by their packets (RFC 4568 §7.3).
-    pub fn branched(&self, begun: &Agreement) -> Agreement {
+    pub fn branched(&mut self, begun: &Agreement) -> Agreement {
         let mut agreement = begun.clone();
+        agreement.far_end = self.meet();
         if let Some(offer) = &begun.offer {
             agreement.said[offer.by.index()].clone_from(&self.agreement.said[offer.by.index()]);
         }
         agreement
+    }
+
+    const fn meet(&mut self) -> FarEnd {
+        self.newest = self.newest.next();
+        self.newest
     }
 
     /// Another fork comes into focus. The ports are shared.

@@ -2,6 +2,8 @@
 
 use std::net::UdpSocket;
 
+use bytes::Bytes;
+
 use super::*;
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::media::{COOL_DOWN, Port, PortPool};
-use crate::model::{Fault, Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId};
+use crate::model::{Fault, Gate, LegPlan, LinePlan, MediaKind, MediaPlan, Recorded, Remote, SessionId, Tally};
 use crate::recorder::IntakeConfig;
 
 use super::super::media_sockets;
@@ -13,6 +13,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(10);
 const SESSION: SessionId = SessionId::from_u128(3);
 
+/// The media thread, between a signalling and a recorder that are the test's.
 struct Rig {
     media: MediaThread,
     alarm: Alarm,
@@ -62,6 +63,35 @@ impl Rig {
     }
 }
 
+/// A call that is open: two phones, and where A's is received.
+struct Talk {
+    a: UdpSocket,
+    b: UdpSocket,
+    plan: Box<MediaPlan>,
+    a_local: SocketAddr,
+}
+
+impl Rig {
+    /// Opens a call of two phones on `phone_host`, with our ports at `host`.
+    fn talk(&mut self, host: &str, phone_host: &str) -> Talk {
+        let mut pool = PortPool::new(host.parse().unwrap(), 21_000..=21_007, COOL_DOWN);
+        let (a, b) = (phone(phone_host), phone(phone_host));
+        let plan = plan(&mut pool, &a, &b);
+        self.media.link.send(MediaCommand::Open(plan.clone())).unwrap();
+        assert_eq!(self.event(), MediaEvent::Opened { session: SESSION });
+        let a_local = plan.lines[0].a.local;
+        Talk { a, b, plan, a_local }
+    }
+
+    fn close(&mut self) -> Tally {
+        self.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
+        let MediaEvent::Closed { tally, .. } = self.event() else {
+            unreachable!()
+        };
+        *tally
+    }
+}
+
 fn phone(host: &str) -> UdpSocket {
     let phone = UdpSocket::bind(host).unwrap();
     phone.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -105,6 +135,8 @@ fn call_of(session: SessionId, [a, b]: [(SocketAddr, Remote); 2]) -> Box<MediaPl
         answered: false,
         lines: vec![line],
         keys: Vec::new(),
+        agreed: Default::default(),
+        far_end: Default::default(),
         pausing: Default::default(),
     })
 }
@@ -123,13 +155,9 @@ fn two_phones_hear_each_other_and_the_recorder_hears_both() {
             continue;
         }
         let mut rig = Rig::with(sharing.map(media_sockets::tests::at), IntakeConfig::default());
-        let mut pool = PortPool::new(host.parse().unwrap(), 21_000..=21_007, COOL_DOWN);
-        let (a, b) = (phone(phone_host), phone(phone_host));
-        let plan = plan(&mut pool, &a, &b);
-        let (a_local, b_local) = (plan.lines[0].a.local, plan.lines[0].b.local);
+        let Talk { a, b, plan, a_local } = rig.talk(host, phone_host);
+        let b_local = plan.lines[0].b.local;
 
-        rig.media.link.send(MediaCommand::Open(plan)).unwrap();
-        assert_eq!(rig.event(), MediaEvent::Opened { session: SESSION });
         a.send_to(PACKET, a_local).unwrap();
         assert_eq!(heard(&b), (PACKET.to_vec(), b_local));
         b.send_to(PACKET, b_local).unwrap();
@@ -138,10 +166,7 @@ fn two_phones_hear_each_other_and_the_recorder_hears_both() {
         a.send_to(b"after the injector", a_local).unwrap();
         assert_eq!(heard(&b).0, b"after the injector");
 
-        rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
-        let MediaEvent::Closed { tally, .. } = rig.event() else {
-            unreachable!()
-        };
+        let tally = rig.close();
         assert_eq!((tally.accepted, tally.forwarded, tally.foreign), (3, 3, 1));
         let extent = rig.media.extents.full.pop().expect("handed on before Closed was told");
         assert_eq!(extent.session(), SESSION);
@@ -152,12 +177,7 @@ fn two_phones_hear_each_other_and_the_recorder_hears_both() {
 #[test]
 fn a_strict_session_is_silent_as_soon_as_the_recorder_is_down_whatever_signalling_does() {
     let mut rig = Rig::new(IntakeConfig::default());
-    let mut pool = PortPool::new("127.45.0.5".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
-    let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
-    let plan = plan(&mut pool, &a, &b);
-    let a_local = plan.lines[0].a.local;
-    rig.media.link.send(MediaCommand::Open(plan)).unwrap();
-    rig.event();
+    let Talk { a, b, a_local, .. } = rig.talk("127.45.0.5", "127.0.0.1:0");
     a.send_to(PACKET, a_local).unwrap();
     heard(&b);
 
@@ -173,22 +193,14 @@ fn a_strict_session_is_silent_as_soon_as_the_recorder_is_down_whatever_signallin
     );
     rig.alarm.lower();
     a.send_to(PACKET, a_local).unwrap();
-    rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
-    let MediaEvent::Closed { tally, .. } = rig.event() else {
-        unreachable!()
-    };
+    let tally = rig.close();
     assert_eq!((tally.accepted, tally.forwarded), (1, 1), "its gate stays shut");
 }
 
 #[test]
 fn extents_reach_the_recorder_while_the_call_talks_and_come_back() {
     let mut rig = Rig::new(IntakeConfig::default());
-    let mut pool = PortPool::new("127.45.0.2".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
-    let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
-    let plan = plan(&mut pool, &a, &b);
-    let a_local = plan.lines[0].a.local;
-    rig.media.link.send(MediaCommand::Open(plan)).unwrap();
-    rig.event();
+    let Talk { a, b, a_local, .. } = rig.talk("127.45.0.2", "127.0.0.1:0");
     for _ in 0..3 {
         a.send_to(PACKET, a_local).unwrap();
         heard(&b);
@@ -205,21 +217,13 @@ fn a_recorder_that_gives_no_block_back_ends_a_strict_call() {
         blocks_max: 1,
         ..IntakeConfig::default()
     });
-    let mut pool = PortPool::new("127.45.0.3".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
-    let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
-    let plan = plan(&mut pool, &a, &b);
-    let a_local = plan.lines[0].a.local;
-    rig.media.link.send(MediaCommand::Open(plan)).unwrap();
-    rig.event();
+    let Talk { a, b, a_local, .. } = rig.talk("127.45.0.3", "127.0.0.1:0");
     a.send_to(PACKET, a_local).unwrap();
     heard(&b);
     let _lent = rig.extent();
     a.send_to(PACKET, a_local).unwrap();
     assert!(matches!(rig.event(), MediaEvent::Refused { session: SESSION, .. }));
-    rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
-    let MediaEvent::Closed { tally, .. } = rig.event() else {
-        unreachable!()
-    };
+    let tally = rig.close();
     assert_eq!((tally.accepted, tally.forwarded), (1, 1));
     b.set_nonblocking(true).unwrap();
     assert!(b.recv(&mut [0; 64]).is_err(), "nothing went past the recorder");
@@ -228,12 +232,7 @@ fn a_recorder_that_gives_no_block_back_ends_a_strict_call() {
 #[test]
 fn a_shut_gate_lets_nothing_through() {
     let mut rig = Rig::new(IntakeConfig::default());
-    let mut pool = PortPool::new("127.45.0.4".parse().unwrap(), 21_000..=21_007, COOL_DOWN);
-    let (a, b) = (phone("127.0.0.1:0"), phone("127.0.0.1:0"));
-    let plan = plan(&mut pool, &a, &b);
-    let a_local = plan.lines[0].a.local;
-    rig.media.link.send(MediaCommand::Open(plan.clone())).unwrap();
-    rig.event();
+    let Talk { a, plan, a_local, .. } = rig.talk("127.45.0.4", "127.0.0.1:0");
     let shut = MediaCommand::Gate {
         session: SESSION,
         gate: Gate::Shut,
@@ -242,10 +241,7 @@ fn a_shut_gate_lets_nothing_through() {
     rig.media.link.send(MediaCommand::Modify(plan)).unwrap();
     rig.event(); // the commands are done
     a.send_to(PACKET, a_local).unwrap();
-    rig.media.link.send(MediaCommand::Close { session: SESSION }).unwrap();
-    let MediaEvent::Closed { tally, .. } = rig.event() else {
-        unreachable!()
-    };
+    let tally = rig.close();
     assert_eq!((tally.accepted, tally.forwarded), (0, 0));
 }
 

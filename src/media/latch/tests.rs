@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::probation::Medium;
 use crate::model::Timestamp;
 
 fn address(text: &str) -> SocketAddr {
@@ -23,15 +24,21 @@ fn speaker() -> IpAddr {
 
 impl Latch {
     fn takes(&mut self, from: &str) -> bool {
-        self.admits(address(from), false, None) != Admission::Foreign
+        self.admits(address(from), false, Evidence::Nothing) != Admission::Foreign
     }
 
     /// Of a stream whose packets come each 20 ms.
     fn hears(&mut self, from: &str, sequence: u16) -> bool {
         let mut packet = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
         packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-        let place = Place::of(Timestamp::from_millis(20 * u64::from(sequence)), &packet);
-        self.admits(address(from), false, place) != Admission::Foreign
+        let at = Timestamp::from_millis(20 * u64::from(sequence));
+        let evidence = Evidence::of(Medium::Paced, false, at, &packet);
+        self.admits(address(from), false, evidence) != Admission::Foreign
+    }
+
+    /// A packet by the party's key.
+    fn opens(&mut self, from: &str) -> bool {
+        self.admits(address(from), false, Evidence::Verified) != Admission::Foreign
     }
 }
 
@@ -144,11 +151,11 @@ fn a_private_address_is_left_for_the_host_of_the_signalling_and_for_nobody_else(
     assert!(!latch.takes("203.0.113.9:4000"), "a stranger");
     assert_eq!(latch.destination(), Some(address("10.0.0.5:4000")));
     assert_eq!(
-        latch.admits(address("198.51.100.1:61000"), false, None),
+        latch.admits(address("198.51.100.1:61000"), false, Evidence::Nothing),
         Admission::Learned
     );
     assert_eq!(
-        latch.admits(address("198.51.100.1:61000"), false, None),
+        latch.admits(address("198.51.100.1:61000"), false, Evidence::Nothing),
         Admission::Taken
     );
     assert_eq!(latch.destination(), Some(address("198.51.100.1:61000")));
@@ -235,6 +242,39 @@ fn an_injector_after_a_new_sdp_does_not_push_out_who_speaks_on() {
 }
 
 #[test]
+fn who_is_heard_instead_of_another_far_end_takes_the_lock_from_it_though_it_speaks_on_and_keeps_it() {
+    for origin in [
+        Origin::First { speaker: speaker() },
+        Origin::Speaker(address(SINCE).ip()),
+    ] {
+        let mut latch = Latch::default().beyond([address(BEFORE)].into_iter());
+        latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+        let heard = (0..2 * SETTLING_PACKETS).filter(|packet| {
+            latch.hears(BEFORE, 300 + packet);
+            latch.hears(SINCE, *packet)
+        });
+        assert!(heard.count() >= usize::from(2 * SETTLING_PACKETS) - 4);
+        assert_eq!(latch.destination(), Some(address(SINCE)));
+        assert!((0..900).all(|packet| !latch.hears(BEFORE, 900 + packet)));
+    }
+}
+
+#[test]
+fn who_is_heard_alone_for_seconds_is_no_other_far_end_and_gives_way_to_nobody() {
+    let mut latch = Latch::default().beyond([address(BEFORE)].into_iter());
+    latch.signal(
+        Some(address("10.0.0.5:5000")),
+        Origin::First { speaker: speaker() },
+        false,
+    );
+    assert!((0..=SETTLING_PACKETS).all(|packet| latch.hears(BEFORE, packet)));
+    for packet in 0..600 {
+        assert!(!latch.hears(INJECTOR, packet));
+        assert!(latch.hears(BEFORE, SETTLING_PACKETS + 1 + packet));
+    }
+}
+
+#[test]
 fn after_a_new_sdp_single_packets_of_a_sprayer_take_nothing_from_who_is_silent_or_has_moved() {
     let sweep = |number: u16| number.wrapping_mul(977).wrapping_add(3_000);
     let mut silent = moved(BEFORE);
@@ -301,12 +341,64 @@ fn a_packet_of_before_a_move_that_is_overtaken_does_not_make_its_phone_deaf() {
     assert_eq!(latch.destination(), Some(address(SINCE)));
 }
 
+/// Behind NAT, by its key; and told of a new port since.
+fn moved_by_key(from: &str) -> Latch {
+    let origin = Origin::First { speaker: speaker() };
+    let mut latch = latch_of("10.0.0.5:4000", origin);
+    assert!(latch.opens(from));
+    latch.signal(Some(address("10.0.0.5:5000")), origin, false);
+    latch
+}
+
+#[test]
+fn after_a_new_sdp_the_first_verified_packet_takes_the_lock_and_one_that_was_under_way_costs_nothing() {
+    let mut latch = moved_by_key(BEFORE);
+    assert!(latch.opens(SINCE), "a tag is proof");
+    assert_eq!(latch.destination(), Some(address(SINCE)));
+    assert!(latch.opens(BEFORE), "overtaken");
+    assert!((0..2 * SETTLING_PACKETS).all(|_| latch.opens(SINCE)));
+    assert_eq!(latch.destination(), Some(address(SINCE)));
+    assert!(!latch.opens(BEFORE), "it is firm");
+}
+
+#[test]
+fn a_verified_packet_moves_a_phone_away_from_the_host_of_its_signalling_too() {
+    const SIGNALLING: &str = "198.51.100.1:61000";
+    let mut latch = moved_by_key(SIGNALLING);
+    assert!(latch.opens(SINCE) && latch.opens(SIGNALLING) && latch.opens(SINCE));
+    assert_eq!(latch.destination(), Some(address(SINCE)));
+}
+
+#[test]
+fn without_a_new_sdp_copies_of_verified_packets_move_nobody_and_never_away_from_what_was_signalled() {
+    let origin = Origin::First { speaker: speaker() };
+    let mut latch = latch_of("10.0.0.5:4000", origin);
+    assert!(latch.opens(BEFORE));
+    assert!((0..9).all(|_| !latch.opens(INJECTOR)));
+    latch.signal(Some(address(SINCE)), origin, false);
+    assert!(latch.opens(SINCE));
+    assert!((0..9).all(|_| !latch.opens(INJECTOR)));
+    assert!(latch.opens(SINCE));
+}
+
+#[test]
+fn the_first_verified_packet_takes_the_lock_from_who_was_heard_in_clear_and_proved_nothing() {
+    let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
+    assert!(latch.hears(INJECTOR, 0));
+    assert!(latch.opens(SINCE));
+    assert!((0..9).all(|packet| !latch.hears(INJECTOR, packet)));
+    assert_eq!(latch.destination(), Some(address(SINCE)));
+}
+
 #[test]
 fn no_address_of_ours_is_learned() {
     let mut latch = latch_of("10.0.0.5:4000", Origin::First { speaker: speaker() });
-    assert_eq!(latch.admits(address("192.0.2.77:4000"), true, None), Admission::Foreign);
     assert_eq!(
-        latch.admits(address("10.0.0.5:4000"), true, None),
+        latch.admits(address("192.0.2.77:4000"), true, Evidence::Nothing),
+        Admission::Foreign
+    );
+    assert_eq!(
+        latch.admits(address("10.0.0.5:4000"), true, Evidence::Nothing),
         Admission::Taken,
         "named by the SDP"
     );
@@ -334,7 +426,7 @@ proptest! {
                 latch.signal(signalled, Origin::Signalled, false);
                 continue;
             }
-            let admitted = latch.admits(address, false, None) != Admission::Foreign;
+            let admitted = latch.admits(address, false, Evidence::Nothing) != Admission::Foreign;
             prop_assert!(!admitted || signalled.is_some_and(|signalled| signalled.ip() == address.ip()));
             prop_assert!(admitted || signalled != Some(address), "the signalled address is always taken");
             if admitted {

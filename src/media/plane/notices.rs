@@ -11,11 +11,11 @@ use crate::model::{MediaEvent, NoticePlan, Timestamp};
 impl Plane {
     /// The next packet of our own that is due, to be sent from this port: its bytes are [`Plane::changed`]. It may be lost.
     pub fn poll_notice(&mut self, now: Timestamp) -> Option<(Port, SocketAddr)> {
-        while let Some(place) = self.rota.due(now) {
+        while let Some((due, place)) = self.rota.due(now) {
             let Some(relay) = self
                 .relays
                 .get_mut(place.index)
-                .filter(|relay| relay.generation == place.generation)
+                .filter(|relay| relay.generation == place.generation && relay.speaks_at == Some(due))
             else {
                 self.rota.done();
                 continue;
@@ -33,7 +33,8 @@ impl Plane {
                     .push_back(PlaneOutput::Event(MediaEvent::Noticed { session, notice }));
             }
             self.rota.done();
-            self.rota.put(relay.notice_due(), place);
+            relay.speaks_at = relay.notice_due();
+            self.rota.put(relay.speaks_at, place);
         }
         None
     }
@@ -45,8 +46,15 @@ impl Plane {
         if let Some(relay) = self.relays.get_mut(index) {
             self.scratch.resize(SCRATCH_BYTES, 0);
             relay.notice(now, plan);
-            let generation = relay.generation;
-            self.rota.put(relay.notice_due(), Place { index, generation });
+            let (generation, due) = (relay.generation, relay.notice_due());
+            if std::mem::replace(&mut relay.speaks_at, due) != due {
+                self.rota.put(due, Place { index, generation });
+            }
         }
+    }
+
+    #[cfg(test)]
+    pub(in crate::media) fn times_known(&self) -> usize {
+        self.rota.len()
     }
 }

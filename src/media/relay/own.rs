@@ -56,12 +56,7 @@ impl Relay {
     }
 
     pub(in crate::media) fn handle_timeout(&mut self, now: Timestamp, place: usize) {
-        self.stir(place, |side, said| {
-            let due = |due: Timestamp| due <= now;
-            if let Some(shaking) = side.shaking().filter(|shaking| shaking.poll_timeout().is_some_and(due)) {
-                shaking.handle_timeout(now, said);
-            }
-        });
+        self.stir(place, |side, said| side.handle_timeout(now, said));
     }
 
     fn stir(&mut self, place: usize, mut each: impl FnMut(&mut Side, &mut Vec<Step>)) {
@@ -77,7 +72,7 @@ impl Relay {
 
     pub(in crate::media) fn poll_timeout(&self) -> Option<Timestamp> {
         let sides = self.lines.iter().flat_map(|line| &line.sides);
-        let dues = sides.filter_map(|side| side.secrecy.as_ref()?.shaking.as_ref()?.poll_timeout());
+        let dues = sides.filter_map(Side::poll_timeout);
         dues.fold(None, |first, due| earliest(first, Some(due)))
     }
 

@@ -402,3 +402,31 @@ fn keys_that_come_back_after_several_others_use_no_index_twice() {
     assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 1))), A);
     assert_eq!(a.hears(world.plane.changed()), rtp(8, 1));
 }
+
+#[test]
+fn behind_nat_a_verified_packet_moves_an_encrypted_phone_at_once_after_a_new_sdp_and_no_forged_one_does() {
+    const BEFORE: &str = "203.0.113.77:50000";
+    const SINCE: &str = "203.0.113.88:50000";
+    let behind = |world: &mut World, at: &str| {
+        let mut plan = plan(Recorded::Strict, vec![line(0, remote(at), remote(B))]);
+        plan.lines[0].a.origin = Origin::First {
+            speaker: address("203.0.113.5:5060").ip(),
+        };
+        let legs = [keys(1, 2), None];
+        plan.keys = vec![LineKeys {
+            legs,
+            ..LineKeys::default()
+        }];
+        world.command(MediaCommand::Open(plan));
+    };
+    let mut world = World::new();
+    behind(&mut world, "10.9.9.9:4000");
+    let (mut a, port) = (Phone::new(1, 2), world.port(0, Leg::A, Channel::Rtp));
+    assert_eq!(goes_to(world.send(port, BEFORE, &a.says(&rtp(7, 1)))), B);
+    behind(&mut world, "10.9.9.9:5000");
+    let forged = world.send(port, INJECTOR, &Phone::new(9, 9).says(&rtp(7, 2)));
+    assert_eq!(forged, Verdict::Drop(Dropped::Undecryptable));
+    assert_eq!(goes_to(world.send(port, SINCE, &a.says(&rtp(7, 2)))), B);
+    assert_eq!(goes_to(from(&mut world, Leg::B, &rtp(8, 1))), SINCE);
+    assert_eq!(world.close().foreign, 0);
+}

@@ -135,6 +135,31 @@ fn behind_nat_who_speaks_on_takes_over_from_a_stranger_that_was_first_and_that_i
 }
 
 #[test]
+fn behind_nat_a_fax_is_heard_whole_from_who_was_first_whatever_its_numbers_begin_with() {
+    let mut world = World::new();
+    let mut behind = line(0, remote("10.9.9.9:4000"), remote(B));
+    behind.kind = MediaKind::Other;
+    behind.a.origin = Origin::First {
+        speaker: address("203.0.113.5:5060").ip(),
+    };
+    world.command(MediaCommand::Open(plan(Recorded::Strict, vec![behind])));
+    let port = world.port(0, Leg::A, Channel::Rtp);
+    for number in 0x7ff0_u16..0x8010 {
+        let [high, low] = number.to_be_bytes();
+        // Repeated at once, as some do (T.38 §9.1.4.1): of RTP that would be a copy.
+        for _ in 0..2 {
+            let datagram = [high, low, 4, 1, 2, 3, 4, 0, 0, 0, 0, 0];
+            assert_eq!(
+                goes_to(world.send(port, "203.0.113.77:50000", &datagram)),
+                B,
+                "{number:x}"
+            );
+        }
+    }
+    assert_eq!(world.close().foreign, 0);
+}
+
+#[test]
 fn a_re_invite_moves_the_source_and_the_destination() {
     let mut world = World::call(Recorded::Strict);
     assert_eq!(goes_to(world.talk(Leg::A, A, 0)), B);

@@ -352,3 +352,43 @@ fn while_somebody_is_asked_nothing_crosses_on_any_line() {
     let port = world.port(1, Leg::A, Channel::Rtp);
     assert!(matches!(world.send(port, A, &rtp(1, 2)), Verdict::Forward { .. }));
 }
+
+#[test]
+fn what_brings_once_more_what_was_sent_in_a_pause_is_not_kept_for_two_seconds_after_it() {
+    const REPEATING: [&str; 9] = [
+        "red",
+        "rtx",
+        "RTX",
+        "rtx",
+        "rtx",
+        "ulpfec",
+        "flexfec-03",
+        "1d-interleaved-parityfec",
+        "rtx (SRTP)",
+    ];
+    let mut world = World::call(Recorded::Strict);
+    let mut line = line(0, remote(A), remote(B));
+    line.kind = MediaKind::Video;
+    let names = ["VP8"].into_iter().chain(REPEATING);
+    let formats = (96..)
+        .zip(names)
+        .map(|(payload_type, name)| (payload_type, name.to_owned(), 90_000, 1));
+    (line.a.formats, line.b.formats) = (formats.clone().collect(), formats.collect());
+    world.modify(Recorded::Strict, vec![line]);
+    world.command(pausing(true, [false; 2]));
+    world.now = world.now + Duration::from_secs(1);
+    world.command(pausing(false, [false; 2]));
+    let kept_types = |world: &mut World| {
+        world.shelf.kept.clear();
+        for payload_type in 96..96 + 1 + REPEATING.len() as u8 {
+            let mut packet = rtp(u32::from(payload_type), 1);
+            packet[1] = payload_type;
+            assert_eq!(goes_to(world.send(world.port(0, Leg::A, Channel::Rtp), A, &packet)), B);
+        }
+        let kept = world.shelf.kept.iter().filter(|kept| kept.2 == PacketKind::Rtp);
+        kept.map(|kept| kept.3[1]).collect::<Vec<_>>()
+    };
+    assert_eq!(kept_types(&mut world), [96], "what is new");
+    world.now = world.now + Duration::from_secs(3);
+    assert_eq!(kept_types(&mut world).len(), 1 + REPEATING.len());
+}

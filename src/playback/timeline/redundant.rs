@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::super::Survey;
 use super::super::rig::*;
-use super::super::sounding::GapCause;
+use super::super::sounding::{GapCause, Sounding};
 use super::codecs::opus_test::opus_packets;
 use crate::model::{Leg, Mark, PausedBy};
 use crate::recorder::Frame;
-use crate::rtp::codecs::Codec;
+use crate::rtp::codecs::{self, Codec, pcma, to_pcma};
 
 /// Of the redundant payload, by which the packets are sent.
 const RED: u8 = 63;
@@ -27,11 +27,22 @@ const OPUS: (u8, &str, u32, u8) = (111, "opus", 48_000, 2);
 
 /// Payload `n` with copies of those that are `back` before it, the oldest first.
 fn redundant(kind: u8, payloads: &[Vec<u8>], n: usize, back: &[usize], units: u32) -> Vec<u8> {
+    redundant_by((kind, payloads), (kind, payloads), n, back, units)
+}
+
+/// The same, with copies of another codec.
+fn redundant_by(
+    (kind, payloads): (u8, &[Vec<u8>]),
+    (other, copies): (u8, &[Vec<u8>]),
+    n: usize,
+    back: &[usize],
+    units: u32,
+) -> Vec<u8> {
     let (mut heads, mut blocks) = (Vec::new(), Vec::new());
     for back in back.iter().filter(|back| **back <= n) {
-        let copy = &payloads[n - back];
+        let copy = &copies[n - back];
         let age = *back as u32 * units;
-        heads.extend((0x80 << 24 | u32::from(kind) << 24 | age << 10 | copy.len() as u32).to_be_bytes());
+        heads.extend((0x80 << 24 | u32::from(other) << 24 | age << 10 | copy.len() as u32).to_be_bytes());
         blocks.extend_from_slice(copy);
     }
     heads.push(kind);
@@ -87,6 +98,51 @@ fn lost_packets_are_heard_from_the_copies_that_later_ones_bring() {
     assert_eq!(left, wanted);
     assert_eq!((sounding.lost, sounding.recovered), (36, 36));
     assert!(sounding.gaps.iter().all(|gap| gap.cause != GapCause::Lost));
+}
+
+/// PCMA whose packets bring the one before them as `other`; each tenth is lost.
+fn with_copies_of(other: u8, copy: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<i16>, Vec<Vec<u8>>, Sounding) {
+    let (pcmu_payloads, _) = pcmu(100);
+    let in_pcma = |payload: &Vec<u8>| payload.iter().map(|code| to_pcma(codecs::pcmu(*code))).collect();
+    let payloads: Vec<Vec<u8>> = pcmu_payloads.iter().map(in_pcma).collect();
+    let copies: Vec<Vec<u8>> = pcmu_payloads.iter().map(|payload| copy(payload)).collect();
+    let mut phone = Phone {
+        payload_type: RED,
+        ..Phone::new(Leg::A)
+    };
+    let packets = (0..payloads.len()).map(|n| {
+        let payload = redundant_by((8, &payloads), (other, &copies), n, &[1], 160);
+        phone.send(at_ms(n as u64 * PACKET_MS), &payload, 160)
+    });
+    let frames: Vec<Frame> = packets.collect();
+    let frames = call((8, "PCMA", 8_000, 1), without(&frames, |n| n % 10 == 5));
+    let (left, _, sounding) = render(&frames, 2_000);
+    (left, payloads, sounding)
+}
+
+#[test]
+fn a_copy_of_another_codec_of_the_same_clock_is_heard_too() {
+    let (pcmu_payloads, _) = pcmu(100);
+    let (left, payloads, sounding) = with_copies_of(0, <[u8]>::to_vec);
+    let wanted: Vec<i16> = (0..100)
+        .flat_map(|n| {
+            let (main, copy) = (payloads[n].iter(), pcmu_payloads[n].iter());
+            let main: Vec<i16> = main.map(|code| pcma(*code)).collect();
+            let copy = copy.map(|code| codecs::pcmu(*code)).collect();
+            if n % 10 == 5 { copy } else { main }
+        })
+        .collect();
+    assert_eq!(left, wanted);
+    assert_eq!((sounding.lost, sounding.recovered), (10, 10));
+}
+
+#[test]
+fn a_copy_of_another_clock_or_rate_is_passed_over_and_what_it_stands_for_is_told_as_lost() {
+    for other in [9, 11, 18, 13] {
+        let (left, payloads, sounding) = with_copies_of(other, <[u8]>::to_vec);
+        assert_eq!(left.len(), payloads.concat().len(), "{other}");
+        assert_eq!((sounding.lost, sounding.recovered), (10, 0), "{other}");
+    }
 }
 
 #[test]

@@ -131,7 +131,8 @@ mod tests {
         let mut reenactment = None;
         while capture.read_packet(|event| match (event, &mut reenactment) {
             (Event::Started(started), slot) => {
-                let mut begun = Reenactment::new(&options, MemoryDisk::default(), (started, CALLEE), false);
+                let mut begun =
+                    Reenactment::new(&options, MemoryDisk::default(), (started, CALLEE), Default::default());
                 begun.patience.rounds = rounds;
                 *slot = Some(begun);
             }

@@ -56,8 +56,8 @@ fn keyed(talk: &mut Talk, by_a: bool, start: &str, key: &Crypto) {
     talk.now += 10;
 }
 
-#[test]
-fn encrypted_media_whose_keys_were_captured_is_opened() {
+/// Five packets each way, by keys that the descriptions tell.
+pub(super) fn encrypted_call() -> Talk {
     let suite = SrtpSuite::AesCm128HmacSha1_32;
     let key = |fill| SrtpKey::new(suite, &vec![fill; suite.master_bytes()], None).unwrap();
     let mut talk = Talk::new("srtp@test");
@@ -80,6 +80,12 @@ fn encrypted_media_whose_keys_were_captured_is_opened() {
         talk.now += 20;
     }
     talk.hang_up();
+    talk
+}
+
+#[test]
+fn encrypted_media_whose_keys_were_captured_is_opened() {
+    let talk = encrypted_call();
     let report = talk.replay();
     assert_eq!(streams(&report.calls[0]), [(Leg::A, 0xA, 5, 5), (Leg::B, 0xB, 5, 5)]);
     assert_eq!(report.calls[0].streams[0].codec, "PCMU");

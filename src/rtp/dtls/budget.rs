@@ -1,10 +1,13 @@
 //! How many datagrams of whom are looked at in a second: nobody spends what is another's.
 
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+
 use super::DATAGRAMS_A_SECOND_MAX;
 use crate::model::Timestamp;
 
 /// Hosts that have said nothing yet that proves them share these by chance.
-pub(super) const SHARES: usize = 64;
+const SHARES: usize = 64;
 
 /// Of one peer.
 #[derive(Default)]
@@ -39,17 +42,25 @@ impl Budget {
 pub(super) struct Budgets {
     second: u64,
     spent: [u8; SHARES],
+    /// Which share is whose is a secret: nobody can choose to have another host's.
+    shares: RandomState,
 }
 
 impl Budgets {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             second: 0,
             spent: [0; SHARES],
+            shares: RandomState::new(),
         }
     }
 
-    pub(super) fn has_time(&mut self, now: Timestamp, share: usize) -> bool {
+    pub(super) fn share_of(&self, host: IpAddr) -> usize {
+        usize::try_from(self.shares.hash_one(host.to_canonical()) % SHARES as u64).unwrap_or_default()
+    }
+
+    pub(super) fn has_time(&mut self, now: Timestamp, host: IpAddr) -> bool {
+        let share = self.share_of(host);
         if self.second != now.as_secs() {
             self.second = now.as_secs();
             self.spent = [0; SHARES];

@@ -51,6 +51,24 @@ impl<'a> Hello<'a> {
             record: *header[5..].first_chunk()?,
         })
     }
+
+    /// Whether its client has been told this one.
+    pub(super) fn brings(&self, cookie: &Cookie) -> bool {
+        self.is_second && self.cookie == cookie
+    }
+
+    /// A HelloVerifyRequest, shorter than any hello.
+    pub(super) fn request(&self, cookie: &Cookie) -> Vec<u8> {
+        const BODY: u8 = 2 + 1 + COOKIE_BYTES as u8;
+        let mut datagram = vec![HANDSHAKE, DTLS_1_0[0], DTLS_1_0[1], 0, 0];
+        datagram.extend_from_slice(&self.record);
+        datagram.extend_from_slice(&[0, MESSAGE_HEADER_BYTES as u8 + BODY]);
+        datagram.extend_from_slice(&[HELLO_VERIFY_REQUEST, 0, 0, BODY, 0, 0, 0, 0, 0, 0, 0, BODY]);
+        datagram.extend_from_slice(&DTLS_1_0);
+        datagram.push(COOKIE_BYTES as u8);
+        datagram.extend_from_slice(cookie);
+        datagram
+    }
 }
 
 /// Where the cookie stands in the body of a ClientHello, without its length.
@@ -77,18 +95,28 @@ pub(super) fn without_cookie(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What the cookies of one association are made with.
-pub(super) struct Cookies(hmac::Key);
+pub(super) struct Cookies {
+    key: hmac::Key,
+    #[cfg(test)]
+    pub(super) made: std::cell::Cell<usize>,
+}
 
 impl Cookies {
     /// None if there is no randomness to be had.
     pub(super) fn new() -> Option<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new());
-        key.ok().map(Self)
+        Some(Self {
+            key: key.ok()?,
+            #[cfg(test)]
+            made: std::cell::Cell::default(),
+        })
     }
 
     /// `place`: None for a client that has proved to be there, and may move.
-    fn make(&self, random: &Random, place: Option<SocketAddr>) -> Cookie {
-        let mut context = hmac::Context::with_key(&self.0);
+    pub(super) fn make(&self, random: &Random, place: Option<SocketAddr>) -> Cookie {
+        #[cfg(test)]
+        self.made.set(self.made.get() + 1);
+        let mut context = hmac::Context::with_key(&self.key);
         context.update(random);
         if let Some(at) = place {
             context.update(&octets(at.ip()));
@@ -98,32 +126,6 @@ impl Cookies {
         *tag.as_ref()
             .first_chunk()
             .expect("invariant: a digest is longer than a cookie")
-    }
-
-    /// The cookie of a client that has said one of ours.
-    pub(super) fn of(&self, hello: &Hello<'_>, place: Option<SocketAddr>) -> Option<Cookie> {
-        let cookie = self.make(&hello.random, place);
-        (hello.is_second && hello.cookie == cookie).then_some(cookie)
-    }
-
-    /// A HelloVerifyRequest, shorter than any hello.
-    pub(super) fn request(&self, hello: &Hello<'_>, place: Option<SocketAddr>) -> Vec<u8> {
-        const BODY: u8 = 2 + 1 + COOKIE_BYTES as u8;
-        let mut datagram = vec![HANDSHAKE, DTLS_1_0[0], DTLS_1_0[1], 0, 0];
-        datagram.extend_from_slice(&hello.record);
-        datagram.extend_from_slice(&[0, MESSAGE_HEADER_BYTES as u8 + BODY]);
-        datagram.extend_from_slice(&[HELLO_VERIFY_REQUEST, 0, 0, BODY, 0, 0, 0, 0, 0, 0, 0, BODY]);
-        datagram.extend_from_slice(&DTLS_1_0);
-        datagram.push(COOKIE_BYTES as u8);
-        datagram.extend_from_slice(&self.make(&hello.random, place));
-        datagram
-    }
-
-    /// One of `shares`, by a secret, so that nobody can choose to have another host's.
-    pub(super) fn share_of(&self, host: IpAddr, shares: usize) -> usize {
-        let tag = hmac::sign(&self.0, &octets(host));
-        let first = *tag.as_ref().first_chunk().expect("invariant: a digest has eight bytes");
-        usize::try_from(u64::from_be_bytes(first) % shares as u64).unwrap_or_default()
     }
 }
 

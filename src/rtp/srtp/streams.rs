@@ -5,7 +5,7 @@ use super::SrtpError;
 use crate::model::Ssrc;
 
 /// Streams of one key. More are refused: the state of one that was forgotten could be used again, by who repeats its packets.
-pub const STREAMS_MAX: usize = 256;
+pub const STREAMS_MAX: usize = 4_096;
 
 /// Packets before the newest one that are told apart; RFC 3711 §3.3.2 asks for 64.
 const WINDOW: u64 = 128;
@@ -141,6 +141,8 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
+    /// Where each stands, by its SSRC.
+    places: Vec<(Ssrc, u16)>,
     /// Where the last one stands: nearly always the next one, too.
     latest: usize,
 }
@@ -201,22 +203,31 @@ impl Streams {
     /// Err: it would be one too many.
     fn find(&mut self, ssrc: Ssrc) -> Result<Option<&mut Stream>, SrtpError> {
         if self.streams.get(self.latest).is_none_or(|latest| latest.ssrc != ssrc) {
-            match self.streams.iter().position(|stream| stream.ssrc == ssrc) {
-                Some(place) => self.latest = place,
-                None if self.streams.len() >= STREAMS_MAX => return Err(SrtpError::Exhausted),
-                None => return Ok(None),
+            match self.place_of(ssrc) {
+                Ok(place) => self.latest = place,
+                Err(_) if self.streams.len() >= STREAMS_MAX => return Err(SrtpError::Exhausted),
+                Err(_) => return Ok(None),
             }
         }
         Ok(self.streams.get_mut(self.latest))
     }
 
+    /// Err: where its place would be told.
+    fn place_of(&self, ssrc: Ssrc) -> Result<usize, usize> {
+        let found = self.places.binary_search_by_key(&ssrc, |(known, _)| *known);
+        found.map(|told| usize::from(self.places[told].1))
+    }
+
     fn at(&mut self, ssrc: Ssrc) -> &mut Stream {
         let is_it = |stream: &Stream| stream.ssrc == ssrc;
         if !self.streams.get(self.latest).is_some_and(is_it) {
-            self.latest = self.streams.iter().position(is_it).unwrap_or(self.streams.len());
-        }
-        if self.latest == self.streams.len() {
-            self.streams.push(Stream::new(ssrc));
+            self.latest = self.place_of(ssrc).unwrap_or_else(|told| {
+                let place = self.streams.len();
+                let narrow = u16::try_from(place).expect("invariant: STREAMS_MAX fits u16");
+                self.places.insert(told, (ssrc, narrow));
+                self.streams.push(Stream::new(ssrc));
+                place
+            });
         }
         &mut self.streams[self.latest]
     }
@@ -295,14 +306,30 @@ mod tests {
     }
 
     #[test]
-    fn streams_beyond_the_cap_are_refused_and_those_known_go_on() {
+    fn a_mixer_of_hundreds_of_sources_is_heard_whole_by_one_key() {
         let mut streams = Streams::default();
-        for ssrc in 0..STREAMS_MAX as u32 {
+        for ssrc in 0..4_000 {
             let index = streams.next_rtp(Ssrc(ssrc), 1).expect("room");
             streams.settle_rtp(Ssrc(ssrc), index);
         }
+    }
+
+    #[test]
+    fn streams_beyond_the_cap_are_refused_and_those_known_go_on() {
+        let mut streams = Streams::default();
+        for ssrc in 0..STREAMS_MAX as u32 {
+            // In no order.
+            let ssrc = Ssrc(ssrc.wrapping_mul(0x9e37_79b9));
+            let index = streams.next_rtp(ssrc, 1).expect("room");
+            streams.settle_rtp(ssrc, index);
+            assert!(streams.is_heard(ssrc) && !streams.is_heard(Ssrc(9_999)));
+        }
         assert_eq!(streams.next_rtp(Ssrc(9_999), 1), Err(SrtpError::Exhausted));
         assert_eq!(streams.next_rtcp(Ssrc(9_999)), Err(SrtpError::Exhausted));
+        for ssrc in 0..STREAMS_MAX as u32 {
+            let ssrc = Ssrc(ssrc.wrapping_mul(0x9e37_79b9));
+            assert_eq!(streams.next_rtp(ssrc, 1), Err(SrtpError::Replayed), "each its own");
+        }
         assert_eq!(streams.next_rtp(Ssrc(0), 2), Ok(Index::new(0, 2)));
         assert_eq!(streams.next_rtp(Ssrc(0), 1), Err(SrtpError::Replayed));
         assert_eq!((streams.next_rtcp(Ssrc(0)), streams.next_rtcp(Ssrc(0))), (Ok(0), Ok(1)));

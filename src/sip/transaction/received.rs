@@ -6,7 +6,7 @@ use super::invite_server::InviteServer;
 use super::key::{AckKey, ServerKey};
 use super::outbox::{Output, ServerId, ServerOutbox};
 use super::server::Server;
-use super::table::{Deadlines, Table};
+use super::table::{Table, Timed};
 use super::ways::Ways;
 use crate::model::{Index, Timestamp};
 use crate::sip::flow::Flow;
@@ -31,10 +31,9 @@ struct Entry {
     /// Where the responses go when the connection is gone.
     anew: Option<Flow>,
     is_chatter: bool,
-    deadline: Option<Timestamp>,
 }
 
-impl Entry {
+impl Timed for Entry {
     fn deadline(&self) -> Option<Timestamp> {
         match &self.machine {
             Machine::Invite(invite) => invite.deadline(),
@@ -42,7 +41,7 @@ impl Entry {
         }
     }
 
-    const fn is_terminated(&self) -> bool {
+    fn is_terminated(&self) -> bool {
         match &self.machine {
             Machine::Invite(invite) => invite.is_terminated(),
             Machine::Other(server) => server.is_terminated(),
@@ -77,7 +76,6 @@ pub(super) struct Received {
     acks: Index<AckKey, ServerId>,
     /// Those that would go another way if their connection went.
     flows: Ways<ServerId>,
-    deadlines: Deadlines<ServerId>,
 }
 
 impl Received {
@@ -88,7 +86,6 @@ impl Received {
             keys: Index::default(),
             acks: Index::default(),
             flows: Ways::new(),
-            deadlines: Deadlines::new(),
         }
     }
 
@@ -102,7 +99,7 @@ impl Received {
     }
 
     pub(super) fn earliest(&self) -> Option<Timestamp> {
-        self.deadlines.earliest()
+        self.entries.earliest()
     }
 
     pub(super) fn knows(&self, key: &ServerKey) -> bool {
@@ -137,7 +134,6 @@ impl Received {
             flow,
             anew: request.headers.via().and_then(|via| via.response_flow_anew(flow)),
             is_chatter: is_chatter(request),
-            deadline: None,
         };
         self.chatter += usize::from(entry.is_chatter);
         let goes_anew = entry.anew.is_some();
@@ -230,7 +226,6 @@ impl Received {
     /// As if the request had never come: what comes again is new.
     pub(super) fn forget(&mut self, id: ServerId) {
         if let Some(entry) = self.entries.remove(id.0) {
-            self.deadlines.shift(id, entry.deadline, None);
             self.drop_names(id, entry);
         }
     }
@@ -272,7 +267,7 @@ impl Received {
 
     /// Makes one transaction whose deadline has come act on it. False when none has.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, outputs: &mut VecDeque<Output>) -> bool {
-        let Some(id) = self.deadlines.due(now) else {
+        let Some(id) = self.entries.due(now).map(ServerId) else {
             return false;
         };
         self.with(id, outputs, |machine, out| match machine {
@@ -301,17 +296,9 @@ impl Received {
         }
     }
 
-    /// After each step of a transaction: its new deadline, or its end.
+    /// After each step of a transaction: what led to it is forgotten when it has ended.
     fn settle(&mut self, id: ServerId) {
-        let Some(entry) = self.entries.find_mut(id.0) else {
-            return;
-        };
-        let deadline = entry.deadline();
-        self.deadlines.shift(id, entry.deadline, deadline);
-        entry.deadline = deadline;
-        if entry.is_terminated()
-            && let Some(entry) = self.entries.remove(id.0)
-        {
+        if let Some(entry) = self.entries.settle(id.0) {
             self.drop_names(id, entry);
         }
     }

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::invite_client::InviteClient;
 use super::key::ClientKey;
 use super::outbox::{ClientId, ClientOutbox, Output};
-use super::table::{Deadlines, Table};
+use super::table::{Table, Timed};
 use super::ways::Ways;
 use crate::model::{Index, Timestamp};
 use crate::sip::flow::Flow;
@@ -34,10 +34,9 @@ struct Entry {
     key: Option<ClientKey>,
     flow: Flow,
     fallback: Option<Box<Fallback>>,
-    deadline: Option<Timestamp>,
 }
 
-impl Entry {
+impl Timed for Entry {
     fn deadline(&self) -> Option<Timestamp> {
         match &self.machine {
             Machine::Idle => None,
@@ -46,7 +45,7 @@ impl Entry {
         }
     }
 
-    const fn is_terminated(&self) -> bool {
+    fn is_terminated(&self) -> bool {
         match &self.machine {
             Machine::Idle => false,
             Machine::Invite(invite) => invite.is_terminated(),
@@ -60,7 +59,6 @@ pub(super) struct Sent {
     entries: Table<Entry>,
     keys: Index<ClientKey, ClientId>,
     flows: Ways<ClientId>,
-    deadlines: Deadlines<ClientId>,
 }
 
 impl Sent {
@@ -69,7 +67,6 @@ impl Sent {
             entries: Table::new(),
             keys: Index::default(),
             flows: Ways::new(),
-            deadlines: Deadlines::new(),
         }
     }
 
@@ -78,7 +75,7 @@ impl Sent {
     }
 
     pub(super) fn earliest(&self) -> Option<Timestamp> {
-        self.deadlines.earliest()
+        self.entries.earliest()
     }
 
     pub(super) fn start(
@@ -94,7 +91,6 @@ impl Sent {
             key: None,
             flow,
             fallback: fallback.map(Box::new),
-            deadline: None,
         }));
         self.run(now, id, request, flow, outputs);
         id
@@ -141,7 +137,7 @@ impl Sent {
 
     /// Makes one transaction whose deadline has come act on it. False when none has.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, outputs: &mut VecDeque<Output>) -> bool {
-        let Some(id) = self.deadlines.due(now) else {
+        let Some(id) = self.entries.due(now).map(ClientId) else {
             return false;
         };
         self.with(id, outputs, |machine, out| match machine {
@@ -242,17 +238,9 @@ impl Sent {
         }
     }
 
-    /// After each step of a transaction: its new deadline, or its end.
+    /// After each step of a transaction: what led to it is forgotten when it has ended.
     fn settle(&mut self, id: ClientId) {
-        let Some(entry) = self.entries.find_mut(id.0) else {
-            return;
-        };
-        let deadline = entry.deadline();
-        self.deadlines.shift(id, entry.deadline, deadline);
-        entry.deadline = deadline;
-        if entry.is_terminated()
-            && let Some(entry) = self.entries.remove(id.0)
-        {
+        if let Some(entry) = self.entries.settle(id.0) {
             self.flows.remove(entry.flow, id);
             if let Some(key) = entry.key.filter(|key| self.keys.get(key) == Some(&id)) {
                 self.keys.remove(&key);

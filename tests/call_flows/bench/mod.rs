@@ -17,6 +17,7 @@ use onrecord::sip::{Flow, Message, Request, Response, Transport};
 
 pub use messages::{answer, audio_at, in_dialog, invite, reliable, with_lines, with_video};
 use messages::{newest_request, newest_response, tell};
+pub use trunks::route;
 
 pub const PROXY: &str = "127.0.0.1:5070";
 /// What the proxy may be known as outside.

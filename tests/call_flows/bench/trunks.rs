@@ -286,7 +286,8 @@ fn trunk(name: &str, addresses: &[&str], trusted: bool, conduct: Conduct) -> Tru
     }
 }
 
-fn route(from: &str, to: &str, prefix: Option<&str>) -> Route {
+/// Calls from one trunk to another, of numbers that begin so or of all.
+pub fn route(from: &str, to: &str, prefix: Option<&str>) -> Route {
     Route {
         from: from.into(),
         to: to.into(),

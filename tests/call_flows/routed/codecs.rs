@@ -1,15 +1,17 @@
 //! Codecs that may not cross from one trunk to another are neither offered nor answered.
 
-use onrecord::engine::Input;
-use onrecord::trunk::{Conduct, Redirect, Route, Trunk};
+use onrecord::trunk::Trunk;
 
 use super::super::bench::{A, B, Bench, C, SDP};
-use super::{call, configure, hosts, trunk};
+use super::{call, configure, configure_onward, hosts, trunk};
+
+fn codecs(names: &[&str]) -> Option<Vec<String>> {
+    Some(names.iter().map(|name| (*name).to_owned()).collect())
+}
 
 #[test]
 fn only_codecs_that_both_trunks_allow_are_offered() {
     let mut bench = Bench::unrecorded();
-    let codecs = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     let pbx = Trunk {
         codecs: codecs(&["pcma", "g722", "telephone-event"]),
         ..trunk("pbx", A)
@@ -32,10 +34,6 @@ fn only_codecs_that_both_trunks_allow_are_offered() {
     call(&mut bench, 2, "bob", &SDP.replace("RTP/AVP 8", "RTP/AVP 0"));
     assert_eq!(bench.response_to_a().status, 488);
     assert_eq!(hosts(&bench).len(), 1);
-}
-
-fn codecs(names: &[&str]) -> Option<Vec<String>> {
-    Some(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
 /// The carrier may have nothing but PCMA and events.
@@ -105,30 +103,16 @@ fn an_emergency_call_has_the_codecs_that_it_can_have() {
 
 #[test]
 fn a_call_that_is_sent_on_offers_what_the_other_trunk_may_have() {
-    let mut bench = with_codecs();
+    let mut bench = Bench::unrecorded();
     let carrier = Trunk {
         codecs: codecs(&["pcma"]),
-        conduct: Conduct {
-            redirect: Redirect::Follow,
-            ..Conduct::default()
-        },
         ..trunk("carrier", B)
     };
     let branch = Trunk {
         codecs: codecs(&["pcmu"]),
         ..trunk("branch", C)
     };
-    let route = |to: &str| Route {
-        from: "pbx".into(),
-        to: to.into(),
-        prefix: None,
-        to_user: None,
-        priority: 0,
-    };
-    bench.input(Input::Trunks {
-        trunks: vec![trunk("pbx", A), carrier, branch],
-        routes: vec![route("carrier"), route("branch")],
-    });
+    configure_onward(&mut bench, carrier, branch);
     bench.invite(&SDP.replace("RTP/AVP 8", "RTP/AVP 8 0"), "");
     assert!(
         bench

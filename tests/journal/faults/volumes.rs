@@ -5,6 +5,25 @@ use super::super::node::{Node, config, ms, session, verified};
 use onrecord::model::{Fault, Outcome, RecordingEvent};
 use onrecord::recorder::{IoError, VolumeConfig, WriterConfig};
 
+/// Two volumes, and a call that talks when the first of them breaks.
+fn with_a_broken_volume(how: Injected) -> Node {
+    let two = WriterConfig {
+        volumes: vec![VolumeConfig::default(); 2],
+        ..config()
+    };
+    let mut node = Node::new(SimDisk::new(4), two);
+    node.open(0);
+    node.talk(&[0], ms(300));
+    node.disk.broken_volumes = vec![0];
+    node.break_disk(how);
+    node
+}
+
+fn assert_never_down(node: &Node) {
+    let is_down = |event: &&RecordingEvent| matches!(event, RecordingEvent::Down { .. });
+    assert!(!node.heard().iter().any(is_down), "{:?}", node.events);
+}
+
 #[test]
 fn a_single_failed_flush_moves_to_a_fresh_segment_without_anybody_noticing() {
     let mut node = Node::new(SimDisk::new(3), config());
@@ -15,12 +34,7 @@ fn a_single_failed_flush_moves_to_a_fresh_segment_without_anybody_noticing() {
     node.talk(&[0], ms(300));
     node.close(0);
     node.pass(ms(500));
-    assert!(
-        !node
-            .heard()
-            .iter()
-            .any(|event| matches!(event, RecordingEvent::Down { .. }))
-    );
+    assert_never_down(&node);
     assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
     assert!(node.disk.broken.is_none(), "the fault was met");
     assert_eq!(node.disk.retried, []);
@@ -63,51 +77,21 @@ fn a_volume_that_its_own_segments_fill_is_freed_without_a_restart() {
 
 #[test]
 fn a_volume_that_fails_is_left_for_the_next() {
-    let two = WriterConfig {
-        volumes: vec![VolumeConfig::default(); 2],
-        ..config()
-    };
-    let mut node = Node::new(SimDisk::new(4), two);
-    node.open(0);
-    node.talk(&[0], ms(300));
-    node.disk.broken_volumes = vec![0];
-    node.break_disk(Injected::Fail(IoError::Io));
+    let mut node = with_a_broken_volume(Injected::Fail(IoError::Io));
     node.talk(&[0], ms(1000));
     node.open(1);
     node.close(0);
     node.pass(ms(500));
     assert!(node.talks[&session(1)].ready);
-    assert!(
-        !node
-            .heard()
-            .iter()
-            .any(|event| matches!(event, RecordingEvent::Down { .. })),
-        "{:?}",
-        node.events
-    );
+    assert_never_down(&node);
     assert!(verified(&node.disk, session(0)).reconciliation.is_exact());
 }
 
 #[test]
 fn a_volume_that_hangs_is_left_for_the_next_before_the_limit() {
-    let two = WriterConfig {
-        volumes: vec![VolumeConfig::default(); 2],
-        ..config()
-    };
-    let mut node = Node::new(SimDisk::new(4), two);
-    node.open(0);
-    node.talk(&[0], ms(300));
-    node.disk.broken_volumes = vec![0];
-    node.break_disk(Injected::Hang);
+    let mut node = with_a_broken_volume(Injected::Hang);
     node.talk(&[0], ms(3000));
-    assert!(
-        !node
-            .heard()
-            .iter()
-            .any(|event| matches!(event, RecordingEvent::Down { .. })),
-        "{:?}",
-        node.events
-    );
+    assert_never_down(&node);
     assert_eq!(node.talks[&session(0)].refused, []);
     node.disk.broken = None;
     node.release();

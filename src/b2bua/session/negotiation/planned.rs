@@ -25,6 +25,8 @@ impl Negotiation {
             answered: false,
             lines: lines.collect(),
             keys: self.line_keys(),
+            agreed: self.agreement.agreed.each_ref().map(Option::is_some),
+            far_end: self.agreement.far_end,
             pausing: Pausing::default(),
         }
     }

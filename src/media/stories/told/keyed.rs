@@ -56,7 +56,7 @@ fn a_notice_is_sealed_for_an_encrypted_leg_and_what_follows_opens_too() {
 }
 
 #[test]
-fn who_had_keys_is_told_nothing_in_clear() {
+fn who_had_keys_is_told_nothing_in_clear_while_nothing_is_agreed_and_the_rest_once_clear_is() {
     let mut world = World::new();
     world.command(MediaCommand::Open(keyed_plan()));
     world.events();
@@ -66,4 +66,16 @@ fn who_had_keys_is_told_nothing_in_clear() {
     world.modify(Recorded::Strict, vec![spoken_line("PCMU")]);
     let [a, _] = talk(&mut world, 8..60, [false, false]);
     assert!(a.is_empty());
+    let mut in_clear = plan(Recorded::Strict, vec![spoken_line("PCMU")]);
+    in_clear.agreed = [true; 2];
+    world.command(MediaCommand::Modify(in_clear));
+    let [a, _] = talk(&mut world, 60..120, [false, false]);
+    assert!(!a.is_empty());
+    world.command(MediaCommand::Modify(keyed_plan()));
+    let mut opener = Opener::new(&key(2)).unwrap();
+    assert!(matches!(world.talk(Leg::B, B, 120), Verdict::Change { .. }));
+    assert!(
+        opener.open_rtp(&mut world.plane.changed().to_vec()).is_ok(),
+        "its keys go on"
+    );
 }

@@ -99,3 +99,16 @@ fn a_codec_that_is_not_mixed_gives_way_to_the_tone_but_digits_pass() {
     assert_eq!(sequences.len(), all, "no number twice");
     assert!(sequences.is_sorted());
 }
+
+#[test]
+fn however_often_its_notices_change_a_session_is_looked_at_once_a_time() {
+    let mut world = World::call(Recorded::Strict);
+    for number in 0..50 {
+        let legs = [Some(tone("PCMU")), (number % 2 == 0).then(|| tone("PCMU"))];
+        notice(&mut world, "PCMU", legs, false);
+        talk(&mut world, number * 3..number * 3 + 3, [true, false]);
+    }
+    talk(&mut world, 150..400, [true, false]);
+    assert_eq!(world.plane.times_known(), 1);
+    let _ = world.close();
+}

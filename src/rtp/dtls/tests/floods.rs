@@ -24,7 +24,7 @@ fn forged(hello: &[u8], number: u32) -> Vec<u8> {
 
 /// A stranger's, who share nothing with the host of the peer.
 fn hosts_apart(server: &End) -> impl Iterator<Item = Sender> {
-    let share = |at: Sender| server.association.cookies.share_of(at.at.ip(), SHARES);
+    let share = |at: Sender| server.association.strangers.share_of(at.at.ip());
     let peers = share(SOMEWHERE);
     let apart: Vec<Sender> = (0..256).map(host).filter(|at| share(*at) != peers).collect();
     apart.into_iter()
@@ -44,6 +44,55 @@ fn nothing_is_kept_of_who_has_not_shown_to_be_there_and_it_is_told_less_than_it_
     }
     assert!(server.association.attempts.is_empty());
     assert_eq!(server.association.poll_timeout(), Some(START + HANDSHAKE_MAX));
+}
+
+#[test]
+fn hellos_beyond_their_hosts_budget_cost_no_cookie() {
+    let (_, mut server) = pair();
+    let hello = hello();
+    for number in 0..10_000 {
+        server.association.handle_packet(START, ABROAD, &forged(&hello, number));
+    }
+    assert_eq!(server.association.cookies.made.get(), DATAGRAMS_A_SECOND_MAX as usize);
+    server
+        .association
+        .handle_packet(START + Duration::from_secs(1), ABROAD, &hello);
+    assert_eq!(
+        server.association.cookies.made.get(),
+        DATAGRAMS_A_SECOND_MAX as usize + 1
+    );
+}
+
+#[test]
+fn a_hello_beyond_its_budget_ends_no_attempt_that_waits() {
+    let (mut client, mut server) = pair();
+    let (mut second, mut flight) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        flight = client.sends().concat();
+        if Hello::parse(&flight).is_none() {
+            break;
+        }
+        second.clone_from(&flight);
+        server.association.handle_packet(START, SOMEWHERE, &flight);
+        for bytes in server.sends() {
+            client.association.handle_packet(START, SOMEWHERE, &bytes);
+        }
+    }
+    let first = HEADER_BYTES + usize::from(u16::from_be_bytes([flight[11], flight[12]]));
+    server.association.handle_packet(START, SOMEWHERE, &flight[..first]);
+    let later = START + Duration::from_secs(20);
+    assert!(server.association.attempts[0].is_stalled(later));
+    let hello = hello();
+    for number in 0..1_000 {
+        server
+            .association
+            .handle_packet(later, ELSEWHERE, &forged(&hello, number));
+    }
+    server.association.handle_packet(later, SOMEWHERE, &second);
+    assert_eq!(server.association.attempts.len(), 1);
+    server.association.handle_packet(later, SOMEWHERE, &flight);
+    server.sends();
+    assert!(server.keys.is_some());
 }
 
 #[test]
