@@ -52,6 +52,8 @@ struct Name {
     due: Timestamp,
     /// Failures in a row.
     failures: u32,
+    /// Of the last answer: the lookup of some address had failed.
+    is_partial: bool,
     located: Option<Located>,
 }
 
@@ -161,6 +163,7 @@ impl Resolver {
             let name = self.names.entry(aim).or_insert(Name {
                 due: now,
                 failures: 0,
+                is_partial: false,
                 located: None,
             });
             name.due = now;
@@ -205,8 +208,8 @@ impl Resolver {
             return true;
         };
         (name.failures, name.due) = (0, now + located.ttl);
-        if search.is_partial() {
-            tracing::warn!(name = %aim.name, "DNS does not say where every server of it is: those stay where they were");
+        if !std::mem::replace(&mut name.is_partial, search.is_partial()) && search.is_partial() {
+            tracing::warn!(name = %aim.name, "DNS does not say where every server of it is: what is known of those stays as it was");
         }
         let servers = located.servers.len();
         if name.located.as_ref().map(|old| &old.servers) == Some(&located.servers) {

@@ -133,6 +133,8 @@ pub struct Search {
     stage: Stage,
     found: Vec<Server>,
     is_partial: bool,
+    /// Some address lookup was answered.
+    is_answered: bool,
     ttl: Duration,
     queries: usize,
 }
@@ -147,6 +149,7 @@ impl Search {
             stage: Stage::Services,
             found: Vec::new(),
             is_partial: false,
+            is_answered: false,
             ttl: TTL_MAX,
             queries: 0,
         };
@@ -175,7 +178,7 @@ impl Search {
         };
         match query {
             Some((name, kind)) if self.queries < QUERIES_MAX => Step::Ask(Query { name, kind }),
-            _ if self.found.is_empty() => Step::Failed,
+            _ if self.found.is_empty() || !self.is_answered => Step::Failed,
             _ => Step::Found(Located {
                 servers: self.found.clone(),
                 ttl: self.ttl.clamp(TTL_MIN, TTL_MAX),
@@ -191,10 +194,14 @@ impl Search {
     /// Takes the answer to what `poll` asked.
     pub fn handle_answer(&mut self, answer: Answer) {
         self.queries += 1;
+        let is_of_host = matches!(self.stage, Stage::Hosts(_));
         let (records, ttl) = match answer {
-            Answer::Records { records, ttl } => (records, ttl),
+            Answer::Records { records, ttl } => {
+                self.is_answered |= is_of_host;
+                (records, ttl)
+            }
             // The other servers are as good; this one is where it was, and soon asked for again.
-            Answer::Failed if matches!(self.stage, Stage::Hosts(_)) => {
+            Answer::Failed if is_of_host => {
                 self.is_partial = true;
                 (self.known_before(), RETRY_AFTER)
             }

@@ -325,8 +325,10 @@ fn a_family_whose_lookup_fails_keeps_the_addresses_that_it_had_and_is_soon_asked
     assert!(is_partial && half.ttl == RETRY_AFTER, "{:?}", half.ttl);
 
     // It lasts as long as the failure does, and no longer.
-    let (still, _) = both_families(Some(&half), [None, None]);
+    let (still, _) = both_families(Some(&half), [None, Some(a("2001:db8::11"))]);
     assert_eq!(told(&still), told(&Step::Found(half.clone())));
+    let (none, _) = both_families(Some(&half), [None, None]);
+    assert_eq!(none, Step::Failed, "DNS has said nothing: it is asked ever more rarely");
     let (moved, is_partial) = both_families(Some(&half), [Some(a("192.0.2.12")), Some(a("2001:db8::11"))]);
     assert_eq!(told(&moved), ["0/0 UDP 192.0.2.12:5060 [2001:db8::11]:5060"]);
     assert!(!is_partial);
