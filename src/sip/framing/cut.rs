@@ -64,7 +64,17 @@ impl Framer {
         if line.is_empty() {
             return Behind::Rest;
         }
+        let is_whole = self.begun.is_some_and(|begun| self.buffer.len() >= begun.whole);
+        let is_boundary = line.starts_with(b"--"); // of a multipart body (RFC 2046 §5.1.1): its last needs no line end
         match start_line(line) {
+            _ if is_boundary => {
+                self.shown.may_be_all = false;
+                Behind::Rest
+            }
+            StartLine::Undecided if is_whole => {
+                self.shown.may_be_all = false;
+                Behind::Rest
+            }
             StartLine::Sip => {
                 let shown = self.buffer.split_to(self.shown.length).freeze();
                 self.frames.push_back(shown);

@@ -91,6 +91,28 @@ fn what_is_no_start_line_behind_what_was_shown_is_its_rest() {
 }
 
 #[test]
+fn the_last_boundary_of_a_body_needs_no_line_end_to_be_the_rest() {
+    let shown = format!("{HEAD}{MEDIA}");
+    let lacks = 60 - MEDIA.len();
+    for rest in [format!("--{}--", "b".repeat(lacks - 4)), "b".repeat(lacks)] {
+        for step in [1, 3, rest.len()] {
+            let mut framer = framer(&shown);
+            framer.show_invite().unwrap();
+            for part in rest.as_bytes().chunks(step) {
+                framer.push(part).unwrap();
+            }
+            assert_eq!(frames(&mut framer), [format!("{shown}{rest}")], "{rest} by {step}");
+            assert!(!framer.is_inside_message());
+        }
+    }
+    let boundary = format!("--{}--", "b".repeat(lacks - 4));
+    let mut framer = framer(&shown);
+    framer.show_invite().unwrap();
+    framer.push(format!("{boundary}{ACK}").as_bytes()).unwrap();
+    assert_eq!(frames(&mut framer), [&format!("{shown}{boundary}"), ACK]);
+}
+
+#[test]
 fn a_line_without_an_end_behind_what_was_shown_is_taken_for_the_rest_in_the_end() {
     let mut framer = framer(&format!("{HEAD}{MEDIA}"));
     framer.show_invite().unwrap();
