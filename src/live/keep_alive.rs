@@ -53,11 +53,13 @@ impl KeepAlive {
         self.since + wait
     }
 
-    /// These bytes came. `between`: no message had begun before them.
-    pub(super) fn on_read(&mut self, now: Timestamp, bytes: &[u8], between: bool) {
-        self.ponged |= self.is_pinged && between && bytes == PONG;
+    /// These bytes came. `between`: no message had begun before them. Returns whether they are the answer to a ping, and no more.
+    pub(super) fn on_read(&mut self, now: Timestamp, bytes: &[u8], between: bool) -> bool {
+        let is_pong = self.is_pinged && between && bytes == PONG;
+        self.ponged |= is_pong;
         self.is_pinged = false;
         self.since = now;
+        is_pong
     }
 
     pub(super) fn look(&mut self, now: Timestamp) -> Look {
@@ -84,7 +86,7 @@ mod tests {
         assert_eq!(life.due(), at(95));
         assert_eq!(life.look(at(95)), Look::Ping);
         assert_eq!(life.due(), at(190), "it may know none");
-        life.on_read(at(96), PONG, true);
+        assert!(life.on_read(at(96), PONG, true));
         assert_eq!(life.due(), at(191));
         assert_eq!(life.look(at(191)), Look::Ping);
         assert_eq!(life.due(), at(201));
@@ -95,12 +97,12 @@ mod tests {
     fn whatever_comes_shows_that_a_connection_lives_and_a_line_end_of_a_message_is_no_pong() {
         let mut life = KeepAlive::new(at(0), 0);
         life.look(at(95));
-        life.on_read(at(96), PONG, false);
+        assert!(!life.on_read(at(96), PONG, false));
         life.look(at(191));
         assert_eq!(life.due(), at(286), "nothing was answered yet");
-        life.on_read(at(192), PONG, true);
+        assert!(life.on_read(at(192), PONG, true));
         life.look(at(287));
-        life.on_read(at(290), b"OPTIONS", true);
+        assert!(!life.on_read(at(290), b"OPTIONS", true));
         assert_eq!((life.due(), life.look(at(385))), (at(385), Look::Ping));
     }
 

@@ -128,12 +128,11 @@ where
     let line = reading.line;
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
     let mut buffer = vec![0_u8; READ_BYTES].into_boxed_slice();
-    let mut quiet_since = line.now();
     let limit = line.limits.message_time_max;
     let ending = loop {
         let due = match reading.begun {
             Some(begun) => begun + limit,
-            None => quiet_since + line.limits.idle_time_max,
+            None => reading.quiet_since + line.limits.idle_time_max,
         };
         let is_cut = reading.cut.is_some_and(|cut| cut < due);
         let due = reading.cut.filter(|_| is_cut).unwrap_or(due);
@@ -143,25 +142,21 @@ where
                     Ok(_) => break closed(&mut writes),
                     Err(refusal) => break Ending::Refused(refusal),
                 },
-                Ok(length) => {
-                    quiet_since = line.now();
-                    match reading.on_bytes(&buffer[..length]).await {
-                        Ok(pings) => {
-                            let pongs = PONG.repeat(pings as usize);
-                            if let Err(kind) = write(&mut to_peer, &pongs, limit).await {
-                                return Ending::Broken(kind);
-                            }
-                        }
-                        Err(refusal) => {
-                            reading.answer_to_broken(&mut to_peer).await;
-                            break Ending::Refused(refusal);
+                Ok(length) => match reading.on_bytes(&buffer[..length]).await {
+                    Ok(pings) => {
+                        let pongs = PONG.repeat(pings as usize);
+                        if let Err(kind) = write(&mut to_peer, &pongs, limit).await {
+                            return Ending::Broken(kind);
                         }
                     }
-                }
+                    Err(refusal) => {
+                        reading.answer_to_broken(&mut to_peer).await;
+                        break Ending::Refused(refusal);
+                    }
+                },
                 Err(error) => return Ending::Broken(error.kind()),
             },
             Some(message) = writes.recv() => {
-                quiet_since = line.now();
                 reading.on_written();
                 if let Err(kind) = write(&mut to_peer, &message, limit).await {
                     return Ending::Broken(kind);
@@ -232,6 +227,8 @@ struct Reading<'a> {
     aliases: bool,
     /// Since when a message is on its way in; a connection that was just opened owes its first.
     begun: Option<Timestamp>,
+    /// When somebody had something to say last; that it lives, and says so when we ask, is no use of a connection.
+    quiet_since: Timestamp,
     /// When an INVITE whose rest has not come is handed on as it is.
     cut: Option<Timestamp>,
     /// One was: whoever waits for help is not hung up on for a length that it got wrong.
@@ -247,6 +244,7 @@ impl<'a> Reading<'a> {
             framer: Framer::new(),
             aliases,
             begun: Some(line.now()),
+            quiet_since: line.now(),
             cut: None,
             is_taken: false,
             life,
@@ -262,9 +260,13 @@ impl<'a> Reading<'a> {
 
     /// Returns how many pings want a pong (RFC 5626 §3.5.1).
     async fn on_bytes(&mut self, bytes: &[u8]) -> Result<u32, Refusal> {
-        if let Some(life) = &mut self.life {
-            life.on_read(self.line.now(), bytes, !self.framer.is_inside_message());
+        let (now, between) = (self.line.now(), !self.framer.is_inside_message());
+        let is_pong = self.life.as_mut().is_some_and(|life| life.on_read(now, bytes, between));
+        if is_pong {
+            // Two of them would pass for a ping.
+            return Ok(0);
         }
+        self.quiet_since = now;
         let framed = self.framer.push(bytes);
         let mut whole = false;
         while let Some(frame) = self.framer.next_frame() {
@@ -299,6 +301,7 @@ impl<'a> Reading<'a> {
 
     /// A connection that we opened owes us nothing until we have sent; then the peer may take its time to answer.
     fn on_written(&mut self) {
+        self.quiet_since = self.line.now();
         if self.is_taken || !self.framer.is_inside_message() {
             self.begun = None;
         }

@@ -15,10 +15,13 @@ use super::sip_connection::{self, Ending, Line, Refusal};
 use super::{tls, websocket};
 use crate::sip::{Flow, Transport};
 
-/// What was sent and is not acknowledged for so long breaks the connection: well before an INVITE is given up (32 s), so that
-/// it can be tried by another.
+/// What was sent by a connection of ours and is not acknowledged for so long breaks it: well before an INVITE is given up
+/// (32 s), so that it can be tried by another. Our CRLFs are such data; with probes by the kernel beside them Linux would
+/// break an idle connection at the first probe that is lost, whatever number of tries it is told (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
-/// The kernel looks after a connection that is idle for so long, for peers that answer no CRLF.
+/// Who opened a connection may be out of reach for longer, and cannot be dialled.
+const ACCEPTED_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(90);
+/// The kernel looks after an accepted connection that is idle for so long.
 const KEPT_ALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEPT_ALIVE_TRIES: u32 = 3;
@@ -41,7 +44,7 @@ pub(super) async fn serve(line: &Line, opening: Opening, writes: mpsc::Receiver<
             Err(_) => return Ending::Broken(io::ErrorKind::TimedOut),
         },
     };
-    if let Err(error) = tune(&stream) {
+    if let Err(error) = tune(&stream, accepted) {
         return Ending::Broken(error.kind());
     }
     match line.flow.transport {
@@ -87,15 +90,18 @@ async fn secured(line: &Line, stream: TcpStream, accepted: bool) -> Result<TlsSt
     }
 }
 
-fn tune(stream: &TcpStream) -> io::Result<()> {
+fn tune(stream: &TcpStream, accepted: bool) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
+    if !accepted {
+        return socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+    }
     let keepalive = TcpKeepalive::new()
         .with_time(KEPT_ALIVE_AFTER)
         .with_interval(KEPT_ALIVE_EVERY)
         .with_retries(KEPT_ALIVE_TRIES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
+    socket.set_tcp_user_timeout(Some(ACCEPTED_UNACKNOWLEDGED_MAX))
 }
 
 /// Connects from the listener's address, so that the peer sees the source it was told of; the port is ephemeral.
@@ -113,16 +119,30 @@ async fn dial(flow: Flow) -> io::Result<TcpStream> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_connection_whose_peer_is_gone_breaks_while_an_invite_is_still_waited_for() {
+    async fn tuned(accepted: bool) -> (TcpStream, tokio::net::TcpListener) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let at = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(at).await.expect("connects");
-        tune(&stream).expect("tuned");
+        tune(&stream, accepted).expect("tuned");
+        (stream, listener)
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_peer_is_gone_breaks_while_an_invite_is_still_waited_for() {
+        let (stream, _listener) = tuned(false).await;
         let socket = SockRef::from(&stream);
         assert_eq!(socket.tcp_user_timeout().ok().flatten(), Some(UNACKNOWLEDGED_MAX));
+        assert!(!socket.keepalive().expect("an option"), "one lost probe would end it");
+        assert!(UNACKNOWLEDGED_MAX < crate::sip::transaction::TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn an_accepted_connection_outlives_as_many_lost_probes_as_it_is_granted() {
+        let (stream, _listener) = tuned(true).await;
+        let socket = SockRef::from(&stream);
         assert!(socket.keepalive().expect("an option"));
         assert_eq!(socket.tcp_keepalive_time().ok(), Some(KEPT_ALIVE_AFTER));
-        assert!(UNACKNOWLEDGED_MAX < crate::sip::transaction::TIMEOUT);
+        let probes = KEPT_ALIVE_AFTER + KEPT_ALIVE_EVERY * KEPT_ALIVE_TRIES;
+        assert!(socket.tcp_user_timeout().ok().flatten() >= Some(probes));
     }
 }

@@ -172,10 +172,10 @@ impl Switchboard {
     }
 
     async fn on_accepted(&mut self, flow: Flow, stream: TcpStream) {
-        let same_peer =
-            |(of, connection): (&Flow, &Connection)| connection.accepted && of.remote.ip() == flow.remote.ip();
-        let of_peer = self.connections.iter().filter(|entry| same_peer(*entry)).count();
-        let is_full = self.connections.len() >= self.limits.accepted_max();
+        let accepted = || self.connections.iter().filter(|(_, connection)| connection.accepted);
+        let of_peer = accepted().filter(|(of, _)| of.remote.ip() == flow.remote.ip()).count();
+        let is_full =
+            self.connections.len() >= self.limits.connections_max || accepted().count() >= self.limits.accepted_max();
         if is_full || of_peer >= self.limits.connections_per_peer_max {
             self.shared.counters.connections_refused.fetch_add(1, Relaxed);
             tracing::warn!(remote = %flow.remote, of_peer, "too many connections: refused");

@@ -344,6 +344,21 @@ async fn a_peer_that_answers_no_pings_is_let_be_until_the_connection_is_idle_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_pings_and_says_nothing_else_does_not_keep_a_connection_for_ever() {
+    let mut bench = dialled();
+    bench.writes.send(Bytes::from_static(b"x")).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    bench.peer.read_exact(&mut [0; 1]).await.unwrap();
+    let mut ping = [0; PING.len()];
+    while bench.peer.read_exact(&mut ping).await.is_ok() {
+        bench.peer.write_all(PONG).await.unwrap();
+    }
+    assert_eq!(bench.task.await.unwrap(), Ending::Closed);
+    let idle = StreamLimits::default().idle_time_max;
+    assert!(begun.elapsed() >= idle && begun.elapsed() <= idle + Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_the_peer_opened_is_the_peers_to_ping() {
     let mut bench = bench(false);
     bench.writes.send(Bytes::from_static(b"x")).await.unwrap();

@@ -160,14 +160,15 @@ async fn connections_of_peers_leave_room_for_those_that_we_open() {
     let (sender, mut arrivals) = mpsc::channel(8);
     let shared = Shared::bare(sender);
     let limits = StreamLimits {
-        connections_max: 3,
-        dials_reserved: 1,
+        connections_max: 4,
+        dials_reserved: 2,
         ..StreamLimits::default()
     };
     let mut switchboard = Switchboard::new(limits, shared.clone(), mpsc::channel(8).0);
-    for port in [40_000, 40_001] {
+    // Those that we open are not of the two.
+    for (port, accepted) in [(5_060, false), (40_000, true), (40_001, true)] {
         let at = flow(Transport::Tcp, &format!("192.0.2.1:{port}"));
-        switchboard.enter(at, true, mpsc::channel(1).0).await;
+        switchboard.enter(at, accepted, mpsc::channel(1).0).await;
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let remote = listener.local_addr().expect("bound");
@@ -175,7 +176,7 @@ async fn connections_of_peers_leave_room_for_those_that_we_open() {
     switchboard
         .on_accepted(flow(Transport::Tcp, "192.0.2.2:40000"), stream)
         .await;
-    assert_eq!(switchboard.connections.len(), 2, "another peer");
+    assert_eq!(switchboard.connections.len(), 3, "another peer");
     assert_eq!(shared.counters.connections_refused.load(Relaxed), 1);
 
     let home = Flow {
@@ -185,7 +186,7 @@ async fn connections_of_peers_leave_room_for_those_that_we_open() {
     switchboard
         .on_send(home, Bytes::from_static(b"INVITE sip:112@b SIP/2.0\r\n"))
         .await;
-    assert_eq!(switchboard.connections.len(), 3);
+    assert_eq!(switchboard.connections.len(), 4);
     assert!(arrivals.try_recv().is_err());
     let more = flow(Transport::Tcp, "192.0.2.9:5060");
     switchboard
