@@ -1,14 +1,14 @@
 //! The far ends of a leg that are not heard now: forks of one INVITE ring side by side (RFC 3261 §12.1), and any of them may be heard
 //! next, or answer. Each shakes hands, proves its ways and is latched to apart, and goes on where it was left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::latch::Latch;
 use super::secrecy::Apart;
 use super::shaking::Step;
 use super::ways::{Checked, Ways};
-use crate::model::{FarEnd, Timestamp, earliest};
-use crate::rtp::Sender;
+use crate::model::{FarEnd, Timestamp, earliest, is_local, is_private};
+use crate::rtp::{BindingRequest, Sender};
 
 /// The oldest makes room, and begins anew if it comes back.
 const BRANCHES_MAX: usize = 8;
@@ -49,6 +49,11 @@ impl Branch {
     }
 }
 
+/// Whether that name is one host's: behind two NATs two may have the same.
+pub(super) fn is_unique(host: IpAddr) -> bool {
+    !is_private(host) && !is_local(host)
+}
+
 /// Those of one side, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Branches(Vec<Branch>);
@@ -66,9 +71,15 @@ impl Branches {
         Some(self.0.remove(place))
     }
 
-    /// Where they are heard from: of RTP, of RTCP.
-    pub(super) fn places(&self, channel: usize) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().filter_map(move |branch| branch.latches[channel].locked())
+    /// Where they are heard from, of RTP or of RTCP, but who is there where another is said to be now: that is this one, unless
+    /// the address is one that two may have.
+    pub(super) fn places(&self, channel: usize, remote: Option<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
+        let remote = remote.filter(|remote| is_unique(remote.ip()));
+        let others = self.0.iter().filter(move |branch| {
+            let [latch, _] = &branch.latches;
+            remote.is_none() || !latch.is_signalled(remote)
+        });
+        others.filter_map(move |branch| branch.latches[channel].locked())
     }
 
     pub(super) fn clear(&mut self) {
@@ -97,6 +108,13 @@ impl Branches {
                 .handle_packet(now, Sender { at: from, is_proved }, bytes, steps);
         });
         true
+    }
+
+    /// Whether a check names one of them. Others' STUN is between the parties.
+    pub(super) fn are_named_by(&self, bytes: &[u8]) -> bool {
+        let mut ways = self.0.iter().filter_map(|branch| branch.ways.as_ref()).peekable();
+        let request = ways.peek().and_then(|_| BindingRequest::parse(bytes));
+        request.is_some_and(|request| ways.any(|ways| ways.is_named_by(&request)))
     }
 
     /// A check of a way. False if it is of none of them.

@@ -113,26 +113,35 @@ impl Latch {
     pub(crate) fn signal(&mut self, remote: Option<SocketAddr>, origin: Origin, deaf: bool) {
         let remote = remote.filter(is_sendable);
         if (self.signalled, self.origin) != (remote, origin) {
-            let is_known = |latch: &Self| latch.locked.and_then(|at| latch.rank(at, false)) > Some(Rank::Stranger);
-            if is_known(self) {
-                self.probation = Probation::trusted();
-            }
-            self.signalled = remote;
-            self.origin = origin;
-            self.locked = self
-                .locked
-                .filter(|locked| origin != Origin::Signalled && self.rank(*locked, false).is_some());
-            // Who took its place meanwhile is not the one to come back.
-            let is_as_known =
-                |at: &SocketAddr| self.locked.map(|locked| self.rank(locked, false)) == Some(self.rank(*at, false));
-            let earlier = self.former.map(|former| former.at).filter(is_as_known);
-            // A stranger that was first, and has proved nothing, wins nothing back. RTCP has no proof of its own.
-            let is_former = self.beside.is_some() || self.probation.has_proved() || is_known(self);
-            let locked = self.locked.filter(|_| is_former);
-            self.former = locked.map(|locked| Former::at(earlier.unwrap_or(locked)));
-            self.taken = 0;
+            self.turn_to(remote, origin);
         }
         self.deaf = deaf;
+    }
+
+    /// Another dialog says the same of where it is.
+    pub(super) fn renew(&mut self) {
+        self.turn_to(self.signalled, self.origin);
+    }
+
+    fn turn_to(&mut self, remote: Option<SocketAddr>, origin: Origin) {
+        let is_known = |latch: &Self| latch.locked.and_then(|at| latch.rank(at, false)) > Some(Rank::Stranger);
+        if is_known(self) {
+            self.probation = Probation::trusted();
+        }
+        self.signalled = remote;
+        self.origin = origin;
+        self.locked = self
+            .locked
+            .filter(|locked| origin != Origin::Signalled && self.rank(*locked, false).is_some());
+        // Who took its place meanwhile is not the one to come back.
+        let is_as_known =
+            |at: &SocketAddr| self.locked.map(|locked| self.rank(locked, false)) == Some(self.rank(*at, false));
+        let earlier = self.former.map(|former| former.at).filter(is_as_known);
+        // A stranger that was first, and has proved nothing, wins nothing back. RTCP has no proof of its own.
+        let is_former = self.beside.is_some() || self.probation.has_proved() || is_known(self);
+        let locked = self.locked.filter(|_| is_former);
+        self.former = locked.map(|locked| Former::at(earlier.unwrap_or(locked)));
+        self.taken = 0;
     }
 
     /// Of one far end of a leg, while others speak there.
@@ -252,7 +261,7 @@ impl Latch {
                 }
                 Some(true)
             }
-            _ if is_other(from) => Some(false),
+            _ if is_other(from) && rank <= held && self.probation.has_proved() => Some(false),
             Some(_) if rank < held => Some(false),
             Some(_) => {
                 let follows =

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::branches::{Branch, Branches};
+use super::branches::{Branch, Branches, is_unique};
 use super::circle::Circle;
 use super::hearing::Hearing;
 use super::latch::Latch;
@@ -124,7 +124,7 @@ impl Side {
     }
 
     /// With this far end from here on, of which this is signalled. What is known of the one before rests; but who has another dialog
-    /// where that one is, by the same certificate and credentials, is that one, and only its place is learned anew.
+    /// where that one is, by the same certificate and credentials, is that one. Its place is learned anew only if two may say to be there.
     pub(super) fn turn_to(
         &mut self,
         end: FarEnd,
@@ -144,6 +144,11 @@ impl Side {
             let secrecy = self.secrecy.as_mut().or(self.resting.as_mut());
             apart = secrecy.and_then(|secrecy| secrecy.part());
             ways = self.ways.take();
+        }
+        if is_same && remote.is_some_and(|remote| is_unique(remote.ip())) {
+            self.branches.take(end);
+            self.sockets.iter_mut().for_each(|socket| socket.latch.renew());
+            return;
         }
         let latches = self.sockets.each_mut().map(|socket| std::mem::take(&mut socket.latch));
         let back = self.branches.take(end);
@@ -165,7 +170,7 @@ impl Side {
             }
         }
         for (channel, (socket, latch)) in self.sockets.iter_mut().zip(known).enumerate() {
-            socket.latch = latch.beyond(self.branches.places(channel));
+            socket.latch = latch.beyond(self.branches.places(channel, remote));
         }
     }
 
@@ -218,7 +223,7 @@ impl Side {
         let is_shaken = || self.secrecy.as_ref().is_some_and(|secrecy| secrecy.shaking.is_some());
         match bytes {
             _ if channel != Channel::Rtp => false,
-            [0..=3, ..] => self.ways.is_some() && rtp::is_stun(bytes),
+            [0..=3, ..] => rtp::is_stun(bytes) && (self.ways.is_some() || self.branches.are_named_by(bytes)),
             [20..=63, ..] => is_shaken() || self.is_of_branch(from),
             _ => false,
         }
@@ -244,17 +249,8 @@ impl Side {
         bytes: &[u8],
         said: &mut Vec<Step>,
     ) -> bool {
-        if let (Some(ways), [0..=3, ..]) = (&mut self.ways, bytes) {
-            let Checked::Answer(answer) = ways.check(from, bytes) else {
-                return self.branches.check(now, from, bytes, said);
-            };
-            let here = ways.wanted();
-            said.push(Step::Send(from, answer));
-            self.begin(now, said);
-            if let (Some(shaking), Some(here)) = (self.shaking(), here) {
-                shaking.follow(here);
-            }
-            return true;
+        if let [0..=3, ..] = bytes {
+            return self.check(now, from, bytes, said);
         }
         if self.is_of_branch(from) {
             return self.branches.handle_packet(now, from, bytes, said);
@@ -269,6 +265,22 @@ impl Side {
             shaking.handle_packet(now, sender, bytes, said);
         }
         is_there
+    }
+
+    /// A check of a way, of who is heard or of another far end. False if it is of neither.
+    fn check(&mut self, now: Timestamp, from: SocketAddr, bytes: &[u8], said: &mut Vec<Step>) -> bool {
+        let Some((answer, here)) = self.ways.as_mut().and_then(|ways| match ways.check(from, bytes) {
+            Checked::Answer(answer) => Some((answer, ways.wanted())),
+            Checked::Strange => None,
+        }) else {
+            return self.branches.check(now, from, bytes, said);
+        };
+        said.push(Step::Send(from, answer));
+        self.begin(now, said);
+        if let (Some(shaking), Some(here)) = (self.shaking(), here) {
+            shaking.follow(here);
+        }
+        true
     }
 
     /// Shakes hands, if it is we who begin and the peer can be reached.

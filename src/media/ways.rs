@@ -49,6 +49,11 @@ impl Ways {
         Some(ways)
     }
 
+    /// Whether a check names both of us, whoever signed it.
+    pub(super) fn is_named_by(&self, request: &BindingRequest<'_>) -> bool {
+        request.is_between(&self.lite.ours.ufrag, &self.lite.theirs)
+    }
+
     pub(super) fn check(&mut self, from: SocketAddr, bytes: &[u8]) -> Checked {
         let lite = Arc::clone(&self.lite);
         let is_ours = |request: &BindingRequest<'_>| {

@@ -28,7 +28,7 @@ pub use notice::{CLIP_FRAME, Clip, LegNotice, Notice, NoticeKind, NoticePlan, Re
 pub use pause::{LeftOut, LeftOutSpan, LineSet, PausedBy, PausedSpan, Pausing, Withholding};
 pub use plan::{
     ENCRYPTED, FarEnd, Gate, LegPlan, LinePlan, MediaCommand, MediaEvent, MediaKind, MediaPlan, Origin, Recorded,
-    Remote, StreamTally, Tally, is_local,
+    Remote, StreamTally, Tally, is_local, is_private,
 };
 pub use quality::{Mos, Quality, Reported};
 pub use recording::{

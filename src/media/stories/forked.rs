@@ -301,6 +301,29 @@ fn who_speaks_by_another_dialog_from_the_same_place_with_the_same_certificate_sh
 }
 
 #[test]
+fn the_checks_of_a_fork_are_answered_while_another_that_makes_none_is_heard_and_speaks_its_own_stun() {
+    for begins in [true, false] {
+        let mut call = Forked::new(Manner { begins, is_tried: true });
+        call.hears(0, false);
+        call.manner.is_tried = false;
+        call.hears(1, false);
+        call.shake(&[1]);
+        call.assert_talks(1);
+        let others = check("somebody:else", PASSWORD, &[NOMINATED]);
+        let verdict = call.world.send(call.port(), PLACES[1], &others);
+        assert_ne!(verdict, Verdict::Drop(Dropped::Ours), "it is for the other party");
+        call.checks(0);
+        call.shake(&[0, 1]);
+        assert!(call.forks[0].keys.is_some(), "it has shaken hands meanwhile");
+        call.assert_talks(1);
+        call.manner.is_tried = true;
+        call.hears(0, true);
+        call.assert_talks(0);
+        assert!(!call.is_unkeyed(), "{begins}");
+    }
+}
+
+#[test]
 fn of_ten_forks_the_oldest_shakes_hands_anew_and_no_key_is_begun_twice() {
     let manner = MANNERS[0];
     let mut call = Forked::new(manner);

@@ -1,6 +1,7 @@
 //! Who is heard on a port, and where its far end is sent what: injectors, NAT, moves.
 
 use super::*;
+use crate::model::FarEnd;
 
 #[test]
 fn an_injector_neither_gets_in_nor_takes_over() {
@@ -132,6 +133,83 @@ fn behind_nat_who_speaks_on_takes_over_from_a_stranger_that_was_first_and_that_i
     };
     assert_eq!(world.events(), [learned(INJECTOR), learned(PARTY)]);
     assert_eq!(world.close().foreign, 55);
+}
+
+/// B, of a trunk behind NAT, says by this dialog that it is there.
+fn describes(world: &mut World, signalled: &str, far_end: FarEnd, answered: bool) {
+    let mut plan = plan(Recorded::Strict, vec![line(0, remote(A), remote(signalled))]);
+    plan.lines[0].b.origin = Origin::First {
+        speaker: address("192.0.2.200:5060").ip(),
+    };
+    (plan.far_end, plan.answered) = (far_end, answered);
+    world.command(MediaCommand::Open(plan));
+}
+
+/// Whether the next packet from there is B's.
+fn is_heard(world: &mut World, at: &str, sequence: u16) -> bool {
+    world.wait(10);
+    goes_to(world.talk(Leg::B, at, sequence)) == A
+}
+
+const PHONE: &str = "203.0.113.77:50000";
+const OTHER: &str = "203.0.113.88:60000";
+
+#[test]
+fn behind_nat_who_answers_by_another_dialog_is_heard_on_though_a_stranger_speaks_first() {
+    for signalled in [B, "10.0.0.5:5004"] {
+        let mut world = World::new();
+        let end = FarEnd::default();
+        describes(&mut world, signalled, end, false);
+        assert!((0..50).all(|sequence| is_heard(&mut world, PHONE, sequence)));
+        describes(&mut world, signalled, end.next(), true);
+        is_heard(&mut world, INJECTOR, 9_000);
+        let heard = (50..350).filter(|sequence| is_heard(&mut world, PHONE, *sequence));
+        assert!(heard.count() >= 296, "{signalled}");
+        assert_eq!(goes_to(world.talk(Leg::A, A, 1)), PHONE);
+        assert!((0..50).all(|sequence| !is_heard(&mut world, INJECTOR, sequence)));
+        assert!(is_heard(&mut world, PHONE, 350));
+    }
+}
+
+#[test]
+fn behind_nat_who_answers_by_another_dialog_from_a_public_address_is_heard_whatever_a_stranger_says_between() {
+    let mut world = World::new();
+    let end = FarEnd::default();
+    describes(&mut world, B, end, false);
+    assert!((0..50).all(|sequence| is_heard(&mut world, PHONE, sequence)));
+    describes(&mut world, B, end.next(), true);
+    for sequence in 50..300 {
+        for burst in 0..5 {
+            is_heard(&mut world, INJECTOR, 5 * sequence + burst);
+        }
+        assert!(is_heard(&mut world, PHONE, sequence), "{sequence}");
+        assert_eq!(goes_to(world.talk(Leg::A, A, sequence)), PHONE);
+    }
+    assert!(
+        (0..300).all(|sequence| !is_heard(&mut world, INJECTOR, sequence)),
+        "nor when it is silent"
+    );
+}
+
+#[test]
+fn behind_nat_a_fork_that_answers_by_a_third_dialog_takes_over_from_another_whose_late_packet_came_first() {
+    for [phone, other] in [[B, "198.51.100.2:6000"], ["10.0.0.5:5004", "10.0.0.6:7000"]] {
+        let mut world = World::new();
+        let end = FarEnd::default();
+        describes(&mut world, phone, end, false);
+        assert!((0..50).all(|sequence| is_heard(&mut world, PHONE, sequence)));
+        describes(&mut world, other, end.next(), false);
+        assert!((0..50).all(|sequence| is_heard(&mut world, OTHER, sequence)));
+        describes(&mut world, phone, end.next().next(), true);
+        assert!(is_heard(&mut world, OTHER, 50), "late");
+        let heard = (50..350).filter(|sequence| {
+            is_heard(&mut world, OTHER, sequence + 1);
+            is_heard(&mut world, PHONE, *sequence)
+        });
+        assert!(heard.count() >= 290, "{phone}");
+        assert_eq!(goes_to(world.talk(Leg::A, A, 1)), PHONE);
+        assert!((400..900).all(|sequence| !is_heard(&mut world, OTHER, sequence)));
+    }
 }
 
 #[test]
