@@ -60,9 +60,13 @@ impl Signaling {
             self.end_unwanted(now, flow, success);
             return;
         };
-        let is_of_before =
-            |call: &Call| call.call_id(side) == success.headers.call_id() && call.is_of_before(side, success);
+        let call_id = success.headers.call_id();
         let call = self.calls.get(&session);
+        if call.is_some_and(|call| call.has_given_up(side, call_id)) {
+            self.end_unwanted(now, flow, success);
+            return;
+        }
+        let is_of_before = |call: &Call| call.call_id(side) == call_id && call.is_of_before(side, success);
         if !call.is_some_and(|call| is_of_before(call)) || !self.speaks_for(session, side, flow) {
             return;
         }
@@ -74,7 +78,7 @@ impl Signaling {
         });
     }
 
-    /// Who called is gone with the process that knew it.
+    /// Who called is gone with the process that knew it, or was asked for by another INVITE.
     fn end_unwanted(&mut self, now: Timestamp, flow: Flow, success: &Response) {
         let is_ours = self.wire.is_answer_to_us(flow, success);
         // What was handed over is another's.
@@ -90,7 +94,7 @@ impl Signaling {
         let Some(mut dialog) = dialog.ok().filter(|_| !self.unwanted.is_full()) else {
             return;
         };
-        tracing::info!(peer = %flow.remote, "a call of before the restart is answered, and ended: nobody is there any more");
+        tracing::info!(peer = %flow.remote, "an INVITE of before the restart, or that was given up, is answered: the dialog is ended");
         let ack = self.wire.send(dialog.ack(success.headers.cseq().number), flow);
         let bye = self.wire.request(now, Owner::Probe, dialog.request(Method::Bye), flow);
         self.wire.disown_client(bye);

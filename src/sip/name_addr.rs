@@ -72,7 +72,9 @@ impl NameAddr {
     /// (RFC 4475 §3.1.2.15). Not where more than one address could be meant.
     pub(super) fn parse_unquoted(text: &str) -> Result<Self, NameAddrError> {
         let (name, rest) = split_once(text, b'<').ok_or(NameAddrError::Unbalanced)?;
-        if name.contains(['"', '>']) || rest.contains('<') {
+        let is_address = |piece: &str| piece.contains(':') && piece.contains('@');
+        let mut pieces = name.split([',', ' ', '\t', '\r', '\n']);
+        if name.contains(['"', '>']) || rest.contains('<') || pieces.any(is_address) {
             return Err(NameAddrError::BadDisplayName);
         }
         let name = name.trim_matches(is_space).replace('\\', "\\\\");

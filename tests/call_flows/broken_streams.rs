@@ -267,6 +267,28 @@ fn a_call_by_a_connection_that_died_unnoticed_is_asked_once_more_by_a_new_one() 
 }
 
 #[test]
+fn who_answers_both_the_invite_of_the_broken_connection_and_that_of_the_new_is_let_go_in_the_dialog_of_the_first() {
+    let mut bench = called_again();
+    let first = bench.request_to_b("INVITE");
+    bench.input(Input::Unreachable { flow: stream(B) });
+    let second = bench.request_to_b("INVITE");
+    let invited = bench.to_b.len();
+    let late = answer(&first, 200, "b-first", B, SDP);
+    from_stream(&mut bench, B, late.clone());
+    assert_eq!(methods(&bench.to_b)[invited..], ["ACK", "BYE"]);
+    for method in ["ACK", "BYE"] {
+        let headers = bench.request_to_b(method).headers;
+        assert_eq!(headers.call_id(), first.headers.call_id());
+        assert_eq!(headers.to().tag(), Some("b-first"));
+    }
+    from_stream(&mut bench, B, late);
+    assert_eq!(methods(&bench.to_b)[invited + 2..], ["ACK"], "one BYE");
+    from_stream(&mut bench, B, answer(&second, 200, "b-second", B, SDP));
+    assert_eq!(bench.response_to_a().status, 200, "the call is that of the second");
+    assert_eq!(bench.signaling.calls(), 1);
+}
+
+#[test]
 fn where_nobody_takes_the_new_connection_either_the_caller_hears_of_it() {
     let mut bench = called_again();
     bench.input(Input::Unreachable { flow: stream(B) });

@@ -46,6 +46,7 @@ mod networks;
 mod newcomer;
 mod ordinary;
 mod orphaned;
+mod outgrown;
 mod outside;
 mod paged;
 mod parted;

@@ -161,6 +161,13 @@ fn a_transferred_callee_is_recorded_before_its_update_goes_on_and_so_is_a_picked
         assert_eq!(party.display_name.as_deref(), Some("Trader"));
         assert_eq!(party.raw[0].0, "P-Asserted-Identity");
         assert_eq!(connections(&bench).len(), 1);
+        let view = &bench.views[&bench.session()];
+        let shown = match side {
+            Leg::A => &view.caller,
+            Leg::B => &view.callee,
+        };
+        assert_eq!(shown, "sip:trader@example.com", "the board shows who is there");
+        assert!(view.strict);
     }
 }
 

@@ -5,7 +5,8 @@
 //! whatever is under way: a pause, an answer about the recording, a party's new name binds the next process too, if this one is
 //! killed.
 
-use super::written::{Kept, STATE_BYTES_MAX};
+use super::unfinished::Beyond;
+use super::written::{Continuation, Kept};
 use crate::b2bua::call::Call;
 use crate::b2bua::dialog::LegState;
 use crate::b2bua::ending::Farewell;
@@ -27,26 +28,36 @@ impl Call {
         if self.outgrown {
             if !self.fits() {
                 self.kept = Kept::Nowhere;
+                self.publish_standing(turn);
                 return;
             }
             self.outgrown = false;
         }
         if let Some(kept) = self.write_down_state(turn) {
             self.kept = kept;
+            // Who is there, and what was decided of them, may have changed too.
+            self.publish_standing(turn);
         }
     }
 
     /// Readers hear whether a call that talks goes on at the next start, and has nothing in the balance, whenever that changes.
     pub(in crate::b2bua) fn tell_standing(&mut self, turn: &mut Turn<'_>) {
-        let standing = [self.survives(), self.is_unsettled()];
-        if self.phase == Phase::Confirmed && self.told_standing != standing {
-            self.told_standing = standing;
-            self.publish(turn);
+        if self.phase == Phase::Confirmed && self.told_standing != self.standing() {
+            self.publish_standing(turn);
         }
     }
 
+    fn publish_standing(&mut self, turn: &mut Turn<'_>) {
+        self.told_standing = self.standing();
+        self.publish(turn);
+    }
+
+    fn standing(&self) -> [bool; 2] {
+        [self.survives(), self.is_unsettled()]
+    }
+
     fn write_down_state(&self, turn: &mut Turn<'_>) -> Option<Kept> {
-        let state = self.continuation()?;
+        let state = self.writable()?;
         let kept = if state.is_to_end() { Kept::ToEnd } else { Kept::Written };
         turn.out.push_back(Output::Remember {
             session: self.id,
@@ -182,8 +193,18 @@ impl Call {
 
     /// Whether the driver can keep the call as it is: it may have had no time yet to say that it has not.
     fn fits(&self) -> bool {
-        let state = self.continuation();
-        state.is_some_and(|state| state.written().len() <= STATE_BYTES_MAX)
+        self.writable().is_some_and(|state| state.fits())
+    }
+
+    /// What is under way passes, and the driver drops what it kept before of a call for what is too long: so that costs no call
+    /// what is written of it. None while there is a 2xx without its ACK for which there is no room.
+    fn writable(&self) -> Option<Continuation> {
+        let state = self.continuation()?;
+        if !(self.awaits_ack() || self.is_told_beyond()) || state.fits() {
+            return Some(state);
+        }
+        let state = self.continuation_told(&<[Beyond; 2]>::default());
+        state.filter(|state| !self.awaits_ack() && state.fits())
     }
 
     /// Its legs are not gone yet.

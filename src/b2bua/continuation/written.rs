@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::unfinished::Unacknowledged;
+use super::unfinished::{Beyond, Unacknowledged};
 use crate::b2bua::awareness::Announced;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
@@ -158,6 +158,11 @@ impl Continuation {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
+    /// Whether the driver keeps it.
+    pub(super) fn fits(&self) -> bool {
+        self.written().len() <= STATE_BYTES_MAX
+    }
+
     /// The next process cannot go on with it.
     pub(super) fn is_to_end(&self) -> bool {
         self.media.is_keyed()
@@ -175,10 +180,14 @@ impl Continuation {
 impl Call {
     /// What the next process needs of this call, as it holds now. None of what cannot be written down.
     pub(super) fn continuation(&self) -> Option<Continuation> {
+        self.continuation_told(&self.told_beyond())
+    }
+
+    /// The same, as if the legs had been told no more than this beyond what holds.
+    pub(super) fn continuation_told(&self, beyond: &[Beyond; 2]) -> Option<Continuation> {
         let (whole, lines) = self.paused_until();
         let alone = lines.filter(|_| whole.is_none());
         let holds = self.in_force();
-        let beyond = self.told_beyond();
         let unacknowledged = self.kept_unacknowledged();
         if self.awaits_ack() && unacknowledged.is_none() {
             return None;
@@ -195,7 +204,7 @@ impl Call {
             answered: self.story.answered,
             legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
             media: self.negotiation.keep(&under_way)?,
-            upkeep: self.upkeep_beyond(&beyond),
+            upkeep: self.upkeep_beyond(beyond),
             from_change: self.from_change,
             consents: holds.answers.consents,
             refused: holds.answers.refused,

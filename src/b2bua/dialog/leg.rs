@@ -269,9 +269,9 @@ impl CallLeg {
     }
 
     /// From `broken`, a connection that is gone, to where the peer accepts connections: its Contact or route, if that is an
-    /// address of the trunk, else where the trunk is by this transport, rather at the same host (RFC 3261 §18.1.1). Where that is where it led, it was ours to
-    /// open, and is opened anew. Of several requests that wait on one connection, the first moves the leg, and the others
-    /// follow it. False for datagrams: those have no other way.
+    /// address of the trunk, else where the trunk is by this transport, rather at the same host (RFC 3261 §18.1.1). Where that is
+    /// where it led, it was ours to open, and is opened anew. Of several requests that wait on one connection, the first moves
+    /// the leg, and the others follow it. False for datagrams: those have no other way.
     pub fn reroute(&mut self, broken: Flow) -> bool {
         if !self.flow.transport.is_stream() || self.flow != broken {
             return self.flow.transport.is_stream();

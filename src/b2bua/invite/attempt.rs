@@ -132,6 +132,12 @@ impl Call {
         self.attempts.call_ids.iter().map(String::as_str)
     }
 
+    /// Whether that is of an INVITE to this side that another has taken the place of.
+    pub fn has_given_up(&self, side: Leg, call_id: &str) -> bool {
+        let mut minted = self.minted_call_ids();
+        side == Leg::B && self.b.call_id != call_id && minted.any(|minted| minted == call_id)
+    }
+
     /// A Call-ID that we made and did not tell before.
     pub fn poll_call_id(&mut self) -> Option<String> {
         let call_id = self.attempts.call_ids.get(self.attempts.told).cloned();

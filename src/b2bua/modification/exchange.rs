@@ -343,7 +343,10 @@ impl Call {
         let Stage::AckAwaited { cseq, .. } = exchange.stage else {
             return;
         };
-        self.note_changed();
+        if self.phase == Phase::Confirmed {
+            // Also if there was no room for it beside the 2xx.
+            self.kept = Kept::Stale;
+        }
         turn.wire.disown_server(exchange.server);
         let body = if exchange.offered && self.negotiation.is_pending() {
             self.carry_ack_answer(turn, side, ack)

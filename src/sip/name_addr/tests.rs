@@ -69,6 +69,7 @@ fn a_name_without_its_quotes_gets_them_where_one_address_is_meant() {
             r#""Bell, Alexander" <sip:a@b>;tag=43"#,
         ),
         ("Smith; John  <sip:a@b>", r#""Smith; John" <sip:a@b>"#),
+        ("Re: Bob @ home, 2nd <sip:a@b>", r#""Re: Bob @ home, 2nd" <sip:a@b>"#),
         (r"back\slash, Inc. <sip:a@b>", r#""back\\slash, Inc." <sip:a@b>"#),
     ] {
         assert!(NameAddr::parse(text).is_err(), "{text}");
@@ -81,6 +82,8 @@ fn a_name_without_its_quotes_gets_them_where_one_address_is_meant() {
         r#"Al "the" Boss, <sip:a@b>"#,
         "a> <sip:a@b>",
         "Smith, John sip:a@b",
+        "sip:boss@b, <sip:eve@b>;tag=1",
+        "Boss, sip:boss@b;tag=1, Eve <sip:eve@b>",
     ] {
         assert!(NameAddr::parse_unquoted(text).is_err(), "{text}");
     }
