@@ -59,7 +59,7 @@ impl Signaling {
         request: &Request,
         (flow, bytes): (Flow, &Bytes),
     ) -> bool {
-        if request.method != Method::Bye || !flow.transport.is_reliable() {
+        if request.method != Method::Bye {
             return false;
         }
         let Some((session, side)) = self.leg_of(request, flow) else {
@@ -67,10 +67,12 @@ impl Signaling {
         };
         let mut is_ended = false;
         self.with_call(now, session, |call, turn| {
-            is_ended = call.is_let_go();
+            is_ended = call.is_let_go() && flow.transport.is_reliable();
             if is_ended {
                 call.received(turn, side, flow, bytes);
                 call.on_bye_after_hand_over(turn, side, id, request);
+            } else {
+                call.note_hung_up(side);
             }
         });
         is_ended

@@ -153,6 +153,37 @@ fn who_was_let_go_and_hangs_up_by_a_stream_is_answered_and_its_call_goes_on_nowh
 }
 
 #[test]
+fn who_has_hung_up_by_udp_after_it_was_let_go_hears_no_bye_when_the_other_hangs_up_by_a_stream() {
+    let mut bench = talking(BY_TCP);
+    bench.recorder_answers = false;
+    bench.input(Input::HandOver);
+    bench.input(Input::ShutDown);
+    bench.b_requests(3, "BYE", "bye", "");
+    assert_eq!(
+        (
+            bench
+                .to_b
+                .iter()
+                .filter(|message| is_bye_or_its_answer(message))
+                .count(),
+            bench.remembered.len()
+        ),
+        (0, 1)
+    );
+    within(&mut bench, BY_TCP, 2, "BYE");
+    assert_eq!(finals_to_a(&bench).last(), Some(&200));
+    assert_eq!(bench.times("BYE → B"), 0);
+    assert!(bench.remembered.is_empty());
+}
+
+fn is_bye_or_its_answer(message: &Message) -> bool {
+    match message {
+        Message::Request(request) => request.method.as_str() == "BYE",
+        Message::Response(response) => response.headers.cseq().method.as_str() == "BYE",
+    }
+}
+
+#[test]
 fn what_readers_know_of_a_call_that_changes_is_what_a_hand_over_waits_for() {
     let mut bench = talking(BY_UDP);
     let stands = |bench: &Bench| {

@@ -108,7 +108,7 @@ impl Call {
         }
         let is_kept = match self.kept {
             // While the connections are there by which its peers hear of it.
-            Kept::Nowhere | Kept::LetGo | Kept::ToEnd => false,
+            Kept::Nowhere | Kept::LetGo { .. } | Kept::ToEnd => false,
             Kept::Stale => !self.is_at_rest(),
             Kept::Written => true,
         };
@@ -134,21 +134,34 @@ impl Call {
             self.leg_mut(side).state = LegState::Gone;
         }
         self.end(turn, "restart of the proxy".to_owned());
-        self.kept = Kept::LetGo;
+        self.kept = Kept::LetGo { hung_up: None };
         self.settle(turn);
     }
 
-    pub fn is_let_go(&self) -> bool {
-        self.kept == Kept::LetGo
+    pub const fn is_let_go(&self) -> bool {
+        matches!(self.kept, Kept::LetGo { .. })
+    }
+
+    /// A party hangs up that will say so again, to the next process.
+    pub fn note_hung_up(&mut self, side: Leg) {
+        if let Kept::LetGo { hung_up } = &mut self.kept {
+            *hung_up = Some(side);
+        }
     }
 
     /// A party hangs up whom nobody hears here any more, and the next process would not either.
     pub fn on_bye_after_hand_over(&mut self, turn: &mut Turn<'_>, side: Leg, server: ServerId, bye: &Request) {
+        let has_hung_up = self.kept
+            == Kept::LetGo {
+                hung_up: Some(side.other()),
+            };
         turn.respond(self.line(side), server, Response::to(bye, 200, None, None));
         self.forget(turn);
         let farewell = Farewell::of(&self.crossing(side), bye);
-        let (session, chronicle) = (self.id, self.chronicle);
-        self.leg_mut(side.other()).bye(turn, session, &chronicle, &farewell);
+        if !has_hung_up {
+            let (session, chronicle) = (self.id, self.chronicle);
+            self.leg_mut(side.other()).bye(turn, session, &chronicle, &farewell);
+        }
         self.settle(turn);
     }
 

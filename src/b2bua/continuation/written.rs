@@ -106,7 +106,10 @@ pub(in crate::b2bua) enum Kept {
     Stale,
     Written,
     /// It goes on in the next process, which reads what is written.
-    LetGo,
+    LetGo {
+        /// Who has hung up since, and will say so again to that process.
+        hung_up: Option<Leg>,
+    },
     /// For the next process to end it, if this one cannot: it has no keys for its media.
     ToEnd,
 }
