@@ -43,13 +43,13 @@ fn held_by_b() -> String {
     SDP.replace("sendrecv", "recvonly")
 }
 
-pub fn pausable() -> Bench {
+fn pausable() -> Bench {
     let policy = format!("{STRICT}[policy.pause]\nallowed = true\n");
     Bench::with(&[("desk.toml", &policy), ("grants.toml", GRANTS)])
 }
 
 /// Whether the relay was told that nothing of it is kept.
-pub fn is_paused(bench: &Bench) -> bool {
+fn is_paused(bench: &Bench) -> bool {
     let told = bench.media.iter().rev().find_map(|command| match command {
         MediaCommand::Pausing { pausing, .. } => Some(pausing.is_paused),
         MediaCommand::Open(plan) => Some(plan.pausing.is_paused),

@@ -8,6 +8,7 @@ use super::bench::{A, B, Bench, C, CLERK, LENIENT, SDP, STRICT, TO_TRADER, TRADE
 use super::connected::connections;
 
 const OLDER: &str = "Remote-Party-ID: \"Trader\" <sip:trader@example.com>;party=called;privacy=off\r\n";
+const BOB_AGAIN: &str = "P-Asserted-Identity: <sip:bob@example.com>\r\n";
 
 /// Alice and Bob talk, unrecorded.
 fn talking() -> Bench {
@@ -161,13 +162,22 @@ fn a_transferred_callee_is_recorded_before_its_update_goes_on_and_so_is_a_picked
         assert_eq!(party.display_name.as_deref(), Some("Trader"));
         assert_eq!(party.raw[0].0, "P-Asserted-Identity");
         assert_eq!(connections(&bench).len(), 1);
+    }
+}
+
+#[test]
+fn readers_see_who_is_there_once_a_change_holds() {
+    for policy in [STRICT, LENIENT] {
+        let mut bench = Bench::with(&[("desk.toml", policy), ("grants.toml", TO_TRADER)]).connected();
+        bench.fork_requests("b-tag", 9, "UPDATE", TRADER, "");
+        bench.a_answers("UPDATE", 200, "");
         let view = &bench.views[&bench.session()];
-        let shown = match side {
-            Leg::A => &view.caller,
-            Leg::B => &view.callee,
-        };
-        assert_eq!(shown, "sip:trader@example.com", "the board shows who is there");
-        assert!(view.strict);
+        assert_eq!((view.callee.as_str(), view.survives), ("sip:trader@example.com", true));
+        assert_eq!((view.policies.len(), view.strict), (1, policy == STRICT));
+        bench.fork_requests("b-tag", 10, "UPDATE", BOB_AGAIN, "");
+        bench.a_answers("UPDATE", 200, "");
+        let view = &bench.views[&bench.session()];
+        assert_eq!(view.callee, "sip:bob@example.com");
     }
 }
 

@@ -3,7 +3,6 @@
 use onrecord::engine::{Input, STATE_BYTES_MAX};
 
 use super::bench::{Bench, SDP};
-use super::handed_over::{is_paused, pausable};
 
 /// What the driver does: what is too long is not kept, nor what was before.
 fn drops_what_is_too_long(bench: &mut Bench) {
@@ -56,30 +55,5 @@ fn a_2xx_without_its_ack_for_which_there_is_no_room_costs_no_call_its_survival()
         let mut after = bench.goes_on_as(Bench::strict());
         after.a_requests(3, "BYE", "bye", "");
         assert_eq!(after.request_to_b("BYE").headers.to().tag(), Some("b-tag"));
-    }
-}
-
-#[test]
-fn an_offer_for_which_there_is_no_room_is_left_out_of_what_is_written() {
-    let too_long = format!("{SDP}a=x:{}\r\n", "x".repeat(STATE_BYTES_MAX));
-    for is_handed_over in [false, true] {
-        let mut bench = pausable().connected();
-        bench.a_requests(2, "INVITE", "re2", &too_long);
-        let (session, why) = (bench.session(), None);
-        bench.input(Input::PauseRecording { session, why });
-        drops_what_is_too_long(&mut bench);
-        assert!(kept(&bench).1);
-        if is_handed_over {
-            bench.input(Input::HandOver);
-            bench.story.clear();
-            bench.input(Input::ShutDown);
-            drops_what_is_too_long(&mut bench);
-            assert!(
-                !bench.story.iter().any(|rung| rung.starts_with("BYE")),
-                "{:?}",
-                bench.story
-            );
-        }
-        assert!(is_paused(&bench.goes_on_as(pausable())), "{is_handed_over}");
     }
 }

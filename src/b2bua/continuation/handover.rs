@@ -5,7 +5,6 @@
 //! whatever is under way: a pause, an answer about the recording, a party's new name binds the next process too, if this one is
 //! killed.
 
-use super::unfinished::Beyond;
 use super::written::{Continuation, Kept};
 use crate::b2bua::call::Call;
 use crate::b2bua::dialog::LegState;
@@ -209,15 +208,11 @@ impl Call {
         self.writable().is_some_and(|state| state.fits())
     }
 
-    /// What is under way passes, and the driver drops what it kept before of a call for what is too long: so that costs no call
-    /// what is written of it. None while there is a 2xx without its ACK for which there is no room.
+    /// What is too long costs a call what was written of it before. So what is under way, and passes, is written only if there is
+    /// room for it.
     fn writable(&self) -> Option<Continuation> {
-        let state = self.continuation()?;
-        if !(self.awaits_ack() || self.is_told_beyond()) || state.fits() {
-            return Some(state);
-        }
-        let state = self.continuation_told(&<[Beyond; 2]>::default());
-        state.filter(|state| !self.awaits_ack() && state.fits())
+        let is_under_way = self.awaits_ack() || self.is_told_beyond();
+        self.continuation().filter(|state| !is_under_way || state.fits())
     }
 
     /// Its legs are not gone yet.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::unfinished::{Beyond, Unacknowledged};
+use super::unfinished::Unacknowledged;
 use crate::b2bua::awareness::Announced;
 use crate::b2bua::call::Call;
 use crate::b2bua::deadlines::Wait;
@@ -183,14 +183,10 @@ impl Continuation {
 impl Call {
     /// What the next process needs of this call, as it holds now. None of what cannot be written down.
     pub(super) fn continuation(&self) -> Option<Continuation> {
-        self.continuation_told(&self.told_beyond())
-    }
-
-    /// The same, as if the legs had been told no more than this beyond what holds.
-    pub(super) fn continuation_told(&self, beyond: &[Beyond; 2]) -> Option<Continuation> {
         let (whole, lines) = self.paused_until();
         let alone = lines.filter(|_| whole.is_none());
         let holds = self.in_force();
+        let beyond = self.told_beyond();
         let unacknowledged = self.kept_unacknowledged();
         if self.awaits_ack() && unacknowledged.is_none() {
             return None;
@@ -207,7 +203,7 @@ impl Call {
             answered: self.story.answered,
             legs: [KeptLeg::of(&self.a)?, KeptLeg::of(&self.b)?],
             media: self.negotiation.keep(&under_way)?,
-            upkeep: self.upkeep_beyond(beyond),
+            upkeep: self.upkeep_beyond(&beyond),
             from_change: self.from_change,
             consents: holds.answers.consents,
             refused: holds.answers.refused,
