@@ -213,6 +213,19 @@ fn behind_nat_a_fork_that_answers_by_a_third_dialog_takes_over_from_another_whos
 }
 
 #[test]
+fn behind_nat_a_fork_that_answers_by_a_third_dialog_from_its_public_address_gives_way_to_no_stranger() {
+    let mut world = World::new();
+    let end = FarEnd::default();
+    describes(&mut world, B, end, false);
+    assert!((0..50).all(|sequence| is_heard(&mut world, PHONE, sequence)));
+    describes(&mut world, "198.51.100.2:6000", end.next(), false);
+    describes(&mut world, B, end.next().next(), true);
+    assert!((50..60).all(|sequence| is_heard(&mut world, PHONE, sequence)));
+    assert!((0..20).all(|sequence| !is_heard(&mut world, INJECTOR, sequence)));
+    assert!((60..90).all(|sequence| is_heard(&mut world, PHONE, sequence)));
+}
+
+#[test]
 fn behind_nat_a_fax_is_heard_whole_from_who_was_first_whatever_its_numbers_begin_with() {
     let mut world = World::new();
     let mut behind = line(0, remote("10.9.9.9:4000"), remote(B));
