@@ -11,7 +11,8 @@ use super::fragments::{Fragments, Place};
 use super::link::{self, Carried};
 use super::pcap::Record;
 use super::tcp::Streams;
-use crate::sip::{Transport, start_line};
+use crate::sip::Transport;
+use crate::sip::start_line::{self, StartLine, start_line};
 
 /// An IP packet in a GRE tunnel in an IP-in-IP tunnel …
 const NESTED_MAX: u8 = 4;
@@ -72,7 +73,7 @@ impl Dissection<'_> {
             (_, Some(cut)) => return Err(cut),
             (Copied::Ip(packet), None) => return self.on_ip(packet, 0, None, visit),
             (Copied::Segment(src, dst, segment), None) => self.streams.push(self.place, src, dst, &segment),
-            (Copied::Message(src, dst, bytes), None) if start_line::is_sip(bytes) => {
+            (Copied::Message(src, dst, bytes), None) if is_sip(bytes) => {
                 let message = Payload::Sip(Transport::Tcp, start_line::skip_crlf(bytes));
                 self.tell(src, dst, message, visit);
             }
@@ -83,7 +84,7 @@ impl Dissection<'_> {
     }
 
     fn on_datagram(&self, src: SocketAddr, dst: SocketAddr, bytes: &[u8], visit: &mut impl FnMut(Event<'_>)) {
-        let payload = if start_line::is_sip(bytes) {
+        let payload = if is_sip(bytes) {
             Payload::Sip(Transport::Udp, start_line::skip_crlf(bytes))
         } else {
             Payload::Datagram(bytes)
@@ -106,8 +107,7 @@ impl Dissection<'_> {
             return Ok(());
         }
         if ip.is_cut && matches!(ip.protocol, 4 | 6 | 17 | 41 | 47 | 115 | 137) {
-            let start =
-                link::start_of_udp(&ip).filter(|(.., start)| !start_line::is_sip(start) && !copied::is_hep(start));
+            let start = link::start_of_udp(&ip).filter(|(.., start)| !is_sip(start) && !copied::is_hep(start));
             if let Some((src, dst, start)) = start {
                 match encapsulation::in_udp(src.port(), dst.port(), start) {
                     Some((layer, inner)) => {
@@ -130,7 +130,7 @@ impl Dissection<'_> {
         let payload = reassembled.as_deref().unwrap_or(ip.payload);
         match link::parse_transport(ip.src, ip.dst, ip.protocol, payload)? {
             Carried::Udp { src, dst, payload } => {
-                if start_line::is_sip(payload) {
+                if is_sip(payload) {
                     self.on_datagram(src, dst, payload, visit);
                     return Ok(());
                 }
@@ -168,4 +168,9 @@ impl Dissection<'_> {
             payload,
         }));
     }
+}
+
+/// Whether a datagram is SIP: RFC 3261 §7.5 lets CRLFs precede the start line.
+fn is_sip(datagram: &[u8]) -> bool {
+    start_line(start_line::skip_crlf(datagram)) == StartLine::Sip
 }

@@ -35,11 +35,6 @@ pub(crate) fn start_line(bytes: &[u8]) -> StartLine {
     }
 }
 
-/// Whether a datagram is SIP: RFC 3261 §7.5 lets CRLFs precede the start line.
-pub(crate) fn is_sip(datagram: &[u8]) -> bool {
-    start_line(skip_crlf(datagram)) == StartLine::Sip
-}
-
 pub(crate) fn skip_crlf(bytes: &[u8]) -> &[u8] {
     let from = bytes
         .iter()
@@ -84,6 +79,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn is_sip(datagram: &[u8]) -> bool {
+        start_line(skip_crlf(datagram)) == StartLine::Sip
+    }
 
     #[test]
     fn start_lines_are_told_from_everything_else() {
