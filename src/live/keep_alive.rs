@@ -44,6 +44,11 @@ impl KeepAlive {
         }
     }
 
+    /// The peer keeps its end of the connection: for a registration that is renewed by it, or a call.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.ponged
+    }
+
     pub(super) fn due(&self) -> Timestamp {
         let wait = if self.is_pinged && self.ponged {
             PONG_MAX

@@ -29,6 +29,9 @@ const PONGS_MAX: u32 = 4;
 /// again before.
 const REST_MAX: Duration = Duration::from_secs(3);
 
+/// A connection of ours whose peer answers pings may be idle for so many times as long.
+const ANSWERED_IDLE_TIMES: u32 = 8;
+
 /// How long a peer has to take the last of what we say.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -132,7 +135,7 @@ where
     let ending = loop {
         let due = match reading.begun {
             Some(begun) => begun + limit,
-            None => reading.quiet_since + line.limits.idle_time_max,
+            None => reading.quiet_since + reading.idle_time_max(),
         };
         let is_cut = reading.cut.is_some_and(|cut| cut < due);
         let due = reading.cut.filter(|_| is_cut).unwrap_or(due);
@@ -249,6 +252,12 @@ impl<'a> Reading<'a> {
             is_taken: false,
             life,
         }
+    }
+
+    /// Who answers pings is not dialled anew for each registration, which may be an hour apart, or for the end of a long call.
+    fn idle_time_max(&self) -> Duration {
+        let is_answered = self.life.as_ref().is_some_and(KeepAlive::is_answered);
+        self.line.limits.idle_time_max * if is_answered { ANSWERED_IDLE_TIMES } else { 1 }
     }
 
     /// What is to be done, when it is, to know whether the connection lives; None where the peer has to know.
